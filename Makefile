@@ -1,0 +1,61 @@
+# Two commands matter: `make run` and `make test`. Both make the environment first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+# uv wants pip's folder of ready wheels under a name of its own.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Nobody is told that this runs, and no model hub is asked.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export BENTOML_DO_NOT_TRACK := True
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help run test coverage lint format env constraints clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+env: $(STAMP) ## Make the environment in .venv from constraints.txt.
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "== environment: $(VENV) from constraints.txt"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# SOURCE is a kind of reader, DATA its file or folder, ARGS further settings: make run ARGS="--set seed=3"
+run: env ## Run the platform: pipeline once, then Prefect, service and monitoring until Ctrl-C.
+	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+test: env lint ## Lint, types, import rules, then every test.
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: env ## The same tests, and which lines they run (half as long again).
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: env ## ruff, mypy, import-linter.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: env ## Rewrite the code in ruff's format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: ## Resolve again in a scratch environment and write constraints.txt (old pins are kept where they still fit).
+	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt
+	$(PYTHON) -m venv build/constraints/env
+	build/constraints/env/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/constraints/env/bin/uv pip compile pyproject.toml --extra dev --quiet --output-file constraints.txt > /dev/null
+	build/constraints/env/bin/uv pip install --quiet --python build/constraints/env/bin/python --constraint constraints.txt '.[dev]'
+	build/constraints/env/bin/uv pip freeze --python build/constraints/env/bin/python --exclude sommelier --exclude pip | sed -E 's/\+cpu$$//' > build/constraints/constraints.txt
+	mv build/constraints/constraints.txt constraints.txt && rm -rf build/constraints
+
+clean: ## Remove what `make run` keeps (data, features, bundles, Prefect's database); the environment stays.
+	rm -rf .sommelier

@@ -1,0 +1,129 @@
+"""One request's feature read: `python -m benchmarks.feature_read` prints p50 and p99 beside the bare store's.
+
+A request reads a random user's row from the online store, and the features of 100 random candidate items from memory,
+after asking the store whether an item changed. The bare store's client reads the same bytes: the texts of the user's
+two rows and of the 100 items' rows, in one round, nothing parsed. And an event is pushed, and looked for at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.feature_shop import write_clean_tables
+from features.online import OnlineFeatures
+from features.publication import schema_name
+from features.refresh import refresh_features
+from features.store import ONLINE_FILE, open_store
+from features.views import ITEM_PROFILE, USER_HISTORY, USER_PROFILE
+from recommender.settings import FeatureSettings, FeatureStoreSettings
+from recommender.user import Interaction
+
+LIMIT_READ_MS, LIMIT_RATIO, LIMIT_PUSH_MS = 1.0, 2.0, 5.0
+N_CANDIDATES, N_WARM = 100, 50
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run each store once, in a folder that goes away."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stores", nargs="+", choices=["sqlite", "redis"], default=["sqlite", "redis"])
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--pushes", type=int, default=300)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=20_000)
+    chosen = parser.parse_args(arguments)
+    print(f"{'store and measure':<52}{'p50 ms':>9}{'p99 ms':>9}  limit")
+    for online in chosen.stores:
+        with tempfile.TemporaryDirectory() as name:
+            _run(Path(name), online, chosen)
+
+
+def _run(folder: Path, online: str, chosen: argparse.Namespace) -> None:
+    settings, stores = FeatureSettings(), FeatureStoreSettings(online=online)  # type: ignore[arg-type]
+    write_clean_tables(folder / "clean", n_events=300_000, n_users=chosen.users, n_items=chosen.items, rated_share=0.3)
+    refresh_features(folder / "clean", folder / "feast", settings, stores)
+    rng, features = random.Random(5), OnlineFeatures(folder / "feast", settings)
+    users = [f"u{rng.randrange(chosen.users)}" for _ in range(chosen.requests + N_WARM)]
+    items = [[f"i{rng.randrange(chosen.items)}" for _ in range(N_CANDIDATES)] for _ in users]
+    ours = _times(lambda n: features.read(users[n], items[n]), len(users))
+    bare_read = _bare_sqlite(folder) if online == "sqlite" else _bare_redis(folder, stores)
+    bare = _times(lambda n: bare_read(users[n], items[n]), len(users))
+    alone = _times(lambda n: bare_read(users[n], []), len(users))
+    _print(f"{online}: a request, user and {N_CANDIDATES} items", ours, f"p50 <= {LIMIT_READ_MS:g} ms")
+    _print(f"{online}: the bare store, the same bytes", bare, "")
+    print(f"{online + ': ratio of the two, p50':<52}{_at(ours, 0.5) / _at(bare, 0.5):>9.2f}{'':>9}  <= {LIMIT_RATIO:g}")
+    _print(f"{online}: the bare store, the user's row alone", alone, "")
+    pushed = _times(lambda n: _push_and_look(features, n, rng.randrange(chosen.items)), chosen.pushes + N_WARM)
+    _print(f"{online}: push of an event until it is read", pushed, f"<= {LIMIT_PUSH_MS:g} ms")
+    if online == "redis":
+        store = open_store(folder / "feast")
+        store._get_provider().online_store.teardown(store.config, store.list_feature_views(), [])
+
+
+def _push_and_look(features: OnlineFeatures, n: int, item: int) -> None:
+    user_id, item_id = f"new{n % 20}", f"i{item}"
+    at = datetime.now(UTC)
+    features.push([Interaction(f"push{n}", user_id, item_id, "click", at)], [n + 1])
+    state = features.read(user_id, [item_id], at).user
+    assert state is not None
+    assert state.items[-1] == item_id
+
+
+def _bare_sqlite(folder: Path) -> Callable[[str, list[str]], Any]:
+    connection = sqlite3.connect(folder / "feast" / ONLINE_FILE)
+
+    def read(user: str, items: list[str]) -> Any:
+        own = connection.execute(
+            f"SELECT (SELECT served FROM {USER_HISTORY} WHERE entity = ?1), "
+            f"(SELECT served FROM {USER_PROFILE} WHERE entity = ?1)",
+            (user,),
+        ).fetchone()
+        marks = ",".join("?" * len(items))
+        return own, connection.execute(f"SELECT served FROM {ITEM_PROFILE} WHERE entity IN ({marks})", items).fetchall()
+
+    return read
+
+
+def _bare_redis(folder: Path, stores: FeatureStoreSettings) -> Callable[[str, list[str]], Any]:
+    from redis import Redis
+
+    host, port = stores.redis.split(",")[0].split(":")
+    client, project = Redis(host=host, port=int(port)), schema_name(folder / "feast")
+
+    def read(user: str, items: list[str]) -> Any:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.hmget(f"{project}:user_id:{user}", [USER_HISTORY, USER_PROFILE])
+        for item in items:
+            pipeline.hget(f"{project}:item_id:{item}", ITEM_PROFILE)
+        return pipeline.execute()
+
+    return read
+
+
+def _times(step: Callable[[int], Any], n: int) -> list[float]:
+    """Milliseconds of each step, the first ones left out, ascending."""
+    found = []
+    for number in range(n):
+        begin = time.perf_counter()
+        step(number)
+        found.append((time.perf_counter() - begin) * 1000)
+    return sorted(found[N_WARM:])
+
+
+def _at(times: list[float], share: float) -> float:
+    return times[int(share * (len(times) - 1))]
+
+
+def _print(measure: str, times: list[float], limit: str) -> None:
+    print(f"{measure:<52}{_at(times, 0.5):>9.3f}{_at(times, 0.99):>9.3f}  {limit}")
+
+
+if __name__ == "__main__":
+    main()

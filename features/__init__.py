@@ -1,0 +1,1 @@
+"""From clean tables to model inputs: one definition of each feature, for training and serving both."""

@@ -1,0 +1,25 @@
+"""Errors of the feature store."""
+
+from __future__ import annotations
+
+from recommender.errors import SommelierError
+
+
+class FeatureError(SommelierError):
+    """Base of the errors of `features`."""
+
+
+class CleanTablesError(FeatureError):
+    """The folder of clean tables is missing, or lacks a table or a column of the contract."""
+
+
+class StoreNotReady(FeatureError):
+    """The feature store has not been made yet: nothing was ever applied to it."""
+
+
+class FeaturesOutdated(FeatureError):
+    """The feature store holds the features of other tables or settings than those asked for."""
+
+
+class FeastFailure(FeatureError):
+    """Feast could not do what was asked of it."""

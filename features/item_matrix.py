@@ -1,0 +1,101 @@
+"""The items' facts in memory, kept as fresh as the online store: a request for a hundred candidates reads no row.
+
+The online store counts the changes of its rows. Whoever reads a user's row gets the count along with it; where it has
+moved on, only the rows that changed since are read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from features.columns import Facts, Lists
+from features.derivation import ITEM_INPUTS, count_windows, derive_item
+from features.rows import parse_row
+from features.streams import DAY_US, Array
+from features.views import ITEM_PROFILE
+
+_NUMBERS = tuple(name for name in ITEM_INPUTS if name not in ("item_days", "item_day_counts"))
+_PRICE = _NUMBERS.index("item_price")
+
+
+class ItemMatrix:
+    """Facts of all items, by row. Safe to share between threads.
+
+    Args:
+        windows_days: Windows of popularity, whole days.
+    """
+
+    def __init__(self, windows_days: Sequence[int]) -> None:
+        self.seen = 0  # changes of the store that are in here
+        self._windows = sorted(windows_days)
+        self._lock = threading.Lock()
+        self._row_of: dict[str, int] = {}
+        # Row 0 stands for every item that the store does not know.
+        self._numbers = self._unknown(1)
+        self._days: list[Array] = [np.zeros(0, dtype=np.int64)]
+        self._counts: list[Array] = [np.zeros(0, dtype=np.int64)]
+        self._popularity = np.zeros((1, len(self._windows)), dtype=np.int64)
+        self._today = 0
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def take(self, changes: Sequence[tuple[str, str | bytes, int]]) -> None:
+        """Take in rows that changed: (item, served text, number of the change), oldest first."""
+        if not changes:
+            return
+        with self._lock:
+            new = [item for item, _, _ in changes if item not in self._row_of]
+            self._row_of |= {item: len(self._numbers) + n for n, item in enumerate(dict.fromkeys(new))}
+            missing = len(self._row_of) + 1 - len(self._numbers)
+            if missing:
+                self._numbers = np.concatenate([self._numbers, self._unknown(missing)])
+                nothing = np.zeros((missing, len(self._windows)), dtype=np.int64)
+                self._popularity = np.concatenate([self._popularity, nothing])
+                self._days += [self._days[0]] * missing
+                self._counts += [self._counts[0]] * missing
+            rows = []
+            for item, served, change in changes:
+                facts, row = parse_row(ITEM_PROFILE, served), self._row_of[item]
+                self._numbers[row] = [facts[name] for name in _NUMBERS]
+                self._days[row] = np.array(facts["item_days"], dtype=np.int64)
+                self._counts[row] = np.array(facts["item_day_counts"], dtype=np.int64)
+                rows.append(row)
+                self.seen = max(self.seen, change)
+            self._popularity[rows] = self._count(rows, self._today)
+
+    def read(self, item_ids: Sequence[str], at_us: int) -> Facts:
+        """The features of items at a moment (see `derive_item`); an item that is not known has none."""
+        with self._lock:
+            row_of = self._row_of
+            rows = [row_of.get(item, 0) for item in item_ids]
+            today = at_us // DAY_US
+            if today > self._today:
+                # Once a day, in one go.
+                self._popularity = self._count(range(len(self._numbers)), today)
+                self._today = today
+            numbers = self._numbers[rows]
+            popularity = self._popularity[rows] if today == self._today else self._count(rows, today)
+        facts: dict[str, Any] = dict(zip(_NUMBERS, numbers.T, strict=True))
+        return derive_item(facts, np.full(len(rows), at_us), self._windows, popularity)
+
+    def _count(self, rows: Sequence[int], today: int) -> Array:
+        days, counts = [self._days[row] for row in rows], [self._counts[row] for row in rows]
+        lengths = np.array([len(own) for own in days], dtype=np.int64)
+        empty = np.zeros(0, dtype=np.int64)
+        return count_windows(
+            Lists(lengths, np.concatenate([empty, *days])),
+            Lists(lengths, np.concatenate([empty, *counts])),
+            np.full(len(rows), today),
+            self._windows,
+        )
+
+    @staticmethod
+    def _unknown(n: int) -> Array:
+        numbers = np.zeros((n, len(_NUMBERS)), dtype=np.int64)
+        numbers[:, _PRICE] = -1
+        return numbers

@@ -1,0 +1,1 @@
+"""What runs, in which order, retried how, cached by what."""

@@ -1,0 +1,170 @@
+"""What a run leaves in the Prefect UI. The texts are built by plain functions; `publish_…` hands them to Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.gate import Decision
+    from flows.model_store import Version
+    from validation.checkpoint import ValidationSummary
+    from validation.drift import DriftSummary
+    from validation.readmission import ReadmissionSummary
+
+MODEL_NAMES = {
+    "popularity": "popularity",
+    "text_encoder": "text encoder, before fine-tuning",
+    "neighbours": "neighbourhood model",
+    "sequence": "sequence model, after fine-tuning",
+    "blend": "blend, as served",
+}
+
+
+def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
+    """Markdown: rows in, clean, quarantined and repeated, per table, and the rules that were broken."""
+    lines = [
+        "# Validation",
+        "",
+        "| table | rows in | clean | quarantined | exact duplicates | broken rules |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for name, table in summary.tables.items():
+        rules = ", ".join(f"{rule} ({count})" for rule, count in table.rules.items() if count) or "–"
+        counts = (table.rows_in, table.rows_clean, table.rows_quarantined, table.duplicates)
+        lines.append(f"| {name} | {' | '.join(str(count) for count in counts)} | {rules} |")
+    mended = [
+        f"- {name}: {', '.join(f'{what} ({count})' for what, count in table.cleaned.items())}"
+        for name, table in summary.tables.items()
+        if table.cleaned
+    ]
+    warned = [
+        *summary.warnings,
+        *(f"{name}: {rule} ({n})" for name, table in summary.tables.items() for rule, n in table.warnings.items()),
+    ]
+    lines += ["", "## Mended", "", *mended] if mended else []
+    lines += ["", "## Warnings", "", *(f"- {warning}" for warning in warned)] if warned else []
+    return "\n".join([*lines, "", f"[Data Docs]({docs_url})"])
+
+
+def describe_readmission(let_in: ReadmissionSummary, before: ValidationSummary, after: ValidationSummary) -> str:
+    """Markdown: rows let in, and clean and quarantined rows of each table before and after."""
+    lines = [
+        "# Readmission",
+        "",
+        f"{sum(let_in.rows.values())} rows were let in: "
+        + (", ".join(f"{name} {count}" for name, count in let_in.rows.items()) or "none"),
+        "",
+        "| table | clean before | clean after | quarantined before | quarantined after |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, table in after.tables.items():
+        was = before.tables[name]
+        counts = (was.rows_clean, table.rows_clean, was.rows_quarantined, table.rows_quarantined)
+        lines.append(f"| {name} | {' | '.join(str(count) for count in counts)} |")
+    return "\n".join(lines)
+
+
+def metric_rows(metrics: Mapping[str, Any], k: int) -> list[dict[str, Any]]:
+    """One row per model: the ranking metrics at k over all test users, rounded."""
+    shown = [f"{name}_at_{k}" for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")]
+    rows = []
+    for model, name in MODEL_NAMES.items():
+        if model not in metrics["ranking"]:
+            continue
+        figures = metrics["ranking"][model]
+        rows.append({"model": name, **{key: round(figures[key], 4) for key in shown}})
+    return rows
+
+
+def history_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per length of the history: test users, and the NDCG of every model, rounded."""
+    return [
+        {
+            "known items": length,
+            "users": figures["n_queries"],
+            **{name: round(figures[model], 4) for model, name in MODEL_NAMES.items() if model in figures},
+        }
+        for length, figures in metrics["by_history_length"].items()
+    ]
+
+
+def describe_decision(decision: Decision, in_service: Version | None) -> str:
+    """Markdown: promoted or kept, why, and which bundle is in service now."""
+    verdict = "promoted" if decision.promote else "not promoted"
+    figures = [
+        ("candidate", decision.candidate),
+        ("in service before", decision.champion),
+        ("popularity", decision.popularity),
+    ]
+    lines = [
+        f"# The candidate is {verdict}",
+        "",
+        decision.reason + ".",
+        "",
+        f"| | {decision.metric} |",
+        "| --- | ---: |",
+    ]
+    lines += [f"| {name} | {value:.4f} |" for name, value in figures if value is not None]
+    return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
+
+
+def describe_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> str:
+    """Markdown: the verdict, the windows, and each column's score."""
+    verdict = "The data has drifted" if summary.drifted else "No drift of the data set"
+    lines = [
+        f"# {verdict}",
+        "",
+        f"{summary.share:.0%} of the columns drifted. Learned from: {' to '.join(summary.reference_window)} "
+        f"({summary.reference_rows} events); newest: {' to '.join(summary.current_window)} "
+        f"({summary.current_rows} events).",
+        "",
+        "| column | score | drifted |",
+        "| --- | ---: | --- |",
+    ]
+    for name, column in summary.columns.items():
+        lines.append(f"| {name} | {column.score:.3f} | {'yes' if column.drifted else 'no'} |")
+    return "\n".join([*lines, "", f"[Report]({page_url}) · [Evidently]({monitoring_url})"])
+
+
+def publish_validation(summary: ValidationSummary, docs_url: str) -> None:
+    """Keep the validation summary with the run."""
+    _markdown("validation-summary", describe_validation(summary, docs_url), "Rows in, clean and quarantined")
+
+
+def publish_readmission(let_in: ReadmissionSummary, before: ValidationSummary, after: ValidationSummary) -> None:
+    """Keep what a readmission changed with the run."""
+    _markdown("readmission", describe_readmission(let_in, before, after), "Rows let in again, before and after")
+
+
+def publish_metrics(metrics: Mapping[str, Any], k: int) -> None:
+    """Keep the metric table with the run."""
+    _table("metrics", metric_rows(metrics, k), "Test window, full ranking: before and after fine-tuning")
+    _table("history-lengths", history_rows(metrics), "NDCG by how many items of the history the model knows")
+
+
+def publish_decision(decision: Decision, in_service: Version | None) -> None:
+    """Keep the gate's decision with the run."""
+    _markdown("promotion-decision", describe_decision(decision, in_service), "Does the candidate replace?")
+
+
+def publish_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> None:
+    """Keep the drift summary with the run."""
+    _markdown("drift-summary", describe_drift(summary, page_url, monitoring_url), "Newest window against training")
+
+
+def publish_steps(steps: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what each step took with the run; steps whose results were kept from before are not listed."""
+    _table("steps", list(steps), "Wall time and peak memory of the steps that ran")
+
+
+def _markdown(key: str, text: str, description: str) -> None:
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(key=key, markdown=text, description=description)
+
+
+def _table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    from prefect.artifacts import create_table_artifact
+
+    create_table_artifact(key=key, table=[dict(row) for row in rows], description=description)

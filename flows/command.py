@@ -1,0 +1,143 @@
+"""The command line: `sommelier up`, `sommelier settings`, `sommelier quarantine`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.launch import format_table, run_platform
+from recommender.errors import SommelierError
+from recommender.layout import Layout
+from recommender.schema import TABLE_NAMES
+from recommender.settings import SOURCE_KINDS, Settings, load_settings
+
+if TYPE_CHECKING:
+    from validation.readmission import QuarantinedRow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, 1 for an error that the user can act on."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except SommelierError as error:
+        print(f"sommelier: {error}", file=sys.stderr)
+        return 1
+
+
+def resolve(options: argparse.Namespace) -> Settings:
+    """The settings that the command line asks for.
+
+    `--source` and `--data` are short for `recipe.source.kind` and `recipe.source.path`; a shop that is not named is
+    called after its data, so that two sources never share features or bundles.
+    """
+    overrides = []
+    if options.source:
+        overrides.append(f"recipe.source.kind={options.source}")
+    if options.data:
+        data = Path(options.data).resolve()
+        overrides.append(f"recipe.source.path={data}")
+        overrides.append(f"shop={shop_name(data)}")
+    elif options.source:
+        overrides.append(f"shop={options.source}")
+    return load_settings(options.settings, os.environ, [*overrides, *options.set])
+
+
+def shop_name(data: Path) -> str:
+    """A shop's name from the name of its data: lower case, without endings."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", data.name.lower())
+    return re.sub(r"(\.(json|jsonl|csv|parquet|gz))+$", "", name).strip("-._") or "shop"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sommelier", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    up = commands.add_parser("up", help="run the pipeline once and keep the platform up until Ctrl-C")
+    up.add_argument("--once", action="store_true", help="stop after the first answer")
+    up.set_defaults(run=_up)
+    shown = commands.add_parser("settings", help="print the resolved settings as JSON")
+    shown.set_defaults(run=_settings)
+    actions = commands.add_parser("quarantine", help="look at rows that broke a rule, and let them in again")
+    quarantine = actions.add_subparsers(required=True, metavar="action")
+    listed = quarantine.add_parser("list", help="count them by table and rule")
+    exported = quarantine.add_parser("export", help="write them as JSON lines, to be mended")
+    exported.add_argument("file", type=Path, help="the file to write")
+    readmitted = quarantine.add_parser("readmit", help="let them in again; the next run judges them anew")
+    readmitted.add_argument("file", type=Path, nargs="?", help="a mended export; without it, the rows as they are")
+    for action, run in ((listed, _list), (exported, _export), (readmitted, _readmit)):
+        action.add_argument("--table", choices=TABLE_NAMES, help="only rows of this table")
+        action.add_argument("--rule", action="append", default=[], help="only rows that broke this rule")
+        action.set_defaults(run=run)
+    for command in (up, shown, listed, exported, readmitted):
+        command.add_argument("--settings", type=Path, help="a TOML file")
+        command.add_argument("--source", help=f"kind of source: {', '.join(SOURCE_KINDS)}")
+        command.add_argument("--data", help="the source's file or folder")
+        command.add_argument("--set", action="append", default=[], metavar="a.b=value", help="one setting")
+    serve = commands.add_parser("serve", help="serve the deployments of an already running Prefect server")
+    serve.add_argument("recipe", type=Path, help="a recipe as JSON")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    run_platform(resolve(options), lambda line: print(line, flush=True), stay=not options.once)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> int:
+    print(resolve(options).model_dump_json(indent=2))
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from validation.readmission import count_by_rule
+
+    for line in format_table(count_by_rule(_select(options))):
+        print(line)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from validation.readmission import export
+
+    rows = _select(options)
+    export(rows, options.file)
+    print(f"{len(rows)} rows in {options.file}: mend their values, then: sommelier quarantine readmit {options.file}")
+    return 0
+
+
+def _readmit(options: argparse.Namespace) -> int:
+    from validation.readmission import read_corrections, readmit
+
+    rows = read_corrections(options.file) if options.file else _select(options)
+    let_in = readmit(rows, _layout(options).readmitted)
+    print(f"{sum(let_in.rows.values())} rows let in; the next run of the pipeline or refresh-features judges them")
+    return 0
+
+
+def _select(options: argparse.Namespace) -> list[QuarantinedRow]:
+    from flows.last_validation import require_validation
+    from validation.readmission import select
+
+    return select(require_validation(_layout(options)).quarantine, options.table, tuple(options.rule))
+
+
+def _layout(options: argparse.Namespace) -> Layout:
+    settings = resolve(options)
+    return Layout(settings.work_dir, settings.shop)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from flows.deployments import serve_deployments
+
+    serve_deployments(options.recipe)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

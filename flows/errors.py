@@ -1,0 +1,27 @@
+"""What can go wrong while flows run."""
+
+from recommender.errors import SommelierError
+
+
+class FlowError(SommelierError):
+    """Base of the errors of `flows`."""
+
+
+class NothingInService(FlowError):
+    """A flow needs a promoted bundle, and there is none."""
+
+
+class NothingValidated(FlowError):
+    """A shop's quarantine is asked for, and nothing of it was ever validated."""
+
+
+class PortTaken(FlowError):
+    """A part of the platform cannot listen where the settings say."""
+
+
+class PartFailed(FlowError):
+    """A process of the platform ended, or did not become ready in time."""
+
+
+class RunFailed(FlowError):
+    """The pipeline run ended in another state than completed."""

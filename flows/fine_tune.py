@@ -1,0 +1,21 @@
+"""Fine-tune on the current data, and promote what passes the gate."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows import stages
+from flows.gate import Decision
+from flows.params import PipelineParams
+
+
+@flow(name="fine-tune", log_prints=False)
+def fine_tune(params: PipelineParams) -> Decision:
+    """Fine-tune, evaluate, gate, promote; earlier stages run only where the data is new.
+
+    Args:
+        params: The shop and the recipe; change the models' settings here to try others.
+    """
+    place = stages.Place.of(params)
+    prepared = stages.prepare(place)
+    return stages.judge(place, stages.learn(place, prepared)).decision

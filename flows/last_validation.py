@@ -1,0 +1,38 @@
+"""What the newest validation of a shop found: where its quarantine lies, and what the next one compares itself with."""
+
+from __future__ import annotations
+
+from flows.errors import NothingValidated
+from recommender.layout import Layout
+from recommender.storage import write_json
+from validation.summary import ValidationSummary
+
+
+def keep_validation(layout: Layout, summary: ValidationSummary) -> None:
+    """Make this the newest validation."""
+    write_json(layout.last_validation, summary.model_dump(mode="json"))
+
+
+def read_last_validation(layout: Layout) -> ValidationSummary | None:
+    """What the newest validation of the shop found; None before the first."""
+    if not layout.last_validation.exists():
+        return None
+    return ValidationSummary.model_validate_json(layout.last_validation.read_text(encoding="utf-8"))
+
+
+def require_validation(layout: Layout) -> ValidationSummary:
+    """What the newest validation of the shop found.
+
+    Raises:
+        NothingValidated: there was none, or its folder is gone.
+    """
+    summary = read_last_validation(layout)
+    if summary is None or not summary.folder.is_dir():
+        raise NothingValidated(
+            "Cannot look into the quarantine",
+            got=f"shop={layout.shop}",
+            expected="a shop whose data were validated",
+            where=str(layout.root),
+            do="Run the pipeline first, or name the shop: --shop",
+        )
+    return summary

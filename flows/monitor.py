@@ -1,0 +1,35 @@
+"""Is what comes in now still like what the model in service learned from?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import flow
+
+from flows import stages
+from flows.errors import NothingInService
+from flows.model_store import newest_version
+from flows.params import PipelineParams
+from recommender.bundle import read_manifest
+
+
+@flow(name="monitor", log_prints=False)
+def monitor(params: PipelineParams) -> bool:
+    """Compare the events since the cut-off of the bundle in service with those before; returns whether they drifted.
+
+    Args:
+        params: The shop and the recipe.
+    Raises:
+        NothingInService: no bundle was promoted yet.
+    """
+    place = stages.Place.of(params)
+    champion = newest_version(place.layout.model_name)
+    if champion is None:
+        raise NothingInService(
+            "Cannot monitor",
+            got=f"shop={params.shop}",
+            expected="a shop with a bundle in service",
+            do="Run the pipeline deployment first",
+        )
+    learned_until = datetime.fromisoformat(read_manifest(champion.folder).data.test_at)
+    return stages.watch(place, stages.open_door(place), learned_until).drifted

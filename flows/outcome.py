@@ -1,0 +1,61 @@
+"""What a pipeline run leaves for whoever started it: a small record beside the shop's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recommender.settings import Frozen
+from recommender.storage import write_json
+
+
+class Outcome(Frozen):
+    """The end of a pipeline run.
+
+    Attributes:
+        in_service: Tag of the bundle in service afterwards; None where nothing was promoted yet.
+        promoted: Whether this run put it there.
+        reason: The gate's.
+        metrics: The evaluation of this run's candidate.
+        steps: Wall time and peak memory of the steps that ran.
+        drifted: Whether the newest window has drifted.
+        example_user: A user with a history, for a first request.
+        example_item: An item that this user has not seen yet.
+    """
+
+    in_service: str | None
+    promoted: bool
+    reason: str
+    metrics: dict[str, Any]
+    steps: list[dict[str, Any]]
+    drifted: bool
+    example_user: str
+    example_item: str
+
+
+def outcome_file(root: Path) -> Path:
+    """Where a shop's newest outcome is kept."""
+    return root / "outcome.json"
+
+
+def keep_outcome(root: Path, outcome: Outcome) -> None:
+    """Keep an outcome, replacing the one before."""
+    write_json(outcome_file(root), outcome.model_dump(mode="json"))
+
+
+def read_outcome(root: Path) -> Outcome:
+    """Read a shop's newest outcome."""
+    return Outcome.model_validate_json(outcome_file(root).read_text(encoding="utf-8"))
+
+
+def choose_example(training: Path) -> tuple[str, str]:
+    """A user of the test window with the longest history, and an item that is new to them."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "SELECT user_id, targets[1] FROM read_parquet(?) WHERE split = 'test' "
+            "ORDER BY len(history_items) DESC, user_id LIMIT 1",
+            [str(training / "queries.parquet")],
+        ).fetchall()
+    return (str(rows[0][0]), str(rows[0][1])) if rows else ("", "")

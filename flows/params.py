@@ -1,0 +1,41 @@
+"""The parameters of the deployments: one pydantic model each, which Prefect's form shows with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from recommender.schema import TableName
+from recommender.settings import Frozen, Recipe, ShopName
+
+
+class PipelineParams(Frozen):
+    """Which shop, by which recipe."""
+
+    shop: ShopName = Field("simulated", description="Names the shop: data, features and bundles are kept apart by it.")
+    recipe: Recipe = Field(default_factory=Recipe, description="Source, models, evaluation, gate and drift.")
+    refresh: bool = Field(False, description="Do every step again, even where its result is kept.")
+
+
+class RollbackParams(Frozen):
+    """Which shop, back to which bundle."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+    version: str = Field("", description="The version to put back in service; empty: the one before the newest.")
+    reason: str = Field("", max_length=500, description="Kept with the bundle, for whoever looks later.")
+
+
+class ReadmitParams(Frozen):
+    """Which quarantined rows to let in again."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+    recipe: Recipe = Field(
+        default_factory=Recipe, description="Its source and its rules, mended where they were wrong."
+    )
+    corrections: Path | None = Field(
+        None,
+        description="A file that `sommelier quarantine export` wrote and somebody mended; empty: rows as they are.",
+    )
+    table: TableName | None = Field(None, description="Only rows of this table; empty: of all.")
+    rules: tuple[str, ...] = Field((), description="Only rows that broke one of these rules; empty: any.")

@@ -1,0 +1,46 @@
+"""The main job: from a shop's raw data to a bundle in service, and a look back at the data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows import artifacts, stages
+from flows.model_store import newest_version
+from flows.outcome import Outcome, choose_example, keep_outcome
+from flows.params import PipelineParams
+from flows.pruning import prune
+from flows.steps import read_steps
+
+
+@flow(name="pipeline", log_prints=False)
+def pipeline(params: PipelineParams) -> Outcome:
+    """Ingest, validate, build features, fine-tune, evaluate, gate, promote, monitor.
+
+    Args:
+        params: The shop and the recipe. Equal work is not done twice: a run that was killed goes on where it was.
+    """
+    place = stages.Place.of(params)
+    prepared = stages.prepare(place)
+    candidate = stages.learn(place, prepared)
+    judged = stages.judge(place, candidate)
+    drift = stages.watch(place, prepared, datetime.fromisoformat(candidate.training.test_at))
+    steps = read_steps(str(flow_run.id))
+    artifacts.publish_steps(steps)
+    user, item = choose_example(candidate.training.folder)
+    in_service = newest_version(place.layout.model_name)
+    outcome = Outcome(
+        in_service=in_service.tag if in_service else None,
+        promoted=judged.decision.promote,
+        reason=judged.decision.reason,
+        metrics=judged.metrics,
+        steps=steps,
+        drifted=drift.drifted,
+        example_user=user,
+        example_item=item,
+    )
+    keep_outcome(place.layout.root, outcome)
+    prune(place.layout)
+    return outcome

@@ -1,0 +1,56 @@
+"""Keep a shop's work folder from growing for ever: of each stage's results, the newest few stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from recommender.layout import Layout
+from recommender.storage import UNFINISHED
+
+KEPT_RESULTS = 3
+KEPT_REPORTS = 20
+ABANDONED_AFTER_S = 24 * 3600
+
+
+def mark_used(result: Path) -> None:
+    """Make a result that is used again count as new."""
+    if result.exists():
+        os.utime(result)
+
+
+def prune(layout: Layout) -> list[Path]:
+    """Remove all but the newest results of every stage; promoted bundles, the feature store and events stay.
+
+    Returns:
+        The folders that were removed.
+    """
+    root = layout.root
+    stages = [root / name for name in ("raw", "clean", "training", "candidates")]
+    components = root / "components"
+    if components.exists():
+        stages += sorted(components.iterdir())
+    removed = [folder for stage in stages for folder in _older_than_newest(stage, KEPT_RESULTS)]
+    removed += _older_than_newest(layout.reports, KEPT_REPORTS)
+    removed += [folder for stage in (*stages, layout.reports) for folder in _abandoned(stage)]
+    for folder in removed:
+        shutil.rmtree(folder)
+    return removed
+
+
+def _abandoned(stage: Path) -> list[Path]:
+    """What killed processes left unfinished, long enough ago that nobody can still be writing it."""
+    if not stage.exists():
+        return []
+    old = time.time() - ABANDONED_AFTER_S
+    return [folder for folder in stage.glob(f".*{UNFINISHED}") if folder.is_dir() and folder.stat().st_mtime < old]
+
+
+def _older_than_newest(stage: Path, keep: int) -> list[Path]:
+    if not stage.exists():
+        return []
+    # A name that starts with a dot is a result that some process is still writing.
+    folders = [folder for folder in stage.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)[keep:]

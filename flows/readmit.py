@@ -1,0 +1,32 @@
+"""Let quarantined rows in again, after they or the rules were mended."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows import artifacts, stages, tasks
+from flows.last_validation import require_validation
+from flows.params import PipelineParams, ReadmitParams
+
+
+@flow(name="readmit", log_prints=False)
+def readmit(params: ReadmitParams) -> dict[str, int]:
+    """Take rows out of quarantine, mended or as they are, and judge everything again; returns clean rows per table.
+
+    Rows that still break a rule are back in quarantine afterwards; rows that the source still has, unchanged, count as
+    its exact duplicates. Models and features follow with the next run of the pipeline.
+
+    Args:
+        params: The shop, and which rows.
+    Raises:
+        NothingValidated: the shop has no quarantine yet.
+        ReadmissionError: the corrections cannot be read.
+    """
+    place = stages.Place.of(PipelineParams(shop=params.shop, recipe=params.recipe))
+    before = require_validation(place.layout)
+    let_in = tasks.readmit_rows(
+        before.quarantine, place.layout.readmitted, params.corrections, params.table, params.rules
+    )
+    after = stages.open_door(place).clean
+    artifacts.publish_readmission(let_in, before, after)
+    return {name: table.rows_clean for name, table in after.tables.items()}

@@ -1,0 +1,19 @@
+"""Bring the feature store up to date with the source and the service's events, without training."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows import stages
+from flows.params import PipelineParams
+
+
+@flow(name="refresh-features", log_prints=False)
+def refresh_features(params: PipelineParams) -> dict[str, int]:
+    """Ingest, validate, compute features, materialise; returns the rows of each feature view.
+
+    Args:
+        params: The shop and the recipe.
+    """
+    prepared = stages.prepare(stages.Place.of(params))
+    return dict(prepared.features.rows) if prepared.features else {}

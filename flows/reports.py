@@ -1,0 +1,45 @@
+"""The first page of a shop's reports: every run's Data Docs and drift report, newest first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+from recommender.layout import Layout
+from recommender.storage import atomic_file
+
+DATA_DOCS = Path("data-docs") / "index.html"
+DRIFT = Path("drift.html")
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{shop}: reports</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}
+table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.4rem;border-bottom:1px solid #ddd}}</style>
+</head><body><h1>{shop}: reports</h1>
+<table><thead><tr><th>made</th><th>data</th><th>validation</th><th>drift</th></tr></thead><tbody>
+{rows}
+</tbody></table></body></html>
+"""
+
+
+def write_index(layout: Layout) -> Path:
+    """Write the page that links every report below `layout.reports`, atomically."""
+    folders = [folder for folder in layout.reports.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    newest_first = sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    page = layout.reports / "index.html"
+    with atomic_file(page) as temporary:
+        rows = "\n".join(_row(folder) for folder in newest_first)
+        temporary.write_text(_PAGE.format(shop=escape(layout.shop), rows=rows), encoding="utf-8")
+    return page
+
+
+def _row(folder: Path) -> str:
+    made = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    cells = [f"{made:%Y-%m-%d %H:%M} UTC", folder.name, _link(folder, DATA_DOCS, "Data Docs")]
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in [*cells, _link(folder, DRIFT, 'drift report')])}</tr>"
+
+
+def _link(folder: Path, page: Path, text: str) -> str:
+    if not (folder / page).exists():
+        return "–"
+    return f'<a href="{folder.name}/{page.as_posix()}">{text}</a>'

@@ -1,0 +1,25 @@
+"""Put an earlier bundle back in service."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from flows.edge import current_settings
+from flows.model_store import roll_back
+from flows.params import RollbackParams
+from recommender.layout import Layout
+
+
+@flow(name="rollback", log_prints=False)
+def rollback(params: RollbackParams) -> str:
+    """Append a copy of an earlier bundle as the newest version; the service swaps to it by itself.
+
+    Args:
+        params: The shop, and the version to go back to.
+    Raises:
+        NothingInService: there is no such version.
+    """
+    layout = Layout(current_settings().work_dir, params.shop)
+    version = roll_back(layout.model_name, params.version, params.reason)
+    get_run_logger().info("In service: %s, a copy of %s", version.tag, version.labels["rolled_back_to"])
+    return version.tag

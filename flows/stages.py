@@ -1,0 +1,240 @@
+"""The stages that flows are made of. Each names its output by a key of its inputs, so equal work is done once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import artifacts, tasks
+from flows.code_version import code_version
+from flows.edge import current_settings
+from flows.last_validation import keep_validation, read_last_validation
+from flows.model_store import newest_version
+from flows.params import PipelineParams
+from flows.pruning import mark_used
+from flows.reports import DATA_DOCS, DRIFT, write_index
+from recommender.layout import Layout
+from recommender.settings import FeatureStoreSettings, PlatformSettings
+from recommender.storage import digest_of
+
+if TYPE_CHECKING:
+    from features.refresh import FeatureSummary
+    from features.training import TrainingSummary
+    from flows.gate import Decision
+    from flows.model_store import Version
+    from validation.checkpoint import ValidationSummary
+    from validation.drift import DriftSummary
+    from validation.raw_parts import RawTables
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a flow run works, and what makes its results its own."""
+
+    params: PipelineParams
+    layout: Layout
+    platform: PlatformSettings
+    stores: FeatureStoreSettings
+    code: str
+
+    @classmethod
+    def of(cls, params: PipelineParams) -> Place:
+        """The place of a shop below this process's work folder."""
+        settings = current_settings()
+        layout = Layout(settings.work_dir, params.shop)
+        return cls(params, layout, settings.platform, settings.feature_store, code_version())
+
+    def page_url(self, page: Path) -> str:
+        """Where one of the shop's report pages is shown."""
+        below = page.relative_to(self.layout.reports)
+        return f"http://{self.platform.host}:{self.platform.reports_port}/{below.as_posix()}"
+
+    @property
+    def monitoring_url(self) -> str:
+        """Evidently's own UI."""
+        return f"http://{self.platform.host}:{self.platform.monitoring_port}"
+
+    def key(self, *parts: Any) -> str:
+        """The key of a stage's output, from the keys and settings that decide it."""
+        plain = [p.model_dump(mode="json") if hasattr(p, "model_dump") else p for p in parts]
+        return digest_of(self.code, *plain)
+
+    def kept(self, task: Any, target: Path) -> Any:
+        """The task, done again where its kept result points at a folder that is gone, or where the user asks for it."""
+        mark_used(target)
+        return task.with_options(refresh_cache=self.params.refresh or not target.exists())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the front door and the feature store gave."""
+
+    raw: RawTables
+    clean: ValidationSummary
+    clean_key: str
+    features: FeatureSummary | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A bundle before the gate."""
+
+    folder: Path
+    digest: str
+    training: TrainingSummary
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the gate made of a candidate; `version` is None where it was not promoted."""
+
+    metrics: dict[str, Any]
+    decision: Decision
+    version: Version | None
+
+
+def open_door(place: Place) -> Prepared:
+    """Ingest and validate."""
+    from validation.ingest import source_fingerprint
+
+    recipe, layout = place.params.recipe, place.layout
+    fingerprint = source_fingerprint(recipe.source, layout.events, layout.readmitted)
+    raw_key = place.key(recipe.source, fingerprint)
+    raw_dir = layout.raw(raw_key)
+    raw = place.kept(tasks.ingest_source, raw_dir)(
+        recipe.source, layout.events, layout.readmitted, raw_dir, fingerprint=fingerprint, code=place.code
+    )
+    clean_key = place.key(raw_key, recipe.validation)
+    clean_dir, page = layout.clean(clean_key), layout.reports / clean_key / DATA_DOCS
+    clean = place.kept(tasks.validate_tables, clean_dir)(
+        raw_dir, clean_dir, recipe.validation, page.parent, read_last_validation(layout), code=place.code
+    )
+    keep_validation(layout, clean)
+    write_index(layout)
+    artifacts.publish_validation(clean, place.page_url(page))
+    return Prepared(raw, clean, clean_key)
+
+
+def prepare(place: Place) -> Prepared:
+    """Ingest, validate, and bring the feature store up to date."""
+    door = open_door(place)
+    features = tasks.refresh_feature_store(
+        place.layout.clean(door.clean_key),
+        place.layout.feast,
+        place.params.recipe.features,
+        place.stores,
+        place.layout.events,
+    )
+    return Prepared(door.raw, door.clean, door.clean_key, features)
+
+
+def learn(place: Place, prepared: Prepared) -> Candidate:
+    """Training set, the models, and the bundle of them."""
+    recipe, layout = place.params.recipe, place.layout
+    training_key = place.key(prepared.clean_key, recipe.features, recipe.evaluation)
+    training_dir = layout.training(training_key)
+    training = place.kept(tasks.collect_training_set, training_dir)(
+        layout.clean(prepared.clean_key),
+        layout.feast,
+        training_dir,
+        recipe.features,
+        recipe.evaluation,
+        code=place.code,
+    )
+    folder, digest = _fit(place, training_dir, training_key, training, prepared)
+    return Candidate(folder, digest, training)
+
+
+def _fit(
+    place: Place, training_dir: Path, training_key: str, training: TrainingSummary, prepared: Prepared
+) -> tuple[Path, str]:
+    recipe, code = place.params.recipe, place.code
+    augmentation = recipe.augmentation
+
+    def component(name: str, *parts: Any) -> tuple[Path, str]:
+        key = place.key(name, training_key, recipe.seed, *parts)
+        return place.layout.component(name, key), key
+
+    vectors, vectors_key = component("vectors", recipe.encoder)
+    place.kept(tasks.embed_items, vectors)(training_dir, vectors, recipe.encoder, recipe.seed, code=code)
+    sequence, sequence_key = component("sequence", vectors_key, recipe.sequence, augmentation)
+    place.kept(tasks.fine_tune_sequence, sequence)(
+        training_dir,
+        vectors,
+        sequence,
+        recipe.sequence,
+        recipe.features.max_history,
+        recipe.evaluation.k,
+        recipe.seed,
+        augmentation,
+        code=code,
+    )
+    blend, blend_key = component("blend", sequence_key, recipe.neighbours, recipe.blend)
+    place.kept(tasks.blend_models, blend)(
+        training_dir,
+        vectors,
+        sequence,
+        blend,
+        recipe.neighbours,
+        recipe.blend,
+        recipe.evaluation.k,
+        recipe.seed,
+        code=code,
+    )
+    scorer, scorer_key = component("scorer", vectors_key, recipe.scorer, augmentation)
+    scorer_made = place.kept(tasks.fine_tune_scorer, scorer)(
+        training_dir, vectors, scorer, recipe.scorer, recipe.seed, augmentation, code=code
+    )
+    writer, writer_key = component("writer", recipe.writer, augmentation)
+    writer_made = place.kept(tasks.fine_tune_writer, writer)(
+        training_dir, writer, recipe.writer, recipe.seed, augmentation, code=code
+    )
+    target = place.layout.bundle(place.key(blend_key, scorer_key, writer_key, recipe))
+    components = {
+        "vectors": vectors,
+        "sequence": sequence,
+        "blend": blend,
+        "scorer": scorer_made,
+        "writer": writer_made,
+    }
+    digest = place.kept(tasks.assemble_candidate, target)(
+        place.params.shop, recipe, training, prepared.raw.fingerprint, components, target, code=code
+    )
+    return target, digest
+
+
+def judge(place: Place, candidate: Candidate) -> Judged:
+    """Evaluate, pass the gate, promote."""
+    recipe, layout = place.params.recipe, place.layout
+    training_dir = Path(candidate.training.folder)
+    k = recipe.evaluation.k
+    metrics = tasks.evaluate_candidate.with_options(refresh_cache=place.params.refresh)(
+        candidate.folder, training_dir, k, digest=candidate.digest, code=place.code
+    )
+    artifacts.publish_metrics(metrics, k)
+    decision = tasks.hold_gate(candidate.folder, training_dir, metrics, recipe.gate, k, layout.model_name)
+    version = None
+    if decision.promote:
+        version = tasks.promote_candidate(candidate.folder, layout.model_name, metrics, decision)
+    artifacts.publish_decision(decision, newest_version(layout.model_name))
+    return Judged(metrics, decision, version)
+
+
+def watch(place: Place, prepared: Prepared, cut_at: datetime) -> DriftSummary:
+    """Report drift since the cut-off."""
+    layout, recipe = place.layout, place.params.recipe
+    page = layout.reports / prepared.clean_key / DRIFT
+    drift: DriftSummary = place.kept(tasks.watch_drift, page)(
+        layout.clean(prepared.clean_key),
+        layout.monitoring,
+        place.params.shop,
+        page,
+        cut_at,
+        recipe.drift,
+        code=place.code,
+    )
+    write_index(layout)
+    artifacts.publish_drift(drift, place.page_url(page), place.monitoring_url)
+    return drift

@@ -1,0 +1,292 @@
+"""Prefect tasks: each calls one function of a room below, and passes paths and small records only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
+
+from flows.gate import Decision, decide
+from flows.model_store import newest_version, promote, withdrawn_digests
+from flows.steps import KEPT, measured
+from recommender.schema import TableName
+from recommender.settings import (
+    AugmentationSettings,
+    BlendSettings,
+    DriftSettings,
+    EncoderSettings,
+    EvaluationSettings,
+    FeatureSettings,
+    FeatureStoreSettings,
+    GateSettings,
+    NeighbourSettings,
+    Recipe,
+    ScorerSettings,
+    SequenceSettings,
+    Source,
+    ValidationSettings,
+    Writer,
+)
+
+if TYPE_CHECKING:
+    from features.refresh import FeatureSummary
+    from features.training import TrainingSummary
+    from flows.model_store import Version
+    from recommender.bundle import Component
+    from validation.checkpoint import ValidationSummary
+    from validation.drift import DriftSummary
+    from validation.raw_parts import RawTables
+    from validation.readmission import ReadmissionSummary
+
+# Every task takes `code`, the version of the rooms' code: it is read by the cache key, not by the body.
+THREADS = 2
+
+
+@task(name="ingest", **KEPT)
+def ingest_source(
+    source: Source, event_log: Path, readmitted: Path, target: Path, *, fingerprint: str, code: str
+) -> RawTables:
+    """Read the source, the service's event log and the readmitted rows into raw tables."""
+    from validation.ingest import ingest
+
+    with measured("ingest"):
+        return ingest(source, target, event_log, readmitted)
+
+
+# What the run before saw only decides warnings and stops, never the clean rows: the same rows are not judged twice.
+@task(name="validate", **{**KEPT, "cache_policy": INPUTS - "previous" + TASK_SOURCE})
+def validate_tables(
+    raw: Path,
+    target: Path,
+    rules: ValidationSettings,
+    docs: Path,
+    previous: ValidationSummary | None,
+    *,
+    code: str,
+) -> ValidationSummary:
+    """Hold the raw tables against the expectations; bad rows go to quarantine, a bad table stops the flow."""
+    from validation.checkpoint import validate
+
+    with measured("validate"):
+        return validate(raw, target, rules, docs, previous)
+
+
+@task(name="readmit", cache_policy=NO_CACHE)
+def readmit_rows(
+    quarantine: Path, readmitted: Path, corrections: Path | None, table: TableName | None, rules: tuple[str, ...]
+) -> ReadmissionSummary:
+    """Let quarantined rows in again, as they are or as somebody mended them; the next ingest reads them."""
+    from validation.readmission import read_corrections, readmit, select
+
+    with measured("readmit"):
+        rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections)
+        return readmit(rows, readmitted)
+
+
+@task(name="refresh-features", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 5])
+def refresh_feature_store(
+    clean: Path, feast: Path, settings: FeatureSettings, stores: FeatureStoreSettings, event_log: Path
+) -> FeatureSummary:
+    """Compute the feature views, apply the Feast repository and materialise; does nothing where they are current."""
+    from features.refresh import refresh_features
+
+    with measured("features"):
+        return refresh_features(clean, feast, settings, stores, event_log=event_log)
+
+
+@task(name="training-set", **KEPT)
+def collect_training_set(
+    clean: Path, feast: Path, target: Path, features: FeatureSettings, evaluation: EvaluationSettings, *, code: str
+) -> TrainingSummary:
+    """Point-in-time training set from Feast."""
+    from features.training import build_training_set
+
+    with measured("training-set"):
+        return build_training_set(clean, feast, target, features, evaluation)
+
+
+@task(name="embed-catalogue", **KEPT)
+def embed_items(training: Path, target: Path, encoder: EncoderSettings, seed: int, *, code: str) -> Path:
+    """Text vectors of the catalogue by the pretrained language model."""
+    from recommender.fine_tune import embed_catalogue
+
+    with measured("embed-catalogue"):
+        embed_catalogue(training, target, encoder, seed, get_run_logger().info)
+    return target
+
+
+@task(name="fine-tune-sequence", **KEPT)
+def fine_tune_sequence(
+    training: Path,
+    vectors: Path,
+    target: Path,
+    settings: SequenceSettings,
+    max_history: int,
+    k: int,
+    seed: int,
+    augmentation: AugmentationSettings,
+    *,
+    code: str,
+) -> Path:
+    """Fine-tune on the shop's sequences."""
+    from recommender.fine_tune import fit_sequence
+
+    with measured("fine-tune-sequence"):
+        progress = get_run_logger().info
+        fit_sequence(training, vectors, target, settings, max_history, k, seed, THREADS, progress, augmentation)
+    return target
+
+
+@task(name="blend", **KEPT)
+def blend_models(
+    training: Path,
+    vectors: Path,
+    sequence: Path,
+    target: Path,
+    neighbours: NeighbourSettings,
+    blend: BlendSettings,
+    k: int,
+    seed: int,
+    *,
+    code: str,
+) -> Path:
+    """Learn the neighbourhood model, and choose how it blends with the sequence model."""
+    from recommender.blend_training import fit_blend
+
+    with measured("blend"):
+        progress = get_run_logger().info
+        fit_blend(training, vectors, sequence, target, neighbours, blend, k, seed, THREADS, progress)
+    return target
+
+
+@task(name="fine-tune-scorer", **KEPT)
+def fine_tune_scorer(
+    training: Path,
+    vectors: Path,
+    target: Path,
+    settings: ScorerSettings,
+    seed: int,
+    augmentation: AugmentationSettings,
+    *,
+    code: str,
+) -> Path | None:
+    """Train the pair scorer; None where the shop has too few ratings."""
+    from recommender.scorer_training import fit_scorer
+
+    with measured("fine-tune-scorer"):
+        progress = get_run_logger().info
+        fitted = fit_scorer(training, vectors, target, settings, seed, THREADS, progress, augmentation)
+    return target if fitted else None
+
+
+@task(name="fine-tune-writer", **KEPT)
+def fine_tune_writer(
+    training: Path, target: Path, settings: Writer, seed: int, augmentation: AugmentationSettings, *, code: str
+) -> Path | None:
+    """Train the feedback writer; None where the shop has too few reviews."""
+    from recommender.writer_training import fit_writer
+
+    with measured("fine-tune-writer"):
+        fitted = fit_writer(training, target, settings, seed, THREADS, get_run_logger().info, augmentation)
+    return target if fitted else None
+
+
+@task(name="assemble-bundle", **KEPT)
+def assemble_candidate(
+    shop: str,
+    recipe: Recipe,
+    training: TrainingSummary,
+    fingerprint: str,
+    components: dict[Component, Path | None],
+    target: Path,
+    *,
+    code: str,
+) -> str:
+    """Put the learned parts into one bundle with its manifest; returns the bundle's digest."""
+    from recommender.bundle import DataRange, assemble_bundle
+
+    with measured("assemble-bundle"):
+        data = DataRange(
+            fingerprint=fingerprint,
+            first_event_at=training.first_event_at,
+            last_event_at=training.last_event_at,
+            validation_at=training.validation_at,
+            test_at=training.test_at,
+            rows=training.rows,
+        )
+        manifest = assemble_bundle(
+            target,
+            shop=shop,
+            recipe=recipe,
+            data=data,
+            components={name: folder for name, folder in components.items() if folder is not None},
+            code_version=code,
+        )
+    return manifest.digest
+
+
+@task(name="evaluate", **KEPT)
+def evaluate_candidate(candidate: Path, training: Path, k: int, *, digest: str, code: str) -> dict[str, Any]:
+    """Judge a candidate on the test window, beside popularity and the model before fine-tuning."""
+    from recommender.bundle import load_bundle
+    from recommender.evaluation import judge_bundle
+
+    with measured("evaluate"):
+        return judge_bundle(load_bundle(candidate), training, k)
+
+
+@task(name="gate", cache_policy=NO_CACHE)
+def hold_gate(
+    candidate: Path, training: Path, metrics: dict[str, Any], gate: GateSettings, k: int, model: str
+) -> Decision:
+    """Compare a candidate with the bundle in service on the same test events."""
+    from recommender.bundle import load_bundle, read_manifest
+    from recommender.evaluation import SERVED, compare_bundles
+
+    key = f"{gate.metric}_at_{k}"
+    digest = read_manifest(candidate).digest
+    champion = newest_version(model)
+    ranking = metrics["ranking"]
+    figures = {"metric": key, "candidate": ranking[SERVED][key], "popularity": ranking["popularity"][key]}
+    if champion and champion.labels.get("digest") == digest:
+        return Decision(promote=False, reason=f"the same bundle is in service already: {champion.tag}", **figures)
+    if digest in withdrawn_digests(model):
+        return Decision(promote=False, reason="this bundle was taken out of service by a rollback", **figures)
+    in_service = None
+    if champion:
+        with measured("compare"):
+            in_service = compare_bundles(
+                load_bundle(candidate), load_bundle(champion.folder), training, k, gate.metric
+            ).champion
+    return decide(gate, champion=in_service, **figures)
+
+
+@task(name="promote", cache_policy=NO_CACHE)
+def promote_candidate(candidate: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:
+    """Append the candidate to the model store as the newest version; the service swaps to it by itself."""
+    from recommender.bundle import record_judgement
+
+    champion = newest_version(model)
+    with measured("promote"):
+        manifest = record_judgement(candidate, metrics, champion.labels["digest"] if champion else None)
+        labels = {
+            "digest": manifest.digest,
+            "parent": champion.version if champion else "",
+            "metric": decision.metric,
+            "value": f"{decision.candidate:.4f}",
+        }
+        return promote(candidate, model, labels)
+
+
+@task(name="monitor", **KEPT)
+def watch_drift(
+    clean: Path, workspace: Path, project: str, page: Path, cut_at: datetime, settings: DriftSettings, *, code: str
+) -> DriftSummary:
+    """Compare the events since the cut-off with those the model learned from, in an Evidently report."""
+    from validation.drift import report_drift
+
+    with measured("monitor"):
+        return report_drift(clean, workspace, project, page, cut_at, settings)

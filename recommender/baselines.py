@@ -1,0 +1,70 @@
+"""What a blend has to beat: popularity, the pretrained text encoder that never saw the shop, and each of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recommender.ids import IdMap
+from recommender.item_vectors import ItemVectors
+from recommender.neighbours import NeighbourModel
+from recommender.ranker import mask_seen
+from recommender.user import UserState
+
+RECENCY = 0.9
+
+
+class PopularityRanker:
+    """Every user gets the items with the most training events."""
+
+    def __init__(self, vectors: ItemVectors) -> None:
+        self.ids: IdMap = vectors.ids
+        self._counts = vectors.catalogue.n_events
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Counts of events; seen items are -inf. Shape (B, n_items), float32."""
+        return mask_seen(np.tile(self._counts, (len(users), 1)), users, self.ids)
+
+
+class TextRanker:
+    """The language model before fine-tuning: cosine of an item's text vector to the mean of the history's.
+
+    The newest item weighs 1, each earlier one `RECENCY` times the next. Cold users are answered by popularity, as they
+    are by the trained ranker, so that the two differ only where they can.
+    """
+
+    def __init__(self, vectors: ItemVectors) -> None:
+        self.ids: IdMap = vectors.ids
+        self._text = vectors.text.numpy()
+        self._counts = vectors.catalogue.n_events
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Cosines; seen items are -inf. Shape (B, n_items), float32."""
+        scores = np.tile(self._counts, (len(users), 1))
+        histories = [self.ids.known_indices(user.items) for user in users]
+        warm = [row for row, history in enumerate(histories) if history]
+        if warm:
+            profiles = np.stack([self._profile(histories[row]) for row in warm])
+            scores[warm] = profiles @ self._text[1:].T
+        return mask_seen(scores, users, self.ids)
+
+    def _profile(self, history: list[int]) -> np.ndarray:
+        weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
+        profile: np.ndarray = weights @ self._text[history]
+        return profile / max(float(np.linalg.norm(profile)), 1e-12)
+
+
+class NeighbourRanker:
+    """The neighbourhood model alone; users without a learned item are answered by popularity."""
+
+    def __init__(self, vectors: ItemVectors, neighbours: NeighbourModel) -> None:
+        self.ids: IdMap = vectors.ids
+        self._neighbours = neighbours
+        self._counts = vectors.catalogue.n_events
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Sums of weights; seen items are -inf. Shape (B, n_items), float32."""
+        scores = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
+        scores[~scores.any(axis=1)] = self._counts
+        return mask_seen(scores, users, self.ids)

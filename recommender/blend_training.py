@@ -1,0 +1,126 @@
+"""Fits the neighbourhood model and chooses how it blends with the sequence model: the `blend` component."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from recommender import schema
+from recommender.blend import Blend, choose_blend, fit_gate, standardised
+from recommender.catalogue import read_training_table
+from recommender.fit import FitSummary, Progress, deterministic
+from recommender.ids import IdMap
+from recommender.item_vectors import ItemVectors
+from recommender.metrics import PER_QUERY, metric_key
+from recommender.neighbours import NeighbourModel
+from recommender.queries import Queries, read_queries
+from recommender.ranker import Ranker, best_indices
+from recommender.sequence_model import load_sequence_model
+from recommender.settings import BlendSettings, NeighbourSettings
+from recommender.storage import atomic_folder
+
+# Enough for a steady choice, and little memory: two score matrices of so many rows lie in it at once.
+MAX_QUERIES = 2000
+# The gate's gradients are some copies of the matrices more.
+MAX_GATE_QUERIES = 500
+
+
+def fit_blend(
+    training: Path,
+    vectors: Path,
+    sequence: Path,
+    target: Path,
+    neighbours: NeighbourSettings,
+    blend: BlendSettings,
+    k: int,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> FitSummary:
+    """Learn neighbours from the training sequences, choose the blend on the validation window, write the component.
+
+    Args:
+        training: The training folder.
+        vectors: The `vectors` component.
+        sequence: The `sequence` component.
+        target: The component's folder, written atomically.
+        k: Length of the list by which blends are compared.
+        seed: Which validation queries are taken where there are many.
+        threads: Torch's threads while it fits.
+    Raises:
+        TrainingDataError: the sequences or the queries cannot be read.
+        BundleError: vectors or sequence model cannot be read.
+    """
+    started = time.monotonic()
+    items = ItemVectors.load(vectors)
+    ranker = Ranker(items, load_sequence_model(sequence, items.text))
+    with deterministic(seed, threads):
+        model = NeighbourModel.fit(read_user_items(training, items.ids), len(items.ids), neighbours)
+        progress(f"neighbours: learned of {len(items.ids)} items in {time.monotonic() - started:.1f} s")
+        chosen, metrics = _choose(ranker, model, read_queries(training, "validation"), blend, k, seed)
+    told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    progress(f"blend: {chosen.kind}, neighbours' weight {_shown(chosen)}; validation {told}")
+    summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
+    with atomic_folder(target) as folder:
+        model.save(folder)
+        chosen.save(folder)
+        summary.write(folder)
+    return summary
+
+
+def read_user_items(training: Path, ids: IdMap) -> list[np.ndarray]:
+    """What each user had before the cut-off, as item indices; a history may lie in several pieces.
+
+    Raises:
+        TrainingDataError: the table is missing or damaged.
+    """
+    table = read_training_table(training, "sequences", [schema.USER_ID, schema.HISTORY_ITEMS])
+    by_user: dict[str, list[int]] = {}
+    users, histories = (table.column(name).to_pylist() for name in (schema.USER_ID, schema.HISTORY_ITEMS))
+    for user, history in zip(users, histories, strict=True):
+        by_user.setdefault(user, []).extend(ids.known_indices(history or []))
+    return [np.array(sorted(set(known)), dtype=np.int64) for known in by_user.values()]
+
+
+def _choose(
+    ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int, seed: int
+) -> tuple[Blend, dict[str, float]]:
+    warm = [
+        place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) != "popularity"
+    ]
+    if not warm:
+        return Blend("none"), {}
+    if len(warm) > MAX_QUERIES:
+        warm = sorted(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
+    queries = queries.take(np.array(warm))
+    histories = [ranker.ids.known_indices(user.items) for user in queries.users]
+    lengths = np.array([len(history) for history in histories])
+    first = standardised(ranker.scores(queries.users, exclude_seen=False))
+    second = standardised(model.scores(histories))
+    targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
+
+    def judge(blend: Blend) -> float:
+        scores = blend.apply(first, second, lengths)
+        for row, history in enumerate(histories):
+            scores[row, [index - 1 for index in history]] = -np.inf
+        lists = best_indices(scores, k)
+        hits = np.stack([np.isin(lists[row], wanted) for row, wanted in enumerate(targets)])
+        return float(PER_QUERY["ndcg"](hits, queries.n_targets).mean())
+
+    gate = None
+    fittable = [row for row, wanted in enumerate(targets) if wanted][:MAX_GATE_QUERIES]
+    if settings.kind in ("auto", "gate") and fittable:
+        places = [[index - 1 for index in targets[row]] for row in fittable]
+        seen = [[index - 1 for index in histories[row]] for row in fittable]
+        gate = fit_gate(first[fittable], second[fittable], lengths[fittable], places, seen)
+    chosen, value = choose_blend(settings.kind, judge, gate)
+    key = metric_key("ndcg", k)
+    return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+
+
+def _shown(blend: Blend) -> str:
+    if blend.kind != "gate":
+        return f"{float(blend.weights(np.array([1]))[0]):g}"
+    return ", ".join(f"{float(blend.weights(np.array([n]))[0]):.2f} at {n}" for n in (1, 5, 20))

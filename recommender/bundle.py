@@ -1,0 +1,276 @@
+"""The model bundle: a folder that holds everything serving needs, with a manifest that says what it is.
+
+```
+manifest.json                       schema version, recipe, data range, metrics, parent, digests of all files
+vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
+sequence/ sequence.safetensors, sequence.json
+blend/    neighbours.safetensors, neighbours.json, blend.json
+scorer/   (absent where the shop has too few ratings)
+writer/   (absent where the shop has too few reviews)
+```
+Weights are safetensors, never pickle. It is written atomically, and its files are checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recommender.errors import BundleError
+from recommender.settings import Recipe
+from recommender.storage import atomic_folder, digest_of, file_digest, write_json
+
+if TYPE_CHECKING:
+    from recommender.catalogue import Catalogue
+    from recommender.item_vectors import ItemVectors
+    from recommender.ranker import Ranker
+    from recommender.scorer import PairScorer
+    from recommender.writer import FeedbackWriter
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+# What a fit says of itself (seconds, losses): part of the bundle, but no part of what makes two bundles equal.
+SUMMARY = "summary.json"
+
+Component = Literal["vectors", "sequence", "blend", "scorer", "writer"]
+REQUIRED: tuple[Component, ...] = ("vectors", "sequence")
+
+
+class DataRange(BaseModel):
+    """Which events the bundle learned from and was judged on. Times are ISO 8601, UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    first_event_at: str
+    last_event_at: str
+    validation_at: str
+    test_at: str
+    rows: dict[str, int]
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself.
+
+    Attributes:
+        digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
+            seed give equal digests.
+        metrics: Of its evaluation; empty, as `parent` is None, until `record_judgement`.
+        files: Name within the folder to SHA-256, for every file but the manifest.
+        parent: The digest of the bundle that was in service when this one was judged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int
+    shop: str
+    created_at: str
+    recipe: Recipe
+    data: DataRange
+    metrics: dict[str, Any]
+    parent: str | None
+    code_version: str
+    digest: str
+    files: dict[str, str]
+
+
+@dataclass
+class Bundle:
+    """A bundle in memory, ready to answer; `scorer` and `writer` are None where the shop's data did not allow one."""
+
+    folder: Path
+    manifest: Manifest
+    catalogue: Catalogue
+    ranker: Ranker
+    scorer: PairScorer | None
+    writer: FeedbackWriter | None
+
+
+def assemble_bundle(
+    target: Path,
+    *,
+    shop: str,
+    recipe: Recipe,
+    data: DataRange,
+    components: Mapping[Component, Path],
+    code_version: str,
+) -> Manifest:
+    """Copy the components into one folder with a manifest, atomically.
+
+    Args:
+        target: The bundle's folder; one that stands there is replaced.
+        components: The folders that the fits wrote; `scorer` and `writer` may be missing.
+    Raises:
+        BundleError: a required component is not given, or a component's folder does not exist.
+    """
+    for name in REQUIRED:
+        if name not in components:
+            raise BundleError(
+                "Cannot assemble bundle",
+                got=f"components={sorted(components)}",
+                expected=f"'{name}' among them",
+                do="Fit it first",
+            )
+    with atomic_folder(target) as folder:
+        for name, source in components.items():
+            if not source.is_dir():
+                raise BundleError(
+                    "Cannot assemble bundle", got=f"{name}={source}", expected="a folder", do="Fit it again"
+                )
+            shutil.copytree(source, folder / name)
+        files = _digests(folder)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            shop=shop,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            recipe=recipe,
+            data=data,
+            metrics={},
+            parent=None,
+            code_version=code_version,
+            digest=_identity(files, recipe),
+            files=files,
+        )
+        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def record_judgement(folder: Path, metrics: Mapping[str, Any], parent: str | None) -> Manifest:
+    """Put what the gate saw into a bundle's manifest, atomically; nothing else changes, the digest neither.
+
+    Args:
+        metrics: Of the evaluation, JSON-able.
+        parent: Digest of the bundle that was in service then, if any.
+    """
+    manifest = read_manifest(folder).model_copy(update={"metrics": dict(metrics), "parent": parent})
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest alone, quickly; the files are not looked at.
+
+    Raises:
+        BundleError: no manifest, not JSON, of another schema version, or a field is missing or wrong.
+    """
+    path = folder / MANIFEST
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"manifest={path}",
+            expected=f"readable JSON, but {error}",
+            do="Train a new one: make run",
+        ) from error
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"schema_version={version}",
+            expected=str(SCHEMA_VERSION),
+            where=str(path),
+            do="Train a new one: make run",
+        )
+    try:
+        return Manifest.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"{name}={first.get('input')!r}",
+            expected=first["msg"],
+            where=str(path),
+            do="Train a new one: make run",
+        ) from error
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle whole, having checked every file against the manifest.
+
+    Raises:
+        BundleError: the manifest cannot be read, or a file is missing or differs from what the manifest says.
+    """
+    from recommender.item_vectors import ItemVectors
+
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    vectors = ItemVectors.load(folder / "vectors")
+    ranker = _load_ranker(folder, manifest, vectors)
+    return Bundle(
+        folder=folder,
+        manifest=manifest,
+        catalogue=vectors.catalogue,
+        ranker=ranker,
+        scorer=_load_scorer(folder, manifest, vectors),
+        writer=_load_writer(folder, manifest),
+    )
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file's SHA-256.
+
+    Raises:
+        BundleError: names the first file that is missing or differs.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        got = file_digest(path) if path.is_file() else "missing"
+        if got != expected:
+            raise BundleError(
+                "Cannot load bundle",
+                got=f"{name}={got[:16]}",
+                expected=f"sha256 {expected[:16]}",
+                where=str(folder),
+                do="The bundle is damaged: promote another one, or train a new one: make run",
+            )
+
+
+def _load_ranker(folder: Path, manifest: Manifest, vectors: ItemVectors) -> Ranker:
+    from recommender.blend import Blend
+    from recommender.neighbours import NeighbourModel
+    from recommender.ranker import Ranker
+    from recommender.sequence_model import load_sequence_model
+
+    model = load_sequence_model(folder / "sequence", vectors.text)
+    if not _has(manifest, "blend"):
+        return Ranker(vectors, model)
+    return Ranker(vectors, model, NeighbourModel.load(folder / "blend"), Blend.load(folder / "blend"))
+
+
+def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | None:
+    if not _has(manifest, "scorer"):
+        return None
+    from recommender.scorer import PairScorer
+
+    return PairScorer.load(folder / "scorer", vectors)
+
+
+def _load_writer(folder: Path, manifest: Manifest) -> FeedbackWriter | None:
+    if not _has(manifest, "writer"):
+        return None
+    from recommender.writer import FeedbackWriter
+
+    return FeedbackWriter.load(folder / "writer")
+
+
+def _has(manifest: Manifest, component: Component) -> bool:
+    return any(name.startswith(f"{component}/") for name in manifest.files)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
+def _identity(files: Mapping[str, str], recipe: Recipe) -> str:
+    lasting = {name: digest for name, digest in files.items() if Path(name).name != SUMMARY}
+    return digest_of(lasting, recipe.model_dump(mode="json", exclude={"source": {"path"}}))

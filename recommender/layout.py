@@ -1,0 +1,76 @@
+"""Where a shop's files lie: one folder per shop, so that two shops never mix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one shop below the work folder.
+
+    Stage folders are named by the key of their inputs and written atomically, so a folder that exists is whole.
+    """
+
+    work_dir: Path
+    shop: str
+
+    @property
+    def root(self) -> Path:
+        return self.work_dir.absolute() / self.shop
+
+    def raw(self, key: str) -> Path:
+        """The source's rows as they came, in parts, and how they read as tables: `raw.json`."""
+        return self.root / "raw" / key
+
+    def clean(self, key: str) -> Path:
+        """Validated tables, quarantine and summary."""
+        return self.root / "clean" / key
+
+    def training(self, key: str) -> Path:
+        """The training set: the files of `schema.TRAINING_TABLES`."""
+        return self.root / "training" / key
+
+    def component(self, name: str, key: str) -> Path:
+        """One learned part of a bundle: text vectors, sequence model, scorer, writer."""
+        return self.root / "components" / name / key
+
+    def bundle(self, key: str) -> Path:
+        """A candidate bundle, before the gate."""
+        return self.root / "candidates" / key
+
+    @property
+    def feast(self) -> Path:
+        """Feast's registry, online store and offline files."""
+        return self.root / "feast"
+
+    @property
+    def readmitted(self) -> Path:
+        """Quarantined rows that somebody let in again; every ingest reads them beside the source."""
+        return self.root / "readmitted"
+
+    @property
+    def last_validation(self) -> Path:
+        """The summary of the newest validation: what the next one compares volumes with."""
+        return self.root / "last_validation.json"
+
+    @property
+    def events(self) -> Path:
+        """The service's durable event log (SQLite)."""
+        return self.root / "events.sqlite"
+
+    @property
+    def reports(self) -> Path:
+        """Pages for people: Data Docs, evaluation and drift reports; served as they are."""
+        return self.root / "reports"
+
+    @property
+    def monitoring(self) -> Path:
+        """The Evidently workspace."""
+        return self.root / "monitoring"
+
+    @property
+    def model_name(self) -> str:
+        """The name of the shop's bundles in BentoML's model store; the newest version is the one promoted last."""
+        return f"sommelier-{self.shop}"

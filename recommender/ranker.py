@@ -1,0 +1,183 @@
+"""Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
+far as that helped in validation, for those with a history; popularity alone for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from recommender.blend import Blend, standardised
+from recommender.ids import PADDING, IdMap
+from recommender.inputs import sequence_input
+from recommender.item_vectors import ItemVectors
+from recommender.neighbours import NeighbourModel
+from recommender.sequence_model import SequenceModel
+from recommender.user import UserState
+
+AnsweredBy = Literal["sequence", "popularity"]
+# What put an item on a list.
+Part = Literal["sequence", "neighbours", "popularity"]
+ALONE = Blend()
+
+
+class Scores(Protocol):
+    """Whatever gives every item of its catalogue a score for each user: models and baselines alike."""
+
+    @property
+    def ids(self) -> IdMap: ...
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Higher is better; -inf never comes back. Shape (B, n_items), float32, in the order of `ids`."""
+        ...
+
+
+class Ranker:
+    """The item vectors and the sequence model, ready to answer.
+
+    Args:
+        vectors: Catalogue, ids and text vectors.
+        model: Trained with these vectors.
+        neighbours: Trained with the same ids; None where the blend is of kind "none".
+        blend: How much the neighbours count.
+    """
+
+    def __init__(
+        self,
+        vectors: ItemVectors,
+        model: SequenceModel,
+        neighbours: NeighbourModel | None = None,
+        blend: Blend = ALONE,
+    ) -> None:
+        self.neighbours, self.blend = neighbours, blend
+        self.vectors = vectors
+        self.model = model.eval()
+        with torch.inference_mode():
+            self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
+            self._directions = torch.nn.functional.normalize(self._items, dim=-1)
+        self._popularity = vectors.catalogue.n_events
+        self._prior = float(model.popularity_weight) * np.log1p(self._popularity)
+
+    @property
+    def ids(self) -> IdMap:
+        return self.vectors.ids
+
+    def answered_by(self, user: UserState) -> AnsweredBy:
+        """Who ranks for this user: popularity where no item of the history is known."""
+        return "sequence" if any(item in self.ids for item in user.items) else "popularity"
+
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
+        """Score every item for each user, in one forward pass.
+
+        Returns:
+            Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user answered by
+            popularity gets counts of events; the others dot products, plus the model's popularity weight times
+            log(1 + count), or, where neighbours count, those standardised plus the neighbours' standardised scores
+            times their weight. So scores compare within a user only.
+        """
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        warm = (history[:, -1] != PADDING).numpy()
+        scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
+        scores[~warm] = self._popularity
+        if warm.any():
+            known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
+            sequence, neighbours = self._parts(history[warm], known)
+            scores[warm] = sequence if neighbours is None else sequence + neighbours
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
+        """For each item, the part whose share of its score stands out most.
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        places = [self.ids.index(item_id) - 1 for item_id in item_ids]
+        if self.answered_by(user) == "popularity":
+            return ["popularity"] * len(places)
+        history = sequence_input([user], self.ids, self.model.shape.max_history)
+        sequence, neighbours = self._parts(history, [self.ids.known_indices(user.items)])
+        if neighbours is None:
+            return ["sequence"] * len(places)
+        return ["neighbours" if neighbours[0, place] > sequence[0, place] else "sequence" for place in places]
+
+    def _parts(self, history: torch.Tensor, known: list[list[int]]) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the sequence model and the neighbours add to the scores of warm users, each shape (B, n_items)."""
+        with torch.inference_mode():
+            sequence = (self.model(history)[:, -1] @ self._items.T).numpy() + self._prior
+        weights = self.blend.weights(np.array([len(indices) for indices in known]))
+        if self.neighbours is None or not weights.any():
+            return sequence, None
+        return standardised(sequence), weights[:, None] * standardised(self.neighbours.scores(known))
+
+    def top_k(
+        self,
+        users: Sequence[UserState],
+        k: int,
+        exclude: Sequence[Collection[str]] | None = None,
+        exclude_seen: bool = True,
+    ) -> list[list[tuple[str, float]]]:
+        """The best items of each user, best first.
+
+        Args:
+            users: Cold ones are answered by popularity; see `answered_by`.
+            k: Length of the lists; shorter where fewer items are left.
+            exclude: Per user, items that must not come back; unknown ones are no error.
+            exclude_seen: Leave out the items of the history.
+        Returns:
+            Per user, (item id, score) pairs.
+        """
+        scores = self.scores(users, exclude_seen=exclude_seen)
+        for row, excluded in enumerate(exclude or ()):
+            scores[row, [index - 1 for index in self.ids.known_indices(excluded)]] = -np.inf
+        lists = best_indices(scores, k)
+        return [
+            [(self.ids.item_id(int(index)), float(scores[row, index - 1])) for index in indices if index != PADDING]
+            for row, indices in enumerate(lists)
+        ]
+
+    def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
+        """The items of the history that are most like an item: the reasons for it.
+
+        Returns:
+            At most n (item id, cosine in the model's item vectors) pairs, most alike first.
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        target = self.ids.index(item_id) - 1
+        history = [index - 1 for index in self.ids.known_indices(user.items) if index - 1 != target]
+        cosines = (self._directions[history] @ self._directions[target]).tolist()
+        ranked = sorted(zip(history, cosines, strict=True), key=lambda pair: -pair[1])[:n]
+        return [(self.ids.item_id(index + 1), cosine) for index, cosine in ranked]
+
+
+def mask_seen(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> np.ndarray:
+    """Set the items of each user's history to -inf, in place. Shape (B, n_items)."""
+    for row, user in enumerate(users):
+        scores[row, [index - 1 for index in ids.known_indices(user.items)]] = -np.inf
+    return scores
+
+
+def best_indices(scores: np.ndarray, k: int) -> np.ndarray:
+    """Indices of the k highest scores of each row, best first; equal scores in the order of their indices.
+
+    So a list of ten is the start of the list of twenty, whatever ties there are.
+
+    Args:
+        scores: Shape (B, n_items); -inf never comes back.
+    Returns:
+        Item indices, from 1; 0 where a row has fewer than k. Shape (B, k), int64.
+    """
+    n_items = scores.shape[1]
+    taken = min(k, n_items)
+    lists = np.full((len(scores), k), PADDING, dtype=np.int64)
+    if not len(scores) or not taken:
+        return lists
+    least = np.partition(scores, n_items - taken, axis=1)[:, n_items - taken]
+    for row, threshold in enumerate(least):
+        candidates = np.flatnonzero((scores[row] >= threshold) & (scores[row] > -np.inf))
+        best = candidates[np.argsort(-scores[row, candidates], kind="stable")][:taken]
+        lists[row, : len(best)] = best + 1
+    return lists

@@ -1,0 +1,72 @@
+"""Atomic writes: a reader sees a whole file or folder, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+UNFINISHED = ".unfinished"  # ends the name of what is still being written
+
+
+def _unfinished(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.parent / f".{target.name}.{uuid4().hex[:8]}{UNFINISHED}"
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`, and rename it onto `target` when the block ends well."""
+    temporary = _unfinished(target)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `target`, and rename it onto `target` when the block ends well.
+
+    A folder that already stands at `target` is replaced; an exception leaves it as it was.
+    """
+    temporary = _unfinished(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        replaced = _unfinished(target)
+        if target.exists():
+            target.rename(replaced)
+        temporary.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_of(*parts: Any) -> str:
+    """A short key for JSON-able parts: 16 hexadecimal digits of their SHA-256."""
+    return sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,69 @@
+"""Every text that a model reads is built here, for training and serving alike."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+WritingTask = Literal["review", "reason"]
+
+_VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
+_SPACE = re.compile(r"\s+")
+_GLUED_SENTENCES = re.compile(r"(?<=[a-z][.!?])(?=[A-Z])")
+
+
+def tidy(text: str | None) -> str:
+    """Undo HTML entities, put back the space after a full stop, and collapse white space."""
+    if not text:
+        return ""
+    return _SPACE.sub(" ", _GLUED_SENTENCES.sub(" ", html.unescape(text))).strip()
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """Cut at a word's end."""
+    if len(text) <= max_chars:
+        return text
+    return text[: max_chars + 1].rsplit(" ", 1)[0][:max_chars]
+
+
+def item_text(
+    title: str | None,
+    brand: str | None,
+    category: str | None,
+    description: str | None,
+    reviews: Sequence[str],
+    max_chars: int,
+) -> str:
+    """What the encoder reads of an item: "title. brand, category. description"; reviews where the shop gives no words.
+
+    Args:
+        reviews: Texts of reviews before the cut-off, most helpful first; read only if there is neither title nor
+            description.
+        max_chars: The text's length at most.
+    """
+    head = ", ".join(part for part in (tidy(brand), tidy(category)) if part)
+    parts = [tidy(title), head, tidy(description)]
+    if not parts[0] and not parts[2]:
+        parts += [shorten(tidy(review), max_chars // 3) for review in reviews]
+    return shorten(". ".join(part.rstrip(".") for part in parts if part), max_chars)
+
+
+def profile_text(attributes: str, own_words: str, recent_labels: Sequence[str]) -> str:
+    """What a language model reads of a user: attributes, own words, the newest items' names (newest first)."""
+    parts = [
+        attributes,
+        f"often says {own_words}" if own_words else "",
+        f"lately {'; '.join(recent_labels)}" if recent_labels else "",
+    ]
+    return ". ".join(part for part in parts if part)
+
+
+def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> str:
+    """What the feedback writer continues: the task, the rating in words, the item, the user.
+
+    The rating's word joins what is alike: in most shops 1 star is too rare to be learned alone.
+    """
+    stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
+    return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, 120)} | text:"

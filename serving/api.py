@@ -1,0 +1,250 @@
+"""The requests and answers of the service: their names, types, limits and examples. What the API page shows."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+from uuid import uuid4
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from recommender.texts import WritingTask
+from recommender.user import Interaction
+
+MAX_IDS = 1000
+MAX_ID_CHARS = 256
+MAX_EVENTS = 1000
+CLOCK_SKEW = timedelta(minutes=5)
+_SHOWN_CHARS = 60
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
+
+
+def _in_time(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + CLOCK_SKEW:
+        raise ValueError("expected a time that is not more than 5 minutes in the future")
+    if moment < _EPOCH:
+        raise ValueError("expected a time after 1970")
+    return moment
+
+
+class Message(BaseModel):
+    """A request or an answer: an unknown field is an error, and no type is guessed from another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AboutUser(Message):
+    """Who is asking: a known user, a visitor with a bare history, or nobody at all."""
+
+    user_id: Id | None = Field(None, description="The shop's id of a user; the history comes from the online store.")
+    history: Ids | None = Field(
+        None, description="Item ids, oldest first, of a visitor without an id. Not together with user_id."
+    )
+
+    @model_validator(mode="after")
+    def _one_or_none(self) -> Self:
+        if self.user_id is not None and self.history is not None:
+            raise ValueError("user_id and history are both given, expected at most one of them")
+        return self
+
+
+class RecommendRequest(AboutUser):
+    """Which items for whom."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
+
+    k: int = Field(10, ge=1, description="How many items; the service's settings name the most (max_k).")
+    exclude_seen: bool = Field(True, description="Leave out the items of the user's own history.")
+    exclude: Ids = Field([], description="Item ids to leave out: out of stock, already shown. Unknown ids do no harm.")
+
+
+class Recommendation(Message):
+    """One item of the answer, with what a page needs to show it."""
+
+    item_id: str
+    label: str = Field(description="The title; where the shop gives none, the beginning of the item's text.")
+    score: float = Field(description="Higher is better; comparable within one answer only.")
+    category: str | None = None
+    brand: str | None = None
+    price: float | None = None
+    part: Literal["sequence", "neighbours", "popularity"] = Field(
+        description="The model that speaks for it most: the sequence, what goes together, or what is popular."
+    )
+    because: list[str] = Field(description="Items of the history that are nearest to this one; none at a cold start.")
+    matches: list[Literal["category", "brand"]] = Field(
+        description="What it shares with one of those items of the history."
+    )
+
+
+class Recommendations(Message):
+    """The best items first."""
+
+    model: str = Field(description="The bundle that answered, name:version.")
+    user_id: str | None
+    cold_start: bool = Field(description="True where nothing is known to go by: then the answer is what is popular.")
+    reason: str | None = Field(description="Why it is a cold start.")
+    items: list[Recommendation]
+
+
+class ScoreRequest(AboutUser):
+    """How much somebody would like certain items."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "item_ids": ["i0007", "i0042"]}})
+
+    item_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] = Field(description="The items to judge.")
+
+
+class Score(Message):
+    """One judged item."""
+
+    item_id: str
+    p_like: float = Field(description="Probability that the user likes it, 0 to 1.")
+    rating: float = Field(description="The rating that the user would give, 1 to 5.")
+
+
+class Scores(Message):
+    """In the order of the request."""
+
+    model: str
+    user_id: str | None
+    cold_start: bool = Field(description="True where no history is known: then the item's own averages decide.")
+    reason: str | None
+    items: list[Score]
+
+
+class FeedbackRequest(AboutUser):
+    """A text to write: the review this user would give, or why the item suits them."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "item_id": "i0007", "kind": "review"}})
+
+    item_id: Id
+    kind: WritingTask = Field("review", description="review: what the user would write. reason: why the item suits.")
+    rating: Stars | None = Field(None, description="Stars to write for; without it, the rating that is predicted.")
+    seed: int | None = Field(None, ge=0, lt=2**31, description="Equal seeds give equal texts; drawn where not given.")
+
+
+class Feedback(Message):
+    """The text, and what it was written from."""
+
+    model: str
+    user_id: str | None
+    item_id: str
+    kind: WritingTask
+    text: str
+    rating: float | None = Field(description="The rating it was written for.")
+    rating_source: Literal["given", "predicted", "none"]
+    seed: int
+
+
+class Event(Message):
+    """Something a user did."""
+
+    event_id: Id | None = Field(None, description="Unique; a repeated one is counted as a duplicate. Made if missing.")
+    user_id: Id
+    item_id: Id = Field(description="May be an item that the bundle in service does not know yet.")
+    event: EventName
+    value: Stars | None = Field(None, description="The rating, 1 to 5, where the event is one.")
+    timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(
+        None, description="ISO 8601 with a zone; now if missing; at most 5 minutes in the future."
+    )
+
+    def interaction(self, received_at: datetime) -> Interaction:
+        """The event as the log keeps it, with id and time filled in."""
+        return Interaction(
+            event_id=self.event_id or str(uuid4()),
+            user_id=self.user_id,
+            item_id=self.item_id,
+            event=self.event,
+            timestamp=self.timestamp or received_at,
+            value=self.value,
+        )
+
+
+class EventsRequest(Message):
+    """Events to remember, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"events": [{"user_id": "u0001", "item_id": "i0007", "event": "purchase"}]}}
+    )
+
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+
+    def interactions(self) -> list[Interaction]:
+        """The events as the log keeps them; those without a time get one and the same."""
+        received_at = datetime.now(UTC)
+        return [event.interaction(received_at) for event in self.events]
+
+
+class EventsReceipt(Message):
+    """What became of the events. Each accepted one is on the disk."""
+
+    accepted: int = Field(description="New events, now in the log.")
+    duplicates: int = Field(description="Events whose event_id the log already had.")
+    pushed: bool = Field(description="True when the next answer already knows them; else (202) they follow shortly.")
+    unknown_items: list[str] | None = Field(
+        description="Items that the bundle in service does not know (accepted all the same); null without a bundle."
+    )
+
+
+class ModelInfo(Message):
+    """The bundle in service, and whether something is wrong with a newer one."""
+
+    ready: bool
+    model: str | None = Field(description="name:version in the model store; null until one is loaded.")
+    loaded_at: str | None
+    problem: str | None = Field(description="Why the newest promoted bundle is not the one in service.")
+    capabilities: dict[str, bool] = Field(description="recommend, score, feedback: what this bundle can answer.")
+    n_items: int | None
+    manifest: dict[str, Any] | None = Field(
+        description="The bundle's own account: recipe, data range, metrics, parent, code version, digest."
+    )
+
+
+class Problem(Message):
+    """Every answer that is not a success."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"error": "Cannot recommend: k=500, expected 1 to 100."}})
+
+    error: str = Field(description="One sentence: what failed, the value, the rule.")
+
+
+def explain(error: ValidationError) -> str:
+    """One sentence for a request that does not fit its model: the first field at fault, its value, the rule."""
+    first, *others = error.errors(include_url=False)
+    field = ".".join(str(part) for part in first["loc"])
+    value, rule = _shorten(first.get("input")), first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "json_invalid":
+            said = f"the body is not JSON ({rule.removeprefix('Invalid JSON: ')})"
+        case "missing":
+            said = f"{field} is missing"
+        case "extra_forbidden":
+            said = f"{field} is not one of its fields"
+        case _ if not field:
+            said = rule if first["type"] == "value_error" else f"body={value}, expected a JSON object"
+        case "literal_error":
+            said = f"{field}={value}, expected {rule.removeprefix('Input should be ')}"
+        case _:
+            said = f"{field}={value}, {rule[0].lower()}{rule[1:]}"
+    more = f"; {len(others)} more of its values are wrong" if others else ""
+    return f"Cannot read the request: {said}{more}."
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

@@ -1,0 +1,289 @@
+"""Request to answer, without HTTP: one bundle, the online store, and the rules of who is answered how.
+
+An engine never changes: a new bundle comes in a new engine, and a request sees one engine from start to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import randbelow
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from recommender import schema
+from recommender.bundle import Bundle
+from recommender.ranker import Part
+from recommender.scorer_input import ItemRatings
+from recommender.texts import WritingTask
+from recommender.user import UserState
+from recommender.writing import WritingRequest
+from serving.api import Feedback, Recommendation, Recommendations, Score, Scores
+from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+
+N_REASONS = 3
+_IDS_IN_A_SENTENCE = 10
+_MAX_SEED = 2**31
+
+
+class FeatureReader(Protocol):
+    """The online store, as far as answers need it."""
+
+    def read_user(self, user_id: str) -> UserState | None:
+        """The user's features now; None for a user it does not know."""
+        ...
+
+    def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
+        """The items' features now, by name, in the order given; an item it does not know has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks: what is known of them, and why that is nothing, where it is nothing."""
+
+    user_id: str | None
+    state: UserState
+    reason: str | None
+
+    @property
+    def is_cold(self) -> bool:
+        return self.reason is not None
+
+
+class Engine:
+    """Answers with one bundle.
+
+    Args:
+        model: The bundle's name and version in the model store; goes into every answer.
+        bundle: Loaded and checked.
+        features: Reads the online store.
+        max_k: The largest k that a request may ask for.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        bundle: Bundle,
+        features: FeatureReader,
+        max_k: int,
+    ) -> None:
+        self.model = model
+        self.bundle = bundle
+        self.features = features
+        self._max_k = max_k
+        self._ids = bundle.catalogue.ids
+        # As lists: a row out of an Arrow table takes a tenth of a millisecond, and every answered item needs one.
+        table = bundle.catalogue.table
+        self._categories = table.column(schema.CATEGORY).to_pylist()
+        self._brands = table.column(schema.BRAND).to_pylist()
+        self._prices = table.column(schema.PRICE).to_pylist()
+        self._labels = [bundle.catalogue.label(item_id) for item_id in self._ids]
+
+    @property
+    def capabilities(self) -> dict[str, bool]:
+        """What this bundle can answer."""
+        return {
+            "recommend": True,
+            "score": self.bundle.scorer is not None,
+            "feedback": self.bundle.writer is not None,
+        }
+
+    def recommend(
+        self,
+        *,
+        user_id: str | None = None,
+        history: Sequence[str] | None = None,
+        k: int = 10,
+        exclude_seen: bool = True,
+        exclude: Collection[str] = (),
+    ) -> Recommendations:
+        """The k best items for a known user, for a bare history, or, with neither, for anybody.
+
+        Args:
+            user_id: Known to the online store; an unknown one is answered as a cold start.
+            history: Item ids, oldest first.
+            k: Fewer come back where fewer are left.
+            exclude_seen: Leave out the items of the history.
+            exclude: Further items to leave out.
+        Raises:
+            BadRequest: k is out of range.
+            UnknownItem: an item of the bare history is not in the catalogue.
+        """
+        if not 1 <= k <= self._max_k:
+            raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
+        visitor = self._visitor(user_id, history)
+        (best,) = self.bundle.ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen)
+        return Recommendations(
+            model=self.model,
+            user_id=user_id,
+            cold_start=visitor.is_cold,
+            reason=visitor.reason,
+            items=self._show(visitor, best),
+        )
+
+    def score(
+        self, *, item_ids: Sequence[str], user_id: str | None = None, history: Sequence[str] | None = None
+    ) -> Scores:
+        """P(like) and rating of each item, in the order given.
+
+        Raises:
+            CapabilityMissing: the bundle has no scorer.
+            UnknownItem: an item is not in the catalogue.
+        """
+        scorer = self.bundle.scorer
+        if scorer is None:
+            raise self._missing("score", "scorer", "ratings (interactions with a value of 1 to 5)")
+        self._check_known("score", "item_ids", item_ids)
+        visitor = self._visitor(user_id, history)
+        return Scores(
+            model=self.model,
+            user_id=user_id,
+            cold_start=visitor.is_cold,
+            reason=visitor.reason,
+            items=[
+                Score(item_id=pair.item_id, p_like=pair.p_like, rating=pair.rating)
+                for pair in scorer.score(visitor.state, item_ids, self._ratings_now(item_ids))
+            ],
+        )
+
+    def feedback(
+        self,
+        *,
+        item_id: str,
+        kind: WritingTask = "review",
+        rating: float | None = None,
+        seed: int | None = None,
+        user_id: str | None = None,
+        history: Sequence[str] | None = None,
+    ) -> Feedback:
+        """The review that the user would write of an item, or why the item suits them.
+
+        Args:
+            rating: Stars to write for; without it the scorer's prediction, where the bundle has a scorer.
+            seed: Equal seeds give equal texts; drawn where not given.
+        Raises:
+            CapabilityMissing: the bundle has no writer.
+            UnknownItem: the item, or one of the bare history, is not in the catalogue.
+        """
+        writer = self.bundle.writer
+        if writer is None:
+            raise self._missing("write feedback", "writer", "review texts (the feedback table)")
+        self._check_known("write feedback", "item_id", [item_id])
+        visitor = self._visitor(user_id, history)
+        source: Literal["given", "predicted", "none"] = "given"
+        if rating is None:
+            rating, source = self._predicted_rating(visitor, item_id)
+        seed = randbelow(_MAX_SEED) if seed is None else seed
+        request = WritingRequest.of(kind, rating, visitor.state, item_id, self.bundle.catalogue)
+        (text,) = writer.write([request], seed=seed)
+        return Feedback(
+            model=self.model,
+            user_id=user_id,
+            item_id=item_id,
+            kind=kind,
+            text=text,
+            rating=rating,
+            rating_source=source,
+            seed=seed,
+        )
+
+    def unknown_items(self, item_ids: Collection[str]) -> list[str]:
+        """Those that the catalogue does not hold, each once, in the order given."""
+        return self._ids.unknown(dict.fromkeys(item_ids))
+
+    def warm(self) -> None:
+        """Answer once with every part, so that the first client does not pay for first-time work."""
+        first = next(iter(self._ids))
+        self.features.read_user(first)  # known or not: it opens the store
+        self.recommend(history=[first], k=1)
+        if self.bundle.scorer is not None:
+            self.score(item_ids=[first])
+        if self.bundle.writer is not None:
+            self.feedback(item_id=first, seed=0)
+
+    def _visitor(self, user_id: str | None, history: Sequence[str] | None) -> Visitor:
+        """Who is asking; where nothing is known of them that the bundle can use, say why."""
+        if user_id is not None:
+            state = self.features.read_user(user_id)
+            if state is None:
+                return Visitor(user_id, UserState(), "unknown user")
+        elif history:
+            self._check_known("use the history", "history", history)
+            state = UserState.from_history(history)
+        else:
+            return Visitor(None, UserState(), "neither a user nor a history is given")
+        if state.is_cold:
+            return Visitor(user_id, state, "the user has no history")
+        if self.bundle.ranker.answered_by(state) == "popularity":
+            return Visitor(user_id, state, "no item of the user's history is in the catalogue of this model")
+        return Visitor(user_id, state, None)
+
+    def _show(self, visitor: Visitor, best: Sequence[tuple[str, float]]) -> list[Recommendation]:
+        parts = self.bundle.ranker.parts_of(visitor.state, [item_id for item_id, _ in best])
+        return [
+            self._show_one(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
+        ]
+
+    def _show_one(self, visitor: Visitor, item_id: str, score: float, part: Part) -> Recommendation:
+        row = self._ids.index(item_id) - 1
+        nearest = [] if visitor.is_cold else self.bundle.ranker.nearest_history(visitor.state, item_id, N_REASONS)
+        because = [near for near, _ in nearest]
+        return Recommendation(
+            item_id=item_id,
+            label=self._labels[row],
+            score=score,
+            category=self._categories[row],
+            brand=self._brands[row],
+            price=self._prices[row],
+            part=part,
+            because=because,
+            matches=self._matches(row, because),
+        )
+
+    def _matches(self, row: int, others: Sequence[str]) -> list[Literal["category", "brand"]]:
+        """The attributes that an item shares with one of the others."""
+        rows = [self._ids.index(other) - 1 for other in others]
+        columns: dict[Literal["category", "brand"], list[str | None]] = {
+            "category": self._categories,
+            "brand": self._brands,
+        }
+        return [
+            name
+            for name, values in columns.items()
+            if values[row] is not None and values[row] in [values[other] for other in rows]
+        ]
+
+    def _predicted_rating(self, visitor: Visitor, item_id: str) -> tuple[float | None, Literal["predicted", "none"]]:
+        if self.bundle.scorer is None:
+            return None, "none"
+        (pair,) = self.bundle.scorer.score(visitor.state, [item_id], self._ratings_now([item_id]))
+        return pair.rating, "predicted"
+
+    def _ratings_now(self, item_ids: Sequence[str]) -> ItemRatings:
+        """What the online store knows of the items' ratings."""
+        facts = self.features.read_items(item_ids)
+        mean, n = (facts[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
+        return ItemRatings(mean, n)
+
+    def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
+        unknown = self.unknown_items(item_ids)
+        if unknown:
+            shown = ", ".join(repr(item_id) for item_id in unknown[:_IDS_IN_A_SENTENCE])
+            more = f" and {len(unknown) - _IDS_IN_A_SENTENCE} more" if len(unknown) > _IDS_IN_A_SENTENCE else ""
+            raise UnknownItem(
+                f"Cannot {doing}",
+                got=f"{field}={shown}{more}",
+                expected=f"items of the catalogue of {self.model}",
+                do="Leave them out, or promote a model that knows them",
+            )
+
+    def _missing(self, doing: str, part: str, data: str) -> CapabilityMissing:
+        return CapabilityMissing(
+            f"Cannot {doing}",
+            got=f"model={self.model} without a {part}",
+            expected=f"one trained on {data}",
+            do=f"Bring such data and run the pipeline again: the {part} is trained as soon as there is enough of it",
+        )

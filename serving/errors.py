@@ -1,0 +1,38 @@
+"""What can go wrong between a request and its answer, each with the HTTP status that says so."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from recommender.errors import SommelierError
+
+
+class ServingError(SommelierError):
+    """Base of the errors of `serving`. `status` is the HTTP status of the answer."""
+
+    status: ClassVar[int] = 500
+
+
+class BadRequest(ServingError):
+    """The request cannot be read, or a value in it is out of range."""
+
+    status = 400
+
+
+class UnknownItem(ServingError):
+    """An item of the request is not in the catalogue of the bundle in service."""
+
+    status = 404
+
+
+class CapabilityMissing(ServingError):
+    """The bundle in service was trained on data that does not allow this answer.
+
+    501 and not a 4xx: the request is right, and the same request works as soon as a bundle with the part is promoted.
+    """
+
+    status = 501
+
+
+class ServiceMisconfigured(ServingError):
+    """The service was started in an environment in which it cannot find its models."""

@@ -1,0 +1,89 @@
+"""Events in: first onto the disk, then into the online store, so that none is lost and the next answer knows them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from recommender.event_log import EventLog
+from recommender.user import Interaction
+
+logger = logging.getLogger(__name__)
+
+_PAGE_EVENTS = 1000
+_LOCK_WAIT_S = 2.0
+
+
+class EventSink(Protocol):
+    """The online store, as far as events need it."""
+
+    def push(self, events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+        """Put events into the features; one whose number in the log was there before changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a batch: all of `accepted` is on the disk; `pushed` when the online store has it too."""
+
+    accepted: int
+    duplicates: int
+    pushed: bool
+
+
+class EventIntake:
+    """The log is the truth; a mark in it says up to where the online store has it.
+
+    What could not be pushed, or was not when the process died, is pushed later from the log, in its order.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._sink: EventSink | None = None
+        self._failing = False
+
+    def connect(self, sink: EventSink) -> None:
+        """Push to this store from now on."""
+        self._sink = sink
+
+    def accept(self, events: Sequence[Interaction]) -> Receipt:
+        """Keep events, durably, and push them.
+
+        Raises:
+            EventLogError: they could not be written; none of them was accepted.
+        """
+        new = self._log.append(events)
+        return Receipt(accepted=len(new), duplicates=len(events) - len(new), pushed=self.push_pending())
+
+    def push_pending(self) -> bool:
+        """Push what the log holds beyond the mark; True when nothing is left to push.
+
+        One thread pushes at a time, so the store gets events in the log's order. A thread that finds another at work
+        for long leaves its events to that one, which goes on until nothing is left.
+        """
+        sink = self._sink
+        if sink is None or not self._lock.acquire(timeout=_LOCK_WAIT_S):
+            return False
+        try:
+            while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
+                sink.push([event for _, event in page], [sequence for sequence, _ in page])
+                self._log.mark_pushed(page[-1][0])
+            self._failing = False
+            return True
+        except Exception:
+            # The events are safe in the log: the client must not send them again because the store is away.
+            if not self._failing:
+                logger.exception("Cannot push events to the online store; they stay in the log and are pushed later")
+            self._failing = True
+            return False
+        finally:
+            self._lock.release()
+
+    def n_pending(self) -> int:
+        """How many logged events the online store does not have yet."""
+        return self._log.count(after=self._log.pushed())

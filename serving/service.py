@@ -1,0 +1,334 @@
+"""The BentoML service: `bentoml serve serving.service:Sommelier`. This file is the edge where settings are read.
+
+They come from the environment (`SOMMELIER_SHOP`, `SOMMELIER_WORK_DIR`, `SOMMELIER_SERVING__POLL_S`, ...), and on
+import, because BentoML's decorator wants threads and time limits before the class exists. BENTOML_HOME names the
+model store and has to be set by whoever starts the service: BentoML reads it before this file.
+
+BentoML evaluates the annotations of this file itself, so it does without postponed ones.
+"""
+
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import bentoml
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from features.errors import FeatureError
+from recommender.event_log import EventLog, EventLogError
+from recommender.layout import Layout
+from recommender.settings import FeatureSettings, load_settings
+from serving import api
+from serving.engine import Engine
+from serving.errors import ServiceMisconfigured, ServingError
+from serving.intake import EventIntake
+from serving.meter import Meter
+from serving.middleware import Door, OneErrorShape, Watch
+from serving.openapi import ENDPOINTS, PAGE, describe_api
+from serving.watcher import Loaded, Promoted, Watcher, newest_promoted
+
+logger = logging.getLogger("serving")
+
+SETTINGS = load_settings(variables=os.environ)
+# Requests that are worked on or wait for a thread; one more is answered 429 at once, and not after a long wait.
+MAX_CONCURRENCY = 64
+
+
+class _Unreadable:
+    """A request that did not fit its model: goes to the endpoint in its place, to be answered 400."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+
+
+class _Input(bentoml.IODescriptor):
+    """A request as BentoML reads it.
+
+    BentoML's own answer to a request that does not fit says how many errors there are, and logs a stack trace.
+    """
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+        try:
+            return await super().from_http_request(request, serde)
+        except ValidationError as error:
+            return _Unreadable(api.explain(error))
+
+
+class RecommendRequest(_Input, api.RecommendRequest):
+    """See `api.RecommendRequest`."""
+
+
+class ScoreRequest(_Input, api.ScoreRequest):
+    """See `api.ScoreRequest`."""
+
+
+class FeedbackRequest(_Input, api.FeedbackRequest):
+    """See `api.FeedbackRequest`."""
+
+
+class EventsRequest(_Input, api.EventsRequest):
+    """See `api.EventsRequest`."""
+
+
+@cache
+def _meter() -> Meter:
+    """The process's meter: Prometheus takes each name once."""
+    return Meter()
+
+
+def _observe(endpoint: str, status: int, seconds: float) -> None:
+    _meter().answered(endpoint, status, seconds)
+
+
+async def _show_page(_: Request) -> Response:
+    return HTMLResponse(PAGE)
+
+
+async def _show_description(_: Request) -> Response:
+    return JSONResponse(describe_api())
+
+
+async def _show_model(_: Request) -> Response:
+    info: api.ModelInfo = bentoml.get_current_service().model_info()
+    return _as_response(info)
+
+
+# BentoML's endpoints are POST only; what is read with GET stands here, and takes the place of BentoML's own page.
+PAGES = Starlette(
+    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route("/model", _show_model)],
+)
+
+
+@bentoml.service(
+    workers=1,  # the online store's writes are serialised within one process
+    threads=SETTINGS.serving.threads,
+    # BentoML keeps about 5 KB per request for as long as the timeout.
+    traffic={"timeout": SETTINGS.serving.timeout_s, "max_concurrency": MAX_CONCURRENCY},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(PAGES)
+class Sommelier:
+    """Recommends, scores and writes with the newest promoted bundle, and takes events in."""
+
+    def __init__(self) -> None:
+        import torch
+
+        _check_model_store()
+        logging.getLogger("serving").setLevel(logging.INFO)
+        # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
+        torch.set_num_threads(1)
+        self._parent = os.getppid()
+        layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
+        self._layout = layout
+        self._log = EventLog(layout.events)
+        self._intake = EventIntake(self._log)
+        self._online: tuple[FeatureSettings, Any] | None = None
+        self._watcher: Watcher[Engine] = Watcher(
+            find=lambda: newest_promoted(layout.model_name),
+            load=self._load,
+            poll_s=SETTINGS.serving.poll_s,
+            on_swap=self._after_swap,
+            on_poll=self._after_poll,
+            on_failure=lambda: _meter().bundle_failed(),
+        )
+
+    @bentoml.on_startup
+    def begin(self) -> None:
+        """Load the newest bundle, if there is one, and follow the model store from then on."""
+        self._watcher.start()
+        _settle_memory()
+
+    @bentoml.on_shutdown
+    def end(self) -> None:
+        """Stop following, and close the event log."""
+        self._watcher.stop()
+        self._log.close()
+
+    async def __is_ready__(self) -> bool:
+        """What /readyz asks; the sentence of the exception becomes its answer."""
+        if self._watcher.loaded is None:
+            raise HTTPException(503, self._not_ready())
+        return True
+
+    @bentoml.api
+    def recommend(self, request: RecommendRequest, /) -> api.Recommendations:
+        """The k best items for a known user, for a bare history, or for nobody in particular."""
+        return self._answer(
+            request,
+            "/recommend",
+            lambda engine: engine.recommend(
+                user_id=request.user_id,
+                history=request.history,
+                k=request.k,
+                exclude_seen=request.exclude_seen,
+                exclude=request.exclude,
+            ),
+        )
+
+    @bentoml.api
+    def score(self, request: ScoreRequest, /) -> api.Scores:
+        """How much the user would like each item."""
+        return self._answer(
+            request,
+            "/score",
+            lambda engine: engine.score(item_ids=request.item_ids, user_id=request.user_id, history=request.history),
+        )
+
+    @bentoml.api
+    def feedback(self, request: FeedbackRequest, /) -> api.Feedback:
+        """The review that the user would write of an item, or why the item suits them."""
+        return self._answer(
+            request,
+            "/feedback",
+            lambda engine: engine.feedback(
+                item_id=request.item_id,
+                kind=request.kind,
+                rating=request.rating,
+                seed=request.seed,
+                user_id=request.user_id,
+                history=request.history,
+            ),
+        )
+
+    @bentoml.api
+    def events(self, request: EventsRequest, /) -> api.EventsReceipt:
+        """Keep events on the disk, then push them to the online store."""
+        return self._take_in(request)
+
+    def _take_in(self, request: Any) -> Any:
+        if isinstance(request, _Unreadable):
+            return _refuse(400, request.sentence)
+        loaded = self._watcher.loaded
+        try:
+            receipt = self._intake.accept(request.interactions())
+        except EventLogError:
+            logger.exception("Events were refused")
+            return _refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")
+        _meter().received_events(receipt.accepted, receipt.duplicates)
+        items = [event.item_id for event in request.events]
+        answer = api.EventsReceipt(
+            accepted=receipt.accepted,
+            duplicates=receipt.duplicates,
+            pushed=receipt.pushed,
+            unknown_items=None if loaded is None else loaded.value.unknown_items(items),
+        )
+        return answer if receipt.pushed else _as_response(answer, 202)
+
+    def model_info(self) -> api.ModelInfo:
+        """What GET /model answers."""
+        loaded = self._watcher.loaded
+        bundle = None if loaded is None else loaded.value.bundle
+        return api.ModelInfo(
+            ready=loaded is not None,
+            model=None if loaded is None else loaded.model,
+            loaded_at=None if loaded is None else loaded.loaded_at.isoformat(timespec="seconds"),
+            problem=self._watcher.problem,
+            capabilities={} if loaded is None else loaded.value.capabilities,
+            n_items=None if bundle is None else len(bundle.catalogue),
+            manifest=None if bundle is None else bundle.manifest.model_dump(mode="json"),
+        )
+
+    def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
+        """Answer with the engine of this moment; a swap in the meantime does not touch it."""
+        if isinstance(request, _Unreadable):
+            return _refuse(400, request.sentence)
+        loaded = self._watcher.loaded
+        if loaded is None:
+            return _refuse(503, self._not_ready())
+        try:
+            answered = answer(loaded.value)
+        except ServingError as error:
+            return _refuse(error.status, str(error))
+        except FeatureError:
+            logger.exception("The online store cannot be read")
+            return _refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")
+        if isinstance(answered, api.Recommendations | api.Scores) and answered.reason is not None:
+            _meter().cold_start(endpoint, answered.reason)
+        return answered
+
+    def _not_ready(self) -> str:
+        return f"Not ready: {self._watcher.problem or 'the service is starting'}."
+
+    def _load(self, promoted: Promoted) -> Engine:
+        """Load a bundle and answer with it once, beside the one in service."""
+        from recommender.bundle import load_bundle
+
+        bundle = load_bundle(promoted.folder)
+        engine = Engine(
+            model=promoted.model,
+            bundle=bundle,
+            features=self._features(bundle.manifest.recipe.features),
+            max_k=SETTINGS.serving.max_k,
+        )
+        engine.warm()
+        return engine
+
+    def _features(self, settings: FeatureSettings) -> Any:
+        """The online store as the bundle's recipe reads it; the open one, where the recipe reads it the same way."""
+        from features.online import OnlineFeatures
+
+        if self._online is None or self._online[0] != settings:
+            self._online = (settings, OnlineFeatures(self._layout.feast, settings))
+        return self._online[1]
+
+    def _after_swap(self, loaded: Loaded[Engine]) -> None:
+        if self._online is not None:
+            self._intake.connect(self._online[1])
+        _meter().swapped(loaded.model, loaded.value.bundle.manifest.digest)
+        _settle_memory()
+
+    def _after_poll(self) -> None:
+        """Push what is left to push; and end with the supervisor, whose workers would outlive it otherwise."""
+        if os.getppid() != self._parent:
+            logger.warning("The process that started this worker is gone: stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
+        self._intake.push_pending()
+        _meter().pending_events(self._intake.n_pending())
+
+
+# The decorator has made a BentoML service of the class. The first is the outermost: it counts what the others refuse.
+_SERVICE: Any = Sommelier
+_SERVICE.add_asgi_middleware(Watch, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe)
+_SERVICE.add_asgi_middleware(OneErrorShape)
+_SERVICE.add_asgi_middleware(Door, max_body_bytes=SETTINGS.serving.max_body_bytes)
+
+
+def _check_model_store() -> None:
+    """A service that looks for its bundles in the wrong store would wait for ever.
+
+    Raises:
+        ServiceMisconfigured: BENTOML_HOME is not set.
+    """
+    if not os.environ.get("BENTOML_HOME"):
+        raise ServiceMisconfigured(
+            "Cannot start the service",
+            got="BENTOML_HOME=''",
+            expected="the folder of the model store that the pipeline promotes to",
+            do=f"Set BENTOML_HOME={SETTINGS.work_dir.absolute() / 'bentoml'}, or start with: make run",
+        )
+
+
+def _settle_memory() -> None:
+    """Take what is loaded out of the garbage collector's rounds: walking through it stalls requests for 0.1 s."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1000)
+
+
+def _refuse(status: int, sentence: str) -> Any:
+    return _as_response(api.Problem(error=sentence), status)
+
+
+def _as_response(answer: BaseModel, status: int = 200) -> Response:
+    return Response(answer.model_dump_json(), status_code=status, media_type="application/json")

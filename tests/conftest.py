@@ -1,0 +1,19 @@
+"""What every test shares: telemetry off, and homes of Prefect and BentoML that belong to this test run alone."""
+
+import atexit
+import os
+import tempfile
+from pathlib import Path
+
+from flows.edge import QUIET, home_variables
+
+_HOME = tempfile.TemporaryDirectory(prefix="sommelier-tests-", ignore_cleanup_errors=True)
+# Both packages read these when they are imported, so they have to stand before any test module is.
+os.environ.update(QUIET)
+os.environ.update(home_variables(Path(_HOME.name)))
+
+
+@atexit.register
+def _end_with_the_summary() -> None:
+    """DuckDB's binding reports harmless leaks while the interpreter goes down, long after pytest's summary."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

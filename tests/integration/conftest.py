@@ -1,0 +1,71 @@
+"""A shop and models small enough to go the whole way in seconds, and the processes that the tests need."""
+
+import json
+import os
+import socket
+import threading
+
+import pytest
+
+from flows.edge import child_environment
+from flows.parts import Platform, wait_until_answers
+from recommender.settings import load_settings
+
+SMALL = {
+    "recipe.source.n_users": 150,
+    "recipe.source.n_items": 80,
+    "recipe.source.n_days": 180,
+    "recipe.encoder.max_tokens": 32,
+    "recipe.sequence.width": 32,
+    "recipe.sequence.max_epochs": 3,
+    "recipe.scorer.max_epochs": 3,
+    "recipe.writer.vocabulary": 600,
+    "recipe.writer.width": 32,
+    "recipe.writer.n_layers": 1,
+    "recipe.writer.n_heads": 2,
+    "recipe.writer.max_tokens": 64,
+    "recipe.writer.max_steps": 30,
+    # So small a shop says little of a model's quality; what is tested here is the way, not the figures.
+    "recipe.gate.beat_popularity": False,
+}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def small_overrides(work_dir, **more):
+    """`a.b=value` for a small shop that lives in `work_dir` and listens on free ports."""
+    ports = {f"platform.{name}_port": free_port() for name in ("prefect", "service", "monitoring", "reports")}
+    chosen = {"work_dir": str(work_dir), "shop": "small", **SMALL, **ports, **more}
+    return [f"{name}={json.dumps(value)}" for name, value in chosen.items()]
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    """Makes the settings of a small shop in a work folder."""
+    return lambda work_dir, **more: load_settings(overrides=small_overrides(work_dir, **more))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory):
+    """The API address of a Prefect server of this test run's own."""
+    home = tmp_path_factory.mktemp("prefect-server")
+    settings = load_settings(overrides=small_overrides(home))
+    where = settings.platform
+    platform = Platform(child_environment(settings), home / "logs")
+    server = platform.start(
+        "prefect", ["-m", "prefect", "server", "start", "--host", where.host, "--port", str(where.prefect_port)]
+    )
+    url = f"http://{where.host}:{where.prefect_port}/api"
+    wait_until_answers(server, f"{url}/health", 120, threading.Event())
+    yield url
+    platform.stop()
+
+
+@pytest.fixture(scope="session")
+def flow_environment(prefect_server):
+    """Makes the environment of a process that runs flows of the given settings against the test server."""
+    return lambda settings: {**os.environ, **child_environment(settings), "PREFECT_API_URL": prefect_server}

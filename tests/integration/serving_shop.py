@@ -1,0 +1,147 @@
+"""A shop of sixty users made by hand, its feature store, and bundles that the real functions fit on it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recommender import schema
+from recommender.bundle import Component, DataRange, assemble_bundle, record_judgement
+from recommender.layout import Layout
+from recommender.settings import Recipe
+
+SHOP = "tiny"
+USERS = [f"u{n:02}" for n in range(60)]
+KINDS = ("red wine", "green tea", "hard cheese")
+ITEMS = [f"{kind.split()[1]}-{n}" for kind in KINDS for n in range(10)]
+EVENTS_PER_USER = 12
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RECIPE = Recipe.model_validate(
+    {
+        "encoder": {"max_tokens": 16},
+        "sequence": {"width": 16, "max_epochs": 2},
+        "scorer": {"hidden": 8, "max_epochs": 2},
+        "writer": {"vocabulary": 300, "width": 16, "n_layers": 1, "n_heads": 2, "max_tokens": 64, "max_steps": 4},
+    }
+)
+
+
+@dataclass(frozen=True)
+class TinyShop:
+    """Where the shop lies, and its two bundles.
+
+    Attributes:
+        whole: A bundle with every part.
+        bare: One without scorer and writer.
+    """
+
+    layout: Layout
+    whole: Path
+    bare: Path
+
+
+def build_shop(work_dir: Path) -> TinyShop:
+    """Make the clean tables, the feature store, the training set and the bundles."""
+    from features.refresh import refresh_features
+    from features.training import build_training_set
+    from recommender.blend_training import fit_blend
+    from recommender.fine_tune import embed_catalogue, fit_sequence
+    from recommender.scorer_training import fit_scorer
+    from recommender.writer_training import fit_writer
+
+    layout = Layout(work_dir, SHOP)
+    clean, training = layout.clean("k"), layout.training("k")
+    write_clean_tables(clean)
+    refresh_features(clean, layout.feast, RECIPE.features)
+    summary = build_training_set(clean, layout.feast, training, RECIPE.features, RECIPE.evaluation)
+    parts: dict[Component, Path] = {
+        name: layout.root / "parts" / name for name in ("vectors", "sequence", "blend", "scorer", "writer")
+    }
+
+    def quiet(_: str) -> None:
+        """Training says much that a test does not need."""
+
+    vectors, max_history = parts["vectors"], RECIPE.features.max_history
+    embed_catalogue(training, vectors, RECIPE.encoder, 7, quiet, 1)
+    fit_sequence(training, vectors, parts["sequence"], RECIPE.sequence, max_history, 10, 7, 1, quiet)
+    fit_blend(training, vectors, parts["sequence"], parts["blend"], RECIPE.neighbours, RECIPE.blend, 10, 7, 1, quiet)
+    assert fit_scorer(training, vectors, parts["scorer"], RECIPE.scorer, 7, 1, quiet)
+    assert fit_writer(training, parts["writer"], RECIPE.writer, 7, 1, quiet)
+    data = DataRange(
+        fingerprint="tiny",
+        rows=summary.rows,
+        **{name: getattr(summary, name) for name in ("first_event_at", "last_event_at", "validation_at", "test_at")},
+    )
+
+    def assemble(key: str, names: tuple[Component, ...]) -> Path:
+        assemble_bundle(
+            layout.bundle(key),
+            shop=SHOP,
+            recipe=RECIPE,
+            data=data,
+            components={name: parts[name] for name in names},
+            code_version="test",
+        )
+        record_judgement(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
+        return layout.bundle(key)
+
+    return TinyShop(
+        layout=layout,
+        whole=assemble("whole", ("vectors", "sequence", "blend", "scorer", "writer")),
+        bare=assemble("bare", ("vectors", "sequence")),
+    )
+
+
+def write_clean_tables(clean: Path) -> None:
+    """Every user has a favourite kind, rates it high and the others low, and writes so."""
+    rng = random.Random(3)
+    interactions: list[dict[str, Any]] = []
+    feedback: list[dict[str, Any]] = []
+    for number, user in enumerate(USERS):
+        favourite = KINDS[number % len(KINDS)].split()[1]
+        own = [item for item in ITEMS if item.startswith(favourite)]
+        others = [item for item in ITEMS if not item.startswith(favourite)]
+        for place, item in enumerate(rng.sample(own, 8) + rng.sample(others, EVENTS_PER_USER - 8)):
+            rating = float(rng.choice((4, 5)) if item in own else rng.choice((1, 2, 3)))
+            moment = START + timedelta(days=place, minutes=number)
+            interactions.append(
+                {
+                    schema.EVENT_ID: f"{user}-{place}",
+                    schema.USER_ID: user,
+                    schema.ITEM_ID: item,
+                    schema.EVENT: "rating",
+                    schema.VALUE: rating,
+                    schema.TIMESTAMP: moment,
+                    schema.POSITION: place,
+                }
+            )
+            verdict = "I would buy it again." if rating >= 4 else "It is not for me."
+            feedback.append(
+                {
+                    schema.USER_ID: user,
+                    schema.ITEM_ID: item,
+                    schema.RATING: rating,
+                    schema.TEXT: f"This {item.split('-')[0]} has taste number {rng.randrange(50)}. {verdict}",
+                    schema.TIMESTAMP: moment,
+                }
+            )
+    items = [
+        {
+            schema.ITEM_ID: item,
+            schema.TITLE: f"Number {item.split('-')[1]} of the {item.split('-')[0]} shelf",
+            schema.CATEGORY: next(kind for kind in KINDS if kind.endswith(item.split("-")[0])),
+            schema.PRICE: 5.0 + n,
+        }
+        for n, item in enumerate(ITEMS)
+    ]
+    users = [{schema.USER_ID: user, schema.SIGNUP_AT: START} for user in USERS]
+    clean.mkdir(parents=True)
+    rows = {"users": users, "items": items, "interactions": interactions, "feedback": feedback}
+    for name, table in schema.TABLES.items():
+        pq.write_table(pa.Table.from_pylist(rows[name], schema=table.arrow()), clean / f"{name}.parquet")

@@ -1,0 +1,162 @@
+"""The online store in Redis, by settings alone; skipped where no Redis answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from features.errors import FeastFailure, FeatureError
+from features.online import OnlineFeatures
+from features.publication import schema_name
+from features.refresh import online_store_of, refresh_features
+from features.rows import StoredRow
+from features.sketches import new_user
+from features.store import ONLINE_FILE, open_store
+from features.views import USER_HISTORY
+from recommender.settings import FeatureSettings, FeatureStoreSettings
+from recommender.user import Interaction
+from tests.integration.feature_servers import redis_client, settings
+from tests.unit.features.shops import START, Row, write_shop
+
+SETTINGS = FeatureSettings(max_history=3)
+LATER = START + timedelta(days=2)
+LOG = [Row("u", "a", 0, 5.0), Row("u", "b", 1), Row("v", "c", 3, 4.0), Row("w", "a", 4, event="click")]
+ITEMS = [{"item_id": item, "brand": "Acme", "price": 2.5} for item in "abcd"]
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    found = redis_client()
+    if found is None:
+        pytest.skip("no Redis answers")
+    return found
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    return write_shop(tmp_path / "clean", LOG, items=ITEMS)
+
+
+@pytest.fixture
+def feast(client: Any, clean: Path, tmp_path: Path) -> Iterator[Path]:
+    """A refreshed store, whose keys go away again."""
+    folder = tmp_path / "feast"
+    summary = refresh_features(clean, folder, SETTINGS, settings(online="redis"))
+    assert summary.rebuilt
+    yield folder
+    store = open_store(folder)
+    online_store_of(store).teardown(store.config, store.list_feature_views(), [])
+    assert not list(client.scan_iter(f"{schema_name(folder)}*"))
+
+
+def events(n: int) -> list[Interaction]:
+    return [Interaction(f"p{k}", "u", "abcd"[k % 4], "view", START + timedelta(seconds=30 - k)) for k in range(n)]
+
+
+def test_redis_serves_what_sqlite_does(feast: Path, clean: Path, tmp_path: Path) -> None:
+    assert not (feast / ONLINE_FILE).exists()
+    refresh_features(clean, tmp_path / "sqlite", SETTINGS)
+    here, there = OnlineFeatures(feast, SETTINGS), OnlineFeatures(tmp_path / "sqlite", SETTINGS)
+    for step in range(2):
+        for user in ("u", "v", "w", "nobody"):
+            ours, theirs = here.read(user, list("abcdz"), LATER), there.read(user, list("abcdz"), LATER)
+            assert ours.user == theirs.user
+            assert repr(ours) == repr(theirs)
+        if step == 0:
+            for online in (here, there):
+                online.push(events(6), range(1, 7))
+                online.push(events(6), range(1, 7))
+    store = open_store(feast)
+    own = store.get_online_features([f"{USER_HISTORY}:n_events"], {"user_id": ["u", "nobody"]}).to_dict()
+    assert own["n_events"] == [8, None]
+
+
+def test_a_refresh_adds_what_is_new_and_drops_what_is_gone(feast: Path, tmp_path: Path) -> None:
+    online = OnlineFeatures(feast, SETTINGS)
+    more = write_shop(tmp_path / "clean", [*LOG, Row("v", "d", 9)], items=ITEMS)
+    summary = refresh_features(more, feast, SETTINGS, settings(online="redis"))
+    assert (summary.new_events, summary.rebuilt) == (1, False)
+    state = online.read_user("v")
+    assert state is not None
+    assert state.items == ("c", "d")
+    assert list(online.read_items(["d"])["item_n_events"]) == [1]
+    fewer = write_shop(tmp_path / "clean", LOG[:2], items=ITEMS)
+    assert refresh_features(fewer, feast, SETTINGS, settings(online="redis")).rebuilt
+    assert online.read_user("v") is None
+    assert online.read_user("u") is not None
+
+
+def test_rows_give_way_to_those_that_know_more_alone(feast: Path) -> None:
+    store = open_store(feast)
+    online = online_store_of(store)
+
+    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
+        row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
+        row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
+        online.write_rows(store.config, USER_HISTORY, [row])
+        (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
+        return stored.facts(USER_HISTORY)["n_views"], stored.sequence
+
+    us = 1_767_225_600_123_456  # all digits have to count
+    assert write(1, newest=us, n_events=2, sequence=3) == (1, 3)
+    assert write(2, newest=us - 1, n_events=9, sequence=0) == (1, 3)
+    assert write(3, newest=us, n_events=1, sequence=0) == (1, 3)
+    assert write(4, newest=us, n_events=2, sequence=0) == (4, 3)
+    assert write(5, newest=1, n_events=1, sequence=3) == (5, 3)
+
+
+def test_merges_at_once_are_done_again_until_none_is_lost(feast: Path) -> None:
+    store = open_store(feast)
+    online = online_store_of(store)
+
+    def count(_: int) -> None:
+        def merge(entity: str, old: StoredRow | None) -> StoredRow:
+            row = {**new_user(), "log_sequence": 0} if old is None else old.facts(USER_HISTORY)
+            return StoredRow.of(USER_HISTORY, entity, {**row, "n_views": row["n_views"] + 1})
+
+        online.update_rows(store.config, USER_HISTORY, ["z"], merge)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(40)))
+    (row,) = online.read_rows(store.config, USER_HISTORY, ["z"])
+    assert row.facts(USER_HISTORY)["n_views"] == 40
+
+
+def test_threads_that_come_at_once_share_one_client(feast: Path) -> None:
+    store = open_store(feast)
+    online = online_store_of(store)
+    start = threading.Barrier(8)
+
+    def client(_: int) -> int:
+        start.wait()
+        return id(online._client_of(store.config))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(client, range(8)))) == 1
+
+
+def test_a_server_that_is_away_is_named(clean: Path, tmp_path: Path) -> None:
+    away = FeatureStoreSettings(online="redis", redis="127.0.0.1:1")
+    with pytest.raises(FeastFailure, match="ConnectionError"):
+        refresh_features(clean, tmp_path / "feast", SETTINGS, away)
+
+
+def test_a_password_comes_from_the_environment_alone(
+    client: Any, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = FeatureStoreSettings(online="redis", redis="127.0.0.1:${SHOP_REDIS_PORT}")
+    with pytest.raises(FeatureError, match="SHOP_REDIS_PORT='', expected the variable"):
+        refresh_features(clean, tmp_path / "feast", SETTINGS, stores)
+    monkeypatch.setenv("SHOP_REDIS_PORT", "6379")
+    refresh_features(clean, tmp_path / "feast", SETTINGS, stores)
+    assert "${SHOP_REDIS_PORT}" in (tmp_path / "feast" / "feature_store.yaml").read_text(encoding="utf-8")
+    assert OnlineFeatures(tmp_path / "feast", SETTINGS).read_user("u") is not None
+    store = open_store(tmp_path / "feast")
+    online_store_of(store).teardown(store.config, store.list_feature_views(), [])

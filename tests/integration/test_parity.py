@@ -1,0 +1,119 @@
+"""Training and serving build the same model input for one user, each from its own store."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+from features.definitions import CATALOGUE, ONLINE_USER
+from features.derivation import derive_item, derive_user
+from features.offline_store import with_columns
+from features.online import OnlineFeatures
+from features.refresh import refresh_features
+from features.store import open_store
+from features.training import build_training_set
+from recommender.catalogue import Catalogue, read_training_table
+from recommender.inputs import sequence_input
+from recommender.schema import ITEM_FEATURES, USER_FEATURES
+from recommender.settings import EvaluationSettings, FeatureSettings, SimulatedSource, ValidationSettings
+from recommender.user import Interaction, UserState
+from tests.unit.features.shops import START, Row, write_shop
+from validation.checkpoint import validate
+from validation.ingest import ingest
+
+MAX_HISTORY = 50
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_the_sequence_models_input_is_the_same_offline_and_online(tmp_path):
+    clean, feast, training = tmp_path / "clean", tmp_path / "feast", tmp_path / "training"
+    settings = FeatureSettings(max_history=MAX_HISTORY)
+    ingest(SimulatedSource(n_users=120, n_items=60, n_days=120), tmp_path / "raw")
+    validate(tmp_path / "raw", clean, ValidationSettings(), tmp_path / "docs")
+    refresh_features(clean, feast, settings)
+    summary = build_training_set(clean, feast, training, settings, EvaluationSettings())
+    ids = Catalogue.read(training, seed=7).ids
+    online = OnlineFeatures(feast, settings)
+
+    # A user's training sequence ends at the cut-off: it is what serving sees for those who did nothing since then.
+    cut_at = datetime.fromisoformat(summary.validation_at)
+    events = pq.read_table(clean / "interactions.parquet", columns=["user_id", "timestamp"]).to_pylist()
+    active_since = {event["user_id"] for event in events if event["timestamp"] >= cut_at}
+    compared = 0
+    for row in read_training_table(training, "sequences").to_pylist():
+        if row["user_id"] in active_since:
+            continue
+        served = online.read_user(row["user_id"])
+        assert served is not None
+        offline = sequence_input([UserState.from_row(row)], ids, MAX_HISTORY)
+        assert torch.equal(offline, sequence_input([served], ids, MAX_HISTORY)), row["user_id"]
+        compared += 1
+    assert compared >= 10, summary
+
+
+WHEN = START + timedelta(days=40, hours=7)
+ITEMS = [
+    {"item_id": "a", "category": "Tools", "brand": "Acme", "price": 9.5},
+    {"item_id": "b", "category": "Tools", "brand": "Zeta", "created_at": START - timedelta(days=3)},
+    {"item_id": "c", "category": "Bells", "brand": "Acme", "price": 0.1},
+    {"item_id": "d"},
+]
+BEFORE = [
+    Row("u", "a", 0, 5.0, "rating"), Row("u", "b", 86_400, event="click"), Row("v", "c", 90_000, 2.0, "rating"),
+    Row("u", "b", 86_400, event="impression"), Row("v", "a", 3_000_000, event="purchase"),
+]  # fmt: skip
+# In the order of arrival, not of time: late ones, tied ones, a rating of an item rated before and later, ignored ones.
+ARRIVING = [
+    Row("u", "c", 3_100_000, 3.3, "rating"), Row("u", "a", 50, 1.0, "rating"), Row("u", "a", 3_200_000, event="view"),
+    Row("u", "d", 3_100_000, event="click"), Row("u", "c", 3_100_000, event="purchase"), Row("w", "d", 86_400),
+    Row("u", "b", 40, 4.0, "rating"), Row("u", "z", 3_300_000, event="impression"),
+    Row("v", "c", 90_000, event="click"),
+    Row("w", "z", 2_000_000, 2.0, "rating"), Row("u", "b", 3_300_001), Row("v", "c", 1, 5.0, "rating"),
+]  # fmt: skip
+
+
+def test_every_feature_is_the_same_offline_and_online_after_each_arrival(tmp_path):
+    settings = FeatureSettings(max_history=3, n_affinities=2)
+    arriving = [replace(row, position=n + 1, event_id=f"arrival{n}") for n, row in enumerate(ARRIVING)]
+    users = {user: {"country": "FR"} for user in "uvw"}
+    reviews = [("u", "a", 0, "twang and hum"), ("u", "b", 60, "twang again")]
+    write_shop(tmp_path / "clean", BEFORE, users=users, items=ITEMS, reviews=reviews)
+    refresh_features(tmp_path / "clean", tmp_path / "pushed", settings)
+    online = OnlineFeatures(tmp_path / "pushed", settings)
+    for n, row in enumerate(arriving, start=1):
+        online.push([Interaction(row.event_id, row.user, row.item, row.event, row.timestamp, row.value)], [n])
+        write_shop(tmp_path / "clean", BEFORE + arriving[:n], users=users, items=ITEMS, reviews=reviews)
+        refresh_features(tmp_path / "clean", tmp_path / "counted", settings)
+        compare(open_store(tmp_path / "counted"), online, settings)
+
+
+def compare(store, online, settings):
+    """All features of everyone and everything at WHEN: counted offline through Feast, served online."""
+    users, items = list("uvw"), list("abcdz")
+    frame = pd.DataFrame({"user_id": users, "event_timestamp": [WHEN] * len(users)})
+    ((labels, facts),) = store.get_historical_features(frame, store.get_feature_service(ONLINE_USER)).pages()
+    at = np.full(len(users), (WHEN - EPOCH) // timedelta(microseconds=1))
+    derived = derive_user(facts, at, settings.n_affinities)
+    assert set(derived) == set(USER_FEATURES)
+    offline = with_columns(labels, {**facts, **{f"derived {name}": column for name, column in derived.items()}})
+    for row in offline.to_pylist():
+        served = online.read_user(row["user_id"], WHEN)
+        assert replace(served, mean_rating=None) == replace(UserState.from_row(row), mean_rating=None)
+        counted = {name: plain(row[f"derived {name}"]) for name in derived}
+        assert {name: plain(value) for name, value in served.features.items()} == counted
+        assert served.mean_rating == counted["mean_rating"]
+    frame = pd.DataFrame({"item_id": items, "event_timestamp": [WHEN] * len(items)})
+    ((labels, facts),) = store.get_historical_features(frame, store.get_feature_service(CATALOGUE)).pages()
+    derived = derive_item(facts, np.full(len(items), at[0]), settings.windows_days)
+    assert set(derived) == set(ITEM_FEATURES)
+    offline = with_columns(labels, derived)
+    served = with_columns(labels, online.read_items(items, WHEN))
+    assert repr(served.to_pylist()) == repr(offline.to_pylist())
+
+
+def plain(value):
+    """NaN is None, a tuple is a list."""
+    return list(value) if isinstance(value, tuple | list) else None if value != value else value

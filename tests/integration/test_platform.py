@@ -1,0 +1,207 @@
+"""`sommelier up` as a user runs it: everything starts, works through its own interfaces, and stops on Ctrl-C."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import httpx
+import psutil
+import pytest
+
+from flows.last_validation import require_validation
+from recommender.layout import Layout
+from recommender.settings import load_settings
+from tests.integration.conftest import small_overrides
+from validation.readmission import export, select
+
+DEPLOYMENTS = {"pipeline", "refresh-features", "fine-tune", "monitor", "rollback", "readmit"}
+ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
+
+
+class RunningPlatform:
+    """A `sommelier up` in a process of its own, its output kept."""
+
+    def __init__(self, work_dir):
+        overrides = small_overrides(work_dir)
+        self.settings = load_settings(overrides=overrides)
+        sets = [part for override in overrides for part in ("--set", override)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.command", "up", *sets],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def output(self):
+        return "".join(self.lines)
+
+    def wait_for(self, text, timeout_s):
+        deadline = time.monotonic() + timeout_s
+        while text not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.2)
+
+    def url(self, part, path):
+        return f"http://127.0.0.1:{getattr(self.settings.platform, part + '_port')}{path}"
+
+    def family(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def prefect(self, path, body):
+        deadline = time.monotonic() + 60
+        # 503 is Prefect's word for a SQLite that is busy; its own client waits and asks again.
+        while (answer := httpx.post(self.url("prefect", f"/api{path}"), json=body, timeout=30)).status_code == 503:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.5)
+        answer.raise_for_status()
+        return answer.json()
+
+    def recommend(self, **body):
+        return httpx.post(self.url("service", "/recommend"), json=body, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    running = RunningPlatform(tmp_path_factory.mktemp("platform"))
+    try:
+        running.wait_for("Ctrl-C stops everything", 400)
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGINT)
+            running.process.wait(60)
+
+
+def run_deployment(platform, name, params):
+    """Trigger a deployment through the server's REST API, and wait for its end."""
+    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == name]
+    full = {"params": {**deployment["parameters"]["params"], **params}}
+    run = platform.prefect(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": full})
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        state = httpx.get(platform.url("prefect", f"/api/flow_runs/{run['id']}"), timeout=30).json()["state"]
+        if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+            return state, run["id"]
+        time.sleep(0.5)
+    raise AssertionError(f"{name} did not end in time")
+
+
+def test_the_output_shows_progress_where_to_look_and_a_first_answer(platform):
+    for part in ("prefect", "service", "monitoring", "reports"):
+        assert platform.url(part, "") in platform.output
+    assert "after fine-tuning" in platform.output
+    curl = re.search(r"curl -s (\S+) .*-d '(.*)'", platform.output)
+    body = json.loads(curl[2])
+    answer = httpx.post(curl[1], json=body, timeout=30).json()
+    assert len(answer["items"]) == body["k"]
+    assert answer["cold_start"] is False
+
+
+def test_the_deployments_are_served_with_forms(platform):
+    deployments = platform.prefect("/deployments/filter", {})
+    assert {d["name"] for d in deployments} == DEPLOYMENTS
+    assert all("params" in d["parameter_openapi_schema"]["properties"] for d in deployments)
+
+
+def test_the_run_left_its_artifacts(platform):
+    keys = {a["key"] for a in platform.prefect("/artifacts/filter", {})}
+    assert keys >= ARTIFACTS
+
+
+def test_the_data_docs_that_the_artifact_links_to_are_there(platform):
+    [summary] = platform.prefect("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["validation-summary"]}}})
+    link = re.search(r"\[Data Docs\]\((\S+)\)", summary["data"])[1]
+    page = httpx.get(link, timeout=30, follow_redirects=True)
+    assert page.status_code == 200
+    assert "expectation" in page.text.lower()
+
+
+def test_evidently_shows_the_project(platform):
+    projects = httpx.get(platform.url("monitoring", "/api/projects"), timeout=30).json()
+    assert "small" in json.dumps(projects)
+
+
+def test_a_run_from_the_rest_api_does_the_real_work_and_the_service_swaps(platform):
+    before = httpx.get(platform.url("service", "/model"), timeout=30).json()
+    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "fine-tune"]
+    recipe = deployment["parameters"]["params"]["recipe"]
+    recipe = {**recipe, "seed": 8, "gate": {**recipe["gate"], "tolerance": 1.0}}
+    state, _ = run_deployment(platform, "fine-tune", {"recipe": recipe})
+    assert state["type"] == "COMPLETED", state["message"]
+    deadline = time.monotonic() + 30
+    while (after := httpx.get(platform.url("service", "/model"), timeout=30).json())["model"] == before["model"]:
+        assert time.monotonic() < deadline, "the service did not swap"
+        time.sleep(0.3)
+    assert after["manifest"]["recipe"]["seed"] == 8
+
+    state, _ = run_deployment(platform, "rollback", {"reason": "a test"})
+    assert state["type"] == "COMPLETED", state["message"]
+    deadline = time.monotonic() + 30
+    while (back := httpx.get(platform.url("service", "/model"), timeout=30).json())["model"] == after["model"]:
+        assert time.monotonic() < deadline, "the service did not swap back"
+        time.sleep(0.3)
+    assert back["manifest"]["digest"] == before["manifest"]["digest"]
+
+
+@pytest.mark.parametrize("name", ["monitor", "refresh-features"])
+def test_the_scheduled_deployments_run(platform, name):
+    state, _ = run_deployment(platform, name, {})
+    assert state["type"] == "COMPLETED", state["message"]
+
+
+def test_mended_rows_come_out_of_quarantine(platform, tmp_path):
+    validated = require_validation(Layout(platform.settings.work_dir, "small"))
+    rows = [row for row in select(validated.quarantine, "interactions") if row.rules == ("value_in_range",)]
+    assert rows
+    mended = tmp_path / "mended.jsonl"
+    export([replace(row, values={**row.values, "value": "4"}) for row in rows], mended)
+    state, _ = run_deployment(platform, "readmit", {"corrections": str(mended)})
+    assert state["type"] == "COMPLETED", state["message"]
+    [told] = platform.prefect("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["readmission"]}}})
+    counts = re.search(r"\| interactions \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", told["data"])
+    clean_before, clean_after, bad_before, bad_after = map(int, counts.groups())
+    assert clean_after == clean_before + len(rows)
+    assert bad_after == bad_before  # the source still has them as they were
+
+
+def test_a_parameter_that_is_out_of_range_is_refused(platform):
+    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "pipeline"]
+    params = {**deployment["parameters"]["params"], "shopp": "x"}
+    answer = httpx.post(
+        platform.url("prefect", f"/api/deployments/{deployment['id']}/create_flow_run"),
+        json={"parameters": {"params": params}},
+        timeout=30,
+    )
+    assert answer.status_code == 409
+    assert "shopp" in answer.text
+
+
+def test_a_missing_source_fails_the_run_with_what_to_do(platform, tmp_path):
+    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "pipeline"]
+    recipe = {**deployment["parameters"]["params"]["recipe"]}
+    recipe["source"] = {"kind": "amazon-2014", "path": str(tmp_path / "nothing-here.json")}
+    state, _ = run_deployment(platform, "pipeline", {"shop": "missing", "recipe": recipe})
+    assert state["type"] == "FAILED"
+    assert "nothing-here.json" in state["message"]
+
+
+def test_ctrl_c_stops_everything(platform):
+    """Runs last in this file: it ends the platform that the tests above share."""
+    family = platform.family()
+    assert len(family) >= 5
+    platform.process.send_signal(signal.SIGINT)
+    assert platform.process.wait(60) == 0
+    assert "nothing is left running" in platform.output
+    assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []

@@ -1,0 +1,366 @@
+"""The service in its own process, with real bundles, a real feature store and a real model store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
+
+POLL_S = 0.2
+MAX_BODY_BYTES = 50_000
+MAX_K = 20
+WAIT_S = 120
+
+
+@dataclass
+class Running:
+    """The service's process, and what it answered before any bundle was promoted."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    shop: TinyShop
+    log: Path
+    before: dict[str, httpx.Response] = field(default_factory=dict)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.client.post(path, json=body)
+
+    def recommend(self, **body: Any) -> dict[str, Any]:
+        answer = self.post("/recommend", **body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def model(self) -> dict[str, Any]:
+        return dict(self.client.get("/model").json())
+
+    def promote(self, folder: Path) -> str:
+        """Put a bundle into the model store, as the promotion task does; its name and version."""
+        import bentoml
+        from bentoml._internal.models import ModelStore
+
+        store = ModelStore(self.shop.layout.work_dir / "bentoml" / "models")
+        with bentoml.models.create(self.shop.layout.model_name, _model_store=store) as model:
+            shutil.copytree(folder, model.path, dirs_exist_ok=True)
+        return str(model.tag)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log.read_text()
+            if condition():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not within {WAIT_S} s: {self.log.read_text()[-3000:]}")
+
+    def put_in_service(self, folder: Path) -> str:
+        model = self.promote(folder)
+        self.wait_for(lambda: self.model()["model"] == model)
+        return model
+
+    def answers(self) -> bool:
+        try:
+            return self.client.get("/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return build_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def running(shop: TinyShop) -> Iterator[Running]:
+    """Started before any bundle exists; its answers of that time are kept, then the whole bundle is promoted."""
+    port, work_dir = free_port(), shop.layout.work_dir
+    log = work_dir / "service.log"
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(work_dir / "bentoml"),
+        "SOMMELIER_SHOP": SHOP,
+        "SOMMELIER_WORK_DIR": str(work_dir),
+        "SOMMELIER_SERVING": json.dumps({"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K}),
+    }
+    command = ["-m", "bentoml", "serve", "serving.service:Sommelier", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        running = Running(process, client, shop, log)
+        try:
+            running.wait_for(running.answers)
+            running.before = {
+                "livez": client.get("/livez"),
+                "readyz": client.get("/readyz"),
+                "model": client.get("/model"),
+                "recommend": running.post("/recommend", k=3),
+                "events": running.post(
+                    "/events", events=[{"user_id": "early-bird", "item_id": ITEMS[0], "event": "purchase"}]
+                ),
+            }
+            running.put_in_service(shop.whole)
+            yield running
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """End the service as its launcher does; what would not end within half a minute is killed, and given back."""
+    if process.poll() is not None:
+        return []
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for survivor in alive:
+        survivor.kill()
+    return list(alive)
+
+
+@pytest.fixture
+def service(running: Running) -> Running:
+    """The running service with the whole bundle, whatever the test before this one promoted."""
+    if not all(running.model()["capabilities"].values()) or running.model()["problem"]:
+        running.put_in_service(running.shop.whole)
+    return running
+
+
+def test_before_the_first_bundle_it_lives_and_says_why_it_is_not_ready(running: Running) -> None:
+    before = running.before
+    sentence = "Not ready: no bundle has been promoted yet: run the pipeline, and its bundle will be loaded."
+    assert before["livez"].status_code == 200
+    for name in ("readyz", "recommend"):
+        assert (before[name].status_code, before[name].json()) == (503, {"error": sentence})
+    assert before["model"].json()["ready"] is False
+    assert "no bundle has been promoted yet" in before["model"].json()["problem"]
+
+
+def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
+    assert service.client.get("/readyz").status_code == 200
+    told = service.model()
+    assert (told["ready"], told["problem"], told["n_items"]) == (True, None, len(ITEMS))
+    assert told["capabilities"] == {"recommend": True, "score": True, "feedback": True}
+    assert told["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
+
+
+def test_an_event_from_before_the_first_bundle_is_not_lost(service: Running) -> None:
+    receipt = service.before["events"]
+    assert receipt.status_code == 202
+    assert receipt.json() == {"accepted": 1, "duplicates": 0, "pushed": False, "unknown_items": None}
+    service.wait_for(lambda: service.recommend(user_id="early-bird")["cold_start"] is False)
+    assert ITEMS[0] in service.recommend(user_id="early-bird", k=1)["items"][0]["because"]
+
+
+def test_a_known_user_gets_items_with_reasons(service: Running) -> None:
+    answer = service.recommend(user_id="u07", k=5)
+    assert (answer["cold_start"], answer["reason"], len(answer["items"])) == (False, None, 5)
+    assert answer["model"] == service.model()["model"]
+    for item in answer["items"]:
+        assert item["item_id"] in ITEMS
+        assert item["label"].startswith("Number ")
+        assert len(item["because"]) == 3
+
+
+def test_an_unknown_user_and_nobody_at_all_get_a_marked_cold_answer(service: Running) -> None:
+    unknown, nobody = service.recommend(user_id="who-is-this", k=4), service.recommend(k=4)
+    assert (unknown["cold_start"], unknown["reason"]) == (True, "unknown user")
+    assert (nobody["cold_start"], nobody["reason"]) == (True, "neither a user nor a history is given")
+    assert unknown["items"] == nobody["items"]
+
+
+def test_a_bare_history_is_answered_like_a_user(service: Running) -> None:
+    answer = service.recommend(history=[ITEMS[0], ITEMS[1]], k=20)
+    assert answer["cold_start"] is False
+    assert not {ITEMS[0], ITEMS[1]} & {item["item_id"] for item in answer["items"]}
+
+
+def test_scores_are_probabilities_and_ratings(service: Running) -> None:
+    answer = service.post("/score", user_id="u07", item_ids=[ITEMS[20], ITEMS[3]]).json()
+    assert [item["item_id"] for item in answer["items"]] == [ITEMS[20], ITEMS[3]]
+    assert all(0 <= item["p_like"] <= 1 and 1 <= item["rating"] <= 5 for item in answer["items"])
+
+
+def test_feedback_text_repeats_with_its_seed(service: Running) -> None:
+    asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "reason", "seed": 5}
+    first, second = service.post("/feedback", **asked).json(), service.post("/feedback", **asked).json()
+    assert first == second
+    assert first["text"]
+    assert (first["kind"], first["rating_source"]) == ("reason", "predicted")
+    assert service.post("/feedback", **asked, rating=2).json()["rating_source"] == "given"
+
+
+def test_the_next_recommendation_knows_the_event(service: Running) -> None:
+    before = service.recommend(user_id="u11", k=5)
+    taken = before["items"][0]["item_id"]
+    event = {"event_id": "bought-it", "user_id": "u11", "item_id": taken, "event": "purchase"}
+    receipt = service.post("/events", events=[event])
+    assert receipt.status_code == 200
+    assert receipt.json() == {"accepted": 1, "duplicates": 0, "pushed": True, "unknown_items": []}
+    after = service.recommend(user_id="u11", k=5)
+    assert taken not in [item["item_id"] for item in after["items"]]
+    assert after["items"] != before["items"]
+    assert taken in [b for i in service.recommend(user_id="u11", k=20)["items"] for b in i["because"]]
+    again = service.post("/events", events=[event, {**event, "event_id": "unheard", "item_id": "not-yet-listed"}])
+    assert again.json() == {"accepted": 1, "duplicates": 1, "pushed": True, "unknown_items": ["not-yet-listed"]}
+
+
+def test_a_new_user_is_warm_after_one_event(service: Running) -> None:
+    assert service.recommend(user_id="newcomer")["reason"] == "unknown user"
+    service.post("/events", events=[{"user_id": "newcomer", "item_id": ITEMS[9], "event": "view"}])
+    assert service.recommend(user_id="newcomer", k=1)["items"][0]["because"] == [ITEMS[9]]
+
+
+BAD = [
+    ("/recommend", {"k": 0}, 400, "k=0, input should be greater than or equal to 1"),
+    ("/recommend", {"k": MAX_K + 1}, 400, f"k={MAX_K + 1}, expected 1 to {MAX_K}"),
+    ("/recommend", {"k": "ten"}, 400, 'k="ten", input should be a valid integer'),
+    ("/recommend", {"user": "u07"}, 400, "user is not one of its fields"),
+    ("/recommend", {"user_id": "u07", "history": [ITEMS[0]]}, 400, "user_id and history are both given"),
+    ("/recommend", {"user_id": "u" * 257}, 400, "string should have at most 256 characters"),
+    ("/recommend", {"history": [ITEMS[0], "ghost"]}, 404, "history='ghost', expected items of the catalogue"),
+    ("/recommend", {"history": ["i"] * 1001}, 400, "list should have at most 1000 items"),
+    ("/score", {}, 400, "item_ids is missing"),
+    ("/score", {"user_id": "u07", "item_ids": ["ghost"]}, 404, "item_ids='ghost', expected items of the catalogue"),
+    ("/feedback", {"item_id": "ghost"}, 404, "item_id='ghost'"),
+    ("/feedback", {"item_id": ITEMS[0], "rating": 9}, 400, "rating=9, input should be less than or equal to 5"),
+    ("/feedback", {"item_id": ITEMS[0], "kind": "ode"}, 400, "expected 'review' or 'reason'"),
+    ("/events", {"events": [{"user_id": "u", "item_id": "i", "event": "ate"}]}, 400, 'events.0.event="ate"'),
+    ("/events", {"events": [{"user_id": "u", "event": "view"}]}, 400, "events.0.item_id is missing"),
+    (
+        "/events",
+        {"events": [{"user_id": "u", "item_id": "i", "event": "view", "timestamp": "2100-01-01T00:00:00Z"}]},
+        400,
+        "not more than 5 minutes in the future",
+    ),
+    ("/nowhere", {}, 404, "Cannot find POST /nowhere"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "said"), BAD, ids=[f"{b[0][1:]}-{b[3][:24]}" for b in BAD])
+def test_bad_input_gets_one_clear_sentence(
+    service: Running, path: str, body: dict[str, Any], status: int, said: str
+) -> None:
+    check_refusal(service.post(path, **body), status, said)
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "status", "said"),
+    [
+        (b'{"k": ', "application/json", 400, "the body is not JSON"),
+        (b"\xff\xfe", "application/json", 400, "the body is not JSON"),
+        (b"[]", "application/json", 400, "body=[], expected a JSON object"),
+        (b'{"k": "' + b"x" * MAX_BODY_BYTES + b'"}', "application/json", 413, f"longer than {MAX_BODY_BYTES} bytes"),
+        (b"k=3", "application/x-www-form-urlencoded", 415, "expected application/json"),
+    ],
+    ids=["malformed", "not-text", "a-list", "too-long", "a-form"],
+)
+def test_bad_bodies_get_one_clear_sentence(
+    service: Running, content: bytes, media_type: str, status: int, said: str
+) -> None:
+    check_refusal(
+        service.client.post("/recommend", content=content, headers={"content-type": media_type}), status, said
+    )
+
+
+def check_refusal(answer: httpx.Response, status: int, said: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["error"]
+    assert said in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_the_page_and_the_metrics_are_there(service: Running) -> None:
+    service.recommend(user_id="nobody-knows-me")
+    assert "swagger-ui" in service.client.get("/").text
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
+        assert service.client.get(f"/static_content/{asset}").status_code == 200
+    assert service.client.get("/docs.json").json()["info"]["title"] == "Sommelier"
+    metrics = service.client.get("/metrics").text
+    assert 'sommelier_requests_total{endpoint="/recommend",outcome="ok",status="200"}' in metrics
+    assert 'sommelier_cold_starts_total{endpoint="/recommend",reason="unknown user"}' in metrics
+    assert "sommelier_request_duration_seconds_bucket" in metrics
+    assert f'model="{service.model()["model"]}"}} 1.0' in metrics
+
+
+def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) -> None:
+    service.put_in_service(service.shop.bare)
+    assert service.model()["capabilities"] == {"recommend": True, "score": False, "feedback": False}
+    check_refusal(service.post("/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
+    check_refusal(service.post("/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
+    assert service.recommend(user_id="u07")["cold_start"] is False
+
+
+def test_a_damaged_bundle_is_reported_and_the_old_one_stays(service: Running, tmp_path: Path) -> None:
+    old = service.model()["model"]
+    damaged = tmp_path / "damaged"
+    shutil.copytree(service.shop.whole, damaged)
+    weights = damaged / "sequence" / "sequence.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    new = service.promote(damaged)
+    service.wait_for(lambda: service.model()["problem"] is not None)
+    assert f"{new} cannot be loaded" in service.model()["problem"]
+    assert "sequence/sequence.safetensors" in service.model()["problem"]
+    assert service.model()["model"] == service.recommend(k=1)["model"] == old
+    assert service.client.get("/readyz").status_code == 200
+    service.put_in_service(service.shop.whole)
+    assert service.model()["problem"] is None
+
+
+def test_two_promotions_under_load_fail_no_request(service: Running) -> None:
+    seen: list[tuple[int, str]] = []
+    done = threading.Event()
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=service.client.base_url, timeout=30) as client:
+            while not done.is_set():
+                answer = client.post("/recommend", json={"user_id": f"u{number:02}", "k": 5})
+                seen.append((answer.status_code, answer.json().get("model", answer.text)))
+
+    def answered_by(model: str) -> bool:
+        return any(one == model for _, one in list(seen))
+
+    first = service.model()["model"]
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for asker in askers:
+        asker.start()
+    promoted: list[str] = []
+    try:
+        service.wait_for(lambda: answered_by(first))
+        for bundle in (service.shop.bare, service.shop.whole):
+            promoted.append(service.put_in_service(bundle))
+            service.wait_for(lambda: answered_by(promoted[-1]))
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join()
+    assert {status for status, _ in seen} == {200}
+    assert {model for _, model in seen} == {first, *promoted}
+
+
+def test_it_stops_when_told_and_leaves_nothing(running: Running) -> None:
+    assert psutil.Process(running.process.pid).children(recursive=True)  # the supervisor has a worker
+    assert stop(running.process) == []
+    assert running.process.wait(5) == 0
+    assert not running.answers()

@@ -1,0 +1,182 @@
+"""Whatever comes in: no row is lost, no row is invented, and what is quarantined is still what it was."""
+
+from __future__ import annotations
+
+import collections
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from recommender.settings import (
+    CleaningSettings,
+    MissingValues,
+    Outliers,
+    OwnRule,
+    ShareRules,
+    TablesSource,
+    ValidationSettings,
+)
+from tests.unit.validation.sources import json_lines, read_rows, write
+from validation.checkpoint import validate
+from validation.errors import TableRejected
+from validation.ingest import ingest
+
+GOOD = {"event_id": "good", "user_id": "u0", "item_id": "i0", "event": "view", "timestamp": "2025-01-01T00:00:00Z"}
+PRAISE = {"user_id": "u0", "item_id": "i0", "rating": 5, "text": "good", "timestamp": "2025-01-01"}
+
+ids = st.sampled_from(["u0", "u1", "i0", "i1", " u1 ", "", None, "ü", 7])
+interactions = st.fixed_dictionaries(
+    {
+        "event_id": st.sampled_from(["a", "b", "c", "", None]),
+        "user_id": ids,
+        "item_id": ids,
+        "event": st.sampled_from(["view", "rating", "Purchase", "wish", "", None]),
+        "value": st.sampled_from([None, "", 3, "4.5", "Like", 9, -1, True, "1e400"]),
+        "timestamp": st.sampled_from(
+            [
+                "2025-01-01",
+                "2025-01-01T00:00:00+02:00",
+                1393545600,
+                1393545600000,
+                "2199-01-01",
+                "soon",
+                "",
+                None,
+                1e300,
+            ]
+        ),
+        "position": st.sampled_from([None, 0, "1", "x", 1e30]),
+    }
+)
+feedback = st.fixed_dictionaries(
+    {
+        "user_id": ids,
+        "item_id": ids,
+        "rating": st.sampled_from([None, 1, "5", "Like", 6]),
+        "text": st.one_of(st.none(), st.text(max_size=30), st.sampled_from(["", "&nbsp;", "fine", "x" * 300])),
+        "timestamp": st.sampled_from(["2025-01-01", "2025-02-30", None]),
+    }
+)
+items = st.fixed_dictionaries(
+    {"item_id": ids, "price": st.sampled_from([None, 1, "-1", "2,5", "$3"]), "colour": st.sampled_from([None, "red"])}
+)
+
+
+missing = st.sampled_from(
+    [
+        MissingValues(table="items", column="price", how="drop"),
+        MissingValues(table="items", column="price", how="mean"),
+        MissingValues(table="interactions", column="value", how="interpolate"),
+        MissingValues(table="feedback", column="rating", how="value", value="3"),
+        MissingValues(table="interactions", column="timestamp", how="mode"),
+    ]
+)
+outliers = st.builds(
+    Outliers,
+    table=st.just("interactions"),
+    column=st.just("value"),
+    method=st.sampled_from(["iqr", "z_score"]),
+    factor=st.sampled_from([0.1, 1.0]),
+    action=st.sampled_from(["quarantine", "clip", "empty", "warn"]),
+)
+cleaning = st.builds(
+    CleaningSettings,
+    mend_text=st.booleans(),
+    mask_pii=st.sampled_from([(), ("email", "phone", "card", "address")]),
+    repeated_within_s=st.sampled_from([0.0, 86_400.0]),
+    similar_texts=st.sampled_from([0.0, 0.5]),
+    missing=st.lists(missing, max_size=2, unique=True).map(tuple),
+    outliers=st.lists(outliers, max_size=1).map(tuple),
+    rating_scale=st.sampled_from([None, (0.0, 10.0)]),
+    decimal_comma=st.booleans(),
+    max_events_per_day=st.sampled_from([0, 3]),
+    burst_events=st.sampled_from([0, 3]),
+    bots=st.sampled_from(["quarantine", "warn"]),
+    min_user_events=st.sampled_from([0, 2]),
+    min_item_events=st.sampled_from([0, 2]),
+)
+rules = st.builds(
+    OwnRule,
+    name=st.just("own"),
+    table=st.sampled_from(["interactions", "items"]),
+    severity=st.sampled_from(["row", "table", "warn"]),
+    check=st.sampled_from(["unique", "not_null", "in_set"]),
+    column=st.just("item_id"),
+    values=st.just(("i0", "i1")),
+    max_share=st.just(1.0),
+)
+# No share of rows is too many here: nothing is rejected but a table whose last row a cleaning took away.
+lenient = st.builds(
+    ValidationSettings,
+    min_interactions=st.just(1),
+    max_quarantined_share=st.just(1.0),
+    shares=st.just(ShareRules(max_unknown_items=1, max_unknown_users=1)),
+    rules=st.lists(rules, max_size=1).map(tuple),
+    cleaning=cleaning,
+)
+
+
+# An example takes a second: shrinking a failing one would take many minutes.
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    events=st.lists(interactions, max_size=25),
+    reviews=st.lists(feedback, max_size=10),
+    goods=st.one_of(st.none(), st.lists(items, min_size=1, max_size=6)),
+    door=lenient,
+)
+def test_rows_are_conserved(
+    events: list[dict[str, Any]],
+    reviews: list[dict[str, Any]],
+    goods: list[dict[str, Any]] | None,
+    door: ValidationSettings,
+) -> None:
+    given_rows: dict[str, list[Any]] = {"interactions": [*events, GOOD], "feedback": [*reviews, PRAISE]}
+    if goods is not None:
+        given_rows["items"] = [*goods, {"item_id": "i0", "price": 1, "colour": "blue"}]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for table, rows in given_rows.items():
+            write(folder / "in" / f"{table}.jsonl", json_lines(*rows))
+        ingest(TablesSource(path=folder / "in"), folder / "raw")
+        try:
+            summary = validate(folder / "raw", folder / "clean", door, folder / "docs")
+        except TableRejected as rejected:
+            assert "clean interactions=0" in str(rejected)  # noqa: PT017
+            assert not (folder / "clean").exists()
+            return
+        for table, rows in given_rows.items():
+            _check_table(folder / "clean", table, rows, summary.tables[table])
+        _check_references(folder / "clean")
+
+
+def _check_table(clean: Path, table: str, rows: list[dict[str, Any]], counts: Any) -> None:
+    assert counts.rows_in == len(rows)
+    assert counts.rows_in == counts.rows_clean + counts.rows_quarantined + counts.duplicates
+    assert len(read_rows(clean / f"{table}.parquet")) == counts.rows_clean + counts.rows_derived
+
+    texts = collections.Counter(json.dumps(row) for row in rows)
+    assert counts.duplicates == len(rows) - len(texts)
+    quarantined = read_rows(clean / "quarantine" / f"{table}.parquet")
+    assert len(quarantined) == counts.rows_quarantined
+    for row in quarantined:
+        assert json.dumps(json.loads(row["source_row"])) in texts
+        assert row["rules"]
+        assert row["source_position"].startswith(f"{table}.jsonl:")
+
+
+def _check_references(clean: Path) -> None:
+    """Every id that an event refers to has a row, once."""
+    for table, key in (("users", "user_id"), ("items", "item_id")):
+        known = [row[key] for row in read_rows(clean / f"{table}.parquet")]
+        assert len(known) == len(set(known))
+        for events in ("interactions", "feedback"):
+            assert {row[key] for row in read_rows(clean / f"{events}.parquet")} <= set(known)

@@ -1,0 +1,45 @@
+"""Of each stage's results the newest few stay, and one that is used again counts as new."""
+
+import os
+import time
+
+from flows.pruning import ABANDONED_AFTER_S, KEPT_RESULTS, mark_used, prune
+from recommender.layout import Layout
+from recommender.storage import UNFINISHED
+
+
+def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):
+    layout = Layout(tmp_path, "small")
+    for age in range(KEPT_RESULTS + 2):
+        for folder in (layout.clean(f"key{age}"), layout.component("writer", f"key{age}")):
+            folder.mkdir(parents=True)
+            os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+    oldest = layout.clean(f"key{KEPT_RESULTS + 1}")
+    unfinished = layout.clean(".being-written")
+    unfinished.mkdir()
+    os.utime(unfinished, (0, 0))
+    mark_used(oldest)
+    removed = prune(layout)
+    assert oldest.exists()
+    assert unfinished.exists()
+    assert set(removed) == {
+        layout.clean(f"key{KEPT_RESULTS - 1}"),
+        layout.clean(f"key{KEPT_RESULTS}"),
+        layout.component("writer", f"key{KEPT_RESULTS}"),
+        layout.component("writer", f"key{KEPT_RESULTS + 1}"),
+    }
+    assert not any(folder.exists() for folder in removed)
+
+
+def test_a_shop_that_never_ran_has_nothing_to_prune(tmp_path):
+    assert prune(Layout(tmp_path, "new")) == []
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
+    layout = Layout(tmp_path, "small")
+    left, fresh = layout.raw(f".old.1{UNFINISHED}"), layout.raw(f".new.2{UNFINISHED}")
+    for folder in (left, fresh):
+        folder.mkdir(parents=True)
+    os.utime(left, (time.time() - ABANDONED_AFTER_S - 60,) * 2)
+    assert prune(layout) == [left]
+    assert fresh.exists()

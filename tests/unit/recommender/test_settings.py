@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from recommender.errors import SettingsError
+from recommender.settings import (
+    Amazon2014Source,
+    HuggingFaceWriterSettings,
+    Recipe,
+    Settings,
+    SimulatedSource,
+    SmallWriterSettings,
+    TablesSource,
+    load_settings,
+    parse_settings,
+)
+
+
+def test_defaults_are_whole():
+    settings = load_settings()
+    assert settings.shop == "simulated"
+    assert isinstance(settings.recipe.source, SimulatedSource)
+    assert isinstance(settings.recipe.writer, SmallWriterSettings)
+
+
+def test_later_layers_win(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text('shop = "tea"\n[recipe]\nseed = 1\n[recipe.source]\nn_users = 50\nn_items = 60\n')
+    variables = {"SOMMELIER_RECIPE__SEED": "2", "SOMMELIER_RECIPE__SOURCE__N_USERS": "70", "HOME": "ignored"}
+    settings = load_settings(file, variables, ["recipe.seed=3"])
+    assert settings.shop == "tea"
+    assert settings.recipe.seed == 3
+    assert isinstance(settings.recipe.source, SimulatedSource)
+    assert (settings.recipe.source.n_users, settings.recipe.source.n_items) == (70, 60)
+
+
+def test_kind_chooses_the_variant():
+    settings = load_settings(overrides=["recipe.source.kind=amazon-2014", "recipe.source.path=some/where"])
+    assert settings.recipe.source == Amazon2014Source(path=Path("some/where"))
+    writer = load_settings(overrides=["recipe.writer.kind=huggingface", "recipe.writer.model=m"]).recipe.writer
+    assert writer == HuggingFaceWriterSettings(model="m")
+
+
+def test_an_override_may_be_json_or_a_plain_string():
+    source = {"kind": "tables", "path": "x", "columns": {"items": {"title": "name"}}}
+    settings = load_settings(overrides=[f"recipe.source={json.dumps(source)}", "shop=tea-7"])
+    assert settings.recipe.source == TablesSource(path=Path("x"), columns={"items": {"title": "name"}})
+    assert settings.shop == "tea-7"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("recipe.sequence.widht=3", r"recipe\.sequence\.widht=3"),
+        ("recipe.sequence.width=3", r"recipe\.sequence\.width=3"),
+        ("recipe.encoder.precision=half", r"recipe\.encoder\.precision='half'"),
+        ("recipe.source.kind=nosuch", "nosuch"),
+        ("shop=No Good", "shop='No Good'"),
+        ("recipe.seed", "--set recipe.seed"),
+        ("shop.name=x", "shop={.name.: .x.}"),
+    ],
+)
+def test_a_bad_override_is_quoted(override, says):
+    with pytest.raises(SettingsError, match=says):
+        load_settings(overrides=[override])
+
+
+def test_a_group_cannot_lie_below_a_value():
+    with pytest.raises(SettingsError, match=r"shop\.name"):
+        load_settings(overrides=["shop=x", "shop.name=y"])
+
+
+@pytest.mark.parametrize("content", ["shop =", None])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    file = tmp_path / "s.toml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=r"s\.toml"):
+        load_settings(file)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().shop = "other"
+
+
+def test_a_recipe_survives_json():
+    recipe = load_settings(overrides=["recipe.source.kind=recbole", "recipe.source.path=x"]).recipe
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_the_form_says_any_of_where_a_variant_is_chosen():
+    properties = Recipe.model_json_schema()["properties"]
+    for name in ("source", "writer"):
+        assert "anyOf" in properties[name]
+        assert "oneOf" not in properties[name]
+
+
+def test_every_recipe_setting_of_the_models_says_what_it_is():
+    tree = Recipe.model_json_schema()["$defs"]["SimulatedSource"]["properties"]
+    assert all("description" in field for name, field in tree.items() if name != "kind")
+
+
+def test_a_tree_of_plain_values_is_checked():
+    assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
+    with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):
+        parse_settings({"recipe": {"seed": -1}})

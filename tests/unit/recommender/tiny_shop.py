@@ -1,0 +1,96 @@
+"""A training set small enough to read, made as the contract has it, and a text encoder of random weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recommender import schema
+from recommender.bundle import DataRange
+from recommender.catalogue import Catalogue
+from recommender.item_vectors import ItemVectors
+from recommender.settings import SequenceSettings
+
+N_ITEMS = 24
+QUICK = SequenceSettings(width=16, n_blocks=1, n_heads=2, batch_size=16, max_epochs=4, patience=2, n_negatives=6)
+DATA = DataRange(
+    fingerprint="f",
+    first_event_at="2026-01-01T00:00:00+00:00",
+    last_event_at="2026-06-30T00:00:00+00:00",
+    validation_at="2026-05-01T00:00:00+00:00",
+    test_at="2026-06-01T00:00:00+00:00",
+    rows={"sequences": 40},
+)
+
+
+def item(number: int) -> str:
+    return f"i{number % N_ITEMS:02d}"
+
+
+def write_training_set(folder: Path, n_users: int = 40, seed: int = 3) -> Path:
+    """Users walk round the catalogue, item after item, so that the next item can be learned; the last one is new."""
+    generator = np.random.default_rng(seed)
+    starts, lengths = generator.integers(0, N_ITEMS - 1, n_users), generator.integers(3, 8, n_users)
+    walks = [[item(start + step) for step in range(length)] for start, length in zip(starts, lengths, strict=True)]
+    counts = dict.fromkeys((item(number) for number in range(N_ITEMS)), 0)
+    for walk in walks:
+        for name in walk:
+            counts[name] += 1
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder, "catalogue", [catalogue_row(name, count) for name, count in counts.items()])
+    write(folder, "sequences", [{"user_id": f"u{n}", **history(walk)} for n, walk in enumerate(walks)])
+    rows = []
+    for n, (walk, start, length) in enumerate(zip(walks, starts, lengths, strict=True)):
+        following = [item(start + length), item(start + length + 1)]
+        rows.append({"user_id": f"u{n}", "split": "validation", **history(walk), "targets": following[:1]})
+        rows.append({"user_id": f"u{n}", "split": "test", **history([*walk, following[0]]), "targets": following[1:]})
+    rows.append({"user_id": "new", "split": "test", **history([]), "targets": [item(0)]})
+    write(folder, "queries", rows)
+    return folder
+
+
+def catalogue_row(name: str, count: int) -> dict[str, Any]:
+    return {
+        "item_id": name,
+        "title": f"Tea {name}",
+        "item_text": f"Tea {name}. Tin",
+        "item_n_events": count,
+        "item_n_ratings": 0,
+    }
+
+
+def history(items: list[str]) -> dict[str, Any]:
+    return {"history_items": items, "history_values": [None] * len(items)}
+
+
+def write(folder: Path, table: str, rows: list[Mapping[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema.TRAINING_TABLES[table]), folder / f"{table}.parquet")
+
+
+def random_vectors(training: Path, width: int = 8, seed: int = 5) -> ItemVectors:
+    """Item vectors as an encoder could have made them."""
+    catalogue = Catalogue.read(training, seed)
+    rows = np.random.default_rng(seed).normal(size=(len(catalogue), width))
+    return ItemVectors.from_rows(catalogue, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def save_tiny_encoder(folder: Path) -> Path:
+    """A BERT of one layer with random weights and a vocabulary of letters, in the format of a model folder."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789."]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizerFast.from_pretrained(folder).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+        BertModel(config).save_pretrained(folder)
+    return folder

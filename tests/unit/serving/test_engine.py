@@ -1,0 +1,239 @@
+"""Who is answered how: known users, visitors with a history, nobody, and what the bundle lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recommender import schema
+from recommender.bundle import Bundle
+from recommender.catalogue import Catalogue
+from recommender.scorer_input import ItemRatings
+from recommender.user import UserState
+from serving.engine import Engine
+from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+
+ITEMS = [f"i{n}" for n in range(12)]
+
+
+class FakeRanker:
+    """Ranks by the number in the id, highest first; popularity the other way round."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def answered_by(self, user: UserState) -> str:
+        return "sequence" if set(user.items) & set(ITEMS) else "popularity"
+
+    def top_k(
+        self, users: Sequence[UserState], k: int, exclude: Sequence[Sequence[str]], exclude_seen: bool
+    ) -> list[list[tuple[str, float]]]:
+        self.asked.append({"user": users[0], "exclude_seen": exclude_seen})
+        out = {*exclude[0], *(users[0].items if exclude_seen else ())}
+        order = ITEMS[::-1] if self.answered_by(users[0]) == "sequence" else ITEMS
+        return [[(item, float(-place)) for place, item in enumerate(order) if item not in out][:k]]
+
+    def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[str]:
+        return [self.answered_by(user)] * len(item_ids)
+
+    def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
+        return [(item, 1.0) for item in user.items if item != item_id][:n]
+
+
+class FakeScorer:
+    def __init__(self) -> None:
+        self.asked: list[ItemRatings] = []
+
+    def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings) -> list[SimpleNamespace]:
+        self.asked.append(ratings)
+        return [SimpleNamespace(item_id=i, p_like=0.5, rating=3.0 + len(user.items) / 10) for i in item_ids]
+
+
+class FakeWriter:
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def write(self, requests: Sequence[Any], seed: int) -> list[str]:
+        self.asked += requests
+        return [f"{request.task} {request.rating} {seed}" for request in requests]
+
+
+class FakeFeatures:
+    def __init__(self) -> None:
+        self.states = {
+            "known": UserState(items=("i1", "i2"), values=(5.0, None), attributes="age 30", own_words="crisp"),
+            "fresh": UserState(attributes="age 20"),
+            "stranger-things": UserState(items=("gone",), values=(None,)),
+        }
+
+    def read_user(self, user_id: str) -> UserState | None:
+        return self.states.get(user_id)
+
+    def read_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        numbers = [int(item[1:]) for item in item_ids]
+        return {"item_mean_rating": np.array(numbers, dtype=float), "item_n_ratings": np.array(numbers)}
+
+
+def catalogue() -> Catalogue:
+    rows = {
+        schema.ITEM_ID: ITEMS,
+        schema.TITLE: [None if n == 3 else f"Title {n}" for n in range(12)],
+        schema.CATEGORY: [f"c{n % 10}" for n in range(12)],
+        schema.BRAND: [None] * 12,
+        schema.PRICE: [float(n) for n in range(12)],
+        schema.ITEM_TEXT: [f"Text of {n}" for n in range(12)],
+        schema.ITEM_N_EVENTS: list(range(12)),
+        schema.ITEM_MEAN_RATING: [None] * 12,
+        schema.ITEM_N_RATINGS: [0] * 12,
+    }
+    items = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+    return Catalogue.from_table(pa.Table.from_pylist(items, schema=schema.TRAINING_TABLES["catalogue"]), seed=3)
+
+
+def make(scorer: bool = True, writer: bool = True) -> Engine:
+    bundle = SimpleNamespace(
+        catalogue=catalogue(),
+        ranker=FakeRanker(),
+        scorer=FakeScorer() if scorer else None,
+        writer=FakeWriter() if writer else None,
+    )
+    return Engine(model="m:1", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=10)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return make()
+
+
+def ids_of(answer: Any) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def test_a_known_user_gets_new_items_with_reasons(engine: Engine) -> None:
+    answer = engine.recommend(user_id="known", k=3)
+    assert ids_of(answer) == ["i11", "i10", "i9"]
+    assert (answer.model, answer.user_id, answer.cold_start, answer.reason) == ("m:1", "known", False, None)
+    assert answer.items[0].because == ["i1", "i2"]
+    assert answer.items[0].part == "sequence"
+    assert [item.matches for item in answer.items[:2]] == [["category"], []]  # i11 is of the category of i1
+
+
+def test_an_item_comes_with_what_a_page_shows(engine: Engine) -> None:
+    (shown,) = engine.recommend(user_id="known", k=1).items
+    assert (shown.label, shown.category, shown.brand, shown.price) == ("Title 11", "c1", None, 11.0)
+    by_id = {item.item_id: item for item in engine.recommend(k=10).items}
+    assert by_id["i3"].label == "Text of 3"
+    assert all(item.price == float(item_id[1:]) for item_id, item in by_id.items())
+
+
+def test_seen_items_come_back_when_asked_for(engine: Engine) -> None:
+    answer = engine.recommend(user_id="known", k=10, exclude_seen=False)
+    assert "i2" in ids_of(answer)
+    (again,) = [item for item in answer.items if item.item_id == "i2"]
+    assert again.because == ["i1"]  # an item is no reason for itself
+
+
+def test_excluded_items_do_not_come_back_and_unknown_ones_do_no_harm(engine: Engine) -> None:
+    assert ids_of(engine.recommend(user_id="known", k=2, exclude=["i11", "no such"])) == ["i10", "i9"]
+
+
+def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
+    answer = engine.recommend(history=["i11", "i3", "i11"], k=2)
+    assert (answer.user_id, answer.cold_start) == (None, False)
+    assert ids_of(answer) == ["i10", "i9"]
+    ranker = cast(FakeRanker, engine.bundle.ranker)
+    assert ranker.asked[-1]["user"].items == ("i3", "i11")
+
+
+@pytest.mark.parametrize(
+    ("who", "reason"),
+    [
+        ({"user_id": "nobody"}, "unknown user"),
+        ({"user_id": "fresh"}, "the user has no history"),
+        ({"user_id": "stranger-things"}, "no item of the user's history is in the catalogue of this model"),
+        ({}, "neither a user nor a history is given"),
+        ({"history": []}, "neither a user nor a history is given"),
+    ],
+)
+def test_a_cold_start_is_answered_and_marked(engine: Engine, who: dict[str, Any], reason: str) -> None:
+    answer = engine.recommend(**who, k=2)
+    assert ids_of(answer) == ["i0", "i1"]
+    assert (answer.cold_start, answer.reason) == (True, reason)
+    assert answer.items[0].because == []
+    assert answer.items[0].part == "popularity"
+    assert answer.items[0].matches == []
+    scores = engine.score(**who, item_ids=["i1"])
+    assert (scores.cold_start, scores.reason) == (True, reason)
+
+
+@pytest.mark.parametrize("k", [0, -1, 11])
+def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
+    with pytest.raises(BadRequest, match=rf"Cannot recommend: k={k}, expected 1 to 10\. Ask for fewer items\."):
+        engine.recommend(k=k)
+
+
+def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:
+    with pytest.raises(UnknownItem, match=r"Cannot use the history: history='x', 'y', expected items of the catalogue"):
+        engine.recommend(history=["i1", "x", "y", "x"])
+    with pytest.raises(UnknownItem, match=r"'z9' and 15 more, expected items of the catalogue of m:1"):
+        engine.score(item_ids=[f"z{n}" for n in range(25)])
+    with pytest.raises(UnknownItem, match="item_id='x'"):
+        engine.feedback(item_id="x")
+
+
+def test_scores_come_in_the_order_asked(engine: Engine) -> None:
+    answer = engine.score(user_id="known", item_ids=["i5", "i1", "i5"])
+    assert [(s.item_id, s.p_like, s.rating) for s in answer.items] == [(i, 0.5, 3.2) for i in ("i5", "i1", "i5")]
+    assert answer.cold_start is False
+    (ratings,) = cast(FakeScorer, engine.bundle.scorer).asked
+    assert (ratings.mean.tolist(), ratings.n.tolist()) == ([5, 1, 5], [5, 1, 5])  # as the online store has them now
+
+
+def test_feedback_is_written_for_the_given_rating(engine: Engine) -> None:
+    answer = engine.feedback(user_id="known", item_id="i5", rating=2.0, seed=9)
+    assert (answer.text, answer.rating, answer.rating_source, answer.seed) == ("review 2.0 9", 2.0, "given", 9)
+
+
+def test_feedback_without_a_rating_is_written_for_the_predicted_one(engine: Engine) -> None:
+    answer = engine.feedback(user_id="known", item_id="i5", kind="reason", seed=9)
+    assert (answer.text, answer.rating, answer.rating_source) == ("reason 3.2 9", 3.2, "predicted")
+    without = make(scorer=False).feedback(user_id="known", item_id="i5", seed=9)
+    assert (without.text, without.rating, without.rating_source) == ("review None 9", None, "none")
+
+
+def test_the_writer_reads_the_user_and_the_item(engine: Engine) -> None:
+    engine.feedback(user_id="known", item_id="i5", seed=9)
+    (asked,) = cast(FakeWriter, engine.bundle.writer).asked
+    assert asked.item == "Text of 5"
+    assert asked.profile == "age 30. often says crisp. lately Title 2; Title 1"
+
+
+def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
+    seeds = {engine.feedback(item_id="i5").seed for _ in range(5)}
+    assert len(seeds) > 1
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
+    bare = make(scorer=False, writer=False)
+    assert bare.capabilities == {"recommend": True, "score": False, "feedback": False}
+    with pytest.raises(
+        CapabilityMissing, match=r"model=m:1 without a scorer, expected one trained on ratings"
+    ) as caught:
+        bare.score(item_ids=["i1"])
+    assert caught.value.status == 501
+    with pytest.raises(CapabilityMissing, match=r"model=m:1 without a writer, expected one trained on review texts"):
+        bare.feedback(item_id="i1")
+
+
+@pytest.mark.parametrize(("scorer", "writer"), [(True, True), (False, False)])
+def test_warming_uses_every_part_there_is(scorer: bool, writer: bool) -> None:
+    engine = make(scorer, writer)
+    engine.warm()
+    assert len(cast(FakeRanker, engine.bundle.ranker).asked) == 1
+    assert not writer or len(cast(FakeWriter, engine.bundle.writer).asked) == 1

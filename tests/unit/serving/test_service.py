@@ -1,0 +1,84 @@
+"""What the shell around the engine does when a part of the house is away."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from features.errors import StoreNotReady
+from recommender.event_log import EventLogError
+from serving import api, service
+from serving.errors import ServiceMisconfigured
+
+EVENT = api.EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
+
+
+@pytest.fixture
+def shell() -> Any:
+    """The service without its parts: nothing is opened and no thread runs."""
+    return object.__new__(service.Sommelier.inner)
+
+
+@pytest.fixture
+def memory() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.set_threshold(700, 10, 10)
+
+
+def test_without_a_model_store_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_HOME", "")
+    with pytest.raises(ServiceMisconfigured, match=r"Cannot start the service: BENTOML_HOME='', expected the folder"):
+        service.Sommelier.inner()
+
+
+def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> api.Recommendations:
+        raise StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")
+
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    with caplog.at_level(logging.ERROR):
+        answer = shell._answer(api.RecommendRequest(), "/recommend", fail)
+    assert answer.status_code == 503
+    assert json.loads(answer.body) == {
+        "error": "Cannot answer for a known user: the online store cannot be read. Try again later."
+    }
+    assert "Cannot open: folder=x" in caplog.text
+
+
+def test_events_that_cannot_be_kept_are_a_503(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise EventLogError("Cannot write the event log", got="path=x", expected="space", do="Make room")
+
+    shell._watcher = SimpleNamespace(loaded=None, problem=None)
+    shell._intake = SimpleNamespace(accept=fail)
+    answer = shell._take_in(EVENT)
+    assert answer.status_code == 503
+    assert "the event log cannot be written" in json.loads(answer.body)["error"]
+    assert "path=x" in caplog.text
+
+
+@pytest.mark.parametrize(("parent", "signals"), [(7, []), (1, [signal.SIGTERM])])
+def test_a_worker_ends_with_its_supervisor(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, parent: int, signals: list[int]
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(service.os, "getppid", lambda: parent)
+    monkeypatch.setattr(service.os, "kill", lambda _, number: sent.append(number))
+    shell._parent = 7
+    shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
+    shell._after_poll()
+    assert sent == signals
+
+
+def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:
+    service._settle_memory()
+    assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == (50_000, 20, 1000)

@@ -1,0 +1,176 @@
+"""The watcher follows the store, survives what it finds there, and says what is wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.watcher import Loaded, Promoted, Watcher
+
+
+class Store:
+    """A model store with one newest bundle, and a record of what was loaded from it."""
+
+    def __init__(self) -> None:
+        self.newest: str | None = None
+        self.broken: set[str] = set()
+        self.unreadable = False
+        self.loads: list[str] = []
+
+    def find(self) -> Promoted | None:
+        if self.unreadable:
+            raise PermissionError("no entry")
+        return None if self.newest is None else Promoted(self.newest, Path("/nowhere"))
+
+    def load(self, promoted: Promoted) -> str:
+        self.loads.append(promoted.model)
+        if promoted.model in self.broken:
+            raise ValueError(f"{promoted.model} is damaged")
+        return promoted.model.upper()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the watcher's clock."""
+    now = [1000.0]
+    monkeypatch.setattr("serving.watcher.time.monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def watch(store: Store, **more: object) -> Watcher[str]:
+    return Watcher(find=store.find, load=store.load, **{"poll_s": 1.0, **more})  # type: ignore[arg-type]
+
+
+def test_before_the_first_bundle_it_says_so_and_then_recovers(store: Store) -> None:
+    watcher = watch(store)
+    watcher.poll()
+    assert watcher.loaded is None
+    assert watcher.problem is not None
+    assert "no bundle has been promoted yet" in watcher.problem
+    store.newest = "m:1"
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert (watcher.loaded.model, watcher.loaded.value, watcher.problem) == ("m:1", "M:1", None)
+
+
+def test_a_bundle_in_service_is_not_loaded_again(store: Store) -> None:
+    watcher, store.newest = watch(store), "m:1"
+    for _ in range(3):
+        watcher.poll()
+    assert store.loads == ["m:1"]
+
+
+def test_it_follows_the_store_forwards_and_back(store: Store) -> None:
+    swaps: list[Loaded[str]] = []
+    watcher = watch(store, on_swap=swaps.append)
+    for newest in ("m:1", "m:2", "m:1"):  # the last is a rollback that removed m:2
+        store.newest = newest
+        watcher.poll()
+    assert [swap.model for swap in swaps] == ["m:1", "m:2", "m:1"]
+
+
+def test_a_damaged_bundle_keeps_the_old_one_and_is_reported(store: Store) -> None:
+    failures: list[int] = []
+    watcher, store.newest, store.broken = watch(store, on_failure=lambda: failures.append(1)), "m:1", {"m:2"}
+    watcher.poll()
+    store.newest = "m:2"
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.loaded.model == "m:1"
+    assert watcher.problem == "m:2 cannot be loaded: m:2 is damaged"
+    assert failures == [1]
+    store.newest = "m:3"
+    watcher.poll()
+    assert (watcher.loaded.model, watcher.problem) == ("m:3", None)
+
+
+def test_a_damaged_bundle_is_tried_again_ever_more_rarely(store: Store, clock: Callable[[float], None]) -> None:
+    watcher, store.newest, store.broken = watch(store), "m:1", {"m:1"}
+    tries = []
+    for _ in range(300):
+        watcher.poll()
+        tries.append(len(store.loads))
+        clock(1.0)
+    assert tries[:8] == [1, 2, 2, 3, 3, 3, 3, 4]  # after 0, 1, 3, 7 seconds
+    assert tries[-1] == 10  # then 15, 31, 63, 123, 183, 243: a minute apart
+    assert watcher.problem is not None
+
+
+def test_a_bundle_that_was_still_being_copied_is_loaded_when_it_is_whole(
+    store: Store, clock: Callable[[float], None]
+) -> None:
+    watcher, store.newest, store.broken = watch(store), "m:1", {"m:1"}
+    watcher.poll()
+    store.broken = set()
+    clock(1.0)
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.problem is None
+
+
+def test_going_back_to_the_bundle_in_service_ends_the_problem(store: Store) -> None:
+    watcher, store.newest, store.broken = watch(store), "m:1", {"m:2"}
+    watcher.poll()
+    store.newest = "m:2"
+    watcher.poll()
+    store.newest = "m:1"
+    watcher.poll()
+    assert watcher.problem is None
+
+
+def test_an_unreadable_or_emptied_store_keeps_the_old_one(store: Store) -> None:
+    watcher, store.newest = watch(store), "m:1"
+    watcher.poll()
+    store.unreadable = True
+    watcher.poll()
+    assert watcher.problem == "the model store cannot be read: no entry"
+    store.unreadable, store.newest = False, None
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.problem is not None
+
+
+def test_a_problem_is_logged_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    watcher = watch(store)
+    store.unreadable = True
+    for _ in range(5):
+        watcher.poll()
+    assert [record.message for record in caplog.records] == ["the model store cannot be read: no entry"]
+
+
+def test_what_follows_a_swap_or_a_poll_cannot_stop_it(store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    watcher, store.newest = watch(store, on_swap=fail, on_poll=fail), "m:1"
+    watcher.poll()
+    store.newest = "m:2"
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.loaded.model == "m:2"
+
+
+def test_the_thread_follows_and_stops(store: Store) -> None:
+    swapped = threading.Event()
+    watcher = watch(store, poll_s=0.01, on_swap=lambda _: swapped.set())
+    watcher.start()
+    store.newest = "m:1"
+    assert swapped.wait(5)
+    watcher.stop()
+    store.newest = "m:2"
+    time.sleep(0.05)
+    assert store.loads == ["m:1"]
+    assert not any(thread.name == "bundle-watcher" for thread in threading.enumerate())

@@ -1,0 +1,102 @@
+"""Small sources of every kind, written by hand."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from recommender.schema import TABLES
+from validation.raw import RawWriter
+from validation.raw_parts import RawPart
+
+REVIEW = {
+    "reviewerID": "A1",
+    "asin": "B1",
+    "helpful": [0, 1],
+    "reviewText": "Warm tone.Easy to tune.",
+    "overall": 5.0,
+    "summary": "Fine",
+    "unixReviewTime": 1393545600,
+    "reviewTime": "02 28, 2014",
+}
+
+
+def review(**changes: Any) -> dict[str, Any]:
+    return {**REVIEW, **changes}
+
+
+def json_lines(*rows: Any) -> bytes:
+    """Rows as JSON lines; text stays as it is."""
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows).encode()
+
+
+def csv_bytes(rows: list[dict[str, Any]]) -> bytes:
+    """Rows as CSV, header first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write a file, packed when its name says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def read_raw(reader: Any, source: Any, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What a reader gives, per table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = RawWriter(folder)
+    reader.read(source, writer)
+    return read_parts(folder, writer.parts)
+
+
+def read_parts(folder: Path, parts: Sequence[RawPart]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a raw folder, per table: the contract's columns by their expressions, and where a row came from."""
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for part in parts:
+            for table, mapping in part.tables.items():
+                columns = {column.name: mapping.columns.get(column.name, "NULL") for column in TABLES[table].columns}
+                columns["attributes"] = mapping.attributes or "NULL"
+                named = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
+                unreadable = "" if mapping.unreadable else "WHERE source_error IS NULL"
+                found = connection.sql(
+                    f"SELECT {named}, source, source_text, source_file, source_number, source_error"
+                    f" FROM read_parquet(?, file_row_number = true) {unreadable} ORDER BY file_row_number",
+                    params=[str(folder / part.file)],
+                )
+                rows[table] += [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return rows
+
+
+def events(n: int, *, users: int = 5, items: int = 7) -> list[dict[str, Any]]:
+    """Good interactions in the contract's form."""
+    return [
+        {
+            "event_id": f"e{i}",
+            "user_id": f"u{i % users}",
+            "item_id": f"i{i % items}",
+            "event": "rating" if i % 2 else "purchase",
+            "value": str(1 + i % 5) if i % 2 else "",
+            "timestamp": f"2025-01-{1 + i % 28:02d}T10:{i % 60:02d}:00",
+        }
+        for i in range(n)
+    ]

@@ -1,0 +1,143 @@
+"""Out of quarantine and in again: what a person mends comes back clean, and nothing is counted twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recommender.settings import TablesSource, ValidationSettings
+from tests.unit.validation.sources import events, json_lines, read_rows, write
+from validation.checkpoint import validate
+from validation.errors import ReadmissionError
+from validation.ingest import ingest
+from validation.readmission import count_by_rule, export, read_corrections, readmit, select
+from validation.summary import ValidationSummary
+
+SETTINGS = ValidationSettings(min_interactions=1, max_quarantined_share=1)
+BAD = [
+    {"event_id": "a", "user_id": "u1", "item_id": "i1", "event": "wish", "timestamp": "2025-03-01T00:00:00Z"},
+    {"event_id": "b", "user_id": "u1", "item_id": "i1", "event": "rating", "value": 9, "timestamp": "2025-03-02"},
+    {"event_id": "c", "user_id": "", "item_id": "i2", "event": "view", "timestamp": "2025-03-03", "position": 77},
+]
+BAD_ITEM = {"item_id": "i9", "title": "Cup", "price": -3, "colour": "blue"}
+
+
+def _door(tmp_path: Path, settings: ValidationSettings = SETTINGS) -> ValidationSummary:
+    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", None, tmp_path / "readmitted")
+    summary = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+    for counts in summary.tables.values():
+        assert counts.rows_in == counts.rows_clean + counts.rows_quarantined + counts.duplicates
+    return summary
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> ValidationSummary:
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(5), *BAD))
+    items = [{"item_id": f"i{i}", "title": "Tea", "price": 2, "colour": "red"} for i in range(7)]
+    write(tmp_path / "in" / "items.jsonl", json_lines(*items, BAD_ITEM, "{"))
+    return _door(tmp_path)
+
+
+def _edit(path: Path, **changes: dict[str, Any]) -> None:
+    """Change the values of the exported rows by their rule, as a person would."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["values"] |= changes[line["rules"][0]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: ValidationSummary) -> None:
+    good, unread = read_rows(summary.quarantine / "items.parquet")
+    assert json.loads(good["source_row"]) == BAD_ITEM
+    assert json.loads(good["values"])["price"] == "-3"
+    assert json.loads(good["attributes"]) == {"colour": "blue"}
+    assert (good["source_file"], good["source_number"], good["source_position"]) == ("items.jsonl", 8, "items.jsonl:8")
+    assert (unread["source_row"], unread["rules"]) == ("{", ["row_readable"])
+    assert not any(json.loads(unread["values"]).values())
+
+
+def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
+    assert len(select(summary.quarantine)) == 5
+    assert [row.values["event_id"] for row in select(summary.quarantine, "interactions")] == ["a", "b", "c"]
+    (row,) = select(summary.quarantine, "interactions", ("value_in_range", "no_such_rule"))
+    assert (row.rules, row.source_number) == (("value_in_range",), 7)
+    assert {"table": "items", "rule": "price_in_range", "rows": 1} in count_by_rule(select(summary.quarantine))
+
+
+def test_mended_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
+    file = tmp_path / "rows.jsonl"
+    chosen = [row for row in select(summary.quarantine) if row.rules != ("row_readable",)]
+    export(chosen, file)
+    _edit(
+        file,
+        event_in_set={"event": "view"},
+        value_in_range={"value": 4},
+        user_id_required={"user_id": "u3"},
+        price_in_range={"price": "3.5"},
+    )
+    let_in = readmit(read_corrections(file), tmp_path / "readmitted")
+    assert let_in.rows == {"items": 1, "interactions": 3}
+    after = _door(tmp_path)
+    for table, more in (("interactions", 3), ("items", 1)):
+        was, now = summary.tables[table], after.tables[table]
+        assert (now.rows_in, now.rows_clean) == (was.rows_in + more, was.rows_clean + more)
+        assert (now.rows_quarantined, now.duplicates) == (was.rows_quarantined, 0)
+    clean = {row["event_id"]: row for row in read_rows(after.folder / "interactions.parquet")}
+    assert (clean["a"]["event"], clean["b"]["value"]) == ("view", 4.0)
+    assert (clean["c"]["user_id"], clean["c"]["position"]) == ("u3", 77)
+    (item,) = (row for row in read_rows(after.folder / "items.parquet") if row["item_id"] == "i9")
+    assert (item["price"], item["colour"]) == (3.5, "blue")
+
+
+def test_letting_the_same_rows_in_twice_changes_nothing(tmp_path: Path, summary: ValidationSummary) -> None:
+    rows = select(summary.quarantine, "interactions")
+    first = readmit(rows, tmp_path / "readmitted")
+    assert readmit(rows, tmp_path / "readmitted") == first
+    assert len(list((tmp_path / "readmitted").iterdir())) == 1
+    # As they are, they break the same rules again.
+    assert _door(tmp_path).tables["interactions"].rows_quarantined == 6
+
+
+def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summary: ValidationSummary) -> None:
+    strict = SETTINGS.model_copy(update={"earliest": SETTINGS.earliest.replace(year=2025, month=1, day=3)})
+    before = _door(tmp_path, strict)
+    assert before.tables["interactions"].rules["timestamp_in_range"] == 2
+    readmit(select(before.quarantine, "interactions", ("timestamp_in_range",)), tmp_path / "readmitted")
+    after = _door(tmp_path)  # the rule was what was wrong
+    assert after.tables["interactions"].rows_clean == summary.tables["interactions"].rows_clean
+    assert after.tables["interactions"].duplicates == 2
+    assert after.tables["interactions"].rules["exact_duplicate"] == 2
+
+
+GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.jsonl:8", "values": {"item_id": "i9"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("{oops", r"line='\{oops', expected a JSON object.*\(rows.jsonl:2\)"),
+        ("[1]", "expected a JSON object"),
+        ({**GOOD_LINE, "table": "shops"}, "table='shops', expected one of users, items"),
+        ({**GOOD_LINE, "values": {"item": "i9"}}, r"column='item', expected one of item_id, .*\(rows.jsonl:2\)"),
+        ({**GOOD_LINE, "values": "i9"}, "values='i9'"),
+        ({**GOOD_LINE, "position": "8"}, "position='8'"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: Any, match: str) -> None:
+    write(tmp_path / "rows.jsonl", json_lines(GOOD_LINE, line))
+    with pytest.raises(ReadmissionError, match=match):
+        read_corrections(tmp_path / "rows.jsonl")
+
+
+def test_without_a_quarantine_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
+    with pytest.raises(ReadmissionError, match="folder="):
+        select(tmp_path / "quarantine")
+    (tmp_path / "quarantine").mkdir()
+    write(tmp_path / "quarantine" / "users.parquet", b"not Parquet")
+    with pytest.raises(ReadmissionError, match=r"users\.parquet"):
+        select(tmp_path / "quarantine")
+    with pytest.raises(ReadmissionError, match="no-such-file"):
+        read_corrections(tmp_path / "no-such-file.jsonl")

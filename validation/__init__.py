@@ -1,0 +1,1 @@
+"""The front door and the back door: readers, expectations, quarantine, and drift."""

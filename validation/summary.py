@@ -1,0 +1,69 @@
+"""What a validation found, as numbers: for people, for the flow, for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from recommender.schema import TableName
+
+SUMMARY_FILE = "summary.json"
+QUARANTINE = "quarantine"
+
+
+class TableSummary(BaseModel):
+    """One table. Always `rows_in == rows_clean + rows_quarantined + duplicates`.
+
+    Attributes:
+        rows_in: Rows of the source.
+        rows_clean: Those that meet every rule.
+        rows_quarantined: Those that break at least one.
+        duplicates: Exact copies of a row, dropped.
+        rows_derived: Rows that the source did not have: users and items known only from the events on them.
+        rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one.
+        warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
+        cleaned: Kind of mending to number of rows that it changed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows_in: int
+    rows_clean: int
+    rows_quarantined: int
+    duplicates: int
+    rows_derived: int = 0
+    rules: dict[str, int] = {}
+    warnings: dict[str, int] = {}
+    cleaned: dict[str, int] = {}
+
+    @property
+    def quarantined_share(self) -> float:
+        """Of the rows that are no copies, 0 to 1."""
+        return self.rows_quarantined / max(1, self.rows_in - self.duplicates)
+
+
+class ValidationSummary(BaseModel):
+    """All tables.
+
+    Attributes:
+        folder: Holds the clean tables.
+        docs: First page of the Data Docs.
+        gx_success: Whether Great Expectations found every expectation met, warnings apart. Bad rows in quarantine make
+            it false; the clean tables are good nonetheless.
+        tables: One summary per table.
+        warnings: Rules on tables as a whole that are not met, as sentences.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    docs: Path
+    gx_success: bool
+    tables: dict[TableName, TableSummary]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def quarantine(self) -> Path:
+        """Folder of the quarantined rows, one file per table."""
+        return self.folder / QUARANTINE
