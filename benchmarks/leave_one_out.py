@@ -26,7 +26,8 @@ from recommender.evaluation import judge_bundle
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.item_vectors import ItemVectors
 from recommender.sequence_model import load_sequence_model
-from recommender.settings import Recipe, TablesSource, load_settings
+from recommender.settings import Recipe, load_settings
+from recommender.source_settings import TablesSource
 from recommender.texts import item_text
 from validation.checkpoint import validate
 from validation.ingest import ingest

@@ -37,7 +37,8 @@ _OWN_RULES: tuple[dict[str, Any], ...] = (
 
 def run_sommelier(folder: Path, target: Path) -> dict[str, int]:
     """Ingest and validate; rows clean, quarantined and copies."""
-    from recommender.settings import OwnRule, TablesSource, ValidationSettings
+    from recommender.source_settings import TablesSource
+    from recommender.validation_settings import OwnRule, ValidationSettings
     from validation.checkpoint import validate
     from validation.ingest import ingest
 

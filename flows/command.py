@@ -14,7 +14,8 @@ from flows.launch import format_table, run_platform
 from recommender.errors import SommelierError
 from recommender.layout import Layout
 from recommender.schema import TABLE_NAMES
-from recommender.settings import SOURCE_KINDS, Settings, load_settings
+from recommender.settings import Settings, load_settings
+from recommender.source_settings import SOURCE_KINDS
 
 if TYPE_CHECKING:
     from validation.readmission import QuarantinedRow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from recommender.settings import Frozen, GateSettings
+from recommender.settings import GateSettings
+from recommender.settings_form import Frozen
 
 
 class Decision(Frozen):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import NothingInService
-from recommender.settings import Frozen
+from recommender.settings_form import Frozen
 
 WITHDRAWN = "withdrawn_digest"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recommender.settings import Frozen
+from recommender.settings_form import Frozen
 from recommender.storage import write_json
 
 

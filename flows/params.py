@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from recommender.schema import TableName
-from recommender.settings import Frozen, Recipe, ShopName
+from recommender.settings import Recipe, ShopName
+from recommender.settings_form import Frozen
 
 
 class PipelineParams(Frozen):

@@ -12,24 +12,26 @@ from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 from flows.gate import Decision, decide
 from flows.model_store import newest_version, promote, withdrawn_digests
 from flows.steps import KEPT, measured
-from recommender.schema import TableName
-from recommender.settings import (
+from recommender.model_settings import (
     AugmentationSettings,
     BlendSettings,
-    DriftSettings,
     EncoderSettings,
+    NeighbourSettings,
+    ScorerSettings,
+    SequenceSettings,
+    Writer,
+)
+from recommender.schema import TableName
+from recommender.settings import (
+    DriftSettings,
     EvaluationSettings,
     FeatureSettings,
     FeatureStoreSettings,
     GateSettings,
-    NeighbourSettings,
     Recipe,
-    ScorerSettings,
-    SequenceSettings,
-    Source,
-    ValidationSettings,
-    Writer,
 )
+from recommender.source_settings import Source
+from recommender.validation_settings import ValidationSettings
 
 if TYPE_CHECKING:
     from features.refresh import FeatureSummary

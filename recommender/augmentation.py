@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recommender.ids import PADDING
-from recommender.settings import AugmentationSettings
+from recommender.model_settings import AugmentationSettings
 
 # A sequence that is shorter teaches nothing: its first item is read, the second is the target.
 MIN_LENGTH = 2

@@ -15,7 +15,7 @@ import torch
 
 from recommender.errors import BundleError
 from recommender.fit import read_config
-from recommender.settings import BlendKind
+from recommender.model_settings import BlendKind
 from recommender.storage import write_json
 
 CONFIG_FILE = "blend.json"

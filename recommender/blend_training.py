@@ -14,11 +14,11 @@ from recommender.fit import FitSummary, Progress, deterministic
 from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
 from recommender.metrics import PER_QUERY, metric_key
+from recommender.model_settings import BlendSettings, NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker, best_indices
 from recommender.sequence_model import load_sequence_model
-from recommender.settings import BlendSettings, NeighbourSettings
 from recommender.storage import atomic_folder
 
 # Enough for a steady choice, and little memory: two score matrices of so many rows lie in it at once.

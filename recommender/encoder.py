@@ -12,7 +12,7 @@ import torch
 
 from recommender.errors import RecommenderError
 from recommender.fit import Progress
-from recommender.settings import EncoderSettings
+from recommender.model_settings import EncoderSettings
 
 PACKAGED_MODEL = "minilm"
 REPORT_EVERY_S = 10.0

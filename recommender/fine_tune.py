@@ -13,8 +13,8 @@ from recommender.encoder import TextEncoder
 from recommender.fit import FitSummary, Progress, deterministic
 from recommender.item_vectors import ItemVectors
 from recommender.metrics import metric_key
+from recommender.model_settings import AugmentationSettings, EncoderSettings, SequenceSettings
 from recommender.sequence_training import train_sequence_model
-from recommender.settings import AugmentationSettings, EncoderSettings, SequenceSettings
 from recommender.storage import atomic_folder, write_json
 from recommender.whitening import Whitening
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from recommender.errors import BundleError
 from recommender.fit import read_config
 from recommender.ids import PADDING
-from recommender.settings import NeighbourSettings
+from recommender.model_settings import NeighbourSettings
 from recommender.storage import write_json
 
 WEIGHTS_FILE = "neighbours.safetensors"

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from recommender.augmentation import AS_THEY_ARE, Augmenter
 from recommender.fit import FitSummary, Progress, deterministic
 from recommender.item_vectors import ItemVectors
+from recommender.model_settings import AugmentationSettings, ScorerSettings
 from recommender.rated_pairs import RatedPairs
 from recommender.scorer import Calibration, PairScorer, ScorerNetwork
 from recommender.scorer_input import ItemRatings, RatingBaseline, scorer_input
-from recommender.settings import AugmentationSettings, ScorerSettings
 from recommender.storage import atomic_folder
 
 MIN_TRAIN_PAIRS = 200

@@ -21,10 +21,10 @@ from recommender.ids import PADDING, IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
 from recommender.metrics import metric_key
+from recommender.model_settings import AugmentationSettings, SequenceSettings
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker
 from recommender.sequence_model import SequenceModel, SequenceShape
-from recommender.settings import AugmentationSettings, SequenceSettings
 from recommender.user import UserState
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.

@@ -15,7 +15,7 @@ from recommender.augmentation import AS_THEY_ARE, Augmenter
 from recommender.catalogue import Catalogue
 from recommender.encoder import choose_dtype
 from recommender.fit import FitSummary, Progress, deterministic
-from recommender.settings import AugmentationSettings, HuggingFaceWriterSettings, SmallWriterSettings
+from recommender.model_settings import AugmentationSettings, HuggingFaceWriterSettings, SmallWriterSettings
 from recommender.storage import atomic_folder
 from recommender.writer import FeedbackWriter, load_language_model
 from recommender.writer_batches import perplexity, shuffled_batches, text_loss, tokenize

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recommender.schema import TableName
-from recommender.settings import Amazon2014Source, Amazon2023Source
+from recommender.source_settings import Amazon2014Source, Amazon2023Source
 from validation.errors import SourceError
 from validation.files import require_file, require_folder
 from validation.json_lines import object_type, write_json_lines

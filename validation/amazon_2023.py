@@ -8,7 +8,7 @@ Source: Hou et al. 2024, "Bridging Language and Items for Retrieval and Recommen
 from __future__ import annotations
 
 from recommender.schema import TableName
-from recommender.settings import Amazon2023Source
+from recommender.source_settings import Amazon2023Source
 from validation.amazon_2014 import locate as locate  # both releases name their files alike
 from validation.json_lines import object_type, write_json_lines
 from validation.mappings import headed_text_sql, json_category_sql, json_text_sql

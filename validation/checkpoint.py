@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from recommender.schema import TABLE_NAMES, TABLES, TableName
-from recommender.settings import ValidationSettings
 from recommender.storage import atomic_folder, write_json
+from recommender.validation_settings import ValidationSettings
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning import register_cleaning
 from validation.data_docs import write_data_docs

@@ -9,7 +9,7 @@ import duckdb
 
 from recommender import schema
 from recommender.schema import RATING_RANGE, TABLES, TIME, TableName
-from recommender.settings import CleaningSettings
+from recommender.validation_settings import CleaningSettings
 from validation.missing_values import drop_rules, fill_steps
 from validation.outliers import fence_rules, fence_steps, find_fences
 from validation.personal_data import MARKS, PersonalDataMask

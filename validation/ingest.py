@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from recommender.event_log import EventLog
-from recommender.settings import (
+from recommender.source_settings import (
     Amazon2014Source,
     Amazon2023Source,
     RecboleSource,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import TABLES, TIME, Column, TableName
-from recommender.settings import MissingValues
+from recommender.validation_settings import MissingValues
 from validation.errors import RuleError
 from validation.readings import Dialect, literal, typed_sql
 from validation.rules import Rule

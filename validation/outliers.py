@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from recommender.schema import TableName
-from recommender.settings import Outliers
+from recommender.validation_settings import Outliers
 from validation.errors import RuleError
 from validation.missing_values import find_column
 from validation.rules import Rule, outside

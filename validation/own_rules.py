@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from recommender.schema import TIME, Column, TableName
-from recommender.settings import OwnRule
+from recommender.validation_settings import OwnRule
 from validation.errors import RuleError
 from validation.missing_values import find_column
 from validation.readings import literal

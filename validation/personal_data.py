@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from recommender.settings import PersonalData
+from recommender.validation_settings import PersonalData
 
 MARKS: dict[PersonalData, str] = {"email": "<EMAIL>", "card": "<CARD>", "phone": "<PHONE>", "address": "<ADDRESS>"}
 _STREETS = (

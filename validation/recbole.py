@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import TableName
-from recommender.settings import RecboleSource
+from recommender.source_settings import RecboleSource
 from validation.delimited import read_header, write_delimited
 from validation.errors import SourceError
 from validation.files import require_file, require_folder

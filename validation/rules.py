@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import EVENTS, RATING_RANGE, TABLES, TIME, Column, TableName
-from recommender.settings import Severity, ValidationSettings
+from recommender.validation_settings import Severity, ValidationSettings
 
 EXACT_DUPLICATE = "exact_duplicate"
 KEY_UNIQUE = "key_unique"

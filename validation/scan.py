@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from recommender.schema import TABLES, TIME, TableName
-from recommender.settings import ValidationSettings
+from recommender.validation_settings import ValidationSettings
 from validation import comparisons
 from validation.cleaning import BOT_BURST, BOT_RATE, K_CORE, NEAR_DUPLICATE, build_cleaning
 from validation.k_core import find_outside_core

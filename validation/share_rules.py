@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from recommender.schema import TableName
-from recommender.settings import ShareRules, ValidationSettings
+from recommender.validation_settings import ShareRules, ValidationSettings
 from validation.rules import Rule, late_rule
 from validation.summary import ValidationSummary
 

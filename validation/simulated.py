@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recommender.schema import TABLES, TableName
-from recommender.settings import SimulatedSource
+from recommender.source_settings import SimulatedSource
 from validation.raw import RawWriter, RowParts
 from validation.simulated_behaviour import Crowd, Row, Times, User
 from validation.simulated_catalogue import stock

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from recommender.schema import TABLE_NAMES, TABLES, TableName
-from recommender.settings import SqlSource
+from recommender.source_settings import SqlSource
 from recommender.storage import digest_of
 from validation.errors import SourceError
 from validation.files import require_file

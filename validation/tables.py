@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from recommender.schema import TABLE_NAMES, TABLES, TableName
-from recommender.settings import TablesSource
+from recommender.source_settings import TablesSource
 from validation.delimited import read_header, write_delimited
 from validation.errors import SourceError
 from validation.files import require_file, require_folder

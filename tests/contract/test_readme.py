@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from recommender.settings import SOURCE_KINDS, Source
+from recommender.source_settings import SOURCE_KINDS, Source
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,8 +18,10 @@ from features.training import build_training_set
 from recommender.catalogue import Catalogue, read_training_table
 from recommender.inputs import sequence_input
 from recommender.schema import ITEM_FEATURES, USER_FEATURES
-from recommender.settings import EvaluationSettings, FeatureSettings, SimulatedSource, ValidationSettings
+from recommender.settings import EvaluationSettings, FeatureSettings
+from recommender.source_settings import SimulatedSource
 from recommender.user import Interaction, UserState
+from recommender.validation_settings import ValidationSettings
 from tests.unit.features.shops import START, Row, write_shop
 from validation.checkpoint import validate
 from validation.ingest import ingest

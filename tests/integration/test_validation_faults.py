@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommender.settings import SimulatedSource, TablesSource, ValidationSettings
+from recommender.source_settings import SimulatedSource, TablesSource
+from recommender.validation_settings import ValidationSettings
 from tests.unit.validation.sources import csv_bytes, events, read_parts, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import RawFolderError, SourceError

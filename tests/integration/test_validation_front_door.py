@@ -9,9 +9,11 @@ import duckdb
 import pytest
 
 from recommender.event_log import EventLog
-from recommender.settings import DriftSettings, SimulatedSource, ValidationSettings
+from recommender.settings import DriftSettings
+from recommender.source_settings import SimulatedSource
 from recommender.splits import Cuts, global_time_cuts
 from recommender.user import Interaction
+from recommender.validation_settings import ValidationSettings
 from tests.unit.validation.sources import read_rows
 from validation.checkpoint import validate
 from validation.drift import report_drift

@@ -11,13 +11,13 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from recommender.settings import (
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import (
     CleaningSettings,
     MissingValues,
     Outliers,
     OwnRule,
     ShareRules,
-    TablesSource,
     ValidationSettings,
 )
 from tests.unit.validation.sources import json_lines, read_rows, write

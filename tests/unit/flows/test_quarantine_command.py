@@ -10,7 +10,8 @@ import pytest
 from flows.command import main
 from flows.last_validation import keep_validation
 from recommender.layout import Layout
-from recommender.settings import TablesSource, ValidationSettings
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import ValidationSettings
 from validation.checkpoint import validate
 from validation.ingest import ingest
 

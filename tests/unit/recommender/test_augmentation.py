@@ -10,10 +10,10 @@ import torch
 
 from recommender.augmentation import AS_THEY_ARE, Augmenter
 from recommender.fit import deterministic
+from recommender.model_settings import AugmentationSettings
 from recommender.rated_pairs import RatedPairs
 from recommender.scorer_training import fit_scorer
 from recommender.sequence_training import read_sequences, train_sequence_model
-from recommender.settings import AugmentationSettings
 from recommender.storage import file_digest
 from recommender.writer import FeedbackWriter
 from recommender.writer_training import fit_writer

@@ -8,8 +8,8 @@ import pytest
 
 from recommender.blend import Blend
 from recommender.blend_training import fit_blend, read_user_items
+from recommender.model_settings import BlendSettings, NeighbourSettings, SequenceSettings
 from recommender.neighbours import NeighbourModel
-from recommender.settings import BlendSettings, NeighbourSettings, SequenceSettings
 from recommender.storage import file_digest
 from tests.unit.recommender.tiny_shop import history, item, random_vectors, write, write_training_set
 

@@ -17,8 +17,9 @@ from recommender.evaluation import compare_bundles, judge_bundle
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.item_vectors import ItemVectors
 from recommender.metrics import PER_QUERY
+from recommender.model_settings import BlendSettings, EncoderSettings, NeighbourSettings
 from recommender.queries import read_queries
-from recommender.settings import BlendSettings, EncoderSettings, NeighbourSettings, Recipe
+from recommender.settings import Recipe
 from recommender.user import UserState
 from tests.unit.recommender.tiny_shop import DATA, QUICK, item, save_tiny_encoder, write, write_training_set
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recommender.encoder import EncoderError, TextEncoder, choose_dtype, model_source
-from recommender.settings import EncoderSettings
+from recommender.model_settings import EncoderSettings
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
 TEXTS = ["green tea", "", "a", "black tea from assam in a tin", "  ", "oolong"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recommender.errors import BundleError
+from recommender.model_settings import NeighbourSettings
 from recommender.neighbours import WEIGHTS_FILE, NeighbourModel
-from recommender.settings import NeighbourSettings
 
 N_ITEMS = 12
 ALL = NeighbourSettings(n_neighbours=N_ITEMS, regularisation=3.0, recency=0.5)

@@ -5,10 +5,10 @@ import torch
 from recommender.baselines import PopularityRanker, TextRanker
 from recommender.blend import Blend, standardised
 from recommender.ids import UnknownItem
+from recommender.model_settings import NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.ranker import Ranker, best_indices
 from recommender.sequence_model import SequenceModel, SequenceShape
-from recommender.settings import NeighbourSettings
 from recommender.user import UserState
 from tests.unit.recommender.tiny_shop import N_ITEMS, item, random_vectors, write_training_set
 

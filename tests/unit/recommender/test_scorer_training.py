@@ -14,11 +14,11 @@ import torch
 from recommender import schema
 from recommender.catalogue import Catalogue
 from recommender.item_vectors import ItemVectors
+from recommender.model_settings import ScorerSettings
 from recommender.rated_pairs import RatedPairs
 from recommender.scorer import Calibration, PairScorer
 from recommender.scorer_evaluation import evaluate_scorer
 from recommender.scorer_training import fit_baseline, fit_calibration, fit_linear, fit_logistic, fit_scorer
-from recommender.settings import ScorerSettings
 from recommender.storage import file_digest
 
 N_ITEMS = 20

@@ -5,17 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from recommender.errors import SettingsError
-from recommender.settings import (
-    Amazon2014Source,
-    HuggingFaceWriterSettings,
-    Recipe,
-    Settings,
-    SimulatedSource,
-    SmallWriterSettings,
-    TablesSource,
-    load_settings,
-    parse_settings,
-)
+from recommender.model_settings import HuggingFaceWriterSettings, SmallWriterSettings
+from recommender.settings import Recipe, Settings, load_settings, parse_settings
+from recommender.source_settings import Amazon2014Source, SimulatedSource, TablesSource
 
 
 def test_defaults_are_whole():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recommender.settings import HuggingFaceWriterSettings
+from recommender.model_settings import HuggingFaceWriterSettings
 from recommender.storage import file_digest
 from recommender.writer import FeedbackWriter, WriterError
 from recommender.writer_evaluation import evaluate_writer, sample

@@ -12,7 +12,7 @@ from recommender import schema
 from recommender.bundle import DataRange
 from recommender.catalogue import Catalogue
 from recommender.item_vectors import ItemVectors
-from recommender.settings import SequenceSettings
+from recommender.model_settings import SequenceSettings
 
 N_ITEMS = 24
 QUICK = SequenceSettings(width=16, n_blocks=1, n_heads=2, batch_size=16, max_epochs=4, patience=2, n_negatives=6)

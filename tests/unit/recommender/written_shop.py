@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from recommender import schema
 from recommender.catalogue import Catalogue
-from recommender.settings import SmallWriterSettings
+from recommender.model_settings import SmallWriterSettings
 
 TINY = SmallWriterSettings(
     vocabulary=400, width=32, n_layers=1, n_heads=2, max_tokens=96, batch_size=16, max_steps=12, learning_rate=3e-3

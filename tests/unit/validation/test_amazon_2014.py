@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender.settings import Amazon2014Source
+from recommender.source_settings import Amazon2014Source
 from tests.unit.validation.sources import json_lines, read_raw, review, write
 from validation import amazon_2014
 from validation.errors import SourceError

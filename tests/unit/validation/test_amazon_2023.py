@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recommender.settings import Amazon2023Source
+from recommender.source_settings import Amazon2023Source
 from tests.unit.validation.sources import json_lines, read_raw, write
 from validation import amazon_2023
 from validation.errors import SourceError

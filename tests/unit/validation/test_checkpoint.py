@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommender.schema import TABLES
-from recommender.settings import TablesSource, ValidationSettings
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import ValidationSettings
 from tests.unit.validation.sources import events, json_lines, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import TableRejected

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from recommender.settings import CleaningSettings, MissingValues, Outliers, TablesSource, ValidationSettings
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import CleaningSettings, MissingValues, Outliers, ValidationSettings
 from tests.unit.validation.sources import json_lines, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import RuleError

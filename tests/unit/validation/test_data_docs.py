@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recommender.settings import TablesSource, ValidationSettings
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import ValidationSettings
 from tests.unit.validation.sources import events, json_lines, write
 from validation.checkpoint import validate
 from validation.ingest import ingest

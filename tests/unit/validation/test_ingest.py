@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommender.event_log import EventLog
-from recommender.settings import SimulatedSource, TablesSource
+from recommender.source_settings import SimulatedSource, TablesSource
 from recommender.user import Interaction
 from tests.unit.validation.sources import csv_bytes, events, read_parts, write
 from validation.errors import SourceError

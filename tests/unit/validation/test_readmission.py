@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from recommender.settings import TablesSource, ValidationSettings
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import ValidationSettings
 from tests.unit.validation.sources import events, json_lines, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import ReadmissionError

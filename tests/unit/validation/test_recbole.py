@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender.settings import RecboleSource
+from recommender.source_settings import RecboleSource
 from tests.unit.validation.sources import read_raw, write
 from validation import recbole
 from validation.errors import SourceError

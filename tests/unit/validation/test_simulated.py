@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recommender.settings import SimulatedSource
+from recommender.source_settings import SimulatedSource
 from tests.unit.validation.sources import read_raw
 from validation import simulated
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from recommender.settings import SqlSource
+from recommender.source_settings import SqlSource
 from tests.unit.validation.sources import read_parts
 from validation.errors import SourceError
 from validation.ingest import ingest, source_fingerprint

@@ -11,13 +11,13 @@ import duckdb
 import pytest
 
 from recommender.schema import TableName
-from recommender.settings import (
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import (
     CleaningSettings,
     MissingValues,
     Outliers,
     OwnRule,
     ShareRules,
-    TablesSource,
     ValidationSettings,
 )
 from tests.unit.validation.sources import events, json_lines, write

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommender.settings import TablesSource
+from recommender.source_settings import TablesSource
 from tests.unit.validation.sources import csv_bytes, events, json_lines, read_parts, read_raw, write
 from validation import files, tables
 from validation.errors import SourceError
