@@ -55,7 +55,7 @@ constraints: ## Resolve again in a scratch environment and write constraints.txt
 	build/constraints/env/bin/uv pip compile pyproject.toml --extra dev --quiet --output-file constraints.txt > /dev/null
 	build/constraints/env/bin/uv pip install --quiet --python build/constraints/env/bin/python --constraint constraints.txt '.[dev]'
 	build/constraints/env/bin/uv pip freeze --python build/constraints/env/bin/python --exclude sommelier --exclude pip | sed -E 's/\+cpu$$//' > build/constraints/constraints.txt
-	mv build/constraints/constraints.txt constraints.txt && rm -rf build/constraints
+	mv build/constraints/constraints.txt constraints.txt && rm -rf build
 
 clean: ## Remove what `make run` keeps (data, features, bundles, Prefect's database); the environment stays.
 	rm -rf .sommelier

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recommender.evaluation_names import name_models
+from recommender.metrics import metric_key
+
 if TYPE_CHECKING:
     from flows.gate import Decision
     from flows.model_store import Version
     from validation.checkpoint import ValidationSummary
     from validation.drift import DriftSummary
     from validation.readmission import ReadmissionSummary
-
-MODEL_NAMES = {
-    "popularity": "popularity",
-    "text_encoder": "text encoder, before fine-tuning",
-    "neighbours": "neighbourhood model",
-    "sequence": "sequence model, after fine-tuning",
-    "blend": "blend, as served",
-}
 
 
 def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
@@ -66,24 +61,41 @@ def describe_readmission(let_in: ReadmissionSummary, before: ValidationSummary, 
 
 
 def metric_rows(metrics: Mapping[str, Any], k: int) -> list[dict[str, Any]]:
-    """One row per model: the ranking metrics at k over all test users, rounded."""
-    shown = [f"{name}_at_{k}" for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")]
+    """One row per model: the ranking metrics at k over all test users, rounded, and the 95 % interval of the NDCG."""
+    shown = [metric_key(name, k) for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")]
+    ndcg = metric_key("ndcg", k)
     rows = []
-    for model, name in MODEL_NAMES.items():
-        if model not in metrics["ranking"]:
-            continue
+    for model, name in name_models(metrics["ranking"]).items():
         figures = metrics["ranking"][model]
-        rows.append({"model": name, **{key: round(figures[key], 4) for key in shown}})
+        low, high = metrics["intervals"][model][ndcg]
+        rows.append(
+            {
+                "model": name,
+                **{key: round(figures[key], 4) for key in shown},
+                f"{ndcg}_interval": f"{low:.4f} to {high:.4f}",
+            }
+        )
     return rows
+
+
+def beyond_rows(metrics: Mapping[str, Any], k: int) -> list[dict[str, Any]]:
+    """One row per model: what its lists are like, rounded."""
+    names = ("coverage", "gini", "diversity", "novelty", "serendipity", "popularity")
+    keys = [metric_key(name, k) for name in names]
+    return [
+        {"model": name, **{key: round(metrics["ranking"][model][key], 4) for key in keys}}
+        for model, name in name_models(metrics["ranking"]).items()
+    ]
 
 
 def history_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per length of the history: test users, and the NDCG of every model, rounded."""
+    names = name_models(metrics["ranking"])
     return [
         {
             "known items": length,
             "users": figures["n_queries"],
-            **{name: round(figures[model], 4) for model, name in MODEL_NAMES.items() if model in figures},
+            **{name: round(figures[model], 4) for model, name in names.items()},
         }
         for length, figures in metrics["by_history_length"].items()
     ]
@@ -106,6 +118,7 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
         "| --- | ---: |",
     ]
     lines += [f"| {name} | {value:.4f} |" for name, value in figures if value is not None]
+    lines += ["", decision.comparison.sentence()] if decision.comparison else []
     return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
 
 
@@ -137,10 +150,13 @@ def publish_readmission(let_in: ReadmissionSummary, before: ValidationSummary, a
     _markdown("readmission", describe_readmission(let_in, before, after), "Rows let in again, before and after")
 
 
-def publish_metrics(metrics: Mapping[str, Any], k: int) -> None:
-    """Keep the metric table with the run."""
-    _table("metrics", metric_rows(metrics, k), "Test window, full ranking: before and after fine-tuning")
+def publish_metrics(metrics: Mapping[str, Any], k: int, page_url: str) -> None:
+    """Keep the metric tables and the way to the evaluation report with the run."""
+    _table("metrics", metric_rows(metrics, k), "Test window, full ranking: baselines, before and after fine-tuning")
+    _table("beyond-accuracy", beyond_rows(metrics, k), "Coverage, diversity, novelty, serendipity, popularity bias")
     _table("history-lengths", history_rows(metrics), "NDCG by how many items of the history the model knows")
+    link = f"[Evaluation report]({page_url}) · [the same as JSON]({page_url.removesuffix('.html')}.json)"
+    _markdown("evaluation-report", link, "Tables with intervals, plots, calibration, learning curves")
 
 
 def publish_decision(decision: Decision, in_service: Version | None) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `sommelier up`, `sommelier settings`, `sommelier quarantine`."""
+"""The command line: `sommelier up`, `sommelier tune`, `sommelier settings`, `sommelier quarantine`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from flows.launch import format_table, run_platform
 from recommender.errors import SommelierError
 from recommender.layout import Layout
 from recommender.schema import TABLE_NAMES
+from recommender.search_settings import SearchMethod
+from recommender.search_space import check_space
 from recommender.settings import Settings, load_settings
 from recommender.source_settings import SOURCE_KINDS
 
@@ -61,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run the pipeline once and keep the platform up until Ctrl-C")
     up.add_argument("--once", action="store_true", help="stop after the first answer")
     up.set_defaults(run=_up)
+    tuned = commands.add_parser("tune", help="search for better settings of the recipe; goes on where it was stopped")
+    tuned.add_argument("--method", choices=get_args(SearchMethod), help="short for --set search.method=...")
+    tuned.add_argument("--trials", help="trials in all; short for --set search.n_trials=...")
+    tuned.set_defaults(run=_tune)
     shown = commands.add_parser("settings", help="print the resolved settings as JSON")
     shown.set_defaults(run=_settings)
     actions = commands.add_parser("quarantine", help="look at rows that broke a rule, and let them in again")
@@ -74,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--table", choices=TABLE_NAMES, help="only rows of this table")
         action.add_argument("--rule", action="append", default=[], help="only rows that broke this rule")
         action.set_defaults(run=run)
-    for command in (up, shown, listed, exported, readmitted):
+    for command in (up, tuned, shown, listed, exported, readmitted):
         command.add_argument("--settings", type=Path, help="a TOML file")
         command.add_argument("--source", help=f"kind of source: {', '.join(SOURCE_KINDS)}")
         command.add_argument("--data", help="the source's file or folder")
@@ -87,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(options: argparse.Namespace) -> int:
     run_platform(resolve(options), lambda line: print(line, flush=True), stay=not options.once)
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from flows.tune_command import run_search
+
+    chosen = {"search.method": options.method, "search.n_trials": options.trials}
+    options.set = [*(f"{name}={value}" for name, value in chosen.items() if value), *options.set]
+    settings = resolve(options)
+    check_space(settings.recipe, settings.search.space)
+    run_search(settings, lambda line: print(line, flush=True))
     return 0
 
 

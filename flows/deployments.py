@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from flows.edge import current_settings
-from flows.params import PipelineParams, ReadmitParams, RollbackParams
+from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from recommender.search_settings import SearchSettings
 from recommender.settings import Recipe
 
 TOPOLOGY = Path(__file__).parent.parent / "deployments" / "prefect.yaml"
@@ -21,8 +22,8 @@ def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
     return list(yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"])
 
 
-def build_deployments(shop: str, recipe: Recipe) -> list[Any]:
-    """One Prefect deployment per entry of the topology, its form filled in with this shop and recipe."""
+def build_deployments(shop: str, recipe: Recipe, search: SearchSettings | None = None) -> list[Any]:
+    """One Prefect deployment per entry of the topology, its form filled in with this shop, recipe and search."""
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.types.entrypoint import EntrypointType
 
@@ -30,6 +31,7 @@ def build_deployments(shop: str, recipe: Recipe) -> list[Any]:
     others = {
         "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
         "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),
+        "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()).model_dump(mode="json"),
     }
     built = []
     for entry in read_topology():
@@ -57,4 +59,5 @@ def serve_deployments(recipe_file: Path) -> None:
     from prefect import serve
 
     recipe = Recipe.model_validate_json(recipe_file.read_text(encoding="utf-8"))
-    serve(*build_deployments(current_settings().shop, recipe), limit=RUNS_AT_ONCE, print_starting_message=False)
+    settings = current_settings()
+    serve(*build_deployments(settings.shop, recipe, settings.search), limit=RUNS_AT_ONCE, print_starting_message=False)

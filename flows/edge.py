@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **_variables("PLATFORM", platform.model_dump(mode="json")),
         **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
         **_variables("SERVING", settings.serving.model_dump(mode="json")),
+        **_variables("SEARCH", {name: json.dumps(v) for name, v in settings.search.model_dump(mode="json").items()}),
         **home_variables(work_dir),
         "PREFECT_API_URL": f"http://{platform.host}:{platform.prefect_port}/api",
         "PREFECT_SERVER_API_HOST": platform.host,

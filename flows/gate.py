@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from recommender.settings import GateSettings
 from recommender.settings_form import Frozen
+from recommender.significance import Comparison
 
 
 class Decision(Frozen):
-    """What the gate decided, with the figures it read."""
+    """What the gate decided, with the figures it read; `comparison` says how sure the difference is."""
 
     promote: bool
     reason: str
@@ -15,6 +16,7 @@ class Decision(Frozen):
     candidate: float
     champion: float | None = None
     popularity: float | None = None
+    comparison: Comparison | None = None
 
 
 def decide(

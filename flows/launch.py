@@ -44,6 +44,22 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
     ports = settings.platform.model_dump(include={"prefect_port", "service_port", "monitoring_port", "reports_port"})
     check_ports(settings.platform.host, {name.removesuffix("_port"): port for name, port in ports.items()})
+    with running_parts(settings, show) as (platform, asked):
+        _start_all(settings, platform, show, asked)
+        while stay and not asked.wait(1.0):
+            check_parts(platform, asked)
+
+
+@contextmanager
+def running_parts(settings: Settings, show: Callable[[str], None]) -> Iterator[tuple[Platform, threading.Event]]:
+    """A platform without parts yet, and an event that a signal sets; at the end every part is stopped.
+
+    `Stopped` ends the block quietly.
+
+    Args:
+        settings: With an absolute work folder.
+        show: Called with each line of progress.
+    """
     environment = child_environment(settings)
     # This process talks to the same server and store as its parts: from here on their environment is its own.
     os.environ.update(environment)
@@ -51,9 +67,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
     asked = threading.Event()
     with _setting_on_signals(asked):
         try:
-            _start_all(settings, platform, show, asked)
-            while stay and not asked.wait(1.0):
-                _check(platform, asked)
+            yield platform, asked
         except Stopped:
             pass
         finally:
@@ -73,7 +87,7 @@ def _setting_on_signals(event: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check(platform: Platform, asked: threading.Event) -> None:
+def check_parts(platform: Platform, asked: threading.Event) -> None:
     """Raise when somebody asked to stop, or when a part has ended by itself."""
     if asked.is_set():
         raise Stopped
@@ -89,11 +103,26 @@ def _check(platform: Platform, asked: threading.Event) -> None:
 
 
 def _start_all(settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event) -> None:
-    from flows.prefect_server import clear_stale_runs, run_deployment, wait_for_deployment
+    from flows.prefect_server import run_deployment
 
-    layout, where = Layout(settings.work_dir, settings.shop), settings.platform
+    layout = Layout(settings.work_dir, settings.shop)
     started = time.monotonic()
     show(f"shop {settings.shop}, source {settings.recipe.source.kind}, everything below {settings.work_dir}")
+    start_flows(settings, platform, show, asked)
+    show("running the pipeline ...")
+    run_deployment("pipeline/pipeline", lambda line: show(f"  {line}"), lambda: check_parts(platform, asked))
+    outcome = read_outcome(layout.root)
+    show("starting the service and the monitoring pages ...")
+    _start_pages(settings, layout, platform, asked)
+    _show_outcome(settings, outcome, show)
+    show(f"up after {time.monotonic() - started:.0f} s; Ctrl-C stops everything")
+
+
+def start_flows(settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event) -> None:
+    """Start the Prefect server and serve the deployments, and wait until both are there."""
+    from flows.prefect_server import clear_stale_runs, wait_for_deployment
+
+    where = settings.platform
     show("starting the Prefect server ...")
     server = platform.start(
         "prefect", ["-m", "prefect", "server", "start", "--host", where.host, "--port", str(where.prefect_port)]
@@ -102,18 +131,11 @@ def _start_all(settings: Settings, platform: Platform, show: Callable[[str], Non
     if cleared := clear_stale_runs():
         show(f"cleared {cleared} runs that an earlier platform left behind")
     show("serving the deployments ...")
-    recipe_file = layout.root / "recipe.json"
+    recipe_file = Layout(settings.work_dir, settings.shop).root / "recipe.json"
     write_json(recipe_file, settings.recipe.model_dump(mode="json"))
     platform.start("runner", ["-m", "flows.command", "serve", str(recipe_file)])
     for entry in read_topology():
         wait_for_deployment(f"{entry['name']}/{entry['name']}", _START_TIMEOUT_S)
-    show("running the pipeline ...")
-    run_deployment("pipeline/pipeline", lambda line: show(f"  {line}"), lambda: _check(platform, asked))
-    outcome = read_outcome(layout.root)
-    show("starting the service and the monitoring pages ...")
-    _start_pages(settings, layout, platform, asked)
-    _show_outcome(settings, outcome, show)
-    show(f"up after {time.monotonic() - started:.0f} s; Ctrl-C stops everything")
 
 
 def _start_pages(settings: Settings, layout: Layout, platform: Platform, asked: threading.Event) -> None:

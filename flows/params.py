@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from recommender.schema import TableName
+from recommender.search_settings import SearchSettings
 from recommender.settings import Recipe, ShopName
 from recommender.settings_form import Frozen
 
@@ -17,6 +18,16 @@ class PipelineParams(Frozen):
     shop: ShopName = Field("simulated", description="Names the shop: data, features and bundles are kept apart by it.")
     recipe: Recipe = Field(default_factory=Recipe, description="Source, models, evaluation, gate and drift.")
     refresh: bool = Field(False, description="Do every step again, even where its result is kept.")
+
+
+class TuneParams(Frozen):
+    """Which shop, which settings to search, and for how long."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+    recipe: Recipe = Field(
+        default_factory=Recipe, description="The recipe as given: the first trial, and what the others change."
+    )
+    search: SearchSettings = Field(default_factory=SearchSettings, description="Method, budget and space.")
 
 
 class RollbackParams(Frozen):

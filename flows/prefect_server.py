@@ -70,13 +70,16 @@ def wait_for_deployment(name: str, timeout_s: float) -> None:
                 return
 
 
-def run_deployment(name: str, show: Callable[[str], None], on_wait: Callable[[], None]) -> UUID:
+def run_deployment(
+    name: str, show: Callable[[str], None], on_wait: Callable[[], None], parameters: dict[str, Any] | None = None
+) -> UUID:
     """Create a run of a deployment as the UI does, show its log as it grows, and wait for its end.
 
     Args:
         name: `flow/deployment`.
         show: Called with each log line.
         on_wait: Called between looks; raises when the wait has become pointless.
+        parameters: Of the run; None takes the deployment's own.
     Raises:
         RunFailed: the run ended in another state than completed.
     """
@@ -84,7 +87,7 @@ def run_deployment(name: str, show: Callable[[str], None], on_wait: Callable[[],
 
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(name)
-        run_id = client.create_flow_run_from_deployment(deployment.id).id
+        run_id = client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
         shown = 0
         while True:
             state = client.read_flow_run(run_id).state

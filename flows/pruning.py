@@ -21,9 +21,11 @@ def mark_used(result: Path) -> None:
         os.utime(result)
 
 
-def prune(layout: Layout) -> list[Path]:
+def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     """Remove all but the newest results of every stage; promoted bundles, the feature store and events stay.
 
+    Args:
+        kept: Results of each stage that stay.
     Returns:
         The folders that were removed.
     """
@@ -32,7 +34,7 @@ def prune(layout: Layout) -> list[Path]:
     components = root / "components"
     if components.exists():
         stages += sorted(components.iterdir())
-    removed = [folder for stage in stages for folder in _older_than_newest(stage, KEPT_RESULTS)]
+    removed = [folder for stage in stages for folder in _older_than_newest(stage, kept)]
     removed += _older_than_newest(layout.reports, KEPT_REPORTS)
     removed += [folder for stage in (*stages, layout.reports) for folder in _abandoned(stage)]
     for folder in removed:

@@ -1,4 +1,4 @@
-"""The first page of a shop's reports: every run's Data Docs and drift report, newest first."""
+"""The first page of a shop's reports: every run's Data Docs, evaluations and drift report, newest first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from recommender.storage import atomic_file
 
 DATA_DOCS = Path("data-docs") / "index.html"
 DRIFT = Path("drift.html")
+EVALUATIONS = Path("evaluation")  # one page per bundle that was judged
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{shop}: reports</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}
 table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.4rem;border-bottom:1px solid #ddd}}</style>
 </head><body><h1>{shop}: reports</h1>
-<table><thead><tr><th>made</th><th>data</th><th>validation</th><th>drift</th></tr></thead><tbody>
+<table><thead><tr><th>made</th><th>data</th><th>validation</th><th>evaluation</th><th>drift</th></tr></thead><tbody>
 {rows}
 </tbody></table></body></html>
 """
@@ -35,8 +36,20 @@ def write_index(layout: Layout) -> Path:
 
 def _row(folder: Path) -> str:
     made = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-    cells = [f"{made:%Y-%m-%d %H:%M} UTC", folder.name, _link(folder, DATA_DOCS, "Data Docs")]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in [*cells, _link(folder, DRIFT, 'drift report')])}</tr>"
+    cells = [
+        f"{made:%Y-%m-%d %H:%M} UTC",
+        folder.name,
+        _link(folder, DATA_DOCS, "Data Docs"),
+        _evaluations(folder),
+        _link(folder, DRIFT, "drift report"),
+    ]
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _evaluations(folder: Path) -> str:
+    """Links to the bundles that were judged, newest first."""
+    pages = sorted((folder / EVALUATIONS).glob("*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
+    return "<br>".join(_link(folder, EVALUATIONS / page.name, page.stem[:8]) for page in pages) or "–"
 
 
 def _link(folder: Path, page: Path, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,16 +15,17 @@ from flows.last_validation import keep_validation, read_last_validation
 from flows.model_store import newest_version
 from flows.params import PipelineParams
 from flows.pruning import mark_used
-from flows.reports import DATA_DOCS, DRIFT, write_index
+from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
 from recommender.layout import Layout
 from recommender.settings import FeatureStoreSettings, PlatformSettings
-from recommender.storage import digest_of
+from recommender.storage import digest_of, file_digest
 
 if TYPE_CHECKING:
     from features.refresh import FeatureSummary
     from features.training import TrainingSummary
     from flows.gate import Decision
     from flows.model_store import Version
+    from recommender.sequence_training import Epoch
     from validation.checkpoint import ValidationSummary
     from validation.drift import DriftSummary
     from validation.raw_parts import RawTables
@@ -78,12 +80,33 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class TrainingSet:
+    """A point-in-time training set, and the key of what it was made from."""
+
+    folder: Path
+    key: str
+    summary: TrainingSummary
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The components that rank, and the keys that what is made of them depends on."""
+
+    vectors: Path
+    vectors_key: str
+    sequence: Path
+    blend: Path
+    blend_key: str
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A bundle before the gate."""
 
     folder: Path
     digest: str
     training: TrainingSummary
+    clean_key: str
 
 
 @dataclass(frozen=True)
@@ -130,38 +153,54 @@ def prepare(place: Place) -> Prepared:
     return Prepared(door.raw, door.clean, door.clean_key, features)
 
 
-def learn(place: Place, prepared: Prepared) -> Candidate:
-    """Training set, the models, and the bundle of them."""
+def collect(place: Place, prepared: Prepared) -> TrainingSet:
+    """The point-in-time training set."""
     recipe, layout = place.params.recipe, place.layout
-    training_key = place.key(prepared.clean_key, recipe.features, recipe.evaluation)
-    training_dir = layout.training(training_key)
-    training = place.kept(tasks.collect_training_set, training_dir)(
+    windows = recipe.evaluation.windows()
+    key = place.key(prepared.clean_key, recipe.features, windows)
+    folder = layout.training(key)
+    summary = place.kept(tasks.collect_training_set, folder)(
         layout.clean(prepared.clean_key),
         layout.feast,
-        training_dir,
+        folder,
         recipe.features,
-        recipe.evaluation,
+        windows,
         code=place.code,
     )
-    folder, digest = _fit(place, training_dir, training_key, training, prepared)
-    return Candidate(folder, digest, training)
+    return TrainingSet(folder, key, summary)
 
 
-def _fit(
-    place: Place, training_dir: Path, training_key: str, training: TrainingSummary, prepared: Prepared
-) -> tuple[Path, str]:
-    recipe, code = place.params.recipe, place.code
-    augmentation = recipe.augmentation
+def learn(place: Place, prepared: Prepared) -> Candidate:
+    """Training set, the models, and the bundle of them."""
+    training = collect(place, prepared)
+    folder, digest = _fit(place, training, prepared)
+    return Candidate(folder, digest, training.summary, prepared.clean_key)
 
-    def component(name: str, *parts: Any) -> tuple[Path, str]:
-        key = place.key(name, training_key, recipe.seed, *parts)
-        return place.layout.component(name, key), key
 
-    vectors, vectors_key = component("vectors", recipe.encoder)
-    place.kept(tasks.embed_items, vectors)(training_dir, vectors, recipe.encoder, recipe.seed, code=code)
-    sequence, sequence_key = component("sequence", vectors_key, recipe.sequence, augmentation)
+def _component(place: Place, training: TrainingSet, name: str, *parts: Any) -> tuple[Path, str]:
+    """Where a component lies that comes of this training set, this seed and these parts, and its key."""
+    key = place.key(name, training.key, place.params.recipe.seed, *parts)
+    return place.layout.component(name, key), key
+
+
+def fit_ranking(place: Place, training: TrainingSet, on_epoch: Callable[[Epoch], None] | None = None) -> Ranking:
+    """The components that rank: text vectors, the sequence model, and its blend with the neighbourhood model.
+
+    Args:
+        on_epoch: Told of every epoch of the sequence model that is run; what it raises ends the fit.
+    """
+    recipe, code, augmentation = place.params.recipe, place.code, place.params.recipe.augmentation
+    given = (recipe.encoder, recipe.modality)
+    file = recipe.modality.path
+    # A file that changes under its name is another input; one that is missing is for the fit to say.
+    digest = file_digest(file) if file and file.is_file() else ""
+    vectors, vectors_key = _component(place, training, "vectors", *given, digest, recipe.evaluation.k)
+    place.kept(tasks.embed_items, vectors)(
+        training.folder, vectors, *given, recipe.evaluation.k, recipe.seed, modality_digest=digest, code=code
+    )
+    sequence, sequence_key = _component(place, training, "sequence", vectors_key, recipe.sequence, augmentation)
     place.kept(tasks.fine_tune_sequence, sequence)(
-        training_dir,
+        training.folder,
         vectors,
         sequence,
         recipe.sequence,
@@ -169,16 +208,41 @@ def _fit(
         recipe.evaluation.k,
         recipe.seed,
         augmentation,
+        on_epoch,
         code=code,
     )
-    blend, blend_key = component("blend", sequence_key, recipe.neighbours, recipe.blend)
+    blend, blend_key = _component(place, training, "blend", sequence_key, recipe.neighbours, recipe.blend)
     place.kept(tasks.blend_models, blend)(
-        training_dir,
+        training.folder,
         vectors,
         sequence,
         blend,
         recipe.neighbours,
         recipe.blend,
+        recipe.evaluation.k,
+        recipe.seed,
+        code=code,
+    )
+    return Ranking(vectors, vectors_key, sequence, blend, blend_key)
+
+
+def _fit(place: Place, training: TrainingSet, prepared: Prepared) -> tuple[Path, str]:
+    recipe, code, training_dir = place.params.recipe, place.code, training.folder
+    augmentation = recipe.augmentation
+    ranking = fit_ranking(place, training)
+    vectors, vectors_key, sequence = ranking.vectors, ranking.vectors_key, ranking.sequence
+    blend, blend_key = ranking.blend, ranking.blend_key
+
+    def component(name: str, *parts: Any) -> tuple[Path, str]:
+        return _component(place, training, name, *parts)
+
+    generative, generative_key = component("generative", vectors_key, recipe.generative)
+    generative_made = place.kept(tasks.fine_tune_generative, generative)(
+        training_dir,
+        vectors,
+        generative,
+        recipe.generative,
+        recipe.features.max_history,
         recipe.evaluation.k,
         recipe.seed,
         code=code,
@@ -191,16 +255,17 @@ def _fit(
     writer_made = place.kept(tasks.fine_tune_writer, writer)(
         training_dir, writer, recipe.writer, recipe.seed, augmentation, code=code
     )
-    target = place.layout.bundle(place.key(blend_key, scorer_key, writer_key, recipe))
+    target = place.layout.bundle(place.key(blend_key, generative_key, scorer_key, writer_key, recipe))
     components = {
         "vectors": vectors,
         "sequence": sequence,
         "blend": blend,
+        "generative": generative_made,
         "scorer": scorer_made,
         "writer": writer_made,
     }
     digest = place.kept(tasks.assemble_candidate, target)(
-        place.params.shop, recipe, training, prepared.raw.fingerprint, components, target, code=code
+        place.params.shop, recipe, training.summary, prepared.raw.fingerprint, components, target, code=code
     )
     return target, digest
 
@@ -210,16 +275,32 @@ def judge(place: Place, candidate: Candidate) -> Judged:
     recipe, layout = place.params.recipe, place.layout
     training_dir = Path(candidate.training.folder)
     k = recipe.evaluation.k
+    users = layout.clean(candidate.clean_key) / "users.parquet"
     metrics = tasks.evaluate_candidate.with_options(refresh_cache=place.params.refresh)(
-        candidate.folder, training_dir, k, digest=candidate.digest, code=place.code
+        candidate.folder, training_dir, users, k, digest=candidate.digest, code=place.code
     )
-    artifacts.publish_metrics(metrics, k)
     decision = tasks.hold_gate(candidate.folder, training_dir, metrics, recipe.gate, k, layout.model_name)
+    artifacts.publish_metrics(metrics, k, place.page_url(_report(place, candidate, metrics, decision)))
     version = None
     if decision.promote:
         version = tasks.promote_candidate(candidate.folder, layout.model_name, metrics, decision)
     artifacts.publish_decision(decision, newest_version(layout.model_name))
     return Judged(metrics, decision, version)
+
+
+def _report(place: Place, candidate: Candidate, metrics: dict[str, Any], decision: Decision) -> Path:
+    """The evaluation's page; one that stands is written again only where there is more to tell."""
+    page = place.layout.reports / candidate.clean_key / EVALUATIONS / f"{candidate.digest}.html"
+    if decision.comparison or place.params.refresh or not page.exists():
+        told = candidate.training
+        title = f"{place.params.shop}: evaluation of a bundle"
+        subtitle = (
+            f"Bundle {candidate.digest}; learned from {told.first_event_at[:10]} to {told.validation_at[:10]}, "
+            f"judged on {told.test_at[:10]} to {told.last_event_at[:10]}."
+        )
+        tasks.report_evaluation(metrics, decision, page, title, subtitle)
+        write_index(place.layout)
+    return page
 
 
 def watch(place: Place, prepared: Prepared, cut_at: datetime) -> DriftSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from recommender.model_settings import (
     AugmentationSettings,
     BlendSettings,
     EncoderSettings,
+    GenerativeSettings,
+    ModalitySettings,
     NeighbourSettings,
-    ScorerSettings,
+    Scorer,
     SequenceSettings,
     Writer,
 )
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from features.training import TrainingSummary
     from flows.model_store import Version
     from recommender.bundle import Component
+    from recommender.sequence_training import Epoch
     from validation.checkpoint import ValidationSummary
     from validation.drift import DriftSummary
     from validation.raw_parts import RawTables
@@ -111,16 +115,27 @@ def collect_training_set(
 
 
 @task(name="embed-catalogue", **KEPT)
-def embed_items(training: Path, target: Path, encoder: EncoderSettings, seed: int, *, code: str) -> Path:
-    """Text vectors of the catalogue by the pretrained language model."""
+def embed_items(
+    training: Path,
+    target: Path,
+    encoder: EncoderSettings,
+    modality: ModalitySettings,
+    k: int,
+    seed: int,
+    *,
+    modality_digest: str,
+    code: str,
+) -> Path:
+    """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so."""
     from recommender.fine_tune import embed_catalogue
 
     with measured("embed-catalogue"):
-        embed_catalogue(training, target, encoder, seed, get_run_logger().info)
+        embed_catalogue(training, target, encoder, seed, get_run_logger().info, THREADS, k, modality)
     return target
 
 
-@task(name="fine-tune-sequence", **KEPT)
+# Who listens to the epochs changes nothing of what is learned.
+@task(name="fine-tune-sequence", **{**KEPT, "cache_policy": INPUTS - "on_epoch" + TASK_SOURCE})
 def fine_tune_sequence(
     training: Path,
     vectors: Path,
@@ -130,15 +145,18 @@ def fine_tune_sequence(
     k: int,
     seed: int,
     augmentation: AugmentationSettings,
+    on_epoch: Callable[[Epoch], None] | None = None,
     *,
     code: str,
 ) -> Path:
-    """Fine-tune on the shop's sequences."""
+    """Fine-tune on the shop's sequences; a fit that `on_epoch` ends with an error of the house is not tried again."""
     from recommender.fine_tune import fit_sequence
 
     with measured("fine-tune-sequence"):
         progress = get_run_logger().info
-        fit_sequence(training, vectors, target, settings, max_history, k, seed, THREADS, progress, augmentation)
+        fit_sequence(
+            training, vectors, target, settings, max_history, k, seed, THREADS, progress, augmentation, on_epoch
+        )
     return target
 
 
@@ -164,12 +182,33 @@ def blend_models(
     return target
 
 
+@task(name="fine-tune-generative", **KEPT)
+def fine_tune_generative(
+    training: Path,
+    vectors: Path,
+    target: Path,
+    settings: GenerativeSettings,
+    max_history: int,
+    k: int,
+    seed: int,
+    *,
+    code: str,
+) -> Path | None:
+    """Give items semantic ids and learn to write the next one; None where the recipe has it off."""
+    from recommender.generative.training import fit_generative
+
+    with measured("fine-tune-generative"):
+        progress = get_run_logger().info
+        fitted = fit_generative(training, vectors, target, settings, max_history, k, seed, THREADS, progress)
+    return target if fitted else None
+
+
 @task(name="fine-tune-scorer", **KEPT)
 def fine_tune_scorer(
     training: Path,
     vectors: Path,
     target: Path,
-    settings: ScorerSettings,
+    settings: Scorer,
     seed: int,
     augmentation: AugmentationSettings,
     *,
@@ -231,13 +270,24 @@ def assemble_candidate(
 
 
 @task(name="evaluate", **KEPT)
-def evaluate_candidate(candidate: Path, training: Path, k: int, *, digest: str, code: str) -> dict[str, Any]:
-    """Judge a candidate on the test window, beside popularity and the model before fine-tuning."""
+def evaluate_candidate(
+    candidate: Path, training: Path, users: Path, k: int, *, digest: str, code: str
+) -> dict[str, Any]:
+    """Judge a candidate on the test window, beside the baselines and the model before fine-tuning."""
     from recommender.bundle import load_bundle
     from recommender.evaluation import judge_bundle
 
     with measured("evaluate"):
-        return judge_bundle(load_bundle(candidate), training, k)
+        return judge_bundle(load_bundle(candidate), training, k, users=users, progress=get_run_logger().info)
+
+
+@task(name="report-evaluation", cache_policy=NO_CACHE)
+def report_evaluation(metrics: dict[str, Any], decision: Decision, page: Path, title: str, subtitle: str) -> Path:
+    """Write the evaluation's page and its JSON."""
+    from recommender.evaluation_report import write_report
+
+    with measured("report-evaluation"):
+        return write_report(page, metrics, title=title, subtitle=subtitle, comparison=decision.comparison)
 
 
 @task(name="gate", cache_policy=NO_CACHE)
@@ -257,13 +307,11 @@ def hold_gate(
         return Decision(promote=False, reason=f"the same bundle is in service already: {champion.tag}", **figures)
     if digest in withdrawn_digests(model):
         return Decision(promote=False, reason="this bundle was taken out of service by a rollback", **figures)
-    in_service = None
-    if champion:
-        with measured("compare"):
-            in_service = compare_bundles(
-                load_bundle(candidate), load_bundle(champion.folder), training, k, gate.metric
-            ).champion
-    return decide(gate, champion=in_service, **figures)
+    if not champion:
+        return decide(gate, champion=None, **figures)
+    with measured("compare"):
+        compared = compare_bundles(load_bundle(candidate), load_bundle(champion.folder), training, k, gate.metric)
+    return decide(gate, champion=compared.champion, **figures).model_copy(update={"comparison": compared})
 
 
 @task(name="promote", cache_policy=NO_CACHE)

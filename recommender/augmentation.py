@@ -6,7 +6,8 @@ test row can pass through it. Everything is off by default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,15 @@ class Augmenter:
     def __init__(self, settings: AugmentationSettings, seed: int) -> None:
         self._settings = settings
         self._random = np.random.default_rng([seed, 1])
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Of the generator: set to what it was, the same changes come again."""
+        return self._random.bit_generator.state
+
+    @state.setter
+    def state(self, state: Mapping[str, Any]) -> None:
+        self._random.bit_generator.state = state
 
     def sequences(self, sequences: list[torch.Tensor]) -> list[torch.Tensor]:
         """The sequences of one epoch.

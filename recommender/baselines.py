@@ -1,8 +1,10 @@
-"""What a blend has to beat: popularity, the pretrained text encoder that never saw the shop, and each of its parts."""
+"""What a blend has to beat: popularity, the pretrained text encoder that never saw the shop, each of its parts, and the
+field's own baselines, which `baseline_fitting` fits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +27,48 @@ class PopularityRanker:
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
         """Counts of events; seen items are -inf. Shape (B, n_items), float32."""
         return mask_seen(np.tile(self._counts, (len(users), 1)), users, self.ids)
+
+
+class RecentPopularityRanker:
+    """Every user gets the items with the most events of late; equal counts by all events.
+
+    Args:
+        recent: Events in the recent window, in the order of the ids. Shape (n_items,).
+    """
+
+    def __init__(self, vectors: ItemVectors, recent: np.ndarray) -> None:
+        self.ids: IdMap = vectors.ids
+        counts = vectors.catalogue.n_events
+        self._counts = (recent + counts / (counts.max(initial=0) + 1)).astype(np.float32)
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Counts of recent events, plus less than one; seen items are -inf. Shape (B, n_items), float32."""
+        return mask_seen(np.tile(self._counts, (len(users), 1)), users, self.ids)
+
+
+class HistoryRanker:
+    """A model that reads known items and nothing else; whom it has nothing for is answered by popularity.
+
+    Args:
+        score: From histories of item indices, oldest first, none empty, to scores, shape (B, n_items); a row of equal
+            scores has nothing to say.
+    """
+
+    def __init__(self, vectors: ItemVectors, score: Callable[[list[list[int]]], np.ndarray]) -> None:
+        self.ids: IdMap = vectors.ids
+        self._counts = vectors.catalogue.n_events
+        self._score = score
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """The model's scores; seen items are -inf. Shape (B, n_items), float32."""
+        scores = np.tile(self._counts, (len(users), 1))
+        histories = [self.ids.known_indices(user.items) for user in users]
+        warm = np.array([row for row, history in enumerate(histories) if history], dtype=np.int64)
+        if len(warm):
+            told = self._score([histories[row] for row in warm])
+            speaks = told.max(axis=1) > told.min(axis=1)
+            scores[warm[speaks]] = told[speaks]
+        return mask_seen(scores, users, self.ids)
 
 
 class TextRanker:

@@ -17,7 +17,7 @@ from recommender.metrics import PER_QUERY, metric_key
 from recommender.model_settings import BlendSettings, NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.queries import Queries, read_queries
-from recommender.ranker import Ranker, best_indices
+from recommender.ranker import Ranker, hits_of
 from recommender.sequence_model import load_sequence_model
 from recommender.storage import atomic_folder
 
@@ -55,7 +55,7 @@ def fit_blend(
     """
     started = time.monotonic()
     items = ItemVectors.load(vectors)
-    ranker = Ranker(items, load_sequence_model(sequence, items.text))
+    ranker = Ranker(items, load_sequence_model(sequence, items))
     with deterministic(seed, threads):
         model = NeighbourModel.fit(read_user_items(training, items.ids), len(items.ids), neighbours)
         progress(f"neighbours: learned of {len(items.ids)} items in {time.monotonic() - started:.1f} s")
@@ -105,9 +105,7 @@ def _choose(
         scores = blend.apply(first, second, lengths)
         for row, history in enumerate(histories):
             scores[row, [index - 1 for index in history]] = -np.inf
-        lists = best_indices(scores, k)
-        hits = np.stack([np.isin(lists[row], wanted) for row, wanted in enumerate(targets)])
-        return float(PER_QUERY["ndcg"](hits, queries.n_targets).mean())
+        return float(PER_QUERY["ndcg"](hits_of(scores, targets, k), queries.n_targets).mean())
 
     gate = None
     fittable = [row for row, wanted in enumerate(targets) if wanted][:MAX_GATE_QUERIES]

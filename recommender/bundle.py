@@ -3,8 +3,10 @@
 ```
 manifest.json                       schema version, recipe, data range, metrics, parent, digests of all files
 vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
+          encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
 sequence/ sequence.safetensors, sequence.json
 blend/    neighbours.safetensors, neighbours.json, blend.json
+generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews)
 ```
@@ -29,9 +31,11 @@ from recommender.storage import atomic_folder, digest_of, file_digest, write_jso
 
 if TYPE_CHECKING:
     from recommender.catalogue import Catalogue
+    from recommender.generative.ranker import GenerativeRanker
     from recommender.item_vectors import ItemVectors
     from recommender.ranker import Ranker
     from recommender.scorer import PairScorer
+    from recommender.stacked_scorer import StackedScorer
     from recommender.writer import FeedbackWriter
 
 SCHEMA_VERSION = 1
@@ -39,7 +43,7 @@ MANIFEST = "manifest.json"
 # What a fit says of itself (seconds, losses): part of the bundle, but no part of what makes two bundles equal.
 SUMMARY = "summary.json"
 
-Component = Literal["vectors", "sequence", "blend", "scorer", "writer"]
+Component = Literal["vectors", "sequence", "blend", "generative", "scorer", "writer"]
 REQUIRED: tuple[Component, ...] = ("vectors", "sequence")
 
 
@@ -83,14 +87,18 @@ class Manifest(BaseModel):
 
 @dataclass
 class Bundle:
-    """A bundle in memory, ready to answer; `scorer` and `writer` are None where the shop's data did not allow one."""
+    """A bundle in memory, ready to answer.
+
+    `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off.
+    """
 
     folder: Path
     manifest: Manifest
     catalogue: Catalogue
     ranker: Ranker
-    scorer: PairScorer | None
+    scorer: PairScorer | StackedScorer | None
     writer: FeedbackWriter | None
+    generative: GenerativeRanker | None = None
 
 
 def assemble_bundle(
@@ -106,7 +114,7 @@ def assemble_bundle(
 
     Args:
         target: The bundle's folder; one that stands there is replaced.
-        components: The folders that the fits wrote; `scorer` and `writer` may be missing.
+        components: The folders that the fits wrote; all but the required ones may be missing.
     Raises:
         BundleError: a required component is not given, or a component's folder does not exist.
     """
@@ -204,7 +212,8 @@ def load_bundle(folder: Path) -> Bundle:
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     vectors = ItemVectors.load(folder / "vectors")
-    ranker = _load_ranker(folder, manifest, vectors)
+    blend = folder / "blend" if _has(manifest, "blend") else None
+    ranker = load_ranker(vectors, folder / "sequence", blend)
     return Bundle(
         folder=folder,
         manifest=manifest,
@@ -212,6 +221,7 @@ def load_bundle(folder: Path) -> Bundle:
         ranker=ranker,
         scorer=_load_scorer(folder, manifest, vectors),
         writer=_load_writer(folder, manifest),
+        generative=_load_generative(folder, manifest, vectors),
     )
 
 
@@ -234,24 +244,35 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _load_ranker(folder: Path, manifest: Manifest, vectors: ItemVectors) -> Ranker:
+def load_ranker(vectors: ItemVectors, sequence: Path, blend: Path | None) -> Ranker:
+    """The ranker of these components, as it is served; `blend` is None where there is none.
+
+    Raises:
+        BundleError: a component is missing or damaged.
+    """
     from recommender.blend import Blend
     from recommender.neighbours import NeighbourModel
     from recommender.ranker import Ranker
     from recommender.sequence_model import load_sequence_model
 
-    model = load_sequence_model(folder / "sequence", vectors.text)
-    if not _has(manifest, "blend"):
-        return Ranker(vectors, model)
-    return Ranker(vectors, model, NeighbourModel.load(folder / "blend"), Blend.load(folder / "blend"))
+    model = load_sequence_model(sequence, vectors)
+    return Ranker(vectors, model, NeighbourModel.load(blend), Blend.load(blend)) if blend else Ranker(vectors, model)
 
 
-def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | None:
+def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:
+    if not _has(manifest, "generative"):
+        return None
+    from recommender.generative.ranker import GenerativeRanker
+
+    return GenerativeRanker.load(folder / "generative", vectors)
+
+
+def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | StackedScorer | None:
     if not _has(manifest, "scorer"):
         return None
-    from recommender.scorer import PairScorer
+    from recommender.stacked_scorer import load_scorer
 
-    return PairScorer.load(folder / "scorer", vectors)
+    return load_scorer(folder / "scorer", vectors)
 
 
 def _load_writer(folder: Path, manifest: Manifest) -> FeedbackWriter | None:

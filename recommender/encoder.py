@@ -75,30 +75,53 @@ class TextEncoder:
     def encode(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
         """One vector of length 1 per text, zeros for an empty one. Shape (n, width), float32.
 
-        Texts are taken in order of length, so that a batch holds little padding.
+        Each different text is read once. Texts are taken in order of their tokens, so that a batch holds hardly any
+        padding, and mostly none.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
-        order = sorted((place for place, text in enumerate(texts) if text.strip()), key=lambda p: (len(texts[p]), p))
+        places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            if text.strip():
+                places.setdefault(text, []).append(place)
+        different = list(places)
+        tokens = self.tokens(different)
+        order = sorted(range(len(different)), key=lambda number: (len(tokens[number]), number))
         started = reported = time.monotonic()
         for start in range(0, len(order), self.batch_size):
-            places = order[start : start + self.batch_size]
-            vectors[places] = self._encode_batch([texts[place] for place in places])
-            now, done = time.monotonic(), start + len(places)
+            chosen = order[start : start + self.batch_size]
+            with torch.inference_mode():
+                rows = self.embed([tokens[number] for number in chosen]).numpy()
+            for number, row in zip(chosen, rows, strict=True):
+                vectors[places[different[number]]] = row
+            now, done = time.monotonic(), start + len(chosen)
             if now - reported > REPORT_EVERY_S:
                 reported = now
                 progress(f"encoded {done} of {len(order)} texts, {done / (now - started):.0f} per second")
         return vectors
 
-    @torch.inference_mode()
-    def _encode_batch(self, texts: list[str]) -> np.ndarray:
-        tokens = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )  # (B, T)
-        hidden = self.model(**tokens).last_hidden_state.float()  # (B, T, D)
-        real = tokens["attention_mask"].unsqueeze(-1).float()  # (B, T, 1)
-        pooled = (hidden * real).sum(dim=1) / real.sum(dim=1)
-        vectors: np.ndarray = torch.nn.functional.normalize(pooled, dim=-1).numpy()
-        return vectors
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, those of the start where it is too long."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return ids
+
+    def embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
+        """One vector of length 1 per text, in one forward pass; gradients flow through it. Shape (B, width), float32.
+
+        Args:
+            tokens: Of each text, at least one.
+        """
+        longest = max(len(ids) for ids in tokens)
+        padding = self.tokenizer.pad_token_id or 0
+        padded = torch.tensor([[*ids, *[padding] * (longest - len(ids))] for ids in tokens])  # (B, T)
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        real = torch.arange(longest) < lengths[:, None]  # (B, T)
+        # Without padding there is nothing to mask, and attention is quicker so.
+        mask = {} if bool(real.all()) else {"attention_mask": real.long()}
+        hidden = self.model(input_ids=padded, **mask).last_hidden_state.float()  # (B, T, D)
+        pooled = (hidden * real.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
+        return torch.nn.functional.normalize(pooled, dim=-1)
 
 
 def model_source(name: str) -> str:
@@ -127,14 +150,13 @@ def choose_dtype(precision: str) -> tuple[torch.dtype, str]:
     """The arithmetic of the encoder, and why.
 
     Args:
-        precision: 'float32', 'bfloat16', or 'auto': bfloat16 where the CPU computes in it.
+        precision: 'float32', 'bfloat16', or 'auto': bfloat16 where the CPU has matrix units for it. Those that have
+            only its vector instructions (avx512_bf16) multiply matrices no faster so, and some of them slower.
     """
     if precision == "float32":
         return torch.float32, "float32, as set"
     if precision == "bfloat16":
         return torch.bfloat16, "bfloat16, as set"
-    capabilities = torch.cpu.get_capabilities()
-    for name in ("amx_bf16", "avx512_bf16"):
-        if capabilities.get(name):
-            return torch.bfloat16, f"bfloat16 (the CPU has {name})"
-    return torch.float32, "float32 (the CPU has no bfloat16)"
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        return torch.bfloat16, "bfloat16 (the CPU has amx_bf16)"
+    return torch.float32, "float32 (the CPU has no amx_bf16)"

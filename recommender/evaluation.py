@@ -2,149 +2,126 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recommender.baseline_fitting import fit_baselines
 from recommender.baselines import NeighbourRanker, PopularityRanker, TextRanker
-from recommender.bundle import Bundle
-from recommender.errors import TrainingDataError
-from recommender.ids import IdMap
-from recommender.metrics import PER_QUERY, bootstrap_interval, coverage, metric_key
+from recommender.bundle import SUMMARY, Bundle
+from recommender.evaluation_groups import by_history_length, by_item_popularity, by_user_group, read_attributes
+from recommender.fit import Progress, read_config
+from recommender.item_vectors import ItemVectors
+from recommender.judgement import RankingJudgement, judge_ranking
+from recommender.metrics import metric_key
 from recommender.queries import Queries, read_queries
-from recommender.ranker import Ranker, Scores, best_indices
+from recommender.ranker import Ranker, Scores
 from recommender.schema import Split
+from recommender.settings import BaselineName
+from recommender.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
 
-QUERIES_PER_PASS = 256
 SERVED = "blend"  # names the ranker of a bundle as it answers, whatever it blends
-# Known items of a history, from and to; a blend is judged in each.
-HISTORY_LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6-10": (6, 10), ">10": (11, 10**9)}
+POPULARITY = "popularity"
 
 
-@dataclass(frozen=True)
-class RankingJudgement:
-    """How one ranker did on each query.
-
-    Attributes:
-        k: Length of the lists.
-        per_query: Metric name (`ndcg`) to its values, shape (n_queries,).
-        lists: Item indices of the ranker's own id map, 0 where a list is short. Shape (n_queries, k).
-        n_items: Size of the ranker's catalogue.
-    """
-
-    k: int
-    per_query: dict[str, np.ndarray]
-    lists: np.ndarray
-    n_items: int
-
-    def summary(self, group: np.ndarray | None = None) -> dict[str, float]:
-        """Means over all queries, or over those of a group (shape (n_queries,), bool), by `ndcg_at_10`-like keys."""
-        chosen = np.ones(len(self.lists), dtype=bool) if group is None else group
-        means = {metric_key(name, self.k): float(values[chosen].mean()) for name, values in self.per_query.items()}
-        return {**means, metric_key("coverage", self.k): coverage(self.lists[chosen], self.n_items)}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two bundles on the same queries. `low` and `high` bound the difference, candidate minus champion, at 95 %."""
-
-    metric: str
-    candidate: float
-    champion: float
-    difference: float
-    low: float
-    high: float
-    n_queries: int
-
-
-def judge_ranking(ranker: Scores, queries: Queries, k: int) -> RankingJudgement:
-    """Rank the ranker's whole catalogue for every query; a target that it does not know is a miss.
-
-    Raises:
-        TrainingDataError: there is no query.
-    """
-    if not len(queries):
-        raise TrainingDataError(
-            "Cannot judge ranking",
-            got="queries=0",
-            expected="users with new items in the window",
-            do="Give more interactions, or larger shares under recipe.evaluation",
-        )
-    lists = np.concatenate(
-        [
-            best_indices(ranker.scores(queries.users[start : start + QUERIES_PER_PASS]), k)
-            for start in range(0, len(queries), QUERIES_PER_PASS)
-        ]
-    )
-    hits = _hits(lists, queries, ranker.ids)
-    per_query = {name: metric(hits, queries.n_targets) for name, metric in PER_QUERY.items()}
-    return RankingJudgement(k=k, per_query=per_query, lists=lists, n_items=len(ranker.ids))
-
-
-def evaluate_ranking(rankers: dict[str, Scores], queries: Queries, k: int, seed: int) -> dict[str, Any]:
+def evaluate_ranking(
+    rankers: Mapping[str, Scores],
+    queries: Queries,
+    k: int,
+    seed: int,
+    vectors: ItemVectors | None = None,
+    attributes: Mapping[str, Sequence[str | None]] | None = None,
+) -> dict[str, Any]:
     """Judge several rankers on the same queries.
 
     Args:
         rankers: Name to ranker; the last one is the model, the others what it is compared with.
         seed: Of the bootstrap.
+        vectors: Of the catalogue that all rankers share, `popularity` among them: adds the measures beyond accuracy,
+            and recall by item popularity.
+        attributes: What is known of each query's user, for the gap between user groups.
     Returns:
-        JSON-able: `ranking` {model: {metric: mean}}, the same by group under `groups`, `n_queries`, `differences`
-        {model it is compared with: {metric: {mean, low, high}}} with 95 % intervals, and `by_history_length`
-        {known items: {n_queries, model: ndcg}}.
+        JSON-able: `ranking` {model: {metric: mean}}, the same by group under `groups`, `intervals` {model: {metric:
+        [low, high]}}, `n_queries`, `differences` {model it is compared with: {metric: {mean, low, high, p_value}}},
+        `by_history_length` {known items: {n_queries, model: ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
+        hold 95 %, users drawn with replacement.
     """
-    judged = {name: judge_ranking(ranker, queries, k) for name, ranker in rankers.items()}
+    judged = {name: judge_ranking(ranker, queries, k, with_auc=True) for name, ranker in rankers.items()}
+    if vectors is not None:
+        expected = judged[POPULARITY].lists
+        judged = {name: judgement.beyond_accuracy(vectors, expected) for name, judgement in judged.items()}
     warm = queries.is_warm
     groups = {name: members for name, members in (("warm", warm), ("cold", ~warm)) if members.any()}
     *others, model = rankers
+    ids = rankers[model].ids
     return {
         "k": k,
         "n_queries": {"all": len(queries), "warm": int(warm.sum()), "cold": int((~warm).sum())},
         "ranking": {name: judgement.summary() for name, judgement in judged.items()},
+        "intervals": _intervals(judged, seed),
         "groups": {
             group: {name: judgement.summary(members) for name, judgement in judged.items()}
             for group, members in groups.items()
         },
         "differences": {other: _differences(judged[model], judged[other], seed) for other in others},
-        "by_history_length": _by_history_length(judged, queries, rankers[model].ids),
+        "by_history_length": by_history_length(judged, queries, ids),
+        "by_user_group": by_user_group(judged, queries, ids, attributes),
+        "by_item_popularity": {} if vectors is None else by_item_popularity(judged, queries, vectors.catalogue),
     }
 
 
-def _by_history_length(
-    judged: dict[str, RankingJudgement], queries: Queries, ids: IdMap
-) -> dict[str, dict[str, float | int]]:
-    """NDCG of every ranker where the history has so many items that the model knows; empty groups are left out."""
-    lengths = np.array([len(ids.known_indices(user.items)) for user in queries.users])
-    table: dict[str, dict[str, float | int]] = {}
-    for name, (least, most) in HISTORY_LENGTHS.items():
-        members = (lengths >= least) & (lengths <= most)
-        if members.any():
-            ndcg = {model: float(one.per_query["ndcg"][members].mean()) for model, one in judged.items()}
-            table[name] = {"n_queries": int(members.sum()), **ndcg}
-    return table
+def judge_bundle(
+    bundle: Bundle,
+    training: Path,
+    k: int,
+    split: Split = "test",
+    *,
+    baselines: Sequence[BaselineName] | None = None,
+    users: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """The metric table of a bundle: baselines, the text encoder before fine-tuning, each part, and the blend served.
 
-
-def judge_bundle(bundle: Bundle, training: Path, k: int, split: Split = "test") -> dict[str, Any]:
-    """The metric table of a bundle: popularity, the text encoder before fine-tuning, each part, and the blend served.
-
+    Args:
+        baselines: Those fitted for the comparison; the recipe's by default.
+        users: The clean users table, for groups by what users are; activity alone without it.
     Returns:
-        What `evaluate_ranking` returns, with `split`, `scorer` and `writer` (None where the bundle has none).
+        What `evaluate_ranking` returns, with `split`, `scorer` and `writer` (None where the bundle has none), and
+        `curves` {component: [{epoch, …}]} of the components that kept one.
     Raises:
         TrainingDataError: the window has no query.
     """
+    recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
+    names = recipe.evaluation.baselines if baselines is None else baselines
+    fitted = fit_baselines(names, training, bundle.folder / "vectors", recipe, k, progress)
+    rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
+    queries = read_queries(training, split)
+    attributes = None if users is None else read_attributes(users, queries)
+    ranking = evaluate_ranking(rankers, queries, k, recipe.seed, vectors, attributes)
+    words = _judge_words(bundle, training, split, recipe.seed)
+    return {"split": split, **ranking, **words, "curves": read_curves(bundle.folder)}
+
+
+def parts_of(bundle: Bundle) -> dict[str, Scores]:
+    """The bundle's parts, each ranking alone, in the order of the table; one entry per part that ranks."""
     vectors = bundle.ranker.vectors
-    rankers: dict[str, Scores] = {
-        "popularity": PopularityRanker(vectors),
-        "text_encoder": TextRanker(vectors),
-    }
+    parts: dict[str, Scores] = {"text_encoder": TextRanker(vectors.before_fine_tuning())}
+    if vectors.pretrained is not None:
+        parts["text_encoder_fine_tuned"] = TextRanker(vectors)
     if bundle.ranker.neighbours is not None:
-        rankers["neighbours"] = NeighbourRanker(vectors, bundle.ranker.neighbours)
-    rankers["sequence"] = Ranker(vectors, bundle.ranker.model)
-    rankers[SERVED] = bundle.ranker
-    seed = bundle.manifest.recipe.seed
-    ranking = evaluate_ranking(rankers, read_queries(training, split), k, seed)
-    return {"split": split, **ranking, **_judge_words(bundle, training, split, seed)}
+        parts["neighbours"] = NeighbourRanker(vectors, bundle.ranker.neighbours)
+    if bundle.generative is not None:
+        parts["generative"] = bundle.generative.at_least(bundle.manifest.recipe.evaluation.k)
+    parts["sequence"] = Ranker(vectors, bundle.ranker.model)
+    return parts
+
+
+def read_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
+    """The learning curve of each component that kept one in its summary."""
+    summaries = {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))}
+    return {name: summary["curve"] for name, summary in summaries.items() if summary.get("curve")}
 
 
 def _judge_words(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
@@ -168,10 +145,10 @@ def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int,
     Args:
         metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
     """
-    queries = read_queries(training, "test")
+    queries, seed = read_queries(training, "test"), candidate.manifest.recipe.seed
     ours = judge_ranking(candidate.ranker, queries, k).per_query[metric]
     theirs = judge_ranking(champion.ranker, queries, k).per_query[metric]
-    low, high = bootstrap_interval(ours - theirs, candidate.manifest.recipe.seed)
+    low, high = bootstrap_interval(ours - theirs, seed)
     return Comparison(
         metric=metric_key(metric, k),
         candidate=float(ours.mean()),
@@ -179,22 +156,27 @@ def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int,
         difference=float((ours - theirs).mean()),
         low=low,
         high=high,
+        p_value=float(sign_flip_p_values((ours - theirs)[:, None], seed)[0]),
         n_queries=len(queries),
     )
 
 
-def _hits(lists: np.ndarray, queries: Queries, ids: IdMap) -> np.ndarray:
-    """Whether the item at each place is a target. Shape (n, k), bool."""
-    hits = np.zeros(lists.shape, dtype=bool)
-    for row, targets in enumerate(queries.targets):
-        hits[row] = np.isin(lists[row], ids.known_indices(targets))
-    return hits
+def _intervals(judged: Mapping[str, RankingJudgement], seed: int) -> dict[str, dict[str, list[float]]]:
+    """All figures of all rankers over the same draws of users."""
+    columns = [(name, metric) for name, judgement in judged.items() for metric in judgement.per_query]
+    low, high = bootstrap_intervals(np.stack([judged[name].per_query[m] for name, m in columns], axis=1), seed)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in judged}
+    for (name, metric), least, most in zip(columns, low, high, strict=True):
+        found[name][judged[name].key(metric)] = [float(least), float(most)]
+    return found
 
 
 def _differences(model: RankingJudgement, other: RankingJudgement, seed: int) -> dict[str, dict[str, float]]:
-    differences = {}
-    for name, values in model.per_query.items():
-        by_query = values - other.per_query[name]
-        low, high = bootstrap_interval(by_query, seed)
-        differences[metric_key(name, model.k)] = {"mean": float(by_query.mean()), "low": low, "high": high}
-    return differences
+    names = list(model.per_query)
+    by_query = np.stack([model.per_query[name] - other.per_query[name] for name in names], axis=1)
+    low, high = bootstrap_intervals(by_query, seed)
+    columns = zip(names, by_query.mean(axis=0), low, high, sign_flip_p_values(by_query, seed), strict=True)
+    return {
+        model.key(name): {"mean": float(mean), "low": float(least), "high": float(most), "p_value": float(p)}
+        for name, mean, least, most, p in columns
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from recommender.ids import IdMap
 VECTORS_FILE = "vectors.safetensors"
 IDS_FILE = "ids.json"
 TEXT = "text"
+PRETRAINED = "pretrained"
+MODALITY = "modality"
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,15 @@ class ItemVectors:
 
     Attributes:
         text: Whitened, length 1; zeros for padding (row 0) and items without words. Shape (n_items + 1, D), float32.
+        pretrained: The same by the encoder before it was fine-tuned, for comparison; None where `text` is that.
+        modality: Vectors of another kind (images, say), whitened, length 1; zeros where an item has none. Shape
+            (n_items + 1, M), float32; None where the shop gives none.
     """
 
     catalogue: Catalogue
     text: torch.Tensor
+    pretrained: torch.Tensor | None = None
+    modality: torch.Tensor | None = None
 
     @property
     def ids(self) -> IdMap:
@@ -38,14 +45,29 @@ class ItemVectors:
     @classmethod
     def from_rows(cls, catalogue: Catalogue, rows: np.ndarray) -> ItemVectors:
         """Put the padding row before the items' rows, shape (n_items, D)."""
-        padded = np.concatenate([np.zeros((1, rows.shape[1]), dtype=np.float32), rows.astype(np.float32)])
-        return cls(catalogue, torch.from_numpy(padded))
+        return cls(catalogue, padded(rows))
+
+    def content(self, use_text: bool, use_modality: bool) -> torch.Tensor:
+        """What is known of the items without any event, one beside the other. Shape (n_items + 1, width), float32."""
+        parts = [self.text] if use_text else []
+        if use_modality and self.modality is not None:
+            parts.append(self.modality)
+        return torch.cat(parts, dim=1) if parts else self.text[:, :0]
+
+    def before_fine_tuning(self) -> ItemVectors:
+        """The vectors of the encoder that never saw the shop."""
+        return self if self.pretrained is None else replace(self, text=self.pretrained, pretrained=None)
 
     def save(self, folder: Path) -> None:
         """Write catalogue, ids and vectors into a folder that exists."""
         self.catalogue.save(folder / CATALOGUE_FILE)
         self.ids.save(folder / IDS_FILE)
-        save_file({TEXT: self.text.contiguous()}, folder / VECTORS_FILE)
+        tensors = {TEXT: self.text.contiguous()}
+        if self.pretrained is not None:
+            tensors[PRETRAINED] = self.pretrained.half()  # read by comparisons only, so half the bytes do
+        if self.modality is not None:
+            tensors[MODALITY] = self.modality.contiguous()
+        save_file(tensors, folder / VECTORS_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> ItemVectors:
@@ -56,7 +78,8 @@ class ItemVectors:
         """
         try:
             catalogue = Catalogue.load(folder / CATALOGUE_FILE)
-            text = load_file(folder / VECTORS_FILE)[TEXT]
+            tensors = load_file(folder / VECTORS_FILE)
+            text, pretrained = tensors[TEXT], tensors.get(PRETRAINED)
         except (OSError, KeyError, pa.ArrowException, SafetensorError) as error:
             raise BundleError(
                 "Cannot load item vectors",
@@ -73,4 +96,10 @@ class ItemVectors:
                 where=str(folder),
                 do="Fit the vectors again",
             )
-        return cls(catalogue, text)
+        return cls(catalogue, text, None if pretrained is None else pretrained.float(), tensors.get(MODALITY))
+
+
+def padded(rows: np.ndarray) -> torch.Tensor:
+    """A row of zeros, for padding, before the items' rows. Shape (n, D) -> (n + 1, D), float32."""
+    above = np.zeros((1, rows.shape[1]), dtype=np.float32)
+    return torch.from_numpy(np.concatenate([above, rows.astype(np.float32)]))

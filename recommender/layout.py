@@ -41,6 +41,20 @@ class Layout:
         return self.root / "candidates" / key
 
     @property
+    def searches(self) -> Path:
+        """What was tried in searches for better settings (SQLite), and beside it each trial's figures by query."""
+        return self.root / "searches" / "searches.sqlite"
+
+    def judgement(self, search: str, number: int, seed: int) -> Path:
+        """What a fit of a trial of a search reached on each validation query."""
+        return self.searches.parent / search / f"trial-{number:03d}-seed-{seed}.npy"
+
+    @property
+    def tuned(self) -> Path:
+        """The best settings that the newest search found, as a settings file."""
+        return self.root / "tuned.toml"
+
+    @property
     def feast(self) -> Path:
         """Feast's registry, online store and offline files."""
         return self.root / "feast"

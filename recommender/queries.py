@@ -15,10 +15,11 @@ from recommender.user import UserState
 
 @dataclass(frozen=True)
 class Queries:
-    """Users and their targets, row by row; every row has at least one target."""
+    """Users and their targets, row by row; every row has at least one target. `user_ids` may be left out."""
 
     users: tuple[UserState, ...]
     targets: tuple[tuple[str, ...], ...]
+    user_ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -35,7 +36,11 @@ class Queries:
 
     def take(self, places: np.ndarray) -> Queries:
         """The queries at these places."""
-        return Queries(tuple(self.users[p] for p in places), tuple(self.targets[p] for p in places))
+        return Queries(
+            tuple(self.users[p] for p in places),
+            tuple(self.targets[p] for p in places),
+            tuple(self.user_ids[p] for p in places) if self.user_ids else (),
+        )
 
 
 def read_queries(training: Path, split: Split) -> Queries:
@@ -49,4 +54,5 @@ def read_queries(training: Path, split: Split) -> Queries:
     return Queries(
         users=tuple(UserState.from_row(row) for row in kept),
         targets=tuple(tuple(dict.fromkeys(row[schema.TARGETS])) for row in kept),
+        user_ids=tuple(row[schema.USER_ID] for row in kept),
     )

@@ -59,7 +59,7 @@ class Ranker:
             self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
-        self._prior = float(model.popularity_weight) * np.log1p(self._popularity)
+        self._prior = np.float32(float(model.popularity_weight)) * np.log1p(self._popularity).astype(np.float32)
 
     @property
     def ids(self) -> IdMap:
@@ -106,7 +106,7 @@ class Ranker:
     def _parts(self, history: torch.Tensor, known: list[list[int]]) -> tuple[np.ndarray, np.ndarray | None]:
         """What the sequence model and the neighbours add to the scores of warm users, each shape (B, n_items)."""
         with torch.inference_mode():
-            sequence = (self.model(history)[:, -1] @ self._items.T).numpy() + self._prior
+            sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
         weights = self.blend.weights(np.array([len(indices) for indices in known]))
         if self.neighbours is None or not weights.any():
             return sequence, None
@@ -118,6 +118,7 @@ class Ranker:
         k: int,
         exclude: Sequence[Collection[str]] | None = None,
         exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, best first.
 
@@ -126,10 +127,13 @@ class Ranker:
             k: Length of the lists; shorter where fewer items are left.
             exclude: Per user, items that must not come back; unknown ones are no error.
             exclude_seen: Leave out the items of the history.
+            allowed: False for items that may come back to nobody; None allows all. Shape (n_items,), bool.
         Returns:
             Per user, (item id, score) pairs.
         """
         scores = self.scores(users, exclude_seen=exclude_seen)
+        if allowed is not None:
+            scores[:, ~allowed] = -np.inf
         for row, excluded in enumerate(exclude or ()):
             scores[row, [index - 1 for index in self.ids.known_indices(excluded)]] = -np.inf
         lists = best_indices(scores, k)
@@ -181,3 +185,26 @@ def best_indices(scores: np.ndarray, k: int) -> np.ndarray:
         best = candidates[np.argsort(-scores[row, candidates], kind="stable")][:taken]
         lists[row, : len(best)] = best + 1
     return lists
+
+
+def hits_of(scores: np.ndarray, targets: Sequence[Sequence[int]], k: int) -> np.ndarray:
+    """At which of the first k places of each row's list, as `best_indices` makes it, a target stands.
+
+    Args:
+        scores: Shape (B, n_items); -inf stands on no list.
+        targets: Item indices, from 1, of each row.
+    Returns:
+        Shape (B, k), bool.
+    """
+    hits = np.zeros((len(scores), k), dtype=bool)
+    for row, (values, wanted) in enumerate(zip(scores, targets, strict=True)):
+        for target in wanted:
+            score = values[target - 1]
+            if score == -np.inf:
+                continue
+            place = np.count_nonzero(values > score)
+            if place < k:
+                place += np.count_nonzero(values[: target - 1] == score)
+            if place < k:
+                hits[row, place] = True
+    return hits

@@ -32,6 +32,7 @@ class RatedPairs:
     """Ratings of one window, each with the user and the item as they stood just before it.
 
     Attributes:
+        user_ids: One per rating.
         users: One per rating.
         item_ids: One per rating.
         ratings: 1 to 5. Shape (N,), float32.
@@ -39,6 +40,7 @@ class RatedPairs:
         item_counts: How many those are. Shape (N,), float32.
     """
 
+    user_ids: tuple[str, ...]
     users: tuple[UserState, ...]
     item_ids: tuple[str, ...]
     ratings: np.ndarray
@@ -58,6 +60,7 @@ class RatedPairs:
         table = read_training_table(training, "pairs", _COLUMNS)
         table = table.filter(pc.equal(table.column(schema.SPLIT), split))
         return cls(
+            user_ids=tuple(table.column(schema.USER_ID).to_pylist()),
             users=tuple(UserState.from_row(row) for batch in table.to_batches() for row in batch.to_pylist()),
             item_ids=tuple(table.column(schema.ITEM_ID).to_pylist()),
             ratings=_floats(table.column(schema.RATING)),
@@ -68,11 +71,23 @@ class RatedPairs:
     def take(self, rows: np.ndarray) -> RatedPairs:
         """Some of the pairs, by place."""
         return RatedPairs(
+            user_ids=tuple(self.user_ids[row] for row in rows),
             users=tuple(self.users[row] for row in rows),
             item_ids=tuple(self.item_ids[row] for row in rows),
             ratings=self.ratings[rows],
             item_means=self.item_means[rows],
             item_counts=self.item_counts[rows],
+        )
+
+    def join(self, others: RatedPairs) -> RatedPairs:
+        """These and the others, in this order."""
+        return RatedPairs(
+            user_ids=self.user_ids + others.user_ids,
+            users=self.users + others.users,
+            item_ids=self.item_ids + others.item_ids,
+            ratings=np.concatenate([self.ratings, others.ratings]),
+            item_means=np.concatenate([self.item_means, others.item_means]),
+            item_counts=np.concatenate([self.item_counts, others.item_counts]),
         )
 
 

@@ -1,7 +1,8 @@
 """The pair scorer, light form: how much a user likes an item, as a probability and as a rating.
 
-A small network reads what the user's history says of the item (text vectors) and what everyone's ratings say of both
-(counts and means). Its rating starts from user and item bias and learns the rest; its probability is calibrated.
+A small network reads what the user's history says of the item (text vectors), what everyone's ratings say of both
+(counts and means), and what a matrix factorisation makes of the history's ratings. Its rating starts from user and item
+bias and learns the rest; its probability is calibrated.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from recommender import schema
 from recommender.errors import BundleError
 from recommender.fit import read_config
 from recommender.item_vectors import ItemVectors
+from recommender.scorer_factors import RatingFactors
 from recommender.scorer_input import N_MEANS, N_NUMBERS, ItemRatings, RatingBaseline, ScorerInput, scorer_input
 from recommender.storage import write_json
 from recommender.user import UserState
@@ -102,15 +104,22 @@ class PairScorer:
     Args:
         network: Trained.
         baseline: As in training.
+        factors: Learned from all training ratings.
         calibration: Fitted on the validation window.
         vectors: Items' text vectors, and the catalogue with the items' ratings at the cut-off.
     """
 
     def __init__(
-        self, network: ScorerNetwork, baseline: RatingBaseline, calibration: Calibration, vectors: ItemVectors
+        self,
+        network: ScorerNetwork,
+        baseline: RatingBaseline,
+        factors: RatingFactors,
+        calibration: Calibration,
+        vectors: ItemVectors,
     ) -> None:
         self.network = network.eval()
         self.baseline = baseline
+        self.factors = factors
         self.calibration = calibration
         self.vectors = vectors
         self._ratings = ItemRatings.of_catalogue(vectors.catalogue)
@@ -138,10 +147,20 @@ class PairScorer:
         Raises:
             UnknownItem: an item is not in the catalogue.
         """
-        pairs = self.input(users, item_ids, ratings)
-        with torch.inference_mode():
-            logits, predicted = self.network(pairs, self._items)
-            return self.calibration(logits).numpy(), predicted.clamp(*schema.RATING_RANGE).numpy()
+        logits, predicted = self.outputs(users, item_ids, ratings)
+        return self.calibration(logits).numpy(), predicted.clamp(*schema.RATING_RANGE).numpy()
+
+    @torch.inference_mode()
+    def outputs(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Like logits before calibration, and ratings that may lie out of range. Shapes (B,).
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        logits, predicted = self.network(self.input(users, item_ids, ratings), self._items)
+        return logits, predicted
 
     def input(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
@@ -153,11 +172,13 @@ class PairScorer:
         """
         indices = [self.vectors.ids.index(item_id) for item_id in item_ids]
         known = self._ratings.take(indices) if ratings is None else ratings
-        return scorer_input(users, indices, known, self.vectors, self.baseline)
+        opinions = self.factors.opinions(users, indices, self.vectors.ids)
+        return scorer_input(users, indices, known, self.vectors, self.baseline, opinions)
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into a folder that exists; the vectors are a component of their own."""
         save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
+        self.factors.save(folder)
         config = {
             "text_width": self.network.project.in_features,
             "hidden": self.network.project.out_features,
@@ -198,4 +219,4 @@ class PairScorer:
                 where=str(folder),
                 do="Fit the scorer again",
             )
-        return cls(network, baseline, calibration, vectors)
+        return cls(network, baseline, RatingFactors.load(folder), calibration, vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,22 @@ import numpy as np
 
 from recommender import schema
 from recommender.rated_pairs import RatedPairs
-from recommender.rating_metrics import auc, expected_calibration_error, mae, rmse
+from recommender.rating_metrics import auc, expected_calibration_error, grouped_auc, mae, reliability, rmse
 from recommender.scorer import PairScorer
+from recommender.stacked_scorer import StackedScorer
 
 
-def evaluate_scorer(scorer: PairScorer, training: Path, split: schema.Split) -> dict[str, Any]:
+def evaluate_scorer(scorer: PairScorer | StackedScorer, training: Path, split: schema.Split) -> dict[str, Any]:
     """Errors of rating and P(like) on one window, with the items' ratings as serving has them (as of the cut-off).
 
     `user_item_bias` is global mean + user bias + item bias, read from the same inputs; `global_mean` knows neither.
     A baseline's like score is its rating; only `global_mean` has a probability too: the share of likes in training.
 
     Returns:
-        `{"n_pairs": n, "like_share": …, "models": {model: {metric: value}}}` with the models `pair_scorer`,
-        `user_item_bias` and `global_mean`; `{"n_pairs": 0}` where the window has no ratings. `auc` is left out where
-        all pairs are likes, or none is.
+        `{"n_pairs": n, "like_share": …, "reliability": bins of the pair scorer, "models": {model: {metric: value}}}`
+        with the models `pair_scorer`, `user_item_bias` and `global_mean`; `{"n_pairs": 0}` where the window has no
+        ratings. `auc` is left out where all pairs are likes, or none is, and `gauc`, within users, where that is so of
+        every user.
     Raises:
         TrainingDataError: the pairs cannot be read.
         UnknownItem: a pair names an item that has no vector.
@@ -39,19 +42,20 @@ def evaluate_scorer(scorer: PairScorer, training: Path, split: schema.Split) -> 
     return {
         "n_pairs": len(pairs),
         "like_share": float(likes.mean()),
+        "reliability": reliability(p_like, likes),
         "models": {
             "pair_scorer": {
                 **_rating_metrics(ratings, pairs.ratings),
-                **_like_metrics(p_like, likes, p_like >= 0.5),
+                **_like_metrics(p_like, likes, p_like >= 0.5, pairs.user_ids),
                 "ece": expected_calibration_error(p_like, likes),
             },
             "user_item_bias": {
                 **_rating_metrics(biased, pairs.ratings),
-                **_like_metrics(biased, likes, biased >= baseline.like_from),
+                **_like_metrics(biased, likes, biased >= baseline.like_from, pairs.user_ids),
             },
             "global_mean": {
                 **_rating_metrics(constant, pairs.ratings),
-                **_like_metrics(constant, likes, like_share >= 0.5),
+                **_like_metrics(constant, likes, like_share >= 0.5, pairs.user_ids),
                 "ece": expected_calibration_error(like_share, likes),
             },
         },
@@ -62,6 +66,9 @@ def _rating_metrics(predicted: np.ndarray, actual: np.ndarray) -> dict[str, floa
     return {"rmse": rmse(predicted, actual), "mae": mae(predicted, actual)}
 
 
-def _like_metrics(scores: np.ndarray, likes: np.ndarray, said: np.ndarray) -> dict[str, float]:
-    accuracy = {"accuracy": float((said == likes).mean())}
-    return {**accuracy, "auc": auc(scores, likes)} if likes.any() and not likes.all() else accuracy
+def _like_metrics(scores: np.ndarray, likes: np.ndarray, said: np.ndarray, user_ids: Sequence[str]) -> dict[str, float]:
+    metrics = {"accuracy": float((said == likes).mean())}
+    if likes.any() and not likes.all():
+        metrics["auc"] = auc(scores, likes)
+    within = grouped_auc(scores, likes, user_ids)
+    return metrics if within is None else {**metrics, "gauc": within}

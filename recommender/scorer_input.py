@@ -20,7 +20,7 @@ from recommender.item_vectors import ItemVectors
 from recommender.user import UserState
 
 N_MEANS = 3  # of the liked, the disliked, all entries of a history
-N_NUMBERS = 9
+N_NUMBERS = 12
 LOG_COUNT_SCALE = 4.0
 # Of the neighbours' deviations: how sharply a similar item outweighs a less similar one, and weight of "no opinion".
 NEIGHBOUR_SHARPNESS = 6.0
@@ -87,7 +87,7 @@ class ScorerInput:
         items: Item indices. Shape (B,), int64.
         history: Indices of the user's history, right-padded with 0. Shape (B, T), int64, T >= 1.
         weights: Of the entries in the means of the liked, the disliked, all; each sums to 1 or to 0. Shape (3, B, T).
-        numbers: Biases, counts, and how the item looks from the history. Shape (B, N_NUMBERS), float32.
+        numbers: Biases, counts, how the item looks from the history, what the factors say. Shape (B, N_NUMBERS).
         baseline: Global mean + biases. Shape (B,), float32.
     """
 
@@ -119,6 +119,7 @@ def scorer_input(
     ratings: ItemRatings,
     vectors: ItemVectors,
     baseline: RatingBaseline,
+    opinions: np.ndarray,
 ) -> ScorerInput:
     """From pairs to what the network reads.
 
@@ -127,6 +128,7 @@ def scorer_input(
         items: Their indices in `vectors.ids`, one per pair.
         ratings: What others' ratings say of these items, one per pair.
         vectors: Items of a history that it does not know are left out.
+        opinions: What `RatingFactors.opinions` says of the pairs. Shape (B, 2).
     """
     rows_of: dict[int, list[int]] = {}
     for row, user in enumerate(users):
@@ -149,13 +151,16 @@ def scorer_input(
     n_entries = (entries != PADDING).sum(axis=1)
     liked_share = (weights[0] > 0).sum(axis=1) / np.maximum(n_entries, 1)
     counts = np.log1p(np.stack([user_n, ratings.n, n_entries], axis=1)) / LOG_COUNT_SCALE
-    numbers = np.column_stack([user_bias, item_bias, counts, liked_share, views])
+    biased = baseline.global_mean + user_bias + item_bias
+    numbers = np.column_stack(
+        [user_bias, item_bias, counts, liked_share, views, opinions[:, 0] - biased, opinions[:, 1], user_n > 0]
+    )
     return ScorerInput(
         items=torch.from_numpy(targets),
         history=torch.from_numpy(entries),
         weights=torch.from_numpy(weights),
         numbers=torch.from_numpy(numbers.astype(np.float32)),
-        baseline=torch.from_numpy((baseline.global_mean + user_bias + item_bias).astype(np.float32)),
+        baseline=torch.from_numpy(biased.astype(np.float32)),
     )
 
 

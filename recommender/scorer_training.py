@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -14,12 +16,18 @@ from torch.nn import functional as F
 
 from recommender.augmentation import AS_THEY_ARE, Augmenter
 from recommender.fit import FitSummary, Progress, deterministic
+from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
-from recommender.model_settings import AugmentationSettings, ScorerSettings
+from recommender.model_settings import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
 from recommender.rated_pairs import RatedPairs
+from recommender.regression import fit_linear, fit_logistic
 from recommender.scorer import Calibration, PairScorer, ScorerNetwork
+from recommender.scorer_factors import RatingFactors, Ratings, fit_factors
 from recommender.scorer_input import ItemRatings, RatingBaseline, scorer_input
+from recommender.stacked_scorer import StackedScorer
+from recommender.stacked_training import fit_stacked
 from recommender.storage import atomic_folder
+from recommender.user import UserState
 
 MIN_TRAIN_PAIRS = 200
 # Below this, the validation window is too small to stop by or to calibrate on: a tenth of the training pairs stands in.
@@ -30,13 +38,15 @@ RATING_WEIGHT = 0.5
 # Keeps the regressions that the heads start from finite where a number is constant, or likes are separable.
 REGRESSION_PENALTY = 1e-5
 PREDICTION_BATCH = 4096
+USER_PARTS = 4
+STRANGER = UserState()
 
 
 def fit_scorer(
     training: Path,
     vectors: Path,
     target: Path,
-    settings: ScorerSettings,
+    settings: Scorer,
     seed: int,
     threads: int,
     progress: Progress,
@@ -67,22 +77,93 @@ def fit_scorer(
         return None
     with deterministic(seed, threads):
         train, validation = _with_validation(train, RatedPairs.read(training, "validation"), seed, progress)
+        light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
-        baseline = fit_baseline(train, settings.like_from)
-        learned_from = train.take(Augmenter(augmentation, seed).pairs(train.item_ids))
-        run = _Run(items, baseline, learned_from, validation, settings)
-        epochs, best_epoch = run.train(seed, progress)
-        calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
-        metrics = run.validation_metrics(calibration)
+        rows = Augmenter(augmentation, seed).pairs(train.item_ids)
+        light, epochs, best_epoch, metrics = _fit_light(items, train, rows, validation, light_settings, seed, progress)
+        scorer: PairScorer | StackedScorer = light
+        if isinstance(settings, CrossEncoderSettings):
+            learned_from = train.take(rows)
+            scorer, of_language = fit_stacked(light, learned_from, validation, settings, RATING_WEIGHT, seed, progress)
+            metrics |= of_language
         summary = FitSummary(
             folder=target, epochs=epochs, best_epoch=best_epoch, metrics=metrics, seconds=time.monotonic() - started
         )
         with atomic_folder(target) as folder:
-            PairScorer(run.network, baseline, calibration, items).save(folder)
+            scorer.save(folder)
             summary.write(folder)
     told = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
     progress(f"pair scorer: kept epoch {best_epoch}, {told}, {summary.seconds:.1f} s")
     return summary
+
+
+def _fit_light(
+    items: ItemVectors,
+    train: RatedPairs,
+    rows: np.ndarray,
+    validation: RatedPairs,
+    settings: ScorerSettings,
+    seed: int,
+    progress: Progress,
+) -> tuple[PairScorer, int, int, dict[str, float]]:
+    """Baseline and factors from the training pairs, the network from the chosen rows of them.
+
+    Returns:
+        The scorer, epochs run, the one kept, and errors on the validation pairs.
+    """
+    baseline = fit_baseline(train, settings.like_from)
+    factors, opinions = learn_factors(train, items.ids, settings, seed)
+    learned, learned_opinions = with_strangers(train.take(rows), opinions[:, rows], settings.stranger_share, seed)
+    run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
+    epochs, best_epoch = run.train(seed, progress)
+    calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
+    metrics = run.validation_metrics(calibration)
+    return PairScorer(run.network, baseline, factors, calibration, items), epochs, best_epoch, metrics
+
+
+def with_strangers(train: RatedPairs, opinions: np.ndarray, share: float, seed: int) -> tuple[RatedPairs, np.ndarray]:
+    """Some of the pairs once more, with a user of whom nothing is known: few training pairs are of a first rating.
+
+    Args:
+        opinions: As `learn_factors` returns them.
+        share: Of the pairs that come twice.
+    Returns:
+        All pairs, and the opinions of them, shape (n, 2).
+    """
+    rows = np.random.default_rng(seed).permutation(len(train))[: round(share * len(train))]
+    strangers = replace(train.take(rows), users=(STRANGER,) * len(rows))
+    return train.join(strangers), np.concatenate([opinions[0], opinions[1, rows]])
+
+
+def learn_factors(
+    train: RatedPairs, ids: IdMap, settings: ScorerSettings, seed: int
+) -> tuple[RatingFactors, np.ndarray]:
+    """Factorise the training ratings, and say what the factors make of the very same pairs.
+
+    Factors that have seen a user's ratings would judge them better than those of a new pair. So the users are dealt
+    into parts, and the pairs of each are judged by factors that were learned from the other parts.
+
+    Returns:
+        The factors of all ratings, and opinions of the training pairs: as they are, and had a stranger come instead of
+        the user. Shape (2, N, 2).
+    """
+    known = {user_id: number for number, user_id in enumerate(dict.fromkeys(train.user_ids))}
+    indices = [ids.index(item_id) for item_id in train.item_ids]
+    ratings = Ratings(
+        torch.tensor([known[user_id] for user_id in train.user_ids]),
+        torch.tensor(indices),
+        torch.from_numpy(train.ratings).double(),
+    )
+    fit = partial(fit_factors, n_items=len(ids), rank=settings.factors, n_steps=settings.factor_steps, seed=seed)
+    part_of = torch.from_numpy(np.random.default_rng(seed).permutation(len(known))) % USER_PARTS
+    opinions = np.zeros((2, len(train), 2), dtype=np.float32)
+    for part in range(USER_PARTS):
+        rows = (part_of[ratings.users] == part).nonzero()[:, 0].tolist()
+        others = fit(ratings.of_users(part_of != part))
+        targets = [indices[row] for row in rows]
+        opinions[0, rows] = others.opinions([train.users[row] for row in rows], targets, ids)
+        opinions[1, rows] = others.opinions([STRANGER] * len(rows), targets, ids)
+    return fit(ratings), opinions
 
 
 def fit_baseline(train: RatedPairs, like_from: float) -> RatingBaseline:
@@ -118,50 +199,6 @@ def fit_calibration(logits: Tensor, likes: Tensor) -> Calibration:
     return Calibration(slope, offset) if slope > 0 else Calibration()
 
 
-def fit_logistic(features: Tensor, likes: Tensor, penalty: float) -> tuple[list[float], float]:
-    """Logistic regression by L-BFGS.
-
-    Args:
-        features: Shape (N, F).
-        likes: 1 for a like, else 0. Shape (N,).
-        penalty: On the squared weights.
-    Returns:
-        The F weights, and the offset.
-    """
-    features, likes = features.double(), likes.double()
-    weights = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
-    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, offset], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        error = F.binary_cross_entropy_with_logits(features @ weights + offset, likes)
-        value: Tensor = error + penalty * weights.square().sum()
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return weights.tolist(), offset.item()
-
-
-def fit_linear(features: Tensor, targets: Tensor, penalty: float) -> tuple[list[float], float]:
-    """Ridge regression in closed form: mean squared error + penalty * squared weights.
-
-    Args:
-        features: Shape (N, F).
-        targets: Shape (N,).
-        penalty: On the squared weights.
-    Returns:
-        The F weights, and the offset.
-    """
-    features, targets = features.double(), targets.double()
-    centre, level = features.mean(dim=0), targets.mean()
-    centred = features - centre
-    ridge = penalty * len(features) * torch.eye(features.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ (targets - level))
-    return weights.tolist(), float(level - centre @ weights)
-
-
 class _Run:
     """One training run: the network, the inputs as tensors, and the loop over them."""
 
@@ -169,6 +206,8 @@ class _Run:
         self,
         vectors: ItemVectors,
         baseline: RatingBaseline,
+        factors: RatingFactors,
+        train_opinions: np.ndarray,
         train: RatedPairs,
         validation: RatedPairs,
         settings: ScorerSettings,
@@ -177,10 +216,11 @@ class _Run:
         self.network = ScorerNetwork(vectors.text.shape[1], settings.hidden, settings.dropout)
         indices = [vectors.ids.index(item_id) for item_id in train.item_ids]
         ratings = ItemRatings(train.item_means, train.item_counts)
-        self.train_input = scorer_input(train.users, indices, ratings, vectors, baseline)
+        self.train_input = scorer_input(train.users, indices, ratings, vectors, baseline, train_opinions)
         indices = [vectors.ids.index(item_id) for item_id in validation.item_ids]
         ratings = ItemRatings.of_catalogue(vectors.catalogue).take(indices)
-        self.validation_input = scorer_input(validation.users, indices, ratings, vectors, baseline)
+        opinions = factors.opinions(validation.users, indices, vectors.ids)
+        self.validation_input = scorer_input(validation.users, indices, ratings, vectors, baseline, opinions)
         self.train_ratings = torch.from_numpy(train.ratings)
         self.validation_ratings = torch.from_numpy(validation.ratings)
         self.train_likes = (self.train_ratings >= settings.like_from).float()

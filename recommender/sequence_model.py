@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 
 from recommender.errors import BundleError, SettingsError
 from recommender.fit import read_config
-from recommender.ids import PADDING
+from recommender.item_vectors import ItemVectors
+from recommender.packing import Packed, pack_rows
 from recommender.storage import write_json
 
 WEIGHTS_FILE = "sequence.safetensors"
@@ -26,7 +28,11 @@ TEXT_SCALE = 4.0
 
 @dataclass(frozen=True)
 class SequenceShape:
-    """What has to be known to build the model before its weights are loaded. Names as in `SequenceSettings`."""
+    """What has to be known to build the model before its weights are loaded. Names as in `SequenceSettings`.
+
+    Attributes:
+        text_width: Of what is known of an item beside its id: its text, its modality, or one beside the other.
+    """
 
     n_items: int
     text_width: int
@@ -36,6 +42,7 @@ class SequenceShape:
     max_history: int
     use_ids: bool
     use_text: bool
+    use_modality: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be built.
@@ -43,11 +50,11 @@ class SequenceShape:
         Raises:
             SettingsError: items have no vector at all, or the heads do not divide the width.
         """
-        if not (self.use_ids or self.use_text):
+        if not (self.use_ids or self.text_width):
             raise SettingsError(
                 "Cannot build sequence model",
-                got="use_ids=False, use_text=False",
-                expected="at least one of them",
+                got=f"use_ids=False, use_text={self.use_text}, use_modality={self.use_modality}",
+                expected="at least one of them, and a modality where that is the one",
                 do="Switch one on under recipe.sequence",
             )
         if self.width % self.n_heads:
@@ -73,18 +80,29 @@ class Block(nn.Module):
         self.feed_in = nn.Linear(width, 4 * width)
         self.feed_out = nn.Linear(4 * width, width)
 
-    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        """Shape (B, T, D) -> (B, T, D); `allowed` (B, 1, T, T) says which place may look at which."""
-        b, t, d = x.shape
-        heads = self.query_key_value(self.attention_norm(x)).view(b, t, 3, self.n_heads, d // self.n_heads)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, D / H) each
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
-        x = x + self._drop(self.attention_out(seen.transpose(1, 2).reshape(b, t, d)))
+    def forward(self, x: torch.Tensor, groups: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Shape (N, D) -> (N, D); `groups` as in `Packed` says which items are of one sequence."""
+        heads = self.query_key_value(self.attention_norm(x))  # (N, 3 D)
+        seen = torch.cat([self._attend(part, n) for part, n in _parts(heads, groups)])
+        x = x + self._drop(self.attention_out(seen))
         return x + self._drop(self.feed_out(self._drop(F.gelu(self.feed_in(self.feed_norm(x))))))
+
+    def _attend(self, heads: torch.Tensor, n: int) -> torch.Tensor:
+        """Causal attention within `n` sequences of one length T, laid end to end: shape (n T, 3 D) -> (n T, D)."""
+        t, d = len(heads) // n, heads.shape[1] // 3
+        query, key, value = heads.view(n, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)  # (n, H, T, …)
+        dropout = self.dropout if self.training else 0.0
+        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        return seen.transpose(1, 2).reshape(n * t, d)
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def _parts(values: torch.Tensor, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[torch.Tensor, int]]:
+    """The rows of each group, and how many sequences it has."""
+    sizes = [n * length for n, length in groups]
+    return zip(torch.split(values, sizes), (n for n, _ in groups), strict=True)
 
 
 class SequenceModel(nn.Module):
@@ -92,7 +110,7 @@ class SequenceModel(nn.Module):
 
     Args:
         shape: Sizes and switches.
-        text: Whitened text vectors, padding row first; not trained. Shape (n_items + 1, text_width).
+        text: Whitened vectors of the items' content, padding row first; not trained. Shape (n_items + 1, text_width).
         learned: True for items that occur in training sequences. Only they have an id vector: one that training never
             pulled anywhere is noise, so that an item without events is judged by its text alone. Shape (n_items + 1,).
         dropout: On embeddings, attention and blocks.
@@ -121,7 +139,7 @@ class SequenceModel(nn.Module):
         self.popularity_weight: torch.Tensor
         if shape.use_ids:
             self.id_vectors = nn.Parameter(torch.randn(shape.n_items + 1, shape.width) * INITIAL_SD)
-        if shape.use_text:
+        if shape.text_width:
             self.text_projection = nn.Linear(shape.text_width, shape.width, bias=False)
             # At this scale both parts of an item start equally long.
             nn.init.normal_(self.text_projection.weight, std=INITIAL_SD / TEXT_SCALE)
@@ -144,31 +162,36 @@ class SequenceModel(nn.Module):
             if self.training and self.id_dropout:
                 kept = kept & (torch.rand(rows.shape) >= self.id_dropout)
             parts.append(F.embedding(rows, self.id_vectors) * kept.unsqueeze(-1))
-        if self.shape.use_text:
+        if self.shape.text_width:
             parts.append(self.text_projection(self.text[rows]))
         return torch.stack(parts).sum(dim=0)
 
-    def forward(self, history: torch.Tensor) -> torch.Tensor:
-        """What the model expects after every place.
+    def forward(self, history: Packed) -> torch.Tensor:
+        """What the model expects after every item of every history.
 
         Args:
-            history: Item indices, oldest first, left-padded with 0. Shape (B, T), int64, T <= max_history.
+            history: N items in all, no history longer than max_history.
         Returns:
-            Shape (B, T, width); the vectors at padding mean nothing.
+            Shape (N, width).
         """
-        real = history != PADDING  # (B, T)
-        # Counted from the newest item back, so that padding moves no position.
-        place = (real.flip(1).cumsum(1).flip(1) - 1).clamp(min=0)  # (B, T)
-        x = self.item_vectors(history) + F.embedding(place, self.positions)
-        x = F.dropout(x, self.dropout, self.training) * real.unsqueeze(-1)
-        t = history.shape[1]
-        causal = torch.ones(t, t, dtype=torch.bool).tril()
-        # A place of padding looks at itself alone: a row of nothing but -inf would be NaN.
-        allowed = (causal & real.unsqueeze(1)) | torch.eye(t, dtype=torch.bool)  # (B, T, T)
+        x = self.item_vectors(history.items) + F.embedding(history.places, self.positions)
+        x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
-            x = block(x, allowed.unsqueeze(1))
+            x = block(x, history.groups)
         result: torch.Tensor = self.last_norm(x)
         return result
+
+    def expect(self, history: torch.Tensor) -> torch.Tensor:
+        """What the model expects after whole histories.
+
+        Args:
+            history: Item indices, oldest first, left-padded with 0, no row of padding alone. Shape (B, T), int64,
+                T <= max_history.
+        Returns:
+            Shape (B, width).
+        """
+        packed = pack_rows(history)
+        return packed.newest(self(packed))
 
     def save(self, folder: Path) -> None:
         """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
@@ -176,12 +199,12 @@ class SequenceModel(nn.Module):
         write_json(folder / CONFIG_FILE, asdict(self.shape))
 
 
-def load_sequence_model(folder: Path, text: torch.Tensor) -> SequenceModel:
+def load_sequence_model(folder: Path, vectors: ItemVectors) -> SequenceModel:
     """Read what `SequenceModel.save` wrote.
 
     Args:
         folder: The sequence component.
-        text: The text vectors that the model was trained with. Shape (n_items + 1, text_width).
+        vectors: Those that the model was trained with.
     Raises:
         BundleError: a file is missing or unreadable, or the weights and the text vectors do not fit together.
     """
@@ -189,8 +212,9 @@ def load_sequence_model(folder: Path, text: torch.Tensor) -> SequenceModel:
     try:
         shape = SequenceShape(**config)
         tensors = load_file(folder / WEIGHTS_FILE)
+        text = vectors.content(shape.use_text, shape.use_modality)
         if tuple(text.shape) != (shape.n_items + 1, shape.text_width):
-            raise ValueError(f"the text vectors are {tuple(text.shape)}")
+            raise ValueError(f"the item vectors are {tuple(text.shape)}")
         model = SequenceModel(shape, text, tensors["learned"])
         model.load_state_dict(tensors)
     except (OSError, TypeError, KeyError, ValueError, RuntimeError, SafetensorError) as error:

@@ -20,12 +20,16 @@ from recommender.model_settings import (
     AugmentationSettings,
     BlendSettings,
     EncoderSettings,
+    GenerativeSettings,
+    ModalitySettings,
     NeighbourSettings,
+    Scorer,
     ScorerSettings,
     SequenceSettings,
     SmallWriterSettings,
     Writer,
 )
+from recommender.search_settings import SearchSettings
 from recommender.settings_form import Frozen, Share, say_any_of
 from recommender.source_settings import SimulatedSource, Source
 from recommender.validation_settings import ValidationSettings
@@ -46,12 +50,24 @@ class FeatureSettings(Frozen):
     ignored_events: tuple[str, ...] = Field(("impression",), description="Events that say nothing of the user's taste.")
 
 
+# Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts are always judged.
+BaselineName = Literal["popularity_recent", "item_knn", "als", "bm25", "sasrec"]
+
+
 class EvaluationSettings(Frozen):
     """The global time split: one cut-off for everyone, no training event after it."""
 
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the validation window.")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the test window, the newest.")
     k: int = Field(10, ge=1, le=1000, description="Length of the judged list.")
+    baselines: tuple[BaselineName, ...] = Field(
+        ("popularity_recent", "item_knn", "bm25"),
+        description="What a bundle is judged beside. als and sasrec take longer: they train.",
+    )
+
+    def windows(self) -> EvaluationSettings:
+        """What decides the training set: the windows alone, so that judging otherwise trains nothing anew."""
+        return EvaluationSettings(validation_share=self.validation_share, test_share=self.test_share)
 
 
 class GateSettings(Frozen):
@@ -77,10 +93,12 @@ class Recipe(Frozen):
     validation: ValidationSettings = Field(default_factory=ValidationSettings)
     features: FeatureSettings = Field(default_factory=FeatureSettings)
     encoder: EncoderSettings = Field(default_factory=EncoderSettings)
+    modality: ModalitySettings = Field(default_factory=ModalitySettings)
     sequence: SequenceSettings = Field(default_factory=SequenceSettings)
     neighbours: NeighbourSettings = Field(default_factory=NeighbourSettings)
     blend: BlendSettings = Field(default_factory=BlendSettings)
-    scorer: ScorerSettings = Field(default_factory=ScorerSettings)
+    generative: GenerativeSettings = Field(default_factory=GenerativeSettings)
+    scorer: Scorer = Field(default_factory=ScorerSettings, json_schema_extra=say_any_of)
     writer: Writer = Field(default_factory=SmallWriterSettings, json_schema_extra=say_any_of)
     augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
@@ -129,6 +147,7 @@ class Settings(Frozen):
     recipe: Recipe = Field(default_factory=Recipe)
     feature_store: FeatureStoreSettings = Field(default_factory=FeatureStoreSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
 
 

@@ -60,6 +60,21 @@ def profile_text(attributes: str, own_words: str, recent_labels: Sequence[str]) 
     return ". ".join(part for part in parts if part)
 
 
+def taste_text(mean_rating: float | None, liked: Sequence[str], disliked: Sequence[str]) -> str:
+    """What the pair scorer's language model reads of a user: the usual rating, liked and disliked items.
+
+    Args:
+        liked: Names of items that the user liked, newest first.
+        disliked: Names of those that the user did not like, newest first.
+    """
+    parts = [
+        "" if mean_rating is None else f"gives {mean_rating:.1f} stars",
+        f"liked {'; '.join(liked)}" if liked else "",
+        f"disliked {'; '.join(disliked)}" if disliked else "",
+    ]
+    return ". ".join(part for part in parts if part)
+
+
 def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> str:
     """What the feedback writer continues: the task, the rating in words, the item, the user.
 

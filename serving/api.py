@@ -31,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+AnsweringPart = Literal["sequence", "neighbours", "popularity", "generative"]
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 
 
@@ -71,6 +72,16 @@ class RecommendRequest(AboutUser):
     k: int = Field(10, ge=1, description="How many items; the service's settings name the most (max_k).")
     exclude_seen: bool = Field(True, description="Leave out the items of the user's own history.")
     exclude: Ids = Field([], description="Item ids to leave out: out of stock, already shown. Unknown ids do no harm.")
+    categories: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
+        None, description="Only items of these categories, or below them ('Cheese' takes in 'Cheese > Hard')."
+    )
+    max_price: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Only items that cost at most this; none of unknown price."
+    )
+    by: Literal["blend", "generative"] = Field(
+        "blend",
+        description="Who ranks: the blend, or generative retrieval, which writes the items' semantic ids code by code.",
+    )
 
 
 class Recommendation(Message):
@@ -82,8 +93,9 @@ class Recommendation(Message):
     category: str | None = None
     brand: str | None = None
     price: float | None = None
-    part: Literal["sequence", "neighbours", "popularity"] = Field(
-        description="The model that speaks for it most: the sequence, what goes together, or what is popular."
+    part: AnsweringPart = Field(
+        description="The model that speaks for it most: the sequence, what goes together, or what is popular; or, where"
+        " asked for, generative retrieval."
     )
     because: list[str] = Field(description="Items of the history that are nearest to this one; none at a cold start.")
     matches: list[Literal["category", "brand"]] = Field(

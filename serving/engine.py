@@ -14,13 +14,14 @@ import numpy as np
 
 from recommender import schema
 from recommender.bundle import Bundle
-from recommender.ranker import Part
+from recommender.generative.ranker import GenerativeRanker
 from recommender.scorer_input import ItemRatings
 from recommender.texts import WritingTask
 from recommender.user import UserState
 from recommender.writing import WritingRequest
-from serving.api import Feedback, Recommendation, Recommendations, Score, Scores
+from serving.api import AnsweringPart, Feedback, Recommendation, Recommendations, Score, Scores
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from serving.filters import ItemFilter
 
 N_REASONS = 3
 _IDS_IN_A_SENTENCE = 10
@@ -80,6 +81,7 @@ class Engine:
         self._categories = table.column(schema.CATEGORY).to_pylist()
         self._brands = table.column(schema.BRAND).to_pylist()
         self._prices = table.column(schema.PRICE).to_pylist()
+        self._filter = ItemFilter(self._categories, self._prices)
         self._labels = [bundle.catalogue.label(item_id) for item_id in self._ids]
 
     @property
@@ -87,6 +89,7 @@ class Engine:
         """What this bundle can answer."""
         return {
             "recommend": True,
+            "recommend_generative": self.bundle.generative is not None,
             "score": self.bundle.scorer is not None,
             "feedback": self.bundle.writer is not None,
         }
@@ -99,6 +102,9 @@ class Engine:
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Collection[str] = (),
+        categories: Collection[str] | None = None,
+        max_price: float | None = None,
+        by: Literal["blend", "generative"] = "blend",
     ) -> Recommendations:
         """The k best items for a known user, for a bare history, or, with neither, for anybody.
 
@@ -108,20 +114,32 @@ class Engine:
             k: Fewer come back where fewer are left.
             exclude_seen: Leave out the items of the history.
             exclude: Further items to leave out.
+            categories: Only items of these or below them; None takes all.
+            max_price: Only items that cost at most this.
+            by: Who ranks; generative retrieval holds every filter inside its search.
         Raises:
             BadRequest: k is out of range.
+            CapabilityMissing: generative retrieval is asked for, and the bundle has none.
             UnknownItem: an item of the bare history is not in the catalogue.
         """
         if not 1 <= k <= self._max_k:
             raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
         visitor = self._visitor(user_id, history)
-        (best,) = self.bundle.ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen)
+        allowed = self._filter.allowed(categories, max_price)
+        ranker = self.bundle.ranker if by == "blend" else self._generative()
+        (best,) = ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen, allowed=allowed)
+        ids = [item_id for item_id, _ in best]
+        parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
+        if by == "blend":
+            parts = self.bundle.ranker.parts_of(visitor.state, ids)
         return Recommendations(
             model=self.model,
             user_id=user_id,
             cold_start=visitor.is_cold,
             reason=visitor.reason,
-            items=self._show(visitor, best),
+            items=[
+                self._show(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
+            ],
         )
 
     def score(
@@ -199,6 +217,8 @@ class Engine:
         first = next(iter(self._ids))
         self.features.read_user(first)  # known or not: it opens the store
         self.recommend(history=[first], k=1)
+        if self.bundle.generative is not None:
+            self.recommend(history=[first], k=1, by="generative")
         if self.bundle.scorer is not None:
             self.score(item_ids=[first])
         if self.bundle.writer is not None:
@@ -221,13 +241,17 @@ class Engine:
             return Visitor(user_id, state, "no item of the user's history is in the catalogue of this model")
         return Visitor(user_id, state, None)
 
-    def _show(self, visitor: Visitor, best: Sequence[tuple[str, float]]) -> list[Recommendation]:
-        parts = self.bundle.ranker.parts_of(visitor.state, [item_id for item_id, _ in best])
-        return [
-            self._show_one(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
-        ]
+    def _generative(self) -> GenerativeRanker:
+        if self.bundle.generative is None:
+            raise CapabilityMissing(
+                "Cannot recommend by generative retrieval",
+                got=f"model={self.model} without a generative part",
+                expected="one trained with recipe.generative.enabled=true",
+                do="Leave 'by' out, or switch it on and run the pipeline again",
+            )
+        return self.bundle.generative
 
-    def _show_one(self, visitor: Visitor, item_id: str, score: float, part: Part) -> Recommendation:
+    def _show(self, visitor: Visitor, item_id: str, score: float, part: AnsweringPart) -> Recommendation:
         row = self._ids.index(item_id) - 1
         nearest = [] if visitor.is_cold else self.bundle.ranker.nearest_history(visitor.state, item_id, N_REASONS)
         because = [near for near, _ in nearest]

@@ -62,8 +62,8 @@ ENDPOINTS = (
         "post",
         "Recommend items",
         "For a known user, for the bare history of a visitor, or for nobody in particular. An unknown user is no error:"
-        " the answer is what is popular, marked `cold_start`.",
-        (*_EVERY_POST, 404, 503),
+        " the answer is what is popular, marked `cold_start`. Filters by category and price hold whoever ranks.",
+        (*_EVERY_POST, 404, 501, 503),
         RecommendRequest,
         Recommendations,
     ),

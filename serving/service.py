@@ -172,6 +172,9 @@ class Sommelier:
                 k=request.k,
                 exclude_seen=request.exclude_seen,
                 exclude=request.exclude,
+                categories=request.categories,
+                max_price=request.max_price,
+                by=request.by,
             ),
         )
 

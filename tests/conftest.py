@@ -5,12 +5,17 @@ import os
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
 from flows.edge import QUIET, home_variables
 
 _HOME = tempfile.TemporaryDirectory(prefix="sommelier-tests-", ignore_cleanup_errors=True)
 # Both packages read these when they are imported, so they have to stand before any test module is.
 os.environ.update(QUIET)
 os.environ.update(home_variables(Path(_HOME.name)))
+# A busy machine is no failure: examples have no time limit of their own.
+settings.register_profile("sommelier", deadline=None)
+settings.load_profile("sommelier")
 
 
 @atexit.register

@@ -7,6 +7,7 @@ NAMES_AND_SCHEDULES = {
     "pipeline/pipeline": ["0 3 * * 0"],
     "refresh-features/refresh-features": ["15 * * * *"],
     "fine-tune/fine-tune": [],
+    "tune/tune": [],
     "monitor/monitor": ["30 4 * * *"],
     "rollback/rollback": [],
     "readmit/readmit": [],

@@ -18,6 +18,8 @@ SMALL = {
     "recipe.encoder.max_tokens": 32,
     "recipe.sequence.width": 32,
     "recipe.sequence.max_epochs": 3,
+    "recipe.generative.width": 16,
+    "recipe.generative.max_epochs": 2,
     "recipe.scorer.max_epochs": 3,
     "recipe.writer.vocabulary": 600,
     "recipe.writer.width": 32,

@@ -21,12 +21,14 @@ USERS = [f"u{n:02}" for n in range(60)]
 KINDS = ("red wine", "green tea", "hard cheese")
 ITEMS = [f"{kind.split()[1]}-{n}" for kind in KINDS for n in range(10)]
 EVENTS_PER_USER = 12
+WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "scorer", "writer")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
         "encoder": {"max_tokens": 16},
         "sequence": {"width": 16, "max_epochs": 2},
-        "scorer": {"hidden": 8, "max_epochs": 2},
+        "generative": {"width": 16, "levels": 2, "codes": 4, "max_epochs": 2},
+        "scorer": {"hidden": 8, "max_epochs": 2, "factors": 4, "factor_steps": 5},
         "writer": {"vocabulary": 300, "width": 16, "n_layers": 1, "n_heads": 2, "max_tokens": 64, "max_steps": 4},
     }
 )
@@ -38,7 +40,7 @@ class TinyShop:
 
     Attributes:
         whole: A bundle with every part.
-        bare: One without scorer and writer.
+        bare: One without generative retrieval, scorer and writer.
     """
 
     layout: Layout
@@ -52,6 +54,7 @@ def build_shop(work_dir: Path) -> TinyShop:
     from features.training import build_training_set
     from recommender.blend_training import fit_blend
     from recommender.fine_tune import embed_catalogue, fit_sequence
+    from recommender.generative.training import fit_generative
     from recommender.scorer_training import fit_scorer
     from recommender.writer_training import fit_writer
 
@@ -60,9 +63,7 @@ def build_shop(work_dir: Path) -> TinyShop:
     write_clean_tables(clean)
     refresh_features(clean, layout.feast, RECIPE.features)
     summary = build_training_set(clean, layout.feast, training, RECIPE.features, RECIPE.evaluation)
-    parts: dict[Component, Path] = {
-        name: layout.root / "parts" / name for name in ("vectors", "sequence", "blend", "scorer", "writer")
-    }
+    parts: dict[Component, Path] = {name: layout.root / "parts" / name for name in WHOLE}
 
     def quiet(_: str) -> None:
         """Training says much that a test does not need."""
@@ -71,6 +72,7 @@ def build_shop(work_dir: Path) -> TinyShop:
     embed_catalogue(training, vectors, RECIPE.encoder, 7, quiet, 1)
     fit_sequence(training, vectors, parts["sequence"], RECIPE.sequence, max_history, 10, 7, 1, quiet)
     fit_blend(training, vectors, parts["sequence"], parts["blend"], RECIPE.neighbours, RECIPE.blend, 10, 7, 1, quiet)
+    assert fit_generative(training, vectors, parts["generative"], RECIPE.generative, max_history, 10, 7, 1, quiet)
     assert fit_scorer(training, vectors, parts["scorer"], RECIPE.scorer, 7, 1, quiet)
     assert fit_writer(training, parts["writer"], RECIPE.writer, 7, 1, quiet)
     data = DataRange(
@@ -93,7 +95,7 @@ def build_shop(work_dir: Path) -> TinyShop:
 
     return TinyShop(
         layout=layout,
-        whole=assemble("whole", ("vectors", "sequence", "blend", "scorer", "writer")),
+        whole=assemble("whole", WHOLE),
         bare=assemble("bare", ("vectors", "sequence")),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks import feature_read, leave_one_out, materialise, training_set
+from benchmarks import feature_read, generative_validity, global_split, leave_one_out, materialise, rating, training_set
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,17 +39,21 @@ def test_the_front_door_is_timed_beside_its_peers() -> None:
     assert rows == ["sommelier", "duckdb", "great-expectations", "limit"]
 
 
-def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Users walk round a small catalogue."""
+def write_walks(folder: Path) -> None:
+    """Users walk round a small catalogue, all of them at once."""
     with duckdb.connect() as connection:
         connection.execute(
             f"""COPY (SELECT 'u' || u AS user_id, 'i' || (u * 7 + n) % 40 AS item_id, n AS position,
-            TIMESTAMP '2026-01-01' + INTERVAL (u * 10 + n) HOUR AS timestamp
-            FROM range(60) a(u), range(6) b(n)) TO '{tmp_path}/interactions.csv'"""
+            TIMESTAMP '2026-01-01' + INTERVAL (n * 100 + u) HOUR AS timestamp
+            FROM range(60) a(u), range(6) b(n)) TO '{folder}/interactions.csv'"""
         )
         connection.execute(
-            f"COPY (SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)) TO '{tmp_path}/items.csv'"
+            f"COPY (SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)) TO '{folder}/items.csv'"
         )
+
+
+def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_walks(tmp_path)
     quick = ["sequence.width=16", "sequence.max_epochs=2", "sequence.n_heads=2"]
     given = [word for one in quick for word in ("--set", one)]
     leave_one_out.main(["--data", str(tmp_path), "--seeds", "1", *given])
@@ -57,3 +61,51 @@ def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: py
     assert "strict leave-one-out, 60 users, 1 seeds" in shown
     assert "refit leave-one-out, 60 users, 1 seeds" in shown
     assert shown.count("\nblend ") == 2
+
+
+def test_what_is_served_is_judged_beside_baselines_under_the_global_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_walks(tmp_path)
+    given = [word for one in ("sequence.width=16", "sequence.max_epochs=2") for word in ("--set", one)]
+    page = tmp_path / "report" / "page.html"
+    asked = ["--baselines", "item_knn,als", "--seeds", "1", "--report", str(page)]
+    global_split.main(["--source", "tables", "--data", str(tmp_path), *asked, *given])
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if " ± " in line]
+    assert [row.split()[0] for row in rows] == [
+        "popularity", "item_knn", "als", "text_encoder", "neighbours", "sequence", "blend",
+    ]  # fmt: skip
+    assert all(row.count("[") == 1 for row in rows[:-1])
+    assert page.is_file()
+    assert page.with_suffix(".json").is_file()
+
+
+def test_generated_items_are_counted_beside_an_unconstrained_beam(capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["--set", "generative.max_epochs=1", "--set", "generative.width=16", "--set", "generative.levels=2"]
+    generative_validity.main(["--generated", "600", "--items", "100", *quick])
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["sommelier"][:5] == ["600", "0", "0", "0", "0"]
+    assert int(rows["unconstrained"][1]) > 0
+
+
+def test_ratings_are_judged_under_both_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the peer, which would have to be installed."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"""COPY (SELECT 'u' || u AS user_id, 'i' || (u * 7 + n * 3) % 40 AS item_id, 'rating' AS event,
+            CASE WHEN (u // 2 + n) % 2 = 0 THEN 5 ELSE 2 END AS value,
+            TIMESTAMP '2026-01-01' + INTERVAL (n * 60 + u) HOUR AS timestamp
+            FROM range(60) a(u), range(10) b(n)) TO '{tmp_path}/interactions.csv'"""
+        )
+        connection.execute(
+            f"COPY (SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)) TO '{tmp_path}/items.csv'"
+        )
+    quick = ["scorer.hidden=4", "scorer.max_epochs=1", "scorer.factors=2", "scorer.factor_steps=2"]
+    given = [word for one in quick for word in ("--set", one)]
+    rating.main(["--data", str(tmp_path), "--source", "tables", "--seeds", "1", "--no-peer", *given])
+    shown = capsys.readouterr().out
+    assert "time split, 1 seeds" in shown
+    assert "random split, 1 seeds" in shown
+    assert shown.count("\npair scorer ") == 2
+    assert shown.count("\npair scorer, live ") == 1

@@ -42,7 +42,7 @@ SETTINGS = FeatureSettings(max_history=3)
 LATER = START + timedelta(days=2)
 EVALUATION = EvaluationSettings(validation_share=0.2, test_share=0.2)
 USERS = {"u": {"country": "FR"}, "v": {"country": "NL"}, "quiet": {"country": None}}
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"item_id": "a", "title": "Anvil", "brand": "Acme", "category": "Tools > Heavy", "price": 9.5},
     {"item_id": "b", "description": "A bell"},
     *({"item_id": item} for item in "cdefg"),

@@ -19,7 +19,7 @@ from recommender.settings import load_settings
 from tests.integration.conftest import small_overrides
 from validation.readmission import export, select
 
-DEPLOYMENTS = {"pipeline", "refresh-features", "fine-tune", "monitor", "rollback", "readmit"}
+DEPLOYMENTS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit"}
 ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
 
 
@@ -159,6 +159,55 @@ def test_a_run_from_the_rest_api_does_the_real_work_and_the_service_swaps(platfo
 def test_the_scheduled_deployments_run(platform, name):
     state, _ = run_deployment(platform, name, {})
     assert state["type"] == "COMPLETED", state["message"]
+
+
+SEARCH = {
+    "method": "grid",
+    "n_trials": 4,
+    "n_confirming_seeds": 0,
+    "space": {"neighbours.regularisation": {"choices": [5.0, 50.0, 500.0, 5000.0]}},
+}
+
+
+def shown_trials(platform, run):
+    chosen = {"artifacts": {"key": {"any_": ["trials"]}, "flow_run_id": {"any_": [run]}}}
+    tables = platform.prefect("/artifacts/filter", chosen)
+    return json.loads(tables[0]["data"]) if tables else []
+
+
+def flow_run_processes(platform):
+    commands = ((process, " ".join(process.cmdline())) for process in platform.family())
+    return [process for process, command in commands if "prefect.engine" in command]
+
+
+def test_a_killed_search_goes_on_and_leaves_its_trials_and_a_settings_file(platform):
+    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "tune"]
+    params = {"params": {**deployment["parameters"]["params"], "search": SEARCH}}
+    killed = platform.prefect(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": params})["id"]
+    deadline = time.monotonic() + 240
+    while not any(row["state"] == "complete" for row in shown_trials(platform, killed)):
+        assert time.monotonic() < deadline, "no trial was shown"
+        time.sleep(0.1)
+    for process in flow_run_processes(platform):
+        process.kill()
+    before = {row["trial"]: row for row in shown_trials(platform, killed) if row["state"] == "complete"}
+
+    state, run = run_deployment(platform, "tune", {"search": SEARCH})
+    assert state["type"] == "COMPLETED", state["message"]
+    rows = shown_trials(platform, run)
+    assert [row["state"] for row in rows] == ["complete"] * 4
+    assert [row["ndcg_at_10"] for row in rows] == sorted((row["ndcg_at_10"] for row in rows), reverse=True)
+    # The recipe's own 50 is the first trial and none of the grid's; what was done before the kill is as it was.
+    assert sorted(row["neighbours.regularisation"] for row in rows) == [5.0, 50.0, 500.0, 5000.0]
+    assert {name: row for row in rows if (name := row["trial"]) in before} == before
+    tasks = platform.prefect("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    assert any(task["name"] == "trial-003" for task in tasks)
+
+    tuned = load_settings(Layout(platform.settings.work_dir, "small").tuned)
+    assert tuned.shop == "small"
+    given = platform.settings.recipe.model_copy(update={"neighbours": tuned.recipe.neighbours})
+    assert tuned.recipe == given
+    assert tuned.recipe.neighbours.regularisation == rows[0]["neighbours.regularisation"]
 
 
 def test_mended_rows_come_out_of_quarantine(platform, tmp_path):

@@ -160,7 +160,7 @@ def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
     assert service.client.get("/readyz").status_code == 200
     told = service.model()
     assert (told["ready"], told["problem"], told["n_items"]) == (True, None, len(ITEMS))
-    assert told["capabilities"] == {"recommend": True, "score": True, "feedback": True}
+    assert told["capabilities"] == dict.fromkeys(("recommend", "recommend_generative", "score", "feedback"), True)
     assert told["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
 
 
@@ -193,6 +193,17 @@ def test_a_bare_history_is_answered_like_a_user(service: Running) -> None:
     answer = service.recommend(history=[ITEMS[0], ITEMS[1]], k=20)
     assert answer["cold_start"] is False
     assert not {ITEMS[0], ITEMS[1]} & {item["item_id"] for item in answer["items"]}
+
+
+def test_generative_retrieval_answers_where_it_is_asked_for(service: Running) -> None:
+    answer = service.recommend(user_id="u07", k=30, by="generative")
+    assert {item["part"] for item in answer["items"]} == {"generative"}
+    found = [item["item_id"] for item in answer["items"]]
+    blended = [item["item_id"] for item in service.recommend(user_id="u07", k=30)["items"]]
+    assert sorted(found) == sorted(blended)  # all that the user has not seen, each once
+    few = service.recommend(user_id="u07", k=3, by="generative", exclude=found[3:])
+    assert [item["item_id"] for item in few["items"]] == found[:3]
+    assert service.recommend(user_id="u07", by="generative", categories=["nowhere"])["items"] == []
 
 
 def test_scores_are_probabilities_and_ratings(service: Running) -> None:
@@ -306,9 +317,11 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
 
 def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) -> None:
     service.put_in_service(service.shop.bare)
-    assert service.model()["capabilities"] == {"recommend": True, "score": False, "feedback": False}
+    can = service.model()["capabilities"]
+    assert can == {"recommend": True, "recommend_generative": False, "score": False, "feedback": False}
     check_refusal(service.post("/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
     check_refusal(service.post("/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
+    check_refusal(service.post("/recommend", by="generative"), 501, "without a generative part")
     assert service.recommend(user_id="u07")["cold_start"] is False
 
 

@@ -20,7 +20,7 @@ from recommender import schema
 from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, user_features
 
 MAX_HISTORY, N_AFFINITIES, WINDOWS = 2, 2, (1, 3, 7)
-CATALOGUE = {
+CATALOGUE: dict[str, dict[str, Any]] = {
     "a": {"category": "Tools", "brand": "Acme", "price": 9.5, "created_us": None},
     "b": {"category": "Tools", "brand": None, "price": 0.333, "created_us": 5},
     "c": {"category": "Bells", "brand": "Acme", "price": None, "created_us": 3 * DAY_US},

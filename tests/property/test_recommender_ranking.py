@@ -18,7 +18,7 @@ from recommender.ids import IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
 from recommender.metrics import PER_QUERY
-from recommender.ranker import Ranker, best_indices
+from recommender.ranker import Ranker, best_indices, hits_of
 from recommender.sequence_model import SequenceModel, SequenceShape, load_sequence_model
 from recommender.splits import global_time_cuts
 from recommender.user import UserState
@@ -74,7 +74,7 @@ def test_more_padding_changes_nothing(user, n):
     padded = torch.nn.functional.pad(history, (n, 0))
     if history.any():
         with torch.inference_mode():
-            torch.testing.assert_close(RANKER.model(history)[:, -1], RANKER.model(padded)[:, -1], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(RANKER.model.expect(history), RANKER.model.expect(padded), rtol=1e-4, atol=1e-5)
 
 
 @QUICK
@@ -104,7 +104,7 @@ def test_a_model_loaded_again_predicts_the_same(seed, users):
     original = model(VECTORS, seed)
     with tempfile.TemporaryDirectory() as folder:
         original.save(Path(folder))
-        again = load_sequence_model(Path(folder), VECTORS.text)
+        again = load_sequence_model(Path(folder), VECTORS)
     np.testing.assert_array_equal(Ranker(VECTORS, again).scores(users), Ranker(VECTORS, original).scores(users))
 
 
@@ -149,3 +149,14 @@ def test_no_training_event_lies_after_the_cut(hours, validation_share, test_shar
     assert max(windows["train"]) < cuts.validation_at == min(windows["validation"])
     assert max(windows["validation"]) < cuts.test_at == min(windows["test"])
     assert sum(map(len, windows.values())) == len(times)
+
+
+@QUICK
+@given(st.lists(st.lists(st.sampled_from([-np.inf, 0.0, 1.0, 2.0]), min_size=7, max_size=7), min_size=1), st.data())
+def test_hits_of_targets_are_those_of_the_list(rows, data):
+    scores = np.array(rows, dtype=np.float32)
+    targets = [sorted(data.draw(st.sets(st.integers(1, 7), min_size=1))) for _ in rows]
+    for k in (1, 3, 9):
+        lists = best_indices(scores, k)
+        expected = np.stack([np.isin(row, wanted) for row, wanted in zip(lists, targets, strict=True)])
+        assert (hits_of(scores, targets, k) == expected).all()

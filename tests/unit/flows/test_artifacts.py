@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from flows.artifacts import describe_readmission, describe_validation
+from flows.artifacts import (
+    beyond_rows,
+    describe_decision,
+    describe_readmission,
+    describe_validation,
+    history_rows,
+    metric_rows,
+)
+from flows.gate import Decision
+from recommender.evaluation_names import BEYOND_ACCURACY
+from recommender.metrics import PER_QUERY
+from recommender.significance import Comparison
 from validation.readmission import ReadmissionSummary
 from validation.summary import TableSummary, ValidationSummary
 
@@ -40,3 +52,38 @@ def test_a_readmission_tells_before_and_after() -> None:
     text = describe_readmission(let_in, summary(90, 10), summary(94, 10))
     assert "4 rows were let in: feedback 4" in text
     assert "| feedback | 90 | 94 | 10 | 10 |" in text
+
+
+def metrics() -> dict[str, Any]:
+    """Two rankers and one that has no name of its own."""
+    figures = {f"{name}_at_10": 0.123456 for name in (*PER_QUERY, *BEYOND_ACCURACY)}
+    models = ("popularity", "blend", "brand_new")
+    return {
+        "ranking": dict.fromkeys(models, figures),
+        "intervals": {model: {"ndcg_at_10": [0.1, 0.2]} for model in models},
+        "by_history_length": {"0": {"n_queries": 7, **dict.fromkeys(models, 0.5)}},
+    }
+
+
+def test_every_ranker_has_a_row_with_its_interval() -> None:
+    rows = metric_rows(metrics(), 10)
+    assert [row["model"] for row in rows] == ["brand_new", "popularity", "blend, as served"]
+    assert rows[0]["ndcg_at_10"] == 0.1235
+    assert rows[0]["ndcg_at_10_interval"] == "0.1000 to 0.2000"
+    assert set(beyond_rows(metrics(), 10)[0]) == {"model", *(f"{name}_at_10" for name in BEYOND_ACCURACY)}
+    assert history_rows(metrics()) == [
+        {"known items": "0", "users": 7, "brand_new": 0.5, "popularity": 0.5, "blend, as served": 0.5}
+    ]
+
+
+def test_a_decision_says_how_sure_the_difference_is() -> None:
+    comparison = Comparison("ndcg_at_10", 0.2, 0.1, 0.1, 0.05, 0.15, 0.001, 41)
+    decision = Decision(promote=True, reason="better", metric="ndcg_at_10", candidate=0.2, comparison=comparison)
+    assert comparison.sentence() in describe_decision(decision, None)
+    assert "in service: +" not in describe_decision(decision.model_copy(update={"comparison": None}), None)
+
+
+def test_a_decision_survives_the_way_through_json() -> None:
+    comparison = Comparison("ndcg_at_10", 0.2, 0.1, 0.1, 0.05, 0.15, 0.001, 41)
+    decision = Decision(promote=True, reason="better", metric="ndcg_at_10", candidate=0.2, comparison=comparison)
+    assert Decision.model_validate_json(decision.model_dump_json()) == decision

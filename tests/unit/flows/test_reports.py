@@ -2,18 +2,32 @@
 
 import os
 import re
+from pathlib import Path
 
-from flows.reports import DATA_DOCS, DRIFT, write_index
+from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
 from recommender.layout import Layout
+
+
+def leave(layout: Layout, name: str, pages: list[Path], made_at: int) -> None:
+    for number, page in enumerate(pages):
+        path = layout.reports / name / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        os.utime(path, (made_at + number, made_at + number))
+    os.utime(layout.reports / name, (made_at, made_at))
 
 
 def test_reports_are_linked_newest_first_and_only_where_they_exist(tmp_path):
     layout = Layout(tmp_path, "small")
-    for name, pages, made_at in (("old", [DATA_DOCS, DRIFT], 1000), ("new", [DATA_DOCS], 2000)):
-        for page in pages:
-            (layout.reports / name / page).parent.mkdir(parents=True, exist_ok=True)
-            (layout.reports / name / page).write_text("x")
-        os.utime(layout.reports / name, (made_at, made_at))
+    leave(layout, "old", [DATA_DOCS, DRIFT], 1000)
+    leave(layout, "new", [DATA_DOCS, EVALUATIONS / "first.html", EVALUATIONS / "second.html"], 2000)
+    (layout.reports / "new" / EVALUATIONS / "second.json").write_text("{}")
     links = re.findall(r'href="([^"]+)"', write_index(layout).read_text())
-    assert links == ["new/data-docs/index.html", "old/data-docs/index.html", "old/drift.html"]
+    assert links == [
+        "new/data-docs/index.html",
+        "new/evaluation/second.html",
+        "new/evaluation/first.html",
+        "old/data-docs/index.html",
+        "old/drift.html",
+    ]
     assert all((layout.reports / link).exists() for link in links)

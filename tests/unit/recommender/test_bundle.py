@@ -143,8 +143,13 @@ def test_a_judgement_changes_the_manifest_and_nothing_else(bundle):
 
 def test_judgement_covers_baselines_and_model(built, workshop):
     judged = judge_bundle(load_bundle(built), workshop.training, K)
-    assert list(judged["ranking"]) == ["popularity", "text_encoder", "neighbours", "sequence", "blend"]
-    assert set(judged["differences"]) == {"popularity", "text_encoder", "neighbours", "sequence"}
+    others = ["popularity", "item_knn", "bm25", "text_encoder", "neighbours", "sequence"]
+    assert list(judged["ranking"]) == [*others, "blend"]
+    assert set(judged["differences"]) == set(others)
+    low, high = judged["intervals"]["blend"]["ndcg_at_5"]
+    assert low <= judged["ranking"]["blend"]["ndcg_at_5"] <= high
+    assert {"gauc", "coverage_at_5", "gini_at_5", "novelty_at_5"} <= set(judged["ranking"]["blend"])
+    assert [point["epoch"] for point in judged["curves"]["sequence"]] == [1, 2, 3, 4]
     assert list(judged["by_history_length"]) == ["0", "3-5", "6-10"]
     assert sum(group["n_queries"] for group in judged["by_history_length"].values()) == 41
     assert judged["n_queries"] == {"all": 41, "warm": 40, "cold": 1}
@@ -161,8 +166,8 @@ def test_a_bundle_against_itself_is_a_draw(built, workshop, metric):
     comparison = compare_bundles(bundle, bundle, workshop.training, K, metric)
     assert comparison.metric == f"{metric}_at_{K}"
     assert comparison.candidate == comparison.champion
-    assert (comparison.difference, comparison.low, comparison.high) == (0, 0, 0)
-    judged = judge_bundle(bundle, workshop.training, K)
+    assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
+    judged = judge_bundle(bundle, workshop.training, K, baselines=())
     assert comparison.candidate == judged["ranking"]["blend"][comparison.metric]
 
 

@@ -53,8 +53,8 @@ def test_a_name_that_is_not_at_hand_is_named(monkeypatch):
 
 
 def test_the_choice_of_arithmetic_says_why(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert choose_dtype("auto") == (torch.bfloat16, "bfloat16 (the CPU has avx512_bf16)")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert choose_dtype("auto") == (torch.bfloat16, "bfloat16 (the CPU has amx_bf16)")
     assert choose_dtype("float32")[0] == torch.float32
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert choose_dtype("auto")[0] == torch.float32

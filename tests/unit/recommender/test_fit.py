@@ -54,6 +54,7 @@ def test_a_summary_says_nothing_of_where_it_lies(tmp_path):
         "best_epoch": 2,
         "metrics": {"ndcg_at_10": 0.5},
         "seconds": 1.5,
+        "curve": [],
     }
 
 

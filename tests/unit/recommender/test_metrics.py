@@ -10,8 +10,6 @@ import recommender.metrics
 import recommender.rating_metrics
 from recommender.metrics import (
     PER_QUERY,
-    bootstrap_interval,
-    coverage,
     f1,
     hit_rate,
     mean_average_precision,
@@ -49,10 +47,6 @@ def test_the_best_list_is_no_longer_than_k():
     assert mean_average_precision(np.ones((1, 2), dtype=bool), np.array([9])) == pytest.approx([1])
 
 
-def test_coverage_counts_items_once_and_padding_never():
-    assert coverage(np.array([[1, 2], [2, 0]]), n_items=8) == 2 / 8
-
-
 def test_keys_read_as_the_reports_have_them():
     assert [metric_key(name, 10) for name in PER_QUERY][:2] == ["ndcg_at_10", "recall_at_10"]
 
@@ -61,22 +55,6 @@ def test_keys_read_as_the_reports_have_them():
 def test_a_query_without_targets_is_refused(name):
     with pytest.raises(MetricError, match="least 0"):
         PER_QUERY[name](HITS, np.array([3, 0, 6]))
-
-
-def test_bootstrap_holds_the_mean_and_follows_the_seed():
-    differences = np.random.default_rng(0).normal(0.1, 0.5, 400)
-    low, high = bootstrap_interval(differences, seed=1)
-    # The normal interval of the mean is mean ± 1.96 sd / sqrt(n).
-    half = 1.96 * differences.std() / np.sqrt(400)
-    assert low == pytest.approx(differences.mean() - half, abs=0.01)
-    assert high == pytest.approx(differences.mean() + half, abs=0.01)
-    assert (low, high) == bootstrap_interval(differences, seed=1)
-    assert (low, high) != bootstrap_interval(differences, seed=2)
-
-
-def test_bootstrap_of_nothing_is_refused():
-    with pytest.raises(MetricError, match="queries=0"):
-        bootstrap_interval(np.array([]), seed=1)
 
 
 @pytest.mark.parametrize("module", [recommender.metrics, recommender.rating_metrics])

@@ -36,7 +36,7 @@ def test_scores_are_the_dot_products_of_the_model(ranker, vectors):
     scores = ranker.scores([WARM], exclude_seen=False)[0]
     history = torch.tensor([vectors.ids.known_indices(WARM.items)])
     with torch.inference_mode():
-        expected = ranker.model(history)[0, -1] @ ranker.model.item_vectors()[1:].T
+        expected = ranker.model.expect(history)[0] @ ranker.model.item_vectors()[1:].T
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5)
     assert scores.dtype == np.float32
 

@@ -3,7 +3,15 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from recommender.rating_metrics import MetricError, auc, expected_calibration_error, mae, rmse
+from recommender.rating_metrics import (
+    MetricError,
+    auc,
+    expected_calibration_error,
+    grouped_auc,
+    mae,
+    reliability,
+    rmse,
+)
 
 
 def test_errors_by_hand():
@@ -47,3 +55,22 @@ def test_rows_that_do_not_match_are_refused(metric):
 def test_no_rows_are_refused():
     with pytest.raises(MetricError, match=r"shapes=\(0,\)"):
         rmse(np.array([]), np.array([]))
+
+
+def test_the_bins_of_reliability_are_those_of_the_calibration_error():
+    generator = np.random.default_rng(3)
+    said = np.append(generator.random(300), [0.0, 1.0])
+    liked = generator.random(302) < said**2
+    bins = reliability(said, liked)
+    assert sum(one["n"] for one in bins) == 302
+    gap = sum(one["n"] / 302 * abs(one["mean_probability"] - one["frequency"]) for one in bins)
+    assert gap == pytest.approx(expected_calibration_error(said, liked))
+    assert reliability(np.array([0.95]), np.array([True]))[0]["frequency"] == 0
+
+
+def test_auc_within_users_leaves_out_those_of_one_kind():
+    """One user of four pairs with AUC 3/4, one of two with AUC 0, and one whose pairs are all likes."""
+    scores = np.array([0.9, 0.2, 0.4, 0.1, 0.3, 0.6, 0.5])
+    positive = np.array([True, True, False, False, True, False, True])
+    assert grouped_auc(scores, positive, ["a"] * 4 + ["b"] * 2 + ["c"]) == pytest.approx((4 * 3 / 4 + 2 * 0) / 6)
+    assert grouped_auc(scores, positive, list("abcdefg")) is None

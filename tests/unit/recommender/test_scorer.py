@@ -19,6 +19,7 @@ from recommender.errors import BundleError
 from recommender.ids import UnknownItem
 from recommender.item_vectors import ItemVectors
 from recommender.scorer import Calibration, PairScorer, ScorerNetwork
+from recommender.scorer_factors import RatingFactors
 from recommender.scorer_input import ItemRatings, RatingBaseline, scorer_input
 from recommender.user import UserState
 
@@ -49,17 +50,35 @@ def made_scorer(vectors: ItemVectors) -> PairScorer:
     network = ScorerNetwork(text_width=5, hidden=4, dropout=0.5)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return PairScorer(network, BASELINE, Calibration(1.5, -0.2), vectors)
+    return PairScorer(network, BASELINE, FACTORS, Calibration(1.5, -0.2), vectors)
 
 
+def made_factors(rank: int = 2) -> RatingFactors:
+    """Random factors of the six items, around 3.5."""
+    random = np.random.default_rng(1)
+    biases, vectors = (random.normal(size=shape) for shape in (len(ITEMS) + 1, (len(ITEMS) + 1, rank)))
+    spreads = random.random((len(ITEMS) + 1, rank))
+    for padded in (biases, vectors, spreads):
+        padded[0] = 0.0
+    mean, noise = (torch.tensor(value, dtype=torch.float64) for value in (3.5, 0.8))
+    return RatingFactors(mean, noise, *(torch.from_numpy(values) for values in (biases, vectors, spreads)))
+
+
+FACTORS = made_factors()
+NO_FACTORS = RatingFactors(
+    FACTORS.global_mean,
+    FACTORS.noise,
+    *(torch.zeros_like(part) for part in (FACTORS.biases, FACTORS.vectors, FACTORS.spreads)),
+)
 VECTORS = made_vectors()
 SCORER = made_scorer(VECTORS)
 USER = UserState(items=("b", "c", "d"), values=(5.0, None, 2.0), mean_rating=3.5, n_ratings=2)
 
 
 def input_of(user: UserState, item: str, mean: float = math.nan, n: float = 0) -> tuple[torch.Tensor, ...]:
-    ratings = ItemRatings(np.array([mean]), np.array([n]))
-    pairs = scorer_input([user], [VECTORS.ids.index(item)], ratings, VECTORS, BASELINE)
+    ratings, indices = ItemRatings(np.array([mean]), np.array([n])), [VECTORS.ids.index(item)]
+    opinions = NO_FACTORS.opinions([user], indices, VECTORS.ids)
+    pairs = scorer_input([user], indices, ratings, VECTORS, BASELINE, opinions)
     return pairs.history[0], pairs.weights[:, 0], pairs.numbers[0], pairs.baseline[0]
 
 
@@ -146,7 +165,7 @@ def test_the_untrained_network_predicts_the_baseline_and_its_numbers() -> None:
     network = ScorerNetwork(text_width=5, hidden=4, dropout=0.0)
     torch.nn.init.zeros_(network.of_numbers.weight)
     torch.nn.init.zeros_(network.of_numbers.bias)
-    (score,) = PairScorer(network, BASELINE, Calibration(), VECTORS).score(USER, ["b"])
+    (score,) = PairScorer(network, BASELINE, FACTORS, Calibration(), VECTORS).score(USER, ["b"])
     assert score.rating == pytest.approx(3.5 + 0 + 4 / 8 * 1.0)
     assert score.p_like == pytest.approx(0.5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from recommender.catalogue import Catalogue
 from recommender.item_vectors import ItemVectors
 from recommender.model_settings import ScorerSettings
 from recommender.rated_pairs import RatedPairs
+from recommender.regression import fit_linear, fit_logistic
 from recommender.scorer import Calibration, PairScorer
 from recommender.scorer_evaluation import evaluate_scorer
-from recommender.scorer_training import fit_baseline, fit_calibration, fit_linear, fit_logistic, fit_scorer
+from recommender.scorer_training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_strangers
 from recommender.storage import file_digest
+from recommender.user import UserState
 
 N_ITEMS = 20
-SETTINGS = ScorerSettings(hidden=8, max_epochs=4, batch_size=64, learning_rate=3e-3)
+SETTINGS = ScorerSettings(hidden=8, max_epochs=4, batch_size=64, learning_rate=3e-3, factors=4, factor_steps=5)
 
 
 def write_shop(folder: Path, n_train: int, n_validation: int = 60, n_test: int = 60) -> tuple[Path, Path]:
@@ -133,6 +136,33 @@ def test_the_baseline_is_of_the_training_ratings(tmp_path: Path) -> None:
     baseline = fit_baseline(pairs, like_from=4.0)
     assert baseline.global_mean == pytest.approx(pairs.ratings.mean())
     assert baseline.like_share == pytest.approx((pairs.ratings == 5).mean())
+
+
+def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
+    factors, opinions = learn_factors(pairs, ids, SETTINGS, seed=1)
+    everyone, of_everyone = with_strangers(pairs, opinions, share=0.25, seed=1)
+    assert len(everyone) == len(of_everyone) == 220 + 55
+    assert everyone.users[:220] == pairs.users
+    assert set(everyone.users[220:]) == {UserState()}
+    assert everyone.ratings[220:].mean() == pytest.approx(pairs.ratings.mean(), abs=0.4)
+    assert np.array_equal(of_everyone[:220], opinions[0])
+    known = {(item, tuple(opinion)) for item, opinion in zip(pairs.item_ids, opinions[1].tolist(), strict=True)}
+    assert {(i, tuple(o)) for i, o in zip(everyone.item_ids[220:], of_everyone[220:].tolist(), strict=True)} <= known
+    indices = [ids.index(item) for item in pairs.item_ids]
+    of_all = factors.opinions([UserState()] * 220, indices, ids)
+    assert np.abs(opinions[1] - of_all)[:, 0].mean() < 0.2, "other parts of the users, the same shop"
+
+
+def test_no_rating_of_a_user_teaches_the_factors_that_judge_the_user(tmp_path: Path) -> None:
+    """A user whose ratings are turned round changes the opinions of the others alone, and of their own by history."""
+    training, vectors = write_shop(tmp_path, n_train=220)
+    pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
+    turned = replace(pairs, ratings=np.where(np.arange(220) == 7, 6 - pairs.ratings, pairs.ratings))
+    (_, before), (_, after) = (learn_factors(one, ids, SETTINGS, seed=1) for one in (pairs, turned))
+    assert np.array_equal(before[:, 7], after[:, 7])
+    assert not np.array_equal(before, after)
 
 
 def test_calibration_finds_the_slope_that_made_the_likes() -> None:

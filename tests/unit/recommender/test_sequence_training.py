@@ -1,20 +1,25 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from recommender.checkpoint import Checkpoint
 from recommender.errors import TrainingDataError
 from recommender.evaluation import judge_ranking
 from recommender.fit import deterministic
-from recommender.ids import PADDING
+from recommender.model_settings import AugmentationSettings
+from recommender.packing import pack
 from recommender.queries import Queries
 from recommender.ranker import Ranker
 from recommender.sequence_model import SequenceModel, SequenceShape
 from recommender.sequence_training import (
+    NextItems,
+    ValidationJudge,
+    averaged,
     batches,
-    choose_popularity_weight,
     learned_items,
-    left_padded,
     next_item_loss,
     read_sequences,
     train_sequence_model,
@@ -53,47 +58,51 @@ def small_model(n_items: int = 9, text_width: int = 4) -> SequenceModel:
     return SequenceModel(shape, torch.randn(n_items + 1, text_width), mask).eval()
 
 
-def test_full_softmax_loss_is_the_mean_over_real_places():
+def test_full_softmax_loss_is_the_mean_over_all_places():
     model = small_model()
-    batch = torch.tensor([[0, 0, 1, 2, 3], [4, 5, 6, 7, 8]])
+    sequences = [torch.tensor([4, 5, 6, 7, 8]), torch.tensor([1, 2, 3])]
     candidates = torch.arange(1, 10)
-    loss, n = next_item_loss(model, batch, candidates, n_negatives=0)
+    loss = next_item_loss(model, NextItems.of(sequences), candidates, n_negatives=0)
     losses = []
-    for row in batch:
-        sequence = row[row != PADDING]
-        expected = model(sequence[None, :-1])[0]
+    for sequence in sequences:
+        expected = model(pack([sequence[:-1]]))
         logits = expected @ model.item_vectors(candidates).T
         losses += [F.cross_entropy(logits[i], sequence[i + 1] - 1) for i in range(len(sequence) - 1)]
-    assert n == len(losses) == 2 + 4
+    assert len(losses) == 2 + 4
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
 def test_as_many_negatives_as_items_are_the_full_softmax():
-    model, batch, candidates = small_model(), torch.tensor([[1, 2, 3]]), torch.arange(1, 10)
-    full, _ = next_item_loss(model, batch, candidates, n_negatives=0)
-    assert next_item_loss(model, batch, candidates, n_negatives=9)[0] == full
+    model, batch, candidates = small_model(), NextItems.of([torch.tensor([1, 2, 3])]), torch.arange(1, 10)
+    full = next_item_loss(model, batch, candidates, n_negatives=0)
+    assert next_item_loss(model, batch, candidates, n_negatives=9) == full
 
 
 def test_a_drawn_negative_that_is_the_target_is_no_negative():
-    model, candidates = small_model(), torch.tensor([2, 2, 2, 2])
-    # Every negative is the target of the only place: nothing is left to be told apart from.
-    loss, n = next_item_loss(model, torch.tensor([[1, 2]]), candidates, n_negatives=3)
-    assert n == 1
-    assert loss.item() == pytest.approx(0, abs=1e-6)
+    model, candidates = small_model(), torch.tensor([2, 3, 4])
+    batch = NextItems.of([torch.tensor([1, 2]), torch.tensor([1, 9])])
+    # Two of three are drawn: with 2 among them, the first place has one negative less than the second, else as many.
+    for _ in range(8):
+        state = torch.get_rng_state()
+        negatives = candidates[torch.randperm(3)[:2]]
+        torch.set_rng_state(state)
+        loss = next_item_loss(model, batch, candidates, n_negatives=2)
+        expected, losses = model(batch.history), []
+        for place, target in enumerate(batch.targets):
+            others = negatives[negatives != target]
+            logits = expected[place] @ model.item_vectors(torch.cat([target[None], others])).T
+            losses.append(F.cross_entropy(logits, torch.tensor(0)))
+        torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
-def test_every_sequence_comes_once_an_epoch_and_batches_hold_hardly_any_padding():
+def test_every_next_item_comes_once_an_epoch_and_batches_hold_few_lengths():
     generator = np.random.default_rng(0)
     sequences = [torch.full((int(length),), n + 1) for n, length in enumerate(generator.integers(2, 40, 300))]
     taken = list(batches(sequences, 16, generator))
-    seen = [int(row[-1]) for batch in taken for row in batch]
-    assert sorted(seen) == list(range(1, 301))
-    padding = sum(int((batch == PADDING).sum()) for batch in taken) / sum(batch.numel() for batch in taken)
-    assert padding < 0.1
-
-
-def test_batches_are_padded_on_the_left():
-    assert left_padded([torch.tensor([1, 2]), torch.tensor([3, 4, 5])]).tolist() == [[0, 1, 2], [3, 4, 5]]
+    seen = torch.cat([batch.targets for batch in taken])
+    assert torch.equal(torch.bincount(seen)[1:], torch.tensor([len(sequence) - 1 for sequence in sequences]))
+    assert all(torch.equal(batch.targets, batch.history.items) for batch in taken)
+    assert np.mean([len(batch.history.groups) for batch in taken]) < 6
 
 
 def test_items_that_no_sequence_holds_are_not_learned():
@@ -143,7 +152,7 @@ def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
         model.last_norm.weight.zero_()
         # Every place expects the same vector, and hardly likes one item more than another.
         model.last_norm.bias.fill_(0.01)
-    ndcg, weight = choose_popularity_weight(model, vectors, Queries((user,), (best,)), k=2)
+    ndcg, weight = ValidationJudge(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
     assert weight > 0
     assert ndcg == 1
     assert model.popularity_weight == weight
@@ -158,3 +167,75 @@ def test_training_stops_when_it_gets_no_better(training):
         _, epochs = train_sequence_model(training, random_vectors(training), settings, 6, 10, 1, said.append)
     assert len(epochs) < 50
     assert said[-1].startswith("stopped: no better epoch than")
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_fit_goes_on_and_ends_with_the_same_bits(training, tmp_path, monkeypatch):
+    monkeypatch.setattr("recommender.sequence_training.CHECKPOINT_EVERY_S", 0.0)
+    settings = QUICK.model_copy(update={"max_epochs": 6, "patience": 6, "dropout": 0.3, "id_dropout": 0.3})
+    varied = AugmentationSettings(crop=0.5)
+    given = (training, random_vectors(training), settings, 6, 10, 1)
+
+    def fit(checkpoint=None, on_epoch=None):
+        said: list[str] = []
+        with deterministic(seed=1, threads=1):
+            return (*train_sequence_model(*given, said.append, varied, checkpoint, on_epoch), said)
+
+    def stop_after_3(epoch):
+        if epoch.number == 3:
+            raise Killed
+
+    whole, epochs, _ = fit()
+    checkpoint = Checkpoint(tmp_path / "sequence", "these inputs")
+    with pytest.raises(Killed):
+        fit(checkpoint, stop_after_3)
+    again, epochs_again, said = fit(checkpoint)
+    assert any("went on from epoch 3" in line for line in said)
+    assert epochs_again == epochs
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_other_inputs_is_not_taken_up(tmp_path):
+    Checkpoint(tmp_path / "sequence", 1).save({"a": torch.ones(2)}, {"epoch": 1})
+    assert Checkpoint(tmp_path / "sequence", 2).load(print) is None
+    tensors, notes = Checkpoint(tmp_path / "sequence", 1).load(print)
+    assert notes == {"epoch": 1}
+    assert tensors["a"].tolist() == [1, 1]
+
+
+def test_a_damaged_checkpoint_is_told_and_not_taken_up(tmp_path):
+    checkpoint, said = Checkpoint(tmp_path / "sequence", 1), []
+    checkpoint.save({"a": torch.ones(2)}, {})
+    (checkpoint.folder / "state.safetensors").write_bytes(b"torn")
+    assert checkpoint.load(said.append) is None
+    assert "cannot be read" in said[0]
+
+
+def test_the_average_follows_the_weights_exponentially():
+    model = small_model()
+    kept, lagging = averaged(model, 0), averaged(model, 2)
+    seen = []
+    for step in range(4):
+        with torch.no_grad():
+            model.positions.fill_(float(step))
+        kept.update_parameters(model)
+        lagging.update_parameters(model)
+        decay = math.exp(-1 / 2)
+        seen.append(float(step) if not seen else decay * seen[-1] + (1 - decay) * step)
+    assert torch.equal(kept.module.positions, model.positions)
+    torch.testing.assert_close(lagging.module.positions, torch.full_like(model.positions, seen[-1]))
+
+
+def test_what_is_kept_and_judged_is_the_average(training):
+    settings = QUICK.model_copy(update={"max_epochs": 2, "learning_rate": 0.05})
+    weights = {}
+    for n_epochs in (0.0, 5.0):
+        with deterministic(seed=1, threads=1):
+            one = settings.model_copy(update={"average_epochs": n_epochs})
+            weights[n_epochs] = train_sequence_model(training, random_vectors(training), one, 6, 10, 1, print)[0]
+    # With the average the weights are still nearer to where they began, which is small.
+    assert weights[5.0].positions.abs().mean() < weights[0.0].positions.abs().mean()

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from recommender.errors import SettingsError
 from recommender.model_settings import HuggingFaceWriterSettings, SmallWriterSettings
-from recommender.settings import Recipe, Settings, load_settings, parse_settings
+from recommender.settings import EvaluationSettings, Recipe, Settings, load_settings, parse_settings
 from recommender.source_settings import Amazon2014Source, SimulatedSource, TablesSource
 
 
@@ -99,3 +99,9 @@ def test_a_tree_of_plain_values_is_checked():
     assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
     with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):
         parse_settings({"recipe": {"seed": -1}})
+
+
+def test_judging_otherwise_trains_nothing_anew():
+    """Training sets are kept under a key of the windows alone."""
+    asked = EvaluationSettings(test_share=0.2, k=5, baselines=("als", "sasrec"))
+    assert asked.windows() == EvaluationSettings(test_share=0.2)

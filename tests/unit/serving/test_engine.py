@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +31,17 @@ class FakeRanker:
         return "sequence" if set(user.items) & set(ITEMS) else "popularity"
 
     def top_k(
-        self, users: Sequence[UserState], k: int, exclude: Sequence[Sequence[str]], exclude_seen: bool
+        self,
+        users: Sequence[UserState],
+        k: int,
+        exclude: Sequence[Sequence[str]],
+        exclude_seen: bool,
+        allowed: np.ndarray | None,
     ) -> list[list[tuple[str, float]]]:
         self.asked.append({"user": users[0], "exclude_seen": exclude_seen})
         out = {*exclude[0], *(users[0].items if exclude_seen else ())}
+        if allowed is not None:
+            out |= {item for item, is_allowed in zip(catalogue().ids, allowed, strict=True) if not is_allowed}
         order = ITEMS[::-1] if self.answered_by(users[0]) == "sequence" else ITEMS
         return [[(item, float(-place)) for place, item in enumerate(order) if item not in out][:k]]
 
@@ -95,12 +102,13 @@ def catalogue() -> Catalogue:
     return Catalogue.from_table(pa.Table.from_pylist(items, schema=schema.TRAINING_TABLES["catalogue"]), seed=3)
 
 
-def make(scorer: bool = True, writer: bool = True) -> Engine:
+def make(scorer: bool = True, writer: bool = True, generative: bool = True) -> Engine:
     bundle = SimpleNamespace(
         catalogue=catalogue(),
         ranker=FakeRanker(),
         scorer=FakeScorer() if scorer else None,
         writer=FakeWriter() if writer else None,
+        generative=FakeRanker() if generative else None,
     )
     return Engine(model="m:1", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=10)
 
@@ -140,6 +148,29 @@ def test_seen_items_come_back_when_asked_for(engine: Engine) -> None:
 
 def test_excluded_items_do_not_come_back_and_unknown_ones_do_no_harm(engine: Engine) -> None:
     assert ids_of(engine.recommend(user_id="known", k=2, exclude=["i11", "no such"])) == ["i10", "i9"]
+
+
+@pytest.mark.parametrize("by", ["blend", "generative"])
+def test_categories_and_prices_filter_whoever_ranks(engine: Engine, by: Literal["blend", "generative"]) -> None:
+    def listed(**filters: Any) -> list[str]:
+        return ids_of(engine.recommend(user_id="known", by=by, **filters))
+
+    assert listed(categories=["c0", "c4"]) == ["i10", "i4", "i0"]
+    assert listed(categories=["c0", "c4"], max_price=9.5) == ["i4", "i0"]
+    assert listed(categories=["c0", "c4"], max_price=9.5, exclude=["i4"]) == ["i0"]
+    assert listed(categories=["c"]) == listed(max_price=0.0, categories=["c4"]) == []
+
+
+def test_generative_retrieval_answers_where_it_is_asked_for(engine: Engine) -> None:
+    answer = engine.recommend(user_id="known", k=2, by="generative")
+    assert [(item.item_id, item.part) for item in answer.items] == [("i11", "generative"), ("i10", "generative")]
+    assert answer.items[0].because == ["i1", "i2"]
+    assert not cast(FakeRanker, engine.bundle.ranker).asked
+    with pytest.raises(
+        CapabilityMissing, match=r"model=m:1 without a generative part, expected one trained with recipe.generative"
+    ) as caught:
+        make(generative=False).recommend(user_id="known", by="generative")
+    assert caught.value.status == 501
 
 
 def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
@@ -220,8 +251,10 @@ def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
 
 
 def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
-    bare = make(scorer=False, writer=False)
-    assert bare.capabilities == {"recommend": True, "score": False, "feedback": False}
+    bare = make(scorer=False, writer=False, generative=False)
+    assert bare.capabilities == {
+        "recommend": True, "recommend_generative": False, "score": False, "feedback": False,
+    }  # fmt: skip
     with pytest.raises(
         CapabilityMissing, match=r"model=m:1 without a scorer, expected one trained on ratings"
     ) as caught:
@@ -233,7 +266,8 @@ def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
 
 @pytest.mark.parametrize(("scorer", "writer"), [(True, True), (False, False)])
 def test_warming_uses_every_part_there_is(scorer: bool, writer: bool) -> None:
-    engine = make(scorer, writer)
+    engine = make(scorer, writer, generative=scorer)
     engine.warm()
+    assert not scorer or len(cast(FakeRanker, engine.bundle.generative).asked) == 1
     assert len(cast(FakeRanker, engine.bundle.ranker).asked) == 1
     assert not writer or len(cast(FakeWriter, engine.bundle.writer).asked) == 1

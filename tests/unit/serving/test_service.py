@@ -17,13 +17,14 @@ from recommender.event_log import EventLogError
 from serving import api, service
 from serving.errors import ServiceMisconfigured
 
+INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
 EVENT = api.EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
 
 
 @pytest.fixture
 def shell() -> Any:
     """The service without its parts: nothing is opened and no thread runs."""
-    return object.__new__(service.Sommelier.inner)
+    return object.__new__(INNER)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def memory() -> Iterator[None]:
 def test_without_a_model_store_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENTOML_HOME", "")
     with pytest.raises(ServiceMisconfigured, match=r"Cannot start the service: BENTOML_HOME='', expected the folder"):
-        service.Sommelier.inner()
+        INNER()
 
 
 def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog: pytest.LogCaptureFixture) -> None:

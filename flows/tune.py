@@ -1,0 +1,89 @@
+"""Search for better settings of the shop's recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from flows import stages, trial_board, tuning
+from flows.launch import format_table
+from flows.params import PipelineParams, TuneParams
+from flows.pruning import prune
+from recommender.search import Search, TrialRecord
+from recommender.search_judgement import Gain
+from recommender.search_settings import Value
+from recommender.search_space import check_space, with_values
+from recommender.settings import Recipe
+from recommender.settings_file import write_settings_file
+from recommender.settings_form import Frozen
+
+
+class Tuned(Frozen):
+    """The end of a search.
+
+    Attributes:
+        file: The best settings, for `--settings`.
+        values: The best trial's settings.
+        before: NDCG of the recipe as given, on the validation window.
+        after: The same of the best trial.
+        is_beyond_noise: Whether the gain is more than chance; False where nothing was better.
+        trials: How many there are by now, of this run and of those before it.
+    """
+
+    file: Path
+    values: dict[str, Value]
+    before: float
+    after: float
+    is_beyond_noise: bool
+    trials: int
+
+
+@flow(name="tune", log_prints=False)
+def tune(params: TuneParams) -> Tuned:
+    """Search the recipe's settings on the validation window, write the best as a settings file; nothing is promoted.
+
+    Args:
+        params: The shop, the recipe as given, and what to search. The same search goes on where it was: after a kill,
+            or with more trials.
+    Raises:
+        SettingsError: the space names an unknown setting, or a value that it may not have.
+    """
+    check_space(params.recipe, params.search.space)
+    place = stages.Place.of(PipelineParams(shop=params.shop, recipe=params.recipe))
+    training = stages.collect(place, stages.prepare(place))
+    search = Search.open(place.layout.searches, training.key, params.recipe, params.search)
+    tuning.run_trials(place, training, search, params.search)
+    records = search.records()
+    best, given = records[0], next(record for record in records if record.number == 0)
+    gain = tuning.confirm(place, training, search, best, params.search)
+    recipe = with_values(params.recipe, best.values)
+    # What the pipeline needs for these settings is there when somebody runs it with them.
+    chosen = replace(place, params=place.params.model_copy(update={"recipe": recipe}))
+    stages.fit_ranking(chosen, training)
+    prune(place.layout)
+    _tell(place, search, best, given, gain, recipe)
+    return Tuned(
+        file=place.layout.tuned,
+        values=best.values,
+        before=given.ndcg or 0.0,
+        after=best.ndcg or 0.0,
+        is_beyond_noise=gain is not None and gain.is_beyond_noise,
+        trials=len(records),
+    )
+
+
+def _tell(
+    place: stages.Place, search: Search, best: TrialRecord, given: TrialRecord, gain: Gain | None, recipe: Recipe
+) -> None:
+    """Write the settings file, and say in the artifacts and the log what came out."""
+    file, n_trials = place.layout.tuned, len(search.records())
+    verdict = trial_board.describe_gain(best, given, gain, f"ndcg_at_{recipe.evaluation.k}")
+    comments = [f"The best of {n_trials} trials. {verdict}", "Where things run is not part of it."]
+    text = write_settings_file(file, place.params.shop, recipe, comments)
+    command = f'make run ARGS="--settings {file}"'
+    rows = trial_board.setting_rows(best, given, search.importances())
+    trial_board.publish_end(trial_board.describe_end(rows, verdict, text, command))
+    for line in (*format_table(rows), verdict, f"best settings in {file}; use them: {command}"):
+        get_run_logger().info(line)

@@ -1,0 +1,184 @@
+"""The pair scorer's language model: it reads "user profile [SEP] item" and says P(like) and the rating."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from recommender.catalogue import Catalogue
+from recommender.encoder import choose_dtype, model_source
+from recommender.errors import BundleError, RecommenderError
+from recommender.fit import read_config
+from recommender.model_settings import CrossEncoderSettings
+from recommender.storage import write_json
+from recommender.texts import taste_text
+from recommender.user import UserState
+
+HEADS_FILE = "heads.safetensors"
+CONFIG_FILE = "cross_encoder.json"
+N_NAMES = 5
+PAIRS_PER_PASS = 64
+
+Texts = tuple[str, str]
+
+
+class CrossEncoderError(RecommenderError):
+    """The pair scorer's language model cannot be loaded."""
+
+
+class CrossEncoder(nn.Module):
+    """Pairs of texts to a like logit and a rating.
+
+    Args:
+        model: A transformers model that returns `last_hidden_state`, in float32.
+        tokenizer: Its tokenizer.
+        max_tokens: Of profile and item together; the longer of the two is cut first.
+        dtype: Of the arithmetic where it may be less exact.
+        start: What both answers are before anything is learned: a like logit and a rating.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_tokens: int,
+        dtype: torch.dtype,
+        start: tuple[float, float] = (0.0, 3.0),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.dtype = dtype
+        self._tokenizing = threading.Lock()
+        self.heads = nn.Linear(int(model.config.hidden_size), 2)
+        nn.init.zeros_(self.heads.weight)
+        with torch.no_grad():
+            self.heads.bias.copy_(torch.tensor(start))
+
+    def forward(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
+        """Like logits and ratings of B pairs of profile and item, both of shape (B,), float32."""
+        # A fast tokenizer keeps how it cuts and pads as state, which two threads may not change at once.
+        with self._tokenizing:
+            tokens = self.tokenizer(
+                [profile for profile, _ in texts],
+                [item for _, item in texts],
+                padding=True,
+                truncation="longest_first",
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            )
+        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+            hidden = self.model(**tokens).last_hidden_state.float()  # (B, T, D)
+        real = tokens["attention_mask"].unsqueeze(-1).float()  # (B, T, 1)
+        pooled = (hidden * real).sum(dim=1) / real.sum(dim=1)
+        like, rating = self.heads(pooled).unbind(dim=1)
+        return like, rating
+
+    @torch.inference_mode()
+    def outputs(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
+        """As `forward`, without dropout and for any number of pairs; those of like length share a pass."""
+        self.eval()
+        order = sorted(range(len(texts)), key=lambda place: (len(texts[place][0]) + len(texts[place][1]), place))
+        likes, ratings = torch.zeros(len(texts)), torch.zeros(len(texts))
+        for start in range(0, len(order), PAIRS_PER_PASS):
+            places = order[start : start + PAIRS_PER_PASS]
+            likes[places], ratings[places] = self([texts[place] for place in places])
+        return likes, ratings
+
+    def save(self, folder: Path) -> None:
+        """Write weights, tokenizer and configuration into a folder that exists."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.heads.state_dict(), folder / HEADS_FILE)
+        config = {"max_tokens": self.max_tokens, "dtype": str(self.dtype).removeprefix("torch.")}
+        write_json(folder / CONFIG_FILE, config)
+
+    @classmethod
+    def load(cls, folder: Path) -> CrossEncoder:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: a file is missing or unreadable.
+        """
+        config = read_config(folder / CONFIG_FILE)
+        try:
+            model, tokenizer = _load_pretrained(str(folder))
+            dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config["dtype"]]
+            encoder = cls(model, tokenizer, config["max_tokens"], dtype)
+            encoder.heads.load_state_dict(load_file(folder / HEADS_FILE))
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BundleError(
+                "Cannot load pair scorer",
+                got=f"folder={folder}",
+                expected=f"a language model, {HEADS_FILE} and {CONFIG_FILE}, but {error}",
+                do="Fit the scorer again",
+            ) from error
+        return encoder.eval()
+
+
+def load_cross_encoder(settings: CrossEncoderSettings, start: tuple[float, float]) -> tuple[CrossEncoder, str]:
+    """A pretrained encoder with new heads, and why it computes as it does; no code of the repository is run.
+
+    Args:
+        start: See `CrossEncoder`.
+    Raises:
+        EncoderError: the model is named by a path that does not exist.
+        CrossEncoderError: it is not at hand and cannot be fetched, or cannot see so many tokens.
+    """
+    dtype, reason = choose_dtype(settings.precision)
+    try:
+        model, tokenizer = _load_pretrained(model_source(settings.model))
+    except (OSError, ValueError) as error:
+        raise CrossEncoderError(
+            "Cannot load the pair scorer's language model",
+            got=f"recipe.scorer.model={settings.model}",
+            expected="'minilm', or a folder or name of a Hugging Face encoder that is at hand",
+            where=str(error).splitlines()[0].rstrip("."),
+            do="Give a local folder, or let the hub be reached (HF_HUB_OFFLINE=0)",
+        ) from error
+    most = getattr(model.config, "max_position_embeddings", settings.max_tokens)
+    if settings.max_tokens > most:
+        raise CrossEncoderError(
+            "Cannot load the pair scorer's language model",
+            got=f"recipe.scorer.max_tokens={settings.max_tokens}",
+            expected=f"at most {most}, all that {settings.model} can see",
+            do="Lower it",
+        )
+    return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start), reason
+
+
+def pair_texts(user: UserState, item_id: str, catalogue: Catalogue, like_from: float) -> Texts:
+    """What the language model reads of a pair: the one function for training, evaluation and serving.
+
+    Of the user only what the rated pairs of a training set tell too, so that training and serving read the same.
+
+    Args:
+        like_from: A rating of at least this is a like; an entry without a rating counts as one.
+    Raises:
+        UnknownItem: the item is not in the catalogue.
+    """
+    liked: list[str] = []
+    disliked: list[str] = []
+    for item, value in zip(reversed(user.items), reversed(user.values), strict=True):
+        names = liked if value is None or value >= like_from else disliked
+        if len(names) < N_NAMES and item in catalogue.ids:
+            names.append(catalogue.label(item))
+        if len(liked) == len(disliked) == N_NAMES:
+            break
+    return taste_text(user.mean_rating, liked, disliked), catalogue.text(item_id)
+
+
+def _load_pretrained(source: str) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    return AutoModel.from_pretrained(source, dtype=torch.float32), AutoTokenizer.from_pretrained(source)

@@ -1,0 +1,66 @@
+"""What people read in place of the keys of an evaluation: rankers, measures and their definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# In the order of every table.
+MODEL_NAMES = {
+    "popularity": "popularity",
+    "popularity_recent": "popularity, recent window",
+    "item_knn": "item-kNN",
+    "als": "ALS",
+    "bm25": "BM25 over texts",
+    "sasrec": "SASRec, ids alone",
+    "text_encoder": "text encoder, before fine-tuning",
+    "text_encoder_fine_tuned": "text encoder, after fine-tuning",
+    "neighbours": "neighbourhood model",
+    "generative": "generative retrieval",
+    "sequence": "sequence model, after fine-tuning",
+    "blend": "blend, as served",
+}
+ACCURACY = {
+    "ndcg": "NDCG",
+    "recall": "recall",
+    "precision": "precision",
+    "f1": "F1",
+    "mrr": "MRR",
+    "map": "MAP",
+    "hit_rate": "hit rate",
+    "gauc": "GAUC",
+}
+BEYOND_ACCURACY = {
+    "coverage": "coverage",
+    "gini": "Gini",
+    "diversity": "diversity",
+    "novelty": "novelty, bits",
+    "serendipity": "serendipity",
+    "popularity": "mean popularity",
+}
+# Lower is better, or neither is.
+NOT_RANKED = ("gini", "popularity", "novelty", "diversity")
+DEFINITIONS = {
+    "NDCG": "Hits, an earlier one worth more (1 / log2(place + 1)), over the same sum for the best possible list.",
+    "recall": "Share of what the user went on to take that stands in the list.",
+    "precision": "Share of the list that the user went on to take.",
+    "F1": "Harmonic mean of precision and recall.",
+    "MRR": "1 / place of the first hit.",
+    "MAP": "Mean of the precision at each hit's place, over the most hits that there could be.",
+    "hit rate": "Share of users with a hit.",
+    "GAUC": "Chance that a wanted item stands above one that is not, in the whole ranking; users count alike.",
+    "coverage": "Share of the catalogue that is in anybody's list.",
+    "Gini": "How unequally the lists' places fall to the catalogue: 0 evenly, 1 all to one item.",
+    "diversity": "1 - mean cosine of the text vectors of a list's pairs.",
+    "novelty": "Mean of -log2 of an item's share of the training events, bits.",
+    "serendipity": "Share of the list that is a hit and is not in popularity's list for the same user.",
+    "mean popularity": "Mean number of training events of a list's items.",
+    "interval": "95 %, by drawing users with replacement 2,000 times (percentiles). A difference is per user, paired.",
+    "p": "How often random signs of the users' differences give a mean as far from zero (2,000 draws, two-sided).",
+}
+
+
+def name_models(models: Iterable[str]) -> dict[str, str]:
+    """The names of these rankers, in the order of every table; one without a name keeps its key, and comes first."""
+    there = list(models)
+    unnamed = {model: model for model in there if model not in MODEL_NAMES}
+    return {**unnamed, **{model: name for model, name in MODEL_NAMES.items() if model in there}}
