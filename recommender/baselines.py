@@ -14,8 +14,6 @@ from recommender.neighbours import NeighbourModel
 from recommender.ranker import mask_seen
 from recommender.user import UserState
 
-RECENCY = 0.9
-
 
 class PopularityRanker:
     """Every user gets the items with the most training events."""
@@ -80,7 +78,7 @@ class TextRanker:
 
     def __init__(self, vectors: ItemVectors) -> None:
         self.ids: IdMap = vectors.ids
-        self._text = vectors.text.numpy()
+        self._vectors, self._text = vectors, vectors.text.numpy()
         self._counts = vectors.catalogue.n_events
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
@@ -89,14 +87,9 @@ class TextRanker:
         histories = [self.ids.known_indices(user.items) for user in users]
         warm = [row for row, history in enumerate(histories) if history]
         if warm:
-            profiles = np.stack([self._profile(histories[row]) for row in warm])
+            profiles = np.stack([self._vectors.profile(histories[row]) for row in warm])
             scores[warm] = profiles @ self._text[1:].T
         return mask_seen(scores, users, self.ids)
-
-    def _profile(self, history: list[int]) -> np.ndarray:
-        weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
-        profile: np.ndarray = weights @ self._text[history]
-        return profile / max(float(np.linalg.norm(profile)), 1e-12)
 
 
 class NeighbourRanker:

@@ -19,6 +19,7 @@ from recommender.model_settings import BlendKind
 from recommender.storage import write_json
 
 CONFIG_FILE = "blend.json"
+COLD_FILE = "cold.json"
 
 # From none of it to as much as of the sequence model.
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -74,6 +75,45 @@ class Blend:
         """Blend two score matrices, shape (B, n_items), of users with histories of `lengths`, shape (B,)."""
         blended: np.ndarray = sequence + self.weights(lengths)[:, None] * neighbours
         return blended
+
+
+@dataclass(frozen=True)
+class ColdItems:
+    """How items that no event taught are ranked among the others.
+
+    Attributes:
+        text_weight: Of the cosine between the item's text and the history's, added to the sequence model's part.
+        lift: Added to all of them.
+    """
+
+    text_weight: float = 0.0
+    lift: float = 0.0
+
+    @property
+    def says_nothing(self) -> bool:
+        return not (self.text_weight or self.lift)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that exists."""
+        write_json(folder / COLD_FILE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> ColdItems:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file is missing or not as it was written.
+        """
+        config = read_config(folder / COLD_FILE)
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise BundleError(
+                "Cannot load cold items' weights",
+                got=f"{COLD_FILE}={config}",
+                expected=f"text_weight and lift, but {error}",
+                do="Fit it again",
+            ) from error
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from recommender import schema
-from recommender.blend import Blend, choose_blend, fit_gate, standardised
+from recommender.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.catalogue import read_training_table
+from recommender.cold import choose_cold
 from recommender.fit import FitSummary, Progress, deterministic
 from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
@@ -57,15 +58,26 @@ def fit_blend(
     items = ItemVectors.load(vectors)
     ranker = Ranker(items, load_sequence_model(sequence, items))
     with deterministic(seed, threads):
-        model = NeighbourModel.fit(read_user_items(training, items.ids), len(items.ids), neighbours)
-        progress(f"neighbours: learned of {len(items.ids)} items in {time.monotonic() - started:.1f} s")
-        chosen, metrics = _choose(ranker, model, read_queries(training, "validation"), blend, k, seed)
-    told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    progress(f"blend: {chosen.kind}, neighbours' weight {_shown(chosen)}; validation {told}")
+        queries = _warm_queries(ranker, read_queries(training, "validation"), seed)
+        histories = read_user_items(training, items.ids)
+        tried = []
+        for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
+            one = neighbours.model_copy(update={"regularisation": strength})
+            model = NeighbourModel.fit(histories, len(items.ids), one)
+            tried.append((model, *_choose(ranker, model, queries, blend, k)))
+            progress(f"neighbours, regularisation {strength:g}: {_told(*tried[-1][1:])}")
+        model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', k)}_blend", 0.0))
+        cold, figures = ColdItems(), dict[str, float]()
+        if len(queries):
+            blended = Ranker(items, ranker.model, model, chosen)
+            cold, figures = choose_cold(blended, queries, k, seed)
+    metrics |= figures
+    progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
+        cold.save(folder)
         summary.write(folder)
     return summary
 
@@ -84,17 +96,21 @@ def read_user_items(training: Path, ids: IdMap) -> list[np.ndarray]:
     return [np.array(sorted(set(known)), dtype=np.int64) for known in by_user.values()]
 
 
-def _choose(
-    ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int, seed: int
-) -> tuple[Blend, dict[str, float]]:
+def _warm_queries(ranker: Ranker, queries: Queries, seed: int) -> Queries:
+    """Those of users with a history that the ranker knows, a sample where they are many."""
     warm = [
         place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) != "popularity"
     ]
-    if not warm:
-        return Blend("none"), {}
     if len(warm) > MAX_QUERIES:
         warm = sorted(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
-    queries = queries.take(np.array(warm))
+    return queries.take(np.array(warm, dtype=np.int64))
+
+
+def _choose(
+    ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int
+) -> tuple[Blend, dict[str, float]]:
+    if not len(queries):
+        return Blend("none"), {}
     histories = [ranker.ids.known_indices(user.items) for user in queries.users]
     lengths = np.array([len(history) for history in histories])
     first = standardised(ranker.scores(queries.users, exclude_seen=False))
@@ -116,6 +132,11 @@ def _choose(
     chosen, value = choose_blend(settings.kind, judge, gate)
     key = metric_key("ndcg", k)
     return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+
+
+def _told(blend: Blend, metrics: dict[str, float]) -> str:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return f"{blend.kind}, neighbours' weight {_shown(blend)}; validation {figures}"
 
 
 def _shown(blend: Blend) -> str:

@@ -5,7 +5,7 @@ manifest.json                       schema version, recipe, data range, metrics,
 vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
           encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
 sequence/ sequence.safetensors, sequence.json
-blend/    neighbours.safetensors, neighbours.json, blend.json
+blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews)
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recommender.stacked_scorer import StackedScorer
     from recommender.writer import FeedbackWriter
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 # What a fit says of itself (seconds, losses): part of the bundle, but no part of what makes two bundles equal.
 SUMMARY = "summary.json"
@@ -250,13 +250,15 @@ def load_ranker(vectors: ItemVectors, sequence: Path, blend: Path | None) -> Ran
     Raises:
         BundleError: a component is missing or damaged.
     """
-    from recommender.blend import Blend
+    from recommender.blend import Blend, ColdItems
     from recommender.neighbours import NeighbourModel
     from recommender.ranker import Ranker
     from recommender.sequence_model import load_sequence_model
 
     model = load_sequence_model(sequence, vectors)
-    return Ranker(vectors, model, NeighbourModel.load(blend), Blend.load(blend)) if blend else Ranker(vectors, model)
+    if blend is None:
+        return Ranker(vectors, model)
+    return Ranker(vectors, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend))
 
 
 def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recommender.baselines import RECENCY, TextRanker
+from recommender.baselines import TextRanker
 from recommender.encoder import TextEncoder, choose_dtype
 from recommender.encoder_weights import learned_weights, trainable, with_weights
 from recommender.fit import Progress
-from recommender.item_vectors import ItemVectors
+from recommender.item_vectors import RECENCY, ItemVectors
 from recommender.judgement import judge_ranking
 from recommender.metrics import metric_key
 from recommender.model_settings import EncoderSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ IDS_FILE = "ids.json"
 TEXT = "text"
 PRETRAINED = "pretrained"
 MODALITY = "modality"
+# Of a history as text: the newest item weighs 1, each earlier one this many times the next.
+RECENCY = 0.9
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,16 @@ class ItemVectors:
     def from_rows(cls, catalogue: Catalogue, rows: np.ndarray) -> ItemVectors:
         """Put the padding row before the items' rows, shape (n_items, D)."""
         return cls(catalogue, padded(rows))
+
+    def profile(self, history: Sequence[int]) -> np.ndarray:
+        """A history as text: the mean of its items' vectors, newer ones weighing more, of length 1. Shape (D,).
+
+        Args:
+            history: Item indices, oldest first.
+        """
+        weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
+        profile: np.ndarray = weights @ self.text.numpy()[list(history)]
+        return profile / max(float(np.linalg.norm(profile)), 1e-12)
 
     def content(self, use_text: bool, use_modality: bool) -> torch.Tensor:
         """What is known of the items without any event, one beside the other. Shape (n_items + 1, width), float32."""

@@ -69,6 +69,9 @@ class NeighbourSettings(Frozen):
 
     n_neighbours: int = Field(100, ge=1, le=10_000, description="Weights kept of each item, the strongest ones.")
     regularisation: float = Field(50.0, gt=0, description="The larger, the more common co-occurrence has to be.")
+    try_regularisations: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (500.0,), description="Tried beside it; the one whose blend ranks best on the validation window is kept."
+    )
     recency: float = Field(0.7, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
-from recommender.blend import Blend, standardised
+from recommender.blend import Blend, ColdItems, standardised
 from recommender.ids import PADDING, IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
@@ -20,8 +20,9 @@ from recommender.user import UserState
 
 AnsweredBy = Literal["sequence", "popularity"]
 # What put an item on a list.
-Part = Literal["sequence", "neighbours", "popularity"]
+Part = Literal["sequence", "neighbours", "text", "popularity"]
 ALONE = Blend()
+NO_COLD_ITEMS = ColdItems()
 
 
 class Scores(Protocol):
@@ -43,6 +44,7 @@ class Ranker:
         model: Trained with these vectors.
         neighbours: Trained with the same ids; None where the blend is of kind "none".
         blend: How much the neighbours count.
+        cold: How items that no event taught are ranked.
     """
 
     def __init__(
@@ -51,15 +53,19 @@ class Ranker:
         model: SequenceModel,
         neighbours: NeighbourModel | None = None,
         blend: Blend = ALONE,
+        cold: ColdItems = NO_COLD_ITEMS,
     ) -> None:
-        self.neighbours, self.blend = neighbours, blend
+        self.neighbours, self.blend, self.cold = neighbours, blend, cold
         self.vectors = vectors
         self.model = model.eval()
         with torch.inference_mode():
             self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
-        self._prior = np.float32(float(model.popularity_weight)) * np.log1p(self._popularity).astype(np.float32)
+        self._unlearned = ~model.learned[1:].numpy()
+        counts = np.where(self._unlearned, 0, self._popularity)
+        self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
+        self._ranks_cold = not cold.says_nothing and bool(self._unlearned.any())
 
     @property
     def ids(self) -> IdMap:
@@ -74,9 +80,7 @@ class Ranker:
 
         Returns:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user answered by
-            popularity gets counts of events; the others dot products, plus the model's popularity weight times
-            log(1 + count), or, where neighbours count, those standardised plus the neighbours' standardised scores
-            times their weight. So scores compare within a user only.
+            popularity gets counts of events; the others the sum of `parts`. So scores compare within a user only.
         """
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         warm = (history[:, -1] != PADDING).numpy()
@@ -84,8 +88,8 @@ class Ranker:
         scores[~warm] = self._popularity
         if warm.any():
             known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
-            sequence, neighbours = self._parts(history[warm], known)
-            scores[warm] = sequence if neighbours is None else sequence + neighbours
+            first, *others = self._parts(history[warm], known).values()
+            scores[warm] = sum(others, first)
         return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
     def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
@@ -97,20 +101,37 @@ class Ranker:
         places = [self.ids.index(item_id) - 1 for item_id in item_ids]
         if self.answered_by(user) == "popularity":
             return ["popularity"] * len(places)
-        history = sequence_input([user], self.ids, self.model.shape.max_history)
-        sequence, neighbours = self._parts(history, [self.ids.known_indices(user.items)])
-        if neighbours is None:
-            return ["sequence"] * len(places)
-        return ["neighbours" if neighbours[0, place] > sequence[0, place] else "sequence" for place in places]
+        parts = self.parts([user])
+        return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
 
-    def _parts(self, history: torch.Tensor, known: list[list[int]]) -> tuple[np.ndarray, np.ndarray | None]:
-        """What the sequence model and the neighbours add to the scores of warm users, each shape (B, n_items)."""
+    def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
+        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32.
+
+        The sequence model's are dot products, plus its popularity weight times log(1 + count). Where another part
+        counts they are standardised per user, and so are the neighbours', times their weight. Of items that no event
+        taught, the neighbours know nothing, and the text adds its cosine times a weight, and the lift.
+        """
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        return self._parts(history, [self.ids.known_indices(user.items) for user in users])
+
+    def _parts(self, history: torch.Tensor, known: list[list[int]]) -> dict[Part, np.ndarray]:
         with torch.inference_mode():
             sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
         weights = self.blend.weights(np.array([len(indices) for indices in known]))
-        if self.neighbours is None or not weights.any():
-            return sequence, None
-        return standardised(sequence), weights[:, None] * standardised(self.neighbours.scores(known))
+        blends = self.neighbours is not None and bool(weights.any())
+        if not (blends or self._ranks_cold):
+            return {"sequence": sequence}
+        parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence)}
+        if self.neighbours is not None and blends:
+            parts["neighbours"] = weights[:, None] * standardised(self.neighbours.scores(known))
+        if self._ranks_cold:
+            if blends:
+                parts["neighbours"][:, self._unlearned] = 0.0
+            profiles = np.stack([self.vectors.profile(indices) for indices in known])
+            parts["text"] = np.zeros_like(sequence)
+            cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
+            parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
+        return parts
 
     def top_k(
         self,

@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
-AnsweringPart = Literal["sequence", "neighbours", "popularity", "generative"]
+AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "generative"]
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 
 
@@ -94,8 +94,8 @@ class Recommendation(Message):
     brand: str | None = None
     price: float | None = None
     part: AnsweringPart = Field(
-        description="The model that speaks for it most: the sequence, what goes together, or what is popular; or, where"
-        " asked for, generative retrieval."
+        description="The model that speaks for it most: the sequence, what goes together, the text of an item that is"
+        " new, or what is popular; or, where asked for, generative retrieval."
     )
     because: list[str] = Field(description="Items of the history that are nearest to this one; none at a cold start.")
     matches: list[Literal["category", "brand"]] = Field(

@@ -101,6 +101,7 @@ def test_a_bundle_holds_what_serving_needs_and_no_pickle(built):
         "blend/neighbours.safetensors",
         "blend/neighbours.json",
         "blend/blend.json",
+        "blend/cold.json",
         "blend/summary.json",
     }
     assert set(read_manifest(built).files) == names - {"manifest.json"}
@@ -200,10 +201,10 @@ def test_a_manifest_that_is_no_json_is_named(bundle):
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("version", [2, None, "1"])
+@pytest.mark.parametrize("version", [1, None, "2"])
 def test_another_schema_version_is_refused(bundle, version):
     edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected 1"):
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected 2"):
         load_bundle(bundle)
 
 
