@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.leave_one_out import fit_bundle
 from recommender import schema
-from recommender.baselines import PopularityRanker
 from recommender.bundle import load_bundle
-from recommender.evaluation import SERVED, parts_of
 from recommender.ids import IdMap
-from recommender.judgement import judge_ranking
+from recommender.judging.baselines import PopularityRanker
+from recommender.judging.evaluation import SERVED, parts_of
+from recommender.judging.judgement import judge_ranking
 from recommender.protocols import write_leave_one_out
 from recommender.queries import Queries
 from recommender.ranker import Scores, mask_seen

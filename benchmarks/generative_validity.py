@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 import torch
 
 from recommender import schema
-from recommender.baselines import PopularityRanker, TextRanker
 from recommender.catalogue import Catalogue
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.generative.model import GenerativeModel, load_generative_model, right_padded
@@ -33,7 +32,8 @@ from recommender.generative.ranker import GenerativeRanker
 from recommender.generative.search import search
 from recommender.generative.training import fit_generative
 from recommender.item_vectors import ItemVectors
-from recommender.judgement import judge_ranking
+from recommender.judging.baselines import PopularityRanker, TextRanker
+from recommender.judging.judgement import judge_ranking
 from recommender.protocols import write_leave_one_out
 from recommender.queries import read_queries
 from recommender.ranker import Ranker, Scores

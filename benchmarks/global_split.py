@@ -20,18 +20,18 @@ import numpy as np
 from benchmarks.leave_one_out import fit_bundle
 from features.refresh import refresh_features
 from features.training import TrainingSummary, build_training_set
-from recommender.baseline_fitting import fit_baselines
-from recommender.baselines import PopularityRanker
 from recommender.bundle import load_bundle
-from recommender.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
-from recommender.evaluation_report import write_report
-from recommender.judgement import RankingJudgement, judge_ranking
-from recommender.metrics import metric_key
+from recommender.judging.baseline_fitting import fit_baselines
+from recommender.judging.baselines import PopularityRanker
+from recommender.judging.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
+from recommender.judging.evaluation_report import write_report
+from recommender.judging.judgement import RankingJudgement, judge_ranking
+from recommender.judging.metrics import metric_key
+from recommender.judging.significance import bootstrap_interval, sign_flip_p_values
 from recommender.queries import read_queries
 from recommender.ranker import Scores
 from recommender.schema import Split
 from recommender.settings import BaselineName, Recipe, load_settings
-from recommender.significance import bootstrap_interval, sign_flip_p_values
 from validation.checkpoint import validate
 from validation.ingest import ingest
 

@@ -9,6 +9,7 @@ Figures of other papers stand in the last lines; they were not run here.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import tempfile
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recommender.blend import Blend
+from recommender.blend import Blend, ColdItems
 from recommender.blend_training import fit_blend
-from recommender.bundle import Component, DataRange, assemble_bundle, load_bundle
-from recommender.evaluation import judge_bundle
+from recommender.bundle import SUMMARY, Component, DataRange, assemble_bundle, load_bundle
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.item_vectors import ItemVectors
+from recommender.judging.evaluation import judge_bundle
+from recommender.model_settings import NeighbourSettings
 from recommender.protocols import LeaveOneOut, write_leave_one_out
 from recommender.sequence_model import load_sequence_model
 from recommender.settings import Recipe, load_settings
@@ -106,7 +108,8 @@ def fit_bundle(training: Path, folder: Path, recipe: Recipe, seed: int, strict: 
     summary = fit_sequence(
         training, parts["vectors"], parts["sequence"], recipe.sequence, history, K, seed, THREADS, print
     )
-    given = (training, parts["vectors"], parts["sequence"], parts["blend"], recipe.neighbours, recipe.blend)
+    neighbours = recipe.neighbours if strict is None else _neighbours_as_before(recipe.neighbours, strict)
+    given = (training, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
     fit_blend(*given, K, seed, THREADS, print)
     if strict is not None:
         _choose_as_before(parts, strict)
@@ -117,6 +120,12 @@ def fit_bundle(training: Path, folder: Path, recipe: Recipe, seed: int, strict: 
     return Fitted(target, parts, summary.best_epoch, seconds)
 
 
+def _neighbours_as_before(settings: NeighbourSettings, strict: Path) -> NeighbourSettings:
+    """The regularisation that was chosen under strict, and no other."""
+    chosen = json.loads((strict / "blend" / SUMMARY).read_text(encoding="utf-8"))["metrics"]["regularisation"]
+    return settings.model_copy(update={"regularisation": chosen, "try_regularisations": ()})
+
+
 def _choose_as_before(parts: dict[Component, Path], strict: Path) -> None:
     """Take over what was chosen under strict: the validation events are no judges any more once they were learned."""
     before = load_sequence_model(strict / "sequence", ItemVectors.load(strict / "vectors"))
@@ -124,6 +133,7 @@ def _choose_as_before(parts: dict[Component, Path], strict: Path) -> None:
     model.popularity_weight.fill_(before.popularity_weight)
     model.save(parts["sequence"])
     Blend.load(strict / "blend").save(parts["blend"])
+    ColdItems.load(strict / "blend").save(parts["blend"])
 
 
 def _recipe(overrides: list[str]) -> Recipe:

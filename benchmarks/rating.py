@@ -27,10 +27,10 @@ from features.training import build_training_set
 from recommender import schema
 from recommender.fine_tune import embed_catalogue
 from recommender.item_vectors import ItemVectors
-from recommender.rated_pairs import RatedPairs
-from recommender.rating_metrics import auc, expected_calibration_error, mae, rmse
-from recommender.scorer import PairScorer
-from recommender.scorer_training import fit_scorer
+from recommender.judging.rating_metrics import auc, expected_calibration_error, mae, rmse
+from recommender.scoring.rated_pairs import RatedPairs
+from recommender.scoring.scorer import PairScorer
+from recommender.scoring.scorer_training import fit_scorer
 from recommender.settings import Recipe, load_settings
 from recommender.user import UserState
 from validation.checkpoint import validate

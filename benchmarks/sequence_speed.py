@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from benchmarks.peer_environment import make_environment
 from recommender import schema
 from recommender.catalogue import Catalogue
-from recommender.evaluation import judge_ranking
 from recommender.fine_tune import fit_sequence
 from recommender.item_vectors import ItemVectors
+from recommender.judging.evaluation import judge_ranking
 from recommender.model_settings import SequenceSettings
 from recommender.protocols import write_leave_one_out
 from recommender.queries import read_queries

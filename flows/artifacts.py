@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recommender.evaluation_names import name_models
-from recommender.metrics import metric_key
+from recommender.judging.evaluation_names import name_models
+from recommender.judging.metrics import metric_key
 
 if TYPE_CHECKING:
     from flows.gate import Decision

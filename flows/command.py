@@ -14,10 +14,10 @@ from flows.launch import format_table, run_platform
 from recommender.errors import SommelierError
 from recommender.layout import Layout
 from recommender.schema import TABLE_NAMES
-from recommender.search_settings import SearchMethod
-from recommender.search_space import check_space
 from recommender.settings import Settings, load_settings
 from recommender.source_settings import SOURCE_KINDS
+from recommender.tuning.search_settings import SearchMethod
+from recommender.tuning.search_space import check_space
 
 if TYPE_CHECKING:
     from validation.readmission import QuarantinedRow

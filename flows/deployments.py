@@ -10,8 +10,8 @@ import yaml
 
 from flows.edge import current_settings
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
-from recommender.search_settings import SearchSettings
 from recommender.settings import Recipe
+from recommender.tuning.search_settings import SearchSettings
 
 TOPOLOGY = Path(__file__).parent.parent / "deployments" / "prefect.yaml"
 RUNS_AT_ONCE = 2

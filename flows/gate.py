@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from recommender.judging.significance import Comparison
 from recommender.settings import GateSettings
 from recommender.settings_form import Frozen
-from recommender.significance import Comparison
 
 
 class Decision(Frozen):

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import Field
 
 from recommender.schema import TableName
-from recommender.search_settings import SearchSettings
 from recommender.settings import Recipe, ShopName
 from recommender.settings_form import Frozen
+from recommender.tuning.search_settings import SearchSettings
 
 
 class PipelineParams(Frozen):

@@ -16,6 +16,7 @@ from flows.model_store import newest_version
 from flows.params import PipelineParams
 from flows.pruning import mark_used
 from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
+from recommender.bundle import Component
 from recommender.layout import Layout
 from recommender.settings import FeatureStoreSettings, PlatformSettings
 from recommender.storage import digest_of, file_digest
@@ -116,6 +117,9 @@ class Judged:
     metrics: dict[str, Any]
     decision: Decision
     version: Version | None
+
+
+_Fit = Callable[[Place, TrainingSet, Ranking], tuple[Path | None, str]]
 
 
 def open_door(place: Place) -> Prepared:
@@ -227,47 +231,58 @@ def fit_ranking(place: Place, training: TrainingSet, on_epoch: Callable[[Epoch],
 
 
 def _fit(place: Place, training: TrainingSet, prepared: Prepared) -> tuple[Path, str]:
-    recipe, code, training_dir = place.params.recipe, place.code, training.folder
-    augmentation = recipe.augmentation
+    """Every component, and the bundle of those that the shop's data allow: its folder and its digest."""
+    recipe = place.params.recipe
     ranking = fit_ranking(place, training)
-    vectors, vectors_key, sequence = ranking.vectors, ranking.vectors_key, ranking.sequence
-    blend, blend_key = ranking.blend, ranking.blend_key
+    components: dict[Component, Path | None] = {
+        "vectors": ranking.vectors,
+        "sequence": ranking.sequence,
+        "blend": ranking.blend,
+    }
+    keys = [ranking.blend_key]
+    others: dict[Component, _Fit] = {"generative": _fit_generative, "scorer": _fit_scorer, "writer": _fit_writer}
+    for name, fit in others.items():
+        components[name], key = fit(place, training, ranking)
+        keys.append(key)
+    target = place.layout.bundle(place.key(*keys, recipe))
+    digest = place.kept(tasks.assemble_candidate, target)(
+        place.params.shop, recipe, training.summary, prepared.raw.fingerprint, components, target, code=place.code
+    )
+    return target, digest
 
-    def component(name: str, *parts: Any) -> tuple[Path, str]:
-        return _component(place, training, name, *parts)
 
-    generative, generative_key = component("generative", vectors_key, recipe.generative)
-    generative_made = place.kept(tasks.fine_tune_generative, generative)(
-        training_dir,
-        vectors,
-        generative,
+def _fit_generative(place: Place, training: TrainingSet, ranking: Ranking) -> tuple[Path | None, str]:
+    recipe = place.params.recipe
+    folder, key = _component(place, training, "generative", ranking.vectors_key, recipe.generative)
+    made = place.kept(tasks.fine_tune_generative, folder)(
+        training.folder,
+        ranking.vectors,
+        folder,
         recipe.generative,
         recipe.features.max_history,
         recipe.evaluation.k,
         recipe.seed,
-        code=code,
+        code=place.code,
     )
-    scorer, scorer_key = component("scorer", vectors_key, recipe.scorer, augmentation)
-    scorer_made = place.kept(tasks.fine_tune_scorer, scorer)(
-        training_dir, vectors, scorer, recipe.scorer, recipe.seed, augmentation, code=code
+    return made, key
+
+
+def _fit_scorer(place: Place, training: TrainingSet, ranking: Ranking) -> tuple[Path | None, str]:
+    recipe, augmentation = place.params.recipe, place.params.recipe.augmentation
+    folder, key = _component(place, training, "scorer", ranking.vectors_key, recipe.scorer, augmentation)
+    made = place.kept(tasks.fine_tune_scorer, folder)(
+        training.folder, ranking.vectors, folder, recipe.scorer, recipe.seed, augmentation, code=place.code
     )
-    writer, writer_key = component("writer", recipe.writer, augmentation)
-    writer_made = place.kept(tasks.fine_tune_writer, writer)(
-        training_dir, writer, recipe.writer, recipe.seed, augmentation, code=code
+    return made, key
+
+
+def _fit_writer(place: Place, training: TrainingSet, ranking: Ranking) -> tuple[Path | None, str]:
+    recipe, augmentation = place.params.recipe, place.params.recipe.augmentation
+    folder, key = _component(place, training, "writer", recipe.writer, augmentation)
+    made = place.kept(tasks.fine_tune_writer, folder)(
+        training.folder, folder, recipe.writer, recipe.seed, augmentation, code=place.code
     )
-    target = place.layout.bundle(place.key(blend_key, generative_key, scorer_key, writer_key, recipe))
-    components = {
-        "vectors": vectors,
-        "sequence": sequence,
-        "blend": blend,
-        "generative": generative_made,
-        "scorer": scorer_made,
-        "writer": writer_made,
-    }
-    digest = place.kept(tasks.assemble_candidate, target)(
-        place.params.shop, recipe, training.summary, prepared.raw.fingerprint, components, target, code=code
-    )
-    return target, digest
+    return made, key
 
 
 def judge(place: Place, candidate: Candidate) -> Judged:

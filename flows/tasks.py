@@ -215,7 +215,7 @@ def fine_tune_scorer(
     code: str,
 ) -> Path | None:
     """Train the pair scorer; None where the shop has too few ratings."""
-    from recommender.scorer_training import fit_scorer
+    from recommender.scoring.scorer_training import fit_scorer
 
     with measured("fine-tune-scorer"):
         progress = get_run_logger().info
@@ -228,7 +228,7 @@ def fine_tune_writer(
     training: Path, target: Path, settings: Writer, seed: int, augmentation: AugmentationSettings, *, code: str
 ) -> Path | None:
     """Train the feedback writer; None where the shop has too few reviews."""
-    from recommender.writer_training import fit_writer
+    from recommender.feedback.writer_training import fit_writer
 
     with measured("fine-tune-writer"):
         fitted = fit_writer(training, target, settings, seed, THREADS, get_run_logger().info, augmentation)
@@ -275,7 +275,7 @@ def evaluate_candidate(
 ) -> dict[str, Any]:
     """Judge a candidate on the test window, beside the baselines and the model before fine-tuning."""
     from recommender.bundle import load_bundle
-    from recommender.evaluation import judge_bundle
+    from recommender.judging.evaluation import judge_bundle
 
     with measured("evaluate"):
         return judge_bundle(load_bundle(candidate), training, k, users=users, progress=get_run_logger().info)
@@ -284,7 +284,7 @@ def evaluate_candidate(
 @task(name="report-evaluation", cache_policy=NO_CACHE)
 def report_evaluation(metrics: dict[str, Any], decision: Decision, page: Path, title: str, subtitle: str) -> Path:
     """Write the evaluation's page and its JSON."""
-    from recommender.evaluation_report import write_report
+    from recommender.judging.evaluation_report import write_report
 
     with measured("report-evaluation"):
         return write_report(page, metrics, title=title, subtitle=subtitle, comparison=decision.comparison)
@@ -296,7 +296,7 @@ def hold_gate(
 ) -> Decision:
     """Compare a candidate with the bundle in service on the same test events."""
     from recommender.bundle import load_bundle, read_manifest
-    from recommender.evaluation import SERVED, compare_bundles
+    from recommender.judging.evaluation import SERVED, compare_bundles
 
     key = f"{gate.metric}_at_{k}"
     digest = read_manifest(candidate).digest

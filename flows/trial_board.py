@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from recommender.search import Search, TrialRecord
-    from recommender.search_judgement import Gain
+    from recommender.tuning.search import Search, TrialRecord
+    from recommender.tuning.search_judgement import Gain
 
 
 def trial_name(number: int) -> str:

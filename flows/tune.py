@@ -11,13 +11,13 @@ from flows import stages, trial_board, tuning
 from flows.launch import format_table
 from flows.params import PipelineParams, TuneParams
 from flows.pruning import prune
-from recommender.search import Search, TrialRecord
-from recommender.search_judgement import Gain
-from recommender.search_settings import Value
-from recommender.search_space import check_space, with_values
 from recommender.settings import Recipe
 from recommender.settings_file import write_settings_file
 from recommender.settings_form import Frozen
+from recommender.tuning.search import Search, TrialRecord
+from recommender.tuning.search_judgement import Gain
+from recommender.tuning.search_settings import Value
+from recommender.tuning.search_space import check_space, with_values
 
 
 class Tuned(Frozen):

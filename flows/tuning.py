@@ -14,14 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from flows import stages
 from flows.pruning import prune
 from flows.trial_board import TrialBoard, trial_name
-from recommender.search import NotPromising
-from recommender.search_settings import SearchSettings
 from recommender.settings import Recipe
+from recommender.tuning.search import NotPromising
+from recommender.tuning.search_settings import SearchSettings
 
 if TYPE_CHECKING:
-    from recommender.search import OpenTrial, Search, TrialRecord
-    from recommender.search_judgement import Gain
     from recommender.sequence_training import Epoch
+    from recommender.tuning.search import OpenTrial, Search, TrialRecord
+    from recommender.tuning.search_judgement import Gain
 
 # Trials often share a component; so many of each stay while a search runs.
 KEPT_WHILE_SEARCHING = 12
@@ -47,7 +47,7 @@ def fit_and_judge(
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
-    from recommender.search_judgement import judge_validation, keep_judgement
+    from recommender.tuning.search_judgement import judge_validation, keep_judgement
 
     figures: list[float] = []
     for seed, file in files.items():
@@ -93,8 +93,8 @@ def confirm(
     Returns:
         None where the recipe as given is the best.
     """
-    from recommender.search_judgement import measure_gain, read_judgement
-    from recommender.search_space import with_values
+    from recommender.tuning.search_judgement import measure_gain, read_judgement
+    from recommender.tuning.search_space import with_values
 
     if best.number == 0:
         return None

@@ -14,7 +14,7 @@ from recommender.cold import choose_cold
 from recommender.fit import FitSummary, Progress, deterministic
 from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
-from recommender.metrics import PER_QUERY, metric_key
+from recommender.judging.metrics import PER_QUERY, metric_key
 from recommender.model_settings import BlendSettings, NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.queries import Queries, read_queries
@@ -64,14 +64,15 @@ def fit_blend(
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
             one = neighbours.model_copy(update={"regularisation": strength})
             model = NeighbourModel.fit(histories, len(items.ids), one)
-            tried.append((model, *_choose(ranker, model, queries, blend, k)))
-            progress(f"neighbours, regularisation {strength:g}: {_told(*tried[-1][1:])}")
+            chosen, metrics = _choose(ranker, model, queries, blend, k)
+            progress(f"neighbours, regularisation {strength:g}: {_told(chosen, metrics)}")
+            tried.append((model, chosen, {**metrics, "regularisation": strength}))
         model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', k)}_blend", 0.0))
         cold, figures = ColdItems(), dict[str, float]()
         if len(queries):
             blended = Ranker(items, ranker.model, model, chosen)
             cold, figures = choose_cold(blended, queries, k, seed)
-    metrics |= figures
+    metrics = {**metrics, **figures}
     progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:

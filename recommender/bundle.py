@@ -31,12 +31,12 @@ from recommender.storage import atomic_folder, digest_of, file_digest, write_jso
 
 if TYPE_CHECKING:
     from recommender.catalogue import Catalogue
+    from recommender.feedback.writer import FeedbackWriter
     from recommender.generative.ranker import GenerativeRanker
     from recommender.item_vectors import ItemVectors
     from recommender.ranker import Ranker
-    from recommender.scorer import PairScorer
-    from recommender.stacked_scorer import StackedScorer
-    from recommender.writer import FeedbackWriter
+    from recommender.scoring.scorer import PairScorer
+    from recommender.scoring.stacked_scorer import StackedScorer
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -272,7 +272,7 @@ def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> 
 def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | StackedScorer | None:
     if not _has(manifest, "scorer"):
         return None
-    from recommender.stacked_scorer import load_scorer
+    from recommender.scoring.stacked_scorer import load_scorer
 
     return load_scorer(folder / "scorer", vectors)
 
@@ -280,7 +280,7 @@ def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> Pair
 def _load_writer(folder: Path, manifest: Manifest) -> FeedbackWriter | None:
     if not _has(manifest, "writer"):
         return None
-    from recommender.writer import FeedbackWriter
+    from recommender.feedback.writer import FeedbackWriter
 
     return FeedbackWriter.load(folder / "writer")
 

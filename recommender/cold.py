@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recommender.blend import ColdItems
-from recommender.metrics import PER_QUERY
+from recommender.judging.metrics import PER_QUERY
 from recommender.queries import Queries
 from recommender.ranker import Ranker, hits_of, mask_seen
 

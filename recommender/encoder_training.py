@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recommender.baselines import TextRanker
 from recommender.encoder import TextEncoder, choose_dtype
 from recommender.encoder_weights import learned_weights, trainable, with_weights
 from recommender.fit import Progress
 from recommender.item_vectors import RECENCY, ItemVectors
-from recommender.judgement import judge_ranking
-from recommender.metrics import metric_key
+from recommender.judging.baselines import TextRanker
+from recommender.judging.judgement import judge_ranking
+from recommender.judging.metrics import metric_key
 from recommender.model_settings import EncoderSettings
 from recommender.queries import Queries, read_queries
 from recommender.sequence_training import read_sequences

@@ -17,7 +17,7 @@ from recommender.encoder_training import Choice, fine_tune_encoder
 from recommender.encoder_weights import SETTINGS_FILE, save_weights
 from recommender.fit import FitSummary, Progress, deterministic
 from recommender.item_vectors import VECTORS_FILE, ItemVectors, padded
-from recommender.metrics import metric_key
+from recommender.judging.metrics import metric_key
 from recommender.modality import read_modality
 from recommender.model_settings import AugmentationSettings, EncoderSettings, ModalitySettings, SequenceSettings
 from recommender.sequence_training import Epoch, train_sequence_model

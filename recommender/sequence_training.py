@@ -23,7 +23,7 @@ from recommender.fit import Progress
 from recommender.ids import PADDING, IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
-from recommender.metrics import PER_QUERY, metric_key
+from recommender.judging.metrics import PER_QUERY, metric_key
 from recommender.model_settings import AugmentationSettings, SequenceSettings
 from recommender.packing import Packed, pack
 from recommender.queries import Queries, read_queries

@@ -29,9 +29,9 @@ from recommender.model_settings import (
     SmallWriterSettings,
     Writer,
 )
-from recommender.search_settings import SearchSettings
 from recommender.settings_form import Frozen, Share, say_any_of
 from recommender.source_settings import SimulatedSource, Source
+from recommender.tuning.search_settings import SearchSettings
 from recommender.validation_settings import ValidationSettings
 
 VARIABLE_PREFIX = "SOMMELIER_"

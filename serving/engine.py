@@ -14,11 +14,11 @@ import numpy as np
 
 from recommender import schema
 from recommender.bundle import Bundle
+from recommender.feedback.writing import WritingRequest
 from recommender.generative.ranker import GenerativeRanker
-from recommender.scorer_input import ItemRatings
+from recommender.scoring.scorer_input import ItemRatings
 from recommender.texts import WritingTask
 from recommender.user import UserState
-from recommender.writing import WritingRequest
 from serving.api import AnsweringPart, Feedback, Recommendation, Recommendations, Score, Scores
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from serving.filters import ItemFilter

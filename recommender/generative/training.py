@@ -15,8 +15,8 @@ from recommender.generative.ranker import GenerativeRanker
 from recommender.generative.semantic_ids import assign_semantic_ids
 from recommender.ids import PADDING
 from recommender.item_vectors import ItemVectors
-from recommender.judgement import judge_ranking
-from recommender.metrics import metric_key
+from recommender.judging.judgement import judge_ranking
+from recommender.judging.metrics import metric_key
 from recommender.model_settings import GenerativeSettings
 from recommender.queries import Queries, read_queries
 from recommender.sequence_training import learned_items, read_sequences

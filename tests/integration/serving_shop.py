@@ -53,10 +53,10 @@ def build_shop(work_dir: Path) -> TinyShop:
     from features.refresh import refresh_features
     from features.training import build_training_set
     from recommender.blend_training import fit_blend
+    from recommender.feedback.writer_training import fit_writer
     from recommender.fine_tune import embed_catalogue, fit_sequence
     from recommender.generative.training import fit_generative
-    from recommender.scorer_training import fit_scorer
-    from recommender.writer_training import fit_writer
+    from recommender.scoring.scorer_training import fit_scorer
 
     layout = Layout(work_dir, SHOP)
     clean, training = layout.clean("k"), layout.training("k")

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from recommender import schema
-from recommender.baselines import PopularityRanker, TextRanker
 from recommender.catalogue import Catalogue
 from recommender.ids import IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
-from recommender.metrics import PER_QUERY
+from recommender.judging.baselines import PopularityRanker, TextRanker
+from recommender.judging.metrics import PER_QUERY
 from recommender.ranker import Ranker, best_indices, hits_of
 from recommender.sequence_model import SequenceModel, SequenceShape, load_sequence_model
 from recommender.splits import global_time_cuts

@@ -14,9 +14,9 @@ from flows.artifacts import (
     metric_rows,
 )
 from flows.gate import Decision
-from recommender.evaluation_names import BEYOND_ACCURACY
-from recommender.metrics import PER_QUERY
-from recommender.significance import Comparison
+from recommender.judging.evaluation_names import BEYOND_ACCURACY
+from recommender.judging.metrics import PER_QUERY
+from recommender.judging.significance import Comparison
 from validation.readmission import ReadmissionSummary
 from validation.summary import TableSummary, ValidationSummary
 

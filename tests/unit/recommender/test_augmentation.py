@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from recommender.augmentation import AS_THEY_ARE, Augmenter
+from recommender.feedback.writer import FeedbackWriter
+from recommender.feedback.writer_training import fit_writer
+from recommender.feedback.writing import read_reviews, training_examples
 from recommender.fit import deterministic
 from recommender.model_settings import AugmentationSettings
-from recommender.rated_pairs import RatedPairs
-from recommender.scorer_training import fit_scorer
+from recommender.scoring.rated_pairs import RatedPairs
+from recommender.scoring.scorer_training import fit_scorer
 from recommender.sequence_training import read_sequences, train_sequence_model
 from recommender.storage import file_digest
-from recommender.writer import FeedbackWriter
-from recommender.writer_training import fit_writer
-from recommender.writing import read_reviews, training_examples
-from tests.unit.recommender.test_scorer_training import SETTINGS, write_shop
+from tests.unit.recommender.scoring.test_scorer_training import SETTINGS, write_shop
 from tests.unit.recommender.tiny_shop import QUICK, random_vectors, write_training_set
 from tests.unit.recommender.written_shop import TINY, catalogue_of, quiet, write_reviews
 

@@ -13,10 +13,10 @@ import pytest
 from recommender.blend_training import fit_blend
 from recommender.bundle import BundleError, Manifest, assemble_bundle, load_bundle, read_manifest, record_judgement
 from recommender.errors import TrainingDataError
-from recommender.evaluation import compare_bundles, judge_bundle
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.item_vectors import ItemVectors
-from recommender.metrics import PER_QUERY
+from recommender.judging.evaluation import compare_bundles, judge_bundle
+from recommender.judging.metrics import PER_QUERY
 from recommender.model_settings import BlendSettings, EncoderSettings, NeighbourSettings
 from recommender.queries import read_queries
 from recommender.settings import Recipe

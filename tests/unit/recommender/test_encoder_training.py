@@ -14,9 +14,9 @@ from recommender.encoder import TextEncoder
 from recommender.encoder_training import Step, as_step, contrastive_loss, fine_tune_encoder, steps, whiten
 from recommender.encoder_weights import learned_weights, load_encoder, save_weights, trainable
 from recommender.errors import BundleError
-from recommender.evaluation import parts_of
 from recommender.fine_tune import embed_catalogue
 from recommender.item_vectors import ItemVectors
+from recommender.judging.evaluation import parts_of
 from recommender.model_settings import EncoderSettings
 from recommender.ranker import Ranker
 from recommender.sequence_model import SequenceModel, SequenceShape

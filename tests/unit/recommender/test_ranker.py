@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from recommender.baselines import PopularityRanker, TextRanker
 from recommender.blend import Blend, standardised
 from recommender.ids import UnknownItem
+from recommender.judging.baselines import PopularityRanker, TextRanker
 from recommender.model_settings import NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.ranker import Ranker, best_indices

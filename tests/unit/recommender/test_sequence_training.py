@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from recommender.checkpoint import Checkpoint
 from recommender.errors import TrainingDataError
-from recommender.evaluation import judge_ranking
 from recommender.fit import deterministic
+from recommender.judging.evaluation import judge_ranking
 from recommender.model_settings import AugmentationSettings
 from recommender.packing import pack
 from recommender.queries import Queries

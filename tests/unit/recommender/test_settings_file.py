@@ -2,10 +2,10 @@
 
 import pytest
 
-from recommender.search_space import with_values
 from recommender.settings import Recipe, load_settings
 from recommender.settings_file import write_settings_file
 from recommender.source_settings import Amazon2014Source
+from recommender.tuning.search_space import with_values
 from recommender.validation_settings import OwnRule, ValidationSettings
 
 

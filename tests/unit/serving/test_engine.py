@@ -13,7 +13,7 @@ import pytest
 from recommender import schema
 from recommender.bundle import Bundle
 from recommender.catalogue import Catalogue
-from recommender.scorer_input import ItemRatings
+from recommender.scoring.scorer_input import ItemRatings
 from recommender.user import UserState
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem

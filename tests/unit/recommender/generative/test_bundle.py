@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from recommender.bundle import Component, assemble_bundle, load_bundle
-from recommender.evaluation import parts_of
 from recommender.fine_tune import fit_sequence
 from recommender.generative.training import fit_generative
+from recommender.judging.evaluation import parts_of
 from recommender.settings import Recipe
 from recommender.user import UserState
 from tests.unit.recommender.generative.tiny_model import QUICK

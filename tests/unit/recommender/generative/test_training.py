@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from recommender.baselines import PopularityRanker
 from recommender.errors import TrainingDataError
 from recommender.generative.ranker import GenerativeRanker
 from recommender.generative.training import fit_generative
 from recommender.item_vectors import ItemVectors
-from recommender.judgement import judge_ranking
+from recommender.judging.baselines import PopularityRanker
+from recommender.judging.judgement import judge_ranking
 from recommender.model_settings import GenerativeSettings
 from recommender.queries import read_queries
 from recommender.storage import file_digest

@@ -1,0 +1,1 @@
+"""How good it is: rankers beside baselines, measures, significance, the report."""

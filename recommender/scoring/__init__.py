@@ -1,0 +1,1 @@
+"""How much a user likes an item: P(like) and the rating of pairs."""

@@ -1,0 +1,111 @@
+"""Fit the pair scorer's language model: joint loss of likes and ratings, stopped by the validation window."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recommender.fit import Progress
+from recommender.model_settings import CrossEncoderSettings
+from recommender.scoring.cross_encoder import CrossEncoder, Texts
+
+MAX_GRADIENT_NORM = 1.0
+WARM_UP_SHARE = 0.1
+
+
+class Examples:
+    """Pairs as texts, with what became of them.
+
+    Attributes:
+        texts: Profile and item of each pair.
+        likes: 1 for a like, else 0. Shape (N,), float32.
+        ratings: Shape (N,), float32.
+    """
+
+    def __init__(self, texts: list[Texts], ratings: Tensor, like_from: float) -> None:
+        self.texts, self.ratings = texts, ratings
+        self.likes = (ratings >= like_from).float()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def train_cross_encoder(
+    encoder: CrossEncoder,
+    train: Examples,
+    validation: Examples,
+    settings: CrossEncoderSettings,
+    rating_weight: float,
+    seed: int,
+    progress: Progress,
+) -> tuple[int, int]:
+    """AdamW with warm-up and linear descent; the weights of the best look at the validation pairs are put back.
+
+    Args:
+        rating_weight: Of the squared rating error beside the like loss.
+    Returns:
+        Steps run, and the step kept; 0 where training has brought nothing.
+    Source: Loshchilov & Hutter 2019, Decoupled weight decay regularization.
+    """
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    batches_per_epoch = -(-len(train) // settings.batch_size)
+    n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, n_steps))
+    best_loss, best_step = _loss_of(encoder, validation, rating_weight), 0
+    best_weights = copy.deepcopy(encoder.state_dict())
+    started, total, step = time.monotonic(), 0.0, 0
+    for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
+        encoder.train()
+        logits, ratings = encoder([train.texts[row] for row in rows.tolist()])
+        loss = _loss(logits, ratings, train.likes[rows], train.ratings[rows], rating_weight)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRADIENT_NORM)
+        optimiser.step()
+        schedule.step()
+        total += loss.item()
+        if step % settings.look_every and step < n_steps:
+            continue
+        validation_loss = _loss_of(encoder, validation, rating_weight)
+        if validation_loss < best_loss:
+            best_loss, best_step, best_weights = validation_loss, step, copy.deepcopy(encoder.state_dict())
+        progress(
+            f"cross-encoder step {step}/{n_steps}: mean loss {total / step:.4f}, validation {validation_loss:.4f} "
+            f"(best {best_loss:.4f}), {time.monotonic() - started:.1f} s"
+        )
+        if step - best_step >= settings.patience * settings.look_every:
+            break
+    encoder.load_state_dict(best_weights)
+    return step, best_step
+
+
+def _rate(step: int, n_steps: int) -> float:
+    """Share of the learning rate: up to 1 in the first tenth, down to 0 at the end."""
+    warm = max(1, int(WARM_UP_SHARE * n_steps))
+    return (step + 1) / warm if step < warm else max(0.0, (n_steps - step) / max(1, n_steps - warm))
+
+
+def _batches(n_rows: int, batch_size: int, n_batches: int, seed: int) -> Iterator[Tensor]:
+    """Rows in a new order each epoch."""
+    order, given = torch.Generator().manual_seed(seed), 0
+    while True:
+        for rows in torch.randperm(n_rows, generator=order).split(batch_size):
+            if given == n_batches:
+                return
+            given += 1
+            yield rows
+
+
+def _loss_of(encoder: CrossEncoder, examples: Examples, rating_weight: float) -> float:
+    logits, ratings = encoder.outputs(examples.texts)
+    return float(_loss(logits, ratings, examples.likes, examples.ratings, rating_weight))
+
+
+def _loss(logits: Tensor, predicted: Tensor, likes: Tensor, ratings: Tensor, rating_weight: float) -> Tensor:
+    like_loss = F.binary_cross_entropy_with_logits(logits, likes)
+    return like_loss + rating_weight * F.mse_loss(predicted, ratings)

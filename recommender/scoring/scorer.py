@@ -1,0 +1,222 @@
+"""The pair scorer, light form: how much a user likes an item, as a probability and as a rating.
+
+A small network reads what the user's history says of the item (text vectors), what everyone's ratings say of both
+(counts and means), and what a matrix factorisation makes of the history's ratings. Its rating starts from user and item
+bias and learns the rest; its probability is calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recommender import schema
+from recommender.errors import BundleError
+from recommender.fit import read_config
+from recommender.item_vectors import ItemVectors
+from recommender.scoring.scorer_factors import RatingFactors
+from recommender.scoring.scorer_input import N_MEANS, N_NUMBERS, ItemRatings, RatingBaseline, ScorerInput, scorer_input
+from recommender.storage import write_json
+from recommender.user import UserState
+
+WEIGHTS_FILE = "scorer.safetensors"
+CONFIG_FILE = "scorer.json"
+
+
+class ScorerNetwork(nn.Module):
+    """Pairs to a like logit and a rating.
+
+    Args:
+        text_width: Length D of an item's text vector.
+        hidden: Width of the projection and of the hidden layer.
+        dropout: Of the hidden layer's input.
+    """
+
+    def __init__(self, text_width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(text_width, hidden, bias=False)
+        self.mix = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear((1 + N_MEANS) * hidden + N_MEANS + N_NUMBERS, hidden), nn.GELU()
+        )
+        self.heads = nn.Linear(hidden, 2)
+        # Both answers start as a regression on the numbers, which training puts here before it starts;
+        # what the network adds to that is learned from nothing.
+        self.of_numbers = nn.Linear(N_NUMBERS, 2)
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)
+
+    def forward(self, pairs: ScorerInput, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Like logits and ratings, both of shape (B,).
+
+        Args:
+            pairs: B pairs.
+            items: The items' text vectors through `project`, row 0 zeros. Shape (n_items + 1, H).
+        """
+        item = items[pairs.items]  # (B, H)
+        means = torch.stack(
+            [F.embedding_bag(pairs.history, items, mode="sum", per_sample_weights=weights) for weights in pairs.weights]
+        )  # (3, B, H)
+        cosines = F.cosine_similarity(means, item, dim=-1)  # (3, B)
+        features = torch.cat([item, *(means * item), cosines.T, pairs.numbers], dim=1)
+        like, correction = (self.heads(self.mix(features)) + self.of_numbers(pairs.numbers)).unbind(dim=1)
+        return like, pairs.baseline + correction
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """P(like) = sigmoid(slope * logit + offset).
+
+    Source: Platt 1999.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * logits + self.offset)
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """How much a user likes an item.
+
+    Attributes:
+        p_like: Calibrated probability of a like, 0 to 1.
+        rating: Expected rating, within `schema.RATING_RANGE`.
+    """
+
+    item_id: str
+    p_like: float
+    rating: float
+
+
+class PairScorer:
+    """The network with all that it needs to answer. Safe to call from many threads.
+
+    Args:
+        network: Trained.
+        baseline: As in training.
+        factors: Learned from all training ratings.
+        calibration: Fitted on the validation window.
+        vectors: Items' text vectors, and the catalogue with the items' ratings at the cut-off.
+    """
+
+    def __init__(
+        self,
+        network: ScorerNetwork,
+        baseline: RatingBaseline,
+        factors: RatingFactors,
+        calibration: Calibration,
+        vectors: ItemVectors,
+    ) -> None:
+        self.network = network.eval()
+        self.baseline = baseline
+        self.factors = factors
+        self.calibration = calibration
+        self.vectors = vectors
+        self._ratings = ItemRatings.of_catalogue(vectors.catalogue)
+        with torch.inference_mode():
+            self._items = self.network.project(vectors.text)  # (n_items + 1, H)
+
+    def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
+        """Score some items for one user, in the order given.
+
+        Args:
+            ratings: What is known of the items' ratings now; as of the cut-off where not given.
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        if not item_ids:
+            return []
+        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
+        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+
+    def predict(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """P(like) and rating of many pairs, one user per item. Shapes (B,), float32.
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        logits, predicted = self.outputs(users, item_ids, ratings)
+        return self.calibration(logits).numpy(), predicted.clamp(*schema.RATING_RANGE).numpy()
+
+    @torch.inference_mode()
+    def outputs(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Like logits before calibration, and ratings that may lie out of range. Shapes (B,).
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        logits, predicted = self.network(self.input(users, item_ids, ratings), self._items)
+        return logits, predicted
+
+    def input(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> ScorerInput:
+        """What the network reads of these pairs, with the items' ratings as of the cut-off where none are given.
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        indices = [self.vectors.ids.index(item_id) for item_id in item_ids]
+        known = self._ratings.take(indices) if ratings is None else ratings
+        opinions = self.factors.opinions(users, indices, self.vectors.ids)
+        return scorer_input(users, indices, known, self.vectors, self.baseline, opinions)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into a folder that exists; the vectors are a component of their own."""
+        save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
+        self.factors.save(folder)
+        config = {
+            "text_width": self.network.project.in_features,
+            "hidden": self.network.project.out_features,
+            "baseline": asdict(self.baseline),
+            "calibration": asdict(self.calibration),
+        }
+        write_json(folder / CONFIG_FILE, config)
+
+    @classmethod
+    def load(cls, folder: Path, vectors: ItemVectors) -> PairScorer:
+        """Read what `save` wrote.
+
+        Args:
+            folder: The `scorer` component.
+            vectors: The `vectors` component that it was trained on.
+        Raises:
+            BundleError: a file is missing or unreadable, or the vectors are of another width.
+        """
+        config = read_config(folder / CONFIG_FILE)
+        try:
+            network = ScorerNetwork(config["text_width"], config["hidden"], dropout=0.0)
+            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            baseline = RatingBaseline(**config["baseline"])
+            calibration = Calibration(**config["calibration"])
+        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise BundleError(
+                "Cannot load pair scorer",
+                got=f"folder={folder}",
+                expected=f"{WEIGHTS_FILE} and {CONFIG_FILE}, but {error}",
+                do="Fit the scorer again",
+            ) from error
+        width = vectors.text.shape[1]
+        if width != config["text_width"]:
+            raise BundleError(
+                "Cannot load pair scorer",
+                got=f"text_width={width}",
+                expected=f"{config['text_width']}, as in training",
+                where=str(folder),
+                do="Fit the scorer again",
+            )
+        return cls(network, baseline, RatingFactors.load(folder), calibration, vectors)
