@@ -196,10 +196,10 @@ def test_a_bare_history_is_answered_like_a_user(service: Running) -> None:
 
 
 def test_generative_retrieval_answers_where_it_is_asked_for(service: Running) -> None:
-    answer = service.recommend(user_id="u07", k=30, by="generative")
+    answer = service.recommend(user_id="u07", k=20, by="generative")
     assert {item["part"] for item in answer["items"]} == {"generative"}
     found = [item["item_id"] for item in answer["items"]]
-    blended = [item["item_id"] for item in service.recommend(user_id="u07", k=30)["items"]]
+    blended = [item["item_id"] for item in service.recommend(user_id="u07", k=20)["items"]]
     assert sorted(found) == sorted(blended)  # all that the user has not seen, each once
     few = service.recommend(user_id="u07", k=3, by="generative", exclude=found[3:])
     assert [item["item_id"] for item in few["items"]] == found[:3]

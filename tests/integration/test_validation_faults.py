@@ -238,6 +238,6 @@ def _noise(n_rows: int) -> bytes:
 def _program(call: str) -> str:
     return (
         "import sys\nfrom pathlib import Path\n"
-        "from recommender.settings import SimulatedSource, TablesSource\n"
+        "from recommender.source_settings import SimulatedSource, TablesSource\n"
         f"from validation.ingest import ingest\n{call}\n"
     )
