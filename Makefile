@@ -14,7 +14,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help run test coverage lint format env constraints clean
+.PHONY: help run test test-slow coverage lint format env constraints clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,8 +32,11 @@ $(STAMP): pyproject.toml constraints.txt
 run: env ## Run the platform: pipeline once, then Prefect, service and monitoring until Ctrl-C.
 	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-test: env lint ## Lint, types, import rules, then every test.
-	$(BIN)/python -m pytest $(ARGS)
+test: env lint ## Lint, types, import rules, then every test but the slow ones.
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: env ## The tests that take minutes each.
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 coverage: env ## The same tests, and which lines they run (half as long again).
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)

@@ -180,6 +180,7 @@ def flow_run_processes(platform):
     return [process for process, command in commands if "prefect.engine" in command]
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_and_leaves_its_trials_and_a_settings_file(platform):
     [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "tune"]
     params = {"params": {**deployment["parameters"]["params"], "search": SEARCH}}
