@@ -162,7 +162,7 @@ class SmallWriterSettings(Frozen):
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     max_epochs: int = Field(4, ge=1)
-    max_steps: int = Field(600, ge=1, description="Steps at most; fewer where validation shows no more gain.")
+    max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
 
 
 class HuggingFaceWriterSettings(Frozen):
