@@ -87,6 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--share", type=float, default=0.05, help="of the items, and of the users, that is held out")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", help="of the recipe")
     chosen = parser.parse_args(arguments)
@@ -99,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         write_leave_one_out(folder / "clean", folder / "strict", "strict")
         for seed in range(chosen.seeds):
             held_out = hold_out(folder / "strict", folder / f"cold-{seed}", chosen.share, seed)
-            fitted = fit_bundle(folder / f"cold-{seed}", folder / f"fits-{seed}", recipe, seed)
+            fitted = fit_bundle(folder / f"cold-{seed}", folder / f"fits-{seed}", recipe, seed, chosen.threads)
             runs.append(judge_cold(fitted.bundle, held_out, seed))
     print_table(runs, chosen.share)
 

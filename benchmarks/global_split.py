@@ -38,6 +38,8 @@ from validation.ingest import ingest
 K = 10
 COLUMNS = ("recall", "ndcg")
 SEED_OF_INTERVALS = 0
+# A mean over fewer says nothing.
+MIN_NEWCOMERS = 10
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,13 +51,16 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         summary = prepare(folder, recipe)
-        runs = [judge_seed(folder, recipe, seed, names, chosen.split) for seed in range(chosen.seeds)]
+        runs = [judge_seed(folder, recipe, seed, names, chosen.split, chosen.threads) for seed in range(chosen.seeds)]
         if chosen.report is not None:
             report(folder, names, chosen.split, chosen.report)
         warm = read_queries(folder / "training", chosen.split).is_warm
     print(f"\n{chosen.data.name}: training before {summary.validation_at}, test from {summary.test_at}; {summary.rows}")
     print(f"{chosen.split}: {len(warm)} users, {int(warm.sum())} with a history; {chosen.seeds} seeds")
-    print_table(runs)
+    print_table(runs, np.ones(len(warm), dtype=bool))
+    if (~warm).sum() >= MIN_NEWCOMERS:
+        print(f"\nthe {int((~warm).sum())} users without a history:")
+        print_table(runs, ~warm)
 
 
 def prepare(folder: Path, recipe: Recipe) -> TrainingSummary:
@@ -69,11 +74,11 @@ def prepare(folder: Path, recipe: Recipe) -> TrainingSummary:
 
 
 def judge_seed(
-    folder: Path, recipe: Recipe, seed: int, names: list[BaselineName], split: Split
+    folder: Path, recipe: Recipe, seed: int, names: list[BaselineName], split: Split, threads: int
 ) -> dict[str, RankingJudgement]:
     """Fit the product and the baselines with one seed; every ranker's judgement, the served one last."""
     recipe = recipe.model_copy(update={"seed": seed})
-    fitted = fit_bundle(folder / "training", folder / f"seed-{seed}", recipe, seed)
+    fitted = fit_bundle(folder / "training", folder / f"seed-{seed}", recipe, seed, threads)
     bundle = load_bundle(fitted.bundle)
     vectors = bundle.ranker.vectors
     rankers: dict[str, Scores] = {
@@ -96,15 +101,19 @@ def report(folder: Path, names: list[BaselineName], split: Split, page: Path) ->
     print(f"report: {page}")
 
 
-def print_table(runs: list[dict[str, RankingJudgement]]) -> None:
-    """A row per ranker; differences are the served one's."""
+def print_table(runs: list[dict[str, RankingJudgement]], asked: np.ndarray) -> None:
+    """A row per ranker; differences are the served one's.
+
+    Args:
+        asked: The queries that count. Shape (n_queries,), bool.
+    """
     print(f"{'model':<20}{'R@10':>17}{'N@10':>17}{'N@10: served - this':>32}{'p':>9}")
-    served = _mean_of(runs, SERVED, "ndcg")
+    served = _mean_of(runs, SERVED, "ndcg")[asked]
     for name in runs[0]:
-        cells = [_cell([float(run[name].per_query[metric].mean()) for run in runs]) for metric in COLUMNS]
+        cells = [_cell([float(run[name].per_query[metric][asked].mean()) for run in runs]) for metric in COLUMNS]
         line = f"{name:<20}{cells[0]:>17}{cells[1]:>17}"
         if name != SERVED:
-            line += _difference(served - _mean_of(runs, name, "ndcg"))
+            line += _difference(served - _mean_of(runs, name, "ndcg")[asked])
         print(line)
     print(f"served is '{SERVED}'; measured {metric_key('ndcg', K)} and {metric_key('recall', K)}, mean ± sd over seeds")
 
@@ -132,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", default="amazon-2014", help="kind of source, as in the README")
     parser.add_argument("--data", type=Path, required=True, help="the source's file or folder")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--baselines", default="", help=f"of {','.join(get_args(BaselineName))}; all by default")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="the window that is judged")
     parser.add_argument(

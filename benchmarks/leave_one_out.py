@@ -33,7 +33,6 @@ from validation.checkpoint import validate
 from validation.ingest import ingest
 
 K = 10
-THREADS = 2
 PUBLISHED = {"strict": ("DuoRec", 0.0845, 0.0443), "refit": ("eSASRec", 0.0928, 0.0523)}
 # Of the blend on Amazon Beauty 2014.
 LIMITS = {"strict": (0.095, 0.056), "refit": (0.110, 0.065)}
@@ -45,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--protocol", choices=("strict", "refit", "both"), default="both")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", help="of the recipe")
     chosen = parser.parse_args(arguments)
@@ -55,14 +55,15 @@ def main(arguments: list[str] | None = None) -> None:
         validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
         results: dict[str, list[dict[str, Any]]] = {}
         for seed in range(chosen.seeds):
-            strict = fit_and_judge(folder, "strict", recipe, seed)
+            strict = fit_and_judge(folder, "strict", recipe, seed, chosen.threads)
             results.setdefault("strict", []).append(strict)
             if chosen.protocol != "strict":
                 again = recipe.sequence.model_copy(update={"max_epochs": strict["best_epoch"], "patience": 1000})
                 refit = recipe.model_copy(update={"sequence": again})
-                results.setdefault("refit", []).append(fit_and_judge(folder, "refit", refit, seed))
+                refitted = fit_and_judge(folder, "refit", refit, seed, chosen.threads)
+                results.setdefault("refit", []).append(refitted)
         for protocol, runs in results.items():
-            _print_table(protocol, runs)
+            _print_table(protocol, runs, chosen.threads)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Fitted:
     seconds: float
 
 
-def fit_and_judge(folder: Path, protocol: LeaveOneOut, recipe: Recipe, seed: int) -> dict[str, Any]:
+def fit_and_judge(folder: Path, protocol: LeaveOneOut, recipe: Recipe, seed: int, threads: int) -> dict[str, Any]:
     """Fit every part with one seed and judge the bundle on the test events.
 
     Returns:
@@ -85,12 +86,14 @@ def fit_and_judge(folder: Path, protocol: LeaveOneOut, recipe: Recipe, seed: int
     if not training.is_dir():
         write_leave_one_out(folder / "clean", training, protocol)
     strict = folder / f"strict-{seed}" if protocol == "refit" else None
-    fitted = fit_bundle(training, folder / f"{protocol}-{seed}", recipe, seed, strict)
+    fitted = fit_bundle(training, folder / f"{protocol}-{seed}", recipe, seed, threads, strict)
     judged = judge_bundle(load_bundle(fitted.bundle), training, K, baselines=())
     return {**judged, "best_epoch": fitted.best_epoch, "seconds": fitted.seconds}
 
 
-def fit_bundle(training: Path, folder: Path, recipe: Recipe, seed: int, strict: Path | None = None) -> Fitted:
+def fit_bundle(
+    training: Path, folder: Path, recipe: Recipe, seed: int, threads: int, strict: Path | None = None
+) -> Fitted:
     """Fit every part that ranks with one seed, and put them into a bundle.
 
     Args:
@@ -103,14 +106,14 @@ def fit_bundle(training: Path, folder: Path, recipe: Recipe, seed: int, strict: 
         "blend": folder / "blend",
     }
     started = time.perf_counter()
-    embed_catalogue(training, parts["vectors"], recipe.encoder, seed, print, THREADS)
+    embed_catalogue(training, parts["vectors"], recipe.encoder, seed, print, threads)
     history = recipe.features.max_history
     summary = fit_sequence(
-        training, parts["vectors"], parts["sequence"], recipe.sequence, history, K, seed, THREADS, print
+        training, parts["vectors"], parts["sequence"], recipe.sequence, history, K, seed, threads, print
     )
     neighbours = recipe.neighbours if strict is None else _neighbours_as_before(recipe.neighbours, strict)
     given = (training, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
-    fit_blend(*given, K, seed, THREADS, print)
+    fit_blend(*given, K, seed, threads, print)
     if strict is not None:
         _choose_as_before(parts, strict)
     seconds = time.perf_counter() - started
@@ -140,7 +143,7 @@ def _recipe(overrides: list[str]) -> Recipe:
     return load_settings(overrides=[f"recipe.{one}" for one in overrides]).recipe
 
 
-def _print_table(protocol: str, runs: list[dict[str, Any]]) -> None:
+def _print_table(protocol: str, runs: list[dict[str, Any]], threads: int) -> None:
     print(f"\n{protocol} leave-one-out, {runs[0]['n_queries']['all']} users, {len(runs)} seeds")
     print(f"{'model':<16}{'R@10':>18}{'N@10':>18}")
     for model in runs[0]["ranking"]:
@@ -155,7 +158,7 @@ def _print_table(protocol: str, runs: list[dict[str, Any]]) -> None:
     recall, ndcg = LIMITS[protocol]
     print(f"{'limit on Beauty':<20}{recall:>14.4f}{ndcg:>18.4f}")
     minutes = max(run["seconds"] for run in runs) / 60
-    print(f"fits: {minutes:.1f} minutes for the slowest seed (limit {MAX_FIT_MINUTES}), {THREADS} threads")
+    print(f"fits: {minutes:.1f} minutes for the slowest seed (limit {MAX_FIT_MINUTES}), {threads} threads")
     print(f"epochs chosen: {[run['best_epoch'] for run in runs]}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the whole benchmark: {peak:.1f} GiB (limit {MAX_MEMORY_GIB})")

@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peer_environment import make_environment
 from benchmarks.rating_splits import SPLITS, users_at_cutoff, write_random_split
 from features.refresh import refresh_features
 from features.training import build_training_set
@@ -38,7 +38,6 @@ from validation.ingest import ingest
 
 PEER = "cornac==3.0.1"
 PEER_SCRIPT = Path(__file__).with_name("rating_peer.py")
-THREADS = 2
 MEASURES = ("RMSE", "MAE", "AUC", "ECE")
 
 Row = dict[str, float | None]
@@ -50,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--source", default="recbole", help="kind of the reader")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--protocol", choices=("time", "random", "both"), default="both")
     parser.add_argument("--max-history", type=int, default=200, help="entries of a history")
     parser.add_argument("--peer-env", type=Path, help="the peer's environment, made where there is none; default: new")
@@ -60,14 +60,14 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = load_settings(overrides=[f"recipe.{one}" for one in [*given, *chosen.set]]).recipe
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        peer = None if chosen.no_peer else _peer(chosen.peer_env or folder / "peer")
-        _prepare(recipe, folder)
+        peer = None if chosen.no_peer else make_environment(chosen.peer_env or folder / "peer", [PEER])
+        _prepare(recipe, folder, chosen.threads)
         for protocol in ("time", "random") if chosen.protocol == "both" else (chosen.protocol,):
-            runs = [judge(folder, protocol, recipe, seed, peer) for seed in range(chosen.seeds)]
+            runs = [judge(folder, protocol, recipe, seed, chosen.threads, peer) for seed in range(chosen.seeds)]
             _print_table(protocol, runs, recipe)
 
 
-def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, peer: Path | None) -> dict[str, Row]:
+def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, peer: Path | None) -> dict[str, Row]:
     """Fit the scorer and the peer with one seed: every model's measures on the test ratings.
 
     Args:
@@ -82,7 +82,7 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, peer: Path | N
     target = folder / f"scorer-{protocol}-{seed}"
     vectors = folder / f"vectors-{protocol}-{seed}"
     _with_catalogue(folder, training, vectors, recipe)
-    fit_scorer(training, vectors, target, recipe.scorer, seed, THREADS, print)
+    fit_scorer(training, vectors, target, recipe.scorer, seed, threads, print)
     scorer = PairScorer.load(target, ItemVectors.load(vectors))
     pairs = RatedPairs.read(training, "test")
     users: tuple[UserState, ...] = pairs.users
@@ -105,13 +105,13 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, peer: Path | N
     return found
 
 
-def _prepare(recipe: Recipe, folder: Path) -> None:
+def _prepare(recipe: Recipe, folder: Path, threads: int) -> None:
     """The product's own way from the source to a training set."""
     ingest(recipe.source, folder / "raw")
     validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
     refresh_features(folder / "clean", folder / "feast", recipe.features)
     build_training_set(folder / "clean", folder / "feast", folder / "time", recipe.features, recipe.evaluation)
-    embed_catalogue(folder / "time", folder / "vectors", recipe.encoder, recipe.seed, print, THREADS)
+    embed_catalogue(folder / "time", folder / "vectors", recipe.encoder, recipe.seed, print, threads)
 
 
 def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) -> None:
@@ -148,15 +148,6 @@ def _measure(ratings: np.ndarray, pairs: RatedPairs, like_from: float, p_like: n
         "AUC": auc(ratings if p_like is None else p_like, likes),
         "ECE": None if p_like is None else expected_calibration_error(p_like, likes),
     }
-
-
-def _peer(environment: Path) -> Path:
-    """Python with the peer in it: its dependencies are no concern of the product's."""
-    python = environment / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-    return python
 
 
 def _print_table(protocol: str, runs: list[dict[str, Row]], recipe: Recipe) -> None:

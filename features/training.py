@@ -347,7 +347,7 @@ def _reviews(workshop: _Workshop) -> Iterator[dict[str, Any]]:
 _PIECES = pa.schema(
     [
         (schema.USER_ID, pa.string()), ("until", pa.int64()), (schema.HISTORY_ITEMS, pa.list_(pa.string())),
-        (schema.HISTORY_VALUES, pa.list_(pa.float64())),
+        (schema.HISTORY_VALUES, pa.list_(pa.float64())), (schema.ATTRIBUTES, pa.string()),
     ]
 )  # fmt: skip
 _BEFORE_THE_OLDEST = """

@@ -1,4 +1,6 @@
-"""Fits the neighbourhood model and chooses how it blends with the sequence model: the `blend` component."""
+"""Fits the neighbourhood model, chooses how it blends with the sequence model, and how users without a history are
+ranked: the `blend` component.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ from recommender.item_vectors import ItemVectors
 from recommender.judging.metrics import PER_QUERY, metric_key
 from recommender.model_settings import BlendSettings, NeighbourSettings
 from recommender.neighbours import NeighbourModel
+from recommender.newcomers import EncoderOf
+from recommender.newcomers_training import TrainingUsers, fit_newcomers
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker, hits_of
 from recommender.sequence_model import load_sequence_model
@@ -58,7 +62,8 @@ def fit_blend(
     items = ItemVectors.load(vectors)
     ranker = Ranker(items, load_sequence_model(sequence, items))
     with deterministic(seed, threads):
-        queries = _warm_queries(ranker, read_queries(training, "validation"), seed)
+        asked = read_queries(training, "validation")
+        queries = _warm_queries(ranker, asked, seed)
         histories = read_user_items(training, items.ids)
         tried = []
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
@@ -72,13 +77,17 @@ def fit_blend(
         if len(queries):
             blended = Ranker(items, ranker.model, model, chosen)
             cold, figures = choose_cold(blended, queries, k, seed)
-    metrics = {**metrics, **figures}
+        encode = EncoderOf(vectors) if blend.profiles else None
+        users = TrainingUsers.read(training, items.ids)
+        newcomers, of_newcomers = fit_newcomers(users, asked, items.ids, encode, k, seed, progress)
+    metrics = {**metrics, **figures, **of_newcomers}
     progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
         cold.save(folder)
+        newcomers.save(folder)
         summary.write(folder)
     return summary
 
@@ -100,7 +109,7 @@ def read_user_items(training: Path, ids: IdMap) -> list[np.ndarray]:
 def _warm_queries(ranker: Ranker, queries: Queries, seed: int) -> Queries:
     """Those of users with a history that the ranker knows, a sample where they are many."""
     warm = [
-        place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) != "popularity"
+        place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) == "sequence"
     ]
     if len(warm) > MAX_QUERIES:
         warm = sorted(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))

@@ -5,7 +5,7 @@ manifest.json                       schema version, recipe, data range, metrics,
 vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
           encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
 sequence/ sequence.safetensors, sequence.json
-blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json
+blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json, newcomers.safetensors
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews)
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recommender.scoring.scorer import PairScorer
     from recommender.scoring.stacked_scorer import StackedScorer
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 # What a fit says of itself (seconds, losses): part of the bundle, but no part of what makes two bundles equal.
 SUMMARY = "summary.json"
@@ -207,13 +207,11 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: the manifest cannot be read, or a file is missing or differs from what the manifest says.
     """
-    from recommender.item_vectors import ItemVectors
-
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    vectors = ItemVectors.load(folder / "vectors")
     blend = folder / "blend" if _has(manifest, "blend") else None
-    ranker = load_ranker(vectors, folder / "sequence", blend)
+    ranker = load_ranker(folder / "vectors", folder / "sequence", blend)
+    vectors = ranker.vectors
     return Bundle(
         folder=folder,
         manifest=manifest,
@@ -244,21 +242,25 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def load_ranker(vectors: ItemVectors, sequence: Path, blend: Path | None) -> Ranker:
+def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
     """The ranker of these components, as it is served; `blend` is None where there is none.
 
     Raises:
         BundleError: a component is missing or damaged.
     """
     from recommender.blend import Blend, ColdItems
+    from recommender.item_vectors import ItemVectors
     from recommender.neighbours import NeighbourModel
+    from recommender.newcomers import EncoderOf, Newcomers, NewcomerWeights
     from recommender.ranker import Ranker
     from recommender.sequence_model import load_sequence_model
 
-    model = load_sequence_model(sequence, vectors)
+    items = ItemVectors.load(vectors)
+    model = load_sequence_model(sequence, items)
     if blend is None:
-        return Ranker(vectors, model)
-    return Ranker(vectors, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend))
+        return Ranker(items, model)
+    newcomers = Newcomers(NewcomerWeights.load(blend), EncoderOf(vectors))
+    return Ranker(items, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend), newcomers)
 
 
 def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:

@@ -84,6 +84,11 @@ class BlendSettings(Frozen):
         description="none: the sequence model alone. mean: both alike. weighted: one weight. gate: a weight by the "
         "length of the history. auto: whichever ranks best on the validation window.",
     )
+    profiles: bool = Field(
+        True,
+        description="Users without a history are ranked by what the shop tells of them, as text, where that ranks "
+        "better on the validation window.",
+    )
 
 
 class GenerativeSettings(Frozen):

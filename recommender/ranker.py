@@ -1,5 +1,6 @@
 """Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
-far as that helped in validation, for those with a history; popularity alone for the others.
+far as that helped in validation, for those with a history; what is popular, and what the shop tells of them, for the
+others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from recommender.ids import PADDING, IdMap
 from recommender.inputs import sequence_input
 from recommender.item_vectors import ItemVectors
 from recommender.neighbours import NeighbourModel
+from recommender.newcomers import Newcomers
 from recommender.sequence_model import SequenceModel
 from recommender.user import UserState
 
-AnsweredBy = Literal["sequence", "popularity"]
+AnsweredBy = Literal["sequence", "profile", "popularity"]
 # What put an item on a list.
-Part = Literal["sequence", "neighbours", "text", "popularity"]
+Part = Literal["sequence", "neighbours", "text", "popularity", "profile"]
 ALONE = Blend()
 NO_COLD_ITEMS = ColdItems()
 
@@ -45,6 +47,7 @@ class Ranker:
         neighbours: Trained with the same ids; None where the blend is of kind "none".
         blend: How much the neighbours count.
         cold: How items that no event taught are ranked.
+        newcomers: How users without a known history are answered; None counts events.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class Ranker:
         neighbours: NeighbourModel | None = None,
         blend: Blend = ALONE,
         cold: ColdItems = NO_COLD_ITEMS,
+        newcomers: Newcomers | None = None,
     ) -> None:
-        self.neighbours, self.blend, self.cold = neighbours, blend, cold
+        self.neighbours, self.blend, self.cold, self.newcomers = neighbours, blend, cold, newcomers
         self.vectors = vectors
         self.model = model.eval()
         with torch.inference_mode():
@@ -72,20 +76,22 @@ class Ranker:
         return self.vectors.ids
 
     def answered_by(self, user: UserState) -> AnsweredBy:
-        """Who ranks for this user: popularity where no item of the history is known."""
-        return "sequence" if any(item in self.ids for item in user.items) else "popularity"
+        """Who ranks for this user: where no item of the history is known the profile, or popularity alone."""
+        if any(item in self.ids for item in user.items):
+            return "sequence"
+        return "profile" if self.newcomers is not None and self.newcomers.reads(user) else "popularity"
 
     def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """Score every item for each user, in one forward pass.
 
         Returns:
-            Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user answered by
-            popularity gets counts of events; the others the sum of `parts`. So scores compare within a user only.
+            Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
+            history gets what `newcomers` says; the others the sum of `parts`. So scores compare within a user only.
         """
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         warm = (history[:, -1] != PADDING).numpy()
         scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
-        scores[~warm] = self._popularity
+        scores[~warm] = self._answer_newcomers([user for user, known in zip(users, warm, strict=True) if not known])
         if warm.any():
             known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
             first, *others = self._parts(history[warm], known).values()
@@ -99,9 +105,10 @@ class Ranker:
             UnknownItem: an item is not in the catalogue.
         """
         places = [self.ids.index(item_id) - 1 for item_id in item_ids]
-        if self.answered_by(user) == "popularity":
+        answered_by = self.answered_by(user)
+        if answered_by == "popularity":
             return ["popularity"] * len(places)
-        parts = self.parts([user])
+        parts = self.parts([user]) if answered_by == "sequence" else self._newcomer_parts(user)
         return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
 
     def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
@@ -133,6 +140,15 @@ class Ranker:
             parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
         return parts
 
+    def _answer_newcomers(self, users: Sequence[UserState]) -> np.ndarray:
+        return self._popularity if self.newcomers is None else self.newcomers.scores(users)
+
+    def _newcomer_parts(self, user: UserState) -> dict[Part, np.ndarray]:
+        """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""
+        assert self.newcomers is not None
+        shares, profile = self.newcomers.parts([user])
+        return {"popularity": shares - shares.mean(), "profile": profile}
+
     def top_k(
         self,
         users: Sequence[UserState],
@@ -144,7 +160,7 @@ class Ranker:
         """The best items of each user, best first.
 
         Args:
-            users: Cold ones are answered by popularity; see `answered_by`.
+            users: Those without a known history are answered by what is known of them; see `answered_by`.
             k: Length of the lists; shorter where fewer items are left.
             exclude: Per user, items that must not come back; unknown ones are no error.
             exclude_seen: Leave out the items of the history.

@@ -193,13 +193,16 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
         ]
     ),
     # Training sequences: a user's history at the cut-off, in pieces of at most max_history entries.
-    "sequences": pa.schema([pa.field(USER_ID, pa.string(), nullable=False), *_HISTORY]),
+    "sequences": pa.schema(
+        [pa.field(USER_ID, pa.string(), nullable=False), *_HISTORY, pa.field(ATTRIBUTES, pa.string())]
+    ),
     # One row per user with events in the window: the history when it opens, and what they took in it, new to them.
     "queries": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
             *_HISTORY,
+            pa.field(ATTRIBUTES, pa.string()),
             pa.field(TARGETS, pa.list_(pa.string()), nullable=False),
         ]
     ),

@@ -23,6 +23,7 @@ from recommender.user import Interaction
 
 MAX_IDS = 1000
 MAX_ID_CHARS = 256
+MAX_ABOUT_CHARS = 2000
 MAX_EVENTS = 1000
 CLOCK_SKEW = timedelta(minutes=5)
 _SHOWN_CHARS = 60
@@ -31,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
-AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "generative"]
+AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "profile", "generative"]
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 
 
@@ -50,11 +51,17 @@ class Message(BaseModel):
 
 
 class AboutUser(Message):
-    """Who is asking: a known user, a visitor with a bare history, or nobody at all."""
+    """Who is asking: a known user, a visitor with a bare history, somebody of whom a little is told, or nobody."""
 
     user_id: Id | None = Field(None, description="The shop's id of a user; the history comes from the online store.")
     history: Ids | None = Field(
         None, description="Item ids, oldest first, of a visitor without an id. Not together with user_id."
+    )
+    about: str = Field(
+        "",
+        max_length=MAX_ABOUT_CHARS,
+        description="What is known of the user, in words, as the shop's users table has it ('34, F, cook'). Read where "
+        "the online store tells nothing.",
     )
 
     @model_validator(mode="after")
@@ -95,7 +102,7 @@ class Recommendation(Message):
     price: float | None = None
     part: AnsweringPart = Field(
         description="The model that speaks for it most: the sequence, what goes together, the text of an item that is"
-        " new, or what is popular; or, where asked for, generative retrieval."
+        " new, what is popular, or what is told of a user without a history; or, where asked for, generative retrieval."
     )
     because: list[str] = Field(description="Items of the history that are nearest to this one; none at a cold start.")
     matches: list[Literal["category", "brand"]] = Field(
@@ -108,7 +115,10 @@ class Recommendations(Message):
 
     model: str = Field(description="The bundle that answered, name:version.")
     user_id: str | None
-    cold_start: bool = Field(description="True where nothing is known to go by: then the answer is what is popular.")
+    cold_start: bool = Field(
+        description="True where no history is known to go by: then the answer is what is popular, and what those take "
+        "of whom the shop tells the like."
+    )
     reason: str | None = Field(description="Why it is a cold start.")
     items: list[Recommendation]
 

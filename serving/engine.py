@@ -6,7 +6,7 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import randbelow
 from typing import Any, Literal, Protocol
 
@@ -99,6 +99,7 @@ class Engine:
         *,
         user_id: str | None = None,
         history: Sequence[str] | None = None,
+        about: str = "",
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Collection[str] = (),
@@ -111,6 +112,7 @@ class Engine:
         Args:
             user_id: Known to the online store; an unknown one is answered as a cold start.
             history: Item ids, oldest first.
+            about: What is known of the user, in words; read where the online store tells nothing.
             k: Fewer come back where fewer are left.
             exclude_seen: Leave out the items of the history.
             exclude: Further items to leave out.
@@ -124,7 +126,7 @@ class Engine:
         """
         if not 1 <= k <= self._max_k:
             raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
-        visitor = self._visitor(user_id, history)
+        visitor = self._visitor(user_id, history, about)
         allowed = self._filter.allowed(categories, max_price)
         ranker = self.bundle.ranker if by == "blend" else self._generative()
         (best,) = ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen, allowed=allowed)
@@ -143,7 +145,12 @@ class Engine:
         )
 
     def score(
-        self, *, item_ids: Sequence[str], user_id: str | None = None, history: Sequence[str] | None = None
+        self,
+        *,
+        item_ids: Sequence[str],
+        user_id: str | None = None,
+        history: Sequence[str] | None = None,
+        about: str = "",
     ) -> Scores:
         """P(like) and rating of each item, in the order given.
 
@@ -155,7 +162,7 @@ class Engine:
         if scorer is None:
             raise self._missing("score", "scorer", "ratings (interactions with a value of 1 to 5)")
         self._check_known("score", "item_ids", item_ids)
-        visitor = self._visitor(user_id, history)
+        visitor = self._visitor(user_id, history, about)
         return Scores(
             model=self.model,
             user_id=user_id,
@@ -176,6 +183,7 @@ class Engine:
         seed: int | None = None,
         user_id: str | None = None,
         history: Sequence[str] | None = None,
+        about: str = "",
     ) -> Feedback:
         """The review that the user would write of an item, or why the item suits them.
 
@@ -190,7 +198,7 @@ class Engine:
         if writer is None:
             raise self._missing("write feedback", "writer", "review texts (the feedback table)")
         self._check_known("write feedback", "item_id", [item_id])
-        visitor = self._visitor(user_id, history)
+        visitor = self._visitor(user_id, history, about)
         source: Literal["given", "predicted", "none"] = "given"
         if rating is None:
             rating, source = self._predicted_rating(visitor, item_id)
@@ -217,6 +225,7 @@ class Engine:
         first = next(iter(self._ids))
         self.features.read_user(first)  # known or not: it opens the store
         self.recommend(history=[first], k=1)
+        self.recommend(about="warm", k=1)  # may load the text encoder
         if self.bundle.generative is not None:
             self.recommend(history=[first], k=1, by="generative")
         if self.bundle.scorer is not None:
@@ -224,22 +233,29 @@ class Engine:
         if self.bundle.writer is not None:
             self.feedback(item_id=first, seed=0)
 
-    def _visitor(self, user_id: str | None, history: Sequence[str] | None) -> Visitor:
-        """Who is asking; where nothing is known of them that the bundle can use, say why."""
+    def _visitor(self, user_id: str | None, history: Sequence[str] | None, about: str) -> Visitor:
+        """Who is asking; where no history is known of them that the bundle can use, say why."""
+        reason = "the user has no history"
+        state: UserState | None = UserState()
         if user_id is not None:
             state = self.features.read_user(user_id)
-            if state is None:
-                return Visitor(user_id, UserState(), "unknown user")
+            reason = "unknown user" if state is None else reason
         elif history:
             self._check_known("use the history", "history", history)
             state = UserState.from_history(history)
         else:
-            return Visitor(None, UserState(), "neither a user nor a history is given")
-        if state.is_cold:
-            return Visitor(user_id, state, "the user has no history")
-        if self.bundle.ranker.answered_by(state) == "popularity":
-            return Visitor(user_id, state, "no item of the user's history is in the catalogue of this model")
-        return Visitor(user_id, state, None)
+            reason = "neither a user nor a history is given"
+        state = state or UserState()
+        if not state.attributes:
+            state = replace(state, attributes=about)
+        answered_by = self.bundle.ranker.answered_by(state)
+        if answered_by == "sequence":
+            return Visitor(user_id, state, None)
+        if not state.is_cold:
+            reason = "no item of the user's history is in the catalogue of this model"
+        if answered_by == "profile":
+            reason += "; answered by what is told of the user"
+        return Visitor(user_id, state, reason)
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:

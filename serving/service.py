@@ -169,6 +169,7 @@ class Sommelier:
             lambda engine: engine.recommend(
                 user_id=request.user_id,
                 history=request.history,
+                about=request.about,
                 k=request.k,
                 exclude_seen=request.exclude_seen,
                 exclude=request.exclude,
@@ -184,7 +185,9 @@ class Sommelier:
         return self._answer(
             request,
             "/score",
-            lambda engine: engine.score(item_ids=request.item_ids, user_id=request.user_id, history=request.history),
+            lambda engine: engine.score(
+                item_ids=request.item_ids, user_id=request.user_id, history=request.history, about=request.about
+            ),
         )
 
     @bentoml.api
@@ -200,6 +203,7 @@ class Sommelier:
                 seed=request.seed,
                 user_id=request.user_id,
                 history=request.history,
+                about=request.about,
             ),
         )
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from recommender.bundle import load_ranker
 from recommender.errors import BundleError
-from recommender.item_vectors import ItemVectors
 from recommender.judging.judgement import judge_ranking
 from recommender.judging.significance import bootstrap_interval
 from recommender.queries import read_queries
@@ -55,7 +54,7 @@ def judge_validation(training: Path, vectors: Path, sequence: Path, blend: Path,
     if len(queries) > MAX_QUERIES:
         chosen = np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)
         queries = queries.take(np.sort(chosen))
-    ranker = load_ranker(ItemVectors.load(vectors), sequence, blend)
+    ranker = load_ranker(vectors, sequence, blend)
     return judge_ranking(ranker, queries, k).per_query["ndcg"].astype(np.float64)
 
 

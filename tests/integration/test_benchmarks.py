@@ -10,7 +10,19 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks import feature_read, generative_validity, global_split, leave_one_out, materialise, rating, training_set
+from benchmarks import (
+    cold_items,
+    embed_catalogue,
+    encoder_fine_tuning,
+    feature_read,
+    generative_validity,
+    global_split,
+    leave_one_out,
+    materialise,
+    rating,
+    training_set,
+)
+from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +74,36 @@ def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: py
     assert "strict leave-one-out, 60 users, 1 seeds" in shown
     assert "refit leave-one-out, 60 users, 1 seeds" in shown
     assert shown.count("\nblend ") == 2
+
+
+def test_cold_items_and_users_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_walks(tmp_path)
+    quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
+    given = [word for one in quick for word in ("--set", one)]
+    cold_items.main(["--data", str(tmp_path), "--seeds", "1", "--share", "0.2", *given])
+    shown = capsys.readouterr().out
+    assert "held-out items, among themselves" in shown
+    assert "held-out items, in the whole catalogue" in shown
+
+
+def test_the_encoder_is_judged_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_walks(tmp_path)
+    quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
+    given = [word for one in [*quick, "encoder.max_steps=2", "encoder.checks=1"] for word in ("--set", one)]
+    asked = ["--ways", "lora", "--seeds", "1", "--history-text", "--sequence"]
+    encoder_fine_tuning.main(["--data", str(tmp_path), *asked, *given])
+    shown = capsys.readouterr().out
+    for ranked_by in ("history as mean of vectors", "history as text", "sequence model"):
+        assert len(re.findall(rf"^{ranked_by} +(none|lora) +[.\d]+ ± ", shown, re.MULTILINE)) == 2
+
+
+def test_embedding_is_timed_beside_its_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embed_catalogue.main(
+        ["--texts", "12", "--runs", "1", "--threads", "1", "--model", str(save_tiny_encoder(tmp_path / "encoder"))]
+    )
+    shown = capsys.readouterr().out
+    assert "cosine: least 1.00000" in shown
+    assert re.search(r"highest ratio a float32 encoder can have here: \d", shown)
 
 
 def test_what_is_served_is_judged_beside_baselines_under_the_global_split(

@@ -119,9 +119,14 @@ def test_sequences_are_the_history_at_the_cut_in_pieces(training: dict[str, list
     # u's history before second 6 is b, c, d, a: the newest three, and before them b. The rating of a is remembered,
     # although a had fallen out of the newest three between its two events.
     assert training["sequences"] == [
-        {"user_id": "u", "history_items": ["b"], "history_values": [None]},
-        {"user_id": "u", "history_items": ["c", "d", "a"], "history_values": [2.0, None, 5.0]},
-        {"user_id": "v", "history_items": ["c"], "history_values": [4.0]},
+        {"user_id": "u", "history_items": ["b"], "history_values": [None], "attributes": "country FR"},
+        {
+            "user_id": "u",
+            "history_items": ["c", "d", "a"],
+            "history_values": [2.0, None, 5.0],
+            "attributes": "country FR",
+        },
+        {"user_id": "v", "history_items": ["c"], "history_values": [4.0], "attributes": "country NL"},
     ]
 
 
@@ -132,6 +137,7 @@ def test_queries_hold_what_was_new_to_the_user_in_the_window(training: dict[str,
     assert found["u", "validation"]["history_items"] == ["c", "d", "a"]
     assert found["u", "validation"]["targets"] == ["e"]
     assert (found["w", "validation"]["history_items"], found["w", "validation"]["targets"]) == ([], ["c"])
+    assert (found["u", "validation"]["attributes"], found["w", "validation"]["attributes"]) == ("country FR", "")
     assert (found["v", "test"]["history_items"], found["v", "test"]["targets"]) == (["c"], ["f"])
 
 

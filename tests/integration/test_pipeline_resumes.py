@@ -16,31 +16,45 @@ from flows.params import PipelineParams
 from flows.pipeline import pipeline
 from recommender.settings import Recipe
 recipe = Recipe.model_validate_json(sys.argv[1])
-print(pipeline(PipelineParams(shop="small", recipe=recipe)).model_dump_json())
+for _ in range(int(sys.argv[2])):
+    print(pipeline(PipelineParams(shop="small", recipe=recipe)).model_dump_json())
 """
 
 
 @pytest.fixture(scope="module")
 def start(small_settings, flow_environment):
-    """Starts the pipeline in a process of its own, working in `work_dir`."""
+    """Starts the pipeline in a process of its own, working in `work_dir`, as many times as asked."""
 
-    def start_in(work_dir):
+    started = []
+
+    def start_in(work_dir, times=1):
         settings = small_settings(work_dir)
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, settings.recipe.model_dump_json()],
-            env=flow_environment(settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # Into a file: nobody empties the pipe of a process that runs beside another.
+        with work_dir.with_suffix(".log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN, settings.recipe.model_dump_json(), str(times)],
+                env=flow_environment(settings),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        started.append(process)
+        return process
 
-    return start_in
+    yield start_in
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err[-3000:]
-    return json.loads(out.splitlines()[-1])
+def finish(process, work_dir):
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, log_of(work_dir)
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def log_of(work_dir):
+    return work_dir.with_suffix(".log").read_text()[-3000:]
 
 
 def digest_in(work_dir):
@@ -50,29 +64,29 @@ def digest_in(work_dir):
 
 
 def test_a_killed_pipeline_ends_with_the_same_bundle(start, tmp_path):
-    undisturbed = finish(start(tmp_path / "undisturbed"))
-    assert undisturbed["promoted"]
-
-    killed = start(tmp_path / "killed")
-    fitted = Layout(tmp_path / "killed", "small").root / "components" / "sequence"
+    whole, cut = tmp_path / "undisturbed", tmp_path / "killed"
+    # Side by side: each is busy on one thread for most of its time.
+    undisturbed = start(whole)
+    killed = start(cut)
+    fitted = Layout(cut, "small").root / "components" / "sequence"
     deadline = time.monotonic() + 300
     while not any(fitted.glob("[0-9a-f]*")):
-        assert killed.poll() is None, killed.communicate()[1][-3000:]
+        assert killed.poll() is None, log_of(cut)
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.5)  # the task's record follows its folder
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    killed.communicate()
 
-    resumed = finish(start(tmp_path / "killed"))
+    resumed, again = finish(start(cut, times=2), cut)
     assert resumed["promoted"]
-    assert digest_in(tmp_path / "killed") == digest_in(tmp_path / "undisturbed")
+    [outcome] = finish(undisturbed, whole)
+    assert outcome["promoted"]
+    assert digest_in(cut) == digest_in(whole)
     done_again = {step["step"] for step in resumed["steps"]}
     assert "promote" in done_again
     assert not done_again & {"ingest", "validate", "training-set", "embed-catalogue"}
 
-    again = finish(start(tmp_path / "killed"))
     assert not again["promoted"]
     assert "in service already" in again["reason"]
     assert [step["step"] for step in again["steps"]] == ["features"]

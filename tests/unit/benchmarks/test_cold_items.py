@@ -63,7 +63,7 @@ def test_lists_among_some_items_hold_no_others():
 def test_every_ranker_is_judged_on_every_question(strict, tmp_path, capsys):
     encoder = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "tiny")), precision="float32")
     held_out = hold_out(strict, tmp_path / "cold", 0.2, seed=0)
-    fitted = fit_bundle(tmp_path / "cold", tmp_path / "fits", Recipe(encoder=encoder, sequence=QUICK), 0)
+    fitted = fit_bundle(tmp_path / "cold", tmp_path / "fits", Recipe(encoder=encoder, sequence=QUICK), 0, 1)
     run = judge_cold(fitted.bundle, held_out, 0)
     assert {*run[AMONG_COLD]} >= {"random", "popularity", "text_encoder", "sequence", "blend"}
     # Among five items every list of ten holds the target.

@@ -102,6 +102,7 @@ def test_a_bundle_holds_what_serving_needs_and_no_pickle(built):
         "blend/neighbours.json",
         "blend/blend.json",
         "blend/cold.json",
+        "blend/newcomers.safetensors",
         "blend/summary.json",
     }
     assert set(read_manifest(built).files) == names - {"manifest.json"}
@@ -201,10 +202,10 @@ def test_a_manifest_that_is_no_json_is_named(bundle):
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("version", [1, None, "2"])
+@pytest.mark.parametrize("version", [2, None, "3"])
 def test_another_schema_version_is_refused(bundle, version):
     edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected 2"):
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected 3"):
         load_bundle(bundle)
 
 

@@ -80,7 +80,9 @@ def test_the_sequence_model_learns_from_it_and_loads_with_it_alone(tmp_path):
     model = load_sequence_model(tmp_path / "with", loaded)
     assert model.shape.text_width == plain.text.shape[1] + 5
     user = UserState.from_history([item(1), item(2)])
-    seen, unseen = (load_ranker(loaded, tmp_path / name, None).scores([user])[0] for name in ("with", "without"))
+    seen, unseen = (
+        load_ranker(tmp_path / "vectors", tmp_path / name, None).scores([user])[0] for name in ("with", "without")
+    )
     assert not np.allclose(seen, unseen)
     alone = without.model_copy(update={"use_text": False, "use_ids": False, "use_modality": True})
     fit_sequence(training, tmp_path / "vectors", tmp_path / "alone", alone, 6, 10, 1, 1, print)

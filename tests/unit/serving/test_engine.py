@@ -28,7 +28,9 @@ class FakeRanker:
         self.asked: list[dict[str, Any]] = []
 
     def answered_by(self, user: UserState) -> str:
-        return "sequence" if set(user.items) & set(ITEMS) else "popularity"
+        if set(user.items) & set(ITEMS):
+            return "sequence"
+        return "profile" if "cook" in user.attributes else "popularity"
 
     def top_k(
         self,
@@ -202,6 +204,26 @@ def test_a_cold_start_is_answered_and_marked(engine: Engine, who: dict[str, Any]
     assert (scores.cold_start, scores.reason) == (True, reason)
 
 
+@pytest.mark.parametrize(
+    ("who", "reason"),
+    [
+        ({}, "neither a user nor a history is given; answered by what is told of the user"),
+        ({"user_id": "nobody"}, "unknown user; answered by what is told of the user"),
+    ],
+)
+def test_what_is_told_of_a_newcomer_is_read(engine: Engine, who: dict[str, Any], reason: str) -> None:
+    answer = engine.recommend(**who, about="34, cook", k=2)
+    assert (answer.cold_start, answer.reason, answer.items[0].part) == (True, reason, "profile")
+    engine.feedback(**who, about="34, cook", item_id="i1")
+    assert "34, cook" in cast(FakeWriter, engine.bundle.writer).asked[-1].profile
+
+
+def test_what_the_store_tells_of_a_user_comes_before_what_the_request_does(engine: Engine) -> None:
+    assert engine.recommend(user_id="fresh", about="34, cook", k=1).items[0].part == "popularity"
+    engine.recommend(user_id="known", about="34, cook", k=1)
+    assert cast(FakeRanker, engine.bundle.ranker).asked[-1]["user"].attributes == "age 30"
+
+
 @pytest.mark.parametrize("k", [0, -1, 11])
 def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
     with pytest.raises(BadRequest, match=rf"Cannot recommend: k={k}, expected 1 to 10\. Ask for fewer items\."):
@@ -269,5 +291,7 @@ def test_warming_uses_every_part_there_is(scorer: bool, writer: bool) -> None:
     engine = make(scorer, writer, generative=scorer)
     engine.warm()
     assert not scorer or len(cast(FakeRanker, engine.bundle.generative).asked) == 1
-    assert len(cast(FakeRanker, engine.bundle.ranker).asked) == 1
+    with_history, told_of = (asked["user"] for asked in cast(FakeRanker, engine.bundle.ranker).asked)
+    assert with_history.items
+    assert told_of.attributes
     assert not writer or len(cast(FakeWriter, engine.bundle.writer).asked) == 1

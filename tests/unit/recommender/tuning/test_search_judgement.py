@@ -8,7 +8,6 @@ from recommender.blend_training import fit_blend
 from recommender.bundle import load_ranker
 from recommender.errors import BundleError
 from recommender.fine_tune import fit_sequence
-from recommender.item_vectors import ItemVectors
 from recommender.judging.evaluation import judge_ranking
 from recommender.model_settings import BlendSettings, NeighbourSettings
 from recommender.queries import read_queries
@@ -36,8 +35,8 @@ def judged(shop):
 
 
 def test_it_is_the_blend_that_is_judged(shop):
-    ranker = load_ranker(ItemVectors.load(shop / "vectors"), shop / "sequence", shop / "blend")
-    alone = load_ranker(ItemVectors.load(shop / "vectors"), shop / "sequence", None)
+    ranker = load_ranker(shop / "vectors", shop / "sequence", shop / "blend")
+    alone = load_ranker(shop / "vectors", shop / "sequence", None)
     queries = read_queries(shop / "training", "validation")
     got = judged(shop)
     assert np.array_equal(got, judge_ranking(ranker, queries, K).per_query["ndcg"])
