@@ -160,9 +160,11 @@ class SmallWriterSettings(Frozen):
 
     kind: Literal["small"] = "small"
     vocabulary: int = Field(4000, ge=300, le=60_000)
-    width: int = Field(192, ge=16)
-    n_layers: int = Field(3, ge=1)
-    n_heads: int = Field(3, ge=1)
+    width: int = Field(256, ge=16)
+    n_layers: int = Field(
+        1, ge=1, description="More layers want more steps: at 400 steps one expects later reviews better than three."
+    )
+    n_heads: int = Field(4, ge=1)
     max_tokens: int = Field(160, ge=32, le=1024, description="Tokens of prompt and review together.")
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(3e-3, gt=0)

@@ -24,8 +24,8 @@ from recommender.ranker import hits_of
 
 RANK = 16
 # Of the regression, per user.
-RIDGES = (0.003, 0.01, 0.03, 0.1)
-WEIGHTS = (0.5, 1.0, 2.0)
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
+WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Fewer are too few to learn from, or to choose by.
 MIN_USERS = 50
 # Enough for a steady regression, and a choice; the solution is dense in the users' texts.
