@@ -63,7 +63,8 @@ def fit_blend(
     ranker = Ranker(items, load_sequence_model(sequence, items))
     with deterministic(seed, threads):
         asked = read_queries(training, "validation")
-        queries = _warm_queries(ranker, asked, seed)
+        warm = _warm_queries(ranker, asked)
+        queries = _sample(warm, seed)
         histories = read_user_items(training, items.ids)
         tried = []
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
@@ -76,7 +77,7 @@ def fit_blend(
         cold, figures = ColdItems(), dict[str, float]()
         if len(queries):
             blended = Ranker(items, ranker.model, model, chosen)
-            cold, figures = choose_cold(blended, queries, k, seed)
+            cold, figures = choose_cold(blended, warm, k, seed)
         encode = EncoderOf(vectors) if blend.profiles else None
         users = TrainingUsers.read(training, items.ids)
         newcomers, of_newcomers = fit_newcomers(users, asked, items.ids, encode, k, seed, progress)
@@ -106,14 +107,19 @@ def read_user_items(training: Path, ids: IdMap) -> list[np.ndarray]:
     return [np.array(sorted(set(known)), dtype=np.int64) for known in by_user.values()]
 
 
-def _warm_queries(ranker: Ranker, queries: Queries, seed: int) -> Queries:
-    """Those of users with a history that the ranker knows, a sample where they are many."""
+def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
+    """Those of users with a history that the ranker knows."""
     warm = [
         place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) == "sequence"
     ]
-    if len(warm) > MAX_QUERIES:
-        warm = sorted(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
     return queries.take(np.array(warm, dtype=np.int64))
+
+
+def _sample(queries: Queries, seed: int) -> Queries:
+    """As many as make a steady choice."""
+    if len(queries) <= MAX_QUERIES:
+        return queries
+    return queries.take(np.sort(np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)))
 
 
 def _choose(

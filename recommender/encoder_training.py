@@ -31,6 +31,7 @@ WINDOW = 5
 # Of a step; fewer where the shop has fewer sequences.
 MAX_WINDOWS = 256
 WARM_UP_SHARE = 0.1
+TEXTS_PER_PASS = 16
 # Enough for a steady choice between two encoders.
 MAX_QUERIES = 2000
 
@@ -183,17 +184,27 @@ def as_step(windows: list[np.ndarray]) -> Step:
     return Step(items, before, target, others)
 
 
-def contrastive_loss(vectors: torch.Tensor, step: Step, temperature: float) -> torch.Tensor:
+def embed_by_length(learner: TextEncoder, tokens: list[list[int]]) -> torch.Tensor:
+    """`TextEncoder.embed` in passes of texts of about equal length: there is little padding then. Shape (B, width)."""
+    order = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
+    passes = [learner.embed([tokens[place] for place in some]) for some in order.split(TEXTS_PER_PASS)]
+    return torch.cat(passes)[order.argsort()]
+
+
+def contrastive_loss(vectors: torch.Tensor, step: Step, temperature: float, log_shares: torch.Tensor) -> torch.Tensor:
     """Softmax loss of what came next among the step's items, by cosine to the weighted mean of what came before.
 
-    An item stands in a step once and the user's other items are left out, so that no negative is a positive.
+    An item stands in a step once and the user's other items are left out, so that no negative is a positive. Common
+    items stand in more steps than rare ones; what they would lose by being negatives so often is given back.
 
     Args:
         vectors: Of the step's items, each of length 1. Shape (U, D).
-    Source: van den Oord et al. 2018 (InfoNCE), in-batch negatives.
+        log_shares: Log of each item's share of all entries. Shape (U,).
+    Source: van den Oord et al. 2018 (InfoNCE), in-batch negatives; the correction is Yi et al. 2019, section 4.
     """
     profiles = F.normalize(step.before @ vectors, dim=-1)  # (P, D)
-    logits = (profiles @ vectors.T / temperature).masked_fill(step.others, -torch.inf)  # (P, U)
+    logits = profiles @ vectors.T / temperature - log_shares  # (P, U)
+    logits = logits.masked_fill(step.others, -torch.inf)
     return F.cross_entropy(logits, step.target)
 
 
@@ -220,12 +231,14 @@ def _learn(
         lambda done: min((done + 1) / warm_up, (settings.max_steps - done) / max(settings.max_steps - warm_up, 1)),
     )
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
+    counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
+    log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
     for _ in range(settings.max_steps):
         step = next(drawn)
         learner.model.train()
         with _arithmetic(settings.precision):
-            raw = learner.embed([tokens[index - 1] for index in step.items])
-        loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature)
+            raw = embed_by_length(learner, [tokens[index - 1] for index in step.items])
+        loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature, log_shares[step.items])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -89,6 +89,17 @@ def test_the_weights_are_those_that_validation_likes(vectors: ItemVectors) -> No
     assert figures["whole_ndcg_with_text"] > figures["whole_ndcg_without_text"]
 
 
+def test_texts_that_tell_nothing_do_no_harm_to_the_rest(vectors: ItemVectors) -> None:
+    """Everybody wants what the sequence model says, and the texts point anywhere."""
+    ranker = Ranker(vectors, model_of(vectors, use_text=False))
+    users = [UserState.from_history([item(n), item(n + 1 + step)]) for n in range(N_ITEMS) for step in range(5)]
+    wanted = [tuple(name for name, _ in best) for best in ranker.top_k(users, 6)]
+    queries = Queries(tuple(users), tuple(wanted))
+    weights, figures = choose_cold(ranker, queries, 5, seed=1)
+    assert figures["whole_ndcg_with_text"] > figures["whole_ndcg_without_text"] - 0.05
+    assert weights == ColdItems() or weights.lift < 0
+
+
 def test_too_few_who_want_such_an_item_leave_all_as_it_is(vectors: ItemVectors) -> None:
     queries = Queries((WARM,), ((item(5),),))
     assert choose_cold(Ranker(vectors, model_of(vectors)), queries, 5, seed=1) == (ColdItems(), {})

@@ -11,7 +11,15 @@ import torch
 from safetensors.torch import save_file
 
 from recommender.encoder import TextEncoder
-from recommender.encoder_training import Step, as_step, contrastive_loss, fine_tune_encoder, steps, whiten
+from recommender.encoder_training import (
+    Step,
+    as_step,
+    contrastive_loss,
+    embed_by_length,
+    fine_tune_encoder,
+    steps,
+    whiten,
+)
 from recommender.encoder_weights import learned_weights, load_encoder, save_weights, trainable
 from recommender.errors import BundleError
 from recommender.fine_tune import embed_catalogue
@@ -66,8 +74,29 @@ def test_the_loss_is_the_softmax_over_the_items_of_others():
     step = Step(
         np.array([1, 2, 3]), torch.tensor([[1.0, 0, 0]]), torch.tensor([1]), torch.tensor([[True, False, False]])
     )
+    alike = torch.zeros(3)
     expected = -math.log(math.exp(0.6 / 0.5) / (math.exp(0.6 / 0.5) + math.exp(0.0)))
-    assert contrastive_loss(vectors, step, temperature=0.5).item() == pytest.approx(expected)
+    assert contrastive_loss(vectors, step, 0.5, alike).item() == pytest.approx(expected)
+    shares = torch.tensor([0.5, 0.4, 0.1])
+    expected = -math.log(math.exp(0.6 / 0.5) / 0.4 / (math.exp(0.6 / 0.5) / 0.4 + math.exp(0.0) / 0.1))
+    assert contrastive_loss(vectors, step, 0.5, shares.log()).item() == pytest.approx(expected)
+
+
+def test_texts_are_embedded_by_their_length_and_come_back_in_order(settings):
+    encoder = TextEncoder.load(settings, print)
+    tokens = encoder.tokens([f"tin {'of tea ' * (n % 5)}{n}" for n in range(40)])
+    passes = []
+    whole = encoder.embed
+
+    def embed(some):
+        passes.append([len(ids) for ids in some])
+        return whole(some)
+
+    encoder.embed = embed
+    rows = embed_by_length(encoder, tokens)
+    np.testing.assert_allclose(rows.detach(), whole(tokens).detach(), atol=1e-5)
+    assert [len(lengths) for lengths in passes] == [16, 16, 8]
+    assert max(passes[0]) <= min(passes[1])
 
 
 def test_steps_hold_no_more_texts_than_asked_and_come_to_every_sequence():

@@ -16,7 +16,7 @@ from features.store import REGISTRY_FILE
 from features.training import build_training_set
 from recommender.schema import TRAINING_TABLES
 from recommender.settings import EvaluationSettings, FeatureSettings, FeatureStoreSettings
-from tests.integration.feature_servers import drop_schema, postgres_url, schemas, settings, tables
+from tests.integration.features.servers import drop_schema, postgres_url, schemas, settings, tables
 from tests.unit.features.shops import Row, write_shop
 
 SETTINGS = FeatureSettings(max_history=3)

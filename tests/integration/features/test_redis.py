@@ -22,7 +22,7 @@ from features.store import ONLINE_FILE, open_store
 from features.views import USER_HISTORY
 from recommender.settings import FeatureSettings, FeatureStoreSettings
 from recommender.user import Interaction
-from tests.integration.feature_servers import redis_client, settings
+from tests.integration.features.servers import redis_client, settings
 from tests.unit.features.shops import START, Row, write_shop
 
 SETTINGS = FeatureSettings(max_history=3)

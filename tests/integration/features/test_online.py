@@ -1,0 +1,211 @@
+"""What a request reads of a user, and what a pushed event changes of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from features.definitions import ONLINE_USER, USER_EVENTS
+from features.errors import FeatureError
+from features.online import OnlineFeatures
+from features.refresh import online_store_of, refresh_features
+from features.rows import StoredRow
+from features.sketches import new_user
+from features.store import ONLINE_FILE, open_store
+from features.views import ITEM_PROFILE, USER_HISTORY, VIEWS
+from recommender.settings import FeatureSettings
+from recommender.user import Interaction, UserState
+from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
+from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
+
+
+def test_an_unknown_user_is_none_and_a_quiet_one_is_cold(refreshed: Path) -> None:
+    online = OnlineFeatures(refreshed, SETTINGS)
+    assert online.read_user("nobody") is None
+    assert online.read_user("w") == UserState(items=("c",), values=(1.0,), mean_rating=1.0, n_ratings=1)
+    assert online.read_user("quiet") == UserState()
+
+
+def test_feasts_own_reads_tell_what_the_quick_ones_do(refreshed: Path) -> None:
+    store, online = open_store(refreshed), OnlineFeatures(refreshed, SETTINGS)
+    frame = pd.DataFrame({"user_id": list(USERS), "event_timestamp": [START + timedelta(days=1)] * len(USERS)})
+    offline = store.get_historical_features(frame, store.get_feature_service(ONLINE_USER)).to_arrow().to_pylist()
+    served = store.get_online_features(store.get_feature_service(ONLINE_USER), {"user_id": list(USERS)}).to_dict()
+    assert [row["user_id"] for row in offline] == list(USERS)
+    for n, row in enumerate(offline):
+        state = replace(UserState.from_row(row), mean_rating=None)
+        quick = online.read_user(row["user_id"])
+        assert quick is not None
+        assert replace(quick, mean_rating=None) == state
+        if row["user_id"] != "quiet":  # who has no row of the view has nulls there, as Feast has it
+            assert repr({name: values[n] for name, values in served.items()}) == repr(
+                {name: row[name] for name in served}
+            )
+
+
+@pytest.mark.parametrize(
+    "pushed",
+    [
+        [event("g", 10)],
+        [event("c", 10, value=5.0), event("g", 10), event("a", 11, kind="impression")],
+        [event("f", 11), event("g", 10)],
+        [event("a", 9.5, user="new", value=2.0), event("b", 9.7, user="new")],
+        [event("d", 8)],
+        [event("a", 4, value=2.0), event("e", 2), event("a", 9, kind="click")],
+    ],
+    ids=["new item", "rating, tie, ignored", "out of order", "new user", "same instant as the last", "late"],
+)
+def test_a_push_gives_what_a_refresh_with_the_events_would(
+    feast: Path, tmp_path: Path, pushed: list[Interaction]
+) -> None:
+    online = OnlineFeatures(feast, SETTINGS)
+    online.push(pushed, range(1, len(pushed) + 1))
+    log = LOG + [
+        Row(e.user_id, e.item_id, (e.timestamp - START).total_seconds(), e.value, e.event, n + 1, e.event_id)
+        for n, e in enumerate(pushed)
+    ]
+    user = pushed[0].user_id
+    items, values = history_before(log, user, 2**60, 3)
+    ratings = ratings_before(log, 2**60, user=user)
+    state = online.read_user(user, LATER)
+    assert state is not None
+    assert (list(state.items), list(state.values)) == (items, values)
+    assert state.n_ratings == len(ratings)
+    users = {**USERS, "w": {"country": None}, **({"new": {"country": None}} if user == "new" else {})}
+    clean = write_shop(tmp_path / "clean", log, users=users, items=ITEMS, reviews=REVIEWS)
+    refresh_features(clean, tmp_path / "again", SETTINGS)
+    again = OnlineFeatures(tmp_path / "again", SETTINGS).read_user(user, LATER)
+    assert again == state
+    assert again.features == state.features
+    # The refreshed store gives the same again.
+    refresh_features(clean, feast, SETTINGS)
+    assert online.read_user(user, LATER) == state
+
+
+def test_a_push_is_known_to_the_next_read_and_once_is_enough(feast: Path) -> None:
+    online = OnlineFeatures(feast, SETTINGS)
+    before = online.read_items(["g", "a"], LATER)["item_n_events"]
+    online.push([event("g", 20, value=4.0)], [7])
+    state = online.read_user("u", LATER)
+    assert state is not None
+    assert (state.items, state.values[-1], state.n_ratings) == (("e", "a", "g"), 4.0, 5)
+    assert list(online.read_items(["g", "a"], LATER)["item_n_events"]) == [before[0] + 1, before[1]]
+    online.push([event("g", 20, value=4.0)], [7])
+    online.push([event("f", 20), event("g", 20, value=4.0)], [6, 7])
+    again = online.read_user("u", LATER)
+    assert (again, again.features) == (state, state.features)
+    # Another event that looks the same is another event.
+    online.push([event("g", 20, value=4.0)], [8])
+    twice = online.read_user("u", LATER)
+    assert twice is not None
+    assert twice.n_ratings == 6
+
+
+def test_a_refresh_with_older_tables_leaves_a_newer_push_alone(clean: Path, feast: Path, tmp_path: Path) -> None:
+    online = OnlineFeatures(feast, SETTINGS)
+    online.push([event("g", 20), event("a", 9, user="v")], [1, 2])
+    # v's newest event is of the same time as the push, so only the number of events tells which row knows more.
+    refresh_features(clean, feast, FeatureSettings(max_history=3, n_affinities=1))
+    states = [online.read_user(user) for user in "uv"]
+    assert [state.items[-1] for state in states if state] == ["g", "f"]
+    assert [state.features["n_events"] for state in states if state] == [8, 3]
+
+
+def test_pushes_at_once_lose_nothing(feast: Path) -> None:
+    onlines = [OnlineFeatures(feast, FeatureSettings(max_history=50)) for _ in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: onlines[n % 2].push([event(f"g{n}", 20 + n, user=f"x{n}")], [n + 1]), range(30)))
+    assert list(onlines[0].read_items([f"g{n}" for n in range(30)])["item_n_events"]) == [1] * 30
+    states = [onlines[1].read_user(f"x{n}") for n in range(30)]
+    assert [state.items for state in states if state] == [(f"g{n}",) for n in range(30)]
+
+
+def test_another_process_reads_and_pushes_while_this_one_refreshes(clean: Path, feast: Path) -> None:
+    script = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from features.offline_store import with_columns
+from features.online import OnlineFeatures
+from recommender.settings import FeatureSettings
+from recommender.user import Interaction
+online = OnlineFeatures(Path(sys.argv[1]), FeatureSettings(max_history=100))
+print("ready", flush=True)
+for n in range(60):
+    at = datetime(2027, 1, 1, tzinfo=UTC) + timedelta(seconds=n)
+    online.push([Interaction(f"p{n}", "x", f"p{n}", "view", at)], [n + 1])
+    assert online.read_user("u") is not None
+print(len(online.read_user("x").items))
+"""
+    other = subprocess.Popen([sys.executable, "-c", script, str(feast)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "ready\n"
+    for max_history in (2, 3, 2, 3):
+        refresh_features(clean, feast, FeatureSettings(max_history=max_history))
+    assert other.communicate(timeout=120)[0] == "60\n"
+    assert other.returncode == 0
+
+
+def test_a_time_without_a_zone_is_refused(refreshed: Path) -> None:
+    naive = Interaction("e", "u", "a", "view", datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(FeatureError, match="timestamp=2026-01-01T00:00:00, expected a time zone"):
+        OnlineFeatures(refreshed, SETTINGS).push([naive], [1])
+
+
+def test_rows_give_way_to_those_that_know_more_alone(feast: Path) -> None:
+    store = open_store(feast)
+    online = online_store_of(store)
+
+    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
+        row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
+        row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
+        online.write_rows(store.config, USER_HISTORY, [row])
+        (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
+        return stored.facts(USER_HISTORY)["n_views"], stored.sequence
+
+    assert write(1, newest=5, n_events=2, sequence=3) == (1, 3)
+    assert write(2, newest=4, n_events=9, sequence=0) == (1, 3)  # older
+    assert write(3, newest=5, n_events=1, sequence=0) == (1, 3)  # as old, of fewer events
+    assert write(4, newest=5, n_events=2, sequence=0) == (4, 3)  # the same events
+    assert write(5, newest=1, n_events=1, sequence=3) == (5, 3)  # has seen all that was pushed
+
+
+def test_feasts_own_push_and_materialise_write_the_same_rows(clean: Path, tmp_path: Path) -> None:
+    refresh_features(clean, tmp_path / "feast", SETTINGS)
+    store = open_store(tmp_path / "feast")
+    online = online_store_of(store)
+    before = {
+        view: online.read_rows(store.config, view, entities)
+        for view, entities in ((USER_HISTORY, ["u", "v", "w"]), (ITEM_PROFILE, list("abcdefg")))
+    }
+    for path in (tmp_path / "feast").glob(f"{ONLINE_FILE}*"):
+        path.unlink()
+    store = open_store_again(tmp_path / "feast")
+    store.materialize(START - timedelta(days=1), START + timedelta(days=1), feature_views=list(VIEWS))
+    again = online_store_of(store)
+    for view, rows in before.items():
+        assert again.read_rows(store.config, view, [row.entity for row in rows]) == rows
+    facts = {**before[USER_HISTORY][0].facts(USER_HISTORY), "n_views": 99, "n_events": 99}
+    at = START + timedelta(days=9)
+    frame = pd.DataFrame([{"user_id": "u", "timestamp": at, "event_timestamp": at, **facts}])
+    store.push(USER_EVENTS, frame)
+    assert again.read_rows(store.config, USER_HISTORY, ["u"])[0].facts(USER_HISTORY)["n_events"] == 99
+
+
+def open_store_again(folder: Path) -> Any:
+    """The store with tables of its own to write into."""
+    from features.definitions import define_repository
+    from features.store import create_store
+    from recommender.settings import FeatureStoreSettings
+
+    store = create_store(folder)
+    store.apply(define_repository(folder, FeatureStoreSettings()))
+    return store

@@ -1,0 +1,156 @@
+"""Training sets through Feast, point in time."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from features.errors import FeaturesOutdated
+from features.refresh import refresh_features
+from features.training import build_training_set
+from recommender.errors import TrainingDataError
+from recommender.schema import TRAINING_TABLES
+from recommender.settings import FeatureSettings
+from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
+from tests.unit.features.shops import START, START_US, Row, clocks, history_before, ratings_before, write_shop
+
+
+def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None:
+    catalogue = {row["item_id"]: row for row in training["catalogue"]}
+    assert list(catalogue) == list("abcdefg")
+    assert catalogue["a"]["item_text"] == "Anvil. Acme, Tools > Heavy"
+    assert catalogue["a"]["price"] == 9.5
+    assert (catalogue["a"]["item_n_events"], catalogue["a"]["item_mean_rating"]) == (2, 5.0)
+    assert catalogue["b"]["item_text"] == "A bell"
+    # The longest review comes first, and the one after the cut, longer still, is not read.
+    assert catalogue["c"]["item_text"] == "a longer text about it. twang once again"
+    assert (catalogue["c"]["item_n_ratings"], catalogue["c"]["item_mean_rating"]) == (2, 3.0)
+    assert catalogue["e"]["item_text"] == ""
+    assert (catalogue["e"]["item_n_events"], catalogue["e"]["item_mean_rating"]) == (0, None)
+
+
+def test_sequences_are_the_history_at_the_cut_in_pieces(training: dict[str, list[dict]]) -> None:
+    # u's history before second 6 is b, c, d, a: the newest three, and before them b. The rating of a is remembered,
+    # although a had fallen out of the newest three between its two events.
+    assert training["sequences"] == [
+        {"user_id": "u", "history_items": ["b"], "history_values": [None], "attributes": "country FR"},
+        {
+            "user_id": "u",
+            "history_items": ["c", "d", "a"],
+            "history_values": [2.0, None, 5.0],
+            "attributes": "country FR",
+        },
+        {"user_id": "v", "history_items": ["c"], "history_values": [4.0], "attributes": "country NL"},
+    ]
+
+
+def test_queries_hold_what_was_new_to_the_user_in_the_window(training: dict[str, list[dict]]) -> None:
+    found = {(row["user_id"], row["split"]): row for row in training["queries"]}
+    # u's event in the test window is on an item they knew.
+    assert set(found) == {("u", "validation"), ("w", "validation"), ("v", "test")}
+    assert found["u", "validation"]["history_items"] == ["c", "d", "a"]
+    assert found["u", "validation"]["targets"] == ["e"]
+    assert (found["w", "validation"]["history_items"], found["w", "validation"]["targets"]) == ([], ["c"])
+    assert (found["u", "validation"]["attributes"], found["w", "validation"]["attributes"]) == ("country FR", "")
+    assert (found["v", "test"]["history_items"], found["v", "test"]["targets"]) == (["c"], ["f"])
+
+
+def test_pairs_know_what_was_known_just_before(training: dict[str, list[dict]]) -> None:
+    assert [(row["user_id"], row["item_id"], row["rating"], row["split"]) for row in training["pairs"]] == [
+        ("u", "a", 5.0, "train"), ("u", "c", 2.0, "train"), ("u", "e", 3.0, "validation"), ("u", "a", 1.0, "test"),
+        ("v", "c", 4.0, "train"), ("v", "f", 5.0, "test"), ("w", "c", 1.0, "validation"),
+    ]  # fmt: skip
+    first, last_of_u = training["pairs"][0], training["pairs"][3]
+    assert (first["history_items"], first["mean_rating"], first["n_ratings"]) == ([], None, 0)
+    assert (first["item_mean_rating"], first["item_n_ratings"]) == (None, 0)
+    assert (last_of_u["history_items"], last_of_u["history_values"]) == (["d", "a", "e"], [None, 5.0, 3.0])
+    assert (last_of_u["n_ratings"], last_of_u["item_mean_rating"]) == (3, 5.0)
+    assert math.isclose(last_of_u["mean_rating"], 10 / 3)
+    assert (last_of_u["n_views"], last_of_u["mean_price"], last_of_u["top_brands"]) == (6, 9.5, ["Acme"])
+    assert (last_of_u["item_price"], last_of_u["item_popularity"], last_of_u["item_trend"]) == (9.5, [2, 2, 2], 30 / 7)
+    assert (first["mean_price"], first["recency_days"], first["top_brands"]) == (None, None, [])
+
+
+def test_reviews_know_the_writer_as_of_before(training: dict[str, list[dict]]) -> None:
+    found = {(row["user_id"], row["item_id"]): row for row in training["reviews"]}
+    assert [row["text"] for row in training["reviews"]] == [review[3] for review in REVIEWS]
+    assert (found["u", "a"]["own_words"], found["u", "a"]["attributes"], found["u", "a"]["split"]) == (
+        "", "country FR", "train",
+    )  # fmt: skip
+    assert found["u", "c"]["own_words"] == ""  # the second twang is in this very review
+    assert found["u", "e"]["own_words"] == "twang"
+    assert found["u", "e"]["split"] == "validation"
+
+
+@settings(
+    max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(
+    st.lists(
+        st.builds(
+            Row,
+            user=st.sampled_from("uvw"),
+            item=st.sampled_from("abcdefgh"),
+            at=st.integers(0, 12).map(float),
+            value=st.none() | st.sampled_from([1.0, 3.5, 5.0]),
+            event=st.sampled_from(["view", "impression"]),
+        ),
+        min_size=15,
+        max_size=50,
+    ).filter(lambda log: len({event.at for event in log if event.event == "view"}) >= 3)
+)
+def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        clean, feast, target = (Path(name) / part for part in ("clean", "feast", "training"))
+        write_shop(clean, log)
+        refresh_features(clean, feast, SETTINGS)
+        summary = build_training_set(clean, feast, target, SETTINGS, EVALUATION)
+        tables = {part: pq.read_table(target / f"{part}.parquet").to_pylist() for part in TRAINING_TABLES}
+    rated = [(clock, e.user, e) for clock, e in clocks(log) if e.value is not None]
+    assert len(tables["pairs"]) == len(rated)
+    for row, (clock, user, rating) in zip(tables["pairs"], rated, strict=True):
+        assert (row["user_id"], row["item_id"], row["rating"]) == (user, rating.item, rating.value)
+        assert (row["history_items"], row["history_values"]) == history_before(log, user, clock, 3)
+        assert row["n_ratings"] == len(ratings_before(log, clock, user=user))
+        assert row["item_n_ratings"] == len(ratings_before(log, clock, item=rating.item))
+    opens = {
+        "validation": datetime.fromisoformat(summary.validation_at), "test": datetime.fromisoformat(summary.test_at),
+    }  # fmt: skip
+    closes = {"validation": opens["test"], "test": datetime.max.replace(tzinfo=UTC)}
+    counted = [e for _, e in clocks(log)]
+    for split, opening in opens.items():
+        us = round((opening - START).total_seconds() * 1e6) + START_US
+        found = {row["user_id"]: row for row in tables["queries"] if row["split"] == split}
+        for user in "uvw":
+            known = {e.item for e in counted if e.user == user and e.timestamp < opening}
+            new = {e.item for e in counted if e.user == user and opening <= e.timestamp < closes[split]} - known
+            assert set(found[user]["targets"] if user in found else ()) == new
+            if user in found:
+                assert len(found[user]["targets"]) == len(new)
+                assert (found[user]["history_items"], found[user]["history_values"]) == history_before(log, user, us, 3)
+    cut = round((opens["validation"] - START).total_seconds() * 1e6) + START_US
+    for user in "uvw":
+        whole = history_before(log, user, cut, 1000)[0]
+        pieces = [row["history_items"] for row in tables["sequences"] if row["user_id"] == user]
+        assert [item for piece in pieces for item in piece] == whole
+        assert all(0 < len(piece) <= 3 for piece in pieces)
+
+
+def test_a_training_set_of_other_tables_or_settings_is_refused(clean: Path, refreshed: Path, tmp_path: Path) -> None:
+    with pytest.raises(FeaturesOutdated, match=r"published=[0-9a-f]{16}, expected [0-9a-f]{16}"):
+        build_training_set(clean, refreshed, tmp_path / "t", FeatureSettings(max_history=4), EVALUATION)
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_log_of_two_instants_cannot_be_split(tmp_path: Path) -> None:
+    clean = write_shop(tmp_path / "clean", [Row("u", "a", 0), Row("u", "b", 1)])
+    refresh_features(clean, tmp_path / "feast", SETTINGS)
+    with pytest.raises(TrainingDataError, match="distinct_timestamps=2"):
+        build_training_set(clean, tmp_path / "feast", tmp_path / "training", SETTINGS, EVALUATION)
