@@ -25,9 +25,9 @@ from recommender.ranker import Ranker, hits_of, mask_seen
 PRETENDING_SHARE = 0.1
 # Fewer users who want an item that plays cold are too few to choose by.
 MIN_COLD_QUERIES = 20
-MAX_QUERIES = 1000
+MAX_QUERIES = 2000
 TEXT_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
-LIFTS = (0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0, -1.5, -2.0, -3.0, -4.0, -5.0, -6.0, -8.0)
+LIFTS = (0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0, -1.5, -2.0, -3.0, -4.0, -5.0, -6.0, -8.0, -10.0)
 NOTHING = ColdItems()
 
 
