@@ -19,13 +19,14 @@ export HF_HUB_OFFLINE := 1
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# Modules are compiled here once: thousands of them are imported by each of a platform's processes.
 env: $(STAMP) ## Make the environment in .venv from constraints.txt.
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "== environment: $(VENV) from constraints.txt"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 # SOURCE is a kind of reader, DATA its file or folder, ARGS further settings: make run ARGS="--set seed=3"

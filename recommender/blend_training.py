@@ -80,7 +80,7 @@ def fit_blend(
             cold, figures = choose_cold(blended, warm, k, seed)
         encode = EncoderOf(vectors) if blend.profiles else None
         users = TrainingUsers.read(training, items.ids)
-        newcomers, of_newcomers = fit_newcomers(users, asked, items.ids, encode, k, seed, progress)
+        newcomers, of_newcomers = fit_newcomers(users, asked, items.catalogue, encode, k, seed, progress)
     metrics = {**metrics, **figures, **of_newcomers}
     progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)

@@ -1,20 +1,20 @@
 """Learns how users without a history are ranked, from what the training users took and what the shop tells of them.
 
-Chosen on validation: whether long histories count less in an item's share, and how much users' texts count. Half of the
-users who ask there are kept out of the regression for that, and are asked as if they had come without a history.
+Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or of late),
+and how much users' texts count. Half of the users who ask there are kept out of the regression for that, and are asked
+as if they had come without a history.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from recommender import schema
-from recommender.catalogue import read_training_table
+from recommender.catalogue import Catalogue, read_training_table
 from recommender.fit import Progress
 from recommender.ids import IdMap
 from recommender.judging.metrics import PER_QUERY
@@ -33,6 +33,9 @@ MAX_USERS = 20_000
 MAX_JUDGES = 1000
 # By how many texts have to rank better: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
+RECENT_COUNTS = "item_popularity"
+# What the time before a window counts beside it: it tells apart items of which the window says little.
+OLDER_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,19 @@ class TrainingUsers:
 
 
 def fit_newcomers(
-    users: TrainingUsers, queries: Queries, ids: IdMap, encode: Encode | None, k: int, seed: int, progress: Progress
+    users: TrainingUsers,
+    queries: Queries,
+    items: Catalogue,
+    encode: Encode | None,
+    k: int,
+    seed: int,
+    progress: Progress,
 ) -> tuple[NewcomerWeights, dict[str, float]]:
-    """Learn the shares and, where they rank clearly better, what users' texts add to them.
+    """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
 
     Args:
         queries: Of the validation window.
+        items: Tells what was common of late.
         encode: The encoder; None leaves texts out.
         k: Length of the list by which ways are compared.
         seed: Which users judge, and which are learned from where they are many.
@@ -102,47 +112,64 @@ def fit_newcomers(
         The weights, and the NDCG of each way on validation; no figures where too few users ask there.
     """
     generator = np.random.default_rng([seed, 3])
-    counted = NewcomerWeights.of_shares(users.counted_shares())
     judges = _choose_judges(users, queries, generator)
     if len(judges) < MIN_USERS:
-        return counted, {}
-    judge = _Judge(judges, ids, k)
-    damped = NewcomerWeights.of_shares(users.damped_shares())
-    judged = {"counted": judge(counted.shares), "damped": judge(damped.shares)}
+        return NewcomerWeights.of_shares(users.counted_shares()), {}
+    judge = _Judge(judges, items.ids, k)
+    ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
+    judged = {name: judge(shares) for name, shares in ways.items()}
     figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
-    base = "damped" if judged["damped"].mean() > judged["counted"].mean() else "counted"
-    chosen = damped if base == "damped" else counted
+    base = max(judged, key=lambda name: judged[name].mean())
+    shares = ways[base].astype(np.float32)
     told = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
-    if encode is None or len(told) < MIN_USERS or not any(user.attributes.strip() for user in judges.users):
-        return chosen, figures
     if len(told) > MAX_USERS:
         told = np.sort(generator.choice(told, MAX_USERS, replace=False))
     with_text = users.take(told)
-    vectors = encode(with_text.texts)
     asked = np.isin(with_text.ids, np.array(judges.user_ids, dtype=object))
-    if (~asked).sum() < MIN_USERS:
-        return chosen, figures
+    speaks = any(user.attributes.strip() for user in judges.users)
+    if encode is None or not speaks or (~asked).sum() < MIN_USERS:
+        return NewcomerWeights.of_shares(shares), figures
+    vectors = encode(with_text.texts)
     asking = encode([user.attributes for user in judges.users])
     silent = np.array([not user.attributes.strip() for user in judges.users])
     regression = _Regression(vectors[~asked], with_text.taken[~asked])
     tried = {}
     for ridge in RIDGES:
-        learned = regression.solve(ridge)
-        added = ((asking - regression.mean) @ learned[0]) @ learned[1]
+        left, right = regression.solve(ridge)
+        added = ((asking - regression.mean) @ left) @ right
         added[silent] = 0.0
         for weight in WEIGHTS:
-            tried[ridge, weight] = judge(chosen.shares + weight * added)
-    best = max(product(RIDGES, WEIGHTS), key=lambda one: tried[one].mean())
-    gain = tried[best] - judged[base]
-    figures["newcomers_ndcg_profile"] = float(tried[best].mean())
+            tried[ridge, weight] = judge(shares + weight * added)
+    ridge, weight = max(tried, key=lambda one: tried[one].mean())
+    gain = tried[ridge, weight] - judged[base]
+    figures["newcomers_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
         progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
-        return chosen, figures
-    ridge, weight = best
+        return NewcomerWeights.of_shares(shares), figures
     whole = _Regression(vectors, with_text.taken)
     left, right = whole.solve(ridge)
-    progress(f"newcomers: texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
-    return NewcomerWeights(chosen.shares, whole.mean, left, np.float32(weight) * right), figures
+    progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
+    return NewcomerWeights(shares, whole.mean, left, np.float32(weight) * right), figures
+
+
+def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
+    """How common each item was in each window that the feature store counts, on the scale of the damped shares.
+
+    Items that are alike in a window are told apart by those. Windows without an event are left out.
+
+    Returns:
+        `recent_1` is the shortest window. Shapes (n_items,), float64.
+    """
+    damped = users.damped_shares()
+    counted = items.table.column(RECENT_COUNTS).to_pylist()
+    n_windows = max((len(counts) for counts in counted if counts), default=0)
+    found = {}
+    for window in range(n_windows):
+        counts = np.array([counts[window] if counts else 0 for counts in counted], dtype=np.float64)
+        if counts.any():
+            scaled = counts / counts.sum() * damped.sum()
+            found[f"recent_{window + 1}"] = (1 - OLDER_SHARE) * scaled + OLDER_SHARE * damped
+    return found
 
 
 class _Regression:

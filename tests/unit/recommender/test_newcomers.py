@@ -16,7 +16,15 @@ from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker
 from recommender.user import UserState
 from tests.unit.recommender.test_cold import model_of
-from tests.unit.recommender.tiny_shop import N_ITEMS, history, item, random_vectors, write, write_training_set
+from tests.unit.recommender.tiny_shop import (
+    N_ITEMS,
+    catalogue_row,
+    history,
+    item,
+    random_vectors,
+    write,
+    write_training_set,
+)
 
 COOK, READER = UserState(attributes="cook"), UserState(attributes="reader")
 HALF = N_ITEMS // 2
@@ -52,7 +60,7 @@ def training(tmp_path: Path) -> Path:
 def fit(training: Path, encoder: Encode | None = encode) -> tuple[NewcomerWeights, dict[str, float], ItemVectors]:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
-    weights, figures = fit_newcomers(users, queries, vectors.ids, encoder, 5, 1, lambda _: None)
+    weights, figures = fit_newcomers(users, queries, vectors.catalogue, encoder, 5, 1, lambda _: None)
     return weights, figures, vectors
 
 
@@ -132,6 +140,23 @@ def test_long_histories_count_less_where_that_ranks_better(tmp_path: Path) -> No
     np.testing.assert_allclose(weights.shares, users.damped_shares(), rtol=1e-6)
 
 
+def test_what_was_common_of_late_is_taken_where_that_ranks_better(tmp_path: Path) -> None:
+    folder = write_training_set(tmp_path / "training")
+    write_walks(folder, [""] * 300)
+    rows = [{**catalogue_row(item(n), 10), "item_popularity": [0, 5 if n in (3, 4) else 0, 7]} for n in range(N_ITEMS)]
+    write(folder, "catalogue", rows)
+    asked = [{"user_id": f"new{n}", "split": "validation", **history([]), "targets": [item(3)]} for n in range(60)]
+    write(folder, "queries", asked)
+    weights, figures, vectors = fit(folder)
+    # Nothing happened in the shortest window.
+    assert set(figures) == {f"newcomers_ndcg_{name}" for name in ("counted", "damped", "recent_2", "recent_3")}
+    assert figures["newcomers_ndcg_recent_2"] > figures["newcomers_ndcg_damped"]
+    best = Ranker(vectors, model_of(vectors), newcomers=Newcomers(weights, encode)).top_k([UserState()], 2)
+    assert {name for name, _ in best[0]} == {item(3), item(4)}
+    users = TrainingUsers.read(folder, vectors.ids)
+    assert weights.shares.sum() == pytest.approx(users.damped_shares().sum())
+
+
 def test_the_regression_is_the_ridge_of_low_rank() -> None:
     from scipy.sparse import csr_array
 
@@ -189,4 +214,4 @@ def test_queries_without_texts_are_answered_by_shares(training: Path) -> None:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
     silent = Queries(tuple(UserState(items=user.items) for user in queries.users), queries.targets, queries.user_ids)
-    assert not fit_newcomers(users, silent, vectors.ids, encode, 5, 1, lambda _: None)[0].read_texts
+    assert not fit_newcomers(users, silent, vectors.catalogue, encode, 5, 1, lambda _: None)[0].read_texts
