@@ -21,6 +21,7 @@ from recommender.storage import write_json
 
 WEIGHTS_FILE = "neighbours.safetensors"
 CONFIG_FILE = "neighbours.json"
+_ROWS_PER_PASS = 1024
 
 
 class NeighbourModel:
@@ -54,14 +55,14 @@ class NeighbourModel:
         learned = learned[counts[learned] > 0]
         place = np.full(n_items + 1, -1, dtype=np.int64)
         place[learned] = np.arange(len(learned))
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(_gram(sequences, place, settings.regularisation)))
-        weights = (-inverse / inverse.diagonal()).fill_diagonal_(0.0)  # row: in the history; column: recommended
+        weights = _weights(_gram(sequences, place, settings.regularisation))
         width = min(settings.n_neighbours, len(learned))
-        strongest = weights.abs().topk(width, dim=1).indices
         items = np.zeros((n_items + 1, width), dtype=np.int32)
         kept = np.zeros((n_items + 1, width), dtype=np.float32)
-        items[learned] = learned[strongest.numpy()]
-        kept[learned] = weights.gather(1, strongest).numpy()
+        for rows in torch.arange(len(learned)).split(_ROWS_PER_PASS):
+            strongest = weights[rows].abs().topk(width, dim=1).indices
+            items[learned[rows]] = learned[strongest.numpy()]
+            kept[learned[rows]] = weights[rows].gather(1, strongest).numpy()
         return cls(items, kept, settings.recency)
 
     def scores(self, histories: Sequence[Sequence[int]]) -> np.ndarray:
@@ -105,6 +106,15 @@ class NeighbourModel:
                 expected=f"{WEIGHTS_FILE} and {CONFIG_FILE}, but {error}",
                 do="Fit them again",
             ) from error
+
+
+def _weights(gram: torch.Tensor) -> torch.Tensor:
+    """EASE's solution; row: in the history, column: recommended. Shape (n, n), float32. `gram` is used up.
+
+    The matrices are large, so that no more of them than need be lie in memory at once.
+    """
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram, out=gram), out=gram)
+    return inverse.div_(inverse.diagonal().neg()).fill_diagonal_(0.0)
 
 
 def _gram(sequences: Sequence[np.ndarray], place: np.ndarray, regularisation: float) -> torch.Tensor:
