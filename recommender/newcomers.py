@@ -43,8 +43,11 @@ class NewcomerWeights:
     @classmethod
     def of_shares(cls, shares: np.ndarray) -> NewcomerWeights:
         """That users' texts say nothing."""
-        none = np.zeros((0, 0), dtype=np.float32)
-        return cls(shares.astype(np.float32), none[0:0].reshape(0), none, np.zeros((0, len(shares)), dtype=np.float32))
+
+        def empty(*shape: int) -> np.ndarray:
+            return np.zeros(shape, dtype=np.float32)
+
+        return cls(shares.astype(np.float32), mean=empty(0), users=empty(0, 0), items=empty(0, len(shares)))
 
     @property
     def read_texts(self) -> bool:
