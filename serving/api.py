@@ -51,17 +51,11 @@ class Message(BaseModel):
 
 
 class AboutUser(Message):
-    """Who is asking: a known user, a visitor with a bare history, somebody of whom a little is told, or nobody."""
+    """Who is asking: a known user, a visitor with a bare history, or nobody at all."""
 
     user_id: Id | None = Field(None, description="The shop's id of a user; the history comes from the online store.")
     history: Ids | None = Field(
         None, description="Item ids, oldest first, of a visitor without an id. Not together with user_id."
-    )
-    about: str = Field(
-        "",
-        max_length=MAX_ABOUT_CHARS,
-        description="What is known of the user, in words, as the shop's users table has it ('34, F, cook'). Read where "
-        "the online store tells nothing.",
     )
 
     @model_validator(mode="after")
@@ -71,7 +65,18 @@ class AboutUser(Message):
         return self
 
 
-class RecommendRequest(AboutUser):
+class ToldOfUser(AboutUser):
+    """The same, with what is told of the user."""
+
+    about: str = Field(
+        "",
+        max_length=MAX_ABOUT_CHARS,
+        description="What is known of the user, in words, as the shop's users table has it ('34, F, cook'). Read where "
+        "the online store tells nothing.",
+    )
+
+
+class RecommendRequest(ToldOfUser):
     """Which items for whom."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
@@ -149,7 +154,7 @@ class Scores(Message):
     items: list[Score]
 
 
-class FeedbackRequest(AboutUser):
+class FeedbackRequest(ToldOfUser):
     """A text to write: the review this user would give, or why the item suits them."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "item_id": "i0007", "kind": "review"}})

@@ -132,25 +132,23 @@ class Engine:
         (best,) = ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen, allowed=allowed)
         ids = [item_id for item_id, _ in best]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
+        reason = visitor.reason
         if by == "blend":
             parts = self.bundle.ranker.parts_of(visitor.state, ids)
+            if reason is not None and self.bundle.ranker.answered_by(visitor.state) == "profile":
+                reason += "; answered by what is told of the user"
         return Recommendations(
             model=self.model,
             user_id=user_id,
             cold_start=visitor.is_cold,
-            reason=visitor.reason,
+            reason=reason,
             items=[
                 self._show(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
             ],
         )
 
     def score(
-        self,
-        *,
-        item_ids: Sequence[str],
-        user_id: str | None = None,
-        history: Sequence[str] | None = None,
-        about: str = "",
+        self, *, item_ids: Sequence[str], user_id: str | None = None, history: Sequence[str] | None = None
     ) -> Scores:
         """P(like) and rating of each item, in the order given.
 
@@ -162,7 +160,7 @@ class Engine:
         if scorer is None:
             raise self._missing("score", "scorer", "ratings (interactions with a value of 1 to 5)")
         self._check_known("score", "item_ids", item_ids)
-        visitor = self._visitor(user_id, history, about)
+        visitor = self._visitor(user_id, history)
         return Scores(
             model=self.model,
             user_id=user_id,
@@ -233,7 +231,7 @@ class Engine:
         if self.bundle.writer is not None:
             self.feedback(item_id=first, seed=0)
 
-    def _visitor(self, user_id: str | None, history: Sequence[str] | None, about: str) -> Visitor:
+    def _visitor(self, user_id: str | None, history: Sequence[str] | None, about: str = "") -> Visitor:
         """Who is asking; where no history is known of them that the bundle can use, say why."""
         reason = "the user has no history"
         state: UserState | None = UserState()
@@ -248,13 +246,10 @@ class Engine:
         state = state or UserState()
         if not state.attributes:
             state = replace(state, attributes=about)
-        answered_by = self.bundle.ranker.answered_by(state)
-        if answered_by == "sequence":
+        if self.bundle.ranker.answered_by(state) == "sequence":
             return Visitor(user_id, state, None)
         if not state.is_cold:
             reason = "no item of the user's history is in the catalogue of this model"
-        if answered_by == "profile":
-            reason += "; answered by what is told of the user"
         return Visitor(user_id, state, reason)
 
     def _generative(self) -> GenerativeRanker:

@@ -185,9 +185,7 @@ class Sommelier:
         return self._answer(
             request,
             "/score",
-            lambda engine: engine.score(
-                item_ids=request.item_ids, user_id=request.user_id, history=request.history, about=request.about
-            ),
+            lambda engine: engine.score(item_ids=request.item_ids, user_id=request.user_id, history=request.history),
         )
 
     @bentoml.api

@@ -214,6 +214,8 @@ def test_a_cold_start_is_answered_and_marked(engine: Engine, who: dict[str, Any]
 def test_what_is_told_of_a_newcomer_is_read(engine: Engine, who: dict[str, Any], reason: str) -> None:
     answer = engine.recommend(**who, about="34, cook", k=2)
     assert (answer.cold_start, answer.reason, answer.items[0].part) == (True, reason, "profile")
+    # Generative retrieval does not read it, and does not say so.
+    assert engine.recommend(**who, about="34, cook", k=2, by="generative").reason == reason.partition(";")[0]
     engine.feedback(**who, about="34, cook", item_id="i1")
     assert "34, cook" in cast(FakeWriter, engine.bundle.writer).asked[-1].profile
 
