@@ -11,6 +11,33 @@ from recommender.schema import TableName
 from recommender.settings_form import Frozen, Share, kind_or
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
+# What programs and people write where nothing is known; the spelling counts, so that a user "Nan" stays one.
+NULL_WORDS = (
+    "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
+    "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
+)  # fmt: skip
+
+
+class SourceForms(Frozen):
+    """How a source writes its values: the same settings for every reader, and for every column alike."""
+
+    date_formats: tuple[str, ...] = Field(
+        (),
+        description="Forms of dates, as strptime writes them, tried in order before ISO 8601 and numbers: "
+        "['%m/%d/%Y %H:%M', '%Y%m%d'].",
+    )
+    time_zone: str = Field("UTC", description="Zone of times that name none, such as Europe/Berlin.")
+    null_words: tuple[str, ...] = Field(
+        NULL_WORDS, description="Words that stand for an empty value, as they are spelt."
+    )
+    values: dict[TableName, dict[str, dict[str, str]]] = Field(
+        default_factory=dict,
+        description="Table to column to {the source's value: the contract's}, case aside: "
+        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value. /events takes these names too.",
+    )
+    no_time: Literal["refuse", "file_order"] = Field(
+        "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."
+    )
 
 
 class SimulatedSource(Frozen):
@@ -27,50 +54,47 @@ class SimulatedSource(Frozen):
     seed: int = Field(11, description="Seed of the simulation; the same seed gives the same shop.")
 
 
-class Amazon2014Source(Frozen):
+class Amazon2014Source(SourceForms):
     """Reviews in the format of the Amazon 2014 release: JSON lines, gzip or not."""
 
     kind: Literal["amazon-2014"] = "amazon-2014"
     path: Path = Field(description="A reviews file, or a folder that holds one (and perhaps a meta_ file).")
 
 
-class Amazon2023Source(Frozen):
+class Amazon2023Source(SourceForms):
     """Reviews in the format of the Amazon 2023 release: JSON lines with millisecond times, gzip or not."""
 
     kind: Literal["amazon-2023"] = "amazon-2023"
     path: Path = Field(description="A reviews file, or a folder that holds one (and perhaps a meta_ file).")
 
 
-class RecboleSource(Frozen):
+class RecboleSource(SourceForms):
     """RecBole's atomic files: tab-separated .inter, .user and .item with typed headers, gzip or not."""
 
     kind: Literal["recbole"] = "recbole"
     path: Path = Field(description="The folder of the atomic files.")
 
 
-class TablesSource(Frozen):
+class TablesSource(SourceForms):
     """A folder of Parquet, CSV or JSON-lines files named as the contract's tables, or mapped to them here."""
 
     kind: Literal["tables"] = "tables"
-    path: Path = Field(description="The folder.")
+    path: Path = Field(description="The folder, or one file.")
     files: dict[TableName, str] = Field(
         default_factory=dict,
         description="Table to file name, where the file is not named as the table. Two tables may share a file.",
     )
     columns: dict[TableName, dict[str, str]] = Field(
-        default_factory=dict, description="Table to {contract column: the file's column}, where the names differ."
+        default_factory=dict,
+        description="Table to {contract column: the file's column}, where the names differ. Further names of users and "
+        "items become attributes.",
     )
     default_event: EventName = Field("purchase", description="The event of interactions that name none.")
-    date_formats: tuple[str, ...] = Field(
-        (),
-        description="Forms of dates, as strptime writes them, tried in order where a date is neither ISO 8601 nor a "
-        "number: ['%m/%d/%Y %H:%M', '%m-%d-%Y %H:%M'].",
-    )
     encoding: str = Field("utf-8", description="The text files' encoding, by Python's name for it.")
     delimiter: str = Field("", max_length=1, description="Of .csv files; empty: a comma.")
 
 
-class SqlSource(Frozen):
+class SqlSource(SourceForms):
     """Tables of a database, one query each, streamed as Arrow by the database's ADBC driver."""
 
     kind: Literal["sql"] = "sql"
@@ -82,7 +106,6 @@ class SqlSource(Frozen):
         min_length=1, description="Table to the query that gives it, with the contract's column names (AS …)."
     )
     default_event: EventName = Field("purchase", description="The event of interactions that name none.")
-    date_formats: tuple[str, ...] = Field((), description="As in `tables`, for columns that hold dates as text.")
 
 
 Source = Annotated[
@@ -94,4 +117,12 @@ Source = Annotated[
     | Annotated[SqlSource, Tag("sql")],
     kind_or("simulated"),
 ]
+
+
+def event_names(source: Source) -> dict[str, str]:
+    """The shop's own names of events, lower case, to the contract's; empty for a source that maps none."""
+    values = source.values if isinstance(source, SourceForms) else {}
+    return {own.strip().lower(): name for own, name in values.get("interactions", {}).get("event", {}).items()}
+
+
 SOURCE_KINDS = ("simulated", "amazon-2014", "amazon-2023", "recbole", "tables", "sql")
