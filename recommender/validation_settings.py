@@ -108,6 +108,10 @@ class ValidationSettings(Frozen):
     """The front door."""
 
     max_quarantined_share: Share = Field(0.2, description="A table with a larger share of bad rows stops the flow.")
+    max_guest_share: Share = Field(
+        0.9,
+        description="Events of nobody (no user id) are quarantined too; only above this share do they stop the flow.",
+    )
     min_interactions: int = Field(100, ge=1, description="Fewer interactions than this stop the flow.")
     min_text_chars: int = Field(0, ge=0, description="A shorter review is counted as a warning.")
     max_text_chars: int = Field(20_000, ge=100, description="A longer text is a bad row.")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from recommender.schema import TableName
 from recommender.source_settings import Amazon2014Source, Amazon2023Source
 from validation.errors import SourceError
 from validation.files import require_file, require_folder
 from validation.json_lines import object_type, write_json_lines
-from validation.mappings import headed_text_sql, json_category_sql, json_text_sql
+from validation.mappings import category_sql, headed_text_sql, with_words
 from validation.raw import RawWriter, field_sql
 from validation.raw_parts import SOURCE_NUMBER, TableMapping
+from validation.reading.lists import list_text_sql
 
 _REVIEW_FILES = ("reviews_*.json*", "*reviews*.json*", "*.json*")
 _META_FILES = "meta_*.json*"
@@ -58,7 +61,7 @@ def read(source: Amazon2014Source, writer: RawWriter) -> None:
     for meta in metas:
         with writer.open_part("items", object_type(_ITEM, has_others=False), {"items": _items()}) as part:
             write_json_lines(meta, part, _ITEM, python_literals=True)
-    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": _feedback()}
+    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": with_words(_feedback(), source)}
     with writer.open_part("reviews", object_type(_REVIEW, has_others=False), both) as part:
         write_json_lines(reviews, part, _REVIEW)
 
@@ -69,8 +72,8 @@ def _items() -> TableMapping:
     return TableMapping(
         columns={
             **{name: field_sql(own) for name, own in plain.items()},
-            **{name: json_text_sql(field_sql(own)) for name, own in words.items()},
-            "category": json_category_sql(field_sql("categories")),
+            **{name: list_text_sql(field_sql(own)) for name, own in words.items()},
+            "category": category_sql(field_sql("categories"), pa.string()),
         },
         unreadable=True,
     )

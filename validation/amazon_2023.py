@@ -7,13 +7,16 @@ Source: Hou et al. 2024, "Bridging Language and Items for Retrieval and Recommen
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from recommender.schema import TableName
 from recommender.source_settings import Amazon2023Source
 from validation.amazon_2014 import locate as locate  # both releases name their files alike
 from validation.json_lines import object_type, write_json_lines
-from validation.mappings import headed_text_sql, json_category_sql, json_text_sql
+from validation.mappings import category_sql, headed_text_sql, with_words
 from validation.raw import RawWriter, field_sql
 from validation.raw_parts import SOURCE_NUMBER, TableMapping
+from validation.reading.lists import list_text_sql
 
 _REVIEW = (
     "user_id", "parent_asin", "asin", "rating", "title", "text", "timestamp", "helpful_vote", "verified_purchase",
@@ -32,20 +35,20 @@ def read(source: Amazon2023Source, writer: RawWriter) -> None:
     for meta in metas:
         with writer.open_part("items", object_type(_ITEM, has_others=False), {"items": _items()}) as part:
             write_json_lines(meta, part, _ITEM)
-    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": _feedback()}
+    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": with_words(_feedback(), source)}
     with writer.open_part("reviews", object_type(_REVIEW, has_others=False), both) as part:
         write_json_lines(reviews, part, _REVIEW)
 
 
 def _items() -> TableMapping:
-    words = (json_text_sql(field_sql(name), " ") for name in ("features", "description"))
+    words = (list_text_sql(field_sql(name), " ") for name in ("features", "description"))
     price = field_sql("price")
     return TableMapping(
         columns={
             "item_id": field_sql("parent_asin"),
             "title": field_sql("title"),
             "description": f"nullif(concat_ws(' ', {', '.join(words)}), '')",
-            "category": f"coalesce({json_category_sql(field_sql('categories'))}, {field_sql('main_category')})",
+            "category": f"coalesce({category_sql(field_sql('categories'), pa.string())}, {field_sql('main_category')})",
             "brand": field_sql("store"),
             "price": f"CASE WHEN {price} NOT IN {_NO_PRICE} THEN regexp_replace({price}, '^from ', '') END",
         },

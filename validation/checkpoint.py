@@ -6,55 +6,30 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from recommender.schema import TABLE_NAMES, TABLES, TableName
+from recommender.schema import TABLE_NAMES, TableName
 from recommender.storage import atomic_folder, write_json
 from recommender.validation_settings import ValidationSettings
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning import register_cleaning
 from validation.data_docs import write_data_docs
-from validation.errors import TableRejected
 from validation.ingest import read_note
 from validation.quarantine import write_quarantine
 from validation.raw_parts import RawTables
+from validation.rejection import Judged, require_fit
 from validation.scan import Scan, pick_broken, scan_table
-from validation.share_rules import TableRule, build_table_rules
+from validation.share_rules import build_table_rules
 from validation.staging import STAGING_ORDER, open_staging
 from validation.suites import all_met, build_suite, load_great_expectations, open_context, run_suite, unmet_rules
 from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
 
 if TYPE_CHECKING:
-    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One table after its rules were applied; a table without rows has no result."""
-
-    scan: Scan
-    table_rules: list[TableRule]
-    counts: TableSummary
-    result: ExpectationSuiteValidationResult | None
-
-    def unmet(self, severity: str) -> list[str]:
-        """Rules of a severity that are not met, in words."""
-        names = unmet_rules(self.result, severity) if self.result is not None else []
-        said = []
-        for name in names:
-            table_rule = next((rule for rule in self.table_rules if rule.name == name), None)
-            if table_rule is not None:
-                got = getattr(self.scan, table_rule.measure)
-                said.append(f"{name}: {table_rule.measure}={got}. {table_rule.why}")
-            else:
-                (rule,) = (rule for rule in self.scan.rules if rule.name == name)
-                said.append(f"{name}: {self.scan.broken.get(name, 0)} of {self.scan.looked[name]} rows. {rule.why}")
-        return said
+    pass
 
 
 def validate(
@@ -90,7 +65,7 @@ def validate(
         judged = {table: _judge(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
         page = write_data_docs(context, judged, note.fingerprint, docs)
         for one in judged.values():
-            _check_table(connection, one, rules, docs)
+            require_fit(connection, one, rules, docs)
         return _write(connection, judged, note, target, rules, page)
 
 
@@ -133,40 +108,6 @@ def _judge(
     return Judged(scan, table_rules, counts, result)
 
 
-def _check_table(
-    connection: duckdb.DuckDBPyConnection, judged: Judged, settings: ValidationSettings, docs: Path
-) -> None:
-    """Raise if the table as a whole is unfit."""
-    table, counts = judged.scan.table, judged.counts
-    broken = {name: n for name, n in counts.rules.items() if name != "exact_duplicate"}
-    worst = ", ".join(f"{rule} {n}" for rule, n in sorted(broken.items(), key=lambda pair: -pair[1])[:4])
-    see = f"See {docs / 'index.html'}, then mend the source, or the limits under recipe.validation"
-    blank = _blank_column(connection, judged.scan)
-    if blank:
-        got, rule = f"{blank}=null in all {counts.rows_in} rows", "a value, the contract requires it"
-    elif counts.quarantined_share > settings.max_quarantined_share:
-        got = f"quarantined_share={counts.quarantined_share:.3f} ({worst})"
-        rule = f"at most {settings.max_quarantined_share}"
-    elif table == "interactions" and counts.rows_clean < settings.min_interactions:
-        got = f"clean interactions={counts.rows_clean}" + (f" ({worst})" if worst else "")
-        rule = f"at least {settings.min_interactions}"
-    elif judged.unmet("table"):
-        got, rule = judged.unmet("table")[0].rstrip("."), "the rule to be met, its severity is table"
-    else:
-        return
-    raise TableRejected("Table rejected", got=got, expected=rule, where=table, do=see)
-
-
-def _blank_column(connection: duckdb.DuckDBPyConnection, scan: Scan) -> str:
-    """A required column without any value, if the table has rows; "" if all have some."""
-    required = [column.name for column in TABLES[scan.table].columns if column.required]
-    if not scan.rows_in:
-        return ""
-    counted = ", ".join(f"count({name})" for name in required)
-    (counts,) = connection.execute(f"SELECT {counted} FROM staged_{scan.table}").fetchall()
-    return next((name for name, count in zip(required, counts, strict=True) if not count), "")
-
-
 def _write(
     connection: duckdb.DuckDBPyConnection,
     judged: dict[TableName, Judged],
@@ -184,7 +125,7 @@ def _write(
             scan.table: write_entities(connection, scan, referring, folder) for scan in (scans["users"], scans["items"])
         }
         for scan in scans.values():
-            write_quarantine(connection, scan, note.fingerprint, settings.cleaning.decimal_comma, folder)
+            write_quarantine(connection, scan, note.fingerprint, folder)
         summary = ValidationSummary(
             folder=target.absolute(),
             docs=page.absolute(),

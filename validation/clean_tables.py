@@ -9,7 +9,7 @@ import duckdb
 from recommender import schema
 from recommender.schema import TABLES, TableName
 from recommender.storage import atomic_file
-from validation.readings import literal, quoted
+from validation.reading.sql import literal, quoted
 from validation.scan import SQL_TYPES, Scan
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import duckdb
+import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import RATING_RANGE, TABLES, TIME, TableName
@@ -13,8 +14,9 @@ from recommender.validation_settings import CleaningSettings
 from validation.missing_values import drop_rules, fill_steps
 from validation.outliers import fence_rules, fence_steps, find_fences
 from validation.personal_data import MARKS, PersonalDataMask
-from validation.readings import iso_or_number_sql
-from validation.rules import Rule, late_rule
+from validation.reading.dialect import Dialect
+from validation.reading.times import any_form_sql
+from validation.rules import PRICE_WRITTEN, Rule, late_rule
 from validation.staging import WORDS, StagedPart, Step, mended_sql
 from validation.text_mending import KINDS, mended_words_sql, register_mending
 
@@ -36,15 +38,17 @@ def build_cleaning(
     settings: CleaningSettings,
     parts: Sequence[StagedPart],
     read: str,
+    dialect: Dialect,
 ) -> tuple[list[Step], list[Rule]]:
     """The steps that mend a table's rows, in order, and the rules that sort rows out.
 
     Args:
+        dialect: Of the source.
         read: SQL of the table's rows as they were read; fences, means and the like are taken over them.
     Raises:
         RuleError: the settings do not fit the contract.
     """
-    steps = [*_word_steps(table, settings), *_form_steps(table, settings, parts)]
+    steps = [*_word_steps(table, settings), *_form_steps(table, settings, parts, dialect)]
     steps += fill_steps(connection, table, settings.missing, mended_sql(table, read, steps)[0])
     fences = find_fences(connection, table, settings.outliers, mended_sql(table, read, steps)[0])
     rules = [*drop_rules(table, settings.missing), *fence_rules(fences), *_late_rules(table, settings)]
@@ -71,25 +75,37 @@ def _word_steps(table: TableName, settings: CleaningSettings) -> list[Step]:
     return steps
 
 
-def _form_steps(table: TableName, settings: CleaningSettings, parts: Sequence[StagedPart]) -> list[Step]:
-    """Names of events, ratings on 1 to 5; and which prices and dates were written in a form of their own."""
+def _form_steps(
+    table: TableName, settings: CleaningSettings, parts: Sequence[StagedPart], dialect: Dialect
+) -> list[Step]:
+    """Names of events, ratings on 1 to 5; which prices and dates had a form of their own, and what is emptied."""
     steps = [Step({schema.EVENT: f"lower({schema.EVENT})"})] if table == "interactions" else []
     for column in TABLES[table].columns:
         name = column.name
         is_text = any(one.types.get(name) == "VARCHAR" for one in parts)
         if name in (schema.VALUE, schema.RATING) and settings.rating_scale is not None:
-            lowest, highest = settings.rating_scale
-            one, five = RATING_RANGE
-            rated = f"{name} IS NOT NULL" + (" AND event = 'rating'" if name == schema.VALUE else "")
-            scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"
-            steps.append(Step({name: f"CASE WHEN {rated} THEN {scaled} ELSE {name} END"}, {"normalised_rating": rated}))
-        if name == schema.PRICE and is_text:
+            steps.append(_scale_step(name, *settings.rating_scale))
+        if name == schema.PRICE:
             written = f"{name} IS NOT NULL AND {name} IS DISTINCT FROM TRY_CAST({name}_text AS DOUBLE)"
-            steps.append(Step({}, {"normalised_price": written}))
-        if column.type == TIME and is_text and any(one.mapping.date_formats for one in parts):
-            other = f"{name} IS NOT NULL AND {iso_or_number_sql(f'{name}_text')} IS NULL"
+            steps.append(Step({}, {"normalised_price": written} if is_text else {}))
+            steps.append(Step({PRICE_WRITTEN: name, name: f"CASE WHEN {name} >= 0 THEN {name} END"}))
+        if column.type == TIME and is_text and dialect.date_formats:
+            other = f"{name} IS NOT NULL AND {any_form_sql(f'{name}_text', dialect)} IS DISTINCT FROM {name}"
             steps.append(Step({}, {"other_date_form": other}))
+        if column.type != pa.string() and not column.required:
+            emptied = f"{name} IS NULL AND {name}_text IS NOT NULL"
+            if name == schema.VALUE:  # a rating that does not read is a bad row
+                emptied += " AND event <> 'rating'"
+            steps.append(Step({}, {f"emptied_{name}": emptied}))
     return steps
+
+
+def _scale_step(name: str, lowest: float, highest: float) -> Step:
+    """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already."""
+    one, five = RATING_RANGE
+    rated = f"{name} IS NOT NULL AND origin <> 'events'" + (" AND event = 'rating'" if name == schema.VALUE else "")
+    scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"
+    return Step({name: f"CASE WHEN {rated} THEN {scaled} ELSE {name} END"}, {"normalised_rating": rated})
 
 
 def _late_rules(table: TableName, settings: CleaningSettings) -> list[Rule]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from recommender import schema
-from recommender.schema import TABLES, TableName
+from recommender.schema import RATING_RANGE, TABLES, TableName
+from validation.lines import newest_first
+from validation.rules import RATED
 from validation.staging import StagedPart
 
 
@@ -67,6 +69,37 @@ def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, unfit: str)
         SELECT row_number, row_number() OVER (PARTITION BY {names} ORDER BY ({unfit}), row_number) AS nth FROM ({rows})
         WHERE hash({names}) IN (SELECT hash({names}) FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)
     ) WHERE nth > 1"""
+
+
+def repeated_lines_sql(table: TableName, unfit: str) -> str:
+    """The row numbers of lines of orders or reviews that tell of an id which a newer line tells of."""
+    (key,) = TABLES[table].key
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, row_number() OVER (PARTITION BY {key} ORDER BY {newest_first()}) AS nth,
+            count(*) OVER (PARTITION BY {key}) AS n
+        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({unfit})
+    ) WHERE nth < n"""
+
+
+def other_scale_sql(table: TableName, copy: str) -> str:
+    """The row numbers of ratings off the scale of 1 to 5, where the scale must be another one: where they are more than
+    one in twenty, or zeros and halves beside the halves of half stars.
+    """
+    name = RATED[table]
+    low, high = RATING_RANGE
+    rated = f"{name} IS NOT NULL AND NOT ({copy})" + (" AND event = 'rating'" if table == "interactions" else "")
+    off = f"({name} < {low!r} OR {name} > {high!r})"
+    half = f"({name} * 2 = round({name} * 2))"
+    between = f"count(*) FILTER (NOT {off} AND {half} AND {name} <> round({name}))"
+    low_halves = f"count(*) FILTER ({name} IN (0, 0.5))"
+    return f"""
+    WITH rated AS (SELECT row_number, {name} FROM staged_{table} WHERE {rated}),
+    found AS (
+        SELECT count(*) FILTER ({off}) * 20 > count(*) AND count(*) FILTER ({off}) > 2
+            OR {low_halves} > 2 AND {low_halves} = count(*) FILTER ({off}) AND {between} > 2 AS is_other FROM rated
+    )
+    SELECT row_number FROM rated, found WHERE is_other AND {off}"""
 
 
 def unknown_ids_sql(table: TableName, column: str, owner: TableName) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from recommender.errors import SommelierError
 
 
@@ -11,6 +13,19 @@ class ValidationRoomError(SommelierError):
 
 class SourceError(ValidationRoomError):
     """A source file is missing, empty, truncated, unreadable, or lacks a column that cannot be derived."""
+
+
+def without_time(table: str, where: str, has: Iterable[str]) -> SourceError:
+    """The error of events without any time, which says what is possible all the same."""
+    return SourceError(
+        "Cannot map columns",
+        got=f"{table}.timestamp is required and missing",
+        expected=f"a column of times among {', '.join(has)}",
+        where=where,
+        do=f"Map it in the settings under source.columns.{table}; where there is none and the rows stand in the order "
+        "of the events, source.no_time=file_order takes that order: recommendations and their evaluation work, what "
+        "depends on dates (recency, windows of popularity, drift) means nothing then",
+    )
 
 
 class TableRejected(ValidationRoomError):

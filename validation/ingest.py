@@ -16,6 +16,7 @@ from recommender.source_settings import (
     RecboleSource,
     SimulatedSource,
     Source,
+    SourceForms,
     SqlSource,
     TablesSource,
 )
@@ -25,7 +26,7 @@ from validation.errors import RawFolderError
 from validation.raw import RawWriter, RowParts
 from validation.raw_parts import NOTE_FILE, RawTables
 
-READERS_VERSION = 2  # raise it when a reader gives other rows for the same source
+READERS_VERSION = 3  # raise it when a reader gives other rows for the same source
 _EVENTS = "events"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -72,9 +73,34 @@ def ingest(source: Source, target: Path, event_log: Path | None = None, readmitt
             rows=writer.count_rows(),
             provided=tuple(sorted(writer.provided)),
             parts=tuple(writer.parts),
+            forms=plain_forms(source),
         )
         write_json(folder / NOTE_FILE, written.model_dump(mode="json"))
     return written
+
+
+def check_source(source: Source) -> None:
+    """Make sure, without reading the rows, that a source is there and has the columns that its settings map.
+
+    Raises:
+        SourceError: a file is missing, empty or of no known format, lacks a column, or the database says no.
+    """
+    match source:
+        case TablesSource():
+            tables.check(source)
+        case SqlSource():
+            sql_source.check(source)
+        case RecboleSource():
+            recbole.check(source)
+        case _:
+            _locate(source)
+
+
+def plain_forms(source: Source) -> SourceForms:
+    """How a source writes its values, without where it lies; the project's own shop writes the contract's."""
+    if not isinstance(source, SourceForms):
+        return SourceForms()
+    return SourceForms(**{name: getattr(source, name) for name in SourceForms.model_fields})
 
 
 def read_note(folder: Path) -> RawTables:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from validation.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw import PartWriter, field_names, struct_of
-from validation.readings import literal
+from validation.reading.sql import literal
 
 OTHERS = "other columns"  # the field of `source` that maps all keys beside the named ones to their values
 _TRIAL_LINES = 100  # if none of the first lines is an object, the file is of another format

@@ -6,6 +6,7 @@ Numbers and times stay as the source typed them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,16 +14,21 @@ import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import TABLES, Column, TableName
+from recommender.source_settings import SourceForms
 from validation.raw import field_names, field_sql
 from validation.raw_parts import SOURCE_NUMBER, TableMapping
-from validation.readings import literal
+from validation.reading.dialect import Dialect
+from validation.reading.lists import PATH_JOIN, list_path_sql, list_text_sql
+from validation.reading.sql import literal
+from validation.reading.values import text_sql as value_text_sql
 
 # Columns that a source may lack though the contract requires them: each is filled by a rule of its own.
 FILLED = (schema.EVENT_ID, schema.EVENT)
 
+_FIRST_ROW_S = 946_684_800  # 2000-01-01
 _PATH_BREAK = r"\s*(?:\||>)\s*"
-_PATH_JOIN = " > "
-_JSON_WORDS = (schema.TITLE, schema.DESCRIPTION, schema.BRAND, schema.TEXT)
+_WORDS = (schema.TITLE, schema.DESCRIPTION, schema.BRAND, schema.TEXT)
+_INDEX = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|level_\d+|)")
 _UUID = "(.{8})(.{4})(.{4})(.{4})(.{12})"
 _BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
 
@@ -48,35 +54,32 @@ class Fields:
 
 
 def map_columns(
-    table: TableName,
-    fields: Fields,
-    names: Mapping[str, str],
-    *,
-    default_event: str = "purchase",
-    unreadable: bool = False,
-    date_formats: tuple[str, ...] = (),
+    table: TableName, fields: Fields, names: Mapping[str, str], *, default_event: str = "", unreadable: bool = False
 ) -> TableMapping:
     """How a part reads as a table, by the names of its columns.
 
     Args:
-        names: Contract column to the source's column, where the names differ.
+        names: Contract column to the source's column, where the names differ. Other names, of a table that is open,
+            are attributes; the columns that stand for nothing else are attributes too.
         default_event: The event of interactions that name none; those with a value are ratings.
     """
-    own = {column.name: names.get(column.name, column.name) for column in TABLES[table].columns}
+    own = own_names(table, names)
     columns = {
         column.name: column_sql(column, fields.expressions[own[column.name]], fields.types[own[column.name]])
         for column in TABLES[table].columns
         if own[column.name] in fields.expressions
     }
     if table == "interactions":
-        types = {name: fields.types[own[name]] for name in columns}
-        _fill_interactions(columns, types, default_event)
-    others = [name for name in fields.expressions if name not in own.values() and name not in own]
+        _fill_position(columns, {name: fields.types[own[name]] for name in columns})
+    named = {name: source for name, source in names.items() if name not in own}
+    others = [name for name in fields.expressions if name not in own.values() and name not in (*own, *named.values())]
     return TableMapping(
         columns=columns,
-        attributes=attributes_sql(fields, others) if TABLES[table].open else "",
+        attributes=attributes_sql(fields, named | {n: n for n in others if not is_index(n)})
+        if TABLES[table].open
+        else "",
         unreadable=unreadable,
-        date_formats=date_formats,
+        default_event=default_event if table == "interactions" else "",
     )
 
 
@@ -86,35 +89,87 @@ def map_json_columns(
     fields: Fields,
     *,
     others: str = "",
-    default_event: str = "purchase",
+    default_event: str = "",
     unreadable: bool = False,
-    date_formats: tuple[str, ...] = (),
 ) -> TableMapping:
-    """How a part of JSON lines reads as a table, by the keys: as `map_columns`, but a text may be a JSON list.
+    """How a part of JSON lines reads as a table, by the keys: as `map_columns`, but with a map of all other keys.
 
     Args:
         fields: All keys that are fields of the part; a line may lack any of them.
         others: The expression of the map of all other keys; "" for a table that is not open.
     """
-    mapping = map_columns(
-        table, fields, names, default_event=default_event, unreadable=unreadable, date_formats=date_formats
+    mapping = map_columns(table, fields, names, default_event=default_event, unreadable=unreadable)
+    own = own_names(table, names)
+    named = {name: source for name, source in names.items() if name not in own}
+    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named) if others else ""
+    return mapping.model_copy(update={"attributes": attributes})
+
+
+def as_lines(
+    table: TableName, mapping: TableMapping, fields: Fields, names: Mapping[str, str], moment: str, forms: SourceForms
+) -> TableMapping:
+    """The mapping of users or items that are told in the lines of another table: orders, reviews.
+
+    They come again and again, newest value first, and of what else the lines tell only what the settings name is
+    theirs. A line without their id tells nothing of them.
+
+    Args:
+        moment: The expression of the line's time; "" for the order of the lines.
+    """
+    (key,) = TABLES[table].key
+    named = {name: source for name, source in names.items() if name not in own_names(table, names)}
+    return mapping.model_copy(
+        update={
+            "attributes": attributes_sql(fields, named),
+            "lines": True,
+            "moment": moment,
+            "condition": given_sql(mapping.columns[key], forms),
+        }
     )
-    columns = dict(mapping.columns)
-    own = {column.name: names.get(column.name, column.name) for column in TABLES[table].columns}
-    for column in TABLES[table].columns:
-        if column.name in _JSON_WORDS and column.name in columns:
-            columns[column.name] = json_text_sql(fields.expressions[own[column.name]])
-    if schema.CATEGORY in columns:
-        columns[schema.CATEGORY] = json_category_sql(fields.expressions[own[schema.CATEGORY]])
-    attributes = json_attributes_sql(others, (*own, *own.values())) if others else ""
-    return mapping.model_copy(update={"columns": columns, "attributes": attributes})
 
 
-def json_attributes_sql(others: str, left_out: Sequence[str]) -> str:
-    """A map of keys to texts as the text of a JSON object, without some keys and without nulls; lists are joined."""
+def with_words(mapping: TableMapping, forms: SourceForms) -> TableMapping:
+    """The mapping of reviews that are told in the lines of interactions: a line without words is a rating alone."""
+    return mapping.model_copy(update={"condition": given_sql(mapping.columns[schema.TEXT], forms)})
+
+
+def in_file_order(mapping: TableMapping) -> TableMapping:
+    """The mapping of events without any time: rows follow each other by the second, from the year 2000 on."""
+    order = f"make_timestamptz(({_FIRST_ROW_S} + {SOURCE_NUMBER}) * 1000000)"
+    return mapping.model_copy(update={"columns": {**mapping.columns, schema.TIMESTAMP: order}})
+
+
+def given_sql(expression: str, forms: SourceForms) -> str:
+    """A condition: a text is there, in the source's own way of saying so."""
+    text = value_text_sql(f"CAST({expression} AS VARCHAR)", "VARCHAR", Dialect(null_words=forms.null_words))
+    return f"({text}) IS NOT NULL"
+
+
+def own_names(table: TableName, names: Mapping[str, str]) -> dict[str, str]:
+    """Each of the contract's columns to the source's column that would give it."""
+    return {column.name: names.get(column.name, column.name) for column in TABLES[table].columns}
+
+
+def is_index(name: str) -> bool:
+    """Whether a column is the row numbers of a data frame that was written with them."""
+    return _INDEX.fullmatch(name.strip()) is not None
+
+
+def json_attributes_sql(others: str, left_out: Sequence[str], fields: Fields, named: Mapping[str, str]) -> str:
+    """A map of keys to texts as the text of a JSON object, without some keys and without nulls; lists are joined.
+
+    Args:
+        named: Attribute to the field that gives it, beside the map.
+    """
     keys = ", ".join(map(literal, dict.fromkeys(left_out)))
-    entries = f"list_filter(map_entries({others}), lambda e: e.value IS NOT NULL AND e.key NOT IN ({keys}))"
-    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {json_text_sql('e.value')}))"
+    index = f"regexp_full_match(e.key, {literal(_INDEX.pattern)})"
+    entries = (
+        f"list_filter(map_entries({others}), lambda e: e.value IS NOT NULL AND e.key NOT IN ({keys}) AND NOT {index})"
+    )
+    more = ", ".join(f"struct_pack(key := {literal(a)}, value := {fields.expressions[f]})" for a, f in named.items())
+    if more:
+        entries = f"list_filter(list_concat({entries}, [{more}]), lambda e: e.value IS NOT NULL)"
+    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {list_text_sql('e.value')}))"
     return f"nullif(CAST(to_json(map_from_entries({texts})) AS VARCHAR), '{{}}')"
 
 
@@ -122,6 +177,8 @@ def column_sql(column: Column, expression: str, kind: pa.DataType) -> str:
     """The expression that reads a field of a type as a column of the contract."""
     if column.name == schema.CATEGORY:
         return category_sql(expression, kind)
+    if column.name in _WORDS and _is_text(kind):
+        return list_text_sql(expression)
     if column.type == pa.string() or _is_text(kind) or _is_nested(kind):
         return text_sql(expression, kind)
     return expression
@@ -133,6 +190,8 @@ def text_sql(expression: str, kind: pa.DataType) -> str:
         return text_sql(expression, kind.value_type)
     if _is_text(kind):
         return expression
+    if pa.types.is_null(kind):
+        return "CAST(NULL AS VARCHAR)"
     if pa.types.is_floating(kind):
         whole = f"isfinite({expression}) AND abs({expression}) < 1e15 AND {expression} = trunc({expression})"
         text = f"CASE WHEN {whole} THEN CAST(CAST({expression} AS BIGINT) AS VARCHAR) "
@@ -152,13 +211,15 @@ def category_sql(expression: str, kind: pa.DataType) -> str:
     """A category as the contract writes it, parts joined by ' > '.
 
     Args:
-        kind: Text such as "a|b" or "a > b", a list ["a", "b"], or a list of such lists, of which the first is taken.
+        kind: Text such as "a|b", "a > b" or "['a', 'b']", a list ["a", "b"], or a list of such lists, of which the
+            first is taken.
     """
     if _is_list(kind):
         if _is_list(kind.value_type):
             return category_sql(f"{expression}[1]", kind.value_type)
-        return f"nullif(array_to_string({_words_sql(expression, kind)}, '{_PATH_JOIN}'), '')"
-    return _path_sql(f"regexp_split_to_array({text_sql(expression, kind)}, '{_PATH_BREAK}')")
+        return f"nullif(array_to_string({_words_sql(expression, kind)}, '{PATH_JOIN}'), '')"
+    text = text_sql(expression, kind)
+    return list_path_sql(text, _path_sql(f"regexp_split_to_array({text}, '{_PATH_BREAK}')"))
 
 
 def token_path_sql(expression: str) -> str:
@@ -166,26 +227,18 @@ def token_path_sql(expression: str) -> str:
     return _path_sql(f"string_split({expression}, ' ')")
 
 
-def json_category_sql(expression: str) -> str:
-    """A category in a field that holds text, or a JSON list (of lists, of which the first is taken) as text."""
-    first = f"""CASE WHEN json_type({expression}, '$[0]') = 'ARRAY' THEN json_extract({expression}, '$[0]')
-        ELSE CAST({expression} AS JSON) END"""
-    parts = f"""from_json({first}, '["VARCHAR"]')"""
-    plain = category_sql(expression, pa.string())
-    return f"CASE WHEN {_is_json_list_sql(expression)} THEN nullif({_path_sql(parts)}, '') ELSE {plain} END"
+def attributes_sql(fields: Fields, names: Mapping[str, str]) -> str:
+    """Columns as the text of a JSON object of texts, those that are null left out; "" for none.
 
-
-def json_text_sql(expression: str, join: str = ", ") -> str:
-    """Words in a field that holds text, or a JSON list of texts as text."""
-    parts = f"""list_filter(from_json({expression}, '["VARCHAR"]'), lambda part: part <> '')"""
-    return f"CASE WHEN {_is_json_list_sql(expression)} THEN array_to_string({parts}, '{join}') ELSE {expression} END"
-
-
-def attributes_sql(fields: Fields, names: Sequence[str]) -> str:
-    """The named columns as the text of a JSON object of texts, those that are null left out; "" for no names."""
+    Args:
+        names: Attribute to the source's column.
+    """
     if not names:
         return ""
-    pairs = ", ".join(f"{literal(name)}, {text_sql(fields.expressions[name], fields.types[name])}" for name in names)
+    pairs = ", ".join(
+        f"{literal(name)}, {list_text_sql(text_sql(fields.expressions[own], fields.types[own]))}"
+        for name, own in names.items()
+    )
     return f"nullif(CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR), '{{}}')"
 
 
@@ -195,17 +248,12 @@ def headed_text_sql(head: str, body: str) -> str:
     return f"concat_ws('. ', {parts})"
 
 
-def _fill_interactions(columns: dict[str, str], types: Mapping[str, pa.DataType], default_event: str) -> None:
-    """Where the source names no position its row number is one; where it names no event, a value makes it a rating.
+def _fill_position(columns: dict[str, str], types: Mapping[str, pa.DataType]) -> None:
+    """Where the source names no position its row number is one.
 
     Args:
         types: Type of the source's column, by the contract's name.
     """
-    is_rating = _is_given_sql(columns[schema.VALUE], types[schema.VALUE]) if schema.VALUE in columns else "false"
-    event = f"CASE WHEN {is_rating} THEN 'rating' ELSE '{default_event}' END"
-    if schema.EVENT in columns:
-        event = f"coalesce(nullif({columns[schema.EVENT]}, ''), {event})"
-    columns[schema.EVENT] = event
     position = columns.get(schema.POSITION)
     if position is None:
         columns[schema.POSITION] = SOURCE_NUMBER
@@ -215,18 +263,8 @@ def _fill_interactions(columns: dict[str, str], types: Mapping[str, pa.DataType]
         columns[schema.POSITION] = f"coalesce({position}, {SOURCE_NUMBER})"
 
 
-def _is_given_sql(expression: str, kind: pa.DataType) -> str:
-    if pa.types.is_floating(kind):
-        return f"({expression} IS NOT NULL AND NOT isnan({expression}))"
-    return f"({expression} IS NOT NULL AND {expression} <> '')" if _is_text(kind) else f"{expression} IS NOT NULL"
-
-
-def _is_json_list_sql(expression: str) -> str:
-    return f"(starts_with({expression}, '[') AND json_valid({expression}))"
-
-
 def _path_sql(parts: str) -> str:
-    return f"array_to_string(list_filter({parts}, lambda part: part <> ''), '{_PATH_JOIN}')"
+    return f"array_to_string(list_filter({parts}, lambda part: part <> ''), '{PATH_JOIN}')"
 
 
 def _words_sql(expression: str, kind: pa.DataType) -> str:

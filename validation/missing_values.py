@@ -11,8 +11,10 @@ from recommender import schema
 from recommender.schema import TABLES, TIME, Column, TableName
 from recommender.validation_settings import MissingValues
 from validation.errors import RuleError
-from validation.readings import Dialect, literal, typed_sql
-from validation.rules import Rule
+from validation.reading.dialect import Dialect
+from validation.reading.sql import literal
+from validation.reading.values import typed_sql
+from validation.rules import Rule, unread_is_bad
 from validation.staging import Step
 
 _NUMBERS = (pa.float64(), pa.int64())
@@ -46,7 +48,7 @@ def drop_rules(table: TableName, wanted: Sequence[MissingValues]) -> list[Rule]:
                     "row",
                     _is_missing(column),
                     "ExpectColumnValuesToNotBeNull",
-                    where_given="readable" if column.type == pa.string() else f"{column.name}_read",
+                    where_given=f"{column.name}_read" if unread_is_bad(column) else "readable",
                     looked="readable",
                     why=f"A row without {column.name} is left out (cleaning.missing).",
                 )
@@ -89,8 +91,8 @@ def fill_steps(
 
 
 def _is_missing(column: Column) -> str:
-    """Empty, not unreadable. Of interactions only ratings have a value that could be missing."""
-    unread = "" if column.type == pa.string() else f" AND {column.name}_unread IS NULL"
+    """Empty, or emptied as unreadable. Of interactions only ratings have a value that could be missing."""
+    unread = f" AND {column.name}_unread IS NULL" if unread_is_bad(column) else ""
     rating = " AND event = 'rating'" if column.name == schema.VALUE else ""
     return f"(readable AND {column.name} IS NULL{unread}{rating})"
 

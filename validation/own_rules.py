@@ -13,7 +13,7 @@ from recommender.schema import TIME, Column, TableName
 from recommender.validation_settings import OwnRule
 from validation.errors import RuleError
 from validation.missing_values import find_column
-from validation.readings import literal
+from validation.reading.sql import literal
 from validation.rules import Rule, late_rule, outside
 
 _WHERE = "recipe.validation.rules"

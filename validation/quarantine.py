@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recommender.schema import TABLES, Column
 from validation.clean_tables import write_parquet
-from validation.readings import literal
+from validation.reading.sql import literal
 from validation.rules import Rule
 from validation.scan import Scan, picked_name
 from validation.staging import BITS, read_sql
@@ -28,9 +28,7 @@ COLUMNS = {
 }
 
 
-def write_quarantine(
-    connection: duckdb.DuckDBPyConnection, scan: Scan, run: str, decimal_comma: bool, folder: Path
-) -> int:
+def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str, folder: Path) -> int:
     """Write a table's quarantined rows, which `pick_broken` has read again.
 
     Returns:
@@ -41,7 +39,7 @@ def write_quarantine(
         empty = ", ".join(f'CAST(NULL AS {type_}) AS "{name}"' for name, type_ in COLUMNS.items())
         write_parquet(connection, f"SELECT {empty} WHERE false", target)
         return 0
-    read = read_sql(scan.table, scan.parts, decimal_comma, lambda one: picked_name("broken", scan, one))
+    read = read_sql(scan.table, scan.parts, scan.dialect, lambda one: picked_name("broken", scan, one))
     values = ", ".join(f"'{column.name}': {_text_of(column)}" for column in TABLES[scan.table].columns)
     words = [f"broken_{word}" for word in range((len(scan.rules) - 1) // BITS + 1)]
     query = f"""

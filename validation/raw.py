@@ -26,7 +26,7 @@ from validation.raw_parts import (
     RawPart,
     TableMapping,
 )
-from validation.readings import quoted
+from validation.reading.sql import quoted
 
 ATTRIBUTES = "attributes"  # of a row-wise part: what a row tells beside the contract's columns, JSON text
 

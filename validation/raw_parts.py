@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from recommender.schema import TableName
+from recommender.source_settings import SourceForms
 
 NOTE_FILE = "raw.json"
 SOURCE = "source"
@@ -34,7 +35,9 @@ class TableMapping(BaseModel):
         attributes: An expression that gives what else the row tells, as the text of a flat JSON object; "" for nothing.
         condition: An expression, true for the rows that give a row of this table; "" for all.
         unreadable: Rows that could not be read count as rows of this table.
-        date_formats: strptime forms of this part's dates, tried in order after ISO 8601 and numbers.
+        default_event: The event of rows that name none; those with a value are ratings. "": as they are.
+        lines: The rows are lines of orders or reviews, which tell of a user or an item again and again.
+        moment: The expression of a line's time; "" for the order of the lines.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +46,9 @@ class TableMapping(BaseModel):
     attributes: str = ""
     condition: str = ""
     unreadable: bool = False
-    date_formats: tuple[str, ...] = ()
+    default_event: str = ""
+    lines: bool = False
+    moment: str = ""
 
 
 class RawPart(BaseModel):
@@ -65,6 +70,7 @@ class RawTables(BaseModel):
         rows: Rows per table, unreadable ones included.
         provided: Tables that the source has of its own. Users and items of the others are known from the events alone.
         parts: In the order in which their rows count as rows of a table.
+        forms: How the source writes its values.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -74,3 +80,4 @@ class RawTables(BaseModel):
     rows: dict[TableName, int]
     provided: tuple[TableName, ...]
     parts: tuple[RawPart, ...]
+    forms: SourceForms = SourceForms()

@@ -21,7 +21,7 @@ from recommender.schema import TABLE_NAMES, TABLES, TableName
 from recommender.storage import atomic_file, digest_of
 from validation.errors import ReadmissionError
 from validation.raw import as_text
-from validation.readings import literal
+from validation.reading.sql import literal
 
 _DO = "Mend the line, or export the rows again: sommelier quarantine export"
 _FILE_SCHEMA = pa.schema(

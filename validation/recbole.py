@@ -14,9 +14,9 @@ from recommender import schema
 from recommender.schema import TableName
 from recommender.source_settings import RecboleSource
 from validation.delimited import read_header, write_delimited
-from validation.errors import SourceError
+from validation.errors import SourceError, without_time
 from validation.files import require_file, require_folder
-from validation.mappings import Fields, attributes_sql, category_sql, map_columns, token_path_sql
+from validation.mappings import Fields, attributes_sql, category_sql, in_file_order, map_columns, token_path_sql
 from validation.raw import RawWriter, field_names
 from validation.raw_parts import TableMapping
 
@@ -53,18 +53,29 @@ def read(source: RecboleSource, writer: RawWriter) -> None:
     """
     for path in locate(source):
         table = _TABLES[_ending(path)]
-        types = _types(path)
+        types = _types(source, path)
         kind = pa.struct([pa.field(name, pa.string()) for name in field_names(list(types))])
-        with writer.open_part(table, kind, {table: _mapping(table, types)}) as part:
+        with writer.open_part(table, kind, {table: _mapping(source, table, types)}) as part:
             write_delimited(path, "\t", part)
 
 
-def _mapping(table: TableName, types: dict[str, str]) -> TableMapping:
+def check(source: RecboleSource) -> None:
+    """Look at the headers alone.
+
+    Raises:
+        SourceError: as `read`, as far as that shows without the rows.
+    """
+    for path in locate(source):
+        _types(source, path)
+
+
+def _mapping(source: RecboleSource, table: TableName, types: dict[str, str]) -> TableMapping:
     fields = Fields.of_texts(list(types))
     if table == "items":
         return _item_mapping(fields, types)
     names = {"value": "rating"} if table == "interactions" else {}
-    return map_columns(table, fields, names, unreadable=True)
+    mapping = map_columns(table, fields, names, default_event="purchase", unreadable=True)
+    return in_file_order(mapping) if table == "interactions" and schema.TIMESTAMP not in types else mapping
 
 
 def _item_mapping(fields: Fields, types: dict[str, str]) -> TableMapping:
@@ -78,16 +89,20 @@ def _item_mapping(fields: Fields, types: dict[str, str]) -> TableMapping:
         own = fields.expressions[category]
         is_words = types[category] == "token_seq"
         columns[schema.CATEGORY] = token_path_sql(own) if is_words else category_sql(own, pa.string())
-    others = [name for name in types if name not in {title, category, *_ITEM_COLUMNS}]
+    others = {name: name for name in types if name not in {title, category, *_ITEM_COLUMNS}}
     return TableMapping(columns=columns, attributes=attributes_sql(fields, others), unreadable=True)
 
 
-def _types(path: Path) -> dict[str, str]:
+def _types(source: RecboleSource, path: Path) -> dict[str, str]:
     """Column to its type, from the header."""
     header = read_header(path, "\t")
     needed = {"interactions": ("user_id", "item_id", "timestamp"), "users": ("user_id",), "items": ("item_id",)}
     types = dict(name.split(":", 1) for name in header if ":" in name)
     missing = [name for name in needed[_TABLES[_ending(path)]] if name not in types]
+    if missing == [schema.TIMESTAMP]:
+        if source.no_time == "refuse":
+            raise without_time("interactions", f"{path}:1", header)
+        missing = []
     if missing or len(types) != len(header):
         raise SourceError(
             "Cannot read source",

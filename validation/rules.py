@@ -16,16 +16,25 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from recommender import schema
-from recommender.schema import EVENTS, RATING_RANGE, TABLES, TIME, Column, TableName
+from recommender.schema import EVENTS, MAX_ID_CHARS, RATING_RANGE, TABLES, TIME, Column, TableName
 from recommender.validation_settings import Severity, ValidationSettings
+from validation.reading.values import IDS
 
 EXACT_DUPLICATE = "exact_duplicate"
 KEY_UNIQUE = "key_unique"
 TITLE_UNIQUE = "title_unique"
+REPEATED = "repeated"
+RATING_ON_SCALE = "rating_on_scale"
+# The price as it was read, before one that cannot be is emptied.
+PRICE_WRITTEN = "price_written"
 # What people write where nothing is known.
 PLACEHOLDERS = ("-", "?", "n/a", "na", "nan", "nil", "none", "null", "undefined", "unknown")
 NEARLY_EMPTY_FROM = 3  # a table with fewer columns of its own in the source has no nearly empty rows
 _LETTER = "[A-Za-z\\x{00aa}-\\x{024f}\\x{0370}-\\x{1fff}\\x{2c00}-\\x{d7ff}\\x{f900}-\\x{ffdc}]"
+
+
+# Where ratings stand.
+RATED: Mapping[TableName, str] = {"interactions": schema.VALUE, "feedback": schema.RATING}
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Rule:
         name: Stands in quarantine, summary and Data Docs.
         column: The column that the expectation is about.
         severity: "row": a row that breaks it goes to quarantine. "table": the flow stops. "warn": it is counted only.
-            "copy": the row is left out and counted (exact duplicates).
+            "copy": the row is left out and counted: it is no bad row, but tells nothing that others do not.
         mask: SQL over a judged row, true where the rule is broken; "" where rows have to be compared with each other:
             those rules are found after the scan.
         expectation: Name of the Great Expectations class, and its arguments but for the column.
@@ -77,10 +86,12 @@ def build_rules(
     provided: Collection[TableName],
     mapped: Collection[str],
     now: datetime,
+    lines: bool = False,
 ) -> list[Rule]:
     """The contract's rules on the rows of a table.
 
     Args:
+        lines: The table's rows are told in the lines of another one, again and again.
         provided: Tables that the source has of its own; references are checked against these only.
         mapped: The table's columns that the source gives.
         now: No event may be later.
@@ -107,7 +118,10 @@ def build_rules(
         rules += _text_rules(settings)
     if table == "items" and "items" in provided:
         rules += [_title_given(), *(_not_a_placeholder(name) for name in (schema.TITLE, schema.BRAND, schema.CATEGORY))]
-    return [*rules, *_late_rules(table, mapped)]
+    if table in RATED and RATED[table] in mapped and settings.cleaning.rating_scale is None:
+        why = "Ratings are on a scale of 1 to 5; another one is named in validation.cleaning.rating_scale."
+        rules.append(late_rule(RATING_ON_SCALE, "table", why, RATED[table], looked=f"{RATED[table]} IS NOT NULL"))
+    return [*rules, *_late_rules(table, mapped, lines)]
 
 
 def own_columns(table: TableName, mapped: Collection[str]) -> list[str]:
@@ -174,7 +188,8 @@ def _column_rules(column: Column, settings: ValidationSettings, now: datetime) -
             Rule(
                 f"{name}_required",
                 name,
-                "row",
+                # A review without words is a rating and nothing else.
+                "copy" if name == schema.TEXT else "row",
                 f"readable AND {name} IS NULL{unread}",
                 "ExpectColumnValuesToNotBeNull",
                 where_given=given,
@@ -183,17 +198,9 @@ def _column_rules(column: Column, settings: ValidationSettings, now: datetime) -
             )
         )
     if column.type != pa.string():
-        kind = "time" if column.type == TIME else "number"
-        rules.append(
-            Rule(
-                f"{name}_parses",
-                f"{name}_unread",
-                "row",
-                f"{name}_unread IS NOT NULL",
-                "ExpectColumnValuesToBeNull",
-                why=f"Reads as a {kind}.",
-            )
-        )
+        rules.append(_parses(column))
+    if name in IDS:
+        rules.append(_short_id(name))
     bounds = _bounds(column, settings, now)
     if bounds is not None:
         column_name, arguments, why = bounds
@@ -201,16 +208,45 @@ def _column_rules(column: Column, settings: ValidationSettings, now: datetime) -
             Rule(
                 f"{name}_in_range",
                 column_name,
-                "row",
+                "warn" if name == schema.PRICE else "row",
                 outside(column_name, arguments),
                 "ExpectColumnValuesToBeBetween",
                 arguments,
-                looked=f"{name} IS NOT NULL",
-                shown=f"CAST({name} AS VARCHAR)" if column.type == TIME else "",
+                looked="" if name == schema.PRICE else f"{name} IS NOT NULL",
+                shown=f"{name}_text" if column.type == TIME else "",
                 why=why,
             )
         )
     return rules
+
+
+def unread_is_bad(column: Column) -> bool:
+    """Whether a value that does not read as its type makes a bad row; else it is emptied."""
+    return column.type != pa.string() and (column.required or column.name == schema.VALUE)
+
+
+def _parses(column: Column) -> Rule:
+    """A value that does not read costs its row only where the row says nothing without it; else it is emptied."""
+    name, kind = column.name, "time" if column.type == TIME else "number"
+    unread, row = f"{name}_unread IS NOT NULL", unread_is_bad(column)
+    if name == schema.VALUE:
+        unread = f"{unread} AND event = 'rating'"
+    why = f"Reads as a {kind}." + ("" if row else " One that does not is emptied.")
+    severity: Severity = "row" if row else "warn"
+    return Rule(f"{name}_parses", f"{name}_unread", severity, unread, "ExpectColumnValuesToBeNull", why=why)
+
+
+def _short_id(name: str) -> Rule:
+    return Rule(
+        f"{name}_short_enough",
+        name,
+        "row",
+        f"length({name}) > {MAX_ID_CHARS}",
+        "ExpectColumnValueLengthsToBeBetween",
+        {"max_value": MAX_ID_CHARS},
+        shown=f"left({name}, 100)",
+        why=f"An id has at most {MAX_ID_CHARS} characters.",
+    )
 
 
 def _bounds(column: Column, settings: ValidationSettings, now: datetime) -> tuple[str, dict[str, Any], str] | None:
@@ -220,7 +256,7 @@ def _bounds(column: Column, settings: ValidationSettings, now: datetime) -> tupl
         case schema.RATING | schema.VALUE:
             return column.name, {"min_value": low, "max_value": high}, "A rating lies between 1 and 5."
         case schema.PRICE:
-            return column.name, {"min_value": 0.0}, "A price is not negative."
+            return PRICE_WRITTEN, {"min_value": 0.0}, "A price is not negative; one that is, is emptied."
         case schema.TIMESTAMP:
             earliest = datetime.combine(settings.earliest, time(), UTC)
             return (
@@ -341,13 +377,16 @@ def _not_a_placeholder(name: str) -> Rule:
     )
 
 
-def _late_rules(table: TableName, mapped: Collection[str]) -> list[Rule]:
+def _late_rules(table: TableName, mapped: Collection[str], lines: bool) -> list[Rule]:
     key = " / ".join(TABLES[table].key)
     shown = f"concat_ws(' / ', {', '.join(TABLES[table].key)})"
     rules = [
         late_rule(EXACT_DUPLICATE, "copy", "The same row of the source a second time; counted and left out.", shown),
         late_rule(KEY_UNIQUE, "row", f"No two rows share {key}; the first good one stays.", shown),
     ]
+    if lines:
+        why = f"Lines tell of the same {key} again; the newest value of each column counts."
+        rules.append(late_rule(REPEATED, "copy", why, shown))
     if table == "interactions" and schema.POSITION in mapped:
         why = "A user's events in the order of their position are in the order of their time."
         rules.append(late_rule("time_in_order", "warn", why, "concat_ws(' / ', user_id, position, timestamp)"))

@@ -21,10 +21,21 @@ from recommender.validation_settings import ValidationSettings
 from validation import comparisons
 from validation.cleaning import BOT_BURST, BOT_RATE, K_CORE, NEAR_DUPLICATE, build_cleaning
 from validation.k_core import find_outside_core
+from validation.lines import gather_lines
 from validation.own_rules import build_own_rules, check_expressions, own_columns_sql
 from validation.raw_parts import RawTables
-from validation.readings import literal
-from validation.rules import EXACT_DUPLICATE, KEY_UNIQUE, TITLE_UNIQUE, Rule, build_rules, derived_columns
+from validation.reading.dialect import Dialect
+from validation.reading.sql import literal
+from validation.rules import (
+    EXACT_DUPLICATE,
+    KEY_UNIQUE,
+    RATING_ON_SCALE,
+    REPEATED,
+    TITLE_UNIQUE,
+    Rule,
+    build_rules,
+    derived_columns,
+)
 from validation.share_rules import build_share_rules
 from validation.similar_texts import find_similar_texts
 from validation.staging import (
@@ -41,6 +52,7 @@ from validation.staging import (
 
 N_EXAMPLES = 20
 _EXAMPLE_CHARS = 200
+GUEST = "user_id_required"
 _EVENT_LOG = "events"  # the source file of an event of the service's log, also when it comes back from quarantine
 SQL_TYPES = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", TIME: "TIMESTAMPTZ"}
 
@@ -54,7 +66,9 @@ class Scan:
         rules: In the order of their bits.
         kinds: Kinds of mending, in the order of theirs.
         derived: Part to SQL, to SQL of the rows up to layer 3.
+        dialect: How the source writes the table's values.
         rows: Rows of the table, clean, quarantined and exact copies.
+        guests: Quarantined rows that lack a user and nothing else.
         broken: Rule to the rows that break it, copies among them.
         looked: Rule to the rows that it has something to look at.
         cleaned: Kind of mending to rows.
@@ -67,10 +81,12 @@ class Scan:
     rules: list[Rule]
     kinds: list[str]
     derived: Callable[[Callable[[StagedPart], str]], str]
+    dialect: Dialect = field(default_factory=Dialect)
     rows_in: int = 0
     rows_clean: int = 0
     rows_quarantined: int = 0
     duplicates: int = 0
+    guests: int = 0
     broken: dict[str, int] = field(default_factory=dict)
     looked: dict[str, int] = field(default_factory=dict)
     cleaned: dict[str, int] = field(default_factory=dict)
@@ -127,23 +143,26 @@ def _plan(
 ) -> Scan:
     parts = find_parts(connection, raw, note, table)
     mapped = mapped_columns(parts)
-    comma = settings.cleaning.decimal_comma
-    rules = build_rules(table, settings, note.provided, mapped, now)
+    dialect = Dialect.of(note.forms, table, settings.cleaning.decimal_comma)
+    lines = any(one.mapping.lines for one in parts)
+    rules = build_rules(table, settings, note.provided, mapped, now, lines)
     if not parts:
         return Scan(table, parts, rules, [], lambda relation: "")
-    steps, cleaning = build_cleaning(connection, table, settings.cleaning, parts, read_sql(table, parts, comma))
+    steps, cleaning = build_cleaning(
+        connection, table, settings.cleaning, parts, read_sql(table, parts, dialect), dialect
+    )
     rules += cleaning
     rules += build_share_rules(table, settings.shares, rules)
     rules += build_own_rules(table, settings.rules, rules)
     columns = derived_columns(table, mapped)
-    check_expressions(connection, settings.rules, table, mended_sql(table, read_sql(table, parts, comma), steps)[0])
+    check_expressions(connection, settings.rules, table, mended_sql(table, read_sql(table, parts, dialect), steps)[0])
     columns |= own_columns_sql(settings.rules, table)
     kinds = mended_sql(table, "SELECT 1", steps)[1]
 
     def derived(relation: Callable[[StagedPart], str]) -> str:
-        return derived_sql(mended_sql(table, read_sql(table, parts, comma, relation), steps)[0], columns)
+        return derived_sql(mended_sql(table, read_sql(table, parts, dialect, relation), steps)[0], columns)
 
-    return Scan(table, parts, rules, kinds, derived)
+    return Scan(table, parts, rules, kinds, derived, dialect)
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
@@ -155,17 +174,18 @@ def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
         connection.execute(
             f"""CREATE TABLE staged_{table} (
             row_number BIGINT, part INTEGER, readable BOOLEAN, row_hash UBIGINT, placed BOOLEAN, visited BOOLEAN,
-            {typed}, attributes VARCHAR, {marks}, mended BIGINT)"""
+            {typed}, attributes VARCHAR, moment TIMESTAMPTZ, {marks}, mended BIGINT)"""
         )
         return
     names = ", ".join(column.name for column in columns)
     visited = f"origin = 'events' OR source_file = {literal(_EVENT_LOG)}"
     placed = "position IS DISTINCT FROM source_number" if table == "interactions" else "false"
     attributes = "attributes" if TABLES[table].open else "CAST(NULL AS VARCHAR) AS attributes"
+    moment = "moment" if TABLES[table].open else "CAST(NULL AS TIMESTAMPTZ) AS moment"
     connection.execute(
         f"""CREATE TABLE staged_{table} AS
         SELECT row_number, part, readable, row_hash, {placed} AS placed, {visited} AS visited, {names},
-            {attributes}, {", ".join(marks_sql(scan.rules))}, mended
+            {attributes}, {moment}, {", ".join(marks_sql(scan.rules))}, mended
         FROM ({scan.derived(StagedPart.file_sql)})"""
     )
 
@@ -190,6 +210,9 @@ def _mark_late(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: Vali
     if any(one.part.origin == "readmitted" for one in scan.parts):
         returned = comparisons.returned_sql(table, scan.parts, scan.unfit)
         _mark(connection, scan, next(rule for rule in scan.rules if rule.name == EXACT_DUPLICATE), returned)
+    if REPEATED in late:
+        gather_lines(connection, table, scan.unfit)
+        _mark(connection, scan, late.pop(REPEATED), comparisons.repeated_lines_sql(table, scan.unfit))
     unique, core = late.pop(KEY_UNIQUE), late.pop(K_CORE, None)
     own = {rule.name: rule.column for rule in settings.rules if rule.table == table and rule.check == "unique"}
     for name, rule in late.items():
@@ -203,6 +226,8 @@ def _mark_late(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: Vali
                 query = f"SELECT row_number FROM late_{table}_{id_}_known"
             case "time_in_order":
                 query = comparisons.out_of_order_sql(table, scan.parts, scan.copy)
+            case _ if name == RATING_ON_SCALE:
+                query = comparisons.other_scale_sql(table, scan.copy)
             case _ if name == TITLE_UNIQUE:
                 query = comparisons.shared_keys_sql(table, ["title"], scan.copy, scan.unfit)
             case _ if name in own:
@@ -283,6 +308,7 @@ def _count(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
             scan.duplicates += count
         elif "row" in severities:
             scan.rows_quarantined += count
+            scan.guests += count if {rule.name for rule in hit if rule.severity == "row"} == {GUEST} else 0
         else:
             scan.rows_clean += count
     _count_looked(connection, scan)

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import duckdb
 import pyarrow as pa
 
+from recommender import schema
 from recommender.schema import TABLE_NAMES, TABLES, TableName
 from recommender.source_settings import SqlSource
 from recommender.storage import digest_of
-from validation.errors import SourceError
+from validation.errors import SourceError, without_time
 from validation.files import require_file
-from validation.mappings import FILLED, Fields, map_columns
+from validation.mappings import FILLED, Fields, in_file_order, map_columns
 from validation.parquet_rows import source_type, stored_columns, write_batches
 from validation.raw import PartWriter, RawWriter, struct_of
 from validation.raw_parts import SOURCE
@@ -72,16 +73,12 @@ def read(source: SqlSource, writer: RawWriter) -> None:
     with _connect(source) as connection:
         for table, query in _queries(source):
             with _run(connection, table, query, source) as answer:
-                _check_columns(table, answer.schema.names)
+                _check_columns(source, table, answer.schema.names)
                 kind = source_type(answer.schema)
                 fields = Fields.of(answer.schema.names, [field.type for field in kind])
-                mapping = map_columns(
-                    table,
-                    fields,
-                    {},
-                    default_event=source.default_event,
-                    date_formats=source.date_formats,
-                )
+                mapping = map_columns(table, fields, {}, default_event=source.default_event)
+                if _lacks_time(table, answer.schema.names):
+                    mapping = in_file_order(mapping)
                 with writer.open_part(table, kind, {table: mapping}) as part:
                     write_batches(answer.batches, part, table)
                     _require_rows(part, table)
@@ -193,9 +190,30 @@ def _require_rows(part: PartWriter, table: TableName) -> None:
         )
 
 
-def _check_columns(table: TableName, has: list[str]) -> None:
+def check(source: SqlSource) -> None:
+    """Connect, and ask each query for its columns alone.
+
+    Raises:
+        SourceError: as `read`, as far as that shows without the rows.
+    """
+    with _connect(source) as connection:
+        for table, query in _queries(source):
+            names = f"SELECT * FROM ({query.strip().rstrip(';')}) AS asked LIMIT 0"
+            with _run(connection, table, names, source) as answer:
+                _check_columns(source, table, answer.schema.names)
+
+
+def _lacks_time(table: TableName, has: list[str]) -> bool:
+    return schema.TIMESTAMP in TABLES[table].arrow().names and schema.TIMESTAMP not in has
+
+
+def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
     for column in TABLES[table].columns:
         if column.required and column.name not in FILLED and column.name not in has:
+            if column.name == schema.TIMESTAMP:
+                if source.no_time == "file_order":
+                    continue
+                raise without_time(table, f"source.queries.{table}", has)
             raise SourceError(
                 "Cannot map columns",
                 got=f"{table}.{column.name} is required and missing",

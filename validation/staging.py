@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommender import schema
-from recommender.schema import TABLES, TableName
+from recommender.schema import TABLES, TIME, Column, TableName
 from validation.raw_parts import SOURCE_ERROR, RawPart, RawTables, TableMapping
-from validation.readings import Dialect, literal, text_sql, typed_sql
+from validation.reading.dialect import Dialect
+from validation.reading.sql import literal
+from validation.reading.values import IDS, id_sql, mapped_sql, text_sql, typed_sql
 from validation.rules import Rule
 
 WORDS = (schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.TEXT)
@@ -107,39 +109,73 @@ def mapped_columns(parts: Sequence[StagedPart]) -> set[str]:
 def read_sql(
     table: TableName,
     parts: Sequence[StagedPart],
-    decimal_comma: bool,
+    dialect: Dialect,
     relation: Callable[[StagedPart], str] = StagedPart.file_sql,
 ) -> str:
     """Layer 1 of all parts, in their order.
 
     Args:
+        dialect: Of the source, and of what was let in again; the service's log speaks the contract's.
         relation: Part to SQL of the rows that are read, `file_row_number` among their columns.
     """
-    return " UNION ALL ".join(_read_part(table, one, decimal_comma, relation(one)) for one in parts)
+    return " UNION ALL ".join(_read_part(table, one, dialect, relation(one)) for one in parts)
 
 
-def _read_part(table: TableName, one: StagedPart, decimal_comma: bool, relation: str) -> str:
-    mapping = one.mapping
-    given, typed, unread = [], [], []
-    dialect = Dialect(mapping.date_formats, decimal_comma)
+@dataclass
+class _Layers:
+    """What the four projections of layer 1 select, beside what each passes on.
+
+    Attributes:
+        raw: The source's expressions.
+        given: Texts trimmed, words for nothing empty, values that the settings map.
+        typed: In the contract's types.
+        told: What the next layer sees.
+    """
+
+    raw: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    typed: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def add_text(self, name: str, type_: str, dialect: Dialect, filled: str) -> None:
+        """A column of texts; `filled` is the expression where the row leaves it to a rule, "" for none."""
+        text = mapped_sql(name, text_sql(f"{name}_raw", type_, dialect), dialect)
+        self.given.append(f"{id_sql(f'({text})') if name in IDS else text} AS {name}_given")
+        self.typed.append(f"{filled or f'{name}_given'} AS {name}")
+        self.told.append(name)
+
+    def add_typed(self, column: Column, type_: str, dialect: Dialect) -> None:
+        """A column of numbers or times, with its text, and its text where it does not read as one."""
+        name, value = column.name, f"{column.name}_raw"
+        if type_ == "VARCHAR" or name in dialect.values:
+            value, type_ = mapped_sql(name, text_sql(value, type_, dialect), dialect), "VARCHAR"
+        elif type_ in ("FLOAT", "DOUBLE"):
+            value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
+        self.given.append(f"{value} AS {name}_given")
+        self.typed += [f"{name}_given", f"{typed_sql(column, f'{name}_given', type_, dialect)} AS {name}"]
+        text = f"{name}_given" if type_ == "VARCHAR" else text_sql(f"{name}_given", type_, dialect)
+        self.told += [name, f"CASE WHEN {name} IS NULL THEN {text} END AS {name}_unread", f"{text} AS {name}_text"]
+
+
+def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: str) -> str:
+    mapping, layers = one.mapping, _Layers()
+    dialect = dialect.of_events() if one.part.origin == "events" else dialect
     for column in TABLES[table].columns:
         name, type_ = column.name, one.types.get(column.name, "NULL")
         expression = mapping.columns.get(name, "NULL")
         if type_ == "NULL":
             expression, type_ = "CAST(NULL AS VARCHAR)", "VARCHAR"
+        layers.raw.append(f"{expression} AS {name}_raw")
         if column.type == pa.string():
-            text = f"CAST({expression} AS VARCHAR)" if name in WORDS else text_sql(expression, type_)
-            if name == schema.EVENT_ID:  # a source without event ids: the row itself is its id
-                text = f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce({text}, left(md5({_ROW_TEXT}), 20)) END"
-            given.append(f"{text} AS {name}")
-            typed.append(name)
-            unread.append(name)
-            continue
-        is_text = type_ == "VARCHAR"
-        given.append(f"{text_sql(expression, type_) if is_text else expression} AS {name}_given")
-        typed += [f"{name}_given", f"{typed_sql(column, f'{name}_given', type_, dialect)} AS {name}"]
-        as_text = f"{name}_given" if is_text else text_sql(f"{name}_given", type_)
-        unread += [name, f"CASE WHEN {name} IS NULL THEN {as_text} END AS {name}_unread", f"{as_text} AS {name}_text"]
+            layers.add_text(name, type_, dialect, _filled_sql(name, mapping))
+        else:
+            layers.add_typed(column, type_, dialect)
+    if mapping.lines:
+        moment = Column("moment", TIME, False, "When the line was written.")
+        layers.raw.append(f"CAST({mapping.moment or 'NULL'} AS VARCHAR) AS moment_raw")
+        layers.add_typed(moment, "VARCHAR", dialect)
+    elif table in ("users", "items"):
+        layers.told.append("CAST(NULL AS TIMESTAMPTZ) AS moment")
     attributes = f"CAST({mapping.attributes} AS VARCHAR)" if mapping.attributes else "CAST(NULL AS VARCHAR)"
     origin = f"""
         {one.offset} + file_row_number AS row_number, {one.index} AS part,
@@ -154,10 +190,20 @@ def _read_part(table: TableName, one: StagedPart, decimal_comma: bool, relation:
         rows = f"{SOURCE_ERROR} IS NULL AND ({rows})"
     elif mapping.condition:
         rows = f"{SOURCE_ERROR} IS NOT NULL OR ({rows})"
-    return f"""
-    SELECT {passed}, {", ".join(unread)} FROM (
-        SELECT {passed}, {", ".join(typed)} FROM (
-            SELECT {origin}, {", ".join(given)} FROM {relation} WHERE {rows}))"""
+    query = f"SELECT {origin}, {', '.join(layers.raw)} FROM {relation} WHERE {rows}"
+    for selected in (layers.given, layers.typed, layers.told):
+        query = f"SELECT {passed}, {', '.join(selected)} FROM ({query})"
+    return query
+
+
+def _filled_sql(name: str, mapping: TableMapping) -> str:
+    """An event without an id is known by its row; one without a name is a rating where a value is given."""
+    if name == schema.EVENT_ID:
+        return f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce(event_id_given, left(md5(source_row), 20)) END"
+    if name != schema.EVENT or not mapping.default_event:
+        return ""
+    given = f"CASE WHEN value_given IS NOT NULL THEN 'rating' ELSE {literal(mapping.default_event)} END"
+    return f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce(event_given, {given}) END"
 
 
 def mended_sql(table: TableName, read: str, steps: Sequence[Step]) -> tuple[str, list[str]]:

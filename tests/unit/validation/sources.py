@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommender.schema import TABLES
+from recommender.source_settings import SourceForms
+from validation.ingest import plain_forms
 from validation.raw import RawWriter
-from validation.raw_parts import RawPart
+from validation.raw_parts import RawPart, RawTables
+from validation.reading.dialect import Dialect
+from validation.staging import find_parts, open_staging, read_sql
 
 REVIEW = {
     "reviewerID": "A1",
@@ -64,24 +68,32 @@ def read_raw(reader: Any, source: Any, folder: Path) -> dict[str, list[dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     writer = RawWriter(folder)
     reader.read(source, writer)
-    return read_parts(folder, writer.parts)
+    return read_parts(folder, writer.parts, plain_forms(source))
 
 
-def read_parts(folder: Path, parts: Sequence[RawPart]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a raw folder, per table: the contract's columns by their expressions, and where a row came from."""
+def read_parts(
+    folder: Path, parts: Sequence[RawPart], forms: SourceForms | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a raw folder, per table: the contract's columns as the front door reads them, and their source.
+
+    What the source holds as text is text, whatever it will be read as.
+    """
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for part in parts:
-            for table, mapping in part.tables.items():
-                columns = {column.name: mapping.columns.get(column.name, "NULL") for column in TABLES[table].columns}
-                columns["attributes"] = mapping.attributes or "NULL"
-                named = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
-                unreadable = "" if mapping.unreadable else "WHERE source_error IS NULL"
+    note = RawTables(folder=folder, fingerprint="", rows={}, provided=(), parts=tuple(parts))
+    with open_staging(folder / "scratch") as connection:
+        for table in TABLES:
+            dialect = Dialect.of(forms or SourceForms(), table)
+            for one in find_parts(connection, folder, note, table):
+                shown = ", ".join(
+                    f"{column.name}_text AS {column.name}"
+                    if column.type != pa.string() and one.types.get(column.name, "VARCHAR") == "VARCHAR"
+                    else column.name
+                    for column in TABLES[table].columns
+                )
                 found = connection.sql(
-                    f"SELECT {named}, source, source_text, source_file, source_number, source_error"
-                    f" FROM read_parquet(?, file_row_number = true) {unreadable} ORDER BY file_row_number",
-                    params=[str(folder / part.file)],
+                    f"SELECT {shown}, attributes, source, source_text, r.source_file, r.source_number, r.source_error "
+                    f"FROM ({read_sql(table, [one], dialect)}) r "
+                    f"JOIN {one.file_sql()} p ON r.row_number = {one.offset} + p.file_row_number ORDER BY r.row_number"
                 )
                 rows[table] += [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     return rows

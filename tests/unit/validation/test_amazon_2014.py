@@ -76,7 +76,7 @@ def test_a_line_longer_than_a_block_is_read_whole(tmp_path: Path) -> None:
 def test_what_only_python_takes_for_json_is_read_too(tmp_path: Path) -> None:
     path = write(tmp_path / REVIEWS, b'{"reviewerID": "A1", "asin": "B1", "summary": "odd \\ud800", "overall": NaN}\n')
     (row,) = _read(path, tmp_path)["interactions"]
-    assert (row["user_id"], row["value"], row["source_error"]) == ("A1", "NaN", None)
+    assert (row["user_id"], row["value"], row["source_error"]) == ("A1", None, None)
 
 
 def test_bytes_that_are_no_utf8_are_a_bad_row(tmp_path: Path) -> None:

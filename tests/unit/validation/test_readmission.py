@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recommender.source_settings import TablesSource
-from recommender.validation_settings import ValidationSettings
+from recommender.validation_settings import OwnRule, ValidationSettings
 from tests.unit.validation.sources import events, json_lines, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import ReadmissionError
@@ -17,13 +17,14 @@ from validation.ingest import ingest
 from validation.readmission import count_by_rule, export, read_corrections, readmit, select
 from validation.summary import ValidationSummary
 
-SETTINGS = ValidationSettings(min_interactions=1, max_quarantined_share=1)
+CHEAP = OwnRule(name="cheap", table="items", check="between", column="price", maximum=10)
+SETTINGS = ValidationSettings(min_interactions=1, max_quarantined_share=1, rules=(CHEAP,))
 BAD = [
     {"event_id": "a", "user_id": "u1", "item_id": "i1", "event": "wish", "timestamp": "2025-03-01T00:00:00Z"},
     {"event_id": "b", "user_id": "u1", "item_id": "i1", "event": "rating", "value": 9, "timestamp": "2025-03-02"},
     {"event_id": "c", "user_id": "", "item_id": "i2", "event": "view", "timestamp": "2025-03-03", "position": 77},
 ]
-BAD_ITEM = {"item_id": "i9", "title": "Cup", "price": -3, "colour": "blue"}
+BAD_ITEM = {"item_id": "i9", "title": "Cup", "price": 30, "colour": "blue"}
 
 
 def _door(tmp_path: Path, settings: ValidationSettings = SETTINGS) -> ValidationSummary:
@@ -53,7 +54,7 @@ def _edit(path: Path, **changes: dict[str, Any]) -> None:
 def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: ValidationSummary) -> None:
     good, unread = read_rows(summary.quarantine / "items.parquet")
     assert json.loads(good["source_row"]) == BAD_ITEM
-    assert json.loads(good["values"])["price"] == "-3"
+    assert json.loads(good["values"])["price"] == "30"
     assert json.loads(good["attributes"]) == {"colour": "blue"}
     assert (good["source_file"], good["source_number"], good["source_position"]) == ("items.jsonl", 8, "items.jsonl:8")
     assert (unread["source_row"], unread["rules"]) == ("{", ["row_readable"])
@@ -65,7 +66,7 @@ def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
     assert [row.values["event_id"] for row in select(summary.quarantine, "interactions")] == ["a", "b", "c"]
     (row,) = select(summary.quarantine, "interactions", ("value_in_range", "no_such_rule"))
     assert (row.rules, row.source_number) == (("value_in_range",), 7)
-    assert {"table": "items", "rule": "price_in_range", "rows": 1} in count_by_rule(select(summary.quarantine))
+    assert {"table": "items", "rule": "cheap", "rows": 1} in count_by_rule(select(summary.quarantine))
 
 
 def test_mended_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
@@ -77,7 +78,7 @@ def test_mended_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary)
         event_in_set={"event": "view"},
         value_in_range={"value": 4},
         user_id_required={"user_id": "u3"},
-        price_in_range={"price": "3.5"},
+        cheap={"price": "3.5"},
     )
     let_in = readmit(read_corrections(file), tmp_path / "readmitted")
     assert let_in.rows == {"items": 1, "interactions": 3}

@@ -61,7 +61,7 @@ def test_an_untyped_header_is_an_error(tmp_path: Path) -> None:
 
 def test_a_missing_timestamp_column_is_named(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.inter", b"user_id:token\titem_id:token\n1\t2\n")
-    with pytest.raises(SourceError, match=r"among them timestamp"):
+    with pytest.raises(SourceError, match=r"timestamp is required and missing.*source\.no_time=file_order"):
         _read(tmp_path / "in", tmp_path)
 
 

@@ -102,6 +102,6 @@ def test_dirt_comes_in_many_kinds(tmp_path: Path) -> None:
     assert any(row["item_id"] is None for row in raw["interactions"])
     assert any(row["timestamp"] == "31/31/25" for row in raw["interactions"])
     assert any(row["price"] == "-1" for row in raw["items"])
-    assert any("&amp;" in row["text"] for row in raw["feedback"])
+    assert any("&amp;" in (row["text"] or "") for row in raw["feedback"])
     rows = [json.dumps(row["source"], sort_keys=True) for row in raw["interactions"]]
     assert len(set(rows)) < len(rows)

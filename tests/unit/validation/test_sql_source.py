@@ -43,7 +43,7 @@ def test_queries_of_sqlite_become_tables(database: Path, tmp_path: Path) -> None
     raw = ingest(_source(database, default_event="view", date_formats=("%d.%m.%Y",)), tmp_path / "raw")
     assert raw.rows == {"users": 0, "items": 2, "interactions": 3, "feedback": 0}
     assert raw.provided == ("interactions", "items")
-    assert raw.parts[1].tables["interactions"].date_formats == ("%d.%m.%Y",)
+    assert raw.forms.date_formats == ("%d.%m.%Y",)
     rows = read_parts(raw.folder, raw.parts)
     first, second, third = rows["interactions"]
     assert (first["user_id"], first["item_id"], first["value"], first["event"]) == ("u1", "7", 4.5, "rating")
@@ -86,7 +86,10 @@ def test_what_the_database_says_of_a_query_is_told(database: Path, tmp_path: Pat
 
 def test_a_missing_column_lists_what_the_query_gives(database: Path, tmp_path: Path) -> None:
     queries = {"interactions": "SELECT who AS user_id, what AS item_id, at FROM log"}
-    with pytest.raises(SourceError, match=r"interactions\.timestamp is required.*which gives user_id, item_id, at"):
+    with pytest.raises(
+        SourceError,
+        match=r"interactions\.timestamp is required.*among user_id, item_id, at .*no_time=file",
+    ):
         ingest(_source(database, queries=queries), tmp_path / "raw")
 
 

@@ -1,0 +1,76 @@
+"""Numbers as people of any country write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pytest
+
+from recommender.schema import TABLES, Column
+from validation.reading.numbers import number_sql
+from validation.reading.sql import literal
+
+PRICE, VALUE, POSITION = (
+    next(column for column in TABLES[table].columns if column.name == name)
+    for table, name in (("items", "price"), ("interactions", "value"), ("interactions", "position"))
+)
+
+
+def read(text: str, column: Column = PRICE, decimal_comma: bool = False) -> Any:
+    with duckdb.connect() as connection:
+        ((value,),) = connection.execute(
+            f"SELECT {number_sql(column, 'v', 'VARCHAR', decimal_comma)} FROM (SELECT {literal(text)} AS v)"
+        ).fetchall()
+    return value
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12.50", 12.5), ("12,50", 12.5), ("12,5", 12.5), ("0,500", 0.5), (".5", 0.5), (",5", 0.5), ("12.", 12.0),
+        ("1,299.00", 1299.0), ("1.299,00", 1299.0), ("1.234.567,89", 1234567.89), ("1,234,567.89", 1234567.89),
+        ("1 299,00", 1299.0), ("1\u00a0299,00", 1299.0), ("1\u202f299,00", 1299.0), ("1'299.50", 1299.5),
+        ("1’299.50", 1299.5), ("1,29,900.00", 129900.0), ("1,29,900", 129900.0), ("1.299.000", 1299000.0),
+        ("12.50 €", 12.5), ("€12.50", 12.5), ("€ 12,50", 12.5), ("1.299,00 €", 1299.0), ("USD 12.50", 12.5),
+        ("12.50 USD", 12.5), ("US$12.50", 12.5), ("R$ 12,50", 12.5), ("$1,299.00", 1299.0), ("CHF 12.-", 12.0),
+        ("12,- €", 12.0), ("100:-", 100.0), ("kr 100", 100.0), ("100 kr.", 100.0), ("Rs. 1,300", 1300.0),
+        ("₹1,29,900", 129900.0), ("¥1200", 1200.0), ("1200円", 1200.0), ("£12", 12.0), ("-12.50", -12.5),
+        ("-€12.50", -12.5), ("€-12.50", -12.5), ("(12.50)", -12.5), ("1e3", 1000.0), ("+3", 3.0),
+    ],
+)  # fmt: skip
+def test_a_price_is_the_number_that_people_mean(text: str, number: float) -> None:
+    assert read(text) == pytest.approx(number)
+    if text not in ("1,300", "Rs. 1,300"):
+        assert read(text, decimal_comma=True) == pytest.approx(number) or "," in text or "." in text
+
+
+@pytest.mark.parametrize(
+    "text", ["free", "nan", "inf", "1_000", "12k", "2 mio", "12.50-15.00", "12.50.00", "1,2,3", "12 for 3", "twelve"]
+)
+def test_what_is_no_number_is_none(text: str) -> None:
+    assert read(text) is None
+    assert read(text, VALUE) is None
+
+
+def test_what_could_be_both_follows_the_setting() -> None:
+    assert (read("1,299"), read("1.299")) == (1299.0, 1.299)
+    assert (read("1,299", decimal_comma=True), read("1.299", decimal_comma=True)) == (1.299, 1299.0)
+    assert read("$1,300") == 1300.0
+    assert read("1.299 €", decimal_comma=True) == 1299.0
+
+
+def test_a_rating_is_never_in_the_thousands() -> None:
+    assert (read("4,5", VALUE), read("4.500", VALUE, decimal_comma=True), read("4,500", VALUE)) == (4.5, 4.5, 4.5)
+    assert read("4 stars", VALUE) == 4.0
+
+
+def test_whole_numbers_stay_whole() -> None:
+    assert read("9007199254740993", POSITION) == 9007199254740993
+    assert read("1,299", POSITION) == 1299
+
+
+def test_numbers_of_the_source_stay_and_infinity_is_none() -> None:
+    with duckdb.connect() as connection:
+        query = f"SELECT {number_sql(PRICE, 'v', 'DOUBLE', False)} FROM (VALUES (1.5), ('inf'::DOUBLE)) t(v)"
+        assert [value for (value,) in connection.execute(query).fetchall()] == [1.5, None]

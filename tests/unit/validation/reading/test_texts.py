@@ -1,0 +1,78 @@
+"""Words for nothing, ids that were numbers, mapped values, lists in cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from validation.mappings import category_sql
+from validation.reading.dialect import Dialect
+from validation.reading.lists import list_text_sql
+from validation.reading.sql import literal
+from validation.reading.values import id_sql, mapped_sql, text_sql
+
+
+def run(sql: str, text: str) -> Any:
+    with duckdb.connect() as connection:
+        ((value,),) = connection.execute(f"SELECT {sql} FROM (SELECT {literal(text)} AS v)").fetchall()
+    return value
+
+
+@pytest.mark.parametrize("word", ["NULL", "null", "\\N", "N/A", "NaN", "nan", "None", "<NA>", " NULL ", "", "  ", "-"])
+def test_words_for_nothing_are_empty(word: str) -> None:
+    assert run(text_sql("v", "VARCHAR", Dialect()), word) is None
+
+
+@pytest.mark.parametrize("word", ["Nan", "Null Island", "n", "Nobody", "0", "NULLS"])
+def test_other_words_stay(word: str) -> None:
+    assert run(text_sql("v", "VARCHAR", Dialect()), word) == word
+
+
+def test_the_settings_say_which_words_are_nothing() -> None:
+    assert run(text_sql("v", "VARCHAR", Dialect(null_words=["guest"])), "guest") is None
+    assert run(text_sql("v", "VARCHAR", Dialect(null_words=[])), "NULL") == "NULL"
+
+
+@pytest.mark.parametrize(
+    ("text", "id_"), [("17850.0", "17850"), ("17850.00", "17850"), ("1.5", "1.5"), ("v1.0", "v1.0"), ("007", "007")]
+)
+def test_an_id_that_was_a_number_is_whole(text: str, id_: str) -> None:
+    assert run(id_sql("v"), text) == id_
+
+
+def test_values_are_mapped_case_aside() -> None:
+    dialect = Dialect(values={"event": {"addtocart": "cart", "noise": ""}})
+    assert [run(mapped_sql("event", "v", dialect), text) for text in ("AddToCart", "noise", "view")] == [
+        "cart",
+        None,
+        "view",
+    ]
+    assert run(mapped_sql("user_id", "v", dialect), "addtocart") == "addtocart"
+
+
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        ("['Toys', 'Dolls']", "Toys > Dolls"), ('["Toys", "Dolls"]', "Toys > Dolls"), ("['Toys' 'Dolls']", "Toys > Dolls"),
+        ("[['Toys', 'Dolls'], ['Gifts']]", "Toys > Dolls"), ('[["Toys", "Dolls"], ["Gifts"]]', "Toys > Dolls"),
+        ("""['Mom\\'s', "Dad's"]""", "Mom's > Dad's"), ("{Toys,Dolls}", "Toys > Dolls"), ("('Toys', 'Dolls')", "Toys > Dolls"),
+        ("[Toys, Dolls]", "Toys > Dolls"), ("Toys|Dolls", "Toys > Dolls"), ("Toys > Dolls", "Toys > Dolls"), ("[]", None),
+        ("Toys", "Toys"), ("['Toys']", "Toys"),
+    ],
+)  # fmt: skip
+def test_a_category_may_be_a_list_in_a_cell(cell: str, path: str | None) -> None:
+    assert run(category_sql("v", pa.string()), cell) == path
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("['one', 'two']", "one, two"), ('["one", "two"]', "one, two"), ("[Official] Mug [2-pack]", "[Official] Mug [2-pack]"),
+        ("plain", "plain"), ("[remix]", "[remix]"),
+    ],
+)  # fmt: skip
+def test_a_text_may_be_a_list_in_a_cell(cell: str, text: str) -> None:
+    assert run(list_text_sql("v"), cell) == text

@@ -1,0 +1,46 @@
+"""Users and items that are told in the lines of orders or reviews: of each, the newest value of every column."""
+
+from __future__ import annotations
+
+import duckdb
+
+from recommender.schema import TABLES, TableName
+
+
+def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, unfit: str) -> None:
+    """Put into each id's newest line the newest value of every column that an older line gives.
+
+    Args:
+        unfit: SQL over a staged row, true where it breaks a rule.
+    """
+    (key,) = TABLES[table].key
+    names = [column.name for column in TABLES[table].columns if column.name != key]
+    newest = ", ".join(
+        f"arg_max({name}, ({newest_first()})) FILTER ({name} IS NOT NULL) AS {name}" for name in (*names, "moment")
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE gathered AS
+        SELECT {key}, arg_max(row_number, ({newest_first()})) AS row_number, {newest},
+            {_merged_attributes()} AS attributes
+        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({unfit}) GROUP BY {key} HAVING count(*) > 1"""
+    )
+    connection.execute(
+        f"""UPDATE staged_{table} AS s SET {", ".join(f"{name} = g.{name}" for name in (*names, "attributes"))}
+        FROM gathered AS g WHERE s.row_number = g.row_number"""
+    )
+    connection.execute("DROP TABLE gathered")
+
+
+def newest_first() -> str:
+    """SQL of the place of a line among those of its id: by its time, and by its place in the file."""
+    return "coalesce(epoch_us(moment), -1::BIGINT), row_number"
+
+
+def _merged_attributes() -> str:
+    """Of each attribute the newest value: JSON objects laid over each other, the oldest first."""
+    told = f"list(attributes ORDER BY {newest_first()}) FILTER (attributes IS NOT NULL)"
+    # Lines mostly say the same: only what differs is laid over.
+    return (
+        f"CASE WHEN count(DISTINCT attributes) < 2 THEN any_value(attributes) ELSE list_reduce({told}, "
+        "lambda older, newer: CAST(json_merge_patch(older, newer) AS VARCHAR)) END"
+    )

@@ -1,0 +1,91 @@
+"""Numbers and money as people of any country write them, in SQL.
+
+"1,299.00", "1.299,00", "1 299,00", "1'299.00" and "1,29,900" are told apart by their shape; "12,50" has two digits
+after its comma, so that it is no thousands. Only "1,299" and "1.299" could be both: a comma parts thousands and a point
+decimals, or the other way round where the settings say `decimal_comma`; of a rating, which is never in the thousands,
+both part decimals.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from recommender import schema
+from recommender.schema import Column
+from validation.reading.sql import literal
+
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_SPACE = r"[ \x{00a0}\x{2009}\x{202f}]"
+# A currency's sign, perhaps with letters before it (US$, R$), an ISO code, or what people write in place of one.
+_LATIN = r"kr|kc|k\x{010d}|z\x{0142}|ft|lei|lv|rs|rp|rm|fr|sfr|tl|din"
+_CYRILLIC = r"\x{0440}|\x{0440}\x{0443}\x{0431}|\x{0433}\x{0440}\x{043d}"
+_LOCAL = rf"(?i:{_LATIN}|{_CYRILLIC})\.?"
+_CODE = rf"(?:[A-Za-z]{{0,3}}\.?\p{{Sc}}|[A-Za-z]{{3}}|{_LOCAL}|[\x{{5143}}\x{{5186}}\x{{c6d0}}])"
+_ROUND = r"(?:[.,][-\x{2013}\x{2014}]{1,2}|:-)?"  # "12,-" is twelve
+_BODY = r"\d[\d.,' \x{00a0}\x{2009}\x{202f}\x{2019}]*|[.,]\d+"
+_SIGN = r"([-+\x{2212}(]?)"
+WRITTEN = (
+    rf"{_SIGN}{_SPACE}*(?:{_CODE}{_SPACE}*)?{_SIGN}({_BODY}?){_ROUND}{_SPACE}*(?:{_CODE}|(?i:stars?))?{_SPACE}*\)?"
+)
+_AMOUNTS = r"(?i).*(mio|tsd|mrd|mil|bln|mln).*"  # "12 mio" is not twelve
+_NEGATIVE = ("-", "\N{MINUS SIGN}", "(")
+
+
+def number_sql(column: Column, value: str, type_: str, decimal_comma: bool) -> str:
+    """A number in the column's type, null for "nan", "inf", "1_000" and whatever else is none.
+
+    Args:
+        value: An expression: trimmed text where `type_` is VARCHAR, else the value as the source has it.
+        type_: DuckDB's name of the source's type, without its size.
+    """
+    if type_ in NUMERIC:
+        number = f"TRY_CAST({value} AS DOUBLE)"
+        read = f"CASE WHEN isfinite({number}) THEN {number} END"
+    else:
+        text = value if type_ == "VARCHAR" else f"CAST({value} AS VARCHAR)"
+        rated = column.name in (schema.VALUE, schema.RATING)
+        read = _text_number_sql(text, decimal_comma, grouped=not rated)
+        value = text
+    if column.type == pa.int64():
+        return f"coalesce(TRY_CAST({value} AS BIGINT), TRY_CAST({read} AS BIGINT))"
+    return read
+
+
+def _text_number_sql(text: str, decimal_comma: bool, grouped: bool) -> str:
+    plain = f"regexp_full_match({text}, {literal(PLAIN)})"
+    if decimal_comma and grouped:
+        plain += rf" AND NOT regexp_full_match({text}, '[+-]?[1-9]\d{{0,2}}\.\d{{3}}')"
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    written = f"regexp_full_match({text}, {literal(WRITTEN)}) AND NOT regexp_full_match({text}, {literal(_AMOUNTS)})"
+    parts = f"regexp_extract({text}, {literal('^' + WRITTEN + '$')}, ['before', 'after', 'body'])"
+    negative = " OR ".join(f"p.before = '{sign}' OR p.after = '{sign}'" for sign in _NEGATIVE)
+    body = _body_sql(
+        rf"rtrim(regexp_replace(p.body, '[{_SPACE[1:-1]}\x{{2019}}]', '''', 'g'), '''')", decimal_comma, grouped
+    )
+    signed = f"list_transform([{parts}], lambda p: (CASE WHEN {negative} THEN -1 ELSE 1 END) * {body})[1]"
+    return f"""CASE WHEN {plain} THEN CASE WHEN isfinite({number}) THEN {number} END WHEN {written} THEN {signed} END"""
+
+
+def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
+    """The digits with their points, commas and spaces (by now apostrophes) as a number, null where they fit no form."""
+    comma_is_decimal = decimal_comma or not grouped
+    bare = "replace(b, '''', '')"
+    to_point = f"replace({bare}, ',', '.')"
+    forms = [
+        # groups apart by spaces or apostrophes
+        (r"\d{1,3}(''\d{3})+([.,]\d+)?", to_point),
+        # 1,299.00 and 1,29,900.00
+        (r"\d{1,3}(,\d{2,3})*,\d{3}\.\d*", "replace(b, ',', '')"),
+        (r"\d{1,3}(,\d{2,3})+,\d{3}", "replace(b, ',', '')"),
+        # 1.299,00 and 1.299.000
+        (r"\d{1,3}(\.\d{3})+,\d+", "replace(replace(b, '.', ''), ',', '.')"),
+        (r"\d{1,3}(\.\d{3}){2,}", "replace(b, '.', '')"),
+        # 1,299 and 1.299
+        (r"[1-9]\d{0,2},\d{3}", to_point if comma_is_decimal else "replace(b, ',', '')"),
+        (r"[1-9]\d{0,2}\.\d{3}", "replace(b, '.', '')" if decimal_comma and grouped else "b"),
+        (r"\d*[.,]\d+|\d+[.,]?", "rtrim(replace(b, ',', '.'), '.')"),
+    ]
+    cases = " ".join(f"WHEN regexp_full_match(b, '{form}') THEN {digits}" for form, digits in forms)
+    return f"list_transform([{body}], lambda b: TRY_CAST(CASE {cases} END AS DOUBLE))[1]"

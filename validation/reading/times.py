@@ -1,0 +1,91 @@
+"""Times in SQL: in the forms that the settings name, in ISO 8601, as digits (20240115), or as a number since 1970."""
+
+from __future__ import annotations
+
+import re
+
+from validation.reading.dialect import Dialect
+from validation.reading.numbers import NUMERIC, PLAIN
+from validation.reading.sql import literal
+
+# A zone after the time of day: Z, +05:30, UTC, Europe/Berlin.
+_ZONED = r".*\d:\d{2}(:\d{2}([.,]\d+)?)?\s*([zZ]|[+-]\d{2}(:?\d{2})?|[A-Za-z][A-Za-z_]+(/[A-Za-z_]+)*)$"
+# No number of (milli)seconds reads like these: they would lie before the first web shop, or far ahead.
+_DIGITS = {
+    r"(19|20)\d{6}": "%Y%m%d",
+    r"(19|20)\d{10}": "%Y%m%d%H%M",
+    r"(19|20)\d{12}": "%Y%m%d%H%M%S",
+}
+_WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "j": 3}
+
+
+def time_sql(value: str, type_: str, dialect: Dialect) -> str:
+    """The moment, a TIMESTAMPTZ; null where the value reads as none.
+
+    Args:
+        value: An expression: trimmed text where `type_` is VARCHAR, else the value as the source has it.
+        type_: DuckDB's name of the source's type, without its size.
+    """
+    if type_ == "TIMESTAMP WITH TIME ZONE":
+        return value
+    if type_ == "DATE" or type_.startswith("TIMESTAMP"):
+        return _local_sql(f"CAST({value} AS TIMESTAMP)", dialect.time_zone)
+    if type_ in NUMERIC:
+        whole = f"CASE WHEN {value} = trunc({value}) THEN CAST(TRY_CAST({value} AS HUGEINT) AS VARCHAR) END"
+        read = [*_in_formats(whole, dialect), *_digits(whole, dialect), _epoch_sql(f"CAST({value} AS DOUBLE)")]
+        return f"coalesce({', '.join(read)})"
+    text = value if type_ == "VARCHAR" else f"CAST({value} AS VARCHAR)"
+    return f"coalesce({', '.join([*_in_formats(text, dialect), any_form_sql(text, dialect)])})"
+
+
+def any_form_sql(text: str, dialect: Dialect) -> str:
+    """A time in one of the forms that need no setting."""
+    iso = f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if dialect.time_zone != "UTC":
+        local = _local_sql(f"TRY_CAST({text} AS TIMESTAMP)", dialect.time_zone)
+        iso = f"CASE WHEN regexp_full_match({text}, {literal(_ZONED)}) THEN {iso} ELSE {local} END"
+    # The casts also take words such as "infinity" and "epoch".
+    dated = f"CASE WHEN regexp_full_match(left({text}, 1), '[0-9]') THEN {iso} END"
+    number = f"CASE WHEN regexp_full_match({text}, {literal(PLAIN)}) THEN TRY_CAST({text} AS DOUBLE) END"
+    whole = f"regexp_replace({text}, '\\.0+$', '')"
+    return f"coalesce({', '.join([dated, *_digits(whole, dialect), _epoch_sql(number)])})"
+
+
+def _in_formats(text: str, dialect: Dialect) -> list[str]:
+    """One call per form: DuckDB keeps the offset of the row before where it is given a list of them."""
+    read = []
+    for form in dialect.date_formats:
+        moment = f"try_strptime({_filled(text, form)}, {literal(form)})"
+        read.append(moment if re.search("%[zZ]", form) else _local_sql(moment, dialect.time_zone))
+    return read
+
+
+def _filled(text: str, form: str) -> str:
+    """A form of digits alone: a number has lost its leading zero, and may have gained a ".0"."""
+    directives = re.findall("%(.)", form)
+    if re.sub("%.", "", form) or not set(directives) <= set(_WIDTHS):
+        return text
+    width = sum(_WIDTHS[one] for one in directives)
+    whole = f"regexp_replace({text}, '\\.0+$', '')"
+    return f"CASE WHEN regexp_full_match({whole}, '\\d{{{width - 1}}}') THEN '0' || {whole} ELSE {whole} END"
+
+
+def _digits(text: str, dialect: Dialect) -> list[str]:
+    return [
+        f"CASE WHEN regexp_full_match({text}, '{digits}') THEN "
+        f"{_local_sql(f'try_strptime({text}, {literal(form)})', dialect.time_zone)} END"
+        for digits, form in _DIGITS.items()
+    ]
+
+
+def _local_sql(naive: str, zone: str) -> str:
+    """A TIMESTAMP of a zone as a moment; the connection's own zone is UTC."""
+    return f"CAST({naive} AS TIMESTAMPTZ)" if zone == "UTC" else f"timezone({literal(zone)}, {naive})"
+
+
+def _epoch_sql(number: str) -> str:
+    return f"""
+    CASE WHEN abs({number}) < 1e11 THEN make_timestamptz(CAST(round({number} * 1e6) AS BIGINT))
+         WHEN abs({number}) < 1e14 THEN make_timestamptz(CAST(round({number} * 1e3) AS BIGINT))
+         WHEN abs({number}) < 1e17 THEN make_timestamptz(CAST({number} AS BIGINT))
+         WHEN abs({number}) < 9e18 THEN make_timestamptz(CAST(round({number} / 1e3) AS BIGINT)) END"""
