@@ -56,10 +56,17 @@ def test_values_are_mapped_case_aside() -> None:
 @pytest.mark.parametrize(
     ("cell", "path"),
     [
-        ("['Toys', 'Dolls']", "Toys > Dolls"), ('["Toys", "Dolls"]', "Toys > Dolls"), ("['Toys' 'Dolls']", "Toys > Dolls"),
+        ("['Toys', 'Dolls']", "Toys > Dolls"),
+        ('["Toys", "Dolls"]', "Toys > Dolls"),
+        ("['Toys' 'Dolls']", "Toys > Dolls"),
         ("[['Toys', 'Dolls'], ['Gifts']]", "Toys > Dolls"), ('[["Toys", "Dolls"], ["Gifts"]]', "Toys > Dolls"),
-        ("""['Mom\\'s', "Dad's"]""", "Mom's > Dad's"), ("{Toys,Dolls}", "Toys > Dolls"), ("('Toys', 'Dolls')", "Toys > Dolls"),
-        ("[Toys, Dolls]", "Toys > Dolls"), ("Toys|Dolls", "Toys > Dolls"), ("Toys > Dolls", "Toys > Dolls"), ("[]", None),
+        ("""['Mom\\'s', "Dad's"]""", "Mom's > Dad's"),
+        ("{Toys,Dolls}", "Toys > Dolls"),
+        ("('Toys', 'Dolls')", "Toys > Dolls"),
+        ("[Toys, Dolls]", "Toys > Dolls"),
+        ("Toys|Dolls", "Toys > Dolls"),
+        ("Toys > Dolls", "Toys > Dolls"),
+        ("[]", None),
         ("Toys", "Toys"), ("['Toys']", "Toys"),
     ],
 )  # fmt: skip
@@ -70,7 +77,9 @@ def test_a_category_may_be_a_list_in_a_cell(cell: str, path: str | None) -> None
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
-        ("['one', 'two']", "one, two"), ('["one", "two"]', "one, two"), ("[Official] Mug [2-pack]", "[Official] Mug [2-pack]"),
+        ("['one', 'two']", "one, two"),
+        ('["one", "two"]', "one, two"),
+        ("[Official] Mug [2-pack]", "[Official] Mug [2-pack]"),
         ("plain", "plain"), ("[remix]", "[remix]"),
     ],
 )  # fmt: skip
