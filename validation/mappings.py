@@ -54,13 +54,20 @@ class Fields:
 
 
 def map_columns(
-    table: TableName, fields: Fields, names: Mapping[str, str], *, default_event: str = "", unreadable: bool = False
+    table: TableName,
+    fields: Fields,
+    names: Mapping[str, str],
+    forms: SourceForms,
+    *,
+    default_event: str = "",
+    unreadable: bool = False,
 ) -> TableMapping:
     """How a part reads as a table, by the names of its columns.
 
     Args:
         names: Contract column to the source's column, where the names differ. Other names, of a table that is open,
             are attributes; the columns that stand for nothing else are attributes too.
+        forms: How the source writes its values.
         default_event: The event of interactions that name none; those with a value are ratings.
     """
     own = own_names(table, names)
@@ -73,11 +80,10 @@ def map_columns(
         _fill_position(columns, {name: fields.types[own[name]] for name in columns})
     named = {name: source for name, source in names.items() if name not in own}
     others = [name for name in fields.expressions if name not in own.values() and name not in (*own, *named.values())]
+    told = named | {name: name for name in others if not is_index(name)}
     return TableMapping(
         columns=columns,
-        attributes=attributes_sql(fields, named | {n: n for n in others if not is_index(n)})
-        if TABLES[table].open
-        else "",
+        attributes=attributes_sql(fields, told, forms) if TABLES[table].open else "",
         unreadable=unreadable,
         default_event=default_event if table == "interactions" else "",
     )
@@ -87,6 +93,7 @@ def map_json_columns(
     table: TableName,
     names: Mapping[str, str],
     fields: Fields,
+    forms: SourceForms,
     *,
     others: str = "",
     default_event: str = "",
@@ -98,10 +105,10 @@ def map_json_columns(
         fields: All keys that are fields of the part; a line may lack any of them.
         others: The expression of the map of all other keys; "" for a table that is not open.
     """
-    mapping = map_columns(table, fields, names, default_event=default_event, unreadable=unreadable)
+    mapping = map_columns(table, fields, names, forms, default_event=default_event, unreadable=unreadable)
     own = own_names(table, names)
     named = {name: source for name, source in names.items() if name not in own}
-    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named) if others else ""
+    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms) if others else ""
     return mapping.model_copy(update={"attributes": attributes})
 
 
@@ -120,7 +127,7 @@ def as_lines(
     named = {name: source for name, source in names.items() if name not in own_names(table, names)}
     return mapping.model_copy(
         update={
-            "attributes": attributes_sql(fields, named),
+            "attributes": attributes_sql(fields, named, forms),
             "lines": True,
             "moment": moment,
             "condition": given_sql(mapping.columns[key], forms),
@@ -141,8 +148,13 @@ def in_file_order(mapping: TableMapping) -> TableMapping:
 
 def given_sql(expression: str, forms: SourceForms) -> str:
     """A condition: a text is there, in the source's own way of saying so."""
-    text = value_text_sql(f"CAST({expression} AS VARCHAR)", "VARCHAR", Dialect(null_words=forms.null_words))
-    return f"({text}) IS NOT NULL"
+    return f"({_told_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
+
+
+def _told_sql(expression: str, forms: SourceForms) -> str:
+    """A text, null where it is blank or a word for nothing."""
+    text = value_text_sql("one", "VARCHAR", Dialect(null_words=forms.null_words))
+    return f"list_transform([{expression}], lambda one: {text})[1]"
 
 
 def own_names(table: TableName, names: Mapping[str, str]) -> dict[str, str]:
@@ -155,22 +167,24 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name.strip()) is not None
 
 
-def json_attributes_sql(others: str, left_out: Sequence[str], fields: Fields, named: Mapping[str, str]) -> str:
-    """A map of keys to texts as the text of a JSON object, without some keys and without nulls; lists are joined.
+def json_attributes_sql(
+    others: str, left_out: Sequence[str], fields: Fields, named: Mapping[str, str], forms: SourceForms
+) -> str:
+    """A map of keys to texts as the text of a JSON object, without some keys and what is empty; lists are joined.
 
     Args:
         named: Attribute to the field that gives it, beside the map.
     """
     keys = ", ".join(map(literal, dict.fromkeys(left_out)))
     index = f"regexp_full_match(e.key, {literal(_INDEX.pattern)})"
-    entries = (
-        f"list_filter(map_entries({others}), lambda e: e.value IS NOT NULL AND e.key NOT IN ({keys}) AND NOT {index})"
-    )
+    entries = f"list_filter(map_entries({others}), lambda e: e.key NOT IN ({keys}) AND NOT {index})"
     more = ", ".join(f"struct_pack(key := {literal(a)}, value := {fields.expressions[f]})" for a, f in named.items())
     if more:
-        entries = f"list_filter(list_concat({entries}, [{more}]), lambda e: e.value IS NOT NULL)"
-    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {list_text_sql('e.value')}))"
-    return f"nullif(CAST(to_json(map_from_entries({texts})) AS VARCHAR), '{{}}')"
+        entries = f"list_concat({entries}, [{more}])"
+    told = _told_sql(list_text_sql("e.value"), forms)
+    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {told}))"
+    given = f"list_filter({texts}, lambda e: e.value IS NOT NULL)"
+    return f"nullif(CAST(to_json(map_from_entries({given})) AS VARCHAR), '{{}}')"
 
 
 def column_sql(column: Column, expression: str, kind: pa.DataType) -> str:
@@ -227,8 +241,8 @@ def token_path_sql(expression: str) -> str:
     return _path_sql(f"string_split({expression}, ' ')")
 
 
-def attributes_sql(fields: Fields, names: Mapping[str, str]) -> str:
-    """Columns as the text of a JSON object of texts, those that are null left out; "" for none.
+def attributes_sql(fields: Fields, names: Mapping[str, str], forms: SourceForms) -> str:
+    """Columns as the text of a JSON object of texts, those that are empty left out; "" for none.
 
     Args:
         names: Attribute to the source's column.
@@ -236,7 +250,7 @@ def attributes_sql(fields: Fields, names: Mapping[str, str]) -> str:
     if not names:
         return ""
     pairs = ", ".join(
-        f"{literal(name)}, {list_text_sql(text_sql(fields.expressions[own], fields.types[own]))}"
+        f"{literal(name)}, {_told_sql(list_text_sql(text_sql(fields.expressions[own], fields.types[own])), forms)}"
         for name, own in names.items()
     )
     return f"nullif(CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR), '{{}}')"

@@ -72,13 +72,13 @@ def check(source: RecboleSource) -> None:
 def _mapping(source: RecboleSource, table: TableName, types: dict[str, str]) -> TableMapping:
     fields = Fields.of_texts(list(types))
     if table == "items":
-        return _item_mapping(fields, types)
+        return _item_mapping(source, fields, types)
     names = {"value": "rating"} if table == "interactions" else {}
-    mapping = map_columns(table, fields, names, default_event="purchase", unreadable=True)
+    mapping = map_columns(table, fields, names, source, default_event="purchase", unreadable=True)
     return in_file_order(mapping) if table == "interactions" and schema.TIMESTAMP not in types else mapping
 
 
-def _item_mapping(fields: Fields, types: dict[str, str]) -> TableMapping:
+def _item_mapping(source: RecboleSource, fields: Fields, types: dict[str, str]) -> TableMapping:
     """Title from the first column that is called one, category from the usual names, the rest as attributes."""
     title = next((name for name in types if "title" in name or name == "name"), None)
     category = next((name for name in _CATEGORIES if name in types), None)
@@ -90,7 +90,7 @@ def _item_mapping(fields: Fields, types: dict[str, str]) -> TableMapping:
         is_words = types[category] == "token_seq"
         columns[schema.CATEGORY] = token_path_sql(own) if is_words else category_sql(own, pa.string())
     others = {name: name for name in types if name not in {title, category, *_ITEM_COLUMNS}}
-    return TableMapping(columns=columns, attributes=attributes_sql(fields, others), unreadable=True)
+    return TableMapping(columns=columns, attributes=attributes_sql(fields, others, source), unreadable=True)
 
 
 def _types(source: RecboleSource, path: Path) -> dict[str, str]:

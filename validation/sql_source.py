@@ -76,7 +76,7 @@ def read(source: SqlSource, writer: RawWriter) -> None:
                 _check_columns(source, table, answer.schema.names)
                 kind = source_type(answer.schema)
                 fields = Fields.of(answer.schema.names, [field.type for field in kind])
-                mapping = map_columns(table, fields, {}, default_event=source.default_event)
+                mapping = map_columns(table, fields, {}, source, default_event=source.default_event)
                 if _lacks_time(table, answer.schema.names):
                     mapping = in_file_order(mapping)
                 with writer.open_part(table, kind, {table: mapping}) as part:

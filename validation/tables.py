@@ -160,9 +160,11 @@ def _mapping(source: TablesSource, table: TableName, file: _File, unreadable: bo
     names, event = source.columns.get(table, {}), source.default_event
     if file.others:
         others = file.others if TABLES[table].open else ""
-        mapping = map_json_columns(table, names, file.fields, others=others, default_event=event, unreadable=unreadable)
+        mapping = map_json_columns(
+            table, names, file.fields, source, others=others, default_event=event, unreadable=unreadable
+        )
     else:
-        mapping = map_columns(table, file.fields, names, default_event=event, unreadable=unreadable)
+        mapping = map_columns(table, file.fields, names, source, default_event=event, unreadable=unreadable)
     lacks_time = table in ("interactions", "feedback") and own_names(table, names)[schema.TIMESTAMP] not in file.names
     return in_file_order(mapping) if lacks_time and source.no_time == "file_order" else mapping
 

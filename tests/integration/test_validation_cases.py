@@ -1,0 +1,282 @@
+"""Data as people have them: one small input per kind, through the front door, with what a user would expect."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recommender.source_settings import TablesSource
+from recommender.validation_settings import ValidationSettings
+from validation.checkpoint import validate
+from validation.errors import SourceError, TableRejected
+from validation.ingest import check_source, ingest
+from validation.summary import ValidationSummary
+
+SETTINGS = ValidationSettings(min_interactions=1)
+EVENTS = "user_id,item_id,timestamp\nu1,a,2024-01-15 10:00:00\n"
+
+
+def door(
+    tmp_path: Path, texts: dict[str, str], settings: ValidationSettings = SETTINGS, path: str = "", /, **source: Any
+) -> ValidationSummary:
+    """Write the files, and let them through the front door."""
+    folder = tmp_path / "in"
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    given = TablesSource(path=folder / path, **source)
+    check_source(given)
+    ingest(given, tmp_path / "raw")
+    return validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+
+
+def clean(summary: ValidationSummary, table: str, *columns: str) -> list[Any]:
+    rows = pq.read_table(summary.folder / f"{table}.parquet").to_pylist()
+    return [row[columns[0]] if len(columns) == 1 else tuple(row.get(name) for name in columns) for row in rows]
+
+
+def broken(summary: ValidationSummary, table: str = "interactions") -> list[list[str]]:
+    return pq.read_table(summary.quarantine / f"{table}.parquet").column("rules").to_pylist()
+
+
+def csv_of(header: str, *rows: str) -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+def test_prices_as_shops_write_them(tmp_path: Path) -> None:
+    prices = ["12.50 €", '"1.299,00 €"', "USD 12.50", "N/A", '"12,50"', '"$1,299.00"', "call us", "-3"]
+    items = csv_of("item_id,title,price", *(f"p{n},t{n},{price}" for n, price in enumerate(prices)))
+    events = csv_of("user_id,item_id,timestamp", *(f"u{n},p{n},2024-01-15" for n in range(len(prices))))
+    found = door(tmp_path, {"items.csv": items, "interactions.csv": events})
+    assert clean(found, "items", "price") == [12.5, 1299.0, 12.5, None, 12.5, 1299.0, None, None]
+    assert found.tables["interactions"].rows_clean == len(prices)
+    assert found.tables["items"].rows_quarantined == 0
+    assert found.tables["items"].cleaned["emptied_price"] == 2
+    assert found.tables["items"].warnings["price_parses"] == 1
+    assert found.tables["items"].warnings["price_in_range"] == 1
+
+
+@pytest.mark.parametrize("word", ["NULL", "\\N", "N/A", "nan", "None", ""])
+def test_words_for_nothing_are_no_user(tmp_path: Path, word: str) -> None:
+    rows = [f"{word},i{n},2024-01-15 10:00:0{n}" for n in range(4)]
+    found = door(tmp_path, {"interactions.csv": csv_of("user_id,item_id,timestamp", *rows, "u1,i1,2024-01-15")})
+    assert clean(found, "users", "user_id") == ["u1"]
+    assert broken(found) == [["user_id_required"]] * 4
+
+
+def test_guests_alone_stop_the_flow(tmp_path: Path) -> None:
+    rows = [f"NULL,i{n},2024-01-15 10:00:0{n}" for n in range(4)]
+    text = csv_of("user_id,item_id,timestamp", *rows, "u1,i1,2024-01-15")
+    with pytest.raises(TableRejected, match=r"without a user=0\.800, expected at most 0\.5.*source\.null_words"):
+        door(tmp_path, {"interactions.csv": text}, SETTINGS.model_copy(update={"max_guest_share": 0.5}))
+
+
+def test_ids_that_were_floats_are_one_user(tmp_path: Path) -> None:
+    events = "user_id,item_id,timestamp\n17850.0,22423,2024-01-15\n17851.0,22424.0,2024-01-15\n"
+    found = door(tmp_path, {"interactions.csv": events, "users.csv": "user_id,country\n17850,UK\n17851,FR\n"})
+    assert clean(found, "interactions", "user_id", "item_id") == [("17850", "22423"), ("17851", "22424")]
+    assert clean(found, "users", "user_id", "country") == [("17850", "UK"), ("17851", "FR")]
+
+
+def test_ids_that_are_decimals_in_parquet_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ids = pa.array([Decimal(17850), Decimal(17851)], pa.decimal128(12, 2))
+    table = pa.table({"user_id": ids, "item_id": pa.array([1.0, None]), "timestamp": ["2024-01-15"] * 2})
+    pq.write_table(table, tmp_path / "in" / "interactions.parquet")
+    found = door(tmp_path, {"users.csv": "user_id\n17850\n17851\n"}, ValidationSettings(
+        min_interactions=1, max_quarantined_share=0.5
+    ))  # fmt: skip
+    assert clean(found, "interactions", "user_id", "item_id") == [("17850", "1")]
+    assert broken(found) == [["item_id_required"]]
+
+
+def test_lists_in_cells(tmp_path: Path) -> None:
+    items = """item_id,title,category,tags\na,"['x', 'y']","['Toys', 'Dolls']","['red', 'blue']"\n"""
+    found = door(tmp_path, {"items.csv": items, "interactions.csv": EVENTS})
+    assert clean(found, "items", "title", "category", "tags") == [("x, y", "Toys > Dolls", "red, blue")]
+
+
+@pytest.mark.parametrize(
+    ("times", "formats"),
+    [
+        (("20240115", "20240116"), ()),
+        (("20240115", "20240116"), ("%Y%m%d",)),
+        (("15012024", "16012024"), ("%d%m%Y",)),
+        (("202401150000", "202401160000"), ()),
+        (("15.01.2024", "16.01.2024"), ("%d.%m.%Y",)),
+    ],
+)
+def test_dates_as_digits(tmp_path: Path, times: tuple[str, str], formats: tuple[str, ...]) -> None:
+    events = csv_of("user_id,item_id,timestamp", *(f"u{n},i{n},{time}" for n, time in enumerate(times)))
+    found = door(tmp_path, {"interactions.csv": events}, date_formats=formats)
+    days = [moment.strftime("%Y-%m-%d %H") for moment in clean(found, "interactions", "timestamp")]
+    assert days == ["2024-01-15 00", "2024-01-16 00"]
+
+
+def test_zones_and_forms_side_by_side(tmp_path: Path) -> None:
+    events = "user_id,item_id,timestamp\nu1,i1,15/Jan/2024:10:00:00 +0530\nu2,i2,16/01/2024 10:00\n"
+    formats = ("%d/%b/%Y:%H:%M:%S %z", "%d/%m/%Y %H:%M")
+    found = door(tmp_path, {"interactions.csv": events}, date_formats=formats)
+    assert clean(found, "interactions", "timestamp") == [
+        datetime(2024, 1, 15, 4, 30, tzinfo=UTC), datetime(2024, 1, 16, 10, tzinfo=UTC)
+    ]  # fmt: skip
+
+
+ORDERS = """,order,sku,name,customer,at,price,colour,Unnamed: 0
+0,1,a,Mug,c1,2024-01-15 10:00:00,2.5,red,0
+1,2,a,Mug,c2,2024-01-15 11:00:00,2.5,red,1
+2,3,a,Big mug,c3,2024-01-15 12:00:00,,,2
+3,4,b,Jar,c1,2024-01-15 09:00:00,4,green,3
+4,4,b,,c1,2024-01-15 13:00:00,5,,4
+5,5,a,Mug,,2024-01-15 09:30:00,2.4,blue,5
+"""
+FLAT = {
+    "files": dict.fromkeys(("interactions", "items", "users"), "orders.csv"),
+    "columns": {
+        "interactions": {"user_id": "customer", "item_id": "sku", "timestamp": "at"},
+        "items": {"item_id": "sku", "title": "name", "price": "price", "hue": "colour"},
+        "users": {"user_id": "customer"},
+    },
+}
+
+
+@pytest.mark.parametrize("path", ["", "orders.csv"])
+def test_one_flat_file_gives_catalogue_and_users_newest_value_first(tmp_path: Path, path: str) -> None:
+    settings = ValidationSettings(min_interactions=1, max_quarantined_share=0.0)
+    found = door(tmp_path, {"orders.csv": ORDERS}, settings, path, **FLAT)
+    items = pq.read_table(found.folder / "items.parquet").to_pylist()
+    told = {row["item_id"]: (row["title"], row["price"], row["hue"]) for row in items}
+    assert told == {"a": ("Big mug", 2.5, "red"), "b": ("Jar", 5.0, "green")}
+    assert set(items[0]) - {"description", "category", "brand", "created_at"} == {"item_id", "title", "price", "hue"}
+    assert sorted(clean(found, "users", "user_id")) == ["c1", "c2", "c3"]
+    counts = found.tables["items"]
+    assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined, counts.rules) == (6, 2, 0, {"repeated": 4})
+    assert found.tables["interactions"].rows_clean == 5
+    assert broken(found) == [["user_id_required"]]
+    assert found.tables["users"].rows_in == 5  # a line without a customer tells of none
+
+
+def test_a_flat_file_of_json_lines(tmp_path: Path) -> None:
+    lines = [
+        {"sku": "a", "name": "Mug", "customer": f"c{n}", "at": f"2024-01-15T1{n}:00:00", "colour": hue, "qty": n}
+        for n, hue in enumerate(["red", None, "blue"])
+    ]
+    files = {"orders.jsonl": "".join(json.dumps(line) + "\n" for line in lines)}
+    flat = {
+        "files": dict.fromkeys(("interactions", "items"), "orders.jsonl"),
+        "columns": {**FLAT["columns"], "items": {"item_id": "sku", "title": "name", "hue": "colour"}},
+    }
+    found = door(tmp_path, files, **flat)
+    (item,) = pq.read_table(found.folder / "items.parquet").to_pylist()
+    assert (item["title"], item["hue"]) == ("Mug", "blue")
+    assert "qty" not in item
+
+
+def test_index_columns_of_data_frames_are_no_attributes(tmp_path: Path) -> None:
+    users = ",Unnamed: 0,user_id,age,__index_level_0__\n0,0,u1,33,0\n"
+    found = door(tmp_path, {"interactions.csv": EVENTS, "users.csv": users})
+    (user,) = pq.read_table(found.folder / "users.parquet").to_pylist()
+    assert user == {"user_id": "u1", "signup_at": None, "age": "33"}
+
+
+def test_reviews_without_words_are_ratings(tmp_path: Path) -> None:
+    rows = [f"u{n},a,5,{'nice thing' if n % 2 else ''},2024-01-15 10:0{n}" for n in range(10)]
+    both = {
+        "files": dict.fromkeys(("interactions", "feedback"), "reviews.csv"),
+        "columns": {"interactions": {"value": "rating"}},
+    }
+    found = door(tmp_path, {"reviews.csv": csv_of("user_id,item_id,rating,text,timestamp", *rows)}, **both)
+    assert clean(found, "interactions", "event", "value") == [("rating", 5.0)] * 10
+    assert clean(found, "feedback", "user_id") == ["u1", "u3", "u5", "u7", "u9"]
+    assert found.tables["feedback"].rows_quarantined == 0
+
+
+def test_own_names_of_events_are_mapped(tmp_path: Path) -> None:
+    names = ["view", "AddToCart", "transaction", "pv"]
+    rows = [f"u1,i1,{name},2024-01-15 10:0{n}:00" for n, name in enumerate(names)]
+    text = csv_of("user_id,item_id,event,timestamp", *rows)
+    values = {"interactions": {"event": {"addtocart": "cart", "transaction": "purchase", "pv": "view"}}}
+    found = door(tmp_path, {"interactions.csv": text}, values=values)
+    assert clean(found, "interactions", "event") == ["view", "cart", "purchase", "view"]
+    with pytest.raises(TableRejected, match=r"'addtocart', 'transaction', 'pv'.*source\.values\.interactions\.event"):
+        door(tmp_path, {"interactions.csv": text})
+
+
+def test_unreadable_times_name_the_setting_and_show_three_values(tmp_path: Path) -> None:
+    rows = [f"u{n},i{n},{n + 13}/1/2024 10:00" for n in range(6)]
+    shown = r"timestamp_parses 6: '13/1/2024 10:00', '14/1/2024 10:00', '15/1/2024 10:00'\).*source\.date_formats"
+    with pytest.raises(TableRejected, match=shown):
+        door(tmp_path, {"interactions.csv": csv_of("user_id,item_id,timestamp", *rows)})
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (["0.5", "1", "1.5", "2.5", "4.5", "5", "0.5", "0.5", "3", "4"], "[0.5, 5]"),
+        ([str(n) for n in range(1, 11)], "[1, 10]"),
+        ([str(n) for n in range(11)], "[0, 10]"),
+        ([str(n * 10) for n in range(11)], "[0, 100]"),
+    ],
+)
+def test_another_scale_of_ratings_is_noticed_and_asked_for(tmp_path: Path, values: list[str], scale: str) -> None:
+    rows = [f"u{n},i{n},{value},2024-01-15" for n, value in enumerate(values)]
+    files = {"interactions.csv": csv_of("user_id,item_id,value,timestamp", *rows)}
+    with pytest.raises(TableRejected) as refused:
+        door(tmp_path, files)
+    assert f"rating_scale={scale}" in str(refused.value)
+    low, high = json.loads(scale)
+    cleaning = SETTINGS.cleaning.model_copy(update={"rating_scale": (low, high)})
+    found = door(tmp_path, files, SETTINGS.model_copy(update={"cleaning": cleaning}))
+    ratings = clean(found, "interactions", "value")
+    assert (min(ratings), max(ratings), len(ratings)) == (1.0, 5.0, len(values))
+
+
+def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:
+    rows = [f"u{n},i{n},{1 + n % 5},2024-01-15" for n in range(99)]
+    text = csv_of("user_id,item_id,value,timestamp", *rows, "u,i,50,2024-01-15")
+    assert broken(door(tmp_path, {"interactions.csv": text})) == [["value_in_range"]]
+
+
+def test_events_without_any_time_are_refused_or_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
+    files = {"interactions.csv": csv_of("user_id,item_id", *(f"u1,i{n}" for n in range(5)))}
+    with pytest.raises(SourceError, match=r"timestamp is required.*source\.no_time=file_order takes that order"):
+        door(tmp_path, files)
+    found = door(tmp_path, files, no_time="file_order")
+    times = clean(found, "interactions", "timestamp")
+    assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(seconds=1)] * 4
+    assert clean(found, "interactions", "item_id") == ["i0", "i1", "i2", "i3", "i4"]
+
+
+@pytest.mark.parametrize("mark", [";", "|"])
+def test_a_header_of_one_name_tells_the_delimiter(tmp_path: Path, mark: str) -> None:
+    text = EVENTS.replace(",", mark)
+    with pytest.raises(SourceError, match=rf'set source\.delimiter="[{mark}]"'):
+        door(tmp_path, {"interactions.csv": text})
+    assert door(tmp_path, {"interactions.csv": text}, delimiter=mark).tables["interactions"].rows_clean == 1
+
+
+def test_the_plainest_data(tmp_path: Path) -> None:
+    found = door(tmp_path, {"interactions.csv": EVENTS})
+    assert clean(found, "interactions", "event") == ["purchase"]
+    assert clean(found, "items", "item_id") == ["a"]
+
+
+def test_the_settings_words_for_nothing_also_hold_for_one_file_alone(tmp_path: Path) -> None:
+    text = "user_id,item_id,timestamp,title,text,value\nu1,a,2024-01-15,Mug,-,4\nu2,a,2024-01-16,NULL,Fine,5\n"
+    found = door(tmp_path, {"shop.csv": text}, SETTINGS, "shop.csv")
+    assert clean(found, "items", "item_id", "title") == [("a", "Mug")]
+    assert clean(found, "feedback", "text") == ["Fine"]
+    assert clean(found, "interactions", "value") == [4.0, 5.0]
+
+
+def test_local_times(tmp_path: Path) -> None:
+    found = door(tmp_path, {"interactions.csv": EVENTS}, time_zone="America/New_York")
+    assert clean(found, "interactions", "timestamp") == [datetime(2024, 1, 15, 15, tzinfo=UTC)]
