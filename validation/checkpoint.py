@@ -124,6 +124,7 @@ def _judge(
         rows_clean=scan.rows_clean,
         rows_quarantined=scan.rows_quarantined,
         duplicates=scan.duplicates,
+        rows_flooded=scan.rows_flooded,
         rules={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.removes and scan.broken.get(rule.name)},
         warnings={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.name in unmet},
         cleaned=dict(sorted(scan.cleaned.items())),
@@ -144,8 +145,8 @@ def _check_table(
     blank = _blank_column(connection, judged.scan)
     if blank:
         got, rule = f"{blank}=null in all {counts.rows_in} rows", "a value, the contract requires it"
-    elif counts.quarantined_share > settings.max_quarantined_share:
-        got = f"quarantined_share={counts.quarantined_share:.3f} ({worst})"
+    elif counts.bad_share > settings.max_quarantined_share:
+        got = f"quarantined_share={counts.bad_share:.3f} ({worst})"
         rule = f"at most {settings.max_quarantined_share}"
     elif table == "interactions" and counts.rows_clean < settings.min_interactions:
         got = f"clean interactions={counts.rows_clean}" + (f" ({worst})" if worst else "")

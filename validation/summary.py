@@ -20,6 +20,7 @@ class TableSummary(BaseModel):
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
         duplicates: Exact copies of a row, dropped.
+        rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
@@ -32,6 +33,7 @@ class TableSummary(BaseModel):
     rows_clean: int
     rows_quarantined: int
     duplicates: int
+    rows_flooded: int = 0
     rows_derived: int = 0
     rules: dict[str, int] = {}
     warnings: dict[str, int] = {}
@@ -41,6 +43,12 @@ class TableSummary(BaseModel):
     def quarantined_share(self) -> float:
         """Of the rows that are no copies, 0 to 1."""
         return self.rows_quarantined / max(1, self.rows_in - self.duplicates)
+
+    @property
+    def bad_share(self) -> float:
+        """The same without floods and bots: rows that are bad in themselves. A busy client must not stop the shop."""
+        aside = self.duplicates + self.rows_flooded
+        return (self.rows_quarantined - self.rows_flooded) / max(1, self.rows_in - aside)
 
 
 class ValidationSummary(BaseModel):
