@@ -71,10 +71,43 @@ class Outliers(Frozen):
     action: Literal["quarantine", "clip", "empty", "warn"] = "quarantine"
 
 
+class FloodSettings(Frozen):
+    """Busy clients that would pass for the shop; how far is far is measured on the shop's own users."""
+
+    action: Literal["quarantine", "warn", "off"] = Field(
+        "quarantine",
+        description="What to do with the surplus of a flood (one user's same event on the same item, again and again; "
+        "the first ones stay) and with all events of a bot (a user with far more events than others, at a pace that no "
+        "person keeps). Nothing is looked for with fewer than 20 users or without times.",
+    )
+    factor: float = Field(
+        20.0,
+        ge=1,
+        description="A flood repeats, and a bot has, more than so many times what the users of the third quartile do.",
+    )
+    min_repeats: int = Field(
+        50,
+        ge=2,
+        description="Up to so many repetitions within a day are no flood, nor three times as many over a longer time.",
+    )
+    min_events: int = Field(500, ge=2, description="A user with fewer events is never a bot.")
+    min_share: Share = Field(
+        0.001, description="A flood or a bot that makes less than this share of the events is let through."
+    )
+    max_user_share: Share = Field(
+        0.1,
+        description="A user with a larger share of the events is a warning: an id that many people share (guest), or "
+        "a test client.",
+    )
+
+
 class CleaningSettings(Frozen):
     """What is mended, and what is sorted out, before the rules are held against the rows."""
 
     mend_text: bool = Field(True, description="HTML entities, broken encodings and control characters in texts.")
+    strip_markup: bool = Field(
+        True, description="Part of mend_text: HTML tags and comments, BBCode and [[VIDEOID:…]] leave the texts as well."
+    )
     mask_pii: tuple[PersonalData, ...] = Field(
         ("email", "phone", "card", "address"),
         description="Personal data in reviews, replaced by marks such as <EMAIL>.",
@@ -96,6 +129,7 @@ class CleaningSettings(Frozen):
         None, description="Lowest and highest rating of the source, mapped to 1 and 5; empty: it is 1 to 5 already."
     )
     decimal_comma: bool = Field(False, description="Prices are written 1.299,00.")
+    floods: FloodSettings = Field(default_factory=FloodSettings)
     max_events_per_day: int = Field(0, ge=0, description="Users with more events on one day are bots; 0: off.")
     burst_events: int = Field(0, ge=0, description="Users with so many events within burst_s are bots; 0: off.")
     burst_s: float = Field(60.0, gt=0)
@@ -107,10 +141,11 @@ class CleaningSettings(Frozen):
 class ValidationSettings(Frozen):
     """The front door."""
 
-    max_quarantined_share: Share = Field(0.2, description="A table with a larger share of bad rows stops the flow.")
+    max_quarantined_share: Share = Field(
+        0.2, description="A table with a larger share of bad rows (floods and events of nobody aside) stops the flow."
+    )
     max_guest_share: Share = Field(
-        0.9,
-        description="Events of nobody (no user id) are quarantined too; only above this share do they stop the flow.",
+        0.9, description="Events of nobody (no user id) go to quarantine, and stop the flow only above this share."
     )
     min_interactions: int = Field(100, ge=1, description="Fewer interactions than this stop the flow.")
     min_text_chars: int = Field(0, ge=0, description="A shorter review is counted as a warning.")

@@ -99,6 +99,8 @@ def _judge(
         rows_clean=scan.rows_clean,
         rows_quarantined=scan.rows_quarantined,
         duplicates=scan.duplicates,
+        rows_flooded=scan.rows_flooded,
+        rows_of_guests=scan.rows_of_guests,
         rules={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.removes and scan.broken.get(rule.name)},
         warnings={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.name in unmet},
         cleaned=dict(sorted(scan.cleaned.items())),

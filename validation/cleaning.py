@@ -10,14 +10,15 @@ import pyarrow as pa
 
 from recommender import schema
 from recommender.schema import RATING_RANGE, TABLES, TIME, TableName
-from recommender.validation_settings import CleaningSettings
+from recommender.validation_settings import CleaningSettings, FloodSettings
+from validation.floods import BOT, FLOOD, ONE_USER_DOMINATES
 from validation.missing_values import drop_rules, fill_steps
 from validation.outliers import fence_rules, fence_steps, find_fences
 from validation.personal_data import MARKS, PersonalDataMask
 from validation.reading.dialect import Dialect
 from validation.reading.times import any_form_sql
 from validation.rules import PRICE_WRITTEN, Rule, late_rule
-from validation.staging import WORDS, StagedPart, Step, mended_sql
+from validation.staging import WORDS, StagedPart, Step, mapped_columns, mended_sql
 from validation.text_mending import KINDS, mended_words_sql, register_mending
 
 NEAR_DUPLICATE = "near_duplicate"
@@ -29,7 +30,7 @@ K_CORE = "k_core"
 def register_cleaning(connection: duckdb.DuckDBPyConnection, settings: CleaningSettings) -> None:
     """Give a connection the functions that the steps call."""
     mask = PersonalDataMask(settings.mask_pii, settings.phone_regions) if settings.mask_pii else None
-    register_mending(connection, settings.mend_text, mask)
+    register_mending(connection, settings.mend_text, mask, strip=settings.strip_markup)
 
 
 def build_cleaning(
@@ -52,6 +53,8 @@ def build_cleaning(
     steps += fill_steps(connection, table, settings.missing, mended_sql(table, read, steps)[0])
     fences = find_fences(connection, table, settings.outliers, mended_sql(table, read, steps)[0])
     rules = [*drop_rules(table, settings.missing), *fence_rules(fences), *_late_rules(table, settings)]
+    if table == "interactions" and schema.TIMESTAMP in mapped_columns(parts):
+        rules += _flood_rules(settings.floods)
     return [*steps, *fence_steps(fences)], rules
 
 
@@ -106,6 +109,22 @@ def _scale_step(name: str, lowest: float, highest: float) -> Step:
     rated = f"{name} IS NOT NULL AND origin <> 'events'" + (" AND event = 'rating'" if name == schema.VALUE else "")
     scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"
     return Step({name: f"CASE WHEN {rated} THEN {scaled} ELSE {name} END"}, {"normalised_rating": rated})
+
+
+def _flood_rules(settings: FloodSettings) -> list[Rule]:
+    """Rules that only times can tell: a habit of years is no flood."""
+    if settings.action == "off":
+        return []
+    severity: Literal["row", "warn"] = "row" if settings.action == "quarantine" else "warn"
+    again = f"The user did not do the same to the same item far more often than others (over {settings.min_repeats})."
+    pace = f"The user does not have far more events than others (over {settings.min_events}) at an inhuman pace."
+    share = f"No user makes more than {settings.max_user_share:.0%} of the events; an id of many people is none."
+    shown = "concat_ws(' / ', user_id, item_id, event)"
+    return [
+        late_rule(FLOOD, severity, again, shown),
+        late_rule(BOT, severity, pace, "user_id"),
+        late_rule(ONE_USER_DOMINATES, "warn", share, "user_id"),
+    ]
 
 
 def _late_rules(table: TableName, settings: CleaningSettings) -> list[Rule]:

@@ -81,8 +81,6 @@ def _what_is_wrong(
     names = sorted(bad, key=lambda name: -bad[name])[:_WORST_RULES]
     worst = ", ".join(f"{name} {bad[name]}{_values(scan, name)}" for name in names)
     told = f" ({worst})" if worst else ""
-    rows = max(1, counts.rows_in - counts.duplicates)
-    share, guests = (counts.rows_quarantined - scan.guests) / rows, scan.guests / rows
     unmet = judged.unmet("table")
     if scan.broken.get(RATING_ON_SCALE):
         got = (
@@ -91,10 +89,11 @@ def _what_is_wrong(
         return got, "ratings from 1 to 5, or the scale in the settings", [RATING_ON_SCALE]
     if blank := _blank_column(connection, scan):
         return f"{blank}=null in all {counts.rows_in} rows{told}", "a value, the contract requires it", names
-    if share > settings.max_quarantined_share:
-        return f"quarantined_share={share:.3f}{told}", f"at most {settings.max_quarantined_share}", names
-    if guests > settings.max_guest_share:
-        return f"share of rows without a user={guests:.3f}", f"at most {settings.max_guest_share}", ["user_id_required"]
+    if counts.bad_share > settings.max_quarantined_share:
+        return f"quarantined_share={counts.bad_share:.3f}{told}", f"at most {settings.max_quarantined_share}", names
+    if counts.guest_share > settings.max_guest_share:
+        got = f"share of rows without a user={counts.guest_share:.3f}"
+        return got, f"at most {settings.max_guest_share}", ["user_id_required"]
     if scan.table == "interactions" and counts.rows_clean < settings.min_interactions:
         return f"clean interactions={counts.rows_clean}{told}", f"at least {settings.min_interactions}", names
     if unmet:

@@ -17,9 +17,10 @@ import duckdb
 import pyarrow as pa
 
 from recommender.schema import TABLES, TIME, TableName
-from recommender.validation_settings import ValidationSettings
+from recommender.validation_settings import FloodSettings, ValidationSettings
 from validation import comparisons
 from validation.cleaning import BOT_BURST, BOT_RATE, K_CORE, NEAR_DUPLICATE, build_cleaning
+from validation.floods import BOT, FLOOD, ONE_USER_DOMINATES, FloodFound, FloodSearch
 from validation.k_core import find_outside_core
 from validation.lines import gather_lines
 from validation.own_rules import build_own_rules, check_expressions, own_columns_sql
@@ -68,12 +69,14 @@ class Scan:
         derived: Part to SQL, to SQL of the rows up to layer 3.
         dialect: How the source writes the table's values.
         rows: Rows of the table, clean, quarantined and exact copies.
-        guests: Quarantined rows that lack a user and nothing else.
+        rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         broken: Rule to the rows that break it, copies among them.
         looked: Rule to the rows that it has something to look at.
         cleaned: Kind of mending to rows.
         newest: Time of the newest clean event, seconds since 1970.
         examples: Broken rule to some values that break it, safe to be shown in a page.
+        floods: Floods and bots, the greatest first.
+        rows_flooded: Of the quarantined rows, those of a flood or a bot.
     """
 
     table: TableName
@@ -86,12 +89,14 @@ class Scan:
     rows_clean: int = 0
     rows_quarantined: int = 0
     duplicates: int = 0
-    guests: int = 0
+    rows_of_guests: int = 0
     broken: dict[str, int] = field(default_factory=dict)
     looked: dict[str, int] = field(default_factory=dict)
     cleaned: dict[str, int] = field(default_factory=dict)
     newest: float | None = None
     examples: dict[str, list[Any]] = field(default_factory=dict)
+    floods: list[FloodFound] = field(default_factory=list)
+    rows_flooded: int = 0
 
     @property
     def unfit(self) -> str:
@@ -207,6 +212,9 @@ def _mark_late(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: Vali
     table, cleaning = scan.table, settings.cleaning
     late = {rule.name: rule for rule in scan.rules if not rule.mask}
     _mark(connection, scan, late.pop(EXACT_DUPLICATE), _copies(connection, scan))
+    if FLOOD in late:  # before a readmitted row is held against the source's own, which may be of a flood
+        flooding = {name: late.pop(name) for name in (FLOOD, BOT, ONE_USER_DOMINATES)}
+        _mark_floods(connection, scan, flooding, cleaning.floods)
     if any(one.part.origin == "readmitted" for one in scan.parts):
         returned = comparisons.returned_sql(table, scan.parts, scan.unfit)
         _mark(connection, scan, next(rule for rule in scan.rules if rule.name == EXACT_DUPLICATE), returned)
@@ -247,6 +255,17 @@ def _mark_late(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: Vali
     if core is not None:
         least = cleaning.min_user_events, cleaning.min_item_events
         _mark(connection, scan, core, find_outside_core(connection, *least, scan.unfit))
+
+
+def _mark_floods(
+    connection: duckdb.DuckDBPyConnection, scan: Scan, rules: Mapping[str, Rule], settings: FloodSettings
+) -> None:
+    search = FloodSearch(connection, settings, scan.parts, scan.unfit)
+    for name, find in ((FLOOD, search.find_floods), (BOT, search.find_bots)):
+        query, found = find()
+        _mark(connection, scan, rules[name], query)
+        scan.floods += found
+    _mark(connection, scan, rules[ONE_USER_DOMINATES], search.dominating_sql())
 
 
 def _copies(connection: duckdb.DuckDBPyConnection, scan: Scan) -> str:
@@ -308,7 +327,9 @@ def _count(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
             scan.duplicates += count
         elif "row" in severities:
             scan.rows_quarantined += count
-            scan.guests += count if {rule.name for rule in hit if rule.severity == "row"} == {GUEST} else 0
+            names = {rule.name for rule in hit if rule.severity == "row"}
+            scan.rows_of_guests += count if names == {GUEST} else 0
+            scan.rows_flooded += count if names & {FLOOD, BOT} else 0
         else:
             scan.rows_clean += count
     _count_looked(connection, scan)

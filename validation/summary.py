@@ -20,6 +20,8 @@ class TableSummary(BaseModel):
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
         duplicates: Exact copies of a row, dropped.
+        rows_flooded: Of the quarantined rows, those of a flood or a bot.
+        rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
@@ -32,6 +34,8 @@ class TableSummary(BaseModel):
     rows_clean: int
     rows_quarantined: int
     duplicates: int
+    rows_flooded: int = 0
+    rows_of_guests: int = 0
     rows_derived: int = 0
     rules: dict[str, int] = {}
     warnings: dict[str, int] = {}
@@ -41,6 +45,17 @@ class TableSummary(BaseModel):
     def quarantined_share(self) -> float:
         """Of the rows that are no copies, 0 to 1."""
         return self.rows_quarantined / max(1, self.rows_in - self.duplicates)
+
+    @property
+    def bad_share(self) -> float:
+        """The same without floods, bots and guests: rows that are bad in themselves. Those must not stop the shop."""
+        aside = self.rows_flooded + self.rows_of_guests
+        return (self.rows_quarantined - aside) / max(1, self.rows_in - self.duplicates - aside)
+
+    @property
+    def guest_share(self) -> float:
+        """Events of nobody among the rows that are no copies, 0 to 1."""
+        return self.rows_of_guests / max(1, self.rows_in - self.duplicates)
 
 
 class ValidationSummary(BaseModel):

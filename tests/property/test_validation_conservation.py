@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from recommender.source_settings import TablesSource
 from recommender.validation_settings import (
     CleaningSettings,
+    FloodSettings,
     MissingValues,
     Outliers,
     OwnRule,
@@ -27,6 +28,13 @@ from validation.ingest import ingest
 
 GOOD = {"event_id": "good", "user_id": "u0", "item_id": "i0", "event": "view", "timestamp": "2025-01-01T00:00:00Z"}
 PRAISE = {"user_id": "u0", "item_id": "i0", "rating": 5, "text": "good", "timestamp": "2025-01-01"}
+
+# Users enough to tell what is usual, so that the flood of another one is found.
+CROWD = [{**GOOD, "event_id": f"c{i}", "user_id": f"c{i}", "timestamp": "2025-01-02"} for i in range(20)]
+FLOOD = [
+    {**GOOD, "event_id": f"f{i}", "user_id": "busy", "item_id": "i1", "timestamp": f"2025-01-03T00:{i:02d}:00Z"}
+    for i in range(60)
+]
 
 ids = st.sampled_from(["u0", "u1", "i0", "i1", " u1 ", "", None, "ü", 7])
 interactions = st.fixed_dictionaries(
@@ -57,7 +65,7 @@ feedback = st.fixed_dictionaries(
         "user_id": ids,
         "item_id": ids,
         "rating": st.sampled_from([None, 1, "5", "Like", 6]),
-        "text": st.one_of(st.none(), st.text(max_size=30), st.sampled_from(["", "&nbsp;", "fine", "x" * 300])),
+        "text": st.one_of(st.none(), st.text(max_size=30), st.sampled_from(["", "&nbsp;", "<br/>", "fine", "x" * 300])),
         "timestamp": st.sampled_from(["2025-01-01", "2025-02-30", None]),
     }
 )
@@ -83,6 +91,13 @@ outliers = st.builds(
     factor=st.sampled_from([0.1, 1.0]),
     action=st.sampled_from(["quarantine", "clip", "empty", "warn"]),
 )
+floods = st.builds(
+    FloodSettings,
+    action=st.sampled_from(["quarantine", "warn", "off"]),
+    factor=st.sampled_from([1.0, 5.0]),
+    min_repeats=st.sampled_from([2, 10]),
+    min_events=st.sampled_from([2, 500]),
+)
 cleaning = st.builds(
     CleaningSettings,
     mend_text=st.booleans(),
@@ -93,6 +108,7 @@ cleaning = st.builds(
     outliers=st.lists(outliers, max_size=1).map(tuple),
     rating_scale=st.sampled_from([None, (0.0, 10.0)]),
     decimal_comma=st.booleans(),
+    floods=floods,
     max_events_per_day=st.sampled_from([0, 3]),
     burst_events=st.sampled_from([0, 3]),
     bots=st.sampled_from(["quarantine", "warn"]),
@@ -130,16 +146,18 @@ lenient = st.builds(
 @given(
     events=st.lists(interactions, max_size=25),
     reviews=st.lists(feedback, max_size=10),
+    flood=st.sampled_from([[], [*CROWD, *FLOOD]]),
     goods=st.one_of(st.none(), st.lists(items, min_size=1, max_size=6)),
     door=lenient,
 )
 def test_rows_are_conserved(
     events: list[dict[str, Any]],
     reviews: list[dict[str, Any]],
+    flood: list[dict[str, Any]],
     goods: list[dict[str, Any]] | None,
     door: ValidationSettings,
 ) -> None:
-    given_rows: dict[str, list[Any]] = {"interactions": [*events, GOOD], "feedback": [*reviews, PRAISE]}
+    given_rows: dict[str, list[Any]] = {"interactions": [*events, *flood, GOOD], "feedback": [*reviews, PRAISE]}
     if goods is not None:
         given_rows["items"] = [*goods, {"item_id": "i0", "price": 1, "colour": "blue"}]
     with tempfile.TemporaryDirectory() as name:

@@ -67,6 +67,21 @@ def test_texts_are_mended_and_each_kind_is_counted(tmp_path: Path) -> None:
     assert all(kind in page for kind in kinds)
 
 
+def test_markup_leaves_texts_and_a_text_of_nothing_else_is_empty(tmp_path: Path) -> None:
+    reviews = [
+        _review(text, i) for i, text in enumerate(["Fine<br/>sound", "<br/>&nbsp;", "I <3 it", "at jo@x.com<p>"])
+    ]
+    items = [{"item_id": "i1", "title": "<b>Tea</b>", "description": "<ul><li>one<li>two</ul>"}]
+    summary = _validate(tmp_path, {"mend_text": True, "mask_pii": ("email",)}, feedback=reviews, items=items)
+    assert _clean(summary, "feedback", "text") == ["Fine sound", "I <3 it", "at <EMAIL>"]
+    counts = summary.tables["feedback"]
+    assert (counts.rules, counts.cleaned["markup"], counts.cleaned["pii_email"]) == ({"text_required": 1}, 3, 1)
+    assert _clean(summary, "items", "title", "description") == [("Tea", "one two")]
+    kept = _validate(tmp_path, {"mend_text": True, "strip_markup": False}, feedback=reviews[:1], items=items)
+    assert _clean(kept, "feedback", "text") == ["Fine<br/>sound"]
+    assert "markup" not in kept.tables["feedback"].cleaned
+
+
 def test_texts_stay_as_they_are_where_mending_is_off(tmp_path: Path) -> None:
     summary = _validate(tmp_path, {}, feedback=[_review(text, i) for i, text in enumerate(MESSY)])
     assert _clean(summary, "feedback", "text") == MESSY
