@@ -25,6 +25,8 @@ WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "s
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
+        # Shorter than the catalogue: what a user has seen is more than that.
+        "features": {"max_history": 20},
         "encoder": {"max_tokens": 16},
         "sequence": {"width": 16, "max_epochs": 2},
         "generative": {"width": 16, "levels": 2, "codes": 4, "max_epochs": 2},

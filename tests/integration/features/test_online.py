@@ -144,9 +144,7 @@ def test_a_store_of_another_version_is_not_read(feast: Path) -> None:
     published = require_published(feast)
     publish(feast, published.model_copy(update={"version": published.version - 1}))
     online = OnlineFeatures(feast, SETTINGS)
-    with pytest.raises(
-        StoreNotReady, match=rf"version={published.version - 1}, expected {published.version}, .*Refresh"
-    ):
+    with pytest.raises(StoreNotReady, match=rf"version={published.version - 1}, expected {published.version}, that of"):
         online.read_user("u")
     publish(feast, published)
     assert online.read_user("u") is not None
