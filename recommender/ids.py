@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from recommender.errors import BundleError, RecommenderError
-from recommender.seen import SeenItems, item_keys
+from recommender.seen import KeyTable, SeenItems, item_keys
 from recommender.storage import atomic_file
 
 PADDING = 0
@@ -79,21 +79,11 @@ class IdMap:
 
     def places_of(self, seen: SeenItems) -> np.ndarray:
         """Where the items of a set stand among `item_ids`, from 0, in no order; others are dropped. Shape (N,)."""
-        known, place = self._by_key
-        if not len(known):
-            return np.zeros(0, dtype=np.int64)
-        keys = seen.keys
-        # Both ascend, so that the bisection walks through the catalogue once.
-        found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        places: np.ndarray = place[found[known[found] == keys]]
-        return places
+        return self._key_table.find(seen.keys)
 
     @cached_property
-    def _by_key(self) -> tuple[np.ndarray, np.ndarray]:
-        """The items' keys, ascending, and where each stands."""
-        keys = item_keys(self.item_ids)
-        order = np.argsort(keys)
-        return keys[order], order
+    def _key_table(self) -> KeyTable:
+        return KeyTable(item_keys(self.item_ids))
 
     def unknown(self, item_ids: Iterable[str]) -> list[str]:
         """Those items that the map does not know, in the order given."""

@@ -22,6 +22,7 @@ from features.rows import StoredRow
 from features.sketches import new_user
 from features.store import ONLINE_FILE, open_store
 from features.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
+from recommender.ids import IdMap
 from recommender.seen import SeenItems
 from recommender.settings import FeatureSettings, SeenSettings
 from recommender.user import Interaction, UserState
@@ -111,6 +112,18 @@ def test_a_push_is_known_to_the_next_read_and_once_is_enough(feast: Path) -> Non
     twice = online.read_user("u", LATER)
     assert twice is not None
     assert twice.n_ratings == 6
+
+
+def test_a_refresh_brings_all_that_was_seen_online(tmp_path: Path) -> None:
+    log = [Row("bot", f"i{n}", n) for n in range(60)] + [Row("few", "i1", 61), Row("few", "i2", 62)]
+    feast = tmp_path / "feast"
+    refresh_features(write_shop(tmp_path / "clean", log), feast, FeatureSettings())
+    online, ids = OnlineFeatures(feast, FeatureSettings()), IdMap(tuple(f"i{n}" for n in range(60)))
+    bot, few = online.read_user("bot"), online.read_user("few")
+    assert bot is not None
+    assert few is not None
+    assert (len(bot.items), sorted(bot.seen_places(ids).tolist())) == (50, list(range(60)))
+    assert sorted(few.seen_places(ids).tolist()) == [1, 2]
 
 
 def test_what_was_seen_is_known_at_any_length_by_kind_and_by_age(clean: Path, tmp_path: Path) -> None:

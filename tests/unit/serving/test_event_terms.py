@@ -54,7 +54,7 @@ def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(name: str
 
 def test_without_a_bundle_the_contracts_names_alone_are_known_and_it_says_so() -> None:
     with pytest.raises(
-        BadRequest, match="'addtocart', expected one of impression, .* rating. .*no bundle is loaded yet"
+        BadRequest, match=r"'addtocart', expected one of impression, .* rating\. .*no bundle is loaded yet"
     ):
         kept(PLAIN_TERMS, {"event": "addtocart"})
 
