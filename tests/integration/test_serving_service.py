@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import httpx
 import psutil
 import pytest
 
+from recommender.event_log import EventLog
 from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
 
 POLL_S = 0.2
@@ -252,6 +254,20 @@ def test_the_next_recommendation_knows_the_event(service: Running) -> None:
     assert taken in [b for i in service.recommend(user_id="u11", k=20)["items"] for b in i["because"]]
     again = service.post("/events", events=[event, {**event, "event_id": "unheard", "item_id": "not-yet-listed"}])
     assert again.json() == {"accepted": 1, "duplicates": 1, "pushed": True, "unknown_items": ["not-yet-listed"]}
+
+
+def test_the_shops_own_names_and_scale_are_kept_as_the_contracts(service: Running) -> None:
+    about = {"user_id": "own-terms", "item_id": ITEMS[4]}
+    sent = [
+        {**about, "event_id": "own-1", "event": "Bought"},
+        {**about, "event_id": "own-2", "event": "rating", "value": 7.5},
+    ]
+    assert service.post("/events", events=sent).status_code == 200
+    with closing(EventLog(service.shop.layout.events)) as log:
+        kept = [(event.event, event.value) for _, event in log.read() if event.user_id == "own-terms"]
+    assert kept == [("purchase", None), ("rating", 4.0)]
+    too_much = service.post("/events", events=[{**about, "event": "rating", "value": 10.5}])
+    check_refusal(too_much, 400, "events.0.value=10.5, expected a rating from 0 to 10, the shop's scale")
 
 
 def test_a_new_user_is_warm_after_one_event(service: Running) -> None:

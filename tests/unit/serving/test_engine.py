@@ -241,7 +241,7 @@ def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:
 
 def test_unknown_items_of_a_bare_history_are_skipped_and_named(engine: Engine) -> None:
     some, none = ["i1", "x", "y", "x", "i2"], ["x", "y"]
-    answers = [
+    answers: list[tuple[Any, Any]] = [
         (engine.recommend(history=some, k=2), engine.recommend(history=none, k=2)),
         (engine.score(history=some, item_ids=["i5"]), engine.score(history=none, item_ids=["i5"])),
         (engine.feedback(history=some, item_id="i5"), engine.feedback(history=none, item_id="i5")),
