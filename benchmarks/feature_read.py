@@ -2,7 +2,7 @@
 
 A request reads a random user's row from the online store, and the features of 100 random candidate items from memory,
 after asking the store whether an item changed. The bare store's client reads the same bytes: the texts of the user's
-two rows and of the 100 items' rows, in one round, nothing parsed. And an event is pushed, and looked for at once.
+three rows and of the 100 items' rows, in one round, nothing parsed. And an event is pushed, and looked for at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from features.online import OnlineFeatures
 from features.publication import schema_name
 from features.refresh import refresh_features
 from features.store import ONLINE_FILE, open_store
-from features.views import ITEM_PROFILE, USER_HISTORY, USER_PROFILE
+from features.views import ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from recommender.settings import FeatureSettings, FeatureStoreSettings
 from recommender.user import Interaction
 
@@ -82,7 +82,8 @@ def _bare_sqlite(folder: Path) -> Callable[[str, list[str]], Any]:
     def read(user: str, items: list[str]) -> Any:
         own = connection.execute(
             f"SELECT (SELECT served FROM {USER_HISTORY} WHERE entity = ?1), "
-            f"(SELECT served FROM {USER_PROFILE} WHERE entity = ?1)",
+            f"(SELECT served FROM {USER_PROFILE} WHERE entity = ?1), "
+            f"(SELECT served FROM {USER_SEEN} WHERE entity = ?1)",
             (user,),
         ).fetchone()
         marks = ",".join("?" * len(items))
@@ -99,7 +100,7 @@ def _bare_redis(folder: Path, stores: FeatureStoreSettings) -> Callable[[str, li
 
     def read(user: str, items: list[str]) -> Any:
         pipeline = client.pipeline(transaction=False)
-        pipeline.hmget(f"{project}:user_id:{user}", [USER_HISTORY, USER_PROFILE])
+        pipeline.hmget(f"{project}:user_id:{user}", [USER_HISTORY, USER_PROFILE, USER_SEEN])
         for item in items:
             pipeline.hget(f"{project}:item_id:{item}", ITEM_PROFILE)
         return pipeline.execute()

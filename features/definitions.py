@@ -17,7 +17,7 @@ from features.derivation import ITEM_INPUTS, USER_INPUTS
 from features.facts import KIND_COUNTS
 from features.offline_store import SOURCE_SUFFIX
 from features.publication import OFFLINE_FOLDER, schema_name
-from features.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE
+from features.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from recommender import schema
 from recommender.settings import FeatureStoreSettings
 
@@ -27,18 +27,22 @@ USER_EVENTS = "user_events"
 SEQUENCE_MODEL = "sequence_model"
 PAIR_SCORER = "pair_scorer"
 FEEDBACK_WRITER = "feedback_writer"
+# What a ranking is judged by: the user as serving would know them.
+RANKING_QUERIES = "ranking_queries"
 # What a request reads of the user, once, for all the models.
 ONLINE_USER = "online_user"
 CATALOGUE = "catalogue"
 
 _HISTORY = [schema.HISTORY_ITEMS, schema.HISTORY_VALUES]
 _PROFILE = [schema.ATTRIBUTES, schema.OWN_WORDS]
+_SEEN = [schema.SEEN_KEYS, "seen_us"]
 # Service to view to facts.
 SERVICES: dict[str, dict[str, list[str]]] = {
     SEQUENCE_MODEL: {USER_HISTORY: _HISTORY, USER_PROFILE: [schema.ATTRIBUTES]},
     PAIR_SCORER: {USER_HISTORY: [*_HISTORY, *USER_INPUTS], ITEM_PROFILE: [*ITEM_INPUTS]},
     FEEDBACK_WRITER: {USER_HISTORY: _HISTORY, USER_PROFILE: _PROFILE},
-    ONLINE_USER: {USER_HISTORY: [*_HISTORY, *USER_INPUTS], USER_PROFILE: _PROFILE},
+    RANKING_QUERIES: {USER_HISTORY: _HISTORY, USER_PROFILE: [schema.ATTRIBUTES], USER_SEEN: _SEEN},
+    ONLINE_USER: {USER_HISTORY: [*_HISTORY, *USER_INPUTS], USER_PROFILE: _PROFILE, USER_SEEN: _SEEN},
     CATALOGUE: {ITEM_PROFILE: [*ITEM_INPUTS]},
 }
 
@@ -77,6 +81,11 @@ MEANINGS: dict[str, str] = {
     "rated_ties": "For merging: their places among the events of their position.",
     schema.ATTRIBUTES: "What the source tells of the user, as text.",
     schema.OWN_WORDS: "Words in at least two of the user's own reviews, without stop words, most frequent first.",
+    "seen_n_events": "Events of the kinds that make an item seen (features.seen.events).",
+    "seen_last_us": "When the newest of them happened, microseconds since 1970; 0 without one.",
+    "seen_log_sequence": "The newest number in the event log that this row has taken in; 0 without one.",
+    schema.SEEN_KEYS: "Every item that the user has seen, at any length: 64-bit keys of their ids, ascending.",
+    "seen_us": "When the user's newest such event on each happened.",
     "item_days": "UTC days with events that count, days since 1970, of the longest window before the newest event.",
     "item_day_counts": "How many events each.",
     "item_price": "In 1/1000 of the currency; -1 without one.",
@@ -87,6 +96,7 @@ MEANINGS: dict[str, str] = {
 _VIEW_MEANINGS = {
     USER_HISTORY: "What the user did.",
     USER_PROFILE: "What the user is and writes.",
+    USER_SEEN: "What the user has seen, at any length: it does not come back.",
     ITEM_PROFILE: "What happened to the item, and what the catalogue says of it.",
 }
 

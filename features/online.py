@@ -18,13 +18,16 @@ import numpy as np
 
 from features.columns import Facts, Lists
 from features.derivation import USER_INPUTS, derive_user
-from features.errors import FeastFailure, FeatureError
+from features.errors import FeastFailure, FeatureError, StoreNotReady
 from features.item_matrix import ItemMatrix
-from features.rows import StoredRow, parse_row
+from features.publication import PUBLISHED_FILE, read_published
+from features.rows import StoredRow, packed_lists, parse_row
+from features.seen import new_seen, seen_at, take_into_seen
 from features.sketches import Arrival, Attributes, Row, new_item, new_user, take_into_item, take_into_user, tie_of
 from features.store import open_store
-from features.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE
+from features.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
 from recommender import schema
+from recommender.seen import SeenItems
 from recommender.settings import FeatureSettings
 from recommender.user import Interaction, UserState
 
@@ -117,9 +120,12 @@ class OnlineFeatures:
         ]
         of_users: dict[str, list[Numbered]] = {}
         of_items: dict[str, list[Numbered]] = {}
+        seen_by: dict[str, list[Numbered]] = {}
         for user_id, numbered in arrivals:
             of_users.setdefault(user_id, []).append(numbered)
             of_items.setdefault(numbered[1].item_id, []).append(numbered)
+            if numbered[1].kind in self._settings.seen_events:
+                seen_by.setdefault(user_id, []).append(numbered)
         if not arrivals:
             return
         store, config = self._open()
@@ -133,6 +139,9 @@ class OnlineFeatures:
                     lambda row, event: take_into_user(row, event, attributes[event.item_id], max_history),
                 )  # fmt: skip
 
+            def into_seen(user_id: str, old: StoredRow | None) -> StoredRow | None:
+                return _merge(USER_SEEN, user_id, old, seen_by[user_id], new_seen, take_into_seen)
+
             def into_item(item_id: str, old: StoredRow | None) -> StoredRow | None:
                 return _merge(
                     ITEM_PROFILE, item_id, old, of_items[item_id], new_item,
@@ -140,6 +149,8 @@ class OnlineFeatures:
                 )  # fmt: skip
 
             store.update_rows(config, USER_HISTORY, list(of_users), into_user)
+            if seen_by:
+                store.update_rows(config, USER_SEEN, list(seen_by), into_seen)
             store.update_rows(config, ITEM_PROFILE, list(of_items), into_item)
         except Exception as error:
             raise _failure("write", error) from error
@@ -153,7 +164,7 @@ class OnlineFeatures:
         store, config = self._open()
         try:
             found: tuple[list[Any], int] = store.read_served(
-                config, (USER_HISTORY, USER_PROFILE), user_id, ITEM_PROFILE
+                config, (USER_HISTORY, USER_PROFILE, USER_SEEN), user_id, ITEM_PROFILE
             )
         except Exception as error:
             raise _failure("read", error) from error
@@ -167,7 +178,7 @@ class OnlineFeatures:
             raise _failure("read", error) from error
 
     def _user(self, texts: Sequence[str | bytes | None], at_us: int) -> UserState | None:
-        history, profile = texts
+        history, profile, seen = texts
         if history is None and profile is None:
             return None
         row = new_user() if history is None else parse_row(USER_HISTORY, history)
@@ -175,7 +186,14 @@ class OnlineFeatures:
             row |= parse_row(USER_PROFILE, profile)
         features = features_of(row, at_us, self._settings.n_affinities)
         row[schema.MEAN_RATING] = features[schema.MEAN_RATING]
-        return replace(UserState.from_row(row), features=features)
+        return replace(UserState.from_row(row), seen=self._seen(seen, at_us), features=features)
+
+    def _seen(self, served: Any, at_us: int) -> SeenItems:
+        """Nothing of a user without a row: their events are all of other kinds."""
+        if served is None:
+            return SeenItems()
+        keys, us = packed_lists(USER_SEEN, served)
+        return seen_at(keys, us, at_us, self._settings.seen.within_days)
 
     def _open(self) -> tuple[Any, Any]:
         opened = self._opened
@@ -184,11 +202,25 @@ class OnlineFeatures:
         with self._opening:
             if self._opened is None:
                 store = open_store(self._folder)
+                _check_version(self._folder)
                 try:
                     self._opened = store._get_provider().online_store, store.config
                 except Exception as error:
                     raise _failure("open", error) from error
             return self._opened
+
+
+def _check_version(feast_folder: Path) -> None:
+    """A store that another version of the views filled would tell of users what they are not."""
+    published = read_published(feast_folder)
+    if published is not None and published.version != VERSION:
+        raise StoreNotReady(
+            "Cannot read the online store",
+            got=f"version={published.version}",
+            expected=f"{VERSION}, that of this release",
+            where=str(feast_folder / PUBLISHED_FILE),
+            do="Refresh the features: run the refresh-features or the pipeline deployment",
+        )
 
 
 def features_of(row: Row, at_us: int, n_affinities: int) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class RowSqliteOnlineStore(SqliteOnlineStore):
         """The whole rows of entities, None where there is none."""
         return _read(self._get_conn(config), view, entities)
 
-    def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[str | None], int]:
+    def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[Any], int]:
         """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
         parts = [f"(SELECT served FROM {view} WHERE entity = ?1)" for view in views]
         statement = f"SELECT {', '.join(parts)}, (SELECT n FROM changes WHERE view = ?2)"

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 from features.rows import Merge, StoredRow, entity_of, in_pages, row_for_feast, rows_from_feast
-from features.views import ENTITY
+from features.views import ENTITY, PACKED
 
 TYPE: Final = "features.redis_store.RowRedisOnlineStore"
 
@@ -180,7 +180,8 @@ class RowRedisOnlineStore(RedisOnlineStore):
                 found.append((None, ""))
             else:
                 newest, n_events, sequence, _ = map(int, version.split())
-                row = StoredRow(entity, served.decode(), sketch.decode(), newest, n_events, sequence)
+                told = served if view in PACKED else served.decode()
+                row = StoredRow(entity, told, sketch.decode(), newest, n_events, sequence)
                 found.append((row, version.decode()))
         return found
 

@@ -25,7 +25,7 @@ from features.publication import Published, open_archive, publish, read_publishe
 from features.rows import rows_of
 from features.shop_facts import ShopFacts
 from features.store import create_store, exclusively, missing_files, open_store
-from features.views import FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, VERSION, VIEWS
+from features.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from recommender import schema
 from recommender.schema import TABLE_NAMES
 from recommender.settings import FeatureSettings, FeatureStoreSettings
@@ -199,9 +199,11 @@ def _add(
     users, items = events.column(schema.USER_ID), _unique(events.column(schema.ITEM_ID), changed)
     # What changed of an item (its price, its category) is part of what is known of those who acted on it.
     old = archive.read("events", part, [schema.USER_ID], item_id=_unique(changed))
-    touched = {USER_HISTORY: _unique(users, old.column(schema.USER_ID)), ITEM_PROFILE: items}
-    for view, key_column in ((USER_HISTORY, schema.USER_ID), (ITEM_PROFILE, schema.ITEM_ID)):
-        own = archive.read("events", n_parts, **{key_column: touched[view]})
+    touched = {
+        USER_HISTORY: _unique(users, old.column(schema.USER_ID)), USER_SEEN: _unique(users), ITEM_PROFILE: items,
+    }  # fmt: skip
+    for view in touched:
+        own = archive.read("events", n_parts, **{ENTITY[view]: touched[view]})
         reviews = TABLES["reviews"].empty_table()
         facts = ShopFacts.of(own, archive, n_parts, published.settings, sequence, reviews)
         write_online(store, facts, view, touched[view])
@@ -245,7 +247,7 @@ def write_online(store: Any, facts: ShopFacts, view: str, entities: pa.Array) ->
     Args:
         store: Feast's.
         facts: Of these entities at least.
-        view: One of the three.
+        view: One of the four.
         entities: Users or items.
     """
     for start in range(0, len(entities), _ROWS_AT_A_TIME):

@@ -1,7 +1,8 @@
-"""Rows of the online store: two JSON texts per entity and view, and what decides which of two rows is newer.
+"""Rows of the online store: two texts per entity and view, and what decides which of two rows is newer.
 
 Feast stores one value per feature: thirty rows to write and thirty protobufs to parse for one user. Here a view's row
-is one text that Python parses in some ten microseconds, and what only merging needs is a second text beside it.
+is one JSON text that Python parses in some ten microseconds, or one block of bytes where its lists may be long; and
+what only merging needs is a second text beside it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from features.columns import Lists
-from features.facts import KIND_COUNTS
+from features.packing import pack, unpack
 from features.shop_facts import Columns
 from features.sketches import Row
-from features.views import FACTS, NEWEST, SEQUENCE, SERVED, SKETCHES, USER_PROFILE
+from features.streams import Array
+from features.views import COUNTS, FACTS, NEWEST, PACKED, SEQUENCE, SERVED, SKETCHES, USER_PROFILE
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class StoredRow:
 
     Attributes:
         entity: The id.
-        served: JSON list of the facts that requests read, in the view's order.
+        served: JSON list of the facts that requests read, in the view's order; bytes of a packed view.
         sketch: JSON list of those that only merging needs.
         newest_us: When its newest event happened.
         n_events: Events it was made of, of every kind.
@@ -43,7 +45,7 @@ class StoredRow:
     """
 
     entity: str
-    served: str
+    served: str | bytes
     sketch: str
     newest_us: int
     n_events: int
@@ -54,7 +56,7 @@ class StoredRow:
         """From facts by name."""
         return cls(
             entity,
-            _dump([row[name] for name in SERVED[view]]),
+            _dump_served(view, [row[name] for name in SERVED[view]]),
             _dump([row[name] for name in SKETCHES[view]]),
             *_version(view, row),
         )
@@ -98,10 +100,19 @@ def in_pages(things: Iterable[T], n: int) -> Iterator[list[T]]:
 
 def parse_row(view: str, served: str | bytes, sketch: str | None = None) -> Row:
     """Facts by name; without `sketch` those alone that requests read."""
+    if view in PACKED:
+        assert isinstance(served, bytes), view
+        return _unpack(view, served)
     row = dict(zip(SERVED[view], json.loads(served), strict=True))
     if sketch is not None:
         row |= zip(SKETCHES[view], json.loads(sketch), strict=True)
     return row
+
+
+def packed_lists(view: str, served: bytes) -> Array:
+    """The lists of a packed view's row, as they lie in its bytes. Shape (lists, length)."""
+    numbers, lists = PACKED[view]
+    return unpack(served, len(numbers), len(lists))[1]
 
 
 def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[StoredRow]:
@@ -116,7 +127,7 @@ def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[St
         sketches = repeat((), len(entities))
     versions = _versions(view, columns, len(entities))
     for entity, cells, sketch, version in zip(entities, served, sketches, versions, strict=True):
-        yield StoredRow(entity, _dump(cells), _dump(sketch), *version)
+        yield StoredRow(entity, _dump_served(view, cells), _dump(sketch), *version)
 
 
 def rows_from_feast(view: str, data: Sequence[tuple[Any, Mapping[str, Any], datetime, Any]]) -> list[StoredRow]:
@@ -154,6 +165,22 @@ def _dump(cells: Sequence[Any]) -> str:
     return _ENCODER.encode(cells)
 
 
+def _dump_served(view: str, cells: Sequence[Any]) -> str | bytes:
+    if view not in PACKED:
+        return _dump(cells)
+    n_numbers = len(PACKED[view][0])
+    return pack(cells[:n_numbers], cells[n_numbers:])
+
+
+def _unpack(view: str, served: bytes) -> Row:
+    numbers, lists = PACKED[view]
+    found_numbers, found_lists = unpack(served, len(numbers), len(lists))
+    return {
+        **dict(zip(numbers, found_numbers.tolist(), strict=True)),
+        **dict(zip(lists, found_lists.tolist(), strict=True)),
+    }
+
+
 def _cells(column: Any) -> Iterable[Any]:
     """A column as plain Python values, one per row."""
     if isinstance(column, Lists):
@@ -169,8 +196,7 @@ def _cells(column: Any) -> Iterable[Any]:
 def _versions(view: str, columns: Columns, n: int) -> Iterator[tuple[int, int, int]]:
     if view == USER_PROFILE:
         return iter([(0, 0, 0)] * n)
-    prefix = "" if NEWEST[view] == "last_event_us" else "item_"
-    counts = np.sum([np.asarray(columns[prefix + name]) for name in KIND_COUNTS], axis=0).tolist()
+    counts = np.sum([np.asarray(columns[name]) for name in COUNTS[view]], axis=0).tolist()
     newest, sequence = np.asarray(columns[NEWEST[view]]).tolist(), np.asarray(columns[SEQUENCE[view]]).tolist()
     return zip(newest, counts, sequence, strict=True)
 
@@ -178,8 +204,7 @@ def _versions(view: str, columns: Columns, n: int) -> Iterator[tuple[int, int, i
 def _version(view: str, row: Row) -> tuple[int, int, int]:
     if view == USER_PROFILE:
         return 0, 0, 0
-    prefix = "" if NEWEST[view] == "last_event_us" else "item_"
-    n_events = sum(row[prefix + name] or 0 for name in KIND_COUNTS)
+    n_events = sum(row[name] or 0 for name in COUNTS[view])
     return row[NEWEST[view]] or 0, n_events, row[SEQUENCE[view]] or 0
 
 

@@ -16,8 +16,9 @@ from features.archive import Archive
 from features.columns import Facts, ItemAttributes, Lists, in_units
 from features.facts import ItemFacts, UserFacts
 from features.publication import Published, open_archive, require_published
+from features.seen import SeenFacts
 from features.streams import Array, Events, order_events
-from features.views import ENTITY, ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE
+from features.views import ENTITY, ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.words import OwnWords
 from recommender import schema
 from recommender.settings import FeatureSettings
@@ -95,7 +96,7 @@ class ShopFacts:
         """Facts of B entities as of B moments.
 
         Args:
-            view: One of the three.
+            view: One of the four.
             ids: Users or items, known or not. B strings.
             moment: Microseconds; events with a clock of at most this are known. Shape (B,), int64.
             names: Which facts of the view.
@@ -108,12 +109,13 @@ class ShopFacts:
         if view == ITEM_PROFILE:
             return {**found, **self._catalogue_facts(ids, names), **self._of_items(ids, moment, names)}
         code = streams.codes_of(ids, self.events.users)
-        return {**found, **self._users.as_of(code, moment, [name for name in names if name not in found])}
+        facts = self._seen if view == USER_SEEN else self._users
+        return {**found, **facts.as_of(code, moment, [name for name in names if name not in found])}
 
     def entities(self, view: str) -> pa.Array:
         """Whom the view has a row of: who did something, who is known; what was acted on, what is in the catalogue."""
         key = ENTITY[view]
-        if view == USER_HISTORY:
+        if view in (USER_HISTORY, USER_SEEN):
             return self.events.users
         known = self.items if view == ITEM_PROFILE else self.profiles
         others = self.events.items if view == ITEM_PROFILE else self._reviews.users
@@ -123,6 +125,10 @@ class ShopFacts:
     def _users(self) -> UserFacts:
         attributes = ItemAttributes.of(self.events.items, self.items)
         return UserFacts(self.events, attributes, self.settings.max_history)
+
+    @cached_property
+    def _seen(self) -> SeenFacts:
+        return SeenFacts(self.events, self.settings.seen_events)
 
     @cached_property
     def _items(self) -> ItemFacts:

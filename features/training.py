@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from features.clean_tables import table_path
 from features.columns import Lists
-from features.definitions import CATALOGUE, FEEDBACK_WRITER, PAIR_SCORER, SEQUENCE_MODEL
+from features.definitions import CATALOGUE, FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES, SEQUENCE_MODEL
 from features.derivation import derive_item, derive_user
 from features.errors import FeastFailure
 from features.refresh import require_fresh
+from features.seen import seen_then, unseen
 from features.shop_facts import Columns, ShopFacts, load_published, review_clocks
 from features.store import open_store
 from features.views import EVENT_TIMESTAMP
@@ -303,7 +304,10 @@ def _without(found: pa.Table, later: dict[str, set[str]]) -> pa.Table:
 
 
 def _queries(workshop: _Workshop) -> Iterator[dict[str, Any]]:
-    """One row per user and window who took something new in it: the history when it opens, and what was new."""
+    """One row per user and window who took something in it that they had not seen when it opened.
+
+    What is seen, is what serving would mask at that moment; so every target could have been recommended.
+    """
     windows = {
         "validation": (_us(workshop.cuts.validation_at), _us(workshop.cuts.test_at)),
         "test": (_us(workshop.cuts.test_at), 1 << 62),
@@ -314,16 +318,18 @@ def _queries(workshop: _Workshop) -> Iterator[dict[str, Any]]:
         FROM (
             SELECT user_id, item_id, min(clock) AS first FROM events
             WHERE us >= {opens} AND us < {closes} GROUP BY user_id, item_id
-        ) AS taken
-        WHERE NOT EXISTS (
-            FROM events AS e WHERE e.user_id = taken.user_id AND e.item_id = taken.item_id AND e.us < {opens}
         )
         GROUP BY user_id
         """
         for split, (opens, closes) in windows.items()
     ]
     moments = f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY clock, user_id"
-    return (_page(*page) for page in workshop.look_up(SEQUENCE_MODEL, moments))
+    for labels, features in workshop.look_up(RANKING_QUERIES, moments):
+        page = _page(labels, features)
+        page[schema.SEEN_KEYS] = seen_then(labels, features, workshop.settings.seen.within_days)
+        page[schema.TARGETS] = unseen(labels.column(schema.TARGETS).combine_chunks(), page[schema.SEEN_KEYS])
+        kept = pc.greater(pc.list_value_length(page[schema.TARGETS]), 0)
+        yield {field.name: _column(page[field.name], field.type).filter(kept) for field in TRAINING_TABLES["queries"]}
 
 
 def _pairs(workshop: _Workshop) -> Iterator[dict[str, Any]]:

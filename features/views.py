@@ -1,4 +1,4 @@
-"""The three feature views: which facts they hold, of which type, and which of them only merging needs.
+"""The four feature views: which facts they hold, of which type, and which of them only merging needs.
 
 `features.definitions` says what each fact is; `features.facts` computes them; `features.derivation` derives from them
 what a model reads.
@@ -14,15 +14,23 @@ from recommender import schema
 EVENT_TIMESTAMP = "event_timestamp"
 USER_HISTORY = "user_history"
 USER_PROFILE = "user_profile"
+USER_SEEN = "user_seen"
 ITEM_PROFILE = "item_profile"
 
 # The version of what the views hold: a change of meaning must change it, so that nothing old is taken for new.
-VERSION = 2
+VERSION = 3
 
 # The newest number in the event log that a row has taken in; 0 where none came through the log.
-SEQUENCE = {USER_HISTORY: "log_sequence", ITEM_PROFILE: "item_log_sequence"}
+SEQUENCE = {
+    USER_HISTORY: "log_sequence", USER_SEEN: "seen_log_sequence", ITEM_PROFILE: "item_log_sequence",
+}  # fmt: skip
 # When the row's newest event happened.
-NEWEST = {USER_HISTORY: "last_event_us", ITEM_PROFILE: "item_last_event_us"}
+NEWEST = {USER_HISTORY: "last_event_us", USER_SEEN: "seen_last_us", ITEM_PROFILE: "item_last_event_us"}
+# How many events the row was made of: the sum of these.
+COUNTS = {
+    USER_HISTORY: KIND_COUNTS, USER_SEEN: ("seen_n_events",),
+    ITEM_PROFILE: tuple(f"item_{name}" for name in KIND_COUNTS),
+}  # fmt: skip
 
 _INTEGER, _FLOAT, _TEXT = pa.int64(), pa.float64(), pa.string()
 _INTEGERS, _FLOATS, _TEXTS = pa.list_(_INTEGER), pa.list_(_FLOAT), pa.list_(_TEXT)
@@ -54,6 +62,13 @@ FACTS: dict[str, dict[str, pa.DataType]] = {
         "rated_ties": _INTEGERS,
     },
     USER_PROFILE: {schema.ATTRIBUTES: _TEXT, schema.OWN_WORDS: _TEXT},
+    USER_SEEN: {
+        "seen_n_events": _INTEGER,
+        "seen_last_us": _INTEGER,
+        "seen_log_sequence": _INTEGER,
+        schema.SEEN_KEYS: _INTEGERS,
+        "seen_us": _INTEGERS,
+    },
     ITEM_PROFILE: {
         "item_n_events": _INTEGER,
         **{f"item_{name}": _INTEGER for name in (*KIND_COUNTS, *_COUNTED)},
@@ -75,9 +90,17 @@ SKETCHES: dict[str, tuple[str, ...]] = {
         "rated_positions", "rated_ties",
     ),
     USER_PROFILE: (),
+    USER_SEEN: (),
     ITEM_PROFILE: (),
 }  # fmt: skip
+# Views of whole numbers, then lists of whole numbers of one length: stored as one block of bytes (features.packing),
+# because some rows have thousands of entries.
+PACKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    USER_SEEN: (("seen_n_events", "seen_last_us", "seen_log_sequence"), (schema.SEEN_KEYS, "seen_us")),
+}
 SERVED: dict[str, tuple[str, ...]] = {
     view: tuple(name for name in facts if name not in SKETCHES[view]) for view, facts in FACTS.items()
 }
-ENTITY = {USER_HISTORY: schema.USER_ID, USER_PROFILE: schema.USER_ID, ITEM_PROFILE: schema.ITEM_ID}
+ENTITY = {
+    USER_HISTORY: schema.USER_ID, USER_PROFILE: schema.USER_ID, USER_SEEN: schema.USER_ID, ITEM_PROFILE: schema.ITEM_ID,
+}  # fmt: skip

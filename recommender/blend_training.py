@@ -132,19 +132,21 @@ def _choose(
     first = standardised(ranker.scores(queries.users, exclude_seen=False))
     second = standardised(model.scores(histories))
     targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
+    seen = [user.seen_places(ranker.ids) for user in queries.users]
 
     def judge(blend: Blend) -> float:
         scores = blend.apply(first, second, lengths)
-        for row, history in enumerate(histories):
-            scores[row, [index - 1 for index in history]] = -np.inf
+        for row, gone in enumerate(seen):
+            scores[row, gone] = -np.inf
         return float(PER_QUERY["ndcg"](hits_of(scores, targets, k), queries.n_targets).mean())
 
     gate = None
     fittable = [row for row, wanted in enumerate(targets) if wanted][:MAX_GATE_QUERIES]
     if settings.kind in ("auto", "gate") and fittable:
         places = [[index - 1 for index in targets[row]] for row in fittable]
-        seen = [[index - 1 for index in histories[row]] for row in fittable]
-        gate = fit_gate(first[fittable], second[fittable], lengths[fittable], places, seen)
+        gate = fit_gate(
+            first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
+        )
     chosen, value = choose_blend(settings.kind, judge, gate)
     key = metric_key("ndcg", k)
     return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from recommender.errors import BundleError, RecommenderError
+from recommender.seen import KeyTable, SeenItems, item_keys
 from recommender.storage import atomic_file
 
 PADDING = 0
@@ -74,6 +76,14 @@ class IdMap:
         """The indices of those items that the map knows, in the order given; the others are dropped."""
         found = (self._indices.get(item_id) for item_id in item_ids)
         return [index for index in found if index is not None]
+
+    def places_of(self, seen: SeenItems) -> np.ndarray:
+        """Where the items of a set stand among `item_ids`, from 0, in no order; others are dropped. Shape (N,)."""
+        return self._key_table.find(seen.keys)
+
+    @cached_property
+    def _key_table(self) -> KeyTable:
+        return KeyTable(item_keys(self.item_ids))
 
     def unknown(self, item_ids: Iterable[str]) -> list[str]:
         """Those items that the map does not know, in the order given."""

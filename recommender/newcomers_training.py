@@ -206,7 +206,7 @@ class _Judge:
 
     def __init__(self, judges: Queries, ids: IdMap, k: int) -> None:
         self._targets = [ids.known_indices(wanted) for wanted in judges.targets]
-        self._seen = [[index - 1 for index in ids.known_indices(user.items)] for user in judges.users]
+        self._seen = [user.seen_places(ids) for user in judges.users]
         self._n_targets, self._k = judges.n_targets, k
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:

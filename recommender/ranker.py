@@ -163,7 +163,7 @@ class Ranker:
             users: Those without a known history are answered by what is known of them; see `answered_by`.
             k: Length of the lists; shorter where fewer items are left.
             exclude: Per user, items that must not come back; unknown ones are no error.
-            exclude_seen: Leave out the items of the history.
+            exclude_seen: Leave out what the user has seen.
             allowed: False for items that may come back to nobody; None allows all. Shape (n_items,), bool.
         Returns:
             Per user, (item id, score) pairs.
@@ -195,9 +195,9 @@ class Ranker:
 
 
 def mask_seen(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> np.ndarray:
-    """Set the items of each user's history to -inf, in place. Shape (B, n_items)."""
+    """Set what each user has seen to -inf, in place. Shape (B, n_items)."""
     for row, user in enumerate(users):
-        scores[row, [index - 1 for index in ids.known_indices(user.items)]] = -np.inf
+        scores[row, user.seen_places(ids)] = -np.inf
     return scores
 
 

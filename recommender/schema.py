@@ -117,6 +117,8 @@ TABLES: dict[TableName, Table] = {
 # An entry of a history is one item at the user's latest event on it, oldest first.
 HISTORY_ITEMS = "history_items"
 HISTORY_VALUES = "history_values"
+# What does not come back to a user, at any length: keys of items, ascending (recommender.seen).
+SEEN_KEYS = "seen_keys"
 N_EVENTS = "n_events"
 MEAN_RATING = "mean_rating"
 N_RATINGS = "n_ratings"
@@ -198,12 +200,14 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
     "sequences": pa.schema(
         [pa.field(USER_ID, pa.string(), nullable=False), *_HISTORY, pa.field(ATTRIBUTES, pa.string())]
     ),
-    # One row per user with events in the window: the history when it opens, and what they took in it, new to them.
+    # One row per user who took something in the window that they had not seen: the history and what was seen when it
+    # opens, and what they took. Without seen_keys the history is all that was seen.
     "queries": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
             *_HISTORY,
+            pa.field(SEEN_KEYS, pa.list_(pa.int64())),
             pa.field(ATTRIBUTES, pa.string()),
             pa.field(TARGETS, pa.list_(pa.string()), nullable=False),
         ]

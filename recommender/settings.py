@@ -29,6 +29,7 @@ from recommender.model_settings import (
     SmallWriterSettings,
     Writer,
 )
+from recommender.schema import EVENTS
 from recommender.settings_form import Frozen, Share, say_any_of
 from recommender.source_settings import SimulatedSource, Source
 from recommender.tuning.search_settings import SearchSettings
@@ -40,6 +41,25 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ShopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
+EventKind = Literal["impression", "view", "click", "cart", "purchase", "rating"]
+
+
+class SeenSettings(Frozen):
+    """Which items a user has seen: they do not come back in recommendations, however many they are.
+
+    The same rule masks in serving and in evaluation, and says what counts as new to a user in a test window.
+    """
+
+    events: tuple[EventKind, ...] = Field(
+        (),
+        description="Kinds of events that make an item seen, such as ['purchase', 'rating']; empty: all that count, "
+        "which are those that ignored_events does not name (so not impressions, unless they are named here).",
+    )
+    within_days: float | None = Field(
+        None, gt=0, description="An item is seen for so many days after the user's newest such event; empty: for ever."
+    )
+
+
 class FeatureSettings(Frozen):
     """From clean tables to model inputs."""
 
@@ -48,6 +68,12 @@ class FeatureSettings(Frozen):
     max_history: int = Field(50, ge=2, le=1000, description="Entries of a user's history that models see.")
     max_item_chars: int = Field(400, ge=50, description="Characters of an item's text.")
     ignored_events: tuple[str, ...] = Field(("impression",), description="Events that say nothing of the user's taste.")
+    seen: SeenSettings = Field(default_factory=SeenSettings)
+
+    @property
+    def seen_events(self) -> tuple[str, ...]:
+        """The kinds of events that make an item seen."""
+        return self.seen.events or tuple(kind for kind in EVENTS if kind not in self.ignored_events)
 
 
 # Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts are always judged.

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from recommender import schema
+from recommender.ids import IdMap
+from recommender.seen import SeenItems
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class UserState:
         n_ratings: How many those are.
         own_words: Words that come back in the user's reviews, most frequent first.
         attributes: What the source tells of the user, as text.
+        seen: The items that do not come back, at any length; None where the history is all that is known, as of a bare
+            one. What counts as seen is a setting: `recommender.settings.SeenSettings`.
         features: Everything that the feature store derives of the user, by name; empty for a bare history. Follows
             from the same events, so it takes no part in comparisons.
     """
@@ -43,6 +49,7 @@ class UserState:
     n_ratings: int = 0
     own_words: str = ""
     attributes: str = ""
+    seen: SeenItems | None = None
     features: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -50,11 +57,22 @@ class UserState:
         """No history: only popularity and attributes can answer."""
         return not self.items
 
+    def seen_places(self, ids: IdMap) -> np.ndarray:
+        """Where the items that do not come back stand in the catalogue, from 0: the one rule of what is masked.
+
+        Returns:
+            Shape (N,), int64.
+        """
+        if self.seen is None:
+            return np.array(ids.known_indices(self.items), dtype=np.int64) - 1
+        return ids.places_of(self.seen)
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> UserState:
         """Read a row of the training set or of the online store, whose columns have the names of `schema`."""
         items = _plain(row.get(schema.HISTORY_ITEMS))
         values = _plain(row.get(schema.HISTORY_VALUES)) or [None] * len(items)
+        seen = row.get(schema.SEEN_KEYS)
         return cls(
             items=tuple(items),
             values=tuple(None if value is None or value != value else float(value) for value in values),
@@ -62,6 +80,7 @@ class UserState:
             n_ratings=int(_number(row.get(schema.N_RATINGS)) or 0),
             own_words=row.get(schema.OWN_WORDS) or "",
             attributes=row.get(schema.ATTRIBUTES) or "",
+            seen=None if seen is None else SeenItems.of_keys(seen),
         )
 
     @classmethod

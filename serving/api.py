@@ -18,18 +18,19 @@ from pydantic import (
     model_validator,
 )
 
+from recommender.schema import MAX_ID_CHARS
 from recommender.texts import WritingTask
 from recommender.user import Interaction
+from serving.event_terms import PLAIN_TERMS, EventTerms
 
 MAX_IDS = 1000
-MAX_ID_CHARS = 256
+MAX_EVENT_NAME_CHARS = 200
 MAX_ABOUT_CHARS = 2000
 MAX_EVENTS = 1000
 CLOCK_SKEW = timedelta(minutes=5)
 _SHOWN_CHARS = 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "profile", "generative"]
@@ -55,7 +56,9 @@ class AboutUser(Message):
 
     user_id: Id | None = Field(None, description="The shop's id of a user; the history comes from the online store.")
     history: Ids | None = Field(
-        None, description="Item ids, oldest first, of a visitor without an id. Not together with user_id."
+        None,
+        description="Item ids, oldest first, of a visitor without an id. Not together with user_id. Those that the "
+        "catalogue does not have are skipped, and the answer names them.",
     )
 
     @model_validator(mode="after")
@@ -76,13 +79,25 @@ class ToldOfUser(AboutUser):
     )
 
 
+class ReadHistory(Message):
+    """Which part of a bare history could be read."""
+
+    skipped_history: list[str] = Field(
+        [], description="Items of the bare history that the catalogue does not have; the rest was read."
+    )
+
+
 class RecommendRequest(ToldOfUser):
     """Which items for whom."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
 
     k: int = Field(10, ge=1, description="How many items; the service's settings name the most (max_k).")
-    exclude_seen: bool = Field(True, description="Leave out the items of the user's own history.")
+    exclude_seen: bool = Field(
+        True,
+        description="Leave out all that the user has seen, however much that is; which events make an item seen, and "
+        "for how long, the bundle's recipe says (features.seen). Of a bare history, its items.",
+    )
     exclude: Ids = Field([], description="Item ids to leave out: out of stock, already shown. Unknown ids do no harm.")
     categories: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
         None, description="Only items of these categories, or below them ('Cheese' takes in 'Cheese > Hard')."
@@ -115,7 +130,7 @@ class Recommendation(Message):
     )
 
 
-class Recommendations(Message):
+class Recommendations(ReadHistory):
     """The best items first."""
 
     model: str = Field(description="The bundle that answered, name:version.")
@@ -144,7 +159,7 @@ class Score(Message):
     rating: float = Field(description="The rating that the user would give, 1 to 5.")
 
 
-class Scores(Message):
+class Scores(ReadHistory):
     """In the order of the request."""
 
     model: str
@@ -165,7 +180,7 @@ class FeedbackRequest(ToldOfUser):
     seed: int | None = Field(None, ge=0, lt=2**31, description="Equal seeds give equal texts; drawn where not given.")
 
 
-class Feedback(Message):
+class Feedback(ReadHistory):
     """The text, and what it was written from."""
 
     model: str
@@ -184,21 +199,29 @@ class Event(Message):
     event_id: Id | None = Field(None, description="Unique; a repeated one is counted as a duplicate. Made if missing.")
     user_id: Id
     item_id: Id = Field(description="May be an item that the bundle in service does not know yet.")
-    event: EventName
-    value: Stars | None = Field(None, description="The rating, 1 to 5, where the event is one.")
+    event: Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_NAME_CHARS)] = Field(
+        description="impression, view, click, cart, purchase or rating; or one of the shop's own names, as the setting "
+        "source.values.interactions.event of the bundle in service maps them. Case aside."
+    )
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None,
+        description="The rating, which an event of that kind must have: 1 to 5, or on the shop's scale where the "
+        "bundle's recipe has one (validation.cleaning.rating_scale); it is kept as 1 to 5. Of other events, 1 to 5.",
+    )
     timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(
         None, description="ISO 8601 with a zone; now if missing; at most 5 minutes in the future."
     )
 
-    def interaction(self, received_at: datetime) -> Interaction:
-        """The event as the log keeps it, with id and time filled in."""
+    def interaction(self, received_at: datetime, terms: EventTerms, where: str) -> Interaction:
+        """The event as the log keeps it: in the contract's terms, with id and time filled in."""
+        kind = terms.kind(self.event, where)
         return Interaction(
             event_id=self.event_id or str(uuid4()),
             user_id=self.user_id,
             item_id=self.item_id,
-            event=self.event,
+            event=kind,
             timestamp=self.timestamp or received_at,
-            value=self.value,
+            value=terms.value(kind, self.value, where),
         )
 
 
@@ -211,10 +234,16 @@ class EventsRequest(Message):
 
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
 
-    def interactions(self) -> list[Interaction]:
-        """The events as the log keeps them; those without a time get one and the same."""
+    def interactions(self, terms: EventTerms = PLAIN_TERMS) -> list[Interaction]:
+        """The events as the log keeps them; those without a time get one and the same.
+
+        Args:
+            terms: The shop's names of events and its scale of ratings; the contract's own by default.
+        Raises:
+            BadRequest: an event's name is unknown, a rating has no value, or a value is out of range.
+        """
         received_at = datetime.now(UTC)
-        return [event.interaction(received_at) for event in self.events]
+        return [event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events)]
 
 
 class EventsReceipt(Message):

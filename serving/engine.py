@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from secrets import randbelow
 from typing import Any, Literal, Protocol
 
@@ -17,10 +18,12 @@ from recommender.bundle import Bundle
 from recommender.feedback.writing import WritingRequest
 from recommender.generative.ranker import GenerativeRanker
 from recommender.scoring.scorer_input import ItemRatings
+from recommender.seen import SeenItems
 from recommender.texts import WritingTask
 from recommender.user import UserState
 from serving.api import AnsweringPart, Feedback, Recommendation, Recommendations, Score, Scores
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from serving.event_terms import EventTerms
 from serving.filters import ItemFilter
 
 N_REASONS = 3
@@ -42,11 +45,12 @@ class FeatureReader(Protocol):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks: what is known of them, and why that is nothing, where it is nothing."""
+    """Who asks: what is known of them, why that is nothing, where it is nothing, and what of the history is unknown."""
 
     user_id: str | None
     state: UserState
     reason: str | None
+    skipped: tuple[str, ...] = ()
 
     @property
     def is_cold(self) -> bool:
@@ -111,10 +115,10 @@ class Engine:
 
         Args:
             user_id: Known to the online store; an unknown one is answered as a cold start.
-            history: Item ids, oldest first.
+            history: Item ids, oldest first; those that are not in the catalogue are skipped, and named in the answer.
             about: What is known of the user, in words; read where the online store tells nothing.
             k: Fewer come back where fewer are left.
-            exclude_seen: Leave out the items of the history.
+            exclude_seen: Leave out what the user has seen.
             exclude: Further items to leave out.
             categories: Only items of these or below them; None takes all.
             max_price: Only items that cost at most this.
@@ -122,7 +126,6 @@ class Engine:
         Raises:
             BadRequest: k is out of range.
             CapabilityMissing: generative retrieval is asked for, and the bundle has none.
-            UnknownItem: an item of the bare history is not in the catalogue.
         """
         if not 1 <= k <= self._max_k:
             raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
@@ -142,6 +145,7 @@ class Engine:
             user_id=user_id,
             cold_start=visitor.is_cold,
             reason=reason,
+            skipped_history=list(visitor.skipped),
             items=[
                 self._show(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
             ],
@@ -166,6 +170,7 @@ class Engine:
             user_id=user_id,
             cold_start=visitor.is_cold,
             reason=visitor.reason,
+            skipped_history=list(visitor.skipped),
             items=[
                 Score(item_id=pair.item_id, p_like=pair.p_like, rating=pair.rating)
                 for pair in scorer.score(visitor.state, item_ids, self._ratings_now(item_ids))
@@ -190,7 +195,7 @@ class Engine:
             seed: Equal seeds give equal texts; drawn where not given.
         Raises:
             CapabilityMissing: the bundle has no writer.
-            UnknownItem: the item, or one of the bare history, is not in the catalogue.
+            UnknownItem: the item is not in the catalogue.
         """
         writer = self.bundle.writer
         if writer is None:
@@ -212,7 +217,13 @@ class Engine:
             rating=rating,
             rating_source=source,
             seed=seed,
+            skipped_history=list(visitor.skipped),
         )
+
+    @cached_property
+    def event_terms(self) -> EventTerms:
+        """How the shop tells of events."""
+        return EventTerms.of(self.bundle.manifest.recipe, self.model)
 
     def unknown_items(self, item_ids: Collection[str]) -> list[str]:
         """Those that the catalogue does not hold, each once, in the order given."""
@@ -221,6 +232,7 @@ class Engine:
     def warm(self) -> None:
         """Answer once with every part, so that the first client does not pay for first-time work."""
         first = next(iter(self._ids))
+        UserState(seen=SeenItems()).seen_places(self._ids)  # the keys of the catalogue
         self.features.read_user(first)  # known or not: it opens the store
         self.recommend(history=[first], k=1)
         self.recommend(about="warm", k=1)  # may load the text encoder
@@ -235,22 +247,24 @@ class Engine:
         """Who is asking; where no history is known of them that the bundle can use, say why."""
         reason = "the user has no history"
         state: UserState | None = UserState()
+        skipped: list[str] = []
         if user_id is not None:
             state = self.features.read_user(user_id)
             reason = "unknown user" if state is None else reason
         elif history:
-            self._check_known("use the history", "history", history)
-            state = UserState.from_history(history)
+            skipped = self.unknown_items(history)
+            state = UserState.from_history([item_id for item_id in history if item_id in self._ids])
+            reason = "no item of the history is in the catalogue of this model"
         else:
             reason = "neither a user nor a history is given"
         state = state or UserState()
         if not state.attributes:
             state = replace(state, attributes=about)
         if self.bundle.ranker.answered_by(state) == "sequence":
-            return Visitor(user_id, state, None)
+            return Visitor(user_id, state, None, tuple(skipped))
         if not state.is_cold:
             reason = "no item of the user's history is in the catalogue of this model"
-        return Visitor(user_id, state, reason)
+        return Visitor(user_id, state, reason, tuple(skipped))
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:

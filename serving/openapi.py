@@ -32,7 +32,7 @@ _DESCRIPTION = """Recommends, scores and writes with the newest promoted bundle,
 Every answer that is not a success is `{"error": "one sentence"}`."""
 _PROBLEMS = {
     400: "Malformed JSON, a missing or unknown field, a wrong type, a value out of range; the sentence names it.",
-    404: "An item is not in the catalogue of the bundle in service.",
+    404: "An item that is asked about is not in the catalogue of the bundle in service.",
     413: "The body is too long.",
     415: "The body is not JSON.",
     429: "Too many requests at once.",
@@ -62,8 +62,10 @@ ENDPOINTS = (
         "post",
         "Recommend items",
         "For a known user, for the bare history of a visitor, or for nobody in particular. An unknown user is no error:"
-        " the answer is what is popular, marked `cold_start`. Filters by category and price hold whoever ranks.",
-        (*_EVERY_POST, 404, 501, 503),
+        " the answer is what is popular, marked `cold_start`. Items of a bare history that the catalogue does not have"
+        " are skipped and named. What the user has seen does not come back: who has seen everything gets an empty list."
+        " Filters by category and price hold whoever ranks.",
+        (*_EVERY_POST, 501, 503),
         RecommendRequest,
         Recommendations,
     ),
@@ -90,7 +92,8 @@ ENDPOINTS = (
         "post",
         "Report events",
         "Each accepted event is on the disk before the answer. 200: the next recommendation knows them."
-        " 202: they are safe, and reach the online store shortly.",
+        " 202: they are safe, and reach the online store shortly. Names of events may be the shop's own, and ratings on"
+        " its own scale, where the recipe of the bundle in service maps them.",
         (*_EVERY_POST, 503),
         EventsRequest,
         EventsReceipt,

@@ -29,7 +29,8 @@ from recommender.layout import Layout
 from recommender.settings import FeatureSettings, load_settings
 from serving import api
 from serving.engine import Engine
-from serving.errors import ServiceMisconfigured, ServingError
+from serving.errors import BadRequest, ServiceMisconfigured, ServingError
+from serving.event_terms import PLAIN_TERMS
 from serving.intake import EventIntake
 from serving.meter import Meter
 from serving.middleware import Door, OneErrorShape, Watch
@@ -215,7 +216,10 @@ class Sommelier:
             return _refuse(400, request.sentence)
         loaded = self._watcher.loaded
         try:
-            receipt = self._intake.accept(request.interactions())
+            terms = PLAIN_TERMS if loaded is None else loaded.value.event_terms
+            receipt = self._intake.accept(request.interactions(terms))
+        except BadRequest as error:
+            return _refuse(error.status, str(error))
         except EventLogError:
             logger.exception("Events were refused")
             return _refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")

@@ -72,7 +72,7 @@ class GenerativeRanker:
         Args:
             k: Length of the lists; shorter only where fewer items are allowed.
             exclude: Per user, items that must not come back; unknown ones are no error.
-            exclude_seen: Leave out the items of the history.
+            exclude_seen: Leave out what the user has seen.
             allowed: By item index less one, for all users alike; None allows all. Shape (n_items,), bool.
         Returns:
             Per user, (item id, log probability) pairs.
@@ -109,6 +109,7 @@ class GenerativeRanker:
         every = np.ones(len(self.ids), dtype=bool) if allowed is None else allowed
         rows = np.tile(every, (len(users), 1))
         for row, user in enumerate(users):
-            gone = [*(exclude[row] if exclude else ()), *(user.items if exclude_seen else ())]
-            rows[row, [index - 1 for index in self.ids.known_indices(gone)]] = False
+            rows[row, [index - 1 for index in self.ids.known_indices(exclude[row] if exclude else ())]] = False
+            if exclude_seen:
+                rows[row, user.seen_places(self.ids)] = False
         return torch.from_numpy(rows)

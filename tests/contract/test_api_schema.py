@@ -15,7 +15,9 @@ import pytest
 from pydantic import BaseModel
 
 from recommender import schema
+from recommender.settings import EventKind
 from serving import api
+from serving.event_terms import PLAIN_TERMS
 from serving.openapi import ENDPOINTS, PAGE, describe_api
 
 SNAPSHOT = Path(__file__).with_name("api_schema.json")
@@ -27,7 +29,14 @@ def test_the_schema_is_the_one_that_was_promised() -> None:
 
 
 def test_the_events_are_those_of_the_contract() -> None:
-    assert get_args(api.EventName) == schema.EVENTS
+    for name in schema.EVENTS:
+        assert PLAIN_TERMS.kind(name, "events.0") == name
+    told = describe_api()["components"]["schemas"]["Event"]["properties"]["event"]["description"]
+    assert told.startswith(", ".join(schema.EVENTS[:-1]) + f" or {schema.EVENTS[-1]};")
+
+
+def test_the_kinds_that_may_make_an_item_seen_are_those_of_the_contract() -> None:
+    assert get_args(EventKind) == schema.EVENTS
 
 
 def test_the_range_of_ratings_is_that_of_the_contract() -> None:

@@ -25,6 +25,11 @@ WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "s
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
+        # How the shop's clients tell of events; nothing is read from there.
+        "source": {"kind": "tables", "path": "shop", "values": {"interactions": {"event": {"bought": "purchase"}}}},
+        "validation": {"cleaning": {"rating_scale": [0, 10]}},
+        # Shorter than the catalogue: what a user has seen is more than that.
+        "features": {"max_history": 20},
         "encoder": {"max_tokens": 16},
         "sequence": {"width": 16, "max_epochs": 2},
         "generative": {"width": 16, "levels": 2, "codes": 4, "max_epochs": 2},

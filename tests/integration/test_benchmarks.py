@@ -20,6 +20,7 @@ from benchmarks import (
     leave_one_out,
     materialise,
     rating,
+    seen_items,
     training_set,
 )
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
@@ -42,6 +43,13 @@ def test_the_feature_read_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "sqlite: a request" in shown
     assert "p50 <= 1 ms" in shown
+
+
+def test_a_request_of_a_user_with_a_long_past_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    seen_items.main(["--items", "400", "--lengths", "50", "300", "--requests", "5", "--pushes", "2", "--runs", "2"])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown[2:]] == ["50", "300"]
+    assert shown[3].endswith("ratio <= 1.1")
 
 
 def test_the_front_door_is_timed_beside_its_peers() -> None:

@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from features.definitions import CATALOGUE, ONLINE_USER
@@ -17,8 +20,9 @@ from features.store import open_store
 from features.training import build_training_set
 from recommender.catalogue import Catalogue, read_training_table
 from recommender.inputs import sequence_input
+from recommender.queries import read_queries
 from recommender.schema import ITEM_FEATURES, USER_FEATURES
-from recommender.settings import EvaluationSettings, FeatureSettings
+from recommender.settings import EvaluationSettings, FeatureSettings, SeenSettings
 from recommender.source_settings import SimulatedSource
 from recommender.user import Interaction, UserState
 from recommender.validation_settings import ValidationSettings
@@ -56,6 +60,36 @@ def test_the_sequence_models_input_is_the_same_offline_and_online(tmp_path):
     assert compared >= 10, summary
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [SeenSettings(), SeenSettings(events=("purchase", "rating")), SeenSettings(within_days=20)],
+    ids=["ever", "by kind", "by age"],
+)
+def test_evaluation_masks_what_serving_would_have_masked(tmp_path, seen):
+    """Serving as of the moment at which the test window opens: a store that knows the events before it alone."""
+    settings = FeatureSettings(max_history=2, seen=seen)
+    ingest(SimulatedSource(n_users=60, n_items=80, n_days=90), tmp_path / "raw")
+    validate(tmp_path / "raw", tmp_path / "clean", ValidationSettings(), tmp_path / "docs")
+    refresh_features(tmp_path / "clean", tmp_path / "feast", settings)
+    training = tmp_path / "training"
+    summary = build_training_set(tmp_path / "clean", tmp_path / "feast", training, settings, EvaluationSettings())
+    opens = datetime.fromisoformat(summary.test_at)
+    interactions = pq.read_table(tmp_path / "clean" / "interactions.parquet")
+    before = interactions.filter(pc.less(interactions.column("timestamp"), pa.scalar(opens)))
+    pq.write_table(before, tmp_path / "clean" / "interactions.parquet")
+    refresh_features(tmp_path / "clean", tmp_path / "then", settings)
+    online, ids = OnlineFeatures(tmp_path / "then", settings), Catalogue.read(training, seed=7).ids
+    queries = read_queries(training, "test")
+    n_longer = 0
+    for user_id, state, targets in zip(queries.user_ids, queries.users, queries.targets, strict=True):
+        served = online.read_user(user_id, opens - timedelta(microseconds=1)) or UserState()
+        masked = sorted(served.seen_places(ids).tolist())
+        assert sorted(state.seen_places(ids).tolist()) == masked
+        assert not set(masked) & {ids.index(target) - 1 for target in targets if target in ids}
+        n_longer += len(masked) > settings.max_history
+    assert n_longer >= 10
+
+
 WHEN = START + timedelta(days=40, hours=7)
 ITEMS = [
     {"item_id": "a", "category": "Tools", "brand": "Acme", "price": 9.5},
@@ -77,8 +111,13 @@ ARRIVING = [
 ]  # fmt: skip
 
 
-def test_every_feature_is_the_same_offline_and_online_after_each_arrival(tmp_path):
-    settings = FeatureSettings(max_history=3, n_affinities=2)
+@pytest.mark.parametrize(
+    "seen",
+    [SeenSettings(), SeenSettings(events=("purchase", "impression"))],
+    ids=["all that count", "of some kinds"],
+)
+def test_every_feature_is_the_same_offline_and_online_after_each_arrival(tmp_path, seen):
+    settings = FeatureSettings(max_history=3, n_affinities=2, seen=seen)
     arriving = [replace(row, position=n + 1, event_id=f"arrival{n}") for n, row in enumerate(ARRIVING)]
     users = {user: {"country": "FR"} for user in "uvw"}
     reviews = [("u", "a", 0, "twang and hum"), ("u", "b", 60, "twang again")]

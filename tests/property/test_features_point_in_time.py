@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from features.columns import Facts, ItemAttributes, Lists
 from features.derivation import ITEM_INPUTS, USER_INPUTS, derive_item, derive_user
 from features.facts import ItemFacts, UserFacts
+from features.seen import SeenFacts, new_seen, still_seen, take_into_seen
 from features.sketches import Arrival, Attributes, new_item, new_user, take_into_item, take_into_user
 from features.streams import DAY_US, PRICE_UNITS, order_events
 from recommender import schema
-from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, user_features
+from recommender.seen import item_key
+from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, seen_items, user_features
 
 MAX_HISTORY, N_AFFINITIES, WINDOWS = 2, 2, (1, 3, 7)
 CATALOGUE: dict[str, dict[str, Any]] = {
@@ -143,6 +145,47 @@ def test_arrivals_in_any_order_end_with_the_facts_of_a_recount(log: list[Told], 
     for n, item in enumerate(events.items.to_pylist()):
         recounted = row_of(items.as_of(np.array([n]), late, list(items.facts())), 0)
         assert {name: item_rows[item][name] for name in recounted} == recounted
+
+
+kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True)
+
+
+@settings(max_examples=500, deadline=None)
+@given(logs, kinds, st.none() | st.sampled_from([0.5, 1.0, 3.0]))
+def test_what_was_seen_as_of_any_moment_is_a_plain_recount(
+    log: list[Told], chosen: list[str], within_days: float | None
+) -> None:
+    events, _, _ = facts_of(log)
+    seen, clock = SeenFacts(events, chosen), clocks(log)
+    moments = sorted({clock[e.event_id] + off for e in log for off in (-1, 0)} | {max(clock.values()) + 2 * DAY_US})
+    at = np.array(moments)
+    for user in "uvw":
+        code = np.full(len(at), events.users.to_pylist().index(user) if user in events.users.to_pylist() else -1)
+        facts = seen.as_of(code, at, ["seen_n_events", "seen_last_us", "seen_keys", "seen_us"])
+        for n, moment in enumerate(moments):
+            row = row_of(facts, n)
+            known = [e for e in log if e.user == user and e.event in chosen and clock[e.event_id] <= moment]
+            assert row["seen_n_events"] == len(known)
+            assert row["seen_last_us"] == max((e.us for e in known), default=0)
+            kept = still_seen(np.array(row["seen_us"], dtype=np.int64), moment, within_days)
+            expected = seen_items(log, user, moment, kinds=chosen, within_days=within_days)
+            assert np.array(row["seen_keys"], dtype=np.int64)[kept].tolist() == sorted(map(item_key, expected))
+
+
+@settings(max_examples=500, deadline=None)
+@given(logs, kinds, st.randoms(use_true_random=False))
+def test_arrivals_in_any_order_end_with_what_a_recount_says_was_seen(
+    log: list[Told], chosen: list[str], rng: random.Random
+) -> None:
+    events, _, _ = facts_of(log)
+    arriving = [e for e in log if e.event in chosen]
+    rng.shuffle(arriving)
+    rows = {user: new_seen() for user in "uv"}
+    for e in arriving:
+        take_into_seen(rows[e.user], Arrival(e.item, e.event, e.counts, e.value, e.us, e.position or 0, e.tie))
+    seen = SeenFacts(events, chosen)
+    for n, user in enumerate(events.users.to_pylist()):
+        assert row_of(seen.as_of(np.array([n]), np.array([2**60]), list(new_seen())), 0) == rows[user]
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any], where: object) -> None:

@@ -86,7 +86,7 @@ def test_what_is_gone_from_the_tables_goes_from_the_store(tmp_path: Path) -> Non
     refresh_features(clean, tmp_path / "whole", SETTINGS)
     assert rows_online(tmp_path / "feast") == rows_online(tmp_path / "whole")
     assert {view: set(rows) for view, rows in rows_online(tmp_path / "feast").items()} == {
-        "user_history": {"u"}, "user_profile": {"u"}, "item_profile": {"a", "b", "c", "d"},
+        "user_history": {"u"}, "user_profile": {"u"}, "user_seen": {"u"}, "item_profile": {"a", "b", "c", "d"},
     }  # fmt: skip
 
 

@@ -14,14 +14,17 @@ import pandas as pd
 import pytest
 
 from features.definitions import ONLINE_USER, USER_EVENTS
-from features.errors import FeatureError
+from features.errors import FeatureError, StoreNotReady
 from features.online import OnlineFeatures
+from features.publication import publish, require_published
 from features.refresh import online_store_of, refresh_features
 from features.rows import StoredRow
 from features.sketches import new_user
 from features.store import ONLINE_FILE, open_store
-from features.views import ITEM_PROFILE, USER_HISTORY, VIEWS
-from recommender.settings import FeatureSettings
+from features.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
+from recommender.ids import IdMap
+from recommender.seen import SeenItems
+from recommender.settings import FeatureSettings, SeenSettings
 from recommender.user import Interaction, UserState
 from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
 from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
@@ -30,8 +33,10 @@ from tests.unit.features.shops import START, Row, history_before, ratings_before
 def test_an_unknown_user_is_none_and_a_quiet_one_is_cold(refreshed: Path) -> None:
     online = OnlineFeatures(refreshed, SETTINGS)
     assert online.read_user("nobody") is None
-    assert online.read_user("w") == UserState(items=("c",), values=(1.0,), mean_rating=1.0, n_ratings=1)
-    assert online.read_user("quiet") == UserState()
+    assert online.read_user("w") == UserState(
+        items=("c",), values=(1.0,), mean_rating=1.0, n_ratings=1, seen=SeenItems.of_items("c")
+    )
+    assert online.read_user("quiet") == UserState(seen=SeenItems())
 
 
 def test_feasts_own_reads_tell_what_the_quick_ones_do(refreshed: Path) -> None:
@@ -109,6 +114,55 @@ def test_a_push_is_known_to_the_next_read_and_once_is_enough(feast: Path) -> Non
     assert twice.n_ratings == 6
 
 
+def test_a_refresh_brings_all_that_was_seen_online(tmp_path: Path) -> None:
+    log = [Row("bot", f"i{n}", n) for n in range(60)] + [Row("few", "i1", 61), Row("few", "i2", 62)]
+    feast = tmp_path / "feast"
+    refresh_features(write_shop(tmp_path / "clean", log), feast, FeatureSettings())
+    online, ids = OnlineFeatures(feast, FeatureSettings()), IdMap(tuple(f"i{n}" for n in range(60)))
+    bot, few = online.read_user("bot"), online.read_user("few")
+    assert bot is not None
+    assert few is not None
+    assert (len(bot.items), sorted(bot.seen_places(ids).tolist())) == (50, list(range(60)))
+    assert sorted(few.seen_places(ids).tolist()) == [1, 2]
+
+
+def test_what_was_seen_is_known_at_any_length_by_kind_and_by_age(clean: Path, tmp_path: Path) -> None:
+    chosen = SeenSettings(events=("purchase", "impression"), within_days=1.0)
+    settings = FeatureSettings(max_history=3, seen=chosen)
+    refresh_features(clean, tmp_path / "feast", settings)
+    online = OnlineFeatures(tmp_path / "feast", settings)
+
+    def seen(hours: float) -> SeenItems | None:
+        state = online.read_user("u", START + timedelta(hours=hours))
+        assert state is not None
+        return state.seen
+
+    assert seen(1) == SeenItems()  # all that u did before are views
+    pushed = [event(f"p{n}", 3600 * n, kind="purchase") for n in range(40)]
+    # A view makes nothing seen here, an impression does, and a late event does not make an item older.
+    others = [
+        event("b", 7200),
+        event("shown", 3600, kind="impression"),
+        event("p30", 60, kind="purchase"),
+    ]
+    online.push([*pushed, *others], range(1, 44))
+    online.push([*pushed, *others], range(1, 44))
+    assert seen(20) == SeenItems.of_items([*(f"p{n}" for n in range(40)), "shown"])
+    assert seen(40) == SeenItems.of_items([f"p{n}" for n in range(16, 40)])
+    assert seen(63) == SeenItems.of_items(["p39"])
+    assert seen(63.1) == SeenItems()
+
+
+def test_a_store_of_another_version_is_not_read(feast: Path) -> None:
+    published = require_published(feast)
+    publish(feast, published.model_copy(update={"version": published.version - 1}))
+    online = OnlineFeatures(feast, SETTINGS)
+    with pytest.raises(StoreNotReady, match=rf"version={published.version - 1}, expected {published.version}, that of"):
+        online.read_user("u")
+    publish(feast, published)
+    assert online.read_user("u") is not None
+
+
 def test_a_refresh_with_older_tables_leaves_a_newer_push_alone(clean: Path, feast: Path, tmp_path: Path) -> None:
     online = OnlineFeatures(feast, SETTINGS)
     online.push([event("g", 20), event("a", 9, user="v")], [1, 2])
@@ -184,7 +238,11 @@ def test_feasts_own_push_and_materialise_write_the_same_rows(clean: Path, tmp_pa
     online = online_store_of(store)
     before = {
         view: online.read_rows(store.config, view, entities)
-        for view, entities in ((USER_HISTORY, ["u", "v", "w"]), (ITEM_PROFILE, list("abcdefg")))
+        for view, entities in (
+            (USER_HISTORY, ["u", "v", "w"]),
+            (USER_SEEN, ["u", "v", "w"]),
+            (ITEM_PROFILE, list("abcdefg")),
+        )
     }
     for path in (tmp_path / "feast").glob(f"{ONLINE_FILE}*"):
         path.unlink()

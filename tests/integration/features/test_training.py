@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +17,8 @@ from features.refresh import refresh_features
 from features.training import build_training_set
 from recommender.errors import TrainingDataError
 from recommender.schema import TRAINING_TABLES
-from recommender.settings import FeatureSettings
+from recommender.seen import item_key
+from recommender.settings import EvaluationSettings, FeatureSettings, SeenSettings
 from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
 from tests.unit.features.shops import START, START_US, Row, clocks, history_before, ratings_before, write_shop
 
@@ -60,6 +61,38 @@ def test_queries_hold_what_was_new_to_the_user_in_the_window(training: dict[str,
     assert (found["w", "validation"]["history_items"], found["w", "validation"]["targets"]) == ([], ["c"])
     assert (found["u", "validation"]["attributes"], found["w", "validation"]["attributes"]) == ("country FR", "")
     assert (found["v", "test"]["history_items"], found["v", "test"]["targets"]) == (["c"], ["f"])
+
+
+def test_queries_hold_what_was_seen_at_any_length_by_the_setting(tmp_path: Path) -> None:
+    # u: twelve purchases, four times as many as a history holds, then a view. The cuts are at 20 and 25.
+    log = [Row("u", f"p{n}", n, event="purchase") for n in range(12)] + [Row("u", "viewed", 13)]
+    log += [Row("v", "x", n) for n in range(14, 20)] + [Row("u", "p3", 20), Row("u", "viewed", 21), Row("u", "new", 22)]
+    log += [Row("v", f"y{n}", 23 + n) for n in range(7)]
+
+    def query_of_u(seen: SeenSettings) -> dict:
+        settings = FeatureSettings(max_history=3, seen=seen)
+        place = tmp_path / f"{len(seen.events)} {seen.within_days}"
+        feast, target = place / "feast", place / "training"
+        write_shop(tmp_path / "clean", log)
+        refresh_features(tmp_path / "clean", feast, settings)
+        evaluation = EvaluationSettings(validation_share=0.2, test_share=0.2)
+        summary = build_training_set(tmp_path / "clean", feast, target, settings, evaluation)
+        assert datetime.fromisoformat(summary.validation_at) == START + timedelta(seconds=18)
+        (row,) = [
+            row
+            for row in pq.read_table(target / "queries.parquet").to_pylist()
+            if (row["user_id"], row["split"]) == ("u", "validation")
+        ]
+        assert row["history_items"] == ["p10", "p11", "viewed"]
+        return row
+
+    bought = [f"p{n}" for n in range(12)]
+    row = query_of_u(SeenSettings())
+    assert (row["targets"], row["seen_keys"]) == (["new"], sorted(map(item_key, [*bought, "viewed"])))
+    row = query_of_u(SeenSettings(events=("purchase",)))
+    assert (row["targets"], row["seen_keys"]) == (["viewed", "new"], sorted(map(item_key, bought)))
+    row = query_of_u(SeenSettings(within_days=8 / 86_400))
+    assert (row["targets"], row["seen_keys"]) == (["p3", "new"], sorted(map(item_key, ["p10", "p11", "viewed"])))
 
 
 def test_pairs_know_what_was_known_just_before(training: dict[str, list[dict]]) -> None:
@@ -133,6 +166,7 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row]) -> 
             new = {e.item for e in counted if e.user == user and opening <= e.timestamp < closes[split]} - known
             assert set(found[user]["targets"] if user in found else ()) == new
             if user in found:
+                assert found[user]["seen_keys"] == sorted(map(item_key, known))
                 assert len(found[user]["targets"]) == len(new)
                 assert (found[user]["history_items"], found[user]["history_values"]) == history_before(log, user, us, 3)
     cut = round((opens["validation"] - START).total_seconds() * 1e6) + START_US

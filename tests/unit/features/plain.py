@@ -87,6 +87,19 @@ def user_features(
     }
 
 
+def seen_items(
+    log: Sequence[Told], user: str, moment: int, *, kinds: Sequence[str], within_days: float | None
+) -> set[str]:
+    """The items of the user's events of these kinds, known at the moment and not older than so many days then."""
+    return {
+        event.item
+        for event in known_at(log, moment)
+        if event.user == user
+        and event.event in kinds
+        and (within_days is None or event.us >= moment - within_days * DAY)
+    }
+
+
 def item_features(
     log: Sequence[Told],
     item: str,

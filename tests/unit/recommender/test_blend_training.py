@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from recommender.blend import Blend
 from recommender.blend_training import fit_blend, read_user_items
 from recommender.model_settings import BlendSettings, NeighbourSettings, SequenceSettings
 from recommender.neighbours import NeighbourModel
+from recommender.seen import item_key
 from recommender.storage import file_digest
-from tests.unit.recommender.tiny_shop import history, item, random_vectors, write, write_training_set
+from tests.unit.recommender.tiny_shop import N_ITEMS, history, item, random_vectors, write, write_training_set
 
 
 @pytest.fixture
@@ -58,6 +60,16 @@ def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None
     assert Blend.load(shop / "blend").kind == "mean"
     fit(shop, "gate")
     assert Blend.load(shop / "blend").kind == "gate"
+
+
+def test_blends_are_judged_without_what_was_seen_at_any_length(shop: Path) -> None:
+    rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
+    for row in rows:
+        row["seen_keys"] = sorted(item_key(item(n)) for n in range(N_ITEMS) if item(n) not in row["targets"])
+    write(shop / "training", "queries", rows)
+    # All that is left is the target.
+    for kind in ("auto", "gate", "mean"):
+        assert fit(shop, kind)[0].metrics["ndcg_at_5_blend"] == 1.0
 
 
 def test_equal_input_gives_equal_files(shop: Path) -> None:

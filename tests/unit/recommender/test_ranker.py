@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from recommender.judging.baselines import PopularityRanker, TextRanker
 from recommender.model_settings import NeighbourSettings
 from recommender.neighbours import NeighbourModel
 from recommender.ranker import Ranker, best_indices
+from recommender.seen import SeenItems
 from recommender.sequence_model import SequenceModel, SequenceShape
 from recommender.user import UserState
 from tests.unit.recommender.tiny_shop import N_ITEMS, item, random_vectors, write_training_set
@@ -39,6 +42,19 @@ def test_scores_are_the_dot_products_of_the_model(ranker, vectors):
         expected = ranker.model.expect(history)[0] @ ranker.model.item_vectors()[1:].T
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5)
     assert scores.dtype == np.float32
+
+
+def test_what_was_seen_does_not_come_back_at_any_length(ranker):
+    seen = SeenItems.of_items(item(n) for n in range(N_ITEMS - 2))
+    user = UserState(items=WARM.items, values=WARM.values, seen=seen)  # a history of a few, many times as much seen
+    (left,) = ranker.top_k([user], k=N_ITEMS)
+    assert {name for name, _ in left} == {item(N_ITEMS - 2), item(N_ITEMS - 1)}
+    assert len(ranker.top_k([user], k=N_ITEMS, exclude_seen=False)[0]) == N_ITEMS
+    everything = replace(user, seen=SeenItems.of_items(ranker.ids))
+    assert ranker.top_k([everything], k=5) == [[]]
+    # Only some kinds of events may count as seen: the history comes back then.
+    nothing = replace(user, seen=SeenItems())
+    assert len(ranker.top_k([nothing], k=N_ITEMS)[0]) == N_ITEMS
 
 
 def test_a_model_may_lean_on_popularity(ranker, vectors):

@@ -1,5 +1,6 @@
 import numpy as np
 
+from recommender.seen import SeenItems, item_key
 from recommender.user import UserState
 
 
@@ -16,8 +17,16 @@ def test_a_row_of_the_store_is_read_with_nan_as_none():
         "n_ratings": 1,
         "own_words": None,
         "attributes": "country FR",
+        "seen_keys": np.array([item_key("c"), item_key("a")]),
     }
-    assert UserState.from_row(row) == UserState(("a", "b"), (4.0, None), None, 1, "", "country FR")
+    assert UserState.from_row(row) == UserState(
+        ("a", "b"), (4.0, None), None, 1, "", "country FR", SeenItems.of_items(["a", "c"])
+    )
+
+
+def test_without_the_keys_nothing_is_known_of_what_was_seen_and_with_none_nothing_was():
+    assert UserState.from_row({"seen_keys": None}).seen is None
+    assert UserState.from_row({"seen_keys": []}).seen == SeenItems()
 
 
 def test_a_history_without_values_has_as_many_nones():

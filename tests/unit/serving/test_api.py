@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from recommender.schema import MAX_ID_CHARS
 from serving.api import EventsRequest, FeedbackRequest, RecommendRequest, ScoreRequest, explain
 
 EVENT = {"user_id": "u", "item_id": "i", "event": "view"}
@@ -50,8 +51,9 @@ def events(**change: Any) -> str:
         (FeedbackRequest, '{"item_id": "i", "rating": 5.5}', "rating=5.5, input should be less than or equal to 5."),
         (FeedbackRequest, '{"item_id": "i", "kind": "poem"}', "kind=\"poem\", expected 'review' or 'reason'."),
         (FeedbackRequest, '{"item_id": "i", "seed": -1}', "seed=-1, input should be greater than or equal to 0."),
-        (EventsRequest, events(event="bought"), "events.0.event=\"bought\", expected 'impression', 'view', 'click'"),
-        (EventsRequest, events(value=6), "events.0.value=6, input should be less than or equal to 5."),
+        (EventsRequest, events(event=""), 'events.0.event="", string should have at least 1 character.'),
+        (EventsRequest, events(value="5"), 'events.0.value="5", input should be a valid number.'),
+        (EventsRequest, events(item_id="i" * 2049), "string should have at most 2048 characters."),
         (EventsRequest, events(timestamp="2026-01-01T00:00:00"), "input should have timezone info."),
         (
             EventsRequest,
@@ -71,16 +73,22 @@ def test_a_request_that_does_not_fit_is_told_in_one_sentence(model: type[BaseMod
 
 def test_limits_on_numbers_of_ids_and_events() -> None:
     ScoreRequest(item_ids=["i"] * 1000)
-    RecommendRequest(history=["i" * 256] * 1000, exclude=["i"] * 1000)
+    RecommendRequest(history=["i" * MAX_ID_CHARS] * 1000, exclude=["i"] * 1000)
     with pytest.raises(ValidationError, match="at most 1000"):
         ScoreRequest(item_ids=["i"] * 1001)
     with pytest.raises(ValidationError, match="at most 1000"):
         RecommendRequest(history=["i"] * 1001)
-    with pytest.raises(ValidationError, match="at most 256"):
-        RecommendRequest(user_id="u" * 257)
+    with pytest.raises(ValidationError, match=f"at most {MAX_ID_CHARS}"):
+        RecommendRequest(user_id="u" * (MAX_ID_CHARS + 1))
     EventsRequest.model_validate({"events": [EVENT] * 1000})
     with pytest.raises(ValidationError, match="at most 1000"):
         EventsRequest.model_validate({"events": [EVENT] * 1001})
+
+
+def test_an_event_takes_every_id_that_the_front_door_lets_in() -> None:
+    long = "i" * MAX_ID_CHARS
+    (kept,) = EventsRequest.model_validate_json(events(item_id=long, user_id=long, event_id=long)).interactions()
+    assert (kept.item_id, kept.user_id, kept.event_id) == (long, long, long)
 
 
 def test_a_long_value_is_shown_shortened() -> None:

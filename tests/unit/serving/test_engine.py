@@ -233,12 +233,27 @@ def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
 
 
 def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:
-    with pytest.raises(UnknownItem, match=r"Cannot use the history: history='x', 'y', expected items of the catalogue"):
-        engine.recommend(history=["i1", "x", "y", "x"])
     with pytest.raises(UnknownItem, match=r"'z9' and 15 more, expected items of the catalogue of m:1"):
         engine.score(item_ids=[f"z{n}" for n in range(25)])
     with pytest.raises(UnknownItem, match="item_id='x'"):
         engine.feedback(item_id="x")
+
+
+def test_unknown_items_of_a_bare_history_are_skipped_and_named(engine: Engine) -> None:
+    some, none = ["i1", "x", "y", "x", "i2"], ["x", "y"]
+    answers: list[tuple[Any, Any]] = [
+        (engine.recommend(history=some, k=2), engine.recommend(history=none, k=2)),
+        (engine.score(history=some, item_ids=["i5"]), engine.score(history=none, item_ids=["i5"])),
+        (engine.feedback(history=some, item_id="i5"), engine.feedback(history=none, item_id="i5")),
+    ]
+    for warm, cold in answers:
+        assert (warm.skipped_history, cold.skipped_history) == (["x", "y"], ["x", "y"])
+    for warm, cold in answers[:2]:
+        assert (warm.cold_start, warm.reason) == (False, None)
+        assert (cold.cold_start, cold.reason) == (True, "no item of the history is in the catalogue of this model")
+    assert cast(FakeRanker, engine.bundle.ranker).asked[0]["user"].items == ("i1", "i2")
+    assert engine.recommend(history=["i1"], k=1).skipped_history == []
+    assert engine.recommend(user_id="stranger-things", k=1).skipped_history == []
 
 
 def test_scores_come_in_the_order_asked(engine: Engine) -> None:

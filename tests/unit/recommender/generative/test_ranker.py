@@ -1,11 +1,13 @@
 """Recommending by generation: filters inside the beam, visitors without a history, scores for the judges."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recommender.generative.ranker import GenerativeRanker
+from recommender.seen import SeenItems
 from recommender.user import UserState
 from tests.unit.recommender.generative.tiny_model import random_model, tiny_vectors
 from tests.unit.recommender.tiny_shop import N_ITEMS, item
@@ -27,6 +29,15 @@ def test_lists_are_best_first_and_without_what_was_seen(ranker: GenerativeRanker
         assert {name for name, _ in best} == set(ranker.ids) - set(user.items)
     (with_seen,) = ranker.top_k([WARM], N_ITEMS, exclude_seen=False)
     assert len(with_seen) == N_ITEMS
+
+
+def test_what_was_seen_does_not_come_back_at_any_length(ranker: GenerativeRanker) -> None:
+    user = replace(WARM, seen=SeenItems.of_items(item(n) for n in range(N_ITEMS - 3)))
+    (left,) = ranker.top_k([user], N_ITEMS)
+    assert {name for name, _ in left} == {item(n) for n in range(N_ITEMS - 3, N_ITEMS)}
+    assert np.isfinite(ranker.scores([user])).sum() == 3
+    everything = replace(WARM, seen=SeenItems.of_items(ranker.ids))
+    assert ranker.top_k([everything], 5) == [[]]
 
 
 def test_users_are_answered_differently(ranker: GenerativeRanker) -> None:

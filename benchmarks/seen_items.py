@@ -1,0 +1,153 @@
+"""What a long past costs a request: `python -m benchmarks.seen_items` prints p50 for users with 50 to 5,000 seen items.
+
+`Engine.recommend` in this process: the online read from SQLite, ranking, masking what was seen, reasons. The ranker is
+the sequence model of the default shape with random weights, without neighbours, whose share would only hide the cost of
+masking. Users of each length take turns within a run, so that a slow moment of the machine meets all of them; a figure
+is the median over the runs. And an event of such a user is pushed, since their whole row is read and written for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from features.online import OnlineFeatures
+from features.refresh import refresh_features
+from recommender import schema
+from recommender.bundle import Bundle
+from recommender.catalogue import Catalogue
+from recommender.item_vectors import ItemVectors
+from recommender.ranker import Ranker
+from recommender.sequence_model import SequenceModel, SequenceShape
+from recommender.settings import FeatureSettings, Recipe
+from recommender.user import Interaction
+from serving.engine import Engine
+
+LIMIT_RATIO = 1.1
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TEXT_WIDTH = 384
+USERS_PER_LENGTH = 5
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build a shop in a folder that goes away, and time requests."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[50, 500, 5000])
+    parser.add_argument("--requests", type=int, default=200, help="Of each length, per run.")
+    parser.add_argument("--pushes", type=int, default=20, help="Of each length, per run.")
+    parser.add_argument("--runs", type=int, default=5)
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        settings = FeatureSettings()
+        _write_clean_tables(Path(name) / "clean", chosen.items, chosen.lengths)
+        refresh_features(Path(name) / "clean", Path(name) / "feast", settings)
+        online = OnlineFeatures(Path(name) / "feast", settings)
+        engine = Engine(model="random:1", bundle=_bundle(chosen.items), features=online, max_k=100)
+        engine.warm()
+        reads = [_read_times(engine, chosen.lengths, chosen.requests) for _ in range(chosen.runs)]
+        pushed = [_push_times(online, chosen.lengths, chosen.pushes, run) for run in range(chosen.runs)]
+    print(f"{chosen.items} items, k=10, medians of {chosen.runs} runs of {chosen.requests} requests")
+    print(f"{'seen items':>10}{'p50 ms':>9}{'ratio':>7}{'push p50 ms':>13}  limit")
+    first = statistics.median(run[0] for run in reads)
+    for place, length in enumerate(chosen.lengths):
+        p50, push = (statistics.median(run[place] for run in runs) for runs in (reads, pushed))
+        limit = f"ratio <= {LIMIT_RATIO:g}" if place else ""
+        print(f"{length:>10}{p50:>9.3f}{p50 / first:>7.2f}{push:>13.2f}  {limit}")
+
+
+def _read_times(engine: Engine, lengths: Sequence[int], n: int) -> list[float]:
+    """The p50 of a request per length, milliseconds."""
+    times: list[list[float]] = [[] for _ in lengths]
+    for number in range(n):
+        for place, length in enumerate(lengths):
+            begin = time.perf_counter()
+            answer = engine.recommend(user_id=_user(length, number))
+            times[place].append((time.perf_counter() - begin) * 1000)
+            assert not answer.cold_start
+    return [statistics.median(one) for one in times]
+
+
+def _push_times(online: OnlineFeatures, lengths: Sequence[int], n: int, run: int) -> list[float]:
+    """The p50 of pushing one event on an item seen before, milliseconds."""
+    times: list[list[float]] = [[] for _ in lengths]
+    sequence = run * n * len(lengths)
+    for number in range(n):
+        for place, length in enumerate(lengths):
+            sequence += 1
+            event = Interaction(f"push{sequence}", _user(length, number), "i0", "click", START + timedelta(days=365))
+            begin = time.perf_counter()
+            online.push([event], [sequence])
+            times[place].append((time.perf_counter() - begin) * 1000)
+    return [statistics.median(one) for one in times]
+
+
+def _user(length: int, number: int) -> str:
+    return f"u{length}-{number % USERS_PER_LENGTH}"
+
+
+def _write_clean_tables(clean: Path, n_items: int, lengths: Sequence[int]) -> None:
+    """Users who viewed so many random items each, one a minute."""
+    generator = np.random.default_rng(7)
+    users = [_user(length, number) for length in lengths for number in range(USERS_PER_LENGTH)]
+    events = []
+    for user in users:
+        length = int(user[1:].partition("-")[0])
+        # All have the newest 50 in common, so that they are answered alike but for what is masked.
+        items = [*generator.choice(np.arange(50, n_items), length - 50, replace=False).tolist(), *range(50)]
+        events += [
+            {
+                schema.EVENT_ID: f"{user}-{place}", schema.USER_ID: user, schema.ITEM_ID: f"i{item}",
+                schema.EVENT: "view", schema.TIMESTAMP: START + timedelta(minutes=place), schema.POSITION: place,
+            }
+            for place, item in enumerate(items)
+        ]  # fmt: skip
+    rows: dict[schema.TableName, list[dict[str, object]]] = {
+        "users": [{schema.USER_ID: user} for user in users],
+        "items": [{schema.ITEM_ID: f"i{n}", schema.TITLE: f"Item {n}"} for n in range(n_items)],
+        "interactions": events,
+        "feedback": [],
+    }
+    clean.mkdir()
+    for name, table in rows.items():
+        pq.write_table(pa.Table.from_pylist(table, schema=schema.TABLES[name].arrow()), clean / f"{name}.parquet")
+
+
+def _bundle(n_items: int) -> Bundle:
+    """A ranker of random weights over the catalogue, and nothing else."""
+    recipe, generator = Recipe(), np.random.default_rng(7)
+    rows = [
+        {
+            schema.ITEM_ID: f"i{n}", schema.TITLE: f"Item {n}", schema.ITEM_TEXT: f"Item {n}",
+            schema.ITEM_N_EVENTS: 1, schema.ITEM_N_RATINGS: 0,
+        }
+        for n in range(n_items)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"])
+    content = generator.normal(size=(n_items, TEXT_WIDTH)).astype(np.float32)
+    vectors = ItemVectors.from_rows(Catalogue.from_table(table, seed=7), content)
+    shape = SequenceShape(
+        n_items=n_items, text_width=TEXT_WIDTH, width=recipe.sequence.width, n_blocks=recipe.sequence.n_blocks,
+        n_heads=recipe.sequence.n_heads, max_history=recipe.features.max_history, use_ids=True, use_text=True,
+    )  # fmt: skip
+    learned = torch.ones(n_items + 1, dtype=torch.bool)
+    learned[0] = False
+    torch.manual_seed(7)
+    ranker = Ranker(vectors, SequenceModel(shape, vectors.text, learned))
+    # No manifest: nothing of it is read to recommend.
+    return Bundle(Path(), None, vectors.catalogue, ranker, None, None)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()
