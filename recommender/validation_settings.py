@@ -142,7 +142,8 @@ class ValidationSettings(Frozen):
     """The front door."""
 
     max_quarantined_share: Share = Field(
-        0.2, description="A table with a larger share of bad rows (floods and events of nobody aside) stops the flow."
+        0.2,
+        description="A table with a larger share of bad rows stops the flow (floods, guests and wordless reviews aside).",
     )
     max_guest_share: Share = Field(
         0.9, description="Events of nobody (no user id) go to quarantine, and stop the flow only above this share."

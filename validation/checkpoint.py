@@ -101,6 +101,7 @@ def _judge(
         duplicates=scan.duplicates,
         rows_flooded=scan.rows_flooded,
         rows_of_guests=scan.rows_of_guests,
+        rows_without_words=scan.rows_without_words,
         rules={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.removes and scan.broken.get(rule.name)},
         warnings={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.name in unmet},
         cleaned=dict(sorted(scan.cleaned.items())),

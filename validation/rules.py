@@ -188,8 +188,7 @@ def _column_rules(column: Column, settings: ValidationSettings, now: datetime) -
             Rule(
                 f"{name}_required",
                 name,
-                # A review without words is a rating and nothing else.
-                "copy" if name == schema.TEXT else "row",
+                "row",
                 f"readable AND {name} IS NULL{unread}",
                 "ExpectColumnValuesToNotBeNull",
                 where_given=given,

@@ -53,7 +53,8 @@ from validation.staging import (
 
 N_EXAMPLES = 20
 _EXAMPLE_CHARS = 200
-GUEST = "user_id_required"
+# What breaks these alone is no bad row: an event of nobody, and a rating in a file of reviews.
+GUEST, WORDLESS = "user_id_required", "text_required"
 _EVENT_LOG = "events"  # the source file of an event of the service's log, also when it comes back from quarantine
 SQL_TYPES = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", TIME: "TIMESTAMPTZ"}
 
@@ -70,6 +71,7 @@ class Scan:
         dialect: How the source writes the table's values.
         rows: Rows of the table, clean, quarantined and exact copies.
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
+        rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
         broken: Rule to the rows that break it, copies among them.
         looked: Rule to the rows that it has something to look at.
         cleaned: Kind of mending to rows.
@@ -90,6 +92,7 @@ class Scan:
     rows_quarantined: int = 0
     duplicates: int = 0
     rows_of_guests: int = 0
+    rows_without_words: int = 0
     broken: dict[str, int] = field(default_factory=dict)
     looked: dict[str, int] = field(default_factory=dict)
     cleaned: dict[str, int] = field(default_factory=dict)
@@ -329,6 +332,7 @@ def _count(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
             scan.rows_quarantined += count
             names = {rule.name for rule in hit if rule.severity == "row"}
             scan.rows_of_guests += count if names == {GUEST} else 0
+            scan.rows_without_words += count if names == {WORDLESS} else 0
             scan.rows_flooded += count if names & {FLOOD, BOT} else 0
         else:
             scan.rows_clean += count

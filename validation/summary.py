@@ -22,6 +22,7 @@ class TableSummary(BaseModel):
         duplicates: Exact copies of a row, dropped.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
+        rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
@@ -36,6 +37,7 @@ class TableSummary(BaseModel):
     duplicates: int
     rows_flooded: int = 0
     rows_of_guests: int = 0
+    rows_without_words: int = 0
     rows_derived: int = 0
     rules: dict[str, int] = {}
     warnings: dict[str, int] = {}
@@ -48,8 +50,8 @@ class TableSummary(BaseModel):
 
     @property
     def bad_share(self) -> float:
-        """The same without floods, bots and guests: rows that are bad in themselves. Those must not stop the shop."""
-        aside = self.rows_flooded + self.rows_of_guests
+        """The same without floods, bots, guests and mere ratings: rows that are bad in themselves."""
+        aside = self.rows_flooded + self.rows_of_guests + self.rows_without_words
         return (self.rows_quarantined - aside) / max(1, self.rows_in - self.duplicates - aside)
 
     @property

@@ -68,7 +68,8 @@ def test_a_dirty_shop_is_cleaned(tmp_path: Path) -> None:
     assert events.duplicates > 0
     assert {"item_id_required", "user_id_required", "item_id_known", "timestamp_in_range", "timestamp_parses",
             "event_in_set", "value_parses", "value_in_range"} <= set(events.rules)  # fmt: skip
-    assert {"text_required", "rating_parses", "item_id_known"} <= set(summary.tables["feedback"].rules)
+    assert {"text_required", "item_id_known"} <= set(summary.tables["feedback"].rules)
+    assert summary.tables["feedback"].warnings["rating_parses"] == summary.tables["feedback"].cleaned["emptied_rating"]
     assert not any("&amp;" in row["text"] for row in read_rows(summary.folder / "feedback.parquet"))
     known = {row["item_id"] for row in read_rows(summary.folder / "items.parquet")}
     assert {row["item_id"] for row in read_rows(summary.folder / "interactions.parquet")} <= known

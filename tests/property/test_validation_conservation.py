@@ -106,7 +106,7 @@ cleaning = st.builds(
     similar_texts=st.sampled_from([0.0, 0.5]),
     missing=st.lists(missing, max_size=2, unique=True).map(tuple),
     outliers=st.lists(outliers, max_size=1).map(tuple),
-    rating_scale=st.sampled_from([None, (0.0, 10.0)]),
+    rating_scale=st.sampled_from([(1.0, 5.0), (0.0, 10.0)]),
     decimal_comma=st.booleans(),
     floods=floods,
     max_events_per_day=st.sampled_from([0, 3]),

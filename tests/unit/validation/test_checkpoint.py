@@ -161,7 +161,7 @@ def test_an_item_that_the_shop_does_not_list_is_unknown_but_one_whose_row_is_bad
     assert clean == {"i1": None, "i2": "Cup"}
 
 
-def test_texts_are_tidied_and_those_without_words_left_out(tmp_path: Path) -> None:
+def test_texts_are_tidied_and_those_without_words_are_no_bad_rows(tmp_path: Path) -> None:
     who = {"user_id": "u1", "item_id": "i1"}
     feedback = [
         {**who, "text": "A &quot;fine&quot; cup.Warm.", "rating": 5, "timestamp": "2025-01-01"},
@@ -173,8 +173,9 @@ def test_texts_are_tidied_and_those_without_words_left_out(tmp_path: Path) -> No
     counts = _validate(tmp_path, settings, interactions=events(2), feedback=feedback).tables["feedback"]
     clean = [(row["text"], row["rating"]) for row in read_rows(tmp_path / "clean" / "feedback.parquet")]
     assert clean == [('A "fine" cup. Warm.', 5.0), ("Good", None)]
-    assert [row["rules"] for row in _quarantined(tmp_path, "feedback")] == [["text_in_range"]]
-    assert (counts.rules, counts.duplicates) == ({"text_required": 1, "text_in_range": 1}, 1)
+    broken = [row["rules"] for row in _quarantined(tmp_path, "feedback")]
+    assert broken == [["text_required"], ["text_in_range"]]
+    assert (counts.rows_without_words, counts.bad_share) == (1, 1 / 3)
     assert (counts.warnings["rating_parses"], counts.cleaned["emptied_rating"]) == (1, 1)
 
 
