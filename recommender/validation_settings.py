@@ -143,7 +143,7 @@ class ValidationSettings(Frozen):
 
     max_quarantined_share: Share = Field(
         0.2,
-        description="A table with a larger share of bad rows stops the flow (floods, guests and wordless reviews aside).",
+        description="A table with a larger share of bad rows stops the flow (floods, guests and ratings alone aside).",
     )
     max_guest_share: Share = Field(
         0.9, description="Events of nobody (no user id) go to quarantine, and stop the flow only above this share."
