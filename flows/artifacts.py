@@ -21,7 +21,7 @@ def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
     lines = [
         "# Validation",
         "",
-        "| table | rows in | clean | quarantined | exact duplicates | broken rules |",
+        "| table | rows in | clean | quarantined | duplicates | broken rules |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for name, table in summary.tables.items():

@@ -108,7 +108,7 @@ class Scan:
 
     @property
     def copy(self) -> str:
-        """SQL over a staged row: it is an exact copy."""
+        """SQL over a staged row: it tells again what another row tells."""
         return any_mark(self.rules, lambda rule: rule.severity == "copy")
 
     def breaks(self, rule: Rule) -> str:

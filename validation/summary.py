@@ -19,12 +19,14 @@ class TableSummary(BaseModel):
         rows_in: Rows of the source.
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
-        duplicates: Exact copies of a row, dropped.
+        duplicates: Rows that tell again what another row tells, left out: exact copies, and lines of orders or reviews
+            that repeat an item or a user.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
-        rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one.
+        rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, `repeated`
+            another.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
         cleaned: Kind of mending to number of rows that it changed.
     """
