@@ -1,4 +1,4 @@
-"""How a column writes its times: ISO 8601, numbers since 1970, or forms for strptime, and which of day and month is first."""
+"""How a column writes its times: ISO 8601, numbers, or forms for strptime, and whether day or month is first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=2)
@@ -15,7 +16,7 @@ _ISO = re.compile(
 )  # fmt: skip
 _EPOCH = re.compile(r"\d{9,19}(\.\d+)?|\d\.\d+e\+?(09|1[0-9])", re.IGNORECASE | re.ASCII)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-_LONG_MONTH = r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_LONG_MONTH = r"(?:january|february|march|april|june|july|august|september|october|november|december)"
 _WEEKDAY = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)(day|sday|nesday|rsday|urday)?(,? )", re.IGNORECASE)
 _CLOCK = re.compile(
     r"(?P<before>[T ]|, |:|,| at | - )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<fraction>[.,]\d+)?"
@@ -90,10 +91,22 @@ def read_times(samples: Sequence[str], now: datetime) -> Reading:
             settled += _moments(family, form)
         open_ += [(form, other) for other in others]
     chosen.sort(key=lambda one: -one[0])
-    formats = tuple(dict.fromkeys(form for _, form in chosen))
+    formats = _without_may(tuple(dict.fromkeys(form for _, form in chosen)), families)
     choices = tuple(tuple(other if form == one else one for one in formats) for form, other in open_)
     zone = any(re.search(r"(Z|UTC|GMT|[+-]\d{2}:?\d{2})$", value) for value in samples if ":" in value)
-    return Reading(formats, len(settled) / max(1, len(samples)), tuple(evidence), choices, zone or bool(kinds["number"]))
+    return Reading(
+        formats, len(settled) / max(1, len(samples)), tuple(evidence), choices, zone or bool(kinds["number"])
+    )
+
+
+def _without_may(formats: tuple[str, ...], families: dict[tuple[str, ...], _Family]) -> tuple[str, ...]:
+    """May is its own short form: where all other months are written out, one form reads them all."""
+    kept = list(formats)
+    for form in formats:
+        values = [value for family in families.values() if form in family.forms for value in family.values]
+        if "%b" in form and form.replace("%b", "%B") in formats and all("may" in value.lower() for value in values):
+            kept.remove(form)
+    return tuple(kept)
 
 
 def _look(value: str, now: datetime) -> tuple[str, tuple[str, ...], datetime | None]:
@@ -226,7 +239,7 @@ def _in_order(
     shares = {}
     for form in possible:
         moments = [moment for _, moment in sorted([*settled, *_moments(family, form)])]
-        pairs = [(one, other) for one, other in zip(moments, moments[1:], strict=False) if one != other]
+        pairs = [(one, other) for one, other in pairwise(moments) if one != other]
         up = sum(one < other for one, other in pairs)
         shares[form] = max(up, len(pairs) - up) / max(1, len(pairs))
     best = max(shares, key=lambda form: shares[form])

@@ -9,13 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recommender.schema import TABLE_NAMES
-
 _SECTIONS = (
     "recipe.source",
     "recipe.source.files",
     "recipe.source.queries",
-    *(f"recipe.source.columns.{table}" for table in TABLE_NAMES),
+    *(f"recipe.source.columns.{table}" for table in ("interactions", "items", "users", "feedback")),
     "recipe.source.values",
     "recipe.validation",
     "recipe.validation.cleaning",
@@ -45,7 +43,7 @@ class Question:
 
     Attributes:
         section: Where the answer belongs.
-        keys: The settings that answer it, all of them.
+        keys: The settings that answer it, all of them; none where the data have to be mended.
         text: One sentence.
     """
 
@@ -79,7 +77,7 @@ class Draft:
         choices = list(choices)
         keys = tuple(dict.fromkeys(key for key, _ in choices))
         self.questions.append(Question(section, keys if every else keys[:1], text))
-        for number, (key, value) in enumerate(choices):
+        for number, (key, value) in enumerate(choices or [("", "")]):
             self.lines.setdefault(section, []).append(Line(key, value, f"QUESTION: {text}" if not number else "", True))
 
     def get(self, section: str, key: str, default: Any = None) -> Any:
@@ -97,9 +95,7 @@ class Draft:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but the kind and the path of the source was guessed."""
-        written = {
-            (section, line.key) for section, lines in self.lines.items() for line in lines if not line.is_open
-        }
+        written = {(section, line.key) for section, lines in self.lines.items() for line in lines if not line.is_open}
         return not self.questions and written <= {("recipe.source", "kind"), ("recipe.source", "path")}
 
 
@@ -110,6 +106,8 @@ def render(draft: Draft, shop: str, head: Sequence[str] = ()) -> str:
         parts.append(f"[{section}]")
         for line in draft.lines[section]:
             parts += [f"# {text}" for text in _wrapped(line.why)]
+            if not line.key:  # a question that no setting answers
+                continue
             written = f"{_key(line.key)} = {toml_value(line.value)}"
             parts.append(f"# {written}" if line.is_open else written)
         parts.append("")
@@ -152,6 +150,8 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _is_answered(question: Question, tree: Mapping[str, Any], given: set[str]) -> bool:
+    if not question.keys:
+        return False
     path = question.section.split(".")
     prefixes = {".".join(path[:end]) for end in range(3, len(path) + 1)}
     if prefixes & given or all(f"{question.section}.{key}" in given for key in question.keys):

@@ -15,6 +15,7 @@ import pyarrow as pa
 from recommender.source_settings import NULL_WORDS
 from validation.errors import SourceError
 from validation.files import require_file
+from validation.profile.headers import is_header, likely_names
 from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
 from validation.readings import literal, quoted
 
@@ -25,7 +26,8 @@ _MAX_ROWS = 500_000  # of a Parquet file or a database's table
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _JSON = (".json", ".jsonl", ".ndjson")
 _DELIMITED = (".csv", ".tsv")
-_OTHER_TEXT = (".txt", ".dat", ".log", ".data", ".inter", ".user", ".item", "")
+_ATOMIC = (".inter", ".user", ".item")
+_OTHER_TEXT = (".txt", ".dat", ".log", ".data", *_ATOMIC, "")
 _NO_DATA = ("readme", "license", "licence", "changelog")
 
 
@@ -41,7 +43,7 @@ class Extract:
         encoding, delimiter: Of delimited text and of JSON lines.
         evidence: What speaks for the encoding and the delimiter.
         problem: Why the readers cannot take it as it is; "" where they can.
-        query: Of a database: what gives the rows, after FROM.
+        has_header: Whether the first line names the columns; nothing can be guessed where it does not.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Extract:
     delimiter: str = ""
     evidence: tuple[str, ...] = ()
     problem: str = ""
-    query: str = ""
+    has_header: bool = True
 
 
 @dataclass
@@ -74,15 +76,16 @@ class Workspace:
         """
         relation = f"extract_{len(self.extracts)}"
         nothing = ", ".join(map(literal, ("", *NULL_WORDS)))
+        # A column without a name cannot be mapped: it is the row number that a data frame wrote.
+        named = [(n, column) for n, column in enumerate(columns) if column]
         texts = ", ".join(
-            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {quoted(column)}"
-            for n, column in enumerate(columns)
+            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {quoted(column)}" for n, column in named
         )
         self.connection.execute(f"CREATE TABLE {relation} AS SELECT {texts} FROM ({rows_sql})")
         ((n_rows,),) = self.connection.sql(f"SELECT count(*) FROM {relation}").fetchall()
         share, is_whole = more.pop("share", 1.0), more.pop("is_whole", True)
         n_total = more.pop("n_total", None) or (n_rows if is_whole else round(n_rows / max(share, 1e-9)))
-        extract = Extract(name, relation, tuple(columns), kind, n_rows, n_total, is_whole, **more)
+        extract = Extract(name, relation, tuple(column for _, column in named), kind, n_rows, n_total, is_whole, **more)
         self.extracts.append(extract)
         return extract
 
@@ -213,7 +216,11 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
         workspace.left_out[path.name] = "no columns found"
         return
     header = _distinct(rows[0])
-    problem = _header_problem(rows, delimiter) or _ending_problem(path)
+    problem = _header_problem(rows, delimiter, path)
+    has_header = not problem
+    problem = problem or _ending_problem(path)
+    if ending(path) in _ATOMIC:
+        header, problem, has_header = _distinct([name.partition(":")[0] for name in rows[0]]), "", True
     evidence = tuple(filter(None, (text.evidence, speaks)))
     with _as_file(text.lines, ".csv") as written:
         quote = "" if delimiter == "\t" else '"'
@@ -234,6 +241,7 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
             delimiter=delimiter,
             evidence=evidence,
             problem=problem,
+            has_header=has_header,
         )
 
 
@@ -257,17 +265,22 @@ def _distinct(names: Sequence[str]) -> list[str]:
     distinct = []
     for name in names:
         n = seen[name.lower()] = seen.get(name.lower(), 0) + 1
-        distinct.append(name if n == 1 else f"{name} ({n})")
+        distinct.append(name if n == 1 or not name else f"{name} ({n})")
     return distinct
 
 
-def _header_problem(rows: list[list[str]], delimiter: str) -> str:
+def _header_problem(rows: list[list[str]], delimiter: str, path: Path) -> str:
     """A first line of values is no header."""
-    numbers = [cell for cell in rows[0] if cell.strip().lstrip("-").replace(".", "", 1).isdigit()]
-    if not numbers or (len(numbers) == 1 and len(rows[0]) > 4):
+    if is_header(rows):
         return ""
-    names = delimiter.join(f"column{n + 1}" for n in range(len(rows[0]))).replace("\t", "\\t")
-    return f"the first line ({', '.join(rows[0])[:60]}) is no header; put a line of names before it, such as {names}"
+    names = delimiter.join(likely_names(rows)).replace("\t", "\\t")
+    packed = path.suffix.lower() == ".gz"
+    how = (
+        f"put a line of names before it, such as {names}"
+        if packed
+        else f"put names before it: sed -i '1i {names}' {path.name}"
+    )
+    return f"the first line ({', '.join(rows[0])[:60]}) is no header; {how}"
 
 
 def _ending_problem(path: Path) -> str:

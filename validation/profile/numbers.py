@@ -74,7 +74,9 @@ def as_number(text: str) -> float | None:
 def _ends(values: Sequence[float]) -> tuple[float, float] | None:
     """The ends of the scale that ratings lie on, by the usual ones."""
     low, high = values[0], values[-1]
-    if len(values) < 2 or high > _MAX_RATING or low < -10:
+    if len(values) < 2:
+        return (1.0, 5.0) if 1 <= low <= 5 else None
+    if high > _MAX_RATING or low < -10:
         return None
     if low < 0:
         return (-high, high) if high == -low or high == 1 else (-max(high, -low), max(high, -low))
@@ -115,12 +117,17 @@ def read_money(samples: Sequence[str]) -> Money:
     grouped_points = sum(bool(re.fullmatch(r"\d{1,3}(\.\d{3})+", one)) for one in found)
     # 12 beside 1,300 speaks for groups; 1.299 alone may be either.
     if commas and not points:
-        return Money(True, False, share, f"{commas} of {len(found)} sampled values end in a comma and one or two digits")
+        return Money(
+            True, False, share, f"{commas} of {len(found)} sampled values end in a comma and one or two digits"
+        )
     if commas and points:
-        said = f"{commas} of {len(found)} sampled values have a decimal comma and {points} a decimal point; each is read by its own form"
+        said = f"{commas} of {len(found)} sampled values have a decimal comma and {points} a decimal point"
         return Money(False, False, share, said)
     if grouped_points and not points and not grouped_commas:
-        said = f"{grouped_points} of {len(found)} sampled values such as {_first_grouped(found)} read as thousands or as decimals"
+        said = (
+            f"{grouped_points} of {len(found)} sampled values such as {_first_grouped(found)} read as thousands or as "
+            "decimals"
+        )
         return Money(False, True, share, said)
     said = f"{grouped_commas} of {len(found)} sampled values have commas between thousands" if grouped_commas else ""
     return Money(False, False, share, said)

@@ -10,7 +10,7 @@ from validation.profile.columns import Column, dependence, describe, is_index
 from validation.profile.dates import Reading, read_times
 from validation.profile.files import Extract, Workspace
 from validation.profile.numbers import read_money, read_scale
-from validation.profile.words import EVENT_WORDS, OTHER_EVENTS, Role, attribute_name, name_rank, plain_name
+from validation.profile.words import EVENT_WORDS, OTHER_EVENTS, PERSONAL, Role, attribute_name, name_rank, plain_name
 
 # What the contract calls a role; a column of this very name is taken before all others.
 CONTRACT_NAMES: dict[Role, tuple[str, ...]] = {
@@ -100,9 +100,12 @@ class Sheet:
             case "time" | "signup_at" | "created_at":
                 return self._is_time(column)
             case "event":
-                return column.n_distinct <= 60 and (_knows_words(column) or (rank >= 3 and column.share_numbers < 0.5))
+                known = _share_known(column)
+                return column.n_distinct <= 60 and (
+                    known > 0.5 or (rank >= 2 and (known > 0 or column.share_numbers < 0.5))
+                )
             case "value":
-                return not column.is_constant and read_scale(column) is not None
+                return (rank >= 3 or not column.is_constant) and read_scale(column) is not None
             case "text":
                 return column.mean_chars >= 8 and column.share_numbers < 0.5 and column.share_spaced > 0.3
             case "price":
@@ -168,6 +171,7 @@ def read_users(sheet: Sheet, key: str) -> dict[str, str]:
     return mapping | _attributes(sheet, mapping)
 
 
+_OF_EVENTS: tuple[Role, ...] = ("quantity", "order", "headline", "item", "text", "time")
 _ITEM_ROLES: tuple[Role, ...] = ("item", "title", "description", "category", "brand", "price", "created_at")
 
 
@@ -200,7 +204,7 @@ def _telling(sheet: Sheet, key: str, role: Role) -> dict[str, str]:
     for column in sheet.columns:
         if column.name in sheet.used or column.says_nothing or column.n_distinct > 0.5 * column.n_given + 10:
             continue
-        if any(name_rank(log, column.name) >= 2 for log in ("quantity", "order", "headline", "user", "item", "text")):
+        if any(name_rank(log, column.name) >= 2 for log in _OF_EVENTS) or name_rank("user", column.name) >= 1:
             continue
         named = name_rank(role, column.name) >= 1
         follows, n = sheet.follows(key, column.name)
@@ -208,7 +212,7 @@ def _telling(sheet: Sheet, key: str, role: Role) -> dict[str, str]:
         if (n >= _LEAST_REPEATS and follows >= _DEPENDS and stronger) or (
             named and (n < _LEAST_REPEATS or follows >= 0.5)
         ):
-            found[attribute_name(column.name)] = column.name
+            found[_free_name(column.name, found)] = column.name
             sheet.picks.setdefault(role, column)
     return found
 
@@ -223,12 +227,22 @@ def _may_follow(sheet: Sheet, key: str, column: Column) -> bool:
 
 def _attributes(sheet: Sheet, mapping: dict[str, str]) -> dict[str, str]:
     """Every further column that says something, under a name of its own."""
-    taken = set(mapping.values())
-    return {
-        attribute_name(column.name): column.name
-        for column in sheet.columns
-        if column.name not in taken and not column.says_nothing
-    }
+    taken, found = set(mapping.values()), dict[str, str]()
+    for column in sheet.columns:
+        # A short text that never comes again tells users or items apart, and says nothing of them.
+        is_mark = column.n_rows > 1 and column.is_unique and column.share_spaced < 0.5 and column.share_numbers < 1
+        is_personal = "item" not in sheet.picks and plain_name(column.name) in PERSONAL
+        if column.name not in taken and not column.says_nothing and not is_mark and not is_personal:
+            found[_free_name(column.name, {*mapping, *found})] = column.name
+    return found
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """An attribute's name that is no column of the contract and no other attribute's."""
+    free = attribute_name(name)
+    while free in taken or any(free in names for names in CONTRACT_NAMES.values()):
+        free = f"own_{free}"
+    return free
 
 
 def _prefer_items_over_texts(sheet: Sheet) -> None:
@@ -258,9 +272,9 @@ def _same_thing(sheet: Sheet, one: Column, other: Column) -> bool:
     return n >= _LEAST_REPEATS and there > 0.95 and back > 0.95
 
 
-def _knows_words(column: Column) -> bool:
-    """Whether any of a column's values is a known word for an event."""
-    return any(is_event_word(value) for value, _ in column.common)
+def _share_known(column: Column) -> float:
+    """Of a column's values, the share that are known words for events."""
+    return sum(n for value, n in column.common if is_event_word(value)) / max(1, column.n_given)
 
 
 def is_event_word(value: str) -> bool:

@@ -14,7 +14,18 @@ from validation.files import is_gzip
 DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_CHARS = 200_000
 _SNIFFED_ROWS = 200
-_OTHER_ALPHABETS = ("cp1251", "koi8_r", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "cp1253", "cp1255", "cp1256")
+_OTHER_ALPHABETS = (
+    "cp1251",
+    "koi8_r",
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc_jp",
+    "euc_kr",
+    "cp1253",
+    "cp1255",
+    "cp1256",
+)
 _WORD_OF_ODD_BYTES = re.compile(rb"[\x80-\xff]{4,}")
 
 
@@ -50,7 +61,11 @@ def read_text(path: Path, n_bytes: int) -> Text:
     text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
     if "\x00" in text[:10_000]:
         raise SourceError(
-            "Cannot profile file", got="null bytes", expected="text, Parquet or SQLite", where=str(path), do="Convert it"
+            "Cannot profile file",
+            got="null bytes",
+            expected="text, Parquet or SQLite",
+            where=str(path),
+            do="Convert it",
         )
     return Text(text, encoding, evidence, is_whole, share)
 

@@ -23,7 +23,8 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
         "household shopper guest guestid listener viewer reader kunde kaufer nutzer benutzer utilisateur acheteur "
         "cliente usuario comprador utente klant gebruiker klient uzytkownik kund anvandare musteri kullanici 用户 会员 "
         "客户 顧客 ユーザー пользователь клиент покупатель fullvisitorid userpseudoid msno who",
-        "username userdisplayname displayname nickname customername reviewername profilename author authorid authorname "
+        "username userdisplayname displayname nickname customername reviewername profilename author authorid "
+        "authorname "
         "critic criticname email usermail login handle sessionid session usersession visitid cookie cookieid deviceid "
         "anonymousid sessionkey nutzername benutzername kundenname nomclient nombrecliente nomecliente",
     ),
@@ -45,7 +46,7 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
         "interaction ereignis ereignistyp evenement evento tipoevento typeevenement zdarzenie 行为 行为类型 событие "
         "типсобытия",
         "action activity activitytype aktion accion acao azione действие",
-        "type kind typ tipo status operation",
+        "type kind typ tipo",
     ),
     "value": (
         "rating userrating ratingvalue reviewrating starrating overall stars starscore reviewscore userscore "
@@ -70,7 +71,8 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
     "title": (
         "title productname producttitle itemname itemtitle movietitle moviename filmtitle filmname booktitle bookname "
         "articlename artikelname artikelbezeichnung produktname produktbezeichnung nomproduit nomarticle libelle "
-        "designation nombreproducto nomeproduto nomeprodotto productnaam nazwaproduktu urunadi 商品名称 商品名 产品名称 "
+        "designation nombreproducto nomeproduto nomeprodotto productnaam nazwaproduktu urunadi 商品名称 "
+        "商品名 产品名称 "
         "名称 标题 название наименование restaurantname businessname songname trackname appname gamename",
         "name titel bezeichnung titre intitule nom titulo nombre titolo denominazione nome naam nazwa tytul",
         "description desc descr label beschreibung descripcion descrizione descricao omschrijving opis описание",
@@ -104,7 +106,8 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
     ),
     "text": (
         "text reviewtext reviewbody reviewcontent review reviews fulltext rezension bewertungstext kundenmeinung "
-        "commentaire avis comentario resena opinion recensione commento avaliacaotexto recensie yorum 评论 评价 レビュー "
+        "commentaire avis comentario resena opinion recensione commento avaliacaotexto recensie yorum 评论 评价 "
+        "レビュー "
         "отзыв комментарий reviewcomment reviewcomments",
         "comment comments content body feedback message quote kommentar texte texto testo tekst 内容 текст",
         "",
@@ -158,27 +161,30 @@ _EVENT_WORDS: dict[str, str] = {
         "see seen open opened ansicht ansehen angesehen gesehen vue consultation vista visto ver visualizacion "
         "visualizzazione visualizacao bekijken bekeken wyswietlenie 浏览 閲覧 просмотр",
         "click": "click clicks clicked clickitem productclick tap select selectitem klick geklickt clic cliquer klik "
-        "klikniecie 点击 クリック клик like liked favorite favourite fav heart bookmark save saved wishlist addtowishlist "
-        "addtofavorites addtofavourites follow share merken gemerkt favori favorito 收藏 избранное",
-        "cart": "cart carts addtocart addcart cartadd productaddedtocart addedtocart basket addtobasket atc bag addtobag "
-        "tocart warenkorb inwarenkorb korb panier ajoutpanier ajouteraupanier carrito anadiralcarrito agregaralcarrito "
+        "klikniecie 点击 クリック клик like liked favorite favourite fav heart bookmark save saved wishlist "
+        "addtowishlist addtofavorites addtofavourites follow share merken gemerkt favori favorito 收藏 избранное",
+        "cart": "cart carts addtocart addcart cartadd productaddedtocart addedtocart basket addtobasket atc bag "
+        "addtobag tocart warenkorb inwarenkorb korb panier ajoutpanier ajouteraupanier carrito anadiralcarrito "
+        "agregaralcarrito "
         "carrello aggiungialcarrello carrinho winkelwagen winkelmandje koszyk sepet sepeteekle 加购 加购物车 カート "
         "корзина вкорзину",
         "purchase": "purchase purchases purchased buy bought order ordered transaction transactions sale sales sold "
         "checkoutcomplete ordercomplete ordercompleted paid pay payment conversion kauf gekauft bestellung bestellt "
-        "achat acheter achete commande compra comprar comprado pedido acquisto acquistato acquista aankoop koop gekocht "
-        "zakup kupno satinalma satinal siparis 购买 购入 購入 下单 покупка заказ",
+        "achat acheter achete commande compra comprar comprado pedido acquisto acquistato acquista aankoop koop "
+        "gekocht zakup kupno satinalma satinal siparis 购买 购入 購入 下单 покупка заказ",
         "rating": "rating ratings rate rated review reviewed star stars bewertung bewertet rezension note avis "
         "calificacion valoracion valutazione voto avaliacao beoordeling ocena puan 评分 评价 оценка",
     }.items()
     for word in words.split()
 }
 # Words that are known and are none of the contract's events: their rows are left out.
-OTHER_EVENTS = frozenset(
-    "removefromcart removecart cartremove removefrombasket return returned refund refunded cancel cancelled canceled "
-    "login logout signin signout signup register registration search scroll pageleave exit dislike unlike skip skipped "
-    "beginchecktout begincheckout checkout startcheckout storno retoure suche recherche busqueda".split()
+_OTHER_EVENTS = (
+    "removefromcart removecart cartremove removefrombasket return returned refund refunded cancel cancelled "
+    "canceled login logout signin signout signup register registration search scroll pageleave exit dislike "
+    "unlike skip skipped beginchecktout begincheckout checkout startcheckout storno retoure suche recherche "
+    "busqueda"
 )
+OTHER_EVENTS = frozenset(_OTHER_EVENTS.split())
 # Ratings in words, to the ends of the scale.
 _RATING_WORDS: dict[str, str] = {
     word: mark
@@ -191,6 +197,13 @@ _RATING_WORDS: dict[str, str] = {
     }.items()
     for word in words.split()
 }
+# Who somebody is, which a profile must not hold.
+_PERSONAL = (
+    "email mail emailaddress phone phonenumber telephone mobile firstname lastname fullname name surname "
+    "username address street password passwordhash birthdate dateofbirth iban ip ipaddress telefon vorname "
+    "nachname nom prenom adresse correo telefono nombre apellido cognome indirizzo"
+)
+PERSONAL = frozenset(_PERSONAL.split())
 # Names of columns that data frames write for their row numbers.
 INDEX_NAMES = re.compile(r"(unnamed:? ?_?\d+|__index_level_\d+__|index|level_\d+|\.\.\.1|x|rownames?|)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
