@@ -54,7 +54,7 @@ def resolve(options: argparse.Namespace) -> Settings:
 def shop_name(data: Path) -> str:
     """A shop's name from the name of its data: lower case, without endings."""
     name = re.sub(r"[^a-z0-9._-]+", "-", data.name.lower())
-    return re.sub(r"(\.(json|jsonl|csv|parquet|gz))+$", "", name).strip("-._") or "shop"
+    return re.sub(r"(\.(json|jsonl|ndjson|csv|tsv|txt|parquet|gz|db|sqlite3?))+$", "", name).strip("-._") or "shop"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -172,9 +172,12 @@ def _judge_returns(abilities: Abilities, log: Sheet) -> None:
     either = " OR ".join(f"coalesce({sql}, false)" for _, sql in signs)
     ((n,),) = log.workspace.connection.sql(f"SELECT count(*) FROM {log.extract.relation} WHERE {either}").fetchall()
     if n:
+        leave_out = "no setting tells them apart: take them out of the file first"
+        if log.extract.kind == "sqlite":
+            leave_out = "leave them out by a WHERE in the query of interactions"
         abilities.warnings.append(
             f"{n:,} rows look like returns or cancellations ({' or '.join(name for name, _ in signs)}): they count as "
-            "purchases, since no setting tells them apart; take them out of the file first if they should not"
+            f"purchases; {leave_out} if they should not"
         )
 
 
