@@ -145,7 +145,7 @@ def _section_order(section: str) -> tuple[int, str]:
 def _wrapped(text: str) -> list[str]:
     import textwrap
 
-    flat = " ".join(text.split())
+    flat = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     return textwrap.wrap(flat, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 

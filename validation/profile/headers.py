@@ -24,6 +24,8 @@ def likely_names(rows: Sequence[Sequence[str]]) -> list[str]:
     for number in range(len(rows[0])):
         values = [row[number].strip() for row in rows if len(row) > number and row[number].strip()]
         name = _kind(values)
+        if name == "value" and free:  # ids come before ratings
+            name = ""
         if name in names or not name:
             name = free.pop(0) if free and not name else f"column{number + 1}"
         names.append(name)

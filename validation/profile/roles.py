@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ _CHECKED_TIMES = 300
 _LONGEST_ID = 200
 _DEPENDS = 0.8
 _LEAST_REPEATS = 20
+_OTHER_DATES = re.compile(r"birth|expir|updat|modif|regist|signup|releas|deliver|ship|publish|launch|join")
 
 
 @dataclass
@@ -97,7 +99,10 @@ class Sheet:
         match role:
             case "user" | "item":
                 return column.mean_chars <= _LONGEST_ID and not self._is_time(column)
-            case "time" | "signup_at" | "created_at":
+            case "time":
+                is_other = rank < 1 and _OTHER_DATES.search(column.name.lower()) is not None
+                return not is_other and self._is_time(column)
+            case "signup_at" | "created_at":
                 return self._is_time(column)
             case "event":
                 known = _share_known(column)
@@ -129,7 +134,8 @@ class Sheet:
 
 def read_log(sheet: Sheet) -> None:
     """Find who did what when: the roles of interactions and of reviews."""
-    sheet.pick("time")
+    if not sheet.pick("time"):
+        _take_any_time(sheet)
     sheet.pick("event", 1.0)
     sheet.pick("value", 1.0)
     for role in ("headline", "text", "event_id", "order", "quantity"):
@@ -255,6 +261,22 @@ def _prefer_items_over_texts(sheet: Sheet) -> None:
         if n >= _LEAST_REPEATS and follows < 0.5:
             sheet.picks["headline"] = column
         return
+
+
+def _take_any_time(sheet: Sheet) -> None:
+    """Where no name tells the time, a column of dates does; several are asked for."""
+    dates = [
+        column
+        for column in sheet.columns
+        if column.samples
+        and not _OTHER_DATES.search(column.name.lower())
+        and not column.samples[0].replace(".", "", 1).isdigit()
+        and sheet.reading(column).share >= 0.9
+    ]
+    if dates:
+        sheet.picks["time"] = dates[0]
+        if len(dates) > 1:
+            sheet.ties["time"] = dates[1:]
 
 
 def _take_title_for_item(sheet: Sheet) -> None:

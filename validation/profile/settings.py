@@ -9,6 +9,7 @@ from pathlib import Path
 from recommender.errors import SettingsError
 from recommender.settings import parse_settings
 from recommender.storage import atomic_file
+from validation.profile.databases import QUERIES
 from validation.profile.draft import render
 from validation.profile.profiling import Profile
 
@@ -27,7 +28,9 @@ def settings_text(profile: Profile, shop: str) -> str:
     if profile.draft.questions:
         head.append("Answer each QUESTION: remove the # from the line below it that is right, or write your own.")
     text = render(profile.draft, shop, head)
-    parse_settings(tomllib.loads(text))
+    # Without its queries a database cannot be read at all: they are asked for, whole.
+    if not any(question.section == QUERIES for question in profile.draft.questions):
+        parse_settings(tomllib.loads(text))
     return text
 
 

@@ -59,7 +59,8 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
     "time": (
         "timestamp eventtime eventtimestamp datetime orderdate invoicedate purchasedate transactiondate reviewdate "
         "reviewtime unixreviewtime creationdate createdat orderedat purchasedat reviewedat viewedat occurredat "
-        "submittedat ratedat timestampms timestampmillis unixtime epoch orderpurchasetimestamp salesdate saledate "
+        "submittedat ratedat soldat boughtat paidat clickedat "
+        "timestampms timestampmillis unixtime epoch orderpurchasetimestamp salesdate saledate "
         "bestelldatum rechnungsdatum kaufdatum belegdatum datecommande dateachat datefacture fechapedido fechacompra "
         "fechaventa dataordine dataacquisto datapedido datacompra orderdatum dataora datazamowienia siparistarihi",
         "time date ts at when created day datum zeit zeitpunkt zeitstempel dateheure fecha fechahora data horodatage "
