@@ -12,12 +12,16 @@ from itertools import pairwise
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=2)
 _ISO = re.compile(
-    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?(Z| UTC|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
 )  # fmt: skip
 _EPOCH = re.compile(r"\d{9,19}(\.\d+)?|\d\.\d+e\+?(09|1[0-9])", re.IGNORECASE | re.ASCII)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _LONG_MONTH = r"(?:january|february|march|april|june|july|august|september|october|november|december)"
 _WEEKDAY = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)(day|sday|nesday|rsday|urday)?(,? )", re.IGNORECASE)
+# Thu Jan 11 10:00:00 +0000 2024
+_YEAR_LAST = re.compile(
+    rf"{_MONTH} \d{{1,2}} \d{{1,2}}:\d{{2}}:\d{{2}}( [+-]\d{{4}}| UTC| GMT)? \d{{4}}", re.IGNORECASE
+)
 _CLOCK = re.compile(
     r"(?P<before>[T ]|, |:|,| at | - )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<fraction>[.,]\d+)?"
     r"(?P<half> ?[ap]m)?(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?",
@@ -120,7 +124,7 @@ def _look(value: str, now: datetime) -> tuple[str, tuple[str, ...], datetime | N
         return ("number", (), moment) if _plausible(moment, now) else ("other", (), None)
     if _ISO.fullmatch(value):
         try:
-            moment = datetime.fromisoformat(re.sub(r" ?UTC$", "Z", value).replace(" +", "+"))
+            moment = datetime.fromisoformat(value.replace(" UTC", "Z"))
         except ValueError:
             return "other", (), None
         return "ISO 8601", (), moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -134,6 +138,9 @@ def forms_of(value: str) -> tuple[str, ...]:
     if day := _WEEKDAY.match(value):
         prefix = ("%A" if day[2] else "%a") + day[3]
         rest = value[day.end() :]
+    if late := _YEAR_LAST.fullmatch(rest):
+        zone = late[1] or ""
+        return (f"{prefix}%b %d %H:%M:%S{' %z' if zone[1:2] in ('+', '-') else zone} %Y",)
     clock = next((found for found in _CLOCK.finditer(rest) if found.end() == len(rest)), None)
     date = rest[: clock.start()] if clock else rest
     return tuple(prefix + form + (_clock_form(clock) if clock else "") for form in _date_forms(date))

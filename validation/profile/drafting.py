@@ -8,18 +8,19 @@ from collections.abc import Iterator
 
 from recommender.schema import TABLES, TableName
 from recommender.validation_settings import ValidationSettings
-from validation.profile.columns import Column
+from validation.profile.columns import Column, overlap
 from validation.profile.dates import Reading
 from validation.profile.draft import Draft
 from validation.profile.events import read_events
+from validation.profile.files import Extract
 from validation.profile.guesses import Assignment, Table
 from validation.profile.numbers import read_money, read_scale
 from validation.profile.roles import Sheet, id_like
+from validation.profile.words import Role, name_rank
 
 SOURCE, VALIDATION = "recipe.source", "recipe.validation"
 CLEANING = "recipe.validation.cleaning"
 _MANY_UNKNOWN_WORDS = 0.01
-_OF_ROLE = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 _VIEW_NAMES = ("view", "click", "play", "listen", "stream", "visit", "session", "browse", "clickstream", "pageview")
 
 
@@ -57,12 +58,14 @@ def draft_files(draft: Draft, found: Assignment) -> None:
         if extract.problem:
             draft.ask(SOURCE, f"{extract.name}: {extract.problem}.", [])
     texts = [extract for extract in extracts.values() if extract.kind in ("delimited", "json")]
-    _draft_alike(draft, "encoding", {one.name: one.encoding for one in texts}, "utf-8", texts)
+    wide = any(one.encoding.startswith("utf-16") for one in texts)
+    telling = [one for one in texts if wide or not one.is_ascii]
+    _draft_alike(draft, "encoding", {one.name: one.encoding for one in telling}, "utf-8", telling)
     csvs = [one for one in texts if one.kind == "delimited" and ".tsv" not in one.name.lower()]
     _draft_alike(draft, "delimiter", {one.name: one.delimiter for one in csvs}, ",", csvs)
 
 
-def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list) -> None:  # type: ignore[type-arg]
+def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
     """One setting for all files: where they differ they have to be made alike."""
     different = set(values.values())
     if len(different) > 1:
@@ -103,16 +106,38 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
     sheet = table.sheet
     if table.name in ("users", "items"):
         return asked
-    for role, name in (("user", "user_id"), ("item", "item_id")):
+    ids: tuple[tuple[Role, str], ...] = (("user", "user_id"), ("item", "item_id"))
+    for role, name in ids:
         if role not in sheet.picks:
             choices = [column.name for column in id_like(sheet.columns) if column.name not in sheet.used]
-            asked[name] = (f"No column of {sheet.extract.name} is known to name the {role}s: which one does?", choices)
-    for role, name in _OF_ROLE.items():
-        if ties := sheet.ties.get(role):  # type: ignore[call-overload]
-            names = [sheet.picks[role].name, *(column.name for column in ties)]  # type: ignore[index]
+            text = f"No column of {sheet.extract.name} is known to name the {role}s: which one does?"
+            if other := _told_elsewhere(found, role, name):
+                text, choices = other, []
+            asked[name] = (text, choices)
+    tied: tuple[tuple[Role, str], ...] = (*ids, ("time", "timestamp"))
+    for role, name in tied:
+        if ties := sheet.ties.get(role):
+            names = [sheet.picks[role].name, *(column.name for column in ties)]
             what = "time" if role == "time" else role
             asked[name] = (f"{len(names)} columns may be the {what}: {', '.join(names)}. Which one is it?", names)
     return asked
+
+
+def _told_elsewhere(found: Assignment, role: Role, name: str) -> str:
+    """Lines of orders in one file and whose they are in another: a reader joins no files."""
+    log = found.log
+    for sheet in found.others:
+        own = next((column for column in sheet.columns if name_rank(role, column.name) >= 2), None)
+        for column in log.columns:
+            if own is None or column.name == own.name or column.name not in [one.name for one in sheet.columns]:
+                continue
+            common, n_log, _ = overlap(log.workspace, (log.extract, column.name), (sheet.extract, column.name))
+            if common > 0.5 * n_log:
+                return (
+                    f"{log.extract.name} does not name the {role}s, {sheet.extract.name} does ({own.name}), by "
+                    f"{column.name}: put the two together first, or load both into a SQLite file, which is joined."
+                )
+    return ""
 
 
 def _refuse_misnamed(draft: Draft, table: Table) -> None:
@@ -246,6 +271,9 @@ def draft_ratings(draft: Draft, found: Assignment) -> None:
         section = f"{SOURCE}.values.{table.name}.{name}"
         for word, mark in scale.words.items():
             draft.set(section, word.lower(), mark)
+        for code in scale.codes:
+            n = dict(column.common)[code]
+            draft.set(section, code, "", f"{n:,} rows; beside {scale.evidence} it stands for no rating")
         if number:
             continue
         if scale.ends:

@@ -43,6 +43,7 @@ class Extract:
         encoding, delimiter: Of delimited text and of JSON lines.
         evidence: What speaks for the encoding and the delimiter.
         problem: Why the readers cannot take it as it is; "" where they can.
+        is_ascii: Whether every encoding but UTF-16 reads it alike.
         has_header: Whether the first line names the columns; nothing can be guessed where it does not.
     """
 
@@ -58,6 +59,7 @@ class Extract:
     evidence: tuple[str, ...] = ()
     problem: str = ""
     has_header: bool = True
+    is_ascii: bool = False
 
 
 @dataclass
@@ -199,6 +201,7 @@ def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
             is_whole=text.is_whole,
             share=text.share,
             encoding=text.encoding,
+            is_ascii=text.encoding == "utf-8" and text.lines.isascii(),
             evidence=(text.evidence,) if text.evidence else (),
         )
 
@@ -238,6 +241,7 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
             is_whole=text.is_whole,
             share=text.share,
             encoding=text.encoding,
+            is_ascii=text.encoding == "utf-8" and text.lines.isascii(),
             delimiter=delimiter,
             evidence=evidence,
             problem=problem,

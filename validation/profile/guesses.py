@@ -49,11 +49,13 @@ class Assignment:
 
     Attributes:
         rivals: Files that could be the log as well, where only one can be.
+        others: The sheets beside the log.
     """
 
     tables: dict[TableName, Table] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
     rivals: list[str] = field(default_factory=list)
+    others: list[Sheet] = field(default_factory=list)
 
     @property
     def log(self) -> Sheet:
@@ -76,7 +78,7 @@ def assign(workspace: Workspace, now: datetime) -> Assignment:
         read_log(log)
     found = Assignment()
     found.tables["interactions"] = Table("interactions", log, _log_columns(log), _say_log(log))
-    others = [sheet for sheet in sheets if sheet is not log]
+    others = found.others = [sheet for sheet in sheets if sheet is not log]
     found.rivals = [other.extract.name for other in others if other.extract.columns == log.extract.columns]
     rest = [sheet for sheet in others if sheet.extract.name not in found.rivals]
     _find_feedback(found, rest, named.get("feedback"))
@@ -179,8 +181,8 @@ def _best_match(
         return found
     (sheet,) = sheets
     sheet.picks, sheet.ties = {}, {}
-    column = sheet.pick(role) or next(iter(sheet.columns), None)
-    return (sheet, column, "by the file's name") if column else None
+    own = sheet.pick(role) or next(iter(sheet.columns), None)
+    return (sheet, own, "by the file's name") if own else None
 
 
 def _file_hint(sheet: Sheet, role: Role) -> float:

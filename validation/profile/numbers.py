@@ -20,8 +20,9 @@ class Scale:
     """The scale of a column of ratings.
 
     Attributes:
-        low, high: Its ends; None where the contract's 1 to 5 fits.
+        ends: Lowest and highest; None where the contract's 1 to 5 fits.
         words: The shop's words to marks, where ratings are words.
+        codes: Numbers that stand for no rating, such as -1 beside 1 to 10.
         unread: Values that are no rating, each with its count.
         zeros: Share of zeros, where they stand out so that they may mean "not rated"; else 0.
         evidence: What was seen.
@@ -29,6 +30,7 @@ class Scale:
 
     ends: tuple[float, float] | None
     words: dict[str, str]
+    codes: tuple[str, ...]
     unread: tuple[tuple[str, int], ...]
     zeros: float
     evidence: str
@@ -47,11 +49,12 @@ def read_scale(column: Column) -> Scale | None:
     if n_words > 0.5 * total and len(set(words.values())) > 1:
         unread = tuple((value, n) for value, n in column.common if value not in words)
         said = ", ".join(f"{value} {counts[value]:,}" for value in words)
-        return Scale(None, words, unread, 0.0, f"words: {said}")
+        return Scale(None, words, (), unread, 0.0, f"words: {said}")
     if n_numbers < 0.5 * total:
         return None
-    values = sorted(set(numbers.values()))
-    ends = _ends(values)
+    codes = _codes(numbers)
+    values = sorted({number for value, number in numbers.items() if value not in codes})
+    ends = _ends(values) if values else None
     if ends is None:
         return None
     unread = tuple((value, n) for value, n in column.common if value not in numbers)
@@ -63,7 +66,13 @@ def read_scale(column: Column) -> Scale | None:
         evidence += ", halves among them"
     zeros, ones = by_number.get(0.0, 0), max((n for number, n in by_number.items() if 0 < number <= 2), default=0)
     odd_zeros = zeros / total if values[-1] > 1 and zeros > 0.25 * total and zeros > 3 * ones else 0.0
-    return Scale(None if ends == (1.0, 5.0) else ends, {}, unread, odd_zeros, evidence)
+    return Scale(None if ends == (1.0, 5.0) else ends, {}, codes, unread, odd_zeros, evidence)
+
+
+def _codes(numbers: dict[str, float]) -> tuple[str, ...]:
+    """The one negative number beside a scale that has none, such as -1 or -99."""
+    negative = [value for value, number in numbers.items() if number < 0]
+    return tuple(negative) if len(negative) == 1 and max(numbers.values()) >= 3 else ()
 
 
 def as_number(text: str) -> float | None:

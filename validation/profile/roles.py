@@ -25,6 +25,7 @@ _CHECKED_TIMES = 300
 _LONGEST_ID = 200
 _DEPENDS = 0.8
 _LEAST_REPEATS = 20
+_ENDS_AS_ID = re.compile(r"_?(id|key|code|nr|no|uuid|hash|number)$")
 _OTHER_DATES = re.compile(r"birth|expir|updat|modif|regist|signup|releas|deliver|ship|publish|launch|join")
 
 
@@ -64,7 +65,7 @@ class Sheet:
         Args:
             free: Names that may be taken though they play another role.
         """
-        found = []
+        found: list[tuple[float, Column]] = []
         for column in self.columns:
             if (column.name in self.used and column.name not in free) or column.n_given == 0 or is_index(column):
                 continue
@@ -98,7 +99,8 @@ class Sheet:
     def _fits(self, role: Role, column: Column, rank: float) -> bool:
         match role:
             case "user" | "item":
-                return column.mean_chars <= _LONGEST_ID and not self._is_time(column)
+                is_time = self._is_time(column) and not (rank >= 2 and column.share_numbers == 1)
+                return column.mean_chars <= _LONGEST_ID and not is_time
             case "time":
                 is_other = rank < 1 and _OTHER_DATES.search(column.name.lower()) is not None
                 return not is_other and self._is_time(column)
@@ -106,9 +108,8 @@ class Sheet:
                 return self._is_time(column)
             case "event":
                 known = _share_known(column)
-                return column.n_distinct <= 60 and (
-                    known > 0.5 or (rank >= 2 and (known > 0 or column.share_numbers < 0.5))
-                )
+                named = rank >= 3 or (rank >= 2 and (known > 0 or column.share_numbers < 0.5))
+                return column.n_distinct <= 60 and (known > 0.5 or named)
             case "value":
                 return (rank >= 3 or not column.is_constant) and read_scale(column) is not None
             case "text":
@@ -137,7 +138,7 @@ def read_log(sheet: Sheet) -> None:
     if not sheet.pick("time"):
         _take_any_time(sheet)
     sheet.pick("event", 1.0)
-    sheet.pick("value", 1.0)
+    sheet.pick("value")
     for role in ("headline", "text", "event_id", "order", "quantity"):
         sheet.pick(role, 1.0)
     sheet.pick("item")
@@ -145,6 +146,7 @@ def read_log(sheet: Sheet) -> None:
     _prefer_items_over_texts(sheet)
     if "item" not in sheet.picks:
         _take_title_for_item(sheet)
+    _take_the_only_id(sheet)
     sheet.pick("position", 2.0)
     for role in ("user", "item"):
         if role in sheet.ties:
@@ -205,14 +207,17 @@ def read_flat_users(sheet: Sheet) -> dict[str, str]:
 
 def _telling(sheet: Sheet, key: str, role: Role) -> dict[str, str]:
     """Attributes: columns that follow from the key, or are named so where too few keys come again to see it."""
-    found = {}
+    found: dict[str, str] = {}
     other = sheet.name("item" if role == "of_user" else "user")
     for column in sheet.columns:
         if column.name in sheet.used or column.says_nothing or column.n_distinct > 0.5 * column.n_given + 10:
             continue
         if any(name_rank(log, column.name) >= 2 for log in _OF_EVENTS) or name_rank("user", column.name) >= 1:
             continue
-        named = name_rank(role, column.name) >= 1
+        others: tuple[Role, ...] = ("of_user",) if role == "of_item" else ("of_item", "category", "brand", "price")
+        if any(name_rank(one, column.name) for one in others) and not name_rank(role, column.name):
+            continue
+        named = name_rank(role, column.name) > 0
         follows, n = sheet.follows(key, column.name)
         stronger = not other or sheet.follows(other, column.name)[0] <= follows
         if (n >= _LEAST_REPEATS and follows >= _DEPENDS and stronger) or (
@@ -277,6 +282,20 @@ def _take_any_time(sheet: Sheet) -> None:
         sheet.picks["time"] = dates[0]
         if len(dates) > 1:
             sheet.ties["time"] = dates[1:]
+
+
+def _take_the_only_id(sheet: Sheet) -> None:
+    """Where the users are known and the items are not, or the other way round, the one column left that is an id."""
+    missing: list[Role] = [role for role in ("user", "item") if role not in sheet.picks]  # type: ignore[misc]
+    ids = [
+        column
+        for column in id_like(sheet.columns)
+        if column.name not in sheet.used
+        and _ENDS_AS_ID.search(attribute_name(column.name))
+        and not any(name_rank(role, column.name) for role in _OF_EVENTS)
+    ]
+    if len(missing) == 1 and len(ids) == 1:
+        sheet.picks[missing[0]] = ids[0]
 
 
 def _take_title_for_item(sheet: Sheet) -> None:

@@ -32,9 +32,9 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
         "itemid itemno itemcode itemnumber productid productno productcode productnumber productkey prodid sku skuid "
         "skucode stockcode articleid articleno articlenumber asin parentasin isbn movieid filmid bookid songid trackid "
         "gameid appid recipeid restaurantid businessid placeid venueid hotelid courseid newsid listingid offerid "
-        "variantid artworkid animeid beerid wineid goodsid artikelnr artikelnummer artikelid produktid produktnr "
-        "produktnummer idproduit codeproduit refproduit refarticle codearticle idproducto codigoproducto productoid "
-        "codproduto idproduto idprodotto codiceprodotto codicearticolo productid idproduktu idtowaru urunid urunkodu "
+        "artworkid variantid animeid artistid beerid wineid goodsid artikelnr artikelnummer artikelid produktid "
+        "produktnr produktnummer idproduit codeproduit refproduit refarticle codearticle idproducto "
+        "codigoproducto productoid codproduto idproduto idprodotto codiceprodotto codicearticolo productid idproduktu idtowaru urunid urunkodu "
         "商品id 产品id 商品コード idтовара кодтовара артикул",
         "item product prod article movie film book song track game app recipe restaurant business place venue hotel "
         "course listing offer variant ean gtin upc barcode artikel produkt ware produit reference producto articulo "
@@ -59,12 +59,13 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
     "time": (
         "timestamp eventtime eventtimestamp datetime orderdate invoicedate purchasedate transactiondate reviewdate "
         "reviewtime unixreviewtime creationdate createdat orderedat purchasedat reviewedat viewedat occurredat "
-        "submittedat ratedat soldat boughtat paidat clickedat "
+        "submittedat ratedat clickedat "
         "timestampms timestampmillis unixtime epoch orderpurchasetimestamp salesdate saledate "
         "bestelldatum rechnungsdatum kaufdatum belegdatum datecommande dateachat datefacture fechapedido fechacompra "
         "fechaventa dataordine dataacquisto datapedido datacompra orderdatum dataora datazamowienia siparistarihi",
-        "time date ts at when created day datum zeit zeitpunkt zeitstempel dateheure fecha fechahora data horodatage "
-        "tijd tijdstip czas tarih zaman 时间 日期 时间戳 日時 дата время датавремя submissiondate reviewcreationdate",
+        "time date ts at when soldat boughtat paidat created day datum zeit zeitpunkt zeitstempel dateheure fecha "
+        "fechahora data horodatage tijd tijdstip czas tarih zaman 时间 "
+        "日期 时间戳 日時 дата время датавремя submissiondate reviewcreationdate",
         "updatedat year month eventdate eventday timeid",
     ),
     "position": ("position seqpos seqno sequenceno eventseq", "pos seq sequence step", ""),
@@ -128,7 +129,7 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
         "",
     ),
     "signup_at": (
-        "signupat signupdate registeredat registrationdate joindate joinedat membersince customersince",
+        "signupat yelpingsince signupdate registeredat registrationdate joindate joinedat membersince customersince",
         "joined registered createdat created",
         "",
     ),
@@ -227,10 +228,23 @@ def name_rank(role: Role, name: str) -> float:
     ranks = RANKS[role]
     if rank := ranks.get(plain_name(name)):
         return float(rank)
-    parts = [plain_name(part) for part in re.split(r"[\W_]+", _CAMEL.sub("_", name)) if part]
-    joined = {"".join(parts[begin:end]) for begin in range(len(parts)) for end in range(begin + 1, len(parts) + 1)}
-    best = max((ranks.get(part, 0) for part in joined if len(part) > 2), default=0)
-    return best / 4 if best >= 2 else 0.0
+    parts = _parts(name)
+    if len(parts) < 2:
+        return 0.0
+    ends = {"".join(parts[begin:]) for begin in range(1, len(parts))}
+    heads = {"".join(parts[:end]) for end in range(1, len(parts))}
+    last = max((ranks.get(part, 0) for part in ends), default=0)
+    if last >= 2:
+        return last / 4
+    # "Book-Rating" is a rating: what stands at the end says what a column is, where it is known.
+    if any(other.get(part, 0) >= 2 for part in ends for other in RANKS.values()):
+        return 0.0
+    first = max((ranks.get(part, 0) for part in heads if len(part) > 2), default=0)
+    return first / 4 if first >= 2 else 0.0
+
+
+def _parts(name: str) -> list[str]:
+    return [plain_name(part) for part in re.split(r"[\W_]+", _CAMEL.sub("_", name)) if part]
 
 
 RANKS: dict[Role, dict[str, int]] = {

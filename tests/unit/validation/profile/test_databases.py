@@ -19,7 +19,9 @@ from validation.profile.settings import settings_text
 def source_of(path: Path) -> SqlSource:
     file = path.parent / "written.toml"
     file.write_text(settings_text(profile_source(path, NOW), "x"), encoding="utf-8")
-    return load_settings(file).recipe.source
+    source = load_settings(file).recipe.source
+    assert isinstance(source, SqlSource)
+    return source
 
 
 def write_flat(path: Path, columns: str, rows: list[tuple]) -> Path:

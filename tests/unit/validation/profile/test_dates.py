@@ -34,6 +34,8 @@ def days(form: str, n: int = 300, start: datetime = datetime(2024, 1, 1, 8, 26, 
         "%a %b %d, %Y",
         "%d. %b %Y",
         "%m %d, %Y",
+        "%a %b %d %H:%M:%S %z %Y",
+        "%Y-%m-%d %H:%M:%S %z",
     ],
 )
 def test_a_form_is_found_and_reads_every_value(form):

@@ -402,3 +402,76 @@ def test_a_large_file_is_read_in_part(tmp_path, monkeypatch):
     assert extract.n_rows < 200
     assert extract.n_total == pytest.approx(2000, rel=0.05)
     assert "in the first" in profile.abilities.lines[0]
+
+
+def test_the_end_of_a_name_says_what_it_is(tmp_path):
+    """A book's rating is a rating, and ISBNs are no times since 1970."""
+    rows = log(
+        "User-ID;ISBN;Book-Rating;date",
+        lambda i: [i % 50, 1_000_000_000 + i % 60, i % 10 + 1, MOMENTS[i]],
+        delimiter=";",
+    )
+    write_rows(tmp_path / "BX-Book-Ratings.csv", rows, delimiter=";")
+    rows = log("ISBN;Book-Title;Book-Author", lambda i: [1_000_000_000 + i, f"Titel für {i}", f"A {i % 9}"], 60, ";")
+    write_rows(tmp_path / "BX-Books.csv", rows, delimiter=";", encoding="cp1252")
+    rows = log("User-ID;Location;Age", lambda i: [i, f"town {i % 9}", 20 + i % 40], 50, ";")
+    write_rows(tmp_path / "BX-Users.csv", rows, delimiter=";")
+    source = source_of(tmp_path)
+    own = {"user_id": "User-ID", "item_id": "ISBN", "value": "Book-Rating", "timestamp": "date"}
+    assert source.columns["interactions"] == own
+    assert source.columns["items"] == {"item_id": "ISBN", "title": "Book-Title", "book_author": "Book-Author"}
+    assert source.columns["users"] == {"user_id": "User-ID", "location": "Location", "age": "Age"}
+    assert source.encoding == "cp1252"  # the other files have no letter that it writes otherwise
+
+
+def test_zeros_that_may_mean_no_rating_are_asked_for(tmp_path):
+    rows = log("user_id,item_id,rating,date", lambda i: [i % 9, i % 7, (0, 0, 8, 7, 10, 9)[i % 6], MOMENTS[i]])
+    path = write_rows(tmp_path / "a.csv", rows)
+    (question,) = questions(path)
+    assert "34% of the ratings in rating are 0" in question
+    assert '# 0 = ""' in settings_text(profiled(path), "x")
+
+
+def test_a_code_for_no_rating_is_emptied(tmp_path):
+    rows = log("user_id,anime_id,rating,date", lambda i: [i % 9, i % 7, (-1, 7, 10, 1, 5)[i % 5], MOMENTS[i]])
+    profile = profiled(write_rows(tmp_path / "a.csv", rows))
+    recipe = settings_of(profile, tmp_path)
+    assert recipe.source.values["interactions"]["value"] == {"-1": ""}
+    assert recipe.validation.cleaning.rating_scale == (1.0, 10.0)
+
+
+def test_lines_of_orders_apart_from_their_orders_are_said(tmp_path):
+    write_rows(tmp_path / "orders.csv", log("order_id,user_id,made", lambda i: [i, i % 50, MOMENTS[i]]))
+    write_rows(tmp_path / "order_lines.csv", log("order_id,product_id", lambda i: [i // 3, i % 40], 400))
+    assert any("put the two together" in question and "by order_id" in question for question in questions(tmp_path))
+
+
+def test_codes_for_events_are_asked_for(tmp_path):
+    rows = log("user_id,item_id,action_type,date", lambda i: [i % 9, i % 7, (0, 2, 3)[i % 3], MOMENTS[i]])
+    (question,) = questions(write_rows(tmp_path / "a.csv", rows))
+    assert "is meant by 0 (67)" in question
+
+
+def test_the_only_id_that_is_left_names_the_items(tmp_path):
+    rows = log("user_id,zorg_id,weight,date", lambda i: [i % 9, f"z{i % 7}", i * 37 % 900, MOMENTS[i]])
+    assert source_of(write_rows(tmp_path / "a.csv", rows)).columns["interactions"]["item_id"] == "zorg_id"
+
+
+def test_a_country_of_the_bill_tells_of_the_user(tmp_path):
+    rows = log(
+        "Email,Lineitem sku,Lineitem name,Paid at,Created at,Billing Country",
+        lambda i: [
+            f"c{i % 40}@example.org",
+            f"s{i % 20}",
+            f"Mug {i % 20}",
+            f"{MOMENTS[i]} +0100",
+            f"{MOMENTS[i]} +0100",
+            ("DE", "FR")[i % 2],
+        ],
+    )
+    source = source_of(write_rows(tmp_path / "orders_export.csv", rows))
+    assert source.columns["users"] == {"user_id": "Email", "billing_country": "Billing Country"}
+    assert source.columns["items"] == {"item_id": "Lineitem sku", "title": "Lineitem name"}
+    assert source.columns["interactions"]["timestamp"] == "Created at"
+    assert source.date_formats == ("%Y-%m-%d %H:%M:%S %z",)
+    assert "@" not in settings_text(profiled(tmp_path / "orders_export.csv"), "x")
