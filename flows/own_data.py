@@ -30,7 +30,9 @@ def is_unsettled(source: str | None, data: str | None, settings: Path | None, ov
         for name in os.environ
         if name.startswith(VARIABLE_PREFIX)
     ]
-    return not any(name.startswith(f"recipe.source.{one}") for name in said for one in _SAID)
+    return "recipe.source" not in said and not any(
+        name.startswith(f"recipe.source.{one}") for name in said for one in _SAID
+    )
 
 
 def settle(

@@ -34,7 +34,8 @@ _NAMES: dict[Role, tuple[str, str, str]] = {
         "gameid appid recipeid restaurantid businessid placeid venueid hotelid courseid newsid listingid offerid "
         "artworkid variantid animeid artistid beerid wineid goodsid artikelnr artikelnummer artikelid produktid "
         "produktnr produktnummer idproduit codeproduit refproduit refarticle codearticle idproducto "
-        "codigoproducto productoid codproduto idproduto idprodotto codiceprodotto codicearticolo productid idproduktu idtowaru urunid urunkodu "
+        "codigoproducto productoid codproduto idproduto idprodotto codiceprodotto "
+        "codicearticolo productid idproduktu idtowaru urunid urunkodu "
         "商品id 产品id 商品コード idтовара кодтовара артикул",
         "item product prod article movie film book song track game app recipe restaurant business place venue hotel "
         "course listing offer variant ean gtin upc barcode artikel produkt ware produit reference producto articulo "

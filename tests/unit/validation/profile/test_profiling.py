@@ -475,3 +475,22 @@ def test_a_country_of_the_bill_tells_of_the_user(tmp_path):
     assert source.columns["interactions"]["timestamp"] == "Created at"
     assert source.date_formats == ("%Y-%m-%d %H:%M:%S %z",)
     assert "@" not in settings_text(profiled(tmp_path / "orders_export.csv"), "x")
+
+
+def test_words_for_nothing_are_no_users(tmp_path):
+    users = ("NULL", "\\N", "u1", "u2", "u3")
+    write_rows(
+        tmp_path / "interactions.csv", log("user_id,item_id,timestamp", lambda i: [users[i % 5], i % 7, MOMENTS[i]])
+    )
+    profile = profiled(tmp_path)
+    assert profile.abilities.lines[0].startswith("recommend: yes (120 events of 3 users")
+    assert settings_of(profile, tmp_path.parent).validation.max_quarantined_share == 0.45
+
+
+def test_one_word_among_ratings_is_left_empty_and_said(tmp_path):
+    ratings = ["Like", *("5", "3.5", "1", "4") * 50]
+    rows = log("Reviewer,Restaurant,Rating,Time", lambda i: [i % 9, i % 7, ratings[i], MOMENTS[i]])
+    path = write_rows(tmp_path / "reviews.csv", rows)
+    assert source_of(path).columns["interactions"]["value"] == "Rating"
+    assert '# like = "5"' in settings_text(profiled(path), "x")
+    assert questions(path) == []
