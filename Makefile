@@ -29,9 +29,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# SOURCE is a kind of reader, DATA its file or folder, ARGS further settings: make run ARGS="--set seed=3"
+# SOURCE is a kind of reader, DATA its file or folder (alone: what it is gets guessed), ARGS further settings:
+# make run DATA=orders.csv ARGS="--set recipe.seed=3"
 run: env ## Run the platform: pipeline once, then Prefect, service and monitoring until Ctrl-C.
-	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 test: env lint ## Lint, types, import rules, then every test but the slow ones.
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -1,4 +1,4 @@
-"""The command line: `sommelier up`, `sommelier tune`, `sommelier settings`, `sommelier quarantine`."""
+"""The command line: `sommelier up`, `profile`, `tune`, `settings`, `quarantine`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -54,7 +54,7 @@ def resolve(options: argparse.Namespace) -> Settings:
 def shop_name(data: Path) -> str:
     """A shop's name from the name of its data: lower case, without endings."""
     name = re.sub(r"[^a-z0-9._-]+", "-", data.name.lower())
-    return re.sub(r"(\.(json|jsonl|csv|parquet|gz))+$", "", name).strip("-._") or "shop"
+    return re.sub(r"(\.(json|jsonl|ndjson|csv|tsv|txt|parquet|gz|db|sqlite3?))+$", "", name).strip("-._") or "shop"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run the pipeline once and keep the platform up until Ctrl-C")
     up.add_argument("--once", action="store_true", help="stop after the first answer")
     up.set_defaults(run=_up)
+    profiled = commands.add_parser(
+        "profile", help="look at a folder, a file or a database, and draft the settings for it"
+    )
+    profiled.add_argument("path", type=Path, help="the data")
+    profiled.add_argument("--out", type=Path, help="the settings file to write; NAME.toml here where it is not given")
+    profiled.add_argument("--shop", help="the shop's name; that of the data where it is not given")
+    profiled.add_argument("--force", action="store_true", help="overwrite a settings file that says something else")
+    profiled.set_defaults(run=_profile)
     tuned = commands.add_parser("tune", help="search for better settings of the recipe; goes on where it was stopped")
     tuned.add_argument("--method", choices=get_args(SearchMethod), help="short for --set search.method=...")
     tuned.add_argument("--trials", help="trials in all; short for --set search.n_trials=...")
@@ -92,7 +100,36 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    run_platform(resolve(options), lambda line: print(line, flush=True), stay=not options.once)
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    run_platform(_settle(options, show), show, stay=not options.once)
+    return 0
+
+
+def _settle(options: argparse.Namespace, show: Callable[[str], None]) -> Settings:
+    """The settings that are given; for data that come without any, those that can be guessed."""
+    from flows.own_data import is_unsettled, settle
+
+    if not is_unsettled(options.source, options.data, options.settings, options.set):
+        return resolve(options)
+    data = Path(options.data).resolve()
+    return settle(data, shop_name(data), options.set, os.environ, show)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from validation.profile.profiling import profile_source
+    from validation.profile.report import full_report
+    from validation.profile.settings import settings_text, write_settings
+
+    profile = profile_source(options.path)
+    shop = options.shop or shop_name(options.path.resolve())
+    for line in full_report(profile):
+        print(line)
+    file = options.out or Path(f"{shop}.toml")
+    write_settings(settings_text(profile, shop), file, force=options.force)
+    answer = "answer its questions, " if profile.draft.questions else ""
+    print(f'written to {file}; {answer}then: make run ARGS="--settings {file}"')
     return 0
 
 

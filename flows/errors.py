@@ -25,3 +25,7 @@ class PartFailed(FlowError):
 
 class RunFailed(FlowError):
     """The pipeline run ended in another state than completed."""
+
+
+class UnsafeGuess(FlowError):
+    """Data came without settings, and something about them has to be said before they can be read."""

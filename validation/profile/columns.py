@@ -1,0 +1,166 @@
+"""What a column holds, counted: how many values, how many different ones, numbers, lengths, and the commonest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from validation.profile.files import Extract, Workspace
+from validation.profile.words import INDEX_NAMES
+from validation.readings import literal, quoted
+
+N_SAMPLES = 2000
+_N_COMMON = 300
+_HASH = re.compile(r"[0-9a-f]{16,}|[0-9a-f-]{32,}|https?://\S+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Counts over the rows of an extract.
+
+    Attributes:
+        n_given: Rows with a value; words for nothing are none.
+        n_distinct: Different values.
+        share_whole, share_numbers: Of the values, those that are whole numbers, and numbers at all.
+        mean_chars: Mean length.
+        common: The commonest values with their counts; all of them where there are at most 300.
+        samples: Up to 2000 values, evenly from top to bottom, in the order of the file.
+    """
+
+    name: str
+    n_rows: int
+    n_given: int
+    n_distinct: int
+    share_whole: float
+    share_numbers: float
+    mean_chars: float
+    share_spaced: float
+    common: tuple[tuple[str, int], ...]
+    samples: tuple[str, ...]
+
+    @property
+    def share_given(self) -> float:
+        return self.n_given / max(1, self.n_rows)
+
+    @property
+    def is_unique(self) -> bool:
+        return self.n_given > 0 and self.n_distinct == self.n_given
+
+    @property
+    def is_constant(self) -> bool:
+        return self.n_distinct <= 1
+
+    @property
+    def says_nothing(self) -> bool:
+        """Row numbers of a data frame, one value throughout, and hashes or addresses that never come again."""
+        if self.n_given == 0 or is_index(self):
+            return True
+        if self.n_rows > 1 and self.is_constant and self.share_given == 1.0:
+            return True
+        return self.n_rows > 1 and self.is_unique and all(_HASH.fullmatch(value) for value in self.samples[:50])
+
+
+def is_index(column: Column) -> bool:
+    """Whether a data frame wrote its row numbers here."""
+    named = INDEX_NAMES.fullmatch(column.name.strip()) is not None
+    return named and (column.n_given == 0 or (column.is_unique and column.share_whole == 1.0))
+
+
+def describe(workspace: Workspace, extract: Extract) -> list[Column]:
+    """Count every column of an extract."""
+    if not extract.columns or not extract.n_rows:
+        return []
+    counts = []
+    for name in extract.columns:
+        own = quoted(name)
+        counts += [
+            f"count({own})",
+            f"count(DISTINCT {own})",
+            f"count(*) FILTER (regexp_full_match({own}, '[+-]?\\d+(\\.0+)?'))",
+            f"count(TRY_CAST({own} AS DOUBLE))",
+            f"avg(length({own}))",
+            f"count(*) FILTER (contains({own}, ' '))",
+        ]
+    (row,) = workspace.connection.sql(f"SELECT {', '.join(counts)} FROM {extract.relation}").fetchall()
+    return [
+        _column(workspace, extract, name, row[6 * number : 6 * number + 6])
+        for number, name in enumerate(extract.columns)
+    ]
+
+
+def _column(workspace: Workspace, extract: Extract, name: str, counts: Sequence[Any]) -> Column:
+    n_given, n_distinct, whole, numbers, chars, spaced = counts
+    own, source = quoted(name), extract.relation
+    common: list[tuple[str, int]] = []
+    if n_distinct <= max(_N_COMMON, 0.2 * n_given):
+        common = workspace.connection.sql(
+            f"SELECT {own}, count(*) AS n FROM {source} WHERE {own} IS NOT NULL "
+            f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {_N_COMMON}"
+        ).fetchall()
+    step = max(1, extract.n_rows // N_SAMPLES)
+    sampled = workspace.connection.sql(
+        f"SELECT {own} FROM {source} WHERE rowid % {step} = 0 AND {own} IS NOT NULL ORDER BY rowid LIMIT {N_SAMPLES}"
+    ).fetchall()
+    given = max(1, n_given)
+    return Column(
+        name=name,
+        n_rows=extract.n_rows,
+        n_given=n_given,
+        n_distinct=n_distinct,
+        share_whole=whole / given,
+        share_numbers=numbers / given,
+        mean_chars=float(chars or 0.0),
+        share_spaced=spaced / given,
+        common=tuple(common),
+        samples=tuple(value for (value,) in sampled),
+    )
+
+
+def dependence(workspace: Workspace, extract: Extract, key: str, column: str) -> tuple[float, int]:
+    """How far a column follows from a key: 1 where every key has one value, 0 where it is no better than chance.
+
+    Returns:
+        The share of what chance leaves open, and how many rows it was counted on (those of keys that come again).
+    """
+    (row,) = workspace.connection.sql(
+        f"""
+        WITH pairs AS (SELECT {quoted(key)} AS k, {quoted(column)} AS v, count(*) AS n FROM {extract.relation}
+                       WHERE {quoted(key)} IS NOT NULL AND {quoted(column)} IS NOT NULL GROUP BY ALL),
+             keys AS (SELECT max(n) AS top, sum(n) AS n FROM pairs GROUP BY k),
+             all_values AS (SELECT sum(n) AS n FROM pairs GROUP BY v)
+        SELECT (SELECT sum(top - 1) FROM keys WHERE n > 1), (SELECT sum(n - 1) FROM keys WHERE n > 1),
+               (SELECT max(n) / sum(n) FROM all_values)
+        """
+    ).fetchall()
+    alike, n, chance = (float(value or 0) for value in row)
+    if n == 0 or chance >= 1:
+        return 0.0, int(n)
+    return max(0.0, (alike / n - chance) / (1 - chance)), int(n)
+
+
+def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract, str]) -> tuple[int, int, int]:
+    """How many different values two columns have in common, and each alone; 17850.0 and 17850 are one value."""
+
+    def values(place: tuple[Extract, str]) -> str:
+        extract, name = place
+        own = quoted(name)
+        return (
+            f"SELECT DISTINCT regexp_replace({own}, '\\.0+$', '') AS v FROM {extract.relation} WHERE {own} IS NOT NULL"
+        )
+
+    (row,) = workspace.connection.sql(
+        f"WITH a AS ({values(one)}), b AS ({values(other)}) "
+        "SELECT (SELECT count(*) FROM a SEMI JOIN b USING (v)), (SELECT count(*) FROM a), (SELECT count(*) FROM b)"
+    ).fetchall()
+    return tuple(row)
+
+
+def time_sql(name: str, formats: Sequence[str]) -> str:
+    """A column of texts as times: the formats in order, then ISO 8601 and numbers of any unit."""
+    from validation.readings import iso_or_number_sql
+
+    own = quoted(name)
+    tried = [f"CAST(try_strptime({own}, {literal(form)}) AS TIMESTAMPTZ)" for form in formats]
+    return f"coalesce({', '.join([*tried, iso_or_number_sql(own)])})"
