@@ -25,8 +25,8 @@ class TableSummary(BaseModel):
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
-        rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, `repeated`
-            another.
+        rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, and
+            `repeated` another.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
         cleaned: Kind of mending to number of rows that it changed.
     """

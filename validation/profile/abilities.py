@@ -11,7 +11,7 @@ from validation.profile.events import read_events
 from validation.profile.guesses import Assignment
 from validation.profile.numbers import as_number
 from validation.profile.roles import Sheet
-from validation.readings import literal, quoted
+from validation.reading.sql import literal, quoted
 
 _MANY = 0.005
 
@@ -39,6 +39,7 @@ class _Counts:
     usable: int
     users: int
     items: int
+    guests: int
     no_user: int
     no_item: int
     no_time: int
@@ -67,12 +68,15 @@ def _count(draft: Draft, log: Sheet) -> _Counts:
     user_sql, item_sql = (quoted(name) if name else "NULL" for name in (user, item))
     moment = time_sql(time, formats) if time else "NULL::TIMESTAMPTZ"
     bad = [f"{part} IS NULL" for name, part in ((user, "u"), (item, "i"), (time, "t")) if name] or ["false"]
+    others = [part for part in bad if part != "u IS NULL"]
+    guest = f"u IS NULL AND NOT ({' OR '.join(others)})" if user and others else "false"
     log.workspace.connection.execute("SET TimeZone = 'UTC'")
     (row,) = log.workspace.connection.sql(
         f"""
         WITH log AS (SELECT {user_sql} AS u, {item_sql} AS i, {moment} AS t FROM {log.extract.relation})
         SELECT count(*), count(*) FILTER (NOT ({" OR ".join(bad)})), count(DISTINCT u), count(DISTINCT i),
-               count(*) FILTER (u IS NULL), count(*) FILTER (i IS NULL), count(*) FILTER (t IS NULL),
+               count(*) FILTER ({guest}), count(*) FILTER (u IS NULL), count(*) FILTER (i IS NULL),
+               count(*) FILTER (t IS NULL),
                coalesce(strftime(min(t), '%Y-%m-%d'), ''), coalesce(strftime(max(t), '%Y-%m-%d'), '')
         FROM log"""
     ).fetchall()
@@ -103,14 +107,15 @@ def _judge_bad_rows(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
     parts = [f"{n / rows:.1%} of the rows have {what} ({n:,})" for what, n, given in known if given and n]
     if parts:
         abilities.warnings.append(f"{'; '.join(parts)}: those rows go to quarantine")
-    bad = counts.rows - counts.usable
+    # Events of nobody go to quarantine too, and stop nothing.
+    bad = counts.rows - counts.usable - counts.guests
     if column := log.picks.get("event"):
         words = read_events(column)
         other = sum(words.other.values())
         if other > _MANY * rows:
             parts.append(f"{other / rows:.1%} of the rows are {', '.join(words.other)}")
         bad += other
-    abilities.bad_share, abilities.bad_why = bad / rows, "; ".join(parts)
+    abilities.bad_share, abilities.bad_why = bad / max(1, rows - counts.guests), "; ".join(parts)
 
 
 def _judge_score(abilities: Abilities, found: Assignment) -> None:

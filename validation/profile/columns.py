@@ -9,7 +9,9 @@ from typing import Any
 
 from validation.profile.files import Extract, Workspace
 from validation.profile.words import INDEX_NAMES
-from validation.readings import literal, quoted
+from validation.reading import times as reading
+from validation.reading.dialect import Dialect
+from validation.reading.sql import quoted
 
 N_SAMPLES = 2000
 _N_COMMON = 300
@@ -159,8 +161,4 @@ def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract
 
 def time_sql(name: str, formats: Sequence[str]) -> str:
     """A column of texts as times: the formats in order, then ISO 8601 and numbers of any unit."""
-    from validation.readings import iso_or_number_sql
-
-    own = quoted(name)
-    tried = [f"CAST(try_strptime({own}, {literal(form)}) AS TIMESTAMPTZ)" for form in formats]
-    return f"coalesce({', '.join([*tried, iso_or_number_sql(own)])})"
+    return reading.time_sql(quoted(name), "VARCHAR", Dialect(date_formats=formats))

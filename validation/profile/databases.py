@@ -20,7 +20,7 @@ from validation.profile.files import Workspace, load_arrow
 from validation.profile.guesses import Assignment, Table
 from validation.profile.roles import id_like
 from validation.profile.words import name_rank
-from validation.readings import quoted
+from validation.reading.sql import quoted
 
 _MAX_ROWS = 200_000
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -17,7 +17,7 @@ from validation.errors import SourceError
 from validation.files import require_file
 from validation.profile.headers import is_header, likely_names
 from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
-from validation.readings import literal, quoted
+from validation.reading.sql import literal, quoted
 
 FOLDER_BYTES = 128 << 20
 _FILE_BYTES = 48 << 20

@@ -58,9 +58,9 @@ def test_a_flat_order_file_gives_three_tables(tmp_path):
     assert source.columns["items"] == {"item_id": "StockCode", "title": "Description", "price": "UnitPrice"}
 
 
-def test_orders_without_a_customer_raise_the_limit_and_are_said(tmp_path):
+def test_orders_without_a_customer_are_said_and_raise_no_limit(tmp_path):
     profile = profiled(write_orders(tmp_path / "orders.csv"))
-    assert settings_of(profile, tmp_path).validation.max_quarantined_share == 0.3
+    assert settings_of(profile, tmp_path).validation.max_quarantined_share == 0.2
     assert any("no user" in warning for warning in profile.abilities.warnings)
     assert any("27 rows look like returns" in warning for warning in profile.abilities.warnings)
 
@@ -484,7 +484,13 @@ def test_words_for_nothing_are_no_users(tmp_path):
     )
     profile = profiled(tmp_path)
     assert profile.abilities.lines[0].startswith("recommend: yes (120 events of 3 users")
-    assert settings_of(profile, tmp_path.parent).validation.max_quarantined_share == 0.45
+    assert settings_of(profile, tmp_path.parent).validation.max_quarantined_share == 0.2
+
+
+def test_many_rows_without_an_item_raise_the_limit(tmp_path):
+    rows = log("user_id,item_id,timestamp", lambda i: [f"u{i % 9}", "" if i % 4 == 0 else i % 7, MOMENTS[i]])
+    profile = profiled(write_rows(tmp_path / "log.csv", rows))
+    assert settings_of(profile, tmp_path).validation.max_quarantined_share == 0.3
 
 
 def test_one_word_among_ratings_is_left_empty_and_said(tmp_path):
