@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from safetensors import SafetensorError
@@ -25,15 +25,13 @@ from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
 from recommender.judging.baselines import HistoryRanker, PopularityRanker, RecentPopularityRanker, TextRanker
 from recommender.ranker import AnsweredBy, Part, best_items, nearest_items
+from recommender.settings import BASELINE_KINDS, BaselineKind
 from recommender.storage import write_json
 from recommender.user import UserState
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-# Those of the evaluation that can serve, in the order of its table.
-BaselineKind = Literal["popularity", "popularity_recent", "item_knn", "text_encoder"]
-BASELINE_KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
 SETTINGS_FILE = "baseline.json"
 WEIGHTS_FILE = "baseline.safetensors"
 

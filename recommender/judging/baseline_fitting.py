@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from recommender.baseline_ranker import BaselineKind, BaselineRanker, item_matrix
+from recommender.baseline_ranker import BaselineRanker, item_matrix
 from recommender.blend_training import read_user_items
+from recommender.errors import TrainingDataError
 from recommender.fit import Progress
 from recommender.item_vectors import ItemVectors
 from recommender.judging.baselines import HistoryRanker
@@ -23,7 +24,7 @@ from recommender.judging.judgement import judge_ranking
 from recommender.model_settings import SequenceSettings
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker, Scores
-from recommender.settings import BaselineName, Recipe
+from recommender.settings import BaselineKind, BaselineName, Recipe
 from recommender.storage import atomic_folder
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ def fit_baseline(
     return ranker
 
 
-def fit_recent_popularity(
-    items: ItemVectors, validation: Queries, k: int, progress: Progress
-) -> BaselineRanker | None:
+def fit_recent_popularity(items: ItemVectors, validation: Queries, k: int, progress: Progress) -> BaselineRanker | None:
     """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
     windows = items.catalogue.table.column("item_popularity").to_pylist()
     n_windows = max((len(counts or ()) for counts in windows), default=0)

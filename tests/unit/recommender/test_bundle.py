@@ -202,10 +202,10 @@ def test_a_manifest_that_is_no_json_is_named(bundle):
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("version", [2, None, "3"])
+@pytest.mark.parametrize("version", [3, None, "4"])
 def test_another_schema_version_is_refused(bundle, version):
     edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected 3"):
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected 4"):
         load_bundle(bundle)
 
 

@@ -27,8 +27,11 @@ class FakeRanker:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
+    def knows(self, user: UserState) -> bool:
+        return bool(set(user.items) & set(ITEMS))
+
     def answered_by(self, user: UserState) -> str:
-        if set(user.items) & set(ITEMS):
+        if self.knows(user):
             return "sequence"
         return "profile" if "cook" in user.attributes else "popularity"
 
