@@ -310,8 +310,7 @@ def judge(place: Place, candidate: Candidate) -> Judged:
 def _bundle_of_baseline(place: Place, candidate: Candidate, kind: BaselineKind) -> Path:
     """The bundle in which a baseline serves in a candidate's place."""
     recipe, training = place.params.recipe, Path(candidate.training.folder)
-    # The candidate's digest says which training set and vectors: it was learned from them.
-    key = place.key("baseline", kind, candidate.digest)
+    key = place.key("baseline", kind, training.name, candidate.digest)
     baseline, target = place.layout.component("baseline", key), place.layout.baseline_bundle(key)
     vectors = candidate.folder / "vectors"
     place.kept(tasks.fit_served_baseline, baseline)(training, vectors, baseline, kind, recipe, code=place.code)
