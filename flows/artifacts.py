@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recommender.judging.evaluation_names import name_models
+from recommender.judging.evaluation_names import MODEL_NAMES, name_models, served_in
 from recommender.judging.metrics import metric_key
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def metric_rows(metrics: Mapping[str, Any], k: int) -> list[dict[str, Any]]:
     shown = [metric_key(name, k) for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")]
     ndcg = metric_key("ndcg", k)
     rows = []
-    for model, name in name_models(metrics["ranking"]).items():
+    for model, name in name_models(metrics["ranking"], served_in(metrics)).items():
         figures = metrics["ranking"][model]
         low, high = metrics["intervals"][model][ndcg]
         rows.append(
@@ -84,13 +84,13 @@ def beyond_rows(metrics: Mapping[str, Any], k: int) -> list[dict[str, Any]]:
     keys = [metric_key(name, k) for name in names]
     return [
         {"model": name, **{key: round(metrics["ranking"][model][key], 4) for key in keys}}
-        for model, name in name_models(metrics["ranking"]).items()
+        for model, name in name_models(metrics["ranking"], served_in(metrics)).items()
     ]
 
 
 def history_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per length of the history: test users, and the NDCG of every model, rounded."""
-    names = name_models(metrics["ranking"])
+    names = name_models(metrics["ranking"], served_in(metrics))
     return [
         {
             "known items": length,
@@ -102,15 +102,16 @@ def history_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def describe_decision(decision: Decision, in_service: Version | None) -> str:
-    """Markdown: promoted or kept, why, and which bundle is in service now."""
-    verdict = "promoted" if decision.promote else "not promoted"
-    figures = [
-        ("candidate", decision.candidate),
-        ("in service before", decision.champion),
-        ("popularity", decision.popularity),
-    ]
+    """Markdown: promoted or kept, why, the best baseline, and which bundle is in service now."""
+    best = decision.baseline
+    verdict = "is promoted" if decision.promote else "is not promoted"
+    if decision.promote_baseline and best is not None:
+        verdict += f"; {MODEL_NAMES[best.kind]} serves in its place"
+    figures = [("candidate", decision.candidate), ("in service before", decision.champion)]
+    if best is not None:
+        figures.append((f"best baseline: {MODEL_NAMES[best.kind]}", best.value))
     lines = [
-        f"# The candidate is {verdict}",
+        f"# The candidate {verdict}",
         "",
         decision.reason + ".",
         "",
@@ -118,6 +119,9 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
         "| --- | ---: |",
     ]
     lines += [f"| {name} | {value:.4f} |" for name, value in figures if value is not None]
+    if best is not None:
+        interval = f"{best.difference:+.4f} [{best.low:+.4f}, {best.high:+.4f}]"
+        lines += ["", f"Candidate less the best baseline: {interval}, p = {best.p_value:.4f}."]
     lines += ["", decision.comparison.sentence()] if decision.comparison else []
     return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
 

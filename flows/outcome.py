@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from flows.gate import BestBaseline
 from recommender.settings_form import Frozen
 from recommender.storage import write_json
 
@@ -16,6 +17,9 @@ class Outcome(Frozen):
         in_service: Tag of the bundle in service afterwards; None where nothing was promoted yet.
         promoted: Whether this run put it there.
         reason: The gate's.
+        served: Which ranker of the evaluation that bundle is: `blend` for the candidate, or the baseline that serves in
+            its place; None where a bundle of an earlier run stays, or nothing is in service.
+        baseline: The best baseline of the evaluation that can serve, with the candidate's difference from it.
         metrics: The evaluation of this run's candidate.
         steps: Wall time and peak memory of the steps that ran.
         drifted: Whether the newest window has drifted.
@@ -26,6 +30,8 @@ class Outcome(Frozen):
     in_service: str | None
     promoted: bool
     reason: str
+    served: str | None = None
+    baseline: BestBaseline | None = None
     metrics: dict[str, Any]
     steps: list[dict[str, Any]]
     drifted: bool

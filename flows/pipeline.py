@@ -33,8 +33,10 @@ def pipeline(params: PipelineParams) -> Outcome:
     in_service = newest_version(place.layout.model_name)
     outcome = Outcome(
         in_service=in_service.tag if in_service else None,
-        promoted=judged.decision.promote,
+        promoted=judged.version is not None,
         reason=judged.decision.reason,
+        served=judged.decision.served,
+        baseline=judged.decision.baseline,
         metrics=judged.metrics,
         steps=steps,
         drifted=drift.drifted,

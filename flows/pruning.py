@@ -30,7 +30,7 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
         The folders that were removed.
     """
     root = layout.root
-    stages = [root / name for name in ("raw", "clean", "training", "candidates")]
+    stages = [root / name for name in ("raw", "clean", "training", "candidates", "baselines")]
     components = root / "components"
     if components.exists():
         stages += sorted(components.iterdir())

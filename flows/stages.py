@@ -18,7 +18,7 @@ from flows.pruning import mark_used
 from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
 from recommender.bundle import Component
 from recommender.layout import Layout
-from recommender.settings import FeatureStoreSettings, PlatformSettings
+from recommender.settings import BaselineKind, FeatureStoreSettings, PlatformSettings
 from recommender.storage import digest_of, file_digest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the gate made of a candidate; `version` is None where it was not promoted."""
+    """What the gate made of a candidate; `version` is what was promoted: it, or a baseline in its place, or None."""
 
     metrics: dict[str, Any]
     decision: Decision
@@ -286,21 +286,38 @@ def _fit_writer(place: Place, training: TrainingSet, ranking: Ranking) -> tuple[
 
 
 def judge(place: Place, candidate: Candidate) -> Judged:
-    """Evaluate, pass the gate, promote."""
+    """Evaluate, pass the gate, promote: the candidate, or the best baseline where that is why it is refused."""
     recipe, layout = place.params.recipe, place.layout
     training_dir = Path(candidate.training.folder)
-    k = recipe.evaluation.k
+    k, model = recipe.evaluation.k, layout.model_name
     users = layout.clean(candidate.clean_key) / "users.parquet"
     metrics = tasks.evaluate_candidate.with_options(refresh_cache=place.params.refresh)(
         candidate.folder, training_dir, users, k, digest=candidate.digest, code=place.code
     )
-    decision = tasks.hold_gate(candidate.folder, training_dir, metrics, recipe.gate, k, layout.model_name)
+    decision, bundle = tasks.hold_gate(candidate.folder, training_dir, metrics, recipe.gate, k, model), candidate.folder
+    if decision.lost_to_baseline and decision.baseline is not None:
+        bundle = _bundle_of_baseline(place, candidate, decision.baseline.kind)
+        decision = tasks.hold_gate_for_baseline(bundle, training_dir, decision, recipe.gate, k, model)
+    metrics = {**metrics, "served": decision.served}
     artifacts.publish_metrics(metrics, k, place.page_url(_report(place, candidate, metrics, decision)))
     version = None
-    if decision.promote:
-        version = tasks.promote_candidate(candidate.folder, layout.model_name, metrics, decision)
-    artifacts.publish_decision(decision, newest_version(layout.model_name))
+    if decision.promote or decision.promote_baseline:
+        version = tasks.promote_candidate(bundle, model, metrics, decision)
+    artifacts.publish_decision(decision, newest_version(model))
     return Judged(metrics, decision, version)
+
+
+def _bundle_of_baseline(place: Place, candidate: Candidate, kind: BaselineKind) -> Path:
+    """The bundle in which a baseline serves in a candidate's place."""
+    recipe, training = place.params.recipe, Path(candidate.training.folder)
+    key = place.key("baseline", kind, training.name, candidate.digest)
+    baseline, target = place.layout.component("baseline", key), place.layout.baseline_bundle(key)
+    vectors = candidate.folder / "vectors"
+    place.kept(tasks.fit_served_baseline, baseline)(training, vectors, baseline, kind, recipe, code=place.code)
+    place.kept(tasks.assemble_served_baseline, target)(
+        candidate.folder, baseline, kind, target, digest=candidate.digest, code=place.code
+    )
+    return target
 
 
 def _report(place: Place, candidate: Candidate, metrics: dict[str, Any], decision: Decision) -> Path:

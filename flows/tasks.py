@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
-from flows.gate import Decision, decide
-from flows.model_store import newest_version, promote, withdrawn_digests
+from flows.champion import WITHDRAWN, compare_with_champion, is_withdrawn, tag_in_service
+from flows.gate import Decision, decide, decide_baseline, find_best_baseline
+from flows.model_store import newest_version, promote
 from flows.steps import KEPT, measured
 from recommender.model_settings import (
     AugmentationSettings,
@@ -26,6 +27,7 @@ from recommender.model_settings import (
 )
 from recommender.schema import TableName
 from recommender.settings import (
+    BaselineKind,
     DriftSettings,
     EvaluationSettings,
     FeatureSettings,
@@ -287,48 +289,93 @@ def report_evaluation(metrics: dict[str, Any], decision: Decision, page: Path, t
     from recommender.judging.evaluation_report import write_report
 
     with measured("report-evaluation"):
-        return write_report(page, metrics, title=title, subtitle=subtitle, comparison=decision.comparison)
+        compared, reason = decision.comparison, decision.reason
+        return write_report(page, metrics, title=title, subtitle=subtitle, comparison=compared, decision=reason)
 
 
 @task(name="gate", cache_policy=NO_CACHE)
 def hold_gate(
     candidate: Path, training: Path, metrics: dict[str, Any], gate: GateSettings, k: int, model: str
 ) -> Decision:
-    """Compare a candidate with the bundle in service on the same test events."""
-    from recommender.bundle import load_bundle, read_manifest
-    from recommender.judging.evaluation import SERVED, compare_bundles
+    """Compare a candidate with the best baseline, and with the bundle in service on the same test events."""
+    from recommender.bundle import read_manifest
+    from recommender.judging.evaluation_names import SERVED
 
     key = f"{gate.metric}_at_{k}"
     digest = read_manifest(candidate).digest
-    champion = newest_version(model)
-    ranking = metrics["ranking"]
-    figures = {"metric": key, "candidate": ranking[SERVED][key], "popularity": ranking["popularity"][key]}
-    if champion and champion.labels.get("digest") == digest:
-        return Decision(promote=False, reason=f"the same bundle is in service already: {champion.tag}", **figures)
-    if digest in withdrawn_digests(model):
-        return Decision(promote=False, reason="this bundle was taken out of service by a rollback", **figures)
-    if not champion:
+    baseline = find_best_baseline(metrics, key)
+    figures: dict[str, Any] = {"metric": key, "candidate": metrics["ranking"][SERVED][key], "baseline": baseline}
+    if tag := tag_in_service(digest, model):
+        return Decision(promote=False, reason=f"the same bundle is in service already: {tag}", served=SERVED, **figures)
+    if is_withdrawn(digest, model):
+        return Decision(promote=False, reason=f"this bundle {WITHDRAWN}", **figures)
+    if decide(gate, champion=None, **figures).lost_to_baseline:
         return decide(gate, champion=None, **figures)
-    with measured("compare"):
-        compared = compare_bundles(load_bundle(candidate), load_bundle(champion.folder), training, k, gate.metric)
-    return decide(gate, champion=compared.champion, **figures).model_copy(update={"comparison": compared})
+    compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, model)
+    return decide(gate, champion=compared, no_champion=no_champion, **figures)
+
+
+@task(name="fit-baseline", **KEPT)
+def fit_served_baseline(
+    training: Path, vectors: Path, target: Path, kind: BaselineKind, recipe: Recipe, *, code: str
+) -> Path:
+    """Fit the baseline that serves in a candidate's place, equal to the one that was judged."""
+    from recommender.judging.baseline_fitting import fit_baseline
+
+    with measured("fit-baseline"):
+        fit_baseline(kind, training, vectors, target, recipe, recipe.evaluation.k, get_run_logger().info)
+    return target
+
+
+@task(name="assemble-baseline", **KEPT)
+def assemble_served_baseline(
+    candidate: Path, baseline: Path, kind: BaselineKind, target: Path, *, digest: str, code: str
+) -> str:
+    """Put a baseline into a bundle of its own, beside the candidate's scorer and writer; returns its digest.
+
+    Args:
+        digest: The candidate's: read by the cache key, not by the body.
+    """
+    from recommender.bundle import assemble_baseline
+
+    with measured("assemble-baseline"):
+        return assemble_baseline(target, candidate, baseline, kind, code).digest
+
+
+@task(name="gate-baseline", cache_policy=NO_CACHE)
+def hold_gate_for_baseline(
+    bundle: Path, training: Path, refused: Decision, gate: GateSettings, k: int, model: str
+) -> Decision:
+    """Compare the baseline that a candidate lost to with the bundle in service on the same test events."""
+    from recommender.bundle import read_manifest
+
+    manifest = read_manifest(bundle)
+    if tag := tag_in_service(manifest.digest, model):
+        reason = f"{refused.reason}; that baseline is in service already: {tag}"
+        return refused.model_copy(update={"reason": reason, "served": manifest.kind})
+    if is_withdrawn(manifest.digest, model):
+        return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WITHDRAWN}"})
+    compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, model)
+    return decide_baseline(gate, refused, compared, no_champion)
 
 
 @task(name="promote", cache_policy=NO_CACHE)
-def promote_candidate(candidate: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:
-    """Append the candidate to the model store as the newest version; the service swaps to it by itself."""
+def promote_candidate(bundle: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:
+    """Append a bundle to the model store as the newest version; the service swaps to it by itself."""
     from recommender.bundle import record_judgement
 
     champion = newest_version(model)
+    value = decision.baseline.value if decision.promote_baseline and decision.baseline else decision.candidate
     with measured("promote"):
-        manifest = record_judgement(candidate, metrics, champion.labels["digest"] if champion else None)
+        manifest = record_judgement(bundle, metrics, champion.labels["digest"] if champion else None)
         labels = {
             "digest": manifest.digest,
+            "kind": manifest.kind,
             "parent": champion.version if champion else "",
             "metric": decision.metric,
-            "value": f"{decision.candidate:.4f}",
+            "value": f"{value:.4f}",
         }
-        return promote(candidate, model, labels)
+        return promote(bundle, model, labels)
 
 
 @task(name="monitor", **KEPT)

@@ -1,7 +1,7 @@
 """The model bundle: a folder that holds everything serving needs, with a manifest that says what it is.
 
 ```
-manifest.json                       schema version, recipe, data range, metrics, parent, digests of all files
+manifest.json                       schema version, kind, recipe, data range, metrics, parent, digests of all files
 vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
           encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
 sequence/ sequence.safetensors, sequence.json
@@ -9,6 +9,7 @@ blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json, newcom
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews)
+baseline/ baseline.json, baseline.safetensors (in place of sequence, blend and generative, where the kind is a baseline)
 ```
 Weights are safetensors, never pickle. It is written atomically, and its files are checked when it is read.
 """
@@ -25,11 +26,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recommender.errors import BundleError
-from recommender.settings import Recipe
+from recommender.errors import BundleError, OtherSchemaVersion
+from recommender.settings import BaselineKind, Recipe
 from recommender.storage import atomic_folder, digest_of, file_digest, write_json
 
 if TYPE_CHECKING:
+    from recommender.baseline_ranker import BaselineRanker
     from recommender.catalogue import Catalogue
     from recommender.feedback.writer import FeedbackWriter
     from recommender.generative.ranker import GenerativeRanker
@@ -38,13 +40,17 @@ if TYPE_CHECKING:
     from recommender.scoring.scorer import PairScorer
     from recommender.scoring.stacked_scorer import StackedScorer
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MANIFEST = "manifest.json"
 # What a fit says of itself (seconds, losses): part of the bundle, but no part of what makes two bundles equal.
 SUMMARY = "summary.json"
 
-Component = Literal["vectors", "sequence", "blend", "generative", "scorer", "writer"]
-REQUIRED: tuple[Component, ...] = ("vectors", "sequence")
+Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer"]
+# Who ranks: what was learned, or the baseline of that name.
+Kind = Literal["blend"] | BaselineKind
+# By whether a baseline ranks, what a bundle must hold, and what it must not.
+REQUIRED: dict[bool, tuple[Component, ...]] = {False: ("vectors", "sequence"), True: ("vectors", "baseline")}
+FOREIGN: dict[bool, tuple[Component, ...]] = {False: ("baseline",), True: ("sequence", "blend", "generative")}
 
 
 class DataRange(BaseModel):
@@ -64,6 +70,7 @@ class Manifest(BaseModel):
     """What a bundle says of itself.
 
     Attributes:
+        kind: Who ranks: the blend of what was learned, or a baseline that ranked better.
         digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
             seed give equal digests.
         metrics: Of its evaluation; empty, as `parent` is None, until `record_judgement`.
@@ -74,6 +81,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int
+    kind: Kind
     shop: str
     created_at: str
     recipe: Recipe
@@ -89,13 +97,14 @@ class Manifest(BaseModel):
 class Bundle:
     """A bundle in memory, ready to answer.
 
-    `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off.
+    `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off or
+    a baseline ranks.
     """
 
     folder: Path
     manifest: Manifest
     catalogue: Catalogue
-    ranker: Ranker
+    ranker: Ranker | BaselineRanker
     scorer: PairScorer | StackedScorer | None
     writer: FeedbackWriter | None
     generative: GenerativeRanker | None = None
@@ -109,23 +118,19 @@ def assemble_bundle(
     data: DataRange,
     components: Mapping[Component, Path],
     code_version: str,
+    kind: Kind = "blend",
 ) -> Manifest:
     """Copy the components into one folder with a manifest, atomically.
 
     Args:
         target: The bundle's folder; one that stands there is replaced.
         components: The folders that the fits wrote; all but the required ones may be missing.
+        kind: Who ranks.
     Raises:
-        BundleError: a required component is not given, or a component's folder does not exist.
+        BundleError: a required component is not given, one is given that such a bundle does not hold, or a component's
+            folder does not exist.
     """
-    for name in REQUIRED:
-        if name not in components:
-            raise BundleError(
-                "Cannot assemble bundle",
-                got=f"components={sorted(components)}",
-                expected=f"'{name}' among them",
-                do="Fit it first",
-            )
+    _check_components(kind, components)
     with atomic_folder(target) as folder:
         for name, source in components.items():
             if not source.is_dir():
@@ -136,6 +141,7 @@ def assemble_bundle(
         files = _digests(folder)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
+            kind=kind,
             shop=shop,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             recipe=recipe,
@@ -148,6 +154,49 @@ def assemble_bundle(
         )
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
+
+
+def _check_components(kind: Kind, components: Mapping[Component, Path]) -> None:
+    is_baseline = kind != "blend"
+    for name in REQUIRED[is_baseline]:
+        if name not in components:
+            raise BundleError(
+                "Cannot assemble bundle",
+                got=f"components={sorted(components)}",
+                expected=f"'{name}' among them",
+                do="Fit it first",
+            )
+    for name in FOREIGN[is_baseline]:
+        if name in components:
+            raise BundleError(
+                "Cannot assemble bundle",
+                got=f"components={sorted(components)}",
+                expected=f"no '{name}' among them, as the kind is '{kind}'",
+                do="Leave it out",
+            )
+
+
+def assemble_baseline(target: Path, candidate: Path, baseline: Path, kind: Kind, code_version: str) -> Manifest:
+    """A bundle in which a baseline ranks in place of what a candidate learned; its scorer and writer stay.
+
+    Args:
+        target: The bundle's folder; one that stands there is replaced.
+        candidate: The bundle whose vectors, scorer, writer, recipe and data it takes over.
+        baseline: The `baseline` component.
+    Raises:
+        BundleError: the candidate cannot be read, or the baseline's folder does not exist.
+    """
+    manifest = read_manifest(candidate)
+    kept: tuple[Component, ...] = ("vectors", "scorer", "writer")
+    return assemble_bundle(
+        target,
+        shop=manifest.shop,
+        recipe=manifest.recipe,
+        data=manifest.data,
+        components={**{name: candidate / name for name in kept if _has(manifest, name)}, "baseline": baseline},
+        code_version=code_version,
+        kind=kind,
+    )
 
 
 def record_judgement(folder: Path, metrics: Mapping[str, Any], parent: str | None) -> Manifest:
@@ -166,7 +215,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read a bundle's manifest alone, quickly; the files are not looked at.
 
     Raises:
-        BundleError: no manifest, not JSON, of another schema version, or a field is missing or wrong.
+        OtherSchemaVersion: it was written by another version of this code.
+        BundleError: no manifest, not JSON, or a field is missing or wrong.
     """
     path = folder / MANIFEST
     try:
@@ -180,7 +230,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if version != SCHEMA_VERSION:
-        raise BundleError(
+        raise OtherSchemaVersion(
             "Cannot load bundle",
             got=f"schema_version={version}",
             expected=str(SCHEMA_VERSION),
@@ -209,8 +259,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    blend = folder / "blend" if _has(manifest, "blend") else None
-    ranker = load_ranker(folder / "vectors", folder / "sequence", blend)
+    ranker = _load_served(folder, manifest)
     vectors = ranker.vectors
     return Bundle(
         folder=folder,
@@ -240,6 +289,26 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
                 where=str(folder),
                 do="The bundle is damaged: promote another one, or train a new one: make run",
             )
+
+
+def _load_served(folder: Path, manifest: Manifest) -> Ranker | BaselineRanker:
+    if manifest.kind == "blend":
+        return load_ranker(
+            folder / "vectors", folder / "sequence", folder / "blend" if _has(manifest, "blend") else None
+        )
+    from recommender.baseline_ranker import BaselineRanker
+    from recommender.item_vectors import ItemVectors
+
+    ranker = BaselineRanker.load(folder / "baseline", ItemVectors.load(folder / "vectors"))
+    if ranker.kind != manifest.kind:
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"baseline={ranker.kind}",
+            expected=f"{manifest.kind}, as the manifest says",
+            where=str(folder),
+            do="Train a new one: make run",
+        )
+    return ranker
 
 
 def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:

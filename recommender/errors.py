@@ -40,5 +40,9 @@ class BundleError(RecommenderError):
     """A model bundle is missing, damaged or of another schema version."""
 
 
+class OtherSchemaVersion(BundleError):
+    """A model bundle was written by another version of this code."""
+
+
 class TrainingDataError(RecommenderError):
     """The training set lacks what a model needs."""

@@ -36,6 +36,10 @@ class Layout:
         """One learned part of a bundle: text vectors, sequence model, scorer, writer."""
         return self.root / "components" / name / key
 
+    def baseline_bundle(self, key: str) -> Path:
+        """A bundle in which a baseline serves in a candidate's place."""
+        return self.root / "baselines" / key
+
     def bundle(self, key: str) -> Path:
         """A candidate bundle, before the gate."""
         return self.root / "candidates" / key

@@ -5,7 +5,7 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from recommender.newcomers import Newcomers
 from recommender.sequence_model import SequenceModel
 from recommender.user import UserState
 
-AnsweredBy = Literal["sequence", "profile", "popularity"]
+AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
 # What put an item on a list.
 Part = Literal["sequence", "neighbours", "text", "popularity", "profile"]
 ALONE = Blend()
@@ -75,9 +75,13 @@ class Ranker:
     def ids(self) -> IdMap:
         return self.vectors.ids
 
+    def knows(self, user: UserState) -> bool:
+        """Whether an item of the user's history is in the catalogue: without one it is a cold start."""
+        return any(item in self.ids for item in user.items)
+
     def answered_by(self, user: UserState) -> AnsweredBy:
         """Who ranks for this user: where no item of the history is known the profile, or popularity alone."""
-        if any(item in self.ids for item in user.items):
+        if self.knows(user):
             return "sequence"
         return "profile" if self.newcomers is not None and self.newcomers.reads(user) else "popularity"
 
@@ -169,15 +173,7 @@ class Ranker:
             Per user, (item id, score) pairs.
         """
         scores = self.scores(users, exclude_seen=exclude_seen)
-        if allowed is not None:
-            scores[:, ~allowed] = -np.inf
-        for row, excluded in enumerate(exclude or ()):
-            scores[row, [index - 1 for index in self.ids.known_indices(excluded)]] = -np.inf
-        lists = best_indices(scores, k)
-        return [
-            [(self.ids.item_id(int(index)), float(scores[row, index - 1])) for index in indices if index != PADDING]
-            for row, indices in enumerate(lists)
-        ]
+        return best_items(scores, self.ids, k, exclude, allowed)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that are most like an item: the reasons for it.
@@ -187,11 +183,12 @@ class Ranker:
         Raises:
             UnknownItem: the item is not in the catalogue.
         """
-        target = self.ids.index(item_id) - 1
-        history = [index - 1 for index in self.ids.known_indices(user.items) if index - 1 != target]
-        cosines = (self._directions[history] @ self._directions[target]).tolist()
-        ranked = sorted(zip(history, cosines, strict=True), key=lambda pair: -pair[1])[:n]
-        return [(self.ids.item_id(index + 1), cosine) for index, cosine in ranked]
+
+        def cosines(history: list[int], target: int) -> list[float]:
+            found: list[float] = (self._directions[history] @ self._directions[target]).tolist()
+            return found
+
+        return nearest_items(self.ids, user, item_id, n, cosines)
 
 
 def mask_seen(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> np.ndarray:
@@ -199,6 +196,49 @@ def mask_seen(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> np.
     for row, user in enumerate(users):
         scores[row, user.seen_places(ids)] = -np.inf
     return scores
+
+
+def best_items(
+    scores: np.ndarray,
+    ids: IdMap,
+    k: int,
+    exclude: Sequence[Collection[str]] | None = None,
+    allowed: np.ndarray | None = None,
+) -> list[list[tuple[str, float]]]:
+    """The k items of each row with the highest scores, best first; what may not come back is set to -inf in place.
+
+    Args:
+        scores: Shape (B, n_items), in the order of the ids; -inf never comes back.
+        exclude: Per row, items that must not come back; unknown ones are no error.
+        allowed: False for items that may come back in no row; None allows all. Shape (n_items,), bool.
+    Returns:
+        Per row, (item id, score) pairs.
+    """
+    if allowed is not None:
+        scores[:, ~allowed] = -np.inf
+    for row, excluded in enumerate(exclude or ()):
+        scores[row, [index - 1 for index in ids.known_indices(excluded)]] = -np.inf
+    return [
+        [(ids.item_id(int(index)), float(scores[row, index - 1])) for index in indices if index != PADDING]
+        for row, indices in enumerate(best_indices(scores, k))
+    ]
+
+
+def nearest_items(
+    ids: IdMap, user: UserState, item_id: str, n: int, likeness: Callable[[list[int], int], Sequence[float]]
+) -> list[tuple[str, float]]:
+    """The n items of a history that are most like an item, most alike first; the item itself is none of them.
+
+    Args:
+        likeness: From places of items in the catalogue, from 0, none of them the item's own, and the item's place, to
+            how alike each is to it.
+    """
+    target = ids.index(item_id) - 1
+    history = [index - 1 for index in ids.known_indices(user.items) if index - 1 != target]
+    if not history:
+        return []
+    ranked = sorted(zip(history, likeness(history, target), strict=True), key=lambda pair: -pair[1])[:n]
+    return [(ids.item_id(place + 1), value) for place, value in ranked]
 
 
 def best_indices(scores: np.ndarray, k: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationError
 
@@ -78,6 +78,9 @@ class FeatureSettings(Frozen):
 
 # Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts are always judged.
 BaselineName = Literal["popularity_recent", "item_knn", "als", "bm25", "sasrec"]
+# Those of the judged that can serve in a candidate's place, in the order of the evaluation's table.
+BaselineKind = Literal["popularity", "popularity_recent", "item_knn", "text_encoder"]
+BASELINE_KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
 
 
 class EvaluationSettings(Frozen):
@@ -101,7 +104,16 @@ class GateSettings(Frozen):
 
     metric: Literal["ndcg", "recall", "hit_rate", "mrr", "map", "precision"] = Field("ndcg", description="At k.")
     tolerance: float = Field(0.0, ge=0, le=1, description="Share by which a candidate may be worse and still replace.")
-    beat_popularity: bool = Field(True, description="A candidate below popularity never replaces.")
+    beat_champion: Literal["not_worse", "not_surely_worse", "surely_better"] = Field(
+        "not_worse",
+        description="Than the bundle in service less the tolerance: by the figures, or as far as the 95 % interval of "
+        "the difference over users says; surely_better takes the bundle in service without the tolerance.",
+    )
+    beat_baseline: Literal["not_surely_worse", "surely_better", "off"] = Field(
+        "not_surely_worse",
+        description="Than the best baseline that can serve, by the 95 % interval of the difference over users. A "
+        "candidate that is refused for it leaves its place to that baseline, a bundle of its own.",
+    )
 
 
 class DriftSettings(Frozen):

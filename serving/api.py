@@ -124,7 +124,10 @@ class Recommendation(Message):
         description="The model that speaks for it most: the sequence, what goes together, the text of an item that is"
         " new, what is popular, or what is told of a user without a history; or, where asked for, generative retrieval."
     )
-    because: list[str] = Field(description="Items of the history that are nearest to this one; none at a cold start.")
+    because: list[str] = Field(
+        description="Items of the history that are nearest to this one; none at a cold start, nor where popularity "
+        "ranks."
+    )
     matches: list[Literal["category", "brand"]] = Field(
         description="What it shares with one of those items of the history."
     )

@@ -260,7 +260,7 @@ class Engine:
         state = state or UserState()
         if not state.attributes:
             state = replace(state, attributes=about)
-        if self.bundle.ranker.answered_by(state) == "sequence":
+        if self.bundle.ranker.knows(state):
             return Visitor(user_id, state, None, tuple(skipped))
         if not state.is_cold:
             reason = "no item of the user's history is in the catalogue of this model"

@@ -8,26 +8,29 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from recommender.baseline_ranker import BaselineRanker, item_matrix
 from recommender.blend_training import read_user_items
+from recommender.errors import TrainingDataError
 from recommender.fit import Progress
 from recommender.item_vectors import ItemVectors
-from recommender.judging.baselines import HistoryRanker, RecentPopularityRanker
+from recommender.judging.baselines import HistoryRanker
 from recommender.judging.judgement import judge_ranking
 from recommender.model_settings import SequenceSettings
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker, Scores
-from recommender.settings import BaselineName, Recipe
+from recommender.settings import BaselineKind, BaselineName, Recipe
+from recommender.storage import atomic_folder
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+ANY_RANKER = TypeVar("ANY_RANKER", bound=Scores)
 # Of the validation window: enough to choose a handful of settings by.
 MAX_QUERIES = 1000
 KNN_NEIGHBOURS = (20, 100, 500)
@@ -61,13 +64,13 @@ def fit_baselines(
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
-            found[name] = fit_recent_popularity(items)
+            found[name] = fit_recent_popularity(items, validation, k, progress)
         elif name == "bm25":
             found[name] = fit_bm25(items, validation, k, progress)
         elif name == "sasrec":
             found[name] = fit_sasrec(training, vectors, items, recipe, k, progress)
         else:
-            had = _matrix(read_user_items(training, items.ids), len(items.ids))
+            had = item_matrix(read_user_items(training, items.ids), len(items.ids))
             found[name] = (
                 fit_item_knn(items, had, validation, k, progress)
                 if name == "item_knn"
@@ -76,22 +79,61 @@ def fit_baselines(
     return {name: ranker for name, ranker in found.items() if ranker is not None}
 
 
-def fit_recent_popularity(items: ItemVectors) -> RecentPopularityRanker | None:
-    """By the longest of the windows that the feature store counts; None where it counted none."""
+def fit_baseline(
+    kind: BaselineKind, training: Path, vectors: Path, target: Path, recipe: Recipe, k: int, progress: Progress
+) -> BaselineRanker:
+    """Fit one that can serve, equal to the one that the evaluation judges, and write its component.
+
+    Args:
+        target: The `baseline` component's folder.
+    Raises:
+        TrainingDataError: a table is missing, or the training set has no counts of a recent window.
+        BundleError: the vectors cannot be read.
+    """
+    items = ItemVectors.load(vectors)
+    ranker: Scores | None
+    if kind == "popularity" or kind == "text_encoder":
+        ranker = BaselineRanker(items, kind)
+    else:
+        ranker = fit_baselines([kind], training, vectors, recipe, k, progress).get(kind)
+    if not isinstance(ranker, BaselineRanker):
+        raise TrainingDataError(
+            "Cannot fit baseline",
+            got=f"kind={kind} without counts of a recent window",
+            expected="events within features.windows_days",
+            where=str(training),
+            do="Build the training set again, or give longer windows",
+        )
+    with atomic_folder(target) as folder:
+        ranker.save(folder)
+    return ranker
+
+
+def fit_recent_popularity(items: ItemVectors, validation: Queries, k: int, progress: Progress) -> BaselineRanker | None:
+    """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
     windows = items.catalogue.table.column("item_popularity").to_pylist()
-    if not any(windows):
+    n_windows = max((len(counts or ()) for counts in windows), default=0)
+    counted = np.array([counts or [0] * n_windows for counts in windows], dtype=float)  # (n_items, n_windows)
+    grid = [{"window": window} for window in range(n_windows, 0, -1) if counted[:, window - 1].any()]
+    if not grid:
         return None
-    return RecentPopularityRanker(items, np.array([counts[-1] if counts else 0 for counts in windows], dtype=float))
+
+    def build(window: int) -> BaselineRanker:
+        return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1])
+
+    return _chosen("popularity_recent", grid, build, validation, k, progress)
 
 
-def fit_item_knn(items: ItemVectors, had: csr_matrix, validation: Queries, k: int, progress: Progress) -> HistoryRanker:
+def fit_item_knn(
+    items: ItemVectors, had: csr_matrix, validation: Queries, k: int, progress: Progress
+) -> BaselineRanker:
     """Cosines of items by who had them; a history's score of an item is the sum over its entries."""
     from implicit.nearest_neighbours import CosineRecommender
 
-    def build(n_neighbours: int) -> HistoryRanker:
+    def build(n_neighbours: int) -> BaselineRanker:
         model = CosineRecommender(K=n_neighbours, num_threads=1)
         _fit_quietly(model, had)
-        return HistoryRanker(items, partial(_sums, model.similarity, len(items.ids)))
+        return BaselineRanker(items, "item_knn", weights=model.similarity)
 
     return _chosen("item_knn", [{"n_neighbours": n} for n in KNN_NEIGHBOURS], build, validation, k, progress)
 
@@ -116,7 +158,7 @@ def fit_als(
         _fit_quietly(model, had)
 
         def score(histories: list[list[int]]) -> np.ndarray:
-            users = model.recalculate_user(np.arange(len(histories)), _matrix(histories, len(items.ids)))
+            users = model.recalculate_user(np.arange(len(histories)), item_matrix(histories, len(items.ids)))
             scores: np.ndarray = users @ model.item_factors.T
             return scores
 
@@ -181,11 +223,11 @@ def plain_sasrec(recipe: Recipe) -> SequenceSettings:
 def _chosen(
     name: str,
     grid: Sequence[Mapping[str, Any]],
-    build: Callable[..., HistoryRanker],
+    build: Callable[..., ANY_RANKER],
     validation: Queries,
     k: int,
     progress: Progress,
-) -> HistoryRanker:
+) -> ANY_RANKER:
     """The one with the best validation NDCG, the first of equals; the first where there is nothing to judge by."""
     if not len(validation):
         return build(**grid[0])
@@ -212,19 +254,3 @@ def _validation(training: Path, seed: int) -> Queries:
     if len(warm) > MAX_QUERIES:
         warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
     return queries.take(warm)
-
-
-def _matrix(histories: Sequence[Sequence[int] | np.ndarray], n_items: int) -> csr_matrix:
-    """Who had what, in the order of the ids. Shape (len(histories), n_items), float32 ones."""
-    from scipy.sparse import csr_matrix
-
-    lengths = [len(history) for history in histories]
-    columns = np.concatenate([np.asarray(history, dtype=np.int64) for history in [*histories, []]]) - 1
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return csr_matrix((np.ones(len(columns), dtype=np.float32), columns, starts), shape=(len(histories), n_items))
-
-
-def _sums(similarity: csr_matrix, n_items: int, histories: list[list[int]]) -> np.ndarray:
-    """Of each history, the similarities of its entries to every item, added. Shape (B, n_items), float32."""
-    sums: np.ndarray = (_matrix(histories, n_items) @ similarity).toarray().astype(np.float32)
-    return sums

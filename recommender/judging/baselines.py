@@ -22,9 +22,10 @@ class PopularityRanker:
         self.ids: IdMap = vectors.ids
         self._counts = vectors.catalogue.n_events
 
-    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """Counts of events; seen items are -inf. Shape (B, n_items), float32."""
-        return mask_seen(np.tile(self._counts, (len(users), 1)), users, self.ids)
+        scores = np.tile(self._counts, (len(users), 1))
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
 
 class RecentPopularityRanker:
@@ -39,9 +40,10 @@ class RecentPopularityRanker:
         counts = vectors.catalogue.n_events
         self._counts = (recent + counts / (counts.max(initial=0) + 1)).astype(np.float32)
 
-    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """Counts of recent events, plus less than one; seen items are -inf. Shape (B, n_items), float32."""
-        return mask_seen(np.tile(self._counts, (len(users), 1)), users, self.ids)
+        scores = np.tile(self._counts, (len(users), 1))
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
 
 class HistoryRanker:
@@ -57,16 +59,21 @@ class HistoryRanker:
         self._counts = vectors.catalogue.n_events
         self._score = score
 
-    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """The model's scores; seen items are -inf. Shape (B, n_items), float32."""
         scores = np.tile(self._counts, (len(users), 1))
         histories = [self.ids.known_indices(user.items) for user in users]
         warm = np.array([row for row, history in enumerate(histories) if history], dtype=np.int64)
         if len(warm):
             told = self._score([histories[row] for row in warm])
-            speaks = told.max(axis=1) > told.min(axis=1)
+            speaks = _speaks(told)
             scores[warm[speaks]] = told[speaks]
-        return mask_seen(scores, users, self.ids)
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def speaks(self, user: UserState) -> bool:
+        """Whether the model has something for this user; else popularity answers."""
+        history = self.ids.known_indices(user.items)
+        return bool(history) and bool(_speaks(self._score([history]))[0])
 
 
 class TextRanker:
@@ -81,7 +88,7 @@ class TextRanker:
         self._vectors, self._text = vectors, vectors.text.numpy()
         self._counts = vectors.catalogue.n_events
 
-    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """Cosines; seen items are -inf. Shape (B, n_items), float32."""
         scores = np.tile(self._counts, (len(users), 1))
         histories = [self.ids.known_indices(user.items) for user in users]
@@ -89,7 +96,7 @@ class TextRanker:
         if warm:
             profiles = np.stack([self._vectors.profile(histories[row]) for row in warm])
             scores[warm] = profiles @ self._text[1:].T
-        return mask_seen(scores, users, self.ids)
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
 
 class NeighbourRanker:
@@ -105,3 +112,9 @@ class NeighbourRanker:
         scores = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
         scores[~scores.any(axis=1)] = self._counts
         return mask_seen(scores, users, self.ids)
+
+
+def _speaks(told: np.ndarray) -> np.ndarray:
+    """Of each row of scores, whether it tells items apart. Shape (B,), bool."""
+    speaks: np.ndarray = told.max(axis=1) > told.min(axis=1)
+    return speaks

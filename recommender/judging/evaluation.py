@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from recommender.baseline_ranker import BaselineRanker
 from recommender.bundle import SUMMARY, Bundle
 from recommender.fit import Progress, read_config
 from recommender.item_vectors import ItemVectors
 from recommender.judging.baseline_fitting import fit_baselines
 from recommender.judging.baselines import NeighbourRanker, PopularityRanker, TextRanker
 from recommender.judging.evaluation_groups import by_history_length, by_item_popularity, by_user_group, read_attributes
+from recommender.judging.evaluation_names import SERVED
 from recommender.judging.judgement import RankingJudgement, judge_ranking
 from recommender.judging.metrics import metric_key
 from recommender.judging.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
@@ -22,7 +24,6 @@ from recommender.ranker import Ranker, Scores
 from recommender.schema import Split
 from recommender.settings import BaselineName
 
-SERVED = "blend"  # names the ranker of a bundle as it answers, whatever it blends
 POPULARITY = "popularity"
 
 
@@ -105,16 +106,18 @@ def judge_bundle(
 
 
 def parts_of(bundle: Bundle) -> dict[str, Scores]:
-    """The bundle's parts, each ranking alone, in the order of the table; one entry per part that ranks."""
-    vectors = bundle.ranker.vectors
+    """The bundle's parts, each ranking alone, in the order of the table; of a baseline's bundle the texts alone."""
+    ranker, vectors = bundle.ranker, bundle.ranker.vectors
     parts: dict[str, Scores] = {"text_encoder": TextRanker(vectors.before_fine_tuning())}
     if vectors.pretrained is not None:
         parts["text_encoder_fine_tuned"] = TextRanker(vectors)
-    if bundle.ranker.neighbours is not None:
-        parts["neighbours"] = NeighbourRanker(vectors, bundle.ranker.neighbours)
+    if isinstance(ranker, BaselineRanker):
+        return parts
+    if ranker.neighbours is not None:
+        parts["neighbours"] = NeighbourRanker(vectors, ranker.neighbours)
     if bundle.generative is not None:
         parts["generative"] = bundle.generative.at_least(bundle.manifest.recipe.evaluation.k)
-    parts["sequence"] = Ranker(vectors, bundle.ranker.model)
+    parts["sequence"] = Ranker(vectors, ranker.model)
     return parts
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+SERVED = "blend"  # names the ranker of a bundle as it answers, whatever it blends
 # In the order of every table.
 MODEL_NAMES = {
     "popularity": "popularity",
@@ -17,7 +19,7 @@ MODEL_NAMES = {
     "neighbours": "neighbourhood model",
     "generative": "generative retrieval",
     "sequence": "sequence model, after fine-tuning",
-    "blend": "blend, as served",
+    "blend": "blend",
 }
 ACCURACY = {
     "ndcg": "NDCG",
@@ -59,8 +61,19 @@ DEFINITIONS = {
 }
 
 
-def name_models(models: Iterable[str]) -> dict[str, str]:
-    """The names of these rankers, in the order of every table; one without a name keeps its key, and comes first."""
+def served_in(metrics: Mapping[str, Any]) -> str | None:
+    """Which ranker of an evaluation is in service; None where it is a bundle of an earlier one."""
+    served: str | None = metrics.get("served", SERVED)
+    return served
+
+
+def name_models(models: Iterable[str], served: str | None = SERVED) -> dict[str, str]:
+    """The names of these rankers, in the order of every table; one without a name keeps its key, and comes first.
+
+    Args:
+        served: The one that is marked as in service; where it is not the blend, that is marked as the candidate.
+    """
     there = list(models)
-    unnamed = {model: model for model in there if model not in MODEL_NAMES}
-    return {**unnamed, **{model: name for model, name in MODEL_NAMES.items() if model in there}}
+    names = {**{model: model for model in there if model not in MODEL_NAMES}, **MODEL_NAMES}
+    marks = {SERVED: ", the candidate", **({} if served is None else {served: ", as served"})}
+    return {model: name + marks.get(model, "") for model, name in names.items() if model in there}

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recommender.judging.evaluation import POPULARITY, SERVED
-from recommender.judging.evaluation_names import ACCURACY, BEYOND_ACCURACY, DEFINITIONS, NOT_RANKED, name_models
+from recommender.judging.evaluation_names import (
+    ACCURACY,
+    BEYOND_ACCURACY,
+    DEFINITIONS,
+    NOT_RANKED,
+    name_models,
+    served_in,
+)
 from recommender.judging.evaluation_plots import (
     plot_curve,
     plot_groups,
@@ -24,36 +31,47 @@ TEMPLATE = Path(__file__).parent / "assets" / "evaluation.html.j2"
 
 
 def write_report(
-    page: Path, metrics: Mapping[str, Any], *, title: str, subtitle: str, comparison: Comparison | None = None
+    page: Path,
+    metrics: Mapping[str, Any],
+    *,
+    title: str,
+    subtitle: str,
+    comparison: Comparison | None = None,
+    decision: str = "",
 ) -> Path:
     """Write `<page>` and, beside it, the same figures as `<page>.json` (its suffix replaced), each atomically.
 
     Args:
         page: The HTML file.
-        metrics: What `evaluation.judge_bundle` returned.
+        metrics: What `evaluation.judge_bundle` returned; `served` names the ranker in service, the bundle's by default.
         subtitle: Which bundle, which data.
         comparison: With the bundle that was in service.
+        decision: What the gate decided, and why; empty where no gate was asked.
     Returns:
         The JSON file.
     """
     told = page.with_suffix(".json")
-    write_json(told, {**metrics, "champion": None if comparison is None else asdict(comparison)})
+    champion = None if comparison is None else asdict(comparison)
+    write_json(told, {**metrics, "champion": champion, "decision": decision or None})
     with atomic_file(page) as temporary:
-        temporary.write_text(render(metrics, title, subtitle, comparison), encoding="utf-8")
+        temporary.write_text(render(metrics, title, subtitle, comparison, decision), encoding="utf-8")
     return told
 
 
-def render(metrics: Mapping[str, Any], title: str, subtitle: str, comparison: Comparison | None = None) -> str:
+def render(
+    metrics: Mapping[str, Any], title: str, subtitle: str, comparison: Comparison | None = None, decision: str = ""
+) -> str:
     """The page as text."""
     from jinja2 import Environment
 
     template = Environment(autoescape=True, trim_blocks=False).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    names = name_models(metrics["ranking"])
+    names = name_models(metrics["ranking"], served_in(metrics))
     return template.render(
         title=title,
         subtitle=subtitle,
         tiles=_tiles(metrics),
         verdict=verdict(metrics),
+        decision=decision,
         champion=None if comparison is None else comparison.sentence(),
         tables=[*_ranking_tables(metrics, names), _difference_table(metrics, names), *_scorer_tables(metrics)],
         plots=_plots(metrics, names),
@@ -62,15 +80,22 @@ def render(metrics: Mapping[str, Any], title: str, subtitle: str, comparison: Co
 
 
 def verdict(metrics: Mapping[str, Any]) -> str:
-    """One sentence: which rankers the served one is surely above, and which it is not."""
+    """One sentence: which rankers the bundle's own is surely above, and which it is not."""
     key = metric_key("ndcg", metrics["k"])
-    names = name_models(metrics["differences"])
+    names = name_models(metrics["differences"], served_in(metrics))
     sure = [name for model, name in names.items() if metrics["differences"][model][key]["low"] > 0]
     other = [name for model, name in names.items() if name not in sure]
     told = (
-        f"By {key}, what is served is surely above {_listed(sure)}" if sure else f"By {key}, nothing is surely beaten"
+        f"By {key}, {_judged(metrics)} is surely above {_listed(sure)}"
+        if sure
+        else f"By {key}, nothing is surely beaten"
     )
     return f"{told}; not surely above {_listed(other)}." if other else f"{told}."
+
+
+def _judged(metrics: Mapping[str, Any]) -> str:
+    """What the bundle's own ranker is called in a sentence."""
+    return "what is served" if served_in(metrics) == SERVED else "the candidate"
 
 
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -117,7 +142,7 @@ def _ranking_table(
                     "mark": "best" if name not in NOT_RANKED and ranking[model][key] == best[key] else "",
                 }
             )
-        rows.append({"name": called, "served": model == SERVED, "cells": cells})
+        rows.append({"name": called, "served": model == served_in(metrics), "cells": cells})
     columns = ["ranker", *(measures[name] for name in keys)]
     return {"title": title, "note": note, "columns": columns, "rows": rows}
 
@@ -130,7 +155,7 @@ def _difference_table(metrics: Mapping[str, Any], names: Mapping[str, str]) -> d
             told = [metrics["differences"][model][key] for key in keys]
             rows.append({"name": called, "served": False, "cells": [_difference_cell(one) for one in told]})
     return {
-        "title": "What is served, less each other ranker",
+        "title": f"{_judged(metrics).capitalize()}, less each other ranker",
         "note": "Per user, paired. Green: the interval lies above zero; red: below.",
         "columns": ["compared with", *keys],
         "rows": rows,
@@ -175,7 +200,7 @@ def _plots(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[st
     if metrics["by_user_group"]:
         svg = plot_user_groups(metrics["by_user_group"], SERVED, f"NDCG@{k}")
         gaps = ", ".join(f"{name} {told['gap'][SERVED]:.4f}" for name, told in metrics["by_user_group"].items())
-        caption = f"NDCG@{k} of what is served, by group of users. Gap between the best and the worst group: {gaps}."
+        caption = f"NDCG@{k} of {_judged(metrics)}, by group of users. Gap of the best and the worst group: {gaps}."
         plots.append(_plot("Quality by user group", svg, caption))
     beyond = {_key(name, k): BEYOND_ACCURACY[name] for name in ("coverage", "novelty")}
     across = {key: title for key, title in beyond.items() if key in ranking[POPULARITY]}

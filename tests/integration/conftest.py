@@ -28,7 +28,7 @@ SMALL = {
     "recipe.writer.max_tokens": 64,
     "recipe.writer.max_steps": 30,
     # So small a shop says little of a model's quality; what is tested here is the way, not the figures.
-    "recipe.gate.beat_popularity": False,
+    "recipe.gate.beat_baseline": "off",
 }
 
 

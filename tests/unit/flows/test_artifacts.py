@@ -13,7 +13,7 @@ from flows.artifacts import (
     history_rows,
     metric_rows,
 )
-from flows.gate import Decision
+from flows.gate import BestBaseline, Decision
 from recommender.judging.evaluation_names import BEYOND_ACCURACY
 from recommender.judging.metrics import PER_QUERY
 from recommender.judging.significance import Comparison
@@ -87,3 +87,21 @@ def test_a_decision_survives_the_way_through_json() -> None:
     comparison = Comparison("ndcg_at_10", 0.2, 0.1, 0.1, 0.05, 0.15, 0.001, 41)
     decision = Decision(promote=True, reason="better", metric="ndcg_at_10", candidate=0.2, comparison=comparison)
     assert Decision.model_validate_json(decision.model_dump_json()) == decision
+
+
+def test_a_decision_names_the_best_baseline_and_what_serves_in_the_candidates_place() -> None:
+    best = BestBaseline(kind="popularity_recent", value=0.3, difference=-0.1, low=-0.2, high=-0.05, p_value=0.01)
+    decision = Decision(promote=False, reason="worse", metric="ndcg_at_10", candidate=0.2, baseline=best)
+    text = describe_decision(decision, None)
+    assert "# The candidate is not promoted\n" in text
+    assert "| best baseline: popularity, recent window | 0.3000 |" in text
+    assert "Candidate less the best baseline: -0.1000 [-0.2000, -0.0500], p = 0.0100." in text
+    assert text.endswith("In service: `nothing`")
+    instead = describe_decision(decision.model_copy(update={"promote_baseline": True}), None)
+    assert "# The candidate is not promoted; popularity, recent window serves in its place" in instead
+
+
+def test_the_metric_table_marks_what_is_served() -> None:
+    served = {row["model"] for row in metric_rows({**metrics(), "served": "popularity"}, 10)}
+    assert served == {"brand_new", "popularity, as served", "blend, the candidate"}
+    assert "blend, the candidate" in history_rows({**metrics(), "served": None})[0]

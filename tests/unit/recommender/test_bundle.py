@@ -10,12 +10,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from recommender.baseline_ranker import BaselineRanker
 from recommender.blend_training import fit_blend
-from recommender.bundle import BundleError, Manifest, assemble_bundle, load_bundle, read_manifest, record_judgement
+from recommender.bundle import (
+    BundleError,
+    Manifest,
+    assemble_baseline,
+    assemble_bundle,
+    load_bundle,
+    read_manifest,
+    record_judgement,
+)
 from recommender.errors import TrainingDataError
 from recommender.fine_tune import embed_catalogue, fit_sequence
 from recommender.item_vectors import ItemVectors
-from recommender.judging.evaluation import compare_bundles, judge_bundle
+from recommender.judging.baseline_fitting import fit_baseline
+from recommender.judging.evaluation import compare_bundles, judge_bundle, parts_of
 from recommender.judging.metrics import PER_QUERY
 from recommender.model_settings import BlendSettings, EncoderSettings, NeighbourSettings
 from recommender.queries import read_queries
@@ -202,10 +212,10 @@ def test_a_manifest_that_is_no_json_is_named(bundle):
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("version", [2, None, "3"])
+@pytest.mark.parametrize("version", [3, None, "4"])
 def test_another_schema_version_is_refused(bundle, version):
     edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected 3"):
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected 4"):
         load_bundle(bundle)
 
 
@@ -245,6 +255,89 @@ def test_a_bundle_needs_its_required_components(built, tmp_path):
             tmp_path / "b", components={"vectors": built / "vectors", "sequence": tmp_path / "nowhere"}, **given
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def knn(built, workshop) -> Path:
+    """The bundle of a baseline."""
+    part = workshop.root / "knn-part"
+    recipe = read_manifest(built).recipe
+    fit_baseline("item_knn", workshop.training, built / "vectors", part, recipe, K, print)
+    assemble_baseline(workshop.root / "knn", built, part, "item_knn", "test")
+    return workshop.root / "knn"
+
+
+def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
+    manifest, candidate = read_manifest(knn), read_manifest(built)
+    assert (manifest.kind, candidate.kind) == ("item_knn", "blend")
+    assert {name.partition("/")[0] for name in manifest.files} == {"vectors", "baseline"}
+    assert (manifest.recipe, manifest.data, manifest.shop) == (candidate.recipe, candidate.data, candidate.shop)
+    assert manifest.digest != candidate.digest
+    again = assemble_baseline(workshop.root / "again-knn", built, workshop.root / "knn-part", "item_knn", "test")
+    assert again.digest == manifest.digest
+    record_judgement(knn, {"served": "item_knn"}, None)
+    bundle = load_bundle(knn)
+    assert isinstance(bundle.ranker, BaselineRanker)
+    assert bundle.generative is None
+    user = UserState.from_history([item(3), item(4)])
+    assert len(bundle.ranker.top_k([user], 3)[0]) == 3
+    assert list(parts_of(bundle)) == ["text_encoder"]
+
+
+def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_judged_at(knn, built, workshop):
+    whole, baseline = load_bundle(built), load_bundle(knn)
+    judged = judge_bundle(whole, workshop.training, K)["ranking"]
+    for candidate, champion, expected in (
+        (whole, baseline, ("blend", "item_knn")),
+        (baseline, whole, ("item_knn", "blend")),
+    ):
+        comparison = compare_bundles(candidate, champion, workshop.training, K, "ndcg")
+        figures = tuple(judged[name]["ndcg_at_5"] for name in expected)
+        assert (comparison.candidate, comparison.champion) == figures
+    again = judge_bundle(baseline, workshop.training, K)["ranking"]
+    assert again["blend"] == again["item_knn"] == judged["item_knn"]
+
+
+def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp_path):
+    for name in ("scorer", "writer", "generative"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    manifest = read_manifest(built)
+    parts = {name: built / name for name in ("vectors", "sequence")}
+    assemble_bundle(
+        tmp_path / "whole",
+        shop="s",
+        recipe=manifest.recipe,
+        data=DATA,
+        components={**parts, **{name: tmp_path / name for name in ("scorer", "writer", "generative")}},
+        code_version="c",
+    )
+    part = tmp_path / "part"
+    fit_baseline("popularity", workshop.training, built / "vectors", part, manifest.recipe, K, print)
+    files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
+    assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
+    assert files["baseline/baseline.json"]
+
+
+def test_a_bundle_of_one_kind_holds_nothing_of_the_other(built, knn, tmp_path):
+    manifest = read_manifest(built)
+    given = {"shop": "s", "recipe": manifest.recipe, "data": DATA, "code_version": "c"}
+    vectors, sequence, baseline = built / "vectors", built / "sequence", knn / "baseline"
+    everything = {"vectors": vectors, "sequence": sequence, "baseline": baseline}
+    with pytest.raises(BundleError, match="expected no 'baseline' among them, as the kind is 'blend'"):
+        assemble_bundle(tmp_path / "b", components=everything, **given)
+    with pytest.raises(BundleError, match="expected no 'sequence' among them, as the kind is 'item_knn'"):
+        assemble_bundle(tmp_path / "b", components=everything, kind="item_knn", **given)
+    with pytest.raises(BundleError, match="expected 'baseline' among them"):
+        assemble_bundle(tmp_path / "b", components={"vectors": vectors}, kind="item_knn", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_of_another_kind_than_its_baseline_is_refused(knn, tmp_path):
+    copy = Path(shutil.copytree(knn, tmp_path / "copy"))
+    edit_manifest(copy, kind="popularity")
+    with pytest.raises(BundleError, match="baseline=item_knn, expected popularity, as the manifest says"):
+        load_bundle(copy)
 
 
 def test_items_without_words_have_no_direction(workshop, tmp_path):

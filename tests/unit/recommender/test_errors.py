@@ -2,10 +2,17 @@ import pickle
 
 import pytest
 
-from recommender.errors import BundleError, RecommenderError, SettingsError, SommelierError, TrainingDataError
+from recommender.errors import (
+    BundleError,
+    OtherSchemaVersion,
+    RecommenderError,
+    SettingsError,
+    SommelierError,
+    TrainingDataError,
+)
 
 
-@pytest.mark.parametrize("kind", [RecommenderError, SettingsError, BundleError, TrainingDataError])
+@pytest.mark.parametrize("kind", [RecommenderError, SettingsError, BundleError, OtherSchemaVersion, TrainingDataError])
 def test_every_error_has_the_one_form(kind):
     error = kind("Cannot load bundle", got="schema_version=3", expected="4", where="a/manifest.json", do="Train anew")
     assert str(error) == "Cannot load bundle: schema_version=3, expected 4 (a/manifest.json). Train anew."

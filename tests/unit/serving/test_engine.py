@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from recommender import schema
+from recommender.baseline_ranker import BaselineRanker
 from recommender.bundle import Bundle
 from recommender.catalogue import Catalogue
+from recommender.item_vectors import ItemVectors
 from recommender.scoring.scorer_input import ItemRatings
 from recommender.user import UserState
 from serving.engine import Engine
@@ -27,8 +29,11 @@ class FakeRanker:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
+    def knows(self, user: UserState) -> bool:
+        return bool(set(user.items) & set(ITEMS))
+
     def answered_by(self, user: UserState) -> str:
-        if set(user.items) & set(ITEMS):
+        if self.knows(user):
             return "sequence"
         return "profile" if "cook" in user.attributes else "popularity"
 
@@ -312,3 +317,36 @@ def test_warming_uses_every_part_there_is(scorer: bool, writer: bool) -> None:
     assert with_history.items
     assert told_of.attributes
     assert not writer or len(cast(FakeWriter, engine.bundle.writer).asked) == 1
+
+
+def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
+    """The history decides nothing but what is left out, so no reason is drawn from it."""
+    vectors = ItemVectors.from_rows(catalogue(), np.ones((12, 2)))
+    bundle = SimpleNamespace(
+        catalogue=catalogue(),
+        ranker=BaselineRanker(vectors, "popularity"),
+        scorer=FakeScorer(),
+        writer=FakeWriter(),
+        generative=None,
+    )
+    engine = Engine(model="m:2", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=12)
+    engine.warm()
+    answer = engine.recommend(user_id="known", k=12)
+    assert ids_of(answer) == [f"i{n}" for n in (11, 10, 9, 8, 7, 6, 5, 4, 3, 0)]
+    assert (answer.cold_start, answer.reason) == (False, None)
+    assert {(item.part, tuple(item.because)) for item in answer.items} == {("popularity", ())}
+    for who, reason in (
+        ({"user_id": "nobody"}, "unknown user"),
+        ({"user_id": "stranger-things"}, "no item of the user's history is in the catalogue of this model"),
+        ({"about": "34, cook"}, "neither a user nor a history is given"),
+    ):
+        cold = engine.recommend(**cast(dict[str, Any], who), k=2)
+        assert (ids_of(cold), cold.cold_start, cold.reason) == (["i11", "i10"], True, reason)
+    assert ids_of(engine.recommend(history=["i11"], k=2, exclude=["i10"], categories=["c9", "c8", "c0"])) == [
+        "i9",
+        "i8",
+    ]
+    assert engine.capabilities == {"recommend": True, "recommend_generative": False, "score": True, "feedback": True}
+    assert [score.item_id for score in engine.score(user_id="known", item_ids=["i5"]).items] == ["i5"]
+    with pytest.raises(CapabilityMissing, match="without a generative part"):
+        engine.recommend(user_id="known", by="generative")

@@ -9,7 +9,7 @@ import pytest
 
 from recommender.judging.baselines import PopularityRanker, TextRanker
 from recommender.judging.evaluation import evaluate_ranking
-from recommender.judging.evaluation_names import MODEL_NAMES, name_models
+from recommender.judging.evaluation_names import name_models
 from recommender.judging.evaluation_plots import plot_groups
 from recommender.judging.evaluation_report import render, verdict, write_report
 from recommender.judging.rating_metrics import reliability
@@ -132,7 +132,7 @@ def test_plots_are_equal_for_equal_figures_and_keep_their_text(metrics):
     assert drawn[0] == drawn[1]
     texts = [element.text for element in ElementTree.fromstring(drawn[0]).iter() if element.tag.endswith("text")]
     assert "NDCG@5" in texts
-    assert MODEL_NAMES["blend"] in texts
+    assert names["blend"] in texts
 
 
 def test_a_ranker_without_a_name_is_shown_by_its_key():
@@ -141,3 +141,27 @@ def test_a_ranker_without_a_name_is_shown_by_its_key():
         ("als", "ALS"),
         ("blend", "blend, as served"),
     ]
+
+
+def test_what_is_served_is_marked_where_it_is_not_the_blend(metrics):
+    def rows_in_service(page):
+        return [row for row in page.split("<tr") if row.startswith(' class="served"') and "popularity" in row]
+
+    instead = {**metrics, "served": "popularity"}
+    assert name_models(metrics["ranking"], "popularity") == {
+        "popularity": "popularity, as served",
+        "blend": "blend, the candidate",
+    }
+    assert name_models(metrics["ranking"], None)["blend"] == "blend, the candidate"
+    page = render(instead, "small", "bundle", decision="it is surely worse than popularity")
+    assert "popularity, as served" in page
+    assert rows_in_service(page)
+    assert not rows_in_service(render(metrics, "small", "bundle"))
+    assert "The gate: it is surely worse than popularity." in page
+    assert "The candidate, less each other ranker" in Page(page).headings
+    assert "By ndcg_at_5, what is served" not in page
+
+
+def test_the_decision_stands_in_the_json(metrics, tmp_path):
+    told = write_report(tmp_path / "ab.html", metrics, title="small", subtitle="bundle", decision="it is better")
+    assert json.loads(told.read_text())["decision"] == "it is better"

@@ -1,0 +1,122 @@
+"""A shop whose items are wanted for weeks only: what is popular of late is served where nothing learned is better."""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from recommender.baseline_ranker import BaselineRanker
+from recommender.bundle import load_bundle
+from recommender.layout import Layout
+from recommender.settings import load_settings
+from serving.engine import Engine
+
+SHOP = "films"
+N_ITEMS, N_DAYS, N_USERS = 100, 100, 300
+DAYS_IN_CINEMAS = 30
+RUN = """
+import sys
+from flows.params import PipelineParams
+from flows.pipeline import pipeline
+from recommender.settings import Recipe
+recipe = Recipe.model_validate_json(sys.argv[1])
+for _ in range(2):
+    print(pipeline(PipelineParams(shop="films", recipe=recipe)).model_dump_json())
+"""
+
+
+def write_films(folder: Path) -> None:
+    """A film a day, each seen for a month and no longer, one in four by far more people than the others."""
+    rng, start = random.Random(5), datetime(2025, 1, 1, tzinfo=UTC)
+    draw = {f"i{n:03d}": rng.choice((1, 1, 1, 8)) for n in range(N_ITEMS)}
+    released = {item: n * N_DAYS / N_ITEMS for n, item in enumerate(draw)}
+    rows = []
+    for user in range(N_USERS):
+        seen: set[str] = set()
+        first = rng.uniform(0, N_DAYS * 0.75)
+        for _ in range(8):
+            day = first + rng.uniform(0, 25)
+            shown = [item for item in draw if 0 <= day - released[item] < DAYS_IN_CINEMAS and item not in seen]
+            item = rng.choices(shown, [draw[one] for one in shown])[0]
+            seen.add(item)
+            rows.append((f"u{user:03d}", item, (start + timedelta(days=day)).isoformat()))
+    folder.mkdir()
+    tables = {
+        "interactions": [("user_id", "item_id", "timestamp"), *rows],
+        "items": [("item_id", "title", "category"), *((item, f"Film {item}", item[-1]) for item in draw)],
+    }
+    for name, table in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(table)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory, flow_environment):
+    """The pipeline, run twice over the shop: the work folder, and what each run came to."""
+    root = tmp_path_factory.mktemp("films")
+    write_films(root / "data")
+    chosen = {
+        "shop": SHOP,
+        "work_dir": str(root / "work"),
+        "recipe.source.kind": "tables",
+        "recipe.source.path": str(root / "data"),
+        "recipe.encoder.max_tokens": 16,
+        "recipe.sequence.width": 16,
+        "recipe.sequence.max_epochs": 1,
+        "recipe.generative.enabled": False,
+    }
+    settings = load_settings(overrides=[f"{name}={json.dumps(value)}" for name, value in chosen.items()])
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, settings.recipe.model_dump_json()],
+        check=False,
+        env=flow_environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return root / "work", [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+
+
+def test_the_baseline_goes_into_service_once_and_the_run_says_so(outcomes):
+    _, (first, again) = outcomes
+    ndcg = {model: figures["ndcg_at_10"] for model, figures in first["metrics"]["ranking"].items()}
+    assert (first["promoted"], first["served"]) == (True, "popularity_recent")
+    assert first["metrics"]["served"] == "popularity_recent"
+    assert first["baseline"]["value"] == ndcg["popularity_recent"] > ndcg["blend"]
+    lost = (
+        f"ndcg_at_10 {ndcg['blend']:.4f} is surely worse than popularity, recent window {ndcg['popularity_recent']:.4f}"
+    )
+    assert first["reason"].startswith(f"{lost} (")
+    assert first["reason"].endswith("that baseline is served instead")
+
+    assert (again["promoted"], again["served"]) == (False, "popularity_recent")
+    assert again["in_service"] == first["in_service"]
+    assert again["reason"].endswith(f"that baseline is in service already: {first['in_service']}")
+    done = [{step["step"] for step in outcome["steps"]} for outcome in (first, again)]
+    for step in ("fit-baseline", "assemble-baseline", "promote"):
+        assert step in done[0]
+        assert step not in done[1]
+
+
+def test_the_bundle_in_the_store_answers_with_what_is_popular_of_late(outcomes):
+    from features.online import OnlineFeatures
+
+    work_dir, (first, _) = outcomes
+    [folder] = [path.parent for path in (work_dir / "bentoml" / "models").glob("*/*/manifest.json")]
+    bundle = load_bundle(folder)
+    assert isinstance(bundle.ranker, BaselineRanker)
+    assert (bundle.manifest.kind, bundle.manifest.metrics["served"]) == ("popularity_recent", "popularity_recent")
+    assert {name.partition("/")[0] for name in bundle.manifest.files} == {"vectors", "baseline"}
+    features = OnlineFeatures(Layout(work_dir, SHOP).feast, bundle.manifest.recipe.features)
+    engine = Engine(model=first["in_service"], bundle=bundle, features=features, max_k=50)
+    answer = engine.recommend(user_id=first["example_user"], k=5)
+    assert (len(answer.items), answer.cold_start, answer.reason) == (5, False, None)
+    assert {item.part for item in answer.items} == {"popularity"}
+    assert not {item.item_id for item in answer.items} & set(features.read_user(first["example_user"]).items)
+    assert engine.recommend(k=1).cold_start
