@@ -49,6 +49,15 @@ def source_fingerprint(source: Source, event_log: Path | None = None, readmitted
     return digest_of(READERS_VERSION, settings, contents, _count_events(event_log), let_in)
 
 
+def check_source(source: Source) -> None:
+    """Make sure that a source is there, before anything is started for it.
+
+    Raises:
+        SourceError: a file is missing or empty.
+    """
+    _locate(source)
+
+
 def ingest(source: Source, target: Path, event_log: Path | None = None, readmitted: Path | None = None) -> RawTables:
     """Read a source into a raw folder, and append what clients reported since and what was let in again.
 
