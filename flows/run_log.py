@@ -7,10 +7,13 @@ from uuid import UUID
 
 _PAGE = 200
 _TRACEBACK = "\nTraceback (most recent call last):"
-# Prefect says what ended a run three times: in the task's log, in the flow's, and as the run's state. The state is
-# shown, at the end, by whoever waits for the run.
-_RUN_FAILED = "Encountered exception during execution"
-_TASK_FAILED = "Task run failed with"
+# Prefect tells what ended a run over and over: in the logs of task, flow and engine, and as the state of the run.
+# The state is shown, at the end, by whoever waits for the run.
+_ENDS = (
+    "Task run failed with",
+    "Encountered exception during execution",
+    "Engine execution exited with unexpected exception",
+)
 _STATE_PREFIX = "Flow run encountered an exception: "
 
 
@@ -50,7 +53,7 @@ def tell(client: Any, line: Any) -> str:
     message = str(line.message)
     head, traceback, _ = message.partition(_TRACEBACK)
     if traceback:
-        return "" if head.startswith((_RUN_FAILED, _TASK_FAILED)) else head
+        return "" if head.startswith(_ENDS) else head
     if not message.startswith("Finished in state"):
         return message
     if line.task_run_id is None or "Cached" not in message:
@@ -59,5 +62,5 @@ def tell(client: Any, line: Any) -> str:
 
 
 def tell_end(message: str | None) -> str:
-    """What a state's message says of why the run ended, on one line."""
-    return " ".join((message or "").removeprefix(_STATE_PREFIX).split())
+    """What a state's message says of why the run ended, on one line and without the full stop."""
+    return " ".join((message or "").removeprefix(_STATE_PREFIX).split()).removesuffix(".")

@@ -44,7 +44,7 @@ def type_of(client, run):
 
 def test_only_the_runs_of_the_shop_and_those_of_before_shops_had_names_are_cleared(client):
     here, beside = register("cleared"), register("beside")
-    old = pipeline.to_deployment(name="pipeline", tags=["sommelier", "training"]).apply()
+    old = pipeline.to_deployment("pipeline", parameters={"params": {}}, tags=["sommelier", "training"]).apply()
     now = datetime.now(UTC)
     late, soon = (Scheduled(scheduled_time=now + timedelta(hours=hours)) for hours in (-1, 1))
     running, kept = start(client, here), start(client, beside)

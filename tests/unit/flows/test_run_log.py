@@ -25,6 +25,7 @@ def line(message, task_run_id=None):
         ("Task run failed with exception: OSError('busy') - Retry 1/2 will start 1 second(s) from now",) * 2,
         (f"Task run failed with exception: SourceError('no file') - Retries are exhausted{TRACEBACK}", ""),
         (f"Encountered exception during execution: SourceError('no file'){TRACEBACK}", ""),
+        (f"Engine execution exited with unexpected exception{TRACEBACK}", ""),
         (f"The report cannot be shown{TRACEBACK}", "The report cannot be shown"),
         ("Finished in state Failed('Flow run encountered an exception: SourceError: no file')", ""),
     ],
@@ -39,5 +40,5 @@ def test_a_task_that_was_kept_is_named():
 
 
 def test_the_end_of_a_run_is_one_line():
-    assert tell_end("Flow run encountered an exception: SourceError: no\n  file") == "SourceError: no file"
+    assert tell_end("Flow run encountered an exception: SourceError: no\n  file.") == "SourceError: no file"
     assert tell_end(None) == ""
