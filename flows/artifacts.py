@@ -127,13 +127,17 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
 
 
 def describe_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> str:
-    """Markdown: the verdict, the windows, and each column's score."""
+    """Markdown: the verdict, the windows, and each column's score; or why nothing was compared."""
+    links = f"[Report]({page_url}) · [Evidently]({monitoring_url})"
+    reference, current = summary.reference_window, summary.current_window
+    if not (summary.columns and reference and current):
+        return "\n".join(["# No drift was looked for", "", summary.note, "", links])
     verdict = "The data has drifted" if summary.drifted else "No drift of the data set"
     lines = [
         f"# {verdict}",
         "",
-        f"{summary.share:.0%} of the columns drifted. Learned from: {' to '.join(summary.reference_window)} "
-        f"({summary.reference_rows} events); newest: {' to '.join(summary.current_window)} "
+        f"{summary.share:.0%} of the columns drifted. Learned from: {' to '.join(reference)} "
+        f"({summary.reference_rows} events); newest: {' to '.join(current)} "
         f"({summary.current_rows} events).",
         "",
         "| column | score | drifted |",
@@ -141,7 +145,7 @@ def describe_drift(summary: DriftSummary, page_url: str, monitoring_url: str) ->
     ]
     for name, column in summary.columns.items():
         lines.append(f"| {name} | {column.score:.3f} | {'yes' if column.drifted else 'no'} |")
-    return "\n".join([*lines, "", f"[Report]({page_url}) · [Evidently]({monitoring_url})"])
+    return "\n".join([*lines, "", links])
 
 
 def publish_validation(summary: ValidationSummary, docs_url: str) -> None:

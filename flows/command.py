@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except SommelierError as error:
-        print(f"sommelier: {error}", file=sys.stderr)
+        # One line, whatever the message quotes.
+        print(f"sommelier: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--set", action="append", default=[], metavar="a.b=value", help="one setting")
     serve = commands.add_parser("serve", help="serve the deployments of an already running Prefect server")
     serve.add_argument("recipe", type=Path, help="a recipe as JSON")
+    serve.add_argument("--revision", default="", help="the deployments' version, to know them from older ones")
     serve.set_defaults(run=_serve)
     return parser
 
@@ -190,7 +192,7 @@ def _layout(options: argparse.Namespace) -> Layout:
 def _serve(options: argparse.Namespace) -> int:
     from flows.deployments import serve_deployments
 
-    serve_deployments(options.recipe)
+    serve_deployments(options.recipe, options.revision)
     return 0
 
 

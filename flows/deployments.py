@@ -5,12 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 
+from flows.code_version import code_version
 from flows.edge import current_settings
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
-from recommender.settings import Recipe
+from flows.served_shops import serving, shop_tag
+from recommender.layout import Layout
+from recommender.settings import Recipe, Settings
+from recommender.storage import digest_of
 from recommender.tuning.search_settings import SearchSettings
 
 TOPOLOGY = Path(__file__).parent.parent / "deployments" / "prefect.yaml"
@@ -22,8 +27,31 @@ def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
     return list(yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"])
 
 
-def build_deployments(shop: str, recipe: Recipe, search: SearchSettings | None = None) -> list[Any]:
-    """One Prefect deployment per entry of the topology, its form filled in with this shop, recipe and search."""
+def deployment_name(flow: str, shop: str) -> str:
+    """What Prefect calls the deployment of a flow that a shop's platform serves: `flow/deployment`."""
+    return f"{flow}/{flow}-{shop}"
+
+
+def new_revision(settings: Settings) -> str:
+    """A name for the deployments of one launch: a digest of what they are filled in with, and a part of its own.
+
+    Two launches with equal settings and code share the digest, and no two share the whole.
+    """
+    given = (settings.recipe.model_dump(mode="json"), settings.search.model_dump(mode="json"))
+    return f"{digest_of(settings.shop, *given, code_version())[:12]}-{uuid4().hex[:8]}"
+
+
+def build_deployments(
+    shop: str, recipe: Recipe, search: SearchSettings | None = None, revision: str | None = None
+) -> list[Any]:
+    """One Prefect deployment per entry of the topology, its form filled in with this shop, recipe and search.
+
+    Args:
+        shop: Part of each deployment's name and tags, so that shops live side by side on one server.
+        recipe: The forms' recipe.
+        search: That of `tune`; None takes the defaults.
+        revision: The deployments' version, by which whoever waits for them knows them from older ones.
+    """
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.types.entrypoint import EntrypointType
 
@@ -39,9 +67,10 @@ def build_deployments(shop: str, recipe: Recipe, search: SearchSettings | None =
         flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
         built.append(
             flow.to_deployment(
-                name=entry["name"],
+                name=deployment_name(entry["name"], shop).partition("/")[2],
+                version=revision,
                 description=entry["description"],
-                tags=entry["tags"],
+                tags=[*entry["tags"], shop_tag(shop)],
                 concurrency_limit=entry["concurrency_limit"],
                 schedules=[
                     {"schedule": CronSchedule(cron=s["cron"], timezone=s["timezone"]), "active": s["active"]}
@@ -54,10 +83,16 @@ def build_deployments(shop: str, recipe: Recipe, search: SearchSettings | None =
     return built
 
 
-def serve_deployments(recipe_file: Path) -> None:
-    """Serve until stopped; the recipe comes from a JSON file that the launcher wrote."""
+def serve_deployments(recipe_file: Path, revision: str) -> None:
+    """Serve until stopped; the recipe comes from a JSON file that the launcher wrote.
+
+    Raises:
+        ShopTaken: another process serves this shop.
+    """
     from prefect import serve
 
     recipe = Recipe.model_validate_json(recipe_file.read_text(encoding="utf-8"))
     settings = current_settings()
-    serve(*build_deployments(settings.shop, recipe, settings.search), limit=RUNS_AT_ONCE, print_starting_message=False)
+    built = build_deployments(settings.shop, recipe, settings.search, revision)
+    with serving(Layout(settings.work_dir, settings.shop).root, revision):
+        serve(*built, limit=RUNS_AT_ONCE, print_starting_message=False)

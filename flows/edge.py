@@ -22,6 +22,10 @@ QUIET = {
 }
 # Threads that wait for each other by spinning collapse as soon as another process wants their core.
 POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
+# The parts talk to each other on one host, and to nobody else: a proxy of the environment is for other programs.
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_LOCAL = ("127.0.0.1", "localhost")
 
 
 def current_settings(variables: Mapping[str, str] | None = None) -> Settings:
@@ -30,11 +34,15 @@ def current_settings(variables: Mapping[str, str] | None = None) -> Settings:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of every process of the platform: the settings, homes below the work folder, telemetry off."""
+    """The environment of every process of the platform: the settings, homes below the work folder, telemetry off.
+
+    No part asks a proxy for another part; what the environment names in NO_PROXY already stays there.
+    """
     work_dir = settings.work_dir.absolute()
     platform = settings.platform
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not _breaks_clients(name, value)},
+        **dict.fromkeys(_NO_PROXY, _no_proxy(platform.host)),
         **QUIET,
         **POLITE,
         f"{VARIABLE_PREFIX}SHOP": settings.shop,
@@ -53,6 +61,18 @@ def child_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def enter_environment(settings: Settings) -> dict[str, str]:
+    """Make the environment of the platform's processes that of this one too, and return it.
+
+    This process talks to the same server and store as its parts. To be called before any client is made.
+    """
+    environment = child_environment(settings)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    return environment
+
+
 def home_variables(work_dir: Path) -> dict[str, str]:
     """Where Prefect and BentoML keep their state."""
     return {
@@ -60,6 +80,20 @@ def home_variables(work_dir: Path) -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(work_dir / "prefect" / "results"),
         "BENTOML_HOME": str(work_dir / "bentoml"),
     }
+
+
+def _no_proxy(host: str) -> str:
+    """What both spellings of NO_PROXY name, and the platform's own host; `*` stays alone, as it has to."""
+    given = [name.strip() for variable in _NO_PROXY for name in os.environ.get(variable, "").split(",")]
+    if "*" in given:
+        return "*"
+    return ",".join(dict.fromkeys(name for name in (*given, host, *_LOCAL) if name))
+
+
+def _breaks_clients(name: str, value: str) -> bool:
+    """Whether no HTTP client can even be made beside this variable: a proxy that is not spoken to by HTTP (SOCKS)."""
+    scheme, separator, _ = value.partition("://")
+    return name.lower() in _PROXIES and bool(separator) and scheme.lower() not in ("http", "https")
 
 
 def _variables(group: str, values: Mapping[str, object]) -> dict[str, str]:

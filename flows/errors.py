@@ -23,8 +23,12 @@ class PartFailed(FlowError):
     """A process of the platform ended, or did not become ready in time."""
 
 
+class ShopTaken(FlowError):
+    """A platform that runs already serves this shop's deployments."""
+
+
 class RunFailed(FlowError):
-    """The pipeline run ended in another state than completed."""
+    """A run of a deployment ended in another state than completed, or left no outcome."""
 
 
 class UnsafeGuess(FlowError):

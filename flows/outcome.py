@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from flows.errors import RunFailed
 from flows.gate import BestBaseline
 from recommender.settings_form import Frozen
 from recommender.storage import write_json
@@ -14,6 +17,7 @@ class Outcome(Frozen):
     """The end of a pipeline run.
 
     Attributes:
+        flow_run_id: Prefect's id of the run.
         in_service: Tag of the bundle in service afterwards; None where nothing was promoted yet.
         promoted: Whether this run put it there.
         reason: The gate's.
@@ -23,10 +27,11 @@ class Outcome(Frozen):
         metrics: The evaluation of this run's candidate.
         steps: Wall time and peak memory of the steps that ran.
         drifted: Whether the newest window has drifted.
-        example_user: A user with a history, for a first request.
+        example_user: A user with a history, for a first request; empty where the test window names nobody.
         example_item: An item that this user has not seen yet.
     """
 
+    flow_run_id: str
     in_service: str | None
     promoted: bool
     reason: str
@@ -49,9 +54,33 @@ def keep_outcome(root: Path, outcome: Outcome) -> None:
     write_json(outcome_file(root), outcome.model_dump(mode="json"))
 
 
-def read_outcome(root: Path) -> Outcome:
-    """Read a shop's newest outcome."""
-    return Outcome.model_validate_json(outcome_file(root).read_text(encoding="utf-8"))
+def read_outcome(root: Path, flow_run_id: str) -> Outcome:
+    """Read the outcome that a run left.
+
+    Raises:
+        RunFailed: it left none, or another run left one since.
+    """
+    file = outcome_file(root)
+    try:
+        outcome = Outcome.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _not_of(flow_run_id, "none", file) from None
+    except (OSError, ValueError) as error:
+        words = f"{error.error_count()} unreadable fields" if isinstance(error, ValidationError) else str(error)
+        raise _not_of(flow_run_id, words, file) from error
+    if outcome.flow_run_id != flow_run_id:
+        raise _not_of(flow_run_id, f"that of the run {outcome.flow_run_id}", file)
+    return outcome
+
+
+def _not_of(flow_run_id: str, got: str, file: Path) -> RunFailed:
+    return RunFailed(
+        "Cannot read the outcome of the pipeline",
+        got=f"outcome={got}",
+        expected=f"that of the run {flow_run_id}",
+        where=str(file),
+        do="Start again, and let one run of a shop end before the next begins; what was done is kept",
+    )
 
 
 def choose_example(training: Path) -> tuple[str, str]:

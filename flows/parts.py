@@ -36,10 +36,17 @@ class Part:
 
 @dataclass
 class Platform:
-    """The running parts, newest last."""
+    """The running parts, newest last.
+
+    Attributes:
+        environment: Of every part.
+        logs: Folder of their output.
+        joined: Address of a Prefect server that another platform runs and this one uses; None with one of its own.
+    """
 
     environment: Mapping[str, str]
     logs: Path
+    joined: str | None = None
     parts: list[Part] = field(default_factory=list)
 
     def start(self, name: str, arguments: Sequence[str]) -> Part:
@@ -80,6 +87,17 @@ class Platform:
         return next((part for part in self.parts if not part.is_running), None)
 
 
+def listens(url: str) -> bool:
+    """Whether anything accepts connections at `url`; one that is slow to answer does."""
+    try:
+        httpx.get(url, timeout=5, trust_env=False)
+    except httpx.ConnectError:
+        return False
+    except httpx.TransportError:
+        return True
+    return True
+
+
 def wait_until_answers(part: Part, url: str, timeout_s: float, asked_to_stop: threading.Event) -> None:
     """Wait until a part answers 200 at `url`, or until somebody asks to stop.
 
@@ -92,7 +110,7 @@ def wait_until_answers(part: Part, url: str, timeout_s: float, asked_to_stop: th
         if not part.is_running:
             raise _failed(part, f"exit code {part.process.returncode}", "a running process")
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.get(url, timeout=5, follow_redirects=True)
+            answer = httpx.get(url, timeout=5, follow_redirects=True, trust_env=False)
             if answer.status_code == httpx.codes.OK:
                 return
             last = f"{answer.status_code} {answer.text[:300]}"

@@ -32,6 +32,7 @@ def pipeline(params: PipelineParams) -> Outcome:
     user, item = choose_example(candidate.training.folder)
     in_service = newest_version(place.layout.model_name)
     outcome = Outcome(
+        flow_run_id=str(flow_run.id),
         in_service=in_service.tag if in_service else None,
         promoted=judged.version is not None,
         reason=judged.decision.reason,

@@ -386,4 +386,7 @@ def watch_drift(
     from validation.drift import report_drift
 
     with measured("monitor"):
-        return report_drift(clean, workspace, project, page, cut_at, settings)
+        summary = report_drift(clean, workspace, project, page, cut_at, settings)
+    if summary.note:
+        get_run_logger().info("monitor: %s", summary.note)
+    return summary

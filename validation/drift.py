@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from recommender.settings import DriftSettings
 from recommender.storage import atomic_file
 from validation.drift_windows import Windows, read_windows
-from validation.errors import DriftReportError
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
 _TITLE = "Share of drifted columns"
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{project}: drift</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}</style>
+</head><body><h1>{project}: drift</h1><p>{note}</p></body></html>
+"""
 
 
 class ColumnDrift(BaseModel):
@@ -34,9 +39,10 @@ class DriftSummary(BaseModel):
     Attributes:
         drifted: Whether the share of drifted columns reaches the settings' share.
         share: Of drifted columns, 0 to 1.
-        columns: Per column.
+        columns: Per column; none where nothing could be compared.
+        note: Why nothing was compared, one sentence; empty where something was.
         reference_rows, current_rows: Events in each window.
-        reference_window, current_window: First and last event of each, ISO 8601.
+        reference_window, current_window: First and last event of each, ISO 8601; None of an empty window.
         page: The report, one HTML file that needs no network.
     """
 
@@ -45,10 +51,11 @@ class DriftSummary(BaseModel):
     drifted: bool
     share: float
     columns: dict[str, ColumnDrift]
+    note: str = ""
     reference_rows: int
     current_rows: int
-    reference_window: tuple[str, str]
-    current_window: tuple[str, str]
+    reference_window: tuple[str, str] | None
+    current_window: tuple[str, str] | None
     page: Path
 
 
@@ -57,30 +64,44 @@ def report_drift(
 ) -> DriftSummary:
     """Compare the events from `cut_at` on with those before it.
 
+    Where a window is empty, or no column has values to compare, the summary and the page say so, and nothing drifted.
+
     Args:
         clean: Folder of the clean tables.
         workspace: Evidently's workspace; the run is added to `project` there, and its UI shows it.
         page: HTML file to write, atomically.
         cut_at: Aware; the reference ends and the current window begins here.
-    Raises:
-        DriftReportError: one of the windows is empty, or no column can be compared.
     """
     windows = read_windows(clean, cut_at)
-    if windows is None or not (windows.numbers or windows.words):
-        raise DriftReportError(
-            "Cannot report drift",
-            got=f"cut_at={cut_at.isoformat()}",
-            expected="events with values on both sides of it",
-            where=str(clean / "interactions.parquet"),
-            do="Choose a cut within the time range of the events",
-        )
-    snapshot = _run(windows, settings)
-    summary = _summarise(snapshot, windows, page, settings)
     opened, home = _open_project(workspace, project)
+    note = _explain(windows, cut_at)
+    if note:
+        with atomic_file(page) as temporary:
+            temporary.write_text(_PAGE.format(project=escape(project), note=escape(note)), encoding="utf-8")
+        return _summarise({}, windows, page, settings, note)
+    snapshot = _run(windows, settings)
+    summary = _summarise(_read_columns(snapshot, settings), windows, page, settings)
     opened.add_run(home.id, snapshot, include_data=False)
     with atomic_file(page) as temporary:
         snapshot.save_html(str(temporary))
     return summary
+
+
+def _explain(windows: Windows, cut_at: datetime) -> str:
+    """Why there is nothing to compare; empty where there is."""
+    reference, current = windows.rows
+    if not reference or not current:
+        empty = "before" if not reference else "from"
+        return (
+            f"Nothing to compare: there is no event {empty} {cut_at.isoformat()}, where the newest window begins "
+            f"({reference} events before, {current} after)."
+        )
+    if not (windows.numbers or windows.words):
+        return (
+            f"No column to compare: none of {', '.join(windows.looked_at)} has values in both windows and more than "
+            f"one value in all ({reference} events before {cut_at.isoformat()}, {current} after)."
+        )
+    return ""
 
 
 def _run(windows: Windows, settings: DriftSettings) -> Snapshot:
@@ -103,23 +124,30 @@ def _run(windows: Windows, settings: DriftSettings) -> Snapshot:
     return Report([preset]).run(current, reference, timestamp=windows.spans[3])
 
 
-def _summarise(snapshot: Snapshot, windows: Windows, page: Path, settings: DriftSettings) -> DriftSummary:
+def _read_columns(snapshot: Snapshot, settings: DriftSettings) -> dict[str, ColumnDrift]:
     columns: dict[str, ColumnDrift] = {}
     for metric in snapshot.dict()["metrics"]:
         column = metric["config"].get("column")
         if column is not None:
             score = float(metric["value"])
             columns[column] = ColumnDrift(score=score, drifted=score >= settings.threshold)
-    share = sum(column.drifted for column in columns.values()) / len(columns)
-    first, last, opens, closes = (moment.isoformat() for moment in windows.spans)
+    return columns
+
+
+def _summarise(
+    columns: dict[str, ColumnDrift], windows: Windows, page: Path, settings: DriftSettings, note: str = ""
+) -> DriftSummary:
+    share = sum(column.drifted for column in columns.values()) / len(columns) if columns else 0.0
+    first, last, opens, closes = windows.spans
     return DriftSummary(
-        drifted=share >= settings.share,
+        drifted=bool(columns) and share >= settings.share,
         share=share,
         columns=columns,
+        note=note,
         reference_rows=windows.rows[0],
         current_rows=windows.rows[1],
-        reference_window=(first, last),
-        current_window=(opens, closes),
+        reference_window=(first.isoformat(), last.isoformat()) if first and last else None,
+        current_window=(opens.isoformat(), closes.isoformat()) if opens and closes else None,
         page=page.absolute(),
     )
 

@@ -33,7 +33,8 @@ class Windows:
 
     Attributes:
         numbers, words: Names of the numerical and the categorical columns.
-        spans: First and last time of the reference, first and last time of the current window.
+        looked_at: Every column that could have been among them.
+        spans: First and last time of the reference, first and last time of the current window; None of an empty one.
         rows: Events in each window before sampling.
     """
 
@@ -41,34 +42,32 @@ class Windows:
     current: pd.DataFrame
     numbers: tuple[str, ...]
     words: tuple[str, ...]
-    spans: tuple[datetime, datetime, datetime, datetime]
+    looked_at: tuple[str, ...]
+    spans: tuple[datetime | None, datetime | None, datetime | None, datetime | None]
     rows: tuple[int, int]
 
 
-def read_windows(clean: Path, cut_at: datetime, seed: int = 0) -> Windows | None:
-    """Read the events before and from `cut_at`.
+def read_windows(clean: Path, cut_at: datetime, seed: int = 0) -> Windows:
+    """Read the events before and from `cut_at`; a window may hold none.
 
-    Only columns that have values in both windows, and more than one value in all, come along.
-
-    Returns:
-        None if one of the windows holds no event.
+    Only columns that have values in both windows, and more than one value in all, come along: maybe none.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET threads = 2")
         attributes = _telling_attributes(connection, clean)
         connection.execute(f"CREATE TABLE events AS {_events_sql(clean, attributes)}", [cut_at])
-        extent = _extent(connection)
-        if extent is None:
-            return None
-        rows, spans = extent
+        rows, spans = _extent(connection)
+        connection.execute(f"CREATE TABLE sampled AS {_sample_sql(seed)}")
+        looked_at = (*_WORDS, *_NUMBERS, *attributes)
+        # What is asked of the sample holds for it: a column that is rare in a window may be missing from its sample.
         names = _with_data(connection, [*_NUMBERS, *_WORDS, *attributes])
         numbers = tuple(name for name in names if name in _NUMBERS)
         words = tuple(name for name in names if name not in _NUMBERS)
         for name in words:
             _keep_top_values(connection, name)
-        reference, current = (_sample(connection, [*numbers, *words], part, seed) for part in ("false", "true"))
-    return Windows(reference, current, numbers, words, spans, rows)
+        reference, current = (_frame(connection, [*numbers, *words], part) for part in ("false", "true"))
+    return Windows(reference, current, numbers, words, looked_at, spans, rows)
 
 
 def _events_sql(clean: Path, attributes: Sequence[str]) -> str:
@@ -108,8 +107,8 @@ def _telling_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> l
 
 def _extent(
     connection: duckdb.DuckDBPyConnection,
-) -> tuple[tuple[int, int], tuple[datetime, datetime, datetime, datetime]] | None:
-    """Rows and time spans of the windows, None if one is empty."""
+) -> tuple[tuple[int, int], tuple[datetime | None, datetime | None, datetime | None, datetime | None]]:
+    """Rows and time spans of the windows."""
     (row,) = connection.execute(
         """
         SELECT count(*) FILTER (NOT is_current), count(*) FILTER (is_current),
@@ -118,9 +117,15 @@ def _extent(
         FROM events
         """
     ).fetchall()
-    if not row[0] or not row[1]:
-        return None
     return (int(row[0]), int(row[1])), (row[2], row[3], row[4], row[5])
+
+
+def _sample_sql(seed: int) -> str:
+    """The rows of both windows; of a large one always the same, seemingly random ones."""
+    return " UNION ALL ".join(
+        f"(SELECT * FROM events WHERE is_current = {part} ORDER BY md5(event_id || '{seed}') LIMIT {MAX_ROWS})"
+        for part in ("false", "true")
+    )
 
 
 def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
@@ -130,7 +135,7 @@ def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> l
             f"""
             SELECT count(DISTINCT "{name}"), count("{name}") FILTER (is_current),
                 count("{name}") FILTER (NOT is_current)
-            FROM events
+            FROM sampled
             """
         ).fetchall()
         if distinct > 1 and current > 0 and reference > 0:
@@ -141,22 +146,18 @@ def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> l
 def _keep_top_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(
         f"""
-        UPDATE events SET "{name}" = '(other)' WHERE "{name}" IS NOT NULL AND "{name}" NOT IN (
-            SELECT "{name}" FROM events WHERE NOT is_current AND "{name}" IS NOT NULL
+        UPDATE sampled SET "{name}" = '(other)' WHERE "{name}" IS NOT NULL AND "{name}" NOT IN (
+            SELECT "{name}" FROM sampled WHERE NOT is_current AND "{name}" IS NOT NULL
             GROUP BY ALL ORDER BY count(*) DESC, "{name}" LIMIT {_TOP_VALUES})
         """
     )
 
 
-def _sample(connection: duckdb.DuckDBPyConnection, names: Sequence[str], is_current: str, seed: int) -> pd.DataFrame:
-    """Rows of a window; of a large one always the same, seemingly random ones."""
-    columns = ", ".join(f'"{name}"' for name in names)
-    return connection.execute(
-        f"""
-        SELECT {columns} FROM events WHERE is_current = {is_current}
-        ORDER BY md5(event_id || '{seed}') LIMIT {MAX_ROWS}
-        """
-    ).df()
+def _frame(connection: duckdb.DuckDBPyConnection, names: Sequence[str], is_current: str) -> pd.DataFrame:
+    # The id comes along and is dropped again: a statement needs a column, and there may be no other.
+    columns = ", ".join(["event_id", *(f'"{name}"' for name in names)])
+    frame = connection.execute(f"SELECT {columns} FROM sampled WHERE is_current = {is_current} ORDER BY event_id").df()
+    return frame.drop(columns="event_id")
 
 
 def _escape(path: Path) -> str:

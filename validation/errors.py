@@ -1,4 +1,4 @@
-"""Errors of the front door and of the drift report."""
+"""Errors of the front door."""
 
 from __future__ import annotations
 
@@ -30,10 +30,6 @@ def without_time(table: str, where: str, has: Iterable[str]) -> SourceError:
 
 class TableRejected(ValidationRoomError):
     """A whole table is unfit: too few rows, too many bad ones, or a required column without a value."""
-
-
-class DriftReportError(ValidationRoomError):
-    """There is nothing to compare: one of the windows is empty."""
 
 
 class RawFolderError(ValidationRoomError):

@@ -1,16 +1,16 @@
 """The topology is a snapshot: a change of names, schedules or parameters shows in the diff of this file."""
 
-from flows.deployments import build_deployments, read_topology
-from recommender.settings import Recipe
+from flows.deployments import build_deployments, deployment_name, new_revision, read_topology
+from recommender.settings import Recipe, load_settings
 
 NAMES_AND_SCHEDULES = {
-    "pipeline/pipeline": ["0 3 * * 0"],
-    "refresh-features/refresh-features": ["15 * * * *"],
-    "fine-tune/fine-tune": [],
-    "tune/tune": [],
-    "monitor/monitor": ["30 4 * * *"],
-    "rollback/rollback": [],
-    "readmit/readmit": [],
+    "pipeline/pipeline-simulated": ["0 3 * * 0"],
+    "refresh-features/refresh-features-simulated": ["15 * * * *"],
+    "fine-tune/fine-tune-simulated": [],
+    "tune/tune-simulated": [],
+    "monitor/monitor-simulated": ["30 4 * * *"],
+    "rollback/rollback-simulated": [],
+    "readmit/readmit-simulated": [],
 }
 
 
@@ -18,13 +18,28 @@ def test_names_and_schedules():
     built = build_deployments("simulated", Recipe())
     shown = {f"{d.flow_name}/{d.name}": [s.schedule.cron for s in d.schedules] for d in built}
     assert shown == NAMES_AND_SCHEDULES
+    assert list(shown) == [deployment_name(entry["name"], "simulated") for entry in read_topology()]
+
+
+def test_each_carries_its_shop_and_the_revision_of_its_launch():
+    for deployment in build_deployments("vineyard", Recipe(), revision="r1"):
+        assert deployment.name.endswith("-vineyard")
+        assert {"sommelier", "shop:vineyard"} <= set(deployment.tags)
+        assert deployment.version == "r1"
+
+
+def test_no_two_launches_share_a_revision_and_equal_settings_share_the_digest():
+    given, other = load_settings(), load_settings(overrides=["recipe.seed=8"])
+    first, again, changed = (new_revision(settings) for settings in (given, given, other))
+    assert len({first, again, changed}) == 3
+    assert first.partition("-")[0] == again.partition("-")[0] != changed.partition("-")[0]
 
 
 def test_every_form_is_filled_in_with_the_shop_and_the_recipe():
     for deployment in build_deployments("vineyard", Recipe(seed=3)):
         params = deployment.parameters["params"]
         assert params["shop"] == "vineyard"
-        if deployment.name != "rollback":
+        if deployment.name != "rollback-vineyard":
             assert params["recipe"]["seed"] == 3
 
 

@@ -19,19 +19,19 @@ from recommender.settings import load_settings
 from tests.integration.conftest import small_overrides
 from validation.readmission import export, select
 
-DEPLOYMENTS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit"}
+FLOWS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit"}
 ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
 
 
 class RunningPlatform:
     """A `sommelier up` in a process of its own, its output kept."""
 
-    def __init__(self, work_dir):
-        overrides = small_overrides(work_dir)
+    def __init__(self, work_dir, *options, **more):
+        overrides = small_overrides(work_dir, **more)
         self.settings = load_settings(overrides=overrides)
         sets = [part for override in overrides for part in ("--set", override)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.command", "up", *sets],
+            [sys.executable, "-m", "flows.command", "up", *options, *sets],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -84,9 +84,14 @@ def platform(tmp_path_factory):
             running.process.wait(60)
 
 
+def deployment_of(platform, flow, shop="small"):
+    [found] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == f"{flow}-{shop}"]
+    return found
+
+
 def run_deployment(platform, name, params):
     """Trigger a deployment through the server's REST API, and wait for its end."""
-    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == name]
+    deployment = deployment_of(platform, name)
     full = {"params": {**deployment["parameters"]["params"], **params}}
     run = platform.prefect(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": full})
     deadline = time.monotonic() + 240
@@ -111,7 +116,8 @@ def test_the_output_shows_progress_where_to_look_and_a_first_answer(platform):
 
 def test_the_deployments_are_served_with_forms(platform):
     deployments = platform.prefect("/deployments/filter", {})
-    assert {d["name"] for d in deployments} == DEPLOYMENTS
+    assert {d["name"] for d in deployments} == {f"{flow}-small" for flow in FLOWS}
+    assert len({d["version"] for d in deployments}) == 1
     assert all("params" in d["parameter_openapi_schema"]["properties"] for d in deployments)
 
 
@@ -135,7 +141,7 @@ def test_evidently_shows_the_project(platform):
 
 def test_a_run_from_the_rest_api_does_the_real_work_and_the_service_swaps(platform):
     before = httpx.get(platform.url("service", "/model"), timeout=30).json()
-    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "fine-tune"]
+    deployment = deployment_of(platform, "fine-tune")
     recipe = deployment["parameters"]["params"]["recipe"]
     recipe = {**recipe, "seed": 8, "gate": {**recipe["gate"], "tolerance": 1.0}}
     state, _ = run_deployment(platform, "fine-tune", {"recipe": recipe})
@@ -182,7 +188,7 @@ def flow_run_processes(platform):
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_and_leaves_its_trials_and_a_settings_file(platform):
-    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "tune"]
+    deployment = deployment_of(platform, "tune")
     params = {"params": {**deployment["parameters"]["params"], "search": SEARCH}}
     killed = platform.prefect(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": params})["id"]
     deadline = time.monotonic() + 240
@@ -227,7 +233,7 @@ def test_mended_rows_come_out_of_quarantine(platform, tmp_path):
 
 
 def test_a_parameter_that_is_out_of_range_is_refused(platform):
-    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "pipeline"]
+    deployment = deployment_of(platform, "pipeline")
     params = {**deployment["parameters"]["params"], "shopp": "x"}
     answer = httpx.post(
         platform.url("prefect", f"/api/deployments/{deployment['id']}/create_flow_run"),
@@ -239,7 +245,7 @@ def test_a_parameter_that_is_out_of_range_is_refused(platform):
 
 
 def test_a_missing_source_fails_the_run_with_what_to_do(platform, tmp_path):
-    [deployment] = [d for d in platform.prefect("/deployments/filter", {}) if d["name"] == "pipeline"]
+    deployment = deployment_of(platform, "pipeline")
     recipe = {**deployment["parameters"]["params"]["recipe"]}
     recipe["source"] = {"kind": "amazon-2014", "path": str(tmp_path / "nothing-here.json")}
     state, _ = run_deployment(platform, "pipeline", {"shop": "missing", "recipe": recipe})
@@ -247,11 +253,58 @@ def test_a_missing_source_fails_the_run_with_what_to_do(platform, tmp_path):
     assert "nothing-here.json" in state["message"]
 
 
+SECOND = {"shop": "second", "recipe.source.n_users": 120, "recipe.generative.enabled": False}
+
+
+def recipe_in_service(platform):
+    """The recipe of the bundle that the output of `up` names."""
+    name, version = re.search(r"^in service: (\S+):(\S+) ", platform.output, re.MULTILINE).groups()
+    assert name == f"sommelier-{platform.settings.shop}"
+    bundle = platform.settings.work_dir / "bentoml" / "models" / name / version
+    return json.loads((bundle / "manifest.json").read_text())["recipe"]
+
+
+@pytest.mark.slow
+def test_a_second_shop_joins_the_server_and_leaves_it_to_the_first(platform):
+    port = platform.settings.platform.prefect_port
+    second = RunningPlatform(platform.settings.work_dir, **SECOND, **{"platform.prefect_port": port})
+    try:
+        second.wait_for("Ctrl-C stops everything", 400)
+        assert recipe_in_service(second)["source"]["n_users"] == 120
+        models = [httpx.get(one.url("service", "/model"), timeout=30).json()["model"] for one in (platform, second)]
+        assert [model.partition(":")[0] for model in models] == ["sommelier-small", "sommelier-second"]
+        assert not deployment_of(platform, "monitor", "second")["paused"]
+    finally:
+        second.process.send_signal(signal.SIGINT)
+    assert second.process.wait(60) == 0
+    assert "is left to the platform that started it" in second.output
+    assert deployment_of(platform, "monitor", "second")["paused"]
+    assert not deployment_of(platform, "monitor")["paused"]
+    assert platform.process.poll() is None
+
+
+def test_a_shop_that_is_served_is_not_served_twice(platform):
+    port = platform.settings.platform.prefect_port
+    again = RunningPlatform(platform.settings.work_dir, **{"platform.prefect_port": port})
+    assert again.process.wait(60) == 1
+    assert re.search(r"^sommelier: Cannot serve the shop: shop=small, which process \d+ serves", again.output)
+
+
 def test_ctrl_c_stops_everything(platform):
-    """Runs last in this file: it ends the platform that the tests above share."""
+    """Ends the platform that the tests above share: what follows starts its own in the same work folder."""
     family = platform.family()
     assert len(family) >= 5
     platform.process.send_signal(signal.SIGINT)
     assert platform.process.wait(60) == 0
     assert "nothing is left running" in platform.output
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shop", "users"), [("second", 110), ("small", 140)])
+def test_a_later_run_in_the_same_work_folder_does_what_it_was_told(platform, shop, users):
+    told = {**SECOND, "shop": shop, "recipe.source.n_users": users, "recipe.gate.tolerance": 1.0}
+    later = RunningPlatform(platform.settings.work_dir, "--once", **told)
+    assert later.process.wait(400) == 0, later.output
+    assert f"shop {shop}, source simulated" in later.output
+    assert recipe_in_service(later)["source"]["n_users"] == users

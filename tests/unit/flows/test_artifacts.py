@@ -8,6 +8,7 @@ from typing import Any
 from flows.artifacts import (
     beyond_rows,
     describe_decision,
+    describe_drift,
     describe_readmission,
     describe_validation,
     history_rows,
@@ -17,6 +18,7 @@ from flows.gate import BestBaseline, Decision
 from recommender.judging.evaluation_names import BEYOND_ACCURACY
 from recommender.judging.metrics import PER_QUERY
 from recommender.judging.significance import Comparison
+from validation.drift import ColumnDrift, DriftSummary
 from validation.readmission import ReadmissionSummary
 from validation.summary import TableSummary, ValidationSummary
 
@@ -105,3 +107,31 @@ def test_the_metric_table_marks_what_is_served() -> None:
     served = {row["model"] for row in metric_rows({**metrics(), "served": "popularity"}, 10)}
     assert served == {"brand_new", "popularity, as served", "blend, the candidate"}
     assert "blend, the candidate" in history_rows({**metrics(), "served": None})[0]
+
+
+def drift(**told: Any) -> DriftSummary:
+    windows = {"reference_window": ("2025-01-01", "2025-02-01"), "current_window": ("2025-02-01", "2025-03-01")}
+    rows = {"reference_rows": 40, "current_rows": 10}
+    return DriftSummary(**{"drifted": False, "share": 0.0, "columns": {}, "page": Path("p"), **windows, **rows, **told})
+
+
+def test_drift_is_told_by_column() -> None:
+    text = describe_drift(
+        drift(columns={"price": ColumnDrift(score=0.3, drifted=True)}, share=1.0, drifted=True), "http://p", "http://m"
+    )
+    assert text.startswith("# The data has drifted")
+    assert "Learned from: 2025-01-01 to 2025-02-01 (40 events)" in text
+    assert "| price | 0.300 | yes |" in text
+
+
+def test_where_nothing_was_compared_the_artifact_says_why_and_shows_no_table() -> None:
+    text = describe_drift(
+        drift(note="No column to compare: none of event.", current_window=None), "http://p", "http://m"
+    )
+    assert text.splitlines() == [
+        "# No drift was looked for",
+        "",
+        "No column to compare: none of event.",
+        "",
+        "[Report](http://p) · [Evidently](http://m)",
+    ]

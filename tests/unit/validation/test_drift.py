@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,8 @@ import pytest
 
 from recommender.schema import TABLES
 from recommender.settings import DriftSettings
-from validation.drift import report_drift
+from validation.drift import DriftSummary, report_drift
 from validation.drift_windows import MAX_ROWS, read_windows
-from validation.errors import DriftReportError
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=80)
@@ -107,19 +108,74 @@ def test_the_workspace_is_made_once_and_keeps_every_run(tmp_path: Path) -> None:
     assert len(shop.dashboard.model().panels) == 3
 
 
-@pytest.mark.parametrize("cut", [START - timedelta(days=1), START + timedelta(days=400)])
-def test_an_empty_window_is_an_error(tmp_path: Path, cut: datetime) -> None:
-    clean = _shop(tmp_path / "clean", moved=False, n=20)
-    with pytest.raises(DriftReportError, match=rf"cut_at={cut.year}-.*events with values on both sides"):
-        report_drift(clean, tmp_path / "m", "shop", tmp_path / "p.html", cut, DriftSettings())
+def _report_plain(tmp_path: Path, cut: datetime = CUT, events: int = 50) -> DriftSummary:
+    """The report of a shop that tells user, item and time alone: no kind of event, no catalogue, no reviews."""
+    clean = tmp_path / "clean"
+    rows = [
+        {
+            "event_id": f"e{number}",
+            "user_id": f"u{number % 5}",
+            "item_id": f"i{number % 7}",
+            "event": "view",
+            "timestamp": START + timedelta(days=100 * number / 50),
+            "position": number,
+        }
+        for number in range(events)
+    ]
+    _write(clean, "interactions", rows)
+    _write(clean, "items", [{"item_id": f"i{number}"} for number in range(7)])
+    _write(clean, "feedback", [])
+    return report_drift(clean, tmp_path / "m", "shop", tmp_path / "p.html", cut, DriftSettings())
+
+
+def test_without_a_column_to_compare_the_report_says_which_were_looked_at(tmp_path: Path) -> None:
+    summary = _report_plain(tmp_path)
+    assert (summary.drifted, summary.share, summary.columns) == (False, 0.0, {})
+    assert (summary.reference_rows, summary.current_rows) == (40, 10)
+    assert summary.note.startswith("No column to compare: none of event, category, brand, rating, price, review_chars ")
+    assert "\n" not in summary.note
+    assert summary.note in summary.page.read_text()
+
+
+def test_a_column_with_values_in_one_window_alone_is_not_compared(tmp_path: Path) -> None:
+    clean = _shop(tmp_path / "clean", moved=False, n=100)
+    rows = pq.read_table(clean / "interactions.parquet").to_pylist()
+    told = [{**row, "value": row["value"] if row["timestamp"] < CUT else None} for row in rows]
+    _write(clean, "interactions", told)
+    windows = read_windows(clean, CUT)
+    assert "rating" in windows.looked_at
+    assert "rating" not in windows.numbers
+
+
+@pytest.mark.parametrize(
+    ("cut", "events", "counted"),
+    [
+        (START - timedelta(days=1), 50, r"no event before 2024-12-31T00:00:00\+00:00, .*0 events before, 50 after"),
+        (START + timedelta(days=400), 50, r"no event from 2026-02-05T00:00:00\+00:00, .*50 events before, 0 after"),
+        (CUT, 0, r"no event before 2025-03-22T00:00:00\+00:00, .*0 events before, 0 after"),
+    ],
+)
+def test_an_empty_window_is_told(tmp_path: Path, cut: datetime, events: int, counted: str) -> None:
+    summary = _report_plain(tmp_path, cut, events)
+    assert not summary.drifted
+    assert re.search(counted, summary.note)
+    assert (summary.reference_window is None) == (summary.reference_rows == 0)
+    assert (summary.current_window is None) == (summary.current_rows == 0)
+    assert escape(summary.note) in summary.page.read_text()
+
+
+def test_a_window_without_columns_adds_no_run_and_keeps_the_project(tmp_path: Path) -> None:
+    from evidently.ui.workspace import Workspace
+
+    _report_plain(tmp_path)
+    workspace = Workspace.create(str(tmp_path / "m"))
+    (shop,) = [found for found in workspace.list_projects() if found.name == "shop"]
+    assert workspace.list_runs(shop.id) == []
 
 
 def test_windows_are_sampled_the_same_way_every_time(tmp_path: Path) -> None:
     clean = _shop(tmp_path / "clean", moved=False, n=30_000)
     first, again, other = (read_windows(clean, CUT, seed) for seed in (1, 1, 2))
-    assert first is not None
-    assert again is not None
-    assert other is not None
     assert len(first.reference) == MAX_ROWS < first.rows[0] == 24_000
     assert first.reference.equals(again.reference)
     assert not first.reference.equals(other.reference)
@@ -130,6 +186,5 @@ def test_rare_values_are_put_together(tmp_path: Path) -> None:
     items = [{"item_id": f"i{i}", "brand": f"brand {i}"} for i in range(40)]
     _write(clean, "items", items)
     windows = read_windows(clean, CUT)
-    assert windows is not None
     assert windows.reference["brand"].nunique() == 31
     assert "(other)" in set(windows.reference["brand"])
