@@ -159,6 +159,9 @@ def hold_against_baseline(
         return False, f"{metric} {candidate:.4f} is surely better than the best baseline, {baseline.told()}"
     if settings.beat_baseline == "surely_better":
         return True, f"{metric} {candidate:.4f} is not surely better than {baseline.told()}"
+    if candidate < baseline.value * (1 - settings.baseline_tolerance):
+        short = f"falls short of {baseline.told()} by more than {settings.baseline_tolerance:.0%}"
+        return True, f"{metric} {candidate:.4f} {short}, though not surely"
     return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.told()}"
 
 

@@ -114,6 +114,9 @@ class GateSettings(Frozen):
         description="Than the best baseline that can serve, by the 95 % interval of the difference over users. A "
         "candidate that is refused for it leaves its place to that baseline, a bundle of its own.",
     )
+    baseline_tolerance: Share = Field(
+        0.05, description="Share by which a candidate may fall short of that baseline where the interval cannot tell."
+    )
 
 
 class DriftSettings(Frozen):

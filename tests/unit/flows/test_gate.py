@@ -57,6 +57,18 @@ def test_where_the_interval_holds_zero_the_candidate_is_promoted_and_the_reason_
 
 
 @pytest.mark.parametrize(
+    ("candidate", "tolerance", "promote"),
+    [(0.095, 0.05, True), (0.094, 0.05, False), (0.094, 0.1, True), (0.0, 1.0, True)],
+)
+def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolerance(candidate, tolerance, promote):
+    decision = judge(candidate, best=baseline(0.1, -0.2, 0.1), baseline_tolerance=tolerance)
+    assert (decision.promote, decision.lost_to_baseline) == (promote, not promote)
+    if not promote:
+        assert "falls short of popularity, recent window 0.1000" in decision.reason
+        assert "by more than 5%, though not surely" in decision.reason
+
+
+@pytest.mark.parametrize(
     ("rule", "low", "high", "is_lost"),
     [
         ("not_surely_worse", -0.02, -0.01, True),
