@@ -67,19 +67,12 @@ class Platform:
         return part
 
     def stop(self) -> None:
-        """Stop every part and whatever it started, newest first: ask, wait, then insist."""
-        for part in reversed(self.parts):
-            _signal_group(part, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_S
-        for part in reversed(self.parts):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                part.process.wait(max(0.1, deadline - time.monotonic()))
-        while time.monotonic() < deadline and any(_group_lives(part) for part in self.parts):
-            time.sleep(0.1)
-        for part in self.parts:
-            if _group_lives(part):
-                _signal_group(part, signal.SIGKILL)
-            part.process.wait()
+        """Stop every part and whatever it started: ask, wait, then insist.
+
+        The first part is what the others talk to, and have a last word for: it is asked when they have ended.
+        """
+        _stop_all(self.parts[1:])
+        _stop_all(self.parts[:1])
         self.parts.clear()
 
     def first_stopped(self) -> Part | None:
@@ -149,6 +142,21 @@ def _failed(part: Part, got: str, expected: str) -> PartFailed:
         where=f"{part.log}: {' / '.join(lines)}",
         do="Read the log, mend what it says, and start again",
     )
+
+
+def _stop_all(parts: Sequence[Part]) -> None:
+    for part in parts:
+        _signal_group(part, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    for part in parts:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            part.process.wait(max(0.1, deadline - time.monotonic()))
+    while time.monotonic() < deadline and any(_group_lives(part) for part in parts):
+        time.sleep(0.1)
+    for part in parts:
+        if _group_lives(part):
+            _signal_group(part, signal.SIGKILL)
+        part.process.wait()
 
 
 def _signal_group(part: Part, number: int) -> None:

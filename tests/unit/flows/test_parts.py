@@ -56,6 +56,26 @@ def test_a_part_that_ignores_the_request_is_made_to_stop(platform, monkeypatch):
     assert not psutil.pid_exists(pid)
 
 
+def test_the_first_part_answers_until_the_others_have_ended(platform, tmp_path):
+    port, told = free_port(), tmp_path / "told"
+    server = platform.start("server", ["-m", "http.server", str(port), "--bind", "127.0.0.1"])
+    wait_until_answers(server, f"http://127.0.0.1:{port}/", 20, NEVER)
+    last_word = f"""
+import pathlib, signal, sys, time, urllib.request
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path({str(told)!r}).write_text(str(urllib.request.urlopen("http://127.0.0.1:{port}/").status))
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(60)
+"""
+    client = platform.start("client", ["-c", last_word])
+    wait_for(lambda: b"ready" in client.log.read_bytes())
+    platform.stop()
+    assert told.read_text() == "200"
+
+
 def test_a_part_that_ends_is_reported_with_its_last_words(platform):
     part = platform.start("short", ["-c", "raise SystemExit('no licence')"])
     with pytest.raises(PartFailed, match=r"exit code 1.*no licence"):
