@@ -79,12 +79,10 @@ class ToldOfUser(AboutUser):
     )
 
 
-class ReadHistory(Message):
-    """Which part of a bare history could be read."""
-
-    skipped_history: list[str] = Field(
-        [], description="Items of the bare history that the catalogue does not have; the rest was read."
-    )
+# Of answers: which items of a bare history could not be read.
+SkippedHistory = Annotated[
+    list[str], Field(description="Items of the bare history that the catalogue does not have; the rest was read.")
+]
 
 
 class RecommendRequest(ToldOfUser):
@@ -133,7 +131,7 @@ class Recommendation(Message):
     )
 
 
-class Recommendations(ReadHistory):
+class Recommendations(Message):
     """The best items first."""
 
     model: str = Field(description="The bundle that answered, name:version.")
@@ -144,6 +142,7 @@ class Recommendations(ReadHistory):
     )
     reason: str | None = Field(description="Why it is a cold start.")
     items: list[Recommendation]
+    skipped_history: SkippedHistory = []
 
 
 class ScoreRequest(AboutUser):
@@ -162,7 +161,7 @@ class Score(Message):
     rating: float = Field(description="The rating that the user would give, 1 to 5.")
 
 
-class Scores(ReadHistory):
+class Scores(Message):
     """In the order of the request."""
 
     model: str
@@ -170,6 +169,7 @@ class Scores(ReadHistory):
     cold_start: bool = Field(description="True where no history is known: then the item's own averages decide.")
     reason: str | None
     items: list[Score]
+    skipped_history: SkippedHistory = []
 
 
 class FeedbackRequest(ToldOfUser):
@@ -183,7 +183,7 @@ class FeedbackRequest(ToldOfUser):
     seed: int | None = Field(None, ge=0, lt=2**31, description="Equal seeds give equal texts; drawn where not given.")
 
 
-class Feedback(ReadHistory):
+class Feedback(Message):
     """The text, and what it was written from."""
 
     model: str
@@ -194,6 +194,7 @@ class Feedback(ReadHistory):
     rating: float | None = Field(description="The rating it was written for.")
     rating_source: Literal["given", "predicted", "none"]
     seed: int
+    skipped_history: SkippedHistory = []
 
 
 class Event(Message):
