@@ -313,7 +313,8 @@ def _bundle_of_baseline(place: Place, candidate: Candidate, kind: BaselineKind) 
     key = place.key("baseline", kind, training.name, candidate.digest)
     baseline, target = place.layout.component("baseline", key), place.layout.baseline_bundle(key)
     vectors = candidate.folder / "vectors"
-    place.kept(tasks.fit_served_baseline, baseline)(training, vectors, baseline, kind, recipe, code=place.code)
+    clean = place.layout.clean(candidate.clean_key)
+    place.kept(tasks.fit_served_baseline, baseline)(training, clean, vectors, baseline, kind, recipe, code=place.code)
     place.kept(tasks.assemble_served_baseline, target)(
         candidate.folder, baseline, kind, target, digest=candidate.digest, code=place.code
     )

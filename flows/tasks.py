@@ -317,13 +317,14 @@ def hold_gate(
 
 @task(name="fit-baseline", **KEPT)
 def fit_served_baseline(
-    training: Path, vectors: Path, target: Path, kind: BaselineKind, recipe: Recipe, *, code: str
+    training: Path, clean: Path, vectors: Path, target: Path, kind: BaselineKind, recipe: Recipe, *, code: str
 ) -> Path:
-    """Fit the baseline that serves in a candidate's place, equal to the one that was judged."""
+    """Fit the baseline that serves in a candidate's place, equal to the one that was judged; popularity goes on."""
     from recommender.judging.baseline_fitting import fit_baseline
 
     with measured("fit-baseline"):
-        fit_baseline(kind, training, vectors, target, recipe, recipe.evaluation.k, get_run_logger().info)
+        events, k = clean / "interactions.parquet", recipe.evaluation.k
+        fit_baseline(kind, training, vectors, target, recipe, k, get_run_logger().info, interactions=events)
     return target
 
 

@@ -1,10 +1,12 @@
 """A baseline as what serves: where it ranks better than what was learned, it is put into a bundle of its own.
 
-It scores by the ranker that the evaluation judged, and answers whatever a bundle's ranker is asked. The `baseline`
-component holds what the ranker needs beside the item vectors:
+It scores by the ranker that the evaluation judged, and answers whatever a bundle's ranker is asked. What is popular
+changes by the week: where that is what serves, lists are made of counts up to the newest event, which its figures were
+not judged by. The `baseline` component holds what the ranker needs beside the item vectors:
 ```
 baseline.json         which baseline
-baseline.safetensors  recent (popularity_recent: events of each item in the window), or
+baseline.safetensors  recent (popularity_recent: events of each item in the window),
+                      now (both popularities: the scores of counts up to the newest event), or
                       data, indices, indptr (item_knn: weights of items to items, sparse); absent for the others
 ```
 """
@@ -24,7 +26,7 @@ from recommender.fit import read_config
 from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
 from recommender.judging.baselines import HistoryRanker, PopularityRanker, RecentPopularityRanker, TextRanker
-from recommender.ranker import AnsweredBy, Part, best_items, nearest_items
+from recommender.ranker import AnsweredBy, Part, best_items, mask_seen, nearest_items
 from recommender.settings import BASELINE_KINDS, BaselineKind
 from recommender.storage import write_json
 from recommender.user import UserState
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "baseline.json"
 WEIGHTS_FILE = "baseline.safetensors"
+# What serves by counts, which go on after it was judged.
+POPULARITIES: tuple[BaselineKind, ...] = ("popularity", "popularity_recent")
 
 
 class BaselineRanker:
@@ -43,6 +47,9 @@ class BaselineRanker:
         vectors: Catalogue, ids and text vectors.
         kind: Which baseline.
         recent: Of `popularity_recent`: events of each item in the recent window. Shape (n_items,).
+        window_days: Length of that window.
+        now: Of both popularities: what each item scores by counts up to the newest event. Shape (n_items,), float32.
+            None: lists are made of what was judged.
         weights: Of `item_knn`: how much an item of a history speaks for each item. Shape (n_items, n_items).
     """
 
@@ -52,10 +59,13 @@ class BaselineRanker:
         kind: BaselineKind,
         *,
         recent: np.ndarray | None = None,
+        window_days: int | None = None,
+        now: np.ndarray | None = None,
         weights: csr_matrix | None = None,
     ) -> None:
         self.vectors, self.kind = vectors, kind
-        self._recent, self._weights = recent, weights
+        self._recent, self._weights, self._now = recent, weights, now
+        self.window_days = window_days
         self._text = vectors.before_fine_tuning()
         self._judged = self._build()
 
@@ -116,7 +126,24 @@ class BaselineRanker:
         allowed: np.ndarray | None = None,
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, best first; see `Ranker.top_k`."""
-        return best_items(self.scores(users, exclude_seen), self.ids, k, exclude, allowed)
+        return best_items(self._scores_now(users, exclude_seen), self.ids, k, exclude, allowed)
+
+    def _scores_now(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
+        if self._now is None:
+            return self.scores(users, exclude_seen)
+        scores = np.tile(self._now, (len(users), 1))
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def up_to(self, counts: np.ndarray, recent: np.ndarray) -> BaselineRanker:
+        """The same popularity, with lists made of newer counts.
+
+        Args:
+            counts: Events of each item so far. Shape (n_items,).
+            recent: Those of the newest `window_days`. Shape (n_items,).
+        """
+        part = recent if self.kind == "popularity_recent" else 0
+        now = (part + counts / (counts.max(initial=0) + 1)).astype(np.float32)
+        return BaselineRanker(self.vectors, self.kind, recent=self._recent, window_days=self.window_days, now=now)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that speak for an item: by their weight, or the cosine of their texts.
@@ -147,10 +174,12 @@ class BaselineRanker:
 
     def save(self, folder: Path) -> None:
         """Write the `baseline` component into a folder that exists."""
-        write_json(folder / SETTINGS_FILE, {"kind": self.kind})
+        write_json(folder / SETTINGS_FILE, {"kind": self.kind, "window_days": self.window_days})
         tensors: dict[str, np.ndarray] = {}
         if self._recent is not None:
             tensors["recent"] = np.ascontiguousarray(self._recent)
+        if self._now is not None:
+            tensors["now"] = self._now
         if self._weights is not None:
             tensors |= {name: getattr(self._weights, name) for name in ("data", "indices", "indptr")}
         if tensors:
@@ -163,19 +192,21 @@ class BaselineRanker:
         Raises:
             BundleError: a file is missing or unreadable, lacks a tensor, or is of another catalogue.
         """
-        kind = read_config(folder / SETTINGS_FILE).get("kind")
+        config = read_config(folder / SETTINGS_FILE)
+        kind, window_days = config.get("kind"), config.get("window_days")
         if kind not in BASELINE_KINDS:
             raise _damaged(folder, f"kind={kind}", f"one of {', '.join(BASELINE_KINDS)}")
-        if kind in ("popularity", "text_encoder"):
+        if kind == "text_encoder" or (kind == "popularity" and not (folder / WEIGHTS_FILE).exists()):
             return cls(vectors, kind)
         n_items = len(vectors.ids)
         try:
             tensors = load_file(folder / WEIGHTS_FILE)
-            if kind == "popularity_recent":
-                recent = tensors["recent"]
-                if recent.shape != (n_items,):
-                    raise ValueError(f"{len(recent)} items in place of {n_items}")
-                return cls(vectors, kind, recent=recent)
+            if kind in POPULARITIES:
+                for values in tensors.values():
+                    if values.shape != (n_items,):
+                        raise ValueError(f"{len(values)} items in place of {n_items}")
+                recent = tensors["recent"] if kind == "popularity_recent" else None
+                return cls(vectors, kind, recent=recent, window_days=window_days, now=tensors.get("now"))
             return cls(vectors, kind, weights=_read_weights(tensors, n_items))
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise _damaged(folder, f"file={WEIGHTS_FILE}", f"readable weights of {kind}, but {error}") from error

@@ -8,23 +8,29 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from recommender.baseline_ranker import BaselineRanker, item_matrix
+from recommender import schema
+from recommender.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
 from recommender.blend_training import read_user_items
 from recommender.errors import TrainingDataError
 from recommender.fit import Progress
+from recommender.ids import IdMap
 from recommender.item_vectors import ItemVectors
 from recommender.judging.baselines import HistoryRanker
 from recommender.judging.judgement import judge_ranking
 from recommender.model_settings import SequenceSettings
 from recommender.queries import Queries, read_queries
 from recommender.ranker import Ranker, Scores
-from recommender.settings import BaselineKind, BaselineName, Recipe
+from recommender.settings import BaselineKind, BaselineName, FeatureSettings, Recipe
 from recommender.storage import atomic_folder
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ def fit_baselines(
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
-            found[name] = fit_recent_popularity(items, validation, k, progress)
+            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, k, progress)
         elif name == "bm25":
             found[name] = fit_bm25(items, validation, k, progress)
         elif name == "sasrec":
@@ -80,12 +86,21 @@ def fit_baselines(
 
 
 def fit_baseline(
-    kind: BaselineKind, training: Path, vectors: Path, target: Path, recipe: Recipe, k: int, progress: Progress
+    kind: BaselineKind,
+    training: Path,
+    vectors: Path,
+    target: Path,
+    recipe: Recipe,
+    k: int,
+    progress: Progress,
+    *,
+    interactions: Path | None = None,
 ) -> BaselineRanker:
     """Fit one that can serve, equal to the one that the evaluation judges, and write its component.
 
     Args:
         target: The `baseline` component's folder.
+        interactions: The clean events, of which popularity makes its lists; None: of the training events alone.
     Raises:
         TrainingDataError: a table is missing, or the training set has no counts of a recent window.
         BundleError: the vectors cannot be read.
@@ -104,12 +119,31 @@ def fit_baseline(
             where=str(training),
             do="Build the training set again, or give longer windows",
         )
+    if interactions is not None and kind in POPULARITIES:
+        ranker = ranker.up_to(*_counts_so_far(interactions, items.ids, ranker.window_days, recipe.features))
     with atomic_folder(target) as folder:
         ranker.save(folder)
     return ranker
 
 
-def fit_recent_popularity(items: ItemVectors, validation: Queries, k: int, progress: Progress) -> BaselineRanker | None:
+def _counts_so_far(
+    interactions: Path, ids: IdMap, window_days: int | None, features: FeatureSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Events of each item that count, and those of the days before the newest one. Shapes (n_items,)."""
+    events = pq.read_table(interactions, columns=[schema.ITEM_ID, schema.EVENT, schema.TIMESTAMP])
+    ignored = pc.is_in(events[schema.EVENT], value_set=pa.array(features.ignored_events, pa.string()))
+    events = events.filter(pc.invert(ignored))
+    since = pc.subtract(pc.max(events[schema.TIMESTAMP]), pa.scalar(timedelta(days=window_days or 0)))
+    counts = []
+    for chosen in (events, events.filter(pc.greater(events[schema.TIMESTAMP], since))):
+        found = {row["values"]: row["counts"] for row in chosen[schema.ITEM_ID].value_counts().to_pylist()}
+        counts.append(np.array([found.get(item_id, 0) for item_id in ids], dtype=np.float64))
+    return counts[0], counts[1]
+
+
+def fit_recent_popularity(
+    items: ItemVectors, validation: Queries, windows_days: Sequence[int], k: int, progress: Progress
+) -> BaselineRanker | None:
     """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
     windows = items.catalogue.table.column("item_popularity").to_pylist()
     n_windows = max((len(counts or ()) for counts in windows), default=0)
@@ -119,7 +153,8 @@ def fit_recent_popularity(items: ItemVectors, validation: Queries, k: int, progr
         return None
 
     def build(window: int) -> BaselineRanker:
-        return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1])
+        days = sorted(windows_days)[window - 1]
+        return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1], window_days=days)
 
     return _chosen("popularity_recent", grid, build, validation, k, progress)
 

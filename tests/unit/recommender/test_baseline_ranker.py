@@ -1,6 +1,10 @@
 """A baseline that serves ranks as the judged one does, before and after it is saved, and answers like any ranker."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recommender.baseline_ranker import BaselineRanker
@@ -178,3 +182,18 @@ def _unchecked(vectors, recent):
     ranker = BaselineRanker(vectors, "popularity_recent", recent=np.ones(len(vectors.ids)))
     ranker._recent = recent
     return ranker
+
+
+@pytest.mark.parametrize(("kind", "first"), [("popularity", item(2)), ("popularity_recent", item(3))])
+def test_popularity_serves_by_the_counts_so_far_and_is_judged_by_those_before(shop, served, tmp_path, kind, first):
+    training, vectors = shop
+    now = datetime(2025, 6, 30, tzinfo=UTC)
+    told = [(item(2), "view", 300)] * 500 + [(item(3), "view", 0)] * 90 + [(item(4), "impression", 0)] * 900
+    events = [{"item_id": name, "event": event, "timestamp": now - timedelta(days=days)} for name, event, days in told]
+    pq.write_table(pa.Table.from_pylist(events), tmp_path / "interactions.parquet")
+    folder = tmp_path / kind
+    fit_baseline(kind, training, vectors, folder, RECIPE, K, print, interactions=tmp_path / "interactions.parquet")
+    ranker = BaselineRanker.load(folder, ItemVectors.load(vectors))
+    assert ranker.top_k([UserState()], 1)[0][0][0] == first
+    assert ranker.top_k([UserState.from_history([first])], 1)[0][0][0] != first
+    np.testing.assert_array_equal(ranker.scores([UserState(), WARM]), served[kind].scores([UserState(), WARM]))
