@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -33,6 +33,7 @@ STAGING_ORDER: tuple[TableName, ...] = ("users", "items", "interactions", "feedb
 BITS = 60  # marks in one BIGINT
 # Over a row of layer 1 and later: an event of the service's log, which speaks the contract's terms.
 FROM_LOG = f"(origin = 'events' OR {SOURCE_FILE} = {literal(EVENT_LOG)})"
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 _OWN_FIELD = re.compile(r"\bsource\b")
 _ROW_TEXT = "coalesce(source_text, CAST(to_json(source) AS VARCHAR))"
 _ROW_HASH = "CASE WHEN source_text IS NULL THEN hash(source) ELSE hash(source_text) END"
@@ -161,14 +162,21 @@ class _Layers:
         self.told += [name, f"CASE WHEN {name} IS NULL THEN {text} END AS {name}_unread", f"{text} AS {name}_text"]
 
     def _mapped(self, name: str, text: str, dialect: Dialect) -> str:
-        """The value that the settings put in its place; one that was put there before stays."""
-        wanted = [one for one in dialect.values.get(name, {}).values() if one]
-        if not self.is_back or not wanted:
-            return mapped_sql(name, text, dialect)
-        put = ", ".join(literal(one.lower()) for one in wanted)
-        return (
-            f"CASE WHEN {FROM_LOG} OR lower({text}) IN ({put}) THEN {text} ELSE {mapped_sql(name, text, dialect)} END"
-        )
+        """The value that the settings put in its place; one that was put there before stays.
+
+        But for words, 0 and 0.0 are one value: which of them stands there is the file's form, not the shop's name.
+        """
+        values = dialect.values.get(name, {})
+        if not values:
+            return text
+        if name not in WORDS:
+            text = id_sql(f"({text})")
+            values = {_WHOLE.sub(r"\1", own): wanted for own, wanted in values.items()}
+        mapped = mapped_sql(name, text, replace(dialect, values={name: values}))
+        put = [literal(wanted.lower()) for wanted in values.values() if wanted]
+        if not self.is_back or not put:
+            return mapped
+        return f"CASE WHEN {FROM_LOG} OR lower({text}) IN ({', '.join(put)}) THEN {text} ELSE {mapped} END"
 
 
 def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: str) -> str:
