@@ -158,7 +158,7 @@ def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> No
     settings = ValidationSettings.model_validate(
         {"min_interactions": 1, "max_quarantined_share": 1, "cleaning": {"rating_scale": (1, 6)}}
     )
-    own = {"item_id": "gone", "timestamp": "2025-03-01", "user_id": "u1"}
+    own: dict[str, Any] = {"item_id": "gone", "timestamp": "2025-03-01", "user_id": "u1"}
     rows = [{**own, "event": "rating", "value": 2}, {**own, "event": "buy", "value": ""}]
     write(tmp_path / "in" / "interactions.csv", csv_bytes([*rows, {**rows[0], "item_id": "i1"}]))
     write(tmp_path / "in" / "items.csv", csv_bytes([{"item_id": "i1"}]))
