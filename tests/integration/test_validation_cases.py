@@ -258,6 +258,12 @@ def test_another_scale_of_ratings_is_noticed_and_asked_for(tmp_path: Path, value
     assert (min(ratings), max(ratings), len(ratings)) == (1.0, 5.0, len(values))
 
 
+def test_the_scale_that_is_asked_for_is_one_even_of_a_single_rating(tmp_path: Path) -> None:
+    rows = [f"u{n},i{n},500,2024-01-15" for n in range(9)]
+    with pytest.raises(TableRejected, match=r"rating_scale=\[0, 500\]"):
+        door(tmp_path, {"interactions.csv": csv_of("user_id,item_id,value,timestamp", *rows)})
+
+
 def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:
     rows = [f"u{n},i{n},{1 + n % 5},2024-01-15" for n in range(99)]
     text = csv_of("user_id,item_id,value,timestamp", *rows, "u,i,50,2024-01-15")
