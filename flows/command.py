@@ -14,13 +14,15 @@ from flows.launch import format_table, run_platform
 from recommender.errors import SommelierError
 from recommender.layout import Layout
 from recommender.schema import TABLE_NAMES
-from recommender.settings import Settings, load_settings
+from recommender.settings import VARIABLE_PREFIX, Settings, load_settings
 from recommender.source_settings import SOURCE_KINDS
 from recommender.tuning.search_settings import SearchMethod
 from recommender.tuning.search_space import check_space
 
 if TYPE_CHECKING:
     from validation.readmission import QuarantinedRow
+
+_KIND_VARIABLES = {f"{VARIABLE_PREFIX}RECIPE__SOURCE", f"{VARIABLE_PREFIX}RECIPE__SOURCE__KIND"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +40,12 @@ def resolve(options: argparse.Namespace) -> Settings:
     """The settings that the command line asks for.
 
     `--source` and `--data` are short for `recipe.source.kind` and `recipe.source.path`; a shop that is not named is
-    called after its data, so that two sources never share features or bundles.
+    called after its data, so that two sources never share features or bundles. Data that come alone are tables.
     """
     overrides = []
-    if options.source:
-        overrides.append(f"recipe.source.kind={options.source}")
+    is_alone = options.data and not options.settings and not _KIND_VARIABLES & os.environ.keys()
+    if options.source or is_alone:
+        overrides.append(f"recipe.source.kind={options.source or 'tables'}")
     if options.data:
         data = Path(options.data).resolve()
         overrides.append(f"recipe.source.path={data}")
@@ -140,14 +143,19 @@ def _tune(options: argparse.Namespace) -> int:
 
     chosen = {"search.method": options.method, "search.n_trials": options.trials}
     options.set = [*(f"{name}={value}" for name, value in chosen.items() if value), *options.set]
-    settings = resolve(options)
+
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    settings = _settle(options, show)
     check_space(settings.recipe, settings.search.space)
-    run_search(settings, lambda line: print(line, flush=True))
+    run_search(settings, show)
     return 0
 
 
 def _settings(options: argparse.Namespace) -> int:
-    print(resolve(options).model_dump_json(indent=2))
+    settings = _settle(options, lambda line: print(line, file=sys.stderr))
+    print(settings.model_dump_json(indent=2))
     return 0
 
 

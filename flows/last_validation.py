@@ -33,6 +33,6 @@ def require_validation(layout: Layout) -> ValidationSummary:
             got=f"shop={layout.shop}",
             expected="a shop whose data were validated",
             where=str(layout.root),
-            do="Run the pipeline first, or name the shop: --shop",
+            do="Run the pipeline first, or name the shop: --set shop=<name>",
         )
     return summary

@@ -22,16 +22,18 @@ _SAID = ("columns", "files", "date_formats", "queries", "url")
 
 def is_unsettled(source: str | None, data: str | None, settings: Path | None, overrides: Sequence[str]) -> bool:
     """Whether how to read the data has to be guessed: nothing says what its columns are."""
-    if not data or settings is not None or source not in (None, "tables"):
+    if not data or settings is not None:
         return False
-    said = [override.partition("=")[0] for override in overrides]
-    said += [
-        name.removeprefix(VARIABLE_PREFIX).lower().replace("__", ".")
-        for name in os.environ
+    said = {
+        name.removeprefix(VARIABLE_PREFIX).lower().replace("__", "."): value
+        for name, value in os.environ.items()
         if name.startswith(VARIABLE_PREFIX)
-    ]
-    return "recipe.source" not in said and not any(
-        name.startswith(f"recipe.source.{one}") for name in said for one in _SAID
+    }
+    said |= {"recipe.source.kind": source} if source else {}
+    said |= {name: value for name, _, value in (override.partition("=") for override in overrides)}
+    is_known = any(name.startswith(f"recipe.source.{one}") for name in said for one in _SAID)
+    return (
+        "recipe.source" not in said and said.get("recipe.source.kind", "tables").strip('"') == "tables" and not is_known
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
-from recommender.schema import TableName
-from recommender.settings_form import Frozen, Share, kind_or
+from recommender.schema import EVENT, EVENTS, TABLES, TableName
+from recommender.settings_form import Frozen, Share, kind_or, refuse
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
 # What programs and people write where nothing is known; the spelling counts, so that a user "Nan" stays one.
@@ -16,24 +18,58 @@ NULL_WORDS = (
     "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
     "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
 )  # fmt: skip
+# What DuckDB's strptime knows.
+_DIRECTIVE = re.compile(r"%(?:-?[dmyHIMSj]|[aAbBcfgGnpuUVwWxXYzZ%])")
+Values = dict[TableName, dict[str, dict[str, str]]]
+
+
+def _known_form(form: str) -> str:
+    left, n_directives = _DIRECTIVE.subn("", form.replace("%%", ""))
+    if "%" in left or not n_directives:
+        raise refuse("a form of dates as strptime writes them, such as %d/%m/%Y %H:%M")
+    return form
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise refuse("a zone of the IANA database, such as Europe/Berlin or UTC") from None
+    return name
+
+
+def _known_values(values: Values) -> Values:
+    for table, columns in values.items():
+        known = [column.name for column in TABLES[table].columns]
+        for column, mapped in columns.items():
+            if column not in known:
+                raise refuse(f"a column of {table} in place of {column}: {', '.join(known)}")
+            # A word that is mapped to itself says that it is known, and no event of the contract.
+            bad = [own for own, wanted in mapped.items() if wanted.strip().lower() not in (*EVENTS, "", own.lower())]
+            if column == EVENT and bad:
+                raise refuse(f"{bad[0]!r} mapped to one of {', '.join(EVENTS)}, or to an empty text")
+    return values
 
 
 class SourceForms(Frozen):
     """How a source writes its values: the same settings for every reader, and for every column alike."""
 
-    date_formats: tuple[str, ...] = Field(
+    date_formats: tuple[Annotated[str, AfterValidator(_known_form)], ...] = Field(
         (),
         description="Forms of dates, as strptime writes them, tried in order before ISO 8601 and numbers: "
         "['%m/%d/%Y %H:%M', '%Y%m%d'].",
     )
-    time_zone: str = Field("UTC", description="Zone of times that name none, such as Europe/Berlin.")
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", description="Zone of times that name none, such as Europe/Berlin."
+    )
     null_words: tuple[str, ...] = Field(
         NULL_WORDS, description="Words that stand for an empty value, as they are spelt."
     )
-    values: dict[TableName, dict[str, dict[str, str]]] = Field(
+    values: Annotated[Values, AfterValidator(_known_values)] = Field(
         default_factory=dict,
         description="Table to column to {the source's value: the contract's}, case aside: "
-        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value. /events takes these names too.",
+        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value; an emptied event is that of "
+        "default_event. /events takes the names of events too.",
     )
     no_time: Literal["refuse", "file_order"] = Field(
         "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."

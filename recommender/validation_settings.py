@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from recommender.schema import TableName
-from recommender.settings_form import Frozen, Share
+from recommender.settings_form import Frozen, Share, refuse
 
 Severity = Literal["row", "table", "warn"]
 PersonalData = Literal["email", "phone", "card", "address"]
+
+
+def _rising(scale: tuple[float, float]) -> tuple[float, float]:
+    low, high = scale
+    if not low < high:
+        raise refuse("the lowest rating, then a higher one, such as [0, 10]")
+    return scale
 
 
 class OwnRule(Frozen):
@@ -125,7 +132,7 @@ class CleaningSettings(Frozen):
     )
     missing: tuple[MissingValues, ...] = ()
     outliers: tuple[Outliers, ...] = ()
-    rating_scale: tuple[float, float] | None = Field(
+    rating_scale: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_rising)] | None = Field(
         None, description="Lowest and highest rating of the source, mapped to 1 and 5; empty: it is 1 to 5 already."
     )
     decimal_comma: bool = Field(False, description="Prices are written 1.299,00.")

@@ -14,8 +14,8 @@ from recommender.schema import TableName
 from recommender.source_settings import Amazon2014Source, Amazon2023Source
 from validation.errors import SourceError
 from validation.files import require_file, require_folder
-from validation.json_lines import object_type, write_json_lines
-from validation.mappings import category_sql, headed_text_sql, with_words
+from validation.json_lines import json_names, object_type, write_json_lines
+from validation.mappings import category_sql, headed_text_sql, in_file_order, with_words
 from validation.raw import RawWriter, field_sql
 from validation.raw_parts import SOURCE_NUMBER, TableMapping
 from validation.reading.lists import list_text_sql
@@ -61,9 +61,22 @@ def read(source: Amazon2014Source, writer: RawWriter) -> None:
     for meta in metas:
         with writer.open_part("items", object_type(_ITEM, has_others=False), {"items": _items()}) as part:
             write_json_lines(meta, part, _ITEM, python_literals=True)
-    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": with_words(_feedback(), source)}
+    both = both_tables(source, reviews, _interactions(), _feedback())
     with writer.open_part("reviews", object_type(_REVIEW, has_others=False), both) as part:
         write_json_lines(reviews, part, _REVIEW)
+
+
+def both_tables(
+    source: Amazon2014Source | Amazon2023Source, reviews: Path, interactions: TableMapping, feedback: TableMapping
+) -> dict[TableName, TableMapping]:
+    """What a review gives: a rating, and where it has words a feedback row; both releases alike.
+
+    Where the settings say so, reviews without a time are in the order of their file.
+    """
+    time = interactions.columns["timestamp"]
+    if source.no_time == "file_order" and time not in map(field_sql, json_names(reviews)):
+        interactions, feedback = in_file_order(interactions), in_file_order(feedback)
+    return {"interactions": interactions, "feedback": with_words(feedback, source)}
 
 
 def _items() -> TableMapping:

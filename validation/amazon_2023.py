@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from recommender.schema import TableName
 from recommender.source_settings import Amazon2023Source
+from validation.amazon_2014 import both_tables
 from validation.amazon_2014 import locate as locate  # both releases name their files alike
 from validation.json_lines import object_type, write_json_lines
-from validation.mappings import category_sql, headed_text_sql, with_words
+from validation.mappings import category_sql, headed_text_sql
 from validation.raw import RawWriter, field_sql
 from validation.raw_parts import SOURCE_NUMBER, TableMapping
 from validation.reading.lists import list_text_sql
@@ -35,7 +35,7 @@ def read(source: Amazon2023Source, writer: RawWriter) -> None:
     for meta in metas:
         with writer.open_part("items", object_type(_ITEM, has_others=False), {"items": _items()}) as part:
             write_json_lines(meta, part, _ITEM)
-    both: dict[TableName, TableMapping] = {"interactions": _interactions(), "feedback": with_words(_feedback(), source)}
+    both = both_tables(source, reviews, _interactions(), _feedback())
     with writer.open_part("reviews", object_type(_REVIEW, has_others=False), both) as part:
         write_json_lines(reviews, part, _REVIEW)
 

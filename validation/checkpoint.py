@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
@@ -27,9 +27,6 @@ from validation.share_rules import build_table_rules
 from validation.staging import STAGING_ORDER, open_staging
 from validation.suites import all_met, build_suite, load_great_expectations, open_context, run_suite, unmet_rules
 from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
-
-if TYPE_CHECKING:
-    pass
 
 
 def validate(

@@ -24,10 +24,9 @@ from recommender.storage import atomic_folder, digest_of, file_digest, write_jso
 from validation import amazon_2014, amazon_2023, readmitted_rows, recbole, simulated, sql_source, tables
 from validation.errors import RawFolderError
 from validation.raw import RawWriter, RowParts
-from validation.raw_parts import NOTE_FILE, RawTables
+from validation.raw_parts import EVENT_LOG, NOTE_FILE, RawTables
 
 READERS_VERSION = 3  # raise it when a reader gives other rows for the same source
-_EVENTS = "events"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -145,10 +144,10 @@ def _read(source: Source, writer: RawWriter) -> None:
 def _read_events(event_log: Path | None, writer: RawWriter) -> None:
     if event_log is None or not event_log.exists():
         return
-    with RowParts(writer, _EVENTS, origin="events") as parts:
+    with RowParts(writer, EVENT_LOG, origin="events") as parts:
         for sequence, event in EventLog(event_log).read():
             values = {**asdict(event), "position": sequence}
-            parts.add("interactions", values, source_file=_EVENTS, source_number=sequence)
+            parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
 
 
 def _count_events(event_log: Path | None) -> int:

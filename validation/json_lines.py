@@ -48,15 +48,19 @@ def object_type(names: Sequence[str], has_others: bool) -> pa.StructType:
 
 
 def json_names(path: Path, encoding: str = "utf-8") -> list[str]:
-    """The keys of the first line that is an object.
+    """The keys of the first lines, those of the first one that is an object before the others.
+
+    A line leaves out what it has nothing to say of, so the first one alone does not tell what the file has.
 
     Raises:
         SourceError: missing, empty, truncated, or none of the first lines is an object.
     """
     with duckdb.connect(config={"threads": 1}) as connection:
         for lines in _read(connection, path, encoding, python_literals=False):
-            for known in lines.objects.drop_null()[:1]:
-                return list(json.loads(known.as_py()))
+            known = lines.objects.drop_null()
+            if len(known):
+                keys = _column(connection, "json_keys(line)", known)
+                return list(dict.fromkeys(pc.list_flatten(keys).unique().to_pylist()))
     _stop(path, 1, "", "the file is blank")
 
 

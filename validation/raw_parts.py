@@ -22,6 +22,7 @@ SOURCE_TEXT = "source_text"
 SOURCE_FILE = "source_file"
 SOURCE_NUMBER = "source_number"
 SOURCE_ERROR = "source_error"
+EVENT_LOG = "events"  # the source file of an event of the service's log, also when it comes back from quarantine
 
 Origin = Literal["source", "events", "readmitted"]
 

@@ -148,7 +148,8 @@ def _likely_scale(connection: duckdb.DuckDBPyConnection, table: TableName) -> tu
     ((low, high),) = connection.execute(
         f"SELECT min({name}), max({name}) FROM staged_{table} WHERE {name} IS NOT NULL{rated}"
     ).fetchall()
-    return next(((least, most) for least, most in _SCALES if least <= low and high <= most), (low, high))
+    own = (low, high) if low < high else (min(low, 0.0), max(high, 0.0))
+    return next(((least, most) for least, most in _SCALES if least <= low and high <= most), own)
 
 
 def _blank_column(connection: duckdb.DuckDBPyConnection, scan: Scan) -> str:

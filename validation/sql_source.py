@@ -44,7 +44,9 @@ def plain_settings(source: SqlSource) -> dict[str, Any]:
 
 
 def digest_rows(source: SqlSource) -> dict[TableName, str]:
-    """A digest of the rows that each query gives, whatever their order. All rows are read for it, none is kept.
+    """A digest of the rows that each query gives, whatever their order, unless that stands for their time.
+
+    All rows are read for it, none is kept.
 
     Raises:
         SourceError: the database cannot be reached, or a query fails.
@@ -55,10 +57,14 @@ def digest_rows(source: SqlSource) -> dict[TableName, str]:
             with _run(connection, table, query, source) as answer, duckdb.connect(config={"threads": 1}) as counter:
                 kind = source_type(answer.schema)
                 n_rows, total = 0, 0
+                is_ordered = source.no_time == "file_order" and _lacks_time(table, answer.schema.names)
                 for batch in answer.batches:
                     rows = pa.table({SOURCE: struct_of(stored_columns(batch), kind)})
                     counter.register("answer", rows)
-                    ((hashes,),) = counter.sql(f"SELECT sum(CAST(hash({SOURCE}) AS HUGEINT)) FROM answer").fetchall()
+                    one = f"hash({SOURCE}, {n_rows} + row_number() OVER ())" if is_ordered else f"hash({SOURCE})"
+                    ((hashes,),) = counter.sql(
+                        f"SELECT sum(CAST(one AS HUGEINT)) FROM (SELECT {one} AS one FROM answer)"
+                    ).fetchall()
                     n_rows, total = n_rows + len(batch), total + int(hashes or 0)
                 digests[table] = digest_of(str(kind), n_rows, str(total))
     return digests
@@ -198,7 +204,8 @@ def check(source: SqlSource) -> None:
     """
     with _connect(source) as connection:
         for table, query in _queries(source):
-            names = f"SELECT * FROM ({query.strip().rstrip(';')}) AS asked LIMIT 0"
+            # On lines of its own: a query may end in a comment.
+            names = f"SELECT * FROM (\n{query.strip().rstrip(';')}\n) AS asked LIMIT 0"
             with _run(connection, table, names, source) as answer:
                 _check_columns(source, table, answer.schema.names)
 

@@ -210,6 +210,25 @@ def test_own_names_of_events_are_mapped(tmp_path: Path) -> None:
         door(tmp_path, {"interactions.csv": text})
 
 
+@pytest.mark.parametrize("own", ["0", "0.0"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_number_is_mapped_however_the_file_writes_it(tmp_path: Path, form: str, own: str) -> None:
+    ratings = [0.0, 4.0, -1.0, 2.5]
+    values = {"interactions": {"value": {own: "", "-1": "3"}, "item_id": {"7": "seven"}}}
+    texts = {}
+    if form == "csv":
+        rows = [f"u{n},7.0,rating,{rating},2024-01-15" for n, rating in enumerate(ratings)]
+        texts["interactions.csv"] = csv_of("user_id,item_id,event,value,timestamp", *rows)
+    else:
+        (tmp_path / "in").mkdir()
+        row = {"item_id": 7.0, "event": "rating", "timestamp": "2024-01-15"}
+        table = pa.Table.from_pylist([{**row, "user_id": f"u{n}", "value": one} for n, one in enumerate(ratings)])
+        pq.write_table(table, tmp_path / "in" / "interactions.parquet")
+    found = door(tmp_path, texts, SETTINGS.model_copy(update={"max_quarantined_share": 1.0}), values=values)
+    assert clean(found, "interactions", "item_id", "value") == [("seven", 4.0), ("seven", 3.0), ("seven", 2.5)]
+    assert broken(found) == [["rating_has_value"]]
+
+
 def test_unreadable_times_name_the_setting_and_show_three_values(tmp_path: Path) -> None:
     rows = [f"u{n},i{n},{n + 13}/1/2024 10:00" for n in range(6)]
     shown = r"timestamp_parses 6: '13/1/2024 10:00', '14/1/2024 10:00', '15/1/2024 10:00'\).*source\.date_formats"
@@ -237,6 +256,12 @@ def test_another_scale_of_ratings_is_noticed_and_asked_for(tmp_path: Path, value
     found = door(tmp_path, files, SETTINGS.model_copy(update={"cleaning": cleaning}))
     ratings = clean(found, "interactions", "value")
     assert (min(ratings), max(ratings), len(ratings)) == (1.0, 5.0, len(values))
+
+
+def test_the_scale_that_is_asked_for_is_one_even_of_a_single_rating(tmp_path: Path) -> None:
+    rows = [f"u{n},i{n},500,2024-01-15" for n in range(9)]
+    with pytest.raises(TableRejected, match=r"rating_scale=\[0, 500\]"):
+        door(tmp_path, {"interactions.csv": csv_of("user_id,item_id,value,timestamp", *rows)})
 
 
 def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:

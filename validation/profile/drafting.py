@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from recommender.schema import TABLES, TableName
+from recommender.schema import TABLES
 from recommender.validation_settings import ValidationSettings
 from validation.profile.columns import Column, overlap
 from validation.profile.dates import Reading
@@ -312,8 +312,3 @@ def draft_quarantine(draft: Draft, bad_share: float, why: str) -> None:
     if bad_share > 0.75 * limit:
         wanted = min(0.95, math.ceil((bad_share + 0.05) * 20) / 20)
         draft.set(VALIDATION, "max_quarantined_share", round(wanted, 2), f"{why}; the flow would stop at {limit:.0%}")
-
-
-def tables_named(found: Assignment) -> list[TableName]:
-    """The tables that were found, in the contract's order."""
-    return [name for name in TABLES if name in found.tables]

@@ -20,7 +20,6 @@ from validation.profile.roles import (
 )
 from validation.profile.words import Role, attribute_name, name_rank
 
-_NAMED_RANK = 100.0
 _LEAST_OVERLAP = 0.3
 _LOG_ROLES: tuple[tuple[Role, str], ...] = (
     ("event_id", "event_id"), ("user", "user_id"), ("item", "item_id"), ("event", "event"), ("value", "value"),

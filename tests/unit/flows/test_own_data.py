@@ -127,6 +127,30 @@ def test_settings_that_are_given_are_not_guessed(ran, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("how", ["--set", "variable"])
+def test_a_kind_that_is_given_in_another_way_is_not_guessed(ran, tmp_path, monkeypatch, how):
+    data = write_questionable(tmp_path / "sales.csv")
+    if how == "variable":
+        monkeypatch.setenv("SOMMELIER_RECIPE__SOURCE__KIND", "amazon-2014")
+    assert up(data, *(["--set", "recipe.source.kind=amazon-2014"] if how == "--set" else [])) == 0
+    assert ran[0].recipe.source.kind == "amazon-2014"
+
+
+def test_other_commands_read_data_without_settings_alike(ran, tmp_path, monkeypatch, capsys):
+    data = write_orders(tmp_path / "orders.csv")
+    assert up(data) == 0
+    monkeypatch.setattr("flows.tune_command.run_search", lambda settings, show: ran.append(settings))
+    assert main(["tune", "--data", str(data), "--set", "work_dir=w"]) == 0
+    assert ran[1] == ran[0]
+    capsys.readouterr()
+    assert main(["settings", "--data", str(data), "--set", "work_dir=w"]) == 0
+    assert Settings.model_validate_json(capsys.readouterr().out) == ran[0]
+    assert main(["quarantine", "list", "--data", str(data), "--set", "work_dir=w"]) == 1
+    said = capsys.readouterr().err  # nothing of that shop is validated yet
+    assert "shop=orders" in said
+    assert "--set shop=<name>" in said
+
+
 def test_nothing_there_is_one_line(ran, tmp_path, capsys):
     assert up(tmp_path / "nowhere") == 1
     said = capsys.readouterr().err

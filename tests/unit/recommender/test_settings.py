@@ -59,6 +59,37 @@ def test_a_bad_override_is_quoted(override, says):
         load_settings(overrides=[override])
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("source.time_zone=Europe/Atlantis", r"time_zone='Europe/Atlantis', expected a zone of the IANA database"),
+        ("source.time_zone=", "time_zone=''"),
+        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', r"date_formats\.1='dd/mm/yyyy', expected .*%d/%m/%Y"),
+        ('source.date_formats=["%d/%Q"]', "'%d/%Q'"),
+        ('source.date_formats=["%d/%m/%Y %"]', "'%d/%m/%Y %'"),
+        ('source.values={"orders": {"event": {"a": "cart"}}}', "orders"),
+        ('source.values={"interactions": {"evnt": {"a": "cart"}}}', "in place of evnt: event_id, user_id"),
+        ('source.values={"interactions": {"event": {"a": "basket"}}}', "'a' mapped to one of impression"),
+        ("validation.cleaning.rating_scale=[5, 5]", r"rating_scale=\[5, 5\], expected the lowest rating"),
+        ("validation.cleaning.rating_scale=[10, 0]", r"rating_scale=\[10, 0\]"),
+        ("validation.cleaning.rating_scale=[0, Infinity]", "finite"),
+    ],
+)
+def test_how_a_source_writes_is_checked_when_settings_are_read(override, says):
+    with pytest.raises(SettingsError, match=says):
+        load_settings(overrides=["recipe.source.kind=tables", "recipe.source.path=x", f"recipe.{override}"])
+
+
+def test_how_a_source_may_write():
+    values = {"interactions": {"event": {"Add": "Cart", "wish": "wish", "ping": ""}, "value": {"good": "4"}}}
+    given = {"kind": "tables", "path": "x", "date_formats": ["%-d.%-m.%y %H:%M:%S.%f %z", "100%% %Y"], "values": values}
+    source = load_settings(
+        overrides=[f"recipe.source={json.dumps({**given, 'time_zone': 'Asia/Tokyo'})}"]
+    ).recipe.source
+    assert isinstance(source, TablesSource)
+    assert (source.time_zone, source.values) == ("Asia/Tokyo", values)
+
+
 def test_a_group_cannot_lie_below_a_value():
     with pytest.raises(SettingsError, match=r"shop\.name"):
         load_settings(overrides=["shop=x", "shop.name=y"])

@@ -36,6 +36,21 @@ def test_a_review_becomes_a_rating_and_a_feedback_row(tmp_path: Path, name: str)
     assert raw["items"] == raw["users"] == []
 
 
+def test_reviews_without_times_are_in_the_order_of_their_file_where_the_settings_say_so(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in review().items() if key != "unixReviewTime"}] * 2
+    path = write(tmp_path / REVIEWS, json_lines(*rows))
+
+    def times(no_time: str) -> list[list[str]]:
+        source = Amazon2014Source.model_validate({"path": path, "no_time": no_time})
+        raw = read_raw(amazon_2014, source, tmp_path / no_time)
+        return [[str(row["timestamp"])[:19] for row in raw[table]] for table in ("interactions", "feedback")]
+
+    assert times("file_order") == [["2000-01-01 00:00:01", "2000-01-01 00:00:02"]] * 2
+    assert times("refuse") == [["None", "None"]] * 2
+    path.write_bytes(json_lines(review(), *rows))
+    assert times("file_order") == [["1393545600", "None", "None"]] * 2
+
+
 def test_a_whole_file_path_and_python_literal_metadata(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     write(folder / REVIEWS, json_lines(review()))

@@ -45,6 +45,13 @@ def _read(path: Path, tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
     return read_raw(amazon_2023, Amazon2023Source(path=path), tmp_path / "raw")
 
 
+def test_reviews_without_times_are_in_the_order_of_their_file_where_the_settings_say_so(tmp_path: Path) -> None:
+    untimed = {key: value for key, value in REVIEW.items() if key != "timestamp"}
+    path = write(tmp_path / "Things.jsonl", json_lines(untimed, untimed))
+    raw = read_raw(amazon_2023, Amazon2023Source(path=path, no_time="file_order"), tmp_path / "raw")
+    assert [str(row["timestamp"])[:19] for row in raw["feedback"]] == ["2000-01-01 00:00:01", "2000-01-01 00:00:02"]
+
+
 @pytest.mark.parametrize("name", ["Things.jsonl", "Things.jsonl.gz"])
 def test_a_review_becomes_a_rating_and_a_feedback_row_about_the_parent_product(tmp_path: Path, name: str) -> None:
     write(tmp_path / "in" / name, json_lines(REVIEW, {**REVIEW, "user_id": "A2", "title": "", "rating": 1.0}))

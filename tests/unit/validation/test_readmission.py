@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recommender.event_log import EventLog
 from recommender.source_settings import TablesSource
+from recommender.user import Interaction
 from recommender.validation_settings import OwnRule, ValidationSettings
-from tests.unit.validation.sources import events, json_lines, read_rows, write
+from tests.unit.validation.sources import csv_bytes, events, json_lines, read_rows, write
 from validation.checkpoint import validate
 from validation.errors import ReadmissionError
 from validation.ingest import ingest
@@ -143,3 +147,40 @@ def test_without_a_quarantine_there_is_nothing_to_choose_from(tmp_path: Path) ->
         select(tmp_path / "quarantine")
     with pytest.raises(ReadmissionError, match="no-such-file"):
         read_corrections(tmp_path / "no-such-file.jsonl")
+
+
+def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> None:
+    """Marks from 6 (lowest) to 1, and events of the service's log, which are in the contract's terms already."""
+    marks = {str(mark): str(7 - mark) for mark in range(1, 7)}
+    source = TablesSource(
+        path=tmp_path / "in", values={"interactions": {"value": marks, "event": {"view": "cart", "buy": "view"}}}
+    )
+    settings = ValidationSettings.model_validate(
+        {"min_interactions": 1, "max_quarantined_share": 1, "cleaning": {"rating_scale": (1, 6)}}
+    )
+    own: dict[str, Any] = {"item_id": "gone", "timestamp": "2025-03-01", "user_id": "u1"}
+    rows = [{**own, "event": "rating", "value": 2}, {**own, "event": "buy", "value": ""}]
+    write(tmp_path / "in" / "interactions.csv", csv_bytes([*rows, {**rows[0], "item_id": "i1"}]))
+    write(tmp_path / "in" / "items.csv", csv_bytes([{"item_id": "i1"}]))
+    moment = datetime(2025, 4, 1, tzinfo=UTC)
+    with closing(EventLog(tmp_path / "events.wal")) as log:
+        log.append(
+            [Interaction("s1", "u2", "gone", "rating", moment, 4.0), Interaction("s2", "u2", "gone", "view", moment)]
+        )
+
+    def door() -> ValidationSummary:
+        ingest(source, tmp_path / "raw", tmp_path / "events.wal", tmp_path / "readmitted")
+        return validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+
+    before = door()
+    assert before.tables["interactions"].rules == {"item_id_known": 4}
+    export(select(before.quarantine), tmp_path / "rows.jsonl")
+    _edit(tmp_path / "rows.jsonl", item_id_known={"item_id": "i1", "timestamp": "2025-05-01"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    clean = [row for row in read_rows(door().folder / "interactions.parquet") if row["timestamp"].month == 5]
+    assert sorted((row["user_id"], row["event"], round(row["value"] or 0, 6)) for row in clean) == [
+        ("u1", "rating", 4.2),  # the mark 2 is 5 of 1 to 6
+        ("u1", "view", 0),
+        ("u2", "rating", 4.0),
+        ("u2", "view", 0),
+    ]

@@ -14,8 +14,9 @@ import pytest
 
 from recommender.source_settings import SqlSource
 from tests.unit.validation.sources import read_parts
+from validation import sql_source
 from validation.errors import SourceError
-from validation.ingest import ingest, source_fingerprint
+from validation.ingest import check_source, ingest, source_fingerprint
 
 POSTGRES = "postgresql://127.0.0.1:5432/test"
 EVENTS = "SELECT who AS user_id, what AS item_id, stars AS value, at AS timestamp FROM log ORDER BY at"
@@ -63,6 +64,22 @@ def test_the_fingerprint_follows_the_rows_and_the_queries(database: Path) -> Non
         connection.execute("UPDATE goods SET title = 'Green tea' WHERE item_id = 7")
         connection.commit()
     assert source_fingerprint(_source(database)) != first
+
+
+def test_the_fingerprint_follows_the_order_where_that_stands_for_the_time(database: Path) -> None:
+    query = "SELECT who AS user_id, what AS item_id{} FROM log WHERE who IS NOT NULL ORDER BY what {}"
+    for time, differs in (("", True), (", at AS timestamp", False)):
+        first, second = (
+            sql_source.digest_rows(
+                _source(database, no_time="file_order", queries={"interactions": query.format(time, order)})
+            )
+            for order in ("ASC", "DESC")
+        )
+        assert (first != second) is differs
+
+
+def test_a_query_may_end_in_a_comment(database: Path) -> None:
+    check_source(_source(database, queries={"interactions": f"{EVENTS} -- as they came"}))
 
 
 def test_a_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
