@@ -37,20 +37,20 @@ class EventTerms:
     def of(cls, recipe: Recipe, model: str) -> EventTerms:
         """Those that a bundle's recipe has."""
         mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
-        names = {own: name for own, name in mapped.items() if name in EVENTS and own not in EVENTS}
+        names = {own: name for own, name in mapped.items() if name in EVENTS}
         return cls(names, recipe.validation.cleaning.rating_scale or RATING_RANGE, model)
 
     def kind(self, name: str, where: str) -> str:
-        """The contract's name of an event, case aside.
+        """The contract's name of an event, case aside: as the settings map it for the source, else as it is.
 
         Raises:
             BadRequest: nobody knows the name.
         """
         given = name.strip().lower()
-        if given in EVENTS:
-            return given
         if given in self.names:
             return self.names[given]
+        if given in EVENTS:
+            return given
         own = ", ".join(f"{one} ({self.names[one]})" for one in sorted(self.names))
         known = ", ".join(EVENTS) + (f", or the shop's own {own}" if own else "")
         do = f"Send one of these, or map more names in the setting {NAMES_SETTING}, and train a bundle with it"

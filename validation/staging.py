@@ -21,15 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommender import schema
-from recommender.schema import TABLES, TIME, Column, TableName
+from recommender.schema import TABLES, Column, TableName
 from validation.raw_parts import EVENT_LOG, SOURCE_ERROR, SOURCE_FILE, RawPart, RawTables, TableMapping
 from validation.reading.dialect import Dialect
 from validation.reading.sql import literal
+from validation.reading.times import time_sql
 from validation.reading.values import IDS, id_sql, mapped_sql, text_sql, typed_sql
 from validation.rules import Rule
 
 WORDS = (schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.TEXT)
 STAGING_ORDER: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")
+_MENDED_AT = "9999-12-31"
 BITS = 60  # marks in one BIGINT
 # Over a row of layer 1 and later: an event of the service's log, which speaks the contract's terms.
 FROM_LOG = f"(origin = 'events' OR {SOURCE_FILE} = {literal(EVENT_LOG)})"
@@ -192,12 +194,8 @@ def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: st
             layers.add_text(name, type_, dialect, _filled_sql(name, mapping))
         else:
             layers.add_typed(column, type_, dialect)
-    if mapping.lines:
-        moment = Column("moment", TIME, False, "When the line was written.")
-        layers.raw.append(f"CAST({mapping.moment or 'NULL'} AS VARCHAR) AS moment_raw")
-        layers.add_typed(moment, "VARCHAR", dialect)
-    elif table in ("users", "items"):
-        layers.told.append("CAST(NULL AS TIMESTAMPTZ) AS moment")
+    if TABLES[table].open:
+        _add_moment(layers, one, dialect)
     attributes = f"CAST({mapping.attributes} AS VARCHAR)" if mapping.attributes else "CAST(NULL AS VARCHAR)"
     origin = f"""
         {one.offset} + file_row_number AS row_number, {one.index} AS part,
@@ -216,6 +214,17 @@ def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: st
     for selected in (layers.given, layers.typed, layers.told):
         query = f"SELECT {passed}, {', '.join(selected)} FROM ({query})"
     return query
+
+
+def _add_moment(layers: _Layers, one: StagedPart, dialect: Dialect) -> None:
+    """When a line told of the user or the item. What a person mended has the last word; other tables have no lines."""
+    moment = f"'{_MENDED_AT}'" if one.part.origin == "readmitted" else "NULL"
+    if one.mapping.lines:
+        layers.raw.append(f"CAST({one.mapping.moment or 'NULL'} AS VARCHAR) AS moment_raw")
+        layers.given.append(f"{text_sql('moment_raw', 'VARCHAR', dialect)} AS moment_given")
+        layers.typed.append(f"{time_sql('moment_given', 'VARCHAR', dialect)} AS moment")
+        moment = "moment"
+    layers.told.append(f"CAST({moment} AS TIMESTAMPTZ) AS moment")
 
 
 def _filled_sql(name: str, mapping: TableMapping) -> str:

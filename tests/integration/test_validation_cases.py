@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -14,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommender.source_settings import TablesSource
-from recommender.validation_settings import ValidationSettings
+from recommender.validation_settings import OwnRule, ValidationSettings
 from validation.checkpoint import validate
 from validation.errors import SourceError, TableRejected
 from validation.ingest import check_source, ingest
+from validation.readmission import readmit, select
 from validation.summary import ValidationSummary
 
 SETTINGS = ValidationSettings(min_interactions=1)
@@ -305,3 +307,15 @@ def test_the_settings_words_for_nothing_also_hold_for_one_file_alone(tmp_path: P
 def test_local_times(tmp_path: Path) -> None:
     found = door(tmp_path, {"interactions.csv": EVENTS}, time_zone="America/New_York")
     assert clean(found, "interactions", "timestamp") == [datetime(2024, 1, 15, 15, tzinfo=UTC)]
+
+
+def test_an_item_of_a_flat_file_that_was_mended_keeps_what_the_mending_says(tmp_path: Path) -> None:
+    rule = OwnRule(name="cheap", table="items", check="between", column="price", maximum=3)
+    settings = SETTINGS.model_copy(update={"rules": (rule,), "max_quarantined_share": 1.0})
+    summary = door(tmp_path, {"orders.csv": ORDERS}, settings, **FLAT)
+    rows = [row for row in select(summary.quarantine, "items") if row.values["item_id"] == "b"]
+    mended = [replace(row, values={**row.values, "title": "Kilner jar", "price": "1"}) for row in rows[:1]]
+    readmit(mended, tmp_path / "readmitted")
+    ingest(TablesSource(path=tmp_path / "in", **FLAT), tmp_path / "raw", None, tmp_path / "readmitted")
+    after = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+    assert ("b", "Kilner jar", 1.0) in clean(after, "items", "item_id", "title", "price")

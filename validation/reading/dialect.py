@@ -37,5 +37,5 @@ class Dialect:
         return cls(forms.date_formats, forms.time_zone, forms.null_words, values, decimal_comma)
 
     def of_events(self) -> Dialect:
-        """The dialect of the service's own log: the contract's names, and times with their zone."""
-        return replace(self, date_formats=(), time_zone="UTC", values={})
+        """The dialect of the service's own log: the contract's names, ids that were accepted, times with their zone."""
+        return replace(self, date_formats=(), time_zone="UTC", null_words=(), values={})
