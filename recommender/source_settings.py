@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, Tag
+import pyarrow as pa
+from pydantic import Field, Tag, field_validator
 
-from recommender.schema import TableName
+from recommender.schema import EVENT, EVENTS, TABLES, TIME, TableName
 from recommender.settings_form import Frozen, Share, kind_or
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
@@ -16,6 +19,8 @@ NULL_WORDS = (
     "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
     "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
 )  # fmt: skip
+# Those of DuckDB's strptime.
+_DIRECTIVE = re.compile(r"%(-?[dHIjmMSy]|[abcfghnpuwxzABGTUVWXYZ%])")
 
 
 class SourceForms(Frozen):
@@ -33,11 +38,60 @@ class SourceForms(Frozen):
     values: dict[TableName, dict[str, dict[str, str]]] = Field(
         default_factory=dict,
         description="Table to column to {the source's value: the contract's}, case aside: "
-        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value. /events takes these names too.",
+        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value, or leaves out the row of an "
+        "event. /events takes these names too.",
     )
     no_time: Literal["refuse", "file_order"] = Field(
         "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."
     )
+
+    @field_validator("date_formats")
+    @classmethod
+    def _known_forms(cls, forms: tuple[str, ...]) -> tuple[str, ...]:
+        for form in forms:
+            found = _DIRECTIVE.findall(form)
+            if "%" in _DIRECTIVE.sub("", form) or not {one.lstrip("-") for one in found} & set("YyGcx"):
+                raise ValueError(f"forms as strptime has them, with a year, such as %d/%m/%Y %H:%M; not {form}")
+        return forms
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (LookupError, OSError, ValueError) as error:
+            raise ValueError("a zone by its name in the IANA list, such as Europe/Berlin or UTC") from error
+        return zone
+
+    @field_validator("values")
+    @classmethod
+    def _values_of_the_contract(
+        cls, values: dict[TableName, dict[str, dict[str, str]]]
+    ) -> dict[TableName, dict[str, dict[str, str]]]:
+        for table, columns in values.items():
+            types = {column.name: column.type for column in TABLES[table].columns}
+            for name, mapped in columns.items():
+                if name not in types:
+                    raise ValueError(f"a column of {table}, one of {', '.join(types)}; not {name}")
+                for own, wanted in mapped.items():
+                    if rule := _unlike(name, types[name], wanted):
+                        raise ValueError(f"{table}.{name} to be mapped to {rule}; {own} is mapped to {wanted}")
+        return values
+
+
+def _unlike(column: str, kind: pa.DataType, wanted: str) -> str:
+    """What a value should be that is none of its column; "" for one that is."""
+    if not wanted.strip():
+        return ""
+    if column == EVENT:
+        return "" if wanted.strip().lower() in EVENTS else f"one of {', '.join(EVENTS)}"
+    if kind in (pa.string(), TIME):
+        return ""
+    try:
+        float(wanted)
+    except ValueError:
+        return "a number"
+    return ""
 
 
 class SimulatedSource(Frozen):

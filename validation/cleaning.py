@@ -18,7 +18,7 @@ from validation.personal_data import MARKS, PersonalDataMask
 from validation.reading.dialect import Dialect
 from validation.reading.times import any_form_sql
 from validation.rules import PRICE_WRITTEN, Rule, late_rule
-from validation.staging import WORDS, StagedPart, Step, mapped_columns, mended_sql
+from validation.staging import VISITED, WORDS, StagedPart, Step, mapped_columns, mended_sql
 from validation.text_mending import KINDS, mended_words_sql, register_mending
 
 NEAR_DUPLICATE = "near_duplicate"
@@ -104,9 +104,9 @@ def _form_steps(
 
 
 def _scale_step(name: str, lowest: float, highest: float) -> Step:
-    """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already."""
+    """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already, also out of quarantine."""
     one, five = RATING_RANGE
-    rated = f"{name} IS NOT NULL AND origin <> 'events'" + (" AND event = 'rating'" if name == schema.VALUE else "")
+    rated = f"{name} IS NOT NULL AND NOT ({VISITED})" + (" AND event = 'rating'" if name == schema.VALUE else "")
     scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"
     return Step({name: f"CASE WHEN {rated} THEN {scaled} ELSE {name} END"}, {"normalised_rating": rated})
 

@@ -26,7 +26,6 @@ from validation.lines import gather_lines
 from validation.own_rules import build_own_rules, check_expressions, own_columns_sql
 from validation.raw_parts import RawTables
 from validation.reading.dialect import Dialect
-from validation.reading.sql import literal
 from validation.rules import (
     EXACT_DUPLICATE,
     KEY_UNIQUE,
@@ -41,6 +40,7 @@ from validation.share_rules import build_share_rules
 from validation.similar_texts import find_similar_texts
 from validation.staging import (
     BITS,
+    VISITED,
     StagedPart,
     any_mark,
     derived_sql,
@@ -55,7 +55,6 @@ N_EXAMPLES = 20
 _EXAMPLE_CHARS = 200
 # What breaks these alone is no bad row: an event of nobody, and a rating in a file of reviews.
 GUEST, WORDLESS = "user_id_required", "text_required"
-_EVENT_LOG = "events"  # the source file of an event of the service's log, also when it comes back from quarantine
 SQL_TYPES = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", TIME: "TIMESTAMPTZ"}
 
 
@@ -151,7 +150,7 @@ def _plan(
 ) -> Scan:
     parts = find_parts(connection, raw, note, table)
     mapped = mapped_columns(parts)
-    dialect = Dialect.of(note.forms, table, settings.cleaning.decimal_comma)
+    dialect = Dialect.of(note.forms, table, settings.cleaning)
     lines = any(one.mapping.lines for one in parts)
     rules = build_rules(table, settings, note.provided, mapped, now, lines)
     if not parts:
@@ -186,13 +185,12 @@ def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
         )
         return
     names = ", ".join(column.name for column in columns)
-    visited = f"origin = 'events' OR source_file = {literal(_EVENT_LOG)}"
     placed = "position IS DISTINCT FROM source_number" if table == "interactions" else "false"
     attributes = "attributes" if TABLES[table].open else "CAST(NULL AS VARCHAR) AS attributes"
     moment = "moment" if TABLES[table].open else "CAST(NULL AS TIMESTAMPTZ) AS moment"
     connection.execute(
         f"""CREATE TABLE staged_{table} AS
-        SELECT row_number, part, readable, row_hash, {placed} AS placed, {visited} AS visited, {names},
+        SELECT row_number, part, readable, row_hash, {placed} AS placed, {VISITED} AS visited, {names},
             {attributes}, {moment}, {", ".join(marks_sql(scan.rules))}, mended
         FROM ({scan.derived(StagedPart.file_sql)})"""
     )

@@ -31,6 +31,8 @@ from validation.rules import Rule
 WORDS = (schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.TEXT)
 STAGING_ORDER: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")
 BITS = 60  # marks in one BIGINT
+# A row of the service's log, also one that comes back from quarantine: its values are the contract's.
+VISITED = "origin = 'events' OR source_file = 'events'"
 _OWN_FIELD = re.compile(r"\bsource\b")
 _ROW_TEXT = "coalesce(source_text, CAST(to_json(source) AS VARCHAR))"
 _ROW_HASH = "CASE WHEN source_text IS NULL THEN hash(source) ELSE hash(source_text) END"
@@ -130,16 +132,29 @@ class _Layers:
         given: Texts trimmed, words for nothing empty, values that the settings map.
         typed: In the contract's types.
         told: What the next layer sees.
+        speaks: SQL over a row: its values are the source's, and are mapped.
     """
 
     raw: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
     typed: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    speaks: str = "true"
+
+    def _mapped(self, name: str, type_: str, dialect: Dialect) -> str:
+        """The value as text, as the settings map it. Of a column that they map, `<name>_own` is the text before."""
+        own = text_sql(f"{name}_raw", type_, dialect.of_column(name))
+        if name not in dialect.values:
+            return own
+        self.given.append(f"{own} AS {name}_own")
+        self.typed.append(f"{name}_own")
+        self.told.append(f"{name}_own")
+        mapped = mapped_sql(name, own, dialect)
+        return mapped if self.speaks == "true" else f"CASE WHEN {self.speaks} THEN {mapped} ELSE {own} END"
 
     def add_text(self, name: str, type_: str, dialect: Dialect, filled: str) -> None:
         """A column of texts; `filled` is the expression where the row leaves it to a rule, "" for none."""
-        text = mapped_sql(name, text_sql(f"{name}_raw", type_, dialect), dialect)
+        text = self._mapped(name, type_, dialect)
         self.given.append(f"{id_sql(f'({text})') if name in IDS else text} AS {name}_given")
         self.typed.append(f"{filled or f'{name}_given'} AS {name}")
         self.told.append(name)
@@ -148,7 +163,7 @@ class _Layers:
         """A column of numbers or times, with its text, and its text where it does not read as one."""
         name, value = column.name, f"{column.name}_raw"
         if type_ == "VARCHAR" or name in dialect.values:
-            value, type_ = mapped_sql(name, text_sql(value, type_, dialect), dialect), "VARCHAR"
+            value, type_ = self._mapped(name, type_, dialect), "VARCHAR"
         elif type_ in ("FLOAT", "DOUBLE"):
             value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
         self.given.append(f"{value} AS {name}_given")
@@ -158,7 +173,7 @@ class _Layers:
 
 
 def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: str) -> str:
-    mapping, layers = one.mapping, _Layers()
+    mapping, layers = one.mapping, _Layers(speaks=f"NOT ({VISITED})" if one.part.origin == "readmitted" else "true")
     dialect = dialect.of_events() if one.part.origin == "events" else dialect
     for column in TABLES[table].columns:
         name, type_ = column.name, one.types.get(column.name, "NULL")

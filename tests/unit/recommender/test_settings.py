@@ -95,6 +95,27 @@ def test_every_recipe_setting_of_the_models_says_what_it_is():
     assert all("description" in field for name, field in tree.items() if name != "kind")
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a zone by its name"),
+        ('date_formats=["DD/MM/YYYY"]', r"not DD/MM/YYYY"),
+        ('date_formats=["%Y-%m-%d %Q"]', r"not %Y-%m-%d %Q"),
+        ('date_formats=["%d.%m. %H:%M"]', r"with a year"),
+        ('values={"interactions": {"evnt": {"pv": "view"}}}', "a column of interactions, one of event_id.*; not evnt"),
+        ('values={"interactions": {"event": {"pv": "viewed"}}}', "one of impression, view.*; pv is mapped to viewed"),
+        ('values={"feedback": {"rating": {"good": "great"}}}', "a number; good is mapped to great"),
+        ('values={"events": {}}', "values.events"),
+    ],
+)
+def test_forms_of_a_source_that_cannot_be_are_one_clear_error(override, says):
+    overrides = ["recipe.source.kind=tables", "recipe.source.path=x", f"recipe.source.{override}"]
+    with pytest.raises(SettingsError, match=says) as refused:
+        load_settings(None, {}, overrides)
+    assert "Value error" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_tree_of_plain_values_is_checked():
     assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
     with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):

@@ -15,7 +15,7 @@ import pytest
 from recommender.source_settings import SqlSource
 from tests.unit.validation.sources import read_parts
 from validation.errors import SourceError
-from validation.ingest import ingest, source_fingerprint
+from validation.ingest import check_source, ingest, source_fingerprint
 
 POSTGRES = "postgresql://127.0.0.1:5432/test"
 EVENTS = "SELECT who AS user_id, what AS item_id, stars AS value, at AS timestamp FROM log ORDER BY at"
@@ -189,3 +189,20 @@ def test_queries_of_postgresql_become_tables(postgres_schema: str, tmp_path: Pat
     bad = source.model_copy(update={"queries": {"interactions": f"SELECT nothing FROM {log}"}})
     with pytest.raises(SourceError, match=r'column "nothing" does not exist'):
         ingest(bad, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- the whole log", "\n"])
+def test_a_query_may_end_in_a_semicolon_or_a_comment(database: Path, tmp_path: Path, end: str) -> None:
+    query = f"WITH own AS ({EVENTS}) SELECT * FROM own{end}"
+    source = _source(database, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 3
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- all"])
+@pytest.mark.usefixtures("postgres_schema")
+def test_a_query_of_postgresql_may_end_in_a_semicolon_or_a_comment(tmp_path: Path, end: str) -> None:
+    query = f"SELECT 'u' AS user_id, 'i' AS item_id, now() AS timestamp{end}"
+    source = SqlSource(url=POSTGRES, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 1
