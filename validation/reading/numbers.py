@@ -20,19 +20,20 @@ NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "U
 PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _SPACE = r"[ \x{00a0}\x{2009}\x{202f}]"
 # A currency's sign, perhaps with letters before it (US$, R$, USD $), an ISO code, or what people write in place of one.
-_LATIN = r"kr|kc|k\x{010d}|zl|z\x{0142}|ft|lei|lv|rs|rp|rm|fr|sfr|tl|din|kn|bs|s/"
-_NAMES = "euros?|dollars?|pounds?|pesos?|rupees?|francs?|yen|yuan|baht"
-_CYRILLIC = r"\x{0440}|\x{0440}\x{0443}\x{0431}|\x{0433}\x{0440}\x{043d}|\x{043b}\x{0432}"
-_LOCAL = rf"(?i:{_LATIN}|{_NAMES}|{_CYRILLIC})\.?"
-_MARK = r"[^\P{Sc}\x{00a2}]"  # 99¢ is not 99
-_CODE = rf"(?:(?:[A-Za-z]{{0,3}}\.?|[A-Za-z]{{3}} ){_MARK}|[A-Za-z]{{3}}|{_LOCAL}|[\x{{5143}}\x{{5186}}\x{{c6d0}}])"
+_LATIN = r"kr|kc|k\x{010d}|z\x{0142}|ft|lei|lv|rs|rp|rm|fr|sfr|tl|din"
+_CYRILLIC = r"\x{0440}|\x{0440}\x{0443}\x{0431}|\x{0433}\x{0440}\x{043d}"
+_LOCAL = rf"(?i:{_LATIN}|{_CYRILLIC})\.?"
+_CODE = rf"(?:[A-Za-z]{{0,3}}\.? ?\p{{Sc}}|[A-Za-z]{{3}}|{_LOCAL}|[\x{{5143}}\x{{5186}}\x{{c6d0}}])"
+# More of them, which would make the pattern too large to be quick: a sign is put in their place.
+_NAMES = r"euros?|dollars?|pounds?|pesos?|rupees?|francs?|yen|yuan|baht|zl|kn|bs|s/|\x{043b}\x{0432}"
+_NAMED = rf"(?i)^(?:{_NAMES})\.?|(?:{_NAMES})\.?$"
 _ROUND = r"((?:[.,][-\x{2013}\x{2014}]{1,2}|:-|/-)?)"  # "12,-" is twelve
 _BODY = r"\d[\d.,:' \x{00a0}\x{2009}\x{202f}\x{2019}\x{00b4}`]*|[.,]\d+"
 # Digits and marks of other alphabets; the last mark parts thousands.
 _ELSEWHERE = ("０１２３４５６７８９，．٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹٫٬", "0123456789,.01234567890123456789.`")
 _SIGN = r"([-+\x{2212}(]?)"
 WRITTEN = rf"{_SIGN}{_SPACE}*(?:{_CODE}{_SPACE}*)?{_SIGN}({_BODY}?){_ROUND}{_SPACE}*(?:{_CODE})?{_SPACE}*\)?"
-_AMOUNTS = r"(?i).*(mio|tsd|mrd|mil|bln|mln).*"  # "12 mio" is not twelve
+_AMOUNTS = r"(?i)mio|tsd|mrd|mil|bln|mln|\x{00a2}"  # "12 mio" is not twelve, and "99¢" not 99
 _NEGATIVE = ("-", "\N{MINUS SIGN}", "(")
 
 
@@ -65,15 +66,19 @@ def _text_number_sql(text: str, decimal_comma: bool, grouped: bool) -> str:
     number = f"TRY_CAST({text} AS DOUBLE)"
     elsewhere = f"regexp_matches({text}, {literal(f'[{_ELSEWHERE[0]}]')})"
     translated = f"translate({text}, {literal(_ELSEWHERE[0])}, {literal(_ELSEWHERE[1])})"
-    text = f"CASE WHEN {elsewhere} THEN {translated} ELSE {text} END"
-    written = f"regexp_full_match({text}, {literal(WRITTEN)}) AND NOT regexp_full_match({text}, {literal(_AMOUNTS)})"
-    parts = f"regexp_extract({text}, {literal('^' + WRITTEN + '$')}, ['before', 'after', 'body', 'round'])"
+    here = f"CASE WHEN {elsewhere} THEN {translated} ELSE {text} END"
+    here = f"[regexp_replace({here}, {literal(_NAMED)}, '\N{EURO SIGN}')]"
+    parts = f"regexp_extract(w, {literal('^' + WRITTEN + '$')}, ['before', 'after', 'body', 'round'])"
     negative = " OR ".join(f"p.before = '{sign}' OR p.after = '{sign}'" for sign in _NEGATIVE)
     spaces = rf"rtrim(regexp_replace(p.body, '[{_SPACE[1:-1]}\x{{2019}}\x{{00b4}}`]', '''', 'g'), '''')"
     nothing = "CASE WHEN p.round[1] IN (',', '.') THEN p.round[1] || '0' ELSE '' END"
     body = _body_sql(f"{spaces} || {nothing}", decimal_comma, grouped)
     signed = f"list_transform([{parts}], lambda p: (CASE WHEN {negative} THEN -1 ELSE 1 END) * {body})[1]"
-    return f"""CASE WHEN {plain} THEN CASE WHEN isfinite({number}) THEN {number} END WHEN {written} THEN {signed} END"""
+    # Where the text is not written so, its parts are empty, and no number.
+    written = (
+        f"list_transform({here}, lambda w: CASE WHEN NOT regexp_matches(w, {literal(_AMOUNTS)}) THEN {signed} END)[1]"
+    )
+    return f"CASE WHEN {plain} THEN CASE WHEN isfinite({number}) THEN {number} END ELSE {written} END"
 
 
 def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
