@@ -237,7 +237,7 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
         raise SettingsError(
             "Cannot read settings",
             got=f"{name}={first.get('input')!r}",
-            expected=first["msg"],
+            expected=first["msg"].removeprefix("Value error, "),
             do="See every setting: sommelier settings",
         ) from error
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, Tag
+import pyarrow as pa
+from pydantic import Field, Tag, field_validator
 
-from recommender.schema import EVENT, EVENTS, TABLES, TableName
-from recommender.settings_form import Frozen, Share, kind_or, refuse
+from recommender.schema import EVENT, EVENTS, TABLES, TIME, TableName
+from recommender.settings_form import Frozen, Share, kind_or
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
 # What programs and people write where nothing is known; the spelling counts, so that a user "Nan" stays one.
@@ -18,62 +19,79 @@ NULL_WORDS = (
     "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
     "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
 )  # fmt: skip
-# What DuckDB's strptime knows.
-_DIRECTIVE = re.compile(r"%(?:-?[dmyHIMSj]|[aAbBcfgGnpuUVwWxXYzZ%])")
-Values = dict[TableName, dict[str, dict[str, str]]]
-
-
-def _known_form(form: str) -> str:
-    left, n_directives = _DIRECTIVE.subn("", form.replace("%%", ""))
-    if "%" in left or not n_directives:
-        raise refuse("a form of dates as strptime writes them, such as %d/%m/%Y %H:%M")
-    return form
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        raise refuse("a zone of the IANA database, such as Europe/Berlin or UTC") from None
-    return name
-
-
-def _known_values(values: Values) -> Values:
-    for table, columns in values.items():
-        known = [column.name for column in TABLES[table].columns]
-        for column, mapped in columns.items():
-            if column not in known:
-                raise refuse(f"a column of {table} in place of {column}: {', '.join(known)}")
-            # A word that is mapped to itself says that it is known, and no event of the contract.
-            bad = [own for own, wanted in mapped.items() if wanted.strip().lower() not in (*EVENTS, "", own.lower())]
-            if column == EVENT and bad:
-                raise refuse(f"{bad[0]!r} mapped to one of {', '.join(EVENTS)}, or to an empty text")
-    return values
+# Those of DuckDB's strptime.
+_DIRECTIVE = re.compile(r"%(-?[dHIjmMSy]|[abcfghnpuwxzABGTUVWXYZ%])")
 
 
 class SourceForms(Frozen):
     """How a source writes its values: the same settings for every reader, and for every column alike."""
 
-    date_formats: tuple[Annotated[str, AfterValidator(_known_form)], ...] = Field(
+    date_formats: tuple[str, ...] = Field(
         (),
         description="Forms of dates, as strptime writes them, tried in order before ISO 8601 and numbers: "
         "['%m/%d/%Y %H:%M', '%Y%m%d'].",
     )
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
-        "UTC", description="Zone of times that name none, such as Europe/Berlin."
-    )
+    time_zone: str = Field("UTC", description="Zone of times that name none, such as Europe/Berlin.")
     null_words: tuple[str, ...] = Field(
         NULL_WORDS, description="Words that stand for an empty value, as they are spelt."
     )
-    values: Annotated[Values, AfterValidator(_known_values)] = Field(
+    values: dict[TableName, dict[str, dict[str, str]]] = Field(
         default_factory=dict,
         description="Table to column to {the source's value: the contract's}, case aside: "
-        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value; an emptied event is that of "
-        "default_event. /events takes the names of events too.",
+        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value, or leaves out the row of an "
+        "event. /events takes these names too.",
     )
     no_time: Literal["refuse", "file_order"] = Field(
         "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."
     )
+
+    @field_validator("date_formats")
+    @classmethod
+    def _known_forms(cls, forms: tuple[str, ...]) -> tuple[str, ...]:
+        for form in forms:
+            found = _DIRECTIVE.findall(form)
+            if "%" in _DIRECTIVE.sub("", form) or not {one.lstrip("-") for one in found} & set("YyGcx"):
+                raise ValueError(f"forms as strptime has them, with a year, such as %d/%m/%Y %H:%M; not {form}")
+        return forms
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (LookupError, OSError, ValueError) as error:
+            raise ValueError("a zone by its name in the IANA list, such as Europe/Berlin or UTC") from error
+        return zone
+
+    @field_validator("values")
+    @classmethod
+    def _values_of_the_contract(
+        cls, values: dict[TableName, dict[str, dict[str, str]]]
+    ) -> dict[TableName, dict[str, dict[str, str]]]:
+        for table, columns in values.items():
+            types = {column.name: column.type for column in TABLES[table].columns}
+            for name, mapped in columns.items():
+                if name not in types:
+                    raise ValueError(f"a column of {table}, one of {', '.join(types)}; not {name}")
+                for own, wanted in mapped.items():
+                    if rule := _unlike(name, types[name], wanted):
+                        raise ValueError(f"{table}.{name} to be mapped to {rule}; {own} is mapped to {wanted}")
+        return values
+
+
+def _unlike(column: str, kind: pa.DataType, wanted: str) -> str:
+    """What a value should be that is none of its column; "" for one that is."""
+    if not wanted.strip():
+        return ""
+    if column == EVENT:
+        return "" if wanted.strip().lower() in EVENTS else f"one of {', '.join(EVENTS)}"
+    if kind in (pa.string(), TIME):
+        return ""
+    try:
+        float(wanted)
+    except ValueError:
+        return "a number"
+    return ""
 
 
 class SimulatedSource(Frozen):

@@ -104,7 +104,7 @@ def _form_steps(
 
 
 def _scale_step(name: str, lowest: float, highest: float) -> Step:
-    """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already."""
+    """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already, also out of quarantine."""
     one, five = RATING_RANGE
     rated = f"{name} IS NOT NULL AND NOT {FROM_LOG}" + (" AND event = 'rating'" if name == schema.VALUE else "")
     scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"

@@ -20,6 +20,8 @@ import pyarrow.csv as pa_csv
 from validation.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw import PartWriter, struct_of
 
+Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
+
 
 class _Lines:
     """Consecutive lines, decoded. A line that is not in the file's encoding comes with marks for the odd bytes."""
@@ -72,7 +74,7 @@ class _Rows:
 
 
 def read_header(path: Path, delimiter: str, encoding: str = "utf-8") -> list[str]:
-    """The header's names.
+    """The header's names, without the spaces around them.
 
     Raises:
         SourceError: missing, empty, damaged, or its first line is no text.
@@ -81,26 +83,34 @@ def read_header(path: Path, delimiter: str, encoding: str = "utf-8") -> list[str
     try:
         text = line.decode(block_encoding(encoding))
     except UnicodeDecodeError as error:
-        do = f"Convert the file to {_name(encoding)}, or name its encoding in the settings"
+        likely = "utf-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
+        do = f'Name the file\'s encoding in the settings, perhaps source.encoding="{likely}"'
         stop_at(path, 1, got=f"byte {error.start} is no {_name(encoding)}", expected="text", do=do)
     if "\x00" in text:
         stop_at(path, 1, got="null bytes in the header", expected="text", do="Check that the file is a text file")
-    return next(csv.reader([text], delimiter=delimiter, quoting=_quoting(delimiter)), [])
+    if "\r" in text.rstrip("\r"):
+        do = "Write the file with the line ends of Windows or Unix, such as by: tr '\\r' '\\n'"
+        stop_at(path, 1, got="line ends=carriage returns alone", expected="line feeds", do=do)
+    names = next(csv.reader([text], delimiter=delimiter, quoting=quoting_of(delimiter, text)), [])
+    return [name.strip() for name in names]
 
 
 def write_delimited(path: Path, delimiter: str, part: PartWriter, encoding: str = "utf-8") -> None:
     """Append the rows after the header to a part, empty lines left out.
 
-    Tab-separated text knows no quotes, all other text does: a quoted field may hold line ends, so a row may lie on
-    several lines, and its number is that of the first.
+    Tab-separated text knows no quotes unless its header is quoted; all other text does: a quoted field may hold line
+    ends, so a row may lie on several lines, and its number is that of the first.
 
     Raises:
         SourceError: missing, empty, truncated, or no text.
     """
     own = block_encoding(encoding)
     rest: _Lines | None = None  # of a row that the next block goes on with
+    quoting: Quoting = csv.QUOTE_MINIMAL
     for block in read_blocks(path, encoding):
-        if rest is None and (plain := _plain_columns(block, delimiter, own, part.source)):
+        if block.begin == 1:
+            quoting = quoting_of(delimiter, block.data.split(b"\n", 1)[0].decode(own, errors="replace"))
+        if rest is None and (plain := _plain_columns(block, delimiter, own, part.source, quoting)):
             numbers = np.arange(len(plain[0])) + max(block.begin, 2)
             part.write(struct_of(plain, part.source), path.name, pa.array(numbers, pa.int64()))
             continue
@@ -110,7 +120,7 @@ def write_delimited(path: Path, delimiter: str, part: PartWriter, encoding: str 
         if rest is not None:
             lines.prepend(rest)
         with _collector_off():
-            rows = _parse(lines, delimiter)
+            rows = _parse(lines, delimiter, quoting)
             _mark_bad(rows, lines, part.source.num_fields, f"not {_name(encoding)}")
             _write(rows, lines, part, path.name)
         _check_end(path, rows, lines, block)
@@ -120,7 +130,9 @@ def write_delimited(path: Path, delimiter: str, part: PartWriter, encoding: str 
         _stop_truncated(path, rest.begin, "".join(rest.texts))
 
 
-def _plain_columns(block: Block, delimiter: str, encoding: str, kind: pa.StructType) -> list[pa.Array] | None:
+def _plain_columns(
+    block: Block, delimiter: str, encoding: str, kind: pa.StructType, quoting: Quoting
+) -> list[pa.Array] | None:
     """A block's columns as Arrow's parser gives them, where nothing is in it that may be read in two ways.
 
     Returns:
@@ -128,9 +140,7 @@ def _plain_columns(block: Block, delimiter: str, encoding: str, kind: pa.StructT
         another length is in the block: then Python's parser tells what is what, row by row.
     """
     data = block.data if block.begin > 1 else block.data.partition(b"\n")[2]
-    odd = (
-        (b"\x00", b"\n\n", b"\n\r\n") if _quoting(delimiter) == csv.QUOTE_NONE else (b'"', b"\x00", b"\n\n", b"\n\r\n")
-    )
+    odd = (b"\x00", b"\n\n", b"\n\r\n") if quoting == csv.QUOTE_NONE else (b'"', b"\x00", b"\n\n", b"\n\r\n")
     returns = data.count(b"\r")
     if (
         not data
@@ -166,10 +176,10 @@ def _collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(lines: _Lines, delimiter: str) -> _Rows:
+def _parse(lines: _Lines, delimiter: str, quoting: Quoting) -> _Rows:
     """The rows; a last one that is not at its end is left out, for the lines to come."""
     rows = _Rows(begins=[lines.begin])
-    reader = csv.reader(lines.texts, delimiter=delimiter, quoting=_quoting(delimiter), strict=True)
+    reader = csv.reader(lines.texts, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
         fresh: list[list[str]] = []
         before, error = reader.line_num, ""
@@ -253,8 +263,11 @@ def _stop_truncated(path: Path, line: int, text: str) -> NoReturn:
     )
 
 
-def _quoting(delimiter: str) -> Literal[0, 3]:
-    return csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+def quoting_of(delimiter: str, header: str) -> Quoting:
+    """Whether quotes around a field are none of it: not in tab-separated text, unless all its names have them (R)."""
+    names = header.strip().split(delimiter)
+    quoted = all(len(name) > 1 and name.startswith('"') and name.endswith('"') for name in names)
+    return csv.QUOTE_NONE if delimiter == "\t" and not quoted else csv.QUOTE_MINIMAL
 
 
 def _name(encoding: str) -> str:

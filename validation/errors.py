@@ -15,14 +15,19 @@ class SourceError(ValidationRoomError):
     """A source file is missing, empty, truncated, unreadable, or lacks a column that cannot be derived."""
 
 
-def without_time(table: str, where: str, has: Iterable[str]) -> SourceError:
-    """The error of events without any time, which says what is possible all the same."""
+def without_time(table: str, where: str, has: Iterable[str], do: str = "") -> SourceError:
+    """The error of events without any time, which says what is possible all the same.
+
+    Args:
+        do: How the source tells which column is one; "" for one whose columns are mapped.
+    """
+    do = do or f"Map it in the settings under source.columns.{table}"
     return SourceError(
         "Cannot map columns",
         got=f"{table}.timestamp is required and missing",
         expected=f"a column of times among {', '.join(has)}",
         where=where,
-        do=f"Map it in the settings under source.columns.{table}; where there is none and the rows stand in the order "
+        do=f"{do}; where there is none and the rows stand in the order "
         "of the events, source.no_time=file_order takes that order: recommendations and their evaluation work, what "
         "depends on dates (recency, windows of popularity, drift) means nothing then",
     )

@@ -38,6 +38,13 @@ def require_file(path: Path) -> Path:
     Raises:
         SourceError: it is missing, no file, or empty.
     """
+    if path.is_dir():
+        raise SourceError(
+            "Cannot read source",
+            got=f"folder={path}",
+            expected="a file",
+            do="Put the files in it together into one, and name that",
+        )
     if not path.is_file():
         raise SourceError(
             "Cannot read source", got=f"path={path}", expected="a file that exists", do="Check the source's path"

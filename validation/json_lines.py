@@ -221,10 +221,9 @@ def _column(connection: duckdb.DuckDBPyConnection, expression: str, texts: pa.Ar
 
 
 def _stop(path: Path, line: int, text: str, error: str) -> NoReturn:
-    stop_at(
-        path,
-        line,
-        got=f"line={text[:60]!r} ({error})",
-        expected="one JSON object per line",
-        do="Check that the file is of the kind that the settings name",
-    )
+    do = "Check that the file is of the kind that the settings name"
+    if text.startswith("["):
+        do = "The file is one list: write each object on a line of its own, such as by: jq -c '.[]' FILE > FILE.jsonl"
+    elif text in ("{", '{"'):
+        do = "The objects stand on several lines: write each on one, such as by: jq -c . FILE > FILE.jsonl"
+    stop_at(path, line, got=f"line={text[:60]!r} ({error})", expected="one JSON object per line", do=do)

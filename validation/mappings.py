@@ -26,7 +26,7 @@ from validation.reading.values import text_sql as value_text_sql
 FILLED = (schema.EVENT_ID, schema.EVENT)
 
 _FIRST_ROW_S = 946_684_800  # 2000-01-01
-_PATH_BREAK = r"\s*(?:\||>)\s*"
+_PATH_BREAK = r"\s*(?:\||>|\x{203a}|\x{00bb}|\x{2192}|::)\s*|\s+/\s+"
 _WORDS = (schema.TITLE, schema.DESCRIPTION, schema.BRAND, schema.TEXT)
 _INDEX = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|level_\d+|)")
 _UUID = "(.{8})(.{4})(.{4})(.{4})(.{12})"
@@ -225,8 +225,8 @@ def category_sql(expression: str, kind: pa.DataType) -> str:
     """A category as the contract writes it, parts joined by ' > '.
 
     Args:
-        kind: Text such as "a|b", "a > b" or "['a', 'b']", a list ["a", "b"], or a list of such lists, of which the
-            first is taken.
+        kind: Text such as "a|b", "a > b", "a / b" or "['a', 'b']", a list ["a", "b"], or a list of such lists, of
+            which the first is taken.
     """
     if _is_list(kind):
         if _is_list(kind.value_type):

@@ -23,7 +23,7 @@ COLUMNS = {
     "source_number": "BIGINT",
     "source_position": "VARCHAR",  # "reviews.csv:17"
     "source_row": "VARCHAR",  # as it came: the row's own text, or its columns as JSON
-    "values": "VARCHAR",  # the contract's columns as they were mapped, JSON text of texts
+    "values": "VARCHAR",  # the contract's columns in the source's own words, JSON text of texts
     "attributes": "VARCHAR",  # what else the row tells of a user or an item, JSON text of texts; "" for nothing
 }
 
@@ -40,7 +40,10 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
         write_parquet(connection, f"SELECT {empty} WHERE false", target)
         return 0
     read = read_sql(scan.table, scan.parts, scan.dialect, lambda one: picked_name("broken", scan, one))
-    values = ", ".join(f"'{column.name}': {_text_of(column)}" for column in TABLES[scan.table].columns)
+    values = ", ".join(
+        f"'{column.name}': {_text_of(column, column.name in scan.dialect.values)}"
+        for column in TABLES[scan.table].columns
+    )
     words = [f"broken_{word}" for word in range((len(scan.rules) - 1) // BITS + 1)]
     query = f"""
         SELECT '{scan.table}' AS "table", {_names_sql(scan.rules)} AS rules, {literal(run)} AS run,
@@ -64,6 +67,8 @@ def _names_sql(rules: list[Rule]) -> str:
     return f"list_filter([{names}]::VARCHAR[], lambda name: name IS NOT NULL)"
 
 
-def _text_of(column: Column) -> str:
-    """The column of a read row that holds the value as text."""
-    return column.name if column.type == pa.string() else f"{column.name}_text"
+def _text_of(column: Column, is_mapped: bool) -> str:
+    """The value of a read row as text; of one that the settings map, as it was before, since it is mapped again."""
+    if column.type != pa.string():
+        return f"{column.name}_own" if is_mapped else f"{column.name}_text"
+    return f"coalesce({column.name}_own, {column.name})" if is_mapped else column.name

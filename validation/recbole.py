@@ -101,7 +101,7 @@ def _types(source: RecboleSource, path: Path) -> dict[str, str]:
     missing = [name for name in needed[_TABLES[_ending(path)]] if name not in types]
     if missing == [schema.TIMESTAMP]:
         if source.no_time == "refuse":
-            raise without_time("interactions", f"{path}:1", header)
+            raise without_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
         missing = []
     if missing or len(types) != len(header):
         raise SourceError(

@@ -12,7 +12,7 @@ import duckdb
 from recommender.schema import EVENTS, TABLES, TableName
 from recommender.validation_settings import ValidationSettings
 from validation.errors import TableRejected
-from validation.rules import EXACT_DUPLICATE, RATED, RATING_ON_SCALE
+from validation.rules import RATED, RATING_ON_SCALE
 from validation.scan import Scan
 from validation.share_rules import TableRule
 from validation.suites import unmet_rules
@@ -77,7 +77,8 @@ def _what_is_wrong(
 ) -> tuple[str, str, list[str]] | None:
     """What was found, what was expected, and the rules that tell why; None for a fit table."""
     scan, counts = judged.scan, judged.counts
-    bad = {name: n for name, n in counts.rules.items() if name != EXACT_DUPLICATE}
+    copies = {rule.name for rule in scan.rules if rule.severity == "copy"}
+    bad = {name: n for name, n in counts.rules.items() if name not in copies}
     names = sorted(bad, key=lambda name: -bad[name])[:_WORST_RULES]
     worst = ", ".join(f"{name} {bad[name]}{_values(scan, name)}" for name in names)
     told = f" ({worst})" if worst else ""
@@ -112,20 +113,28 @@ def _hint(connection: duckdb.DuckDBPyConnection, scan: Scan, rule: str) -> str:
     """The setting that helps where many rows break a rule; "" where none does."""
     table = scan.table
     match rule:
-        case "timestamp_parses" | "timestamp_in_range" | "timestamp_required":
+        case "timestamp_required":
+            return (
+                f"Name the column that holds the times under source.columns.{table}.timestamp; where none does, take "
+                "the empty one out of the file and set source.no_time=file_order"
+            )
+        case "timestamp_parses" | "timestamp_in_range":
             return (
                 'Say how the times are written: source.date_formats=["%d/%m/%Y %H:%M"] (as strptime has it), and '
                 f"source.columns.{table}.timestamp where another column holds them"
             )
         case "event_in_set":
             return (
-                'Map the shop\'s names of events under source.values.interactions.event, such as addtocart = "cart"; '
-                f"the contract knows {', '.join(EVENTS)}"
+                'Map the shop\'s names of events under source.values.interactions.event, such as addtocart = "cart" '
+                f'(returned = "" leaves those rows out); the contract knows {", ".join(EVENTS)}'
             )
         case "value_parses" | "rating_parses" | "rating_has_value":
             return f'Map words to numbers under source.values.{table}.{RATED[table]}, such as "four stars" = "4"'
         case "value_in_range" | "rating_in_range":
-            return "Name the lowest and the highest rating: validation.cleaning.rating_scale=[0, 10]"
+            return (
+                "Name the lowest and the highest rating: validation.cleaning.rating_scale=[0, 10]; a number for no "
+                f'rating is emptied under source.values.{table}.{RATED[table]}, such as "-1" = ""'
+            )
         case _ if rule == RATING_ON_SCALE:
             low, high = _likely_scale(connection, table)
             return f"Name the scale: validation.cleaning.rating_scale=[{low:g}, {high:g}] fits the values found"

@@ -18,12 +18,13 @@ import pyarrow as pa
 from recommender import schema
 from recommender.schema import EVENTS, MAX_ID_CHARS, RATING_RANGE, TABLES, TIME, Column, TableName
 from recommender.validation_settings import Severity, ValidationSettings
-from validation.reading.values import IDS
+from validation.reading.values import IDS, LEFT_OUT
 
 EXACT_DUPLICATE = "exact_duplicate"
 KEY_UNIQUE = "key_unique"
 TITLE_UNIQUE = "title_unique"
 REPEATED = "repeated"
+EVENT_LEFT_OUT = "event_left_out"
 RATING_ON_SCALE = "rating_on_scale"
 # The price as it was read, before one that cannot be is emptied.
 PRICE_WRITTEN = "price_written"
@@ -288,10 +289,19 @@ def _event_rules() -> list[Rule]:
             "event_in_set",
             "event",
             "row",
-            f"event IS NOT NULL AND list_position([{events}], event) IS NULL",
+            f"event IS NOT NULL AND event <> '{LEFT_OUT}' AND list_position([{events}], event) IS NULL",
             "ExpectColumnValuesToBeInSet",
             {"value_set": list(EVENTS)},
             why="An event that the contract knows.",
+        ),
+        Rule(
+            EVENT_LEFT_OUT,
+            "event",
+            "copy",
+            f"event = '{LEFT_OUT}'",
+            "ExpectColumnValuesToNotBeInSet",
+            {"value_set": [LEFT_OUT]},
+            why="An event that the settings do not map to nothing; one that they do is counted and left out.",
         ),
         Rule(
             "rating_has_value",

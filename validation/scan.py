@@ -150,7 +150,7 @@ def _plan(
 ) -> Scan:
     parts = find_parts(connection, raw, note, table)
     mapped = mapped_columns(parts)
-    dialect = Dialect.of(note.forms, table, settings.cleaning.decimal_comma)
+    dialect = Dialect.of(note.forms, table, settings.cleaning)
     lines = any(one.mapping.lines for one in parts)
     rules = build_rules(table, settings, note.provided, mapped, now, lines)
     if not parts:

@@ -116,7 +116,10 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
             expected="a query that gives interactions",
             do="Write it in the settings under source.queries.interactions",
         )
-    return [(table, source.queries[table]) for table in TABLE_NAMES if table in source.queries]
+    # Drivers put a query into one of their own (COPY, LIMIT 0): it must not end in a semicolon, nor in a comment.
+    return [
+        (table, source.queries[table].rstrip("; \r\n\t") + "\n") for table in TABLE_NAMES if table in source.queries
+    ]
 
 
 @contextmanager
@@ -205,7 +208,7 @@ def check(source: SqlSource) -> None:
     with _connect(source) as connection:
         for table, query in _queries(source):
             # On lines of its own: a query may end in a comment.
-            names = f"SELECT * FROM (\n{query.strip().rstrip(';')}\n) AS asked LIMIT 0"
+            names = f"SELECT * FROM (\n{query}\n) AS asked LIMIT 0"
             with _run(connection, table, names, source) as answer:
                 _check_columns(source, table, answer.schema.names)
 
@@ -220,7 +223,9 @@ def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
             if column.name == schema.TIMESTAMP:
                 if source.no_time == "file_order":
                     continue
-                raise without_time(table, f"source.queries.{table}", has)
+                raise without_time(
+                    table, f"source.queries.{table}", has, f"Select it AS timestamp in source.queries.{table}"
+                )
             raise SourceError(
                 "Cannot map columns",
                 got=f"{table}.{column.name} is required and missing",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -35,7 +35,6 @@ _MENDED_AT = "9999-12-31"
 BITS = 60  # marks in one BIGINT
 # Over a row of layer 1 and later: an event of the service's log, which speaks the contract's terms.
 FROM_LOG = f"(origin = 'events' OR {SOURCE_FILE} = {literal(EVENT_LOG)})"
-_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 _OWN_FIELD = re.compile(r"\bsource\b")
 _ROW_TEXT = "coalesce(source_text, CAST(to_json(source) AS VARCHAR))"
 _ROW_HASH = "CASE WHEN source_text IS NULL THEN hash(source) ELSE hash(source_text) END"
@@ -135,18 +134,29 @@ class _Layers:
         given: Texts trimmed, words for nothing empty, values that the settings map.
         typed: In the contract's types.
         told: What the next layer sees.
-        is_back: The rows come out of quarantine, where they were put with what the settings made of their values.
+        speaks: SQL over a row: its values are the source's, and are mapped.
     """
 
     raw: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
     typed: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    is_back: bool = False
+    speaks: str = "true"
+
+    def _mapped(self, name: str, type_: str, dialect: Dialect) -> str:
+        """The value as text, as the settings map it. Of a column that they map, `<name>_own` is the text before."""
+        own = text_sql(f"{name}_raw", type_, dialect.of_column(name))
+        if name not in dialect.values:
+            return own
+        self.given.append(f"{own} AS {name}_own")
+        self.typed.append(f"{name}_own")
+        self.told.append(f"{name}_own")
+        mapped = mapped_sql(name, own, dialect)
+        return mapped if self.speaks == "true" else f"CASE WHEN {self.speaks} THEN {mapped} ELSE {own} END"
 
     def add_text(self, name: str, type_: str, dialect: Dialect, filled: str) -> None:
         """A column of texts; `filled` is the expression where the row leaves it to a rule, "" for none."""
-        text = self._mapped(name, text_sql(f"{name}_raw", type_, dialect), dialect)
+        text = self._mapped(name, type_, dialect)
         self.given.append(f"{id_sql(f'({text})') if name in IDS else text} AS {name}_given")
         self.typed.append(f"{filled or f'{name}_given'} AS {name}")
         self.told.append(name)
@@ -155,7 +165,7 @@ class _Layers:
         """A column of numbers or times, with its text, and its text where it does not read as one."""
         name, value = column.name, f"{column.name}_raw"
         if type_ == "VARCHAR" or name in dialect.values:
-            value, type_ = self._mapped(name, text_sql(value, type_, dialect), dialect), "VARCHAR"
+            value, type_ = self._mapped(name, type_, dialect), "VARCHAR"
         elif type_ in ("FLOAT", "DOUBLE"):
             value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
         self.given.append(f"{value} AS {name}_given")
@@ -163,26 +173,9 @@ class _Layers:
         text = f"{name}_given" if type_ == "VARCHAR" else text_sql(f"{name}_given", type_, dialect)
         self.told += [name, f"CASE WHEN {name} IS NULL THEN {text} END AS {name}_unread", f"{text} AS {name}_text"]
 
-    def _mapped(self, name: str, text: str, dialect: Dialect) -> str:
-        """The value that the settings put in its place; one that was put there before stays.
-
-        But for words, 0 and 0.0 are one value: which of them stands there is the file's form, not the shop's name.
-        """
-        values = dialect.values.get(name, {})
-        if not values:
-            return text
-        if name not in WORDS:
-            text = id_sql(f"({text})")
-            values = {_WHOLE.sub(r"\1", own): wanted for own, wanted in values.items()}
-        mapped = mapped_sql(name, text, replace(dialect, values={name: values}))
-        put = [literal(wanted.lower()) for wanted in values.values() if wanted]
-        if not self.is_back or not put:
-            return mapped
-        return f"CASE WHEN {FROM_LOG} OR lower({text}) IN ({', '.join(put)}) THEN {text} ELSE {mapped} END"
-
 
 def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: str) -> str:
-    mapping, layers = one.mapping, _Layers(is_back=one.part.origin == "readmitted")
+    mapping, layers = one.mapping, _Layers(speaks=f"NOT {FROM_LOG}" if one.part.origin == "readmitted" else "true")
     dialect = dialect.of_events() if one.part.origin == "events" else dialect
     for column in TABLES[table].columns:
         name, type_ = column.name, one.types.get(column.name, "NULL")

@@ -20,7 +20,7 @@ class TableSummary(BaseModel):
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
         duplicates: Rows that tell again what another row tells, left out: exact copies, and lines of orders or reviews
-            that repeat an item or a user.
+            that repeat an item or a user; and events that the settings map to nothing.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.

@@ -319,3 +319,99 @@ def test_an_item_of_a_flat_file_that_was_mended_keeps_what_the_mending_says(tmp_
     ingest(TablesSource(path=tmp_path / "in", **FLAT), tmp_path / "raw", None, tmp_path / "readmitted")
     after = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
     assert ("b", "Kilner jar", 1.0) in clean(after, "items", "item_id", "title", "price")
+
+
+def test_an_event_that_is_mapped_to_nothing_is_left_out(tmp_path: Path) -> None:
+    names = ["view", "pv", "removefromcart", "RemoveFromCart "]
+    rows = [f"u1,i{n},{name},2024-01-15 10:0{n}:00" for n, name in enumerate(names)]
+    values = {"interactions": {"event": {"pv": "view", "removefromcart": ""}}}
+    settings = ValidationSettings(min_interactions=1, max_quarantined_share=0.0)
+    text = csv_of("user_id,item_id,event,timestamp", *rows)
+    found = door(tmp_path, {"interactions.csv": text}, settings, "", values=values)
+    assert clean(found, "interactions", "item_id") == ["i0", "i1"]
+    counts = found.tables["interactions"]
+    assert (counts.rows_quarantined, counts.duplicates, counts.rules) == (0, 2, {"event_left_out": 2})
+    assert found.gx_success
+
+
+@pytest.mark.parametrize("as_parquet", [False, True])
+def test_a_number_that_stands_for_no_rating_is_emptied(tmp_path: Path, as_parquet: bool) -> None:
+    (tmp_path / "in").mkdir()
+    table = {
+        "user_id": ["u1", "u2", "u3"],
+        "item_id": ["a"] * 3,
+        "value": [4.0, -1.0, 2.0],
+        "timestamp": ["2024-01-15"] * 3,
+    }
+    texts = {}
+    if as_parquet:
+        pq.write_table(pa.table(table), tmp_path / "in" / "interactions.parquet")
+    else:
+        texts["interactions.csv"] = csv_of(
+            ",".join(table), *(",".join(map(str, row)) for row in zip(*table.values(), strict=True))
+        )
+    found = door(tmp_path, texts, values={"interactions": {"value": {"-1": ""}}}, default_event="view")
+    assert clean(found, "interactions", "event", "value") == [("rating", 4.0), ("view", None), ("rating", 2.0)]
+
+
+def test_ratings_in_words_and_drawn(tmp_path: Path) -> None:
+    values = ["4.0 out of 5 stars", "3/5", "★★★★★", '"4,5"', "2"]
+    rows = [f"u{n},a,{value},2024-01-15" for n, value in enumerate(values)]
+    found = door(tmp_path, {"interactions.csv": csv_of("user_id,item_id,value,timestamp", *rows)})
+    assert clean(found, "interactions", "value") == [4.0, 3.0, 5.0, 4.5, 2.0]
+
+
+def test_names_in_a_header_may_have_spaces_and_quotes(tmp_path: Path) -> None:
+    text = ' user_id, item_id ,timestamp\r\n"u1",a,2024-01-15\r\n'
+    assert clean(door(tmp_path, {"interactions.csv": text}), "interactions", "user_id", "item_id") == [("u1", "a")]
+
+
+def test_tab_separated_text_as_r_writes_it(tmp_path: Path) -> None:
+    text = '"user_id"\t"item_id"\t"timestamp"\n"u1"\t"a ""b"""\t"2024-01-15"\n"u2"\t"c\nd"\t"2024-01-15"\n'
+    found = door(tmp_path, {"interactions.tsv": text})
+    assert clean(found, "interactions", "user_id", "item_id") == [("u1", 'a "b"'), ("u2", "c\nd")]
+
+
+def test_exports_of_mongodb(tmp_path: Path) -> None:
+    rows = [
+        {"user_id": {"$oid": "65a4"}, "item_id": {"$numberLong": "17"}, "timestamp": {"$date": "2024-01-15T10:00:00Z"}},
+        {"user_id": {"$oid": "65a5"}, "item_id": 17, "timestamp": {"$date": {"$numberLong": "1705312800000"}}},
+    ]
+    found = door(tmp_path, {"interactions.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    told = clean(found, "interactions", "user_id", "item_id", "timestamp")
+    assert told == [(user, "17", datetime(2024, 1, 15, 10, tzinfo=UTC)) for user in ("65a4", "65a5")]
+
+
+@pytest.mark.parametrize("mark", [" > ", ">", " / ", "::", " » ", "|"])
+def test_paths_of_categories(tmp_path: Path, mark: str) -> None:
+    items = csv_of("item_id,title,category", f"a,Doll,Toys & Games{mark}Dolls/Figures")
+    found = door(tmp_path, {"items.csv": items, "interactions.csv": EVENTS})
+    assert clean(found, "items", "category") == ["Toys & Games > Dolls/Figures"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("interactions.csv", EVENTS.encode("utf-16"), r'source\.encoding="utf-16"'),
+        ("interactions.csv", EVENTS.replace("timestamp", "timestamp,größe").encode("cp1252"), r'encoding="cp1252"'),
+        ("interactions.csv", EVENTS.replace("\n", "\r").encode(), "line ends=carriage returns alone"),
+        ("interactions.json", b'[{"user_id": "u"},\n{"user_id": "v"}]', r"one list: .*jq -c '\.\[\]'"),
+        ("interactions.json", b'{\n"user_id": "u"\n}\n', r"several lines: .*jq -c \. FILE"),
+        ("interactions.csv/part-0.csv", EVENTS.encode(), "folder=.*Put the files in it together into one"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_what_helps(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    path = tmp_path / "in" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=says) as refused:
+        door(tmp_path, {})
+    assert "\n" not in str(refused.value)
+
+
+def test_empty_times_are_another_matter_than_unreadable_ones(tmp_path: Path) -> None:
+    text = csv_of("user_id,item_id,timestamp", *(f"u{n},i{n}," for n in range(4)))
+    with pytest.raises(
+        TableRejected, match=r"timestamp_required 4.*source\.columns\.interactions\.timestamp.*file_order"
+    ):
+        door(tmp_path, {"interactions.csv": text})

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from recommender.validation_settings import ValidationSettings
 from validation.profile.columns import time_sql
 from validation.profile.draft import Draft
-from validation.profile.events import read_events
 from validation.profile.guesses import Assignment
-from validation.profile.numbers import as_number
+from validation.profile.numbers import as_ratings
 from validation.profile.roles import Sheet
 from validation.reading.sql import literal, quoted
-
-_MANY = 0.005
 
 
 @dataclass
@@ -109,12 +106,6 @@ def _judge_bad_rows(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
         abilities.warnings.append(f"{'; '.join(parts)}: those rows go to quarantine")
     # Events of nobody go to quarantine too, and stop nothing.
     bad = counts.rows - counts.usable - counts.guests
-    if column := log.picks.get("event"):
-        words = read_events(column)
-        other = sum(words.other.values())
-        if other > _MANY * rows:
-            parts.append(f"{other / rows:.1%} of the rows are {', '.join(words.other)}")
-        bad += other
     abilities.bad_share, abilities.bad_why = bad / max(1, rows - counts.guests), "; ".join(parts)
 
 
@@ -127,7 +118,8 @@ def _judge_score(abilities: Abilities, found: Assignment) -> None:
     if column is None:
         abilities.lines.append("score: no, there are no ratings")
         return
-    numbers = [(number, n) for value, n in column.common if (number := as_number(value)) is not None]
+    ratings = as_ratings([value for value, _ in column.common])
+    numbers = [(ratings[value], n) for value, n in column.common if value in ratings]
     total = sum(n for _, n in numbers)
     mean = f", mean {sum(number * n for number, n in numbers) / total:.2f}" if total else ""
     abilities.lines.append(f"score: yes ({column.n_given:,} ratings in {column.name}{mean})")

@@ -14,6 +14,7 @@ _AHEAD = timedelta(days=2)
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?(Z| UTC|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
 )  # fmt: skip
+_JAPANESE = re.compile(r"(\d{4})年\s?(\d{1,2})月\s?(\d{1,2})日", re.ASCII)
 _EPOCH = re.compile(r"\d{9,19}(\.\d+)?|\d\.\d+e\+?(09|1[0-9])", re.IGNORECASE | re.ASCII)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _LONG_MONTH = r"(?:january|february|march|april|june|july|august|september|october|november|december)"
@@ -115,6 +116,7 @@ def _without_may(formats: tuple[str, ...], families: dict[tuple[str, ...], _Fami
 
 def _look(value: str, now: datetime) -> tuple[str, tuple[str, ...], datetime | None]:
     """A value's kind, its possible forms, and its moment where that is clear."""
+    value = _JAPANESE.sub(lambda found: f"{found[1]}-{found[2]:0>2}-{found[3]:0>2}", value)
     if value.isascii() and value.isdigit() and len(value) in _DIGITS:
         forms = tuple(form for form in _DIGITS[len(value)] if _plausible(_parse(value, form), now))
         if forms:

@@ -224,14 +224,13 @@ def draft_events(draft: Draft, found: Assignment) -> None:
     by_lower = {word.lower(): n for word, n in words.counts.items()}
     for own, event in words.mapped.items():
         draft.set(section, own, event, f"{by_lower.get(own, 0):,} rows")
-    if words.other:
-        said = ", ".join(f"{word} ({n:,})" for word, n in words.other.items())
-        draft.notes.append(f"{said}: no event of the contract; those rows go to quarantine (event_in_set)")
+    for word, n in words.other.items():
+        draft.set(section, word.lower(), "", f"{n:,} rows; no event of the contract, so they are left out")
     if sum(words.unknown.values()) > _MANY_UNKNOWN_WORDS * total:
         said = ", ".join(f"{word} ({n:,})" for word, n in words.unknown.items())
         text = (
             f"Which of view, click, cart, purchase, rating, impression is meant by {said}? Write each word; one "
-            "that is mapped to itself goes to quarantine."
+            'that is mapped to "" is left out.'
         )
         draft.ask(section, text, [(word.lower(), "view") for word in words.unknown], every=True)
     elif words.unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from recommender.source_settings import NULL_WORDS
+from validation.delimited import quoting_of
 from validation.errors import SourceError
 from validation.files import require_file
 from validation.profile.headers import is_header, likely_names
 from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
 from validation.reading.sql import literal, quoted
+from validation.reading.values import unwrapped_sql
 
 FOLDER_BYTES = 128 << 20
 _FILE_BYTES = 48 << 20
@@ -192,7 +195,8 @@ def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
                 "Cannot profile file", got=got, expected="JSON lines: one object per line", where=str(path),
                 do="Convert it, for example: jq -c '.[]' file.json > file.jsonl",
             )  # fmt: skip
-        texts = ", ".join(f"json_extract_string(json, {literal(_pointer(key))}) AS c{n}" for n, key in enumerate(keys))
+        values = (unwrapped_sql(f"json_extract_string(json, {literal(_pointer(key))})") for key in keys)
+        texts = ", ".join(f"{value} AS c{n}" for n, value in enumerate(values))
         workspace.add(
             f"SELECT {texts} FROM {source} WHERE json_type(json) = 'OBJECT'",
             keys,
@@ -218,7 +222,7 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
     if not rows or (len(rows[0]) < 2 and ending(path) not in _DELIMITED):
         workspace.left_out[path.name] = "no columns found"
         return
-    header = _distinct(rows[0])
+    header = _distinct([name.strip() for name in rows[0]])
     problem = _header_problem(rows, delimiter, path)
     has_header = not problem
     problem = problem or _ending_problem(path)
@@ -226,7 +230,8 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
         header, problem, has_header = _distinct([name.partition(":")[0] for name in rows[0]]), "", True
     evidence = tuple(filter(None, (text.evidence, speaks)))
     with _as_file(text.lines, ".csv") as written:
-        quote = "" if delimiter == "\t" else '"'
+        is_quoted = quoting_of(delimiter, text.lines.split("\n", 1)[0]) == csv.QUOTE_MINIMAL
+        quote = '"' if is_quoted else ""
         kinds = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(header))) + "}"
         source = (
             f"read_csv({literal(str(written))}, delim = {literal(delimiter)}, quote = '{quote}', escape = '{quote}', "

@@ -6,11 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import duckdb
+import pyarrow as pa
+
+from recommender.schema import RATING, TABLES
 from validation.profile.columns import Column
 from validation.profile.words import RATING_WORDS, plain_name
+from validation.reading.numbers import number_sql
 
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _PRICE_DIGITS = re.compile(r"\d[\d.,'  ]*\d|\d")
+_RATING = next(column for column in TABLES["feedback"].columns if column.name == RATING)
 _MAX_RATING = 100.0
 _MAX_DISTINCT = 250
 
@@ -40,7 +45,7 @@ def read_scale(column: Column) -> Scale | None:
     """The scale of a column's ratings; None where its values are no ratings."""
     if column.n_distinct > _MAX_DISTINCT or not column.common:
         return None
-    numbers = {value: number for value, _ in column.common if (number := as_number(value)) is not None}
+    numbers = as_ratings([value for value, _ in column.common])
     words = {value: RATING_WORDS[plain_name(value)] for value, _ in column.common if plain_name(value) in RATING_WORDS}
     counts = dict(column.common)
     n_numbers = sum(counts[value] for value in numbers)
@@ -75,9 +80,12 @@ def _codes(numbers: dict[str, float]) -> tuple[str, ...]:
     return tuple(negative) if len(negative) == 1 and max(numbers.values()) >= 3 else ()
 
 
-def as_number(text: str) -> float | None:
-    """A plain number, with a point or a comma; None where it is none."""
-    return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
+def as_ratings(texts: Sequence[str]) -> dict[str, float]:
+    """The texts that read as ratings, as the reader reads them: "4,5", "4 out of 5", "8/10"."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("given", pa.table({"text": pa.array(texts, pa.string())}))
+        rows = connection.sql(f"SELECT text, {number_sql(_RATING, 'text', 'VARCHAR', False)} FROM given").fetchall()
+    return {text: float(number) for text, number in rows if number is not None}
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float] | None:

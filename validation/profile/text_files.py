@@ -7,8 +7,8 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from validation.delimited import quoting_of
 from validation.errors import SourceError
 from validation.files import is_gzip
 
@@ -113,7 +113,7 @@ def sniff_delimiter(text: str, ending: str) -> tuple[str, str]:
 def sample_rows(text: str, delimiter: str) -> list[list[str]]:
     """The first rows, the header among them; one that is cut off is left out."""
     lines = text[:_SNIFFED_CHARS].splitlines(keepends=True)
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    quoting = quoting_of(delimiter, lines[0]) if lines else csv.QUOTE_MINIMAL
     csv.field_size_limit(1 << 30)
     rows = [row for row, _ in zip(csv.reader(lines, delimiter=delimiter, quoting=quoting), range(_SNIFFED_ROWS + 1))]  # noqa: B905
     return rows[:-1] if len(rows) > 1 and len(text) > _SNIFFED_CHARS else rows

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from recommender.schema import TableName
+from recommender.schema import RATING_RANGE, TableName
 from recommender.source_settings import NULL_WORDS, SourceForms
+from recommender.validation_settings import CleaningSettings
+
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Dialect:
         date_formats: strptime forms, tried in order before ISO 8601 and numbers.
         time_zone: Of times that name none.
         null_words: What stands for an empty value, as it is spelt.
-        values: Column to {the source's value, lower case: the contract's}.
+        values: Column to {the source's value, lower case: the contract's}; also names columns that map nothing.
+        best_rating: The highest of the source's scale.
         decimal_comma: 1.299 is a thousand and more, and 1,299 little more than one, where a price could be either.
     """
 
@@ -26,16 +31,25 @@ class Dialect:
     null_words: Sequence[str] = NULL_WORDS
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     decimal_comma: bool = False
+    best_rating: float = RATING_RANGE[1]
 
     @classmethod
-    def of(cls, forms: SourceForms, table: TableName, decimal_comma: bool = False) -> Dialect:
+    def of(cls, forms: SourceForms, table: TableName, cleaning: CleaningSettings | None = None) -> Dialect:
         """The dialect of one table of a source."""
+        cleaning = cleaning or CleaningSettings()
+        best = (cleaning.rating_scale or RATING_RANGE)[1]
         values = {
-            column: {own.strip().lower(): wanted for own, wanted in mapped.items()}
+            column: {_WHOLE.sub(r"\1", own.strip().lower()): wanted for own, wanted in mapped.items()}
             for column, mapped in forms.values.get(table, {}).items()
         }
-        return cls(forms.date_formats, forms.time_zone, forms.null_words, values, decimal_comma)
+        return cls(forms.date_formats, forms.time_zone, forms.null_words, values, cleaning.decimal_comma, best)
+
+    def of_column(self, name: str) -> Dialect:
+        """The dialect of one column: a word for nothing that the settings map is one no more."""
+        mapped = self.values.get(name, {})
+        return replace(self, null_words=[word for word in self.null_words if word.lower() not in mapped])
 
     def of_events(self) -> Dialect:
         """The dialect of the service's own log: the contract's names, ids that were accepted, times with their zone."""
-        return replace(self, date_formats=(), time_zone="UTC", null_words=(), values={})
+        values: dict[str, dict[str, str]] = {name: {} for name in self.values}
+        return replace(self, date_formats=(), time_zone="UTC", null_words=(), values=values)

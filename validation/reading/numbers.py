@@ -1,9 +1,9 @@
 """Numbers and money as people of any country write them, in SQL.
 
 "1,299.00", "1.299,00", "1 299,00", "1'299.00" and "1,29,900" are told apart by their shape; "12,50" has two digits
-after its comma, so that it is no thousands. Only "1,299" and "1.299" could be both: a comma parts thousands and a point
-decimals, or the other way round where the settings say `decimal_comma`; of a rating, which is never in the thousands,
-both part decimals.
+after its comma, so that it is no thousands, and "1.299,-" names its decimal mark. Only "1,299" and "1.299" could be
+both: a comma parts thousands and a point decimals, or the other way round where the settings say `decimal_comma`; of a
+rating, which is never in the thousands, both part decimals.
 """
 
 from __future__ import annotations
@@ -11,34 +11,39 @@ from __future__ import annotations
 import pyarrow as pa
 
 from recommender import schema
-from recommender.schema import Column
+from recommender.schema import RATING_RANGE, Column
+from validation.reading.ratings import rating_text_sql
 from validation.reading.sql import literal
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _SPACE = r"[ \x{00a0}\x{2009}\x{202f}]"
-# A currency's sign, perhaps with letters before it (US$, R$), an ISO code, or what people write in place of one.
+# A currency's sign, perhaps with letters before it (US$, R$, USD $), an ISO code, or what people write in place of one.
 _LATIN = r"kr|kc|k\x{010d}|z\x{0142}|ft|lei|lv|rs|rp|rm|fr|sfr|tl|din"
 _CYRILLIC = r"\x{0440}|\x{0440}\x{0443}\x{0431}|\x{0433}\x{0440}\x{043d}"
 _LOCAL = rf"(?i:{_LATIN}|{_CYRILLIC})\.?"
-_CODE = rf"(?:[A-Za-z]{{0,3}}\.?\p{{Sc}}|[A-Za-z]{{3}}|{_LOCAL}|[\x{{5143}}\x{{5186}}\x{{c6d0}}])"
-_ROUND = r"(?:[.,][-\x{2013}\x{2014}]{1,2}|:-)?"  # "12,-" is twelve
-_BODY = r"\d[\d.,' \x{00a0}\x{2009}\x{202f}\x{2019}]*|[.,]\d+"
+_CODE = rf"(?:[A-Za-z]{{0,3}}\.? ?\p{{Sc}}|[A-Za-z]{{3}}|{_LOCAL}|[\x{{5143}}\x{{5186}}\x{{c6d0}}])"
+# More of them, which would make the pattern too large to be quick: a sign is put in their place.
+_NAMES = r"euros?|dollars?|pounds?|pesos?|rupees?|francs?|yen|yuan|baht|zl|kn|bs|s/|\x{043b}\x{0432}"
+_NAMED = rf"(?i)^(?:{_NAMES})\.?|(?:{_NAMES})\.?$"
+_ROUND = r"((?:[.,][-\x{2013}\x{2014}]{1,2}|:-|/-)?)"  # "12,-" is twelve
+_BODY = r"\d[\d.,:' \x{00a0}\x{2009}\x{202f}\x{2019}\x{00b4}`]*|[.,]\d+"
+# Digits and marks of other alphabets; the last mark parts thousands.
+_ELSEWHERE = ("０１２３４５６７８９，．٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹٫٬", "0123456789,.01234567890123456789.`")
 _SIGN = r"([-+\x{2212}(]?)"
-WRITTEN = (
-    rf"{_SIGN}{_SPACE}*(?:{_CODE}{_SPACE}*)?{_SIGN}({_BODY}?){_ROUND}{_SPACE}*(?:{_CODE}|(?i:stars?))?{_SPACE}*\)?"
-)
-_AMOUNTS = r"(?i).*(mio|tsd|mrd|mil|bln|mln).*"  # "12 mio" is not twelve
+WRITTEN = rf"{_SIGN}{_SPACE}*(?:{_CODE}{_SPACE}*)?{_SIGN}({_BODY}?){_ROUND}{_SPACE}*(?:{_CODE})?{_SPACE}*\)?"
+_AMOUNTS = r"(?i)mio|tsd|mrd|mil|bln|mln|\x{00a2}"  # "12 mio" is not twelve, and "99¢" not 99
 _NEGATIVE = ("-", "\N{MINUS SIGN}", "(")
 
 
-def number_sql(column: Column, value: str, type_: str, decimal_comma: bool) -> str:
+def number_sql(column: Column, value: str, type_: str, decimal_comma: bool, best: float = RATING_RANGE[1]) -> str:
     """A number in the column's type, null for "nan", "inf", "1_000" and whatever else is none.
 
     Args:
         value: An expression: trimmed text where `type_` is VARCHAR, else the value as the source has it.
         type_: DuckDB's name of the source's type, without its size.
+        best: The highest rating of the source's scale, for ratings that name one of their own: "8/10", "90 %".
     """
     if type_ in NUMERIC:
         number = f"TRY_CAST({value} AS DOUBLE)"
@@ -47,6 +52,7 @@ def number_sql(column: Column, value: str, type_: str, decimal_comma: bool) -> s
         text = value if type_ == "VARCHAR" else f"CAST({value} AS VARCHAR)"
         rated = column.name in (schema.VALUE, schema.RATING)
         read = _text_number_sql(text, decimal_comma, grouped=not rated)
+        read = f"coalesce({read}, {rating_text_sql(text, best)})" if rated else read
         value = text
     if column.type == pa.int64():
         return f"coalesce(TRY_CAST({value} AS BIGINT), TRY_CAST({read} AS BIGINT))"
@@ -58,14 +64,21 @@ def _text_number_sql(text: str, decimal_comma: bool, grouped: bool) -> str:
     if decimal_comma and grouped:
         plain += rf" AND NOT regexp_full_match({text}, '[+-]?[1-9]\d{{0,2}}\.\d{{3}}')"
     number = f"TRY_CAST({text} AS DOUBLE)"
-    written = f"regexp_full_match({text}, {literal(WRITTEN)}) AND NOT regexp_full_match({text}, {literal(_AMOUNTS)})"
-    parts = f"regexp_extract({text}, {literal('^' + WRITTEN + '$')}, ['before', 'after', 'body'])"
+    elsewhere = f"regexp_matches({text}, {literal(f'[{_ELSEWHERE[0]}]')})"
+    translated = f"translate({text}, {literal(_ELSEWHERE[0])}, {literal(_ELSEWHERE[1])})"
+    here = f"CASE WHEN {elsewhere} THEN {translated} ELSE {text} END"
+    here = f"[regexp_replace({here}, {literal(_NAMED)}, '\N{EURO SIGN}')]"
+    parts = f"regexp_extract(w, {literal('^' + WRITTEN + '$')}, ['before', 'after', 'body', 'round'])"
     negative = " OR ".join(f"p.before = '{sign}' OR p.after = '{sign}'" for sign in _NEGATIVE)
-    body = _body_sql(
-        rf"rtrim(regexp_replace(p.body, '[{_SPACE[1:-1]}\x{{2019}}]', '''', 'g'), '''')", decimal_comma, grouped
-    )
+    spaces = rf"rtrim(regexp_replace(p.body, '[{_SPACE[1:-1]}\x{{2019}}\x{{00b4}}`]', '''', 'g'), '''')"
+    nothing = "CASE WHEN p.round[1] IN (',', '.') THEN p.round[1] || '0' ELSE '' END"
+    body = _body_sql(f"{spaces} || {nothing}", decimal_comma, grouped)
     signed = f"list_transform([{parts}], lambda p: (CASE WHEN {negative} THEN -1 ELSE 1 END) * {body})[1]"
-    return f"""CASE WHEN {plain} THEN CASE WHEN isfinite({number}) THEN {number} END WHEN {written} THEN {signed} END"""
+    # Where the text is not written so, its parts are empty, and no number.
+    written = (
+        f"list_transform({here}, lambda w: CASE WHEN NOT regexp_matches(w, {literal(_AMOUNTS)}) THEN {signed} END)[1]"
+    )
+    return f"CASE WHEN {plain} THEN CASE WHEN isfinite({number}) THEN {number} END ELSE {written} END"
 
 
 def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
@@ -87,5 +100,7 @@ def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
         (r"[1-9]\d{0,2}\.\d{3}", "replace(b, '.', '')" if decimal_comma and grouped else "b"),
         (r"\d*[.,]\d+|\d+[.,]?", "rtrim(replace(b, ',', '.'), '.')"),
     ]
+    if grouped:  # of a price, as in Sweden
+        forms.append((r"\d+:\d{2}", "replace(b, ':', '.')"))
     cases = " ".join(f"WHEN regexp_full_match(b, '{form}') THEN {digits}" for form, digits in forms)
     return f"list_transform([{body}], lambda b: TRY_CAST(CASE {cases} END AS DOUBLE))[1]"

@@ -10,6 +10,14 @@ from validation.reading.sql import literal
 
 # A zone after the time of day: Z, +05:30, UTC, Europe/Berlin.
 _ZONED = r".*\d:\d{2}(:\d{2}([.,]\d+)?)?\s*([zZ]|[+-]\d{2}(:?\d{2})?|[A-Za-z][A-Za-z_]+(/[A-Za-z_]+)*)$"
+# What keeps a time from being ISO 8601: points or Japanese marks after the year, a comma before the fraction, a
+# space before the offset, the zone's name once more behind it.
+_NEARLY_ISO = (
+    (r"^(\d{4})[.\x{5e74}]\s?(\d{1,2})[.\x{6708}]\s?(\d{1,2})[.\x{65e5}]?", r"\1-\2-\3"),
+    (r"(:\d{2}),(\d+)", r"\1.\2"),
+    (r"(\d) ([+-]\d{2}:?(\d{2})?)( [A-Z]+)?$", r"\1\2"),
+    (r"\[[\w/+-]+\]$", ""),
+)
 # No number of (milli)seconds reads like these: they would lie before the first web shop, or far ahead.
 _DIGITS = {
     r"(19|20)\d{6}": "%Y%m%d",
@@ -40,15 +48,23 @@ def time_sql(value: str, type_: str, dialect: Dialect) -> str:
 
 def any_form_sql(text: str, dialect: Dialect) -> str:
     """A time in one of the forms that need no setting."""
-    iso = f"TRY_CAST({text} AS TIMESTAMPTZ)"
-    if dialect.time_zone != "UTC":
-        local = _local_sql(f"TRY_CAST({text} AS TIMESTAMP)", dialect.time_zone)
-        iso = f"CASE WHEN regexp_full_match({text}, {literal(_ZONED)}) THEN {iso} ELSE {local} END"
+    nearly = text
+    for form, iso in _NEARLY_ISO:
+        nearly = f"regexp_replace({nearly}, {literal(form)}, {literal(iso)})"
+    read = f"coalesce({_iso_sql(text, dialect)}, {_iso_sql(nearly, dialect)})"
     # The casts also take words such as "infinity" and "epoch".
-    dated = f"CASE WHEN regexp_full_match(left({text}, 1), '[0-9]') THEN {iso} END"
+    dated = f"CASE WHEN regexp_full_match(left({text}, 1), '[0-9]') THEN {read} END"
     number = f"CASE WHEN regexp_full_match({text}, {literal(PLAIN)}) THEN TRY_CAST({text} AS DOUBLE) END"
     whole = f"regexp_replace({text}, '\\.0+$', '')"
     return f"coalesce({', '.join([dated, *_digits(whole, dialect), _epoch_sql(number)])})"
+
+
+def _iso_sql(text: str, dialect: Dialect) -> str:
+    iso = f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if dialect.time_zone == "UTC":
+        return iso
+    local = _local_sql(f"TRY_CAST({text} AS TIMESTAMP)", dialect.time_zone)
+    return f"CASE WHEN regexp_full_match({text}, {literal(_ZONED)}) THEN {iso} ELSE {local} END"
 
 
 def _in_formats(text: str, dialect: Dialect) -> list[str]:

@@ -13,13 +13,23 @@ from validation.reading.sql import literal
 from validation.reading.times import time_sql
 
 IDS = (schema.USER_ID, schema.ITEM_ID, schema.EVENT_ID)
+_WRAPPED = r"""^\{\s*"\$(?:oid|date|numberLong|numberInt|numberDouble|numberDecimal|uuid)"\s*:\s*"""
+_WRAPPED += r"""(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"{}]+)"?\s*\}{1,2}$"""
+LEFT_OUT = "(left out)"  # an event that the settings map to nothing
 
 
 def text_sql(expression: str, type_: str, dialect: Dialect) -> str:
     """The value as text, trimmed; null where it is blank or a word for nothing."""
     text = f"trim({expression if type_ == 'VARCHAR' else f'CAST({expression} AS VARCHAR)'})"
+    text = unwrapped_sql(text) if type_ == "VARCHAR" else text
     nothing = " ".join(f"WHEN {literal(word)} THEN NULL" for word in dialect.null_words if word.strip())
     return f"CASE {text} WHEN '' THEN NULL {nothing} ELSE {text} END"
+
+
+def unwrapped_sql(text: str) -> str:
+    """A text, of MongoDB's {"$oid": "…"}, {"$date": "…"} and the like what is inside."""
+    inside = f"regexp_extract({text}, {literal(_WRAPPED)}, 1)"
+    return f"CASE WHEN starts_with({text}, '{{') THEN coalesce(nullif({inside}, ''), {text}) ELSE {text} END"
 
 
 def id_sql(text: str) -> str:
@@ -29,14 +39,15 @@ def id_sql(text: str) -> str:
 
 
 def mapped_sql(column: str, text: str, dialect: Dialect) -> str:
-    """The value that the settings put in its place, if they name it."""
+    """The value that the settings put in its place, if they name it; -1 and -1.0 are one value."""
     mapped = dialect.values.get(column)
     if not mapped:
         return text
+    nothing = literal(LEFT_OUT) if column == schema.EVENT else "NULL"
     cases = " ".join(
-        f"WHEN {literal(own)} THEN {literal(wanted) if wanted else 'NULL'}" for own, wanted in mapped.items()
+        f"WHEN {literal(own)} THEN {literal(wanted) if wanted.strip() else nothing}" for own, wanted in mapped.items()
     )
-    return f"CASE lower({text}) {cases} ELSE {text} END"
+    return f"CASE lower({id_sql(f'({text})')}) {cases} ELSE {text} END"
 
 
 def typed_sql(column: Column, value: str, type_: str, dialect: Dialect) -> str:
@@ -50,4 +61,4 @@ def typed_sql(column: Column, value: str, type_: str, dialect: Dialect) -> str:
     bare = type_.split("(")[0]
     if column.type == TIME:
         return time_sql(value, bare, dialect)
-    return number_sql(column, value, bare, dialect.decimal_comma)
+    return number_sql(column, value, bare, dialect.decimal_comma, dialect.best_rating)

@@ -62,14 +62,14 @@ def test_a_bad_override_is_quoted(override, says):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("source.time_zone=Europe/Atlantis", r"time_zone='Europe/Atlantis', expected a zone of the IANA database"),
+        ("source.time_zone=Europe/Atlantis", r"time_zone='Europe/Atlantis', expected a zone by its name in the IANA list"),
         ("source.time_zone=", "time_zone=''"),
-        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', r"date_formats\.1='dd/mm/yyyy', expected .*%d/%m/%Y"),
+        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', "expected forms as strptime has them.*not dd/mm/yyyy"),
         ('source.date_formats=["%d/%Q"]', "'%d/%Q'"),
         ('source.date_formats=["%d/%m/%Y %"]', "'%d/%m/%Y %'"),
         ('source.values={"orders": {"event": {"a": "cart"}}}', "orders"),
-        ('source.values={"interactions": {"evnt": {"a": "cart"}}}', "in place of evnt: event_id, user_id"),
-        ('source.values={"interactions": {"event": {"a": "basket"}}}', "'a' mapped to one of impression"),
+        ('source.values={"interactions": {"evnt": {"a": "cart"}}}', "a column of interactions, one of event_id, user_id.*not evnt"),
+        ('source.values={"interactions": {"event": {"a": "basket"}}}', "mapped to one of impression.*a is mapped to basket"),
         ("validation.cleaning.rating_scale=[5, 5]", r"rating_scale=\[5, 5\], expected the lowest rating"),
         ("validation.cleaning.rating_scale=[10, 0]", r"rating_scale=\[10, 0\]"),
         ("validation.cleaning.rating_scale=[0, Infinity]", "finite"),
@@ -81,7 +81,7 @@ def test_how_a_source_writes_is_checked_when_settings_are_read(override, says):
 
 
 def test_how_a_source_may_write():
-    values = {"interactions": {"event": {"Add": "Cart", "wish": "wish", "ping": ""}, "value": {"good": "4"}}}
+    values = {"interactions": {"event": {"Add": "Cart", "ping": ""}, "value": {"good": "4"}}}
     given = {"kind": "tables", "path": "x", "date_formats": ["%-d.%-m.%y %H:%M:%S.%f %z", "100%% %Y"], "values": values}
     source = load_settings(
         overrides=[f"recipe.source={json.dumps({**given, 'time_zone': 'Asia/Tokyo'})}"]
@@ -124,6 +124,27 @@ def test_the_form_says_any_of_where_a_variant_is_chosen():
 def test_every_recipe_setting_of_the_models_says_what_it_is():
     tree = Recipe.model_json_schema()["$defs"]["SimulatedSource"]["properties"]
     assert all("description" in field for name, field in tree.items() if name != "kind")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a zone by its name"),
+        ('date_formats=["DD/MM/YYYY"]', r"not DD/MM/YYYY"),
+        ('date_formats=["%Y-%m-%d %Q"]', r"not %Y-%m-%d %Q"),
+        ('date_formats=["%d.%m. %H:%M"]', r"with a year"),
+        ('values={"interactions": {"evnt": {"pv": "view"}}}', "a column of interactions, one of event_id.*; not evnt"),
+        ('values={"interactions": {"event": {"pv": "viewed"}}}', "one of impression, view.*; pv is mapped to viewed"),
+        ('values={"feedback": {"rating": {"good": "great"}}}', "a number; good is mapped to great"),
+        ('values={"events": {}}', "values.events"),
+    ],
+)
+def test_forms_of_a_source_that_cannot_be_are_one_clear_error(override, says):
+    overrides = ["recipe.source.kind=tables", "recipe.source.path=x", f"recipe.source.{override}"]
+    with pytest.raises(SettingsError, match=says) as refused:
+        load_settings(None, {}, overrides)
+    assert "Value error" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_tree_of_plain_values_is_checked():

@@ -12,7 +12,7 @@ from serving.api import EventsRequest
 from serving.errors import BadRequest
 from serving.event_terms import PLAIN_TERMS, EventTerms
 
-NAMES = {"AddToCart": "cart", "transaction": "Purchase", "noise": "", "odd": "odd", "view": "click"}
+NAMES = {"AddToCart": "cart", "transaction": "Purchase", "noise": "", "view": "click"}
 
 
 def terms(scale: list[float] | None = None) -> EventTerms:

@@ -18,7 +18,7 @@ from tests.unit.validation.sources import csv_bytes, events, json_lines, read_ro
 from validation.checkpoint import validate
 from validation.errors import ReadmissionError
 from validation.ingest import ingest
-from validation.readmission import count_by_rule, export, read_corrections, readmit, select
+from validation.readmission import QuarantinedRow, count_by_rule, export, read_corrections, readmit, select
 from validation.summary import ValidationSummary
 
 CHEAP = OwnRule(name="cheap", table="items", check="between", column="price", maximum=10)
@@ -116,6 +116,58 @@ def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summar
     assert after.tables["interactions"].rows_clean == summary.tables["interactions"].rows_clean
     assert after.tables["interactions"].duplicates == 2
     assert after.tables["interactions"].rules["exact_duplicate"] == 2
+
+
+def test_rows_of_own_names_come_back_as_the_settings_say_by_then(tmp_path: Path) -> None:
+    """Marks from 1, the best, to 5: a value is mapped once, and scaled once, whether before or after quarantine."""
+    lines = [
+        {"user_id": f"u{n}", "item_id": "i", "event": event, "value": value, "timestamp": time}
+        for n, (event, value, time) in enumerate(
+            [("rating", "1", "2025-01-02"), ("rating", "1", "soon"), ("pv", None, "2025-01-02"), ("off", None, "soon")]
+        )
+    ]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*lines))
+    marks: dict[str, dict[str, str]] = {"value": {"1": "5", "2": "4", "4": "2", "5": "1"}}
+
+    def pass_door(**events: str) -> dict[str, tuple[str, float | None]]:
+        values = {"interactions": {**marks, **({"event": events} if events else {})}}
+        source = TablesSource(path=tmp_path / "in", values=values)
+        ingest(source, tmp_path / "raw", None, tmp_path / "readmitted")
+        summary = validate(tmp_path / "raw", tmp_path / "clean", SETTINGS, tmp_path / "docs")
+        rows = read_rows(summary.folder / "interactions.parquet")
+        return {row["user_id"]: (row["event"], row["value"]) for row in rows}
+
+    assert pass_door() == {"u0": ("rating", 5.0)}
+    rows = select(tmp_path / "clean" / "quarantine", "interactions")
+    assert [(row.values["event"], row.values["value"]) for row in rows] == [
+        ("rating", "1"), ("pv", None), ("off", None)
+    ]  # fmt: skip
+    export(rows, tmp_path / "rows.jsonl")
+    _edit(
+        tmp_path / "rows.jsonl",
+        timestamp_parses={"timestamp": "2025-01-03"},
+        event_in_set={"timestamp": "2025-01-02"},
+    )
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    assert pass_door(pv="view", off="") == {"u0": ("rating", 5.0), "u1": ("rating", 5.0), "u2": ("view", None)}
+
+
+def test_a_rating_of_the_service_is_not_scaled_when_it_comes_back(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(5)))
+    row = QuarantinedRow(
+        "interactions",
+        ("item_id_required",),
+        "events",
+        1,
+        {"event_id": "e", "user_id": "u", "item_id": "i1", "event": "rating", "value": "4", "timestamp": "2025-03-01"},
+        {},
+    )
+    readmit([row], tmp_path / "readmitted")
+    scale = SETTINGS.cleaning.model_copy(update={"rating_scale": (0.0, 10.0)})
+    summary = _door(tmp_path, SETTINGS.model_copy(update={"cleaning": scale}))
+    assert [one["value"] for one in read_rows(summary.folder / "interactions.parquet") if one["user_id"] == "u"] == [
+        4.0
+    ]
 
 
 GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.jsonl:8", "values": {"item_id": "i9"}}

@@ -206,3 +206,20 @@ def test_queries_of_postgresql_become_tables(postgres_schema: str, tmp_path: Pat
     bad = source.model_copy(update={"queries": {"interactions": f"SELECT nothing FROM {log}"}})
     with pytest.raises(SourceError, match=r'column "nothing" does not exist'):
         ingest(bad, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- the whole log", "\n"])
+def test_a_query_may_end_in_a_semicolon_or_a_comment(database: Path, tmp_path: Path, end: str) -> None:
+    query = f"WITH own AS ({EVENTS}) SELECT * FROM own{end}"
+    source = _source(database, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 3
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- all"])
+@pytest.mark.usefixtures("postgres_schema")
+def test_a_query_of_postgresql_may_end_in_a_semicolon_or_a_comment(tmp_path: Path, end: str) -> None:
+    query = f"SELECT 'u' AS user_id, 'i' AS item_id, now() AS timestamp{end}"
+    source = SqlSource(url=POSTGRES, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 1

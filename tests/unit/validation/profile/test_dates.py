@@ -55,7 +55,15 @@ def test_numbers_since_1970_need_no_form(write):
 
 
 @pytest.mark.parametrize(
-    "value", ["2024-01-15", "2024-01-15T10:00:00Z", "2024-01-15 10:00:00 UTC", "2024-01-15 10:00:00.123+02:00"]
+    "value",
+    [
+        "2024年1月15日",
+        "2024年01月15日 10:00",
+        "2024-01-15",
+        "2024-01-15T10:00:00Z",
+        "2024-01-15 10:00:00 UTC",
+        "2024-01-15 10:00:00.123+02:00",
+    ],
 )
 def test_iso_8601_needs_no_form(value):
     reading = read_times([value] * 3, NOW)

@@ -26,6 +26,9 @@ def column(counts: dict[str, int], name: str = "rating") -> Column:
         (["55", "80", "95", "100"], (0.0, 100.0)),
         (["0", "1"], (0.0, 1.0)),
         (["-1", "1"], (-1.0, 1.0)),
+        (["1.0 out of 5 stars", "4.0 out of 5 stars"], None),
+        (["1/10", "8/10", "10/10"], (0.5, 5.0)),
+        (["★", "★★★★½", "★★★★★"], None),
     ],
 )
 def test_the_scale_is_one_of_the_usual_ones(values, ends):

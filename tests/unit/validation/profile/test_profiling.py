@@ -172,7 +172,7 @@ def test_a_returned_item_is_no_purchase_and_no_question(tmp_path):
     rows = log("user_id,item_id,event,ts", lambda i: [i % 9, i % 7, words[i % 10], 1_700_000_000 + i])
     profile = profiled(write_rows(tmp_path / "a.csv", rows))
     assert not profile.draft.questions
-    assert any("remove_from_cart (20)" in note for note in profile.draft.notes)
+    assert profile.draft.get("recipe.source.values.interactions.event", "remove_from_cart", None) == ""
 
 
 def test_items_and_users_are_found_by_their_ids(tmp_path):

@@ -37,6 +37,9 @@ def read(text: str, column: Column = PRICE, decimal_comma: bool = False) -> Any:
         ("12,- €", 12.0), ("100:-", 100.0), ("kr 100", 100.0), ("100 kr.", 100.0), ("Rs. 1,300", 1300.0),
         ("₹1,29,900", 129900.0), ("¥1200", 1200.0), ("1200円", 1200.0), ("£12", 12.0), ("-12.50", -12.5),
         ("-€12.50", -12.5), ("€-12.50", -12.5), ("(12.50)", -12.5), ("1e3", 1000.0), ("+3", 3.0),
+        ("1.299,-", 1299.0), ("1.299,– €", 1299.0), ("1,299.-", 1299.0), ("1,299/-", 1299.0), ("Rs. 450/-", 450.0),
+        ("12:50 kr", 12.5), ("12 Euro", 12.0), ("12.50 dollars", 12.5), ("USD $12.50", 12.5), ("S/ 12.50", 12.5),
+        ("12,50 zl", 12.5), ("12,50 лв", 12.5), ("1´299.50", 1299.5), ("１，２９９．５０", 1299.5), ("١٢٫٥٠", 12.5),
     ],
 )  # fmt: skip
 def test_a_price_is_the_number_that_people_mean(text: str, number: float) -> None:
@@ -46,7 +49,22 @@ def test_a_price_is_the_number_that_people_mean(text: str, number: float) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["free", "nan", "inf", "1_000", "12k", "2 mio", "12.50-15.00", "12.50.00", "1,2,3", "12 for 3", "twelve"]
+    "text",
+    [
+        "free",
+        "nan",
+        "inf",
+        "1_000",
+        "12k",
+        "2 mio",
+        "12.50-15.00",
+        "12.50.00",
+        "1,2,3",
+        "12 for 3",
+        "twelve",
+        "99¢",
+        "10:30:00",
+    ],
 )
 def test_what_is_no_number_is_none(text: str) -> None:
     assert read(text) is None
@@ -63,6 +81,25 @@ def test_what_could_be_both_follows_the_setting() -> None:
 def test_a_rating_is_never_in_the_thousands() -> None:
     assert (read("4,5", VALUE), read("4.500", VALUE, decimal_comma=True), read("4,500", VALUE)) == (4.5, 4.5, 4.5)
     assert read("4 stars", VALUE) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("text", "rating"),
+    [
+        ("4 out of 5", 4.0), ("4.0 out of 5 stars", 4.0), ("4/5", 4.0), ("8/10", 4.0), ("4 von 5 Sternen", None),
+        ("4 von 5", 4.0), ("90 %", 4.5), ("5 Sterne", 5.0), ("★★★★", 4.0), ("★★★☆☆", 3.0), ("★★½", 2.5),
+        ("⭐⭐⭐", 3.0), ("3½", 3.5), ("4,5★", 4.5), ("3/0", None), ("A+", None),
+    ],
+)  # fmt: skip
+def test_a_rating_may_name_its_own_scale(text: str, rating: float | None) -> None:
+    assert read(text, VALUE) == (None if rating is None else pytest.approx(rating))
+
+
+def test_a_rating_of_its_own_scale_lies_on_the_scale_of_the_settings() -> None:
+    with duckdb.connect() as connection:
+        sql = number_sql(VALUE, "v", "VARCHAR", False, best=10)
+        query = f"SELECT {sql} FROM (VALUES ('8/10'), ('4 out of 5'), ('70%'), ('★★★')) t(v)"
+        assert [value for (value,) in connection.execute(query).fetchall()] == [8.0, 8.0, 7.0, 3.0]
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -12,7 +12,7 @@ from validation.mappings import category_sql
 from validation.reading.dialect import Dialect
 from validation.reading.lists import list_text_sql
 from validation.reading.sql import literal
-from validation.reading.values import id_sql, mapped_sql, text_sql
+from validation.reading.values import LEFT_OUT, id_sql, mapped_sql, text_sql
 
 
 def run(sql: str, text: str) -> Any:
@@ -44,12 +44,24 @@ def test_an_id_that_was_a_number_is_whole(text: str, id_: str) -> None:
 
 
 def test_values_are_mapped_case_aside() -> None:
-    dialect = Dialect(values={"event": {"addtocart": "cart", "noise": ""}})
+    dialect = Dialect(values={"event": {"addtocart": "cart", "noise": ""}, "value": {"-1": "", "good": "5"}})
     assert [run(mapped_sql("event", "v", dialect), text) for text in ("AddToCart", "noise", "view")] == [
         "cart",
-        None,
+        LEFT_OUT,
         "view",
     ]
+    assert [run(mapped_sql("value", "v", dialect), text) for text in ("-1", "-1.0", "Good", "4")] == [
+        None,
+        None,
+        "5",
+        "4",
+    ]
+
+
+def test_a_word_for_nothing_that_the_settings_map_is_one_no_more() -> None:
+    dialect = Dialect(values={"event": {"-": "view"}})
+    assert run(text_sql("v", "VARCHAR", dialect.of_column("event")), "-") == "-"
+    assert run(text_sql("v", "VARCHAR", dialect.of_column("value")), "-") is None
     assert run(mapped_sql("user_id", "v", dialect), "addtocart") == "addtocart"
 
 
