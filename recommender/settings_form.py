@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field
-from pydantic_core import PydanticCustomError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -15,11 +14,6 @@ class Frozen(BaseModel):
     """A settings model: immutable, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def refuse(expected: str) -> PydanticCustomError:
-    """The error of a setting that its own check refuses: what was expected, without pydantic's words before it."""
-    return PydanticCustomError("setting", "{expected}", {"expected": expected})
 
 
 def kind_or(default: str) -> Discriminator:

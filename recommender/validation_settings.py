@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, FiniteFloat
 
 from recommender.schema import TableName
-from recommender.settings_form import Frozen, Share, refuse
+from recommender.settings_form import Frozen, Share
 
 Severity = Literal["row", "table", "warn"]
 PersonalData = Literal["email", "phone", "card", "address"]
@@ -17,7 +17,7 @@ PersonalData = Literal["email", "phone", "card", "address"]
 def _rising(scale: tuple[float, float]) -> tuple[float, float]:
     low, high = scale
     if not low < high:
-        raise refuse("the lowest rating, then a higher one, such as [0, 10]")
+        raise ValueError("the lowest rating, then a higher one, such as [0, 10]")
     return scale
 
 
