@@ -68,6 +68,11 @@ class RunningPlatform:
         answer.raise_for_status()
         return answer.json()
 
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
     def recommend(self, **body):
         return httpx.post(self.url("service", "/recommend"), json=body, timeout=30)
 
@@ -79,9 +84,7 @@ def platform(tmp_path_factory):
         running.wait_for("Ctrl-C stops everything", 400)
         yield running
     finally:
-        if running.process.poll() is None:
-            running.process.send_signal(signal.SIGINT)
-            running.process.wait(60)
+        running.stop()
 
 
 def deployment_of(platform, flow, shop="small"):
@@ -303,6 +306,7 @@ def test_ctrl_c_stops_everything(platform):
 @pytest.mark.slow
 @pytest.mark.parametrize(("shop", "users"), [("second", 110), ("small", 140)])
 def test_a_later_run_in_the_same_work_folder_does_what_it_was_told(platform, shop, users):
+    platform.stop()
     told = {**SECOND, "shop": shop, "recipe.source.n_users": users, "recipe.gate.tolerance": 1.0}
     later = RunningPlatform(platform.settings.work_dir, "--once", **told)
     assert later.process.wait(400) == 0, later.output
