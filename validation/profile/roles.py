@@ -22,6 +22,7 @@ CONTRACT_NAMES: dict[Role, tuple[str, ...]] = {
 }  # fmt: skip
 _EXACT = 4.0
 _CHECKED_TIMES = 300
+_MOST_EVENTS = 60
 _LONGEST_ID = 200
 _DEPENDS = 0.8
 _LEAST_REPEATS = 20
@@ -109,7 +110,7 @@ class Sheet:
             case "event":
                 known = _share_known(column)
                 named = rank >= 3 or (rank >= 2 and (known > 0 or column.share_numbers < 0.5))
-                return column.n_distinct <= 60 and (known > 0.5 or named)
+                return column.n_distinct <= _MOST_EVENTS and (known > 0.5 or named)
             case "value":
                 return (rank >= 3 or not column.is_constant) and read_scale(column) is not None
             case "text":
@@ -137,7 +138,8 @@ def read_log(sheet: Sheet) -> None:
     """Find who did what when: the roles of interactions and of reviews."""
     if not sheet.pick("time"):
         _take_any_time(sheet)
-    sheet.pick("event", 1.0)
+    if not sheet.pick("event", 1.0):
+        _take_words_of_events(sheet)
     sheet.pick("value")
     for role in ("headline", "text", "event_id", "order", "quantity"):
         sheet.pick(role, 1.0)
@@ -296,6 +298,16 @@ def _take_the_only_id(sheet: Sheet) -> None:
     ]
     if len(missing) == 1 and len(ids) == 1:
         sheet.picks[missing[0]] = ids[0]
+
+
+def _take_words_of_events(sheet: Sheet) -> None:
+    """Where no name tells of events, a column of a few words tells by them: most are known, and more than one is."""
+    for column in sheet.columns:
+        known = [value for value, _ in column.common if is_event_word(value)]
+        free = column.name not in sheet.used and not is_index(column)
+        if free and len(known) > 1 and column.n_distinct <= _MOST_EVENTS and _share_known(column) > 0.5:
+            sheet.picks["event"] = column
+            return
 
 
 def _take_title_for_item(sheet: Sheet) -> None:

@@ -500,3 +500,16 @@ def test_one_word_among_ratings_is_left_empty_and_said(tmp_path):
     assert source_of(path).columns["interactions"]["value"] == "Rating"
     assert '# like = "5"' in settings_text(profiled(path), "x")
     assert questions(path) == []
+
+
+def test_words_of_events_tell_of_them_whatever_their_column_is_called(tmp_path):
+    words = ("pv", "kauf", "pv")
+    rows = log("visitor,sku,what,zeit", lambda i: [f"v{i % 9}", f"s{i % 7}", words[i % 3], MOMENTS[i]])
+    source = source_of(write_rows(tmp_path / "log.csv", rows))
+    assert source.columns["interactions"]["event"] == "what"
+    assert source.values["interactions"]["event"] == {"pv": "view", "kauf": "purchase"}
+
+
+def test_one_known_word_alone_is_no_column_of_events(tmp_path):
+    rows = log("visitor,sku,what,zeit", lambda i: [f"v{i % 9}", f"s{i % 7}", "view", MOMENTS[i]])
+    assert "event" not in source_of(write_rows(tmp_path / "log.csv", rows)).columns["interactions"]
