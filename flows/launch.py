@@ -18,7 +18,7 @@ from flows.edge import enter_environment
 from flows.errors import PartFailed
 from flows.outcome import Outcome, read_outcome
 from flows.parts import Part, Platform, check_ports, listens, wait_until_answers
-from flows.served_shops import check_not_served
+from flows.served_shops import check_no_other_server, check_not_served
 from recommender.layout import Layout
 from recommender.settings import Settings
 from recommender.storage import write_json
@@ -40,7 +40,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
         stay: Whether to stay up after the pipeline; otherwise stop once the first answer is there.
     Raises:
         SourceError: the source is not there, or not as the settings say; nothing was started then.
-        ShopTaken: another platform serves this shop.
+        ShopTaken: another platform serves this shop, or others of this work folder from another port.
         PortTaken, PartFailed, RunFailed: a part could not start, or the pipeline failed; everything is stopped by then.
     """
     from flows.prefect_server import server_is_up
@@ -50,6 +50,8 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
     check_source(settings.recipe.source)
     check_not_served(Layout(settings.work_dir, settings.shop).root)
     joins = server_is_up(settings)
+    if not joins:
+        check_no_other_server(settings.work_dir, settings.platform.prefect_port)
     names = ("service", "monitoring", "reports") if joins else ("prefect", "service", "monitoring", "reports")
     check_ports(settings.platform.host, {name: getattr(settings.platform, f"{name}_port") for name in names})
     with running_parts(settings, show, joins=joins) as (platform, asked):

@@ -84,6 +84,23 @@ def check_not_served(root: Path) -> None:
         raise _taken(root)
 
 
+def check_no_other_server(work_dir: Path, port: int) -> None:
+    """Make sure, before a Prefect server is started, that none runs on the work folder's database from another port.
+
+    Raises:
+        ShopTaken: a shop of the folder is served, so one does.
+    """
+    for file in sorted(work_dir.glob(f"*/{lock_file(work_dir).name}")):
+        if is_served(file.parent):
+            raise ShopTaken(
+                "Cannot start a second Prefect server on one database",
+                got=f"platform.prefect_port={port}, while shop {file.parent.name} is served from another port",
+                expected="one server for each work folder",
+                where=str(work_dir),
+                do="Give the port of the platform that runs, to join it, or another work_dir",
+            )
+
+
 def _read(root: Path) -> dict[str, object] | None:
     """What the holder of the lock wrote, empty where it is about to; None where nobody holds it."""
     try:

@@ -9,7 +9,7 @@ from flows.edge import enter_environment
 from flows.launch import check_parts, running_parts, start_flows
 from flows.params import TuneParams
 from flows.parts import check_ports
-from flows.served_shops import check_not_served, served_revision
+from flows.served_shops import check_no_other_server, check_not_served, served_revision
 from recommender.layout import Layout
 from recommender.settings import Settings
 
@@ -46,6 +46,7 @@ def run_search(settings: Settings, show: Callable[[str], None]) -> None:
         return
     check_not_served(root)
     if not up:
+        check_no_other_server(settings.work_dir, where.prefect_port)
         check_ports(where.host, {"prefect": where.prefect_port})
     with running_parts(settings, show, joins=up) as (platform, asked):
         start_flows(settings, platform, show, asked)

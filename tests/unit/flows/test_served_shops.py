@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from flows.errors import ShopTaken
-from flows.served_shops import check_not_served, is_served, served_revision, serving, shop_of, shop_tag
+from flows.served_shops import (
+    check_no_other_server,
+    check_not_served,
+    is_served,
+    served_revision,
+    serving,
+    shop_of,
+    shop_tag,
+)
 
 HOLD = """
 import sys, time
@@ -56,6 +64,14 @@ def test_a_killed_holder_leaves_no_lock(shop, holder):
     assert not is_served(shop)
     with serving(shop, "r2"):
         assert served_revision(shop) == "r2"
+
+
+def test_a_second_server_on_the_database_of_a_served_shop_is_refused(shop, holder):
+    with pytest.raises(ShopTaken, match=r"prefect_port=4299, while shop vineyard is served from another port"):
+        check_no_other_server(shop.parent, 4299)
+    holder.kill()
+    holder.wait()
+    check_no_other_server(shop.parent, 4299)
 
 
 def test_tags_name_the_shop():
