@@ -39,6 +39,12 @@ MAX_ID_CHARS = 2048
 TIME = pa.timestamp("us", tz="UTC")
 
 
+def rating_slope(lowest: float, highest: float) -> float:
+    """What a step of a shop's scale of ratings is worth on the contract's: 1 + (rating - lowest) x slope."""
+    one, five = RATING_RANGE
+    return (five - one) / (highest - lowest)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the contract; `required` means that it is never null in a clean table."""

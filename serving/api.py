@@ -21,7 +21,7 @@ from pydantic import (
 from recommender.schema import MAX_ID_CHARS
 from recommender.texts import WritingTask
 from recommender.user import Interaction
-from serving.event_terms import PLAIN_TERMS, EventTerms
+from serving.event_terms import LEFT_OUT, PLAIN_TERMS, EventTerms
 
 MAX_IDS = 1000
 MAX_EVENT_NAME_CHARS = 200
@@ -216,9 +216,11 @@ class Event(Message):
         None, description="ISO 8601 with a zone; now if missing; at most 5 minutes in the future."
     )
 
-    def interaction(self, received_at: datetime, terms: EventTerms, where: str) -> Interaction:
-        """The event as the log keeps it: in the contract's terms, with id and time filled in."""
+    def interaction(self, received_at: datetime, terms: EventTerms, where: str) -> Interaction | None:
+        """The event as the log keeps it, in the contract's terms, id and time filled in; None if it is left out."""
         kind = terms.kind(self.event, where)
+        if kind == LEFT_OUT:
+            return None
         return Interaction(
             event_id=self.event_id or str(uuid4()),
             user_id=self.user_id,
@@ -239,7 +241,9 @@ class EventsRequest(Message):
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
 
     def interactions(self, terms: EventTerms = PLAIN_TERMS) -> list[Interaction]:
-        """The events as the log keeps them; those without a time get one and the same.
+        """The events as the log keeps them, without those that the shop's settings leave out.
+
+        Those without a time get one and the same.
 
         Args:
             terms: The shop's names of events and its scale of ratings; the contract's own by default.
@@ -247,7 +251,8 @@ class EventsRequest(Message):
             BadRequest: an event's name is unknown, a rating has no value, or a value is out of range.
         """
         received_at = datetime.now(UTC)
-        return [event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events)]
+        told = (event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events))
+        return [event for event in told if event is not None]
 
 
 class EventsReceipt(Message):
@@ -255,6 +260,7 @@ class EventsReceipt(Message):
 
     accepted: int = Field(description="New events, now in the log.")
     duplicates: int = Field(description="Events whose event_id the log already had.")
+    left_out: int = Field(0, description="Events whose name the shop's settings map to nothing; not kept.")
     pushed: bool = Field(description="True when the next answer already knows them; else (202) they follow shortly.")
     unknown_items: list[str] | None = Field(
         description="Items that the bundle in service does not know (accepted all the same); null without a bundle."

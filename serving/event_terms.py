@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recommender.schema import EVENTS, RATING_RANGE
+from recommender.schema import EVENTS, RATING_RANGE, rating_slope
 from recommender.settings import Recipe
 from recommender.source_settings import event_names
 from serving.errors import BadRequest
 
 NAMES_SETTING = "source.values.interactions.event"
+LEFT_OUT = ""
 SCALE_SETTING = "validation.cleaning.rating_scale"
 _RATING = "rating"
 _NAME_CHARS = 60
@@ -24,7 +25,8 @@ class EventTerms:
     """Reads the events of clients. Without a bundle the contract's own terms alone are known.
 
     Attributes:
-        names: The shop's own names of events, lower case, to the contract's. A contract's name always means itself.
+        names: The shop's own names of events, lower case, to the contract's; to LEFT_OUT for those that tell nothing.
+            A contract's name means itself unless the shop maps it.
         scale: Lowest and highest rating of the shop.
         model: The bundle whose recipe maps them; None before one is loaded.
     """
@@ -37,11 +39,13 @@ class EventTerms:
     def of(cls, recipe: Recipe, model: str) -> EventTerms:
         """Those that a bundle's recipe has."""
         mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
-        names = {own: name for own, name in mapped.items() if name in EVENTS}
+        names = {own: name for own, name in mapped.items() if name in (*EVENTS, LEFT_OUT)}
         return cls(names, recipe.validation.cleaning.rating_scale or RATING_RANGE, model)
 
     def kind(self, name: str, where: str) -> str:
         """The contract's name of an event, case aside: as the settings map it for the source, else as it is.
+
+        LEFT_OUT for one that they map to nothing.
 
         Raises:
             BadRequest: nobody knows the name.
@@ -51,7 +55,7 @@ class EventTerms:
             return self.names[given]
         if given in EVENTS:
             return given
-        own = ", ".join(f"{one} ({self.names[one]})" for one in sorted(self.names))
+        own = ", ".join(f"{one} ({self.names[one]})" for one in sorted(self.names) if self.names[one] != LEFT_OUT)
         known = ", ".join(EVENTS) + (f", or the shop's own {own}" if own else "")
         do = f"Send one of these, or map more names in the setting {NAMES_SETTING}, and train a bundle with it"
         if self.model is None:
@@ -79,9 +83,8 @@ class EventTerms:
         if not low <= value <= high:
             do = "Send a value within it" if kind == _RATING else f"Leave it out: {kind} needs no value"
             raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)
-        one, five = RATING_RANGE
         # As the front door reads ratings of the source; exact where the scale is the contract's own.
-        return value if (low, high) == (one, five) else one + (value - low) * ((five - one) / (high - low))
+        return value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
 
 
 PLAIN_TERMS = EventTerms()

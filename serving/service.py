@@ -217,17 +217,19 @@ class Sommelier:
         loaded = self._watcher.loaded
         try:
             terms = PLAIN_TERMS if loaded is None else loaded.value.event_terms
-            receipt = self._intake.accept(request.interactions(terms))
+            told = request.interactions(terms)
+            receipt = self._intake.accept(told)
         except BadRequest as error:
             return _refuse(error.status, str(error))
         except EventLogError:
             logger.exception("Events were refused")
             return _refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")
         _meter().received_events(receipt.accepted, receipt.duplicates)
-        items = [event.item_id for event in request.events]
+        items = [event.item_id for event in told]
         answer = api.EventsReceipt(
             accepted=receipt.accepted,
             duplicates=receipt.duplicates,
+            left_out=len(request.events) - len(told),
             pushed=receipt.pushed,
             unknown_items=None if loaded is None else loaded.value.unknown_items(items),
         )

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from recommender import schema
-from recommender.schema import RATING_RANGE, TABLES, TIME, TableName
+from recommender.schema import RATING_RANGE, TABLES, TIME, TableName, rating_slope
 from recommender.validation_settings import CleaningSettings, FloodSettings
 from validation.floods import BOT, FLOOD, ONE_USER_DOMINATES
 from validation.missing_values import drop_rules, fill_steps
@@ -105,9 +105,8 @@ def _form_steps(
 
 def _scale_step(name: str, lowest: float, highest: float) -> Step:
     """Ratings of the source's scale on 1 to 5. Those of the service's log are on it already, also out of quarantine."""
-    one, five = RATING_RANGE
     rated = f"{name} IS NOT NULL AND NOT {FROM_LOG}" + (" AND event = 'rating'" if name == schema.VALUE else "")
-    scaled = f"{one} + ({name} - {lowest!r}) * {(five - one) / (highest - lowest)!r}"
+    scaled = f"{RATING_RANGE[0]} + ({name} - {lowest!r}) * {rating_slope(lowest, highest)!r}"
     return Step({name: f"CASE WHEN {rated} THEN {scaled} ELSE {name} END"}, {"normalised_rating": rated})
 
 

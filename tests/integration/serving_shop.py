@@ -26,7 +26,11 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
         # How the shop's clients tell of events; nothing is read from there.
-        "source": {"kind": "tables", "path": "shop", "values": {"interactions": {"event": {"bought": "purchase"}}}},
+        "source": {
+            "kind": "tables",
+            "path": "shop",
+            "values": {"interactions": {"event": {"bought": "purchase", "hover": ""}}},
+        },
         "validation": {"cleaning": {"rating_scale": [0, 10]}},
         # Shorter than the catalogue: what a user has seen is more than that.
         "features": {"max_history": 20},

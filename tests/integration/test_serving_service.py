@@ -169,7 +169,7 @@ def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
 def test_an_event_from_before_the_first_bundle_is_not_lost(service: Running) -> None:
     receipt = service.before["events"]
     assert receipt.status_code == 202
-    assert receipt.json() == {"accepted": 1, "duplicates": 0, "pushed": False, "unknown_items": None}
+    assert receipt.json() == {"accepted": 1, "duplicates": 0, "left_out": 0, "pushed": False, "unknown_items": None}
     service.wait_for(lambda: service.recommend(user_id="early-bird")["cold_start"] is False)
     assert ITEMS[0] in service.recommend(user_id="early-bird", k=1)["items"][0]["because"]
 
@@ -247,13 +247,19 @@ def test_the_next_recommendation_knows_the_event(service: Running) -> None:
     event = {"event_id": "bought-it", "user_id": "u11", "item_id": taken, "event": "purchase"}
     receipt = service.post("/events", events=[event])
     assert receipt.status_code == 200
-    assert receipt.json() == {"accepted": 1, "duplicates": 0, "pushed": True, "unknown_items": []}
+    assert receipt.json() == {"accepted": 1, "duplicates": 0, "left_out": 0, "pushed": True, "unknown_items": []}
     after = service.recommend(user_id="u11", k=5)
     assert taken not in [item["item_id"] for item in after["items"]]
     assert after["items"] != before["items"]
     assert taken in [b for i in service.recommend(user_id="u11", k=20)["items"] for b in i["because"]]
     again = service.post("/events", events=[event, {**event, "event_id": "unheard", "item_id": "not-yet-listed"}])
-    assert again.json() == {"accepted": 1, "duplicates": 1, "pushed": True, "unknown_items": ["not-yet-listed"]}
+    assert again.json() == {
+        "accepted": 1,
+        "duplicates": 1,
+        "left_out": 0,
+        "pushed": True,
+        "unknown_items": ["not-yet-listed"],
+    }
 
 
 def test_the_shops_own_names_and_scale_are_kept_as_the_contracts(service: Running) -> None:
@@ -261,8 +267,10 @@ def test_the_shops_own_names_and_scale_are_kept_as_the_contracts(service: Runnin
     sent = [
         {**about, "event_id": "own-1", "event": "Bought"},
         {**about, "event_id": "own-2", "event": "rating", "value": 7.5},
+        {**about, "event_id": "own-3", "event": "hover"},
     ]
-    assert service.post("/events", events=sent).status_code == 200
+    receipt = service.post("/events", events=sent)
+    assert (receipt.status_code, receipt.json()["accepted"], receipt.json()["left_out"]) == (200, 2, 1)
     with closing(EventLog(service.shop.layout.events)) as log:
         kept = [(event.event, event.value) for _, event in log.read() if event.user_id == "own-terms"]
     assert kept == [("purchase", None), ("rating", 4.0)]

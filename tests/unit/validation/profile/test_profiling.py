@@ -2,44 +2,17 @@
 
 import gzip
 import json
-from pathlib import Path
 
 import duckdb
 import pytest
 
-from recommender.settings import load_settings
-from recommender.source_settings import RecboleSource, TablesSource
-from tests.own_data import NOW, write_orders, write_rows
+from recommender.source_settings import RecboleSource
+from tests.own_data import write_orders, write_rows
+from tests.unit.validation.profile.profiles import MOMENTS, log, profiled, questions, settings_of, source_of
 from tests.unit.validation.sources import json_lines, review
 from validation.errors import SourceError
-from validation.profile.profiling import Profile, profile_source
 from validation.profile.report import full_report, short_report
 from validation.profile.settings import settings_text
-
-MOMENTS = [f"2024-{1 + n // 28 % 12:02d}-{1 + n % 28:02d} {n % 24:02d}:00:00" for n in range(400)]
-
-
-def profiled(path: Path) -> Profile:
-    return profile_source(path, NOW)
-
-
-def settings_of(profile: Profile, folder: Path):
-    """The settings as the written file gives them."""
-    file = folder / "written.toml"
-    file.write_text(settings_text(profile, "x"), encoding="utf-8")
-    return load_settings(file).recipe
-
-
-def source_of(path: Path) -> TablesSource:
-    return settings_of(profiled(path), path.parent).source
-
-
-def log(header: str, row, n: int = 200, delimiter: str = ",") -> list[list]:
-    return [header.split(delimiter), *(row(i) for i in range(n))]
-
-
-def questions(path: Path) -> list[str]:
-    return [question.text for question in profiled(path).draft.questions]
 
 
 def test_the_contracts_names_need_no_guess(tmp_path):
@@ -121,60 +94,6 @@ def test_several_columns_of_dates_are_asked_for(tmp_path):
     assert "2 columns may be the time: foo, bar" in question
 
 
-def test_no_time_is_asked_for_and_not_taken(tmp_path):
-    rows = log("user_id,item_id,rating", lambda i: [i % 9, i % 7, 1 + i % 5])
-    path = write_rows(tmp_path / "a.csv", rows)
-    (question,) = questions(path)
-    assert "in order of time" in question
-    assert '# no_time = "file_order"' in settings_text(profiled(path), "x")
-    assert source_of(path).no_time == "refuse"
-
-
-def test_day_or_month_first_is_asked_for_where_nothing_settles_it(tmp_path):
-    rows = log("user_id,item_id,at", lambda i: [i % 9, i % 7, f"{1 + i * 7 % 12:02d}/{1 + i * 5 % 12:02d}/2023"], 144)
-    path = write_rows(tmp_path / "a.csv", rows)
-    (question,) = questions(path)
-    assert "day or the month first" in question
-    text = settings_text(profiled(path), "x")
-    assert '# date_formats = ["%d/%m/%Y"]\n# date_formats = ["%m/%d/%Y"]' in text
-
-
-def test_dates_as_digits_are_dates(tmp_path):
-    write_rows(
-        tmp_path / "interactions.csv",
-        log("user_id,item_id,timestamp", lambda i: [i % 9, i % 7, f"202401{1 + i % 28:02d}"]),
-    )
-    profile = profiled(tmp_path)
-    assert settings_of(profile, tmp_path.parent).source.date_formats == ("%Y%m%d",)
-    assert "2024-01-01 to 2024-01-28" in profile.abilities.lines[0]
-
-
-def test_the_shops_words_for_events_are_mapped(tmp_path):
-    words = ["pv", "buy", "cart", "fav", "addToCart", "product_view"]
-    rows = log("user_id,item_id,behavior,ts", lambda i: [i % 9, i % 7, words[i % 6], 1_700_000_000_000 + i])
-    source = source_of(write_rows(tmp_path / "a.csv", rows))
-    assert source.columns["interactions"]["event"] == "behavior"
-    mapped = {"pv": "view", "buy": "purchase", "fav": "click", "addtocart": "cart", "product_view": "view"}
-    assert source.values["interactions"]["event"] == mapped
-
-
-def test_words_for_events_that_no_list_knows_are_asked_for(tmp_path):
-    words = ["view", "frobnicate", "view", "purchase"]
-    rows = log("user_id,item_id,event,ts", lambda i: [i % 9, i % 7, words[i % 4], 1_700_000_000 + i])
-    path = write_rows(tmp_path / "a.csv", rows)
-    (question,) = questions(path)
-    assert "frobnicate (50)" in question
-    assert '# frobnicate = "view"' in settings_text(profiled(path), "x")
-
-
-def test_a_returned_item_is_no_purchase_and_no_question(tmp_path):
-    words = ["view"] * 8 + ["purchase", "remove_from_cart"]
-    rows = log("user_id,item_id,event,ts", lambda i: [i % 9, i % 7, words[i % 10], 1_700_000_000 + i])
-    profile = profiled(write_rows(tmp_path / "a.csv", rows))
-    assert not profile.draft.questions
-    assert profile.draft.get("recipe.source.values.interactions.event", "remove_from_cart", None) == ""
-
-
 def test_items_and_users_are_found_by_their_ids(tmp_path):
     write_rows(
         tmp_path / "ratings.csv",
@@ -190,14 +109,6 @@ def test_items_and_users_are_found_by_their_ids(tmp_path):
     assert source.files == {"interactions": "ratings.csv", "items": "movies.csv", "users": "people.csv"}
     assert source.columns["items"] == {"item_id": "id", "title": "name", "category": "genres"}
     assert source.columns["users"] == {"user_id": "id", "age": "age", "city": "city"}
-
-
-def test_ids_that_are_floats_in_one_file_meet_those_of_the_other(tmp_path):
-    write_rows(
-        tmp_path / "events.csv", log("user_id,item_id,timestamp", lambda i: [f"{i % 9}.0", f"i{i % 7}", MOMENTS[i]])
-    )
-    write_rows(tmp_path / "people.csv", log("id,country", lambda i: [i, ("UK", "FR")[i % 2]], 9))
-    assert source_of(tmp_path).columns["users"] == {"user_id": "id", "country": "country"}
 
 
 def test_what_says_nothing_is_no_attribute(tmp_path):
@@ -264,27 +175,6 @@ def test_every_format_is_read(tmp_path, ending):
     assert source_of(path).columns["interactions"] == {"user_id": "customer", "item_id": "sku", "timestamp": "at"}
 
 
-def test_an_encoding_that_is_not_utf_8_is_set(tmp_path):
-    rows = log(
-        "kunde;artikel;bezeichnung;datum",
-        lambda i: [f"u{i % 9}", f"i{i % 7}", f"Größe {i % 7}", MOMENTS[i]],
-        delimiter=";",
-    )
-    source = source_of(write_rows(tmp_path / "export.csv", rows, delimiter=";", encoding="cp1252"))
-    assert (source.encoding, source.delimiter) == ("cp1252", ";")
-    assert source.columns["items"]["title"] == "bezeichnung"
-
-
-def test_a_decimal_comma_is_set(tmp_path):
-    rows = log(
-        "kunde;artikel;preis;datum",
-        lambda i: [f"u{i % 9}", f"i{i % 7}", f"{1 + i % 7},90 €", MOMENTS[i]],
-        delimiter=";",
-    )
-    path = write_rows(tmp_path / "export.csv", rows, delimiter=";")
-    assert settings_of(profiled(path), tmp_path).validation.cleaning.decimal_comma
-
-
 def test_files_that_differ_in_their_delimiter_are_refused(tmp_path):
     write_rows(tmp_path / "events.csv", log("user_id,item_id,timestamp", lambda i: [i % 9, f"i{i % 7}", MOMENTS[i]]))
     write_rows(tmp_path / "items.csv", log("item_id;title", lambda i: [f"i{i}", f"T {i}"], 7, ";"), delimiter=";")
@@ -311,14 +201,6 @@ def test_an_ending_that_tells_no_format_is_said(tmp_path):
     path = write_rows(tmp_path / "log.txt", log("user_id,item_id,timestamp", lambda i: [i % 9, i % 7, MOMENTS[i]]))
     (question,) = questions(path)
     assert "end in .csv" in question
-
-
-def test_a_value_that_is_no_rating_is_not_read_as_one(tmp_path):
-    rows = log("user_id,item_id,value,timestamp", lambda i: [i % 9, i % 7, 1000 + 37 * i, MOMENTS[i]])
-    write_rows(tmp_path / "interactions.csv", rows)
-    (question,) = questions(tmp_path)
-    assert "Column value" in question
-    assert "rename it" in question
 
 
 def test_atomic_files_are_known_by_their_endings(tmp_path):
@@ -424,32 +306,10 @@ def test_the_end_of_a_name_says_what_it_is(tmp_path):
     assert source.encoding == "cp1252"  # the other files have no letter that it writes otherwise
 
 
-def test_zeros_that_may_mean_no_rating_are_asked_for(tmp_path):
-    rows = log("user_id,item_id,rating,date", lambda i: [i % 9, i % 7, (0, 0, 8, 7, 10, 9)[i % 6], MOMENTS[i]])
-    path = write_rows(tmp_path / "a.csv", rows)
-    (question,) = questions(path)
-    assert "34% of the ratings in rating are 0" in question
-    assert '# 0 = ""' in settings_text(profiled(path), "x")
-
-
-def test_a_code_for_no_rating_is_emptied(tmp_path):
-    rows = log("user_id,anime_id,rating,date", lambda i: [i % 9, i % 7, (-1, 7, 10, 1, 5)[i % 5], MOMENTS[i]])
-    profile = profiled(write_rows(tmp_path / "a.csv", rows))
-    recipe = settings_of(profile, tmp_path)
-    assert recipe.source.values["interactions"]["value"] == {"-1": ""}
-    assert recipe.validation.cleaning.rating_scale == (1.0, 10.0)
-
-
 def test_lines_of_orders_apart_from_their_orders_are_said(tmp_path):
     write_rows(tmp_path / "orders.csv", log("order_id,user_id,made", lambda i: [i, i % 50, MOMENTS[i]]))
     write_rows(tmp_path / "order_lines.csv", log("order_id,product_id", lambda i: [i // 3, i % 40], 400))
     assert any("put the two together" in question and "by order_id" in question for question in questions(tmp_path))
-
-
-def test_codes_for_events_are_asked_for(tmp_path):
-    rows = log("user_id,item_id,action_type,date", lambda i: [i % 9, i % 7, (0, 2, 3)[i % 3], MOMENTS[i]])
-    (question,) = questions(write_rows(tmp_path / "a.csv", rows))
-    assert "is meant by 0 (67)" in question
 
 
 def test_the_only_id_that_is_left_names_the_items(tmp_path):
@@ -477,39 +337,7 @@ def test_a_country_of_the_bill_tells_of_the_user(tmp_path):
     assert "@" not in settings_text(profiled(tmp_path / "orders_export.csv"), "x")
 
 
-def test_words_for_nothing_are_no_users(tmp_path):
-    users = ("NULL", "\\N", "u1", "u2", "u3")
-    write_rows(
-        tmp_path / "interactions.csv", log("user_id,item_id,timestamp", lambda i: [users[i % 5], i % 7, MOMENTS[i]])
-    )
-    profile = profiled(tmp_path)
-    assert profile.abilities.lines[0].startswith("recommend: yes (120 events of 3 users")
-    assert settings_of(profile, tmp_path.parent).validation.max_quarantined_share == 0.2
-
-
 def test_many_rows_without_an_item_raise_the_limit(tmp_path):
     rows = log("user_id,item_id,timestamp", lambda i: [f"u{i % 9}", "" if i % 4 == 0 else i % 7, MOMENTS[i]])
     profile = profiled(write_rows(tmp_path / "log.csv", rows))
     assert settings_of(profile, tmp_path).validation.max_quarantined_share == 0.3
-
-
-def test_one_word_among_ratings_is_left_empty_and_said(tmp_path):
-    ratings = ["Like", *("5", "3.5", "1", "4") * 50]
-    rows = log("Reviewer,Restaurant,Rating,Time", lambda i: [i % 9, i % 7, ratings[i], MOMENTS[i]])
-    path = write_rows(tmp_path / "reviews.csv", rows)
-    assert source_of(path).columns["interactions"]["value"] == "Rating"
-    assert '# like = "5"' in settings_text(profiled(path), "x")
-    assert questions(path) == []
-
-
-def test_words_of_events_tell_of_them_whatever_their_column_is_called(tmp_path):
-    words = ("pv", "kauf", "pv")
-    rows = log("visitor,sku,what,zeit", lambda i: [f"v{i % 9}", f"s{i % 7}", words[i % 3], MOMENTS[i]])
-    source = source_of(write_rows(tmp_path / "log.csv", rows))
-    assert source.columns["interactions"]["event"] == "what"
-    assert source.values["interactions"]["event"] == {"pv": "view", "kauf": "purchase"}
-
-
-def test_one_known_word_alone_is_no_column_of_events(tmp_path):
-    rows = log("visitor,sku,what,zeit", lambda i: [f"v{i % 9}", f"s{i % 7}", "view", MOMENTS[i]])
-    assert "event" not in source_of(write_rows(tmp_path / "log.csv", rows)).columns["interactions"]
