@@ -23,20 +23,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.leave_one_out import fit_bundle
-from recommender import schema
-from recommender.bundle import load_bundle
-from recommender.ids import IdMap
-from recommender.judging.baselines import PopularityRanker
-from recommender.judging.evaluation import SERVED, parts_of
-from recommender.judging.judgement import judge_ranking
-from recommender.protocols import write_leave_one_out
-from recommender.queries import Queries
-from recommender.ranker import Scores, mask_seen
-from recommender.settings import load_settings
-from recommender.source_settings import TablesSource
-from recommender.user import UserState
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from core import schema
+from core.settings.loading import load_settings
+from core.settings.source import TablesSource
+from recommender.bundle.loading import load_bundle
+from recommender.evaluation.evaluation import SERVED, parts_of
+from recommender.inputs.ids import IdMap
+from recommender.inputs.protocols import write_leave_one_out
+from recommender.inputs.queries import Queries
+from recommender.inputs.user import UserState
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.top_k import Scores, mask_seen
+from recommender.retrieval.popularity import PopularityRanker
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 K = 10
 FROZEN = "text_encoder"

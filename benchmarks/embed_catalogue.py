@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from recommender.encoder import PACKAGED_MODEL, TextEncoder, model_source
-from recommender.model_settings import EncoderSettings
-from recommender.source_settings import TablesSource
-from recommender.texts import item_text
-from recommender.validation_settings import ValidationSettings
+from core.settings.models import EncoderSettings
+from core.settings.source import TablesSource
+from core.settings.validation import ValidationSettings
+from recommender.encoders.encoder import PACKAGED_MODEL, TextEncoder, model_source
+from recommender.inputs.texts import item_text
 
 LIMIT_RATIO, LIMIT_COSINE = 3.0, 0.999
 # Tokens of a batch; the widest product of MiniLM is from its width to four times that.
@@ -99,8 +99,8 @@ def made_up_texts(n: int, seed: int = 0) -> list[str]:
 
 def shop_texts(data: Path) -> list[str]:
     """What the encoder reads of a shop's items."""
-    from validation.checkpoint import validate
-    from validation.ingest import ingest
+    from validation.gate import validate
+    from validation.sources.ingest import ingest
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

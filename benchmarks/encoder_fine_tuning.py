@@ -19,22 +19,25 @@ from pathlib import Path
 
 import numpy as np
 
-from recommender.encoder import TextEncoder
-from recommender.encoder_weights import load_encoder
-from recommender.fine_tune import WHITENING_FILE, embed_catalogue, fit_sequence
-from recommender.item_vectors import ItemVectors
-from recommender.judging.baselines import TextRanker
-from recommender.judging.judgement import judge_ranking
-from recommender.protocols import write_leave_one_out
-from recommender.queries import Queries, read_queries
-from recommender.ranker import Ranker, Scores, mask_seen
-from recommender.sequence_model import load_sequence_model
-from recommender.settings import Recipe, load_settings
-from recommender.source_settings import TablesSource
-from recommender.user import UserState
-from recommender.whitening import Whitening
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from core.settings.loading import load_settings
+from core.settings.source import TablesSource
+from core.settings.tree import Recipe
+from recommender.encoders.encoder import TextEncoder
+from recommender.encoders.weights import load_encoder
+from recommender.encoders.whitening import Whitening
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.protocols import write_leave_one_out
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.user import UserState
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.top_k import Scores, mask_seen
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import load_sequence_model
+from recommender.retrieval.text.embedding import WHITENING_FILE, embed_catalogue
+from recommender.retrieval.text.ranker import TextRanker
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 K = 10
 # Of a history that is read as one text: more do not fit into the tokens that the encoder reads.

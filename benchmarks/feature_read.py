@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.feature_shop import write_clean_tables
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from features.archive.publication import schema_name
+from features.counting.views import ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
-from features.publication import schema_name
 from features.refresh import refresh_features
-from features.store import ONLINE_FILE, open_store
-from features.views import ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
-from recommender.settings import FeatureSettings, FeatureStoreSettings
-from recommender.user import Interaction
 
 LIMIT_READ_MS, LIMIT_RATIO, LIMIT_PUSH_MS = 1.0, 2.0, 5.0
 N_CANDIDATES, N_WARM = 100, 50

@@ -24,24 +24,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from recommender import schema
-from recommender.catalogue import Catalogue
-from recommender.fine_tune import embed_catalogue, fit_sequence
-from recommender.generative.model import GenerativeModel, load_generative_model, right_padded
-from recommender.generative.ranker import GenerativeRanker
-from recommender.generative.search import search
-from recommender.generative.training import fit_generative
-from recommender.item_vectors import ItemVectors
-from recommender.judging.baselines import PopularityRanker, TextRanker
-from recommender.judging.judgement import judge_ranking
-from recommender.protocols import write_leave_one_out
-from recommender.queries import read_queries
-from recommender.ranker import Ranker, Scores
-from recommender.sequence_model import load_sequence_model
-from recommender.settings import Recipe, load_settings
-from recommender.source_settings import TablesSource
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from core import schema
+from core.settings.loading import load_settings
+from core.settings.source import TablesSource
+from core.settings.tree import Recipe
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.protocols import write_leave_one_out
+from recommender.inputs.queries import read_queries
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.top_k import Scores
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.generative.model import GenerativeModel, load_generative_model, right_padded
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.retrieval.generative.search import search
+from recommender.retrieval.generative.training import fit_generative
+from recommender.retrieval.popularity import PopularityRanker
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import load_sequence_model
+from recommender.retrieval.text.embedding import embed_catalogue
+from recommender.retrieval.text.ranker import TextRanker
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 K = 10
 SEED = 0

@@ -18,22 +18,24 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.leave_one_out import fit_bundle
+from core.schema import Split
+from core.settings.evaluation import BaselineName
+from core.settings.loading import load_settings
+from core.settings.tree import Recipe
 from features.refresh import refresh_features
 from features.training import TrainingSummary, build_training_set
-from recommender.bundle import load_bundle
-from recommender.judging.baseline_fitting import fit_baselines
-from recommender.judging.baselines import PopularityRanker
-from recommender.judging.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
-from recommender.judging.evaluation_report import write_report
-from recommender.judging.judgement import RankingJudgement, judge_ranking
-from recommender.judging.metrics import metric_key
-from recommender.judging.significance import bootstrap_interval, sign_flip_p_values
-from recommender.queries import read_queries
-from recommender.ranker import Scores
-from recommender.schema import Split
-from recommender.settings import BaselineName, Recipe, load_settings
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from recommender.bundle.loading import load_bundle
+from recommender.evaluation.baselines import fit_baselines
+from recommender.evaluation.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
+from recommender.evaluation.report import write_report
+from recommender.inputs.queries import read_queries
+from recommender.metrics.judgement import RankingJudgement, judge_ranking
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
+from recommender.metrics.top_k import Scores
+from recommender.retrieval.popularity import PopularityRanker
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 K = 10
 COLUMNS = ("recall", "ndcg")

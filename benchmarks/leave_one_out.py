@@ -20,19 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recommender.blend import Blend, ColdItems
-from recommender.blend_training import fit_blend
-from recommender.bundle import SUMMARY, Component, DataRange, assemble_bundle, load_bundle
-from recommender.fine_tune import embed_catalogue, fit_sequence
-from recommender.item_vectors import ItemVectors
-from recommender.judging.evaluation import judge_bundle
-from recommender.model_settings import NeighbourSettings
-from recommender.protocols import LeaveOneOut, write_leave_one_out
-from recommender.sequence_model import load_sequence_model
-from recommender.settings import Recipe, load_settings
-from recommender.source_settings import TablesSource
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from core.settings.loading import load_settings
+from core.settings.models import NeighbourSettings
+from core.settings.source import TablesSource
+from core.settings.tree import Recipe
+from recommender.bundle.assembly import assemble_bundle
+from recommender.bundle.loading import load_bundle
+from recommender.bundle.manifest import Component, DataRange
+from recommender.evaluation.evaluation import judge_bundle
+from recommender.fitting.component import SUMMARY
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.protocols import LeaveOneOut, write_leave_one_out
+from recommender.ranking.blend import Blend, ColdItems
+from recommender.ranking.blend_training import fit_blend
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import load_sequence_model
+from recommender.retrieval.text.embedding import embed_catalogue
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 K = 10
 PUBLISHED = {"strict": ("DuoRec", 0.0845, 0.0443), "refit": ("eSASRec", 0.0928, 0.0523)}

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 from benchmarks.feature_shop import write_clean_tables
-from features.definitions import define_repository
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from features.archive.shop_facts import load_published
+from features.counting.views import USER_HISTORY
+from features.feast.definitions import define_repository
+from features.feast.store import ONLINE_FILE, create_store
 from features.refresh import refresh_features, write_online
-from features.shop_facts import load_published
-from features.store import ONLINE_FILE, create_store
-from features.views import USER_HISTORY
-from recommender.settings import FeatureSettings, FeatureStoreSettings
 
 LIMIT_ROWS_PER_S = 10_000
 N_NEW = 1000

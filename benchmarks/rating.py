@@ -20,24 +20,25 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peer_environment import make_environment
+from benchmarks.peers.environment import make_environment
 from benchmarks.rating_splits import SPLITS, users_at_cutoff, write_random_split
+from core import schema
+from core.settings.loading import load_settings
+from core.settings.tree import Recipe
 from features.refresh import refresh_features
 from features.training import build_training_set
-from recommender import schema
-from recommender.fine_tune import embed_catalogue
-from recommender.item_vectors import ItemVectors
-from recommender.judging.rating_metrics import auc, expected_calibration_error, mae, rmse
-from recommender.scoring.rated_pairs import RatedPairs
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.rated_pairs import RatedPairs
+from recommender.inputs.user import UserState
+from recommender.metrics.ratings import auc, expected_calibration_error, mae, rmse
+from recommender.retrieval.text.embedding import embed_catalogue
 from recommender.scoring.scorer import PairScorer
-from recommender.scoring.scorer_training import fit_scorer
-from recommender.settings import Recipe, load_settings
-from recommender.user import UserState
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from recommender.scoring.training import fit_scorer
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 PEER = "cornac==3.0.1"
-PEER_SCRIPT = Path(__file__).with_name("rating_peer.py")
+PEER_SCRIPT = Path(__file__).with_name("peers") / "rating.py"
 MEASURES = ("RMSE", "MAE", "AUC", "ECE")
 
 Row = dict[str, float | None]
@@ -116,7 +117,7 @@ def _prepare(recipe: Recipe, folder: Path, threads: int) -> None:
 
 def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) -> None:
     """The item vectors, encoded once, with the catalogue of a training set: its counts are of its training ratings."""
-    from recommender.catalogue import Catalogue
+    from recommender.inputs.catalogue import Catalogue
 
     encoded = ItemVectors.load(folder / "vectors")
     target.mkdir()

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import schema
-from recommender.user import UserState
+from core import schema
+from recommender.inputs.user import UserState
 
 SPLITS: tuple[schema.Split, ...] = ("train", "validation", "test")
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2

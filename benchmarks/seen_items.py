@@ -21,16 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from core import schema
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings
+from core.settings.tree import Recipe
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
-from recommender import schema
-from recommender.bundle import Bundle
-from recommender.catalogue import Catalogue
-from recommender.item_vectors import ItemVectors
-from recommender.ranker import Ranker
-from recommender.sequence_model import SequenceModel, SequenceShape
-from recommender.settings import FeatureSettings, Recipe
-from recommender.user import Interaction
+from recommender.bundle.loading import Bundle
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from serving.engine import Engine
 
 LIMIT_RATIO = 1.1

@@ -20,24 +20,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.peer_environment import make_environment
-from recommender import schema
-from recommender.catalogue import Catalogue
-from recommender.fine_tune import fit_sequence
-from recommender.item_vectors import ItemVectors
-from recommender.judging.evaluation import judge_ranking
-from recommender.model_settings import SequenceSettings
-from recommender.protocols import write_leave_one_out
-from recommender.queries import read_queries
-from recommender.ranker import Ranker
-from recommender.sequence_model import load_sequence_model
-from recommender.settings import ValidationSettings
-from recommender.source_settings import TablesSource
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from benchmarks.peers.environment import make_environment
+from core import schema
+from core.settings.models import SequenceSettings
+from core.settings.source import TablesSource
+from core.settings.tree import ValidationSettings
+from recommender.evaluation.evaluation import judge_ranking
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.protocols import write_leave_one_out
+from recommender.inputs.queries import read_queries
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import load_sequence_model
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 PEER = ("rectools[torch]==0.19.0", "torch==2.13.0", "numpy==1.26.4")
-PEER_SCRIPT = Path(__file__).with_name("sequence_peer.py")
+PEER_SCRIPT = Path(__file__).with_name("peers") / "sequence.py"
 K = 10
 MAX_HISTORY = 50
 LIMIT = 5.0

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 from benchmarks.feature_shop import write_clean_tables
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings
 from features.refresh import refresh_features
 from features.training import build_training_set
-from recommender.settings import EvaluationSettings, FeatureSettings
 
 LIMIT_S, LIMIT_GIB = 60.0, 4.0
 

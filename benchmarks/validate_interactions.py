@@ -37,10 +37,10 @@ _OWN_RULES: tuple[dict[str, Any], ...] = (
 
 def run_sommelier(folder: Path, target: Path) -> dict[str, int]:
     """Ingest and validate; rows clean, quarantined and copies."""
-    from recommender.source_settings import TablesSource
-    from recommender.validation_settings import OwnRule, ValidationSettings
-    from validation.checkpoint import validate
-    from validation.ingest import ingest
+    from core.settings.source import TablesSource
+    from core.settings.validation import OwnRule, ValidationSettings
+    from validation.gate import validate
+    from validation.sources.ingest import ingest
 
     settings = ValidationSettings(rules=tuple(OwnRule(table="interactions", **rule) for rule in _OWN_RULES))
     began = time.perf_counter()
@@ -55,7 +55,7 @@ def run_sommelier(folder: Path, target: Path) -> dict[str, int]:
 
 def run_duckdb(folder: Path, target: Path) -> dict[str, int]:
     """The plain script; rows clean, quarantined and copies."""
-    from benchmarks.bare_duckdb_rules import validate_bare
+    from benchmarks.peers.bare_duckdb import validate_bare
 
     return validate_bare(folder, target)
 
@@ -64,7 +64,7 @@ def run_great_expectations(folder: Path, target: Path) -> dict[str, int]:
     """Great Expectations' own engine on pandas; expectations, and those that are not met."""
     import pandas as pd
 
-    from validation.suites import open_context
+    from validation.expectations.suites import open_context
 
     frame = pd.read_parquet(folder / "interactions.parquet")
     for owner in ("user", "item"):

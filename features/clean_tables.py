@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.schema import TABLE_NAMES, TABLES, TableName
 from features.errors import CleanTablesError
-from recommender.schema import TABLE_NAMES, TABLES, TableName
 
 
 def check_clean_tables(clean: Path) -> None:

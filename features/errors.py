@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recommender.errors import SommelierError
+from core.errors import SommelierError
 
 
 class FeatureError(SommelierError):

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from features.columns import Facts, Lists
-from features.derivation import ITEM_INPUTS, count_windows, derive_item
-from features.rows import parse_row
-from features.streams import DAY_US, Array
-from features.views import ITEM_PROFILE
+from features.counting.columns import Facts, Lists
+from features.counting.derivation import ITEM_INPUTS, count_windows, derive_item
+from features.counting.streams import DAY_US, Array
+from features.counting.views import ITEM_PROFILE
+from features.feast.rows import parse_row
 
 _NUMBERS = tuple(name for name in ITEM_INPUTS if name not in ("item_days", "item_day_counts"))
 _PRICE = _NUMBERS.index("item_price")

@@ -16,20 +16,30 @@ from typing import Any
 
 import numpy as np
 
-from features.columns import Facts, Lists
-from features.derivation import USER_INPUTS, derive_user
+from core import schema
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings
+from features.archive.publication import PUBLISHED_FILE, read_published
+from features.counting.columns import Facts, Lists
+from features.counting.derivation import USER_INPUTS, derive_user
+from features.counting.seen import new_seen, seen_at, take_into_seen
+from features.counting.sketches import (
+    Arrival,
+    Attributes,
+    Row,
+    new_item,
+    new_user,
+    take_into_item,
+    take_into_user,
+    tie_of,
+)
+from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
 from features.errors import FeastFailure, FeatureError, StoreNotReady
+from features.feast.rows import StoredRow, packed_lists, parse_row
+from features.feast.store import open_store
 from features.item_matrix import ItemMatrix
-from features.publication import PUBLISHED_FILE, read_published
-from features.rows import StoredRow, packed_lists, parse_row
-from features.seen import new_seen, seen_at, take_into_seen
-from features.sketches import Arrival, Attributes, Row, new_item, new_user, take_into_item, take_into_user, tie_of
-from features.store import open_store
-from features.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
-from recommender import schema
-from recommender.seen import SeenItems
-from recommender.settings import FeatureSettings
-from recommender.user import Interaction, UserState
+from recommender.inputs.seen import SeenItems
+from recommender.inputs.user import UserState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTS = ("categories", "category_counts", "brands", "brand_counts")
@@ -44,7 +54,7 @@ class Request:
 
     Attributes:
         user: None for a user the shop does not know.
-        items: Features of the candidates by name, in their order; see `features.derivation.derive_item`.
+        items: Features of the candidates by name, in their order; see `features.counting.derivation.derive_item`.
     """
 
     user: UserState | None

@@ -17,19 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from features.archive import TABLES, Archive
+from core import schema
+from core.schema import TABLE_NAMES
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.storage import digest_of, file_digest
+from features.archive.events import TABLES, Archive
+from features.archive.news import News, find_news, newest_logged
+from features.archive.publication import Published, open_archive, publish, read_published
+from features.archive.shop_facts import ShopFacts
 from features.clean_tables import check_clean_tables, table_path
+from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from features.errors import FeastFailure, FeatureError, FeaturesOutdated
-from features.news import News, find_news, newest_logged
-from features.publication import Published, open_archive, publish, read_published
-from features.rows import rows_of
-from features.shop_facts import ShopFacts
-from features.store import create_store, exclusively, missing_files, open_store
-from features.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
-from recommender import schema
-from recommender.schema import TABLE_NAMES
-from recommender.settings import FeatureSettings, FeatureStoreSettings
-from recommender.storage import digest_of, file_digest
+from features.feast.rows import rows_of
+from features.feast.store import create_store, exclusively, missing_files, open_store
 
 LOCK_FILE = "refresh.lock"
 # A reader opens every part: when there are so many, they become one.
@@ -157,7 +157,7 @@ def _rebuild(
     sequence: int,
 ) -> FeatureSummary:
     """Everything anew: the archive, Feast's definitions, all rows online; what is gone goes."""
-    from features.definitions import define_repository
+    from features.feast.definitions import define_repository
 
     store = create_store(feast_folder, stores)
     store.apply(define_repository(feast_folder, stores))

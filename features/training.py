@@ -18,22 +18,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from core import schema
+from core.schema import TRAINING_TABLES
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings
+from core.storage import atomic_folder, write_json
+from features.archive.shop_facts import ShopFacts, load_published, review_clocks
 from features.clean_tables import table_path
-from features.columns import Lists
-from features.definitions import CATALOGUE, FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES, SEQUENCE_MODEL
-from features.derivation import derive_item, derive_user
+from features.counting.columns import Columns, Lists
+from features.counting.derivation import derive_item, derive_user
+from features.counting.seen import seen_then, unseen
+from features.counting.views import EVENT_TIMESTAMP
 from features.errors import FeastFailure
+from features.feast.definitions import CATALOGUE, FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES, SEQUENCE_MODEL
+from features.feast.store import open_store
 from features.refresh import require_fresh
-from features.seen import seen_then, unseen
-from features.shop_facts import Columns, ShopFacts, load_published, review_clocks
-from features.store import open_store
-from features.views import EVENT_TIMESTAMP
-from recommender import schema
-from recommender.schema import TRAINING_TABLES
-from recommender.settings import EvaluationSettings, FeatureSettings
-from recommender.splits import Cuts, global_time_cuts
-from recommender.storage import atomic_folder, write_json
-from recommender.texts import item_text
+from recommender.inputs.splits import Cuts, global_time_cuts
+from recommender.inputs.texts import item_text
 
 SUMMARY_FILE = "summary.json"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recommender.judging.evaluation_names import MODEL_NAMES, name_models, served_in
-from recommender.judging.metrics import metric_key
+from recommender.evaluation.names import MODEL_NAMES, name_models, served_in
+from recommender.metrics.ranking import metric_key
 
 if TYPE_CHECKING:
-    from flows.gate import Decision
-    from flows.model_store import Version
-    from validation.checkpoint import ValidationSummary
-    from validation.drift import DriftSummary
-    from validation.readmission import ReadmissionSummary
+    from flows.promotion.gate import Decision
+    from flows.promotion.model_store import Version
+    from monitoring.drift import DriftSummary
+    from validation.quarantine.readmission import ReadmissionSummary
+    from validation.summary import ValidationSummary
 
 
 def describe_validation(summary: ValidationSummary, docs_url: str) -> str:

@@ -1,6 +1,6 @@
 """What can go wrong while flows run."""
 
-from recommender.errors import SommelierError
+from core.errors import SommelierError
 
 
 class FlowError(SommelierError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import stages
-from flows.gate import Decision
 from flows.params import PipelineParams
+from flows.promotion.gate import Decision
+from flows.steps import stages
 
 
 @flow(name="fine-tune", log_prints=False)

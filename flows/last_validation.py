@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from core.layout import Layout
+from core.storage import write_json
 from flows.errors import NothingValidated
-from recommender.layout import Layout
-from recommender.storage import write_json
 from validation.summary import ValidationSummary
 
 

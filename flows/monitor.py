@@ -6,11 +6,11 @@ from datetime import datetime
 
 from prefect import flow
 
-from flows import stages
 from flows.errors import NothingInService
-from flows.model_store import newest_version
 from flows.params import PipelineParams
-from recommender.bundle import read_manifest
+from flows.promotion.model_store import newest_version
+from flows.steps import stages
+from recommender.bundle.manifest import read_manifest
 
 
 @flow(name="monitor", log_prints=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.settings.form import Frozen
+from core.storage import write_json
 from flows.errors import RunFailed
-from flows.gate import BestBaseline
-from recommender.settings_form import Frozen
-from recommender.storage import write_json
+from flows.promotion.gate import BestBaseline
 
 
 class Outcome(Frozen):

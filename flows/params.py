@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from recommender.schema import TableName
-from recommender.settings import Recipe, ShopName
-from recommender.settings_form import Frozen
-from recommender.tuning.search_settings import SearchSettings
+from core.schema import TableName
+from core.settings.form import Frozen
+from core.settings.search import SearchSettings
+from core.settings.tree import Recipe, ShopName
 
 
 class PipelineParams(Frozen):

@@ -7,12 +7,13 @@ from datetime import datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import artifacts, stages
-from flows.model_store import newest_version
+from flows import artifacts
+from flows.measurement import read_steps
 from flows.outcome import Outcome, choose_example, keep_outcome
 from flows.params import PipelineParams
+from flows.promotion.model_store import newest_version
 from flows.pruning import prune
-from flows.steps import read_steps
+from flows.steps import stages
 
 
 @flow(name="pipeline", log_prints=False)

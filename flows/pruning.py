@@ -7,8 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
-from recommender.layout import Layout
-from recommender.storage import UNFINISHED
+from core.layout import Layout
+from core.storage import UNFINISHED
 
 KEPT_RESULTS = 3
 KEPT_REPORTS = 20

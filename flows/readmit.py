@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import artifacts, stages, tasks
+from flows import artifacts
 from flows.last_validation import require_validation
 from flows.params import PipelineParams, ReadmitParams
+from flows.steps import stages, tasks
 
 
 @flow(name="readmit", log_prints=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import stages
 from flows.params import PipelineParams
+from flows.steps import stages
 
 
 @flow(name="refresh-features", log_prints=False)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from recommender.layout import Layout
-from recommender.storage import atomic_file
+from core.layout import Layout
+from core.storage import atomic_file
 
 DATA_DOCS = Path("data-docs") / "index.html"
 DRIFT = Path("drift.html")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.edge import current_settings
-from flows.model_store import roll_back
+from core.layout import Layout
+from flows.environment import current_settings
 from flows.params import RollbackParams
-from recommender.layout import Layout
+from flows.promotion.model_store import roll_back
 
 
 @flow(name="rollback", log_prints=False)

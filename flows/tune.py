@@ -7,17 +7,19 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from flows import stages, trial_board, tuning
-from flows.launch import format_table
+from core.settings.file import write_settings_file
+from core.settings.form import Frozen
+from core.settings.search import Value
+from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
 from flows.pruning import prune
-from recommender.settings import Recipe
-from recommender.settings_file import write_settings_file
-from recommender.settings_form import Frozen
+from flows.steps import stages
+from flows.tables import format_table
+from flows.tuning import board as trial_board
+from flows.tuning import trials as tuning
+from recommender.tuning.judgement import Gain
 from recommender.tuning.search import Search, TrialRecord
-from recommender.tuning.search_judgement import Gain
-from recommender.tuning.search_settings import Value
-from recommender.tuning.search_space import check_space, with_values
+from recommender.tuning.space import check_space, with_values
 
 
 class Tuned(Frozen):

@@ -1,1 +1,1 @@
-"""What is learned and how it is judged, and the words that every room shares. Knows no framework."""
+"""What is learned and how it is evaluated: models, their training, metrics. Knows no framework."""

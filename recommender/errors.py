@@ -1,39 +1,12 @@
-"""The one form that every error of the house has: what failed, the offending value, the rule, and what to do next."""
+"""What can go wrong while models are fitted, loaded and evaluated."""
 
+from __future__ import annotations
 
-class SommelierError(Exception):
-    """An error that a user can act on.
-
-    Reads `<what failed>: <field>=<value>, expected <rule> (<where>). <what to do next>.`
-
-    Args:
-        failed: What could not be done, e.g. "Cannot load bundle".
-        got: The offending field and value, e.g. "schema_version=3".
-        expected: The rule that was broken, e.g. "4".
-        where: File, line or table; left out when empty.
-        do: What the reader should do next, one sentence without its full stop.
-    """
-
-    def __init__(self, failed: str, *, got: str, expected: str, do: str, where: str = "") -> None:
-        self.failed, self.got, self.expected, self.do, self.where = failed, got, expected, do, where
-        place = f" ({where})" if where else ""
-        super().__init__(f"{failed}: {got}, expected {expected}{place}. {do}.")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword, so that the error survives the way out of a Prefect task."""
-        return _rebuild, (type(self), self.failed, self.got, self.expected, self.do, self.where)
-
-
-def _rebuild(kind: type[SommelierError], failed: str, got: str, expected: str, do: str, where: str) -> SommelierError:
-    return kind(failed, got=got, expected=expected, do=do, where=where)
+from core.errors import SommelierError
 
 
 class RecommenderError(SommelierError):
     """Base of the errors of `recommender`."""
-
-
-class SettingsError(RecommenderError):
-    """A setting is unknown, of the wrong type or out of range."""
 
 
 class BundleError(RecommenderError):
@@ -46,3 +19,7 @@ class OtherSchemaVersion(BundleError):
 
 class TrainingDataError(RecommenderError):
     """The training set lacks what a model needs."""
+
+
+class MetricError(RecommenderError):
+    """A metric cannot be computed from what it was given."""

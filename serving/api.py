@@ -18,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from recommender.schema import MAX_ID_CHARS
-from recommender.texts import WritingTask
-from recommender.user import Interaction
+from core.logs.events import Interaction
+from core.schema import MAX_ID_CHARS
+from recommender.inputs.texts import WritingTask
 from serving.event_terms import LEFT_OUT, PLAIN_TERMS, EventTerms
 
 MAX_IDS = 1000

@@ -13,14 +13,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from recommender import schema
-from recommender.bundle import Bundle
-from recommender.feedback.writing import WritingRequest
-from recommender.generative.ranker import GenerativeRanker
-from recommender.scoring.scorer_input import ItemRatings
-from recommender.seen import SeenItems
-from recommender.texts import WritingTask
-from recommender.user import UserState
+from core import schema
+from recommender.bundle.loading import Bundle
+from recommender.inputs.seen import SeenItems
+from recommender.inputs.texts import WritingTask
+from recommender.inputs.user import UserState
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.scoring.input import ItemRatings
+from recommender.writing.examples import WritingRequest
 from serving.api import AnsweringPart, Feedback, Recommendation, Recommendations, Score, Scores
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from serving.event_terms import EventTerms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recommender.errors import SommelierError
+from core.errors import SommelierError
 
 
 class ServingError(SommelierError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recommender.schema import EVENTS, RATING_RANGE, rating_slope
-from recommender.settings import Recipe
-from recommender.source_settings import event_names
+from core.schema import EVENTS, RATING_RANGE, rating_slope
+from core.settings.source import event_names
+from core.settings.tree import Recipe
 from serving.errors import BadRequest
 
 NAMES_SETTING = "source.values.interactions.event"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from recommender.event_log import EventLog
-from recommender.user import Interaction
+from core.logs.events import EventLog, Interaction
 
 logger = logging.getLogger(__name__)
 

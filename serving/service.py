@@ -23,10 +23,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from core.layout import Layout
+from core.logs.events import EventLog, EventLogError
+from core.settings.features import FeatureSettings
+from core.settings.loading import load_settings
 from features.errors import FeatureError
-from recommender.event_log import EventLog, EventLogError
-from recommender.layout import Layout
-from recommender.settings import FeatureSettings, load_settings
 from serving import api
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured, ServingError
@@ -272,7 +273,7 @@ class Sommelier:
 
     def _load(self, promoted: Promoted) -> Engine:
         """Load a bundle and answer with it once, beside the one in service."""
-        from recommender.bundle import load_bundle
+        from recommender.bundle.loading import load_bundle
 
         bundle = load_bundle(promoted.folder)
         engine = Engine(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from flows.edge import QUIET, home_variables
+from flows.environment import QUIET, home_variables
 
 _HOME = tempfile.TemporaryDirectory(prefix="sommelier-tests-", ignore_cleanup_errors=True)
 # Both packages read these when they are imported, so they have to stand before any test module is.

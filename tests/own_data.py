@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from recommender.settings import Settings, load_settings
+from core.settings.loading import load_settings
+from core.settings.tree import Settings
 from validation.profile.profiling import profile_source
 from validation.profile.settings import settings_text, write_settings
 

@@ -1,1 +1,1 @@
-"""The front door and the back door: readers, expectations, quarantine, and drift."""
+"""The data gate: readers, cleaning, expectations, quarantine. Raw data enters nowhere else."""

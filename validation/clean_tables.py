@@ -6,11 +6,11 @@ from pathlib import Path
 
 import duckdb
 
-from recommender import schema
-from recommender.schema import TABLES, TableName
-from recommender.storage import atomic_file
+from core import schema
+from core.schema import TABLES, TableName
+from core.storage import atomic_file
 from validation.reading.sql import literal, quoted
-from validation.scan import SQL_TYPES, Scan
+from validation.scan.scan import SQL_TYPES, Scan
 
 
 def write_events(connection: duckdb.DuckDBPyConnection, scan: Scan, folder: Path) -> None:

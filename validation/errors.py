@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from recommender.errors import SommelierError
+from core.errors import SommelierError
 
 
 class ValidationRoomError(SommelierError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from recommender.schema import TABLES, TableName
+from core.schema import TABLES, TableName
 
 
 def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, unfit: str) -> None:

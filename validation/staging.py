@@ -20,14 +20,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import schema
-from recommender.schema import TABLES, Column, TableName
-from validation.raw_parts import EVENT_LOG, SOURCE_ERROR, SOURCE_FILE, RawPart, RawTables, TableMapping
+from core import schema
+from core.schema import TABLES, Column, TableName
+from validation.raw.parts import EVENT_LOG, SOURCE_ERROR, SOURCE_FILE, RawPart, RawTables, TableMapping
 from validation.reading.dialect import Dialect
 from validation.reading.sql import literal
 from validation.reading.times import time_sql
 from validation.reading.values import IDS, id_sql, mapped_sql, text_sql, typed_sql
-from validation.rules import Rule
+from validation.rules.contract import Rule
 
 WORDS = (schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.TEXT)
 STAGING_ORDER: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")

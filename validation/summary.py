@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from recommender.schema import TableName
+from core.schema import TableName
 
 SUMMARY_FILE = "summary.json"
 QUARANTINE = "quarantine"

@@ -12,14 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from recommender.catalogue import Catalogue
-from recommender.encoder import choose_dtype, model_source
+from core.settings.models import CrossEncoderSettings
+from core.storage import write_json
+from recommender.encoders.encoder import choose_dtype, model_source
 from recommender.errors import BundleError, RecommenderError
-from recommender.fit import read_config
-from recommender.model_settings import CrossEncoderSettings
-from recommender.storage import write_json
-from recommender.texts import taste_text
-from recommender.user import UserState
+from recommender.fitting.component import read_config
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.texts import taste_text
+from recommender.inputs.user import UserState
 
 HEADS_FILE = "heads.safetensors"
 CONFIG_FILE = "cross_encoder.json"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recommender.fit import Progress
-from recommender.model_settings import CrossEncoderSettings
+from core.settings.models import CrossEncoderSettings
+from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
 MAX_GRADIENT_NORM = 1.0

@@ -18,14 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recommender import schema
+from core import schema
+from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.fit import read_config
-from recommender.item_vectors import ItemVectors
-from recommender.scoring.scorer_factors import RatingFactors
-from recommender.scoring.scorer_input import N_MEANS, N_NUMBERS, ItemRatings, RatingBaseline, ScorerInput, scorer_input
-from recommender.storage import write_json
-from recommender.user import UserState
+from recommender.fitting.component import read_config
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.scoring.factors import RatingFactors
+from recommender.scoring.input import N_MEANS, N_NUMBERS, ItemRatings, RatingBaseline, ScorerInput, scorer_input
 
 WEIGHTS_FILE = "scorer.safetensors"
 CONFIG_FILE = "scorer.json"

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.settings.search import Choices, SearchSettings
+from core.settings.tree import Recipe
+from core.storage import digest_of
 from recommender.errors import RecommenderError
-from recommender.settings import Recipe
-from recommender.storage import digest_of
-from recommender.tuning.search_settings import Choices, SearchSettings
-from recommender.tuning.search_space import (
+from recommender.tuning.space import (
     SEARCHABLE,
     Values,
     check_space,

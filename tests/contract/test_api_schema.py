@@ -14,8 +14,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from recommender import schema
-from recommender.settings import EventKind
+from core import schema
+from core.settings.features import EventKind
 from serving import api
 from serving.event_terms import PLAIN_TERMS
 from serving.openapi import ENDPOINTS, PAGE, describe_api

@@ -1,7 +1,8 @@
 """The topology is a snapshot: a change of names, schedules or parameters shows in the diff of this file."""
 
-from flows.deployments import build_deployments, deployment_name, new_revision, read_topology
-from recommender.settings import Recipe, load_settings
+from core.settings.loading import load_settings
+from core.settings.tree import Recipe
+from flows.platform.deployments import build_deployments, deployment_name, new_revision, read_topology
 
 NAMES_AND_SCHEDULES = {
     "pipeline/pipeline-simulated": ["0 3 * * 0"],

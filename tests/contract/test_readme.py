@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from recommender.source_settings import SOURCE_KINDS, Source
+from core.settings.source import SOURCE_KINDS, Source
 
 ROOT = Path(__file__).parents[2]
 

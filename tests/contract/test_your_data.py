@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.command import main
-from recommender.settings import load_settings
+from cli.command import main
+from core.settings.loading import load_settings
 from tests.own_data import EXAMPLES, Example
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from flows.edge import child_environment
-from flows.parts import Platform, wait_until_answers
-from recommender.settings import load_settings
+from core.settings.loading import load_settings
+from flows.environment import child_environment
+from flows.platform.parts import Platform, wait_until_answers
 
 SMALL = {
     "recipe.source.n_users": 150,

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import schema
-from recommender.bundle import Component, DataRange, assemble_bundle, record_judgement
-from recommender.layout import Layout
-from recommender.settings import Recipe
+from core import schema
+from core.layout import Layout
+from core.settings.tree import Recipe
+from recommender.bundle.assembly import assemble_bundle, record_judgement
+from recommender.bundle.manifest import Component, DataRange
 
 SHOP = "tiny"
 USERS = [f"u{n:02}" for n in range(60)]
@@ -61,11 +62,12 @@ def build_shop(work_dir: Path) -> TinyShop:
     """Make the clean tables, the feature store, the training set and the bundles."""
     from features.refresh import refresh_features
     from features.training import build_training_set
-    from recommender.blend_training import fit_blend
-    from recommender.feedback.writer_training import fit_writer
-    from recommender.fine_tune import embed_catalogue, fit_sequence
-    from recommender.generative.training import fit_generative
-    from recommender.scoring.scorer_training import fit_scorer
+    from recommender.ranking.blend_training import fit_blend
+    from recommender.retrieval.generative.training import fit_generative
+    from recommender.retrieval.sequence.fit import fit_sequence
+    from recommender.retrieval.text.embedding import embed_catalogue
+    from recommender.scoring.training import fit_scorer
+    from recommender.writing.training import fit_writer
 
     layout = Layout(work_dir, SHOP)
     clean, training = layout.clean("k"), layout.training("k")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from recommender.baseline_ranker import BaselineRanker
-from recommender.bundle import load_bundle
-from recommender.layout import Layout
-from recommender.settings import load_settings
+from core.layout import Layout
+from core.settings.loading import load_settings
+from recommender.bundle.loading import load_bundle
+from recommender.ranking.baseline_ranker import BaselineRanker
 from serving.engine import Engine
 
 SHOP = "films"
@@ -23,7 +23,7 @@ RUN = """
 import sys
 from flows.params import PipelineParams
 from flows.pipeline import pipeline
-from recommender.settings import Recipe
+from core.settings.tree import Recipe
 recipe = Recipe.model_validate_json(sys.argv[1])
 for _ in range(2):
     print(pipeline(PipelineParams(shop="films", recipe=recipe)).model_dump_json())

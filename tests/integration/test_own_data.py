@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from recommender.bundle import load_bundle
-from recommender.layout import Layout
-from recommender.settings import parse_settings
+from core.layout import Layout
+from core.settings.loading import parse_settings
+from recommender.bundle.loading import load_bundle
 from serving.engine import Engine
 from tests.integration.conftest import SMALL
 from tests.own_data import EXAMPLES
@@ -17,7 +17,7 @@ RUN = """
 import sys
 from flows.params import PipelineParams
 from flows.pipeline import pipeline
-from recommender.settings import Recipe
+from core.settings.tree import Recipe
 for shop, recipe in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
     print(pipeline(PipelineParams(shop=shop, recipe=Recipe.model_validate_json(recipe))).model_dump_json())
 """

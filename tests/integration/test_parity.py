@@ -11,24 +11,26 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from features.definitions import CATALOGUE, ONLINE_USER
-from features.derivation import derive_item, derive_user
-from features.offline_store import with_columns
+from core.logs.events import Interaction
+from core.schema import ITEM_FEATURES, USER_FEATURES
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings, SeenSettings
+from core.settings.source import SimulatedSource
+from core.settings.validation import ValidationSettings
+from features.counting.derivation import derive_item, derive_user
+from features.feast.definitions import CATALOGUE, ONLINE_USER
+from features.feast.offline_store import with_columns
+from features.feast.store import open_store
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
-from features.store import open_store
 from features.training import build_training_set
-from recommender.catalogue import Catalogue, read_training_table
-from recommender.inputs import sequence_input
-from recommender.queries import read_queries
-from recommender.schema import ITEM_FEATURES, USER_FEATURES
-from recommender.settings import EvaluationSettings, FeatureSettings, SeenSettings
-from recommender.source_settings import SimulatedSource
-from recommender.user import Interaction, UserState
-from recommender.validation_settings import ValidationSettings
+from recommender.inputs.catalogue import Catalogue, read_training_table
+from recommender.inputs.queries import read_queries
+from recommender.inputs.sequences import sequence_input
+from recommender.inputs.user import UserState
 from tests.unit.features.shops import START, Row, write_shop
-from validation.checkpoint import validate
-from validation.ingest import ingest
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 MAX_HISTORY = 50
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from recommender.layout import Layout
+from core.layout import Layout
 
 RUN = """
 import sys
 from flows.params import PipelineParams
 from flows.pipeline import pipeline
-from recommender.settings import Recipe
+from core.settings.tree import Recipe
 recipe = Recipe.model_validate_json(sys.argv[1])
 for _ in range(int(sys.argv[2])):
     print(pipeline(PipelineParams(shop="small", recipe=recipe)).model_dump_json())

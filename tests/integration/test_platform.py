@@ -13,11 +13,11 @@ import httpx
 import psutil
 import pytest
 
+from core.layout import Layout
+from core.settings.loading import load_settings
 from flows.last_validation import require_validation
-from recommender.layout import Layout
-from recommender.settings import load_settings
 from tests.integration.conftest import small_overrides
-from validation.readmission import export, select
+from validation.quarantine.readmission import export, select
 
 FLOWS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit"}
 ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
@@ -31,7 +31,7 @@ class RunningPlatform:
         self.settings = load_settings(overrides=overrides)
         sets = [part for override in overrides for part in ("--set", override)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.command", "up", *options, *sets],
+            [sys.executable, "-m", "cli.command", "up", *options, *sets],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,13 +7,19 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running, Scheduled
 
-from flows.deployments import build_deployments, deployment_name
+from core.layout import Layout
+from core.settings.tree import Recipe
 from flows.errors import PartFailed
 from flows.pipeline import pipeline
-from flows.prefect_server import clear_stale_runs, pause_unserved, run_deployment, server_is_up, wait_for_deployments
-from flows.served_shops import serving
-from recommender.layout import Layout
-from recommender.settings import Recipe
+from flows.platform.deployments import build_deployments, deployment_name
+from flows.platform.prefect_server import (
+    clear_stale_runs,
+    pause_unserved,
+    run_deployment,
+    server_is_up,
+    wait_for_deployments,
+)
+from flows.platform.served_shops import serving
 from tests.integration.conftest import free_port
 
 NEVER = float("inf")

@@ -21,7 +21,7 @@ import httpx
 import psutil
 import pytest
 
-from recommender.event_log import EventLog
+from core.logs.events import EventLog
 from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
 
 POLL_S = 0.2

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommender.source_settings import TablesSource
-from recommender.validation_settings import OwnRule, ValidationSettings
-from validation.checkpoint import validate
+from core.settings.source import TablesSource
+from core.settings.validation import OwnRule, ValidationSettings
 from validation.errors import SourceError, TableRejected
-from validation.ingest import check_source, ingest
-from validation.readmission import readmit, select
+from validation.gate import validate
+from validation.quarantine.readmission import readmit, select
+from validation.sources.ingest import check_source, ingest
 from validation.summary import ValidationSummary
 
 SETTINGS = ValidationSettings(min_interactions=1)

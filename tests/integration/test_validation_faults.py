@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommender.source_settings import SimulatedSource, TablesSource
-from recommender.validation_settings import ValidationSettings
-from tests.unit.validation.sources import csv_bytes, events, read_parts, read_rows, write
-from validation.checkpoint import validate
+from core.settings.source import SimulatedSource, TablesSource
+from core.settings.validation import ValidationSettings
+from tests.unit.validation.source_files import csv_bytes, events, read_parts, read_rows, write
 from validation.errors import RawFolderError, SourceError
-from validation.ingest import ingest, read_note
+from validation.gate import validate
+from validation.sources.ingest import ingest, read_note
 from validation.summary import ValidationSummary
 
 REPOSITORY = Path(__file__).parents[2]
@@ -238,6 +238,6 @@ def _noise(n_rows: int) -> bytes:
 def _program(call: str) -> str:
     return (
         "import sys\nfrom pathlib import Path\n"
-        "from recommender.source_settings import SimulatedSource, TablesSource\n"
-        f"from validation.ingest import ingest\n{call}\n"
+        "from core.settings.source import SimulatedSource, TablesSource\n"
+        f"from validation.sources.ingest import ingest\n{call}\n"
     )

@@ -8,16 +8,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from recommender.event_log import EventLog
-from recommender.settings import DriftSettings
-from recommender.source_settings import SimulatedSource
-from recommender.splits import Cuts, global_time_cuts
-from recommender.user import Interaction
-from recommender.validation_settings import ValidationSettings
-from tests.unit.validation.sources import read_rows
-from validation.checkpoint import validate
-from validation.drift import report_drift
-from validation.ingest import ingest
+from core.logs.events import EventLog, Interaction
+from core.settings.monitoring import DriftSettings
+from core.settings.source import SimulatedSource
+from core.settings.validation import ValidationSettings
+from monitoring.drift import report_drift
+from recommender.inputs.splits import Cuts, global_time_cuts
+from tests.unit.validation.source_files import read_rows
+from validation.gate import validate
+from validation.sources.ingest import ingest
 from validation.summary import ValidationSummary
 
 

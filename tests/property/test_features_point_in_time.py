@@ -11,14 +11,14 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.columns import Facts, ItemAttributes, Lists
-from features.derivation import ITEM_INPUTS, USER_INPUTS, derive_item, derive_user
-from features.facts import ItemFacts, UserFacts
-from features.seen import SeenFacts, new_seen, still_seen, take_into_seen
-from features.sketches import Arrival, Attributes, new_item, new_user, take_into_item, take_into_user
-from features.streams import DAY_US, PRICE_UNITS, order_events
-from recommender import schema
-from recommender.seen import item_key
+from core import schema
+from features.counting.columns import Facts, ItemAttributes, Lists
+from features.counting.derivation import ITEM_INPUTS, USER_INPUTS, derive_item, derive_user
+from features.counting.facts import ItemFacts, UserFacts
+from features.counting.seen import SeenFacts, new_seen, still_seen, take_into_seen
+from features.counting.sketches import Arrival, Attributes, new_item, new_user, take_into_item, take_into_user
+from features.counting.streams import DAY_US, PRICE_UNITS, order_events
+from recommender.inputs.seen import item_key
 from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, seen_items, user_features
 
 MAX_HISTORY, N_AFFINITIES, WINDOWS = 2, 2, (1, 3, 7)

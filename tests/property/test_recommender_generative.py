@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender import schema
-from recommender.catalogue import Catalogue
-from recommender.generative.model import right_padded
-from recommender.generative.search import search
-from recommender.item_vectors import ItemVectors
-from tests.unit.recommender.generative.tiny_model import log_probabilities_of_all, random_model
+from core import schema
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.retrieval.generative.model import right_padded
+from recommender.retrieval.generative.search import search
+from tests.unit.recommender.retrieval.generative.tiny_model import log_probabilities_of_all, random_model
 
 N_ITEMS = 20
 QUICK = settings(deadline=None, max_examples=40)

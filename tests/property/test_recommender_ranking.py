@@ -11,17 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recommender import schema
-from recommender.catalogue import Catalogue
-from recommender.ids import IdMap
-from recommender.inputs import sequence_input
-from recommender.item_vectors import ItemVectors
-from recommender.judging.baselines import PopularityRanker, TextRanker
-from recommender.judging.metrics import PER_QUERY
-from recommender.ranker import Ranker, best_indices, hits_of
-from recommender.sequence_model import SequenceModel, SequenceShape, load_sequence_model
-from recommender.splits import global_time_cuts
-from recommender.user import UserState
+from core import schema
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.sequences import sequence_input
+from recommender.inputs.splits import global_time_cuts
+from recommender.inputs.user import UserState
+from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.top_k import best_indices, hits_of
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.popularity import PopularityRanker
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape, load_sequence_model
+from recommender.retrieval.text.ranker import TextRanker
 
 ITEMS = [f"i{n}" for n in range(15)]
 histories = st.lists(st.sampled_from([*ITEMS, "unknown"]), max_size=12).map(UserState.from_history)

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from recommender.source_settings import TablesSource
-from recommender.validation_settings import (
+from core.settings.source import TablesSource
+from core.settings.validation import (
     CleaningSettings,
     FloodSettings,
     MissingValues,
@@ -21,10 +21,10 @@ from recommender.validation_settings import (
     ShareRules,
     ValidationSettings,
 )
-from tests.unit.validation.sources import json_lines, read_rows, write
-from validation.checkpoint import validate
+from tests.unit.validation.source_files import json_lines, read_rows, write
 from validation.errors import TableRejected
-from validation.ingest import ingest
+from validation.gate import validate
+from validation.sources.ingest import ingest
 
 GOOD = {"event_id": "good", "user_id": "u0", "item_id": "i0", "event": "view", "timestamp": "2025-01-01T00:00:00Z"}
 PRAISE = {"user_id": "u0", "item_id": "i0", "rating": 5, "text": "good", "timestamp": "2025-01-01"}

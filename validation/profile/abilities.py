@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from recommender.validation_settings import ValidationSettings
+from core.settings.validation import ValidationSettings
 from validation.profile.columns import time_sql
 from validation.profile.draft import Draft
 from validation.profile.guesses import Assignment

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from recommender.schema import TABLES
+from core.schema import TABLES
 from validation.errors import SourceError
 from validation.profile.draft import Draft
 from validation.profile.files import Workspace, load_arrow

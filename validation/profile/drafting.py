@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from recommender.schema import TABLES
-from recommender.validation_settings import ValidationSettings
+from core.schema import TABLES
+from core.settings.validation import ValidationSettings
 from validation.profile.columns import Column, overlap
 from validation.profile.dates import Reading
 from validation.profile.draft import Draft

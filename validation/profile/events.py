@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recommender.schema import EVENTS
+from core.schema import EVENTS
 from validation.profile.columns import Column
 from validation.profile.words import EVENT_WORDS, OTHER_EVENTS, plain_name
 

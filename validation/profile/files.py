@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from recommender.source_settings import NULL_WORDS
-from validation.delimited import quoting_of
+from core.settings.source import NULL_WORDS
 from validation.errors import SourceError
-from validation.files import require_file
+from validation.formats.delimited import quoting_of
+from validation.formats.files import require_file
 from validation.profile.headers import is_header, likely_names
 from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
 from validation.reading.sql import literal, quoted

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from recommender.schema import TABLE_NAMES, TableName
+from core.schema import TABLE_NAMES, TableName
 from validation.profile.columns import Column, is_index, overlap
 from validation.profile.files import Workspace
 from validation.profile.roles import (

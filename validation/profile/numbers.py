@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from recommender.schema import RATING, TABLES
+from core.schema import RATING, TABLES
 from validation.profile.columns import Column
 from validation.profile.words import RATING_WORDS, plain_name
 from validation.reading.numbers import number_sql

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from recommender.source_settings import Amazon2014Source
-from validation import amazon_2014
+from core.settings.source import Amazon2014Source
 from validation.errors import SourceError
 from validation.profile.abilities import Abilities, judge
 from validation.profile.databases import draft_queries, load_database, source_url
@@ -19,6 +18,7 @@ from validation.profile.draft import Draft
 from validation.profile.drafting import SOURCE, draft_forms, draft_quarantine, draft_tables
 from validation.profile.files import Extract, Workspace, data_files, ending, is_sqlite, load
 from validation.profile.guesses import Assignment, assign
+from validation.sources import amazon_2014
 
 _AMAZON_2014 = {"reviewerID", "asin", "overall", "unixReviewTime"}
 _AMAZON_2023 = {"user_id", "parent_asin", "rating", "timestamp"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from recommender.schema import TABLE_NAMES
+from core.schema import TABLE_NAMES
 from validation.profile.draft import Line
 from validation.profile.profiling import Profile
 

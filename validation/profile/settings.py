@@ -6,9 +6,9 @@ import hashlib
 import tomllib
 from pathlib import Path
 
-from recommender.errors import SettingsError
-from recommender.settings import parse_settings
-from recommender.storage import atomic_file
+from core.errors import SettingsError
+from core.settings.loading import parse_settings
+from core.storage import atomic_file
 from validation.profile.databases import QUERIES
 from validation.profile.draft import render
 from validation.profile.profiling import Profile

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from validation.delimited import quoting_of
 from validation.errors import SourceError
-from validation.files import is_gzip
+from validation.formats.delimited import quoting_of
+from validation.formats.files import is_gzip
 
 DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_CHARS = 200_000

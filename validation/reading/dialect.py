@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from recommender.schema import RATING_RANGE, TableName
-from recommender.source_settings import NULL_WORDS, SourceForms
-from recommender.validation_settings import CleaningSettings
+from core.schema import RATING_RANGE, TableName
+from core.settings.source import NULL_WORDS, SourceForms
+from core.settings.validation import CleaningSettings
 
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")
 

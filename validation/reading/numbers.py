@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from recommender import schema
-from recommender.schema import RATING_RANGE, Column
+from core import schema
+from core.schema import RATING_RANGE, Column
 from validation.reading.ratings import rating_text_sql
 from validation.reading.sql import literal
 

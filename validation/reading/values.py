@@ -5,8 +5,8 @@ A value that does not read as its column's type is null here; the rules name it 
 
 from __future__ import annotations
 
-from recommender import schema
-from recommender.schema import TIME, Column
+from core import schema
+from core.schema import TIME, Column
 from validation.reading.dialect import Dialect
 from validation.reading.numbers import number_sql
 from validation.reading.sql import literal

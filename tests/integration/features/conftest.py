@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from core.schema import TRAINING_TABLES
 from features.refresh import refresh_features
 from features.training import build_training_set
-from recommender.schema import TRAINING_TABLES
 from tests.integration.features.shop import EVALUATION, ITEMS, LOG, REVIEWS, SETTINGS, USERS
 from tests.unit.features.shops import START, write_shop
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from features.publication import schema_name
-from recommender.settings import FeatureStoreSettings
+from core.settings.features import FeatureStoreSettings
+from features.archive.publication import schema_name
 
 POSTGRES = "postgresql://127.0.0.1:5432/test"
 REDIS = "127.0.0.1:6379"

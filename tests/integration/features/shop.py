@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from recommender.settings import EvaluationSettings, FeatureSettings
-from recommender.user import Interaction
+from core.logs.events import Interaction
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings
 from tests.unit.features.shops import START, Row
 
 SETTINGS = FeatureSettings(max_history=3)

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from features.definitions import PAIR_SCORER
-from features.derivation import derive_item, derive_user
-from features.offline_store import with_columns
-from features.store import open_store
-from features.views import VIEWS
-from recommender.schema import TIME
+from core.schema import TIME
+from features.counting.derivation import derive_item, derive_user
+from features.counting.views import VIEWS
+from features.feast.definitions import PAIR_SCORER
+from features.feast.offline_store import with_columns
+from features.feast.store import open_store
 from tests.integration.features.shop import ITEMS, LOG
 from tests.unit.features.plain import Told, item_features, same, user_features
 from tests.unit.features.shops import SECOND, START, START_US

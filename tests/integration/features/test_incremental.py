@@ -10,15 +10,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from features.archive import TABLES
-from features.publication import open_archive, require_published
+from core.logs.events import EventLog, Interaction
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from features.archive.events import TABLES
+from features.archive.publication import open_archive, require_published
+from features.archive.shop_facts import load_published
+from features.counting.views import VIEWS
+from features.feast.store import open_store
 from features.refresh import online_store_of, refresh_features
-from features.shop_facts import load_published
-from features.store import open_store
-from features.views import VIEWS
-from recommender.event_log import EventLog
-from recommender.settings import FeatureSettings, FeatureStoreSettings
-from recommender.user import Interaction
 from tests.unit.features.shops import START, Row, write_shop
 
 SETTINGS = FeatureSettings(max_history=3, windows_days=(1, 3))

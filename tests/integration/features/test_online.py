@@ -13,19 +13,20 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from features.definitions import ONLINE_USER, USER_EVENTS
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings, SeenSettings
+from features.archive.publication import publish, require_published
+from features.counting.sketches import new_user
+from features.counting.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
 from features.errors import FeatureError, StoreNotReady
+from features.feast.definitions import ONLINE_USER, USER_EVENTS
+from features.feast.rows import StoredRow
+from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
-from features.publication import publish, require_published
 from features.refresh import online_store_of, refresh_features
-from features.rows import StoredRow
-from features.sketches import new_user
-from features.store import ONLINE_FILE, open_store
-from features.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
-from recommender.ids import IdMap
-from recommender.seen import SeenItems
-from recommender.settings import FeatureSettings, SeenSettings
-from recommender.user import Interaction, UserState
+from recommender.inputs.ids import IdMap
+from recommender.inputs.seen import SeenItems
+from recommender.inputs.user import UserState
 from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
 from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
 
@@ -187,10 +188,10 @@ def test_another_process_reads_and_pushes_while_this_one_refreshes(clean: Path, 
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from features.offline_store import with_columns
+from features.feast.offline_store import with_columns
 from features.online import OnlineFeatures
-from recommender.settings import FeatureSettings
-from recommender.user import Interaction
+from core.settings.features import FeatureSettings
+from core.logs.events import Interaction
 online = OnlineFeatures(Path(sys.argv[1]), FeatureSettings(max_history=100))
 print("ready", flush=True)
 for n in range(60):
@@ -260,9 +261,9 @@ def test_feasts_own_push_and_materialise_write_the_same_rows(clean: Path, tmp_pa
 
 def open_store_again(folder: Path) -> Any:
     """The store with tables of its own to write into."""
-    from features.definitions import define_repository
-    from features.store import create_store
-    from recommender.settings import FeatureStoreSettings
+    from core.settings.features import FeatureStoreSettings
+    from features.feast.definitions import define_repository
+    from features.feast.store import create_store
 
     store = create_store(folder)
     store.apply(define_repository(folder, FeatureStoreSettings()))

@@ -8,14 +8,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from core.schema import TRAINING_TABLES
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.errors import FeastFailure
+from features.feast.store import REGISTRY_FILE
 from features.online import OnlineFeatures
-from features.publication import OFFLINE_FOLDER, schema_name
 from features.refresh import refresh_features
-from features.store import REGISTRY_FILE
 from features.training import build_training_set
-from recommender.schema import TRAINING_TABLES
-from recommender.settings import EvaluationSettings, FeatureSettings, FeatureStoreSettings
 from tests.integration.features.servers import drop_schema, postgres_url, schemas, settings, tables
 from tests.unit.features.shops import Row, write_shop
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from features.archive.publication import schema_name
+from features.counting.sketches import new_user
+from features.counting.views import USER_HISTORY
 from features.errors import FeastFailure, FeatureError
+from features.feast.rows import StoredRow
+from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
-from features.publication import schema_name
 from features.refresh import online_store_of, refresh_features
-from features.rows import StoredRow
-from features.sketches import new_user
-from features.store import ONLINE_FILE, open_store
-from features.views import USER_HISTORY
-from recommender.settings import FeatureSettings, FeatureStoreSettings
-from recommender.user import Interaction
 from tests.integration.features.servers import redis_client, settings
 from tests.unit.features.shops import START, Row, write_shop
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from core.settings.features import FeatureSettings
+from features.archive.publication import OFFLINE_FOLDER
 from features.errors import FeastFailure, StoreNotReady
+from features.feast.store import ONLINE_FILE, REGISTRY_FILE, open_store
 from features.online import OnlineFeatures
-from features.publication import OFFLINE_FOLDER
 from features.refresh import refresh_features
-from features.store import ONLINE_FILE, REGISTRY_FILE, open_store
-from recommender.settings import FeatureSettings
 from tests.integration.features.shop import SETTINGS, event
 from tests.unit.features.shops import START
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from core.schema import TRAINING_TABLES
+from core.settings.evaluation import EvaluationSettings
+from core.settings.features import FeatureSettings, SeenSettings
 from features.errors import FeaturesOutdated
 from features.refresh import refresh_features
 from features.training import build_training_set
 from recommender.errors import TrainingDataError
-from recommender.schema import TRAINING_TABLES
-from recommender.seen import item_key
-from recommender.settings import EvaluationSettings, FeatureSettings, SeenSettings
+from recommender.inputs.seen import item_key
 from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
 from tests.unit.features.shops import START, START_US, Row, clocks, history_before, ratings_before, write_shop
 

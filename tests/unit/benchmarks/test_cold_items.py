@@ -6,10 +6,10 @@ import pytest
 
 from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, hold_out, judge_cold, print_table
 from benchmarks.leave_one_out import fit_bundle
-from recommender.ids import IdMap
-from recommender.model_settings import EncoderSettings
-from recommender.settings import Recipe
-from recommender.user import UserState
+from core.settings.models import EncoderSettings
+from core.settings.tree import Recipe
+from recommender.inputs.ids import IdMap
+from recommender.inputs.user import UserState
 from tests.unit.recommender.tiny_shop import QUICK, save_tiny_encoder, write_training_set
 
 

@@ -14,12 +14,12 @@ from flows.artifacts import (
     history_rows,
     metric_rows,
 )
-from flows.gate import BestBaseline, Decision
-from recommender.judging.evaluation_names import BEYOND_ACCURACY
-from recommender.judging.metrics import PER_QUERY
-from recommender.judging.significance import Comparison
-from validation.drift import ColumnDrift, DriftSummary
-from validation.readmission import ReadmissionSummary
+from flows.promotion.gate import BestBaseline, Decision
+from monitoring.drift import ColumnDrift, DriftSummary
+from recommender.evaluation.names import BEYOND_ACCURACY
+from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.significance import Comparison
+from validation.quarantine.readmission import ReadmissionSummary
 from validation.summary import TableSummary, ValidationSummary
 
 

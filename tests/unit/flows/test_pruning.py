@@ -3,9 +3,9 @@
 import os
 import time
 
+from core.layout import Layout
+from core.storage import UNFINISHED
 from flows.pruning import ABANDONED_AFTER_S, KEPT_RESULTS, mark_used, prune
-from recommender.layout import Layout
-from recommender.storage import UNFINISHED
 
 
 def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):

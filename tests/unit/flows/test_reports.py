@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from core.layout import Layout
 from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
-from recommender.layout import Layout
 
 
 def leave(layout: Layout, name: str, pages: list[Path], made_at: int) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import schema
-from recommender.bundle import DataRange
-from recommender.catalogue import Catalogue
-from recommender.item_vectors import ItemVectors
-from recommender.model_settings import SequenceSettings
+from core import schema
+from core.settings.models import SequenceSettings
+from recommender.bundle.manifest import DataRange
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
 
 N_ITEMS = 24
 QUICK = SequenceSettings(width=16, n_blocks=1, n_heads=2, batch_size=16, max_epochs=4, patience=2, n_negatives=6)

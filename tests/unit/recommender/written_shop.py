@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import schema
-from recommender.catalogue import Catalogue
-from recommender.model_settings import SmallWriterSettings
+from core import schema
+from core.settings.models import SmallWriterSettings
+from recommender.inputs.catalogue import Catalogue
 
 TINY = SmallWriterSettings(
     vocabulary=400, width=32, n_layers=1, n_heads=2, max_tokens=96, batch_size=16, max_steps=12, learning_rate=3e-3

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from recommender.schema import MAX_ID_CHARS
+from core.schema import MAX_ID_CHARS
 from serving.api import EventsRequest, FeedbackRequest, RecommendRequest, ScoreRequest, explain
 
 EVENT = {"user_id": "u", "item_id": "i", "event": "view"}

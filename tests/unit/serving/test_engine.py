@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recommender import schema
-from recommender.baseline_ranker import BaselineRanker
-from recommender.bundle import Bundle
-from recommender.catalogue import Catalogue
-from recommender.item_vectors import ItemVectors
-from recommender.scoring.scorer_input import ItemRatings
-from recommender.user import UserState
+from core import schema
+from recommender.bundle.loading import Bundle
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.scoring.input import ItemRatings
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from recommender.schema import EVENTS
-from recommender.settings import Recipe
+from core.schema import EVENTS
+from core.settings.tree import Recipe
 from serving.api import EventsRequest
 from serving.errors import BadRequest
 from serving.event_terms import PLAIN_TERMS, EventTerms

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender.event_log import EventLog, EventLogError
-from recommender.user import Interaction
+from core.logs.events import EventLog, EventLogError, Interaction
 from serving.intake import EventIntake, Receipt
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

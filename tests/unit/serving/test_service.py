@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from core.logs.events import EventLogError
 from features.errors import StoreNotReady
-from recommender.event_log import EventLogError
 from serving import api, service
 from serving.errors import ServiceMisconfigured
 

@@ -11,24 +11,27 @@ import pyarrow as pa
 import pytest
 import torch
 
-from recommender.bundle import Component, assemble_bundle, load_bundle
-from recommender.catalogue import Catalogue
-from recommender.encoder import EncoderError
+from core.settings.loading import load_settings
+from core.settings.models import CrossEncoderSettings, ScorerSettings
+from core.settings.tree import Recipe
+from core.storage import file_digest
+from recommender.bundle.assembly import assemble_bundle
+from recommender.bundle.loading import load_bundle
+from recommender.bundle.manifest import Component
+from recommender.encoders.encoder import EncoderError
 from recommender.errors import BundleError
-from recommender.item_vectors import ItemVectors
-from recommender.judging.scorer_evaluation import evaluate_scorer
-from recommender.model_settings import CrossEncoderSettings, ScorerSettings
+from recommender.evaluation.scorer import evaluate_scorer
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.scoring.cross_encoder import CrossEncoder, CrossEncoderError, load_cross_encoder, pair_texts
+from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScorer
-from recommender.scoring.scorer_input import ItemRatings
-from recommender.scoring.scorer_training import fit_scorer
-from recommender.scoring.stacked_scorer import Stack, StackedScorer, Weights, load_scorer
-from recommender.sequence_model import SequenceModel, SequenceShape
-from recommender.settings import Recipe, load_settings
-from recommender.storage import file_digest
-from recommender.user import UserState
+from recommender.scoring.stack import Stack, StackedScorer, Weights, load_scorer
+from recommender.scoring.training import fit_scorer
 from serving.engine import Engine
-from tests.unit.recommender.scoring.test_scorer_training import write_shop
+from tests.unit.recommender.scoring.test_training import write_shop
 from tests.unit.recommender.tiny_shop import DATA, save_tiny_encoder
 
 LIGHT = ScorerSettings(hidden=4, max_epochs=1, factors=2, factor_steps=3)

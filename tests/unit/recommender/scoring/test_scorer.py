@@ -13,15 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender import schema
-from recommender.catalogue import Catalogue
+from core import schema
 from recommender.errors import BundleError
-from recommender.ids import UnknownItem
-from recommender.item_vectors import ItemVectors
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.ids import UnknownItem
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.scoring.factors import RatingFactors
+from recommender.scoring.input import ItemRatings, RatingBaseline, scorer_input
 from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
-from recommender.scoring.scorer_factors import RatingFactors
-from recommender.scoring.scorer_input import ItemRatings, RatingBaseline, scorer_input
-from recommender.user import UserState
 
 BASELINE = RatingBaseline(global_mean=3.5, like_share=0.6, like_from=4.0, user_shrinkage=2.0, item_shrinkage=4.0)
 ITEMS = tuple("abcdef")

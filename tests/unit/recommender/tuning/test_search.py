@@ -2,10 +2,11 @@
 
 import pytest
 
-from recommender.settings import GateSettings, Recipe
+from core.settings.evaluation import GateSettings
+from core.settings.search import SearchSettings
+from core.settings.tree import Recipe
 from recommender.tuning.search import NotPromising, Search
-from recommender.tuning.search_settings import SearchSettings
-from recommender.tuning.search_space import values_of
+from recommender.tuning.space import values_of
 
 RECIPE = Recipe()
 SPACE = {"sequence.dropout": {"low": 0.1, "high": 0.6}, "neighbours.recency": {"low": 0.4, "high": 1.0, "step": 0.2}}

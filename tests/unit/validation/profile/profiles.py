@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from recommender.settings import load_settings
-from recommender.source_settings import TablesSource
+from core.settings.loading import load_settings
+from core.settings.source import TablesSource
 from tests.own_data import NOW
 from validation.profile.profiling import Profile, profile_source
 from validation.profile.settings import settings_text

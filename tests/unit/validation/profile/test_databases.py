@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from recommender.settings import load_settings
-from recommender.source_settings import SqlSource
+from core.settings.loading import load_settings
+from core.settings.source import SqlSource
 from tests.own_data import NOW, write_database
-from tests.unit.validation.sources import read_raw
-from validation import sql_source
+from tests.unit.validation.source_files import read_raw
 from validation.errors import SourceError
 from validation.profile.profiling import profile_source
 from validation.profile.settings import settings_text
+from validation.sources import database as sql_source
 
 
 def source_of(path: Path) -> SqlSource:

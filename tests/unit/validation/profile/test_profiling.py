@@ -6,10 +6,10 @@ import json
 import duckdb
 import pytest
 
-from recommender.source_settings import RecboleSource
+from core.settings.source import RecboleSource
 from tests.own_data import write_orders, write_rows
 from tests.unit.validation.profile.profiles import MOMENTS, log, profiled, questions, settings_of, source_of
-from tests.unit.validation.sources import json_lines, review
+from tests.unit.validation.source_files import json_lines, review
 from validation.errors import SourceError
 from validation.profile.report import full_report, short_report
 from validation.profile.settings import settings_text

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from recommender.schema import TABLES, Column
+from core.schema import TABLES, Column
 from validation.reading.numbers import number_sql
 from validation.reading.sql import literal
 

@@ -1,0 +1,1 @@
+"""What every package agrees on: table schema, settings, errors, atomic storage, folder layout, event log."""

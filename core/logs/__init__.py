@@ -1,0 +1,1 @@
+"""What the service records: the clients' events, durable before they are acknowledged."""

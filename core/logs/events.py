@@ -1,0 +1,219 @@
+"""The durable log of what clients report: an event that was acknowledged is on the disk, once, for good.
+
+The service appends, `validation` reads. Many threads and many processes may do both at once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.errors import SommelierError
+from core.logs.wal import enter_wal
+
+_BUSY_TIMEOUT_S = 30.0
+_PAGE_ROWS = 10_000
+_TABLE = """
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT UNIQUE NOT NULL,
+    user_id TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    value REAL,
+    timestamp TEXT NOT NULL,
+    received_at TEXT NOT NULL
+)
+"""
+_MARK_TABLE = "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL)"
+_MARK = """
+INSERT INTO marks (name, sequence) VALUES ('pushed', ?)
+ON CONFLICT (name) DO UPDATE SET sequence = max(sequence, excluded.sequence)
+"""
+_INSERT = """
+INSERT INTO events (event_id, user_id, item_id, event, value, timestamp, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (event_id) DO NOTHING
+"""
+_PAGE = """
+SELECT sequence, event_id, user_id, item_id, event, value, timestamp FROM events
+WHERE sequence > ? ORDER BY sequence LIMIT ?
+"""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One event, as a client sends it and as the event log keeps it."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    event: str
+    timestamp: datetime
+    value: float | None = None
+
+
+class EventLogError(SommelierError):
+    """The event log cannot be read or written, or an event has no time zone."""
+
+
+class EventLog:
+    """An append-only SQLite table of events, one row per event id.
+
+    The file is made by the first append; a log that does not exist reads as empty. Rows get their sequence in the
+    order in which they were committed, so a reader that remembers the last one misses nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+
+    def append(self, events: Sequence[Interaction]) -> list[Interaction]:
+        """Write events in one transaction that is on the disk when this returns.
+
+        Args:
+            events: In the order to keep. An event id that the log already holds is left out, so that a client may
+                send the same events again.
+        Returns:
+            Those that were new, in the order given.
+        Raises:
+            EventLogError: a timestamp has no time zone, or SQLite cannot write; then nothing was written.
+        """
+        received_at = _as_text(datetime.now(UTC))
+        rows = [(e.event_id, e.user_id, e.item_id, e.event, e.value, _as_text(_aware(e)), received_at) for e in events]
+        if not rows:
+            return []
+        with self._lock:
+            try:
+                writer = self._open_for_writing()
+                # IMMEDIATE takes the write lock at once: a deferred transaction cannot wait for a busy one.
+                writer.execute("BEGIN IMMEDIATE")
+                try:
+                    is_new = [writer.execute(_INSERT, row).rowcount == 1 for row in rows]
+                    writer.execute("COMMIT")
+                except BaseException:
+                    writer.execute("ROLLBACK")
+                    raise
+            except (sqlite3.Error, OSError) as error:
+                raise self._failure("write", error) from error
+        return [event for event, new in zip(events, is_new, strict=True) if new]
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Interaction]]:
+        """Give (sequence, event) in the order of the log, those with a sequence above `after`.
+
+        Read in pages, so that a slow reader holds no lock and sees what is appended meanwhile.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        while page := self._read_page(after):
+            for sequence, event_id, user_id, item_id, event, value, timestamp in page:
+                yield sequence, Interaction(event_id, user_id, item_id, event, datetime.fromisoformat(timestamp), value)
+            after = page[-1][0]
+
+    def count(self, after: int = 0) -> int:
+        """How many events the log holds, of those with a sequence above `after`.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        rows = self._query("SELECT count(*) FROM events WHERE sequence > ?", (after,))
+        return int(rows[0][0]) if rows else 0
+
+    def pushed(self) -> int:
+        """The sequence up to which the online store has the events; 0 before the first.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        rows = self._query("SELECT sequence FROM marks WHERE name = 'pushed'")
+        return int(rows[0][0]) if rows else 0
+
+    def mark_pushed(self, sequence: int) -> None:
+        """Remember that the online store has everything up to `sequence`; a mark never goes back.
+
+        Raises:
+            EventLogError: SQLite cannot write.
+        """
+        with self._lock:
+            try:
+                writer = self._open_for_writing()
+                # Losing this mark only means that some events are pushed twice: it need not wait for the disk.
+                writer.execute("PRAGMA synchronous = NORMAL")
+                try:
+                    writer.execute(_MARK, (sequence,))
+                finally:
+                    writer.execute("PRAGMA synchronous = FULL")
+            except (sqlite3.Error, OSError) as error:
+                raise self._failure("write", error) from error
+
+    def close(self) -> None:
+        """Give the file back. A later append opens it again."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _read_page(self, after: int) -> list[tuple]:
+        return self._query(_PAGE, (after, _PAGE_ROWS))
+
+    def _query(self, statement: str, parameters: tuple = ()) -> list[tuple]:
+        if not self.path.exists():
+            return []
+        try:
+            # mode=rw and not ro: a reader of a WAL database may have to make its -shm file; rw never makes the log.
+            uri = f"{self.path.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S)) as reader:
+                # Between the file's making and its first commit there is no table yet: that too is an empty log.
+                if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone():
+                    return []
+                return reader.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure("read", error) from error
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            writer = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            try:
+                enter_wal(writer, _BUSY_TIMEOUT_S)
+                writer.execute("PRAGMA synchronous = FULL")  # WAL's own default may lose the newest commits
+                writer.execute("BEGIN IMMEDIATE")
+                writer.execute(_TABLE)
+                writer.execute(_MARK_TABLE)
+                writer.execute("COMMIT")
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _failure(self, verb: str, error: Exception) -> EventLogError:
+        return EventLogError(
+            f"Cannot {verb} the event log",
+            got=f"path={self.path}",
+            expected=f"a SQLite event log, but {error}",
+            do="Check the disk and the file's rights; a damaged file must be moved away or restored",
+        )
+
+
+def _aware(event: Interaction) -> datetime:
+    if event.timestamp.tzinfo is None:
+        raise EventLogError(
+            "Cannot write the event log",
+            got=f"timestamp={event.timestamp.isoformat()}",
+            expected="a time zone",
+            where=f"event_id={event.event_id}",
+            do="Give the time in UTC",
+        )
+    return event.timestamp
+
+
+def _as_text(moment: datetime) -> str:
+    """ISO 8601 in UTC with all six decimals, so that the texts sort as the times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

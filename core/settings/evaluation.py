@@ -1,0 +1,51 @@
+"""Settings of the evaluation and of the gate that it feeds."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from core.settings.form import Frozen, Share
+
+# Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts are always judged.
+BaselineName = Literal["popularity_recent", "item_knn", "als", "bm25", "sasrec"]
+# Those of the judged that can serve in a candidate's place, in the order of the evaluation's table.
+BaselineKind = Literal["popularity", "popularity_recent", "item_knn", "text_encoder"]
+BASELINE_KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
+
+
+class EvaluationSettings(Frozen):
+    """The global time split: one cut-off for everyone, no training event after it."""
+
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the validation window.")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the test window, the newest.")
+    k: int = Field(10, ge=1, le=1000, description="Length of the judged list.")
+    baselines: tuple[BaselineName, ...] = Field(
+        ("popularity_recent", "item_knn", "bm25"),
+        description="What a bundle is judged beside. als and sasrec take longer: they train.",
+    )
+
+    def windows(self) -> EvaluationSettings:
+        """What decides the training set: the windows alone, so that judging otherwise trains nothing anew."""
+        return EvaluationSettings(validation_share=self.validation_share, test_share=self.test_share)
+
+
+class GateSettings(Frozen):
+    """When a candidate replaces the bundle in service; both are judged on the same test events."""
+
+    metric: Literal["ndcg", "recall", "hit_rate", "mrr", "map", "precision"] = Field("ndcg", description="At k.")
+    tolerance: float = Field(0.0, ge=0, le=1, description="Share by which a candidate may be worse and still replace.")
+    beat_champion: Literal["not_worse", "not_surely_worse", "surely_better"] = Field(
+        "not_worse",
+        description="Than the bundle in service less the tolerance: by the figures, or as far as the 95 % interval of "
+        "the difference over users says; surely_better takes the bundle in service without the tolerance.",
+    )
+    beat_baseline: Literal["not_surely_worse", "surely_better", "off"] = Field(
+        "not_surely_worse",
+        description="Than the best baseline that can serve, by the 95 % interval of the difference over users. A "
+        "candidate that is refused for it leaves its place to that baseline, a bundle of its own.",
+    )
+    baseline_tolerance: Share = Field(
+        0.05, description="Share by which a candidate may fall short of that baseline where the interval cannot tell."
+    )

@@ -1,0 +1,202 @@
+"""Settings of what is learned: encoder, sequence model, neighbours, blend, scorer, writer, augmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from core.settings.form import Frozen, Share, kind_or
+
+BlendKind = Literal["auto", "none", "mean", "weighted", "gate"]
+
+
+class EncoderSettings(Frozen):
+    """The text encoder."""
+
+    model: str = Field("minilm", description="'minilm' (comes as a package), or a Hugging Face name or path.")
+    max_tokens: int = Field(64, ge=8, le=512, description="Tokens of a text that are read.")
+    batch_size: int = Field(32, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the CPU computes in it faster (AMX)."
+    )
+    fine_tune: Literal["none", "lora", "full"] = Field(
+        "none",
+        description="Learn from the shop's sequences, all weights (full) or small additions to them (lora). What is "
+        "learned is kept only where texts then rank better on the validation window.",
+    )
+    learning_rate: float = Field(5e-5, gt=0, description="Of fine-tuning; lora wants about ten times as much.")
+    max_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of fine-tuning.")
+    step_texts: int = Field(64, ge=4, description="Different item texts of a step: each is a negative of the others.")
+    temperature: float = Field(0.05, gt=0, description="Of the softmax over a step's items.")
+    checks: int = Field(2, ge=1, description="How often fine-tuning is judged on the validation window.")
+    lora_rank: int = Field(8, ge=1, le=256)
+
+
+class ModalitySettings(Frozen):
+    """Vectors of items that are no text: of images, of sound, of a knowledge graph."""
+
+    path: Path | None = Field(None, description="A Parquet file with item_id and a vector per item; empty: none.")
+    column: str = Field("vector", description="Its column of lists of numbers, all equally long.")
+
+
+class SequenceSettings(Frozen):
+    """The sequence model: a causal transformer over item vectors (learned id + projected whitened text)."""
+
+    width: int = Field(64, ge=8, le=1024)
+    n_blocks: int = Field(1, ge=1, le=8)
+    n_heads: int = Field(2, ge=1, le=16)
+    dropout: float = Field(0.4, ge=0, lt=1)
+    id_dropout: float = Field(0.2, ge=0, lt=1, description="Share of id vectors dropped in training: the cold path.")
+    use_ids: bool = Field(True, description="Learn a vector per item.")
+    use_text: bool = Field(True, description="Project the item's whitened text vector.")
+    use_modality: bool = Field(True, description="Project the item's further vector, where recipe.modality gives one.")
+    n_negatives: int = Field(
+        2048, ge=0, description="Uniform negatives per batch; 0, or more than there are items, is the full softmax."
+    )
+    average_epochs: float = Field(
+        3.0, ge=0, description="The weights are averaged over about so many epochs, exponentially; 0: they are not."
+    )
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(128, ge=1)
+    max_epochs: int = Field(60, ge=1, le=1000)
+    patience: int = Field(5, ge=1, description="Epochs without a better validation NDCG before training stops.")
+
+
+class NeighbourSettings(Frozen):
+    """The neighbourhood model: item-to-item weights in closed form."""
+
+    n_neighbours: int = Field(100, ge=1, le=10_000, description="Weights kept of each item, the strongest ones.")
+    regularisation: float = Field(50.0, gt=0, description="The larger, the more common co-occurrence has to be.")
+    try_regularisations: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (500.0,), description="Tried beside it; the one whose blend ranks best on the validation window is kept."
+    )
+    recency: float = Field(0.7, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
+    max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
+
+
+class BlendSettings(Frozen):
+    """How the sequence model and the neighbourhood model rank together."""
+
+    kind: BlendKind = Field(
+        "auto",
+        description="none: the sequence model alone. mean: both alike. weighted: one weight. gate: a weight by the "
+        "length of the history. auto: whichever ranks best on the validation window.",
+    )
+    profiles: bool = Field(
+        True,
+        description="Users without a history are ranked by what the shop tells of them, as text, where that ranks "
+        "better on the validation window.",
+    )
+
+
+class GenerativeSettings(Frozen):
+    """Generative retrieval: every item gets a semantic id, and a small decoder writes the id of the next item."""
+
+    enabled: bool = Field(True, description="Off: the bundle has no generative part.")
+    levels: int = Field(3, ge=1, le=6, description="Codes of a semantic id; one more tells equal ids apart.")
+    codes: int = Field(0, ge=0, le=4096, description="Codes per level; 0: by the size of the catalogue, 256 at most.")
+    softmax: Literal["trie", "codes"] = Field(
+        "trie", description="trie: over the codes that exist after a prefix. codes: over all codes of the level."
+    )
+    width: int = Field(64, ge=8, le=1024)
+    n_blocks: int = Field(1, ge=1, le=8, description="Of the transformer that reads the history.")
+    n_decoder_blocks: int = Field(1, ge=1, le=8, description="Of the one that writes the codes.")
+    n_heads: int = Field(2, ge=1, le=16)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    id_dropout: float = Field(0.2, ge=0, lt=1, description="Share of id vectors dropped in training: the cold path.")
+    learning_rate: float = Field(3e-3, gt=0)
+    batch_size: int = Field(64, ge=1)
+    max_epochs: int = Field(40, ge=1, le=1000)
+    patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG before training stops.")
+    beam_width: int = Field(20, ge=1, le=1000, description="Prefixes kept in the search; a longer list widens it.")
+
+
+class ScorerSettings(Frozen):
+    """The pair scorer, light form: a small network over text vectors, counts and a matrix factorisation."""
+
+    kind: Literal["light"] = "light"
+    factors: int = Field(24, ge=1, le=128, description="Factors at most of the matrix factorisation it reads.")
+    factor_steps: int = Field(20, ge=1, le=200, description="Steps in which those are learned.")
+    stranger_share: Share = Field(0.1, description="Share of training pairs learned once more with an unknown user.")
+    hidden: int = Field(64, ge=4)
+    dropout: float = Field(0.4, ge=0, lt=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    batch_size: int = Field(256, ge=1)
+    max_epochs: int = Field(30, ge=1)
+    patience: int = Field(5, ge=1)
+    like_from: float = Field(4.0, ge=1, le=5, description="A rating of at least this is a like.")
+
+
+class CrossEncoderSettings(Frozen):
+    """The pair scorer with a language model: it reads "user profile [SEP] item", and is stacked with the light form."""
+
+    kind: Literal["cross_encoder"] = "cross_encoder"
+    model: str = Field("minilm", description="'minilm' (comes as a package), or a Hugging Face name or path.")
+    max_tokens: int = Field(128, ge=16, le=512, description="Tokens of profile and item together.")
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(2e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_epochs: int = Field(3, ge=1)
+    max_steps: int = Field(1500, ge=1, description="Steps at most; fewer where validation shows no more gain.")
+    look_every: int = Field(100, ge=1, description="Steps between looks at the validation loss.")
+    patience: int = Field(3, ge=1, description="Looks without a better validation loss before training stops.")
+    max_validation: int = Field(2000, ge=50, description="Validation pairs that it is stopped and stacked by, at most.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of the arithmetic; the weights are float32. auto: bfloat16 where the CPU has it."
+    )
+    light: ScorerSettings = Field(default_factory=ScorerSettings, description="The light form beside it.")
+
+
+Scorer = Annotated[
+    Annotated[ScorerSettings, Tag("light")] | Annotated[CrossEncoderSettings, Tag("cross_encoder")], kind_or("light")
+]
+
+
+class SmallWriterSettings(Frozen):
+    """A small causal language model with a tokenizer of its own, trained on the shop's reviews from scratch."""
+
+    kind: Literal["small"] = "small"
+    vocabulary: int = Field(4000, ge=300, le=60_000)
+    width: int = Field(256, ge=16)
+    n_layers: int = Field(
+        1, ge=1, description="More layers want more steps: at 400 steps one expects later reviews better than three."
+    )
+    n_heads: int = Field(4, ge=1)
+    max_tokens: int = Field(160, ge=32, le=1024, description="Tokens of prompt and review together.")
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    max_epochs: int = Field(4, ge=1)
+    max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
+
+
+class HuggingFaceWriterSettings(Frozen):
+    """Any Hugging Face causal language model by name or path, fine-tuned on the shop's reviews."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    model: str = Field(description="Name or path.")
+    max_tokens: int = Field(128, ge=32, le=4096)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    max_epochs: int = Field(1, ge=1)
+    max_steps: int = Field(200, ge=1)
+
+
+Writer = Annotated[
+    Annotated[SmallWriterSettings, Tag("small")] | Annotated[HuggingFaceWriterSettings, Tag("huggingface")],
+    kind_or("small"),
+]
+
+
+class AugmentationSettings(Frozen):
+    """Training data made more varied; evaluation data never is. All off by default."""
+
+    crop: Share = Field(0.0, description="Share of training sequences cut to a stretch of them, each epoch anew.")
+    mask: Share = Field(0.0, description="Share of training sequences from which items are left out.")
+    reorder: Share = Field(0.0, description="Share of training sequences of which a stretch is shuffled.")
+    strength: float = Field(0.3, gt=0, le=0.8, description="Share of a sequence's items that such a change touches.")
+    perturb_words: Share = Field(0.0, description="Share of words of the writer's prompts that are perturbed.")
+    cold_oversampling: float = Field(1.0, ge=1, le=20, description="How many times cold items are seen in an epoch.")
+    cold_below: int = Field(5, ge=1, description="An item with fewer training events is cold.")

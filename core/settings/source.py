@@ -1,0 +1,182 @@
+"""Settings of the source: one class per kind of reader."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+from pydantic import Field, Tag, field_validator
+
+from core.schema import EVENT, EVENTS, TABLES, TIME, TableName
+from core.settings.form import Frozen, Share, kind_or
+
+EventName = Literal["view", "click", "cart", "purchase", "rating"]
+# What programs and people write where nothing is known; the spelling counts, so that a user "Nan" stays one.
+NULL_WORDS = (
+    "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
+    "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
+)  # fmt: skip
+# Those of DuckDB's strptime.
+_DIRECTIVE = re.compile(r"%(-?[dHIjmMSy]|[abcfghnpuwxzABGTUVWXYZ%])")
+
+
+class SourceForms(Frozen):
+    """How a source writes its values: the same settings for every reader, and for every column alike."""
+
+    date_formats: tuple[str, ...] = Field(
+        (),
+        description="Forms of dates, as strptime writes them, tried in order before ISO 8601 and numbers: "
+        "['%m/%d/%Y %H:%M', '%Y%m%d'].",
+    )
+    time_zone: str = Field("UTC", description="Zone of times that name none, such as Europe/Berlin.")
+    null_words: tuple[str, ...] = Field(
+        NULL_WORDS, description="Words that stand for an empty value, as they are spelt."
+    )
+    values: dict[TableName, dict[str, dict[str, str]]] = Field(
+        default_factory=dict,
+        description="Table to column to {the source's value: the contract's}, case aside: "
+        "{interactions: {event: {addtocart: cart}}}. An empty text empties the value, or leaves out the row of an "
+        "event. /events takes these names too.",
+    )
+    no_time: Literal["refuse", "file_order"] = Field(
+        "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."
+    )
+
+    @field_validator("date_formats")
+    @classmethod
+    def _known_forms(cls, forms: tuple[str, ...]) -> tuple[str, ...]:
+        for form in forms:
+            found = _DIRECTIVE.findall(form)
+            if "%" in _DIRECTIVE.sub("", form) or not {one.lstrip("-") for one in found} & set("YyGcx"):
+                raise ValueError(f"forms as strptime has them, with a year, such as %d/%m/%Y %H:%M; not {form}")
+        return forms
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (LookupError, OSError, ValueError) as error:
+            raise ValueError("a zone by its name in the IANA list, such as Europe/Berlin or UTC") from error
+        return zone
+
+    @field_validator("values")
+    @classmethod
+    def _values_of_the_contract(
+        cls, values: dict[TableName, dict[str, dict[str, str]]]
+    ) -> dict[TableName, dict[str, dict[str, str]]]:
+        for table, columns in values.items():
+            types = {column.name: column.type for column in TABLES[table].columns}
+            for name, mapped in columns.items():
+                if name not in types:
+                    raise ValueError(f"a column of {table}, one of {', '.join(types)}; not {name}")
+                for own, wanted in mapped.items():
+                    if rule := _unlike(name, types[name], wanted):
+                        raise ValueError(f"{table}.{name} to be mapped to {rule}; {own} is mapped to {wanted}")
+        return values
+
+
+def _unlike(column: str, kind: pa.DataType, wanted: str) -> str:
+    """What a value should be that is none of its column; "" for one that is."""
+    if not wanted.strip():
+        return ""
+    if column == EVENT:
+        return "" if wanted.strip().lower() in EVENTS else f"one of {', '.join(EVENTS)}"
+    if kind in (pa.string(), TIME):
+        return ""
+    try:
+        float(wanted)
+    except ValueError:
+        return "a number"
+    return ""
+
+
+class SimulatedSource(Frozen):
+    """A shop that the project simulates: tastes, catalogue texts, sessions, ratings, reviews, some dirty rows."""
+
+    kind: Literal["simulated"] = "simulated"
+    n_users: int = Field(1500, ge=20, le=1_000_000, description="Users of the shop.")
+    n_items: int = Field(400, ge=20, le=1_000_000, description="Items of the catalogue.")
+    n_days: int = Field(365, ge=30, le=3650, description="Days of history.")
+    dirty_share: Share = Field(0.01, description="Share of rows that are broken on purpose.")
+    drift: Literal["none", "taste", "catalogue"] = Field(
+        "none", description="What changes in the newest tenth of the time: nothing, the users' tastes, the catalogue."
+    )
+    seed: int = Field(11, description="Seed of the simulation; the same seed gives the same shop.")
+
+
+class Amazon2014Source(SourceForms):
+    """Reviews in the format of the Amazon 2014 release: JSON lines, gzip or not."""
+
+    kind: Literal["amazon-2014"] = "amazon-2014"
+    path: Path = Field(description="A reviews file, or a folder that holds one (and perhaps a meta_ file).")
+
+
+class Amazon2023Source(SourceForms):
+    """Reviews in the format of the Amazon 2023 release: JSON lines with millisecond times, gzip or not."""
+
+    kind: Literal["amazon-2023"] = "amazon-2023"
+    path: Path = Field(description="A reviews file, or a folder that holds one (and perhaps a meta_ file).")
+
+
+class RecboleSource(SourceForms):
+    """RecBole's atomic files: tab-separated .inter, .user and .item with typed headers, gzip or not."""
+
+    kind: Literal["recbole"] = "recbole"
+    path: Path = Field(description="The folder of the atomic files.")
+
+
+class TablesSource(SourceForms):
+    """A folder of Parquet, CSV or JSON-lines files named as the contract's tables, or mapped to them here."""
+
+    kind: Literal["tables"] = "tables"
+    path: Path = Field(description="The folder, or one file.")
+    files: dict[TableName, str] = Field(
+        default_factory=dict,
+        description="Table to file name, where the file is not named as the table. Two tables may share a file.",
+    )
+    columns: dict[TableName, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Table to {contract column: the file's column}, where the names differ. Further names of users and "
+        "items become attributes.",
+    )
+    default_event: EventName = Field("purchase", description="The event of interactions that name none.")
+    encoding: str = Field("utf-8", description="The text files' encoding, by Python's name for it.")
+    delimiter: str = Field("", max_length=1, description="Of .csv files; empty: a comma.")
+
+
+class SqlSource(SourceForms):
+    """Tables of a database, one query each, streamed as Arrow by the database's ADBC driver."""
+
+    kind: Literal["sql"] = "sql"
+    url: str = Field(
+        description="postgresql://user@host/database, or sqlite:///file. ${NAME} is replaced from the environment, so "
+        "that no password has to stand here."
+    )
+    queries: dict[TableName, str] = Field(
+        min_length=1, description="Table to the query that gives it, with the contract's column names (AS …)."
+    )
+    default_event: EventName = Field("purchase", description="The event of interactions that name none.")
+
+
+Source = Annotated[
+    Annotated[SimulatedSource, Tag("simulated")]
+    | Annotated[Amazon2014Source, Tag("amazon-2014")]
+    | Annotated[Amazon2023Source, Tag("amazon-2023")]
+    | Annotated[RecboleSource, Tag("recbole")]
+    | Annotated[TablesSource, Tag("tables")]
+    | Annotated[SqlSource, Tag("sql")],
+    kind_or("simulated"),
+]
+
+
+def event_names(source: Source) -> dict[str, str]:
+    """The shop's own names of events, lower case, to the contract's; empty for a source that maps none."""
+    values = source.values if isinstance(source, SourceForms) else {}
+    return {own.strip().lower(): name for own, name in values.get("interactions", {}).get("event", {}).items()}
+
+
+SOURCE_KINDS = ("simulated", "amazon-2014", "amazon-2023", "recbole", "tables", "sql")

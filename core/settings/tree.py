@@ -1,0 +1,70 @@
+"""One frozen tree of settings, read once at the edge: a TOML file, then SOMMELIER_ variables, then `--set a.b=c`.
+
+A `Recipe` is what decides a bundle (data, models, gate); it goes into the bundle, and serving reads the model's from
+there.
+`Settings` adds where things run. Every Prefect deployment takes a `Recipe`, so its docstrings are the form's help.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from core.settings.evaluation import EvaluationSettings, GateSettings
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.settings.form import Frozen, say_any_of
+from core.settings.models import (
+    AugmentationSettings,
+    BlendSettings,
+    EncoderSettings,
+    GenerativeSettings,
+    ModalitySettings,
+    NeighbourSettings,
+    Scorer,
+    ScorerSettings,
+    SequenceSettings,
+    SmallWriterSettings,
+    Writer,
+)
+from core.settings.monitoring import DriftSettings
+from core.settings.platform import PlatformSettings, ServingSettings
+from core.settings.search import SearchSettings
+from core.settings.source import SimulatedSource, Source
+from core.settings.validation import ValidationSettings
+
+ShopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class Recipe(Frozen):
+    """What decides a bundle."""
+
+    source: Source = Field(default_factory=SimulatedSource, json_schema_extra=say_any_of)
+    validation: ValidationSettings = Field(default_factory=ValidationSettings)
+    features: FeatureSettings = Field(default_factory=FeatureSettings)
+    encoder: EncoderSettings = Field(default_factory=EncoderSettings)
+    modality: ModalitySettings = Field(default_factory=ModalitySettings)
+    sequence: SequenceSettings = Field(default_factory=SequenceSettings)
+    neighbours: NeighbourSettings = Field(default_factory=NeighbourSettings)
+    blend: BlendSettings = Field(default_factory=BlendSettings)
+    generative: GenerativeSettings = Field(default_factory=GenerativeSettings)
+    scorer: Scorer = Field(default_factory=ScorerSettings, json_schema_extra=say_any_of)
+    writer: Writer = Field(default_factory=SmallWriterSettings, json_schema_extra=say_any_of)
+    augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    seed: int = Field(7, ge=0, description="Seeds every generator of training.")
+
+
+class Settings(Frozen):
+    """The whole tree."""
+
+    shop: ShopName = Field("simulated", description="Names the shop: its data, features and bundles are kept apart.")
+    work_dir: Path = Field(Path(".sommelier"), description="Everything that runs write lies below it.")
+    recipe: Recipe = Field(default_factory=Recipe)
+    feature_store: FeatureStoreSettings = Field(default_factory=FeatureStoreSettings)
+    serving: ServingSettings = Field(default_factory=ServingSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    platform: PlatformSettings = Field(default_factory=PlatformSettings)

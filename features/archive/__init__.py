@@ -1,0 +1,1 @@
+"""Everything that the shop has told so far, in generations, and which one is published."""

@@ -1,0 +1,115 @@
+"""What the clean tables say that the archive does not: one anti-join per table, by a hash of all that a row says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from core import schema
+from core.logs.events import EventLog
+from core.schema import TableName
+from features.archive.events import KEYS, ROW, TABLES, Archive
+from features.clean_tables import attribute_columns, table_path
+
+
+@dataclass(frozen=True)
+class News:
+    """Rows of the clean tables in the archive's form.
+
+    Attributes:
+        rows: Table to rows that the archive does not hold: new ones, and users and items that changed.
+        vanished: Whether the archive holds rows that the clean tables do not: it has to be built anew.
+    """
+
+    rows: dict[str, pa.Table]
+    vanished: bool
+
+
+def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
+    """Compare the clean tables with the first `n_parts` parts of the archive; all rows are news without one."""
+    import duckdb
+
+    rows, vanished = {}, False
+    with duckdb.connect() as database:
+        database.execute("SET threads = 2")
+        database.execute("SET TimeZone = 'UTC'")
+        for table, statement in _statements(clean).items():
+            database.execute(f"CREATE TEMP VIEW clean AS {statement}")
+            key = KEYS.get(table, ROW)
+            held = TABLES[table].empty_table().select([*{key, ROW}])
+            if archive is not None:
+                held = archive.read(table, n_parts, [*{key, ROW}])
+            database.register("held", held)
+            columns = ", ".join(f"({_TIES}) AS tie" if name == "tie" else name for name in TABLES[table].names)
+            found = database.sql(
+                f"SELECT {columns} FROM clean WHERE {ROW} NOT IN (SELECT {ROW} FROM held) {_ORDER[table]}"
+            ).to_arrow_table()
+            rows[table] = found.cast(TABLES[table])
+            ((n_gone,),) = database.execute(
+                f"SELECT count(*) FROM held WHERE {key} NOT IN (SELECT {key} FROM clean)"
+            ).fetchall()
+            vanished = vanished or n_gone > 0
+            database.execute("DROP VIEW clean")
+            database.unregister("held")
+    return News(rows, vanished)
+
+
+def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
+    """The newest number in the service's event log whose event the clean tables hold; `after` if none is newer.
+
+    What the log holds up to it was before the door when the clean tables were made, let in or not.
+    """
+    if event_log is None:
+        return after
+    logged = [(sequence, event.event_id) for sequence, event in EventLog(event_log).read(after)]
+    if not logged:
+        return after
+    import duckdb
+
+    numbers = pa.table({"sequence": [number for number, _ in logged], schema.EVENT_ID: [event for _, event in logged]})
+    with duckdb.connect() as database:
+        database.register("logged", numbers)
+        ((newest,),) = database.execute(
+            f"SELECT max(sequence) FROM logged WHERE {schema.EVENT_ID} IN "
+            f"(SELECT {schema.EVENT_ID} FROM read_parquet($interactions))",
+            {"interactions": str(table_path(clean, "interactions"))},
+        ).fetchall()
+    return int(newest or after)
+
+
+# As features.counting.sketches.tie_of.
+_TIES = "('0x' || md5(event_id)[1:14])::BIGINT"
+_ORDER = {
+    # Row groups of one user each, or nearly, so that reading some users skips most of the file.
+    "events": f"ORDER BY {schema.USER_ID}, {schema.TIMESTAMP}",
+    "reviews": f"ORDER BY {schema.USER_ID}, {schema.TIMESTAMP}",
+    "users": f"ORDER BY {schema.USER_ID}",
+    "items": f"ORDER BY {schema.ITEM_ID}",
+}
+
+
+def _statements(clean: Path) -> dict[str, str]:
+    """Archive table to the SQL that gives it out of a clean table."""
+    attributes = [
+        f"""CASE WHEN "{name}" <> '' THEN '{name.replace("'", "''")} ' || "{name}" END"""
+        for name in attribute_columns(clean)
+    ]
+    own = {
+        "events": ("interactions", "event_id, user_id, item_id, event, value, timestamp, position"),
+        "reviews": ("feedback", "user_id, item_id, rating, text, timestamp"),
+        "users": ("users", f"user_id, concat_ws(', ', {', '.join(attributes) or 'NULL'}) AS attributes"),
+        "items": ("items", "item_id, category, brand, price, created_at"),
+    }
+    return {table: _hashed(clean, source, columns) for table, (source, columns) in own.items()}
+
+
+def _hashed(clean: Path, source: Any, columns: str) -> str:
+    name: TableName = source
+    path = str(table_path(clean, name)).replace("'", "''")
+    return f"""
+        SELECT *, (hash(told) >> 1)::BIGINT AS {ROW}
+        FROM (SELECT {columns} FROM read_parquet('{path}')) AS told
+    """

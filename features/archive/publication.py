@@ -1,0 +1,88 @@
+"""What is published: the one small file that says which parts of the offline store count, written last.
+
+A refresh that is killed before has changed nothing that a reader sees offline, and is done again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.storage import digest_of, write_json
+from features.addresses import expand
+from features.archive.events import Archive, ParquetArchive, PostgresArchive
+from features.errors import StoreNotReady
+
+PUBLISHED_FILE = "published.json"
+OFFLINE_FOLDER = "offline"
+
+
+class Published(BaseModel):
+    """The state of a feature store.
+
+    Attributes:
+        version: Of what the views hold: `features.counting.views.VERSION`.
+        key: Digest of the clean tables and the settings that it holds.
+        settings: With which the features are computed.
+        stores: Where they lie; ${NAME} as in the settings, not its value.
+        generation: Of the offline tables; a rebuild makes a new one.
+        n_parts: Parts of the offline tables that count.
+        log_sequence: The newest number in the service's event log that the clean tables hold; 0 where unknown.
+        materialised_to: The time of the newest event online, ISO 8601 in UTC; None without events.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    key: str
+    settings: FeatureSettings
+    stores: FeatureStoreSettings
+    generation: int
+    n_parts: int
+    log_sequence: int
+    materialised_to: str | None
+
+
+def read_published(feast_folder: Path) -> Published | None:
+    """What is published; None where nothing is, or by another version of this file."""
+    try:
+        return Published.model_validate_json((feast_folder / PUBLISHED_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def require_published(feast_folder: Path) -> Published:
+    """What is published.
+
+    Raises:
+        StoreNotReady: nothing is.
+    """
+    published = read_published(feast_folder)
+    if published is None:
+        raise StoreNotReady(
+            "Cannot read the offline features",
+            got=f"{PUBLISHED_FILE}=missing",
+            expected="a store that features were refreshed into",
+            where=str(feast_folder),
+            do="Refresh the features first: run the refresh-features or the pipeline deployment",
+        )
+    return published
+
+
+def publish(feast_folder: Path, published: Published) -> None:
+    """Make it what readers see from now on."""
+    write_json(feast_folder / PUBLISHED_FILE, published.model_dump(mode="json"))
+
+
+def open_archive(feast_folder: Path, stores: FeatureStoreSettings, generation: int) -> Archive:
+    """The offline tables of a generation, which need not exist yet."""
+    if stores.offline == "postgres":
+        return PostgresArchive(expand(stores.postgres), schema_name(feast_folder), generation)
+    return ParquetArchive(feast_folder.absolute() / OFFLINE_FOLDER / str(generation))
+
+
+def schema_name(feast_folder: Path) -> str:
+    """The name that is a shop's own on servers that shops share: a schema in PostgreSQL, a prefix in Redis."""
+    return f"sommelier_{digest_of(str(feast_folder.absolute()))}"

@@ -1,0 +1,1 @@
+"""Features from streams of events: counts, sums, sketches and histories as of any moment."""

@@ -1,0 +1,52 @@
+"""A user's own words: those that come back in their reviews."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+from functools import cache
+
+from recommender.inputs.texts import tidy
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+@cache
+def stop_words() -> frozenset[str]:
+    """Words that tell nothing of their writer: the union over the languages of the package stop-words, lower case.
+
+    One list for all languages, because reviews do not say theirs and one shop may have several.
+    """
+    from stop_words import AVAILABLE_LANGUAGES, get_stop_words
+
+    return frozenset(word.lower() for language in AVAILABLE_LANGUAGES for word in get_stop_words(language))
+
+
+def words_of(text: str) -> set[str]:
+    """The distinct words of a text, lower case, of three letters at least, without stop words."""
+    return set(_WORD.findall(tidy(text).lower())) - stop_words()
+
+
+class OwnWords:
+    """Reads one user's reviews and tells their own words: those in at least two of the reviews, most frequent first.
+
+    What others write does not count, so that a new review changes its writer's words and nobody else's. The order in
+    which reviews are read does not matter; equals go by the alphabet.
+    """
+
+    def __init__(self, n_words: int) -> None:
+        self.n_words = n_words
+        self._counts: Counter[str] = Counter()
+        self._repeated: set[str] = set()
+
+    def read(self, text: str) -> None:
+        """Take a review in."""
+        words = words_of(text)
+        self._repeated.update(word for word in words if word in self._counts)
+        self._counts.update(words)
+
+    def tell(self) -> str:
+        """The words, joined by commas; "" without any."""
+        own = heapq.nsmallest(self.n_words, self._repeated, key=lambda word: (-self._counts[word], word))
+        return ", ".join(own)

@@ -1,0 +1,1 @@
+"""The Feast repository: definitions, offline, online and registry stores."""

@@ -1,0 +1,186 @@
+"""The Feast repository: entities, sources, views and services, built when asked for; and what each feature is.
+
+A view holds facts, which change with events only; features are derived from them at the moment of asking
+(`features.counting.derivation`). "Known at a moment" are the events whose clock is at most the moment. Ignored kinds
+of events (impressions) count in their own number and in rates, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from core import schema
+from core.settings.features import FeatureStoreSettings
+from features.archive.publication import OFFLINE_FOLDER, schema_name
+from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
+from features.counting.facts import KIND_COUNTS
+from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.feast.offline_store import SOURCE_SUFFIX
+
+USER_EVENTS = "user_events"
+
+# One service per model: exactly what it is trained on, point in time.
+SEQUENCE_MODEL = "sequence_model"
+PAIR_SCORER = "pair_scorer"
+FEEDBACK_WRITER = "feedback_writer"
+# What a ranking is judged by: the user as serving would know them.
+RANKING_QUERIES = "ranking_queries"
+# What a request reads of the user, once, for all the models.
+ONLINE_USER = "online_user"
+CATALOGUE = "catalogue"
+
+_HISTORY = [schema.HISTORY_ITEMS, schema.HISTORY_VALUES]
+_PROFILE = [schema.ATTRIBUTES, schema.OWN_WORDS]
+_SEEN = [schema.SEEN_KEYS, "seen_us"]
+# Service to view to facts.
+SERVICES: dict[str, dict[str, list[str]]] = {
+    SEQUENCE_MODEL: {USER_HISTORY: _HISTORY, USER_PROFILE: [schema.ATTRIBUTES]},
+    PAIR_SCORER: {USER_HISTORY: [*_HISTORY, *USER_INPUTS], ITEM_PROFILE: [*ITEM_INPUTS]},
+    FEEDBACK_WRITER: {USER_HISTORY: _HISTORY, USER_PROFILE: _PROFILE},
+    RANKING_QUERIES: {USER_HISTORY: _HISTORY, USER_PROFILE: [schema.ATTRIBUTES], USER_SEEN: _SEEN},
+    ONLINE_USER: {USER_HISTORY: [*_HISTORY, *USER_INPUTS], USER_PROFILE: _PROFILE, USER_SEEN: _SEEN},
+    CATALOGUE: {ITEM_PROFILE: [*ITEM_INPUTS]},
+}
+
+_SHARED = {
+    **{name: f"Events of the kind {kind!r}." for kind, name in zip(schema.EVENTS, KIND_COUNTS, strict=True)},
+    "n_events": "Events that count.",
+    "n_ratings": "Events that count and carry a rating.",
+    "rating_sum": "Sum of the ratings, in 1/100,000.",
+    "rating_square_sum": "Sum of the squared ratings, in 1/100,000 squared.",
+    "first_event_us": "When the first event that counts happened, microseconds since 1970; 0 before it.",
+    "last_event_us": "When the newest event that counts happened, microseconds since 1970; 0 without one.",
+    "log_sequence": "The newest number in the event log that this row has taken in; 0 without one.",
+}
+# Every fact, in words; features that are derived of them are in features.counting.derivation.
+MEANINGS: dict[str, str] = {
+    **_SHARED,
+    **{f"item_{name}": meaning for name, meaning in _SHARED.items()},
+    schema.HISTORY_ITEMS: "The newest max_history items by the user's latest event on each, oldest first.",
+    schema.HISTORY_VALUES: "The latest rating of each item of the history, NaN without one. Known are the ratings of "
+    "the newest max_history rated items, by the latest rating of each.",
+    "n_active_days": "UTC days with events that count.",
+    "n_priced": "Events that count on items with a price.",
+    "price_sum": "Sum of those prices, in 1/1000 of the currency.",
+    "categories": "Categories of the items of the events that count, most frequent first, equals by name.",
+    "category_counts": "How many events each.",
+    "brands": "Brands likewise.",
+    "brand_counts": "How many events each.",
+    "active_days": "For merging: the UTC days with events that count, days since 1970.",
+    "history_us": "For merging: the timestamp of each history item's latest event.",
+    "history_positions": "For merging: its position among the events of its timestamp.",
+    "history_ties": "For merging: its place among the events of its position.",
+    "rated_items": "For merging: the newest max_history rated items, by the latest rating, oldest first.",
+    "rated_values": "For merging: their latest ratings.",
+    "rated_us": "For merging: when those were given.",
+    "rated_positions": "For merging: their positions.",
+    "rated_ties": "For merging: their places among the events of their position.",
+    schema.ATTRIBUTES: "What the source tells of the user, as text.",
+    schema.OWN_WORDS: "Words in at least two of the user's own reviews, without stop words, most frequent first.",
+    "seen_n_events": "Events of the kinds that make an item seen (features.seen.events).",
+    "seen_last_us": "When the newest of them happened, microseconds since 1970; 0 without one.",
+    "seen_log_sequence": "The newest number in the event log that this row has taken in; 0 without one.",
+    schema.SEEN_KEYS: "Every item that the user has seen, at any length: 64-bit keys of their ids, ascending.",
+    "seen_us": "When the user's newest such event on each happened.",
+    "item_days": "UTC days with events that count, days since 1970, of the longest window before the newest event.",
+    "item_day_counts": "How many events each.",
+    "item_price": "In 1/1000 of the currency; -1 without one.",
+    "item_created_us": "When the item entered the catalogue, microseconds since 1970; 0 where that is unknown.",
+    "item_category": "Its category.",
+    "item_brand": "Its brand.",
+}
+_VIEW_MEANINGS = {
+    USER_HISTORY: "What the user did.",
+    USER_PROFILE: "What the user is and writes.",
+    USER_SEEN: "What the user has seen, at any length: it does not come back.",
+    ITEM_PROFILE: "What happened to the item, and what the catalogue says of it.",
+}
+
+
+def define_repository(feast_folder: Path, stores: FeatureStoreSettings) -> list[Any]:
+    """Everything to apply to Feast.
+
+    Args:
+        feast_folder: The folder of the store.
+        stores: Where the events lie.
+    Returns:
+        Entities, feature views and feature services.
+    """
+    from feast import Entity, FeatureService, PushSource, ValueType
+
+    users = Entity(
+        name="user", join_keys=[schema.USER_ID], value_type=ValueType.STRING, description="A customer of the shop."
+    )
+    items = Entity(
+        name="item", join_keys=[schema.ITEM_ID], value_type=ValueType.STRING, description="An item of the catalogue."
+    )
+    sources = {view: _source(feast_folder, stores, view) for view in FACTS}
+    events = PushSource(
+        name=USER_EVENTS,
+        batch_source=sources[USER_HISTORY],
+        description="Histories that the service writes as events come in.",
+    )
+    entity = {schema.USER_ID: users, schema.ITEM_ID: items}
+    views = {
+        view: _view(view, entity[ENTITY[view]], events if view == USER_HISTORY else source)
+        for view, source in sources.items()
+    }
+    services = [
+        FeatureService(name=name, features=[views[view][features] for view, features in parts.items()])
+        for name, parts in SERVICES.items()
+    ]
+    return [users, items, *views.values(), *services]
+
+
+def _source(feast_folder: Path, stores: FeatureStoreSettings, view: str) -> Any:
+    """Names the place of the events; which of its parts count is published apart (`features.archive.publication`)."""
+    name, description = f"{view}{SOURCE_SUFFIX}", "Events, reviews, users and items, in parts."
+    if stores.offline == "postgres":
+        from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+        return PostgreSQLSource(
+            name=name,
+            table=f"{schema_name(feast_folder)}.events",
+            timestamp_field=schema.TIMESTAMP,
+            description=description,
+        )
+    from feast import FileSource
+    from feast.data_format import ParquetFormat
+
+    return FileSource(
+        name=name,
+        path=str(feast_folder.absolute() / OFFLINE_FOLDER),
+        timestamp_field=schema.TIMESTAMP,
+        file_format=ParquetFormat(),
+        description=description,
+    )
+
+
+def _view(name: str, entity: Any, source: Any) -> Any:
+    from feast import FeatureView, Field
+    from feast.types import Array, Float64, Int64, String
+
+    types = {
+        pa.string(): String,
+        pa.float64(): Float64,
+        pa.int64(): Int64,
+        pa.list_(pa.string()): Array(String),
+        pa.list_(pa.float64()): Array(Float64),
+        pa.list_(pa.int64()): Array(Int64),
+    }
+    return FeatureView(
+        name=name,
+        entities=[entity],
+        ttl=timedelta(0),  # nothing is too old: a user who comes back after a year has the history of then
+        schema=[
+            Field(name=ENTITY[name], dtype=String),
+            *(Field(name=fact, dtype=types[type_], description=MEANINGS[fact]) for fact, type_ in FACTS[name].items()),
+        ],
+        source=source,
+        online=True,
+        description=_VIEW_MEANINGS[name],
+    )

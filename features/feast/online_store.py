@@ -1,0 +1,184 @@
+"""Feast's SQLite online store with one row per entity and view, made safe for many threads and processes.
+
+Feast's own writes a row per feature, lets an older event overwrite a newer one, keeps times by the second, and has one
+connection for all threads, through which a reader sees rows half written. Here a row is replaced whole, by one that
+supersedes it; merging an event reads, merges and writes within one transaction. Named by its dotted path in the
+store's configuration; Feast's own reads and writes go through it as well.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _initialize_conn
+
+from core.logs.wal import enter_wal
+from features.feast.rows import Merge, StoredRow, entity_of, in_pages, newer_of, row_for_feast, rows_from_feast
+
+TYPE: Final = "features.feast.online_store.RowSqliteOnlineStore"
+
+_BUSY_TIMEOUT_MS = 30_000
+_ROWS_PER_TRANSACTION = 1000
+_COLUMNS = "entity, served, sketch, newest_us, n_events, sequence"
+
+
+class RowSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    """The configuration of `RowSqliteOnlineStore`."""
+
+    type: Literal["features.feast.online_store.RowSqliteOnlineStore"] = TYPE
+
+
+class RowSqliteOnlineStore(SqliteOnlineStore):
+    """A table per view: the entity, its row in two texts, what decides which row is newer, and the number of the
+    change that wrote it. The table `changes` counts changes per view, so that a reader who keeps a copy of a view
+    finds out what to read again. Every thread has a connection of its own.
+    """
+
+    # What Feast finds out by importing every other store it knows, on the first read.
+    _versioned_read_supported = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_thread = threading.local()
+
+    def read_rows(self, config: Any, view: str, entities: Sequence[str]) -> list[StoredRow | None]:
+        """The whole rows of entities, None where there is none."""
+        return _read(self._get_conn(config), view, entities)
+
+    def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[Any], int]:
+        """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
+        parts = [f"(SELECT served FROM {view} WHERE entity = ?1)" for view in views]
+        statement = f"SELECT {', '.join(parts)}, (SELECT n FROM changes WHERE view = ?2)"
+        *served, change = self._get_conn(config).execute(statement, (entity, counted)).fetchone()
+        return served, change or 0
+
+    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, str, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first."""
+        statement = f"SELECT entity, served, change FROM {view} WHERE change > ? ORDER BY change"
+        return self._get_conn(config).execute(statement, (after,)).fetchall()
+
+    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
+        """Write rows of the offline store, leaving alone those that the stored ones do not give way to."""
+        # In slices, so that materialising a whole shop never keeps a push of one user waiting for long.
+        for page in in_pages(rows, _ROWS_PER_TRANSACTION):
+            self.update_rows(config, view, [row.entity for row in page], _take_newer(page))
+
+    def update_rows(self, config: Any, view: str, entities: Sequence[str], merge: Merge) -> None:
+        """Read rows, let `merge` make new ones, and write those, in one transaction; None leaves a row as it is."""
+        connection = self._get_conn(config)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            old = _read(connection, view, entities)
+            new = [merge(entity, row) for entity, row in zip(entities, old, strict=True)]
+            changed = [row for row in new if row is not None]
+            if not changed:
+                return
+            connection.execute(_COUNT_CHANGE, (view,))
+            (change,) = connection.execute("SELECT n FROM changes WHERE view = ?", (view,)).fetchone()
+            connection.executemany(
+                f"INSERT OR REPLACE INTO {view} ({_COLUMNS}, change) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (row.entity, row.served, row.sketch, row.newest_us, row.n_events, row.sequence, change)
+                    for row in changed
+                ],
+            )
+
+    def forget_others(self, config: Any, view: str, kept: Sequence[str], sequence: int) -> None:
+        """Remove rows of entities that are gone, but for those with pushes later than `sequence`."""
+        connection = self._get_conn(config)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (entity TEXT PRIMARY KEY)")
+            connection.execute("DELETE FROM kept")
+            connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((entity,) for entity in kept))
+            connection.execute(
+                f"DELETE FROM {view} WHERE sequence <= ? AND entity NOT IN (SELECT entity FROM kept)", (sequence,)
+            )
+
+    def online_write_batch(
+        self,
+        config: Any,
+        table: Any,
+        data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """What Feast's `materialize` and `push` write with."""
+        self.write_rows(config, table.name, rows_from_feast(table.name, data))
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """What Feast's `get_online_features` reads with."""
+        rows = self.read_rows(config, table.name, [entity_of(key) for key in entity_keys])
+        return [row_for_feast(table.name, row, requested_features) for row in rows]
+
+    def update(
+        self,
+        config: Any,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Make the tables; what Feast's `apply` calls."""
+        connection = self._get_conn(config)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TABLE IF NOT EXISTS changes (view TEXT PRIMARY KEY, n INTEGER NOT NULL)")
+            for view in tables_to_keep:
+                connection.execute(_TABLE.format(view=view.name))
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {view.name}_changes ON {view.name} (change)")
+            for view in tables_to_delete:
+                connection.execute(f"DROP TABLE IF EXISTS {view.name}")
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Remove the file."""
+        self._get_conn(config).close()
+        self._of_thread = threading.local()
+        for suffix in ("", "-wal", "-shm"):
+            Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
+
+    def _get_conn(self, config: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        if connection is None:
+            connection = _initialize_conn(self._get_db_path(config))
+            connection.isolation_level = None
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            enter_wal(connection, _BUSY_TIMEOUT_MS / 1000)
+            # A checkpoint waits for the disk, within some push: fewer of them, each of 16 MB.
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            # No wait for the disk: what a power cut takes from here is still in the durable event log.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._of_thread.connection = connection
+        return connection
+
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS {view} (
+    entity TEXT PRIMARY KEY, served TEXT NOT NULL, sketch TEXT NOT NULL, newest_us INTEGER NOT NULL,
+    n_events INTEGER NOT NULL, sequence INTEGER NOT NULL, change INTEGER NOT NULL
+)
+"""
+_COUNT_CHANGE = "INSERT INTO changes VALUES (?, 1) ON CONFLICT (view) DO UPDATE SET n = n + 1"
+
+
+def _read(connection: sqlite3.Connection, view: str, entities: Sequence[str]) -> list[StoredRow | None]:
+    found: dict[str, StoredRow] = {}
+    for page in in_pages(entities, 500):
+        marks = ", ".join("?" * len(page))
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM {view} WHERE entity IN ({marks})", page):
+            found[row[0]] = StoredRow(*row)
+    return [found.get(entity) for entity in entities]
+
+
+def _take_newer(rows: Sequence[StoredRow]) -> Merge:
+    by_entity = {row.entity: row for row in rows}
+    return lambda entity, stored: newer_of(by_entity[entity], stored)

@@ -1,0 +1,210 @@
+"""Feast's Redis online store with one text per entity and view, replaced atomically by what supersedes it.
+
+Feast's own reads the old times first and writes in a second step, so that of two writers the older may come last. Here
+a script decides and writes within Redis. An entity is one hash, as in Feast's, with three fields per view. Named by
+its dotted path in the store's configuration; Feast's own reads and writes go through it as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+
+from features.counting.views import ENTITY, PACKED
+from features.feast.rows import Merge, StoredRow, entity_of, in_pages, row_for_feast, rows_from_feast
+
+TYPE: Final = "features.feast.redis_store.RowRedisOnlineStore"
+
+_ROWS_PER_ROUND = 500
+
+
+class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
+    """The configuration of `RowRedisOnlineStore`."""
+
+    type: Literal["features.feast.redis_store.RowRedisOnlineStore"] = TYPE  # type: ignore[assignment]
+
+
+# KEYS: the entity's hash, the counters of changes, the order of changes of the view.
+# ARGV: view, entity, served, sketch, newest_us, n_events, sequence, and the version that has to stand there still;
+# without one, the row has to supersede the stored one, as features.feast.rows.supersedes says.
+_WRITE = """
+local view, entity, expected = ARGV[1], ARGV[2], ARGV[8]
+local newest, n_events, sequence = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local version = redis.call('HGET', KEYS[1], view .. ':version') or ''
+if expected ~= 'any' then
+    if version ~= expected then return 0 end
+elseif version ~= '' then
+    local old_newest, old_n, old_sequence = version:match('^(%-?%d+) (%d+) (%d+)')
+    old_newest, old_n, old_sequence = tonumber(old_newest), tonumber(old_n), tonumber(old_sequence)
+    if sequence < old_sequence then
+        if newest < old_newest or (newest == old_newest and n_events < old_n) then return 1 end
+        sequence = old_sequence
+    end
+end
+local change = redis.call('HINCRBY', KEYS[2], view, 1)
+local written = string.format('%.0f %.0f %.0f %.0f', newest, n_events, sequence, change)
+redis.call('HSET', KEYS[1], view, ARGV[3], view .. ':sketch', ARGV[4], view .. ':version', written)
+redis.call('ZADD', KEYS[3], change, entity)
+return 1
+"""
+
+
+class RowRedisOnlineStore(RedisOnlineStore):
+    """As `features.feast.online_store.RowSqliteOnlineStore`, in Redis. All keys start with the project's name."""
+
+    # What Feast finds out by importing every other store it knows, on the first read.
+    _versioned_read_supported = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opening = threading.Lock()
+
+    def read_rows(self, config: Any, view: str, entities: Sequence[str]) -> list[StoredRow | None]:
+        """The whole rows of entities, None where there is none."""
+        return [row for row, _ in self._read(config, view, entities)]
+
+    def read_served(
+        self, config: Any, views: Sequence[str], entity: str, counted: str
+    ) -> tuple[list[bytes | None], int]:
+        """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
+        pipeline = self._client_of(config).pipeline(transaction=False)
+        pipeline.hmget(_key(config, views[0], entity), list(views))
+        pipeline.hget(f"{config.project}:changes", counted)
+        served, change = pipeline.execute()
+        return served, int(change or 0)
+
+    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, bytes, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first."""
+        client = self._client_of(config)
+        changed = client.zrangebyscore(f"{config.project}:changed:{view}", f"({after}", "+inf", withscores=True)
+        found = []
+        for page in in_pages(changed, _ROWS_PER_ROUND):
+            pipeline = client.pipeline(transaction=False)
+            for entity, _ in page:
+                pipeline.hget(_key(config, view, entity.decode()), view)
+            found += [
+                (entity.decode(), served, int(change))
+                for (entity, change), served in zip(page, pipeline.execute(), strict=True)
+                if served is not None
+            ]
+        return found
+
+    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
+        """Write rows of the offline store, leaving alone those that the stored ones do not give way to."""
+        for page in in_pages(rows, _ROWS_PER_ROUND):
+            self._write(config, view, [(row, "any") for row in page])
+
+    def update_rows(self, config: Any, view: str, entities: Sequence[str], merge: Merge) -> None:
+        """Read rows, let `merge` make new ones, and write those; rows that changed meanwhile are merged again."""
+        pending = list(entities)
+        while pending:
+            old = self._read(config, view, pending)
+            new = [
+                (merged, version)
+                for entity, (row, version) in zip(pending, old, strict=True)
+                if (merged := merge(entity, row)) is not None
+            ]
+            done = self._write(config, view, new)
+            pending = [row.entity for (row, _), written in zip(new, done, strict=True) if not written]
+
+    def forget_others(self, config: Any, view: str, kept: Sequence[str], sequence: int) -> None:
+        """Remove rows of entities that are gone, but for those with pushes later than `sequence`."""
+        client, changed = self._client_of(config), f"{config.project}:changed:{view}"
+        stored = {entity.decode() for entity in client.zrange(changed, 0, -1)}
+        for page in in_pages(sorted(stored - set(kept)), _ROWS_PER_ROUND):
+            pipeline = client.pipeline(transaction=False)
+            for entity, row in zip(page, self.read_rows(config, view, page), strict=True):
+                if row is None or row.sequence <= sequence:
+                    pipeline.hdel(_key(config, view, entity), view, f"{view}:sketch", f"{view}:version")
+                    pipeline.zrem(changed, entity)
+            pipeline.execute()
+
+    def online_write_batch(
+        self,
+        config: Any,
+        table: Any,
+        data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """What Feast's `materialize` and `push` write with."""
+        self.write_rows(config, table.name, rows_from_feast(table.name, data))
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """What Feast's `get_online_features` reads with."""
+        rows = self.read_rows(config, table.name, [entity_of(key) for key in entity_keys])
+        return [row_for_feast(table.name, row, requested_features) for row in rows]
+
+    # Feast's own reads all views of a request in one pipeline, out of fields that are not there.
+    def _read_features_per_fv(self, *args: Any, **kwargs: Any) -> None:
+        from feast.infra.online_stores.online_store import OnlineStore
+
+        OnlineStore._read_features_per_fv(self, *args, **kwargs)
+
+    def update(
+        self,
+        config: Any,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Nothing has to be made; views that are gone lose their rows."""
+        for view in tables_to_delete:
+            self.forget_others(config, view.name, [], 1 << 62)
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Remove everything of the project."""
+        client = self._client_of(config)
+        for view in tables:
+            self.forget_others(config, view.name, [], 1 << 62)
+            client.delete(f"{config.project}:changed:{view.name}")
+        client.delete(f"{config.project}:changes")
+
+    def _read(self, config: Any, view: str, entities: Sequence[str]) -> list[tuple[StoredRow | None, str]]:
+        """Rows with their versions, "" where there is none."""
+        pipeline = self._client_of(config).pipeline(transaction=False)
+        for entity in entities:
+            pipeline.hmget(_key(config, view, entity), [view, f"{view}:sketch", f"{view}:version"])
+        found: list[tuple[StoredRow | None, str]] = []
+        for entity, (served, sketch, version) in zip(entities, pipeline.execute(), strict=True):
+            if version is None:
+                found.append((None, ""))
+            else:
+                newest, n_events, sequence, _ = map(int, version.split())
+                told = served if view in PACKED else served.decode()
+                row = StoredRow(entity, told, sketch.decode(), newest, n_events, sequence)
+                found.append((row, version.decode()))
+        return found
+
+    def _write(self, config: Any, view: str, rows: Sequence[tuple[StoredRow, str]]) -> list[bool]:
+        """Which rows were written, or were rightly not; False where another one stands there than expected."""
+        client = self._client_of(config)
+        script = client.register_script(_WRITE)
+        pipeline = client.pipeline(transaction=False)
+        for row, version in rows:
+            keys = [
+                _key(config, view, row.entity), f"{config.project}:changes", f"{config.project}:changed:{view}",
+            ]  # fmt: skip
+            values = [
+                view, row.entity, row.served, row.sketch, row.newest_us, row.n_events, row.sequence, version,
+            ]  # fmt: skip
+            script(keys=keys, args=values, client=pipeline)
+        return [bool(written) for written in pipeline.execute()]
+
+    def _client_of(self, config: Any) -> Any:
+        # Of two clients that two threads made at once the first would be closed, in use, as the second takes its place.
+        with self._opening:
+            return self._get_client(config.online_store)
+
+
+def _key(config: Any, view: str, entity: str) -> str:
+    return f"{config.project}:{ENTITY[view]}:{entity}"

@@ -1,0 +1,168 @@
+"""Opening the feature store of a shop: one folder with Feast's configuration, and by default everything else too."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.settings.features import FeatureStoreSettings
+from core.storage import atomic_file
+from features.addresses import expand
+from features.archive.publication import schema_name
+from features.errors import FeastFailure, StoreNotReady
+
+PROJECT = "sommelier"
+REGISTRY_FILE = "registry.db"
+ONLINE_FILE = "online.db"
+CONFIGURATION_FILE = "feature_store.yaml"
+
+
+def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str, Any]:
+    """Feast's configuration; paths are relative to the folder, ${NAME} stays for whoever opens the store."""
+    from features.feast import offline_store, online_store, redis_store, registry_store
+
+    shared = stores.online == "redis" or stores.registry == "postgres"
+    registry: dict[str, Any] = {"path": REGISTRY_FILE, "registry_store_type": registry_store.TYPE}
+    if stores.registry == "postgres":
+        registry = {"registry_type": "sql", "path": _registry_url(stores.postgres, schema_name(feast_folder))}
+    online: dict[str, Any] = {"type": online_store.TYPE, "path": ONLINE_FILE}
+    if stores.online == "redis":
+        online = {"type": redis_store.TYPE, "connection_string": stores.redis}
+    offline: dict[str, Any] = {"type": offline_store.DUCKDB_TYPE}
+    if stores.offline == "postgres":
+        offline = {"type": offline_store.POSTGRES_TYPE, **_postgres_parts(stores.postgres, schema_name(feast_folder))}
+    return {
+        # On servers that shops share, a name of the shop's own.
+        "project": schema_name(feast_folder) if shared else PROJECT,
+        "provider": "local",
+        "registry": registry,
+        "offline_store": offline,
+        "online_store": online,
+        # Only the newest row of an entity goes online, not one after the other.
+        "materialization": {"pull_latest_features": True},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None) -> Any:
+    """Open the store in `feast_folder`, and make it if there is none.
+
+    Args:
+        feast_folder: Where feature_store.yaml goes, and what is kept in files.
+        stores: Where Feast keeps what it knows; files alone by default.
+    Returns:
+        Feast's `FeatureStore`.
+    Raises:
+        FeatureError: a ${NAME} of the settings is not in the environment.
+        FeastFailure: the folder's configuration or registry cannot be read, or a server does not answer.
+    """
+    import yaml
+
+    stores = stores or FeatureStoreSettings()
+    feast_folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(feast_folder / CONFIGURATION_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(configuration(feast_folder, stores), sort_keys=False), encoding="utf-8")
+    if stores.registry == "postgres":
+        _make_schema(expand(stores.postgres), schema_name(feast_folder))
+    return _open(feast_folder)
+
+
+def open_store(feast_folder: Path) -> Any:
+    """Open a store that was made before, wherever its settings say that its parts lie.
+
+    Returns:
+        Feast's `FeatureStore`.
+    Raises:
+        StoreNotReady: nothing was ever applied in `feast_folder`.
+        FeatureError: a ${NAME} of the settings is not in the environment.
+        FeastFailure: the folder's configuration or registry cannot be read, or a server does not answer.
+    """
+    missing = missing_files(feast_folder)
+    if missing:
+        raise StoreNotReady(
+            "Cannot open the feature store",
+            got=f"missing={missing}",
+            expected="a store that features were applied to",
+            where=str(feast_folder),
+            do="Refresh the features first: run the refresh-features or the pipeline deployment",
+        )
+    return _open(feast_folder)
+
+
+def missing_files(feast_folder: Path) -> list[str]:
+    """Files of the store that should be there and are not; which those are, its configuration says."""
+    import yaml
+
+    path = feast_folder / CONFIGURATION_FILE
+    if not path.is_file():
+        return [CONFIGURATION_FILE]
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    files = [written["registry"].get("path"), written["online_store"].get("path")]
+    return [name for name in files if name in (REGISTRY_FILE, ONLINE_FILE) and not (feast_folder / name).is_file()]
+
+
+@contextmanager
+def exclusively(lock: Path) -> Iterator[None]:
+    """Hold a lock on a file, made if missing. Each call has a handle of its own, so threads exclude each other too."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open(feast_folder: Path) -> Any:
+    from feast import FeatureStore
+
+    # Feast puts variables in too, but leaves a missing one as it is, for some server to refuse.
+    expand((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"))
+    try:
+        store = FeatureStore(repo_path=str(feast_folder.absolute()))
+        # A flow that materialises marks the views as busy; the values online stay good all the while.
+        store.registry.serve_features_while_materializing = True
+    except Exception as error:
+        raise FeastFailure(
+            "Cannot open the feature store",
+            got=f"folder={feast_folder}",
+            expected=f"a Feast store, but {type(error).__name__}: {error}",
+            do="Refresh the features; if that fails too, move the folder away, it is made anew",
+        ) from error
+    return store
+
+
+def _registry_url(url: str, schema: str) -> str:
+    """For SQLAlchemy and psycopg, with the shop's schema as the place of Feast's tables."""
+    separator = "&" if "?" in url else "?"
+    return f"postgresql+psycopg://{url.partition('://')[2]}{separator}options=-csearch_path%3D{schema}"
+
+
+def _postgres_parts(url: str, schema: str) -> dict[str, Any]:
+    """The address as Feast's PostgreSQL store wants it: in parts."""
+    parts = urlsplit(url)
+    return {
+        "host": parts.hostname or "127.0.0.1",
+        "port": parts.port or 5432,
+        "database": parts.path.lstrip("/") or "postgres",
+        "db_schema": schema,
+        "user": parts.username or getpass.getuser(),
+        "password": parts.password or "",
+    }
+
+
+def _make_schema(url: str, schema: str) -> None:
+    import psycopg
+
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    except psycopg.Error as error:
+        raise FeastFailure(
+            "Cannot make the registry",
+            got=f"schema={schema}",
+            expected=f"PostgreSQL to make it, but {error}",
+            do="Check feature_store.postgres in the settings, and that the server answers",
+        ) from error

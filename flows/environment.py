@@ -1,0 +1,101 @@
+"""The edge: where settings meet the environment of this process and of those it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.settings.loading import VARIABLE_PREFIX, load_settings
+from core.settings.tree import Settings
+
+# Nobody is told that this runs, and no hub is asked for a model.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+# Threads that wait for each other by spinning collapse as soon as another process wants their core.
+POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
+# The parts talk to each other on one host, and to nobody else: a proxy of the environment is for other programs.
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_LOCAL = ("127.0.0.1", "localhost")
+
+
+def current_settings(variables: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process, from its environment."""
+    return load_settings(variables=os.environ if variables is None else variables)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of every process of the platform: the settings, homes below the work folder, telemetry off.
+
+    No part asks a proxy for another part; what the environment names in NO_PROXY already stays there.
+    """
+    work_dir = settings.work_dir.absolute()
+    platform = settings.platform
+    return {
+        **{name: value for name, value in os.environ.items() if not _breaks_clients(name, value)},
+        **dict.fromkeys(_NO_PROXY, _no_proxy(platform.host)),
+        **QUIET,
+        **POLITE,
+        f"{VARIABLE_PREFIX}SHOP": settings.shop,
+        f"{VARIABLE_PREFIX}WORK_DIR": str(work_dir),
+        **_variables("PLATFORM", platform.model_dump(mode="json")),
+        **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
+        **_variables("SERVING", settings.serving.model_dump(mode="json")),
+        **_variables("SEARCH", {name: json.dumps(v) for name, v in settings.search.model_dump(mode="json").items()}),
+        **home_variables(work_dir),
+        "PREFECT_API_URL": f"http://{platform.host}:{platform.prefect_port}/api",
+        "PREFECT_SERVER_API_HOST": platform.host,
+        "PREFECT_SERVER_API_PORT": str(platform.prefect_port),
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_CLI_COLORS": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def enter_environment(settings: Settings) -> dict[str, str]:
+    """Make the environment of the platform's processes that of this one too, and return it.
+
+    This process talks to the same server and store as its parts. To be called before any client is made.
+    """
+    environment = child_environment(settings)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    return environment
+
+
+def home_variables(work_dir: Path) -> dict[str, str]:
+    """Where Prefect and BentoML keep their state."""
+    return {
+        "PREFECT_HOME": str(work_dir / "prefect"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(work_dir / "prefect" / "results"),
+        "BENTOML_HOME": str(work_dir / "bentoml"),
+    }
+
+
+def _no_proxy(host: str) -> str:
+    """What both spellings of NO_PROXY name, and the platform's own host; `*` stays alone, as it has to."""
+    given = [name.strip() for variable in _NO_PROXY for name in os.environ.get(variable, "").split(",")]
+    if "*" in given:
+        return "*"
+    return ",".join(dict.fromkeys(name for name in (*given, host, *_LOCAL) if name))
+
+
+def _breaks_clients(name: str, value: str) -> bool:
+    """Whether no HTTP client can even be made beside this variable: a proxy that is not spoken to by HTTP (SOCKS)."""
+    scheme, separator, _ = value.partition("://")
+    return name.lower() in _PROXIES and bool(separator) and scheme.lower() not in ("http", "https")
+
+
+def _variables(group: str, values: Mapping[str, object]) -> dict[str, str]:
+    return {f"{VARIABLE_PREFIX}{group}__{name.upper()}": str(value) for name, value in values.items()}

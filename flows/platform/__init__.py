@@ -1,0 +1,1 @@
+"""The processes of a platform on one machine: Prefect server, runner, service, monitoring."""

@@ -1,0 +1,98 @@
+"""Serve the deployments of `deployments/prefect.yaml` from this process, with the given recipe as their parameters."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+
+from core.layout import Layout
+from core.settings.search import SearchSettings
+from core.settings.tree import Recipe, Settings
+from core.storage import digest_of
+from flows.environment import current_settings
+from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.platform.served_shops import serving, shop_tag
+from flows.steps.code_version import code_version
+
+TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+RUNS_AT_ONCE = 2
+
+
+def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
+    """The deployments as the file has them."""
+    return list(yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"])
+
+
+def deployment_name(flow: str, shop: str) -> str:
+    """What Prefect calls the deployment of a flow that a shop's platform serves: `flow/deployment`."""
+    return f"{flow}/{flow}-{shop}"
+
+
+def new_revision(settings: Settings) -> str:
+    """A name for the deployments of one launch: a digest of what they are filled in with, and a part of its own.
+
+    Two launches with equal settings and code share the digest, and no two share the whole.
+    """
+    given = (settings.recipe.model_dump(mode="json"), settings.search.model_dump(mode="json"))
+    return f"{digest_of(settings.shop, *given, code_version())[:12]}-{uuid4().hex[:8]}"
+
+
+def build_deployments(
+    shop: str, recipe: Recipe, search: SearchSettings | None = None, revision: str | None = None
+) -> list[Any]:
+    """One Prefect deployment per entry of the topology, its form filled in with this shop, recipe and search.
+
+    Args:
+        shop: Part of each deployment's name and tags, so that shops live side by side on one server.
+        recipe: The forms' recipe.
+        search: That of `tune`; None takes the defaults.
+        revision: The deployments' version, by which whoever waits for them knows them from older ones.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.types.entrypoint import EntrypointType
+
+    pipeline = PipelineParams(shop=shop, recipe=recipe).model_dump(mode="json")
+    others = {
+        "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
+        "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),
+        "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()).model_dump(mode="json"),
+    }
+    built = []
+    for entry in read_topology():
+        file, _, name = entry["entrypoint"].partition(":")
+        flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
+        built.append(
+            flow.to_deployment(
+                name=deployment_name(entry["name"], shop).partition("/")[2],
+                version=revision,
+                description=entry["description"],
+                tags=[*entry["tags"], shop_tag(shop)],
+                concurrency_limit=entry["concurrency_limit"],
+                schedules=[
+                    {"schedule": CronSchedule(cron=s["cron"], timezone=s["timezone"]), "active": s["active"]}
+                    for s in entry["schedules"]
+                ],
+                parameters={"params": others.get(entry["name"], pipeline)},
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+        )
+    return built
+
+
+def serve_deployments(recipe_file: Path, revision: str) -> None:
+    """Serve until stopped; the recipe comes from a JSON file that the launcher wrote.
+
+    Raises:
+        ShopTaken: another process serves this shop.
+    """
+    from prefect import serve
+
+    recipe = Recipe.model_validate_json(recipe_file.read_text(encoding="utf-8"))
+    settings = current_settings()
+    built = build_deployments(settings.shop, recipe, settings.search, revision)
+    with serving(Layout(settings.work_dir, settings.shop).root, revision):
+        serve(*built, limit=RUNS_AT_ONCE, print_starting_message=False)

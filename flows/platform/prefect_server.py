@@ -1,0 +1,222 @@
+"""Talking to the Prefect server: clear what a killed platform left behind, start a run, follow its log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from core.layout import Layout
+from core.settings.tree import Settings
+from flows.errors import PartFailed, PortTaken, RunFailed
+from flows.platform.run_log import read_lines, tell_end
+from flows.platform.served_shops import is_served, shop_of, shop_tag
+
+_POLL_S = 0.5
+_PAGE = 200
+_PROBE_TIMEOUT_S = 5.0
+_TAG = "sommelier"  # every deployment of the topology has it
+
+
+def server_is_up(settings: Settings) -> bool:
+    """Whether a Prefect server of this work folder answers.
+
+    Raises:
+        PortTaken: one of another work folder does.
+    """
+    where = settings.platform
+    url = f"http://{where.host}:{where.prefect_port}/api/admin/settings"
+    try:
+        answer = httpx.get(url, timeout=_PROBE_TIMEOUT_S, trust_env=False)
+        home = answer.json().get("home") if answer.is_success else None
+    except (httpx.TransportError, ValueError, AttributeError):
+        return False
+    if home is None:
+        return False
+    own = settings.work_dir.absolute() / "prefect"
+    if home == str(own):
+        return True
+    raise PortTaken(
+        "Cannot use the Prefect server",
+        got=f"platform.prefect_port={where.prefect_port}, where the Prefect server of {home} answers",
+        expected=f"a free port, or the server of {own}",
+        do="Give its work_dir, or another port: --set platform.prefect_port=<another>",
+    )
+
+
+def clear_stale_runs(shop: str) -> int:
+    """Mark a shop's runs that a killed platform left behind as crashed, and cancel those whose time has passed.
+
+    Runs that name no shop are from before deployments named theirs, and count too, unless a work pool has them.
+    Only to be called while nothing serves the shop: then no run of it can really be in progress.
+
+    Returns:
+        How many runs were changed.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Cancelled, Crashed
+
+    with get_client(sync_client=True) as client:
+        stale = [*_unfinished(client, shop_tag(shop)), *(run for run in _unfinished(client, _TAG) if _is_old(run))]
+        for run in stale:
+            if run.state_type == StateType.SCHEDULED:
+                state: Any = Cancelled(message="Its time passed while the platform was down")
+            else:
+                state = Crashed(message="The platform stopped while this ran")
+            client.set_flow_run_state(run.id, state=state, force=True)
+    return len(stale)
+
+
+def pause_unserved(work_dir: Path) -> list[str]:
+    """Pause the deployments of shops that nobody serves, so that their schedules pile up no late runs.
+
+    Serving a shop starts its schedules again. Deployments on a work pool are left alone: workers serve them.
+
+    Returns:
+        The names of the deployments that were paused.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
+    paused = []
+    with get_client(sync_client=True) as client:
+        pages = _pages(
+            lambda limit, offset: client.read_deployments(deployment_filter=chosen, limit=limit, offset=offset)
+        )
+        for found in list(pages):
+            shop = shop_of(found.tags)
+            if found.paused or found.work_pool_name or (shop and is_served(Layout(work_dir, shop).root)):
+                continue
+            client.pause_deployment(found.id)
+            paused.append(found.name)
+    return paused
+
+
+def wait_for_deployments(names: Sequence[str], revision: str, timeout_s: float, on_wait: Callable[[], None]) -> None:
+    """Wait until deployments, `flow/deployment` each, are registered in a revision: an older one is not it.
+
+    Args:
+        names: Of the deployments.
+        revision: Their version.
+        timeout_s: For all of them, seconds.
+        on_wait: Called between looks; raises when the wait has become pointless.
+    Raises:
+        PartFailed: one was not in time.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    deadline = time.monotonic() + timeout_s
+    with _server_errors(on_wait), get_client(sync_client=True) as client:
+        for name in names:
+            while True:
+                try:
+                    found = client.read_deployment_by_name(name).version
+                except ObjectNotFound:
+                    found = None
+                if found == revision:
+                    break
+                on_wait()
+                if time.monotonic() > deadline:
+                    raise PartFailed(
+                        "Cannot serve the deployments",
+                        got=f"deployment={name}, version={found}",
+                        expected=f"version {revision} within {timeout_s:.0f} s",
+                        do="Read runner.log in the work folder's logs",
+                    )
+                time.sleep(_POLL_S)
+
+
+def run_deployment(
+    name: str, show: Callable[[str], None], on_wait: Callable[[], None], parameters: dict[str, Any] | None = None
+) -> UUID:
+    """Create a run of a deployment as the UI does, show its log as it grows, and wait for its end.
+
+    Args:
+        name: `flow/deployment`.
+        show: Called with each log line.
+        on_wait: Called between looks; raises when the wait has become pointless.
+        parameters: Of the run; None takes the deployment's own.
+    Returns:
+        The run's id.
+    Raises:
+        RunFailed: the run ended in another state than completed.
+        PartFailed: the server ended.
+    """
+    from prefect.client.orchestration import get_client
+
+    with _server_errors(on_wait), get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(name)
+        run_id = client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+        shown = 0
+        while True:
+            state = client.read_flow_run(run_id).state
+            if state and state.is_final():
+                # The run ships its log in batches: leave the last one time to arrive.
+                time.sleep(2 * _POLL_S)
+            lines, shown = read_lines(client, run_id, shown)
+            for line in lines:
+                show(line)
+            if state and state.is_final():
+                break
+            on_wait()
+            time.sleep(_POLL_S)
+    if not state.is_completed():
+        raise RunFailed(
+            f"The run of {name} ended",
+            got=f"state={state.name}",
+            expected="Completed",
+            where=tell_end(state.message),
+            do="Mend what the message says and start again; what was done is kept, runner.log has the traceback",
+        )
+    return UUID(str(run_id))
+
+
+def _unfinished(client: Any, tag: str) -> list[Any]:
+    """Runs with a tag that were to start before now and have not ended."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+
+    left = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.SCHEDULED]
+    chosen = filters.FlowRunFilter(
+        tags=filters.FlowRunFilterTags(all_=[tag]),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=left)),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    # Read to the end before any is changed: what is changed leaves the filter, and the pages would shift.
+    return list(_pages(lambda limit, offset: client.read_flow_runs(flow_run_filter=chosen, limit=limit, offset=offset)))
+
+
+def _is_old(run: Any) -> bool:
+    return shop_of(run.tags) is None and run.work_pool_name is None
+
+
+def _pages(read: Callable[[int, int], list[Any]]) -> Iterator[Any]:
+    """Every row of a query that answers by pages."""
+    offset = 0
+    while page := read(_PAGE, offset):
+        yield from page
+        offset += len(page)
+
+
+@contextmanager
+def _server_errors(on_wait: Callable[[], None]) -> Iterator[None]:
+    """Say in one sentence that the server is gone, or let `on_wait` say which part is."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        on_wait()
+        raise PartFailed(
+            "Lost the Prefect server",
+            got=f"error={error or type(error).__name__}",
+            expected="it to answer",
+            do="Read prefect.log in the work folder's logs and start again; what was done is kept",
+        ) from error

@@ -1,0 +1,1 @@
+"""From a candidate to the bundle in service: gate, champion, model store."""

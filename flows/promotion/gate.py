@@ -1,0 +1,186 @@
+"""The gate: does a candidate go into service, does the best baseline in its place, or does what is in service stay?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.settings.evaluation import BASELINE_KINDS, BaselineKind, GateSettings
+from core.settings.form import Frozen
+from recommender.evaluation.names import MODEL_NAMES, SERVED
+from recommender.metrics.significance import Comparison
+
+NO_CHAMPION = "no bundle was in service"
+
+
+class BestBaseline(Frozen):
+    """The baseline that a candidate has to hold its own against.
+
+    Attributes:
+        kind: Which one.
+        value: Its figure.
+        difference: Candidate minus baseline, the mean over users.
+        low: Lower end of the 95 % interval of the difference.
+        high: Its upper end.
+        p_value: How often chance alone would set the two as far apart.
+    """
+
+    kind: BaselineKind
+    value: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    def told(self) -> str:
+        """Name, figure, and the difference with its interval."""
+        return f"{MODEL_NAMES[self.kind]} {self.value:.4f} {_interval(self.difference, self.low, self.high)}"
+
+
+class Decision(Frozen):
+    """What the gate decided, with the figures it read.
+
+    Attributes:
+        promote: Whether the candidate goes into service.
+        reason: Why, a sentence that can be read alone.
+        metric: The key of the figures, such as `ndcg_at_10`.
+        candidate: The candidate's figure.
+        champion: The figure of the bundle in service; None where none was compared.
+        baseline: The best baseline that can serve; None where the evaluation judged none.
+        lost_to_baseline: Whether the candidate is refused for the baseline, which then may serve in its place.
+        promote_baseline: Whether the baseline goes into service.
+        served: Which ranker of this evaluation is in service afterwards; None where it is another bundle, or none.
+        comparison: How sure the difference is between the bundle in service and what was held against it: the
+            candidate, or the baseline in its place.
+    """
+
+    promote: bool
+    reason: str
+    metric: str
+    candidate: float
+    champion: float | None = None
+    baseline: BestBaseline | None = None
+    lost_to_baseline: bool = False
+    promote_baseline: bool = False
+    served: str | None = None
+    comparison: Comparison | None = None
+
+
+def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline | None:
+    """The best of the judged baselines that can serve, the first of equals; None where none was judged.
+
+    Args:
+        metrics: What `judge_bundle` returned of the candidate.
+        metric: The metric's key, such as `ndcg_at_10`; higher is better.
+    """
+    there = [kind for kind in BASELINE_KINDS if kind in metrics["ranking"]]
+    if not there:
+        return None
+    best = max(there, key=lambda kind: metrics["ranking"][kind][metric])
+    told = metrics["differences"][best][metric]
+    return BestBaseline(
+        kind=best,
+        value=metrics["ranking"][best][metric],
+        difference=told["mean"],
+        low=told["low"],
+        high=told["high"],
+        p_value=told["p_value"],
+    )
+
+
+def decide(
+    settings: GateSettings,
+    *,
+    metric: str,
+    candidate: float,
+    baseline: BestBaseline | None,
+    champion: Comparison | None,
+    no_champion: str = NO_CHAMPION,
+) -> Decision:
+    """Promote a candidate that holds its own against the best baseline and against the bundle in service.
+
+    Args:
+        settings: The rules.
+        metric: The metric's key, such as `ndcg_at_10`; higher is better.
+        candidate: The candidate's figure.
+        baseline: The best baseline that can serve.
+        champion: The candidate against the bundle in service, on the same test events; None where there is none.
+        no_champion: Why there is none.
+    """
+    figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": champion}
+    figures["champion"] = None if champion is None else champion.champion
+    is_lost, told = hold_against_baseline(settings, metric, candidate, baseline)
+    if is_lost:
+        return Decision(promote=False, reason=told, lost_to_baseline=True, **figures)
+    if champion is None:
+        return Decision(promote=True, reason="; ".join(filter(None, (no_champion, told))), served=SERVED, **figures)
+    is_held, verdict = _hold_against_champion(settings, metric, champion)
+    # A candidate that the bundle in service keeps out is refused for that alone.
+    reason = "; ".join(filter(None, (verdict, told))) if is_held else verdict
+    return Decision(promote=is_held, reason=reason, served=SERVED if is_held else None, **figures)
+
+
+def decide_baseline(
+    settings: GateSettings, refused: Decision, champion: Comparison | None, no_champion: str = NO_CHAMPION
+) -> Decision:
+    """Promote the baseline that a candidate lost to, where it holds its own against the bundle in service.
+
+    Args:
+        settings: The rules.
+        refused: What was decided of the candidate.
+        champion: The baseline against the bundle in service, on the same test events; None where there is none.
+        no_champion: Why there is none.
+    """
+    assert refused.baseline is not None
+    is_held, told = True, "" if no_champion == NO_CHAMPION else no_champion
+    if champion is not None:
+        is_held, told = _hold_against_champion(settings, refused.metric, champion)
+    verdict = "that baseline is served instead" if is_held else "that baseline is not served either"
+    return refused.model_copy(
+        update={
+            "promote_baseline": is_held,
+            "served": refused.baseline.kind if is_held else None,
+            "reason": f"{refused.reason}; {verdict}{': ' if told else ''}{told}",
+            "champion": None if champion is None else champion.champion,
+            "comparison": champion,
+        }
+    )
+
+
+def hold_against_baseline(
+    settings: GateSettings, metric: str, candidate: float, baseline: BestBaseline | None
+) -> tuple[bool, str]:
+    """Whether a candidate is refused for the best baseline, and how the two compare."""
+    if baseline is None or settings.beat_baseline == "off":
+        return False, ""
+    if baseline.high < 0:
+        return True, f"{metric} {candidate:.4f} is surely worse than {baseline.told()}"
+    if baseline.low > 0:
+        return False, f"{metric} {candidate:.4f} is surely better than the best baseline, {baseline.told()}"
+    if settings.beat_baseline == "surely_better":
+        return True, f"{metric} {candidate:.4f} is not surely better than {baseline.told()}"
+    if candidate < baseline.value * (1 - settings.baseline_tolerance):
+        short = f"falls short of {baseline.told()} by more than {settings.baseline_tolerance:.0%}"
+        return True, f"{metric} {candidate:.4f} {short}, though not surely"
+    return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.told()}"
+
+
+def _hold_against_champion(settings: GateSettings, metric: str, champion: Comparison) -> tuple[bool, str]:
+    """Whether what is judged may replace the bundle in service, and how the two compare."""
+    margin = champion.champion * settings.tolerance
+    value, floor = f"{metric} {champion.candidate:.4f}", champion.champion - margin
+    interval = _interval(champion.difference, champion.low, champion.high)
+    if settings.beat_champion == "not_worse":
+        is_held = champion.candidate >= floor
+        less = f" (in service {champion.champion:.4f} less the tolerance)"
+        return is_held, f"{value} is {'not ' if is_held else ''}below {floor:.4f}{'' if is_held else less}"
+    if settings.beat_champion == "surely_better":
+        is_held = champion.low > 0
+        return is_held, f"{value} is {'' if is_held else 'not '}surely better than {champion.champion:.4f} {interval}"
+    is_held = champion.high >= -margin
+    than = f"{champion.champion:.4f} in service {interval} less the tolerance"
+    return is_held, f"{value} is {'not ' if is_held else ''}surely worse than {than}"
+
+
+def _interval(difference: float, low: float, high: float) -> str:
+    return f"({difference:+.4f} [{low:+.4f}, {high:+.4f}])"

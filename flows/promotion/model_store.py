@@ -1,0 +1,103 @@
+"""Promotion: BentoML's model store as an append-only record of what was in service.
+
+Only promoted bundles enter the store, so "the newest version" and "the latest promoted bundle" are one thing; a
+rollback appends a copy of an earlier version. BENTOML_HOME says where the store lies.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from core.settings.form import Frozen
+from flows.errors import NothingInService
+
+WITHDRAWN = "withdrawn_digest"
+
+
+class Version(Frozen):
+    """One version in the store."""
+
+    name: str
+    version: str
+    folder: Path
+    labels: dict[str, str]
+    created_at: str
+
+    @property
+    def tag(self) -> str:
+        return f"{self.name}:{self.version}"
+
+
+def list_versions(name: str) -> list[Version]:
+    """Every promoted bundle of that name, newest first."""
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    try:
+        models = bentoml.models.list(name)
+    except NotFound:
+        return []
+    return [_version(m) for m in sorted(models, key=lambda m: m.info.creation_time, reverse=True)]
+
+
+def newest_version(name: str) -> Version | None:
+    """The bundle in service; None before the first promotion."""
+    versions = list_versions(name)
+    return versions[0] if versions else None
+
+
+def promote(folder: Path, name: str, labels: dict[str, str]) -> Version:
+    """Copy a bundle into the store as the newest version."""
+    import bentoml
+
+    with bentoml.models.create(name, labels=labels) as model:
+        shutil.copytree(folder, model.path, dirs_exist_ok=True)
+    return _version(bentoml.models.get(model.tag))
+
+
+def roll_back(name: str, version: str, reason: str) -> Version:
+    """Put an earlier version back in service, as a new version that says what it is a copy of.
+
+    Args:
+        name: The model's name.
+        version: The version to copy; empty for the newest one whose weights differ from those in service.
+        reason: Kept among the labels.
+    Raises:
+        NothingInService: there is no such version.
+    """
+    versions = list_versions(name)
+    current = versions[0] if versions else None
+    digest = current.labels.get("digest") if current else None
+    wanted = [v for v in versions[1:] if (v.version == version if version else v.labels.get("digest") != digest)]
+    if not wanted:
+        raise NothingInService(
+            "Cannot roll back",
+            got=f"version={version or 'the one before'}",
+            expected=f"one of {[v.version for v in versions[1:]]}",
+            where=name,
+            do="Choose a listed version, or promote a bundle first: make run",
+        )
+    labels = {
+        **wanted[0].labels,
+        "rolled_back_to": wanted[0].version,
+        WITHDRAWN: str(digest),
+        "reason": reason,
+    }
+    return promote(wanted[0].folder, name, labels)
+
+
+def withdrawn_digests(name: str) -> set[str]:
+    """The bundles that a rollback took out of service: the gate does not promote them again by itself."""
+    return {v.labels[WITHDRAWN] for v in list_versions(name) if WITHDRAWN in v.labels}
+
+
+def _version(model: Any) -> Version:
+    return Version(
+        name=model.tag.name,
+        version=model.tag.version,
+        folder=Path(model.path),
+        labels=dict(model.info.labels),
+        created_at=model.info.creation_time.isoformat(),
+    )

@@ -1,0 +1,1 @@
+"""The trials of a search as Prefect tasks, and their table."""

@@ -1,0 +1,1 @@
+"""The model bundle: its manifest, how it is assembled, how it is loaded."""

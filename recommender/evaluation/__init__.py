@@ -1,0 +1,1 @@
+"""How good a bundle is, beside baselines and by group, and the report of it."""

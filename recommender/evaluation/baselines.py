@@ -1,0 +1,294 @@
+"""Fits the baselines that a bundle is judged beside, from well-kept libraries; each is tuned on the validation window.
+
+Item-kNN and ALS are `implicit`'s, BM25 is `bm25s`'s, SASRec is the sequence model here with ids alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core import schema
+from core.settings.evaluation import BaselineKind, BaselineName
+from core.settings.features import FeatureSettings
+from core.settings.models import SequenceSettings
+from core.settings.tree import Recipe
+from core.storage import atomic_folder
+from recommender.errors import TrainingDataError
+from recommender.fitting.summary import Progress
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.sequences import read_user_items
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.top_k import Scores
+from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.history import HistoryRanker
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import load_sequence_model
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+ANY_RANKER = TypeVar("ANY_RANKER", bound=Scores)
+# Of the validation window: enough to choose a handful of settings by.
+MAX_QUERIES = 1000
+KNN_NEIGHBOURS = (20, 100, 500)
+ALS_FACTORS = (16, 64)
+ALS_REGULARISATIONS = (0.01, 1.0, 10.0)
+ALS_ITERATIONS = 15
+# How many of a history's newest items speak for it.
+BM25_ITEMS = (1, 3, 10)
+SASREC_THREADS = 2
+
+
+def fit_baselines(
+    names: Sequence[BaselineName], training: Path, vectors: Path, recipe: Recipe, k: int, progress: Progress
+) -> dict[str, Scores]:
+    """Fit baselines on the training sequences of a training set.
+
+    Args:
+        names: Which ones. `popularity_recent` is left out where the training set has no counts of a recent window.
+        training: The training folder.
+        vectors: The `vectors` component, whose ids and texts they use.
+        recipe: Its seed, its history length, and the sequence model that SASRec is a plain form of.
+        k: Length of the list by which settings are chosen.
+    Returns:
+        Name to ranker, in the order of the names.
+    Raises:
+        TrainingDataError: a table is missing, or there is too little to train SASRec on.
+        BundleError: the vectors cannot be read.
+    """
+    items = ItemVectors.load(vectors)
+    validation = _validation(training, recipe.seed)
+    found: dict[str, Scores | None] = {}
+    for name in names:
+        if name == "popularity_recent":
+            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, k, progress)
+        elif name == "bm25":
+            found[name] = fit_bm25(items, validation, k, progress)
+        elif name == "sasrec":
+            found[name] = fit_sasrec(training, vectors, items, recipe, k, progress)
+        else:
+            had = item_matrix(read_user_items(training, items.ids), len(items.ids))
+            found[name] = (
+                fit_item_knn(items, had, validation, k, progress)
+                if name == "item_knn"
+                else fit_als(items, had, validation, k, recipe.seed, progress)
+            )
+    return {name: ranker for name, ranker in found.items() if ranker is not None}
+
+
+def fit_baseline(
+    kind: BaselineKind,
+    training: Path,
+    vectors: Path,
+    target: Path,
+    recipe: Recipe,
+    k: int,
+    progress: Progress,
+    *,
+    interactions: Path | None = None,
+) -> BaselineRanker:
+    """Fit one that can serve, equal to the one that the evaluation judges, and write its component.
+
+    Args:
+        target: The `baseline` component's folder.
+        interactions: The clean events, of which popularity makes its lists; None: of the training events alone.
+    Raises:
+        TrainingDataError: a table is missing, or the training set has no counts of a recent window.
+        BundleError: the vectors cannot be read.
+    """
+    items = ItemVectors.load(vectors)
+    ranker: Scores | None
+    if kind == "popularity" or kind == "text_encoder":
+        ranker = BaselineRanker(items, kind)
+    else:
+        ranker = fit_baselines([kind], training, vectors, recipe, k, progress).get(kind)
+    if not isinstance(ranker, BaselineRanker):
+        raise TrainingDataError(
+            "Cannot fit baseline",
+            got=f"kind={kind} without counts of a recent window",
+            expected="events within features.windows_days",
+            where=str(training),
+            do="Build the training set again, or give longer windows",
+        )
+    if interactions is not None and kind in POPULARITIES:
+        ranker = ranker.up_to(*_counts_so_far(interactions, items.ids, ranker.window_days, recipe.features))
+    with atomic_folder(target) as folder:
+        ranker.save(folder)
+    return ranker
+
+
+def _counts_so_far(
+    interactions: Path, ids: IdMap, window_days: int | None, features: FeatureSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Events of each item that count, and those of the days before the newest one. Shapes (n_items,)."""
+    events = pq.read_table(interactions, columns=[schema.ITEM_ID, schema.EVENT, schema.TIMESTAMP])
+    ignored = pc.is_in(events[schema.EVENT], value_set=pa.array(features.ignored_events, pa.string()))
+    events = events.filter(pc.invert(ignored))
+    since = pc.subtract(pc.max(events[schema.TIMESTAMP]), pa.scalar(timedelta(days=window_days or 0)))
+    counts = []
+    for chosen in (events, events.filter(pc.greater(events[schema.TIMESTAMP], since))):
+        found = {row["values"]: row["counts"] for row in chosen[schema.ITEM_ID].value_counts().to_pylist()}
+        counts.append(np.array([found.get(item_id, 0) for item_id in ids], dtype=np.float64))
+    return counts[0], counts[1]
+
+
+def fit_recent_popularity(
+    items: ItemVectors, validation: Queries, windows_days: Sequence[int], k: int, progress: Progress
+) -> BaselineRanker | None:
+    """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
+    windows = items.catalogue.table.column("item_popularity").to_pylist()
+    n_windows = max((len(counts or ()) for counts in windows), default=0)
+    counted = np.array([counts or [0] * n_windows for counts in windows], dtype=float)  # (n_items, n_windows)
+    grid = [{"window": window} for window in range(n_windows, 0, -1) if counted[:, window - 1].any()]
+    if not grid:
+        return None
+
+    def build(window: int) -> BaselineRanker:
+        days = sorted(windows_days)[window - 1]
+        return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1], window_days=days)
+
+    return _chosen("popularity_recent", grid, build, validation, k, progress)
+
+
+def fit_item_knn(
+    items: ItemVectors, had: csr_matrix, validation: Queries, k: int, progress: Progress
+) -> BaselineRanker:
+    """Cosines of items by who had them; a history's score of an item is the sum over its entries."""
+    from implicit.nearest_neighbours import CosineRecommender
+
+    def build(n_neighbours: int) -> BaselineRanker:
+        model = CosineRecommender(K=n_neighbours, num_threads=1)
+        _fit_quietly(model, had)
+        return BaselineRanker(items, "item_knn", weights=model.similarity)
+
+    return _chosen("item_knn", [{"n_neighbours": n} for n in KNN_NEIGHBOURS], build, validation, k, progress)
+
+
+def fit_als(
+    items: ItemVectors, had: csr_matrix, validation: Queries, k: int, seed: int, progress: Progress
+) -> HistoryRanker:
+    """Implicit-feedback matrix factorisation; a user's factors are solved for from the history as it stands.
+
+    Source: Hu, Koren & Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    def build(factors: int, regularisation: float) -> HistoryRanker:
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=regularisation,
+            iterations=ALS_ITERATIONS,
+            num_threads=1,
+            random_state=seed,
+        )
+        _fit_quietly(model, had)
+
+        def score(histories: list[list[int]]) -> np.ndarray:
+            users = model.recalculate_user(np.arange(len(histories)), item_matrix(histories, len(items.ids)))
+            scores: np.ndarray = users @ model.item_factors.T
+            return scores
+
+        return HistoryRanker(items, score)
+
+    grid = [{"factors": f, "regularisation": r} for f, r in product(ALS_FACTORS, ALS_REGULARISATIONS)]
+    return _chosen("als", grid, build, validation, k, progress)
+
+
+def fit_bm25(items: ItemVectors, validation: Queries, k: int, progress: Progress) -> HistoryRanker | None:
+    """BM25 over the items' texts, the query being the texts of the newest items; None where no item has words.
+
+    Source: Robertson & Zaragoza 2009, in the form of Lù 2024, BM25S.
+    """
+    import bm25s
+
+    tokens: list[list[str]] = bm25s.tokenize(
+        items.catalogue.texts, stopwords="english", return_ids=False, show_progress=False
+    )
+    if not any(tokens):
+        return None
+    index = bm25s.BM25()
+    index.index(tokens, show_progress=False)
+
+    def build(n_items: int) -> HistoryRanker:
+        def score(histories: list[list[int]]) -> np.ndarray:
+            rows = np.zeros((len(histories), len(items.ids)), dtype=np.float32)
+            for row, history in enumerate(histories):
+                query = [token for index_ in history[-n_items:] for token in tokens[index_ - 1]]
+                if query:
+                    rows[row] = index.get_scores(query)
+            return rows
+
+        return HistoryRanker(items, score)
+
+    return _chosen("bm25", [{"n_items": n} for n in BM25_ITEMS], build, validation, k, progress)
+
+
+def fit_sasrec(training: Path, vectors: Path, items: ItemVectors, recipe: Recipe, k: int, progress: Progress) -> Ranker:
+    """The sequence model as it is usually copied: learned ids and nothing else, no leaning on popularity.
+
+    Source: Kang & McAuley 2018; the softmax loss is Klenitskiy & Vasilev 2023.
+    """
+
+    with tempfile.TemporaryDirectory() as name:
+        target = Path(name) / "sequence"
+        history = recipe.features.max_history
+        fit_sequence(training, vectors, target, plain_sasrec(recipe), history, k, recipe.seed, SASREC_THREADS, progress)
+        model = load_sequence_model(target, items)
+    model.popularity_weight.fill_(0.0)
+    return Ranker(items, model)
+
+
+def plain_sasrec(recipe: Recipe) -> SequenceSettings:
+    """The recipe's sequence model without texts or any other content, its weights as the last step left them."""
+    plain = {"use_ids": True, "use_text": False, "use_modality": False, "id_dropout": 0.0, "average_epochs": 0.0}
+    return recipe.sequence.model_copy(update=plain)
+
+
+def _chosen(
+    name: str,
+    grid: Sequence[Mapping[str, Any]],
+    build: Callable[..., ANY_RANKER],
+    validation: Queries,
+    k: int,
+    progress: Progress,
+) -> ANY_RANKER:
+    """The one with the best validation NDCG, the first of equals; the first where there is nothing to judge by."""
+    if not len(validation):
+        return build(**grid[0])
+    judged = []
+    for settings in grid:
+        ranker = build(**settings)
+        judged.append((float(judge_ranking(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
+    value, ranker, settings = max(judged, key=lambda one: one[0])
+    told = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
+    progress(f"baseline {name}: {told}, validation ndcg_at_{k} {value:.4f}")
+    return ranker
+
+
+def _fit_quietly(model: Any, had: csr_matrix) -> None:
+    """Fit a model of `implicit`, which warns of a conversion that it makes by itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Method expects CSR input")
+        model.fit(had, show_progress=False)
+
+
+def _validation(training: Path, seed: int) -> Queries:
+    queries = read_queries(training, "validation")
+    warm = np.flatnonzero(queries.is_warm)
+    if len(warm) > MAX_QUERIES:
+        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
+    return queries.take(warm)

@@ -1,0 +1,189 @@
+"""Judging: whole-catalogue ranking under the global time split, baselines and model on the same queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.schema import Split
+from core.settings.evaluation import BaselineName
+from recommender.bundle.loading import Bundle
+from recommender.evaluation.baselines import fit_baselines
+from recommender.evaluation.groups import by_history_length, by_item_popularity, by_user_group, read_attributes
+from recommender.evaluation.names import SERVED
+from recommender.evaluation.scorer import evaluate_scorer
+from recommender.evaluation.writer import evaluate_writer
+from recommender.fitting.component import SUMMARY, read_config
+from recommender.fitting.summary import Progress
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.metrics.judgement import RankingJudgement, judge_ranking
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
+from recommender.metrics.top_k import Scores
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.history import NeighbourRanker
+from recommender.retrieval.popularity import PopularityRanker
+from recommender.retrieval.text.ranker import TextRanker
+
+POPULARITY = "popularity"
+
+
+def evaluate_ranking(
+    rankers: Mapping[str, Scores],
+    queries: Queries,
+    k: int,
+    seed: int,
+    vectors: ItemVectors | None = None,
+    attributes: Mapping[str, Sequence[str | None]] | None = None,
+) -> dict[str, Any]:
+    """Judge several rankers on the same queries.
+
+    Args:
+        rankers: Name to ranker; the last one is the model, the others what it is compared with.
+        seed: Of the bootstrap.
+        vectors: Of the catalogue that all rankers share, `popularity` among them: adds the measures beyond accuracy,
+            and recall by item popularity.
+        attributes: What is known of each query's user, for the gap between user groups.
+    Returns:
+        JSON-able: `ranking` {model: {metric: mean}}, the same by group under `groups`, `intervals` {model: {metric:
+        [low, high]}}, `n_queries`, `differences` {model it is compared with: {metric: {mean, low, high, p_value}}},
+        `by_history_length` {known items: {n_queries, model: ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
+        hold 95 %, users drawn with replacement.
+    """
+    judged = {name: judge_ranking(ranker, queries, k, with_auc=True) for name, ranker in rankers.items()}
+    if vectors is not None:
+        expected = judged[POPULARITY].lists
+        judged = {name: judgement.beyond_accuracy(vectors, expected) for name, judgement in judged.items()}
+    warm = queries.is_warm
+    groups = {name: members for name, members in (("warm", warm), ("cold", ~warm)) if members.any()}
+    *others, model = rankers
+    ids = rankers[model].ids
+    return {
+        "k": k,
+        "n_queries": {"all": len(queries), "warm": int(warm.sum()), "cold": int((~warm).sum())},
+        "ranking": {name: judgement.summary() for name, judgement in judged.items()},
+        "intervals": _intervals(judged, seed),
+        "groups": {
+            group: {name: judgement.summary(members) for name, judgement in judged.items()}
+            for group, members in groups.items()
+        },
+        "differences": {other: _differences(judged[model], judged[other], seed) for other in others},
+        "by_history_length": by_history_length(judged, queries, ids),
+        "by_user_group": by_user_group(judged, queries, ids, attributes),
+        "by_item_popularity": {} if vectors is None else by_item_popularity(judged, queries, vectors.catalogue),
+    }
+
+
+def judge_bundle(
+    bundle: Bundle,
+    training: Path,
+    k: int,
+    split: Split = "test",
+    *,
+    baselines: Sequence[BaselineName] | None = None,
+    users: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """The metric table of a bundle: baselines, the text encoder before fine-tuning, each part, and the blend served.
+
+    Args:
+        baselines: Those fitted for the comparison; the recipe's by default.
+        users: The clean users table, for groups by what users are; activity alone without it.
+    Returns:
+        What `evaluate_ranking` returns, with `split`, `scorer` and `writer` (None where the bundle has none), and
+        `curves` {component: [{epoch, …}]} of the components that kept one.
+    Raises:
+        TrainingDataError: the window has no query.
+    """
+    recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
+    names = recipe.evaluation.baselines if baselines is None else baselines
+    fitted = fit_baselines(names, training, bundle.folder / "vectors", recipe, k, progress)
+    rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
+    queries = read_queries(training, split)
+    attributes = None if users is None else read_attributes(users, queries)
+    ranking = evaluate_ranking(rankers, queries, k, recipe.seed, vectors, attributes)
+    words = _judge_words(bundle, training, split, recipe.seed)
+    return {"split": split, **ranking, **words, "curves": read_curves(bundle.folder)}
+
+
+def parts_of(bundle: Bundle) -> dict[str, Scores]:
+    """The bundle's parts, each ranking alone, in the order of the table; of a baseline's bundle the texts alone."""
+    ranker, vectors = bundle.ranker, bundle.ranker.vectors
+    parts: dict[str, Scores] = {"text_encoder": TextRanker(vectors.before_fine_tuning())}
+    if vectors.pretrained is not None:
+        parts["text_encoder_fine_tuned"] = TextRanker(vectors)
+    if isinstance(ranker, BaselineRanker):
+        return parts
+    if ranker.neighbours is not None:
+        parts["neighbours"] = NeighbourRanker(vectors, ranker.neighbours)
+    if bundle.generative is not None:
+        parts["generative"] = bundle.generative.at_least(bundle.manifest.recipe.evaluation.k)
+    parts["sequence"] = Ranker(vectors, ranker.model)
+    return parts
+
+
+def read_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
+    """The learning curve of each component that kept one in its summary."""
+    summaries = {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))}
+    return {name: summary["curve"] for name, summary in summaries.items() if summary.get("curve")}
+
+
+def _judge_words(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
+    """The scorer's and the writer's measures; None for one that the bundle does not have."""
+    # The writer drags transformers in, which the ranking alone does not need.
+
+    scorer, writer = bundle.scorer, bundle.writer
+    return {
+        "scorer": None if scorer is None else evaluate_scorer(scorer, training, split),
+        "writer": None if writer is None else evaluate_writer(writer, training, bundle.catalogue, split, seed=seed),
+    }
+
+
+def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int, metric: str) -> Comparison:
+    """Judge two bundles on the same test queries, those of the candidate's data.
+
+    The champion ranks its own catalogue, so a target it does not know is its miss.
+
+    Args:
+        metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
+    """
+    queries, seed = read_queries(training, "test"), candidate.manifest.recipe.seed
+    ours = judge_ranking(candidate.ranker, queries, k).per_query[metric]
+    theirs = judge_ranking(champion.ranker, queries, k).per_query[metric]
+    low, high = bootstrap_interval(ours - theirs, seed)
+    return Comparison(
+        metric=metric_key(metric, k),
+        candidate=float(ours.mean()),
+        champion=float(theirs.mean()),
+        difference=float((ours - theirs).mean()),
+        low=low,
+        high=high,
+        p_value=float(sign_flip_p_values((ours - theirs)[:, None], seed)[0]),
+        n_queries=len(queries),
+    )
+
+
+def _intervals(judged: Mapping[str, RankingJudgement], seed: int) -> dict[str, dict[str, list[float]]]:
+    """All figures of all rankers over the same draws of users."""
+    columns = [(name, metric) for name, judgement in judged.items() for metric in judgement.per_query]
+    low, high = bootstrap_intervals(np.stack([judged[name].per_query[m] for name, m in columns], axis=1), seed)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in judged}
+    for (name, metric), least, most in zip(columns, low, high, strict=True):
+        found[name][judged[name].key(metric)] = [float(least), float(most)]
+    return found
+
+
+def _differences(model: RankingJudgement, other: RankingJudgement, seed: int) -> dict[str, dict[str, float]]:
+    names = list(model.per_query)
+    by_query = np.stack([model.per_query[name] - other.per_query[name] for name in names], axis=1)
+    low, high = bootstrap_intervals(by_query, seed)
+    columns = zip(names, by_query.mean(axis=0), low, high, sign_flip_p_values(by_query, seed), strict=True)
+    return {
+        model.key(name): {"mean": float(mean), "low": float(least), "high": float(most), "p_value": float(p)}
+        for name, mean, least, most, p in columns
+    }

@@ -1,0 +1,167 @@
+"""Where a ranker does well: by what is known of the user, and by how popular the wanted items are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from core import schema
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.ids import IdMap
+from recommender.inputs.queries import Queries
+from recommender.metrics.judgement import RankingJudgement
+
+# Known items of a history, from and to; a blend is judged in each.
+HISTORY_LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6-10": (6, 10), ">10": (11, 10**9)}
+# Of wanted items: those that training never saw, and thirds of all training events, the rarest items first.
+POPULARITIES = ("never seen", "rare third", "middle third", "popular third")
+ACTIVITIES = ("least active third", "middle third", "most active third")
+# A mean over fewer users says nothing of a group.
+MIN_GROUP = 10
+MAX_VALUES = 12
+
+
+def by_history_length(
+    judged: Mapping[str, RankingJudgement], queries: Queries, ids: IdMap
+) -> dict[str, dict[str, float | int]]:
+    """NDCG of every ranker where the history has so many items that the model knows; empty groups are left out."""
+    lengths = _known_lengths(queries, ids)
+    table: dict[str, dict[str, float | int]] = {}
+    for name, (least, most) in HISTORY_LENGTHS.items():
+        members = (lengths >= least) & (lengths <= most)
+        if members.any():
+            table[name] = _ndcg(judged, members)
+    return table
+
+
+def by_item_popularity(
+    judged: Mapping[str, RankingJudgement], queries: Queries, catalogue: Catalogue
+) -> dict[str, dict[str, float | int]]:
+    """Of the wanted items of each popularity the share that stands in its user's list (recall over targets).
+
+    Args:
+        judged: By rankers that have the catalogue's ids.
+    Returns:
+        {popularity: {n_targets, ranker: recall}}; a popularity that nobody wanted is left out. Targets that the
+        catalogue does not know are of no popularity.
+    """
+    bucket_of = popularity_buckets(catalogue.n_events)
+    pairs = [
+        (row, index) for row, wanted in enumerate(queries.targets) for index in catalogue.ids.known_indices(wanted)
+    ]
+    if not pairs:
+        return {}
+    rows, indices = np.array(pairs).T
+    hit = {name: (one.lists[rows] == indices[:, None]).any(axis=1) for name, one in judged.items()}
+    table: dict[str, dict[str, float | int]] = {}
+    for number, name in enumerate(POPULARITIES):
+        members = bucket_of[indices - 1] == number
+        if members.any():
+            recalls = {model: float(found[members].mean()) for model, found in hit.items()}
+            table[name] = {"n_targets": int(members.sum()), **recalls}
+    return table
+
+
+def popularity_buckets(n_events: np.ndarray) -> np.ndarray:
+    """The place in `POPULARITIES` of each item: 0 never seen, then the third of all events in which its events lie.
+
+    Args:
+        n_events: Shape (n_items,).
+
+    >>> popularity_buckets(np.array([0, 1, 1, 2, 2])).tolist()
+    [0, 1, 1, 2, 3]
+    """
+    order = np.argsort(n_events, kind="stable")
+    upto = np.cumsum(n_events[order], dtype=np.float64)
+    buckets = np.empty(len(n_events), dtype=np.int64)
+    # An item lies where the middle of its own events does.
+    buckets[order] = 1 + np.minimum(3 * (upto - n_events[order] / 2) / max(float(upto[-1]), 1.0), 2).astype(np.int64)
+    buckets[n_events == 0] = 0
+    return buckets
+
+
+def by_user_group(
+    judged: Mapping[str, RankingJudgement],
+    queries: Queries,
+    ids: IdMap,
+    attributes: Mapping[str, Sequence[str | None]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """NDCG of every ranker by activity (thirds of the users with a history, by its length) and by what users are.
+
+    Args:
+        attributes: Name to the value of each query's user, None where it is not known.
+    Returns:
+        {grouping: {"groups": {group: {n_queries, ranker: ndcg}}, "gap": {ranker: best group - worst group}}}. Groups of
+        fewer than 10 queries are left out, and groupings of fewer than two groups.
+    """
+    groupings = {"activity": activity_thirds(_known_lengths(queries, ids)), **(attributes or {})}
+    table: dict[str, dict[str, Any]] = {}
+    for grouping, values in groupings.items():
+        of_query = np.array([value or "" for value in values], dtype=object)
+        names = [name for name in dict.fromkeys([*ACTIVITIES, *sorted(set(of_query))]) if name]
+        members = {name: of_query == name for name in names}
+        groups = {name: _ndcg(judged, chosen) for name, chosen in members.items() if chosen.sum() >= MIN_GROUP}
+        if len(groups) > 1:
+            spread = {model: [group[model] for group in groups.values()] for model in judged}
+            gap = {model: max(values) - min(values) for model, values in spread.items()}
+            table[grouping] = {"groups": groups, "gap": gap}
+    return table
+
+
+def activity_thirds(lengths: np.ndarray) -> list[str | None]:
+    """One of `ACTIVITIES` for each history length, None for 0. Equal lengths share a third. Shape (n,)."""
+    active = np.sort(lengths[lengths > 0])
+    if not len(active):
+        return [None] * len(lengths)
+    first, second = active[[len(active) // 3, 2 * len(active) // 3]]
+    return [None if not n else ACTIVITIES[int(n >= first) + int(n >= second)] for n in lengths]
+
+
+def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]]:
+    """What a shop tells of the queries' users, where it parts them into a few groups.
+
+    Args:
+        users: The clean users table; attributes are its columns beyond the contract's.
+    Returns:
+        Name to one value per query, None where it is not known. Attributes of more than 12 values are cut into thirds
+        where they are numbers, and left out where they are not.
+    """
+    if not users.is_file() or not queries.user_ids:
+        return {}
+    table = pq.read_table(users)
+    row_of = {user: row for row, user in enumerate(table.column(schema.USER_ID).to_pylist())}
+    rows = [row_of.get(user) for user in queries.user_ids]
+    contract = {column.name for column in schema.TABLES["users"].columns}
+    found = {}
+    for name in table.column_names:
+        if name not in contract:
+            told = table.column(name).to_pylist()
+            values = [None if row is None or told[row] in (None, "") else str(told[row]) for row in rows]
+            grouped = values if len(set(values)) <= MAX_VALUES else _thirds(values)
+            if grouped is not None:
+                found[name] = grouped
+    return found
+
+
+def _thirds(values: Sequence[str | None]) -> list[str | None] | None:
+    """Numbers as ranges of about equally many users; None where they are no numbers."""
+    try:
+        numbers = np.array([np.nan if value is None else float(value) for value in values])
+    except ValueError:
+        return None
+    first, second = np.nanquantile(numbers, [1 / 3, 2 / 3])
+    names = (f"up to {first:g}", f"{first:g} to {second:g}", f"over {second:g}")
+    return [None if np.isnan(n) else names[int(n > first) + int(n > second)] for n in numbers]
+
+
+def _known_lengths(queries: Queries, ids: IdMap) -> np.ndarray:
+    return np.array([len(ids.known_indices(user.items)) for user in queries.users])
+
+
+def _ndcg(judged: Mapping[str, RankingJudgement], members: np.ndarray) -> dict[str, float | int]:
+    means = {model: float(one.per_query["ndcg"][members].mean()) for model, one in judged.items()}
+    return {"n_queries": int(members.sum()), **means}

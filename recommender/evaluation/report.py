@@ -1,0 +1,231 @@
+"""The report of an evaluation: JSON for machines, and one page for people that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.storage import atomic_file, write_json
+from recommender.evaluation.evaluation import POPULARITY, SERVED
+from recommender.evaluation.names import ACCURACY, BEYOND_ACCURACY, DEFINITIONS, NOT_RANKED, name_models, served_in
+from recommender.evaluation.plots import plot_curve, plot_groups, plot_reliability, plot_trade_off, plot_user_groups
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.significance import Comparison
+
+TEMPLATE = Path(__file__).parent / "assets" / "evaluation.html.j2"
+
+
+def write_report(
+    page: Path,
+    metrics: Mapping[str, Any],
+    *,
+    title: str,
+    subtitle: str,
+    comparison: Comparison | None = None,
+    decision: str = "",
+) -> Path:
+    """Write `<page>` and, beside it, the same figures as `<page>.json` (its suffix replaced), each atomically.
+
+    Args:
+        page: The HTML file.
+        metrics: What `evaluation.judge_bundle` returned; `served` names the ranker in service, the bundle's by default.
+        subtitle: Which bundle, which data.
+        comparison: With the bundle that was in service.
+        decision: What the gate decided, and why; empty where no gate was asked.
+    Returns:
+        The JSON file.
+    """
+    told = page.with_suffix(".json")
+    champion = None if comparison is None else asdict(comparison)
+    write_json(told, {**metrics, "champion": champion, "decision": decision or None})
+    with atomic_file(page) as temporary:
+        temporary.write_text(render(metrics, title, subtitle, comparison, decision), encoding="utf-8")
+    return told
+
+
+def render(
+    metrics: Mapping[str, Any], title: str, subtitle: str, comparison: Comparison | None = None, decision: str = ""
+) -> str:
+    """The page as text."""
+    from jinja2 import Environment
+
+    template = Environment(autoescape=True, trim_blocks=False).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    names = name_models(metrics["ranking"], served_in(metrics))
+    return template.render(
+        title=title,
+        subtitle=subtitle,
+        tiles=_tiles(metrics),
+        verdict=verdict(metrics),
+        decision=decision,
+        champion=None if comparison is None else comparison.sentence(),
+        tables=[*_ranking_tables(metrics, names), _difference_table(metrics, names), *_scorer_tables(metrics)],
+        plots=_plots(metrics, names),
+        definitions=DEFINITIONS,
+    )
+
+
+def verdict(metrics: Mapping[str, Any]) -> str:
+    """One sentence: which rankers the bundle's own is surely above, and which it is not."""
+    key = metric_key("ndcg", metrics["k"])
+    names = name_models(metrics["differences"], served_in(metrics))
+    sure = [name for model, name in names.items() if metrics["differences"][model][key]["low"] > 0]
+    other = [name for model, name in names.items() if name not in sure]
+    told = (
+        f"By {key}, {_judged(metrics)} is surely above {_listed(sure)}"
+        if sure
+        else f"By {key}, nothing is surely beaten"
+    )
+    return f"{told}; not surely above {_listed(other)}." if other else f"{told}."
+
+
+def _judged(metrics: Mapping[str, Any]) -> str:
+    """What the bundle's own ranker is called in a sentence."""
+    return "what is served" if served_in(metrics) == SERVED else "the candidate"
+
+
+def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    served, intervals, k = metrics["ranking"][SERVED], metrics["intervals"][SERVED], metrics["k"]
+    tiles = [
+        {
+            "name": f"{name} at {k}",
+            "value": f"{served[metric_key(key, k)]:.4f}",
+            "note": "{:.4f} to {:.4f}".format(*intervals[metric_key(key, k)]),
+        }
+        for key, name in (("ndcg", "NDCG"), ("recall", "recall"), ("hit_rate", "hit rate"))
+    ]
+    users = metrics["n_queries"]
+    tiles.append(
+        {"name": "test users", "value": f"{users['all']:,}", "note": f"{users['warm']:,} with a history"},
+    )
+    return tiles
+
+
+def _ranking_tables(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    shown = [
+        ("Accuracy", ACCURACY, f"Lists of {metrics['k']}, the whole catalogue ranked, items already seen left out."),
+        ("Beyond accuracy", BEYOND_ACCURACY, "Of the same lists."),
+    ]
+    return [_ranking_table(metrics, names, *one) for one in shown]
+
+
+def _ranking_table(
+    metrics: Mapping[str, Any], names: Mapping[str, str], title: str, measures: Mapping[str, str], note: str
+) -> dict[str, Any]:
+    ranking, intervals = metrics["ranking"], metrics["intervals"]
+    keys = {name: _key(name, metrics["k"]) for name in measures}
+    keys = {name: key for name, key in keys.items() if key in ranking[SERVED]}
+    best = {key: max(ranking[model][key] for model in names) for key in keys.values()}
+    rows = []
+    for model, called in names.items():
+        cells = []
+        for name, key in keys.items():
+            interval = intervals[model].get(key)
+            cells.append(
+                {
+                    "text": _shown(ranking[model][key]),
+                    "note": "" if interval is None else f"{_shown(interval[0])}–{_shown(interval[1])}",
+                    "mark": "best" if name not in NOT_RANKED and ranking[model][key] == best[key] else "",
+                }
+            )
+        rows.append({"name": called, "served": model == served_in(metrics), "cells": cells})
+    columns = ["ranker", *(measures[name] for name in keys)]
+    return {"title": title, "note": note, "columns": columns, "rows": rows}
+
+
+def _difference_table(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    keys = [metric_key(name, metrics["k"]) for name in ("ndcg", "recall", "mrr", "map")]
+    rows = []
+    for model, called in names.items():
+        if model in metrics["differences"]:
+            told = [metrics["differences"][model][key] for key in keys]
+            rows.append({"name": called, "served": False, "cells": [_difference_cell(one) for one in told]})
+    return {
+        "title": f"{_judged(metrics).capitalize()}, less each other ranker",
+        "note": "Per user, paired. Green: the interval lies above zero; red: below.",
+        "columns": ["compared with", *keys],
+        "rows": rows,
+    }
+
+
+def _difference_cell(one: Mapping[str, float]) -> dict[str, str]:
+    mark = "better" if one["low"] > 0 else "worse" if one["high"] < 0 else ""
+    note = f"{one['low']:+.4f} to {one['high']:+.4f}\np {one['p_value']:.4f}"
+    return {"text": f"{one['mean']:+.4f}", "note": note, "mark": mark}
+
+
+def _scorer_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    models = (metrics.get("scorer") or {}).get("models")
+    if not models:
+        return []
+    measures = list(dict.fromkeys(measure for told in models.values() for measure in told))
+    rows = [
+        {
+            "name": model.replace("_", " "),
+            "served": model == "pair_scorer",
+            "cells": [{"text": _shown(told[m]) if m in told else "–", "note": "", "mark": ""} for m in measures],
+        }
+        for model, told in models.items()
+    ]
+    note = f"{metrics['scorer']['n_pairs']:,} ratings of the test window."
+    return [{"title": "Ratings and likes", "note": note, "columns": ["model", *measures], "rows": rows}]
+
+
+def _plots(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    k, ranking = metrics["k"], metrics["ranking"]
+    plots = []
+    if metrics["by_history_length"]:
+        svg = plot_groups(metrics["by_history_length"], names, SERVED, f"NDCG@{k}")
+        caption = f"NDCG@{k} by how many items of the history the model knows."
+        plots.append(_plot("Quality by history length", svg, caption, _group_rows(metrics["by_history_length"], names)))
+    if metrics["by_item_popularity"]:
+        svg = plot_groups(metrics["by_item_popularity"], names, SERVED, f"recall@{k} of such items")
+        caption = f"Share of wanted items found, by how popular they are (thirds of all training events), lists of {k}."
+        rows = _group_rows(metrics["by_item_popularity"], names)
+        plots.append(_plot("Quality by item popularity", svg, caption, rows))
+    if metrics["by_user_group"]:
+        svg = plot_user_groups(metrics["by_user_group"], SERVED, f"NDCG@{k}")
+        gaps = ", ".join(f"{name} {told['gap'][SERVED]:.4f}" for name, told in metrics["by_user_group"].items())
+        caption = f"NDCG@{k} of {_judged(metrics)}, by group of users. Gap of the best and the worst group: {gaps}."
+        plots.append(_plot("Quality by user group", svg, caption))
+    beyond = {_key(name, k): BEYOND_ACCURACY[name] for name in ("coverage", "novelty")}
+    across = {key: title for key, title in beyond.items() if key in ranking[POPULARITY]}
+    if across:
+        svg = plot_trade_off(ranking, names, SERVED, across, metric_key("ndcg", k))
+        caption = "Each ranker's accuracy against the share of the catalogue it shows, and how novel that is."
+        plots.append(_plot("Coverage and novelty against accuracy", svg, caption))
+    bins = (metrics.get("scorer") or {}).get("reliability")
+    if bins:
+        caption = "Calibration of the pair scorer: where it says p, which share of the pairs was liked."
+        plots.append(_plot("Calibration of P(like)", plot_reliability(bins), caption))
+    for number, (component, curve) in enumerate(metrics.get("curves", {}).items()):
+        caption = f"Learning curve of the component '{component}'."
+        plots.append(_plot("" if number else "Learning curves", plot_curve(curve), caption))
+    return plots
+
+
+def _plot(title: str, svg: str, caption: str, rows: list[list[str]] | None = None) -> dict[str, Any]:
+    told = rows or [[]]
+    return {"title": title, "svg": svg, "caption": caption, "columns": told[0], "rows": told[1:]}
+
+
+def _group_rows(table: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> list[list[str]]:
+    rows = [["group", "n", *names.values()]]
+    for group, told in table.items():
+        size = told.get("n_queries", told.get("n_targets", 0))
+        rows.append([group, f"{size:,}", *(_shown(told[model]) for model in names)])
+    return rows
+
+
+def _key(name: str, k: int) -> str:
+    return name if name == "gauc" else metric_key(name, k)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _listed(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return ", ".join(quoted[:-1]) + f" and {quoted[-1]}" if len(quoted) > 1 else quoted[0]

@@ -1,0 +1,1 @@
+"""What every fit shares: seeds and threads, checkpoints, summaries, component files."""

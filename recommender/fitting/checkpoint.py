@@ -1,0 +1,58 @@
+"""Where a long fit stands after an epoch, so that a killed one goes on from there and ends with the same bits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from core.storage import atomic_folder, digest_of, write_json
+from recommender.fitting.summary import Progress
+
+TENSORS_FILE = "state.safetensors"
+NOTES_FILE = "state.json"
+RANDOM = "torch_random_state"
+
+
+class Checkpoint:
+    """One fit's state on disk, beside the component that the fit is to write.
+
+    Args:
+        target: The component's folder; the checkpoint lies beside it.
+        inputs: Whatever decides the fit, JSON-able: a checkpoint of other inputs is not taken up.
+    """
+
+    def __init__(self, target: Path, *inputs: Any) -> None:
+        self.folder = target.parent / f"{target.name}.checkpoint"
+        self._key = digest_of(torch.__version__, *inputs)
+
+    def save(self, tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
+        """Replace what was kept, atomically; torch's random state goes with it."""
+        with atomic_folder(self.folder) as folder:
+            kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file({**kept, RANDOM: torch.get_rng_state()}, folder / TENSORS_FILE)
+            write_json(folder / NOTES_FILE, {"key": self._key, "notes": notes})
+
+    def load(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """What was kept last, and torch's random state put back; None where nothing of these inputs was kept."""
+        try:
+            told = json.loads((self.folder / NOTES_FILE).read_text(encoding="utf-8"))
+            tensors = load_file(self.folder / TENSORS_FILE)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, SafetensorError) as error:
+            progress(f"checkpoint {self.folder} cannot be read ({error}): starting anew")
+            return None
+        if told["key"] != self._key:
+            return None
+        torch.set_rng_state(tensors.pop(RANDOM))
+        return tensors, told["notes"]
+
+    def clear(self) -> None:
+        """The fit is done: nothing is left to go on from."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What models read: ids, users, texts, catalogue, queries, splits, batches. The same in training and serving."""

@@ -1,0 +1,137 @@
+"""The catalogue as it stood at the training cut-off: names, texts and counts of every item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core import schema
+from core.storage import atomic_file
+from recommender.errors import TrainingDataError
+from recommender.inputs.ids import IdMap
+from recommender.inputs.texts import shorten
+
+CATALOGUE_FILE = "catalogue.parquet"
+LABEL_CHARS = 80
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The rows of the catalogue in the order of `ids`: the item with index i is row i - 1."""
+
+    table: pa.Table
+    ids: IdMap
+
+    @classmethod
+    def from_table(cls, table: pa.Table, seed: int) -> Catalogue:
+        """Take a training set's catalogue and give its items indices.
+
+        Raises:
+            TrainingDataError: no items, or an item listed twice.
+        """
+        listed = table.column(schema.ITEM_ID).to_pylist()
+        ids = IdMap.shuffled(listed, seed)
+        if not listed or len(ids) != len(listed):
+            raise TrainingDataError(
+                "Cannot read catalogue",
+                got=f"rows={len(listed)}, distinct item_ids={len(ids)}",
+                expected="every item once, at least one",
+                do="Build the training set again",
+            )
+        row_of = {item_id: row for row, item_id in enumerate(listed)}
+        return cls(table.take(pa.array([row_of[item_id] for item_id in ids])), ids)
+
+    @classmethod
+    def read(cls, training: Path, seed: int) -> Catalogue:
+        """Read `catalogue.parquet` of a training folder.
+
+        Raises:
+            TrainingDataError: the file is missing, unreadable or lacks a column.
+        """
+        return cls.from_table(read_training_table(training, "catalogue"), seed)
+
+    def save(self, path: Path) -> None:
+        """Write the rows, in the order of the indices."""
+        with atomic_file(path) as temporary:
+            pq.write_table(self.table, temporary)
+
+    @classmethod
+    def load(cls, path: Path) -> Catalogue:
+        """Read what `save` wrote; the order of the rows gives the indices."""
+        table = pq.read_table(path)
+        return cls(table, IdMap(tuple(table.column(schema.ITEM_ID).to_pylist())))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, item_id: str) -> dict[str, Any]:
+        """All columns of one item.
+
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        row: dict[str, Any] = self.table.slice(self.ids.index(item_id) - 1, 1).to_pylist()[0]
+        return row
+
+    def label(self, item_id: str) -> str:
+        """What to call an item: its title, else the start of its text, else its id; an unknown item is its id."""
+        return self.labels[self.ids.index(item_id) - 1] if item_id in self.ids else item_id
+
+    def text(self, item_id: str) -> str:
+        """What language models read of an item; empty where the shop gives no words.
+
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        return self.texts[self.ids.index(item_id) - 1]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """`label` of all items, in the order of the indices."""
+        titles = self.table.column(schema.TITLE).to_pylist()
+        rows = zip(titles, self.texts, self.ids, strict=True)
+        return [title or shorten(text, LABEL_CHARS) or item_id for title, text, item_id in rows]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """`text` of all items, in the order of the indices."""
+        return [text or "" for text in self.table.column(schema.ITEM_TEXT).to_pylist()]
+
+    @property
+    def n_events(self) -> np.ndarray:
+        """Training events of each item, in the order of the indices. Shape (n_items,), float32."""
+        counts = self.table.column(schema.ITEM_N_EVENTS).to_numpy(zero_copy_only=False)
+        return np.nan_to_num(counts.astype(np.float32))
+
+
+def read_training_table(training: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Read one table of a training set, with the types of `schema.TRAINING_TABLES`.
+
+    Args:
+        training: The folder of the training set.
+        name: A key of `schema.TRAINING_TABLES`.
+        columns: Those to read; all of the contract's by default.
+    Raises:
+        TrainingDataError: the file is missing, unreadable or lacks a column.
+    """
+    path = training / f"{name}.parquet"
+    wanted = schema.TRAINING_TABLES[name]
+    if columns is not None:
+        wanted = pa.schema([wanted.field(column) for column in columns])
+    try:
+        table = pq.read_table(path, columns=wanted.names)
+        return table.select(wanted.names).cast(wanted)
+    except (OSError, KeyError, pa.ArrowException, ValueError) as error:
+        raise TrainingDataError(
+            "Cannot read training set",
+            got=f"table={name}",
+            expected=f"the columns {', '.join(wanted.names)}, but {error}",
+            where=str(path),
+            do="Build the training set again",
+        ) from error

@@ -1,0 +1,118 @@
+"""The items as the text encoder sees them: whitened vectors in the order of the id map. The `vectors` component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from recommender.errors import BundleError
+from recommender.inputs.catalogue import CATALOGUE_FILE, Catalogue
+from recommender.inputs.ids import IdMap
+
+VECTORS_FILE = "vectors.safetensors"
+IDS_FILE = "ids.json"
+TEXT = "text"
+PRETRAINED = "pretrained"
+MODALITY = "modality"
+# Of a history as text: the newest item weighs 1, each earlier one this many times the next.
+RECENCY = 0.9
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """The catalogue and one text vector per item.
+
+    Attributes:
+        text: Whitened, length 1; zeros for padding (row 0) and items without words. Shape (n_items + 1, D), float32.
+        pretrained: The same by the encoder before it was fine-tuned, for comparison; None where `text` is that.
+        modality: Vectors of another kind (images, say), whitened, length 1; zeros where an item has none. Shape
+            (n_items + 1, M), float32; None where the shop gives none.
+    """
+
+    catalogue: Catalogue
+    text: torch.Tensor
+    pretrained: torch.Tensor | None = None
+    modality: torch.Tensor | None = None
+
+    @property
+    def ids(self) -> IdMap:
+        return self.catalogue.ids
+
+    @classmethod
+    def from_rows(cls, catalogue: Catalogue, rows: np.ndarray) -> ItemVectors:
+        """Put the padding row before the items' rows, shape (n_items, D)."""
+        return cls(catalogue, padded(rows))
+
+    def profile(self, history: Sequence[int]) -> np.ndarray:
+        """A history as text: the mean of its items' vectors, newer ones weighing more, of length 1. Shape (D,).
+
+        Args:
+            history: Item indices, oldest first.
+        """
+        weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
+        profile: np.ndarray = weights @ self.text.numpy()[list(history)]
+        return profile / max(float(np.linalg.norm(profile)), 1e-12)
+
+    def content(self, use_text: bool, use_modality: bool) -> torch.Tensor:
+        """What is known of the items without any event, one beside the other. Shape (n_items + 1, width), float32."""
+        parts = [self.text] if use_text else []
+        if use_modality and self.modality is not None:
+            parts.append(self.modality)
+        return torch.cat(parts, dim=1) if parts else self.text[:, :0]
+
+    def before_fine_tuning(self) -> ItemVectors:
+        """The vectors of the encoder that never saw the shop."""
+        return self if self.pretrained is None else replace(self, text=self.pretrained, pretrained=None)
+
+    def save(self, folder: Path) -> None:
+        """Write catalogue, ids and vectors into a folder that exists."""
+        self.catalogue.save(folder / CATALOGUE_FILE)
+        self.ids.save(folder / IDS_FILE)
+        tensors = {TEXT: self.text.contiguous()}
+        if self.pretrained is not None:
+            tensors[PRETRAINED] = self.pretrained.half()  # read by comparisons only, so half the bytes do
+        if self.modality is not None:
+            tensors[MODALITY] = self.modality.contiguous()
+        save_file(tensors, folder / VECTORS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> ItemVectors:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: a file is missing or unreadable, or ids, catalogue and vectors do not belong together.
+        """
+        try:
+            catalogue = Catalogue.load(folder / CATALOGUE_FILE)
+            tensors = load_file(folder / VECTORS_FILE)
+            text, pretrained = tensors[TEXT], tensors.get(PRETRAINED)
+        except (OSError, KeyError, pa.ArrowException, SafetensorError) as error:
+            raise BundleError(
+                "Cannot load item vectors",
+                got=f"folder={folder}",
+                expected=f"{CATALOGUE_FILE} and {VECTORS_FILE}, but {error}",
+                do="Fit the vectors again",
+            ) from error
+        ids = IdMap.load(folder / IDS_FILE)
+        if ids != catalogue.ids or len(text) != len(ids) + 1:
+            raise BundleError(
+                "Cannot load item vectors",
+                got=f"ids={len(ids)}, catalogue={len(catalogue)}, rows={len(text)}",
+                expected="the same items in the same order, and one row more for padding",
+                where=str(folder),
+                do="Fit the vectors again",
+            )
+        return cls(catalogue, text, None if pretrained is None else pretrained.float(), tensors.get(MODALITY))
+
+
+def padded(rows: np.ndarray) -> torch.Tensor:
+    """A row of zeros, for padding, before the items' rows. Shape (n, D) -> (n + 1, D), float32."""
+    above = np.zeros((1, rows.shape[1]), dtype=np.float32)
+    return torch.from_numpy(np.concatenate([above, rows.astype(np.float32)]))

@@ -1,0 +1,84 @@
+"""What a model knows of a user, and the one way to turn it into what the model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core import schema
+from recommender.inputs.ids import IdMap
+from recommender.inputs.seen import SeenItems
+
+
+@dataclass(frozen=True)
+class UserState:
+    """A user's features at one moment. From the offline store in training, from the online store in serving.
+
+    Attributes:
+        items: The history, oldest first: one entry per item, at the user's latest event on it.
+        values: The latest rating of each entry, None where there is none; as long as `items`.
+        mean_rating: Of all the user's ratings so far; None without any.
+        n_ratings: How many those are.
+        own_words: Words that come back in the user's reviews, most frequent first.
+        attributes: What the source tells of the user, as text.
+        seen: The items that do not come back, at any length; None where the history is all that is known, as of a bare
+            one. What counts as seen is a setting: `core.settings.features.SeenSettings`.
+        features: Everything that the feature store derives of the user, by name; empty for a bare history. Follows
+            from the same events, so it takes no part in comparisons.
+    """
+
+    items: tuple[str, ...] = ()
+    values: tuple[float | None, ...] = ()
+    mean_rating: float | None = None
+    n_ratings: int = 0
+    own_words: str = ""
+    attributes: str = ""
+    seen: SeenItems | None = None
+    features: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_cold(self) -> bool:
+        """No history: only popularity and attributes can answer."""
+        return not self.items
+
+    def seen_places(self, ids: IdMap) -> np.ndarray:
+        """Where the items that do not come back stand in the catalogue, from 0: the one rule of what is masked.
+
+        Returns:
+            Shape (N,), int64.
+        """
+        if self.seen is None:
+            return np.array(ids.known_indices(self.items), dtype=np.int64) - 1
+        return ids.places_of(self.seen)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> UserState:
+        """Read a row of the training set or of the online store, whose columns have the names of `schema`."""
+        items = _plain(row.get(schema.HISTORY_ITEMS))
+        values = _plain(row.get(schema.HISTORY_VALUES)) or [None] * len(items)
+        seen = row.get(schema.SEEN_KEYS)
+        return cls(
+            items=tuple(items),
+            values=tuple(None if value is None or value != value else float(value) for value in values),
+            mean_rating=_number(row.get(schema.MEAN_RATING)),
+            n_ratings=int(_number(row.get(schema.N_RATINGS)) or 0),
+            own_words=row.get(schema.OWN_WORDS) or "",
+            attributes=row.get(schema.ATTRIBUTES) or "",
+            seen=None if seen is None else SeenItems.of_keys(seen),
+        )
+
+    @classmethod
+    def from_history(cls, items: Sequence[str]) -> UserState:
+        """A visitor of whom nothing is known but a bare history, oldest first; repeats keep their latest place."""
+        return cls(items=tuple(reversed(dict.fromkeys(reversed(items)))), values=(None,) * len(set(items)))
+
+
+def _plain(value: Any) -> list[Any]:
+    return [] if value is None else list(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)

@@ -1,1 +1,0 @@
-"""How good it is: rankers beside baselines, measures, significance, the report."""

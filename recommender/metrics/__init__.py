@@ -1,0 +1,1 @@
+"""Measures of rankings, lists, ratings and texts, and how sure they are."""

@@ -1,0 +1,149 @@
+"""Fits the neighbourhood model, chooses how it blends with the sequence model, and how users without a history are
+ranked: the `blend` component.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from core.settings.models import BlendSettings, NeighbourSettings
+from core.storage import atomic_folder
+from recommender.fitting.determinism import deterministic
+from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.sequences import read_user_items
+from recommender.metrics.ranking import PER_QUERY, metric_key
+from recommender.metrics.top_k import hits_of
+from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
+from recommender.ranking.cold_items import choose_cold
+from recommender.ranking.cold_users import EncoderOf
+from recommender.ranking.cold_users_training import TrainingUsers, fit_newcomers
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.neighbours import NeighbourModel
+from recommender.retrieval.sequence.model import load_sequence_model
+
+# Enough for a steady choice, and little memory: two score matrices of so many rows lie in it at once.
+MAX_QUERIES = 2000
+# The gate's gradients are some copies of the matrices more.
+MAX_GATE_QUERIES = 500
+
+
+def fit_blend(
+    training: Path,
+    vectors: Path,
+    sequence: Path,
+    target: Path,
+    neighbours: NeighbourSettings,
+    blend: BlendSettings,
+    k: int,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> FitSummary:
+    """Learn neighbours from the training sequences, choose the blend on the validation window, write the component.
+
+    Args:
+        training: The training folder.
+        vectors: The `vectors` component.
+        sequence: The `sequence` component.
+        target: The component's folder, written atomically.
+        k: Length of the list by which blends are compared.
+        seed: Which validation queries are taken where there are many.
+        threads: Torch's threads while it fits.
+    Raises:
+        TrainingDataError: the sequences or the queries cannot be read.
+        BundleError: vectors or sequence model cannot be read.
+    """
+    started = time.monotonic()
+    items = ItemVectors.load(vectors)
+    ranker = Ranker(items, load_sequence_model(sequence, items))
+    with deterministic(seed, threads):
+        asked = read_queries(training, "validation")
+        warm = _warm_queries(ranker, asked)
+        queries = _sample(warm, seed)
+        histories = read_user_items(training, items.ids)
+        tried = []
+        for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
+            one = neighbours.model_copy(update={"regularisation": strength})
+            model = NeighbourModel.fit(histories, len(items.ids), one)
+            chosen, metrics = _choose(ranker, model, queries, blend, k)
+            progress(f"neighbours, regularisation {strength:g}: {_told(chosen, metrics)}")
+            tried.append((model, chosen, {**metrics, "regularisation": strength}))
+        model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', k)}_blend", 0.0))
+        cold, figures = ColdItems(), dict[str, float]()
+        if len(queries):
+            blended = Ranker(items, ranker.model, model, chosen)
+            cold, figures = choose_cold(blended, warm, k, seed)
+        encode = EncoderOf(vectors) if blend.profiles else None
+        users = TrainingUsers.read(training, items.ids)
+        newcomers, of_newcomers = fit_newcomers(users, asked, items.catalogue, encode, k, seed, progress)
+    metrics = {**metrics, **figures, **of_newcomers}
+    progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
+    summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
+    with atomic_folder(target) as folder:
+        model.save(folder)
+        chosen.save(folder)
+        cold.save(folder)
+        newcomers.save(folder)
+        summary.write(folder)
+    return summary
+
+
+def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
+    """Those of users with a history that the ranker knows."""
+    warm = [
+        place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) == "sequence"
+    ]
+    return queries.take(np.array(warm, dtype=np.int64))
+
+
+def _sample(queries: Queries, seed: int) -> Queries:
+    """As many as make a steady choice."""
+    if len(queries) <= MAX_QUERIES:
+        return queries
+    return queries.take(np.sort(np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)))
+
+
+def _choose(
+    ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int
+) -> tuple[Blend, dict[str, float]]:
+    if not len(queries):
+        return Blend("none"), {}
+    histories = [ranker.ids.known_indices(user.items) for user in queries.users]
+    lengths = np.array([len(history) for history in histories])
+    first = standardised(ranker.scores(queries.users, exclude_seen=False))
+    second = standardised(model.scores(histories))
+    targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
+    seen = [user.seen_places(ranker.ids) for user in queries.users]
+
+    def judge(blend: Blend) -> float:
+        scores = blend.apply(first, second, lengths)
+        for row, gone in enumerate(seen):
+            scores[row, gone] = -np.inf
+        return float(PER_QUERY["ndcg"](hits_of(scores, targets, k), queries.n_targets).mean())
+
+    gate = None
+    fittable = [row for row, wanted in enumerate(targets) if wanted][:MAX_GATE_QUERIES]
+    if settings.kind in ("auto", "gate") and fittable:
+        places = [[index - 1 for index in targets[row]] for row in fittable]
+        gate = fit_gate(
+            first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
+        )
+    chosen, value = choose_blend(settings.kind, judge, gate)
+    key = metric_key("ndcg", k)
+    return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+
+
+def _told(blend: Blend, metrics: dict[str, float]) -> str:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return f"{blend.kind}, neighbours' weight {_shown(blend)}; validation {figures}"
+
+
+def _shown(blend: Blend) -> str:
+    if blend.kind != "gate":
+        return f"{float(blend.weights(np.array([1]))[0]):g}"
+    return ", ".join(f"{float(blend.weights(np.array([n]))[0]):.2f} at {n}" for n in (1, 5, 20))

@@ -1,0 +1,137 @@
+"""Items that no event taught: their text stands beside what the sequence model makes of it, and lifts or lowers them.
+
+Both are chosen on validation, where a share of the learned items plays cold: their id vectors, their counts and their
+neighbours are taken away. Text weights are good that rank such items among themselves about as well as the best one
+does; of their lifts, those are allowed that cost the whole catalogue's ranking nothing that can be told from noise. The
+weights are then taken by which users who want an item that plays cold find it best among all items.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+
+from recommender.inputs.ids import IdMap
+from recommender.inputs.queries import Queries
+from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.top_k import hits_of, mask_seen
+from recommender.ranking.blend import ColdItems
+from recommender.ranking.ranker import Ranker
+
+PRETENDING_SHARE = 0.1
+# Fewer users who want an item that plays cold are too few to choose by.
+MIN_COLD_QUERIES = 20
+MAX_QUERIES = 2000
+TEXT_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+LIFTS = (0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0, -1.5, -2.0, -3.0, -4.0, -5.0, -6.0, -8.0, -10.0)
+NOTHING = ColdItems()
+
+
+def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[ColdItems, dict[str, float]]:
+    """The weights, chosen while a tenth of the learned items plays cold.
+
+    Args:
+        ranker: The blend as it was chosen.
+        queries: Of the validation window, each with a known history.
+        k: Length of the list.
+        seed: Which items play cold.
+    Returns:
+        The weights (all 0 where too few queries want such an item), and the NDCG without and with them: over the whole
+        catalogue, and among such items alone; no figures where nothing was chosen.
+    """
+    generator = np.random.default_rng([seed, 2])
+    learned = np.flatnonzero(ranker.model.learned.numpy())
+    playing = np.sort(generator.choice(learned, round(len(learned) * PRETENDING_SHARE), replace=False))
+    names = {ranker.ids.item_id(int(index)) for index in playing}
+    wants = np.array([not names.isdisjoint(wanted) for wanted in queries.targets], dtype=bool)
+    if wants.sum() < MIN_COLD_QUERIES:
+        return NOTHING, {}
+    pretending = _pretending(ranker, playing)
+    anybody = _Asked.of(pretending, _some(queries, np.arange(len(queries)), generator), k)
+    wanting = _Asked.of(pretending, _some(queries, np.flatnonzero(wants), generator), k)
+    among = {weight: wanting.ndcg(ColdItems(weight), names) for weight in TEXT_WEIGHTS}
+    best_among = max(among.values(), key=lambda values: values.mean())
+    good = [weight for weight in TEXT_WEIGHTS if not _is_worse(among[weight], best_among, 1.0)]
+    before = anybody.ndcg(NOTHING)
+    chosen, whole, best = NOTHING, before, wanting.ndcg(NOTHING).mean()
+    for weights in (ColdItems(weight, lift) for weight, lift in product(good, LIFTS)):
+        found = wanting.ndcg(weights).mean()
+        if found > best:
+            after = anybody.ndcg(weights)
+            if not _is_worse(after, before, 2.0):
+                chosen, whole, best = weights, after, found
+    figures = {
+        "whole_ndcg_without_text": before.mean(),
+        "whole_ndcg_with_text": whole.mean(),
+        "cold_ndcg_without_text": among[0.0].mean(),
+        "cold_ndcg_with_text": among[chosen.text_weight].mean(),
+    }
+    return chosen, {name: float(value) for name, value in figures.items()}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Some queries, and what a ranker whose cold items have no weights yet says to them.
+
+    Attributes:
+        scores: Without any text, -inf for seen items. Shape (B, n_items), float32.
+        cosines: What the text says of the cold items. Shape (B, n_cold), float32.
+        cold: Who is cold. Shape (n_items,), bool.
+        targets: Item indices of each query.
+        ids: Of the catalogue.
+        k: Length of the list.
+    """
+
+    scores: np.ndarray
+    cosines: np.ndarray
+    cold: np.ndarray
+    targets: list[list[int]]
+    ids: IdMap
+    k: int
+
+    @classmethod
+    def of(cls, ranker: Ranker, queries: Queries, k: int) -> _Asked:
+        """Ask a ranker whose text weight is 1 and whose lift is 0."""
+        cold = ~ranker.model.learned[1:].numpy()
+        parts = ranker.parts(queries.users)
+        cosines = parts.pop("text")[:, cold]
+        first, *more = parts.values()
+        scores = mask_seen(sum(more, first), queries.users, ranker.ids)
+        return cls(scores, cosines, cold, [ranker.ids.known_indices(one) for one in queries.targets], ranker.ids, k)
+
+    def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
+        """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""
+        scores = self.scores.copy()
+        scores[:, self.cold] += weights.text_weight * self.cosines + weights.lift
+        targets = self.targets
+        if among is not None:
+            inside = set(self.ids.known_indices(among))
+            scores[:, [index - 1 for index in range(1, len(self.ids) + 1) if index not in inside]] = -np.inf
+            targets = [[index for index in wanted if index in inside] for wanted in targets]
+        n_targets = np.array([max(len(wanted), 1) for wanted in targets])
+        found: np.ndarray = PER_QUERY["ndcg"](hits_of(scores, targets, self.k), n_targets)
+        return found
+
+
+def _is_worse(values: np.ndarray, than: np.ndarray, standard_errors: float) -> bool:
+    """Whether the mean is lower by more than so many standard errors of the paired difference. Shapes (B,)."""
+    lost = than - values
+    return bool(lost.mean() > standard_errors * lost.std() / np.sqrt(len(lost)))
+
+
+def _some(queries: Queries, places: np.ndarray, generator: np.random.Generator) -> Queries:
+    if len(places) > MAX_QUERIES:
+        places = np.sort(generator.choice(places, MAX_QUERIES, replace=False))
+    return queries.take(places)
+
+
+def _pretending(ranker: Ranker, playing: np.ndarray) -> Ranker:
+    """The ranker while some items play cold, with a text weight of 1 and no lift."""
+    model = copy.deepcopy(ranker.model)
+    model.learned[torch.from_numpy(playing)] = False
+    return Ranker(ranker.vectors, model, ranker.neighbours, ranker.blend, ColdItems(text_weight=1.0))

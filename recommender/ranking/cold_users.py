@@ -1,0 +1,135 @@
+"""Ranks users without a known history: what is popular, and what those take of whom the shop tells something alike.
+
+score of item i for a user told of by text t = share_i + (encoder(t) - mean) . U . V_i, where U . V is what a regression
+of rank R learned from the training users' texts and items. Nothing told of a user leaves the share alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from recommender.errors import BundleError
+from recommender.inputs.user import UserState
+
+NEWCOMERS_FILE = "newcomers.safetensors"
+
+# Texts to vectors, shape (n, D), float32.
+Encode = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class NewcomerWeights:
+    """What is learned.
+
+    Attributes:
+        shares: How common each item is among users. Shape (n_items,), float32.
+        mean: Of the training users' text vectors. Shape (D,), float32.
+        users: U. Shape (D, R), float32; R is 0 where texts ranked no better than shares.
+        items: V, its weight in it. Shape (R, n_items), float32.
+    """
+
+    shares: np.ndarray
+    mean: np.ndarray
+    users: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def of_shares(cls, shares: np.ndarray) -> NewcomerWeights:
+        """That users' texts say nothing."""
+
+        def empty(*shape: int) -> np.ndarray:
+            return np.zeros(shape, dtype=np.float32)
+
+        return cls(shares.astype(np.float32), mean=empty(0), users=empty(0, 0), items=empty(0, len(shares)))
+
+    @property
+    def read_texts(self) -> bool:
+        """Whether users' texts count."""
+        return len(self.items) > 0
+
+    def profile(self, vectors: np.ndarray) -> np.ndarray:
+        """What texts add to the shares. Shape (B, D) -> (B, n_items), float32."""
+        added: np.ndarray = ((vectors - self.mean) @ self.users) @ self.items
+        return added
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that exists."""
+        tensors = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
+        save_file(tensors, folder / NEWCOMERS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> NewcomerWeights:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file is missing, unreadable or lacks a tensor.
+        """
+        try:
+            return cls(**load_file(folder / NEWCOMERS_FILE))
+        except (OSError, TypeError, SafetensorError) as error:
+            raise BundleError(
+                "Cannot load newcomers' weights",
+                got=f"folder={folder}",
+                expected=f"a readable {NEWCOMERS_FILE}, but {error}",
+                do="Fit the blend again",
+            ) from error
+
+
+class Newcomers:
+    """The weights, and the encoder that reads what is told of a user. Safe to call from many threads.
+
+    Args:
+        weights: Learned by `newcomers_training.fit_newcomers`.
+        encode: The encoder of the training texts.
+    """
+
+    def __init__(self, weights: NewcomerWeights, encode: Encode) -> None:
+        self.weights, self._encode = weights, encode
+
+    def reads(self, user: UserState) -> bool:
+        """Whether something is told of the user, and counts."""
+        return self.weights.read_texts and bool(user.attributes.strip())
+
+    def parts(self, users: Sequence[UserState]) -> tuple[np.ndarray, np.ndarray]:
+        """Shares, and what the users' texts add to them, 0 where nothing is told. Shapes (B, n_items), float32."""
+        shares = np.tile(self.weights.shares, (len(users), 1))
+        profile = np.zeros_like(shares)
+        told = [row for row, user in enumerate(users) if self.reads(user)]
+        if told:
+            profile[told] = self.weights.profile(self._encode([users[row].attributes for row in told]))
+        return shares, profile
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Score every item for each user. Shape (B, n_items), float32."""
+        shares, profile = self.parts(users)
+        return shares + profile
+
+
+class EncoderOf:
+    """The encoder of a `vectors` component, loaded when the first text comes."""
+
+    def __init__(self, vectors: Path) -> None:
+        self._vectors, self._lock = vectors, threading.Lock()
+        self._encode: Encode | None = None
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Shape (n, D), float32.
+
+        Raises:
+            BundleError: the component is damaged.
+            EncoderError: its pretrained model is not at hand.
+        """
+        with self._lock:
+            if self._encode is None:
+                from recommender.encoders.weights import load_encoder
+
+                encoder = load_encoder(self._vectors, lambda _: None)
+                self._encode = lambda given: encoder.encode(given, lambda _: None)
+        return self._encode(texts)

@@ -1,0 +1,233 @@
+"""Learns how users without a history are ranked, from what the training users took and what the shop tells of them.
+
+Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or of late),
+and how much users' texts count. Half of the users who ask there are kept out of the regression for that, and are asked
+as if they had come without a history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from core import schema
+from recommender.fitting.summary import Progress
+from recommender.inputs.catalogue import Catalogue, read_training_table
+from recommender.inputs.ids import IdMap
+from recommender.inputs.queries import Queries
+from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.top_k import hits_of
+from recommender.ranking.cold_users import Encode, NewcomerWeights
+
+RANK = 16
+# Of the regression, per user.
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
+WEIGHTS = (0.5, 1.0, 2.0, 4.0)
+# Fewer are too few to learn from, or to choose by.
+MIN_USERS = 50
+# Enough for a steady regression, and a choice; the solution is dense in the users' texts.
+MAX_USERS = 20_000
+MAX_JUDGES = 1000
+# By how many texts have to rank better: the best of a dozen tries is always a little better.
+STANDARD_ERRORS = 2.0
+RECENT_COUNTS = "item_popularity"
+# What the time before a window counts beside it: it tells apart items of which the window says little.
+OLDER_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class TrainingUsers:
+    """The users of the training sequences who took a known item, row by row.
+
+    Attributes:
+        ids: Shape (n,), str.
+        texts: What the shop tells of each, "" for nothing.
+        taken: 1 / sqrt(known items of the user) where the user took the item. Shape (n, n_items).
+    """
+
+    ids: np.ndarray
+    texts: list[str]
+    taken: csr_array
+
+    @classmethod
+    def read(cls, training: Path, ids: IdMap) -> TrainingUsers:
+        """Read the sequences; a user's may lie in several pieces.
+
+        Raises:
+            TrainingDataError: the table is missing or damaged.
+        """
+        columns = [schema.USER_ID, schema.HISTORY_ITEMS, schema.ATTRIBUTES]
+        table = read_training_table(training, "sequences", columns)
+        items: dict[str, set[int]] = {}
+        texts: dict[str, str] = {}
+        for user, history, text in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
+            items.setdefault(user, set()).update(ids.known_indices(history or []))
+            texts[user] = (text or "").strip()
+        rows = [(user, sorted(known)) for user, known in items.items() if known]
+        lengths = np.array([len(known) for _, known in rows], dtype=np.int64)
+        places = np.concatenate([np.zeros(0, dtype=np.int64), *(np.array(known) - 1 for _, known in rows)])
+        taken = csr_array(
+            (np.repeat(1 / np.sqrt(np.maximum(lengths, 1)), lengths), places, np.append(0, lengths.cumsum())),
+            shape=(len(rows), len(ids)),
+        )
+        return cls(np.array([user for user, _ in rows], dtype=object), [texts[user] for user, _ in rows], taken)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> TrainingUsers:
+        """Some of the users."""
+        return TrainingUsers(self.ids[rows], [self.texts[row] for row in rows], self.taken[rows])
+
+    def counted_shares(self) -> np.ndarray:
+        """The share of the users who took each item. Shape (n_items,), float64."""
+        return np.asarray((self.taken > 0).sum(axis=0)).ravel() / max(len(self), 1)
+
+    def damped_shares(self) -> np.ndarray:
+        """The same, where a user with n items counts 1 / sqrt(n). Shape (n_items,), float64."""
+        return np.asarray(self.taken.sum(axis=0)).ravel() / max(len(self), 1)
+
+
+def fit_newcomers(
+    users: TrainingUsers,
+    queries: Queries,
+    items: Catalogue,
+    encode: Encode | None,
+    k: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[NewcomerWeights, dict[str, float]]:
+    """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
+
+    Args:
+        queries: Of the validation window.
+        items: Tells what was common of late.
+        encode: The encoder; None leaves texts out.
+        k: Length of the list by which ways are compared.
+        seed: Which users judge, and which are learned from where they are many.
+    Returns:
+        The weights, and the NDCG of each way on validation; no figures where too few users ask there.
+    """
+    generator = np.random.default_rng([seed, 3])
+    judges = _choose_judges(users, queries, generator)
+    if len(judges) < MIN_USERS:
+        return NewcomerWeights.of_shares(users.counted_shares()), {}
+    judge = _Judge(judges, items.ids, k)
+    ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
+    judged = {name: judge(shares) for name, shares in ways.items()}
+    figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
+    base = max(judged, key=lambda name: judged[name].mean())
+    shares = ways[base].astype(np.float32)
+    told = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
+    if len(told) > MAX_USERS:
+        told = np.sort(generator.choice(told, MAX_USERS, replace=False))
+    with_text = users.take(told)
+    asked = np.isin(with_text.ids, np.array(judges.user_ids, dtype=object))
+    speaks = any(user.attributes.strip() for user in judges.users)
+    if encode is None or not speaks or (~asked).sum() < MIN_USERS:
+        return NewcomerWeights.of_shares(shares), figures
+    vectors = encode(with_text.texts)
+    asking = encode([user.attributes for user in judges.users])
+    silent = np.array([not user.attributes.strip() for user in judges.users])
+    regression = _Regression(vectors[~asked], with_text.taken[~asked])
+    tried = {}
+    for ridge in RIDGES:
+        left, right = regression.solve(ridge)
+        added = ((asking - regression.mean) @ left) @ right
+        added[silent] = 0.0
+        for weight in WEIGHTS:
+            tried[ridge, weight] = judge(shares + weight * added)
+    ridge, weight = max(tried, key=lambda one: tried[one].mean())
+    gain = tried[ridge, weight] - judged[base]
+    figures["newcomers_ndcg_profile"] = float(tried[ridge, weight].mean())
+    if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
+        progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
+        return NewcomerWeights.of_shares(shares), figures
+    whole = _Regression(vectors, with_text.taken)
+    left, right = whole.solve(ridge)
+    progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
+    return NewcomerWeights(shares, whole.mean, left, np.float32(weight) * right), figures
+
+
+def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
+    """How common each item was in each window that the feature store counts, on the scale of the damped shares.
+
+    Items that are alike in a window are told apart by those. Windows without an event are left out.
+
+    Returns:
+        `recent_1` is the shortest window. Shapes (n_items,), float64.
+    """
+    damped = users.damped_shares()
+    counted = items.table.column(RECENT_COUNTS).to_pylist()
+    n_windows = max((len(counts) for counts in counted if counts), default=0)
+    found = {}
+    for window in range(n_windows):
+        counts = np.array([counts[window] if counts else 0 for counts in counted], dtype=np.float64)
+        if counts.any():
+            scaled = counts / counts.sum() * damped.sum()
+            found[f"recent_{window + 1}"] = (1 - OLDER_SHARE) * scaled + OLDER_SHARE * damped
+    return found
+
+
+class _Regression:
+    """From users' text vectors to the items they took, of low rank.
+
+    Source: Izenman 1975 (reduced-rank regression), with a ridge.
+    """
+
+    def __init__(self, vectors: np.ndarray, taken: csr_array) -> None:
+        exact = vectors.astype(np.float64)
+        centre = exact.mean(axis=0)
+        self.mean = centre.astype(np.float32)
+        self._centred = exact - centre
+        self._square = self._centred.T @ self._centred
+        self._pull = np.asarray((taken.T @ self._centred).T)  # (D, n_items)
+
+    def solve(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+        """Shapes (D, R) and (R, n_items), float32."""
+        n, width = self._centred.shape
+        full = np.linalg.solve(self._square + ridge * n * np.eye(width), self._pull)
+        # The axes along which the fitted values vary most, by the small side: (D, D) instead of (n, n_items).
+        half = np.linalg.cholesky(self._square + 1e-9 * n * np.eye(width)).T @ full  # (D, n_items)
+        values, axes = np.linalg.eigh(half @ half.T)
+        rank = min(RANK, int((values > 1e-12 * max(values[-1], 1e-300)).sum()))
+        left = axes[:, ::-1][:, :rank]
+        right = left.T @ half  # (R, n_items): directions times their lengths
+        lengths = np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-300)
+        right = right / lengths
+        return (full @ right.T).astype(np.float32), right.astype(np.float32)
+
+
+class _Judge:
+    """NDCG per judge of scores for all items; what the judges have had does not come back."""
+
+    def __init__(self, judges: Queries, ids: IdMap, k: int) -> None:
+        self._targets = [ids.known_indices(wanted) for wanted in judges.targets]
+        self._seen = [user.seen_places(ids) for user in judges.users]
+        self._n_targets, self._k = judges.n_targets, k
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Shape (n_items,), or one row per judge, to (n,)."""
+        rows = np.broadcast_to(scores, (len(self._targets), scores.shape[-1])).astype(np.float32)
+        for row, seen in enumerate(self._seen):
+            rows[row, seen] = -np.inf
+        found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self._targets, self._k), self._n_targets)
+        return found
+
+
+def _choose_judges(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:
+    """All that ask without being learned from, and half of the others; a sample where they are many."""
+    learned = set(users.ids.tolist())
+    of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
+    kept = ~of_learned | (generator.random(len(queries)) < 0.5)
+    places = np.flatnonzero(kept)
+    if len(places) > MAX_JUDGES:
+        places = np.sort(generator.choice(places, MAX_JUDGES, replace=False))
+    return queries.take(places)
+
+
+def _told(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())

@@ -1,0 +1,181 @@
+"""Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
+far as that helped in validation, for those with a history; what is popular, and what the shop tells of them, for the
+others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from recommender.inputs.ids import PADDING, IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.sequences import sequence_input
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import best_items, mask_seen, nearest_items
+from recommender.ranking.blend import Blend, ColdItems, standardised
+from recommender.ranking.cold_users import Newcomers
+from recommender.retrieval.neighbours import NeighbourModel
+from recommender.retrieval.sequence.model import SequenceModel
+
+AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
+# What put an item on a list.
+Part = Literal["sequence", "neighbours", "text", "popularity", "profile"]
+ALONE = Blend()
+NO_COLD_ITEMS = ColdItems()
+
+
+class Ranker:
+    """The item vectors and the sequence model, ready to answer.
+
+    Args:
+        vectors: Catalogue, ids and text vectors.
+        model: Trained with these vectors.
+        neighbours: Trained with the same ids; None where the blend is of kind "none".
+        blend: How much the neighbours count.
+        cold: How items that no event taught are ranked.
+        newcomers: How users without a known history are answered; None counts events.
+    """
+
+    def __init__(
+        self,
+        vectors: ItemVectors,
+        model: SequenceModel,
+        neighbours: NeighbourModel | None = None,
+        blend: Blend = ALONE,
+        cold: ColdItems = NO_COLD_ITEMS,
+        newcomers: Newcomers | None = None,
+    ) -> None:
+        self.neighbours, self.blend, self.cold, self.newcomers = neighbours, blend, cold, newcomers
+        self.vectors = vectors
+        self.model = model.eval()
+        with torch.inference_mode():
+            self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
+            self._directions = torch.nn.functional.normalize(self._items, dim=-1)
+        self._popularity = vectors.catalogue.n_events
+        self._unlearned = ~model.learned[1:].numpy()
+        counts = np.where(self._unlearned, 0, self._popularity)
+        self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
+        self._ranks_cold = not cold.says_nothing and bool(self._unlearned.any())
+
+    @property
+    def ids(self) -> IdMap:
+        return self.vectors.ids
+
+    def knows(self, user: UserState) -> bool:
+        """Whether an item of the user's history is in the catalogue: without one it is a cold start."""
+        return any(item in self.ids for item in user.items)
+
+    def answered_by(self, user: UserState) -> AnsweredBy:
+        """Who ranks for this user: where no item of the history is known the profile, or popularity alone."""
+        if self.knows(user):
+            return "sequence"
+        return "profile" if self.newcomers is not None and self.newcomers.reads(user) else "popularity"
+
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
+        """Score every item for each user, in one forward pass.
+
+        Returns:
+            Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
+            history gets what `newcomers` says; the others the sum of `parts`. So scores compare within a user only.
+        """
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        warm = (history[:, -1] != PADDING).numpy()
+        scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
+        scores[~warm] = self._answer_newcomers([user for user, known in zip(users, warm, strict=True) if not known])
+        if warm.any():
+            known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
+            first, *others = self._parts(history[warm], known).values()
+            scores[warm] = sum(others, first)
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
+        """For each item, the part whose share of its score stands out most.
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        places = [self.ids.index(item_id) - 1 for item_id in item_ids]
+        answered_by = self.answered_by(user)
+        if answered_by == "popularity":
+            return ["popularity"] * len(places)
+        parts = self.parts([user]) if answered_by == "sequence" else self._newcomer_parts(user)
+        return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
+
+    def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
+        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32.
+
+        The sequence model's are dot products, plus its popularity weight times log(1 + count). Where another part
+        counts they are standardised per user, and so are the neighbours', times their weight. Of items that no event
+        taught, the neighbours know nothing, and the text adds its cosine times a weight, and the lift.
+        """
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        return self._parts(history, [self.ids.known_indices(user.items) for user in users])
+
+    def _parts(self, history: torch.Tensor, known: list[list[int]]) -> dict[Part, np.ndarray]:
+        with torch.inference_mode():
+            sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
+        weights = self.blend.weights(np.array([len(indices) for indices in known]))
+        blends = self.neighbours is not None and bool(weights.any())
+        if not (blends or self._ranks_cold):
+            return {"sequence": sequence}
+        parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence)}
+        if self.neighbours is not None and blends:
+            parts["neighbours"] = weights[:, None] * standardised(self.neighbours.scores(known))
+        if self._ranks_cold:
+            if blends:
+                parts["neighbours"][:, self._unlearned] = 0.0
+            profiles = np.stack([self.vectors.profile(indices) for indices in known])
+            parts["text"] = np.zeros_like(sequence)
+            cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
+            parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
+        return parts
+
+    def _answer_newcomers(self, users: Sequence[UserState]) -> np.ndarray:
+        return self._popularity if self.newcomers is None else self.newcomers.scores(users)
+
+    def _newcomer_parts(self, user: UserState) -> dict[Part, np.ndarray]:
+        """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""
+        assert self.newcomers is not None
+        shares, profile = self.newcomers.parts([user])
+        return {"popularity": shares - shares.mean(), "profile": profile}
+
+    def top_k(
+        self,
+        users: Sequence[UserState],
+        k: int,
+        exclude: Sequence[Collection[str]] | None = None,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """The best items of each user, best first.
+
+        Args:
+            users: Those without a known history are answered by what is known of them; see `answered_by`.
+            k: Length of the lists; shorter where fewer items are left.
+            exclude: Per user, items that must not come back; unknown ones are no error.
+            exclude_seen: Leave out what the user has seen.
+            allowed: False for items that may come back to nobody; None allows all. Shape (n_items,), bool.
+        Returns:
+            Per user, (item id, score) pairs.
+        """
+        scores = self.scores(users, exclude_seen=exclude_seen)
+        return best_items(scores, self.ids, k, exclude, allowed)
+
+    def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
+        """The items of the history that are most like an item: the reasons for it.
+
+        Returns:
+            At most n (item id, cosine in the model's item vectors) pairs, most alike first.
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+
+        def cosines(history: list[int], target: int) -> list[float]:
+            found: list[float] = (self._directions[history] @ self._directions[target]).tolist()
+            return found
+
+        return nearest_items(self.ids, user, item_id, n, cosines)

@@ -1,0 +1,1 @@
+"""Rankers of the whole catalogue, one by one: neighbours, text, popularity, sequence, generative."""

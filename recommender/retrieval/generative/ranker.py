@@ -1,0 +1,115 @@
+"""Recommends by writing semantic ids: the generative model behind the interface of the other rankers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recommender.inputs.ids import PADDING, IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.retrieval.generative.model import GenerativeModel, load_generative_model, right_padded
+from recommender.retrieval.generative.search import search
+
+# Prefixes of a beam are 256 times as many candidates: so many users at once take some hundred megabytes.
+USERS_PER_SEARCH = 64
+
+
+class GenerativeRanker:
+    """The generative model and the catalogue, ready to answer; a user without a history is answered too.
+
+    Args:
+        vectors: Those that the model was trained with.
+        model: The generative model.
+        width: Of the beam; None takes the model's. A list of k needs at least k.
+    """
+
+    def __init__(self, vectors: ItemVectors, model: GenerativeModel, width: int | None = None) -> None:
+        self.vectors, self.model = vectors, model.eval()
+        self.width = model.shape.beam_width if width is None else width
+
+    @classmethod
+    def load(cls, folder: Path, vectors: ItemVectors) -> GenerativeRanker:
+        """Read the `generative` component.
+
+        Raises:
+            BundleError: it cannot be read, or was not trained with these vectors.
+        """
+        return cls(vectors, load_generative_model(folder, vectors))
+
+    def at_least(self, k: int) -> GenerativeRanker:
+        """The same ranker, with a beam wide enough for lists of k."""
+        return GenerativeRanker(self.vectors, self.model, max(self.width, k))
+
+    @property
+    def ids(self) -> IdMap:
+        return self.vectors.ids
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Log probabilities of the items in the beam, -inf for all others and for seen ones.
+
+        Returns:
+            Shape (B, n_items), float32, in the order of `ids`.
+        """
+        items, found = self._search(users, self.width, self._allowed(users))
+        scores = np.full((len(users), len(self.ids) + 1), -np.inf, dtype=np.float32)
+        np.put_along_axis(scores, items, found, axis=1)
+        return scores[:, 1:]
+
+    def top_k(
+        self,
+        users: Sequence[UserState],
+        k: int,
+        exclude: Sequence[Collection[str]] | None = None,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """The most probable items of each user that are found, best first; every filter is held inside the beam.
+
+        Args:
+            k: Length of the lists; shorter only where fewer items are allowed.
+            exclude: Per user, items that must not come back; unknown ones are no error.
+            exclude_seen: Leave out what the user has seen.
+            allowed: By item index less one, for all users alike; None allows all. Shape (n_items,), bool.
+        Returns:
+            Per user, (item id, log probability) pairs.
+        """
+        items, scores = self._search(users, max(self.width, k), self._allowed(users, exclude, exclude_seen, allowed))
+        return [
+            [
+                (self.ids.item_id(int(item)), float(score))
+                for item, score in zip(items[row, :k], scores[row, :k], strict=True)
+                if item != PADDING
+            ]
+            for row in range(len(users))
+        ]
+
+    def _search(self, users: Sequence[UserState], width: int, allowed: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        histories = [self.ids.known_indices(user.items) for user in users]
+        items = np.full((len(users), width), PADDING, dtype=np.int64)
+        scores = np.full((len(users), width), -np.inf, dtype=np.float32)
+        for start in range(0, len(users), USERS_PER_SEARCH):
+            rows = slice(start, start + USERS_PER_SEARCH)
+            history = right_padded(histories[rows], self.model.shape.max_history)
+            found, log_probabilities = search(self.model, history, width, allowed[rows])
+            items[rows], scores[rows] = found.numpy(), log_probabilities.numpy()
+        return items, scores
+
+    def _allowed(
+        self,
+        users: Sequence[UserState],
+        exclude: Sequence[Collection[str]] | None = None,
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
+    ) -> torch.Tensor:
+        """Shape (B, n_items), bool."""
+        every = np.ones(len(self.ids), dtype=bool) if allowed is None else allowed
+        rows = np.tile(every, (len(users), 1))
+        for row, user in enumerate(users):
+            rows[row, [index - 1 for index in self.ids.known_indices(exclude[row] if exclude else ())]] = False
+            if exclude_seen:
+                rows[row, user.seen_places(self.ids)] = False
+        return torch.from_numpy(rows)

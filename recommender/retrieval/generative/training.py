@@ -1,0 +1,226 @@
+"""Fits the generative model on the shop's sequences: the `generative` component."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.settings.models import GenerativeSettings
+from core.storage import atomic_folder
+from recommender.errors import TrainingDataError
+from recommender.fitting.determinism import deterministic
+from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.ids import PADDING
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.sequences import read_sequences
+from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking import metric_key
+from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.retrieval.generative.semantic_ids import assign_semantic_ids
+from recommender.retrieval.sequence.training import learned_items
+
+# Enough for a steady choice of the epoch, and quick whatever the shop's size.
+MAX_VALIDATION_QUERIES = 1000
+POOL_BATCHES = 16
+
+
+def fit_generative(
+    training: Path,
+    vectors: Path,
+    target: Path,
+    settings: GenerativeSettings,
+    max_history: int,
+    k: int,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> FitSummary | None:
+    """Give every item a semantic id, learn to write the next one, write the component.
+
+    Args:
+        training: The training folder: sequences as of the cut-off, validation queries.
+        vectors: The `vectors` component.
+        target: The component's folder, written atomically.
+        max_history: Entries of a history that the model reads.
+        k: Length of the list by which epochs are compared.
+        seed: Equal seeds, threads and data give bitwise equal weights.
+        threads: Torch's threads while it fits.
+    Returns:
+        None where the settings switch it off: nothing is written then.
+    Raises:
+        TrainingDataError: no sequence has two known items, or the validation window has no query.
+        BundleError: the vectors cannot be read.
+    """
+    if not settings.enabled:
+        return None
+    started = time.monotonic()
+    items = ItemVectors.load(vectors)
+    with deterministic(seed, threads):
+        sequences = read_sequences(training, items.ids, max_history + 1)
+        queries = _validation_queries(training, seed)
+        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, seed, progress)
+        judge = GenerativeRanker(items, model).at_least(k)
+        curve = _train(model, sequences, judge, queries, settings, k, seed, progress)
+    best = max(curve, key=lambda point: point["ndcg"])
+    summary = FitSummary(
+        folder=target,
+        epochs=len(curve),
+        best_epoch=int(best["epoch"]),
+        metrics={metric_key("ndcg", k): best["ndcg"]},
+        seconds=time.monotonic() - started,
+        curve=tuple(curve),
+    )
+    with atomic_folder(target) as folder:
+        model.save(folder)
+        summary.write(folder)
+    told = f"{metric_key('ndcg', k)} {best['ndcg']:.4f}"
+    progress(f"generative: kept epoch {summary.best_epoch}, {told}, {summary.seconds:.1f} s")
+    return summary
+
+
+def _build(
+    items: ItemVectors,
+    learned: torch.Tensor,
+    settings: GenerativeSettings,
+    max_history: int,
+    seed: int,
+    progress: Progress,
+) -> GenerativeModel:
+    codes, sizes = assign_semantic_ids(items.text[1:].numpy(), items.catalogue.n_events, settings, seed)
+    shape = GenerativeShape(
+        sizes=sizes,
+        text_width=items.text.shape[1],
+        width=settings.width,
+        n_blocks=settings.n_blocks,
+        n_decoder_blocks=settings.n_decoder_blocks,
+        n_heads=settings.n_heads,
+        max_history=max_history,
+        softmax=settings.softmax,
+        beam_width=settings.beam_width,
+    )
+    model = GenerativeModel(shape, items, torch.from_numpy(codes), learned, settings.dropout, settings.id_dropout)
+    shared = int((codes[:, -1] > 0).sum())
+    progress(
+        f"generative: semantic ids of {' x '.join(str(size) for size in sizes)} codes for {len(codes)} items, "
+        f"{shared} of them told apart by the last one; {sum(weight.numel() for weight in model.parameters())} weights"
+    )
+    return model
+
+
+def _train(
+    model: GenerativeModel,
+    sequences: list[torch.Tensor],
+    judge: GenerativeRanker,
+    queries: Queries,
+    settings: GenerativeSettings,
+    k: int,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """Train until the validation NDCG has not risen for `patience` epochs, and put the best weights back.
+
+    Returns:
+        Per epoch its number, loss and NDCG by beam search; the first with the best NDCG was kept.
+    """
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
+    generator = np.random.default_rng(seed)
+    curve: list[dict[str, float]] = []
+    best_epoch, best_ndcg, best_weights = 0, -1.0, model.state_dict()
+    for epoch in range(1, settings.max_epochs + 1):
+        started = time.monotonic()
+        loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
+        model.eval()
+        ndcg = float(judge_ranking(judge, queries, k).per_query["ndcg"].mean())
+        curve.append({"epoch": epoch, "loss": loss, "ndcg": ndcg})
+        progress(
+            f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "
+            f"{time.monotonic() - started:.1f} s"
+        )
+        if ndcg > best_ndcg:
+            best_epoch, best_ndcg = epoch, ndcg
+            best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        elif epoch - best_epoch >= settings.patience:
+            break
+    model.load_state_dict(best_weights)
+    model.eval()
+    return curve
+
+
+def _train_epoch(
+    model: GenerativeModel,
+    sequences: list[torch.Tensor],
+    batch_size: int,
+    optimiser: torch.optim.Optimizer,
+    generator: np.random.Generator,
+) -> float:
+    """One pass; returns the mean loss of an item."""
+    model.train()
+    total, n_items = 0.0, 0
+    for batch in _batches(sequences, batch_size, generator):
+        losses = next_code_losses(model, batch)
+        loss = losses.sum(dim=1).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(losses)
+        n_items += len(losses)
+    return total / n_items
+
+
+def next_code_losses(model: GenerativeModel, batch: torch.Tensor) -> torch.Tensor:
+    """Negative log probability of every code of every item, given the items before it; the first is told by nothing.
+
+    Args:
+        batch: Item indices, oldest first, right-padded. Shape (B, T), int64.
+    Returns:
+        Shape (N, L), where N is the number of items that are no padding.
+    """
+    real = batch != PADDING
+    last = real & (real.cumsum(dim=1) == real.sum(dim=1, keepdim=True))
+    # The last item is a target only, so that the newest one that is read has the place it has in answers.
+    states = model(batch.masked_fill(last, PADDING)[:, :-1])[real]  # (N, D): what was expected before each item
+    targets = batch[real] - 1
+    codes, paths = model.codes[targets], model.paths[targets]  # (N, L)
+    places = model.trie.places_among_siblings(paths)
+    decoded = model.decode(states, codes[:, :-1])  # (N, L, D)
+    losses = []
+    for level in range(codes.shape[1]):
+        before = paths[:, level - 1] if level else torch.zeros_like(targets)
+        # Where one code alone may follow, its probability is 1 and there is nothing to learn.
+        rows = torch.nonzero(model.is_choice(level, before)).flatten()
+        following = model.log_probabilities(level, decoded[rows, level], before[rows])
+        chosen = following.gather(1, places[rows, level : level + 1]).squeeze(1)
+        losses.append(torch.zeros(len(targets)).index_put((rows,), -chosen))
+    return torch.stack(losses, dim=1)
+
+
+def _batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random.Generator) -> list[torch.Tensor]:
+    """Every sequence once, in random order, but such that those of a batch are about equally long."""
+    order = generator.permutation(len(sequences))
+    pool, taken = batch_size * POOL_BATCHES, []
+    for start in range(0, len(order), pool):
+        members = sorted(order[start : start + pool], key=lambda member: len(sequences[member]))
+        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
+    rows = [[sequences[member].tolist() for member in taken[place]] for place in generator.permutation(len(taken))]
+    return [right_padded(row, max(len(history) for history in row)) for row in rows]
+
+
+def _validation_queries(training: Path, seed: int) -> Queries:
+    queries = read_queries(training, "validation")
+    if not len(queries):
+        raise TrainingDataError(
+            "Cannot train generative model",
+            got="validation queries=0",
+            expected="at least 1",
+            where=str(training),
+            do="Give more interactions, or a larger recipe.evaluation.validation_share",
+        )
+    if len(queries) > MAX_VALIDATION_QUERIES:
+        chosen = np.random.default_rng(seed).choice(len(queries), MAX_VALIDATION_QUERIES, replace=False)
+        queries = queries.take(np.sort(chosen))
+    return queries

@@ -1,0 +1,64 @@
+"""Rankers that read the known items of a history and nothing else; popularity answers where they have nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import mask_seen
+from recommender.retrieval.neighbours import NeighbourModel
+
+
+class HistoryRanker:
+    """A model that reads known items and nothing else; whom it has nothing for is answered by popularity.
+
+    Args:
+        score: From histories of item indices, oldest first, none empty, to scores, shape (B, n_items); a row of equal
+            scores has nothing to say.
+    """
+
+    def __init__(self, vectors: ItemVectors, score: Callable[[list[list[int]]], np.ndarray]) -> None:
+        self.ids: IdMap = vectors.ids
+        self._counts = vectors.catalogue.n_events
+        self._score = score
+
+    def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
+        """The model's scores; seen items are -inf. Shape (B, n_items), float32."""
+        scores = np.tile(self._counts, (len(users), 1))
+        histories = [self.ids.known_indices(user.items) for user in users]
+        warm = np.array([row for row, history in enumerate(histories) if history], dtype=np.int64)
+        if len(warm):
+            told = self._score([histories[row] for row in warm])
+            speaks = _speaks(told)
+            scores[warm[speaks]] = told[speaks]
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def speaks(self, user: UserState) -> bool:
+        """Whether the model has something for this user; else popularity answers."""
+        history = self.ids.known_indices(user.items)
+        return bool(history) and bool(_speaks(self._score([history]))[0])
+
+
+class NeighbourRanker:
+    """The neighbourhood model alone; users without a learned item are answered by popularity."""
+
+    def __init__(self, vectors: ItemVectors, neighbours: NeighbourModel) -> None:
+        self.ids: IdMap = vectors.ids
+        self._neighbours = neighbours
+        self._counts = vectors.catalogue.n_events
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Sums of weights; seen items are -inf. Shape (B, n_items), float32."""
+        scores = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
+        scores[~scores.any(axis=1)] = self._counts
+        return mask_seen(scores, users, self.ids)
+
+
+def _speaks(told: np.ndarray) -> np.ndarray:
+    """Of each row of scores, whether it tells items apart. Shape (B,), bool."""
+    speaks: np.ndarray = told.max(axis=1) > told.min(axis=1)
+    return speaks

@@ -1,0 +1,1 @@
+"""Next-item retrieval from the order of a history: a transformer over item vectors."""

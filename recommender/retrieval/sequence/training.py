@@ -1,0 +1,360 @@
+"""Trains the sequence model: next-item softmax over the real places of the training sequences, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from core.settings.models import AugmentationSettings, SequenceSettings
+from recommender.errors import TrainingDataError
+from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.summary import Progress
+from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
+from recommender.inputs.ids import PADDING
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.packing import Packed, pack
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.sequences import read_sequences, sequence_input
+from recommender.metrics.ranking import PER_QUERY, metric_key
+from recommender.metrics.top_k import hits_of, mask_seen
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+
+# Enough for a steady choice of the epoch, and quick whatever the shop's size.
+MAX_VALIDATION_QUERIES = 2000
+QUERIES_PER_PASS = 256
+# Where histories are few, popularity is hard to beat and worth leaning on; 0 leaves it out.
+POPULARITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)
+POOL_BATCHES = 16
+CHECKPOINT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came out of one pass over the sequences: the best NDCG of any popularity weight, and that weight."""
+
+    number: int
+    loss: float
+    ndcg: float
+    popularity_weight: float
+
+
+@dataclass(frozen=True)
+class NextItems:
+    """A batch: what was read, and what came next.
+
+    Attributes:
+        history: Of N items.
+        targets: The item after each of them. Shape (N,), int64.
+    """
+
+    history: Packed
+    targets: torch.Tensor
+
+    @classmethod
+    def of(cls, sequences: list[torch.Tensor]) -> NextItems:
+        """From whole sequences, each of two items at least."""
+        history = pack([sequence[:-1] for sequence in sequences])
+        return cls(history, torch.cat([sequences[place][1:] for place in history.order.tolist()]))
+
+
+def train_sequence_model(
+    training: Path,
+    vectors: ItemVectors,
+    settings: SequenceSettings,
+    max_history: int,
+    k: int,
+    seed: int,
+    progress: Progress,
+    augmentation: AugmentationSettings = AS_THEY_ARE,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[SequenceModel, list[Epoch]]:
+    """Train until the validation NDCG has not risen for `patience` epochs; the best epoch's weights are kept.
+
+    Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
+
+    Args:
+        training: The training folder: sequences as of the cut-off, validation queries.
+        k: Length of the list by which epochs are compared.
+        seed: Order of the sequences, choice of negatives, and augmentation.
+        augmentation: What each epoch's training sequences are changed by.
+        checkpoint: Where the state is kept between epochs, and taken up again.
+        on_epoch: Told of every epoch; what it raises ends the fit.
+    Returns:
+        The model in evaluation mode, and all epochs in order.
+    Raises:
+        TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
+    """
+    sequences = read_sequences(training, vectors.ids, max_history + 1)
+    judge = ValidationJudge(vectors, _validation_queries(training, seed), max_history, k)
+    learned = learned_items(sequences, len(vectors.ids))
+    content = vectors.content(settings.use_text, settings.use_modality)
+    shape = SequenceShape(
+        n_items=len(vectors.ids),
+        text_width=content.shape[1],
+        width=settings.width,
+        n_blocks=settings.n_blocks,
+        n_heads=settings.n_heads,
+        max_history=max_history,
+        use_ids=settings.use_ids,
+        use_text=settings.use_text,
+        use_modality=settings.use_modality,
+    )
+    model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
+    n_weights = sum(weight.numel() for weight in model.parameters())
+    progress(
+        f"sequence model: {sum(len(s) - 1 for s in sequences)} next items in {len(sequences)} sequences, "
+        f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
+    )
+    run = _Run(model, sequences, judge, settings, Augmenter(augmentation, seed), seed)
+    return run.fit(progress, checkpoint, on_epoch)
+
+
+class _Run:
+    """A fit: the model, what it learns from, and all that changes from epoch to epoch."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        sequences: list[torch.Tensor],
+        judge: ValidationJudge,
+        settings: SequenceSettings,
+        augmenter: Augmenter,
+        seed: int,
+    ) -> None:
+        self.model, self.sequences, self.judge, self.settings = model, sequences, judge, settings
+        self.augmenter, self.generator = augmenter, np.random.default_rng(seed)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
+        n_batches = math.ceil(len(sequences) / settings.batch_size)
+        self.average = averaged(model, settings.average_epochs * n_batches)
+        self.candidates = torch.nonzero(model.learned).flatten()
+        self.epochs: list[Epoch] = []
+        self.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def fit(
+        self, progress: Progress, checkpoint: Checkpoint | None, on_epoch: Callable[[Epoch], None] | None
+    ) -> tuple[SequenceModel, list[Epoch]]:
+        if checkpoint:
+            self._take_up(checkpoint, progress)
+        saved = time.monotonic()
+        while not self._is_over(progress):
+            started = time.monotonic()
+            epoch = self._run_epoch()
+            progress(
+                f"epoch {epoch.number}/{self.settings.max_epochs}: loss {epoch.loss:.3f}, "
+                f"{metric_key('ndcg', self.judge.k)} {epoch.ndcg:.4f} (popularity weight {epoch.popularity_weight:g}), "
+                f"{time.monotonic() - started:.1f} s"
+            )
+            if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                self._keep(checkpoint)
+                saved = time.monotonic()
+            if on_epoch:
+                on_epoch(epoch)
+        self.model.load_state_dict(self.best)
+        return self.model.eval(), self.epochs
+
+    def _is_over(self, progress: Progress) -> bool:
+        if len(self.epochs) >= self.settings.max_epochs:
+            return True
+        best = max(self.epochs, key=lambda epoch: epoch.ndcg, default=None)
+        if best is None or len(self.epochs) - best.number < self.settings.patience:
+            return False
+        progress(f"stopped: no better epoch than {best.number} in {self.settings.patience}")
+        return True
+
+    def _run_epoch(self) -> Epoch:
+        drawn = batches(self.augmenter.sequences(self.sequences), self.settings.batch_size, self.generator)
+        loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
+        judged = cast(SequenceModel, self.average.module)
+        ndcg, weight = self.judge.choose_popularity_weight(judged)
+        if ndcg > max((epoch.ndcg for epoch in self.epochs), default=-1.0):
+            self.best = {name: tensor.clone() for name, tensor in judged.state_dict().items()}
+        self.epochs.append(Epoch(len(self.epochs) + 1, loss, ndcg, weight))
+        return self.epochs[-1]
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for place, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in state.items()}
+        checkpoint.save(
+            tensors,
+            {
+                "epochs": [asdict(epoch) for epoch in self.epochs],
+                "order": self.generator.bit_generator.state,
+                "augmenter": self.augmenter.state,
+            },
+        )
+
+    def _take_up(self, checkpoint: Checkpoint, progress: Progress) -> None:
+        kept = checkpoint.load(progress)
+        if kept is None:
+            return
+        tensors, notes = kept
+        by_part: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            by_part[part][rest] = tensor
+        self.model.load_state_dict(by_part["model"])
+        self.average.load_state_dict(by_part["average"])
+        self.best = by_part["best"]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in by_part["optimizer"].items():
+            place, _, rest = name.partition(".")
+            state.setdefault(int(place), {})[rest] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.epochs = [Epoch(**epoch) for epoch in notes["epochs"]]
+        self.generator.bit_generator.state = notes["order"]
+        self.augmenter.state = notes["augmenter"]
+        progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
+
+
+class ValidationJudge:
+    """The validation queries, as the model reads them.
+
+    Args:
+        vectors: The catalogue.
+        queries: Each of a user with a known history.
+        k: Length of the judged list.
+    """
+
+    def __init__(self, vectors: ItemVectors, queries: Queries, max_history: int, k: int) -> None:
+        self.k, self.ids = k, vectors.ids
+        self.prior = np.log1p(vectors.catalogue.n_events).astype(np.float32)
+        self.users = [
+            queries.users[start : start + QUERIES_PER_PASS] for start in range(0, len(queries), QUERIES_PER_PASS)
+        ]
+        self.histories = [sequence_input(users, vectors.ids, max_history) for users in self.users]
+        self.targets = [vectors.ids.known_indices(wanted) for wanted in queries.targets]
+        self.n_targets = queries.n_targets
+
+    def choose_popularity_weight(self, model: SequenceModel) -> tuple[float, float]:
+        """Set the model's popularity weight to the one with the best NDCG.
+
+        Returns:
+            That NDCG, and the weight; the smaller weight where two do equally well.
+        """
+        hits: dict[float, list[np.ndarray]] = {weight: [] for weight in POPULARITY_WEIGHTS}
+        model.eval()
+        with torch.inference_mode():
+            items = model.item_vectors()[1:]
+            start = 0
+            for users, history in zip(self.users, self.histories, strict=True):
+                scores = mask_seen((model.expect(history) @ items.T).numpy(), users, self.ids)
+                targets = self.targets[start : start + len(users)]
+                for weight, found in hits.items():
+                    found.append(hits_of(scores + np.float32(weight) * self.prior, targets, self.k))
+                start += len(users)
+        judged = [float(PER_QUERY["ndcg"](np.concatenate(found), self.n_targets).mean()) for found in hits.values()]
+        best = int(np.argmax(judged))
+        model.popularity_weight.fill_(POPULARITY_WEIGHTS[best])
+        return judged[best], POPULARITY_WEIGHTS[best]
+
+
+def averaged(model: SequenceModel, n_steps: float) -> AveragedModel:
+    """The model with the exponential average of its weights over about `n_steps` steps; 0 is the weights themselves.
+
+    Source: Izmailov et al. 2018 (SWA); the exponential form is Polyak & Juditsky's, as torch has it.
+    """
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(math.exp(-1 / n_steps) if n_steps else 0.0))
+
+
+def _train_epoch(
+    model: SequenceModel,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    epoch_batches: Iterator[NextItems],
+    candidates: torch.Tensor,
+    settings: SequenceSettings,
+) -> float:
+    """One pass; returns the mean loss of a next item."""
+    model.train()
+    total, places = 0.0, 0
+    for batch in epoch_batches:
+        loss = next_item_loss(model, batch, candidates, settings.n_negatives)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        average.update_parameters(model)
+        total += loss.item() * len(batch.targets)
+        places += len(batch.targets)
+    return total / places
+
+
+def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Tensor, n_negatives: int) -> torch.Tensor:
+    """Softmax loss of the next item, the mean over all places of the batch.
+
+    Args:
+        candidates: The items that the softmax runs over: those that occur in training, for an item that never does
+            would only ever be pushed down. Shape (n,), int64.
+        n_negatives: Drawn uniformly, none twice, for the whole batch; 0, or no fewer than there are candidates, is the
+            full softmax.
+    Source: Klenitskiy & Vasilev 2023, Turning Dross Into Gold Loss.
+    """
+    expected, targets = model(batch.history), batch.targets  # (N, D), (N,)
+    if n_negatives and n_negatives < len(candidates):
+        negatives = candidates[torch.randperm(len(candidates))[:n_negatives]]
+        positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (N,)
+        logits = _without_targets(expected @ model.item_vectors(negatives).T, negatives, targets)
+        return (torch.logaddexp(positive, torch.logsumexp(logits, dim=1)) - positive).mean()
+    logits = expected @ model.item_vectors(candidates).T  # (N, n)
+    return F.cross_entropy(logits, torch.searchsorted(candidates, targets))
+
+
+def _without_targets(logits: torch.Tensor, negatives: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """-inf where a negative is the row's own target, in place. Shape (N, n)."""
+    column = torch.full((int(max(negatives.max(), targets.max())) + 1,), -1)
+    column[negatives] = torch.arange(len(negatives))
+    rows = torch.nonzero(column[targets] >= 0).flatten()
+    return logits.index_put_((rows, column[targets][rows]), torch.tensor(-torch.inf))
+
+
+def learned_items(sequences: list[torch.Tensor], n_items: int) -> torch.Tensor:
+    """True for items that occur in the sequences. Shape (n_items + 1,), bool."""
+    learned = torch.zeros(n_items + 1, dtype=torch.bool)
+    learned[torch.cat(sequences)] = True
+    learned[PADDING] = False
+    return learned
+
+
+def batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random.Generator) -> Iterator[NextItems]:
+    """Every sequence once, in random order, but such that those of a batch are about equally long.
+
+    Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.
+    """
+    order = generator.permutation(len(sequences))
+    lengths = np.array([len(sequence) for sequence in sequences])
+    pool = batch_size * POOL_BATCHES
+    taken = []
+    for start in range(0, len(order), pool):
+        members = order[start : start + pool]
+        members = members[np.argsort(lengths[members], kind="stable")]
+        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
+    for place in generator.permutation(len(taken)):
+        yield NextItems.of([sequences[member] for member in taken[place]])
+
+
+def _validation_queries(training: Path, seed: int) -> Queries:
+    queries = read_queries(training, "validation")
+    warm = np.flatnonzero(queries.is_warm)
+    if not len(warm):
+        raise TrainingDataError(
+            "Cannot train sequence model",
+            got=f"validation queries with a history=0 of {len(queries)}",
+            expected="at least 1",
+            where=str(training),
+            do="Give more interactions, or a larger recipe.evaluation.validation_share",
+        )
+    if len(warm) > MAX_VALIDATION_QUERIES:
+        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_VALIDATION_QUERIES, replace=False))
+    return queries.take(warm)

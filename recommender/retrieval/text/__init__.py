@@ -1,0 +1,1 @@
+"""Content-based retrieval: items whose texts are like those of a history."""

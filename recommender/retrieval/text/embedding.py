@@ -1,0 +1,88 @@
+"""The `vectors` component: the catalogue's texts as whitened vectors, by the encoder fine-tuned where that helps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from core.settings.models import EncoderSettings, ModalitySettings
+from core.storage import atomic_folder, write_json
+from recommender.encoders.encoder import TextEncoder
+from recommender.encoders.fine_tuning import Choice, fine_tune_encoder
+from recommender.encoders.modality import read_modality
+from recommender.encoders.weights import SETTINGS_FILE, save_weights
+from recommender.encoders.whitening import Whitening
+from recommender.fitting.determinism import deterministic
+from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors, padded
+from recommender.metrics.ranking import metric_key
+from recommender.retrieval.text.ranker import TextRanker
+
+WHITENING_FILE = "whitening.safetensors"
+
+
+NO_MODALITY = ModalitySettings()
+
+
+def embed_catalogue(
+    training: Path,
+    target: Path,
+    encoder: EncoderSettings,
+    seed: int,
+    progress: Progress,
+    threads: int | None = None,
+    k: int = 10,
+    modality: ModalitySettings = NO_MODALITY,
+) -> ItemVectors:
+    """Encode and whiten every item's text, by the encoder fine-tuned where that helps: writes the `vectors` component.
+
+    Args:
+        training: The training folder; its catalogue is read, and to fine-tune its sequences and validation queries.
+        target: The component's folder.
+        seed: Orders the item indices, and what fine-tuning sees.
+        threads: Torch's threads; None leaves them as they are.
+        k: Length of the list by which the encoder is judged before and after fine-tuning.
+        modality: Vectors of another kind, which stand beside the text's.
+    Raises:
+        TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
+        EncoderError: the encoder cannot be loaded.
+    """
+    started = time.monotonic()
+    catalogue = Catalogue.read(training, seed)
+    texts = catalogue.texts
+    with deterministic(seed, threads):
+        raw = TextEncoder.load(encoder, progress).encode(texts, progress)
+        worded = np.array([bool(text.strip()) for text in texts])
+        whitening = Whitening.fit(raw[worded])
+        rows = np.where(worded[:, None], whitening.apply(raw), np.float32(0))
+        vectors = ItemVectors.from_rows(catalogue, rows)
+        choice = None
+        if encoder.fine_tune != "none":
+            choice = fine_tune_encoder(training, vectors, whitening, encoder, k, seed, progress, TextRanker)
+            vectors = choice.vectors
+    if modality.path is not None:
+        other = read_modality(modality.path, modality.column, catalogue.ids, progress)
+        vectors = replace(vectors, modality=padded(other))
+    with atomic_folder(target) as folder:
+        vectors.save(folder)
+        whitening.save(folder / WHITENING_FILE)
+        write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
+        if choice is not None:
+            _record_choice(folder, target, choice, k, time.monotonic() - started)
+    progress(f"embedded {int(worded.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
+    return vectors
+
+
+def _record_choice(folder: Path, target: Path, choice: Choice, k: int, seconds: float) -> None:
+    """The weights that were kept, and the figures by which."""
+    key = metric_key("ndcg", k)
+    metrics = {f"{key}_pretrained": choice.before, f"{key}_fine_tuned": choice.after}
+    checks = {"epochs": len(choice.curve), "best_epoch": choice.check}
+    summary = FitSummary(folder=target, **checks, metrics=metrics, seconds=seconds, curve=choice.curve)
+    summary.write(folder)
+    if choice.weights is not None:
+        save_weights(folder, choice.weights)

@@ -1,0 +1,166 @@
+"""The pair scorer with a language model: the light form and the cross-encoder, weighed by what validation says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import schema
+from core.storage import write_json
+from recommender.errors import BundleError
+from recommender.fitting.component import read_config
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.scoring.cross_encoder import CrossEncoder, pair_texts
+from recommender.scoring.input import ItemRatings, RatingBaseline, ScorerInput
+from recommender.scoring.regression import fit_linear, fit_logistic
+from recommender.scoring.scorer import PairScore, PairScorer
+
+FOLDER = "cross_encoder"
+STACK_FILE = "stack.json"
+PENALTY = 1e-4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """light * the light form's answer + language * the cross-encoder's + offset."""
+
+    light: float
+    language: float
+    offset: float
+
+    def __call__(self, light: Tensor, language: Tensor) -> Tensor:
+        return self.light * light + self.language * language + self.offset
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How much each of the two counts, for the like logit and for the rating.
+
+    Source: Wolpert 1992, Stacked generalization; the like logit is calibrated by it too, as by Platt 1999.
+    """
+
+    like: Weights
+    rating: Weights
+
+    @classmethod
+    def fit(
+        cls, light: tuple[Tensor, Tensor], language: tuple[Tensor, Tensor], likes: Tensor, ratings: Tensor
+    ) -> Stack:
+        """Regressions on pairs that neither has learned from; an answer that would count negatively does not count.
+
+        Args:
+            light: Like logits and ratings of the light form. Shapes (N,).
+            language: Those of the cross-encoder. Shapes (N,).
+            likes: 1 for a like, else 0. Shape (N,).
+            ratings: Shape (N,).
+        """
+
+        def regress(logistic: bool) -> Weights:
+            place = 0 if logistic else 1
+            both = torch.stack([light[place], language[place]], dim=1)
+            target, fit = (likes, fit_logistic) if logistic else (ratings, fit_linear)
+            (first, second), offset = fit(both, target, PENALTY)
+            if first >= 0 and second >= 0:
+                return Weights(first, second, offset)
+            kept = 0 if first >= 0 else 1
+            (weight,), offset = fit(both[:, kept : kept + 1], target, PENALTY)
+            return Weights(weight * (kept == 0), weight * (kept == 1), offset)
+
+        if likes.min() == likes.max():
+            return cls(Weights(1.0, 0.0, 0.0), regress(logistic=False))
+        return cls(regress(logistic=True), regress(logistic=False))
+
+
+class StackedScorer:
+    """Answers as `PairScorer` does, with both. Safe to call from many threads.
+
+    Args:
+        light: Trained.
+        encoder: Trained.
+        stack: Fitted on the validation window.
+    """
+
+    def __init__(self, light: PairScorer, encoder: CrossEncoder, stack: Stack) -> None:
+        self.light = light
+        self.encoder = encoder.eval()
+        self.stack = stack
+
+    @property
+    def baseline(self) -> RatingBaseline:
+        return self.light.baseline
+
+    def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
+        """See `PairScorer.score`."""
+        if not item_ids:
+            return []
+        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
+        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+
+    def predict(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `PairScorer.predict`."""
+        light = self.light.outputs(users, item_ids, ratings)
+        language = self.language_outputs(users, item_ids)
+        with torch.inference_mode():
+            p_like = torch.sigmoid(self.stack.like(light[0], language[0]))
+            rating = self.stack.rating(light[1], language[1]).clamp(*schema.RATING_RANGE)
+        return p_like.numpy(), rating.numpy()
+
+    def language_outputs(self, users: Sequence[UserState], item_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Like logits and ratings of the cross-encoder alone. Shapes (B,).
+
+        Raises:
+            UnknownItem: an item is not in the catalogue.
+        """
+        catalogue, like_from = self.light.vectors.catalogue, self.baseline.like_from
+        pairs = zip(users, item_ids, strict=True)
+        return self.encoder.outputs([pair_texts(user, item_id, catalogue, like_from) for user, item_id in pairs])
+
+    def input(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
+    ) -> ScorerInput:
+        """What the light form reads; see `PairScorer.input`."""
+        return self.light.input(users, item_ids, ratings)
+
+    def save(self, folder: Path) -> None:
+        """Write both and the stack into a folder that exists."""
+        self.light.save(folder)
+        (folder / FOLDER).mkdir()
+        self.encoder.save(folder / FOLDER)
+        write_json(folder / STACK_FILE, asdict(self.stack))
+
+    @classmethod
+    def load(cls, folder: Path, vectors: ItemVectors) -> StackedScorer:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: a file is missing or unreadable, or the vectors are of another width.
+        """
+        config = read_config(folder / STACK_FILE)
+        try:
+            stack = Stack(Weights(**config["like"]), Weights(**config["rating"]))
+        except (KeyError, TypeError) as error:
+            raise BundleError(
+                "Cannot load pair scorer",
+                got=f"file={folder / STACK_FILE}",
+                expected=f"weights for like and rating, but {error}",
+                do="Fit the scorer again",
+            ) from error
+        return cls(PairScorer.load(folder, vectors), CrossEncoder.load(folder / FOLDER), stack)
+
+
+def load_scorer(folder: Path, vectors: ItemVectors) -> PairScorer | StackedScorer:
+    """The scorer of a bundle, of either kind.
+
+    Raises:
+        BundleError: a file is missing or unreadable, or the vectors are of another width.
+    """
+    kind = StackedScorer if (folder / STACK_FILE).exists() else PairScorer
+    return kind.load(folder, vectors)

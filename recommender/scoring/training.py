@@ -1,0 +1,319 @@
+"""Fit the pair scorer on the rated pairs of a training set."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.settings.models import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
+from core.storage import atomic_folder
+from recommender.fitting.determinism import deterministic
+from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.rated_pairs import RatedPairs
+from recommender.inputs.user import UserState
+from recommender.scoring.factors import RatingFactors, Ratings, fit_factors
+from recommender.scoring.input import ItemRatings, RatingBaseline, scorer_input
+from recommender.scoring.regression import fit_linear, fit_logistic
+from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
+from recommender.scoring.stack import StackedScorer
+from recommender.scoring.stack_training import fit_stacked
+
+MIN_TRAIN_PAIRS = 200
+# Below this, the validation window is too small to stop by or to calibrate on: a tenth of the training pairs stands in.
+MIN_VALIDATION_PAIRS = 50
+SHRINKAGES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+# Of the squared rating error beside the like loss; the two are of about the same size so.
+RATING_WEIGHT = 0.5
+# Keeps the regressions that the heads start from finite where a number is constant, or likes are separable.
+REGRESSION_PENALTY = 1e-5
+PREDICTION_BATCH = 4096
+USER_PARTS = 4
+STRANGER = UserState()
+
+
+def fit_scorer(
+    training: Path,
+    vectors: Path,
+    target: Path,
+    settings: Scorer,
+    seed: int,
+    threads: int,
+    progress: Progress,
+    augmentation: AugmentationSettings = AS_THEY_ARE,
+) -> FitSummary | None:
+    """Train on the ratings before the cut-off, stop and calibrate on the validation window, write the component.
+
+    In training an item's ratings are those just before the pair; in validation those of the catalogue, as in serving.
+
+    Args:
+        training: The training set's folder.
+        vectors: The `vectors` component.
+        target: The component's folder, written atomically.
+        seed: Equal seeds, threads and data give bitwise equal weights.
+        threads: Torch's threads while it fits.
+        augmentation: How much oftener the network sees training pairs on cold items.
+    Returns:
+        None where the shop has fewer than 200 ratings to train on: nothing is written then.
+    Raises:
+        TrainingDataError: the pairs cannot be read.
+        BundleError: the vectors cannot be read.
+        UnknownItem: a pair names an item that has no vector.
+    """
+    started = time.monotonic()
+    train = RatedPairs.read(training, "train")
+    if len(train) < MIN_TRAIN_PAIRS:
+        progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
+        return None
+    with deterministic(seed, threads):
+        train, validation = _with_validation(train, RatedPairs.read(training, "validation"), seed, progress)
+        light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
+        items = ItemVectors.load(vectors)
+        rows = Augmenter(augmentation, seed).pairs(train.item_ids)
+        light, epochs, best_epoch, metrics = _fit_light(items, train, rows, validation, light_settings, seed, progress)
+        scorer: PairScorer | StackedScorer = light
+        if isinstance(settings, CrossEncoderSettings):
+            learned_from = train.take(rows)
+            scorer, of_language = fit_stacked(light, learned_from, validation, settings, RATING_WEIGHT, seed, progress)
+            metrics |= of_language
+        summary = FitSummary(
+            folder=target, epochs=epochs, best_epoch=best_epoch, metrics=metrics, seconds=time.monotonic() - started
+        )
+        with atomic_folder(target) as folder:
+            scorer.save(folder)
+            summary.write(folder)
+    told = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
+    progress(f"pair scorer: kept epoch {best_epoch}, {told}, {summary.seconds:.1f} s")
+    return summary
+
+
+def _fit_light(
+    items: ItemVectors,
+    train: RatedPairs,
+    rows: np.ndarray,
+    validation: RatedPairs,
+    settings: ScorerSettings,
+    seed: int,
+    progress: Progress,
+) -> tuple[PairScorer, int, int, dict[str, float]]:
+    """Baseline and factors from the training pairs, the network from the chosen rows of them.
+
+    Returns:
+        The scorer, epochs run, the one kept, and errors on the validation pairs.
+    """
+    baseline = fit_baseline(train, settings.like_from)
+    factors, opinions = learn_factors(train, items.ids, settings, seed)
+    learned, learned_opinions = with_strangers(train.take(rows), opinions[:, rows], settings.stranger_share, seed)
+    run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
+    epochs, best_epoch = run.train(seed, progress)
+    calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
+    metrics = run.validation_metrics(calibration)
+    return PairScorer(run.network, baseline, factors, calibration, items), epochs, best_epoch, metrics
+
+
+def with_strangers(train: RatedPairs, opinions: np.ndarray, share: float, seed: int) -> tuple[RatedPairs, np.ndarray]:
+    """Some of the pairs once more, with a user of whom nothing is known: few training pairs are of a first rating.
+
+    Args:
+        opinions: As `learn_factors` returns them.
+        share: Of the pairs that come twice.
+    Returns:
+        All pairs, and the opinions of them, shape (n, 2).
+    """
+    rows = np.random.default_rng(seed).permutation(len(train))[: round(share * len(train))]
+    strangers = replace(train.take(rows), users=(STRANGER,) * len(rows))
+    return train.join(strangers), np.concatenate([opinions[0], opinions[1, rows]])
+
+
+def learn_factors(
+    train: RatedPairs, ids: IdMap, settings: ScorerSettings, seed: int
+) -> tuple[RatingFactors, np.ndarray]:
+    """Factorise the training ratings, and say what the factors make of the very same pairs.
+
+    Factors that have seen a user's ratings would judge them better than those of a new pair. So the users are dealt
+    into parts, and the pairs of each are judged by factors that were learned from the other parts.
+
+    Returns:
+        The factors of all ratings, and opinions of the training pairs: as they are, and had a stranger come instead of
+        the user. Shape (2, N, 2).
+    """
+    known = {user_id: number for number, user_id in enumerate(dict.fromkeys(train.user_ids))}
+    indices = [ids.index(item_id) for item_id in train.item_ids]
+    ratings = Ratings(
+        torch.tensor([known[user_id] for user_id in train.user_ids]),
+        torch.tensor(indices),
+        torch.from_numpy(train.ratings).double(),
+    )
+    fit = partial(fit_factors, n_items=len(ids), rank=settings.factors, n_steps=settings.factor_steps, seed=seed)
+    part_of = torch.from_numpy(np.random.default_rng(seed).permutation(len(known))) % USER_PARTS
+    opinions = np.zeros((2, len(train), 2), dtype=np.float32)
+    for part in range(USER_PARTS):
+        rows = (part_of[ratings.users] == part).nonzero()[:, 0].tolist()
+        others = fit(ratings.of_users(part_of != part))
+        targets = [indices[row] for row in rows]
+        opinions[0, rows] = others.opinions([train.users[row] for row in rows], targets, ids)
+        opinions[1, rows] = others.opinions([STRANGER] * len(rows), targets, ids)
+    return fit(ratings), opinions
+
+
+def fit_baseline(train: RatedPairs, like_from: float) -> RatingBaseline:
+    """Choose the two shrinkages by the squared error on the training pairs, whose features never hold the rating."""
+    global_mean = float(train.ratings.mean(dtype=np.float64))
+    like_share = float((train.ratings >= like_from).mean())
+    user_mean = np.array([np.nan if user.mean_rating is None else user.mean_rating for user in train.users])
+    user_n = np.array([user.n_ratings for user in train.users], dtype=np.float64)
+
+    def error(candidate: RatingBaseline) -> float:
+        biases = candidate.user_bias(user_mean, user_n) + candidate.item_bias(train.item_means, train.item_counts)
+        return float(np.mean((global_mean + biases - train.ratings) ** 2))
+
+    return min(
+        (
+            RatingBaseline(global_mean, like_share, like_from, user, item)
+            for user, item in product(SHRINKAGES, repeat=2)
+        ),
+        key=error,
+    )
+
+
+def fit_calibration(logits: Tensor, likes: Tensor) -> Calibration:
+    """Platt scaling; left as it is where all pairs are likes or none is, or where the slope would turn.
+
+    Args:
+        logits: Of the validation pairs. Shape (N, 1).
+        likes: 1 for a like, else 0. Shape (N,), float32.
+    """
+    if likes.min() == likes.max():
+        return Calibration()
+    (slope,), offset = fit_logistic(logits, likes, penalty=0.0)
+    return Calibration(slope, offset) if slope > 0 else Calibration()
+
+
+class _Run:
+    """One training run: the network, the inputs as tensors, and the loop over them."""
+
+    def __init__(
+        self,
+        vectors: ItemVectors,
+        baseline: RatingBaseline,
+        factors: RatingFactors,
+        train_opinions: np.ndarray,
+        train: RatedPairs,
+        validation: RatedPairs,
+        settings: ScorerSettings,
+    ) -> None:
+        self.settings, self.text = settings, vectors.text
+        self.network = ScorerNetwork(vectors.text.shape[1], settings.hidden, settings.dropout)
+        indices = [vectors.ids.index(item_id) for item_id in train.item_ids]
+        ratings = ItemRatings(train.item_means, train.item_counts)
+        self.train_input = scorer_input(train.users, indices, ratings, vectors, baseline, train_opinions)
+        indices = [vectors.ids.index(item_id) for item_id in validation.item_ids]
+        ratings = ItemRatings.of_catalogue(vectors.catalogue).take(indices)
+        opinions = factors.opinions(validation.users, indices, vectors.ids)
+        self.validation_input = scorer_input(validation.users, indices, ratings, vectors, baseline, opinions)
+        self.train_ratings = torch.from_numpy(train.ratings)
+        self.validation_ratings = torch.from_numpy(validation.ratings)
+        self.train_likes = (self.train_ratings >= settings.like_from).float()
+        self.validation_likes = (self.validation_ratings >= settings.like_from).float()
+        self._start_from_numbers()
+
+    def _start_from_numbers(self) -> None:
+        """Put the regressions on the numbers alone into the network: of the likes, and of what the baseline leaves."""
+        numbers = self.train_input.numbers
+        like_weights, like_offset = fit_logistic(numbers, self.train_likes, REGRESSION_PENALTY)
+        weights, offset = fit_linear(numbers, self.train_ratings - self.train_input.baseline, REGRESSION_PENALTY)
+        with torch.no_grad():
+            self.network.of_numbers.weight.copy_(torch.tensor([like_weights, weights]))
+            self.network.of_numbers.bias.copy_(torch.tensor([like_offset, offset]))
+
+    def train(self, seed: int, progress: Progress) -> tuple[int, int]:
+        """Train until validation stops getting better, and put the best weights back.
+
+        Returns:
+            Epochs run, and the epoch kept; epoch 0 is the regression on the numbers.
+        """
+        network, settings = self.network, self.settings
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        order = torch.Generator().manual_seed(seed)
+        best_loss, best_epoch, best_weights = self._validation_loss(), 0, copy.deepcopy(network.state_dict())
+        epoch = 0
+        for epoch in range(1, settings.max_epochs + 1):
+            started = time.monotonic()
+            train_loss = self._train_epoch(optimiser, order)
+            validation_loss = self._validation_loss()
+            if validation_loss < best_loss:
+                best_loss, best_epoch, best_weights = validation_loss, epoch, copy.deepcopy(network.state_dict())
+            progress(
+                f"pair scorer epoch {epoch}/{settings.max_epochs}: loss {train_loss:.4f}, "
+                f"validation {validation_loss:.4f} (best {best_loss:.4f}), {time.monotonic() - started:.1f} s"
+            )
+            if epoch - best_epoch >= settings.patience:
+                break
+        network.load_state_dict(best_weights)
+        return epoch, best_epoch
+
+    def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator) -> float:
+        network, total = self.network.train(), 0.0
+        shuffled = torch.randperm(len(self.train_input), generator=order)
+        for rows in shuffled.split(self.settings.batch_size):
+            logits, ratings = network(self.train_input.take(rows), network.project(self.text))
+            loss = _loss(logits, ratings, self.train_likes[rows], self.train_ratings[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(rows)
+        return total / len(shuffled)
+
+    def _validation_loss(self) -> float:
+        logits, ratings = self.validation_outputs()
+        return float(_loss(logits, ratings, self.validation_likes, self.validation_ratings))
+
+    @torch.no_grad()
+    def validation_outputs(self) -> tuple[Tensor, Tensor]:
+        """Like logits and ratings of the validation pairs. Shapes (N,)."""
+        network, pairs = self.network.eval(), self.validation_input
+        items = network.project(self.text)
+        batches = torch.arange(len(pairs)).split(PREDICTION_BATCH)
+        parts = [network(pairs.take(rows), items) for rows in batches]
+        return torch.cat([like for like, _ in parts]), torch.cat([rating for _, rating in parts])
+
+    def validation_metrics(self, calibration: Calibration) -> dict[str, float]:
+        """Errors on the validation pairs, with the calibration."""
+        logits, ratings = self.validation_outputs()
+        p_like = calibration(logits).clamp(1e-6, 1 - 1e-6)
+        return {
+            "rmse": float(F.mse_loss(ratings, self.validation_ratings).sqrt()),
+            "baseline_rmse": float(F.mse_loss(self.validation_input.baseline, self.validation_ratings).sqrt()),
+            "log_loss": float(F.binary_cross_entropy(p_like, self.validation_likes)),
+        }
+
+
+def _loss(logits: Tensor, predicted: Tensor, likes: Tensor, ratings: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, likes) + RATING_WEIGHT * F.mse_loss(predicted, ratings)
+
+
+def _with_validation(
+    train: RatedPairs, validation: RatedPairs, seed: int, progress: Progress
+) -> tuple[RatedPairs, RatedPairs]:
+    if len(validation) >= MIN_VALIDATION_PAIRS:
+        return train, validation
+    progress(
+        f"pair scorer: the validation window has {len(validation)} rated pairs, fewer than {MIN_VALIDATION_PAIRS}: "
+        "a tenth of the training pairs is held out instead"
+    )
+    shuffled = np.random.default_rng(seed).permutation(len(train))
+    n_held_out = len(train) // 10
+    return train.take(np.sort(shuffled[n_held_out:])), train.take(shuffled[:n_held_out])

@@ -1,0 +1,133 @@
+"""Batches of prompts and texts for the feedback writer: for its loss and for its perplexity."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recommender.metrics.texts import sentences
+from recommender.writing.examples import WritingExample
+from recommender.writing.writer import FeedbackWriter
+
+IGNORED = -100
+# Batches are cut from stretches of this many that are sorted by length, so that they hold little padding and yet vary.
+SORTED_STRETCH = 16
+# Lengths are rounded up to a multiple: the CPU prepares and keeps its kernels anew for every shape it meets.
+LENGTH_STEP = 16
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One example as tokens; the text ends with the end-of-text token where it is whole."""
+
+    prompt: list[int]
+    text: list[int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts, left-padded to P, then texts, right-padded to T: every text begins at the same column.
+
+    Attributes:
+        tokens: Shape (B, P + T), int64.
+        real: 0 for padding, else 1. Shape (B, P + T), int64.
+        targets: The texts' tokens, IGNORED for padding. Shape (B, T), int64.
+    """
+
+    tokens: Tensor
+    real: Tensor
+    targets: Tensor
+
+    @property
+    def n_targets(self) -> int:
+        """Tokens that count."""
+        return int((self.targets != IGNORED).sum())
+
+
+def tokenize(example: WritingExample, writer: FeedbackWriter, asked: str | None = None) -> Tokens:
+    """Cut the text at its last sentence that fits into the writer's `max_tokens`, or hard where the first does not.
+
+    Args:
+        asked: The prompt's words, where they are not the example's own.
+    """
+    prompt = writer.encode_prompt(example.request.prompt if asked is None else asked)
+    most = writer.max_tokens - len(prompt)
+    text = writer.encode_text(example.text)
+    if len(text) < most:
+        return Tokens(prompt, [*text, writer.end])
+    kept: list[int] = []
+    said = ""
+    for sentence in sentences(example.text):
+        said = f"{said} {sentence}".strip()
+        longer = writer.encode_text(said)
+        if len(longer) >= most:
+            break
+        kept = longer
+    return Tokens(prompt, [*kept, writer.end] if kept else text[:most])
+
+
+def collate(rows: Sequence[Tokens], padding: int) -> Batch:
+    """Put examples side by side."""
+    n_prompt, n_text = _rounded(max(len(row.prompt) for row in rows)), _rounded(max(len(row.text) for row in rows))
+    tokens = torch.full((len(rows), n_prompt + n_text), padding)
+    real = torch.zeros_like(tokens)
+    targets = torch.full((len(rows), n_text), IGNORED)
+    for place, row in enumerate(rows):
+        first, end = n_prompt - len(row.prompt), n_prompt + len(row.text)
+        tokens[place, first:end] = torch.tensor([*row.prompt, *row.text])
+        real[place, first:end] = 1
+        targets[place, : len(row.text)] = torch.tensor(row.text)
+    return Batch(tokens, real, targets)
+
+
+def _rounded(length: int) -> int:
+    return math.ceil(length / LENGTH_STEP) * LENGTH_STEP
+
+
+def shuffled_batches(rows: Sequence[Tokens], size: int, padding: int, order: torch.Generator) -> Iterator[Batch]:
+    """All rows once, in random batches of texts of about equal length."""
+    places = torch.randperm(len(rows), generator=order).tolist()
+    groups: list[list[int]] = []
+    for start in range(0, len(places), size * SORTED_STRETCH):
+        stretch = sorted(places[start : start + size * SORTED_STRETCH], key=lambda place: len(rows[place].text))
+        groups += [stretch[first : first + size] for first in range(0, len(stretch), size)]
+    for group in torch.randperm(len(groups), generator=order).tolist():
+        yield collate([rows[place] for place in groups[group]], padding)
+
+
+def text_loss(model: Any, batch: Batch) -> Tensor:
+    """Sum of the cross-entropies of the texts' tokens; prompts are read, never counted."""
+    n_text = batch.targets.shape[1]
+    takes = inspect.signature(model.forward).parameters
+    extra: dict[str, Any] = {"use_cache": False}
+    if "position_ids" in takes:
+        extra["position_ids"] = (batch.real.cumsum(dim=1) - 1).clamp_min(0)
+    if "logits_to_keep" in takes:
+        extra["logits_to_keep"] = n_text + 1
+    logits = model(input_ids=batch.tokens, attention_mask=batch.real, **extra).logits[:, -n_text - 1 : -1]  # (B, T, V)
+    return F.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch_size: int = 32) -> float:
+    """exp(mean negative log likelihood of the texts' tokens, end-of-text included, given their prompts), in float32.
+
+    Texts are cut as in training. Only comparable between models of one tokenizer.
+
+    Args:
+        examples: At least one.
+    """
+    rows = sorted((tokenize(example, writer) for example in examples), key=lambda row: len(row.text))
+    total = count = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            batch = collate(rows[start : start + batch_size], writer.end)
+            total += float(text_loss(writer.model, batch))
+            count += batch.n_targets
+    return math.exp(min(total / count, 100.0))

@@ -1,0 +1,159 @@
+"""What the feedback writer is asked for, and what it learns from: prompts and the texts that answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from core import schema
+from recommender.inputs.catalogue import Catalogue, read_training_table
+from recommender.inputs.texts import WritingTask, profile_text, shorten, tidy, writer_prompt
+from recommender.inputs.user import UserState
+from recommender.metrics.texts import (
+    sentences,
+    words,
+)
+
+N_RECENT_LABELS = 3
+REASON_FROM = 4.0
+REASON_WORDS = (4, 30)
+# A review whose first characters stand in the item's text would be learned by copying its own prompt.
+OPENING_CHARS = 60
+
+# Words that say nothing of an item; short ones are left out by their length.
+_EMPTY_WORDS = frozenset(
+    words(
+        "about after also because been before being best bought buy could does doing done don't even ever every from "
+        "good great have having here i've into it's just like more most much nice only other over really should some "
+        "such than that that's their them then there these they this those through time used using very want well "
+        "were what when which while will with without work works would your"
+    )
+)
+
+
+@dataclass(frozen=True)
+class WritingRequest:
+    """What to write.
+
+    Attributes:
+        task: A review in the user's place, or the reason why the item suits.
+        rating: The rating that the text goes with; None where there is none.
+        profile: `texts.profile_text` of the user.
+        item: `texts.item_text` of the item.
+    """
+
+    task: WritingTask
+    rating: float | None
+    profile: str
+    item: str
+
+    @classmethod
+    def of(
+        cls, task: WritingTask, rating: float | None, user: UserState, item_id: str, catalogue: Catalogue
+    ) -> WritingRequest:
+        """Describe user and item: the one function for training, evaluation and serving.
+
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        recent = [catalogue.label(item) for item in reversed(user.items[-N_RECENT_LABELS:])]
+        return cls(task, rating, profile_text(user.attributes, user.own_words, recent), catalogue.text(item_id))
+
+    @property
+    def prompt(self) -> str:
+        """What the language model continues."""
+        return writer_prompt(self.task, self.rating, self.profile, self.item)
+
+
+@dataclass(frozen=True)
+class WritingExample:
+    """A request and the text that a user wrote."""
+
+    request: WritingRequest
+    text: str
+
+
+def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> list[WritingExample]:
+    """The reviews of one window, each as a request for it and its tidied text; reviews without words are left out.
+
+    Raises:
+        TrainingDataError: the table is missing, unreadable or lacks a column.
+        UnknownItem: a review is of an item that the catalogue does not list.
+    """
+    table = read_training_table(training, "reviews")
+    table = table.filter(pc.equal(table.column(schema.SPLIT), split))
+    rows: Iterator[Mapping[str, Any]] = (row for batch in table.to_batches() for row in batch.to_pylist())
+    examples = (
+        WritingExample(
+            WritingRequest.of("review", row[schema.RATING], UserState.from_row(row), row[schema.ITEM_ID], catalogue),
+            tidy(row[schema.TEXT]),
+        )
+        for row in rows
+    )
+    return [example for example in examples if words(example.text)]
+
+
+def training_examples(reviews: list[WritingExample]) -> list[WritingExample]:
+    """What the writer learns from reviews: each whole, and the reasons in those that liked the item.
+
+    Where an item has no words of its own, its text is made of reviews. A review that stands in there is left out.
+    """
+    examples: list[WritingExample] = []
+    for review in reviews:
+        request = review.request
+        if shorten(review.text, OPENING_CHARS) in request.item:
+            continue
+        examples.append(review)
+        if request.rating is not None and request.rating >= REASON_FROM:
+            reason = reason_sentence(review.text, request.item)
+            if reason:
+                asked = WritingRequest("reason", request.rating, request.profile, request.item)
+                examples.append(WritingExample(asked, reason))
+    return examples
+
+
+def reason_sentence(review: str, item: str) -> str | None:
+    """The sentence of a review that shares most content words with the item's text; of equals, the first.
+
+    None where no sentence of 4 to 30 words shares any.
+    """
+    facts = content_words(item)
+    best: str | None = None
+    most = 0
+    for sentence in sentences(review):
+        spoken = words(sentence)
+        if REASON_WORDS[0] <= len(spoken) <= REASON_WORDS[1]:
+            shared = len(facts.intersection(spoken))
+            if shared > most:
+                best, most = sentence, shared
+    return best
+
+
+def content_words(text: str) -> set[str]:
+    """The words that say something, lower case: neither short ones nor those that stand in any review."""
+    return {word for word in words(text) if len(word) > 3 and word not in _EMPTY_WORDS}
+
+
+# The sample that perplexity is measured on is fixed, so that a figure of before training and one of after compare.
+PERPLEXITY_ROWS = 256
+
+
+SAMPLE_SEED = 20140723
+
+
+def perplexity_sample(training: Path, split: schema.Split, catalogue: Catalogue) -> list[WritingExample]:
+    """The reviews of a window that perplexity is measured on; empty where it has none."""
+    return sample(read_reviews(training, split, catalogue), PERPLEXITY_ROWS)
+
+
+def sample(examples: list[WritingExample], n: int) -> list[WritingExample]:
+    """n examples, or all; always the same ones of a list."""
+    if len(examples) <= n:
+        return examples
+    places = np.random.default_rng(SAMPLE_SEED).choice(len(examples), size=n, replace=False)
+    return [examples[place] for place in sorted(places)]

@@ -1,0 +1,1 @@
+"""Shops and users that act, for data without a shop."""

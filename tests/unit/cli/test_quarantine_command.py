@@ -1,0 +1,84 @@
+"""`sommelier quarantine`: look at the rows that broke a rule, have them mended, let them in again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.command import main
+from core.layout import Layout
+from core.settings.source import TablesSource
+from core.settings.validation import ValidationSettings
+from flows.last_validation import keep_validation
+from validation.gate import validate
+from validation.sources.ingest import ingest
+
+HEADER = "user_id,item_id,event,value,timestamp\n"
+GOOD = [f"u{n},i{n % 3},rating,4,2026-05-{n % 28 + 1:02}T10:00:00Z" for n in range(40)]
+BAD = ["u1,i1,rating,seven,2026-05-01T10:00:00Z", "u2,i2,rating,5,never"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Layout:
+    """A shop whose newest validation put two rows into quarantine."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "interactions.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
+    layout = Layout(tmp_path / "work", "corner")
+    summary = judge(layout, source)
+    assert summary.tables["interactions"].rows_quarantined == 2
+    return layout
+
+
+def judge(layout: Layout, source: Path):
+    raw = layout.raw("key")
+    ingest(TablesSource(path=source), raw, layout.events, layout.readmitted)
+    rules = ValidationSettings(min_interactions=10)
+    summary = validate(raw, layout.clean("key"), rules, layout.reports / "docs")
+    keep_validation(layout, summary)
+    return summary
+
+
+def run(layout: Layout, *words: str) -> int:
+    where = ["--set", f"work_dir={layout.work_dir}", "--set", f"shop={layout.shop}"]
+    return main(["quarantine", *words, *where])
+
+
+def test_list_counts_by_table_and_rule(shop: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(shop, "list") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["table", "rule", "rows"]
+    assert {tuple(line.split()) for line in shown[1:]} == {
+        ("interactions", "timestamp_parses", "1"),
+        ("interactions", "value_parses", "1"),
+    }
+
+
+def test_an_export_mended_and_readmitted_comes_in_clean(shop: Layout, tmp_path: Path) -> None:
+    mended = tmp_path / "rows.jsonl"
+    assert run(shop, "export", str(mended), "--rule", "value_parses") == 0
+    (line,) = mended.read_text(encoding="utf-8").splitlines()
+    row = json.loads(line)
+    assert row["values"]["value"] == "seven"
+    row["values"]["value"] = "5"
+    mended.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert run(shop, "readmit", str(mended)) == 0
+    counts = judge(shop, tmp_path / "source").tables["interactions"]
+    assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (43, 41, 2)
+
+
+def test_a_file_that_is_no_export_is_refused_with_its_line(
+    shop: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"table": "shelves"}\n', encoding="utf-8")
+    assert run(shop, "readmit", str(tmp_path / "rows.jsonl")) == 1
+    told = capsys.readouterr().err
+    assert "table='shelves'" in told
+    assert "rows.jsonl:1" in told
+
+
+def test_a_shop_without_a_validation_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Layout(tmp_path, "nowhere"), "list") == 1
+    assert "shop=nowhere" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core.errors import SettingsError
+from core.settings.evaluation import EvaluationSettings
+from core.settings.loading import load_settings, parse_settings
+from core.settings.models import HuggingFaceWriterSettings, SmallWriterSettings
+from core.settings.source import Amazon2014Source, SimulatedSource, TablesSource
+from core.settings.tree import Recipe, Settings
+
+
+def test_defaults_are_whole():
+    settings = load_settings()
+    assert settings.shop == "simulated"
+    assert isinstance(settings.recipe.source, SimulatedSource)
+    assert isinstance(settings.recipe.writer, SmallWriterSettings)
+
+
+def test_later_layers_win(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text('shop = "tea"\n[recipe]\nseed = 1\n[recipe.source]\nn_users = 50\nn_items = 60\n')
+    variables = {"SOMMELIER_RECIPE__SEED": "2", "SOMMELIER_RECIPE__SOURCE__N_USERS": "70", "HOME": "ignored"}
+    settings = load_settings(file, variables, ["recipe.seed=3"])
+    assert settings.shop == "tea"
+    assert settings.recipe.seed == 3
+    assert isinstance(settings.recipe.source, SimulatedSource)
+    assert (settings.recipe.source.n_users, settings.recipe.source.n_items) == (70, 60)
+
+
+def test_kind_chooses_the_variant():
+    settings = load_settings(overrides=["recipe.source.kind=amazon-2014", "recipe.source.path=some/where"])
+    assert settings.recipe.source == Amazon2014Source(path=Path("some/where"))
+    writer = load_settings(overrides=["recipe.writer.kind=huggingface", "recipe.writer.model=m"]).recipe.writer
+    assert writer == HuggingFaceWriterSettings(model="m")
+
+
+def test_an_override_may_be_json_or_a_plain_string():
+    source = {"kind": "tables", "path": "x", "columns": {"items": {"title": "name"}}}
+    settings = load_settings(overrides=[f"recipe.source={json.dumps(source)}", "shop=tea-7"])
+    assert settings.recipe.source == TablesSource(path=Path("x"), columns={"items": {"title": "name"}})
+    assert settings.shop == "tea-7"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("recipe.sequence.widht=3", r"recipe\.sequence\.widht=3"),
+        ("recipe.sequence.width=3", r"recipe\.sequence\.width=3"),
+        ("recipe.encoder.precision=half", r"recipe\.encoder\.precision='half'"),
+        ("recipe.source.kind=nosuch", "nosuch"),
+        ("shop=No Good", "shop='No Good'"),
+        ("recipe.seed", "--set recipe.seed"),
+        ("shop.name=x", "shop={.name.: .x.}"),
+    ],
+)
+def test_a_bad_override_is_quoted(override, says):
+    with pytest.raises(SettingsError, match=says):
+        load_settings(overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("source.time_zone=Europe/Atlantis", "'Europe/Atlantis', expected a zone by its name in the IANA list"),
+        ("source.time_zone=", "time_zone=''"),
+        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', "expected forms as strptime has them.*not dd/mm/yyyy"),
+        ('source.date_formats=["%d/%Q"]', "'%d/%Q'"),
+        ('source.date_formats=["%d/%m/%Y %"]', "'%d/%m/%Y %'"),
+        ('source.values={"orders": {"event": {"a": "cart"}}}', "orders"),
+        ('source.values={"interactions": {"evnt": {"a": "cart"}}}', "one of event_id, user_id.*not evnt"),
+        ('source.values={"interactions": {"event": {"a": "basket"}}}', "one of impression.*a is mapped to basket"),
+        ("validation.cleaning.rating_scale=[5, 5]", r"rating_scale=\[5, 5\], expected the lowest rating"),
+        ("validation.cleaning.rating_scale=[10, 0]", r"rating_scale=\[10, 0\]"),
+        ("validation.cleaning.rating_scale=[0, Infinity]", "finite"),
+    ],
+)
+def test_how_a_source_writes_is_checked_when_settings_are_read(override, says):
+    with pytest.raises(SettingsError, match=says):
+        load_settings(overrides=["recipe.source.kind=tables", "recipe.source.path=x", f"recipe.{override}"])
+
+
+def test_how_a_source_may_write():
+    values = {"interactions": {"event": {"Add": "Cart", "ping": ""}, "value": {"good": "4"}}}
+    given = {"kind": "tables", "path": "x", "date_formats": ["%-d.%-m.%y %H:%M:%S.%f %z", "100%% %Y"], "values": values}
+    source = load_settings(
+        overrides=[f"recipe.source={json.dumps({**given, 'time_zone': 'Asia/Tokyo'})}"]
+    ).recipe.source
+    assert isinstance(source, TablesSource)
+    assert (source.time_zone, source.values) == ("Asia/Tokyo", values)
+
+
+def test_a_group_cannot_lie_below_a_value():
+    with pytest.raises(SettingsError, match=r"shop\.name"):
+        load_settings(overrides=["shop=x", "shop.name=y"])
+
+
+@pytest.mark.parametrize("content", ["shop =", None])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    file = tmp_path / "s.toml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=r"s\.toml"):
+        load_settings(file)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().shop = "other"
+
+
+def test_a_recipe_survives_json():
+    recipe = load_settings(overrides=["recipe.source.kind=recbole", "recipe.source.path=x"]).recipe
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_the_form_says_any_of_where_a_variant_is_chosen():
+    properties = Recipe.model_json_schema()["properties"]
+    for name in ("source", "writer"):
+        assert "anyOf" in properties[name]
+        assert "oneOf" not in properties[name]
+
+
+def test_every_recipe_setting_of_the_models_says_what_it_is():
+    tree = Recipe.model_json_schema()["$defs"]["SimulatedSource"]["properties"]
+    assert all("description" in field for name, field in tree.items() if name != "kind")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a zone by its name"),
+        ('date_formats=["DD/MM/YYYY"]', r"not DD/MM/YYYY"),
+        ('date_formats=["%Y-%m-%d %Q"]', r"not %Y-%m-%d %Q"),
+        ('date_formats=["%d.%m. %H:%M"]', r"with a year"),
+        ('values={"interactions": {"evnt": {"pv": "view"}}}', "a column of interactions, one of event_id.*; not evnt"),
+        ('values={"interactions": {"event": {"pv": "viewed"}}}', "one of impression, view.*; pv is mapped to viewed"),
+        ('values={"feedback": {"rating": {"good": "great"}}}', "a number; good is mapped to great"),
+        ('values={"events": {}}', "values.events"),
+    ],
+)
+def test_forms_of_a_source_that_cannot_be_are_one_clear_error(override, says):
+    overrides = ["recipe.source.kind=tables", "recipe.source.path=x", f"recipe.source.{override}"]
+    with pytest.raises(SettingsError, match=says) as refused:
+        load_settings(None, {}, overrides)
+    assert "Value error" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_tree_of_plain_values_is_checked():
+    assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
+    with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):
+        parse_settings({"recipe": {"seed": -1}})
+
+
+def test_judging_otherwise_trains_nothing_anew():
+    """Training sets are kept under a key of the windows alone."""
+    asked = EvaluationSettings(test_share=0.2, k=5, baselines=("als", "sasrec"))
+    assert asked.windows() == EvaluationSettings(test_share=0.2)

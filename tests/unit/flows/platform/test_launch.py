@@ -1,0 +1,121 @@
+"""What `up` does at its rim: what it refuses before anything starts, and what it shows once the pipeline has run."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from cli.command import main
+from core.layout import Layout
+from core.settings.loading import load_settings
+from flows.errors import PartFailed
+from flows.outcome import Outcome, keep_outcome
+from flows.platform import launch
+from flows.platform.parts import Platform
+from flows.platform.served_shops import serving
+from tests.unit.flows.platform.test_parts import free_port
+
+FIGURES = {f"{name}_at_10": 0.25 for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")}
+METRICS = {"ranking": {"popularity": FIGURES}, "intervals": {"popularity": {"ndcg_at_10": (0.2, 0.3)}}}
+
+
+@pytest.fixture
+def service():
+    """A service that answers every request with what it was asked, or 404 where its `status` says so."""
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(self.server.status)
+            self.end_headers()
+            self.wfile.write(json.dumps({"asked": body}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Echo)
+    server.status = 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def settings(tmp_path, service):
+    return load_settings(overrides=[f"work_dir={tmp_path}", f"platform.service_port={service.server_port}"])
+
+
+@pytest.fixture
+def start_all(monkeypatch, tmp_path, settings):
+    """Runs all that `up` does after the parts of Prefect are there, with a pipeline that leaves the given outcome."""
+
+    def start(**told):
+        outcome = {"flow_run_id": "run-1", "promoted": False, "reason": "why", "metrics": METRICS, "steps": []}
+        outcome |= {"drifted": False, "in_service": None, "example_user": "", "example_item": "", **told}
+
+        def run_deployment(*_):
+            keep_outcome(Layout(tmp_path, settings.shop).root, Outcome(**outcome))
+            return "run-1"
+
+        waited = []
+        monkeypatch.setattr("flows.platform.prefect_server.run_deployment", run_deployment)
+        monkeypatch.setattr(launch, "start_flows", lambda *_: None)
+        monkeypatch.setattr(launch, "wait_until_answers", lambda part, url, *_: waited.append(url.rpartition("/")[2]))
+        monkeypatch.setattr(Platform, "start", lambda *_: None)
+        lines = []
+        launch._start_all(settings, Platform({}, tmp_path), lines.append, threading.Event())
+        return lines, waited[0]
+
+    return start
+
+
+def test_where_nothing_is_in_service_everything_stays_up_and_says_why(start_all, settings):
+    lines, waited = start_all(reason="the only bundle was withdrawn")
+    shown = lines.index("in service: nothing (the only bundle was withdrawn)")
+    assert lines[shown - 1].split()[:2] == ["popularity", "0.25"]
+    assert waited == "livez"
+    assert shown < next(n for n, line in enumerate(lines) if "starting the service" in line)
+    assert any(f":{settings.platform.prefect_port}" in line for line in lines)
+    assert not any("curl" in line for line in lines)
+    assert lines[-1].endswith("Ctrl-C stops everything")
+
+
+@pytest.mark.parametrize(("user", "asked"), [("u7", {"user_id": "u7", "k": 3}), ("", {"k": 3})])
+def test_the_first_request_is_for_a_user_or_for_nobody(start_all, user, asked):
+    lines, waited = start_all(in_service="sommelier-simulated:1", example_user=user)
+    assert waited == "readyz"
+    assert json.loads(lines[-2]) == {"asked": asked}
+
+
+def test_a_first_request_that_is_refused_is_one_sentence(start_all, service):
+    service.status = 404
+    with pytest.raises(PartFailed, match=r"does not answer its first request: error=.*404"):
+        start_all(in_service="sommelier-simulated:1")
+
+
+def test_a_source_that_is_not_there_is_told_before_anything_starts(capsys, tmp_path):
+    work_dir = tmp_path / "work"
+    data = ["--source", "tables", "--data", str(tmp_path / "nothing here")]
+    assert main(["up", *data, "--set", f"work_dir={work_dir}"]) == 1
+    told = capsys.readouterr()
+    assert "nothing here" in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert not work_dir.exists()
+
+
+def test_a_shop_that_is_served_is_refused_before_anything_starts(capsys, tmp_path):
+    ports = ["--set", f"platform.prefect_port={free_port()}"]
+    with serving(Layout(tmp_path, "simulated").root, "r1"):
+        assert main(["up", "--set", f"work_dir={tmp_path}", *ports]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("sommelier: Cannot serve the shop: shop=simulated")
+    assert told.out == ""
+
+
+def test_a_lost_server_of_another_platform_is_told(tmp_path):
+    platform = Platform({}, tmp_path, joined=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(PartFailed, match="lost its Prefect server"):
+        launch.check_parts(platform, threading.Event())

@@ -1,0 +1,58 @@
+"""The store is an append-only record: the newest version is the bundle in service, a rollback appends a copy."""
+
+import pytest
+
+from flows.errors import NothingInService
+from flows.promotion.model_store import list_versions, newest_version, promote, roll_back, withdrawn_digests
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Makes a folder that stands for a bundle with the given content."""
+
+    def make(content):
+        folder = tmp_path / content
+        folder.mkdir()
+        (folder / "manifest.json").write_text(content)
+        return folder
+
+    return make
+
+
+def test_before_the_first_promotion_nothing_is_in_service():
+    assert newest_version("sommelier-empty") is None
+    assert list_versions("sommelier-empty") == []
+
+
+def test_the_newest_promotion_is_in_service(bundle):
+    promote(bundle("one"), "sommelier-store-a", {"digest": "one"})
+    second = promote(bundle("two"), "sommelier-store-a", {"digest": "two"})
+    assert newest_version("sommelier-store-a") == second
+    assert (second.folder / "manifest.json").read_text() == "two"
+    assert len(list_versions("sommelier-store-a")) == 2
+
+
+def test_a_rollback_appends_a_copy_of_the_version_before(bundle):
+    first = promote(bundle("one"), "sommelier-store-b", {"digest": "one"})
+    promote(bundle("two"), "sommelier-store-b", {"digest": "two"})
+    back = roll_back("sommelier-store-b", "", "complaints")
+    assert newest_version("sommelier-store-b") == back
+    assert (back.folder / "manifest.json").read_text() == "one"
+    assert back.labels["rolled_back_to"] == first.version
+    assert back.labels["reason"] == "complaints"
+    assert withdrawn_digests("sommelier-store-b") == {"two"}
+
+
+def test_a_rollback_to_a_named_version(bundle):
+    first = promote(bundle("one"), "sommelier-store-c", {"digest": "one"})
+    promote(bundle("two"), "sommelier-store-c", {"digest": "two"})
+    promote(bundle("three"), "sommelier-store-c", {"digest": "three"})
+    assert (roll_back("sommelier-store-c", first.version, "").folder / "manifest.json").read_text() == "one"
+
+
+def test_a_rollback_to_nowhere_names_the_version(bundle):
+    promote(bundle("one"), "sommelier-store-d", {"digest": "one"})
+    with pytest.raises(NothingInService, match="version=nosuch"):
+        roll_back("sommelier-store-d", "nosuch", "")
+    with pytest.raises(NothingInService, match="version=the one before"):
+        roll_back("sommelier-store-d", "", "")

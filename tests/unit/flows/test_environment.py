@@ -1,0 +1,59 @@
+"""The parts of the platform talk to each other past whatever proxy the environment names."""
+
+import os
+
+import httpx
+import pytest
+
+from core.settings.loading import load_settings
+from flows.environment import child_environment, enter_environment
+
+PROXIES = [name for word in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (word, word.upper())]
+OWN = ["10.0.0.7", "127.0.0.1", "localhost"]
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    return load_settings(overrides=[f"work_dir={tmp_path}", "platform.host=10.0.0.7"])
+
+
+def without_proxy(environment):
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    return environment["NO_PROXY"].split(",")
+
+
+def test_the_own_host_needs_no_proxy(settings):
+    assert without_proxy(child_environment(settings)) == OWN
+
+
+def test_hosts_that_need_no_proxy_already_are_kept(settings, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intranet, localhost")
+    monkeypatch.setenv("no_proxy", "build.example")
+    named = without_proxy(child_environment(settings))
+    assert named == ["intranet", "localhost", "build.example", "10.0.0.7", "127.0.0.1"]
+
+
+def test_no_proxy_for_anybody_stays_so(settings, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    assert without_proxy(child_environment(settings)) == ["*"]
+
+
+def test_proxies_stay_but_those_beside_which_no_client_can_be_made(settings, monkeypatch):
+    given = {"HTTP_PROXY": "http://127.0.0.1:9", "https_proxy": "127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    environment = child_environment(settings)
+    assert {name: environment.get(name) for name in given} == {**given, "ALL_PROXY": None}
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_a_client_of_this_process_goes_to_the_own_host_directly(settings, monkeypatch, name, proxy):
+    monkeypatch.setattr(os, "environ", {**os.environ, name: proxy})
+    enter_environment(settings)
+    with httpx.Client() as client:
+        mounted = client._transport_for_url(httpx.URL("http://10.0.0.7:4200/api/health"))
+        assert mounted is client._transport
+    assert os.environ["SOMMELIER_PLATFORM__HOST"] == "10.0.0.7"

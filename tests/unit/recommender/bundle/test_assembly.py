@@ -1,0 +1,355 @@
+"""From a training folder through the real fits to a bundle on disk, and back."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
+from core.settings.tree import Recipe
+from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_judgement
+from recommender.bundle.loading import load_bundle
+from recommender.bundle.manifest import Manifest, read_manifest
+from recommender.errors import TrainingDataError
+from recommender.evaluation.baselines import fit_baseline
+from recommender.evaluation.evaluation import compare_bundles, judge_bundle, parts_of
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import read_queries
+from recommender.inputs.user import UserState
+from recommender.metrics.ranking import PER_QUERY
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.blend_training import fit_blend
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.text.embedding import embed_catalogue
+from tests.unit.recommender.tiny_shop import DATA, QUICK, item, save_tiny_encoder, write, write_training_set
+
+K = 5
+
+
+class Workshop:
+    """A tiny shop's training set and encoder, and the fits over them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.training = write_training_set(root / "training")
+        self.encoder = EncoderSettings(model=str(save_tiny_encoder(root / "encoder")), precision="float32")
+        self.said: list[str] = []
+
+    def build(self, name: str, seed: int = 1, training: Path | None = None) -> Path:
+        training, parts, target = training or self.training, self.root / f"{name}-parts", self.root / name
+        embed_catalogue(training, parts / "vectors", self.encoder, seed, self.said.append, threads=1)
+        fit_sequence(
+            training, parts / "vectors", parts / "sequence", QUICK, 6, K, seed, threads=1, progress=self.said.append
+        )
+        blend = BlendSettings(kind="mean")
+        fit_blend(
+            training,
+            parts / "vectors",
+            parts / "sequence",
+            parts / "blend",
+            NeighbourSettings(),
+            blend,
+            K,
+            seed,
+            threads=1,
+            progress=self.said.append,
+        )
+        assemble_bundle(
+            target,
+            shop="tiny",
+            recipe=Recipe(encoder=self.encoder, sequence=QUICK, blend=blend, seed=seed),
+            data=DATA,
+            components={name: parts / name for name in ("vectors", "sequence", "blend")},
+            code_version="test",
+        )
+        return target
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module")
+def built(workshop) -> Path:
+    return workshop.build("bundle")
+
+
+@pytest.fixture
+def bundle(built, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(built, tmp_path / "bundle"))
+
+
+def edit_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_bundle_holds_what_serving_needs_and_no_pickle(built):
+    names = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    assert names == {
+        "manifest.json",
+        "vectors/catalogue.parquet",
+        "vectors/ids.json",
+        "vectors/vectors.safetensors",
+        "vectors/whitening.safetensors",
+        "vectors/encoder.json",
+        "sequence/sequence.safetensors",
+        "sequence/sequence.json",
+        "sequence/summary.json",
+        "blend/neighbours.safetensors",
+        "blend/neighbours.json",
+        "blend/blend.json",
+        "blend/cold.json",
+        "blend/newcomers.safetensors",
+        "blend/summary.json",
+    }
+    assert set(read_manifest(built).files) == names - {"manifest.json"}
+
+
+def test_the_fits_say_how_they_get_on(built, workshop):
+    assert any(line.startswith("text encoder") and "float32" in line for line in workshop.said)
+    assert any(line.startswith("epoch 1/4: loss") for line in workshop.said)
+
+
+def test_loaded_it_answers(built):
+    bundle = load_bundle(built)
+    assert bundle.scorer is None
+    assert bundle.writer is None
+    assert bundle.catalogue.label(item(3)) == f"Tea {item(3)}"
+    user = UserState.from_history([item(3), item(4)])
+    assert len(bundle.ranker.top_k([user], 3)[0]) == 3
+    np.testing.assert_array_equal(load_bundle(built).ranker.scores([user]), bundle.ranker.scores([user]))
+
+
+def test_equal_data_recipe_and_seed_give_equal_digests(built, workshop):
+    again = read_manifest(workshop.build("again"))
+    first = read_manifest(built)
+    assert again.digest == first.digest
+    changed = {name for name in first.files if first.files[name] != again.files[name]}
+    assert changed <= {"sequence/summary.json", "blend/summary.json"}
+
+
+def test_another_seed_gives_another_digest(built, workshop):
+    assert read_manifest(workshop.build("other", seed=2)).digest != read_manifest(built).digest
+
+
+def test_a_judgement_changes_the_manifest_and_nothing_else(bundle):
+    before = read_manifest(bundle)
+    after = record_judgement(bundle, {"ndcg_at_10": 0.5}, "the-champion")
+    assert read_manifest(bundle) == after
+    assert after == before.model_copy(update={"metrics": {"ndcg_at_10": 0.5}, "parent": "the-champion"})
+    load_bundle(bundle)
+
+
+def test_judgement_covers_baselines_and_model(built, workshop):
+    judged = judge_bundle(load_bundle(built), workshop.training, K)
+    others = ["popularity", "item_knn", "bm25", "text_encoder", "neighbours", "sequence"]
+    assert list(judged["ranking"]) == [*others, "blend"]
+    assert set(judged["differences"]) == set(others)
+    low, high = judged["intervals"]["blend"]["ndcg_at_5"]
+    assert low <= judged["ranking"]["blend"]["ndcg_at_5"] <= high
+    assert {"gauc", "coverage_at_5", "gini_at_5", "novelty_at_5"} <= set(judged["ranking"]["blend"])
+    assert [point["epoch"] for point in judged["curves"]["sequence"]] == [1, 2, 3, 4]
+    assert list(judged["by_history_length"]) == ["0", "3-5", "6-10"]
+    assert sum(group["n_queries"] for group in judged["by_history_length"].values()) == 41
+    assert judged["n_queries"] == {"all": 41, "warm": 40, "cold": 1}
+    assert judged["scorer"] is None
+    assert judged["writer"] is None
+    cold = judged["groups"]["cold"]
+    assert cold["blend"] == cold["sequence"] == cold["popularity"]
+    assert json.loads(json.dumps(judged)) == judged
+
+
+@pytest.mark.parametrize("metric", PER_QUERY)
+def test_a_bundle_against_itself_is_a_draw(built, workshop, metric):
+    bundle = load_bundle(built)
+    comparison = compare_bundles(bundle, bundle, workshop.training, K, metric)
+    assert comparison.metric == f"{metric}_at_{K}"
+    assert comparison.candidate == comparison.champion
+    assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
+    judged = judge_bundle(bundle, workshop.training, K, baselines=())
+    assert comparison.candidate == judged["ranking"]["blend"][comparison.metric]
+
+
+def test_targets_that_the_champion_does_not_know_are_its_misses(built, workshop, tmp_path):
+    rows = read_queries(workshop.training, "test")
+    known = {name for targets in rows.targets[:5] for name in targets}
+    smaller = Path(shutil.copytree(workshop.training, tmp_path / "smaller"))
+    ids = load_bundle(built).catalogue.ids
+    catalogue = pq.read_table(smaller / "catalogue.parquet")
+    pq.write_table(
+        catalogue.filter(pc.invert(pc.is_in(catalogue["item_id"], pa.array(sorted(known))))),
+        smaller / "catalogue.parquet",
+    )
+    champion = load_bundle(workshop.build("smaller", training=smaller))
+    assert champion.catalogue.ids.unknown(ids) != []
+    comparison = compare_bundles(load_bundle(built), champion, workshop.training, 24, "recall")
+    missed = sum(1 for targets in rows.targets if set(targets) <= known)
+    assert comparison.champion == pytest.approx(1 - missed / len(rows))
+    assert comparison.candidate == 1
+
+
+def test_a_missing_bundle_is_named(tmp_path):
+    with pytest.raises(BundleError, match="nowhere"):
+        load_bundle(tmp_path / "nowhere")
+
+
+def test_a_manifest_that_is_no_json_is_named(bundle):
+    (bundle / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match=r"manifest\.json, expected readable JSON"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("version", [3, None, "4"])
+def test_another_schema_version_is_refused(bundle, version):
+    edit_manifest(bundle, schema_version=version)
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected 4"):
+        load_bundle(bundle)
+
+
+def test_a_manifest_that_is_a_list_is_refused(bundle):
+    (bundle / "manifest.json").write_text("[]")
+    with pytest.raises(BundleError, match="schema_version=None"):
+        load_bundle(bundle)
+
+
+def test_an_unknown_field_is_refused(bundle):
+    edit_manifest(bundle, colour="red")
+    with pytest.raises(BundleError, match="colour='red'"):
+        load_bundle(bundle)
+
+
+def test_a_changed_file_is_named(bundle):
+    with (bundle / "vectors" / "vectors.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    with pytest.raises(BundleError, match=r"vectors/vectors\.safetensors="):
+        load_bundle(bundle)
+
+
+def test_a_missing_file_is_named(bundle):
+    (bundle / "sequence" / "sequence.json").unlink()
+    with pytest.raises(BundleError, match=r"sequence/sequence\.json=missing"):
+        load_bundle(bundle)
+
+
+def test_a_bundle_needs_its_required_components(built, tmp_path):
+    manifest: Manifest = read_manifest(built)
+    given = {"shop": "s", "recipe": manifest.recipe, "data": DATA, "code_version": "c"}
+    with pytest.raises(BundleError, match="expected 'sequence' among them"):
+        assemble_bundle(tmp_path / "b", components={"vectors": built / "vectors"}, **given)
+    with pytest.raises(BundleError, match="nowhere, expected a folder"):
+        assemble_bundle(
+            tmp_path / "b", components={"vectors": built / "vectors", "sequence": tmp_path / "nowhere"}, **given
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def knn(built, workshop) -> Path:
+    """The bundle of a baseline."""
+    part = workshop.root / "knn-part"
+    recipe = read_manifest(built).recipe
+    fit_baseline("item_knn", workshop.training, built / "vectors", part, recipe, K, print)
+    assemble_baseline(workshop.root / "knn", built, part, "item_knn", "test")
+    return workshop.root / "knn"
+
+
+def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
+    manifest, candidate = read_manifest(knn), read_manifest(built)
+    assert (manifest.kind, candidate.kind) == ("item_knn", "blend")
+    assert {name.partition("/")[0] for name in manifest.files} == {"vectors", "baseline"}
+    assert (manifest.recipe, manifest.data, manifest.shop) == (candidate.recipe, candidate.data, candidate.shop)
+    assert manifest.digest != candidate.digest
+    again = assemble_baseline(workshop.root / "again-knn", built, workshop.root / "knn-part", "item_knn", "test")
+    assert again.digest == manifest.digest
+    record_judgement(knn, {"served": "item_knn"}, None)
+    bundle = load_bundle(knn)
+    assert isinstance(bundle.ranker, BaselineRanker)
+    assert bundle.generative is None
+    user = UserState.from_history([item(3), item(4)])
+    assert len(bundle.ranker.top_k([user], 3)[0]) == 3
+    assert list(parts_of(bundle)) == ["text_encoder"]
+
+
+def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_judged_at(knn, built, workshop):
+    whole, baseline = load_bundle(built), load_bundle(knn)
+    judged = judge_bundle(whole, workshop.training, K)["ranking"]
+    for candidate, champion, expected in (
+        (whole, baseline, ("blend", "item_knn")),
+        (baseline, whole, ("item_knn", "blend")),
+    ):
+        comparison = compare_bundles(candidate, champion, workshop.training, K, "ndcg")
+        figures = tuple(judged[name]["ndcg_at_5"] for name in expected)
+        assert (comparison.candidate, comparison.champion) == figures
+    again = judge_bundle(baseline, workshop.training, K)["ranking"]
+    assert again["blend"] == again["item_knn"] == judged["item_knn"]
+
+
+def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp_path):
+    for name in ("scorer", "writer", "generative"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    manifest = read_manifest(built)
+    parts = {name: built / name for name in ("vectors", "sequence")}
+    assemble_bundle(
+        tmp_path / "whole",
+        shop="s",
+        recipe=manifest.recipe,
+        data=DATA,
+        components={**parts, **{name: tmp_path / name for name in ("scorer", "writer", "generative")}},
+        code_version="c",
+    )
+    part = tmp_path / "part"
+    fit_baseline("popularity", workshop.training, built / "vectors", part, manifest.recipe, K, print)
+    files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
+    assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
+    assert files["baseline/baseline.json"]
+
+
+def test_a_bundle_of_one_kind_holds_nothing_of_the_other(built, knn, tmp_path):
+    manifest = read_manifest(built)
+    given = {"shop": "s", "recipe": manifest.recipe, "data": DATA, "code_version": "c"}
+    vectors, sequence, baseline = built / "vectors", built / "sequence", knn / "baseline"
+    everything = {"vectors": vectors, "sequence": sequence, "baseline": baseline}
+    with pytest.raises(BundleError, match="expected no 'baseline' among them, as the kind is 'blend'"):
+        assemble_bundle(tmp_path / "b", components=everything, **given)
+    with pytest.raises(BundleError, match="expected no 'sequence' among them, as the kind is 'item_knn'"):
+        assemble_bundle(tmp_path / "b", components=everything, kind="item_knn", **given)
+    with pytest.raises(BundleError, match="expected 'baseline' among them"):
+        assemble_bundle(tmp_path / "b", components={"vectors": vectors}, kind="item_knn", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_of_another_kind_than_its_baseline_is_refused(knn, tmp_path):
+    copy = Path(shutil.copytree(knn, tmp_path / "copy"))
+    edit_manifest(copy, kind="popularity")
+    with pytest.raises(BundleError, match="baseline=item_knn, expected popularity, as the manifest says"):
+        load_bundle(copy)
+
+
+def test_items_without_words_have_no_direction(workshop, tmp_path):
+    training = Path(shutil.copytree(workshop.training, tmp_path / "training"))
+    rows = [
+        {"item_id": "a", "title": None, "item_text": "", "item_n_events": 1, "item_n_ratings": 0},
+        {"item_id": "b", "title": None, "item_text": "green tea", "item_n_events": 1, "item_n_ratings": 0},
+        {"item_id": "c", "title": None, "item_text": "black tea", "item_n_events": 1, "item_n_ratings": 0},
+    ]
+    write(training, "catalogue", rows)
+    vectors = embed_catalogue(training, tmp_path / "vectors", workshop.encoder, 1, print)
+    lengths = {name: float(vectors.text[vectors.ids.index(name)].norm()) for name in vectors.ids}
+    assert lengths == pytest.approx({"a": 0, "b": 1, "c": 1}, abs=1e-5)
+    assert (ItemVectors.load(tmp_path / "vectors").text == vectors.text).all()
+
+
+def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
+    with pytest.raises(TrainingDataError, match="table=catalogue"):
+        embed_catalogue(tmp_path, tmp_path / "vectors", workshop.encoder, 1, print)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,119 @@
+"""Text measures against fractions worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.metrics.texts import (
+    bleu_4,
+    copied_share,
+    distinct_n,
+    longest_common_subsequence,
+    ngrams,
+    rouge_1,
+    rouge_l,
+    sentences,
+    unique_sentence_ratio,
+    words,
+)
+
+texts = st.lists(st.text(alphabet="ab .!", max_size=30), max_size=5)
+
+
+def test_words_are_lower_case_and_keep_apostrophes() -> None:
+    assert words("It's GREAT, really (5/5)!") == ["it's", "great", "really", "5", "5"]
+
+
+def test_sentences_end_at_their_marks() -> None:
+    assert sentences("Good. Very good!  Buy") == ["Good.", "Very good!", "Buy"]
+    assert sentences("  ") == []
+
+
+def test_ngrams_of_a_short_text_are_none() -> None:
+    assert ngrams(["a", "b"], 3) == []
+    assert ngrams(["a", "b", "a", "b"], 2) == [("a", "b"), ("b", "a"), ("a", "b")]
+
+
+def test_bleu_is_the_geometric_mean_of_clipped_precisions() -> None:
+    # 1-grams: all but "mat", 5/6. 2-grams: the-cat twice, cat-on, 3/5. 3-grams: the-cat-on, 1/4. 4-grams: none, 0.1/3.
+    generated, reference = "the cat the cat on mat", "the cat sat the cat on"
+    assert bleu_4([generated], [reference]) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 0.1 / 3) ** 0.25)
+
+
+def test_bleu_clips_a_repeated_word() -> None:
+    # 1-grams: "the" counts twice of 4; 2-grams the-the once of 3; longer ones not at all.
+    assert bleu_4(["the the the the"], ["the the cat sat"]) == pytest.approx(
+        100 * (2 / 4 * 1 / 3 * 0.1 / 2 * 0.1) ** 0.25
+    )
+
+
+def test_bleu_punishes_brevity() -> None:
+    # All precisions are 1 with 4 words of 8: exp(1 - 8/4).
+    assert bleu_4(["a b c d"], ["a b c d e f g h"]) == pytest.approx(100 * math.exp(-1))
+
+
+def test_bleu_of_texts_without_four_words_is_zero() -> None:
+    assert bleu_4(["a b c"], ["a b c"]) == 0.0
+    assert bleu_4([], []) == 0.0
+    assert bleu_4(["x y z w"], ["a b c d"]) == 0.0
+
+
+def test_rouge_1_counts_each_shared_word_once() -> None:
+    # shared: "good", "good" (twice in both), "sound" -> 3; 2 * 3 / (4 + 6)
+    assert rouge_1(["good good sound here"], ["good sound, very good for me"]) == pytest.approx(60.0)
+
+
+def test_rouge_l_keeps_the_order() -> None:
+    # longest common subsequence of "sound good" and "good sound": 1 -> 2 * 1 / 4
+    assert rouge_l(["sound good"], ["good sound"]) == pytest.approx(50.0)
+    assert rouge_1(["sound good"], ["good sound"]) == pytest.approx(100.0)
+
+
+def test_rouge_is_a_mean_over_texts() -> None:
+    assert rouge_1(["a", "b"], ["a", "c"]) == pytest.approx(50.0)
+
+
+def test_distinct_n_is_over_all_texts_together() -> None:
+    assert distinct_n(["a b a", "a b"], 1) == pytest.approx(2 / 5)
+    assert distinct_n(["a b a", "a b"], 2) == pytest.approx(2 / 3)
+    assert distinct_n([""], 1) == 0.0
+
+
+def test_unique_sentences_are_compared_by_their_words() -> None:
+    assert unique_sentence_ratio(["Good. Bad!", "good!", "..."]) == pytest.approx(2 / 3)
+
+
+def test_copied_share_counts_runs_that_stand_in_training() -> None:
+    # 3-grams of "a b c d": a-b-c stands in training, b-c-d does not.
+    assert copied_share(["a b c d"], ["x a b c", "b c x d"], n=3) == pytest.approx(1 / 2)
+    assert copied_share(["a b"], ["a b"], n=3) == 0.0
+
+
+def test_pairs_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="generated has 2 texts, references has 1"):
+        rouge_1(["a", "b"], ["a"])
+
+
+@given(texts)
+def test_a_text_compared_with_itself_is_whole(generated: list[str]) -> None:
+    spoken = [text for text in generated if words(text)]
+    if spoken:
+        assert rouge_1(spoken, spoken) == pytest.approx(100.0)
+        assert rouge_l(spoken, spoken) == pytest.approx(100.0)
+
+
+@given(texts, st.integers(1, 4))
+def test_shares_lie_between_0_and_1(generated: list[str], n: int) -> None:
+    assert 0 <= distinct_n(generated, n) <= 1
+    assert 0 <= unique_sentence_ratio(generated) <= 1
+    assert copied_share(generated, generated, n) in (0.0, 1.0)
+
+
+@given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abc")))
+def test_the_common_subsequence_is_symmetric_and_no_longer_than_either(left: list[str], right: list[str]) -> None:
+    length = longest_common_subsequence(left, right)
+    assert length == longest_common_subsequence(right, left) <= min(len(left), len(right))

@@ -1,0 +1,100 @@
+"""Fitting the blend on a shop where neighbours help, and on one where nobody can be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from core.settings.models import BlendSettings, NeighbourSettings, SequenceSettings
+from core.storage import file_digest
+from recommender.inputs.seen import item_key
+from recommender.inputs.sequences import read_user_items
+from recommender.ranking.blend import Blend
+from recommender.ranking.blend_training import fit_blend
+from recommender.retrieval.neighbours import NeighbourModel
+from tests.unit.recommender.tiny_shop import N_ITEMS, history, item, random_vectors, write, write_training_set
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A training set, vectors, and a sequence model that was hardly trained: the neighbours know better."""
+    from recommender.retrieval.sequence.fit import fit_sequence
+
+    training, vectors = write_training_set(tmp_path / "training", n_users=120), tmp_path / "vectors"
+    vectors.mkdir()
+    random_vectors(training).save(vectors)
+    settings = SequenceSettings(width=8, max_epochs=1, learning_rate=1e-6, n_negatives=6)
+    fit_sequence(training, vectors, tmp_path / "sequence", settings, 6, 5, 1, 1, print)
+    return tmp_path
+
+
+def fit(shop: Path, kind: str = "auto", name: str = "blend"):
+    said: list[str] = []
+    summary = fit_blend(
+        shop / "training",
+        shop / "vectors",
+        shop / "sequence",
+        shop / name,
+        NeighbourSettings(regularisation=1.0),
+        BlendSettings(kind=kind),
+        5,
+        1,
+        1,
+        said.append,
+    )
+    return summary, said
+
+
+def test_it_chooses_what_ranks_best_on_validation(shop: Path) -> None:
+    summary, said = fit(shop)
+    assert summary.metrics["ndcg_at_5_blend"] > 1.2 * summary.metrics["ndcg_at_5_sequence"]
+    assert Blend.load(shop / "blend").kind != "none"
+    assert any(line.startswith("blend: ") for line in said)
+
+
+def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None:
+    assert fit(shop, "none")[0].metrics["ndcg_at_5_blend"] == fit(shop, "none")[0].metrics["ndcg_at_5_sequence"]
+    assert Blend.load(shop / "blend") == Blend("none")
+    fit(shop, "mean")
+    assert Blend.load(shop / "blend").kind == "mean"
+    fit(shop, "gate")
+    assert Blend.load(shop / "blend").kind == "gate"
+
+
+def test_blends_are_judged_without_what_was_seen_at_any_length(shop: Path) -> None:
+    rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
+    for row in rows:
+        row["seen_keys"] = sorted(item_key(item(n)) for n in range(N_ITEMS) if item(n) not in row["targets"])
+    write(shop / "training", "queries", rows)
+    # All that is left is the target.
+    for kind in ("auto", "gate", "mean"):
+        assert fit(shop, kind)[0].metrics["ndcg_at_5_blend"] == 1.0
+
+
+def test_equal_input_gives_equal_files(shop: Path) -> None:
+    fit(shop, name="one")
+    fit(shop, name="two")
+    for file in (shop / "one").glob("*.safetensors"):
+        assert file_digest(file) == file_digest(shop / "two" / file.name)
+    assert Blend.load(shop / "one") == Blend.load(shop / "two")
+
+
+def test_without_a_warm_validation_user_the_sequence_model_stands_alone(shop: Path) -> None:
+    row = {"user_id": "u", "split": "validation", **history([]), "targets": [item(1)]}
+    write(shop / "training", "queries", [row])
+    fit(shop)
+    assert Blend.load(shop / "blend") == Blend("none")
+    assert NeighbourModel.load(shop / "blend").n_items == 24
+
+
+def test_a_history_in_pieces_is_one_users(shop: Path) -> None:
+    vectors = random_vectors(shop / "training")
+    rows = [("u", [item(1), item(2)]), ("v", [item(3)]), ("u", [item(2), item(5), "unheard of"])]
+    write(shop / "training", "sequences", [{"user_id": user, **history(items)} for user, items in rows])
+    read = read_user_items(shop / "training", vectors.ids)
+    assert [one.tolist() for one in read] == [
+        sorted(vectors.ids.known_indices([item(1), item(2), item(5)])),
+        vectors.ids.known_indices([item(3)]),
+    ]

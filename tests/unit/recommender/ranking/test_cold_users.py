@@ -1,0 +1,217 @@
+"""Users without a history: what is popular, and what those take of whom the shop tells the like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recommender.errors import BundleError
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.user import UserState
+from recommender.ranking.cold_users import Encode, Newcomers, NewcomerWeights
+from recommender.ranking.cold_users_training import RANK, TrainingUsers, _Regression, fit_newcomers
+from recommender.ranking.ranker import Ranker
+from tests.unit.recommender.ranking.test_cold_items import model_of
+from tests.unit.recommender.tiny_shop import (
+    N_ITEMS,
+    catalogue_row,
+    history,
+    item,
+    random_vectors,
+    write,
+    write_training_set,
+)
+
+COOK, READER = UserState(attributes="cook"), UserState(attributes="reader")
+HALF = N_ITEMS // 2
+
+
+def encode(texts: Sequence[str]) -> np.ndarray:
+    """Cooks and readers are told apart; any other text is noise of its own."""
+    known = {"cook": [1.0, 0.0, 0.0], "reader": [0.0, 1.0, 0.0]}
+    rows = [known.get(text) or np.random.default_rng([*text.encode()]).normal(size=3) for text in texts]
+    return np.array(rows, dtype=np.float32)
+
+
+def write_walks(folder: Path, told: Sequence[str]) -> None:
+    """As many users as texts: every second one takes four items of the first half, the others of the second."""
+    generator = np.random.default_rng(7)
+    sequences, queries = [], []
+    for number, text in enumerate(told):
+        taken = [item(n + HALF * (number % 2)) for n in generator.permutation(HALF)[:5]]
+        row = {"user_id": f"u{number}", **history(taken[:4]), "attributes": text}
+        sequences.append(row)
+        queries.append({**row, "split": "validation", "targets": taken[4:]})
+    write(folder, "sequences", sequences)
+    write(folder, "queries", queries)
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    folder = write_training_set(tmp_path / "training")
+    write_walks(folder, ["cook", "reader"] * 150)
+    return folder
+
+
+def fit(training: Path, encoder: Encode | None = encode) -> tuple[NewcomerWeights, dict[str, float], ItemVectors]:
+    vectors = random_vectors(training)
+    users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
+    weights, figures = fit_newcomers(users, queries, vectors.catalogue, encoder, 5, 1, lambda _: None)
+    return weights, figures, vectors
+
+
+def test_what_is_told_of_users_ranks_for_them(training: Path) -> None:
+    weights, figures, vectors = fit(training)
+    assert weights.read_texts
+    assert figures["newcomers_ndcg_profile"] > 1.5 * figures["newcomers_ndcg_damped"]
+    scores = Newcomers(weights, encode).scores([COOK, READER])
+    of_cooks = np.array([int(name[1:]) < HALF for name in vectors.ids])
+    assert scores[0, of_cooks].min() > scores[0, ~of_cooks].max()
+    assert scores[1, ~of_cooks].min() > scores[1, of_cooks].max()
+
+
+def test_texts_that_tell_nothing_are_left_out(tmp_path: Path) -> None:
+    folder = write_training_set(tmp_path / "training")
+    write_walks(folder, [f"noise {number}" for number in range(300)])
+    weights, figures, _ = fit(folder)
+    assert not weights.read_texts
+    assert "newcomers_ndcg_profile" in figures
+    newcomers = Newcomers(weights, encode)
+    assert not newcomers.reads(COOK)
+    np.testing.assert_array_equal(newcomers.scores([COOK]), newcomers.scores([UserState()]))
+
+
+def test_no_encoder_is_asked_where_nothing_is_told(tmp_path: Path) -> None:
+    def never(texts: Sequence[str]) -> np.ndarray:
+        raise AssertionError(texts)
+
+    folder = write_training_set(tmp_path / "training")
+    write_walks(folder, [""] * 300)
+    weights, figures, _ = fit(folder, never)
+    assert not weights.read_texts
+    assert set(figures) == {"newcomers_ndcg_counted", "newcomers_ndcg_damped"}
+    write_walks(folder, ["cook", "reader"] * 150)
+    assert not fit(folder, None)[0].read_texts
+
+
+def test_too_few_who_ask_leave_counts(training: Path) -> None:
+    write(training, "queries", [{"user_id": "u0", "split": "validation", **history([]), "targets": [item(0)]}])
+    weights, figures, vectors = fit(training)
+    assert figures == {}
+    users = TrainingUsers.read(training, vectors.ids)
+    np.testing.assert_allclose(weights.shares, users.counted_shares(), rtol=1e-6)
+
+
+def test_shares_count_users_and_damped_ones_count_long_histories_less(tmp_path: Path) -> None:
+    folder = write_training_set(tmp_path / "training")
+    pieces = [
+        {"user_id": "much", **history([item(0), item(1), item(2)])},
+        {"user_id": "much", **history([item(3), item(0)])},
+        {"user_id": "little", **history([item(0), "unheard of"])},
+        {"user_id": "nothing", **history(["unheard of"])},
+    ]
+    write(folder, "sequences", pieces)
+    ids = random_vectors(folder).ids
+    users = TrainingUsers.read(folder, ids)
+    assert users.ids.tolist() == ["much", "little"]
+    place = {name: ids.index(name) - 1 for name in (item(0), item(3), item(4))}
+    counted, damped = users.counted_shares(), users.damped_shares()
+    assert [counted[place[item(n)]] for n in (0, 3, 4)] == [1.0, 0.5, 0.0]
+    assert [damped[place[item(n)]] for n in (0, 3, 4)] == pytest.approx([0.75, 0.25, 0.0])
+
+
+def test_long_histories_count_less_where_that_ranks_better(tmp_path: Path) -> None:
+    """Few users with much take what nobody asks for; many with little take what they go on with."""
+    folder = write_training_set(tmp_path / "training")
+    much = [{"user_id": f"m{n}", **history([item(k) for k in range(12)])} for n in range(60)]
+    little = [{"user_id": f"l{n}", **history([item(12 + n % 6), item(12 + (n + 1) % 6)])} for n in range(120)]
+    write(folder, "sequences", [*much, *little])
+    asked = [
+        {"user_id": f"new{n}", "split": "validation", **history([]), "targets": [item(12 + n % 6)]} for n in range(60)
+    ]
+    write(folder, "queries", asked)
+    weights, figures, vectors = fit(folder)
+    assert figures["newcomers_ndcg_damped"] > figures["newcomers_ndcg_counted"]
+    users = TrainingUsers.read(folder, vectors.ids)
+    np.testing.assert_allclose(weights.shares, users.damped_shares(), rtol=1e-6)
+
+
+def test_what_was_common_of_late_is_taken_where_that_ranks_better(tmp_path: Path) -> None:
+    folder = write_training_set(tmp_path / "training")
+    write_walks(folder, [""] * 300)
+    rows = [{**catalogue_row(item(n), 10), "item_popularity": [0, 5 if n in (3, 4) else 0, 7]} for n in range(N_ITEMS)]
+    write(folder, "catalogue", rows)
+    asked = [{"user_id": f"new{n}", "split": "validation", **history([]), "targets": [item(3)]} for n in range(60)]
+    write(folder, "queries", asked)
+    weights, figures, vectors = fit(folder)
+    # Nothing happened in the shortest window.
+    assert set(figures) == {f"newcomers_ndcg_{name}" for name in ("counted", "damped", "recent_2", "recent_3")}
+    assert figures["newcomers_ndcg_recent_2"] > figures["newcomers_ndcg_damped"]
+    best = Ranker(vectors, model_of(vectors), newcomers=Newcomers(weights, encode)).top_k([UserState()], 2)
+    assert {name for name, _ in best[0]} == {item(3), item(4)}
+    users = TrainingUsers.read(folder, vectors.ids)
+    assert weights.shares.sum() == pytest.approx(users.damped_shares().sum())
+
+
+def test_the_regression_is_the_ridge_of_low_rank() -> None:
+    from scipy.sparse import csr_array
+
+    generator = np.random.default_rng(3)
+    vectors, taken = generator.normal(size=(90, 6)), (generator.random((90, 40)) < 0.2).astype(float)
+    regression = _Regression(vectors.astype(np.float32), csr_array(taken))
+    centred = vectors - vectors.mean(axis=0)
+    full = np.linalg.solve(centred.T @ centred + 0.1 * 90 * np.eye(6), centred.T @ taken)
+    left, right = regression.solve(0.1)
+    assert left.shape == (6, 6)  # no more than the texts have
+    np.testing.assert_allclose(left @ right, full, atol=1e-5)
+    wide = _Regression(generator.normal(size=(90, 50)).astype(np.float32), csr_array(taken))
+    left, right = wide.solve(0.1)
+    assert (left.shape, right.shape) == ((50, RANK), (RANK, 40))
+    fitted = wide._centred @ np.linalg.solve(wide._square + 9.0 * np.eye(50), wide._pull)
+    best = np.linalg.svd(fitted)[1][RANK:]
+    np.testing.assert_allclose(np.linalg.norm(fitted - wide._centred @ left @ right), np.linalg.norm(best), rtol=1e-3)
+
+
+def test_the_ranker_asks_them_for_whom_it_knows_nothing_of(training: Path) -> None:
+    weights, _, vectors = fit(training)
+    ranker = Ranker(vectors, model_of(vectors), newcomers=Newcomers(weights, encode))
+    strange = UserState(items=("unheard of",), values=(None,), attributes="cook")
+    users = [UserState.from_history([item(3)]), COOK, strange, UserState(), UserState(attributes="  ")]
+    answered = ["sequence", "profile", "profile", "popularity", "popularity"]
+    assert [ranker.answered_by(user) for user in users] == answered
+    scores = ranker.scores(users)
+    np.testing.assert_array_equal(scores[1], scores[2])
+    np.testing.assert_allclose(scores[3], weights.shares, rtol=1e-6)
+    assert not np.allclose(scores[1], scores[3])
+    best = [name for name, _ in ranker.top_k([COOK], 3)[0]]
+    assert set(ranker.parts_of(COOK, [item(n) for n in range(HALF)])) <= {"profile", "popularity"}
+    assert "profile" in ranker.parts_of(COOK, best)
+    assert ranker.parts_of(UserState(), best) == ["popularity"] * 3
+
+
+def test_they_are_kept_and_read_again(training: Path, tmp_path: Path) -> None:
+    weights, _, _ = fit(training)
+    for kept in (weights, NewcomerWeights.of_shares(weights.shares)):
+        kept.save(tmp_path)
+        again = NewcomerWeights.load(tmp_path)
+        assert again.read_texts == kept.read_texts
+        np.testing.assert_array_equal(Newcomers(again, encode).scores([COOK]), Newcomers(kept, encode).scores([COOK]))
+    (tmp_path / "newcomers.safetensors").write_text("no tensors")
+    with pytest.raises(BundleError, match="Cannot load newcomers' weights"):
+        NewcomerWeights.load(tmp_path)
+
+
+def test_equal_seeds_learn_equal_weights(training: Path) -> None:
+    one, two = fit(training)[0], fit(training)[0]
+    np.testing.assert_array_equal(one.items, two.items)
+
+
+def test_queries_without_texts_are_answered_by_shares(training: Path) -> None:
+    vectors = random_vectors(training)
+    users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
+    silent = Queries(tuple(UserState(items=user.items) for user in queries.users), queries.targets, queries.user_ids)
+    assert not fit_newcomers(users, silent, vectors.catalogue, encode, 5, 1, lambda _: None)[0].read_texts

@@ -1,0 +1,71 @@
+"""Fitting the generative model on users who walk round the catalogue."""
+
+from pathlib import Path
+
+import pytest
+
+from core.settings.models import GenerativeSettings
+from core.storage import file_digest
+from recommender.errors import TrainingDataError
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import read_queries
+from recommender.metrics.judgement import judge_ranking
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.retrieval.generative.training import fit_generative
+from recommender.retrieval.popularity import PopularityRanker
+from tests.unit.recommender.retrieval.generative.tiny_model import QUICK
+from tests.unit.recommender.tiny_shop import history, item, random_vectors, write, write_training_set
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    training, vectors = write_training_set(tmp_path / "training", n_users=100), tmp_path / "vectors"
+    vectors.mkdir()
+    random_vectors(training).save(vectors)
+    return tmp_path
+
+
+def fit(shop: Path, settings: GenerativeSettings = QUICK, name: str = "generative"):
+    said: list[str] = []
+    given = (shop / "training", shop / "vectors", shop / name, settings)
+    return fit_generative(*given, max_history=6, k=5, seed=1, threads=1, progress=said.append), said
+
+
+@pytest.mark.parametrize("softmax", ["trie", "codes"])
+def test_the_next_item_is_learned(shop: Path, softmax: str) -> None:
+    settings = QUICK.model_copy(update={"softmax": softmax, "max_epochs": 8})
+    summary, said = fit(shop, settings)
+    vectors = ItemVectors.load(shop / "vectors")
+    queries = read_queries(shop / "training", "validation")
+    ranker = GenerativeRanker.load(shop / "generative", vectors)
+    ndcg = judge_ranking(ranker.at_least(5), queries, 5).per_query["ndcg"].mean()
+    assert ndcg == pytest.approx(summary.metrics["ndcg_at_5"])
+    assert ndcg > 2 * judge_ranking(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
+    assert [point["epoch"] for point in summary.curve] == list(range(1, summary.epochs + 1))
+    assert any("semantic ids of 4 x 4 x" in line for line in said)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_rest(shop: Path) -> None:
+    summary, _ = fit(shop, QUICK.model_copy(update={"max_epochs": 40, "patience": 2, "learning_rate": 0.05}))
+    ndcg = [point["ndcg"] for point in summary.curve]
+    assert summary.best_epoch == 1 + ndcg.index(max(ndcg))
+    assert summary.epochs == summary.best_epoch + 2
+
+
+def test_equal_input_gives_equal_files(shop: Path) -> None:
+    quick = QUICK.model_copy(update={"max_epochs": 2})
+    fit(shop, quick, "one")
+    fit(shop, quick, "two")
+    for file in ("generative.safetensors", "generative.json"):
+        assert file_digest(shop / "one" / file) == file_digest(shop / "two" / file)
+
+
+def test_switched_off_it_writes_nothing(shop: Path) -> None:
+    assert fit(shop, GenerativeSettings(enabled=False))[0] is None
+    assert not (shop / "generative").exists()
+
+
+def test_without_a_validation_user_there_is_nothing_to_choose_by(shop: Path) -> None:
+    write(shop / "training", "queries", [{"user_id": "u", "split": "test", **history([]), "targets": [item(1)]}])
+    with pytest.raises(TrainingDataError, match="validation queries=0"):
+        fit(shop)

@@ -1,0 +1,241 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.settings.models import AugmentationSettings
+from recommender.errors import TrainingDataError
+from recommender.evaluation.evaluation import judge_ranking
+from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.determinism import deterministic
+from recommender.inputs.packing import pack
+from recommender.inputs.queries import Queries
+from recommender.inputs.sequences import read_sequences
+from recommender.inputs.user import UserState
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from recommender.retrieval.sequence.training import (
+    NextItems,
+    ValidationJudge,
+    averaged,
+    batches,
+    learned_items,
+    next_item_loss,
+    train_sequence_model,
+)
+from tests.unit.recommender.tiny_shop import (
+    QUICK,
+    catalogue_row,
+    history,
+    item,
+    random_vectors,
+    write,
+    write_training_set,
+)
+
+
+@pytest.fixture
+def training(tmp_path):
+    return write_training_set(tmp_path / "training")
+
+
+def small_model(n_items: int = 9, text_width: int = 4) -> SequenceModel:
+    shape = SequenceShape(
+        n_items=n_items,
+        text_width=text_width,
+        width=8,
+        n_blocks=1,
+        n_heads=2,
+        max_history=6,
+        use_ids=True,
+        use_text=True,
+    )
+    torch.manual_seed(0)
+    mask = torch.ones(n_items + 1, dtype=torch.bool)
+    mask[0] = False
+    return SequenceModel(shape, torch.randn(n_items + 1, text_width), mask).eval()
+
+
+def test_full_softmax_loss_is_the_mean_over_all_places():
+    model = small_model()
+    sequences = [torch.tensor([4, 5, 6, 7, 8]), torch.tensor([1, 2, 3])]
+    candidates = torch.arange(1, 10)
+    loss = next_item_loss(model, NextItems.of(sequences), candidates, n_negatives=0)
+    losses = []
+    for sequence in sequences:
+        expected = model(pack([sequence[:-1]]))
+        logits = expected @ model.item_vectors(candidates).T
+        losses += [F.cross_entropy(logits[i], sequence[i + 1] - 1) for i in range(len(sequence) - 1)]
+    assert len(losses) == 2 + 4
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
+def test_as_many_negatives_as_items_are_the_full_softmax():
+    model, batch, candidates = small_model(), NextItems.of([torch.tensor([1, 2, 3])]), torch.arange(1, 10)
+    full = next_item_loss(model, batch, candidates, n_negatives=0)
+    assert next_item_loss(model, batch, candidates, n_negatives=9) == full
+
+
+def test_a_drawn_negative_that_is_the_target_is_no_negative():
+    model, candidates = small_model(), torch.tensor([2, 3, 4])
+    batch = NextItems.of([torch.tensor([1, 2]), torch.tensor([1, 9])])
+    # Two of three are drawn: with 2 among them, the first place has one negative less than the second, else as many.
+    for _ in range(8):
+        state = torch.get_rng_state()
+        negatives = candidates[torch.randperm(3)[:2]]
+        torch.set_rng_state(state)
+        loss = next_item_loss(model, batch, candidates, n_negatives=2)
+        expected, losses = model(batch.history), []
+        for place, target in enumerate(batch.targets):
+            others = negatives[negatives != target]
+            logits = expected[place] @ model.item_vectors(torch.cat([target[None], others])).T
+            losses.append(F.cross_entropy(logits, torch.tensor(0)))
+        torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
+def test_every_next_item_comes_once_an_epoch_and_batches_hold_few_lengths():
+    generator = np.random.default_rng(0)
+    sequences = [torch.full((int(length),), n + 1) for n, length in enumerate(generator.integers(2, 40, 300))]
+    taken = list(batches(sequences, 16, generator))
+    seen = torch.cat([batch.targets for batch in taken])
+    assert torch.equal(torch.bincount(seen)[1:], torch.tensor([len(sequence) - 1 for sequence in sequences]))
+    assert all(torch.equal(batch.targets, batch.history.items) for batch in taken)
+    assert np.mean([len(batch.history.groups) for batch in taken]) < 6
+
+
+def test_items_that_no_sequence_holds_are_not_learned():
+    assert learned_items([torch.tensor([2, 3])], n_items=4).tolist() == [False, False, True, True, False]
+
+
+def test_sequences_that_teach_nothing_are_left_out(training):
+    vectors = random_vectors(training)
+    rows = [history(["unknown", item(1)]), history([item(1), item(2)]), history([])]
+    write(training, "sequences", [{"user_id": f"u{n}", **row} for n, row in enumerate(rows)])
+    (sequence,) = read_sequences(training, vectors.ids, max_length=5)
+    assert sequence.tolist() == vectors.ids.known_indices([item(1), item(2)])
+
+
+def test_no_sequence_at_all_is_refused(training):
+    write(training, "sequences", [{"user_id": "u", **history([item(1)])}])
+    with pytest.raises(TrainingDataError, match="known items=0 of 1"):
+        train_sequence_model(training, random_vectors(training), QUICK, 6, 10, 1, print)
+
+
+def test_no_validation_user_with_a_history_is_refused(training):
+    write(training, "queries", [{"user_id": "u", "split": "validation", **history([]), "targets": [item(1)]}])
+    with pytest.raises(TrainingDataError, match="with a history=0 of 1"):
+        train_sequence_model(training, random_vectors(training), QUICK, 6, 10, 1, print)
+
+
+def test_training_learns_the_walk_and_keeps_the_best_epoch(training):
+    said: list[str] = []
+    settings = QUICK.model_copy(update={"max_epochs": 40, "patience": 40, "dropout": 0.0, "learning_rate": 0.01})
+    with deterministic(seed=1, threads=1):
+        model, epochs = train_sequence_model(training, random_vectors(training), settings, 6, 10, 1, said.append)
+    assert len(epochs) == 40
+    assert sum("ndcg_at_10" in line and "loss" in line and " s" in line for line in said) == 40
+    best = max(epochs, key=lambda epoch: epoch.ndcg)
+    # A random list of 10 of about 19 items finds the one target every other time, at a middling place.
+    assert best.ndcg > 0.8
+    assert not model.training
+
+
+def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
+    write(training, "catalogue", [catalogue_row(item(number), number * number) for number in range(24)])
+    vectors = random_vectors(training)
+    # A user who takes what is popular: a model that knows nothing has to lean on it.
+    user, best = UserState.from_history([item(0)]), (item(23), item(22))
+    model = small_model(len(vectors.ids), text_width=8)
+    with torch.no_grad():
+        model.last_norm.weight.zero_()
+        # Every place expects the same vector, and hardly likes one item more than another.
+        model.last_norm.bias.fill_(0.01)
+    ndcg, weight = ValidationJudge(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
+    assert weight > 0
+    assert ndcg == 1
+    assert model.popularity_weight == weight
+    taken = judge_ranking(Ranker(vectors, model), Queries((user,), (best,)), k=2).per_query["ndcg"]
+    assert taken.tolist() == [ndcg]
+
+
+def test_training_stops_when_it_gets_no_better(training):
+    said: list[str] = []
+    settings = QUICK.model_copy(update={"max_epochs": 50, "patience": 1, "learning_rate": 1e-9})
+    with deterministic(seed=1, threads=1):
+        _, epochs = train_sequence_model(training, random_vectors(training), settings, 6, 10, 1, said.append)
+    assert len(epochs) < 50
+    assert said[-1].startswith("stopped: no better epoch than")
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_fit_goes_on_and_ends_with_the_same_bits(training, tmp_path, monkeypatch):
+    monkeypatch.setattr("recommender.retrieval.sequence.training.CHECKPOINT_EVERY_S", 0.0)
+    settings = QUICK.model_copy(update={"max_epochs": 6, "patience": 6, "dropout": 0.3, "id_dropout": 0.3})
+    varied = AugmentationSettings(crop=0.5)
+    given = (training, random_vectors(training), settings, 6, 10, 1)
+
+    def fit(checkpoint=None, on_epoch=None):
+        said: list[str] = []
+        with deterministic(seed=1, threads=1):
+            return (*train_sequence_model(*given, said.append, varied, checkpoint, on_epoch), said)
+
+    def stop_after_3(epoch):
+        if epoch.number == 3:
+            raise Killed
+
+    whole, epochs, _ = fit()
+    checkpoint = Checkpoint(tmp_path / "sequence", "these inputs")
+    with pytest.raises(Killed):
+        fit(checkpoint, stop_after_3)
+    again, epochs_again, said = fit(checkpoint)
+    assert any("went on from epoch 3" in line for line in said)
+    assert epochs_again == epochs
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_other_inputs_is_not_taken_up(tmp_path):
+    Checkpoint(tmp_path / "sequence", 1).save({"a": torch.ones(2)}, {"epoch": 1})
+    assert Checkpoint(tmp_path / "sequence", 2).load(print) is None
+    tensors, notes = Checkpoint(tmp_path / "sequence", 1).load(print)
+    assert notes == {"epoch": 1}
+    assert tensors["a"].tolist() == [1, 1]
+
+
+def test_a_damaged_checkpoint_is_told_and_not_taken_up(tmp_path):
+    checkpoint, said = Checkpoint(tmp_path / "sequence", 1), []
+    checkpoint.save({"a": torch.ones(2)}, {})
+    (checkpoint.folder / "state.safetensors").write_bytes(b"torn")
+    assert checkpoint.load(said.append) is None
+    assert "cannot be read" in said[0]
+
+
+def test_the_average_follows_the_weights_exponentially():
+    model = small_model()
+    kept, lagging = averaged(model, 0), averaged(model, 2)
+    seen = []
+    for step in range(4):
+        with torch.no_grad():
+            model.positions.fill_(float(step))
+        kept.update_parameters(model)
+        lagging.update_parameters(model)
+        decay = math.exp(-1 / 2)
+        seen.append(float(step) if not seen else decay * seen[-1] + (1 - decay) * step)
+    assert torch.equal(kept.module.positions, model.positions)
+    torch.testing.assert_close(lagging.module.positions, torch.full_like(model.positions, seen[-1]))
+
+
+def test_what_is_kept_and_judged_is_the_average(training):
+    settings = QUICK.model_copy(update={"max_epochs": 2, "learning_rate": 0.05})
+    weights = {}
+    for n_epochs in (0.0, 5.0):
+        with deterministic(seed=1, threads=1):
+            one = settings.model_copy(update={"average_epochs": n_epochs})
+            weights[n_epochs] = train_sequence_model(training, random_vectors(training), one, 6, 10, 1, print)[0]
+    # With the average the weights are still nearer to where they began, which is small.
+    assert weights[5.0].positions.abs().mean() < weights[0.0].positions.abs().mean()

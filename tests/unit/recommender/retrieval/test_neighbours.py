@@ -1,0 +1,68 @@
+"""The neighbourhood model against its closed form, written out with a plain inverse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.settings.models import NeighbourSettings
+from recommender.errors import BundleError
+from recommender.retrieval.neighbours import WEIGHTS_FILE, NeighbourModel
+
+N_ITEMS = 12
+ALL = NeighbourSettings(n_neighbours=N_ITEMS, regularisation=3.0, recency=0.5)
+
+
+@pytest.fixture
+def sequences() -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    # Item 12 never occurs.
+    return [generator.choice(np.arange(1, N_ITEMS), generator.integers(2, 6), replace=False) for _ in range(60)]
+
+
+def closed_form(sequences: list[np.ndarray], regularisation: float) -> np.ndarray:
+    """Shape (n_items + 1, n_items + 1); row and column 0 are padding, those of items that never occur are zero."""
+    x = np.zeros((len(sequences), N_ITEMS + 1))
+    for row, sequence in zip(x, sequences, strict=True):
+        row[sequence] = 1
+    precision = np.linalg.inv(x.T @ x + regularisation * np.eye(N_ITEMS + 1))
+    weights = -precision / np.diag(precision)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def test_with_all_neighbours_it_is_the_closed_form(sequences: list[np.ndarray]) -> None:
+    weights = closed_form(sequences, ALL.regularisation)
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL)
+    expected = 0.25 * weights[4] + 0.5 * weights[2] + weights[7]
+    assert model.scores([[4, 2, 7], []]) == pytest.approx(np.stack([expected[1:], np.zeros(N_ITEMS)]), abs=1e-5)
+
+
+def test_only_the_strongest_neighbours_are_kept(sequences: list[np.ndarray]) -> None:
+    weights = closed_form(sequences, ALL.regularisation)
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL.model_copy(update={"n_neighbours": 3}))
+    row = model.scores([[5]])[0]
+    strongest = np.argsort(-np.abs(weights[5]))[:3]
+    assert sorted(np.flatnonzero(row) + 1) == sorted(strongest)
+    assert row[strongest - 1] == pytest.approx(weights[5][strongest], abs=1e-5)
+
+
+def test_items_that_never_occur_or_are_too_many_are_not_learned(sequences: list[np.ndarray]) -> None:
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL.model_copy(update={"max_items": 4}))
+    counts = np.bincount(np.concatenate(sequences), minlength=N_ITEMS + 1)
+    known = {item for item in range(1, N_ITEMS + 1) if model.scores([[item]]).any()}
+    assert len(known) == 4
+    assert min(counts[list(known)]) >= max(counts[item] for item in range(1, N_ITEMS + 1) if item not in known)
+    assert not NeighbourModel.fit(sequences, N_ITEMS, ALL).scores([[12]]).any()
+
+
+def test_it_loads_back_equal(sequences: list[np.ndarray], tmp_path: Path) -> None:
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL)
+    model.save(tmp_path)
+    histories = [[1, 2], [3], [11, 4, 9]]
+    assert (NeighbourModel.load(tmp_path).scores(histories) == model.scores(histories)).all()
+    (tmp_path / WEIGHTS_FILE).unlink()
+    with pytest.raises(BundleError, match=WEIGHTS_FILE):
+        NeighbourModel.load(tmp_path)

@@ -1,0 +1,190 @@
+"""Fitting the pair scorer on a small shop with a known law: users like items of their own kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from core import schema
+from core.settings.models import ScorerSettings
+from core.storage import file_digest
+from recommender.evaluation.scorer import evaluate_scorer
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.rated_pairs import RatedPairs
+from recommender.inputs.user import UserState
+from recommender.scoring.regression import fit_linear, fit_logistic
+from recommender.scoring.scorer import Calibration, PairScorer
+from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_strangers
+
+N_ITEMS = 20
+SETTINGS = ScorerSettings(hidden=8, max_epochs=4, batch_size=64, learning_rate=3e-3, factors=4, factor_steps=5)
+
+
+def write_shop(folder: Path, n_train: int, n_validation: int = 60, n_test: int = 60) -> tuple[Path, Path]:
+    """Items of two kinds; a user of kind k gives 5 to items of that kind and 2 to the others. Training set, vectors."""
+    random = np.random.default_rng(1)
+    training, vectors = folder / "training", folder / "vectors"
+    training.mkdir(parents=True)
+    vectors.mkdir()
+    catalogue = [
+        {
+            schema.ITEM_ID: f"i{item}",
+            schema.ITEM_TEXT: f"item {item}",
+            schema.ITEM_N_EVENTS: 1,
+            schema.ITEM_MEAN_RATING: 3.5,
+            schema.ITEM_N_RATINGS: 5,
+        }
+        for item in range(N_ITEMS)
+    ]
+    pairs = []
+    for row in range(n_train + n_validation + n_test):
+        kind, item = random.integers(2), random.integers(N_ITEMS)
+        history = random.choice(N_ITEMS, size=6, replace=False).tolist()
+        pairs.append(
+            {
+                schema.USER_ID: f"u{row}",
+                schema.ITEM_ID: f"i{item}",
+                schema.RATING: 5.0 if item % 2 == kind else 2.0,
+                schema.SPLIT: "train" if row < n_train else "validation" if row < n_train + n_validation else "test",
+                schema.HISTORY_ITEMS: [f"i{seen}" for seen in history],
+                schema.HISTORY_VALUES: [5.0 if seen % 2 == kind else 2.0 for seen in history],
+                schema.MEAN_RATING: 3.5,
+                schema.N_RATINGS: 6,
+                schema.ITEM_MEAN_RATING: 3.5,
+                schema.ITEM_N_RATINGS: 5,
+            }
+        )
+    table = pa.Table.from_pylist(catalogue, schema=schema.TRAINING_TABLES["catalogue"])
+    pq.write_table(table, training / "catalogue.parquet")
+    pq.write_table(pa.Table.from_pylist(pairs, schema=schema.TRAINING_TABLES["pairs"]), training / "pairs.parquet")
+    items = Catalogue.from_table(table, seed=5)
+    rows = np.array([[1.0, 0.1] if int(item[1:]) % 2 else [-1.0, 0.1] for item in items.ids])
+    ItemVectors.from_rows(items, rows / math.hypot(1.0, 0.1)).save(vectors)
+    return training, vectors
+
+
+def quiet(line: str) -> None:
+    assert line
+
+
+def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=400)
+    lines: list[str] = []
+    summary = fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, seed=1, threads=1, progress=lines.append)
+    assert summary is not None
+    assert summary.metrics["rmse"] < summary.metrics["baseline_rmse"]
+    assert 0 <= summary.best_epoch <= summary.epochs <= 4
+    assert lines[0].startswith("pair scorer epoch 1/4: loss")
+    judged = evaluate_scorer(PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors)), training, "test")
+    models = judged["models"]
+    assert judged["n_pairs"] == 60
+    assert models["pair_scorer"]["auc"] > 0.95
+    assert models["pair_scorer"]["accuracy"] > 0.9
+    assert models["pair_scorer"]["rmse"] < 0.8 * models["user_item_bias"]["rmse"]
+    assert models["global_mean"]["auc"] == pytest.approx(0.5)
+
+
+def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    digests = []
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        fit_scorer(training, vectors, tmp_path / name, SETTINGS, seed=seed, threads=1, progress=quiet)
+        files = sorted((tmp_path / name).glob("scorer.*"))
+        assert [file.name for file in files] == ["scorer.json", "scorer.safetensors"]
+        digests.append([file_digest(file) for file in files])
+    assert digests[0] == digests[1]
+    assert digests[0][1] != digests[2][1]
+
+
+def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=199)
+    lines: list[str] = []
+    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append) is None
+    assert not (tmp_path / "scorer").exists()
+    assert lines == ["pair scorer: none, for 199 rated training pairs are fewer than 200"]
+
+
+def test_without_a_validation_window_a_tenth_is_held_out(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=250, n_validation=0, n_test=0)
+    lines: list[str] = []
+    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append)
+    assert "a tenth of the training pairs is held out instead" in lines[0]
+    scorer = PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
+    assert evaluate_scorer(scorer, training, "test") == {"n_pairs": 0}
+
+
+def test_the_random_state_of_the_process_is_left_alone(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, quiet)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_baseline_is_of_the_training_ratings(tmp_path: Path) -> None:
+    training, _ = write_shop(tmp_path, n_train=220)
+    pairs = RatedPairs.read(training, "train")
+    baseline = fit_baseline(pairs, like_from=4.0)
+    assert baseline.global_mean == pytest.approx(pairs.ratings.mean())
+    assert baseline.like_share == pytest.approx((pairs.ratings == 5).mean())
+
+
+def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
+    factors, opinions = learn_factors(pairs, ids, SETTINGS, seed=1)
+    everyone, of_everyone = with_strangers(pairs, opinions, share=0.25, seed=1)
+    assert len(everyone) == len(of_everyone) == 220 + 55
+    assert everyone.users[:220] == pairs.users
+    assert set(everyone.users[220:]) == {UserState()}
+    assert everyone.ratings[220:].mean() == pytest.approx(pairs.ratings.mean(), abs=0.4)
+    assert np.array_equal(of_everyone[:220], opinions[0])
+    known = {(item, tuple(opinion)) for item, opinion in zip(pairs.item_ids, opinions[1].tolist(), strict=True)}
+    assert {(i, tuple(o)) for i, o in zip(everyone.item_ids[220:], of_everyone[220:].tolist(), strict=True)} <= known
+    indices = [ids.index(item) for item in pairs.item_ids]
+    of_all = factors.opinions([UserState()] * 220, indices, ids)
+    assert np.abs(opinions[1] - of_all)[:, 0].mean() < 0.2, "other parts of the users, the same shop"
+
+
+def test_no_rating_of_a_user_teaches_the_factors_that_judge_the_user(tmp_path: Path) -> None:
+    """A user whose ratings are turned round changes the opinions of the others alone, and of their own by history."""
+    training, vectors = write_shop(tmp_path, n_train=220)
+    pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
+    turned = replace(pairs, ratings=np.where(np.arange(220) == 7, 6 - pairs.ratings, pairs.ratings))
+    (_, before), (_, after) = (learn_factors(one, ids, SETTINGS, seed=1) for one in (pairs, turned))
+    assert np.array_equal(before[:, 7], after[:, 7])
+    assert not np.array_equal(before, after)
+
+
+def test_calibration_finds_the_slope_that_made_the_likes() -> None:
+    logits = torch.linspace(-4, 4, 4001).unsqueeze(1)
+    truth = torch.sigmoid(0.5 * logits[:, 0] - 0.3)
+    likes = (torch.rand(len(logits), generator=torch.Generator().manual_seed(0)) < truth).float()
+    calibration = fit_calibration(logits, likes)
+    assert calibration.slope == pytest.approx(0.5, abs=0.08)
+    assert calibration.offset == pytest.approx(-0.3, abs=0.12)
+
+
+def test_calibration_never_turns_the_order() -> None:
+    logits = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]])
+    assert fit_calibration(logits, torch.tensor([1.0, 0.0, 0.0, 1.0])) == Calibration()
+    assert fit_calibration(logits, torch.ones(4)) == Calibration()
+
+
+def test_the_regressions_find_a_known_line() -> None:
+    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    weights, offset = fit_linear(features, torch.tensor([0.5, 1.5, -1.5, -0.5]), penalty=0.0)
+    assert weights == pytest.approx([1.0, -2.0])
+    assert offset == pytest.approx(0.5)
+    (slope,), middle = fit_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.1)
+    assert slope > 0
+    assert middle > 0

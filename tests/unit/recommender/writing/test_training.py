@@ -1,0 +1,183 @@
+"""Fitting the feedback writer, from scratch and from a Hugging Face model, and judging it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.settings.models import HuggingFaceWriterSettings
+from core.storage import file_digest
+from recommender.evaluation.writer import evaluate_writer
+from recommender.writing.examples import read_reviews, sample
+from recommender.writing.training import LEAST_GAIN, Course, fit_writer, train_tokenizer
+from recommender.writing.writer import FeedbackWriter, WriterError
+from tests.unit.recommender.written_shop import TINY, catalogue_of, quiet, write_reviews
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("shop"), n_train=120)
+
+
+@pytest.fixture(scope="module")
+def fitted(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fit") / "writer"
+    settings = TINY.model_copy(update={"max_steps": 60, "max_epochs": 10})
+    assert fit_writer(training, folder, settings, seed=1, threads=1, progress=quiet)
+    return folder
+
+
+def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) -> None:
+    writer = FeedbackWriter.load(fitted)
+    judged = evaluate_writer(writer, training, catalogue_of(training), "test", max_rows=6)
+    assert judged["n_reviews"] == 6
+    assert judged["perplexity"] < 0.2 * judged["perplexity_before"]
+    assert judged["rouge_1"] > 10
+    for measure in ("distinct_1", "distinct_2", "unique_sentence_ratio", "copied_share"):
+        assert 0 <= judged[measure] <= 1
+
+
+def test_evaluation_repeats_itself(training: Path, fitted: Path) -> None:
+    writer = FeedbackWriter.load(fitted)
+    first, second = (evaluate_writer(writer, training, catalogue_of(training), "test", 4, seed=3) for _ in range(2))
+    assert first == second
+
+
+def test_progress_tells_loss_speed_and_time_left(training: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    summary = fit_writer(training, tmp_path / "writer", TINY, seed=1, threads=1, progress=lines.append)
+    assert summary is not None
+    steps = [line for line in lines if "step" in line and "loss" in line]
+    assert len(steps) >= 10
+    assert "tokens/s" in steps[0]
+    assert steps[-1].startswith("feedback writer step 12/12")
+    assert steps[-1].endswith("0 s to go")
+    assert "test perplexity" in lines[-1]
+    assert summary.metrics["test_perplexity"] < summary.metrics["test_perplexity_before"]
+
+
+def test_one_seed_gives_the_same_bytes_and_another_one_others(training: Path, tmp_path: Path) -> None:
+    digests = []
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        fit_writer(training, tmp_path / name, TINY, seed=seed, threads=1, progress=quiet)
+        files = sorted(path for path in (tmp_path / name).iterdir() if path.name != "summary.json")
+        digests.append({path.name: file_digest(path) for path in files})
+    assert digests[0] == digests[1]
+    assert digests[0]["model.safetensors"] != digests[2]["model.safetensors"]
+
+
+def test_later_reviews_are_never_trained_on(tmp_path: Path) -> None:
+    """Weights and tokenizer are the same whatever later reviews say."""
+    digests = []
+    for n_later in (0, 20):
+        training = write_reviews(tmp_path / f"shop{n_later}", n_train=110, n_later=n_later)
+        fit_writer(training, tmp_path / f"writer{n_later}", TINY, seed=1, threads=1, progress=quiet)
+        folder = tmp_path / f"writer{n_later}"
+        digests.append([file_digest(folder / name) for name in ("model.safetensors", "tokenizer.json")])
+    assert digests[0] == digests[1]
+
+
+def test_too_few_reviews_make_no_writer_and_say_so(tmp_path: Path) -> None:
+    training = write_reviews(tmp_path / "shop", n_train=99)
+    lines: list[str] = []
+    assert fit_writer(training, tmp_path / "writer", TINY, 1, 1, lines.append) is None
+    assert not (tmp_path / "writer").exists()
+    assert lines == ["feedback writer: none, for 99 training reviews are fewer than 100"]
+
+
+def test_a_window_without_reviews_is_not_judged(tmp_path: Path, fitted: Path) -> None:
+    training = write_reviews(tmp_path / "shop", n_train=100, n_later=0)
+    judged = evaluate_writer(FeedbackWriter.load(fitted), training, catalogue_of(training), "test")
+    assert judged == {"n_reviews": 0}
+
+
+@pytest.fixture(scope="module")
+def llama(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama, saved as any Hugging Face model is."""
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = train_tokenizer(
+        [example.text for example in read_reviews(training, "train", catalogue_of(training))], 350
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer) + 6,  # as real models do: scores for more tokens than there are
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_hugging_face_model_is_fine_tuned_and_loaded_back(training: Path, llama: Path, tmp_path: Path) -> None:
+    settings = HuggingFaceWriterSettings(model=str(llama), max_tokens=96, max_steps=15, learning_rate=1e-2)
+    summary = fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=quiet)
+    assert summary is not None
+    assert summary.metrics["test_perplexity"] < 0.8 * summary.metrics["test_perplexity_before"]
+    writer = FeedbackWriter.load(tmp_path / "writer")
+    texts = writer.write(
+        [example.request for example in read_reviews(training, "test", catalogue_of(training))], seed=1
+    )
+    assert all(text and text[0].isalpha() for text in texts)
+
+
+def test_a_hugging_face_model_that_is_not_there_stops_the_fit(training: Path, tmp_path: Path) -> None:
+    settings = HuggingFaceWriterSettings(model=str(tmp_path / "nowhere"))
+    with pytest.raises(WriterError, match="nowhere"):
+        fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=quiet)
+    assert not (tmp_path / "writer").exists()
+
+
+def test_the_tokenizer_gives_back_every_text() -> None:
+    tokenizer = train_tokenizer(["a fruity kettle", "a smoky teapot"] * 5, vocabulary=300)
+    for text in (" a fruity teapot", " naïve — 茶 🫖"):
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_the_rate_rises_stays_and_descends_to_a_tenth() -> None:
+    course = Course(100)
+    shares = [course.rate_share(step) for step in range(101)]
+    assert shares[0] == pytest.approx(1 / 5)
+    assert shares[4:76] == [1.0] * 72
+    assert shares[75:] == sorted(shares[75:], reverse=True)
+    assert shares[88] == pytest.approx(1 - 0.9 * 13 / 25)
+    assert shares[100] == pytest.approx(0.1)
+
+
+def test_the_descent_begins_when_validation_gains_little() -> None:
+    course = Course(2000)
+    looks = [step for step in range(1, 2001) if course.looks_after(step)]
+    assert looks[:2] == [100, 200]
+    course.look(100, 5.0)
+    course.look(200, 5.0 - 2 * LEAST_GAIN)
+    assert course.n_steps == 2000
+    course.look(400, 5.0 - 2.5 * LEAST_GAIN)
+    assert course.n_steps == 500
+    assert course.rate_share(399) == 1.0
+    assert course.rate_share(500) == pytest.approx(0.1)
+    assert not course.looks_after(500)
+
+
+def test_training_ends_early_on_a_plateau(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recommender.writing.training.LOOK_EVERY", 8)
+    monkeypatch.setattr("recommender.writing.training.LEAST_GAIN", 100.0)
+    lines: list[str] = []
+    settings = TINY.model_copy(update={"max_steps": 60, "max_epochs": 10})
+    fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=lines.append)
+    # The first look has nothing to compare with; the second, after 16 steps, begins a descent of a quarter of them.
+    assert any("step 20/20" in line for line in lines)
+
+
+def test_a_sample_is_always_the_same(training: Path) -> None:
+    reviews = read_reviews(training, "train", catalogue_of(training))
+    assert sample(reviews, 5) == sample(reviews, 5)
+    assert len(sample(reviews, 5)) == 5
+    assert sample(reviews, 1000) == reviews

@@ -1,0 +1,280 @@
+"""What the writer is asked, how it draws words, and what it hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recommender.errors import BundleError
+from recommender.fitting.determinism import deterministic
+from recommender.inputs.ids import UnknownItem
+from recommender.inputs.user import UserState
+from recommender.writing.batches import IGNORED, collate, perplexity, shuffled_batches, text_loss, tokenize
+from recommender.writing.examples import (
+    WritingExample,
+    WritingRequest,
+    read_reviews,
+    reason_sentence,
+    training_examples,
+)
+from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
+from recommender.writing.training import _new_writer
+from recommender.writing.writer import FeedbackWriter, WriterError, finish_sentence, load_language_model
+from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
+
+REQUESTS = [
+    WritingRequest("review", rating, "country France. lately A malty whisk", item)
+    for rating in (5.0, 1.0, None)
+    for item in ("A fruity kettle. For every kitchen", "A smoky grinder", "")
+]
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("shop"), n_train=60)
+
+
+@pytest.fixture(scope="module")
+def writer(training: Path) -> Iterator[FeedbackWriter]:
+    """A writer that has learned nothing: what it writes is noise, which is the hardest case for clean texts."""
+    examples = training_examples(read_reviews(training, "train", catalogue_of(training)))
+    threads = torch.get_num_threads()
+    with deterministic(0):
+        made = _new_writer(TINY, examples)
+    torch.set_num_threads(1)
+    yield made
+    torch.set_num_threads(threads)
+
+
+def test_a_request_describes_user_and_item(training: Path) -> None:
+    user = UserState(
+        items=("i0", "i1", "i2", "i3"), values=(None,) * 4, own_words="lovely", attributes="country France"
+    )
+    request = WritingRequest.of("review", 4.0, user, "i4", catalogue_of(training))
+    assert request.profile == (
+        "country France. often says lovely. lately A fruity teapot; A malty kettle; A smoky kettle"
+    )
+    assert request.item == "A smoky teapot. For every kitchen"
+    assert request.prompt.startswith("review good, 4 stars | item: A smoky teapot")
+    with pytest.raises(UnknownItem, match="item_id='zebra'"):
+        WritingRequest.of("review", 4.0, user, "zebra", catalogue_of(training))
+
+
+def test_only_the_window_asked_for_is_read(training: Path) -> None:
+    catalogue = catalogue_of(training)
+    train, later = read_reviews(training, "train", catalogue), read_reviews(training, "test", catalogue)
+    assert (len(train), len(later)) == (60, 10)
+    assert not {example.text for example in train} & {example.text for example in later}
+
+
+def test_the_reason_is_the_sentence_nearest_to_the_item() -> None:
+    review = "Arrived early! The smoky taste of this kettle. A kettle for tea in the morning. Bye."
+    assert reason_sentence(review, "A smoky kettle. For every kitchen") == "The smoky taste of this kettle."
+    assert reason_sentence(review, "Wooden spoon") is None
+    assert reason_sentence("Smoky kettle.", "A smoky kettle") is None, "too short"
+
+
+def test_reasons_come_from_those_who_liked_it() -> None:
+    def example(rating: float | None) -> WritingExample:
+        return WritingExample(WritingRequest("review", rating, "", "A smoky kettle"), "I say this kettle is smoky.")
+
+    tasks = [[made.request.task for made in training_examples([example(rating)])] for rating in (5.0, 4.0, 3.0, None)]
+    assert tasks == [["review", "reason"], ["review", "reason"], ["review"], ["review"]]
+
+
+def test_a_review_that_stands_in_its_own_prompt_is_not_learned() -> None:
+    text = "I bought this kettle for my mother and she uses it every single day of the week."
+    shown = WritingRequest("review", 5.0, "", f"{text} Another review")
+    assert training_examples([WritingExample(shown, text)]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "finished"),
+    [
+        ("Good. Very go", False, "Good."),
+        ('He said "good!" and le', False, 'He said "good!"'),
+        ("Good. Very good", True, "Good. Very good."),
+        ("Good.", False, "Good."),
+        ("So very go", False, "So very."),
+        ("Version 2.0 is", False, "Version 2.0."),
+        ("Good,", True, "Good."),
+    ],
+)
+def test_texts_end_with_a_sentence(text: str, ended: bool, finished: str) -> None:
+    assert finish_sentence(text, ended) == finished
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.7, 1.5]), st.sampled_from([0.3, 1.0]), st.integers(1, 40))
+def test_even_an_untrained_writer_writes_clean_texts(
+    writer: FeedbackWriter, seed: int, temperature: float, top_p: float, n: int
+) -> None:
+    for text in writer.write(REQUESTS[:4], seed, n, temperature, top_p):
+        assert text[0].isalpha()
+        assert text[-1] in ".!?\"'”’)"
+        assert "\ufffd" not in text
+        assert "<|" not in text
+        assert text == text.strip()
+
+
+def test_one_seed_writes_the_same_alone_in_a_batch_and_among_threads(writer: FeedbackWriter) -> None:
+    together = writer.write(REQUESTS, seed=5, max_new_tokens=20)
+    assert together == writer.write(REQUESTS, seed=5, max_new_tokens=20)
+    assert [writer.write([request], 5, 20)[0] for request in REQUESTS] == together
+    with ThreadPoolExecutor(4) as pool:
+        assert [texts[0] for texts in pool.map(lambda request: writer.write([request], 5, 20), REQUESTS)] == together
+    assert writer.write(REQUESTS, seed=6, max_new_tokens=20) != together
+
+
+def test_the_global_generator_is_not_touched(writer: FeedbackWriter) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    writer.write(REQUESTS[:2], seed=5, max_new_tokens=8)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_nothing_asked_is_nothing_written(writer: FeedbackWriter) -> None:
+    assert writer.write([], seed=1) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens=0, expected 1 to 96"),
+        ({"temperature": -1.0}, "temperature=-1.0, expected at least 0"),
+        ({"top_p": 0.0}, "top_p=0.0, expected above 0"),
+    ],
+)
+def test_arguments_out_of_range_are_named(writer: FeedbackWriter, arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(WriterError, match=message):
+        writer.write(REQUESTS[:1], seed=1, **arguments)  # type: ignore[arg-type]
+
+
+def test_runs_of_tokens_are_not_repeated(writer: FeedbackWriter) -> None:
+    sampling = writer._sampler.start([1], prompt_length=2, temperature=0.0, top_p=1.0)
+    likely = torch.arange(writer.model.config.vocab_size, 0, -1).float()[None]
+    tokens = torch.tensor([[0, 0]])
+    for _ in range(30):
+        tokens = torch.cat([tokens, sampling(tokens, likely).argmax(dim=1, keepdim=True)], dim=1)
+    written = tokens[0, 2:].tolist()
+    runs = [tuple(written[start : start + NO_REPEAT_LENGTH]) for start in range(len(written) - NO_REPEAT_LENGTH + 1)]
+    before_end = [run for run in runs if writer.end not in run]
+    assert len(before_end) == len(set(before_end)) > 0
+
+
+def test_draws_follow_the_probabilities(writer: FeedbackWriter) -> None:
+    sampling = writer._sampler.start([sampling_seed(1, "a")], prompt_length=0, temperature=1.0, top_p=1.0)
+    scores = torch.full((1, writer.model.config.vocab_size), -torch.inf)
+    first, second = (~writer._sampler.no_start).nonzero()[:2, 0].tolist()
+    scores[0, first], scores[0, second] = torch.tensor(0.8).log(), torch.tensor(0.2).log()
+    nothing = torch.zeros((1, 0), dtype=torch.int64)
+    draws = [int(sampling(nothing, scores).argmax()) for _ in range(1000)]
+    assert draws.count(first) + draws.count(second) == 1000
+    assert draws.count(first) == pytest.approx(800, abs=50)
+
+
+def test_top_p_keeps_the_fewest_that_reach_it() -> None:
+    scores = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
+    assert keep_top_p(scores, 0.7).isfinite().tolist() == [[True, False, True, False]]
+    assert keep_top_p(scores, 0.01).isfinite().tolist() == [[True, False, False, False]]
+
+
+def test_a_long_prompt_loses_its_profile_and_keeps_its_end(writer: FeedbackWriter) -> None:
+    prompt = WritingRequest("review", 5.0, "word " * 60, "A fruity kettle " * 20).prompt
+    tokens = writer.encode_prompt(prompt)
+    assert len(tokens) == 48
+    decoded = writer.tokenizer.decode(tokens)
+    assert decoded.startswith("review good, 5 stars | item:")
+    assert decoded.endswith(" | text:")
+
+
+def test_texts_are_cut_at_a_sentence_that_fits(writer: FeedbackWriter) -> None:
+    request = WritingRequest("review", 5.0, "", "A kettle")
+    sentence = "This kettle is good."
+    cut = tokenize(WritingExample(request, " ".join([sentence] * 40)), writer)
+    assert len(cut.prompt) + len(cut.text) <= writer.max_tokens
+    assert cut.text[-1] == writer.end
+    assert writer.tokenizer.decode(cut.text[:-1]).endswith("kettle is good.")
+    endless = tokenize(WritingExample(request, "kettle " * 200), writer)
+    assert len(endless.prompt) + len(endless.text) == writer.max_tokens
+    assert writer.end not in endless.text
+
+
+def test_padding_changes_no_loss(writer: FeedbackWriter) -> None:
+    short = tokenize(WritingExample(REQUESTS[1], "Good."), writer)
+    long = tokenize(WritingExample(REQUESTS[0], "A very fruity kettle, and I love it. Do buy."), writer)
+    with torch.inference_mode():
+        alone = sum(float(text_loss(writer.model, collate([row], writer.end))) for row in (short, long))
+        together = float(text_loss(writer.model, collate([short, long], writer.end)))
+    assert together == pytest.approx(alone, rel=1e-4)
+
+
+def test_the_loss_is_of_the_texts_tokens_alone(writer: FeedbackWriter) -> None:
+    row = tokenize(WritingExample(REQUESTS[0], "Good kettle."), writer)
+    batch = collate([row], writer.end)
+    assert batch.targets[batch.targets != IGNORED].tolist() == row.text
+    with torch.inference_mode():
+        logits = writer.model(torch.tensor([row.prompt + row.text])).logits[0].log_softmax(dim=-1)
+        expected = -sum(float(logits[len(row.prompt) - 1 + place, token]) for place, token in enumerate(row.text))
+        assert float(text_loss(writer.model, batch)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_untrained_model_is_as_perplexed_as_its_vocabulary_is_large(writer: FeedbackWriter, training: Path) -> None:
+    reviews = read_reviews(training, "test", catalogue_of(training))
+    vocabulary = len(writer.tokenizer)
+    assert perplexity(writer, reviews) == pytest.approx(vocabulary, rel=0.3)
+
+
+def test_batches_hold_every_row_once(writer: FeedbackWriter) -> None:
+    rows = [tokenize(WritingExample(REQUESTS[0], "kettle " * n + "."), writer) for n in range(1, 23)]
+    order = torch.Generator().manual_seed(1)
+    texts = [
+        tuple(token for token in text if token != IGNORED)
+        for batch in shuffled_batches(rows, 4, writer.end, order)
+        for text in batch.targets.tolist()
+    ]
+    assert sorted(texts) == sorted(tuple(row.text) for row in rows)
+
+
+def test_saved_and_loaded_it_writes_the_same(writer: FeedbackWriter, tmp_path: Path) -> None:
+    writer.perplexity_before = {"test": 12.5}
+    writer.save(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "config.json", "writer.json"} <= names
+    loaded = FeedbackWriter.load(tmp_path)
+    assert loaded.perplexity_before == {"test": 12.5}
+    assert loaded.write(REQUESTS, seed=3, max_new_tokens=12) == writer.write(REQUESTS, seed=3, max_new_tokens=12)
+
+
+def test_a_damaged_folder_is_named(writer: FeedbackWriter, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"file=.*writer\.json"):
+        FeedbackWriter.load(tmp_path)
+    writer.save(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(BundleError, match=f"folder={tmp_path}"):
+        FeedbackWriter.load(tmp_path)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WriterError, match=f"model={tmp_path / 'nowhere'}, expected a folder or name"):
+        load_language_model(str(tmp_path / "nowhere"))
+
+
+def test_a_hub_name_that_is_not_at_hand_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WriterError, match="model=nobody/no-such-model, expected a folder or name"):
+        load_language_model("nobody/no-such-model")
+
+
+def test_a_model_that_sees_too_little_is_refused(writer: FeedbackWriter) -> None:
+    with pytest.raises(WriterError, match="max_tokens=200, expected at most the 96 positions"):
+        FeedbackWriter(writer.model, writer.tokenizer, max_tokens=200)

@@ -1,0 +1,67 @@
+"""The Data Docs open without a network, and say what was found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core.settings.source import TablesSource
+from core.settings.validation import ValidationSettings
+from tests.unit.validation.source_files import events, json_lines, write
+from validation.gate import validate
+from validation.sources.ingest import ingest
+
+ASSET = re.compile(r"<(?:link|script|img|source|iframe)\b[^>]*(?:src|href)\s*=\s*[\"']([^\"']*)", re.IGNORECASE)
+LONG = "endless" * 1000
+BAD = '<script>alert("x")</script>'
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    bad = {**events(1)[0], "event_id": "bad", "event": BAD}
+    rows = [*events(8), bad, {**bad, "event_id": "long", "event": LONG}]
+    write(folder / "in" / "interactions.jsonl", json_lines(*rows))
+    ingest(TablesSource(path=folder / "in"), folder / "raw")
+    settings = ValidationSettings(min_interactions=1, max_quarantined_share=1)
+    return validate(folder / "raw", folder / "clean", settings, folder / "docs").docs.parent
+
+
+def test_no_page_loads_anything_from_elsewhere_and_every_asset_is_there(docs: Path) -> None:
+    pages = list(docs.rglob("*.html"))
+    assert len(pages) == 3  # ours, the suite, the result
+    for page in pages:
+        assets = ASSET.findall(page.read_text())
+        assert assets
+        for asset in assets:
+            assert "//" not in asset
+            assert (page.parent / asset).resolve().is_file(), asset
+        assert "url(http" not in page.read_text()
+
+
+def test_the_links_between_the_pages_lead_somewhere(docs: Path) -> None:
+    for page in docs.rglob("*.html"):
+        links = re.findall(r"<a\b[^>]*href=\"([^\"#]+)\"", page.read_text())
+        for link in links:
+            assert (page.parent / link).resolve().is_file(), f"{page}: {link}"
+
+
+def test_the_first_page_has_the_counts_and_every_rule(docs: Path) -> None:
+    text = (docs / "index.html").read_text()
+    assert "event_in_set" in text
+    assert "quarantine" in text
+    assert re.search(r"interactions</a></td>\s*<td class=\"number\">10</td>\s*<td class=\"number\">8</td>", text)
+
+
+def test_what_a_source_says_never_becomes_markup(docs: Path) -> None:
+    (page,) = (docs / "validations").rglob("*.html")
+    assert "alert(" in page.read_text()  # the bad value is shown
+    assert BAD not in page.read_text()
+
+
+def test_an_endless_value_is_cut_short(docs: Path) -> None:
+    (page,) = (docs / "validations").rglob("*.html")
+    assert LONG[:200] in page.read_text()
+    assert LONG[:201] not in page.read_text()

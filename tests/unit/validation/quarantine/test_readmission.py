@@ -1,0 +1,237 @@
+"""Out of quarantine and in again: what a person mends comes back clean, and nothing is counted twice."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.logs.events import EventLog, Interaction
+from core.settings.source import TablesSource
+from core.settings.validation import OwnRule, ValidationSettings
+from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_rows, write
+from validation.errors import ReadmissionError
+from validation.gate import validate
+from validation.quarantine.readmission import QuarantinedRow, count_by_rule, export, read_corrections, readmit, select
+from validation.sources.ingest import ingest
+from validation.summary import ValidationSummary
+
+CHEAP = OwnRule(name="cheap", table="items", check="between", column="price", maximum=10)
+SETTINGS = ValidationSettings(min_interactions=1, max_quarantined_share=1, rules=(CHEAP,))
+BAD = [
+    {"event_id": "a", "user_id": "u1", "item_id": "i1", "event": "wish", "timestamp": "2025-03-01T00:00:00Z"},
+    {"event_id": "b", "user_id": "u1", "item_id": "i1", "event": "rating", "value": 9, "timestamp": "2025-03-02"},
+    {"event_id": "c", "user_id": "", "item_id": "i2", "event": "view", "timestamp": "2025-03-03", "position": 77},
+]
+BAD_ITEM = {"item_id": "i9", "title": "Cup", "price": 30, "colour": "blue"}
+
+
+def _door(tmp_path: Path, settings: ValidationSettings = SETTINGS) -> ValidationSummary:
+    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", None, tmp_path / "readmitted")
+    summary = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+    for counts in summary.tables.values():
+        assert counts.rows_in == counts.rows_clean + counts.rows_quarantined + counts.duplicates
+    return summary
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> ValidationSummary:
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(5), *BAD))
+    items = [{"item_id": f"i{i}", "title": "Tea", "price": 2, "colour": "red"} for i in range(7)]
+    write(tmp_path / "in" / "items.jsonl", json_lines(*items, BAD_ITEM, "{"))
+    return _door(tmp_path)
+
+
+def _edit(path: Path, **changes: dict[str, Any]) -> None:
+    """Change the values of the exported rows by their rule, as a person would."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["values"] |= changes[line["rules"][0]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: ValidationSummary) -> None:
+    good, unread = read_rows(summary.quarantine / "items.parquet")
+    assert json.loads(good["source_row"]) == BAD_ITEM
+    assert json.loads(good["values"])["price"] == "30"
+    assert json.loads(good["attributes"]) == {"colour": "blue"}
+    assert (good["source_file"], good["source_number"], good["source_position"]) == ("items.jsonl", 8, "items.jsonl:8")
+    assert (unread["source_row"], unread["rules"]) == ("{", ["row_readable"])
+    assert not any(json.loads(unread["values"]).values())
+
+
+def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
+    assert len(select(summary.quarantine)) == 5
+    assert [row.values["event_id"] for row in select(summary.quarantine, "interactions")] == ["a", "b", "c"]
+    (row,) = select(summary.quarantine, "interactions", ("value_in_range", "no_such_rule"))
+    assert (row.rules, row.source_number) == (("value_in_range",), 7)
+    assert {"table": "items", "rule": "cheap", "rows": 1} in count_by_rule(select(summary.quarantine))
+
+
+def test_mended_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
+    file = tmp_path / "rows.jsonl"
+    chosen = [row for row in select(summary.quarantine) if row.rules != ("row_readable",)]
+    export(chosen, file)
+    _edit(
+        file,
+        event_in_set={"event": "view"},
+        value_in_range={"value": 4},
+        user_id_required={"user_id": "u3"},
+        cheap={"price": "3.5"},
+    )
+    let_in = readmit(read_corrections(file), tmp_path / "readmitted")
+    assert let_in.rows == {"items": 1, "interactions": 3}
+    after = _door(tmp_path)
+    for table, more in (("interactions", 3), ("items", 1)):
+        was, now = summary.tables[table], after.tables[table]
+        assert (now.rows_in, now.rows_clean) == (was.rows_in + more, was.rows_clean + more)
+        assert (now.rows_quarantined, now.duplicates) == (was.rows_quarantined, 0)
+    clean = {row["event_id"]: row for row in read_rows(after.folder / "interactions.parquet")}
+    assert (clean["a"]["event"], clean["b"]["value"]) == ("view", 4.0)
+    assert (clean["c"]["user_id"], clean["c"]["position"]) == ("u3", 77)
+    (item,) = (row for row in read_rows(after.folder / "items.parquet") if row["item_id"] == "i9")
+    assert (item["price"], item["colour"]) == (3.5, "blue")
+
+
+def test_letting_the_same_rows_in_twice_changes_nothing(tmp_path: Path, summary: ValidationSummary) -> None:
+    rows = select(summary.quarantine, "interactions")
+    first = readmit(rows, tmp_path / "readmitted")
+    assert readmit(rows, tmp_path / "readmitted") == first
+    assert len(list((tmp_path / "readmitted").iterdir())) == 1
+    # As they are, they break the same rules again.
+    assert _door(tmp_path).tables["interactions"].rows_quarantined == 6
+
+
+def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summary: ValidationSummary) -> None:
+    strict = SETTINGS.model_copy(update={"earliest": SETTINGS.earliest.replace(year=2025, month=1, day=3)})
+    before = _door(tmp_path, strict)
+    assert before.tables["interactions"].rules["timestamp_in_range"] == 2
+    readmit(select(before.quarantine, "interactions", ("timestamp_in_range",)), tmp_path / "readmitted")
+    after = _door(tmp_path)  # the rule was what was wrong
+    assert after.tables["interactions"].rows_clean == summary.tables["interactions"].rows_clean
+    assert after.tables["interactions"].duplicates == 2
+    assert after.tables["interactions"].rules["exact_duplicate"] == 2
+
+
+def test_rows_of_own_names_come_back_as_the_settings_say_by_then(tmp_path: Path) -> None:
+    """Marks from 1, the best, to 5: a value is mapped once, and scaled once, whether before or after quarantine."""
+    lines = [
+        {"user_id": f"u{n}", "item_id": "i", "event": event, "value": value, "timestamp": time}
+        for n, (event, value, time) in enumerate(
+            [("rating", "1", "2025-01-02"), ("rating", "1", "soon"), ("pv", None, "2025-01-02"), ("off", None, "soon")]
+        )
+    ]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*lines))
+    marks: dict[str, dict[str, str]] = {"value": {"1": "5", "2": "4", "4": "2", "5": "1"}}
+
+    def pass_door(**events: str) -> dict[str, tuple[str, float | None]]:
+        values = {"interactions": {**marks, **({"event": events} if events else {})}}
+        source = TablesSource(path=tmp_path / "in", values=values)
+        ingest(source, tmp_path / "raw", None, tmp_path / "readmitted")
+        summary = validate(tmp_path / "raw", tmp_path / "clean", SETTINGS, tmp_path / "docs")
+        rows = read_rows(summary.folder / "interactions.parquet")
+        return {row["user_id"]: (row["event"], row["value"]) for row in rows}
+
+    assert pass_door() == {"u0": ("rating", 5.0)}
+    rows = select(tmp_path / "clean" / "quarantine", "interactions")
+    assert [(row.values["event"], row.values["value"]) for row in rows] == [
+        ("rating", "1"), ("pv", None), ("off", None)
+    ]  # fmt: skip
+    export(rows, tmp_path / "rows.jsonl")
+    _edit(
+        tmp_path / "rows.jsonl",
+        timestamp_parses={"timestamp": "2025-01-03"},
+        event_in_set={"timestamp": "2025-01-02"},
+    )
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    assert pass_door(pv="view", off="") == {"u0": ("rating", 5.0), "u1": ("rating", 5.0), "u2": ("view", None)}
+
+
+def test_a_rating_of_the_service_is_not_scaled_when_it_comes_back(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(5)))
+    row = QuarantinedRow(
+        "interactions",
+        ("item_id_required",),
+        "events",
+        1,
+        {"event_id": "e", "user_id": "u", "item_id": "i1", "event": "rating", "value": "4", "timestamp": "2025-03-01"},
+        {},
+    )
+    readmit([row], tmp_path / "readmitted")
+    scale = SETTINGS.cleaning.model_copy(update={"rating_scale": (0.0, 10.0)})
+    summary = _door(tmp_path, SETTINGS.model_copy(update={"cleaning": scale}))
+    assert [one["value"] for one in read_rows(summary.folder / "interactions.parquet") if one["user_id"] == "u"] == [
+        4.0
+    ]
+
+
+GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.jsonl:8", "values": {"item_id": "i9"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("{oops", r"line='\{oops', expected a JSON object.*\(rows.jsonl:2\)"),
+        ("[1]", "expected a JSON object"),
+        ({**GOOD_LINE, "table": "shops"}, "table='shops', expected one of users, items"),
+        ({**GOOD_LINE, "values": {"item": "i9"}}, r"column='item', expected one of item_id, .*\(rows.jsonl:2\)"),
+        ({**GOOD_LINE, "values": "i9"}, "values='i9'"),
+        ({**GOOD_LINE, "position": "8"}, "position='8'"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: Any, match: str) -> None:
+    write(tmp_path / "rows.jsonl", json_lines(GOOD_LINE, line))
+    with pytest.raises(ReadmissionError, match=match):
+        read_corrections(tmp_path / "rows.jsonl")
+
+
+def test_without_a_quarantine_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
+    with pytest.raises(ReadmissionError, match="folder="):
+        select(tmp_path / "quarantine")
+    (tmp_path / "quarantine").mkdir()
+    write(tmp_path / "quarantine" / "users.parquet", b"not Parquet")
+    with pytest.raises(ReadmissionError, match=r"users\.parquet"):
+        select(tmp_path / "quarantine")
+    with pytest.raises(ReadmissionError, match="no-such-file"):
+        read_corrections(tmp_path / "no-such-file.jsonl")
+
+
+def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> None:
+    """Marks from 6 (lowest) to 1, and events of the service's log, which are in the contract's terms already."""
+    marks = {str(mark): str(7 - mark) for mark in range(1, 7)}
+    source = TablesSource(
+        path=tmp_path / "in", values={"interactions": {"value": marks, "event": {"view": "cart", "buy": "view"}}}
+    )
+    settings = ValidationSettings.model_validate(
+        {"min_interactions": 1, "max_quarantined_share": 1, "cleaning": {"rating_scale": (1, 6)}}
+    )
+    own: dict[str, Any] = {"item_id": "gone", "timestamp": "2025-03-01", "user_id": "u1"}
+    rows = [{**own, "event": "rating", "value": 2}, {**own, "event": "buy", "value": ""}]
+    write(tmp_path / "in" / "interactions.csv", csv_bytes([*rows, {**rows[0], "item_id": "i1"}]))
+    write(tmp_path / "in" / "items.csv", csv_bytes([{"item_id": "i1"}]))
+    moment = datetime(2025, 4, 1, tzinfo=UTC)
+    with closing(EventLog(tmp_path / "events.wal")) as log:
+        log.append(
+            [Interaction("s1", "u2", "gone", "rating", moment, 4.0), Interaction("s2", "u2", "gone", "view", moment)]
+        )
+
+    def door() -> ValidationSummary:
+        ingest(source, tmp_path / "raw", tmp_path / "events.wal", tmp_path / "readmitted")
+        return validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+
+    before = door()
+    assert before.tables["interactions"].rules == {"item_id_known": 4}
+    export(select(before.quarantine), tmp_path / "rows.jsonl")
+    _edit(tmp_path / "rows.jsonl", item_id_known={"item_id": "i1", "timestamp": "2025-05-01"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    clean = [row for row in read_rows(door().folder / "interactions.parquet") if row["timestamp"].month == 5]
+    assert sorted((row["user_id"], row["event"], round(row["value"] or 0, 6)) for row in clean) == [
+        ("u1", "rating", 4.2),  # the mark 2 is 5 of 1 to 6
+        ("u1", "view", 0),
+        ("u2", "rating", 4.0),
+        ("u2", "view", 0),
+    ]

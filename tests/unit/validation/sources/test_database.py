@@ -1,0 +1,225 @@
+"""Reader of kind "sql": SQLite always, PostgreSQL where it answers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from core.settings.source import SqlSource
+from tests.unit.validation.source_files import read_parts
+from validation.errors import SourceError
+from validation.sources import database as sql_source
+from validation.sources.ingest import check_source, ingest, source_fingerprint
+
+POSTGRES = "postgresql://127.0.0.1:5432/test"
+EVENTS = "SELECT who AS user_id, what AS item_id, stars AS value, at AS timestamp FROM log ORDER BY at"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE log (who TEXT, what INTEGER, stars REAL, at TEXT)")
+        rows = [("u1", 7, 4.5, "2025-01-02 03:04:05"), ("u2", 8, None, "2025-01-03"), (None, 9, 1.0, "soon")]
+        connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+        connection.execute("CREATE TABLE goods (item_id INTEGER, title TEXT, category TEXT, colour TEXT)")
+        connection.execute("INSERT INTO goods VALUES (7, 'Tea', 'Drinks|Tea', 'green'), (8, 'Rye', 'Bread', NULL)")
+        connection.commit()
+    return path
+
+
+def _source(path: Path, **changes: Any) -> SqlSource:
+    queries = {"interactions": EVENTS, "items": "SELECT * FROM goods"}
+    return SqlSource(**{"url": f"sqlite:///{path}", "queries": queries, **changes})
+
+
+def test_queries_of_sqlite_become_tables(database: Path, tmp_path: Path) -> None:
+    raw = ingest(_source(database, default_event="view", date_formats=("%d.%m.%Y",)), tmp_path / "raw")
+    assert raw.rows == {"users": 0, "items": 2, "interactions": 3, "feedback": 0}
+    assert raw.provided == ("interactions", "items")
+    assert raw.forms.date_formats == ("%d.%m.%Y",)
+    rows = read_parts(raw.folder, raw.parts)
+    first, second, third = rows["interactions"]
+    assert (first["user_id"], first["item_id"], first["value"], first["event"]) == ("u1", "7", 4.5, "rating")
+    assert (second["value"], second["event"], second["position"]) == (None, "view", 2)
+    assert (third["user_id"], third["timestamp"]) == (None, "soon")
+    assert (third["source_file"], third["source_number"]) == ("interactions", 3)
+    assert [item["category"] for item in rows["items"]] == ["Drinks > Tea", "Bread"]
+    assert json.loads(rows["items"][0]["attributes"]) == {"colour": "green"}
+    assert rows["items"][1]["attributes"] is None
+
+
+def test_the_fingerprint_follows_the_rows_and_the_queries(database: Path) -> None:
+    first = source_fingerprint(_source(database))
+    assert source_fingerprint(_source(database)) == first
+    assert source_fingerprint(_source(database, queries={"interactions": EVENTS})) != first
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE goods SET title = 'Green tea' WHERE item_id = 7")
+        connection.commit()
+    assert source_fingerprint(_source(database)) != first
+
+
+def test_the_fingerprint_follows_the_order_where_that_stands_for_the_time(database: Path) -> None:
+    query = "SELECT who AS user_id, what AS item_id{} FROM log WHERE who IS NOT NULL ORDER BY what {}"
+    for time, differs in (("", True), (", at AS timestamp", False)):
+        first, second = (
+            sql_source.digest_rows(
+                _source(database, no_time="file_order", queries={"interactions": query.format(time, order)})
+            )
+            for order in ("ASC", "DESC")
+        )
+        assert (first != second) is differs
+
+
+def test_a_query_may_end_in_a_comment(database: Path) -> None:
+    check_source(_source(database, queries={"interactions": f"{EVENTS} -- as they came"}))
+
+
+def test_a_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"gone\.sqlite.*a file that exists"):
+        ingest(_source(tmp_path / "gone.sqlite"), tmp_path / "raw")
+    assert not (tmp_path / "gone.sqlite").exists()
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "shop.sqlite"
+    path.write_bytes(b"no database at all, but long enough to be looked at" * 50)
+    with pytest.raises(SourceError, match=r"not a database"):
+        ingest(_source(path), tmp_path / "raw")
+
+
+def test_what_the_database_says_of_a_query_is_told(database: Path, tmp_path: Path) -> None:
+    queries = {"interactions": "SELECT * FROM nowhere"}
+    with pytest.raises(SourceError, match=r"Cannot read interactions.*no such table: nowhere.*queries\.interactions"):
+        ingest(_source(database, queries=queries), tmp_path / "raw")
+
+
+def test_a_missing_column_lists_what_the_query_gives(database: Path, tmp_path: Path) -> None:
+    queries = {"interactions": "SELECT who AS user_id, what AS item_id, at FROM log"}
+    with pytest.raises(
+        SourceError,
+        match=r"interactions\.timestamp is required.*among user_id, item_id, at .*no_time=file",
+    ):
+        ingest(_source(database, queries=queries), tmp_path / "raw")
+
+
+def test_a_query_without_rows(database: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"rows=0 of source\.queries\.interactions"):
+        ingest(_source(database, queries={"interactions": f"SELECT * FROM ({EVENTS}) WHERE false"}), tmp_path / "raw")
+
+
+def test_interactions_need_a_query(database: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"queries=\['items'\].*gives interactions"):
+        ingest(_source(database, queries={"items": "SELECT * FROM goods"}), tmp_path / "raw")
+
+
+def test_a_column_that_mixes_types_is_told(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executemany("INSERT INTO log VALUES ('u', ?, 1, '2025')", [(number,) for number in range(3000)])
+        connection.execute("INSERT INTO log VALUES ('u', 'seven', 1, '2025')")
+        connection.commit()
+    queries = {"interactions": "SELECT who AS user_id, what AS item_id, at AS timestamp FROM log"}
+    with pytest.raises(SourceError, match=r"Cannot read interactions.*CAST a column"):
+        ingest(_source(database, queries=queries), tmp_path / "raw")
+
+
+def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    source = _source(tmp_path, url="postgresql://bob:${SHOP_PASSWORD}@127.0.0.1/shop")
+    with pytest.raises(SourceError, match=r"\$\{SHOP_PASSWORD\} is not set.*Set SHOP_PASSWORD"):
+        ingest(source, tmp_path / "raw")
+
+
+def test_another_scheme_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"scheme=mysql.*postgresql://"):
+        ingest(_source(tmp_path, url="mysql://127.0.0.1/shop"), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("password", ["hush-hush", "hush%zz"])
+def test_a_database_that_does_not_answer_and_no_password_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", password)
+    source = _source(tmp_path, url="postgresql://bob:${SHOP_PASSWORD}@127.0.0.1:1/shop")
+    with pytest.raises(SourceError, match=r"Cannot connect") as raised:
+        ingest(source, tmp_path / "raw")
+    assert "hush" not in str(raised.value)
+
+
+def test_no_password_is_written_anywhere(database: Path, tmp_path: Path) -> None:
+    raw = ingest(_source(database, url=f"sqlite://bob:hush-hush@/{database}"), tmp_path / "raw")
+    assert all(b"hush" not in path.read_bytes() for path in raw.folder.iterdir())
+
+
+@pytest.fixture
+def postgres_schema() -> Iterator[str]:
+    """A schema of its own in the local PostgreSQL, dropped afterwards."""
+    import psycopg
+
+    try:
+        connection = psycopg.connect(POSTGRES, connect_timeout=3, autocommit=True)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"PostgreSQL does not answer at {POSTGRES}: {error}")
+    name = f"sql_source_{uuid4().hex[:12]}"
+    with connection:
+        connection.execute(f"CREATE SCHEMA {name}")  # type: ignore[arg-type]
+        try:
+            yield name
+        finally:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")  # type: ignore[arg-type]
+
+
+def test_queries_of_postgresql_become_tables(postgres_schema: str, tmp_path: Path) -> None:
+    import psycopg
+
+    user = UUID("0a0b0c0d-1111-2222-3333-444455556666")
+    with psycopg.connect(POSTGRES, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE TABLE {postgres_schema}.log (who uuid, what bigint, paid numeric, at timestamptz, tags text[])"  # type: ignore[arg-type]
+        )
+        connection.execute(
+            f"INSERT INTO {postgres_schema}.log VALUES (%s, 7, 4.5, '2025-01-02T05:04:05+02:00', ARRAY['a', 'b'])",  # type: ignore[arg-type]
+            [user],
+        )
+    log = f"{postgres_schema}.log"
+    source = SqlSource(
+        url=POSTGRES,
+        queries={
+            "interactions": f"SELECT who AS user_id, what AS item_id, at AS timestamp, paid AS value FROM {log}",
+            "items": f"SELECT what AS item_id, paid AS price, tags FROM {log}",
+        },
+    )
+    raw = ingest(source, tmp_path / "raw")
+    assert raw.fingerprint == source_fingerprint(source)
+    rows = read_parts(raw.folder, raw.parts)
+    (event,), (item,) = rows["interactions"], rows["items"]
+    assert (event["user_id"], event["item_id"], event["value"]) == (str(user), "7", "4.5")
+    assert event["timestamp"].isoformat() == "2025-01-02T03:04:05+00:00"
+    assert (item["price"], json.loads(item["attributes"])) == ("4.5", {"tags": "a, b"})
+    bad = source.model_copy(update={"queries": {"interactions": f"SELECT nothing FROM {log}"}})
+    with pytest.raises(SourceError, match=r'column "nothing" does not exist'):
+        ingest(bad, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- the whole log", "\n"])
+def test_a_query_may_end_in_a_semicolon_or_a_comment(database: Path, tmp_path: Path, end: str) -> None:
+    query = f"WITH own AS ({EVENTS}) SELECT * FROM own{end}"
+    source = _source(database, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 3
+
+
+@pytest.mark.parametrize("end", [";", " ;\n ", " -- all"])
+@pytest.mark.usefixtures("postgres_schema")
+def test_a_query_of_postgresql_may_end_in_a_semicolon_or_a_comment(tmp_path: Path, end: str) -> None:
+    query = f"SELECT 'u' AS user_id, 'i' AS item_id, now() AS timestamp{end}"
+    source = SqlSource(url=POSTGRES, queries={"interactions": query})
+    check_source(source)
+    assert ingest(source, tmp_path / "raw").rows["interactions"] == 1

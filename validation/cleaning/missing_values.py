@@ -1,0 +1,116 @@
+"""Empty values, where the settings say what to do with them: a rule that drops the row, or something to fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from core import schema
+from core.schema import TIME, Column, TableName
+from core.settings.validation import MissingValues
+from validation.errors import RuleError
+from validation.reading.dialect import Dialect
+from validation.reading.sql import literal
+from validation.reading.values import typed_sql
+from validation.rules.columns import find_column
+from validation.rules.contract import Rule, unread_is_bad
+from validation.staging import Step
+
+_NUMBERS = (pa.float64(), pa.int64())
+
+
+def drop_rules(table: TableName, wanted: Sequence[MissingValues]) -> list[Rule]:
+    """A rule for each column whose empty rows are dropped."""
+    rules = []
+    for one in wanted:
+        if one.table == table and one.how == "drop":
+            column = find_column(table, one.column, "recipe.validation.cleaning.missing")
+            rules.append(
+                Rule(
+                    f"missing_{column.name}",
+                    column.name,
+                    "row",
+                    _is_missing(column),
+                    "ExpectColumnValuesToNotBeNull",
+                    where_given=f"{column.name}_read" if unread_is_bad(column) else "readable",
+                    looked="readable",
+                    why=f"A row without {column.name} is left out (cleaning.missing).",
+                )
+            )
+    return rules
+
+
+def fill_steps(
+    connection: duckdb.DuckDBPyConnection, table: TableName, wanted: Sequence[MissingValues], rows: str
+) -> list[Step]:
+    """A step for each column that is filled in, counted as `filled_<column>`.
+
+    Args:
+        rows: SQL of the table's rows as they stand; means, medians and modes are taken over them.
+    Raises:
+        RuleError: a column is unknown, or no number where one is needed, or the value is none of the column's.
+    """
+    steps = []
+    for one in wanted:
+        if one.table != table or one.how == "drop":
+            continue
+        column = find_column(table, one.column, "recipe.validation.cleaning.missing")
+        name = column.name
+        if one.how in ("mean", "median", "interpolate") and column.type not in _NUMBERS:
+            raise _unfit(one, f"column={name!r} of type {column.type}", f"a number for how={one.how}")
+        if one.how == "interpolate":
+            if table not in ("interactions", "feedback"):
+                raise _unfit(one, f"table={table!r}", "interactions or feedback for how=interpolate")
+            filled = _interpolated(name)
+        else:
+            filled = _constant(connection, column, one, rows)
+        missing = _is_missing(column)
+        steps.append(
+            Step(
+                {name: f"CASE WHEN {missing} THEN {filled} ELSE {name} END"},
+                {f"filled_{name}": f"{missing} AND ({filled}) IS NOT NULL"},
+            )
+        )
+    return steps
+
+
+def _is_missing(column: Column) -> str:
+    """Empty, or emptied as unreadable. Of interactions only ratings have a value that could be missing."""
+    unread = f" AND {column.name}_unread IS NULL" if unread_is_bad(column) else ""
+    rating = " AND event = 'rating'" if column.name == schema.VALUE else ""
+    return f"(readable AND {column.name} IS NULL{unread}{rating})"
+
+
+def _constant(connection: duckdb.DuckDBPyConnection, column: Column, one: MissingValues, rows: str) -> str:
+    """What is filled in, as SQL; a column without any value stays empty."""
+    type_ = {TIME: "TIMESTAMPTZ", pa.int64(): "BIGINT", pa.float64(): "DOUBLE"}.get(column.type, "VARCHAR")
+    if one.how == "value":
+        text = literal(one.value)
+        filled = text if type_ == "VARCHAR" else typed_sql(column, text, "VARCHAR", Dialect())
+    else:
+        function = {"mean": "avg", "median": "median", "mode": "mode"}[one.how]
+        filled = f"SELECT {function}({column.name}) FROM ({rows})"
+    ((value,),) = connection.execute(f"SELECT CAST(CAST(({filled}) AS {type_}) AS VARCHAR)").fetchall()
+    if value is None and one.how == "value":
+        raise _unfit(one, f"value={one.value!r}", f"a value of {column.name}, {column.type}")
+    return "NULL" if value is None else f"CAST({literal(value)} AS {type_})"
+
+
+def _interpolated(name: str) -> str:
+    """Linear in time between the nearest values of the same item; empty before the first and after the last."""
+    moment = f"CASE WHEN {name} IS NOT NULL THEN epoch_us(timestamp) END"
+    window = "(PARTITION BY item_id ORDER BY timestamp, row_number ROWS BETWEEN {} AND {})"
+    before = window.format("UNBOUNDED PRECEDING", "CURRENT ROW")
+    after = window.format("CURRENT ROW", "UNBOUNDED FOLLOWING")
+    v0, t0 = (f"last_value({sql} IGNORE NULLS) OVER {before}" for sql in (name, moment))
+    v1, t1 = (f"first_value({sql} IGNORE NULLS) OVER {after}" for sql in (name, moment))
+    share = f"(epoch_us(timestamp) - {t0}) / greatest(1, {t1} - {t0})"
+    inside = "timestamp IS NOT NULL AND item_id IS NOT NULL"
+    return f"CASE WHEN {inside} THEN {v0} + ({v1} - {v0}) * ({share}) END"
+
+
+def _unfit(one: MissingValues, got: str, expected: str) -> RuleError:
+    where = f"recipe.validation.cleaning.missing of {one.table}.{one.column}"
+    return RuleError("Cannot build rules", got=got, expected=expected, where=where, do="Mend the settings")

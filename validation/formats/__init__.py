@@ -1,0 +1,1 @@
+"""File formats: delimited, JSON lines, Parquet; compressed or not."""

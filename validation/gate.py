@@ -1,0 +1,159 @@
+"""The front door: raw tables in, clean tables and quarantine out, a page for people beside them."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from core.schema import TABLE_NAMES, TableName
+from core.settings.validation import ValidationSettings
+from core.storage import atomic_folder, write_json
+from validation.clean_tables import write_entities, write_events
+from validation.cleaning.steps import register_cleaning
+from validation.expectations.data_docs import write_data_docs
+from validation.expectations.rejection import Judged, require_fit
+from validation.expectations.suites import (
+    all_met,
+    build_suite,
+    load_great_expectations,
+    open_context,
+    run_suite,
+    unmet_rules,
+)
+from validation.quarantine.files import write_quarantine
+from validation.raw.parts import RawTables
+from validation.rules.shares import build_table_rules
+from validation.scan.scan import Scan, pick_broken, scan_table
+from validation.sources.ingest import read_note
+from validation.staging import STAGING_ORDER, open_staging
+from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
+
+
+def validate(
+    raw: Path, target: Path, rules: ValidationSettings, docs: Path, previous: ValidationSummary | None = None
+) -> ValidationSummary:
+    """Judge raw tables; write clean tables, quarantine, summary and Data Docs.
+
+    Args:
+        raw: Folder that `ingest` wrote.
+        target: Folder to write: the four tables of the contract, `quarantine/`, `summary.json`. Not written when a
+            table is rejected.
+        rules: Limits, own rules and cleaning.
+        docs: Folder of the Data Docs; written also when a table is rejected, since they tell why.
+        previous: What the last validation of the shop found, for the rules that compare with it.
+    Raises:
+        TableRejected: too few interactions, too many bad rows, a required column without a value, or a rule of
+            severity "table" is not met.
+        RuleError: the settings' own rules or cleaning do not fit the tables.
+    """
+    note = read_note(raw)
+    now = datetime.now(UTC)
+    with (
+        _great_expectations_ahead(),
+        tempfile.TemporaryDirectory(prefix="validation-") as scratch,
+        open_staging(Path(scratch)) as connection,
+    ):
+        register_cleaning(connection, rules.cleaning)
+        scans = {}
+        for table in STAGING_ORDER:
+            scans[table] = scan_table(connection, raw, note, table, rules, now)
+            pick_broken(connection, scans[table])
+        context = open_context(Path(scratch))
+        judged = {table: _judge(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
+        page = write_data_docs(context, judged, note.fingerprint, docs)
+        for one in judged.values():
+            require_fit(connection, one, rules, docs)
+        return _write(connection, judged, note, target, rules, page)
+
+
+@contextmanager
+def _great_expectations_ahead() -> Iterator[None]:
+    """Load Great Expectations, which takes seconds, beside DuckDB's scan, which needs Python hardly at all."""
+    loading = threading.Thread(target=load_great_expectations, daemon=True)
+    loading.start()
+    try:
+        yield
+    finally:
+        loading.join()
+
+
+def _judge(
+    context: Any,
+    scan: Scan,
+    settings: ValidationSettings,
+    note: RawTables,
+    previous: ValidationSummary | None,
+    now: datetime,
+) -> Judged:
+    table_rules = build_table_rules(scan.table, settings, previous, now)
+    result = None
+    if scan.rows_in:
+        suite = build_suite(scan.table, scan.rules, table_rules)
+        result = run_suite(context, suite, scan, table_rules, note.fingerprint)
+    unmet = {*unmet_rules(result, "warn"), *unmet_rules(result, "table")} if result is not None else set()
+    counts = TableSummary(
+        rows_in=scan.rows_in,
+        rows_clean=scan.rows_clean,
+        rows_quarantined=scan.rows_quarantined,
+        duplicates=scan.duplicates,
+        rows_flooded=scan.rows_flooded,
+        rows_of_guests=scan.rows_of_guests,
+        rows_without_words=scan.rows_without_words,
+        rules={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.removes and scan.broken.get(rule.name)},
+        warnings={rule.name: scan.broken[rule.name] for rule in scan.rules if rule.name in unmet},
+        cleaned=dict(sorted(scan.cleaned.items())),
+    )
+    if counts.rows_in != counts.rows_clean + counts.rows_quarantined + counts.duplicates:
+        raise AssertionError(f"rows of {scan.table} were lost: {counts}")
+    return Judged(scan, table_rules, counts, result)
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    judged: dict[TableName, Judged],
+    note: RawTables,
+    target: Path,
+    settings: ValidationSettings,
+    page: Path,
+) -> ValidationSummary:
+    scans = {table: one.scan for table, one in judged.items()}
+    referring = (scans["interactions"], scans["feedback"])
+    with atomic_folder(target) as folder:
+        for scan in referring:
+            write_events(connection, scan, folder)
+        derived: dict[TableName, int] = {
+            scan.table: write_entities(connection, scan, referring, folder) for scan in (scans["users"], scans["items"])
+        }
+        for scan in scans.values():
+            write_quarantine(connection, scan, note.fingerprint, folder)
+        summary = ValidationSummary(
+            folder=target.absolute(),
+            docs=page.absolute(),
+            gx_success=all(all_met(one.result) for one in judged.values() if one.result is not None),
+            tables={
+                table: one.counts.model_copy(update={"rows_derived": derived.get(table, 0)})
+                for table, one in judged.items()
+            },
+            warnings=tuple(f"{table}: {said}" for table, one in judged.items() for said in one.unmet("warn")),
+        )
+        _check_written(folder, summary)
+        write_json(folder / SUMMARY_FILE, summary.model_dump(mode="json"))
+    return summary
+
+
+def _check_written(folder: Path, summary: ValidationSummary) -> None:
+    """Rows in = clean + quarantined + exact duplicates, in the very files."""
+    import pyarrow.parquet as pq
+
+    for table, counts in summary.tables.items():
+        clean = pq.read_metadata(folder / f"{table}.parquet").num_rows - counts.rows_derived
+        bad = pq.read_metadata(folder / "quarantine" / f"{table}.parquet").num_rows
+        if clean + bad + counts.duplicates != counts.rows_in:
+            raise AssertionError(f"rows of {table} were lost: {clean} clean and {bad} quarantined written, {counts}")

@@ -1,0 +1,74 @@
+"""Quarantine: every row that breaks a rule, as the source had it, as it was understood, and why it is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from core.schema import TABLES, Column
+from validation.clean_tables import write_parquet
+from validation.reading.sql import literal
+from validation.rules.contract import Rule
+from validation.scan.scan import Scan, picked_name
+from validation.staging import BITS, read_sql
+from validation.summary import QUARANTINE
+
+COLUMNS = {
+    "table": "VARCHAR",
+    "rules": "VARCHAR[]",
+    "run": "VARCHAR",
+    "source_file": "VARCHAR",
+    "source_number": "BIGINT",
+    "source_position": "VARCHAR",  # "reviews.csv:17"
+    "source_row": "VARCHAR",  # as it came: the row's own text, or its columns as JSON
+    "values": "VARCHAR",  # the contract's columns in the source's own words, JSON text of texts
+    "attributes": "VARCHAR",  # what else the row tells of a user or an item, JSON text of texts; "" for nothing
+}
+
+
+def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str, folder: Path) -> int:
+    """Write a table's quarantined rows, which `pick_broken` has read again.
+
+    Returns:
+        How many rows were written.
+    """
+    target = folder / QUARANTINE / f"{scan.table}.parquet"
+    if not scan.rows_quarantined:
+        empty = ", ".join(f'CAST(NULL AS {type_}) AS "{name}"' for name, type_ in COLUMNS.items())
+        write_parquet(connection, f"SELECT {empty} WHERE false", target)
+        return 0
+    read = read_sql(scan.table, scan.parts, scan.dialect, lambda one: picked_name("broken", scan, one))
+    values = ", ".join(
+        f"'{column.name}': {_text_of(column, column.name in scan.dialect.values)}"
+        for column in TABLES[scan.table].columns
+    )
+    words = [f"broken_{word}" for word in range((len(scan.rules) - 1) // BITS + 1)]
+    query = f"""
+        SELECT '{scan.table}' AS "table", {_names_sql(scan.rules)} AS rules, {literal(run)} AS run,
+            source_file, source_number, source_file || ':' || source_number AS source_position, source_row,
+            CAST(to_json({{{values}}}) AS VARCHAR) AS "values", coalesce(r.attributes, '') AS attributes
+        FROM ({read}) r JOIN (
+            SELECT row_number, {", ".join(words)} FROM staged_{scan.table} WHERE {scan.unfit} AND NOT {scan.copy}
+        ) s USING (row_number)
+        ORDER BY row_number"""
+    write_parquet(connection, query, target)
+    return scan.rows_quarantined
+
+
+def _names_sql(rules: list[Rule]) -> str:
+    """The names of the rules of severity "row" that a staged row breaks."""
+    names = ", ".join(
+        f"CASE WHEN broken_{number // BITS} & {1 << number % BITS} <> 0 THEN '{rule.name}' END"
+        for number, rule in enumerate(rules)
+        if rule.severity == "row"
+    )
+    return f"list_filter([{names}]::VARCHAR[], lambda name: name IS NOT NULL)"
+
+
+def _text_of(column: Column, is_mapped: bool) -> str:
+    """The value of a read row as text; of one that the settings map, as it was before, since it is mapped again."""
+    if column.type != pa.string():
+        return f"{column.name}_own" if is_mapped else f"{column.name}_text"
+    return f"coalesce({column.name}_own, {column.name})" if is_mapped else column.name

@@ -1,0 +1,209 @@
+"""Out of quarantine again: choose rows, have a person mend them, let them in. The next ingest reads them as a part.
+
+What is let in lies in files named by their content, so that letting the same rows in twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from core.schema import TABLE_NAMES, TABLES, TableName
+from core.storage import atomic_file, digest_of
+from validation.errors import ReadmissionError
+from validation.raw.writer import as_text
+from validation.reading.sql import literal
+
+_DO = "Mend the line, or export the rows again: sommelier quarantine export"
+_FILE_SCHEMA = pa.schema(
+    [
+        pa.field("values", pa.string()),  # JSON text: contract column to text
+        pa.field("attributes", pa.string()),  # JSON text: name to text; "" for none
+        pa.field("source_file", pa.string()),
+        pa.field("source_number", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """One row of quarantine.
+
+    Attributes:
+        rules: Those that it breaks.
+        source_file, source_number: Where it stood.
+        values: Contract column to text, as it was mapped.
+        attributes: What else it tells of a user or an item.
+    """
+
+    table: TableName
+    rules: tuple[str, ...]
+    source_file: str
+    source_number: int
+    values: Mapping[str, str | None]
+    attributes: Mapping[str, str | None]
+
+
+class ReadmissionSummary(BaseModel):
+    """What was let in.
+
+    Attributes:
+        folder: Holds the files.
+        rows: Rows per table; tables without any are left out.
+        files: Names of the files, those that were there before among them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    rows: dict[TableName, int]
+    files: tuple[str, ...]
+
+
+def select(quarantine: Path, table: TableName | None = None, rules: Collection[str] = ()) -> list[QuarantinedRow]:
+    """The rows of a quarantine folder, in the order of the tables and of the source.
+
+    Args:
+        table: Only rows of this table.
+        rules: Only rows that break one of these; empty: whichever.
+    Raises:
+        ReadmissionError: there is no quarantine, or a file of it cannot be read.
+    """
+    if not quarantine.is_dir():
+        raise ReadmissionError(
+            "Cannot read quarantine",
+            got=f"folder={quarantine}",
+            expected="the quarantine folder beside the clean tables",
+            do="Run the pipeline first",
+        )
+    return [
+        row
+        for name in (TABLE_NAMES if table is None else (table,))
+        for row in _read_table(quarantine / f"{name}.parquet", name, rules)
+    ]
+
+
+def count_by_rule(rows: Sequence[QuarantinedRow]) -> list[dict[str, Any]]:
+    """Rows per table and rule, the most frequent first; a row that breaks several counts for each."""
+    counted = collections.Counter((row.table, rule) for row in rows for rule in row.rules)
+    return [{"table": table, "rule": rule, "rows": count} for (table, rule), count in counted.most_common()]
+
+
+def export(rows: Sequence[QuarantinedRow], target: Path) -> None:
+    """Write rows as JSON lines, for a person to mend: `values` and `attributes` are what to edit."""
+    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            line = {
+                "table": row.table,
+                "rules": list(row.rules),
+                "position": f"{row.source_file}:{row.source_number}",
+                "values": dict(row.values),
+                "attributes": dict(row.attributes),
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_corrections(path: Path) -> list[QuarantinedRow]:
+    """The rows of a file that `export` wrote and somebody mended. Lines may be left out.
+
+    Raises:
+        ReadmissionError: a line is no JSON object, or names an unknown table or column, or no position.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReadmissionError(
+            "Cannot read corrections", got=f"file={path}", expected=f"readable JSON lines, but {error}", do=_DO
+        ) from error
+    # Split at line feeds only: a text may hold other characters that Python takes for the end of a line.
+    lines = enumerate(text.split("\n"), start=1)
+    return [_read_line(line, f"{path.name}:{number}") for number, line in lines if line.strip()]
+
+
+def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
+    """Let rows in: one file per table, atomically; the next ingest takes them beside the source."""
+    counts: dict[TableName, int] = {}
+    files = []
+    for table in TABLE_NAMES:
+        chosen = [
+            {
+                "values": _json(row.values),
+                "attributes": _json(row.attributes) if any(row.attributes.values()) else "",
+                "source_file": row.source_file,
+                "source_number": row.source_number,
+            }
+            for row in rows
+            if row.table == table
+        ]
+        if not chosen:
+            continue
+        name = f"{table}-{digest_of(table, chosen)}.parquet"
+        with atomic_file(folder / name) as temporary:
+            pq.write_table(pa.Table.from_pylist(chosen, schema=_FILE_SCHEMA), temporary, compression="zstd")
+        counts[table] = len(chosen)
+        files.append(name)
+    return ReadmissionSummary(folder=folder.absolute(), rows=counts, files=tuple(files))
+
+
+def _read_table(path: Path, table: TableName, rules: Collection[str]) -> list[QuarantinedRow]:
+    chosen = f"list_has_any(rules, [{', '.join(map(literal, sorted(rules)))}]::VARCHAR[])" if rules else "true"
+    columns = 'rules, source_file, source_number, "values", attributes'
+    with duckdb.connect(config={"threads": 2}) as connection:
+        try:
+            rows = connection.execute(
+                f"SELECT {columns} FROM read_parquet({literal(str(path))}) WHERE {chosen}"
+            ).fetchall()
+        except duckdb.Error as error:
+            raise ReadmissionError(
+                "Cannot read quarantine",
+                got=f"file={path}",
+                expected=f"a quarantine file, but {str(error).splitlines()[0]}",
+                do="Run the pipeline again",
+            ) from error
+    return [
+        QuarantinedRow(
+            table, tuple(broken), file, number, json.loads(values), json.loads(attributes) if attributes else {}
+        )
+        for broken, file, number, values, attributes in rows
+    ]
+
+
+def _read_line(line: str, where: str) -> QuarantinedRow:
+    try:
+        read = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise _bad(f"line={line[:80]!r}", f"a JSON object, but {error}", where) from error
+    if not isinstance(read, dict):
+        raise _bad(f"line={line[:80]!r}", "a JSON object", where)
+    table = read.get("table")
+    if table not in TABLE_NAMES:
+        raise _bad(f"table={table!r}", f"one of {', '.join(TABLE_NAMES)}", where)
+    values, attributes = read.get("values"), read.get("attributes") or {}
+    if not isinstance(values, dict) or not isinstance(attributes, dict):
+        raise _bad(f"values={values!r}, attributes={attributes!r}", "objects", where)
+    known = [column.name for column in TABLES[table].columns]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise _bad(f"column={unknown[0]!r}", f"one of {', '.join(known)}", where)
+    file, _, number = str(read.get("position", "")).rpartition(":")
+    if not file or not number.isdigit():
+        raise _bad(f"position={read.get('position')!r}", "the file and line it had when it was exported", where)
+    texts = [{name: as_text(value) for name, value in told.items()} for told in (values, attributes)]
+    return QuarantinedRow(table, tuple(read.get("rules") or ()), file, int(number), *texts)
+
+
+def _bad(got: str, expected: str, where: str) -> ReadmissionError:
+    return ReadmissionError("Cannot readmit", got=got, expected=expected, where=where, do=_DO)
+
+
+def _json(told: Mapping[str, str | None]) -> str:
+    return json.dumps({name: text for name, text in told.items() if text is not None}, ensure_ascii=False)

@@ -1,0 +1,83 @@
+"""Rules on a table as a whole: enough rows, fresh enough, about as many as last time, few unknown ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from core.schema import TableName
+from core.settings.validation import ShareRules, ValidationSettings
+from validation.rules.contract import Rule, late_rule
+from validation.summary import ValidationSummary
+
+
+@dataclass(frozen=True)
+class TableRule:
+    """One rule on a table as a whole.
+
+    Attributes:
+        name: Stands in the Data Docs.
+        severity: "table": the flow stops where it is not met. "warn": it is reported.
+        measure: What of the scan is measured.
+        expectation: Name of the Great Expectations class.
+        limits: `min_value`, `max_value` or both, of what is measured.
+        column: What the expectation is about; "" for the table.
+        why: One sentence for the Data Docs.
+    """
+
+    name: str
+    severity: Literal["table", "warn"]
+    measure: Literal["rows_in", "rows_clean", "newest"]
+    expectation: str
+    limits: Mapping[str, float]
+    column: str = ""
+    why: str = ""
+
+
+def build_table_rules(
+    table: TableName, settings: ValidationSettings, previous: ValidationSummary | None, now: datetime
+) -> list[TableRule]:
+    """The rules on a table as a whole; those on shares of rows are `build_share_rules`.
+
+    Args:
+        previous: What the last validation of the shop found; None: there is nothing to compare with.
+    """
+    shares = settings.shares
+    rules = []
+    if table == "interactions":
+        least = {"min_value": settings.min_interactions}
+        why = f"At least {settings.min_interactions} clean interactions."
+        rules.append(TableRule("enough_rows", "table", "rows_clean", "ExpectTableRowCountToBeBetween", least, why=why))
+    if table == "interactions" and shares.max_age_days is not None:
+        oldest = now - timedelta(days=shares.max_age_days)
+        why = f"The newest clean event is not older than {oldest:%Y-%m-%d %H:%M} UTC, as seconds since 1970."
+        fresh = {"min_value": oldest.astimezone(UTC).timestamp()}
+        rules.append(
+            TableRule("fresh", shares.severity, "newest", "ExpectColumnMaxToBeBetween", fresh, "timestamp_s", why)
+        )
+    before = previous.tables[table].rows_in if previous is not None and table in previous.tables else 0
+    if before:
+        limits = {
+            "min_value": int(before * (1 - shares.max_volume_drop)),
+            "max_value": int(before * shares.max_volume_growth),
+        }
+        why = f"About as many rows as in the run before ({before})."
+        rules.append(TableRule("volume", shares.severity, "rows_in", "ExpectTableRowCountToBeBetween", limits, why=why))
+    return rules
+
+
+def build_share_rules(table: TableName, settings: ShareRules, rules: list[Rule]) -> list[Rule]:
+    """How many ids may be unknown, where the source has the table that knows them."""
+    if table != "interactions":
+        return []
+    known = {rule.name: rule for rule in rules}
+    shares = []
+    for kind, most in (("user", settings.max_unknown_users), ("item", settings.max_unknown_items)):
+        if f"{kind}_id_known" in known:
+            why = f"At most {most:.1%} of the events name an unknown {kind}."
+            looked = known[f"{kind}_id_known"].looked
+            name = f"few_unknown_{kind}s"
+            shares.append(late_rule(name, settings.severity, why, f"{kind}_id", looked=looked, max_share=most))
+    return shares

@@ -1,0 +1,157 @@
+"""Rules that compare rows, as SQL over the staged tables: copies, keys, references, order, repetitions, bots.
+
+Each function gives the row numbers of the rows that break its rule. Where rows have to be alike, hashes say which ones
+could be; only those are compared exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from core import schema
+from core.schema import RATING_RANGE, TABLES, TableName
+from validation.lines import newest_first
+from validation.rules.contract import RATED
+from validation.staging import StagedPart
+
+
+def copies_sql(picked: Callable[[StagedPart], str], parts: Sequence[StagedPart]) -> str:
+    """The row numbers of exact copies: the same row of the source, wherever it stands, came before.
+
+    Args:
+        picked: Part to SQL of those of its rows whose hash occurs twice.
+    """
+    texts = " UNION ALL ".join(
+        f"""SELECT {one.offset} + file_row_number AS row_number,
+            coalesce(source_text, CAST(to_json(source) AS VARCHAR)) AS source_row FROM {picked(one)}"""
+        for one in parts
+    )
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, row_number() OVER (PARTITION BY source_row ORDER BY row_number) AS copy FROM ({texts})
+    ) WHERE copy > 1"""
+
+
+def same_hash_sql(table: TableName) -> str:
+    """Row number and part of the rows whose hash occurs twice."""
+    twice = f"SELECT row_hash FROM staged_{table} GROUP BY row_hash HAVING count(*) > 1"
+    return f"SELECT row_number, part FROM staged_{table} WHERE row_hash IN ({twice})"
+
+
+def returned_sql(table: TableName, parts: Sequence[StagedPart], unfit: str) -> str:
+    """The row numbers of readmitted rows that a good row of the source already tells.
+
+    Args:
+        unfit: SQL over a staged row, true where it is not clean.
+    """
+    back = ", ".join(str(one.index) for one in parts if one.part.origin == "readmitted")
+    columns = [column.name for column in TABLES[table].columns if column.name != schema.EVENT_ID]
+    same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM r.{name}" for name in columns)
+    attributes = " AND s.attributes IS NOT DISTINCT FROM r.attributes" if TABLES[table].open else ""
+    return f"""
+    SELECT row_number FROM staged_{table} r WHERE part IN ({back}) AND EXISTS (
+        SELECT 1 FROM staged_{table} s WHERE s.part NOT IN ({back}) AND NOT ({unfit}) AND {same}{attributes})"""
+
+
+def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, unfit: str) -> str:
+    """The row numbers of rows whose key an earlier row has; where some of them are good, the first good one stays.
+
+    Args:
+        key: Its columns; a row that lacks one has no key.
+        copy: SQL over a staged row, true for exact copies, which do not count.
+        unfit: SQL over a staged row, true where it breaks another rule.
+    """
+    whole = " AND ".join(f"{name} IS NOT NULL" for name in key)
+    names = ", ".join(key)
+    rows = f"SELECT * FROM staged_{table} WHERE {whole} AND NOT ({copy})"
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, row_number() OVER (PARTITION BY {names} ORDER BY ({unfit}), row_number) AS nth FROM ({rows})
+        WHERE hash({names}) IN (SELECT hash({names}) FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)
+    ) WHERE nth > 1"""
+
+
+def repeated_lines_sql(table: TableName, unfit: str) -> str:
+    """The row numbers of lines of orders or reviews that tell of an id which a newer line tells of."""
+    (key,) = TABLES[table].key
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, row_number() OVER (PARTITION BY {key} ORDER BY {newest_first()}) AS nth,
+            count(*) OVER (PARTITION BY {key}) AS n
+        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({unfit})
+    ) WHERE nth < n"""
+
+
+def other_scale_sql(table: TableName, copy: str) -> str:
+    """The row numbers of ratings off the scale of 1 to 5, where the scale must be another one: where they are more than
+    one in twenty, or zeros and halves beside the halves of half stars.
+    """
+    name = RATED[table]
+    low, high = RATING_RANGE
+    rated = f"{name} IS NOT NULL AND NOT ({copy})" + (" AND event = 'rating'" if table == "interactions" else "")
+    off = f"({name} < {low!r} OR {name} > {high!r})"
+    half = f"({name} * 2 = round({name} * 2))"
+    between = f"count(*) FILTER (NOT {off} AND {half} AND {name} <> round({name}))"
+    low_halves = f"count(*) FILTER ({name} IN (0, 0.5))"
+    return f"""
+    WITH rated AS (SELECT row_number, {name} FROM staged_{table} WHERE {rated}),
+    found AS (
+        SELECT count(*) FILTER ({off}) * 20 > count(*) AND count(*) FILTER ({off}) > 2
+            OR {low_halves} > 2 AND {low_halves} = count(*) FILTER ({off}) AND {between} > 2 AS is_other FROM rated
+    )
+    SELECT row_number FROM rated, found WHERE is_other AND {off}"""
+
+
+def unknown_ids_sql(table: TableName, column: str, owner: TableName) -> str:
+    """The row numbers of rows whose id the source's own table does not have.
+
+    An id whose own row is bad is known all the same: one bad price must not cost an item its events. A visitor may come
+    to the service before the source tells of them; an item comes from the source.
+    """
+    visitor = " AND NOT visited" if owner == "users" else ""
+    return f"""
+    SELECT row_number FROM staged_{table} WHERE {column} IS NOT NULL{visitor}
+        AND {column} NOT IN (SELECT {column} FROM staged_{owner} WHERE {column} IS NOT NULL)"""
+
+
+def out_of_order_sql(table: TableName, parts: Sequence[StagedPart], copy: str) -> str:
+    """The row numbers of events that lie before the user's event of the position before, in the source's own parts.
+
+    A position that is only the row's number in its file, for want of another, tells nothing of the order.
+    """
+    own = ", ".join(str(one.index) for one in parts if one.part.origin == "source")
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, timestamp < lag(timestamp) OVER (PARTITION BY part, user_id ORDER BY position, row_number)
+            AS earlier
+        FROM staged_{table}
+        WHERE placed AND part IN ({own}) AND user_id IS NOT NULL AND timestamp IS NOT NULL AND NOT ({copy})
+    ) WHERE earlier"""
+
+
+def repeated_events_sql(within_s: float, copy: str) -> str:
+    """The row numbers of interactions that repeat a user's same event on the same item within so many seconds."""
+    return f"""
+    SELECT row_number FROM (
+        SELECT row_number, epoch_us(timestamp) - lag(epoch_us(timestamp)) OVER (
+            PARTITION BY user_id, item_id, event ORDER BY timestamp, row_number) AS since_us
+        FROM staged_interactions
+        WHERE user_id IS NOT NULL AND item_id IS NOT NULL AND event IS NOT NULL AND timestamp IS NOT NULL
+            AND NOT ({copy})
+    ) WHERE since_us <= {within_s * 1e6!r}"""
+
+
+def bots_by_day_sql(max_events: int, copy: str) -> str:
+    """The row numbers of all events of users with more than `max_events` on one day (UTC)."""
+    users = f"""SELECT user_id FROM staged_interactions WHERE timestamp IS NOT NULL AND NOT ({copy})
+        GROUP BY user_id, epoch_us(timestamp) // 86400000000 HAVING count(*) > {max_events}"""
+    return f"SELECT row_number FROM staged_interactions WHERE user_id IN ({users}) AND NOT ({copy})"
+
+
+def bots_by_burst_sql(n_events: int, within_s: float, copy: str) -> str:
+    """The row numbers of all events of users with `n_events` within so many seconds."""
+    span = f"""epoch_us(timestamp) - lag(epoch_us(timestamp), {n_events - 1}) OVER (
+        PARTITION BY user_id ORDER BY timestamp, row_number)"""
+    users = f"""SELECT user_id FROM (SELECT user_id, {span} AS span_us FROM staged_interactions
+        WHERE timestamp IS NOT NULL AND NOT ({copy})) WHERE span_us <= {within_s * 1e6!r}"""
+    return f"SELECT row_number FROM staged_interactions WHERE user_id IN ({users}) AND NOT ({copy})"

@@ -1,0 +1,235 @@
+"""Reader of kind "sql": a query per table, its rows streamed as Arrow by the database's ADBC driver."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import duckdb
+import pyarrow as pa
+
+from core import schema
+from core.schema import TABLE_NAMES, TABLES, TableName
+from core.settings.source import SqlSource
+from core.storage import digest_of
+from validation.errors import SourceError, without_time
+from validation.formats.files import require_file
+from validation.formats.parquet import source_type, stored_columns, write_batches
+from validation.raw.parts import SOURCE
+from validation.raw.writer import PartWriter, RawWriter, struct_of
+from validation.sources.mappings import FILLED, Fields, in_file_order, map_columns
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a query gives."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+def plain_settings(source: SqlSource) -> dict[str, Any]:
+    """The settings that decide the rows, for a fingerprint: no password, and no user, stands in them."""
+    parts = urlsplit(source.url)
+    place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return {**source.model_dump(mode="json"), "url": place}
+
+
+def digest_rows(source: SqlSource) -> dict[TableName, str]:
+    """A digest of the rows that each query gives, whatever their order, unless that stands for their time.
+
+    All rows are read for it, none is kept.
+
+    Raises:
+        SourceError: the database cannot be reached, or a query fails.
+    """
+    digests = {}
+    with _connect(source) as connection:
+        for table, query in _queries(source):
+            with _run(connection, table, query, source) as answer, duckdb.connect(config={"threads": 1}) as counter:
+                kind = source_type(answer.schema)
+                n_rows, total = 0, 0
+                is_ordered = source.no_time == "file_order" and _lacks_time(table, answer.schema.names)
+                for batch in answer.batches:
+                    rows = pa.table({SOURCE: struct_of(stored_columns(batch), kind)})
+                    counter.register("answer", rows)
+                    one = f"hash({SOURCE}, {n_rows} + row_number() OVER ())" if is_ordered else f"hash({SOURCE})"
+                    ((hashes,),) = counter.sql(
+                        f"SELECT sum(CAST(one AS HUGEINT)) FROM (SELECT {one} AS one FROM answer)"
+                    ).fetchall()
+                    n_rows, total = n_rows + len(batch), total + int(hashes or 0)
+                digests[table] = digest_of(str(kind), n_rows, str(total))
+    return digests
+
+
+def read(source: SqlSource, writer: RawWriter) -> None:
+    """Write a part for each query.
+
+    Raises:
+        SourceError: the database cannot be reached, a query fails or gives no rows, or lacks a column.
+    """
+    with _connect(source) as connection:
+        for table, query in _queries(source):
+            with _run(connection, table, query, source) as answer:
+                _check_columns(source, table, answer.schema.names)
+                kind = source_type(answer.schema)
+                fields = Fields.of(answer.schema.names, [field.type for field in kind])
+                mapping = map_columns(table, fields, {}, source, default_event=source.default_event)
+                if _lacks_time(table, answer.schema.names):
+                    mapping = in_file_order(mapping)
+                with writer.open_part(table, kind, {table: mapping}) as part:
+                    write_batches(answer.batches, part, table)
+                    _require_rows(part, table)
+
+
+def expanded_url(url: str) -> str:
+    """The URL with each ${NAME} replaced from the environment, so that what is secret stands in no settings.
+
+    Raises:
+        SourceError: a variable is not set.
+    """
+    for name in _VARIABLE.findall(url):
+        if name not in os.environ:
+            raise SourceError(
+                "Cannot connect to the source's database",
+                got=f"${{{name}}} is not set",
+                expected="a variable of the environment",
+                do=f"Set {name} where the flow runs, or write the URL without it",
+            )
+    return _VARIABLE.sub(lambda found: os.environ[found.group(1)], url)
+
+
+def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
+    """In the contract's order, so that users and items come before what refers to them."""
+    if "interactions" not in source.queries:
+        raise SourceError(
+            "Cannot read source",
+            got=f"queries={sorted(source.queries)}",
+            expected="a query that gives interactions",
+            do="Write it in the settings under source.queries.interactions",
+        )
+    # Drivers put a query into one of their own (COPY, LIMIT 0): it must not end in a semicolon, nor in a comment.
+    return [
+        (table, source.queries[table].rstrip("; \r\n\t") + "\n") for table in TABLE_NAMES if table in source.queries
+    ]
+
+
+@contextmanager
+def _connect(source: SqlSource) -> Iterator[Any]:
+    """A connection that is closed at the end."""
+    with _said_plainly(source, "Cannot connect to the source's database", "Check source.url and the database"):
+        connection = _open(expanded_url(source.url))
+    with closing(connection):
+        yield connection
+
+
+def _open(url: str) -> Any:
+    scheme = urlsplit(url).scheme
+    if scheme in ("postgresql", "postgres"):
+        import adbc_driver_postgresql.dbapi
+
+        return adbc_driver_postgresql.dbapi.connect(url, autocommit=True)
+    if scheme == "sqlite":
+        import adbc_driver_sqlite.dbapi
+
+        # Read-only: the driver would make a file that does not exist.
+        path = require_file(Path(unquote(urlsplit(url).path.removeprefix("/"))))
+        return adbc_driver_sqlite.dbapi.connect(f"{path.absolute().as_uri()}?mode=ro", autocommit=True)
+    raise SourceError(
+        "Cannot connect to the source's database",
+        got=f"scheme={scheme or 'none'}",
+        expected="postgresql://user@host/database or sqlite:///file",
+        do="Mend the settings under source.url",
+    )
+
+
+@contextmanager
+def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> Iterator[_Answer]:
+    """The rows of a query, as they come; what the database says against it is told as it says it."""
+    failed = f"Cannot read {table} from the source's database"
+    do = f"Mend the settings under source.queries.{table}; CAST a column that mixes types"
+    with closing(connection.cursor()) as cursor:
+        with _said_plainly(source, failed, do):
+            cursor.execute(query)
+            rows = cursor.fetch_record_batch()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            while True:
+                with _said_plainly(source, failed, do):
+                    batch = next(rows, None)
+                if batch is None:
+                    return
+                yield batch
+
+        with rows:
+            yield _Answer(rows.schema, batches())
+
+
+@contextmanager
+def _said_plainly(source: SqlSource, failed: str, do: str) -> Iterator[None]:
+    """The driver's errors as ours, without what is secret in the URL."""
+    from adbc_driver_manager import Error
+
+    try:
+        yield
+    except (Error, pa.ArrowException, OSError) as error:
+        url = expanded_url(source.url)
+        password = urlsplit(url).password or ""
+        said = " ".join(str(error).split())
+        for secret in filter(None, (url, password, unquote(password))):
+            said = said.replace(secret, "***")
+        raise SourceError(failed, got=said[:500], expected="an answer of the database", do=do) from None
+
+
+def _require_rows(part: PartWriter, table: TableName) -> None:
+    if part.n_rows == 0:
+        raise SourceError(
+            "Cannot read source",
+            got=f"rows=0 of source.queries.{table}",
+            expected="a query that gives rows",
+            do="Mend the query, or leave it out of the settings",
+        )
+
+
+def check(source: SqlSource) -> None:
+    """Connect, and ask each query for its columns alone.
+
+    Raises:
+        SourceError: as `read`, as far as that shows without the rows.
+    """
+    with _connect(source) as connection:
+        for table, query in _queries(source):
+            # On lines of its own: a query may end in a comment.
+            names = f"SELECT * FROM (\n{query}\n) AS asked LIMIT 0"
+            with _run(connection, table, names, source) as answer:
+                _check_columns(source, table, answer.schema.names)
+
+
+def _lacks_time(table: TableName, has: list[str]) -> bool:
+    return schema.TIMESTAMP in TABLES[table].arrow().names and schema.TIMESTAMP not in has
+
+
+def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
+    for column in TABLES[table].columns:
+        if column.required and column.name not in FILLED and column.name not in has:
+            if column.name == schema.TIMESTAMP:
+                if source.no_time == "file_order":
+                    continue
+                raise without_time(
+                    table, f"source.queries.{table}", has, f"Select it AS timestamp in source.queries.{table}"
+                )
+            raise SourceError(
+                "Cannot map columns",
+                got=f"{table}.{column.name} is required and missing",
+                expected=f"a column of the query, which gives {', '.join(has)}",
+                where=f"source.queries.{table}",
+                do=f"Select it AS {column.name}",
+            )

@@ -1,0 +1,173 @@
+"""From a source of any kind to a raw folder: one reader per kind, all writing parts of the same form."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, assert_never
+
+from core.logs.events import EventLog
+from core.settings.source import (
+    Amazon2014Source,
+    Amazon2023Source,
+    RecboleSource,
+    SimulatedSource,
+    Source,
+    SourceForms,
+    SqlSource,
+    TablesSource,
+)
+from core.storage import atomic_folder, digest_of, file_digest, write_json
+from validation.errors import RawFolderError
+from validation.raw.parts import EVENT_LOG, NOTE_FILE, RawTables
+from validation.raw.writer import RawWriter, RowParts
+from validation.sources import amazon_2014, amazon_2023, recbole, simulated, tables
+from validation.sources import database as sql_source
+from validation.sources import readmitted as readmitted_rows
+
+READERS_VERSION = 3  # raise it when a reader gives other rows for the same source
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def source_fingerprint(source: Source, event_log: Path | None = None, readmitted: Path | None = None) -> str:
+    """Digest of the source's contents, its settings (where files lie does not matter), events and re-admitted rows.
+
+    Files count by their bytes, a database by the rows that its queries give (they are run for this), the event log by
+    its length, files of re-admitted rows by their names, which follow from their contents.
+
+    Raises:
+        SourceError: a file is missing or empty, or a query fails.
+    """
+    if isinstance(source, SqlSource):
+        contents: Mapping[Any, str] = sql_source.digest_rows(source)
+        settings = sql_source.plain_settings(source)
+    else:
+        contents = {path.name: file_digest(path) for path in _locate(source)}
+        settings = source.model_dump(mode="json", exclude={"path"})
+    let_in = [path.name for path in readmitted_rows.locate(readmitted)]
+    return digest_of(READERS_VERSION, settings, contents, _count_events(event_log), let_in)
+
+
+def ingest(source: Source, target: Path, event_log: Path | None = None, readmitted: Path | None = None) -> RawTables:
+    """Read a source into a raw folder, and append what clients reported since and what was let in again.
+
+    Args:
+        target: Folder to write, atomically.
+        event_log: The service's log; one that does not exist holds no events.
+        readmitted: Folder of rows that came out of quarantine; one that does not exist holds none.
+    Raises:
+        SourceError: a file is missing, empty, truncated or unreadable. A bad row is no error: it comes along, marked.
+        RawFolderError: the disk is full.
+    """
+    fingerprint = source_fingerprint(source, event_log, readmitted)
+    with _disk_errors(target), atomic_folder(target) as folder:
+        writer = RawWriter(folder)
+        _read(source, writer)
+        _read_events(event_log, writer)
+        readmitted_rows.read(readmitted, writer)
+        written = RawTables(
+            folder=target.absolute(),
+            fingerprint=fingerprint,
+            rows=writer.count_rows(),
+            provided=tuple(sorted(writer.provided)),
+            parts=tuple(writer.parts),
+            forms=plain_forms(source),
+        )
+        write_json(folder / NOTE_FILE, written.model_dump(mode="json"))
+    return written
+
+
+def check_source(source: Source) -> None:
+    """Make sure, without reading the rows, that a source is there and has the columns that its settings map.
+
+    Raises:
+        SourceError: a file is missing, empty or of no known format, lacks a column, or the database says no.
+    """
+    match source:
+        case TablesSource():
+            tables.check(source)
+        case SqlSource():
+            sql_source.check(source)
+        case RecboleSource():
+            recbole.check(source)
+        case _:
+            _locate(source)
+
+
+def plain_forms(source: Source) -> SourceForms:
+    """How a source writes its values, without where it lies; the project's own shop writes the contract's."""
+    if not isinstance(source, SourceForms):
+        return SourceForms()
+    return SourceForms(**{name: getattr(source, name) for name in SourceForms.model_fields})
+
+
+def read_note(folder: Path) -> RawTables:
+    """What `ingest` noted of a raw folder."""
+    return RawTables.model_validate_json((folder / NOTE_FILE).read_text(encoding="utf-8"))
+
+
+def _locate(source: Source) -> list[Path]:
+    match source:
+        case SimulatedSource() | SqlSource():
+            return []
+        case Amazon2014Source():
+            return amazon_2014.locate(source)
+        case Amazon2023Source():
+            return amazon_2023.locate(source)
+        case RecboleSource():
+            return recbole.locate(source)
+        case TablesSource():
+            return sorted(set(tables.locate(source).values()))
+        case _:
+            assert_never(source)
+
+
+def _read(source: Source, writer: RawWriter) -> None:
+    match source:
+        case SimulatedSource():
+            simulated.read(source, writer)
+        case Amazon2014Source():
+            amazon_2014.read(source, writer)
+        case Amazon2023Source():
+            amazon_2023.read(source, writer)
+        case RecboleSource():
+            recbole.read(source, writer)
+        case TablesSource():
+            tables.read(source, writer)
+        case SqlSource():
+            sql_source.read(source, writer)
+        case _:
+            assert_never(source)
+
+
+def _read_events(event_log: Path | None, writer: RawWriter) -> None:
+    if event_log is None or not event_log.exists():
+        return
+    with RowParts(writer, EVENT_LOG, origin="events") as parts:
+        for sequence, event in EventLog(event_log).read():
+            values = {**asdict(event), "position": sequence}
+            parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
+
+
+def _count_events(event_log: Path | None) -> int:
+    return EventLog(event_log).count() if event_log is not None and event_log.exists() else 0
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    """Say what a full disk means; what stood at the target before stands on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise RawFolderError(
+            "Cannot write the raw folder",
+            got=f"{errno.errorcode[error.errno]}: {error.strerror or error}",
+            expected="room for the source's rows",
+            where=str(target),
+            do="Free space on the disk, or put work_dir on another one; the run before this one stands as it was",
+        ) from error
