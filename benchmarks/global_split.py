@@ -28,6 +28,7 @@ from recommender.bundle.loading import load_bundle
 from recommender.evaluation.baselines import fit_baselines
 from recommender.evaluation.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
 from recommender.evaluation.report import write_report
+from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries
 from recommender.metrics.judgement import RankingJudgement, judge_ranking
 from recommender.metrics.ranking import metric_key
@@ -85,7 +86,9 @@ def judge_seed(
     vectors = bundle.ranker.vectors
     rankers: dict[str, Scores] = {
         POPULARITY: PopularityRanker(vectors),
-        **fit_baselines(names, folder / "training", fitted.bundle / "vectors", recipe, K, print),
+        **fit_baselines(
+            FitContext(folder / "training", recipe.seed, k=K, progress=print), names, fitted.bundle / "vectors", recipe
+        ),
         **parts_of(bundle),
         SERVED: bundle.ranker,
     }

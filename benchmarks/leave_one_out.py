@@ -29,6 +29,7 @@ from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component, DataRange
 from recommender.evaluation.evaluation import judge_bundle
 from recommender.fitting.component import SUMMARY
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import LeaveOneOut, write_leave_one_out
 from recommender.ranking.blend import Blend, ColdItems
@@ -125,14 +126,12 @@ def fit_bundle(
         "blend": folder / "blend",
     }
     started = time.perf_counter()
-    embed_catalogue(training, parts["vectors"], recipe.encoder, seed, print, threads)
+    fit = FitContext(training, seed, K, threads, print)
+    embed_catalogue(fit, parts["vectors"], recipe.encoder)
     history = recipe.features.max_history
-    summary = fit_sequence(
-        training, parts["vectors"], parts["sequence"], recipe.sequence, history, K, seed, threads, print
-    )
+    summary = fit_sequence(fit, parts["vectors"], parts["sequence"], recipe.sequence, history)
     neighbours = recipe.neighbours if strict is None else _neighbours_as_before(recipe.neighbours, strict)
-    given = (training, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
-    fit_blend(*given, K, seed, threads, print)
+    fit_blend(fit, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
     if strict is not None:
         _choose_as_before(parts, strict)
     seconds = time.perf_counter() - started

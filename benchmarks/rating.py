@@ -27,6 +27,7 @@ from core.settings.loading import load_settings
 from core.settings.tree import Recipe
 from features.refresh import refresh_features
 from features.training import build_training_set
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
@@ -83,7 +84,7 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, 
     target = folder / f"scorer-{protocol}-{seed}"
     vectors = folder / f"vectors-{protocol}-{seed}"
     _with_catalogue(folder, training, vectors, recipe)
-    fit_scorer(training, vectors, target, recipe.scorer, seed, threads, print)
+    fit_scorer(FitContext(training, seed, threads=threads, progress=print), vectors, target, recipe.scorer)
     scorer = PairScorer.load(target, ItemVectors.load(vectors))
     pairs = RatedPairs.read(training, "test")
     users: tuple[UserState, ...] = pairs.users
@@ -112,7 +113,9 @@ def _prepare(recipe: Recipe, folder: Path, threads: int) -> None:
     validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
     refresh_features(folder / "clean", folder / "feast", recipe.features)
     build_training_set(folder / "clean", folder / "feast", folder / "time", recipe.features, recipe.evaluation)
-    embed_catalogue(folder / "time", folder / "vectors", recipe.encoder, recipe.seed, print, threads)
+    embed_catalogue(
+        FitContext(folder / "time", recipe.seed, threads=threads, progress=print), folder / "vectors", recipe.encoder
+    )
 
 
 def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) -> None:
