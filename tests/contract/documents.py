@@ -11,7 +11,7 @@ DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = sorted(DOCS.glob("*.md"))
-# What a reader follows as instructions; the change log tells of what was, and its paths may be gone.
+# What a reader follows as instructions; the change log records what was, and its paths may be gone.
 GUIDES = [README, CONTRIBUTING, *PAGES]
 ALL = [*GUIDES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
 

@@ -38,7 +38,7 @@ PACKAGES = ("core", "recommender", "simulation", "monitoring", "validation", "fe
 FOLDERS = (*PACKAGES, "deployments", "benchmarks", "docs", "tests")
 _PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./<>-]*")
 _FILE = re.compile(r"(?<![\w./-])(?:[\w-]+\.(?:toml|md|txt|yaml)|Makefile|LICENSE)(?![\w/])")
-# Files of the reader's own, which the documents only speak of.
+# Files of the reader's own, which are not in the repository.
 _READERS_FILES = {"settings.toml", "orders.toml", "reviews.toml", "clicks.toml", "shop.toml", "tuned.toml"}
 _SETTING = re.compile(r"(?<![\w./-])((?:recipe|search|serving|platform|feature_store)\.[a-z_0-9]+(?:\.[a-z_0-9]+)*)")
 
@@ -105,7 +105,7 @@ def test_every_make_target_exists(document):
         assert {"run", "test"} <= named
 
 
-def test_every_make_target_is_told():
+def test_every_make_target_is_documented():
     targets = set(re.findall(r"^([a-z-]+):.*## ", read(ROOT / "Makefile"), flags=re.MULTILINE))
     assert {f"make {target}" for target in targets} <= set(code(read(DOCS / "commands.md")))
 
@@ -155,22 +155,22 @@ def test_the_page_of_sources_names_every_kind():
 
 
 def test_the_page_of_the_service_names_every_endpoint():
-    told = set(re.findall(r"^\| `((?:GET|POST) /\w+)` \|", read(DOCS / "service.md"), flags=re.MULTILINE))
-    assert told == {f"{one.method.upper()} {one.path}" for one in ENDPOINTS}
+    listed = set(re.findall(r"^\| `((?:GET|POST) /\w+)` \|", read(DOCS / "service.md"), flags=re.MULTILINE))
+    assert listed == {f"{one.method.upper()} {one.path}" for one in ENDPOINTS}
 
 
 def test_the_page_of_the_pipeline_names_every_deployment():
     topology = yaml.safe_load(read(ROOT / "deployments" / "prefect.yaml"))
-    told = re.findall(r"^\| `([\w-]+)` \|", read(DOCS / "pipeline.md"), flags=re.MULTILINE)
-    assert sorted(told) == sorted(entry["name"] for entry in topology["deployments"])
+    listed = re.findall(r"^\| `([\w-]+)` \|", read(DOCS / "pipeline.md"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(entry["name"] for entry in topology["deployments"])
 
 
 def test_the_page_of_monitoring_names_every_metric_of_the_service():
     registry = CollectorRegistry()
     Meter(registry)
     kept = {f"{one.name}_total" if one.type == "counter" else one.name for one in registry.collect()}
-    told = set(re.findall(r"^\| `(sommelier_\w+)` \|", read(DOCS / "monitoring.md"), flags=re.MULTILINE))
-    assert told == kept
+    listed = set(re.findall(r"^\| `(sommelier_\w+)` \|", read(DOCS / "monitoring.md"), flags=re.MULTILINE))
+    assert listed == kept
 
 
 def test_the_hook_before_a_commit_is_make_lint():

@@ -13,7 +13,7 @@ def test_every_package_is_installed():
     assert sorted(listed) == sorted(".".join(one.parts) for one in folders if one.parts[0] not in NOT_INSTALLED)
 
 
-def test_every_package_tells_type_checkers_that_it_is_typed():
+def test_every_package_is_marked_as_typed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert "py.typed" in settings["package-data"]["*"]
     packages = {name.partition(".")[0] for name in settings["packages"]}
