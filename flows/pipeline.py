@@ -25,7 +25,7 @@ def pipeline(params: PipelineParams) -> Outcome:
     """Ingest, validate, build features, fine-tune, evaluate, gate, promote, monitor.
 
     Args:
-        params: The shop and the recipe. Equal work is not done twice: a run that was killed goes on where it was.
+        params: The shop and the recipe. Equal work is not done twice: a run that was killed continues where it was.
     """
     run = Run.of(params)
     prepared = prepare(run)

@@ -1,4 +1,4 @@
-"""Let quarantined rows in again, after they or the rules were mended."""
+"""Let quarantined rows in again, after they or the rules were corrected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.steps.run import Run
 
 @flow(name="readmit", log_prints=False)
 def readmit(params: ReadmitParams) -> dict[str, int]:
-    """Take rows out of quarantine, mended or as they are, and judge everything again; returns clean rows per table.
+    """Take rows out of quarantine, corrected or as they are, and validate all again; returns clean rows by table.
 
     Rows that still break a rule are back in quarantine afterwards; rows that the source still has, unchanged, count as
     its exact duplicates. Models and features follow with the next run of the pipeline.

@@ -48,7 +48,7 @@ def tune(params: TuneParams) -> Tuned:
     """Search the recipe's settings on the validation window, write the best as a settings file; nothing is promoted.
 
     Args:
-        params: The shop, the recipe as given, and what to search. The same search goes on where it was: after a kill,
+        params: The shop, the recipe as given, and what to search. The same search continues where it was: after a kill,
             or with more trials.
     Raises:
         SettingsError: the space names an unknown setting, or a value that it may not have.

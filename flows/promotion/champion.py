@@ -29,7 +29,7 @@ def is_withdrawn(digest: str, model: str) -> bool:
 def compare_with_champion(
     folder: Path, training: Path, k: int, metric: str, model: str
 ) -> tuple[Comparison | None, str]:
-    """Judge a bundle and the one in service on the same test events.
+    """Evaluate a bundle and the one in service on the same test events.
 
     Args:
         folder: The bundle.

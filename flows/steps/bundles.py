@@ -68,7 +68,7 @@ def fit_served_baseline(
     clean: Output[ValidationSummary],
     candidate: Output[str],
 ) -> bool:
-    """Fit the baseline that serves in a candidate's place, equal to the one evaluated; popularity goes on counting."""
+    """Fit the baseline that serves in a candidate's place, equal to the one evaluated; popularity counts up to now."""
     from recommender.evaluation.baselines import fit_baseline
 
     vectors, events = candidate.folder / "vectors", clean.folder / "interactions.parquet"

@@ -105,7 +105,7 @@ class _Readable:
             return getattr(self._group, name)
         below = tuple(path.removeprefix(f"{name}.") for path in self._paths if path.startswith(f"{name}."))
         if not below:
-            raise AttributeError(f"step {self._step} reads recipe.{self._prefix}{name} and does not say so")
+            raise AttributeError(f"step {self._step} reads recipe.{self._prefix}{name} and does not declare it")
         return _Readable(getattr(self._group, name), below, self._step, f"{self._prefix}{name}.")
 
 
@@ -231,5 +231,7 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(name, one) for key, one in value.items()}
     if isinstance(value, Path) or callable(value):
-        raise TypeError(f"input {name}: a path or a function says nothing of what it holds; give a digest, or unkeyed")
+        raise TypeError(
+            f"input {name}: a path or a function does not say what it holds: pass a digest, or declare it unkeyed"
+        )
     return value

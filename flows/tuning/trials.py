@@ -1,4 +1,4 @@
-"""The trials of a search as tasks: each fits what ranks by the pipeline's own stages, and is judged on validation."""
+"""The trials of a search as tasks: each fits what ranks by the pipeline's own steps, and is evaluated on validation."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def fit_and_judge(
 
     Args:
         name: Of the task run.
-        files: Seed to the file for its judgement.
-        on_epoch: Told of the first seed's epochs.
+        files: Seed to the file for its figures.
+        on_epoch: Called with the first seed's epochs.
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
@@ -106,13 +106,13 @@ def confirm(
         seeds = list(range(first, first + settings.n_confirming_seeds))
     if settings.n_confirming_seeds:
         get_run_logger().info("fitting trial-000 and %s again under fresh seeds %s", trial_name(best.number), seeds)
-    judged = []
+    figures = []
     for number, chosen in ((0, recipe), (best.number, with_values(recipe, best.values))):
         files = _files(run, search, number, seeds)
         if settings.n_confirming_seeds:
             fit_and_judge(f"confirm-{trial_name(number)}", run, training, chosen, files)
-        judged.append([read_judgement(file) for file in files.values()])
-    before, after = judged
+        figures.append([read_judgement(file) for file in files.values()])
+    before, after = figures
     return measure_gain(before, after, recipe.seed, confirmed=bool(settings.n_confirming_seeds))
 
 

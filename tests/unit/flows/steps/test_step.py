@@ -74,9 +74,9 @@ def test_unkeyed_inputs_change_nothing_and_paths_must_be_unkeyed(run):
 def test_a_step_reads_no_setting_that_it_does_not_name(run):
     context = StepContext("fit", run, ("seed", "features.max_history"))
     assert (context.recipe.seed, context.recipe.features.max_history) == (1, RECIPE.features.max_history)
-    with pytest.raises(AttributeError, match=r"step fit reads recipe\.blend and does not say so"):
+    with pytest.raises(AttributeError, match=r"step fit reads recipe\.blend and does not declare it"):
         _ = context.recipe.blend
-    with pytest.raises(AttributeError, match=r"step fit reads recipe\.features\.seen and does not say so"):
+    with pytest.raises(AttributeError, match=r"step fit reads recipe\.features\.seen and does not declare it"):
         _ = context.recipe.features.seen
 
 
