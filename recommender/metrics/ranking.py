@@ -122,6 +122,8 @@ def ranking_auc(scores: np.ndarray, targets: Sequence[int], n_targets: int) -> f
 
     Source: Zhu et al. 2017, Optimized Cost per Click in Taobao Display Advertising (GAUC).
     """
+    # Not scikit-learn's roc_auc_score: equal to 1e-16, but 100 times as slow (9.8 s against 0.1 s for 300 users and
+    # 20,000 items).
     others = scores > -np.inf
     others[list(targets)] = False
     n_others = int(others.sum())

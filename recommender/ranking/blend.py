@@ -150,6 +150,8 @@ def fit_gate(
 ) -> Blend:
     """Fit the gate by the likelihood of the targets under a softmax over the catalogue; a temperature is fitted along.
 
+    No logistic regression: the gate stands inside the softmax, so the scores are not linear in its weights.
+
     Args:
         sequence: Standardised scores. Shape (B, n_items).
         neighbours: The same of the neighbourhood model.

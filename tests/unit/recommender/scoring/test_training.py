@@ -20,7 +20,6 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
-from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import Calibration, PairScorer
 from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_strangers
 
@@ -178,13 +177,3 @@ def test_calibration_never_turns_the_order() -> None:
     logits = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]])
     assert fit_calibration(logits, torch.tensor([1.0, 0.0, 0.0, 1.0])) == Calibration()
     assert fit_calibration(logits, torch.ones(4)) == Calibration()
-
-
-def test_the_regressions_find_a_known_line() -> None:
-    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    weights, offset = fit_linear(features, torch.tensor([0.5, 1.5, -1.5, -0.5]), penalty=0.0)
-    assert weights == pytest.approx([1.0, -2.0])
-    assert offset == pytest.approx(0.5)
-    (slope,), middle = fit_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.1)
-    assert slope > 0
-    assert middle > 0
