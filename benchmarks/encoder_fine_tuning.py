@@ -29,7 +29,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores, mask_seen
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.fit import fit_sequence
@@ -114,7 +114,7 @@ def judge(training: Path, folder: Path, recipe: Recipe, seed: int, chosen: argpa
 
 
 def _figures(ranker: Scores, queries: Queries) -> tuple[float, float]:
-    per_query = judge_ranking(ranker, queries, K).per_query
+    per_query = evaluate_ranker(ranker, queries, K).per_query
     return float(per_query["recall"].mean()), float(per_query["ndcg"].mean())
 
 

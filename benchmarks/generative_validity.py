@@ -32,7 +32,7 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.model import GenerativeModel, load_generative_model, right_padded
@@ -261,7 +261,7 @@ def _print_ranking(
     queries = read_queries(training, "test")
     print(f"\nstrict leave-one-out, {len(queries)} users, 1 seed\n{'':<34}{'R@10':>8}{'N@10':>8}")
     for name, ranker in rankers.items():
-        judged = judge_ranking(ranker, queries, K).summary()
+        judged = evaluate_ranker(ranker, queries, K).summary()
         print(f"{name:<34}{judged['recall_at_10']:>8.4f}{judged['ndcg_at_10']:>8.4f}")
     print(f"{'TIGER on Beauty (published)':<34}{TIGER[0]:>8.4f}{TIGER[1]:>8.4f}")
 

@@ -27,7 +27,7 @@ from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component, DataRange
-from recommender.evaluation.evaluation import judge_bundle
+from recommender.evaluation.evaluation import evaluate_bundle
 from recommender.fitting.component import SUMMARY
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import LeaveOneOut, write_leave_one_out
@@ -99,14 +99,14 @@ def fit_and_judge(folder: Path, protocol: LeaveOneOut, recipe: Recipe, seed: int
     """Fit every part with one seed and judge the bundle on the test events.
 
     Returns:
-        What `judge_bundle` returns, with `best_epoch` and `seconds` of all fits.
+        What `evaluate_bundle` returns, with `best_epoch` and `seconds` of all fits.
     """
     training = folder / protocol
     if not training.is_dir():
         write_leave_one_out(folder / "clean", training, protocol)
     strict = folder / f"strict-{seed}" if protocol == "refit" else None
     fitted = fit_bundle(training, folder / f"{protocol}-{seed}", recipe, seed, threads, strict)
-    judged = judge_bundle(load_bundle(fitted.bundle), training, K, baselines=())
+    judged = evaluate_bundle(load_bundle(fitted.bundle), training, K, baselines=())
     return {**judged, "best_epoch": fitted.best_epoch, "seconds": fitted.seconds}
 
 

@@ -99,7 +99,7 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, 
         "pair scorer": _measure(ratings, pairs, like_from, p_like),
     }
     if peer is not None:
-        found["tuned MF (cornac)"] = _judge_peer(peer, training, folder / f"peer-{protocol}-{seed}", seed, like_from)
+        found["tuned MF (cornac)"] = _evaluate_peer(peer, training, folder / f"peer-{protocol}-{seed}", seed, like_from)
     if protocol == "time":
         p_like, ratings = scorer.predict(pairs.users, pairs.item_ids)
         found["pair scorer, live"] = _measure(ratings, pairs, like_from, p_like)
@@ -124,7 +124,7 @@ def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) 
     ItemVectors(Catalogue.read(training, recipe.seed), encoded.text).save(target)
 
 
-def _judge_peer(peer: Path, training: Path, files: Path, seed: int, like_from: float) -> Row:
+def _evaluate_peer(peer: Path, training: Path, files: Path, seed: int, like_from: float) -> Row:
     parts = [RatedPairs.read(training, split) for split in SPLITS]
     _, user = np.unique([one for part in parts for one in part.user_ids], return_inverse=True)
     _, item = np.unique([one for part in parts for one in part.item_ids], return_inverse=True)

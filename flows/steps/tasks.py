@@ -273,10 +273,10 @@ def evaluate_candidate(
 ) -> dict[str, Any]:
     """Judge a candidate on the test window, beside the baselines and the model before fine-tuning."""
     from recommender.bundle.loading import load_bundle
-    from recommender.evaluation.evaluation import judge_bundle
+    from recommender.evaluation.evaluation import evaluate_bundle
 
     with measured("evaluate"):
-        return judge_bundle(load_bundle(candidate), training, k, users=users, progress=get_run_logger().info)
+        return evaluate_bundle(load_bundle(candidate), training, k, users=users, progress=get_run_logger().info)
 
 
 @task(name="report-evaluation", cache_policy=NO_CACHE)
@@ -359,12 +359,12 @@ def hold_gate_for_baseline(
 @task(name="promote", cache_policy=NO_CACHE)
 def promote_candidate(bundle: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:
     """Append a bundle to the model store as the newest version; the service swaps to it by itself."""
-    from recommender.bundle.assembly import record_judgement
+    from recommender.bundle.assembly import record_evaluation
 
     champion = newest_version(model)
     value = decision.baseline.value if decision.promote_baseline and decision.baseline else decision.candidate
     with measured("promote"):
-        manifest = record_judgement(bundle, metrics, champion.labels["digest"] if champion else None)
+        manifest = record_evaluation(bundle, metrics, champion.labels["digest"] if champion else None)
         labels = {
             "digest": manifest.digest,
             "kind": manifest.kind,

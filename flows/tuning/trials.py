@@ -20,8 +20,8 @@ from recommender.tuning.search import NotPromising
 
 if TYPE_CHECKING:
     from recommender.retrieval.sequence.training import Epoch
-    from recommender.tuning.judgement import Gain
     from recommender.tuning.search import OpenTrial, Search, TrialRecord
+    from recommender.tuning.trial_evaluation import Gain
 
 # Trials often share a component; so many of each stay while a search runs.
 KEPT_WHILE_SEARCHING = 12
@@ -47,7 +47,7 @@ def fit_and_judge(
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
-    from recommender.tuning.judgement import judge_validation, keep_judgement
+    from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
 
     figures: list[float] = []
     for seed, file in files.items():
@@ -57,7 +57,7 @@ def fit_and_judge(
             ranking = stages.fit_ranking(at, training, None if figures else on_epoch)
         except NotPromising as stopped:
             return str(stopped)
-        ndcg = judge_validation(
+        ndcg = evaluate_on_validation(
             training.folder,
             ranking.vectors,
             ranking.sequence,
@@ -65,7 +65,7 @@ def fit_and_judge(
             recipe.evaluation.k,
             place.params.recipe.seed,
         )
-        keep_judgement(file, ndcg)
+        write_ndcg(file, ndcg)
         figures.append(float(ndcg.mean()))
     return sum(figures) / len(figures)
 
@@ -93,8 +93,8 @@ def confirm(
     Returns:
         None where the recipe as given is the best.
     """
-    from recommender.tuning.judgement import measure_gain, read_judgement
     from recommender.tuning.space import with_values
+    from recommender.tuning.trial_evaluation import measure_gain, read_ndcg
 
     if best.number == 0:
         return None
@@ -110,7 +110,7 @@ def confirm(
         files = _files(place, search, number, seeds)
         if settings.n_confirming_seeds:
             fit_and_judge(f"confirm-{trial_name(number)}", place, training, chosen, files)
-        judged.append([read_judgement(file) for file in files.values()])
+        judged.append([read_ndcg(file) for file in files.values()])
     before, after = judged
     return measure_gain(before, after, recipe.seed, confirmed=bool(settings.n_confirming_seeds))
 
@@ -150,7 +150,7 @@ def _seeds(recipe: Recipe, n_seeds: int) -> list[int]:
 
 
 def _files(place: stages.Place, search: Search, number: int, seeds: list[int]) -> dict[int, Path]:
-    return {seed: place.layout.judgement(search.name, number, seed) for seed in seeds}
+    return {seed: place.layout.trial_ndcg(search.name, number, seed) for seed in seeds}
 
 
 def _shown(values: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ class Manifest(BaseModel):
         kind: Who ranks: the blend of what was learned, or a baseline that ranked better.
         digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
             seed give equal digests.
-        metrics: Of its evaluation; empty, as `parent` is None, until `record_judgement`.
+        metrics: Of its evaluation; empty, as `parent` is None, until `record_evaluation`.
         files: Name within the folder to SHA-256, for every file but the manifest.
         parent: The digest of the bundle that was in service when this one was judged.
     """

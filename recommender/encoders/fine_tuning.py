@@ -22,8 +22,8 @@ from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 
 # Items of a sequence that a step sees: what came next hangs on the newest few.
@@ -102,7 +102,7 @@ def fine_tune_encoder(
     queries = _validation_queries(training, seed)
     best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
-    sequences = worded_sequences(training, pretrained)
+    sequences = sequences_with_text(training, pretrained)
     if not sequences or not len(queries):
         progress("text encoder: nothing to fine-tune it on, or to judge it by")
         return best
@@ -134,7 +134,7 @@ def fine_tune_encoder(
     return best
 
 
-def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
+def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
     """The training sequences as item indices, without items that have no text; each has two or more.
 
     Raises:
@@ -282,7 +282,7 @@ def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whiteni
 def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
-    return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
+    return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:

@@ -30,7 +30,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
 from recommender.ranking.ranker import Ranker
@@ -272,7 +272,7 @@ def _chosen(
     judged = []
     for settings in grid:
         ranker = build(**settings)
-        judged.append((float(judge_ranking(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
+        judged.append((float(evaluate_ranker(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
     value, ranker, settings = max(judged, key=lambda one: one[0])
     told = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
     progress(f"baseline {name}: {told}, validation ndcg_at_{k} {value:.4f}")

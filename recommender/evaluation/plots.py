@@ -1,6 +1,6 @@
 """The plots of the evaluation report, as inline SVG: drawn by matplotlib, text kept as text, colours told apart by all.
 
-Every function takes what `evaluation.judge_bundle` returns, or a part of it, and gives one `<svg>` element.
+Every function takes what `evaluation.evaluate_bundle` returns, or a part of it, and gives one `<svg>` element.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def write_report(
 
     Args:
         page: The HTML file.
-        metrics: What `evaluation.judge_bundle` returned; `served` names the ranker in service, the bundle's by default.
+        metrics: What `evaluation.evaluate_bundle` returned; `served` names the ranker in service (default: the
+            bundle's).
         subtitle: Which bundle, which data.
         comparison: With the bundle that was in service.
         decision: What the gate decided, and why; empty where no gate was asked.

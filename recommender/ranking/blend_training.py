@@ -21,7 +21,7 @@ from recommender.metrics.top_k import hits_of
 from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import EncoderOf
-from recommender.ranking.cold_users_training import TrainingUsers, fit_newcomers
+from recommender.ranking.cold_users_training import TrainingUsers, fit_cold_users
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -80,15 +80,15 @@ def fit_blend(
             cold, figures = choose_cold(blended, warm, k, seed)
         encode = EncoderOf(vectors) if blend.profiles else None
         users = TrainingUsers.read(training, items.ids)
-        newcomers, of_newcomers = fit_newcomers(users, asked, items.catalogue, encode, k, seed, progress)
-    metrics = {**metrics, **figures, **of_newcomers}
+        cold_users, of_cold_users = fit_cold_users(users, asked, items.catalogue, encode, k, seed, progress)
+    metrics = {**metrics, **figures, **of_cold_users}
     progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
         cold.save(folder)
-        newcomers.save(folder)
+        cold_users.save(folder)
         summary.write(folder)
     return summary
 

@@ -23,7 +23,7 @@ from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.ranking.blend import ColdItems
 from recommender.ranking.ranker import Ranker
 
-PRETENDING_SHARE = 0.1
+HELD_OUT_SHARE = 0.1
 # Fewer users who want an item that plays cold are too few to choose by.
 MIN_COLD_QUERIES = 20
 MAX_QUERIES = 2000
@@ -46,7 +46,7 @@ def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[Co
     """
     generator = np.random.default_rng([seed, 2])
     learned = np.flatnonzero(ranker.model.learned.numpy())
-    playing = np.sort(generator.choice(learned, round(len(learned) * PRETENDING_SHARE), replace=False))
+    playing = np.sort(generator.choice(learned, round(len(learned) * HELD_OUT_SHARE), replace=False))
     names = {ranker.ids.item_id(int(index)) for index in playing}
     wants = np.array([not names.isdisjoint(wanted) for wanted in queries.targets], dtype=bool)
     if wants.sum() < MIN_COLD_QUERIES:

@@ -18,14 +18,14 @@ from safetensors.numpy import load_file, save_file
 from recommender.errors import BundleError
 from recommender.inputs.user import UserState
 
-NEWCOMERS_FILE = "newcomers.safetensors"
+COLD_USERS_FILE = "newcomers.safetensors"
 
 # Texts to vectors, shape (n, D), float32.
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
-class NewcomerWeights:
+class ColdUserWeights:
     """What is learned.
 
     Attributes:
@@ -41,7 +41,7 @@ class NewcomerWeights:
     items: np.ndarray
 
     @classmethod
-    def of_shares(cls, shares: np.ndarray) -> NewcomerWeights:
+    def of_shares(cls, shares: np.ndarray) -> ColdUserWeights:
         """That users' texts say nothing."""
 
         def empty(*shape: int) -> np.ndarray:
@@ -62,35 +62,35 @@ class NewcomerWeights:
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""
         tensors = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
-        save_file(tensors, folder / NEWCOMERS_FILE)
+        save_file(tensors, folder / COLD_USERS_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> NewcomerWeights:
+    def load(cls, folder: Path) -> ColdUserWeights:
         """Read what `save` wrote.
 
         Raises:
             BundleError: the file is missing, unreadable or lacks a tensor.
         """
         try:
-            return cls(**load_file(folder / NEWCOMERS_FILE))
+            return cls(**load_file(folder / COLD_USERS_FILE))
         except (OSError, TypeError, SafetensorError) as error:
             raise BundleError(
-                "Cannot load newcomers' weights",
+                "Cannot load cold-start users' weights",
                 got=f"folder={folder}",
-                expected=f"a readable {NEWCOMERS_FILE}, but {error}",
+                expected=f"a readable {COLD_USERS_FILE}, but {error}",
                 do="Fit the blend again",
             ) from error
 
 
-class Newcomers:
+class ColdUsers:
     """The weights, and the encoder that reads what is told of a user. Safe to call from many threads.
 
     Args:
-        weights: Learned by `newcomers_training.fit_newcomers`.
+        weights: Learned by `cold_users_training.fit_cold_users`.
         encode: The encoder of the training texts.
     """
 
-    def __init__(self, weights: NewcomerWeights, encode: Encode) -> None:
+    def __init__(self, weights: ColdUserWeights, encode: Encode) -> None:
         self.weights, self._encode = weights, encode
 
     def reads(self, user: UserState) -> bool:

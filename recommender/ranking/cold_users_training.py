@@ -20,7 +20,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import hits_of
-from recommender.ranking.cold_users import Encode, NewcomerWeights
+from recommender.ranking.cold_users import ColdUserWeights, Encode
 
 RANK = 16
 # Of the regression, per user.
@@ -30,7 +30,7 @@ WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 MIN_USERS = 50
 # Enough for a steady regression, and a choice; the solution is dense in the users' texts.
 MAX_USERS = 20_000
-MAX_JUDGES = 1000
+MAX_QUERIES = 1000
 # By how many texts have to rank better: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
 RECENT_COUNTS = "item_popularity"
@@ -91,7 +91,7 @@ class TrainingUsers:
         return np.asarray(self.taken.sum(axis=0)).ravel() / max(len(self), 1)
 
 
-def fit_newcomers(
+def fit_cold_users(
     users: TrainingUsers,
     queries: Queries,
     items: Catalogue,
@@ -99,7 +99,7 @@ def fit_newcomers(
     k: int,
     seed: int,
     progress: Progress,
-) -> tuple[NewcomerWeights, dict[str, float]]:
+) -> tuple[ColdUserWeights, dict[str, float]]:
     """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
 
     Args:
@@ -114,11 +114,11 @@ def fit_newcomers(
     generator = np.random.default_rng([seed, 3])
     judges = _choose_judges(users, queries, generator)
     if len(judges) < MIN_USERS:
-        return NewcomerWeights.of_shares(users.counted_shares()), {}
+        return ColdUserWeights.of_shares(users.counted_shares()), {}
     judge = _Judge(judges, items.ids, k)
     ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
     judged = {name: judge(shares) for name, shares in ways.items()}
-    figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
+    figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
     base = max(judged, key=lambda name: judged[name].mean())
     shares = ways[base].astype(np.float32)
     told = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
@@ -128,7 +128,7 @@ def fit_newcomers(
     asked = np.isin(with_text.ids, np.array(judges.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in judges.users)
     if encode is None or not speaks or (~asked).sum() < MIN_USERS:
-        return NewcomerWeights.of_shares(shares), figures
+        return ColdUserWeights.of_shares(shares), figures
     vectors = encode(with_text.texts)
     asking = encode([user.attributes for user in judges.users])
     silent = np.array([not user.attributes.strip() for user in judges.users])
@@ -142,14 +142,14 @@ def fit_newcomers(
             tried[ridge, weight] = judge(shares + weight * added)
     ridge, weight = max(tried, key=lambda one: tried[one].mean())
     gain = tried[ridge, weight] - judged[base]
-    figures["newcomers_ndcg_profile"] = float(tried[ridge, weight].mean())
+    figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
-        progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
-        return NewcomerWeights.of_shares(shares), figures
+        progress(f"cold-start users: texts are left out, as they rank no better; {_told(figures)}")
+        return ColdUserWeights.of_shares(shares), figures
     whole = _Regression(vectors, with_text.taken)
     left, right = whole.solve(ridge)
-    progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
-    return NewcomerWeights(shares, whole.mean, left, np.float32(weight) * right), figures
+    progress(f"cold-start users: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
+    return ColdUserWeights(shares, whole.mean, left, np.float32(weight) * right), figures
 
 
 def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
@@ -224,8 +224,8 @@ def _choose_judges(users: TrainingUsers, queries: Queries, generator: np.random.
     of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
     kept = ~of_learned | (generator.random(len(queries)) < 0.5)
     places = np.flatnonzero(kept)
-    if len(places) > MAX_JUDGES:
-        places = np.sort(generator.choice(places, MAX_JUDGES, replace=False))
+    if len(places) > MAX_QUERIES:
+        places = np.sort(generator.choice(places, MAX_QUERIES, replace=False))
     return queries.take(places)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
-from recommender.bundle.assembly import assemble_bundle, record_judgement
+from recommender.bundle.assembly import assemble_bundle, record_evaluation
 from recommender.bundle.manifest import Component, DataRange
 
 SHOP = "tiny"
@@ -101,7 +101,7 @@ def build_shop(work_dir: Path) -> TinyShop:
             components={name: parts[name] for name in names},
             code_version="test",
         )
-        record_judgement(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
+        record_evaluation(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
         return layout.bundle(key)
 
     return TinyShop(

@@ -17,8 +17,8 @@ from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.semantic_ids import assign_semantic_ids
@@ -135,7 +135,7 @@ def _train(
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
         model.eval()
-        ndcg = float(judge_ranking(judge, queries, k).per_query["ndcg"].mean())
+        ndcg = float(evaluate_ranker(judge, queries, k).per_query["ndcg"].mean())
         curve.append({"epoch": epoch, "loss": loss, "ndcg": ndcg})
         progress(
             f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "

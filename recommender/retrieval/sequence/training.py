@@ -95,7 +95,7 @@ def train_sequence_model(
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
     """
     sequences = read_sequences(training, vectors.ids, max_history + 1)
-    judge = ValidationJudge(vectors, _validation_queries(training, seed), max_history, k)
+    judge = ValidationEvaluator(vectors, _validation_queries(training, seed), max_history, k)
     learned = learned_items(sequences, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
@@ -126,7 +126,7 @@ class _Run:
         self,
         model: SequenceModel,
         sequences: list[torch.Tensor],
-        judge: ValidationJudge,
+        judge: ValidationEvaluator,
         settings: SequenceSettings,
         augmenter: Augmenter,
         seed: int,
@@ -219,7 +219,7 @@ class _Run:
         progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
 
 
-class ValidationJudge:
+class ValidationEvaluator:
     """The validation queries, as the model reads them.
 
     Args:

@@ -12,12 +12,12 @@ import pytest
 
 from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
 from core.settings.tree import Recipe
-from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_judgement
+from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
-from recommender.evaluation.evaluation import compare_bundles, judge_bundle, parts_of
+from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle, parts_of
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
@@ -142,14 +142,14 @@ def test_another_seed_gives_another_digest(built, workshop):
 
 def test_a_judgement_changes_the_manifest_and_nothing_else(bundle):
     before = read_manifest(bundle)
-    after = record_judgement(bundle, {"ndcg_at_10": 0.5}, "the-champion")
+    after = record_evaluation(bundle, {"ndcg_at_10": 0.5}, "the-champion")
     assert read_manifest(bundle) == after
     assert after == before.model_copy(update={"metrics": {"ndcg_at_10": 0.5}, "parent": "the-champion"})
     load_bundle(bundle)
 
 
 def test_judgement_covers_baselines_and_model(built, workshop):
-    judged = judge_bundle(load_bundle(built), workshop.training, K)
+    judged = evaluate_bundle(load_bundle(built), workshop.training, K)
     others = ["popularity", "item_knn", "bm25", "text_encoder", "neighbours", "sequence"]
     assert list(judged["ranking"]) == [*others, "blend"]
     assert set(judged["differences"]) == set(others)
@@ -174,7 +174,7 @@ def test_a_bundle_against_itself_is_a_draw(built, workshop, metric):
     assert comparison.metric == f"{metric}_at_{K}"
     assert comparison.candidate == comparison.champion
     assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
-    judged = judge_bundle(bundle, workshop.training, K, baselines=())
+    judged = evaluate_bundle(bundle, workshop.training, K, baselines=())
     assert comparison.candidate == judged["ranking"]["blend"][comparison.metric]
 
 
@@ -270,7 +270,7 @@ def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
     assert manifest.digest != candidate.digest
     again = assemble_baseline(workshop.root / "again-knn", built, workshop.root / "knn-part", "item_knn", "test")
     assert again.digest == manifest.digest
-    record_judgement(knn, {"served": "item_knn"}, None)
+    record_evaluation(knn, {"served": "item_knn"}, None)
     bundle = load_bundle(knn)
     assert isinstance(bundle.ranker, BaselineRanker)
     assert bundle.generative is None
@@ -281,7 +281,7 @@ def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
 
 def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_judged_at(knn, built, workshop):
     whole, baseline = load_bundle(built), load_bundle(knn)
-    judged = judge_bundle(whole, workshop.training, K)["ranking"]
+    judged = evaluate_bundle(whole, workshop.training, K)["ranking"]
     for candidate, champion, expected in (
         (whole, baseline, ("blend", "item_knn")),
         (baseline, whole, ("item_knn", "blend")),
@@ -289,7 +289,7 @@ def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_judged_at(knn, b
         comparison = compare_bundles(candidate, champion, workshop.training, K, "ndcg")
         figures = tuple(judged[name]["ndcg_at_5"] for name in expected)
         assert (comparison.candidate, comparison.champion) == figures
-    again = judge_bundle(baseline, workshop.training, K)["ranking"]
+    again = evaluate_bundle(baseline, workshop.training, K)["ranking"]
     assert again["blend"] == again["item_knn"] == judged["item_knn"]
 
 

@@ -13,15 +13,15 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import RankingJudgement
+from recommender.metrics.ranking_evaluation import RankingEvaluation
 from tests.unit.recommender.tiny_shop import catalogue_row
 
 IDS = IdMap(tuple("abcdef"))
 
 
-def judged(ndcg: list[float], lists: list[list[int]] | None = None) -> dict[str, RankingJudgement]:
+def judged(ndcg: list[float], lists: list[list[int]] | None = None) -> dict[str, RankingEvaluation]:
     made = np.array(lists or [[1]] * len(ndcg))
-    return {"model": RankingJudgement(1, {"ndcg": np.array(ndcg)}, made, np.zeros(made.shape, dtype=bool), 6)}
+    return {"model": RankingEvaluation(1, {"ndcg": np.array(ndcg)}, made, np.zeros(made.shape, dtype=bool), 6)}
 
 
 def test_activity_is_by_thirds_and_equal_lengths_share_one():

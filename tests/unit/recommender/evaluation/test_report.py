@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from recommender.evaluation.evaluation import evaluate_ranking
+from recommender.evaluation.evaluation import evaluate_rankers
 from recommender.evaluation.names import name_models
 from recommender.evaluation.plots import plot_groups
 from recommender.evaluation.report import render, verdict, write_report
@@ -29,7 +29,7 @@ def metrics(tmp_path_factory):
     queries = read_queries(training, "test")
     rankers = {"popularity": PopularityRanker(vectors), "blend": TextRanker(vectors)}
     gender = ["F" if n % 2 else "M" for n in range(len(queries))]
-    judged = evaluate_ranking(rankers, queries, 5, 0, vectors, {"gender & more": gender})
+    judged = evaluate_rankers(rankers, queries, 5, 0, vectors, {"gender & more": gender})
     said = np.linspace(0.05, 0.95, 40)
     bins = reliability(said, np.random.default_rng(0).random(40) < said)
     scorer = {"n_pairs": 40, "reliability": bins, "models": {"pair_scorer": {"rmse": 0.9}, "global_mean": {"mae": 1.0}}}

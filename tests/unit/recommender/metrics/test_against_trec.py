@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import ranking_auc
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 
 K, N_ITEMS, N_USERS = 10, 30, 80
 ITEMS = [f"i{n}" for n in range(N_ITEMS)]
@@ -49,7 +49,7 @@ def queries() -> Queries:
 
 @pytest.fixture(scope="module")
 def judgement(queries):
-    return judge_ranking(Random(), queries, K)
+    return evaluate_ranker(Random(), queries, K)
 
 
 @pytest.fixture(scope="module")
