@@ -1,4 +1,4 @@
-"""Whitening: sentence vectors crowd into a narrow cone; centred and decorrelated, their cosines tell items apart."""
+"""Whitening: sentence vectors crowd into a narrow cone; centred and decorrelated, their cosines distinguish items."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Measures of ranked lists, each per query, so that means, groups and bootstrap intervals come from one array.
 
-A query's list is judged by `hits`: whether the item at each of the first k places is a target. Targets that the model
+A query's list is measured by `hits`: whether the item at each of the first k places is a target. Targets that the model
 does not know are in `n_targets`, so they count as misses. Shapes: hits (n_queries, k) bool, n_targets (n_queries,).
 Every formula is for one query with T targets and h_i in {0, 1} the hit at place i = 1..k.
 """

@@ -49,7 +49,7 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
             "Cannot compute AUC",
             got=f"positives={n_positive}, negatives={n_negative}",
             expected="at least one of each",
-            do="Judge on more rows",
+            do="Evaluate on more rows",
         )
     # Not scikit-learn's roc_auc_score: equal to the last bit, but 60 times as slow over 6,000 users of 10 rows
     # (25 s against 0.4 s), which `grouped_auc` asks for.

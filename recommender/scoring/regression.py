@@ -14,8 +14,8 @@ TOLERANCE = 1e-8
 def fit_logistic(features: Tensor, likes: Tensor, penalty: float) -> tuple[list[float], float]:
     """Logistic regression: mean log loss + penalty * squared weights.
 
-    Where all rows are likes, or none is, no feature tells them apart: the weights are 0, and the offset is the log odds
-    of the share of likes, with half a row added to each side so that it stays finite.
+    Where all rows are likes, or none is, no feature can separate them: the weights are 0, and the offset is the log
+    odds of the share of likes, with half a row added to each side so that it stays finite.
 
     Args:
         features: Shape (N, F).

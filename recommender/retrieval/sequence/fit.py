@@ -40,7 +40,7 @@ def fit_sequence(
         k: Length of the list by which epochs are compared.
         threads: Torch's threads; with the seed they decide every bit of the weights.
         augmentation: Of the training sequences.
-        on_epoch: Told of every epoch; what it raises ends the fit.
+        on_epoch: Called with every epoch; what it raises ends the fit.
     Raises:
         TrainingDataError: too little to train on or to choose the epoch by.
         BundleError: the vectors cannot be read.

@@ -45,7 +45,7 @@ def embed_catalogue(
         target: The component's folder.
         seed: Orders the item indices, and what fine-tuning sees.
         threads: Torch's threads; None leaves them as they are.
-        k: Length of the list by which the encoder is judged before and after fine-tuning.
+        k: Length of the list by which the encoder is evaluated before and after fine-tuning.
         modality: Vectors of another kind, which stand beside the text's.
     Raises:
         TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
@@ -56,9 +56,9 @@ def embed_catalogue(
     texts = catalogue.texts
     with deterministic(seed, threads):
         raw = TextEncoder.load(encoder, progress).encode(texts, progress)
-        worded = np.array([bool(text.strip()) for text in texts])
-        whitening = Whitening.fit(raw[worded])
-        rows = np.where(worded[:, None], whitening.apply(raw), np.float32(0))
+        has_text = np.array([bool(text.strip()) for text in texts])
+        whitening = Whitening.fit(raw[has_text])
+        rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None
         if encoder.fine_tune != "none":
@@ -73,7 +73,7 @@ def embed_catalogue(
         write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
         if choice is not None:
             _record_choice(folder, target, choice, k, time.monotonic() - started)
-    progress(f"embedded {int(worded.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
+    progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
 
 
