@@ -1,4 +1,4 @@
-"""The plots of the evaluation report, as inline SVG: drawn by matplotlib, text as text, colours safe for the colour-blind.
+"""The plots of the evaluation report, as inline SVG: drawn by matplotlib, text as text, safe for the colour-blind.
 
 Every function takes what `evaluation.evaluate_bundle` returns, or a part of it, and gives one `<svg>` element.
 """

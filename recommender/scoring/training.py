@@ -147,8 +147,8 @@ def learn_factors(
     into parts, and the pairs of each are predicted by factors that were learned from the other parts.
 
     Returns:
-        The factors of all ratings, and opinions of the training pairs: as they are, and with an unknown user in place of
-        the user. Shape (2, N, 2).
+        The factors of all ratings, and opinions of the training pairs: as they are, and with an unknown user in place
+        of the user. Shape (2, N, 2).
     """
     known = {user_id: number for number, user_id in enumerate(dict.fromkeys(train.user_ids))}
     indices = [ids.index(item_id) for item_id in train.item_ids]
