@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """Some windows of sequences, and what the encoder has to tell of them.
+    """Some windows of sequences, and what the encoder has to predict of them.
 
     Attributes:
         items: The different items. Shape (U,).
@@ -98,7 +98,7 @@ def fine_tune_encoder(
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
     sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
-        fit.progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
         return best
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
@@ -137,10 +137,10 @@ def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray
     Raises:
         TrainingDataError: no sequence has two known items.
     """
-    worded = vectors.text.any(dim=1)
+    has_text = vectors.text.any(dim=1)
     longest = max(len(vectors.ids), 2)
-    told = [sequence[worded[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
-    return [sequence for sequence in told if len(sequence) >= 2]
+    cut = [sequence[has_text[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in cut if len(sequence) >= 2]
 
 
 def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
@@ -271,8 +271,8 @@ def _vectors(
 def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
     """The vectors of the same catalogue by another encoder; zeros where there are no words."""
     raw = encoder.encode(like.catalogue.texts, lambda _: None)
-    worded = raw.any(axis=1, keepdims=True)
-    rows = np.where(worded, whitening.apply(raw), np.float32(0))
+    has_text = raw.any(axis=1, keepdims=True)
+    rows = np.where(has_text, whitening.apply(raw), np.float32(0))
     return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
 
 

@@ -1,4 +1,4 @@
-"""Judging: whole-catalogue ranking under the global time split, baselines and model on the same queries."""
+"""Evaluation: whole-catalogue ranking under the global time split, baselines and model on the same queries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def evaluate_rankers(
     vectors: ItemVectors | None = None,
     attributes: Mapping[str, Sequence[str | None]] | None = None,
 ) -> dict[str, Any]:
-    """Judge several rankers on the same queries.
+    """Evaluate several rankers on the same queries.
 
     Args:
         rankers: Name to ranker; the last one is the model, the others what it is compared with.
@@ -136,8 +136,6 @@ def read_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
 
 def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
     """The scorer's and the writer's measures; None for one that the bundle does not have."""
-    # The writer drags transformers in, which the ranking alone does not need.
-
     scorer, writer = bundle.scorer, bundle.writer
     return {
         "scorer": None if scorer is None else evaluate_scorer(scorer, training, split),
@@ -146,7 +144,7 @@ def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, se
 
 
 def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int, metric: str) -> Comparison:
-    """Judge two bundles on the same test queries, those of the candidate's data.
+    """Compare two bundles on the same test queries, those of the candidate's data.
 
     The champion ranks its own catalogue, so a target it does not know is its miss.
 

@@ -122,7 +122,7 @@ def activity_thirds(lengths: np.ndarray) -> list[str | None]:
 
 
 def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]]:
-    """What a shop tells of the queries' users, where it parts them into a few groups.
+    """The attributes of the queries' users that part them into a few groups.
 
     Args:
         users: The clean users table; attributes are its columns beyond the contract's.
@@ -139,8 +139,8 @@ def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]
     found = {}
     for name in table.column_names:
         if name not in contract:
-            told = table.column(name).to_pylist()
-            values = [None if row is None or told[row] in (None, "") else str(told[row]) for row in rows]
+            column = table.column(name).to_pylist()
+            values = [None if row is None or column[row] in (None, "") else str(column[row]) for row in rows]
             grouped = values if len(set(values)) <= MAX_VALUES else _thirds(values)
             if grouped is not None:
                 found[name] = grouped

@@ -78,7 +78,7 @@ def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = F
     """
     if not len(queries):
         raise TrainingDataError(
-            "Cannot judge ranking",
+            "Cannot evaluate ranking",
             got="queries=0",
             expected="users with new items in the window",
             do="Give more interactions, or larger shares under recipe.evaluation",

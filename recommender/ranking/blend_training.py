@@ -113,7 +113,7 @@ def _choose(
     targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
     seen = [user.seen_places(ranker.ids) for user in queries.users]
 
-    def judge(blend: Blend) -> float:
+    def measure(blend: Blend) -> float:
         scores = blend.apply(first, second, lengths)
         for row, gone in enumerate(seen):
             scores[row, gone] = -np.inf
@@ -126,9 +126,9 @@ def _choose(
         gate = fit_gate(
             first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
         )
-    chosen, value = choose_blend(settings.kind, judge, gate)
+    chosen, value = choose_blend(settings.kind, measure, gate)
     key = metric_key("ndcg", k)
-    return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+    return chosen, {f"{key}_sequence": measure(Blend("none")), f"{key}_blend": value}
 
 
 def _told(blend: Blend, metrics: dict[str, float]) -> str:

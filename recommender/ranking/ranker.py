@@ -1,5 +1,5 @@
 """Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
-far as that helped in validation, for those with a history; what is popular, and what the shop tells of them, for the
+far as that helped in validation, for those with a history; popularity, and users with similar attributes, for the
 others.
 """
 
@@ -37,7 +37,7 @@ class Ranker:
         neighbours: Trained with the same ids; None where the blend is of kind "none".
         blend: How much the neighbours count.
         cold: How items that no event taught are ranked.
-        cold_users: How users without a known history are answered; None counts events.
+        cold_users: How cold-start users are ranked; None counts events.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Ranker:
 
         Returns:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
-            history gets what `cold_users` says; the others the sum of `parts`. So scores compare within a user only.
+            history gets those of `cold_users`; the others the sum of `parts`. So scores compare within a user only.
         """
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         warm = (history[:, -1] != PADDING).numpy()
@@ -169,7 +169,7 @@ class Ranker:
         """The items of the history that are most like an item: the reasons for it.
 
         Returns:
-            At most n (item id, cosine in the model's item vectors) pairs, most alike first.
+            At most n (item id, cosine in the model's item vectors) pairs, most similar first.
         Raises:
             UnknownItem: the item is not in the catalogue.
         """

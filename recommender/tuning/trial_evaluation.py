@@ -1,4 +1,4 @@
-"""How a trial of a search is judged: the ranker of its components on the validation window, query by query."""
+"""How a trial of a search is evaluated: the ranker of its components on the validation window, query by query."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def read_ndcg(file: Path) -> np.ndarray:
         BundleError: the file is missing or damaged.
     """
     try:
-        judged: np.ndarray = np.load(file, allow_pickle=False)
+        ndcg: np.ndarray = np.load(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise BundleError(
             "Cannot read a trial", got=f"file={file}", expected=f"an array, but {error}", do="Start the search anew"
         ) from error
-    return judged
+    return ndcg

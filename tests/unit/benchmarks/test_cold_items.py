@@ -1,4 +1,4 @@
-"""The cold-start benchmark holds out what it says, and judges what was fitted without it."""
+"""The cold-start benchmark holds out what it says, and evaluates what was fitted without it."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,7 +60,7 @@ def test_lists_among_some_items_hold_no_others():
     assert np.isfinite(scores).tolist() == [[False, True, False, True], [False, True, False, False]]
 
 
-def test_every_ranker_is_judged_on_every_question(strict, tmp_path, capsys):
+def test_every_ranker_is_evaluated_on_every_question(strict, tmp_path, capsys):
     encoder = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "tiny")), precision="float32")
     held_out = hold_out(strict, tmp_path / "cold", 0.2, seed=0)
     fitted = fit_bundle(tmp_path / "cold", tmp_path / "fits", Recipe(encoder=encoder, sequence=QUICK), 0, 1)

@@ -1,4 +1,4 @@
-"""The fitted baselines against what they are by definition, and their place in a judgement."""
+"""The fitted baselines against what they are by definition, and their place in an evaluation."""
 
 import numpy as np
 import pyarrow as pa

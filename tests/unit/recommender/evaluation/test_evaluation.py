@@ -28,13 +28,13 @@ QUERIES = Queries(
 )
 
 
-def test_judgement_by_hand():
-    judgement = evaluate_ranker(Fixed(), QUERIES, k=2)
-    np.testing.assert_allclose(judgement.per_query["recall"], [1, 1 / 2, 0])
-    np.testing.assert_allclose(judgement.per_query["mrr"], [1, 1 / 2, 0])
-    assert judgement.summary()["recall_at_2"] == pytest.approx(0.5)
-    assert judgement.summary(np.array([False, True, True]))["recall_at_2"] == pytest.approx(0.25)
-    assert judgement.summary()["coverage_at_2"] == 0.5
+def test_evaluation_by_hand():
+    evaluation = evaluate_ranker(Fixed(), QUERIES, k=2)
+    np.testing.assert_allclose(evaluation.per_query["recall"], [1, 1 / 2, 0])
+    np.testing.assert_allclose(evaluation.per_query["mrr"], [1, 1 / 2, 0])
+    assert evaluation.summary()["recall_at_2"] == pytest.approx(0.5)
+    assert evaluation.summary(np.array([False, True, True]))["recall_at_2"] == pytest.approx(0.25)
+    assert evaluation.summary()["coverage_at_2"] == 0.5
 
 
 def test_a_target_that_the_ranker_does_not_know_is_a_miss():
@@ -59,7 +59,7 @@ def test_a_group_without_queries_is_left_out():
     assert set(result["groups"]) == {"warm"}
 
 
-def test_nothing_to_judge_is_refused():
+def test_nothing_to_evaluate_is_refused():
     with pytest.raises(TrainingDataError, match="queries=0"):
         evaluate_ranker(Fixed(), Queries((), ()), k=2)
 
@@ -84,7 +84,7 @@ def test_queries_are_those_of_the_window_with_targets(tmp_path):
     assert not read_queries(tmp_path, "validation").is_warm.any()
 
 
-def test_the_tiny_shop_is_judged_whole(tmp_path):
+def test_the_tiny_shop_is_evaluated_whole(tmp_path):
     training = write_training_set(tmp_path)
     queries = read_queries(training, "test")
     assert len(queries) == 41

@@ -1,4 +1,4 @@
-"""Users without a history: what is popular, and what those take of whom the shop tells the like."""
+"""Cold-start users: popularity, and what users with similar attributes took."""
 
 from __future__ import annotations
 

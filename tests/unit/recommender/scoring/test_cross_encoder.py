@@ -104,9 +104,9 @@ def test_both_are_trained_and_weighed(fitted) -> None:
     assert any(line.startswith("cross-encoder step 4/12: mean loss") for line in said)
     scorer = load_scorer(folder, ItemVectors.load(vectors))
     assert isinstance(scorer, StackedScorer)
-    judged = evaluate_scorer(scorer, training, "test")
-    assert judged["models"]["pair_scorer"]["rmse"] < judged["models"]["global_mean"]["rmse"]
-    assert sum(one["n"] for one in judged["reliability"]) == judged["n_pairs"] == 60
+    evaluated = evaluate_scorer(scorer, training, "test")
+    assert evaluated["models"]["pair_scorer"]["rmse"] < evaluated["models"]["global_mean"]["rmse"]
+    assert sum(one["n"] for one in evaluated["reliability"]) == evaluated["n_pairs"] == 60
 
 
 def test_saved_and_loaded_it_scores_the_same(fitted, tmp_path) -> None:

@@ -237,7 +237,7 @@ def test_the_average_follows_the_weights_exponentially():
     torch.testing.assert_close(lagging.module.positions, torch.full_like(model.positions, seen[-1]))
 
 
-def test_what_is_kept_and_judged_is_the_average(training):
+def test_what_is_kept_and_evaluated_is_the_average(training):
     settings = QUICK.model_copy(update={"max_epochs": 2, "learning_rate": 0.05})
     weights = {}
     for n_epochs in (0.0, 5.0):
