@@ -29,7 +29,7 @@ from features.clean_tables import check_clean_tables, table_path
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from features.errors import FeastFailure, FeatureError, FeaturesOutdated
 from features.feast.rows import rows_of
-from features.feast.store import create_store, exclusively, missing_files, open_store
+from features.feast.store import create_store, exclusively, missing_files, open_store, renew_configuration
 
 LOCK_FILE = "refresh.lock"
 # A reader opens every part: when there are so many, they become one.
@@ -87,6 +87,7 @@ def refresh_features(
     stores = stores or FeatureStoreSettings()
     key = key_of(clean, settings, stores)
     with exclusively(feast_folder / LOCK_FILE):
+        renew_configuration(feast_folder)
         previous = read_published(feast_folder)
         is_same = (
             previous is not None

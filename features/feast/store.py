@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import getpass
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,40 @@ def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str,
     }
 
 
+def renew_configuration(feast_folder: Path) -> None:
+    """Where an earlier release made the store, name its store classes by the modules in which they are now.
+
+    Feast finds the classes by the dotted paths in the configuration. A class is known by its name, wherever it was.
+
+    Raises:
+        FeastFailure: the file cannot be written.
+    """
+    from features.feast import offline_store, online_store, redis_store, registry_store
+
+    path = feast_folder / CONFIGURATION_FILE
+    if not path.is_file():
+        return
+    written = path.read_text(encoding="utf-8")
+    renewed = written
+    for today in (
+        offline_store.DUCKDB_TYPE, offline_store.POSTGRES_TYPE, online_store.TYPE, redis_store.TYPE, registry_store.TYPE,
+    ):  # fmt: skip
+        renewed = re.sub(rf"\bfeatures(\.\w+)*\.{today.rpartition('.')[2]}\b", today, renewed)
+    if renewed == written:
+        return
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(renewed, encoding="utf-8")
+    except OSError as error:
+        raise FeastFailure(
+            "Cannot open the feature store",
+            got=f"{CONFIGURATION_FILE} of an earlier release",
+            expected=f"leave to name today's classes in it, but {error}",
+            where=str(path),
+            do="Run the refresh-features deployment as a user who may write to the folder",
+        ) from error
+
+
 def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None) -> Any:
     """Open the store in `feast_folder`, and make it if there is none.
 
@@ -91,6 +126,7 @@ def open_store(feast_folder: Path) -> Any:
             where=str(feast_folder),
             do="Refresh the features first: run the refresh-features or the pipeline deployment",
         )
+    renew_configuration(feast_folder)
     return _open(feast_folder)
 
 
