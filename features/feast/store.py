@@ -65,9 +65,8 @@ def renew_configuration(feast_folder: Path) -> None:
         return
     written = path.read_text(encoding="utf-8")
     renewed = written
-    for today in (
-        offline_store.DUCKDB_TYPE, offline_store.POSTGRES_TYPE, online_store.TYPE, redis_store.TYPE, registry_store.TYPE,
-    ):  # fmt: skip
+    offline = (offline_store.DUCKDB_TYPE, offline_store.POSTGRES_TYPE)
+    for today in (*offline, online_store.TYPE, redis_store.TYPE, registry_store.TYPE):
         renewed = re.sub(rf"\bfeatures(\.\w+)*\.{today.rpartition('.')[2]}\b", today, renewed)
     if renewed == written:
         return
