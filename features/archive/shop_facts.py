@@ -17,9 +17,10 @@ from features.archive.events import Archive
 from features.archive.publication import Published, open_archive, require_published
 from features.counting import streams
 from features.counting.columns import Columns, Facts, ItemAttributes, in_units
-from features.counting.facts import ItemFacts, UserFacts
+from features.counting.item_facts import ItemFacts
 from features.counting.seen import SeenFacts
 from features.counting.streams import Array, Events, order_events
+from features.counting.user_facts import UserFacts
 from features.counting.views import ENTITY, ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.counting.words import OwnWords
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from features.counting.columns import Facts, Lists
-from features.counting.facts import KIND_COUNTS
 from features.counting.streams import DAY_US, PRICE_UNITS, RATING_UNITS, Array, running_sum
+from features.counting.views import KIND_COUNTS
 
 # Facts that are features as they stand.
 PLAIN_USER = ("n_events", *KIND_COUNTS, "n_ratings", "n_active_days")

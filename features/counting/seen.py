@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from core import schema
 from features.counting import streams
 from features.counting.columns import Facts, Lists
-from features.counting.facts import Slices
+from features.counting.event_stream import Slices
 from features.counting.sketches import Arrival, Row
 from features.counting.streams import DAY_US, Array, Events, NewestEntries, Places
 from features.counting.views import EVENT_TIMESTAMP

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import schema
-from features.counting.facts import KIND_COUNTS
 from features.counting.streams import DAY_US, RATING_UNITS
+from features.counting.views import KIND_COUNTS
 
 Row = dict[str, Any]
 

@@ -17,8 +17,7 @@ from core import schema
 from core.settings.features import FeatureStoreSettings
 from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
-from features.counting.facts import KIND_COUNTS
-from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, KIND_COUNTS, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.feast.offline_store import SOURCE_SUFFIX
 
 USER_EVENTS = "user_events"

@@ -2,7 +2,7 @@
 
 Feast joins labels with rows that hold every feature as it stood after each event: for a user of 700 events, 700 rows of
 whole histories, all of which its join pairs with every later label. Here the source of a view is the events alone, and
-the facts as of each label are counted from them (`features.counting.facts`): a look-up per label and fact. The registry
+the facts as of each label are counted from them (`features.counting`): a look-up per label and fact. The registry
 describes the views as ever, and Feast asks through its own interface. Both stores differ in where the events lie.
 """
 

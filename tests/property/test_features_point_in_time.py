@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from core import schema
 from features.counting.columns import Facts, ItemAttributes, Lists
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS, derive_item, derive_user
-from features.counting.facts import ItemFacts, UserFacts
+from features.counting.item_facts import ItemFacts
 from features.counting.seen import SeenFacts, new_seen, still_seen, take_into_seen
 from features.counting.sketches import Arrival, Attributes, new_item, new_user, take_into_item, take_into_user
 from features.counting.streams import DAY_US, PRICE_UNITS, order_events
+from features.counting.user_facts import UserFacts
 from recommender.inputs.seen import item_key
 from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, seen_items, user_features
 
