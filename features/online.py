@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from core.settings.features import FeatureSettings
 from features.archive.publication import PUBLISHED_FILE, read_published
 from features.counting.columns import Facts, Lists
 from features.counting.derivation import USER_INPUTS, derive_user
+from features.counting.moments import as_us
 from features.counting.seen import new_seen, seen_at, take_into_seen
 from features.counting.sketches import (
     Arrival,
@@ -41,7 +42,6 @@ from features.item_matrix import ItemMatrix
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTS = ("categories", "category_counts", "brands", "brand_counts")
 _NUMBERS = tuple(name for name in USER_INPUTS if name not in _LISTS)
 
@@ -278,7 +278,7 @@ def _merge(
 
 
 def _us(at: datetime | None) -> int:
-    return time.time_ns() // 1000 if at is None else (at - _EPOCH) // timedelta(microseconds=1)
+    return time.time_ns() // 1000 if at is None else as_us(at)
 
 
 def _timestamp_us(event: Interaction) -> int:
@@ -290,7 +290,7 @@ def _timestamp_us(event: Interaction) -> int:
             where=f"event_id={event.event_id}",
             do="Give the time in UTC",
         )
-    return (event.timestamp - _EPOCH) // timedelta(microseconds=1)
+    return as_us(event.timestamp)
 
 
 def _failure(verb: str, error: Exception) -> FeastFailure:

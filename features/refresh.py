@@ -26,6 +26,7 @@ from features.archive.news import News, find_news, newest_logged
 from features.archive.publication import Published, open_archive, publish, read_published
 from features.archive.shop_facts import ShopFacts
 from features.clean_tables import check_clean_tables, table_path
+from features.counting.moments import EPOCH
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from features.errors import FeastFailure, FeatureError, FeaturesOutdated
 from features.feast.rows import rows_of
@@ -37,7 +38,6 @@ MAX_PARTS = 16
 
 _ALL_TIME = 1 << 62
 _ROWS_AT_A_TIME = 5000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FeatureSummary(BaseModel):
@@ -264,7 +264,7 @@ def _note(store: Any, published: Published) -> None:
     end = datetime.fromisoformat(published.materialised_to)
     for view in VIEWS:
         found = store.get_feature_view(view)
-        start = found.most_recent_end_time or _EPOCH
+        start = found.most_recent_end_time or EPOCH
         if end > start:
             store.registry.apply_materialization(found, store.project, start, end)
 

@@ -9,7 +9,7 @@ describes the views as ever, and Feast asks through its own interface. Both stor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 from core import schema
 from features.archive.shop_facts import ShopFacts, load_published
 from features.counting.columns import Columns, Lists
+from features.counting.moments import as_us
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
 
 DUCKDB_TYPE: Final = "features.feast.offline_store.CountingDuckDBOfflineStore"
@@ -35,8 +36,6 @@ ROWS_PER_PAGE = 50_000
 
 # What follows a view's name in the name of its source.
 SOURCE_SUFFIX = "_events"
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class FactsJob(RetrievalJob):
@@ -150,7 +149,7 @@ class _Counting(OfflineStore):
         """Every entity's facts as of `end_date`, of those with a newest event from `start_date` on."""
         _, facts = load_published(Path(str(config.repo_path)))
         view = data_source.name.removesuffix(SOURCE_SUFFIX)
-        end, start = ((_aware(moment) - _EPOCH) // _MICROSECOND for moment in (end_date, start_date))
+        end, start = (as_us(_aware(moment)) for moment in (end_date, start_date))
         ids = facts.entities(view)
         moment = np.full(len(ids), end)
         columns = facts.as_of(view, ids, moment, feature_name_columns)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice, repeat
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.counting.columns import Columns, Lists
+from features.counting.moments import as_moment
 from features.counting.packing import pack, unpack
 from features.counting.sketches import Row
 from features.counting.streams import Array
@@ -26,8 +27,6 @@ from features.counting.views import COUNTS, FACTS, NEWEST, PACKED, SEQUENCE, SER
 T = TypeVar("T")
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def row_for_feast(
     facts = row.facts(view)
     names = wanted or list(FACTS[view])
     return (
-        _EPOCH + timedelta(microseconds=row.newest_us),
+        as_moment(row.newest_us),
         {name: _to_proto(facts[name], FACTS[view][name]) for name in names},
     )
 
