@@ -305,5 +305,5 @@ def _failure(verb: str, error: Exception) -> FeastFailure:
         f"Cannot {verb} the online store",
         got=f"error={type(error).__name__}",
         expected=f"Feast to {verb} it, but {error}",
-        do="Refresh the features; if that fails too, move the feast folder away, it is made anew",
+        do="Refresh the features; if that fails too, move the feast folder away and refresh again",
     )

@@ -50,7 +50,7 @@ class FeatureSummary(BaseModel):
         rows: Rows per table of the offline store: events, reviews, users, items.
         materialised_to: The time of the newest event online, ISO 8601 in UTC; None where there are no events at all.
         new_events: Events that the store did not have before.
-        rebuilt: Whether everything was built anew.
+        rebuilt: Whether everything was rebuilt.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +99,7 @@ def refresh_features(
                 "Cannot refresh the feature store",
                 got=f"folder={feast_folder}",
                 expected=f"Feast and its servers to take the features, but {type(error).__name__}: {error}",
-                do="Run the refresh again; if it fails in the same way, move the feast folder away, it is made anew",
+                do="Run the refresh again; if it fails the same way, move the feast folder away and run it again",
             ) from error
 
 
@@ -146,7 +146,7 @@ class _Refresh:
     key: str
 
     def run(self) -> FeatureSummary:
-        """Do nothing, add what is new, or build everything anew."""
+        """Do nothing, add what is new, or rebuild everything."""
         previous = read_published(self.feast_folder)
         if previous is not None and self._continues(previous):
             if previous.key == self.key:
@@ -163,7 +163,7 @@ class _Refresh:
         return made == (VERSION, self.settings, self.stores) and not missing_files(self.feast_folder)
 
     def _rebuild(self, generation: int) -> FeatureSummary:
-        """Everything anew: the archive, Feast's definitions, all rows online. Rows of what is gone are removed."""
+        """Rebuild everything: the archive, Feast's definitions, all rows online. Rows of what is gone are removed."""
         from features.feast.definitions import define_repository
 
         sequence = newest_logged(self.clean, self.event_log, 0)

@@ -1,4 +1,4 @@
-"""Request to answer, without HTTP: one bundle, the online store, and what is answered to whom.
+"""Request to answer, without HTTP: one bundle, the online store, and what each request is answered.
 
 An engine never changes: a new bundle comes in a new engine, and a request sees one engine from start to end.
 """

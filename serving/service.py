@@ -2,7 +2,7 @@
 
 They come from the environment (`SOMMELIER_SHOP`, `SOMMELIER_WORK_DIR`, `SOMMELIER_SERVING__POLL_S`, ...), and on
 import, because BentoML's decorator wants threads and time limits before the class exists. BENTOML_HOME names the
-model store and has to be set by whoever starts the service: BentoML reads it before this file.
+model store and has to be set before the service starts: BentoML reads it before this file.
 
 BentoML evaluates the annotations of this file itself, so it does without postponed ones.
 """
@@ -107,7 +107,7 @@ class Sommelier:
         self._log.close()
 
     async def __is_ready__(self) -> bool:
-        """What /readyz asks; the sentence of the exception becomes its answer."""
+        """What /readyz asks; the exception's text becomes its answer."""
         if self._watcher.loaded is None:
             raise HTTPException(503, self._not_ready())
         return True
@@ -220,7 +220,7 @@ class Sommelier:
         _settle_memory()
 
     def _after_poll(self) -> None:
-        """Push what is left to push; and end with the supervisor, which its workers would outlive otherwise."""
+        """Push what is left to push; and stop if the supervisor is gone, or workers would outlive it."""
         if os.getppid() != self._parent:
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)

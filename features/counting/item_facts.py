@@ -32,7 +32,7 @@ class ItemFacts(EventStream):
         )  # fmt: skip
 
     def facts(self) -> dict[str, Callable[[Slices], Array | Lists]]:
-        """Every fact by name: what it is, is said in `features.feast.definitions`."""
+        """Every fact by name; `features.feast.definitions` describes them."""
         kinds = {
             f"item_{name}": (lambda slices, kind=kind: self.n_of_kind(slices, kind))
             for kind, name in enumerate(KIND_COUNTS)

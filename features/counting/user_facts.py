@@ -3,7 +3,7 @@
 Facts change with events only. What changes with time alone (recency, age, windows) is derived from them at the moment
 of asking, by `features.counting.derivation`, in training and in serving alike. Every fact is a sum of integers, a
 smallest or largest value, or the newest few of something by the events' order: quantities that late, tied and
-repeated events can be merged into, with the same result as counting anew (`features.counting.sketches` does that
+repeated events can be merged into, with the same result as recounting (`features.counting.sketches` does that
 online).
 """
 
@@ -37,7 +37,7 @@ class UserFacts(EventStream):
         self._events, self._attributes, self._max_history = events, attributes, max_history
 
     def facts(self) -> dict[str, Callable[[Slices], Array | Lists]]:
-        """Every fact by name: what it is, is said in `features.feast.definitions`."""
+        """Every fact by name; `features.feast.definitions` describes them."""
         kinds = {
             name: (lambda slices, kind=kind: self.n_of_kind(slices, kind)) for kind, name in enumerate(KIND_COUNTS)
         }

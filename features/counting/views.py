@@ -1,6 +1,6 @@
 """The four feature views: which facts they hold, of which type, and which of them only merging needs.
 
-`features.feast.definitions` says what each fact is; `features.counting.user_facts` and its neighbours compute them;
+`features.feast.definitions` describes each fact; `features.counting.user_facts` and its neighbours compute them;
 `features.counting.derivation` derives from them what a model reads.
 """
 

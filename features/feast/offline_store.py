@@ -3,7 +3,7 @@
 Feast joins labels with rows that hold every feature as it stood after each event: for a user of 700 events, 700 rows of
 whole histories, all of which its join pairs with every later label. Here the source of a view is the events alone, and
 the facts as of each label are counted from them (`features.counting`): a look-up per label and fact. The registry
-describes the views as ever, and Feast asks through its own interface. Both stores differ in where the events lie.
+describes the views as usual, and Feast asks through its own interface. The two stores differ in where the events are.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FactsJob(RetrievalJob):
         )
 
     def pages(self, n_rows: int = ROWS_PER_PAGE) -> Iterator[tuple[pa.Table, Columns]]:
-        """Some labels, and their facts by name."""
+        """Pages of labels, and their facts by name."""
         for start in range(0, len(self._labels), n_rows):
             page = self._labels.slice(start, n_rows).combine_chunks()
             moment = page.column(EVENT_TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
@@ -121,9 +121,9 @@ class _Counting(OfflineStore):
             registry: Feast's registry.
             project: Feast's project.
             full_feature_names: Not needed: no two views share a name.
-            kwargs: Feast's further wishes, none of which applies to facts counted from events.
+            kwargs: Further options of Feast, none of which applies to facts counted from events.
         Returns:
-            All rows of `entity_df`, in its order. Who did nothing yet has counts of 0 and empty lists.
+            All rows of `entity_df`, in its order. A user or item without events has counts of 0 and empty lists.
         Raises:
             StoreNotReady: nothing was ever refreshed.
         """

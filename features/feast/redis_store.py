@@ -158,8 +158,8 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
                 found.append((None, ""))
             else:
                 newest, n_events, sequence, _ = map(int, version.split())
-                told = served if view in PACKED else served.decode()
-                row = StoredRow(entity, told, sketch.decode(), newest, n_events, sequence)
+                text = served if view in PACKED else served.decode()
+                row = StoredRow(entity, text, sketch.decode(), newest, n_events, sequence)
                 found.append((row, version.decode()))
         return found
 

@@ -72,10 +72,10 @@ Merge = Callable[[str, StoredRow | None], StoredRow | None]
 
 
 def supersedes(new: StoredRow, stored: StoredRow) -> bool:
-    """Whether a row out of the offline store may take the place of a stored one.
+    """Whether a row of the offline store may replace a stored one.
 
-    It may if it has seen all that was pushed into the stored one. Where the event log's numbers do not tell so, the
-    one with the newer event is newer, and of two with the same newest event the one with more events.
+    It may if it holds all events that were pushed into the stored one. Where the event log's numbers do not show that,
+    the row with the newer event is newer, and of two with the same newest event the one with more events.
     """
     if new.sequence >= stored.sequence:
         return True
@@ -114,7 +114,7 @@ def packed_lists(view: str, served: bytes) -> Array:
 
 
 def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[StoredRow]:
-    """Rows out of columns of all facts of the view, one after the other.
+    """Rows from columns of all facts of the view, one after the other.
 
     No more than a row's lists exist at once: a million of them keep Python's garbage collector busy for longer than
     all the rest takes.
@@ -129,7 +129,7 @@ def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[St
 
 
 def rows_from_feast(view: str, data: Sequence[tuple[Any, Mapping[str, Any], datetime, Any]]) -> list[StoredRow]:
-    """Rows out of what Feast gives its online stores to write."""
+    """Rows from what Feast gives its online stores to write."""
     return [
         StoredRow.of(
             view,

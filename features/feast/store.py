@@ -1,4 +1,4 @@
-"""Opening the feature store of a shop: one folder with Feast's configuration, and by default everything else too."""
+"""The feature store of a shop: one folder with Feast's configuration, and by default everything else too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIGURATION_FILE = "feature_store.yaml"
 
 
 def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str, Any]:
-    """Feast's configuration; paths are relative to the folder, ${NAME} stays for whoever opens the store."""
+    """Feast's configuration; paths are relative to the folder, ${NAME} is filled in when the store is opened."""
     from features.feast import offline_store, online_store, redis_store, registry_store
 
     shared = stores.online == "redis" or stores.registry == "postgres"
@@ -153,7 +153,7 @@ def exclusively(lock: Path) -> Iterator[None]:
 def _open(feast_folder: Path) -> Any:
     from feast import FeatureStore
 
-    # Feast puts variables in too, but leaves a missing one as it is, for some server to refuse.
+    # Feast expands variables too, but leaves a missing one as it is, for some server to refuse.
     expand((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"))
     try:
         store = FeatureStore(repo_path=str(feast_folder.absolute()))
@@ -164,7 +164,7 @@ def _open(feast_folder: Path) -> Any:
             "Cannot open the feature store",
             got=f"folder={feast_folder}",
             expected=f"a Feast store, but {type(error).__name__}: {error}",
-            do="Refresh the features; if that fails too, move the folder away, it is made anew",
+            do="Refresh the features; if that fails too, move the folder away and refresh again: it is rebuilt",
         ) from error
     return store
 

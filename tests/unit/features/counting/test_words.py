@@ -18,7 +18,7 @@ def told(*texts: str, n_words: int = 2) -> str:
     reader = OwnWords(n_words)
     for text in texts:
         reader.read(text)
-    return reader.tell()
+    return reader.words()
 
 
 def test_a_word_is_own_from_the_second_review_on_and_the_most_frequent_comes_first() -> None:
