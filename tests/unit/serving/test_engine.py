@@ -1,4 +1,4 @@
-"""Who is answered how: known users, visitors with a history, nobody, and what the bundle lacks."""
+"""What each request is answered: known users, visitors with a history, nobody, and what the bundle lacks."""
 
 from __future__ import annotations
 
