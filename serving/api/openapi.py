@@ -33,7 +33,7 @@ _PROBLEMS = {
     415: "The body is not JSON.",
     429: "Too many requests at once. Try again.",
     501: "The bundle in service lacks the model for this answer. The error says what data it needs.",
-    503: "No bundle is loaded yet, or a store cannot be reached. Try again later.",
+    503: "No bundle is loaded yet, or a store cannot be read or written. Try again later.",
     504: "The answer took too long.",
 }
 

@@ -16,7 +16,7 @@ class RecommendRequest(DescribedUserRequest):
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
 
-    k: int = Field(10, ge=1, description="How many items to return. The service's setting serving.max_k is the most.")
+    k: int = Field(10, ge=1, description="How many items to return, at most the service's setting serving.max_k.")
     exclude_seen: bool = Field(
         True,
         description="Leave out every item that the user has seen. Which events make an item seen, and for how long, is "
