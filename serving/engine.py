@@ -127,8 +127,7 @@ class Engine:
             BadRequest: k is out of range.
             CapabilityMissing: generative retrieval is asked for, and the bundle has none.
         """
-        if not 1 <= k <= self._max_k:
-            raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
+        self._check_k("recommend", k)
         visitor = self._visitor(user_id, history, about)
         allowed = self._filter.allowed(categories, max_price)
         ranker = self.bundle.ranker if by == "blend" else self._generative()
@@ -219,6 +218,29 @@ class Engine:
             seed=seed,
             skipped_history=list(visitor.skipped),
         )
+
+    def similar(self, item_id: str, k: int) -> list[tuple[str, float]]:
+        """The k items that are most like an item to the model, most alike first, each with its likeness.
+
+        The likeness is the one by which an answer says which items of a history an item is recommended for.
+
+        Raises:
+            BadRequest: k is out of range.
+            UnknownItem: the item is not in the catalogue.
+            CapabilityMissing: the bundle ranks by popularity, which knows no likeness.
+        """
+        self._check_k("find similar items", k)
+        self._check_known("find similar items", "item_id", [item_id])
+        others = UserState.from_history([other for other in self._ids if other != item_id])
+        nearest = self.bundle.ranker.nearest_history(others, item_id, k)
+        if not nearest:
+            raise CapabilityMissing(
+                "Cannot find similar items",
+                got=f"model={self.model}, to which no item is like {item_id}",
+                expected="one that ranks by the items' vectors",
+                do="Promote another bundle: sommelier models list",
+            )
+        return nearest
 
     @cached_property
     def event_terms(self) -> EventTerms:
@@ -316,6 +338,10 @@ class Engine:
         facts = self.features.read_items(item_ids)
         mean, n = (facts[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
         return ItemRatings(mean, n)
+
+    def _check_k(self, doing: str, k: int) -> None:
+        if not 1 <= k <= self._max_k:
+            raise BadRequest(f"Cannot {doing}", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
         unknown = self.unknown_items(item_ids)

@@ -2,18 +2,36 @@
 
 import pytest
 
-from flows.errors import NothingInService
+from core.settings.tree import Recipe
+from core.storage import write_json
+from flows.errors import BundleRefused, NothingInService
 from flows.promotion.model_store import list_versions, newest_version, promote, roll_back, withdrawn_digests
+from recommender.bundle.manifest import SCHEMA_VERSION, Manifest
+from tests.unit.recommender.tiny_shop import DATA
 
 
 @pytest.fixture
 def bundle(tmp_path):
     """Makes a folder that stands for a bundle with the given content."""
 
-    def make(content):
+    def make(content, schema_version=SCHEMA_VERSION):
         folder = tmp_path / content
         folder.mkdir()
-        (folder / "manifest.json").write_text(content)
+        (folder / "content").write_text(content)
+        manifest = Manifest(
+            schema_version=schema_version,
+            kind="blend",
+            shop="t",
+            created_at="2026-01-01T00:00:00+00:00",
+            recipe=Recipe(),
+            data=DATA,
+            metrics={},
+            parent=None,
+            code_version="c",
+            digest=content,
+            files={},
+        )
+        write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
         return folder
 
     return make
@@ -28,7 +46,7 @@ def test_the_newest_promotion_is_in_service(bundle):
     promote(bundle("one"), "sommelier-store-a", {"digest": "one"})
     second = promote(bundle("two"), "sommelier-store-a", {"digest": "two"})
     assert newest_version("sommelier-store-a") == second
-    assert (second.folder / "manifest.json").read_text() == "two"
+    assert (second.folder / "content").read_text() == "two"
     assert len(list_versions("sommelier-store-a")) == 2
 
 
@@ -37,7 +55,7 @@ def test_a_rollback_appends_a_copy_of_the_version_before(bundle):
     promote(bundle("two"), "sommelier-store-b", {"digest": "two"})
     back = roll_back("sommelier-store-b", "", "complaints")
     assert newest_version("sommelier-store-b") == back
-    assert (back.folder / "manifest.json").read_text() == "one"
+    assert (back.folder / "content").read_text() == "one"
     assert back.labels["rolled_back_to"] == first.version
     assert back.labels["reason"] == "complaints"
     assert withdrawn_digests("sommelier-store-b") == {"two"}
@@ -47,7 +65,7 @@ def test_a_rollback_to_a_named_version(bundle):
     first = promote(bundle("one"), "sommelier-store-c", {"digest": "one"})
     promote(bundle("two"), "sommelier-store-c", {"digest": "two"})
     promote(bundle("three"), "sommelier-store-c", {"digest": "three"})
-    assert (roll_back("sommelier-store-c", first.version, "").folder / "manifest.json").read_text() == "one"
+    assert (roll_back("sommelier-store-c", first.version, "").folder / "content").read_text() == "one"
 
 
 def test_a_rollback_to_nowhere_names_the_version(bundle):
@@ -56,3 +74,11 @@ def test_a_rollback_to_nowhere_names_the_version(bundle):
         roll_back("sommelier-store-d", "nosuch", "")
     with pytest.raises(NothingInService, match="version=the one before"):
         roll_back("sommelier-store-d", "", "")
+
+
+def test_a_rollback_to_a_bundle_of_another_schema_is_refused_and_changes_nothing(bundle):
+    old = promote(bundle("one", SCHEMA_VERSION - 1), "sommelier-store-e", {"digest": "one"})
+    newest = promote(bundle("two"), "sommelier-store-e", {"digest": "two"})
+    with pytest.raises(BundleRefused, match=f"version={old.version}, schema_version={SCHEMA_VERSION - 1}, expected"):
+        roll_back("sommelier-store-e", "", "complaints")
+    assert newest_version("sommelier-store-e") == newest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import main
+from cli.main import main
 from core.layout import Layout
 from core.settings.source import TablesSource
 from core.settings.validation import ValidationSettings
