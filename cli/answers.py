@@ -34,8 +34,8 @@ def recommend(
     from serving.api import RecommendRequest
     from serving.client import connect, read_request
 
-    fields = {"user_id": user, "history": history, "about": about, "k": k}
-    answer = connect(settings, show_aside).recommend(read_request(RecommendRequest, fields))
+    request = read_request(RecommendRequest, {"user_id": user, "history": history, "about": about, "k": k})
+    answer = connect(settings, show_aside).recommend(request)
     if as_json:
         print_json(answer.model_dump())
         return
@@ -46,7 +46,13 @@ def recommend(
     print_rows([{**row, "score": f"{row['score']:.4f}"} for row in rows], as_json=False)
 
 
-def score(user: str, *items: str, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+def score(
+    user: str,
+    items: Annotated[list[str], Parameter(json_list=False)],
+    *,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
     """Say how much a user would like certain items: the probability, and the rating from 1 to 5.
 
     Args:
@@ -57,7 +63,7 @@ def score(user: str, *items: str, as_json: AsJson = False, chosen: Chosen = NOT_
     from serving.api import ScoreRequest
     from serving.client import connect, read_request
 
-    request = read_request(ScoreRequest, {"user_id": user, "item_ids": list(items)})
+    request = read_request(ScoreRequest, {"user_id": user, "item_ids": items})
     answer = connect(settings, show_aside).score(request)
     if as_json:
         print_json(answer.model_dump())
@@ -94,7 +100,8 @@ def feedback(
     from serving.client import connect, read_request
 
     fields = {"user_id": user, "item_id": item, "kind": task, "rating": rating, "seed": seed}
-    answer = connect(settings, show_aside).feedback(read_request(FeedbackRequest, fields))
+    request = read_request(FeedbackRequest, fields)
+    answer = connect(settings, show_aside).feedback(request)
     if as_json:
         print_json(answer.model_dump())
     else:

@@ -79,7 +79,7 @@ class Client:
         except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
             raise NotRunning(
                 f"Cannot ask {endpoint}",
-                got=f"error={error or type(error).__name__}",
+                got=f"error={(str(error) or type(error).__name__).splitlines()[0]}",
                 expected="an answer of the service",
                 where=self.url,
                 do="Read service.log in the work folder's logs, and ask again",
@@ -148,6 +148,8 @@ def load_engine(settings: Settings) -> Engine:
         NotRunning: nothing was promoted yet.
         BundleError: the bundle cannot be loaded.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from features.online import OnlineFeatures
     from recommender.bundle.loading import load_bundle
 
@@ -161,6 +163,7 @@ def load_engine(settings: Settings) -> Engine:
             where=str(layout.root),
             do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
         )
+    disable_progress_bar()
     bundle = load_bundle(promoted.folder)
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features)
     return Engine(model=promoted.model, bundle=bundle, features=online, max_k=settings.serving.max_k)

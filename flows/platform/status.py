@@ -188,4 +188,4 @@ def _last_validation(layout: Layout) -> LastValidation | None:
 
 
 def _changed_at(file: Path) -> str:
-    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"

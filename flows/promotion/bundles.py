@@ -80,7 +80,7 @@ def version_rows(name: str) -> list[dict[str, Any]]:
                 "kind": labels.get("kind", ""),
                 "metric": labels.get("metric", ""),
                 "value": labels.get("value", ""),
-                "promoted_at": version.created_at[:19],
+                "promoted_at": f"{version.created_at[:19]}Z",
                 "note": _note(labels),
             }
         )

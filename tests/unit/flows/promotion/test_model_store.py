@@ -2,39 +2,16 @@
 
 import pytest
 
-from core.settings.tree import Recipe
-from core.storage import write_json
 from flows.errors import BundleRefused, NothingInService
 from flows.promotion.model_store import list_versions, newest_version, promote, roll_back, withdrawn_digests
-from recommender.bundle.manifest import SCHEMA_VERSION, Manifest
-from tests.unit.recommender.tiny_shop import DATA
+from recommender.bundle.manifest import SCHEMA_VERSION
+from tests.unit.flows.promotion.written_bundle import write_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path):
     """Makes a folder that stands for a bundle with the given content."""
-
-    def make(content, schema_version=SCHEMA_VERSION):
-        folder = tmp_path / content
-        folder.mkdir()
-        (folder / "content").write_text(content)
-        manifest = Manifest(
-            schema_version=schema_version,
-            kind="blend",
-            shop="t",
-            created_at="2026-01-01T00:00:00+00:00",
-            recipe=Recipe(),
-            data=DATA,
-            metrics={},
-            parent=None,
-            code_version="c",
-            digest=content,
-            files={},
-        )
-        write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
-        return folder
-
-    return make
+    return lambda content, **fields: write_bundle(tmp_path / content, content, **fields)
 
 
 def test_before_the_first_promotion_nothing_is_in_service():
@@ -77,7 +54,7 @@ def test_a_rollback_to_nowhere_names_the_version(bundle):
 
 
 def test_a_rollback_to_a_bundle_of_another_schema_is_refused_and_changes_nothing(bundle):
-    old = promote(bundle("one", SCHEMA_VERSION - 1), "sommelier-store-e", {"digest": "one"})
+    old = promote(bundle("one", schema_version=SCHEMA_VERSION - 1), "sommelier-store-e", {"digest": "one"})
     newest = promote(bundle("two"), "sommelier-store-e", {"digest": "two"})
     with pytest.raises(BundleRefused, match=f"version={old.version}, schema_version={SCHEMA_VERSION - 1}, expected"):
         roll_back("sommelier-store-e", "", "complaints")
