@@ -15,6 +15,7 @@ Task = Literal["review", "reason"]
 
 def recommend(
     user: str | None = None,
+    /,
     *,
     history: Annotated[list[str] | None, Parameter(consume_multiple=True, json_list=False)] = None,
     about: str = "",
@@ -49,6 +50,7 @@ def recommend(
 def score(
     user: str,
     items: Annotated[list[str], Parameter(json_list=False)],
+    /,
     *,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
@@ -79,6 +81,7 @@ def score(
 def feedback(
     user: str,
     item: str,
+    /,
     *,
     task: Task = "review",
     rating: float | None = None,
@@ -108,7 +111,7 @@ def feedback(
         show(answer.text)
 
 
-def similar(item: str, *, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+def similar(item: str, /, *, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
     """Show the items that are most like an item to the model in service; the bundle is loaded for it.
 
     Args:

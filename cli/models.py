@@ -15,7 +15,7 @@ def list_models(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None
     print_rows(version_rows(Layout(settings.work_dir, settings.shop).model_name), as_json)
 
 
-def promote(bundle: str, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
     """Put a bundle into service by hand, whatever the gate says; a running service swaps to it by itself.
 
     A damaged bundle is refused, and one that another version of the code wrote.
@@ -33,7 +33,7 @@ def promote(bundle: str, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> No
     show(f"in service: {version.tag}, digest {version.labels['digest']}")
 
 
-def rollback(version: str = "", *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
     """Put an earlier bundle back in service; a running service swaps to it by itself.
 
     The gate does not promote the bundle that leaves again by itself.
@@ -50,7 +50,7 @@ def rollback(version: str = "", *, reason: str = "", chosen: Chosen = NOT_CHOSEN
     show(f"in service: {back.tag}, a copy of {back.labels['rolled_back_to']}")
 
 
-def evaluate(bundle: str = "", *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
     """Show the evaluation of a bundle, as its manifest keeps it: the metrics of every model on the test window.
 
     Args:

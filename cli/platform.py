@@ -40,7 +40,7 @@ def status(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
         show(line)
 
 
-def serve_flows(recipe: Path, *, revision: str = "") -> None:
+def serve_flows(recipe: Path, /, *, revision: str = "") -> None:
     """Serve a shop's deployments on a Prefect server that runs; `up` calls it.
 
     Shop, work folder and server come from the environment.

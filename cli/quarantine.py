@@ -42,7 +42,7 @@ def list_rules(*, rows: Rows = ALL_ROWS, as_json: AsJson = False, chosen: Chosen
     print_rows(count_by_rule(_select(_layout(chosen), rows)), as_json)
 
 
-def export(file: Path, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
+def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
     """Write the quarantined rows as JSON lines, so that they can be corrected.
 
     Args:
@@ -55,7 +55,7 @@ def export(file: Path, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) ->
     show(f"{len(found)} rows in {file}: correct their values, then: sommelier quarantine readmit {file}")
 
 
-def readmit(file: Path | None = None, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
+def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
     """Let quarantined rows in again; the next run of the pipeline validates them anew.
 
     Args:

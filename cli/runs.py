@@ -16,6 +16,7 @@ SearchMethod = Literal["bayes", "random", "grid"]
 
 def run(
     flow: FlowName,
+    /,
     *,
     changes: Annotated[list[str] | None, Parameter(name="--param", json_list=False)] = None,
     chosen: Chosen = NOT_CHOSEN,

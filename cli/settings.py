@@ -8,7 +8,7 @@ from cli.options import NOT_CHOSEN, Chosen
 from cli.output import show, show_aside
 
 
-def profile(path: Path, *, out: Path | None = None, shop: str | None = None, force: bool = False) -> None:
+def profile(path: Path, /, *, out: Path | None = None, shop: str | None = None, force: bool = False) -> None:
     """Look at a folder, a file or a database, and draft the settings for it.
 
     Args:
