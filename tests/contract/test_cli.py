@@ -24,9 +24,10 @@ from core.settings.source import SOURCE_KINDS
 from core.settings.tree import Recipe
 from flows.platform.deployments import read_topology
 from flows.promotion.bundles import promote_by_hand
-from recommender.bundle.assembly import record_judgement
+from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.inputs.texts import WritingTask
+from tests.contract.documents import DOCS, GUIDES, code, read
 from tests.integration.conftest import free_port
 from tests.integration.serving_shop import SHOP, TinyShop, build_shop
 from tests.unit.cli.quarantined_shop import validate_source, write_source
@@ -87,7 +88,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     folder = tmp_path_factory.mktemp("shop")
     shop = build_shop(folder)
     for bundle in (shop.whole, shop.bare):
-        record_judgement(bundle, METRICS, None)
+        record_evaluation(bundle, METRICS, None)
     validate_source(shop.layout, write_source(folder / "source"), "bad")
     (folder / "recipe.json").write_text(Recipe().model_dump_json())
     return shop
@@ -287,8 +288,13 @@ def test_the_exit_code_is_that_of_the_process(start):
 
 
 def test_every_command_that_the_documents_name_exists():
-    documents = [ROOT / "README.md", ROOT / "YOUR_DATA.md", *(ROOT / "docs").rglob("*.md")]
     tops = {words.partition(" ")[0] for words in COMMANDS}
-    for document in documents:
-        named = re.findall(r"(?:^|`)sommelier ([a-z][a-z-]*)", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for document in GUIDES:
+        lines = "\n".join(code(read(document)))
+        named = re.findall(r"^(?:\.venv/bin/)?sommelier ([a-z][a-z-]*)", lines, flags=re.MULTILINE)
         assert {*named} <= tops, document.name
+
+
+def test_the_page_of_commands_lists_them_all():
+    listed = re.findall(r"^\| `sommelier ([a-z -]+?)(?: [A-Z]+)?` \|", read(DOCS / "commands.md"), flags=re.MULTILINE)
+    assert {*listed} == COMMANDS.keys()
