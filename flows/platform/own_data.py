@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.layout import Layout
+from core.settings.command_line import resolve_settings, shop_name
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 from core.storage import atomic_file
@@ -19,6 +20,24 @@ from validation.profile.settings import is_edited, sealed, settings_text
 
 GUESSED_FILE = "guessed.toml"
 _SAID = ("columns", "files", "date_formats", "queries", "url")
+
+
+def settle_or_resolve(
+    file: Path | None, source: str | None, data: str | None, overrides: Sequence[str], show: Callable[[str], None]
+) -> Settings:
+    """The settings that a command line gives; for data that come without any, those that can be guessed.
+
+    Args:
+        file: `--settings`; the others as `resolve_settings` has them.
+        show: Called with each line of what was guessed.
+    Raises:
+        SettingsError: a name is unknown, or a value is wrong.
+        UnsafeGuess, SourceError: as `settle` has them.
+    """
+    if not data or not is_unsettled(source, data, file, overrides):
+        return resolve_settings(file, source, data, overrides, os.environ)
+    path = Path(data).resolve()
+    return settle(path, shop_name(path), overrides, os.environ, show)
 
 
 def is_unsettled(source: str | None, data: str | None, settings: Path | None, overrides: Sequence[str]) -> bool:

@@ -135,6 +135,14 @@ def wait_for_deployments(names: Sequence[str], revision: str, timeout_s: float, 
                 time.sleep(_POLL_S)
 
 
+def read_parameters(name: str) -> dict[str, Any]:
+    """What the runs of a deployment, `flow/deployment`, take where nothing else is said."""
+    from prefect.client.orchestration import get_client
+
+    with _server_errors(lambda: None), get_client(sync_client=True) as client:
+        return dict(client.read_deployment_by_name(name).parameters)
+
+
 def run_deployment(
     name: str, show: Callable[[str], None], on_wait: Callable[[], None], parameters: dict[str, Any] | None = None
 ) -> UUID:

@@ -243,6 +243,21 @@ def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
         engine.recommend(RecommendRequest(k=k))
 
 
+def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
+    assert {item for item, _ in engine.similar("i1", 10)} < {*ITEMS} - {"i1"}
+    assert len(engine.similar("i1", 2)) == 2
+    with pytest.raises(UnknownItem, match="item_id='gone'"):
+        engine.similar("gone", 2)
+    with pytest.raises(BadRequest, match="Cannot find similar items: k=11, expected 1 to 10"):
+        engine.similar("i1", 11)
+
+
+def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.bundle.ranker, "nearest_history", lambda *_: [])
+    with pytest.raises(CapabilityMissing, match="no item is like i1"):
+        engine.similar("i1", 2)
+
+
 def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:
     with pytest.raises(UnknownItem, match=r"'z9' and 15 more, expected items of the catalogue of m:1"):
         engine.score(ScoreRequest(item_ids=[f"z{n}" for n in range(25)]))
