@@ -20,7 +20,7 @@ from core.settings.tree import Recipe
 from core.storage import digest_of
 from features.refresh import refresh_features
 from features.training import SUMMARY_FILE, TrainingSummary, build_training_set
-from flows.steps.code_version import code_version
+from flows.steps.versions import code_version, library_versions
 from recommender.inputs.protocols import LeaveOneOut, write_leave_one_out
 from validation.gate import validate
 from validation.sources.ingest import ingest, source_fingerprint
@@ -71,7 +71,7 @@ def open_dataset(recipe: Recipe, cache: Path | None = None) -> Iterator[Dataset]
     """A data set in a folder that goes away, or below a cache folder.
 
     Args:
-        cache: Keeps tables and training sets for the next run, apart by source, settings and code.
+        cache: Keeps tables and training sets for the next run, apart by source, settings, code and library versions.
     """
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -94,4 +94,4 @@ def history(items: Sequence[str]) -> dict[str, Any]:
 def _key(recipe: Recipe) -> str:
     decided_by = (recipe.validation, recipe.features, recipe.evaluation)
     settings = [one.model_dump(mode="json") for one in decided_by]
-    return digest_of(code_version(), source_fingerprint(recipe.source), *settings)
+    return digest_of(code_version(), library_versions(), source_fingerprint(recipe.source), *settings)

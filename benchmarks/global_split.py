@@ -76,7 +76,7 @@ def evaluate_seed(
     vectors = bundle.ranker.vectors
     rankers: dict[str, Scores] = {
         POPULARITY: PopularityRanker(vectors),
-        **fit_baselines(names, training, folder / "bundle" / "vectors", fits.recipe, K, print),
+        **fit_baselines(fits.context(training), names, folder / "bundle" / "vectors", fits.recipe),
         **parts_of(bundle),
         SERVED: bundle.ranker,
     }

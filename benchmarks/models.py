@@ -13,6 +13,7 @@ from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.manifest import Component, DataRange
 from recommender.fitting.component import SUMMARY
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
@@ -70,15 +71,18 @@ class Fits:
         """The same with some parts of the recipe replaced."""
         return replace(self, recipe=self.recipe.model_copy(update=settings))
 
+    def context(self, training: Path) -> FitContext:
+        """What every fit on a training set is given."""
+        return FitContext(training, self.seed, K, self.threads, print)
+
     def embed(self, training: Path, target: Path) -> ItemVectors:
         """Embed the catalogue, fine-tuning the encoder where the recipe says so."""
-        return embed_catalogue(training, target, self.recipe.encoder, self.seed, print, self.threads)
+        return embed_catalogue(self.context(training), target, self.recipe.encoder)
 
     def fit_sequence(self, training: Path, vectors: Path, target: Path) -> FitSummary:
         """Fit the sequence model; returns the fit's summary."""
         history = self.recipe.features.max_history
-        given = (training, vectors, target, self.recipe.sequence, history)
-        return fit_sequence(*given, K, self.seed, self.threads, print)
+        return fit_sequence(self.context(training), vectors, target, self.recipe.sequence, history)
 
     def sequence_ranker(self, training: Path, vectors: Path, target: Path) -> tuple[Ranker, FitSummary]:
         """A ranker by a newly fitted sequence model alone, and the fit's summary."""
@@ -89,13 +93,12 @@ class Fits:
     def fit_generative(self, training: Path, vectors: Path, target: Path) -> GenerativeModel:
         """Fit generative retrieval."""
         history = self.recipe.features.max_history
-        given = (training, vectors, target, self.recipe.generative, history)
-        fit_generative(*given, K, self.seed, self.threads, print)
+        fit_generative(self.context(training), vectors, target, self.recipe.generative, history)
         return load_generative_model(target, ItemVectors.load(vectors))
 
     def fit_scorer(self, training: Path, vectors: Path, target: Path) -> PairScorer:
         """Fit the pair scorer."""
-        fit_scorer(training, vectors, target, self.recipe.scorer, self.seed, self.threads, print)
+        fit_scorer(self.context(training), vectors, target, self.recipe.scorer)
         return PairScorer.load(target, ItemVectors.load(vectors))
 
     def fit_bundle(self, training: Path, folder: Path, strict: Path | None = None) -> Fitted:
@@ -121,8 +124,8 @@ class Fits:
         self.embed(training, parts["vectors"])
         summary = self.fit_sequence(training, parts["vectors"], parts["sequence"])
         neighbours = self.recipe.neighbours if strict is None else _neighbours_as_before(self.recipe.neighbours, strict)
-        given = (training, parts["vectors"], parts["sequence"], parts["blend"], neighbours, self.recipe.blend)
-        fit_blend(*given, K, self.seed, self.threads, print)
+        given = (parts["vectors"], parts["sequence"], parts["blend"], neighbours, self.recipe.blend)
+        fit_blend(self.context(training), *given)
         if strict is not None:
             _choose_as_before(parts, strict)
         return summary.best_epoch

@@ -18,7 +18,7 @@ from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
-from recommender.fitting.summary import Progress
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
@@ -75,13 +75,10 @@ class Step:
 
 
 def fine_tune_encoder(
-    training: Path,
+    fit: FitContext,
     pretrained: ItemVectors,
     whitening: Whitening,
     settings: EncoderSettings,
-    k: int,
-    seed: int,
-    progress: Progress,
     ranker: Callable[[ItemVectors], Scores],
 ) -> Choice:
     """Learn from the training sequences; keep what was learned only if the validation window is ranked better by it.
@@ -90,21 +87,18 @@ def fine_tune_encoder(
     Runs under the caller's `fit.deterministic`.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
         pretrained: Whitened vectors of the pretrained encoder.
-        k: Length of the list by which encoders are compared.
-        seed: Order of the sequences.
         ranker: Ranks the catalogue by vectors; encoders are compared by what it reaches with theirs.
     Raises:
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = _validation_queries(training, seed)
-    best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
-    sequences = worded_sequences(training, pretrained)
+    queries = _validation_queries(fit.training, fit.seed)
+    best = Choice(_ndcg(ranker(pretrained), queries, fit.k), 0.0, 0, None, pretrained)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    sequences = worded_sequences(fit.training, pretrained)
     if not sequences or not len(queries):
-        progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        fit.progress("text encoder: nothing to fine-tune it on, or to judge it by")
         return best
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
@@ -113,16 +107,17 @@ def fine_tune_encoder(
     started = time.monotonic()
     losses: list[float] = []
     curve: list[dict[str, float]] = []
-    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, seed), start=1):
+    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, fit.seed), start=1):
         losses.append(loss)
         if number not in checked_at:
             continue
         weights = learned_weights(learner.model, settings)
         vectors = _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
-        after = _ndcg(ranker(vectors), queries, k)
-        progress(
+        after = _ndcg(ranker(vectors), queries, fit.k)
+        fit.progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
-            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {best.before:.4f}), {time.monotonic() - started:.1f} s"
+            f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {best.before:.4f}), "
+            f"{time.monotonic() - started:.1f} s"
         )
         curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
         losses = []
@@ -130,7 +125,9 @@ def fine_tune_encoder(
             kept = (weights, vectors) if after > best.before else (None, pretrained)
             best = Choice(best.before, after, checked_at[number], *kept)
     best = replace(best, curve=tuple(curve))
-    progress(f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}")
+    fit.progress(
+        f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}"
+    )
     return best
 
 

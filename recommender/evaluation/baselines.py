@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from core.settings.models import SequenceSettings
 from core.settings.tree import Recipe
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
@@ -53,17 +55,13 @@ BM25_ITEMS = (1, 3, 10)
 SASREC_THREADS = 2
 
 
-def fit_baselines(
-    names: Sequence[BaselineName], training: Path, vectors: Path, recipe: Recipe, k: int, progress: Progress
-) -> dict[str, Scores]:
+def fit_baselines(fit: FitContext, names: Sequence[BaselineName], vectors: Path, recipe: Recipe) -> dict[str, Scores]:
     """Fit baselines on the training sequences of a training set.
 
     Args:
         names: Which ones. `popularity_recent` is left out where the training set has no counts of a recent window.
-        training: The training folder.
         vectors: The `vectors` component, whose ids and texts they use.
-        recipe: Its seed, its history length, and the sequence model that SASRec is a plain form of.
-        k: Length of the list by which settings are chosen.
+        recipe: Its history length, and the sequence model that SASRec is a plain form of.
     Returns:
         Name to ranker, in the order of the names.
     Raises:
@@ -71,33 +69,31 @@ def fit_baselines(
         BundleError: the vectors cannot be read.
     """
     items = ItemVectors.load(vectors)
-    validation = _validation(training, recipe.seed)
+    validation = _validation(fit.training, fit.seed)
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
-            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, k, progress)
+            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, fit.k, fit.progress)
         elif name == "bm25":
-            found[name] = fit_bm25(items, validation, k, progress)
+            found[name] = fit_bm25(items, validation, fit.k, fit.progress)
         elif name == "sasrec":
-            found[name] = fit_sasrec(training, vectors, items, recipe, k, progress)
+            found[name] = fit_sasrec(fit, vectors, items, recipe)
         else:
-            had = item_matrix(read_user_items(training, items.ids), len(items.ids))
+            had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
             found[name] = (
-                fit_item_knn(items, had, validation, k, progress)
+                fit_item_knn(items, had, validation, fit.k, fit.progress)
                 if name == "item_knn"
-                else fit_als(items, had, validation, k, recipe.seed, progress)
+                else fit_als(items, had, validation, fit.k, fit.seed, fit.progress)
             )
     return {name: ranker for name, ranker in found.items() if ranker is not None}
 
 
 def fit_baseline(
+    fit: FitContext,
     kind: BaselineKind,
-    training: Path,
     vectors: Path,
     target: Path,
     recipe: Recipe,
-    k: int,
-    progress: Progress,
     *,
     interactions: Path | None = None,
 ) -> BaselineRanker:
@@ -115,13 +111,13 @@ def fit_baseline(
     if kind == "popularity" or kind == "text_encoder":
         ranker = BaselineRanker(items, kind)
     else:
-        ranker = fit_baselines([kind], training, vectors, recipe, k, progress).get(kind)
+        ranker = fit_baselines(fit, [kind], vectors, recipe).get(kind)
     if not isinstance(ranker, BaselineRanker):
         raise TrainingDataError(
             "Cannot fit baseline",
             got=f"kind={kind} without counts of a recent window",
             expected="events within features.windows_days",
-            where=str(training),
+            where=str(fit.training),
             do="Build the training set again, or give longer windows",
         )
     if interactions is not None and kind in POPULARITIES:
@@ -237,7 +233,7 @@ def fit_bm25(items: ItemVectors, validation: Queries, k: int, progress: Progress
     return _chosen("bm25", [{"n_items": n} for n in BM25_ITEMS], build, validation, k, progress)
 
 
-def fit_sasrec(training: Path, vectors: Path, items: ItemVectors, recipe: Recipe, k: int, progress: Progress) -> Ranker:
+def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recipe) -> Ranker:
     """The sequence model as it is usually copied: learned ids and nothing else, no leaning on popularity.
 
     Source: Kang & McAuley 2018; the softmax loss is Klenitskiy & Vasilev 2023.
@@ -246,7 +242,7 @@ def fit_sasrec(training: Path, vectors: Path, items: ItemVectors, recipe: Recipe
     with tempfile.TemporaryDirectory() as name:
         target = Path(name) / "sequence"
         history = recipe.features.max_history
-        fit_sequence(training, vectors, target, plain_sasrec(recipe), history, k, recipe.seed, SASREC_THREADS, progress)
+        fit_sequence(replace(fit, threads=SASREC_THREADS), vectors, target, plain_sasrec(recipe), history)
         model = load_sequence_model(target, items)
     model.popularity_weight.fill_(0.0)
     return Ranker(items, model)

@@ -17,6 +17,7 @@ from recommender.evaluation.names import SERVED
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.component import SUMMARY, read_config
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
@@ -102,7 +103,8 @@ def judge_bundle(
     """
     recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
     names = recipe.evaluation.baselines if baselines is None else baselines
-    fitted = fit_baselines(names, training, bundle.folder / "vectors", recipe, k, progress)
+    fit = FitContext(training, recipe.seed, k, progress=progress)
+    fitted = fit_baselines(fit, names, bundle.folder / "vectors", recipe)
     rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
     queries = read_queries(training, split)
     attributes = None if users is None else read_attributes(users, queries)

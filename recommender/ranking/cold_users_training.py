@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from core import schema
-from recommender.fitting.summary import Progress
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
@@ -92,13 +92,7 @@ class TrainingUsers:
 
 
 def fit_newcomers(
-    users: TrainingUsers,
-    queries: Queries,
-    items: Catalogue,
-    encode: Encode | None,
-    k: int,
-    seed: int,
-    progress: Progress,
+    fit: FitContext, users: TrainingUsers, queries: Queries, items: Catalogue, encode: Encode | None
 ) -> tuple[NewcomerWeights, dict[str, float]]:
     """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
 
@@ -106,16 +100,14 @@ def fit_newcomers(
         queries: Of the validation window.
         items: Tells what was common of late.
         encode: The encoder; None leaves texts out.
-        k: Length of the list by which ways are compared.
-        seed: Which users judge, and which are learned from where they are many.
     Returns:
         The weights, and the NDCG of each way on validation; no figures where too few users ask there.
     """
-    generator = np.random.default_rng([seed, 3])
+    generator = np.random.default_rng([fit.seed, 3])
     judges = _choose_judges(users, queries, generator)
     if len(judges) < MIN_USERS:
         return NewcomerWeights.of_shares(users.counted_shares()), {}
-    judge = _Judge(judges, items.ids, k)
+    judge = _Judge(judges, items.ids, fit.k)
     ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
     judged = {name: judge(shares) for name, shares in ways.items()}
     figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
@@ -144,11 +136,11 @@ def fit_newcomers(
     gain = tried[ridge, weight] - judged[base]
     figures["newcomers_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
-        progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
+        fit.progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
         return NewcomerWeights.of_shares(shares), figures
     whole = _Regression(vectors, with_text.taken)
     left, right = whole.solve(ridge)
-    progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
+    fit.progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
     return NewcomerWeights(shares, whole.mean, left, np.float32(weight) * right), figures
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from core.settings.models import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
 from core.storage import atomic_folder
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
@@ -44,13 +45,10 @@ STRANGER = UserState()
 
 
 def fit_scorer(
-    training: Path,
+    fit: FitContext,
     vectors: Path,
     target: Path,
     settings: Scorer,
-    seed: int,
-    threads: int,
-    progress: Progress,
     augmentation: AugmentationSettings = AS_THEY_ARE,
 ) -> FitSummary | None:
     """Train on the ratings before the cut-off, stop and calibrate on the validation window, write the component.
@@ -58,11 +56,8 @@ def fit_scorer(
     In training an item's ratings are those just before the pair; in validation those of the catalogue, as in serving.
 
     Args:
-        training: The training set's folder.
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
-        seed: Equal seeds, threads and data give bitwise equal weights.
-        threads: Torch's threads while it fits.
         augmentation: How much oftener the network sees training pairs on cold items.
     Returns:
         None where the shop has fewer than 200 ratings to train on: nothing is written then.
@@ -72,20 +67,22 @@ def fit_scorer(
         UnknownItem: a pair names an item that has no vector.
     """
     started = time.monotonic()
-    train = RatedPairs.read(training, "train")
+    train = RatedPairs.read(fit.training, "train")
     if len(train) < MIN_TRAIN_PAIRS:
-        progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
+        fit.progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
         return None
-    with deterministic(seed, threads):
-        train, validation = _with_validation(train, RatedPairs.read(training, "validation"), seed, progress)
+    with deterministic(fit.seed, fit.threads):
+        train, validation = _with_validation(train, RatedPairs.read(fit.training, "validation"), fit.seed, fit.progress)
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
-        rows = Augmenter(augmentation, seed).pairs(train.item_ids)
-        light, epochs, best_epoch, metrics = _fit_light(items, train, rows, validation, light_settings, seed, progress)
+        rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
+        light, epochs, best_epoch, metrics = _fit_light(
+            items, train, rows, validation, light_settings, fit.seed, fit.progress
+        )
         scorer: PairScorer | StackedScorer = light
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
-            scorer, of_language = fit_stacked(light, learned_from, validation, settings, RATING_WEIGHT, seed, progress)
+            scorer, of_language = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
             metrics |= of_language
         summary = FitSummary(
             folder=target, epochs=epochs, best_epoch=best_epoch, metrics=metrics, seconds=time.monotonic() - started
@@ -94,7 +91,7 @@ def fit_scorer(
             scorer.save(folder)
             summary.write(folder)
     told = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
-    progress(f"pair scorer: kept epoch {best_epoch}, {told}, {summary.seconds:.1f} s")
+    fit.progress(f"pair scorer: kept epoch {best_epoch}, {told}, {summary.seconds:.1f} s")
     return summary
 
 

@@ -11,6 +11,7 @@ import torch
 from core.settings.models import GenerativeSettings
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.ids import PADDING
@@ -30,26 +31,14 @@ POOL_BATCHES = 16
 
 
 def fit_generative(
-    training: Path,
-    vectors: Path,
-    target: Path,
-    settings: GenerativeSettings,
-    max_history: int,
-    k: int,
-    seed: int,
-    threads: int,
-    progress: Progress,
+    fit: FitContext, vectors: Path, target: Path, settings: GenerativeSettings, max_history: int
 ) -> FitSummary | None:
     """Give every item a semantic id, learn to write the next one, write the component.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
         max_history: Entries of a history that the model reads.
-        k: Length of the list by which epochs are compared.
-        seed: Equal seeds, threads and data give bitwise equal weights.
-        threads: Torch's threads while it fits.
     Returns:
         None where the settings switch it off: nothing is written then.
     Raises:
@@ -60,26 +49,26 @@ def fit_generative(
         return None
     started = time.monotonic()
     items = ItemVectors.load(vectors)
-    with deterministic(seed, threads):
-        sequences = read_sequences(training, items.ids, max_history + 1)
-        queries = _validation_queries(training, seed)
-        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, seed, progress)
-        judge = GenerativeRanker(items, model).at_least(k)
-        curve = _train(model, sequences, judge, queries, settings, k, seed, progress)
+    with deterministic(fit.seed, fit.threads):
+        sequences = read_sequences(fit.training, items.ids, max_history + 1)
+        queries = _validation_queries(fit.training, fit.seed)
+        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
+        judge = GenerativeRanker(items, model).at_least(fit.k)
+        curve = _train(model, sequences, judge, queries, settings, fit.k, fit.seed, fit.progress)
     best = max(curve, key=lambda point: point["ndcg"])
     summary = FitSummary(
         folder=target,
         epochs=len(curve),
         best_epoch=int(best["epoch"]),
-        metrics={metric_key("ndcg", k): best["ndcg"]},
+        metrics={metric_key("ndcg", fit.k): best["ndcg"]},
         seconds=time.monotonic() - started,
         curve=tuple(curve),
     )
     with atomic_folder(target) as folder:
         model.save(folder)
         summary.write(folder)
-    told = f"{metric_key('ndcg', k)} {best['ndcg']:.4f}"
-    progress(f"generative: kept epoch {summary.best_epoch}, {told}, {summary.seconds:.1f} s")
+    told = f"{metric_key('ndcg', fit.k)} {best['ndcg']:.4f}"
+    fit.progress(f"generative: kept epoch {summary.best_epoch}, {told}, {summary.seconds:.1f} s")
     return summary
 
 

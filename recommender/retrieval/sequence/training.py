@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from core.settings.models import AugmentationSettings, SequenceSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
@@ -67,13 +68,10 @@ class NextItems:
 
 
 def train_sequence_model(
-    training: Path,
+    fit: FitContext,
     vectors: ItemVectors,
     settings: SequenceSettings,
     max_history: int,
-    k: int,
-    seed: int,
-    progress: Progress,
     augmentation: AugmentationSettings = AS_THEY_ARE,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -83,9 +81,6 @@ def train_sequence_model(
     Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
-        k: Length of the list by which epochs are compared.
-        seed: Order of the sequences, choice of negatives, and augmentation.
         augmentation: What each epoch's training sequences are changed by.
         checkpoint: Where the state is kept between epochs, and taken up again.
         on_epoch: Told of every epoch; what it raises ends the fit.
@@ -94,8 +89,8 @@ def train_sequence_model(
     Raises:
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
     """
-    sequences = read_sequences(training, vectors.ids, max_history + 1)
-    judge = ValidationJudge(vectors, _validation_queries(training, seed), max_history, k)
+    sequences = read_sequences(fit.training, vectors.ids, max_history + 1)
+    judge = ValidationJudge(vectors, _validation_queries(fit.training, fit.seed), max_history, fit.k)
     learned = learned_items(sequences, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
@@ -111,12 +106,12 @@ def train_sequence_model(
     )
     model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
     n_weights = sum(weight.numel() for weight in model.parameters())
-    progress(
+    fit.progress(
         f"sequence model: {sum(len(s) - 1 for s in sequences)} next items in {len(sequences)} sequences, "
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
-    run = _Run(model, sequences, judge, settings, Augmenter(augmentation, seed), seed)
-    return run.fit(progress, checkpoint, on_epoch)
+    run = _Run(model, sequences, judge, settings, Augmenter(augmentation, fit.seed), fit.seed)
+    return run.fit(fit.progress, checkpoint, on_epoch)
 
 
 class _Run:

@@ -18,6 +18,7 @@ from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.evaluation import compare_bundles, judge_bundle, parts_of
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
@@ -42,22 +43,24 @@ class Workshop:
 
     def build(self, name: str, seed: int = 1, training: Path | None = None) -> Path:
         training, parts, target = training or self.training, self.root / f"{name}-parts", self.root / name
-        embed_catalogue(training, parts / "vectors", self.encoder, seed, self.said.append, threads=1)
+        embed_catalogue(
+            FitContext(training, seed, threads=1, progress=self.said.append), parts / "vectors", self.encoder
+        )
         fit_sequence(
-            training, parts / "vectors", parts / "sequence", QUICK, 6, K, seed, threads=1, progress=self.said.append
+            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
+            parts / "vectors",
+            parts / "sequence",
+            QUICK,
+            6,
         )
         blend = BlendSettings(kind="mean")
         fit_blend(
-            training,
+            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
             parts / "vectors",
             parts / "sequence",
             parts / "blend",
             NeighbourSettings(),
             blend,
-            K,
-            seed,
-            threads=1,
-            progress=self.said.append,
         )
         assemble_bundle(
             target,
@@ -257,7 +260,7 @@ def knn(built, workshop) -> Path:
     """The bundle of a baseline."""
     part = workshop.root / "knn-part"
     recipe = read_manifest(built).recipe
-    fit_baseline("item_knn", workshop.training, built / "vectors", part, recipe, K, print)
+    fit_baseline(FitContext(workshop.training, recipe.seed, k=K), "item_knn", built / "vectors", part, recipe)
     assemble_baseline(workshop.root / "knn", built, part, "item_knn", "test")
     return workshop.root / "knn"
 
@@ -308,7 +311,13 @@ def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp
         code_version="c",
     )
     part = tmp_path / "part"
-    fit_baseline("popularity", workshop.training, built / "vectors", part, manifest.recipe, K, print)
+    fit_baseline(
+        FitContext(workshop.training, manifest.recipe.seed, k=K),
+        "popularity",
+        built / "vectors",
+        part,
+        manifest.recipe,
+    )
     files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
     assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
     assert files["baseline/baseline.json"]
@@ -343,7 +352,7 @@ def test_items_without_words_have_no_direction(workshop, tmp_path):
         {"item_id": "c", "title": None, "item_text": "black tea", "item_n_events": 1, "item_n_ratings": 0},
     ]
     write(training, "catalogue", rows)
-    vectors = embed_catalogue(training, tmp_path / "vectors", workshop.encoder, 1, print)
+    vectors = embed_catalogue(FitContext(training, 1), tmp_path / "vectors", workshop.encoder)
     lengths = {name: float(vectors.text[vectors.ids.index(name)].norm()) for name in vectors.ids}
     assert lengths == pytest.approx({"a": 0, "b": 1, "c": 1}, abs=1e-5)
     assert (ItemVectors.load(tmp_path / "vectors").text == vectors.text).all()
@@ -351,5 +360,5 @@ def test_items_without_words_have_no_direction(workshop, tmp_path):
 
 def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=catalogue"):
-        embed_catalogue(tmp_path, tmp_path / "vectors", workshop.encoder, 1, print)
+        embed_catalogue(FitContext(tmp_path, 1), tmp_path / "vectors", workshop.encoder)
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from core import schema
 from core.settings.tree import Recipe
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baselines, fit_bm25, plain_sasrec
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
@@ -40,7 +41,8 @@ def shop(tmp_path_factory):
 def fitted(shop):
     names = ("popularity_recent", "item_knn", "als", "bm25", "sasrec")
     said: list[str] = []
-    rankers = fit_baselines(names, *shop, RECIPE, 5, said.append)
+    training, vectors = shop
+    rankers = fit_baselines(FitContext(training, RECIPE.seed, 5, progress=said.append), names, vectors, RECIPE)
     assert list(rankers) == list(names)
     for name in ("item_knn", "als", "bm25"):
         assert any(line.startswith(f"baseline {name}: ") and "validation ndcg_at_5" in line for line in said)
@@ -60,7 +62,10 @@ def test_recent_popularity_without_a_window_is_left_out(tmp_path):
     training = write_training_set(tmp_path / "training")
     (tmp_path / "vectors").mkdir()
     random_vectors(training).save(tmp_path / "vectors")
-    assert fit_baselines(("popularity_recent",), training, tmp_path / "vectors", RECIPE, 5, print) == {}
+    assert (
+        fit_baselines(FitContext(training, RECIPE.seed, k=5), ("popularity_recent",), tmp_path / "vectors", RECIPE)
+        == {}
+    )
 
 
 def test_item_knn_adds_the_cosines_of_who_had_what(shop, fitted):
@@ -128,4 +133,4 @@ def test_sasrec_reads_ids_alone(fitted):
 
 def test_a_damaged_training_set_is_named(shop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=queries"):
-        fit_baselines(("item_knn",), tmp_path, shop[1], RECIPE, 5, print)
+        fit_baselines(FitContext(tmp_path, RECIPE.seed, k=5), ("item_knn",), shop[1], RECIPE)

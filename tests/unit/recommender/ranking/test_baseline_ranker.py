@@ -12,6 +12,7 @@ from core.settings.models import SequenceSettings
 from core.settings.tree import Recipe
 from recommender.errors import BundleError, TrainingDataError
 from recommender.evaluation.baselines import fit_baseline, fit_baselines
+from recommender.fitting.context import FitContext
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
@@ -54,7 +55,7 @@ def served(shop, tmp_path_factory):
     loaded = {}
     for kind in BASELINE_KINDS:
         folder = tmp_path_factory.mktemp("parts") / kind
-        fit_baseline(kind, training, vectors, folder, RECIPE, K, print)
+        fit_baseline(FitContext(training, RECIPE.seed, k=K), kind, vectors, folder, RECIPE)
         loaded[kind] = BaselineRanker.load(folder, ItemVectors.load(vectors))
     return loaded
 
@@ -63,7 +64,7 @@ def served(shop, tmp_path_factory):
 def judged(shop):
     training, folder = shop
     vectors = ItemVectors.load(folder)
-    fitted = fit_baselines(("popularity_recent", "item_knn"), training, folder, RECIPE, K, print)
+    fitted = fit_baselines(FitContext(training, RECIPE.seed, k=K), ("popularity_recent", "item_knn"), folder, RECIPE)
     texts = TextRanker(vectors.before_fine_tuning())
     return {"popularity": PopularityRanker(vectors), **fitted, "text_encoder": texts}
 
@@ -122,9 +123,10 @@ def test_a_history_is_the_reason_only_where_it_was_read(served):
 
 
 def test_equal_data_give_equal_files(shop, tmp_path):
+    training, vectors = shop
     for kind in BASELINE_KINDS:
         for name in ("one", "two"):
-            fit_baseline(kind, *shop, tmp_path / name / kind, RECIPE, K, print)
+            fit_baseline(FitContext(training, RECIPE.seed, K), kind, vectors, tmp_path / name / kind, RECIPE)
         files = sorted(path.name for path in (tmp_path / "one" / kind).iterdir())
         assert files == ["baseline.json", "baseline.safetensors"][: 1 if kind in ("popularity", "text_encoder") else 2]
         for file in files:
@@ -147,12 +149,16 @@ def test_the_recent_window_is_the_one_that_validation_likes_best(tmp_path):
     random_vectors(training).save(tmp_path / "vectors")
     said: list[str] = []
     names = ("popularity_recent",)
-    ranker = fit_baselines(names, training, tmp_path / "vectors", RECIPE, 1, said.append)["popularity_recent"]
+    ranker = fit_baselines(
+        FitContext(training, RECIPE.seed, k=1, progress=said.append), names, tmp_path / "vectors", RECIPE
+    )["popularity_recent"]
     assert isinstance(ranker, BaselineRanker)
     assert ranker.top_k([UserState()], 1)[0][0][0] == wanted
     assert said == ["baseline popularity_recent: window=1, validation ndcg_at_1 1.0000"]
     write(training, "queries", [])  # nothing to choose by: the longest that counts anything
-    ranker = fit_baselines(names, training, tmp_path / "vectors", RECIPE, 1, said.append)["popularity_recent"]
+    ranker = fit_baselines(
+        FitContext(training, RECIPE.seed, k=1, progress=said.append), names, tmp_path / "vectors", RECIPE
+    )["popularity_recent"]
     assert isinstance(ranker, BaselineRanker)
     assert ranker.top_k([UserState()], 1)[0][0][0] == other
 
@@ -162,7 +168,13 @@ def test_recent_popularity_that_was_not_counted_cannot_be_fitted(tmp_path):
     (tmp_path / "vectors").mkdir()
     random_vectors(training).save(tmp_path / "vectors")
     with pytest.raises(TrainingDataError, match="kind=popularity_recent without counts"):
-        fit_baseline("popularity_recent", training, tmp_path / "vectors", tmp_path / "b", RECIPE, K, print)
+        fit_baseline(
+            FitContext(training, RECIPE.seed, k=K),
+            "popularity_recent",
+            tmp_path / "vectors",
+            tmp_path / "b",
+            RECIPE,
+        )
     assert not (tmp_path / "b").exists()
 
 
@@ -194,7 +206,14 @@ def test_popularity_serves_by_the_counts_so_far_and_is_judged_by_those_before(sh
     events = [{"item_id": name, "event": event, "timestamp": now - timedelta(days=days)} for name, event, days in told]
     pq.write_table(pa.Table.from_pylist(events), tmp_path / "interactions.parquet")
     folder = tmp_path / kind
-    fit_baseline(kind, training, vectors, folder, RECIPE, K, print, interactions=tmp_path / "interactions.parquet")
+    fit_baseline(
+        FitContext(training, RECIPE.seed, k=K),
+        kind,
+        vectors,
+        folder,
+        RECIPE,
+        interactions=tmp_path / "interactions.parquet",
+    )
     ranker = BaselineRanker.load(folder, ItemVectors.load(vectors))
     assert ranker.top_k([UserState()], 1)[0][0][0] == first
     assert ranker.top_k([UserState.from_history([first])], 1)[0][0][0] != first

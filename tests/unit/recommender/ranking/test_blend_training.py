@@ -9,6 +9,7 @@ import pytest
 
 from core.settings.models import BlendSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
+from recommender.fitting.context import FitContext
 from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
 from recommender.ranking.blend import Blend
@@ -26,23 +27,19 @@ def shop(tmp_path: Path) -> Path:
     vectors.mkdir()
     random_vectors(training).save(vectors)
     settings = SequenceSettings(width=8, max_epochs=1, learning_rate=1e-6, n_negatives=6)
-    fit_sequence(training, vectors, tmp_path / "sequence", settings, 6, 5, 1, 1, print)
+    fit_sequence(FitContext(training, 1, k=5, threads=1), vectors, tmp_path / "sequence", settings, 6)
     return tmp_path
 
 
 def fit(shop: Path, kind: str = "auto", name: str = "blend"):
     said: list[str] = []
     summary = fit_blend(
-        shop / "training",
+        FitContext(shop / "training", 1, k=5, threads=1, progress=said.append),
         shop / "vectors",
         shop / "sequence",
         shop / name,
         NeighbourSettings(regularisation=1.0),
         BlendSettings(kind=kind),
-        5,
-        1,
-        1,
-        said.append,
     )
     return summary, said
 

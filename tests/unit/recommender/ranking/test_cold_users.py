@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recommender.errors import BundleError
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
@@ -60,7 +61,7 @@ def training(tmp_path: Path) -> Path:
 def fit(training: Path, encoder: Encode | None = encode) -> tuple[NewcomerWeights, dict[str, float], ItemVectors]:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
-    weights, figures = fit_newcomers(users, queries, vectors.catalogue, encoder, 5, 1, lambda _: None)
+    weights, figures = fit_newcomers(FitContext(Path(), 1, k=5), users, queries, vectors.catalogue, encoder)
     return weights, figures, vectors
 
 
@@ -214,4 +215,4 @@ def test_queries_without_texts_are_answered_by_shares(training: Path) -> None:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
     silent = Queries(tuple(UserState(items=user.items) for user in queries.users), queries.targets, queries.user_ids)
-    assert not fit_newcomers(users, silent, vectors.catalogue, encode, 5, 1, lambda _: None)[0].read_texts
+    assert not fit_newcomers(FitContext(Path(), 1, k=5), users, silent, vectors.catalogue, encode)[0].read_texts

@@ -16,6 +16,7 @@ from core import schema
 from core.settings.models import ScorerSettings
 from core.storage import file_digest
 from recommender.evaluation.scorer import evaluate_scorer
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
@@ -78,7 +79,9 @@ def quiet(line: str) -> None:
 def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=400)
     lines: list[str] = []
-    summary = fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, seed=1, threads=1, progress=lines.append)
+    summary = fit_scorer(
+        FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS
+    )
     assert summary is not None
     assert summary.metrics["rmse"] < summary.metrics["baseline_rmse"]
     assert 0 <= summary.best_epoch <= summary.epochs <= 4
@@ -96,7 +99,7 @@ def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) ->
     training, vectors = write_shop(tmp_path, n_train=220)
     digests = []
     for seed, name in ((1, "a"), (1, "b"), (2, "c")):
-        fit_scorer(training, vectors, tmp_path / name, SETTINGS, seed=seed, threads=1, progress=quiet)
+        fit_scorer(FitContext(training, seed, threads=1), vectors, tmp_path / name, SETTINGS)
         files = sorted((tmp_path / name).glob("scorer.*"))
         assert [file.name for file in files] == ["scorer.json", "scorer.safetensors"]
         digests.append([file_digest(file) for file in files])
@@ -107,7 +110,10 @@ def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) ->
 def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=199)
     lines: list[str] = []
-    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append) is None
+    assert (
+        fit_scorer(FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS)
+        is None
+    )
     assert not (tmp_path / "scorer").exists()
     assert lines == ["pair scorer: none, for 199 rated training pairs are fewer than 200"]
 
@@ -115,7 +121,7 @@ def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
 def test_without_a_validation_window_a_tenth_is_held_out(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=250, n_validation=0, n_test=0)
     lines: list[str] = []
-    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append)
+    assert fit_scorer(FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS)
     assert "a tenth of the training pairs is held out instead" in lines[0]
     scorer = PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
     assert evaluate_scorer(scorer, training, "test") == {"n_pairs": 0}
@@ -126,7 +132,7 @@ def test_the_random_state_of_the_process_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, quiet)
+    fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", SETTINGS)
     assert torch.equal(torch.rand(1), expected)
 
 

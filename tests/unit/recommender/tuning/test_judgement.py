@@ -8,6 +8,7 @@ from core.settings.models import BlendSettings, NeighbourSettings
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
 from recommender.evaluation.evaluation import judge_ranking
+from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.sequence.fit import fit_sequence
@@ -23,10 +24,10 @@ def shop(tmp_path_factory):
     training = write_training_set(folder / "training")
     (folder / "vectors").mkdir()
     random_vectors(training).save(folder / "vectors")
-    fit_sequence(training, folder / "vectors", folder / "sequence", QUICK, 6, K, 1, 1, print)
+    fit_sequence(FitContext(training, 1, k=K, threads=1), folder / "vectors", folder / "sequence", QUICK, 6)
     neighbours, blend = NeighbourSettings(regularisation=1.0), BlendSettings(kind="mean")
     parts = (folder / "vectors", folder / "sequence", folder / "blend")
-    fit_blend(training, *parts, neighbours, blend, K, 1, 1, print)
+    fit_blend(FitContext(training, 1, K, 1), *parts, neighbours, blend)
     return folder
 
 

@@ -7,6 +7,7 @@ import pytest
 from core.settings.models import GenerativeSettings
 from core.storage import file_digest
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.metrics.judgement import judge_ranking
@@ -27,8 +28,8 @@ def shop(tmp_path: Path) -> Path:
 
 def fit(shop: Path, settings: GenerativeSettings = QUICK, name: str = "generative"):
     said: list[str] = []
-    given = (shop / "training", shop / "vectors", shop / name, settings)
-    return fit_generative(*given, max_history=6, k=5, seed=1, threads=1, progress=said.append), said
+    context = FitContext(shop / "training", 1, 5, 1, said.append)
+    return fit_generative(context, shop / "vectors", shop / name, settings, max_history=6), said
 
 
 @pytest.mark.parametrize("softmax", ["trie", "codes"])
