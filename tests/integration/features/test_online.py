@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,16 @@ import pytest
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, SeenSettings
 from features.archive.publication import publish, require_published
-from features.counting.sketches import new_user
 from features.counting.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
 from features.errors import FeatureError, StoreNotReady
 from features.feast.definitions import ONLINE_USER, USER_EVENTS
-from features.feast.rows import StoredRow
 from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
 from recommender.inputs.ids import IdMap
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
-from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
+from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event, write_history
 from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
 
 
@@ -216,16 +215,7 @@ def test_a_time_without_a_zone_is_refused(refreshed: Path) -> None:
 
 
 def test_rows_give_way_to_those_that_know_more_alone(feast: Path) -> None:
-    store = open_store(feast)
-    online = online_store_of(store)
-
-    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
-        row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
-        row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
-        online.write_rows(store.config, USER_HISTORY, [row])
-        (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
-        return stored.facts(USER_HISTORY)["n_views"], stored.sequence
-
+    write = partial(write_history, open_store(feast))
     assert write(1, newest=5, n_events=2, sequence=3) == (1, 3)
     assert write(2, newest=4, n_events=9, sequence=0) == (1, 3)  # older
     assert write(3, newest=5, n_events=1, sequence=0) == (1, 3)  # as old, of fewer events
