@@ -22,11 +22,11 @@ from core.schema import Split
 from core.settings.evaluation import BaselineName
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.baselines import fit_baselines
-from recommender.evaluation.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
+from recommender.evaluation.evaluation import POPULARITY, SERVED, evaluate_bundle, parts_of
 from recommender.evaluation.report import write_report
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import RankingJudgement
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import RankingEvaluation
 from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
 from recommender.metrics.top_k import Scores
 from recommender.retrieval.popularity import PopularityRanker
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def evaluate_seed(
     fits: Fits, training: Path, folder: Path, names: list[BaselineName], split: Split
-) -> dict[str, RankingJudgement]:
+) -> dict[str, RankingEvaluation]:
     """Fit the product and the baselines with one seed; every ranker's figures, the served one last."""
     fits = fits.with_settings(seed=fits.seed)
     bundle = load_bundle(fits.fit_bundle(training, folder).bundle)
@@ -89,13 +89,13 @@ def report(data: Dataset, names: list[BaselineName], split: Split, page: Path) -
     bundle = load_bundle(data.work / "seed-0" / "bundle")
     training, _ = data.time_split()
     users = data.clean_tables() / "users.parquet"
-    metrics = judge_bundle(bundle, training, K, split, baselines=names, users=users, progress=print)
+    metrics = evaluate_bundle(bundle, training, K, split, baselines=names, users=users, progress=print)
     title = f"Evaluation on the {split} window"
     write_report(page, metrics, title=title, subtitle=f"bundle {bundle.manifest.digest[:12]}, seed 0")
     print(f"report: {page}")
 
 
-def print_results(runs: list[dict[str, RankingJudgement]], counted: np.ndarray) -> None:
+def print_results(runs: list[dict[str, RankingEvaluation]], counted: np.ndarray) -> None:
     """A row per ranker; differences are the served one's.
 
     Args:
@@ -115,7 +115,7 @@ def print_results(runs: list[dict[str, RankingJudgement]], counted: np.ndarray) 
     print(f"served is '{SERVED}'; measured {metric_key('ndcg', K)} and {metric_key('recall', K)}, mean ± sd over seeds")
 
 
-def _mean_of(runs: list[dict[str, RankingJudgement]], name: str, metric: str) -> np.ndarray:
+def _mean_of(runs: list[dict[str, RankingEvaluation]], name: str, metric: str) -> np.ndarray:
     """Per query, the mean over the seeds. Shape (n_queries,)."""
     mean: np.ndarray = np.mean([run[name].per_query[metric] for run in runs], axis=0)
     return mean

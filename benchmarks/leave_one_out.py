@@ -19,7 +19,7 @@ from benchmarks.models import Fits, K
 from benchmarks.tables import RANKING_COLUMNS, print_table, ranking_rows
 from benchmarks.timing import peak_gib
 from recommender.bundle.loading import load_bundle
-from recommender.evaluation.evaluation import judge_bundle
+from recommender.evaluation.evaluation import evaluate_bundle
 from recommender.metrics.ranking import metric_key
 
 PUBLISHED = {"strict": ("DuoRec", 0.0845, 0.0443), "refit": ("eSASRec", 0.0928, 0.0523)}
@@ -67,7 +67,7 @@ def fit_and_evaluate(fits: Fits, training: Path, folder: Path, strict: Path | No
         The evaluation's metrics, with `best_epoch` and `seconds` of all fits.
     """
     fitted = fits.fit_bundle(training, folder, strict)
-    metrics = judge_bundle(load_bundle(fitted.bundle), training, K, baselines=())
+    metrics = evaluate_bundle(load_bundle(fitted.bundle), training, K, baselines=())
     return {**metrics, "best_epoch": fitted.best_epoch, "seconds": fitted.seconds}
 
 

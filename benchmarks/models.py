@@ -17,7 +17,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
-from recommender.metrics.judgement import RankingJudgement, judge_ranking
+from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.blend_training import fit_blend
@@ -33,9 +33,9 @@ from recommender.scoring.training import fit_scorer
 K = 10
 
 
-def evaluate(ranker: Scores, queries: Queries) -> RankingJudgement:
+def evaluate(ranker: Scores, queries: Queries) -> RankingEvaluation:
     """Rank the whole catalogue for every query, lists of K."""
-    return judge_ranking(ranker, queries, K)
+    return evaluate_ranker(ranker, queries, K)
 
 
 def recall_and_ndcg(ranker: Scores, queries: Queries) -> tuple[float, float]:

@@ -34,6 +34,7 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 
 LIMIT_RATIO = 1.1
@@ -76,7 +77,7 @@ def _read_times(engine: Engine, lengths: Sequence[int], n: int) -> list[float]:
 
     def read(length: int) -> Callable[[int], float]:
         def step(number: int) -> float:
-            answer, seconds = timed(lambda: engine.recommend(user_id=_user(length, number)))
+            answer, seconds = timed(lambda: engine.recommend(RecommendRequest(user_id=_user(length, number))))
             assert not answer.cold_start
             return seconds
 

@@ -18,9 +18,9 @@ from flows.steps.run import Run
 from flows.tables import format_table
 from flows.tuning import board as trial_board
 from flows.tuning import trials as tuning
-from recommender.tuning.judgement import Gain
 from recommender.tuning.search import Search, TrialRecord
 from recommender.tuning.space import check_space, with_values
+from recommender.tuning.trial_evaluation import Gain
 
 
 class Tuned(Frozen):

@@ -9,7 +9,7 @@ from core.settings.evaluation import GateSettings
 from flows.promotion.champion import WITHDRAWN, compare_with_champion, is_withdrawn, tag_in_service
 from flows.promotion.gate import Decision, decide, decide_baseline, find_best_baseline
 from flows.promotion.model_store import Version, newest_version, promote
-from recommender.bundle.assembly import record_judgement
+from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.evaluation.names import SERVED
 
@@ -63,7 +63,7 @@ def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision:
     """Append a bundle to the model store as the newest version, with what decided it."""
     champion = newest_version(model)
     value = decision.baseline.value if decision.promote_baseline and decision.baseline else decision.candidate
-    manifest = record_judgement(bundle, metrics, champion.labels["digest"] if champion else None)
+    manifest = record_evaluation(bundle, metrics, champion.labels["digest"] if champion else None)
     labels = {
         "digest": manifest.digest,
         "kind": manifest.kind,

@@ -70,7 +70,7 @@ def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline 
     """The best of the evaluated baselines that can serve, the first of equals; None where there is none.
 
     Args:
-        metrics: What `judge_bundle` returned of the candidate.
+        metrics: What `evaluate_bundle` returned of the candidate.
         metric: The metric's key, such as `ndcg_at_10`; higher is better.
     """
     there = [kind for kind in BASELINE_KINDS if kind in metrics["ranking"]]

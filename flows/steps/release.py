@@ -28,11 +28,11 @@ def evaluate_candidate(
 ) -> dict[str, Any]:
     """Evaluate a candidate on the test window, beside the baselines and the model before fine-tuning."""
     from recommender.bundle.loading import load_bundle
-    from recommender.evaluation.evaluation import judge_bundle
+    from recommender.evaluation.evaluation import evaluate_bundle
 
     bundle, users = load_bundle(candidate.folder), clean.folder / "users.parquet"
     k = step.recipe.evaluation.k
-    return judge_bundle(bundle, training.folder, k, users=users, progress=step.progress)
+    return evaluate_bundle(bundle, training.folder, k, users=users, progress=step.progress)
 
 
 @action("gate", reads=("gate", "evaluation.k"))

@@ -27,6 +27,7 @@ LIBRARIES = (
     "peft",
     "presidio-analyzer",
     "pyarrow",
+    "sacrebleu",
     "safetensors",
     "scikit-learn",
     "scipy",

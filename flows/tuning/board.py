@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from recommender.tuning.judgement import Gain
     from recommender.tuning.search import Search, TrialRecord
+    from recommender.tuning.trial_evaluation import Gain
 
 
 def trial_name(number: int) -> str:

@@ -22,8 +22,8 @@ from recommender.tuning.search import NotPromising
 if TYPE_CHECKING:
     from features.training import TrainingSummary
     from recommender.retrieval.sequence.training import Epoch
-    from recommender.tuning.judgement import Gain
     from recommender.tuning.search import OpenTrial, Search, TrialRecord
+    from recommender.tuning.trial_evaluation import Gain
 
 # Trials often share a component; so many of each stay while a search runs.
 KEPT_WHILE_SEARCHING = 12
@@ -49,7 +49,7 @@ def fit_and_judge(
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
-    from recommender.tuning.judgement import judge_validation, keep_judgement
+    from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
 
     figures: list[float] = []
     for seed, file in files.items():
@@ -58,7 +58,7 @@ def fit_and_judge(
             ranking = fit_ranking(run.with_recipe(seeded), training, None if figures else on_epoch)
         except NotPromising as stopped:
             return str(stopped)
-        ndcg = judge_validation(
+        ndcg = evaluate_on_validation(
             training.folder,
             ranking.vectors.folder,
             ranking.sequence.folder,
@@ -66,7 +66,7 @@ def fit_and_judge(
             recipe.evaluation.k,
             run.recipe.seed,
         )
-        keep_judgement(file, ndcg)
+        write_ndcg(file, ndcg)
         figures.append(float(ndcg.mean()))
     return sum(figures) / len(figures)
 
@@ -94,8 +94,8 @@ def confirm(
     Returns:
         None where the recipe as given is the best.
     """
-    from recommender.tuning.judgement import measure_gain, read_judgement
     from recommender.tuning.space import with_values
+    from recommender.tuning.trial_evaluation import measure_gain, read_ndcg
 
     if best.number == 0:
         return None
@@ -111,7 +111,7 @@ def confirm(
         files = _files(run, search, number, seeds)
         if settings.n_confirming_seeds:
             fit_and_judge(f"confirm-{trial_name(number)}", run, training, chosen, files)
-        figures.append([read_judgement(file) for file in files.values()])
+        figures.append([read_ndcg(file) for file in files.values()])
     before, after = figures
     return measure_gain(before, after, recipe.seed, confirmed=bool(settings.n_confirming_seeds))
 
@@ -149,7 +149,7 @@ def _seeds(recipe: Recipe, n_seeds: int) -> list[int]:
 
 
 def _files(run: Run, search: Search, number: int, seeds: list[int]) -> dict[int, Path]:
-    return {seed: run.layout.judgement(search.name, number, seed) for seed in seeds}
+    return {seed: run.layout.trial_ndcg(search.name, number, seed) for seed in seeds}
 
 
 def _shown(values: Mapping[str, Any]) -> str:

@@ -22,8 +22,8 @@ from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 
 # Items of a sequence that a step sees: what came next hangs on the newest few.
@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """Some windows of sequences, and what the encoder has to tell of them.
+    """Some windows of sequences, and what the encoder has to predict of them.
 
     Attributes:
         items: The different items. Shape (U,).
@@ -96,9 +96,9 @@ def fine_tune_encoder(
     queries = _validation_queries(fit.training, fit.seed)
     best = Choice(_ndcg(ranker(pretrained), queries, fit.k), 0.0, 0, None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
-    sequences = worded_sequences(fit.training, pretrained)
+    sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
-        fit.progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
         return best
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
@@ -131,16 +131,16 @@ def fine_tune_encoder(
     return best
 
 
-def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
+def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
     """The training sequences as item indices, without items that have no text; each has two or more.
 
     Raises:
         TrainingDataError: no sequence has two known items.
     """
-    worded = vectors.text.any(dim=1)
+    has_text = vectors.text.any(dim=1)
     longest = max(len(vectors.ids), 2)
-    told = [sequence[worded[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
-    return [sequence for sequence in told if len(sequence) >= 2]
+    cut = [sequence[has_text[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in cut if len(sequence) >= 2]
 
 
 def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
@@ -271,15 +271,15 @@ def _vectors(
 def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
     """The vectors of the same catalogue by another encoder; zeros where there are no words."""
     raw = encoder.encode(like.catalogue.texts, lambda _: None)
-    worded = raw.any(axis=1, keepdims=True)
-    rows = np.where(worded, whitening.apply(raw), np.float32(0))
+    has_text = raw.any(axis=1, keepdims=True)
+    rows = np.where(has_text, whitening.apply(raw), np.float32(0))
     return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
 
 
 def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
-    return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
+    return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:

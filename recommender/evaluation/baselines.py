@@ -1,4 +1,4 @@
-"""Fits the baselines that a bundle is judged beside, from well-kept libraries; each is tuned on the validation window.
+"""Fits the baselines that a bundle is compared with, from well-kept libraries; each is tuned on the validation window.
 
 Item-kNN and ALS are `implicit`'s, BM25 is `bm25s`'s, SASRec is the sequence model here with ids alone.
 """
@@ -32,7 +32,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
 from recommender.ranking.ranker import Ranker
@@ -97,7 +97,7 @@ def fit_baseline(
     *,
     interactions: Path | None = None,
 ) -> BaselineRanker:
-    """Fit one that can serve, equal to the one that the evaluation judges, and write its component.
+    """Fit one that can serve, equal to the one that the evaluation ranks with, and write its component.
 
     Args:
         target: The `baseline` component's folder.
@@ -262,16 +262,16 @@ def _chosen(
     k: int,
     progress: Progress,
 ) -> ANY_RANKER:
-    """The one with the best validation NDCG, the first of equals; the first where there is nothing to judge by."""
+    """The one with the best validation NDCG, the first of equals; the first where there is nothing to choose by."""
     if not len(validation):
         return build(**grid[0])
-    judged = []
+    tried = []
     for settings in grid:
         ranker = build(**settings)
-        judged.append((float(judge_ranking(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
-    value, ranker, settings = max(judged, key=lambda one: one[0])
-    told = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
-    progress(f"baseline {name}: {told}, validation ndcg_at_{k} {value:.4f}")
+        tried.append((float(evaluate_ranker(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
+    value, ranker, settings = max(tried, key=lambda one: one[0])
+    chosen = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
+    progress(f"baseline {name}: {chosen}, validation ndcg_at_{k} {value:.4f}")
     return ranker
 
 

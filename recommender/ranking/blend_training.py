@@ -22,7 +22,7 @@ from recommender.metrics.top_k import hits_of
 from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import EncoderOf
-from recommender.ranking.cold_users_training import TrainingUsers, fit_newcomers
+from recommender.ranking.cold_users_training import TrainingUsers, fit_cold_users
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -73,15 +73,15 @@ def fit_blend(
             cold, figures = choose_cold(blended, warm, fit.k, fit.seed)
         encode = EncoderOf(vectors) if blend.profiles else None
         users = TrainingUsers.read(fit.training, items.ids)
-        newcomers, of_newcomers = fit_newcomers(fit, users, asked, items.catalogue, encode)
-    metrics = {**metrics, **figures, **of_newcomers}
+        cold_users, of_cold_users = fit_cold_users(fit, users, asked, items.catalogue, encode)
+    metrics = {**metrics, **figures, **of_cold_users}
     fit.progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
         cold.save(folder)
-        newcomers.save(folder)
+        cold_users.save(folder)
         summary.write(folder)
     return summary
 
@@ -113,7 +113,7 @@ def _choose(
     targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
     seen = [user.seen_places(ranker.ids) for user in queries.users]
 
-    def judge(blend: Blend) -> float:
+    def measure(blend: Blend) -> float:
         scores = blend.apply(first, second, lengths)
         for row, gone in enumerate(seen):
             scores[row, gone] = -np.inf
@@ -126,9 +126,9 @@ def _choose(
         gate = fit_gate(
             first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
         )
-    chosen, value = choose_blend(settings.kind, judge, gate)
+    chosen, value = choose_blend(settings.kind, measure, gate)
     key = metric_key("ndcg", k)
-    return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+    return chosen, {f"{key}_sequence": measure(Blend("none")), f"{key}_blend": value}
 
 
 def _told(blend: Blend, metrics: dict[str, float]) -> str:

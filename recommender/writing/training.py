@@ -77,10 +77,10 @@ def fit_writer(
         with atomic_folder(target) as folder:
             writer.save(folder)
             summary.write(folder)
-    told = ", ".join(
+    figures = ", ".join(
         f"{split} perplexity {writer.perplexity_before[split]:.1f} -> {after[split]:.1f}" for split in after
     )
-    fit.progress(f"feedback writer: {told or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
+    fit.progress(f"feedback writer: {figures or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
     return summary
 
 

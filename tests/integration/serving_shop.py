@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
-from recommender.bundle.assembly import assemble_bundle, record_judgement
+from recommender.bundle.assembly import assemble_bundle, record_evaluation
 from recommender.bundle.manifest import Component, DataRange
 from recommender.fitting.context import FitContext
 
@@ -27,7 +27,7 @@ WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "s
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
-        # How the shop's clients tell of events; nothing is read from there.
+        # How the shop's clients name events; nothing is read from there.
         "source": {
             "kind": "tables",
             "path": "shop",
@@ -118,7 +118,7 @@ def build_shop(work_dir: Path) -> TinyShop:
             components={name: parts[name] for name in names},
             code_version="test",
         )
-        record_judgement(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
+        record_evaluation(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
         return layout.bundle(key)
 
     return TinyShop(

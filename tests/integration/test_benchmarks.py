@@ -128,7 +128,7 @@ def test_the_encoder_is_evaluated_before_and_after(
 
 def test_embedding_is_timed_beside_its_peer(walks: Path, encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--data", str(walks), "--texts", "12", "--runs", "1", "--threads", "1", "--model", str(encoder)]
-    embed_catalogue.main(given)
+    embed_catalogue.main([*given, "--precision", "float32"])
     shown = capsys.readouterr().out
     assert "12 texts" in shown
     assert "cosine: least 1.00000" in shown

@@ -34,7 +34,7 @@ def fit_sequence(
         target: The component's folder.
         max_history: Entries of a history that the model sees.
         augmentation: Of the training sequences.
-        on_epoch: Told of every epoch; what it raises ends the fit.
+        on_epoch: Called with every epoch; what it raises ends the fit.
     Raises:
         TrainingDataError: too little to train on or to choose the epoch by.
         BundleError: the vectors cannot be read.

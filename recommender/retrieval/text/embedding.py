@@ -47,9 +47,9 @@ def embed_catalogue(
     texts = catalogue.texts
     with deterministic(fit.seed, fit.threads):
         raw = TextEncoder.load(encoder, fit.progress).encode(texts, fit.progress)
-        worded = np.array([bool(text.strip()) for text in texts])
-        whitening = Whitening.fit(raw[worded])
-        rows = np.where(worded[:, None], whitening.apply(raw), np.float32(0))
+        has_text = np.array([bool(text.strip()) for text in texts])
+        whitening = Whitening.fit(raw[has_text])
+        rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None
         if encoder.fine_tune != "none":
@@ -64,7 +64,7 @@ def embed_catalogue(
         write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
         if choice is not None:
             _record_choice(folder, target, choice, fit.k, time.monotonic() - started)
-    fit.progress(f"embedded {int(worded.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
+    fit.progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
 
 

@@ -1,18 +1,13 @@
-"""One small shop that all tests of the features share."""
+"""One small shop for the integration tests of features."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from core.logs.events import Interaction
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
-from features.counting.sketches import new_user
-from features.counting.views import USER_HISTORY
-from features.feast.rows import StoredRow
-from features.refresh import online_store_of
 from tests.unit.features.shops import START, Row
 
 SETTINGS = FeatureSettings(max_history=3)
@@ -31,20 +26,10 @@ LOG = [
 ]  # fmt: skip
 REVIEWS = [
     ("u", "a", 0, "twang and more"), ("w", "g", 1, "plain"), ("u", "c", 2, "twang once again"),
-    ("v", "c", 3, "a longer text about it"), ("u", "e", 6, "too late to tell of"),
+    ("v", "c", 3, "a longer text about it"), ("u", "e", 6, "too late to count"),
     ("w", "c", 7, "the longest text of them all, but after the cut"),
 ]  # fmt: skip
 
 
 def event(item: str, at: float, *, user: str = "u", value: float | None = None, kind: str = "view") -> Interaction:
     return Interaction(f"{user}-{item}-{at}", user, item, kind, START + timedelta(seconds=at), value)
-
-
-def write_history(store: Any, n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
-    """Write user z's history to the online store; returns `n_views` and the sequence that stand there then."""
-    online = online_store_of(store)
-    row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
-    row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
-    online.write_rows(store.config, USER_HISTORY, [row])
-    (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
-    return stored.facts(USER_HISTORY)["n_views"], stored.sequence

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import datasets, options
 from benchmarks.datasets import open_dataset
 from core.settings.tree import Recipe
+from features import training
 
 SMALL = ["--set", "source.n_users=60", "--set", "source.n_items=30", "--set", "source.n_days=60"]
 
@@ -24,16 +25,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     with open_dataset(simulated(), folder) as data:
         assert (data.leave_one_out("strict") / "queries.parquet").is_file()
-        training, summary = data.time_split()
-        assert (training / "pairs.parquet").is_file()
+        folder_of_split, summary = data.time_split()
+        assert (folder_of_split / "pairs.parquet").is_file()
         assert summary.rows["queries"] > 0
     assert not data.work.exists()
     return folder
 
 
 def test_a_cache_folder_is_read_by_the_next_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for step in ("ingest", "validate", "write_leave_one_out", "build_training_set"):
-        monkeypatch.setattr(datasets, step, lambda *_, step=step: pytest.fail(f"{step} ran again"))
+    steps = ((datasets, "ingest"), (datasets, "validate"), (datasets, "write_leave_one_out"))
+    for module, step in (*steps, (training, "build_training_set")):
+        monkeypatch.setattr(module, step, lambda *_, step=step: pytest.fail(f"{step} ran again"))
     with open_dataset(simulated(), cache) as data:
         assert (data.leave_one_out("strict") / "queries.parquet").is_file()
         assert data.time_split()[1].rows["queries"] > 0

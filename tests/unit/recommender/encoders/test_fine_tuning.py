@@ -213,7 +213,7 @@ def test_a_shop_without_words_keeps_what_it_has(training, settings):
     assert any("nothing to fine-tune" in line for line in said)
 
 
-def test_both_encoders_are_judged_where_fine_tuning_was_kept(training, tuned):
+def test_both_encoders_are_evaluated_where_fine_tuning_was_kept(training, tuned):
     both = ["text_encoder", "text_encoder_fine_tuned"]
     for vectors, names in ((ItemVectors.load(tuned), both), (random_vectors(training), both[:1])):
         shape = SequenceShape(

@@ -1,4 +1,4 @@
-"""The fitted baselines against what they are by definition, and their place in a judgement."""
+"""The fitted baselines against what they are by definition, and their place in an evaluation."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import best_indices
 from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, save_random_vectors, write, write_training_set
 
@@ -78,7 +78,7 @@ def test_item_knn_adds_the_cosines_of_who_had_what(shop, fitted):
 
 def test_collaborative_baselines_learn_the_tiny_shop(shop, fitted):
     queries = read_queries(shop[0], "test")
-    ndcg = {name: judge_ranking(ranker, queries, 5).per_query["ndcg"].mean() for name, ranker in fitted.items()}
+    ndcg = {name: evaluate_ranker(ranker, queries, 5).per_query["ndcg"].mean() for name, ranker in fitted.items()}
     assert min(ndcg["item_knn"], ndcg["als"]) > ndcg["popularity_recent"] + 0.2
 
 

@@ -106,7 +106,7 @@ def test_sequences_of_evaluation_are_never_augmented(tmp_path: Path, monkeypatch
     for settings in (AS_THEY_ARE, FULL):
         with deterministic(seed=1, threads=1):
             told.append(train_sequence_model(FitContext(training, 1), vectors, still, 6, settings)[1][0])
-    # Weights that do not move judge the same queries alike, though they saw other sequences.
+    # Weights that do not move rank the same queries the same, though they saw other sequences.
     assert told[0].ndcg == told[1].ndcg
     assert told[0].loss != told[1].loss
     wanted = [row.tolist() for row in read_sequences(training, vectors.ids, 7)]

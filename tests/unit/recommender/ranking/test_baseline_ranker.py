@@ -1,4 +1,4 @@
-"""A baseline that serves ranks as the judged one does, before and after it is saved, and answers like any ranker."""
+"""A baseline that serves ranks as the evaluated one does, before and after it is saved, and answers like any ranker."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -66,7 +66,7 @@ def served(shop, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(shop):
+def evaluated(shop):
     training, folder = shop
     vectors = ItemVectors.load(folder)
     fitted = fit_baselines(FitContext(training, RECIPE.seed, k=K), ("popularity_recent", "item_knn"), folder, RECIPE)
@@ -75,9 +75,9 @@ def judged(shop):
 
 
 @pytest.mark.parametrize("kind", BASELINE_KINDS)
-def test_what_serves_scores_as_what_was_judged(shop, served, judged, kind):
+def test_what_serves_scores_as_what_was_evaluated(shop, served, evaluated, kind):
     users = [*read_queries(shop[0], "test").users, UserState(), WARM, STRANGE]
-    np.testing.assert_array_equal(served[kind].scores(users), judged[kind].scores(users))
+    np.testing.assert_array_equal(served[kind].scores(users), evaluated[kind].scores(users))
 
 
 @pytest.mark.parametrize("kind", BASELINE_KINDS)
@@ -202,7 +202,7 @@ def _unchecked(vectors, recent):
 
 
 @pytest.mark.parametrize(("kind", "first"), [("popularity", item(2)), ("popularity_recent", item(3))])
-def test_popularity_serves_by_the_counts_so_far_and_is_judged_by_those_before(shop, served, tmp_path, kind, first):
+def test_popularity_serves_by_the_counts_so_far_and_is_evaluated_by_those_before(shop, served, tmp_path, kind, first):
     training, vectors = shop
     now = datetime(2025, 6, 30, tzinfo=UTC)
     told = [(item(2), "view", 300)] * 500 + [(item(3), "view", 0)] * 90 + [(item(4), "impression", 0)] * 900

@@ -67,7 +67,7 @@ def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None
     assert Blend.load(shop / "blend").kind == "gate"
 
 
-def test_blends_are_judged_without_what_was_seen_at_any_length(shop: Path) -> None:
+def test_blends_are_evaluated_without_what_was_seen_at_any_length(shop: Path) -> None:
     rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
     for row in rows:
         row["seen_keys"] = sorted(item_key(item(n)) for n in range(N_ITEMS) if item(n) not in row["targets"])

@@ -19,9 +19,8 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
-from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import Calibration, PairScorer
-from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_strangers
+from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_unknown_users
 from tests.unit.recommender.tiny_shop import write
 
 N_ITEMS = 20
@@ -81,9 +80,9 @@ def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:
     assert summary.metrics["rmse"] < summary.metrics["baseline_rmse"]
     assert 0 <= summary.best_epoch <= summary.epochs <= 4
     assert lines[0].startswith("pair scorer epoch 1/4: loss")
-    judged = evaluate_scorer(PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors)), training, "test")
-    models = judged["models"]
-    assert judged["n_pairs"] == 60
+    evaluated = evaluate_scorer(PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors)), training, "test")
+    models = evaluated["models"]
+    assert evaluated["n_pairs"] == 60
     assert models["pair_scorer"]["auc"] > 0.95
     assert models["pair_scorer"]["accuracy"] > 0.9
     assert models["pair_scorer"]["rmse"] < 0.8 * models["user_item_bias"]["rmse"]
@@ -143,7 +142,7 @@ def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> Non
     training, vectors = write_shop(tmp_path, n_train=220)
     pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
     factors, opinions = learn_factors(pairs, ids, SETTINGS, seed=1)
-    everyone, of_everyone = with_strangers(pairs, opinions, share=0.25, seed=1)
+    everyone, of_everyone = with_unknown_users(pairs, opinions, share=0.25, seed=1)
     assert len(everyone) == len(of_everyone) == 220 + 55
     assert everyone.users[:220] == pairs.users
     assert set(everyone.users[220:]) == {UserState()}
@@ -156,7 +155,7 @@ def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> Non
     assert np.abs(opinions[1] - of_all)[:, 0].mean() < 0.2, "other parts of the users, the same shop"
 
 
-def test_no_rating_of_a_user_teaches_the_factors_that_judge_the_user(tmp_path: Path) -> None:
+def test_no_rating_of_a_user_teaches_the_factors_that_predict_for_the_user(tmp_path: Path) -> None:
     """A user whose ratings are turned round changes the opinions of the others alone, and of their own by history."""
     training, vectors = write_shop(tmp_path, n_train=220)
     pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
@@ -179,13 +178,3 @@ def test_calibration_never_turns_the_order() -> None:
     logits = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]])
     assert fit_calibration(logits, torch.tensor([1.0, 0.0, 0.0, 1.0])) == Calibration()
     assert fit_calibration(logits, torch.ones(4)) == Calibration()
-
-
-def test_the_regressions_find_a_known_line() -> None:
-    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    weights, offset = fit_linear(features, torch.tensor([0.5, 1.5, -1.5, -0.5]), penalty=0.0)
-    assert weights == pytest.approx([1.0, -2.0])
-    assert offset == pytest.approx(0.5)
-    (slope,), middle = fit_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.1)
-    assert slope > 0
-    assert middle > 0

@@ -1,4 +1,4 @@
-"""Fitting the feedback writer, from scratch and from a Hugging Face model, and judging it."""
+"""Fitting the feedback writer, from scratch and from a Hugging Face model, and evaluating it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def fitted(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) -> None:
     writer = FeedbackWriter.load(fitted)
-    judged = evaluate_writer(writer, training, catalogue_of(training), "test", max_rows=6)
-    assert judged["n_reviews"] == 6
-    assert judged["perplexity"] < 0.2 * judged["perplexity_before"]
-    assert judged["rouge_1"] > 10
+    evaluated = evaluate_writer(writer, training, catalogue_of(training), "test", max_rows=6)
+    assert evaluated["n_reviews"] == 6
+    assert evaluated["perplexity"] < 0.2 * evaluated["perplexity_before"]
+    assert evaluated["rouge_1"] > 10
     for measure in ("distinct_1", "distinct_2", "unique_sentence_ratio", "copied_share"):
-        assert 0 <= judged[measure] <= 1
+        assert 0 <= evaluated[measure] <= 1
 
 
 def test_evaluation_repeats_itself(training: Path, fitted: Path) -> None:
@@ -89,10 +89,10 @@ def test_too_few_reviews_make_no_writer_and_say_so(tmp_path: Path) -> None:
     assert lines == ["feedback writer: none, for 99 training reviews are fewer than 100"]
 
 
-def test_a_window_without_reviews_is_not_judged(tmp_path: Path, fitted: Path) -> None:
+def test_a_window_without_reviews_is_not_evaluated(tmp_path: Path, fitted: Path) -> None:
     training = write_reviews(tmp_path / "shop", n_train=100, n_later=0)
-    judged = evaluate_writer(FeedbackWriter.load(fitted), training, catalogue_of(training), "test")
-    assert judged == {"n_reviews": 0}
+    evaluated = evaluate_writer(FeedbackWriter.load(fitted), training, catalogue_of(training), "test")
+    assert evaluated == {"n_reviews": 0}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.training import fit_generative
 from recommender.retrieval.popularity import PopularityRanker
@@ -44,9 +44,9 @@ def test_the_next_item_is_learned(shop: Path, softmax: str) -> None:
     vectors = ItemVectors.load(shop / "vectors")
     queries = read_queries(shop / "training", "validation")
     ranker = GenerativeRanker.load(shop / "generative", vectors)
-    ndcg = judge_ranking(ranker.at_least(5), queries, 5).per_query["ndcg"].mean()
+    ndcg = evaluate_ranker(ranker.at_least(5), queries, 5).per_query["ndcg"].mean()
     assert ndcg == pytest.approx(summary.metrics["ndcg_at_5"])
-    assert ndcg > 2 * judge_ranking(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
+    assert ndcg > 2 * evaluate_ranker(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
     assert [point["epoch"] for point in summary.curve] == list(range(1, summary.epochs + 1))
     assert any("semantic ids of 4 x 4 x" in line for line in said)
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from core.settings.models import AugmentationSettings
 from recommender.errors import TrainingDataError
-from recommender.evaluation.evaluation import judge_ranking
+from recommender.evaluation.evaluation import evaluate_ranker
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
@@ -19,7 +19,7 @@ from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.retrieval.sequence.training import (
     NextItems,
-    ValidationJudge,
+    ValidationEvaluator,
     averaged,
     batches,
     learned_items,
@@ -155,11 +155,11 @@ def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
         model.last_norm.weight.zero_()
         # Every place expects the same vector, and hardly likes one item more than another.
         model.last_norm.bias.fill_(0.01)
-    ndcg, weight = ValidationJudge(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
+    ndcg, weight = ValidationEvaluator(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
     assert weight > 0
     assert ndcg == 1
     assert model.popularity_weight == weight
-    taken = judge_ranking(Ranker(vectors, model), Queries((user,), (best,)), k=2).per_query["ndcg"]
+    taken = evaluate_ranker(Ranker(vectors, model), Queries((user,), (best,)), k=2).per_query["ndcg"]
     assert taken.tolist() == [ndcg]
 
 
@@ -237,7 +237,7 @@ def test_the_average_follows_the_weights_exponentially():
     torch.testing.assert_close(lagging.module.positions, torch.full_like(model.positions, seen[-1]))
 
 
-def test_what_is_kept_and_judged_is_the_average(training):
+def test_what_is_kept_and_evaluated_is_the_average(training):
     settings = QUICK.model_copy(update={"max_epochs": 2, "learning_rate": 0.05})
     weights = {}
     for n_epochs in (0.0, 5.0):
