@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks import options
-from benchmarks.datasets import history, open_dataset, write_training_tables
-from benchmarks.models import Fits, recall_and_ndcg
-from benchmarks.tables import RANKING_COLUMNS, print_table, ranking_rows
+from benchmarks.harness import options
+from benchmarks.harness.datasets import history, open_dataset, write_training_tables
+from benchmarks.harness.models import Fits, recall_and_ndcg
+from benchmarks.harness.tables import RANKING_COLUMNS, print_table, ranking_rows
 from core import schema
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.evaluation import SERVED, parts_of

@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import options
-from benchmarks.datasets import open_dataset
-from benchmarks.tables import print_table
-from benchmarks.timing import in_turns, timed
+from benchmarks.harness import options
+from benchmarks.harness.datasets import open_dataset
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, timed
 from core.settings.models import EncoderSettings
 from core.settings.tree import Recipe
 from recommender.encoders.encoder import PACKAGED_MODEL, TextEncoder, model_source

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import options
-from benchmarks.datasets import open_dataset
-from benchmarks.models import Fits, recall_and_ndcg
-from benchmarks.tables import RANKING_COLUMNS, print_table, ranking_rows
-from benchmarks.timing import timed
+from benchmarks.harness import options
+from benchmarks.harness.datasets import open_dataset
+from benchmarks.harness.models import Fits, recall_and_ndcg
+from benchmarks.harness.tables import RANKING_COLUMNS, print_table, ranking_rows
+from benchmarks.harness.timing import timed
 from core.settings.tree import Recipe
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.weights import load_encoder

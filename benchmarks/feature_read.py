@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options
-from benchmarks.feature_shop import write_clean_tables
-from benchmarks.tables import print_table
-from benchmarks.timing import timed
+from benchmarks.harness import options
+from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import timed
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from features.archive.publication import schema_name

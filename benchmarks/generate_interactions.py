@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks import options
+from benchmarks.harness import options
 
 DIRTY_SHARE = 0.005
 OPENS_AT = datetime(2024, 1, 1, tzinfo=UTC)

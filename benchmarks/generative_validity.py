@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import options
-from benchmarks.datasets import history, open_dataset, write_training_tables
-from benchmarks.models import Fits, K, recall_and_ndcg
-from benchmarks.tables import RANKING_COLUMNS, print_table
-from benchmarks.timing import timed
+from benchmarks.harness import options
+from benchmarks.harness.datasets import history, open_dataset, write_training_tables
+from benchmarks.harness.models import Fits, K, recall_and_ndcg
+from benchmarks.harness.tables import RANKING_COLUMNS, print_table
+from benchmarks.harness.timing import timed
 from core import schema
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors

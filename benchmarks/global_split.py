@@ -14,10 +14,10 @@ from typing import get_args
 
 import numpy as np
 
-from benchmarks import options
-from benchmarks.datasets import Dataset, open_dataset
-from benchmarks.models import Fits, K, evaluate
-from benchmarks.tables import RANKING_COLUMNS, mean_and_deviation, print_table
+from benchmarks.harness import options
+from benchmarks.harness.datasets import Dataset, open_dataset
+from benchmarks.harness.models import Fits, K, evaluate
+from benchmarks.harness.tables import RANKING_COLUMNS, mean_and_deviation, print_table
 from core.schema import Split
 from core.settings.evaluation import BaselineName
 from recommender.bundle.loading import load_bundle

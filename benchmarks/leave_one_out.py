@@ -13,11 +13,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options
-from benchmarks.datasets import open_dataset
-from benchmarks.models import Fits, K
-from benchmarks.tables import RANKING_COLUMNS, print_table, ranking_rows
-from benchmarks.timing import peak_gib
+from benchmarks.harness import options
+from benchmarks.harness.datasets import open_dataset
+from benchmarks.harness.models import Fits, K
+from benchmarks.harness.tables import RANKING_COLUMNS, print_table, ranking_rows
+from benchmarks.harness.timing import peak_gib
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.evaluation import evaluate_bundle
 from recommender.metrics.ranking import metric_key

@@ -9,10 +9,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks import options
-from benchmarks.feature_shop import write_clean_tables
-from benchmarks.tables import print_table
-from benchmarks.timing import timed
+from benchmarks.harness import options
+from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import timed
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from features.archive.shop_facts import load_published
 from features.counting.views import USER_HISTORY

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import options
-from benchmarks.datasets import Dataset, open_dataset
-from benchmarks.models import Fits
+from benchmarks.harness import options
+from benchmarks.harness.datasets import Dataset, open_dataset
+from benchmarks.harness.models import Fits
+from benchmarks.harness.rating_splits import SPLITS, users_at_cutoff, write_random_split
+from benchmarks.harness.tables import mean_and_deviation, print_table
 from benchmarks.peers.environment import make_environment, run_peer
-from benchmarks.rating_splits import SPLITS, users_at_cutoff, write_random_split
-from benchmarks.tables import mean_and_deviation, print_table
 from core import schema
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks import options
-from benchmarks.tables import print_table
-from benchmarks.timing import in_turns, timed
+from benchmarks.harness import options
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, timed
 from core import schema
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings

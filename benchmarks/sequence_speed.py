@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import options
-from benchmarks.datasets import Dataset, open_dataset
-from benchmarks.models import Fits, K, recall_and_ndcg
+from benchmarks.harness import options
+from benchmarks.harness.datasets import Dataset, open_dataset
+from benchmarks.harness.models import Fits, K, recall_and_ndcg
+from benchmarks.harness.tables import print_table
 from benchmarks.peers.environment import make_environment, run_peer
-from benchmarks.tables import print_table
 from core import schema
 from core.settings.models import SequenceSettings
 from recommender.inputs.catalogue import Catalogue

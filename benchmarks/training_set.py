@@ -8,10 +8,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks import options
-from benchmarks.feature_shop import write_clean_tables
-from benchmarks.tables import print_table
-from benchmarks.timing import peak_gib, timed
+from benchmarks.harness import options
+from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import peak_gib, timed
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
 from features.refresh import refresh_features

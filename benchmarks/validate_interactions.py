@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options
-from benchmarks.tables import print_table
-from benchmarks.timing import in_turns, peak_gib, timed
+from benchmarks.harness import options
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, peak_gib, timed
 
 N_RULES = 30
 MAX_WALL_S, MAX_PEAK_MIB, MAX_RATIO = 90, 4096, 1.5

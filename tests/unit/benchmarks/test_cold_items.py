@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, evaluate_cold, hold_out, print_results
-from benchmarks.models import Fits
+from benchmarks.harness.models import Fits
 from core.settings.models import EncoderSettings
 from core.settings.tree import Recipe
 from recommender.inputs.ids import IdMap

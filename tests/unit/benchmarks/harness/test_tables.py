@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.tables import mean_and_deviation, print_table, ranking_rows
-from benchmarks.timing import in_turns
+from benchmarks.harness.tables import mean_and_deviation, print_table, ranking_rows
+from benchmarks.harness.timing import in_turns
 
 
 def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:

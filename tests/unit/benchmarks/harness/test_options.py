@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import options
+from benchmarks.harness import options
 from core.settings.source import SimulatedSource, TablesSource
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import timed
+from benchmarks.harness.timing import timed
 from core.settings.models import NeighbourSettings
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import datasets, options
-from benchmarks.datasets import open_dataset
+from benchmarks.harness import datasets, options
+from benchmarks.harness.datasets import open_dataset
 from core.settings.tree import Recipe
 from features import training
 
