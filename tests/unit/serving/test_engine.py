@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from core import schema
@@ -22,6 +21,7 @@ from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from tests.unit.recommender.tiny_shop import catalogue_of
 
 ITEMS = [f"i{n}" for n in range(12)]
 
@@ -109,7 +109,7 @@ def catalogue() -> Catalogue:
         schema.ITEM_N_RATINGS: [0] * 12,
     }
     items = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
-    return Catalogue.from_table(pa.Table.from_pylist(items, schema=schema.TRAINING_TABLES["catalogue"]), seed=3)
+    return catalogue_of(items, seed=3)
 
 
 def make(scorer: bool = True, writer: bool = True, generative: bool = True) -> Engine:
