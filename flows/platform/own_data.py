@@ -83,7 +83,7 @@ def settle(
     for line in short_report(profile):
         show(line)
     if _is_answer(file, data):
-        show(f"taken from {file}, which was edited; delete it to have everything guessed anew")
+        show(f"taken from {file}, which was edited; delete it to have everything guessed again")
     else:
         with atomic_file(file) as temporary:
             temporary.write_text(sealed(text), encoding="utf-8")
@@ -117,5 +117,5 @@ def _require_answers(profile: Profile, file: Path, overrides: Sequence[str]) -> 
             got=first.text.rstrip(".") + more,
             expected="an answer",
             where=f"{file}:{line_number(text, first)}",
-            do="Answer there, or mend the data, and run the same command again",
+            do="Answer there, or correct the data, and run the same command again",
         )

@@ -15,7 +15,7 @@ import httpx
 from core.layout import Layout
 from core.settings.tree import Settings
 from flows.errors import PartFailed, PortTaken, RunFailed
-from flows.platform.run_log import read_lines, tell_end
+from flows.platform.run_log import describe_end, read_lines
 from flows.platform.served_shops import is_served, shop_of, shop_tag
 
 _POLL_S = 0.5
@@ -182,8 +182,8 @@ def run_deployment(
             f"The run of {name} ended",
             got=f"state={state.name}",
             expected="Completed",
-            where=tell_end(state.message),
-            do="Mend what the message says and start again; what was done is kept, runner.log has the traceback",
+            where=describe_end(state.message),
+            do="Do what the message says and start again; what was done is kept, runner.log has the traceback",
         )
     return UUID(str(run_id))
 

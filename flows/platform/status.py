@@ -145,8 +145,8 @@ def _prefect_state(settings: Settings) -> str:
 def _service_state(address: str, model_name: str) -> str:
     """Whose bundle the service has loaded, if there is a service at all."""
     try:
-        told = httpx.get(f"{address}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()
-        model = told["model"]
+        answer = httpx.get(f"{address}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()
+        model = answer["model"]
     except httpx.TransportError:
         return "down"
     except (ValueError, KeyError, TypeError):
@@ -169,8 +169,8 @@ def _last_outcome(layout: Layout) -> LastOutcome | None:
         outcome = Outcome.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # none yet, or one that another version of this code left
-    told = outcome.model_dump(include={"in_service", "promoted", "drifted", "reason"})
-    return LastOutcome(at=_changed_at(file), **told)
+    kept = outcome.model_dump(include={"in_service", "promoted", "drifted", "reason"})
+    return LastOutcome(at=_changed_at(file), **kept)
 
 
 def _last_validation(layout: Layout) -> LastValidation | None:
