@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind
 from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -180,13 +179,13 @@ class BaselineRanker:
         write_json(folder / SETTINGS_FILE, {"kind": self.kind, "window_days": self.window_days})
         tensors: dict[str, np.ndarray] = {}
         if self._recent is not None:
-            tensors["recent"] = np.ascontiguousarray(self._recent)
+            tensors["recent"] = self._recent
         if self._now is not None:
             tensors["now"] = self._now
         if self._weights is not None:
             tensors |= {name: getattr(self._weights, name) for name in ("data", "indices", "indptr")}
         if tensors:
-            save_file(tensors, folder / WEIGHTS_FILE)
+            save_tensors(folder / WEIGHTS_FILE, tensors)
 
     @classmethod
     def load(cls, folder: Path, vectors: ItemVectors) -> BaselineRanker:
@@ -198,12 +197,19 @@ class BaselineRanker:
         config = read_config(folder / SETTINGS_FILE)
         kind, window_days = config.get("kind"), config.get("window_days")
         if kind not in BASELINE_KINDS:
-            raise _damaged(folder, f"kind={kind}", f"one of {', '.join(BASELINE_KINDS)}")
+            raise BundleError(
+                "Cannot load baseline",
+                got=f"kind={kind}",
+                expected=f"one of {', '.join(BASELINE_KINDS)}",
+                where=str(folder),
+                do="Fit it again: make run",
+            )
         if kind == "text_encoder" or (kind == "popularity" and not (folder / WEIGHTS_FILE).exists()):
             return cls(vectors, kind)
         n_items = len(vectors.ids)
-        try:
-            tensors = load_file(folder / WEIGHTS_FILE)
+        expected = f"{WEIGHTS_FILE} with readable weights of {kind}"
+        with loading("baseline", got=f"folder={folder}", expected=expected, do="Fit it again: make run"):
+            tensors = {name: tensor.numpy() for name, tensor in read_tensors(folder / WEIGHTS_FILE).items()}
             if kind in POPULARITIES:
                 for values in tensors.values():
                     if values.shape != (n_items,):
@@ -211,8 +217,6 @@ class BaselineRanker:
                 recent = tensors["recent"] if kind == "popularity_recent" else None
                 return cls(vectors, kind, recent=recent, window_days=window_days, now=tensors.get("now"))
             return cls(vectors, kind, weights=_read_weights(tensors, n_items))
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise _damaged(folder, f"file={WEIGHTS_FILE}", f"readable weights of {kind}, but {error}") from error
 
 
 def item_matrix(histories: Sequence[Sequence[int] | np.ndarray], n_items: int) -> csr_matrix:
@@ -229,9 +233,3 @@ def _read_weights(tensors: dict[str, np.ndarray], n_items: int) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     return csr_matrix((tensors["data"], tensors["indices"], tensors["indptr"]), shape=(n_items, n_items))
-
-
-def _damaged(folder: Path, got: str, expected: str) -> BundleError:
-    return BundleError(
-        "Cannot load baseline", got=got, expected=expected, where=str(folder), do="Fit it again: make run"
-    )

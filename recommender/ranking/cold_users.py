@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from recommender.errors import BundleError
+from recommender.fitting.component import loading
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.user import UserState
 
 NEWCOMERS_FILE = "newcomers.safetensors"
@@ -61,8 +60,7 @@ class NewcomerWeights:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""
-        tensors = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
-        save_file(tensors, folder / NEWCOMERS_FILE)
+        save_tensors(folder / NEWCOMERS_FILE, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, folder: Path) -> NewcomerWeights:
@@ -71,15 +69,10 @@ class NewcomerWeights:
         Raises:
             BundleError: the file is missing, unreadable or lacks a tensor.
         """
-        try:
-            return cls(**load_file(folder / NEWCOMERS_FILE))
-        except (OSError, TypeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load newcomers' weights",
-                got=f"folder={folder}",
-                expected=f"a readable {NEWCOMERS_FILE}, but {error}",
-                do="Fit the blend again",
-            ) from error
+        expected = f"a readable {NEWCOMERS_FILE}"
+        with loading("newcomers' weights", got=f"folder={folder}", expected=expected, do="Fit the blend again"):
+            tensors = read_tensors(folder / NEWCOMERS_FILE)
+            return cls(**{name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 class Newcomers:

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import schema
 from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors
@@ -177,7 +176,7 @@ class PairScorer:
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into a folder that exists; the vectors are a component of their own."""
-        save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, self.network.state_dict())
         self.factors.save(folder)
         config = {
             "text_width": self.network.project.in_features,
@@ -198,18 +197,12 @@ class PairScorer:
             BundleError: a file is missing or unreadable, or the vectors are of another width.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
+        expected, do = f"{WEIGHTS_FILE} and {CONFIG_FILE}", "Fit the scorer again"
+        with loading("pair scorer", got=f"folder={folder}", expected=expected, do=do):
             network = ScorerNetwork(config["text_width"], config["hidden"], dropout=0.0)
-            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            network.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
             baseline = RatingBaseline(**config["baseline"])
             calibration = Calibration(**config["calibration"])
-        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"folder={folder}",
-                expected=f"{WEIGHTS_FILE} and {CONFIG_FILE}, but {error}",
-                do="Fit the scorer again",
-            ) from error
         width = vectors.text.shape[1]
         if width != config["text_width"]:
             raise BundleError(
@@ -217,6 +210,6 @@ class PairScorer:
                 got=f"text_width={width}",
                 expected=f"{config['text_width']}, as in training",
                 where=str(folder),
-                do="Fit the scorer again",
+                do=do,
             )
         return cls(network, baseline, RatingFactors.load(folder), calibration, vectors)

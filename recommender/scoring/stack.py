@@ -12,8 +12,7 @@ from torch import Tensor
 
 from core import schema
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.cross_encoder import CrossEncoder, pair_texts
@@ -144,15 +143,9 @@ class StackedScorer:
             BundleError: a file is missing or unreadable, or the vectors are of another width.
         """
         config = read_config(folder / STACK_FILE)
-        try:
+        got, expected = f"file={folder / STACK_FILE}", "weights for like and rating"
+        with loading("pair scorer", got=got, expected=expected, do="Fit the scorer again"):
             stack = Stack(Weights(**config["like"]), Weights(**config["rating"]))
-        except (KeyError, TypeError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"file={folder / STACK_FILE}",
-                expected=f"weights for like and rating, but {error}",
-                do="Fit the scorer again",
-            ) from error
         return cls(PairScorer.load(folder, vectors), CrossEncoder.load(folder / FOLDER), stack)
 
 
