@@ -20,7 +20,7 @@ from recommender.encoders.weights import learned_weights, trainable, with_weight
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
 from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
@@ -99,7 +99,7 @@ def fine_tune_encoder(
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = _validation_queries(training, seed)
+    queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed, warm_only=True)
     best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
     sequences = worded_sequences(training, pretrained)
@@ -283,11 +283,3 @@ def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
     return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
-
-
-def _validation_queries(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if len(warm) > MAX_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
-    return queries.take(warm)

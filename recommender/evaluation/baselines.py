@@ -28,7 +28,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.summary import Progress
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.top_k import Scores
@@ -71,7 +71,7 @@ def fit_baselines(
         BundleError: the vectors cannot be read.
     """
     items = ItemVectors.load(vectors)
-    validation = _validation(training, recipe.seed)
+    validation = sample_queries(read_queries(training, "validation"), MAX_QUERIES, recipe.seed, warm_only=True)
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
@@ -284,11 +284,3 @@ def _fit_quietly(model: Any, had: csr_matrix) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Method expects CSR input")
         model.fit(had, show_progress=False)
-
-
-def _validation(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if len(warm) > MAX_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
-    return queries.take(warm)

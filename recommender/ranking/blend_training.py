@@ -14,7 +14,7 @@ from core.storage import atomic_folder
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of
@@ -64,7 +64,7 @@ def fit_blend(
     with deterministic(seed, threads):
         asked = read_queries(training, "validation")
         warm = _warm_queries(ranker, asked)
-        queries = _sample(warm, seed)
+        queries = sample_queries(warm, MAX_QUERIES, seed)
         histories = read_user_items(training, items.ids)
         tried = []
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
@@ -99,13 +99,6 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
         place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) == "sequence"
     ]
     return queries.take(np.array(warm, dtype=np.int64))
-
-
-def _sample(queries: Queries, seed: int) -> Queries:
-    """As many as make a steady choice."""
-    if len(queries) <= MAX_QUERIES:
-        return queries
-    return queries.take(np.sort(np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)))
 
 
 def _choose(

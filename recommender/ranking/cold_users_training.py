@@ -17,7 +17,7 @@ from core import schema
 from recommender.fitting.summary import Progress
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import Queries, sample_places, sample_queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import hits_of
 from recommender.ranking.cold_users import Encode, NewcomerWeights
@@ -122,9 +122,7 @@ def fit_newcomers(
     base = max(judged, key=lambda name: judged[name].mean())
     shares = ways[base].astype(np.float32)
     told = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
-    if len(told) > MAX_USERS:
-        told = np.sort(generator.choice(told, MAX_USERS, replace=False))
-    with_text = users.take(told)
+    with_text = users.take(sample_places(told, MAX_USERS, generator))
     asked = np.isin(with_text.ids, np.array(judges.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in judges.users)
     if encode is None or not speaks or (~asked).sum() < MIN_USERS:
@@ -223,10 +221,7 @@ def _choose_judges(users: TrainingUsers, queries: Queries, generator: np.random.
     learned = set(users.ids.tolist())
     of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
     kept = ~of_learned | (generator.random(len(queries)) < 0.5)
-    places = np.flatnonzero(kept)
-    if len(places) > MAX_JUDGES:
-        places = np.sort(generator.choice(places, MAX_JUDGES, replace=False))
-    return queries.take(places)
+    return sample_queries(queries.take(np.flatnonzero(kept)), MAX_JUDGES, generator)
 
 
 def _told(figures: dict[str, float]) -> str:

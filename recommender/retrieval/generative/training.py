@@ -15,7 +15,7 @@ from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
 from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
@@ -220,7 +220,4 @@ def _validation_queries(training: Path, seed: int) -> Queries:
             where=str(training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    if len(queries) > MAX_VALIDATION_QUERIES:
-        chosen = np.random.default_rng(seed).choice(len(queries), MAX_VALIDATION_QUERIES, replace=False)
-        queries = queries.take(np.sort(chosen))
-    return queries
+    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed)

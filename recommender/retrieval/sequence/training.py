@@ -22,7 +22,7 @@ from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
@@ -346,8 +346,7 @@ def batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random
 
 def _validation_queries(training: Path, seed: int) -> Queries:
     queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if not len(warm):
+    if not queries.is_warm.any():
         raise TrainingDataError(
             "Cannot train sequence model",
             got=f"validation queries with a history=0 of {len(queries)}",
@@ -355,6 +354,4 @@ def _validation_queries(training: Path, seed: int) -> Queries:
             where=str(training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    if len(warm) > MAX_VALIDATION_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_VALIDATION_QUERIES, replace=False))
-    return queries.take(warm)
+    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed, warm_only=True)
