@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.summary import Progress
+from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
@@ -188,8 +190,9 @@ def as_step(windows: list[np.ndarray]) -> Step:
 
 def embed_by_length(learner: TextEncoder, tokens: list[list[int]]) -> torch.Tensor:
     """`TextEncoder.embed` in passes of texts of about equal length: there is little padding then. Shape (B, width)."""
-    order = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
-    passes = [learner.embed([tokens[place] for place in some]) for some in order.split(TEXTS_PER_PASS)]
+    batches = by_length([len(ids) for ids in tokens], TEXTS_PER_PASS)
+    passes = [learner.embed([tokens[place] for place in places]) for places in batches]
+    order = torch.tensor(list(chain.from_iterable(batches)))
     return torch.cat(passes)[order.argsort()]
 
 

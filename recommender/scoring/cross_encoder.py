@@ -16,6 +16,7 @@ from recommender.encoders.encoder import choose_dtype, model_source
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.tensors import read_tensors, save_tensors
+from recommender.inputs.batching import by_length
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.texts import taste_text
 from recommender.inputs.user import UserState
@@ -85,10 +86,8 @@ class CrossEncoder(nn.Module):
     def outputs(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
         """As `forward`, without dropout and for any number of pairs; those of like length share a pass."""
         self.eval()
-        order = sorted(range(len(texts)), key=lambda place: (len(texts[place][0]) + len(texts[place][1]), place))
         likes, ratings = torch.zeros(len(texts)), torch.zeros(len(texts))
-        for start in range(0, len(order), PAIRS_PER_PASS):
-            places = order[start : start + PAIRS_PER_PASS]
+        for places in by_length([len(profile) + len(item) for profile, item in texts], PAIRS_PER_PASS):
             likes[places], ratings[places] = self([texts[place] for place in places])
         return likes, ratings
 

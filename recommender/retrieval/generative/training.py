@@ -13,6 +13,7 @@ from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
@@ -26,7 +27,6 @@ from recommender.retrieval.sequence.training import learned_items
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 1000
-POOL_BATCHES = 16
 
 
 def fit_generative(
@@ -161,7 +161,9 @@ def _train_epoch(
     """One pass; returns the mean loss of an item."""
     model.train()
     total, n_items = 0.0, 0
-    for batch in _batches(sequences, batch_size, generator):
+    lengths = [len(sequence) for sequence in sequences]
+    for rows in shuffled_by_length(lengths, batch_size, generator.permutation):
+        batch = right_padded([sequences[row].tolist() for row in rows], max(lengths[row] for row in rows))
         losses = next_code_losses(model, batch)
         loss = losses.sum(dim=1).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -197,17 +199,6 @@ def next_code_losses(model: GenerativeModel, batch: torch.Tensor) -> torch.Tenso
         chosen = following.gather(1, places[rows, level : level + 1]).squeeze(1)
         losses.append(torch.zeros(len(targets)).index_put((rows,), -chosen))
     return torch.stack(losses, dim=1)
-
-
-def _batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random.Generator) -> list[torch.Tensor]:
-    """Every sequence once, in random order, but such that those of a batch are about equally long."""
-    order = generator.permutation(len(sequences))
-    pool, taken = batch_size * POOL_BATCHES, []
-    for start in range(0, len(order), pool):
-        members = sorted(order[start : start + pool], key=lambda member: len(sequences[member]))
-        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
-    rows = [[sequences[member].tolist() for member in taken[place]] for place in generator.permutation(len(taken))]
-    return [right_padded(row, max(len(history) for history in row)) for row in rows]
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:

@@ -19,6 +19,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
+from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack
@@ -33,7 +34,6 @@ MAX_VALIDATION_QUERIES = 2000
 QUERIES_PER_PASS = 256
 # Where histories are few, popularity is hard to beat and worth leaning on; 0 leaves it out.
 POPULARITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)
-POOL_BATCHES = 16
 CHECKPOINT_EVERY_S = 10.0
 
 
@@ -332,16 +332,8 @@ def batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random
 
     Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.
     """
-    order = generator.permutation(len(sequences))
-    lengths = np.array([len(sequence) for sequence in sequences])
-    pool = batch_size * POOL_BATCHES
-    taken = []
-    for start in range(0, len(order), pool):
-        members = order[start : start + pool]
-        members = members[np.argsort(lengths[members], kind="stable")]
-        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
-    for place in generator.permutation(len(taken)):
-        yield NextItems.of([sequences[member] for member in taken[place]])
+    for rows in shuffled_by_length([len(sequence) for sequence in sequences], batch_size, generator.permutation):
+        yield NextItems.of([sequences[row] for row in rows])
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:
