@@ -19,6 +19,7 @@ from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
+from recommender.fitting.early_stopping import EarlyStopping
 from recommender.fitting.summary import Progress
 from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
@@ -102,17 +103,19 @@ def fine_tune_encoder(
         EncoderError: the encoder cannot be loaded.
     """
     queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed, warm_only=True)
-    best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
+    before = _ndcg(ranker(pretrained), queries, k)
+    unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
     sequences = worded_sequences(training, pretrained)
     if not sequences or not len(queries):
         progress("text encoder: nothing to fine-tune it on, or to judge it by")
-        return best
+        return Choice(before, 0.0, 0, *unchanged)
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
     tokens = learner.tokens(pretrained.catalogue.texts)
     checked_at = {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
     started = time.monotonic()
+    best = EarlyStopping(0.0, unchanged)
     losses: list[float] = []
     curve: list[dict[str, float]] = []
     for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, seed), start=1):
@@ -124,16 +127,16 @@ def fine_tune_encoder(
         after = _ndcg(ranker(vectors), queries, k)
         progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
-            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {best.before:.4f}), {time.monotonic() - started:.1f} s"
+            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {before:.4f}), {time.monotonic() - started:.1f} s"
         )
         curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
         losses = []
-        if after > best.after:
-            kept = (weights, vectors) if after > best.before else (None, pretrained)
-            best = Choice(best.before, after, checked_at[number], *kept)
-    best = replace(best, curve=tuple(curve))
-    progress(f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}")
-    return best
+        if best.is_beaten_by(after):
+            best.keep(checked_at[number], after, (weights, vectors) if after > before else unchanged)
+    choice = Choice(before, best.value, best.step, *best.state, curve=tuple(curve))
+    is_kept = choice.weights is not None
+    progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
+    return choice
 
 
 def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:

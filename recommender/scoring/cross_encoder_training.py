@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.settings.models import CrossEncoderSettings
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
@@ -56,8 +56,8 @@ def train_cross_encoder(
     batches_per_epoch = -(-len(train) // settings.batch_size)
     n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, n_steps))
-    best_loss, best_step = _loss_of(encoder, validation, rating_weight), 0
-    best_weights = copy.deepcopy(encoder.state_dict())
+    start, patience = _loss_of(encoder, validation, rating_weight), settings.patience * settings.look_every
+    best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True)
     started, total, step = time.monotonic(), 0.0, 0
     for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
         encoder.train()
@@ -72,16 +72,16 @@ def train_cross_encoder(
         if step % settings.look_every and step < n_steps:
             continue
         validation_loss = _loss_of(encoder, validation, rating_weight)
-        if validation_loss < best_loss:
-            best_loss, best_step, best_weights = validation_loss, step, copy.deepcopy(encoder.state_dict())
+        if best.is_beaten_by(validation_loss):
+            best.keep(step, validation_loss, weights_of(encoder))
         progress(
             f"cross-encoder step {step}/{n_steps}: mean loss {total / step:.4f}, validation {validation_loss:.4f} "
-            f"(best {best_loss:.4f}), {time.monotonic() - started:.1f} s"
+            f"(best {best.value:.4f}), {time.monotonic() - started:.1f} s"
         )
-        if step - best_step >= settings.patience * settings.look_every:
+        if best.is_over(step):
             break
-    encoder.load_state_dict(best_weights)
-    return step, best_step
+    encoder.load_state_dict(best.state)
+    return step, best.step
 
 
 def _rate(step: int, n_steps: int) -> float:

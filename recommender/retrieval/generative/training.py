@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from core.settings.models import GenerativeSettings
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
@@ -130,7 +132,7 @@ def _train(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
     generator = np.random.default_rng(seed)
     curve: list[dict[str, float]] = []
-    best_epoch, best_ndcg, best_weights = 0, -1.0, model.state_dict()
+    best = EarlyStopping(-math.inf, model.state_dict(), settings.patience)
     for epoch in range(1, settings.max_epochs + 1):
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
@@ -141,12 +143,11 @@ def _train(
             f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "
             f"{time.monotonic() - started:.1f} s"
         )
-        if ndcg > best_ndcg:
-            best_epoch, best_ndcg = epoch, ndcg
-            best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        elif epoch - best_epoch >= settings.patience:
+        if best.is_beaten_by(ndcg):
+            best.keep(epoch, ndcg, weights_of(model))
+        if best.is_over(epoch):
             break
-    model.load_state_dict(best_weights)
+    model.load_state_dict(best.state)
     model.eval()
     return curve
 

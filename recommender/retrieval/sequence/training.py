@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from core.settings.models import AugmentationSettings, SequenceSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.batching import shuffled_by_length
@@ -138,7 +139,7 @@ class _Run:
         self.average = averaged(model, settings.average_epochs * n_batches)
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
-        self.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience)
 
     def fit(
         self, progress: Progress, checkpoint: Checkpoint | None, on_epoch: Callable[[Epoch], None] | None
@@ -159,16 +160,15 @@ class _Run:
                 saved = time.monotonic()
             if on_epoch:
                 on_epoch(epoch)
-        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best.state)
         return self.model.eval(), self.epochs
 
     def _is_over(self, progress: Progress) -> bool:
         if len(self.epochs) >= self.settings.max_epochs:
             return True
-        best = max(self.epochs, key=lambda epoch: epoch.ndcg, default=None)
-        if best is None or len(self.epochs) - best.number < self.settings.patience:
+        if not self.best.is_over(len(self.epochs)):
             return False
-        progress(f"stopped: no better epoch than {best.number} in {self.settings.patience}")
+        progress(f"stopped: no better epoch than {self.best.step} in {self.settings.patience}")
         return True
 
     def _run_epoch(self) -> Epoch:
@@ -176,15 +176,16 @@ class _Run:
         loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
         judged = cast(SequenceModel, self.average.module)
         ndcg, weight = self.judge.choose_popularity_weight(judged)
-        if ndcg > max((epoch.ndcg for epoch in self.epochs), default=-1.0):
-            self.best = {name: tensor.clone() for name, tensor in judged.state_dict().items()}
-        self.epochs.append(Epoch(len(self.epochs) + 1, loss, ndcg, weight))
-        return self.epochs[-1]
+        epoch = Epoch(len(self.epochs) + 1, loss, ndcg, weight)
+        if self.best.is_beaten_by(ndcg):
+            self.best.keep(epoch.number, ndcg, weights_of(judged))
+        self.epochs.append(epoch)
+        return epoch
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
         for place, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in state.items()}
         checkpoint.save(
@@ -207,13 +208,14 @@ class _Run:
             by_part[part][rest] = tensor
         self.model.load_state_dict(by_part["model"])
         self.average.load_state_dict(by_part["average"])
-        self.best = by_part["best"]
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in by_part["optimizer"].items():
             place, _, rest = name.partition(".")
             state.setdefault(int(place), {})[rest] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.epochs = [Epoch(**epoch) for epoch in notes["epochs"]]
+        best = max(self.epochs, key=lambda epoch: epoch.ndcg)
+        self.best.keep(best.number, best.ndcg, by_part["best"])
         self.generator.bit_generator.state = notes["order"]
         self.augmenter.state = notes["augmenter"]
         progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
