@@ -20,6 +20,7 @@ from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.early_stopping import EarlyStopping
+from recommender.fitting.schedule import warmed_up
 from recommender.fitting.summary import Progress
 from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
@@ -33,7 +34,6 @@ from recommender.metrics.top_k import Scores
 WINDOW = 5
 # Of a step; fewer where the shop has fewer sequences.
 MAX_WINDOWS = 256
-WARM_UP_SHARE = 0.1
 TEXTS_PER_PASS = 16
 # Enough for a steady choice between two encoders.
 MAX_QUERIES = 2000
@@ -233,11 +233,7 @@ def _learn(
     """Take the steps; yields the loss of each. AdamW, the rate warmed up and then let down in a line."""
     weights = [weight for weight in learner.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.01)
-    warm_up = max(int(settings.max_steps * WARM_UP_SHARE), 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda done: min((done + 1) / warm_up, (settings.max_steps - done) / max(settings.max_steps - warm_up, 1)),
-    )
+    schedule = warmed_up(optimizer, settings.max_steps)
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
     log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from core.settings.models import CrossEncoderSettings
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
+from recommender.fitting.schedule import warmed_up
 from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
 MAX_GRADIENT_NORM = 1.0
-WARM_UP_SHARE = 0.1
 
 
 class Examples:
@@ -55,7 +55,7 @@ def train_cross_encoder(
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches_per_epoch = -(-len(train) // settings.batch_size)
     n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, n_steps))
+    schedule = warmed_up(optimiser, n_steps)
     start, patience = _loss_of(encoder, validation, rating_weight), settings.patience * settings.look_every
     best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True)
     started, total, step = time.monotonic(), 0.0, 0
@@ -82,12 +82,6 @@ def train_cross_encoder(
             break
     encoder.load_state_dict(best.state)
     return step, best.step
-
-
-def _rate(step: int, n_steps: int) -> float:
-    """Share of the learning rate: up to 1 in the first tenth, down to 0 at the end."""
-    warm = max(1, int(WARM_UP_SHARE * n_steps))
-    return (step + 1) / warm if step < warm else max(0.0, (n_steps - step) / max(1, n_steps - warm))
 
 
 def _batches(n_rows: int, batch_size: int, n_batches: int, seed: int) -> Iterator[Tensor]:
