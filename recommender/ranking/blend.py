@@ -66,10 +66,15 @@ class Blend:
         with loading("blend", got=f"{CONFIG_FILE}={config}", expected="a blend"):
             return cls(**config)
 
-    def apply(self, sequence: np.ndarray, neighbours: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Blend two score matrices, shape (B, n_items), of users with histories of `lengths`, shape (B,)."""
-        blended: np.ndarray = sequence + self.weights(lengths)[:, None] * neighbours
-        return blended
+    def part(self, neighbours: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """What the neighbours add to the sequence model's scores.
+
+        Args:
+            neighbours: Standardised scores. Shape (B, n_items), float32.
+            lengths: Of the users' histories. Shape (B,).
+        """
+        added: np.ndarray = self.weights(lengths)[:, None] * neighbours
+        return added
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,11 @@ class ColdItems:
     @property
     def says_nothing(self) -> bool:
         return not (self.text_weight or self.lift)
+
+    def part(self, cosines: np.ndarray) -> np.ndarray:
+        """What is added to such items' scores, by the cosines of their texts to the histories'. Shape (B, n_cold)."""
+        added: np.ndarray = self.text_weight * cosines + self.lift
+        return added
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""

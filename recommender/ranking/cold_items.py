@@ -107,7 +107,7 @@ class _Asked:
     def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
         """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""
         scores = self.scores.copy()
-        scores[:, self.cold] += weights.text_weight * self.cosines + weights.lift
+        scores[:, self.cold] += weights.part(self.cosines)
         targets = self.targets
         if among is not None:
             inside = set(self.ids.known_indices(among))

@@ -18,8 +18,7 @@ from recommender.fitting.summary import Progress
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries, sample_places, sample_queries
-from recommender.metrics.ranking import PER_QUERY
-from recommender.metrics.top_k import hits_of
+from recommender.metrics.judgement import NdcgOfScores
 from recommender.ranking.cold_users import Encode, NewcomerWeights
 
 RANK = 16
@@ -115,7 +114,7 @@ def fit_newcomers(
     judges = _choose_judges(users, queries, generator)
     if len(judges) < MIN_USERS:
         return NewcomerWeights.of_shares(users.counted_shares()), {}
-    judge = _Judge(judges, items.ids, k)
+    judge = NdcgOfScores(judges, items.ids, k)
     ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
     judged = {name: judge(shares) for name, shares in ways.items()}
     figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
@@ -197,23 +196,6 @@ class _Regression:
         lengths = np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-300)
         right = right / lengths
         return (full @ right.T).astype(np.float32), right.astype(np.float32)
-
-
-class _Judge:
-    """NDCG per judge of scores for all items; what the judges have had does not come back."""
-
-    def __init__(self, judges: Queries, ids: IdMap, k: int) -> None:
-        self._targets = [ids.known_indices(wanted) for wanted in judges.targets]
-        self._seen = [user.seen_places(ids) for user in judges.users]
-        self._n_targets, self._k = judges.n_targets, k
-
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Shape (n_items,), or one row per judge, to (n,)."""
-        rows = np.broadcast_to(scores, (len(self._targets), scores.shape[-1])).astype(np.float32)
-        for row, seen in enumerate(self._seen):
-            rows[row, seen] = -np.inf
-        found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self._targets, self._k), self._n_targets)
-        return found
 
 
 def _choose_judges(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:

@@ -118,20 +118,20 @@ class Ranker:
     def _parts(self, history: torch.Tensor, known: list[list[int]]) -> dict[Part, np.ndarray]:
         with torch.inference_mode():
             sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
-        weights = self.blend.weights(np.array([len(indices) for indices in known]))
-        blends = self.neighbours is not None and bool(weights.any())
+        lengths = np.array([len(indices) for indices in known])
+        blends = self.neighbours is not None and bool(self.blend.weights(lengths).any())
         if not (blends or self._ranks_cold):
             return {"sequence": sequence}
         parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence)}
         if self.neighbours is not None and blends:
-            parts["neighbours"] = weights[:, None] * standardised(self.neighbours.scores(known))
+            parts["neighbours"] = self.blend.part(standardised(self.neighbours.scores(known)), lengths)
         if self._ranks_cold:
             if blends:
                 parts["neighbours"][:, self._unlearned] = 0.0
             profiles = np.stack([self.vectors.profile(indices) for indices in known])
             parts["text"] = np.zeros_like(sequence)
             cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
-            parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
+            parts["text"][:, self._unlearned] = self.cold.part(cosines)
         return parts
 
     def _answer_newcomers(self, users: Sequence[UserState]) -> np.ndarray:
