@@ -13,9 +13,9 @@ baseline.safetensors  recent (popularity_recent: events of each item in the wind
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import best_items, mask_seen, nearest_items
+from recommender.metrics.top_k import ListFilters, best_items, nearest_items
 from recommender.ranking.ranker import AnsweredBy, Part
 from recommender.retrieval.history import HistoryRanker
 from recommender.retrieval.popularity import PopularityRanker, RecentPopularityRanker
@@ -120,21 +120,12 @@ class BaselineRanker:
         return "text" if self.kind == "text_encoder" and self.knows(user) else "popularity"
 
     def top_k(
-        self,
-        users: Sequence[UserState],
-        k: int,
-        exclude: Sequence[Collection[str]] | None = None,
-        exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
-        """The best items of each user, best first; see `Ranker.top_k`."""
-        return best_items(self._scores_now(users, exclude_seen), self.ids, k, exclude, allowed)
-
-    def _scores_now(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
-        if self._now is None:
-            return self.scores(users, exclude_seen)
-        scores = np.tile(self._now, (len(users), 1))
-        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+        """The best items of each user, as `best_items` gives them, by `scores` or by counts up to the newest event."""
+        now = self._now
+        scores = self.scores(users, exclude_seen=False) if now is None else np.tile(now, (len(users), 1))
+        return best_items(scores, users, self.ids, k, **filters)
 
     def up_to(self, counts: np.ndarray, recent: np.ndarray) -> BaselineRanker:
         """The same popularity, with lists made of newer counts.
