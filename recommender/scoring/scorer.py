@@ -7,7 +7,7 @@ bias and learns the rest; its probability is calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -97,6 +97,19 @@ class PairScore:
     rating: float
 
 
+def score_items(
+    predict: Callable[[Sequence[UserState], Sequence[str], ItemRatings | None], tuple[np.ndarray, np.ndarray]],
+    user: UserState,
+    item_ids: Sequence[str],
+    ratings: ItemRatings | None,
+) -> list[PairScore]:
+    """What a scorer's `predict` says of some items for one user."""
+    if not item_ids:
+        return []
+    p_like, predicted = predict([user] * len(item_ids), item_ids, ratings)
+    return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+
+
 class PairScorer:
     """The network with all that it needs to answer. Safe to call from many threads.
 
@@ -133,10 +146,7 @@ class PairScorer:
         Raises:
             UnknownItem: an item is not in the catalogue.
         """
-        if not item_ids:
-            return []
-        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
-        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+        return score_items(self.predict, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None

@@ -18,7 +18,7 @@ from recommender.inputs.user import UserState
 from recommender.scoring.cross_encoder import CrossEncoder, pair_texts
 from recommender.scoring.input import ItemRatings, RatingBaseline, ScorerInput
 from recommender.scoring.regression import fit_linear, fit_logistic
-from recommender.scoring.scorer import PairScore, PairScorer
+from recommender.scoring.scorer import PairScore, PairScorer, score_items
 
 FOLDER = "cross_encoder"
 STACK_FILE = "stack.json"
@@ -96,10 +96,7 @@ class StackedScorer:
 
     def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
         """See `PairScorer.score`."""
-        if not item_ids:
-            return []
-        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
-        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+        return score_items(self.predict, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
