@@ -1,4 +1,4 @@
-"""Settings of the front door: rules, cleaning, and what to do with what breaks them."""
+"""Settings of the data gate: rules, cleaning, and what to do with rows that break a rule."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class FloodSettings(Frozen):
 
 
 class CleaningSettings(Frozen):
-    """What is mended, and what is sorted out, before the rules are held against the rows."""
+    """What is repaired, and what is dropped, before the rules check the rows."""
 
     mend_text: bool = Field(True, description="HTML entities, broken encodings and control characters in texts.")
     strip_markup: bool = Field(
@@ -146,7 +146,7 @@ class CleaningSettings(Frozen):
 
 
 class ValidationSettings(Frozen):
-    """The front door."""
+    """The data gate."""
 
     max_quarantined_share: Share = Field(
         0.2,

@@ -19,15 +19,15 @@ from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
+from recommender.fitting.context import FitContext
 from recommender.fitting.early_stopping import EarlyStopping
 from recommender.fitting.schedule import warmed_up
-from recommender.fitting.summary import Progress
 from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 
 # Items of a sequence that a step sees: what came next hangs on the newest few.
@@ -62,7 +62,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """Some windows of sequences, and what the encoder has to tell of them.
+    """Some windows of sequences, and what the encoder has to predict of them.
 
     Attributes:
         items: The different items. Shape (U,).
@@ -78,13 +78,10 @@ class Step:
 
 
 def fine_tune_encoder(
-    training: Path,
+    fit: FitContext,
     pretrained: ItemVectors,
     whitening: Whitening,
     settings: EncoderSettings,
-    k: int,
-    seed: int,
-    progress: Progress,
     ranker: Callable[[ItemVectors], Scores],
 ) -> Choice:
     """Learn from the training sequences; keep what was learned only if the validation window is ranked better by it.
@@ -93,22 +90,19 @@ def fine_tune_encoder(
     Runs under the caller's `fit.deterministic`.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
         pretrained: Whitened vectors of the pretrained encoder.
-        k: Length of the list by which encoders are compared.
-        seed: Order of the sequences.
         ranker: Ranks the catalogue by vectors; encoders are compared by what it reaches with theirs.
     Raises:
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed, warm_only=True)
-    before = _ndcg(ranker(pretrained), queries, k)
+    queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
+    before = _ndcg(ranker(pretrained), queries, fit.k)
     unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
-    sequences = worded_sequences(training, pretrained)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
-        progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
         return Choice(before, 0.0, 0, *unchanged)
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
@@ -118,16 +112,16 @@ def fine_tune_encoder(
     best = EarlyStopping(0.0, unchanged)
     losses: list[float] = []
     curve: list[dict[str, float]] = []
-    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, seed), start=1):
+    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, fit.seed), start=1):
         losses.append(loss)
         if number not in checked_at:
             continue
         weights = learned_weights(learner.model, settings)
         vectors = _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
-        after = _ndcg(ranker(vectors), queries, k)
-        progress(
+        after = _ndcg(ranker(vectors), queries, fit.k)
+        fit.progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
-            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {before:.4f}), {time.monotonic() - started:.1f} s"
+            f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {before:.4f}), {time.monotonic() - started:.1f} s"
         )
         curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
         losses = []
@@ -135,20 +129,20 @@ def fine_tune_encoder(
             best.keep(checked_at[number], after, (weights, vectors) if after > before else unchanged)
     choice = Choice(before, best.value, best.step, *best.state, curve=tuple(curve))
     is_kept = choice.weights is not None
-    progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
+    fit.progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
     return choice
 
 
-def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
+def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
     """The training sequences as item indices, without items that have no text; each has two or more.
 
     Raises:
         TrainingDataError: no sequence has two known items.
     """
-    worded = vectors.text.any(dim=1)
+    has_text = vectors.text.any(dim=1)
     longest = max(len(vectors.ids), 2)
-    told = [sequence[worded[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
-    return [sequence for sequence in told if len(sequence) >= 2]
+    cut = [sequence[has_text[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in cut if len(sequence) >= 2]
 
 
 def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
@@ -276,12 +270,12 @@ def _vectors(
 def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
     """The vectors of the same catalogue by another encoder; zeros where there are no words."""
     raw = encoder.encode(like.catalogue.texts, lambda _: None)
-    worded = raw.any(axis=1, keepdims=True)
-    rows = np.where(worded, whitening.apply(raw), np.float32(0))
+    has_text = raw.any(axis=1, keepdims=True)
+    rows = np.where(has_text, whitening.apply(raw), np.float32(0))
     return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
 
 
 def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
-    return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
+    return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())

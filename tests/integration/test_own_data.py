@@ -1,4 +1,4 @@
-"""The examples of YOUR_DATA.md, from file to answer, with nothing but the settings that profile wrote."""
+"""The examples of docs/your-data.md, from file to answer, with nothing but the settings that profile wrote."""
 
 import json
 import subprocess

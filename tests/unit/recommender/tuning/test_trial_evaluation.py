@@ -1,4 +1,4 @@
-"""A trial is judged as it would be served, on the validation window alone, and compared query by query."""
+"""A trial is evaluated as it would be served, on the validation window alone, and compared query by query."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,11 +7,12 @@ import pytest
 from core.settings.models import BlendSettings, NeighbourSettings
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
-from recommender.evaluation.evaluation import judge_ranking
+from recommender.evaluation.evaluation import evaluate_ranker
+from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.sequence.fit import fit_sequence
-from recommender.tuning.judgement import judge_validation, keep_judgement, measure_gain, read_judgement
+from recommender.tuning.trial_evaluation import evaluate_on_validation, measure_gain, read_ndcg, write_ndcg
 from tests.unit.recommender.tiny_shop import QUICK, random_vectors, write_training_set
 
 K = 5
@@ -23,42 +24,42 @@ def shop(tmp_path_factory):
     training = write_training_set(folder / "training")
     (folder / "vectors").mkdir()
     random_vectors(training).save(folder / "vectors")
-    fit_sequence(training, folder / "vectors", folder / "sequence", QUICK, 6, K, 1, 1, print)
+    fit_sequence(FitContext(training, 1, k=K, threads=1), folder / "vectors", folder / "sequence", QUICK, 6)
     neighbours, blend = NeighbourSettings(regularisation=1.0), BlendSettings(kind="mean")
     parts = (folder / "vectors", folder / "sequence", folder / "blend")
-    fit_blend(training, *parts, neighbours, blend, K, 1, 1, print)
+    fit_blend(FitContext(training, 1, K, 1), *parts, neighbours, blend)
     return folder
 
 
-def judged(shop):
-    return judge_validation(shop / "training", shop / "vectors", shop / "sequence", shop / "blend", K, 1)
+def evaluated(shop):
+    return evaluate_on_validation(shop / "training", shop / "vectors", shop / "sequence", shop / "blend", K, 1)
 
 
-def test_it_is_the_blend_that_is_judged(shop):
+def test_it_is_the_blend_that_is_evaluated(shop):
     ranker = load_ranker(shop / "vectors", shop / "sequence", shop / "blend")
     alone = load_ranker(shop / "vectors", shop / "sequence", None)
     queries = read_queries(shop / "training", "validation")
-    got = judged(shop)
-    assert np.array_equal(got, judge_ranking(ranker, queries, K).per_query["ndcg"])
-    assert not np.array_equal(got, judge_ranking(alone, queries, K).per_query["ndcg"])
+    got = evaluated(shop)
+    assert np.array_equal(got, evaluate_ranker(ranker, queries, K).per_query["ndcg"])
+    assert not np.array_equal(got, evaluate_ranker(alone, queries, K).per_query["ndcg"])
 
 
 def test_the_test_window_has_no_part_in_it(shop):
-    before = judged(shop)
+    before = evaluated(shop)
     file = shop / "training" / "queries.parquet"
     whole = pq.read_table(file)
     pq.write_table(whole.filter([split != "test" for split in whole["split"].to_pylist()]), file)
     try:
-        assert np.array_equal(judged(shop), before)
+        assert np.array_equal(evaluated(shop), before)
     finally:
         pq.write_table(whole, file)
 
 
-def test_where_there_are_many_queries_every_trial_is_judged_on_the_same(shop, monkeypatch):
-    everything = judged(shop)
-    monkeypatch.setattr("recommender.tuning.judgement.MAX_QUERIES", 15)
-    assert len(judged(shop)) == 15 < len(everything)
-    assert np.array_equal(judged(shop), judged(shop))
+def test_where_there_are_many_queries_every_trial_is_evaluated_on_the_same(shop, monkeypatch):
+    everything = evaluated(shop)
+    monkeypatch.setattr("recommender.tuning.trial_evaluation.MAX_QUERIES", 15)
+    assert len(evaluated(shop)) == 15 < len(everything)
+    assert np.array_equal(evaluated(shop), evaluated(shop))
 
 
 def test_a_gain_is_beyond_noise_only_where_most_queries_share_it():
@@ -73,9 +74,9 @@ def test_a_gain_is_beyond_noise_only_where_most_queries_share_it():
     assert not unsure.is_beyond_noise
 
 
-def test_a_judgement_is_kept_and_a_lost_one_is_named(tmp_path):
+def test_an_evaluation_is_kept_and_a_lost_one_is_named(tmp_path):
     file = tmp_path / "search" / "trial-000-seed-7.npy"
-    keep_judgement(file, np.array([0.5, 0.25]))
-    assert read_judgement(file).tolist() == [0.5, 0.25]
+    write_ndcg(file, np.array([0.5, 0.25]))
+    assert read_ndcg(file).tolist() == [0.5, 0.25]
     with pytest.raises(BundleError, match="trial-001"):
-        read_judgement(tmp_path / "trial-001.npy")
+        read_ndcg(tmp_path / "trial-001.npy")

@@ -1,4 +1,4 @@
-"""How a trial of a search is judged: the ranker of its components on the validation window, query by query."""
+"""How a trial of a search is evaluated: the ranker of its components on the validation window, query by query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.storage import atomic_file
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
 from recommender.inputs.queries import read_queries, sample_queries
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.significance import bootstrap_interval
 
 # Enough for a steady figure, and little time beside a fit.
@@ -39,7 +39,7 @@ class Gain:
         return self.low > 0
 
 
-def judge_validation(training: Path, vectors: Path, sequence: Path, blend: Path, k: int, seed: int) -> np.ndarray:
+def evaluate_on_validation(training: Path, vectors: Path, sequence: Path, blend: Path, k: int, seed: int) -> np.ndarray:
     """NDCG at k of the blend as it is served, for each validation query.
 
     Args:
@@ -52,7 +52,7 @@ def judge_validation(training: Path, vectors: Path, sequence: Path, blend: Path,
     """
     queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed)
     ranker = load_ranker(vectors, sequence, blend)
-    return judge_ranking(ranker, queries, k).per_query["ndcg"].astype(np.float64)
+    return evaluate_ranker(ranker, queries, k).per_query["ndcg"].astype(np.float64)
 
 
 def measure_gain(before: list[np.ndarray], after: list[np.ndarray], seed: int, confirmed: bool) -> Gain:
@@ -78,22 +78,22 @@ def measure_gain(before: list[np.ndarray], after: list[np.ndarray], seed: int, c
     )
 
 
-def keep_judgement(file: Path, ndcg: np.ndarray) -> None:
+def write_ndcg(file: Path, ndcg: np.ndarray) -> None:
     """Keep what a fit reached on each query, shape (n_queries,), atomically."""
     with atomic_file(file) as temporary, temporary.open("wb") as opened:
         np.save(opened, ndcg, allow_pickle=False)
 
 
-def read_judgement(file: Path) -> np.ndarray:
-    """Read what `keep_judgement` wrote.
+def read_ndcg(file: Path) -> np.ndarray:
+    """Read what `write_ndcg` wrote.
 
     Raises:
         BundleError: the file is missing or damaged.
     """
     try:
-        judged: np.ndarray = np.load(file, allow_pickle=False)
+        ndcg: np.ndarray = np.load(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise BundleError(
             "Cannot read a trial", got=f"file={file}", expected=f"an array, but {error}", do="Start the search anew"
         ) from error
-    return judged
+    return ndcg

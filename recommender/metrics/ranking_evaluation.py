@@ -20,7 +20,7 @@ AUC = "gauc"
 
 
 @dataclass(frozen=True)
-class RankingJudgement:
+class RankingEvaluation:
     """How one ranker did on each query.
 
     Attributes:
@@ -51,7 +51,7 @@ class RankingJudgement:
             self.key("gini"): gini(self.lists[chosen], self.n_items),
         }
 
-    def beyond_accuracy(self, vectors: ItemVectors, expected: np.ndarray) -> RankingJudgement:
+    def beyond_accuracy(self, vectors: ItemVectors, expected: np.ndarray) -> RankingEvaluation:
         """The same with diversity, novelty, mean popularity and serendipity among the measures per query.
 
         Args:
@@ -68,7 +68,7 @@ class RankingJudgement:
         return replace(self, per_query={**self.per_query, **more})
 
 
-def judge_ranking(ranker: Scores, queries: Queries, k: int, with_auc: bool = False) -> RankingJudgement:
+def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = False) -> RankingEvaluation:
     """Rank the ranker's whole catalogue for every query; a target that it does not know is a miss.
 
     Args:
@@ -78,7 +78,7 @@ def judge_ranking(ranker: Scores, queries: Queries, k: int, with_auc: bool = Fal
     """
     if not len(queries):
         raise TrainingDataError(
-            "Cannot judge ranking",
+            "Cannot evaluate ranking",
             got="queries=0",
             expected="users with new items in the window",
             do="Give more interactions, or larger shares under recipe.evaluation",
@@ -98,7 +98,7 @@ def judge_ranking(ranker: Scores, queries: Queries, k: int, with_auc: bool = Fal
     per_query = {name: metric(hits, queries.n_targets) for name, metric in PER_QUERY.items()}
     if with_auc:
         per_query[AUC] = np.array(aucs)
-    return RankingJudgement(k, per_query, joined, hits, len(ranker.ids))
+    return RankingEvaluation(k, per_query, joined, hits, len(ranker.ids))
 
 
 class NdcgOfScores:

@@ -6,7 +6,7 @@ import pytest
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import NdcgOfScores
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 
 IDS = IdMap(("a", "b", "c", "d"))
 QUERIES = Queries(
