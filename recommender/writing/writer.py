@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from core.storage import write_json
+from recommender.encoders.encoder import names_path
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
 from recommender.writing.examples import WritingRequest
@@ -175,9 +176,8 @@ def load_language_model(name: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(name).expanduser()
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     try:
-        if looks_like_path and not path.is_dir():
+        if names_path(name) and not path.is_dir():
             raise OSError("there is no such folder")
         source = str(path) if path.is_dir() else name
         tokenizer = AutoTokenizer.from_pretrained(source)
