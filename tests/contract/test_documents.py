@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from core.settings.loading import parse_settings
 from core.settings.source import SOURCE_KINDS, Source
 from core.settings.tree import Recipe, Settings
-from serving.meter import Meter
-from serving.openapi import ENDPOINTS
+from serving.http.metrics import Metrics
+from serving.api.openapi import ENDPOINTS
 from tests.contract.documents import (
     ALL,
     CONTRIBUTING,
@@ -167,7 +167,7 @@ def test_the_page_of_the_pipeline_names_every_deployment():
 
 def test_the_page_of_monitoring_names_every_metric_of_the_service():
     registry = CollectorRegistry()
-    Meter(registry)
+    Metrics(registry)
     kept = {f"{one.name}_total" if one.type == "counter" else one.name for one in registry.collect()}
     listed = set(re.findall(r"^\| `(sommelier_\w+)` \|", read(DOCS / "monitoring.md"), flags=re.MULTILINE))
     assert listed == kept

@@ -27,7 +27,7 @@ WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "s
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
-        # How the shop's clients tell of events; nothing is read from there.
+        # How the shop's clients name events; nothing is read from there.
         "source": {
             "kind": "tables",
             "path": "shop",

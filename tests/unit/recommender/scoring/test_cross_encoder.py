@@ -31,6 +31,7 @@ from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import Stack, StackedScorer, Weights, load_scorer
 from recommender.scoring.training import fit_scorer
+from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from tests.unit.recommender.scoring.test_training import write_shop
 from tests.unit.recommender.tiny_shop import DATA, save_tiny_encoder
@@ -212,7 +213,7 @@ def test_a_bundle_with_it_answers_score(fitted, model, tmp_path) -> None:
     bundle = load_bundle(tmp_path / "b")
     assert bundle.manifest.recipe.scorer == settings_of(model)
     engine = Engine(model="m:1", bundle=bundle, features=Store(), max_k=5)
-    answer = engine.score(item_ids=["i3", "i4"], user_id="known")
+    answer = engine.score(ScoreRequest(item_ids=["i3", "i4"], user_id="known"))
     ratings = ItemRatings(np.full(2, 3.5), np.full(2, 2.0))
     expected = load_scorer(scorer, items).score(Store().read_user("known"), ["i3", "i4"], ratings)
     for got, wanted in zip(answer.items, expected, strict=True):

@@ -1,4 +1,4 @@
-"""What every request passes before an endpoint sees it: counting, a limit on the body, one shape for every error."""
+"""What every request passes before its endpoint: counting, a limit on the body, one form for every error."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 
 
-class Door:
-    """Reads a POST's body whole, up to a limit, and lets only JSON in.
+class JsonBodyLimit:
+    """Reads a POST's body whole, up to a limit, and accepts only JSON.
 
     Bodies are small here, so holding one is cheaper than watching it stream, and the endpoint never starts on a body
     that turns out to be too long.
 
     Args:
-        app: What comes next.
-        max_body_bytes: A longer body is answered 413, as soon as its header or its bytes say so.
+        app: The next app.
+        max_body_bytes: A longer body is answered 413, as soon as its header or its bytes show it.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -86,8 +86,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-class OneErrorShape:
-    """Gives every answer of 400 and above the body `{"error": "one sentence"}`, whoever made it.
+class UniformErrors:
+    """Gives every answer of 400 and above the body `{"error": "one sentence"}`, wherever it comes from.
 
     BentoML and Starlette answer in four forms: an object, a list of one object, plain text, nothing.
     """
@@ -118,7 +118,7 @@ class OneErrorShape:
 
 
 def _as_json(start: Message, sentence: str) -> JSONResponse:
-    """The same answer with the one body; headers that spoke of the old body go."""
+    """The same answer with the one body; headers about the old body go."""
     kept = {
         name: value for name, value in Headers(scope=start).items() if name not in {"content-length", "content-type"}
     }
@@ -146,12 +146,12 @@ def _error_of(answer: Any) -> str:
     return str(answer or "")
 
 
-class Watch:
-    """Tells `observe` of every answer: endpoint, status, seconds.
+class ObserveRequests:
+    """Reports every answer to `observe`: endpoint, status, seconds.
 
     Args:
-        app: What comes next.
-        endpoints: The paths that are told apart; any other counts as "other", so that made-up paths cannot fill memory.
+        app: The next app.
+        endpoints: The paths that are counted apart; any other counts as "other", so made-up paths cannot fill memory.
         observe: Called once per request. A client that left before its answer counts as 499.
     """
 

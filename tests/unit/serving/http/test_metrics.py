@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.meter import Meter
+from serving.http.metrics import Metrics
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def registry() -> CollectorRegistry:
 
 
 def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry) -> None:
-    meter = Meter(registry)
+    meter = Metrics(registry)
     for status in (200, 202, 404, 503):
         meter.answered("/recommend", status, 0.004)
 
@@ -30,7 +30,7 @@ def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry
 
 
 def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> None:
-    meter = Meter(registry)
+    meter = Metrics(registry)
     meter.swapped("m:1", "aa")
     meter.swapped("m:2", "bb")
 
@@ -41,7 +41,7 @@ def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> Non
 
 
 def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry) -> None:
-    meter = Meter(registry)
+    meter = Metrics(registry)
     meter.received_events(accepted=3, duplicates=1)
     meter.pending_events(2)
     meter.cold_start("/recommend", "unknown user")

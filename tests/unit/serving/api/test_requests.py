@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from core.schema import MAX_ID_CHARS
-from serving.api import EventsRequest, FeedbackRequest, RecommendRequest, ScoreRequest, explain
+from serving.api.events import EventsRequest
+from serving.api.feedback import FeedbackRequest
+from serving.api.problem import explain
+from serving.api.recommend import RecommendRequest
+from serving.api.score import ScoreRequest
 
 EVENT = {"user_id": "u", "item_id": "i", "event": "view"}
 
@@ -64,7 +68,9 @@ def events(**change: Any) -> str:
         (EventsRequest, '{"events": []}', "list should have at least 1 item"),
     ],
 )
-def test_a_request_that_does_not_fit_is_told_in_one_sentence(model: type[BaseModel], body: str, expected: str) -> None:
+def test_a_request_that_does_not_fit_is_explained_in_one_sentence(
+    model: type[BaseModel], body: str, expected: str
+) -> None:
     said = sentence(model, body)
     assert said.startswith("Cannot read the request: ")
     assert expected in said
@@ -85,7 +91,7 @@ def test_limits_on_numbers_of_ids_and_events() -> None:
         EventsRequest.model_validate({"events": [EVENT] * 1001})
 
 
-def test_an_event_takes_every_id_that_the_front_door_lets_in() -> None:
+def test_an_event_takes_every_id_that_validation_accepts() -> None:
     long = "i" * MAX_ID_CHARS
     (kept,) = EventsRequest.model_validate_json(events(item_id=long, user_id=long, event_id=long)).interactions()
     assert (kept.item_id, kept.user_id, kept.event_id) == (long, long, long)

@@ -1,4 +1,4 @@
-"""The service's own Prometheus metrics, beside those that BentoML keeps."""
+"""The service's own Prometheus metrics, beside BentoML's."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-# From a warm answer (1 ms) to a text that is written (seconds).
+# From a warm answer (1 ms) to a generated text (seconds).
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class Meter:
-    """Counts what the service does.
+class Metrics:
+    """Counts the service's answers, events and bundles.
 
     Make it inside a worker, not on import: prometheus_client decides when it is first imported whether it works
     across processes, and BentoML says so in the worker's environment only.
@@ -36,7 +36,7 @@ class Meter:
             registry=to,
         )
         self._cold_starts = Counter(
-            "sommelier_cold_starts", "Answers that had no history to go by.", ["endpoint", "reason"], registry=to
+            "sommelier_cold_starts", "Answers without a history to use.", ["endpoint", "reason"], registry=to
         )
         self._events = Counter("sommelier_events", "Events received, by outcome.", ["outcome"], registry=to)
         self._pending = Gauge(
@@ -53,7 +53,7 @@ class Meter:
             registry=to,
         )
         self._bundle_failures = Counter(
-            "sommelier_bundle_failures", "Failed looks at the model store and failed loads.", registry=to
+            "sommelier_bundle_failures", "Failed checks of the model store and failed loads.", registry=to
         )
         self._in_service: tuple[str, str] | None = None
 
@@ -64,7 +64,7 @@ class Meter:
         self._seconds.labels(endpoint).observe(seconds)
 
     def cold_start(self, endpoint: str, reason: str) -> None:
-        """Count an answer that had no history to go by."""
+        """Count an answer without a history to use."""
         self._cold_starts.labels(endpoint, reason).inc()
 
     def received_events(self, accepted: int, duplicates: int) -> None:
@@ -84,5 +84,5 @@ class Meter:
         self._bundle.labels(model, digest).set(1)
 
     def bundle_failed(self) -> None:
-        """Count a failed look at the model store, or a failed load."""
+        """Count a failed check of the model store, or a failed load."""
         self._bundle_failures.inc()

@@ -1,112 +1,29 @@
-"""What is known of users and items as of any moment: facts, counted from events.
+"""What is known of users as of any moment: facts, counted from events.
 
 Facts change with events only. What changes with time alone (recency, age, windows) is derived from them at the moment
 of asking, by `features.counting.derivation`, in training and in serving alike. Every fact is a sum of integers, a
 smallest or largest value, or the newest few of something by the events' order: quantities that late, tied and
-repeated events can be merged into, with the same result as counting anew (`features.counting.sketches` does that
+repeated events can be merged into, with the same result as recounting (`features.counting.sketches` does that
 online).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from core import schema
 from features.counting import streams
-from features.counting.columns import Facts, ItemAttributes, Lists, in_units
-from features.counting.streams import Array, Events, GroupCounts, NewestEntries, Places
-
-# One count per kind of event, in the order of schema.EVENTS.
-KIND_COUNTS = tuple(f"n_{'rating_event' if kind == 'rating' else kind}s" for kind in schema.EVENTS)
-
-
-@dataclass(frozen=True)
-class Slices:
-    """The events of B entities as of B moments.
-
-    Attributes:
-        entity: Codes, -1 where there are no events at all. Shape (B,).
-        start: Shape (B,).
-        stop: Shape (B,).
-    """
-
-    entity: Array
-    start: Array
-    stop: Array
-
-    def __len__(self) -> int:
-        return len(self.entity)
-
-    def sum(self, running: Array) -> Array:
-        """From sums before each place, those over the slices. Shape (B,)."""
-        return running[self.stop] - running[self.start]
-
-    def within(self, chosen: Array) -> Slices:
-        """The same slices of the stream of the chosen events alone; `chosen` is running."""
-        return Slices(self.entity, chosen[self.start], chosen[self.stop])
-
-    def first(self, values: Array) -> Array:
-        """The first value of each slice, 0 of an empty one. Shape (B,)."""
-        return self._at(values, self.start)
-
-    def last(self, values: Array) -> Array:
-        """The last value of each slice, 0 of an empty one. Shape (B,)."""
-        return self._at(values, self.stop - 1)
-
-    def _at(self, values: Array, place: Array) -> Array:
-        filled = self.stop > self.start
-        found = np.zeros(len(self), dtype=np.int64)
-        found[filled] = values[place[filled]]
-        return found
+from features.counting.columns import Facts, ItemAttributes, Lists
+from features.counting.event_stream import EventStream, Slices
+from features.counting.streams import Array, Events, GroupCounts, NewestEntries
+from features.counting.views import KIND_COUNTS
 
 
-class _Stream:
-    """Events of entities, and the facts that users and items have in common."""
-
-    def __init__(self, entity: Array, clock: Array, counted: Array, kind: Array, value: Array, n: int) -> None:
-        self.entity, self._kind = entity, kind
-        self._places = Places(entity, clock, n)
-        self.counted = np.flatnonzero(counted)
-        self._n_counted = streams.running_sum(counted)
-        is_rated = counted & ~np.isnan(value)
-        self._n_rated = streams.running_sum(is_rated)
-        self._ratings = in_units(np.where(is_rated, value, 0.0), streams.RATING_UNITS)
-
-    def slices(self, entity: Array, moment: Array) -> Slices:
-        """The events of each entity with a clock of at most the moment, microseconds; both of shape (B,)."""
-        return Slices(entity, *self._places.until(entity, moment))
-
-    def n_events(self, slices: Slices) -> Array:
-        return slices.sum(self._n_counted)
-
-    def n_ratings(self, slices: Slices) -> Array:
-        return slices.sum(self._n_rated)
-
-    def rating_sum(self, slices: Slices) -> Array:
-        return slices.sum(self._rating_sums[0])
-
-    def rating_square_sum(self, slices: Slices) -> Array:
-        return slices.sum(self._rating_sums[1])
-
-    def n_of_kind(self, slices: Slices, kind: int) -> Array:
-        return slices.sum(self._kind_sums[kind])
-
-    @cached_property
-    def _rating_sums(self) -> tuple[Array, Array]:
-        return streams.running_sum(self._ratings), streams.running_sum(self._ratings**2)
-
-    @cached_property
-    def _kind_sums(self) -> list[Array]:
-        return [streams.running_sum(self._kind == kind) for kind in range(len(schema.EVENTS))]
-
-
-class UserFacts(_Stream):
+class UserFacts(EventStream):
     """The facts of users. `as_of` computes those asked for, each by the method that `facts` names.
 
     Args:
@@ -120,7 +37,7 @@ class UserFacts(_Stream):
         self._events, self._attributes, self._max_history = events, attributes, max_history
 
     def facts(self) -> dict[str, Callable[[Slices], Array | Lists]]:
-        """Every fact by name: what it is, is said in `features.feast.definitions`."""
+        """Every fact by name; `features.feast.definitions` describes them."""
         kinds = {
             name: (lambda slices, kind=kind: self.n_of_kind(slices, kind)) for kind, name in enumerate(KIND_COUNTS)
         }
@@ -267,78 +184,8 @@ class UserFacts(_Stream):
 
     @cached_property
     def _days(self) -> tuple[GroupCounts, int]:
-        return _days_of(self, self._events.us)
+        return self.days(self._events.us)
 
     def _groups(self, group: Array, n_groups: int) -> GroupCounts:
         place = np.flatnonzero(self._events.counted & (group >= 0))
         return GroupCounts(self.entity[place], group[place], place, n_groups)
-
-
-class ItemFacts(_Stream):
-    """The facts of items that come from events.
-
-    Args:
-        events: All events.
-        window_days: The longest window of popularity; days older than it, counted from the newest event's, are
-            forgotten.
-    """
-
-    def __init__(self, events: Events, window_days: int) -> None:
-        by_item = np.lexsort((events.clock, events.item))
-        self._us, self._window_days = events.us[by_item], window_days
-        super().__init__(
-            events.item[by_item], events.clock[by_item], events.counted[by_item], events.kind[by_item],
-            events.value[by_item], len(events.items),
-        )  # fmt: skip
-
-    def facts(self) -> dict[str, Callable[[Slices], Array | Lists]]:
-        """Every fact by name: what it is, is said in `features.feast.definitions`."""
-        kinds = {
-            f"item_{name}": (lambda slices, kind=kind: self.n_of_kind(slices, kind))
-            for kind, name in enumerate(KIND_COUNTS)
-        }
-        return {
-            "item_n_events": self.n_events,
-            **kinds,
-            "item_n_ratings": self.n_ratings,
-            "item_rating_sum": self.rating_sum,
-            "item_rating_square_sum": self.rating_square_sum,
-            "item_first_event_us": lambda s: s.within(self._n_counted).last(self._earliest),
-            "item_last_event_us": lambda s: s.within(self._n_counted).last(self._latest),
-            "item_days": lambda s: self._recent_days(s)[0],
-            "item_day_counts": lambda s: self._recent_days(s)[1],
-        }
-
-    def as_of(self, entity: Array, moment: Array, names: Sequence[str]) -> Facts:
-        """As `UserFacts.as_of`, of items."""
-        slices, facts = self.slices(entity, moment), self.facts()
-        return {name: facts[name](slices) for name in names}
-
-    def _recent_days(self, slices: Slices) -> tuple[Lists, Lists]:
-        """Days (since 1970) with events and their counts, of the last window before the newest event; ascending."""
-        counts, first_day = self._days
-        newest = slices.within(self._n_counted).last(self._latest) // streams.DAY_US
-        lowest = newest - self._window_days + 1 - first_day
-        label, day, count = counts.before(slices.entity, slices.stop, lowest)
-        return Lists.of(label, len(slices), day + first_day), Lists.of(label, len(slices), count)
-
-    @cached_property
-    def _latest(self) -> Array:
-        return streams.running_max(self.entity[self.counted], self._us[self.counted])
-
-    @cached_property
-    def _earliest(self) -> Array:
-        # Clocks of different users may tell another order than timestamps do: by the microsecond, but bits count.
-        return -streams.running_max(self.entity[self.counted], -self._us[self.counted])
-
-    @cached_property
-    def _days(self) -> tuple[GroupCounts, int]:
-        return _days_of(self, self._us)
-
-
-def _days_of(stream: _Stream, us: Array) -> tuple[GroupCounts, int]:
-    """Counts by day since the first one, and that one."""
-    day = us[stream.counted] // streams.DAY_US
-    first = int(day.min()) if len(day) else 0
-    n_days = int(day.max()) - first + 1 if len(day) else 1
-    return GroupCounts(stream.entity[stream.counted], day - first, stream.counted, n_days), first

@@ -1,4 +1,4 @@
-"""How a shop tells of events: its own names for their kinds, and the scale of its ratings.
+"""A shop's terms for events: its own names for their kinds, and the scale of its ratings.
 
 The bundle's recipe maps both. The log keeps the contract's names, and ratings of 1 to 5.
 """
@@ -25,7 +25,7 @@ class EventTerms:
     """Reads the events of clients. Without a bundle the contract's own terms alone are known.
 
     Attributes:
-        names: The shop's own names of events, lower case, to the contract's; to LEFT_OUT for those that tell nothing.
+        names: The shop's own names of events, lower case, to the contract's; to LEFT_OUT for those that are dropped.
             A contract's name means itself unless the shop maps it.
         scale: Lowest and highest rating of the shop.
         model: The bundle whose recipe maps them; None before one is loaded.
@@ -37,7 +37,7 @@ class EventTerms:
 
     @classmethod
     def of(cls, recipe: Recipe, model: str) -> EventTerms:
-        """Those that a bundle's recipe has."""
+        """The terms of a bundle's recipe."""
         mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
         names = {own: name for own, name in mapped.items() if name in (*EVENTS, LEFT_OUT)}
         return cls(names, recipe.validation.cleaning.rating_scale or RATING_RANGE, model)
@@ -48,7 +48,7 @@ class EventTerms:
         LEFT_OUT for one that they map to nothing.
 
         Raises:
-            BadRequest: nobody knows the name.
+            BadRequest: the name is unknown.
         """
         given = name.strip().lower()
         if given in self.names:
@@ -83,7 +83,7 @@ class EventTerms:
         if not low <= value <= high:
             do = "Send a value within it" if kind == _RATING else f"Leave it out: {kind} needs no value"
             raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)
-        # As the front door reads ratings of the source; exact where the scale is the contract's own.
+        # As validation reads the source's ratings; exact where the scale is the contract's own.
         return value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
 
 

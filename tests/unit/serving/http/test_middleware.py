@@ -1,4 +1,4 @@
-"""The door, the one error shape and the watch, around small apps of every kind."""
+"""The limit on bodies, the one form of errors and the observer, around small apps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from serving.middleware import Door, OneErrorShape, Watch
+from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 
 JSON = {"content-type": "application/json"}
 
@@ -30,35 +30,35 @@ def client_of(answer: Response | Exception) -> TestClient:
         return answer
 
     app = Starlette(routes=[Route("/x", endpoint, methods=["POST"])])
-    return TestClient(OneErrorShape(app))
+    return TestClient(UniformErrors(app))
 
 
 @pytest.fixture
-def door() -> TestClient:
-    return TestClient(Door(Starlette(routes=[Route("/x", echo, methods=["POST", "GET"])]), max_body_bytes=100))
+def limited() -> TestClient:
+    return TestClient(JsonBodyLimit(Starlette(routes=[Route("/x", echo, methods=["POST", "GET"])]), max_body_bytes=100))
 
 
-def test_a_body_up_to_the_limit_passes_whole(door: TestClient) -> None:
-    assert door.post("/x", content=b"a" * 100, headers=JSON).content == b"a" * 100
-    assert door.post("/x", content=b"", headers=JSON).content == b""
-    assert door.get("/x").status_code == 200
+def test_a_body_up_to_the_limit_passes_whole(limited: TestClient) -> None:
+    assert limited.post("/x", content=b"a" * 100, headers=JSON).content == b"a" * 100
+    assert limited.post("/x", content=b"", headers=JSON).content == b""
+    assert limited.get("/x").status_code == 200
 
 
-def test_a_declared_length_over_the_limit_is_refused(door: TestClient) -> None:
-    answer = door.post("/x", content=b"a" * 101, headers=JSON)
+def test_a_declared_length_over_the_limit_is_refused(limited: TestClient) -> None:
+    answer = limited.post("/x", content=b"a" * 101, headers=JSON)
     assert answer.status_code == 413
     assert answer.json() == {"error": "Cannot read the request: the body is longer than 100 bytes. Send less at once."}
     assert answer.headers["connection"] == "close"
 
 
-def test_a_streamed_body_over_the_limit_is_refused(door: TestClient) -> None:
+def test_a_streamed_body_over_the_limit_is_refused(limited: TestClient) -> None:
     def pieces() -> Iterator[bytes]:
         yield from (b"a" * 40 for _ in range(3))
 
-    assert door.post("/x", content=pieces(), headers=JSON).status_code == 413
+    assert limited.post("/x", content=pieces(), headers=JSON).status_code == 413
 
 
-def test_the_door_stops_reading_at_the_limit() -> None:
+def test_reading_stops_at_the_limit() -> None:
     read: list[int] = []
     sent: list[Message] = []
 
@@ -70,21 +70,21 @@ def test_the_door_stops_reading_at_the_limit() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(Door(Starlette(), max_body_bytes=100)(scope, receive, send))
+    asyncio.run(JsonBodyLimit(Starlette(), max_body_bytes=100)(scope, receive, send))
     assert len(read) == 2
     assert sent[0]["status"] == 413
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data", "application/vnd.bentoml+pickle"])
-def test_only_json_comes_in(door: TestClient, media_type: str) -> None:
-    answer = door.post("/x", content=b"{}", headers={"content-type": media_type})
+def test_only_json_comes_in(limited: TestClient, media_type: str) -> None:
+    answer = limited.post("/x", content=b"{}", headers={"content-type": media_type})
     assert answer.status_code == 415
     assert answer.json() == {"error": f"Cannot read the request: Content-Type={media_type}, expected application/json."}
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
-def test_json_is_known_in_any_spelling(door: TestClient, media_type: str) -> None:
-    assert door.post("/x", content=b"{}", headers={"content-type": media_type}).status_code == 200
+def test_json_is_known_in_any_spelling(limited: TestClient, media_type: str) -> None:
+    assert limited.post("/x", content=b"{}", headers={"content-type": media_type}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -124,29 +124,31 @@ def test_a_success_passes_as_it_is() -> None:
     assert got.content == b'["as", "it", "is"]'
 
 
-def test_every_answer_is_told_to_the_watch() -> None:
-    told: list[tuple[str, int]] = []
+def test_every_answer_is_observed() -> None:
+    observed: list[tuple[str, int]] = []
 
     async def fail(_: Request) -> Response:
         raise HTTPException(404, "no")
 
     app = Starlette(routes=[Route("/x", echo), Route("/y", fail), Route("/z", echo)])
     client = TestClient(
-        Watch(app, frozenset({"/x", "/y"}), lambda endpoint, status, seconds: told.append((endpoint, status)))
+        ObserveRequests(
+            app, frozenset({"/x", "/y"}), lambda endpoint, status, seconds: observed.append((endpoint, status))
+        )
     )
     for path in ("/x", "/y", "/z", "/made-up"):
         client.get(path)
-    assert told == [("/x", 200), ("/y", 404), ("other", 200), ("other", 404)]
+    assert observed == [("/x", 200), ("/y", 404), ("other", 200), ("other", 404)]
 
 
-def test_an_app_that_dies_is_told_too() -> None:
-    told: list[tuple[str, int]] = []
+def test_an_app_that_dies_is_observed_too() -> None:
+    observed: list[tuple[str, int]] = []
 
     async def die(*_: object) -> None:
         raise asyncio.CancelledError
 
-    watch = Watch(die, frozenset({"/x"}), lambda endpoint, status, seconds: told.append((endpoint, status)))
+    app = ObserveRequests(die, frozenset({"/x"}), lambda endpoint, status, seconds: observed.append((endpoint, status)))
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(watch(scope, None, None))  # type: ignore[arg-type]
-    assert told == [("/x", 499)]
+        asyncio.run(app(scope, None, None))  # type: ignore[arg-type]
+    assert observed == [("/x", 499)]

@@ -8,9 +8,9 @@ import pytest
 
 from core.schema import EVENTS
 from core.settings.tree import Recipe
-from serving.api import EventsRequest
+from serving.api.events import EventsRequest
 from serving.errors import BadRequest
-from serving.event_terms import PLAIN_TERMS, EventTerms
+from serving.events.terms import PLAIN_TERMS, EventTerms
 
 NAMES = {"AddToCart": "cart", "transaction": "Purchase", "noise": "", "view": "click"}
 

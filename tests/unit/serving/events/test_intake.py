@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.logs.events import EventLog, EventLogError, Interaction
-from serving.intake import EventIntake, Receipt
+from serving.events.intake import EventIntake, Receipt
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -92,7 +92,7 @@ def test_after_a_crash_between_log_and_store_the_next_process_pushes(log: EventL
 
 
 def test_a_long_backlog_is_pushed_in_pages(log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.intake._PAGE_EVENTS", 3)
+    monkeypatch.setattr("serving.events.intake._PAGE_EVENTS", 3)
     log.append(batch(*"abcdefgh"))
     intake = EventIntake(log)
     intake.connect(sink)
@@ -122,7 +122,7 @@ def test_many_threads_push_each_event_once_in_the_order_of_the_log(log: EventLog
 def test_an_event_that_finds_the_store_busy_for_long_is_left_to_the_thread_at_work(
     log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.intake._LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr("serving.events.intake._LOCK_WAIT_S", 0.01)
     entered, go_on = threading.Event(), threading.Event()
     push = sink.push
 
