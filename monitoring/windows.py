@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from core.schema import TABLES
+from core.sql import identifier, literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,17 +72,19 @@ def read_windows(clean: Path, cut_at: datetime, seed: int = 0) -> Windows:
 
 
 def _events_sql(clean: Path, attributes: Sequence[str]) -> str:
-    interactions, items, feedback = (clean / f"{name}.parquet" for name in ("interactions", "items", "feedback"))
-    more = "".join(f', items."{name}"' for name in attributes)
+    interactions, items, feedback = (
+        literal(str(clean / f"{name}.parquet")) for name in ("interactions", "items", "feedback")
+    )
+    more = "".join(f", items.{identifier(name)}" for name in attributes)
     return f"""
     SELECT events.event_id, events.timestamp, events.timestamp >= ? AS is_current,
         events.event, events.value AS rating,
         split_part(items.category, ' > ', 1) AS category, items.brand, items.price,
         CAST(reviews.chars AS DOUBLE) AS review_chars {more}
-    FROM read_parquet('{_escape(interactions)}') AS events
-    LEFT JOIN read_parquet('{_escape(items)}') AS items USING (item_id)
+    FROM read_parquet({interactions}) AS events
+    LEFT JOIN read_parquet({items}) AS items USING (item_id)
     LEFT JOIN (
-        SELECT user_id, item_id, timestamp, max(length(text)) AS chars FROM read_parquet('{_escape(feedback)}')
+        SELECT user_id, item_id, timestamp, max(length(text)) AS chars FROM read_parquet({feedback})
         GROUP BY ALL
     ) AS reviews ON events.event = 'rating' AND reviews.user_id = events.user_id
         AND reviews.item_id = events.item_id AND reviews.timestamp = events.timestamp
@@ -97,9 +100,10 @@ def _telling_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> l
     low, high = _ATTRIBUTE_VALUES
     telling = []
     for name in names:
-        if name in contract or name.lower() in reserved or '"' in name:
+        if name in contract or name.lower() in reserved:
             continue
-        ((count,),) = connection.execute(f'SELECT count(DISTINCT "{name}") FROM read_parquet(?)', [path]).fetchall()
+        distinct = f"SELECT count(DISTINCT {identifier(name)}) FROM read_parquet(?)"
+        ((count,),) = connection.execute(distinct, [path]).fetchall()
         if low <= int(count) <= high:
             telling.append(str(name))
     return telling[:_MAX_ATTRIBUTES]
@@ -131,10 +135,10 @@ def _sample_sql(seed: int) -> str:
 def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
     kept = []
     for name in names:
+        own = identifier(name)
         ((distinct, current, reference),) = connection.execute(
             f"""
-            SELECT count(DISTINCT "{name}"), count("{name}") FILTER (is_current),
-                count("{name}") FILTER (NOT is_current)
+            SELECT count(DISTINCT {own}), count({own}) FILTER (is_current), count({own}) FILTER (NOT is_current)
             FROM sampled
             """
         ).fetchall()
@@ -144,21 +148,18 @@ def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> l
 
 
 def _keep_top_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    own = identifier(name)
     connection.execute(
         f"""
-        UPDATE sampled SET "{name}" = '(other)' WHERE "{name}" IS NOT NULL AND "{name}" NOT IN (
-            SELECT "{name}" FROM sampled WHERE NOT is_current AND "{name}" IS NOT NULL
-            GROUP BY ALL ORDER BY count(*) DESC, "{name}" LIMIT {_TOP_VALUES})
+        UPDATE sampled SET {own} = '(other)' WHERE {own} IS NOT NULL AND {own} NOT IN (
+            SELECT {own} FROM sampled WHERE NOT is_current AND {own} IS NOT NULL
+            GROUP BY ALL ORDER BY count(*) DESC, {own} LIMIT {_TOP_VALUES})
         """
     )
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, names: Sequence[str], is_current: str) -> pd.DataFrame:
     # The id comes along and is dropped again: a statement needs a column, and there may be no other.
-    columns = ", ".join(["event_id", *(f'"{name}"' for name in names)])
+    columns = ", ".join(["event_id", *map(identifier, names)])
     frame = connection.execute(f"SELECT {columns} FROM sampled WHERE is_current = {is_current} ORDER BY event_id").df()
     return frame.drop(columns="event_id")
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace("'", "''")

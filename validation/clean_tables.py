@@ -8,8 +8,8 @@ import duckdb
 
 from core import schema
 from core.schema import TABLES, TableName
+from core.sql import identifier, literal
 from core.storage import atomic_file
-from validation.reading.sql import literal, quoted
 from validation.scan.scan import SQL_TYPES, Scan
 
 
@@ -36,7 +36,9 @@ def write_entities(connection: duckdb.DuckDBPyConnection, scan: Scan, referring:
     clean = f"SELECT * FROM staged_{table} WHERE NOT {scan.unfit}"
     names = _attribute_names(connection, table, clean)
     columns = [_clean_sql(table, column.name) for column in TABLES[table].columns]
-    columns += [f"json_extract_string(attributes, {literal('$.' + quoted(name))}) AS {quoted(name)}" for name in names]
+    columns += [
+        f"json_extract_string(attributes, {literal('$.' + identifier(name))}) AS {identifier(name)}" for name in names
+    ]
     referred = " UNION ".join(f"SELECT {key} FROM staged_{one.table} WHERE NOT {one.unfit}" for one in referring)
     connection.execute(
         f"""CREATE TEMP TABLE derived_{table} AS

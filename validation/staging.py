@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 
 from core import schema
 from core.schema import TABLES, Column, TableName
+from core.sql import literal
 from validation.raw.parts import EVENT_LOG, SOURCE_ERROR, SOURCE_FILE, RawPart, RawTables, TableMapping
 from validation.reading.dialect import Dialect
-from validation.reading.sql import literal
 from validation.reading.times import time_sql
 from validation.reading.values import IDS, id_sql, mapped_sql, text_sql, typed_sql
 from validation.rules.contract import Rule

@@ -10,9 +10,9 @@ import pyarrow as pa
 from core import schema
 from core.schema import TIME, Column, TableName
 from core.settings.validation import MissingValues
+from core.sql import literal
 from validation.errors import RuleError
 from validation.reading.dialect import Dialect
-from validation.reading.sql import literal
 from validation.reading.values import typed_sql
 from validation.rules.columns import find_column
 from validation.rules.contract import Rule, unread_is_bad

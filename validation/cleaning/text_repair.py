@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 
 import duckdb
 
+from core.sql import literal
 from recommender.inputs.texts import tidy
 from validation.cleaning.markup import MARKUP_SUSPECT, strip_markup
 from validation.cleaning.personal_data import PersonalDataMask, suspect_pattern
@@ -82,5 +83,5 @@ def mended_words_sql(value: str, *, review: bool, mended: bool, masked: Collecti
     if not patterns:
         return plain
     function = "mend_text" if review else "mend_words"
-    needed = " OR ".join(f"regexp_matches({value}, '{pattern}')" for pattern in patterns)
+    needed = " OR ".join(f"regexp_matches({value}, {literal(pattern)})" for pattern in patterns)
     return f"CASE WHEN {needed} THEN {function}({value}) ELSE {plain} END"

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.sql import literal
 from validation.formats.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw.writer import PartWriter, field_names, struct_of
-from validation.reading.sql import literal
 
 OTHERS = "other columns"  # the field of `source` that maps all keys beside the named ones to their values
 _TRIAL_LINES = 100  # if none of the first lines is an object, the file is of another format

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.settings.validation import ValidationSettings
+from core.sql import identifier, literal
 from validation.profile.columns import time_sql
 from validation.profile.draft import Draft
 from validation.profile.guesses import Assignment
 from validation.profile.numbers import as_ratings
 from validation.profile.roles import Sheet
-from validation.reading.sql import literal, quoted
 
 
 @dataclass
@@ -62,7 +62,7 @@ def _count(draft: Draft, log: Sheet) -> _Counts:
     formats = draft.get("recipe.source", "date_formats", [])
     if "time" in log.picks and not formats:
         formats = list(log.reading(log.picks["time"]).formats)
-    user_sql, item_sql = (quoted(name) if name else "NULL" for name in (user, item))
+    user_sql, item_sql = (identifier(name) if name else "NULL" for name in (user, item))
     moment = time_sql(time, formats) if time else "NULL::TIMESTAMPTZ"
     bad = [f"{part} IS NULL" for name, part in ((user, "u"), (item, "i"), (time, "t")) if name] or ["false"]
     others = [part for part in bad if part != "u IS NULL"]
@@ -159,11 +159,11 @@ def _judge_returns(abilities: Abilities, log: Sheet) -> None:
         return
     signs = []
     if quantity:
-        signs.append(("negative quantities", f"TRY_CAST({quoted(quantity)} AS DOUBLE) < 0"))
+        signs.append(("negative quantities", f"TRY_CAST({identifier(quantity)} AS DOUBLE) < 0"))
     if order:
         letter = _cancelling_letter(log, order)
         if letter:
-            signs.append((f"{order} beginning with {letter}", f"starts_with({quoted(order)}, {literal(letter)})"))
+            signs.append((f"{order} beginning with {letter}", f"starts_with({identifier(order)}, {literal(letter)})"))
     if not signs:
         return
     either = " OR ".join(f"coalesce({sql}, false)" for _, sql in signs)
@@ -181,7 +181,7 @@ def _judge_returns(abilities: Abilities, log: Sheet) -> None:
 def _cancelling_letter(log: Sheet, order: str) -> str:
     """The letter before some order numbers, where most have none."""
     found = log.workspace.connection.sql(
-        f"SELECT regexp_extract({quoted(order)}, '^[A-Za-z]+') AS head, count(*) FROM {log.extract.relation} "
-        f"WHERE {quoted(order)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"SELECT regexp_extract({identifier(order)}, '^[A-Za-z]+') AS head, count(*) FROM {log.extract.relation} "
+        f"WHERE {identifier(order)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     return str(found[1][0]) if len(found) > 1 and found[0][0] == "" and len(found[1][0]) <= 2 else ""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.sql import identifier
 from validation.profile.files import Extract, Workspace
 from validation.profile.words import INDEX_NAMES
 from validation.reading import times as reading
 from validation.reading.dialect import Dialect
-from validation.reading.sql import quoted
 
 N_SAMPLES = 2000
 _N_COMMON = 300
@@ -76,7 +76,7 @@ def describe(workspace: Workspace, extract: Extract) -> list[Column]:
         return []
     counts = []
     for name in extract.columns:
-        own = quoted(name)
+        own = identifier(name)
         counts += [
             f"count({own})",
             f"count(DISTINCT {own})",
@@ -94,7 +94,7 @@ def describe(workspace: Workspace, extract: Extract) -> list[Column]:
 
 def _column(workspace: Workspace, extract: Extract, name: str, counts: Sequence[Any]) -> Column:
     n_given, n_distinct, whole, numbers, chars, spaced = counts
-    own, source = quoted(name), extract.relation
+    own, source = identifier(name), extract.relation
     common: list[tuple[str, int]] = []
     if n_distinct <= max(_N_COMMON, 0.2 * n_given):
         common = workspace.connection.sql(
@@ -128,8 +128,8 @@ def dependence(workspace: Workspace, extract: Extract, key: str, column: str) ->
     """
     (row,) = workspace.connection.sql(
         f"""
-        WITH pairs AS (SELECT {quoted(key)} AS k, {quoted(column)} AS v, count(*) AS n FROM {extract.relation}
-                       WHERE {quoted(key)} IS NOT NULL AND {quoted(column)} IS NOT NULL GROUP BY ALL),
+        WITH pairs AS (SELECT {identifier(key)} AS k, {identifier(column)} AS v, count(*) AS n FROM {extract.relation}
+                       WHERE {identifier(key)} IS NOT NULL AND {identifier(column)} IS NOT NULL GROUP BY ALL),
              keys AS (SELECT max(n) AS top, sum(n) AS n FROM pairs GROUP BY k),
              all_values AS (SELECT sum(n) AS n FROM pairs GROUP BY v)
         SELECT (SELECT sum(top - 1) FROM keys WHERE n > 1), (SELECT sum(n - 1) FROM keys WHERE n > 1),
@@ -147,7 +147,7 @@ def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract
 
     def values(place: tuple[Extract, str]) -> str:
         extract, name = place
-        own = quoted(name)
+        own = identifier(name)
         return (
             f"SELECT DISTINCT regexp_replace({own}, '\\.0+$', '') AS v FROM {extract.relation} WHERE {own} IS NOT NULL"
         )
@@ -161,4 +161,4 @@ def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract
 
 def time_sql(name: str, formats: Sequence[str]) -> str:
     """A column of texts as times: the formats in order, then ISO 8601 and numbers of any unit."""
-    return reading.time_sql(quoted(name), "VARCHAR", Dialect(date_formats=formats))
+    return reading.time_sql(identifier(name), "VARCHAR", Dialect(date_formats=formats))

@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 
 from core.settings.source import NULL_WORDS
+from core.sql import identifier, literal
 from validation.errors import SourceError
 from validation.formats.delimited import quoting_of
 from validation.formats.files import require_file
 from validation.profile.headers import is_header, likely_names
 from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
-from validation.reading.sql import literal, quoted
 from validation.reading.values import unwrapped_sql
 
 FOLDER_BYTES = 128 << 20
@@ -84,7 +84,8 @@ class Workspace:
         # A column without a name cannot be mapped: it is the row number that a data frame wrote.
         named = [(n, column) for n, column in enumerate(columns) if column]
         texts = ", ".join(
-            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {quoted(column)}" for n, column in named
+            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {identifier(column)}"
+            for n, column in named
         )
         self.connection.execute(f"CREATE TABLE {relation} AS SELECT {texts} FROM ({rows_sql})")
         ((n_rows,),) = self.connection.sql(f"SELECT count(*) FROM {relation}").fetchall()
@@ -172,8 +173,8 @@ def text_of(name: str, kind: str) -> str:
     """A column of any type as text, nested ones as JSON."""
     nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("]")
     if nested:
-        return f"CAST(to_json({quoted(name)}) AS VARCHAR)"
-    return f"CAST({quoted(name)} AS VARCHAR)"
+        return f"CAST(to_json({identifier(name)}) AS VARCHAR)"
+    return f"CAST({identifier(name)} AS VARCHAR)"
 
 
 def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:

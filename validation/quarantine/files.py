@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from core.schema import TABLES, Column
+from core.sql import identifier, literal
 from validation.clean_tables import write_parquet
-from validation.reading.sql import literal
 from validation.rules.contract import Rule
 from validation.scan.scan import Scan, picked_name
 from validation.staging import BITS, read_sql
@@ -36,7 +36,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
     """
     target = folder / QUARANTINE / f"{scan.table}.parquet"
     if not scan.rows_quarantined:
-        empty = ", ".join(f'CAST(NULL AS {type_}) AS "{name}"' for name, type_ in COLUMNS.items())
+        empty = ", ".join(f"CAST(NULL AS {type_}) AS {identifier(name)}" for name, type_ in COLUMNS.items())
         write_parquet(connection, f"SELECT {empty} WHERE false", target)
         return 0
     read = read_sql(scan.table, scan.parts, scan.dialect, lambda one: picked_name("broken", scan, one))

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from core.schema import TABLE_NAMES, TABLES, TableName
+from core.sql import literal
 from core.storage import atomic_file, digest_of
 from validation.errors import ReadmissionError
 from validation.raw.writer import as_text
-from validation.reading.sql import literal
 
 _DO = "Mend the line, or export the rows again: sommelier quarantine export"
 _FILE_SCHEMA = pa.schema(

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.schema import TABLE_NAMES, TABLES, TableName
+from core.sql import identifier
 from validation.raw.parts import (
     SOURCE,
     SOURCE_ERROR,
@@ -26,7 +27,6 @@ from validation.raw.parts import (
     RawPart,
     TableMapping,
 )
-from validation.reading.sql import quoted
 
 ATTRIBUTES = "attributes"  # of a row-wise part: what a row tells beside the contract's columns, JSON text
 
@@ -256,7 +256,7 @@ def field_names(names: Sequence[str]) -> list[str]:
 
 def field_sql(name: str) -> str:
     """The expression of a field of `source`."""
-    return f"{SOURCE}.{quoted(name)}"
+    return f"{SOURCE}.{identifier(name)}"
 
 
 def as_text(value: Any) -> str | None:

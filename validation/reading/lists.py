@@ -4,7 +4,7 @@ no brackets of their own, also sets and PostgreSQL's {a,b}.
 
 from __future__ import annotations
 
-from validation.reading.sql import literal
+from core.sql import literal
 
 PATH_JOIN = " > "
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from core import schema
 from core.schema import RATING_RANGE, Column
+from core.sql import literal
 from validation.reading.ratings import rating_text_sql
-from validation.reading.sql import literal
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from core import schema
 from core.schema import TIME, Column
+from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.numbers import number_sql
-from validation.reading.sql import literal
 from validation.reading.times import time_sql
 
 IDS = (schema.USER_ID, schema.ITEM_ID, schema.EVENT_ID)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from core.schema import TIME, Column, TableName
 from core.settings.validation import OwnRule
+from core.sql import literal
 from validation.errors import RuleError
-from validation.reading.sql import literal
 from validation.rules.columns import find_column
 from validation.rules.contract import Rule, late_rule, outside
 

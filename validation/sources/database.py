@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from core import schema
+from core.addresses import expand
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import SqlSource
 from core.storage import digest_of
@@ -25,7 +24,7 @@ from validation.raw.parts import SOURCE
 from validation.raw.writer import PartWriter, RawWriter, struct_of
 from validation.sources.mappings import FILLED, Fields, in_file_order, map_columns
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_FAILED = "Cannot connect to the source's database"
 
 
 @dataclass(frozen=True)
@@ -90,23 +89,6 @@ def read(source: SqlSource, writer: RawWriter) -> None:
                     _require_rows(part, table)
 
 
-def expanded_url(url: str) -> str:
-    """The URL with each ${NAME} replaced from the environment, so that what is secret stands in no settings.
-
-    Raises:
-        SourceError: a variable is not set.
-    """
-    for name in _VARIABLE.findall(url):
-        if name not in os.environ:
-            raise SourceError(
-                "Cannot connect to the source's database",
-                got=f"${{{name}}} is not set",
-                expected="a variable of the environment",
-                do=f"Set {name} where the flow runs, or write the URL without it",
-            )
-    return _VARIABLE.sub(lambda found: os.environ[found.group(1)], url)
-
-
 def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
     """In the contract's order, so that users and items come before what refers to them."""
     if "interactions" not in source.queries:
@@ -125,8 +107,8 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
 @contextmanager
 def _connect(source: SqlSource) -> Iterator[Any]:
     """A connection that is closed at the end."""
-    with _said_plainly(source, "Cannot connect to the source's database", "Check source.url and the database"):
-        connection = _open(expanded_url(source.url))
+    with _said_plainly(source, _FAILED, "Check source.url and the database"):
+        connection = _open(expand(source.url, _FAILED, SourceError))
     with closing(connection):
         yield connection
 
@@ -144,7 +126,7 @@ def _open(url: str) -> Any:
         path = require_file(Path(unquote(urlsplit(url).path.removeprefix("/"))))
         return adbc_driver_sqlite.dbapi.connect(f"{path.absolute().as_uri()}?mode=ro", autocommit=True)
     raise SourceError(
-        "Cannot connect to the source's database",
+        _FAILED,
         got=f"scheme={scheme or 'none'}",
         expected="postgresql://user@host/database or sqlite:///file",
         do="Mend the settings under source.url",
@@ -181,7 +163,7 @@ def _said_plainly(source: SqlSource, failed: str, do: str) -> Iterator[None]:
     try:
         yield
     except (Error, pa.ArrowException, OSError) as error:
-        url = expanded_url(source.url)
+        url = expand(source.url, _FAILED, SourceError)
         password = urlsplit(url).password or ""
         said = " ".join(str(error).split())
         for secret in filter(None, (url, password, unquote(password))):

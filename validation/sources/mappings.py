@@ -15,11 +15,11 @@ import pyarrow as pa
 from core import schema
 from core.schema import TABLES, Column, TableName
 from core.settings.source import SourceForms
+from core.sql import literal
 from validation.raw.parts import SOURCE_NUMBER, TableMapping
 from validation.raw.writer import field_names, field_sql
 from validation.reading.dialect import Dialect
 from validation.reading.lists import PATH_JOIN, list_path_sql, list_text_sql
-from validation.reading.sql import literal
 from validation.reading.values import text_sql as value_text_sql
 
 # Columns that a source may lack though the contract requires them: each is filled by a rule of its own.
