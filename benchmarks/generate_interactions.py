@@ -1,4 +1,4 @@
-"""A shop's log of any size as Parquet, with dirt of many sorts: what the benchmarks of the front door read.
+"""A shop's log of any size as Parquet, with dirt of many sorts: what the benchmarks of validation read.
 
 Run: `python -m benchmarks.generate_interactions FOLDER --interactions 5000000 --seed 0`
 """

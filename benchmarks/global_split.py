@@ -1,6 +1,6 @@
 """The served model beside every baseline under the global time split: `python -m benchmarks.global_split --data PATH`.
 
-The data go the product's own way: its reader, its front door, its feature store, and the point-in-time training set of
+The data go the product's own way: its reader, its data gate, its feature store, and the point-in-time training set of
 its pipeline, with one cut-off for everyone. Fitted once per seed and judged on the test window over the whole
 catalogue, seen items masked. Every baseline is tuned on the validation window. A difference is the served model's
 figure minus the baseline's, per user and averaged over the seeds; its 95 % interval is by bootstrap over users, its

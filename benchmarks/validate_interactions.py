@@ -1,4 +1,4 @@
-"""The front door at millions of rows, beside a plain DuckDB script and plain Great Expectations on pandas.
+"""Validation at millions of rows, beside a plain DuckDB script and plain Great Expectations on pandas.
 
 Run: `python -m benchmarks.validate_interactions --rows 5000000 --runs 3`
 

@@ -34,7 +34,7 @@ TableName = Literal["users", "items", "interactions", "feedback"]
 TABLE_NAMES: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")
 EVENTS: tuple[str, ...] = ("impression", "view", "click", "cart", "purchase", "rating")
 RATING_RANGE = (1.0, 5.0)
-# Of a user, an item or an event, at the front door and in the service alike: the length of a long URL.
+# Of a user, an item or an event, at the data gate and in the service alike: the length of a long URL.
 MAX_ID_CHARS = 2048
 TIME = pa.timestamp("us", tz="UTC")
 

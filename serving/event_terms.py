@@ -83,7 +83,7 @@ class EventTerms:
         if not low <= value <= high:
             do = "Send a value within it" if kind == _RATING else f"Leave it out: {kind} needs no value"
             raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)
-        # As the front door reads ratings of the source; exact where the scale is the contract's own.
+        # As validation reads ratings of the source; exact where the scale is the contract's own.
         return value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
 
 

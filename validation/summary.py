@@ -19,8 +19,8 @@ class TableSummary(BaseModel):
         rows_in: Rows of the source.
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
-        duplicates: Rows that tell again what another row tells, left out: exact copies, and lines of orders or reviews
-            that repeat an item or a user; and events that the settings map to nothing.
+        duplicates: Rows that repeat another row, left out: exact copies, and lines of orders or reviews that repeat an
+            item or a user; and events that the settings map to nothing.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
         rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
@@ -28,7 +28,7 @@ class TableSummary(BaseModel):
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, and
             `repeated` another.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
-        cleaned: Kind of mending to number of rows that it changed.
+        cleaned: Kind of repair to number of rows that it changed.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -75,7 +75,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the front door and the feature store gave."""
+    """What validation and the feature store gave."""
 
     raw: RawTables
     clean: ValidationSummary

@@ -52,7 +52,7 @@ def test_a_request_of_a_user_with_a_long_past_is_timed(capsys: pytest.CaptureFix
     assert shown[3].endswith("ratio <= 1.1")
 
 
-def test_the_front_door_is_timed_beside_its_peers() -> None:
+def test_validation_is_timed_beside_its_peers() -> None:
     command = [sys.executable, "-m", "benchmarks.validate_interactions", "--rows", "20000", "--runs", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

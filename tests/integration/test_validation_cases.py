@@ -1,4 +1,4 @@
-"""Data as people have them: one small input per kind, through the front door, with what a user would expect."""
+"""Data as people have them: one small input per kind, through the data gate, with what a user would expect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVENTS = "user_id,item_id,timestamp\nu1,a,2024-01-15 10:00:00\n"
 def door(
     tmp_path: Path, texts: dict[str, str], settings: ValidationSettings = SETTINGS, path: str = "", /, **source: Any
 ) -> ValidationSummary:
-    """Write the files, and let them through the front door."""
+    """Write the files, and let them through the data gate."""
     folder = tmp_path / "in"
     folder.mkdir(exist_ok=True)
     for name, text in texts.items():
@@ -309,13 +309,13 @@ def test_local_times(tmp_path: Path) -> None:
     assert clean(found, "interactions", "timestamp") == [datetime(2024, 1, 15, 15, tzinfo=UTC)]
 
 
-def test_an_item_of_a_flat_file_that_was_mended_keeps_what_the_mending_says(tmp_path: Path) -> None:
+def test_an_item_of_a_flat_file_that_was_corrected_keeps_what_the_correction_says(tmp_path: Path) -> None:
     rule = OwnRule(name="cheap", table="items", check="between", column="price", maximum=3)
     settings = SETTINGS.model_copy(update={"rules": (rule,), "max_quarantined_share": 1.0})
     summary = door(tmp_path, {"orders.csv": ORDERS}, settings, **FLAT)
     rows = [row for row in select(summary.quarantine, "items") if row.values["item_id"] == "b"]
-    mended = [replace(row, values={**row.values, "title": "Kilner jar", "price": "1"}) for row in rows[:1]]
-    readmit(mended, tmp_path / "readmitted")
+    corrected = [replace(row, values={**row.values, "title": "Kilner jar", "price": "1"}) for row in rows[:1]]
+    readmit(corrected, tmp_path / "readmitted")
     ingest(TablesSource(path=tmp_path / "in", **FLAT), tmp_path / "raw", None, tmp_path / "readmitted")
     after = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
     assert ("b", "Kilner jar", 1.0) in clean(after, "items", "item_id", "title", "price")

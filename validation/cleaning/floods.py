@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from core.settings.validation import FloodSettings
-from validation.staging import StagedPart
+from validation.staging.parts import StagedPart
 
 FLOOD = "flood"
 BOT = "bot"
@@ -58,22 +58,22 @@ class FloodFound:
 
 
 class FloodSearch:
-    """Looks for floods, bots and users who dominate among the staged interactions that are fit when it looks.
+    """Looks for floods, bots and users who dominate among the staged interactions that are clean so far.
 
     Args:
         connection: Has `staged_interactions`; temporary tables are made there.
-        parts: Rows that a person let in again (origin "readmitted") are not looked at.
-        unfit: SQL over a staged row, true where it is not clean.
+        parts: Rows that a person let in again (origin "readmitted") are left out.
+        excluded: SQL over a staged row, true where it is not clean.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: FloodSettings, parts: Sequence[StagedPart], unfit: str
+        self, connection: duckdb.DuckDBPyConnection, settings: FloodSettings, parts: Sequence[StagedPart], excluded: str
     ) -> None:
         self.connection, self.settings = connection, settings
         back = ", ".join(str(one.index) for one in parts if one.part.origin == "readmitted")
         self.rows = f"""SELECT row_number, user_id, item_id, event, epoch_us(timestamp) AS us FROM staged_interactions
             WHERE user_id IS NOT NULL AND item_id IS NOT NULL AND event IS NOT NULL AND timestamp IS NOT NULL
-                AND NOT ({unfit})""" + (f" AND part NOT IN ({back})" if back else "")
+                AND NOT ({excluded})""" + (f" AND part NOT IN ({back})" if back else "")
         self._keep("flood_users", f"SELECT user_id, count(*) AS n FROM ({self.rows}) GROUP BY user_id")
         self._keep("flooders", "SELECT user_id FROM flood_users WHERE false")
         n_users, n_rows, usual = self._one("count(*), sum(n), quantile_disc(n, 0.75)", "flood_users")

@@ -137,7 +137,7 @@ def _plain_columns(
 
     Returns:
         None where a quote, an empty line, a lone carriage return, a null byte, a byte of another encoding or a row of
-        another length is in the block: then Python's parser tells what is what, row by row.
+        another length is in the block: then Python's parser reads it, row by row.
     """
     data = block.data if block.begin > 1 else block.data.partition(b"\n")[2]
     odd = (b"\x00", b"\n\n", b"\n\r\n") if quoting == csv.QUOTE_NONE else (b'"', b"\x00", b"\n\n", b"\n\r\n")
@@ -259,7 +259,7 @@ def _stop_truncated(path: Path, line: int, text: str) -> NoReturn:
         line,
         got=f"last row={text[:60]!r}, cut off",
         expected="a file that ends with a whole row",
-        do="The file is truncated, or a quote is never closed; mend it or fetch it again",
+        do="The file is truncated, or a quote is never closed; correct it or fetch it again",
     )
 
 

@@ -124,7 +124,7 @@ def block_encoding(encoding: str) -> str:
             "Cannot read source",
             got=f"encoding={encoding}",
             expected="an encoding by Python's name, such as utf-8, cp1252 or utf-16",
-            do="Mend the settings under source.encoding",
+            do="Correct the settings under source.encoding",
         ) from error
 
 
@@ -134,7 +134,7 @@ def stop_at(path: Path, line: int, *, got: str, expected: str, do: str) -> NoRet
 
 
 def _next_piece(pieces: Iterator[bytes], path: Path, begin: int, kept: list[bytes]) -> bytes:
-    """The next bytes, none at the end; what is kept since line `begin` tells where a damage lies."""
+    """The next bytes, none at the end; what is kept since line `begin` shows where damage lies."""
     try:
         return next(pieces, b"")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

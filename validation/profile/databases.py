@@ -17,10 +17,10 @@ from core.schema import TABLES
 from core.sql import identifier
 from validation.errors import SourceError
 from validation.profile.draft import Draft
-from validation.profile.files import Workspace, load_arrow
-from validation.profile.guesses import Assignment, Table
-from validation.profile.roles import id_like
-from validation.profile.words import name_rank
+from validation.profile.extracts.files import Workspace, load_arrow
+from validation.profile.roles.tables import Assignment, Table
+from validation.profile.values.column import id_like
+from validation.profile.values.words import name_rank
 
 _MAX_ROWS = 200_000
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,7 +49,7 @@ def source_url(path: Path) -> str:
 
 
 def load_database(workspace: Workspace, path: Path) -> Database:
-    """Load the first rows of every table and view, and of those that have to be joined to tell who did what when.
+    """Load the first rows of every table and view, and of those that have to be joined to know who did what when.
 
     Raises:
         SourceError: the file cannot be read as a database, or has no tables.

@@ -12,12 +12,12 @@ import duckdb
 
 from core.settings.source import Amazon2014Source
 from validation.errors import SourceError
-from validation.profile.abilities import Abilities, judge
+from validation.profile.abilities import Abilities, assess
 from validation.profile.databases import draft_queries, load_database, source_url
 from validation.profile.draft import Draft
 from validation.profile.drafting import SOURCE, draft_forms, draft_quarantine, draft_tables
-from validation.profile.files import Extract, Workspace, data_files, ending, is_sqlite, load
-from validation.profile.guesses import Assignment, assign
+from validation.profile.extracts.files import Extract, Workspace, data_files, ending, is_sqlite, load
+from validation.profile.roles.tables import Assignment, assign
 from validation.sources import amazon_2014
 
 _AMAZON_2014 = {"reviewerID", "asin", "overall", "unixReviewTime"}
@@ -63,7 +63,7 @@ def profile_source(path: Path, now: datetime | None = None) -> Profile:
             kind, why, found = "sql", "a SQLite database", _profile_database(draft, workspace, databases, now)
         else:
             kind, why, found = _profile_files(draft, workspace, path, files, now)
-        abilities = judge(draft, found)
+        abilities = assess(draft, found)
         draft_quarantine(draft, abilities.bad_share, abilities.bad_why)
         left_out = {**workspace.left_out, **found.unused}
         return Profile(path, kind, why, draft, abilities, tuple(workspace.extracts), left_out)

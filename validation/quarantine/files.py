@@ -1,4 +1,4 @@
-"""Quarantine: every row that breaks a rule, as the source had it, as it was understood, and why it is here."""
+"""Quarantine: every row that breaks a rule, as the source had it, as it was read, and the rules it breaks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pyarrow as pa
 from core.schema import TABLES, Column
 from core.sql import identifier, literal
 from validation.clean_tables import write_parquet
-from validation.rules.contract import Rule
-from validation.scan.scan import Scan, picked_name
-from validation.staging import BITS, read_sql
+from validation.rules.rule import Rule
+from validation.scan.picking import picked_name
+from validation.scan.scan import Scan
+from validation.staging.marks import BITS
+from validation.staging.reading import read_sql
 from validation.summary import QUARANTINE
 
 COLUMNS = {
@@ -24,7 +26,7 @@ COLUMNS = {
     "source_position": "VARCHAR",  # "reviews.csv:17"
     "source_row": "VARCHAR",  # as it came: the row's own text, or its columns as JSON
     "values": "VARCHAR",  # the contract's columns in the source's own words, JSON text of texts
-    "attributes": "VARCHAR",  # what else the row tells of a user or an item, JSON text of texts; "" for nothing
+    "attributes": "VARCHAR",  # the further columns of a user or an item, JSON text of texts; "" for none
 }
 
 
@@ -50,7 +52,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
             source_file, source_number, source_file || ':' || source_number AS source_position, source_row,
             CAST(to_json({{{values}}}) AS VARCHAR) AS "values", coalesce(r.attributes, '') AS attributes
         FROM ({read}) r JOIN (
-            SELECT row_number, {", ".join(words)} FROM staged_{scan.table} WHERE {scan.unfit} AND NOT {scan.copy}
+            SELECT row_number, {", ".join(words)} FROM staged_{scan.table} WHERE {scan.excluded} AND NOT {scan.copy}
         ) s USING (row_number)
         ORDER BY row_number"""
     write_parquet(connection, query, target)

@@ -28,7 +28,7 @@ from validation.raw.parts import (
     TableMapping,
 )
 
-ATTRIBUTES = "attributes"  # of a row-wise part: what a row tells beside the contract's columns, JSON text
+ATTRIBUTES = "attributes"  # of a row-wise part: a row's columns beside the contract's, JSON text
 
 _BATCH_ROWS = 50_000
 
@@ -194,12 +194,12 @@ class RowParts:
         Args:
             values: Contract column to value, of whatever type; columns left out are null.
             source_file, source_number: Where it stood.
-            attributes: What else the row tells.
+            attributes: The row's further columns.
         """
         cells = [as_text(values.get(column.name)) for column in TABLES[table].columns]
-        told = {name: text for name, value in (attributes or {}).items() if (text := as_text(value)) is not None}
+        further = {name: text for name, value in (attributes or {}).items() if (text := as_text(value)) is not None}
         batch = self._batches.setdefault(table, [])
-        batch.append((*cells, json.dumps(told, ensure_ascii=False) if told else None, source_file, source_number))
+        batch.append((*cells, json.dumps(further, ensure_ascii=False) if further else None, source_file, source_number))
         self.n_rows += 1
         if len(batch) >= _BATCH_ROWS:
             self._flush(table)

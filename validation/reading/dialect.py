@@ -1,4 +1,4 @@
-"""How a source writes its values, as far as the type of a column does not tell."""
+"""How a source writes its values, where a column's type does not say it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Dialect:
         return cls(forms.date_formats, forms.time_zone, forms.null_words, values, cleaning.decimal_comma, best)
 
     def of_column(self, name: str) -> Dialect:
-        """The dialect of one column: a word for nothing that the settings map is one no more."""
+        """The dialect of one column: a null word that the settings map is a value."""
         mapped = self.values.get(name, {})
         return replace(self, null_words=[word for word in self.null_words if word.lower() not in mapped])
 

@@ -17,7 +17,7 @@ from core.addresses import expand
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import SqlSource
 from core.storage import digest_of
-from validation.errors import SourceError, without_time
+from validation.errors import SourceError, missing_time
 from validation.formats.files import require_file
 from validation.formats.parquet import source_type, stored_columns, write_batches
 from validation.raw.parts import SOURCE
@@ -107,7 +107,7 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
 @contextmanager
 def _connect(source: SqlSource) -> Iterator[Any]:
     """A connection that is closed at the end."""
-    with _said_plainly(source, _FAILED, "Check source.url and the database"):
+    with _driver_errors(source, _FAILED, "Check source.url and the database"):
         connection = _open(expand(source.url, _FAILED, SourceError))
     with closing(connection):
         yield connection
@@ -129,23 +129,23 @@ def _open(url: str) -> Any:
         _FAILED,
         got=f"scheme={scheme or 'none'}",
         expected="postgresql://user@host/database or sqlite:///file",
-        do="Mend the settings under source.url",
+        do="Correct the settings under source.url",
     )
 
 
 @contextmanager
 def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> Iterator[_Answer]:
-    """The rows of a query, as they come; what the database says against it is told as it says it."""
+    """The rows of a query, as they come; the database's own message if it refuses."""
     failed = f"Cannot read {table} from the source's database"
-    do = f"Mend the settings under source.queries.{table}; CAST a column that mixes types"
+    do = f"Correct the settings under source.queries.{table}; CAST a column that mixes types"
     with closing(connection.cursor()) as cursor:
-        with _said_plainly(source, failed, do):
+        with _driver_errors(source, failed, do):
             cursor.execute(query)
             rows = cursor.fetch_record_batch()
 
         def batches() -> Iterator[pa.RecordBatch]:
             while True:
-                with _said_plainly(source, failed, do):
+                with _driver_errors(source, failed, do):
                     batch = next(rows, None)
                 if batch is None:
                     return
@@ -156,7 +156,7 @@ def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> It
 
 
 @contextmanager
-def _said_plainly(source: SqlSource, failed: str, do: str) -> Iterator[None]:
+def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
     """The driver's errors as ours, without what is secret in the URL."""
     from adbc_driver_manager import Error
 
@@ -165,10 +165,10 @@ def _said_plainly(source: SqlSource, failed: str, do: str) -> Iterator[None]:
     except (Error, pa.ArrowException, OSError) as error:
         url = expand(source.url, _FAILED, SourceError)
         password = urlsplit(url).password or ""
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         for secret in filter(None, (url, password, unquote(password))):
-            said = said.replace(secret, "***")
-        raise SourceError(failed, got=said[:500], expected="an answer of the database", do=do) from None
+            message = message.replace(secret, "***")
+        raise SourceError(failed, got=message[:500], expected="an answer of the database", do=do) from None
 
 
 def _require_rows(part: PartWriter, table: TableName) -> None:
@@ -177,7 +177,7 @@ def _require_rows(part: PartWriter, table: TableName) -> None:
             "Cannot read source",
             got=f"rows=0 of source.queries.{table}",
             expected="a query that gives rows",
-            do="Mend the query, or leave it out of the settings",
+            do="Correct the query, or leave it out of the settings",
         )
 
 
@@ -205,7 +205,7 @@ def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
             if column.name == schema.TIMESTAMP:
                 if source.no_time == "file_order":
                     continue
-                raise without_time(
+                raise missing_time(
                     table, f"source.queries.{table}", has, f"Select it AS timestamp in source.queries.{table}"
                 )
             raise SourceError(

@@ -80,10 +80,10 @@ def map_columns(
         _fill_position(columns, {name: fields.types[own[name]] for name in columns})
     named = {name: source for name, source in names.items() if name not in own}
     others = [name for name in fields.expressions if name not in own.values() and name not in (*own, *named.values())]
-    told = named | {name: name for name in others if not is_index(name)}
+    attributes = named | {name: name for name in others if not is_index(name)}
     return TableMapping(
         columns=columns,
-        attributes=attributes_sql(fields, told, forms) if TABLES[table].open else "",
+        attributes=attributes_sql(fields, attributes, forms) if TABLES[table].open else "",
         unreadable=unreadable,
         default_event=default_event if table == "interactions" else "",
     )
@@ -115,10 +115,10 @@ def map_json_columns(
 def as_lines(
     table: TableName, mapping: TableMapping, fields: Fields, names: Mapping[str, str], moment: str, forms: SourceForms
 ) -> TableMapping:
-    """The mapping of users or items that are told in the lines of another table: orders, reviews.
+    """The mapping of users or items whose columns stand in the lines of another table: orders, reviews.
 
-    They come again and again, newest value first, and of what else the lines tell only what the settings name is
-    theirs. A line without their id tells nothing of them.
+    Lines repeat them, and the newest value counts; of the lines' further columns, only those that the settings name
+    are theirs. A line without their id gives no row.
 
     Args:
         moment: The expression of the line's time; "" for the order of the lines.
@@ -136,7 +136,7 @@ def as_lines(
 
 
 def with_words(mapping: TableMapping, forms: SourceForms) -> TableMapping:
-    """The mapping of reviews that are told in the lines of interactions: a line without words is a rating alone."""
+    """The mapping of reviews that stand in the lines of interactions: a line without text is a rating alone."""
     return mapping.model_copy(update={"condition": given_sql(mapping.columns[schema.TEXT], forms)})
 
 
@@ -147,12 +147,12 @@ def in_file_order(mapping: TableMapping) -> TableMapping:
 
 
 def given_sql(expression: str, forms: SourceForms) -> str:
-    """A condition: a text is there, in the source's own way of saying so."""
-    return f"({_told_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
+    """A condition: a value is given, which the source's null words are not."""
+    return f"({_nonblank_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
 
 
-def _told_sql(expression: str, forms: SourceForms) -> str:
-    """A text, null where it is blank or a word for nothing."""
+def _nonblank_sql(expression: str, forms: SourceForms) -> str:
+    """A text, null where it is blank or a null word."""
     text = value_text_sql("one", "VARCHAR", Dialect(null_words=forms.null_words))
     return f"list_transform([{expression}], lambda one: {text})[1]"
 
@@ -181,8 +181,8 @@ def json_attributes_sql(
     more = ", ".join(f"struct_pack(key := {literal(a)}, value := {fields.expressions[f]})" for a, f in named.items())
     if more:
         entries = f"list_concat({entries}, [{more}])"
-    told = _told_sql(list_text_sql("e.value"), forms)
-    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {told}))"
+    text = _nonblank_sql(list_text_sql("e.value"), forms)
+    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {text}))"
     given = f"list_filter({texts}, lambda e: e.value IS NOT NULL)"
     return f"nullif(CAST(to_json(map_from_entries({given})) AS VARCHAR), '{{}}')"
 
@@ -250,7 +250,7 @@ def attributes_sql(fields: Fields, names: Mapping[str, str], forms: SourceForms)
     if not names:
         return ""
     pairs = ", ".join(
-        f"{literal(name)}, {_told_sql(list_text_sql(text_sql(fields.expressions[own], fields.types[own])), forms)}"
+        f"{literal(name)}, {_nonblank_sql(list_text_sql(text_sql(fields.expressions[own], fields.types[own])), forms)}"
         for name, own in names.items()
     )
     return f"nullif(CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR), '{{}}')"

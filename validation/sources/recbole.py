@@ -13,7 +13,7 @@ import pyarrow as pa
 from core import schema
 from core.schema import TableName
 from core.settings.source import RecboleSource
-from validation.errors import SourceError, without_time
+from validation.errors import SourceError, missing_time
 from validation.formats.delimited import read_header, write_delimited
 from validation.formats.files import require_file, require_folder
 from validation.raw.parts import TableMapping
@@ -101,7 +101,7 @@ def _types(source: RecboleSource, path: Path) -> dict[str, str]:
     missing = [name for name in needed[_TABLES[_ending(path)]] if name not in types]
     if missing == [schema.TIMESTAMP]:
         if source.no_time == "refuse":
-            raise without_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
+            raise missing_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
         missing = []
     if missing or len(types) != len(header):
         raise SourceError(

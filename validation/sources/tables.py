@@ -1,5 +1,5 @@
 """Reader of kind "tables": a folder of Parquet, CSV, TSV or JSON-lines files, or one file, with the contract's names or
-mapped. One file may give several tables: the lines of orders or reviews tell of users and items too.
+mapped. One file may give several tables: the lines of orders or reviews hold users and items too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 from core import schema
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import TablesSource
-from validation.errors import SourceError, without_time
+from validation.errors import SourceError, missing_time
 from validation.formats.delimited import read_header, write_delimited
 from validation.formats.files import require_file, require_folder
 from validation.formats.json_lines import json_names, object_type, write_json_lines
@@ -95,16 +95,16 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
 
 
 def _tables_of_file(source: TablesSource) -> dict[TableName, Path]:
-    """One file alone gives interactions, and whatever else the settings map, or its columns' names tell."""
+    """One file alone gives interactions, and the tables that the settings map or the columns' names show."""
     path = require_file(source.path)
     has = set(_open(source, path, ["interactions"]).names)
     found: dict[TableName, Path] = {"interactions": path}
-    telling: dict[TableName, set[str]] = {
+    revealing: dict[TableName, set[str]] = {
         "users": {schema.SIGNUP_AT},
         "items": {schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.PRICE},
         "feedback": {schema.TEXT},
     }
-    for table, names in telling.items():
+    for table, names in revealing.items():
         if table in source.columns or names & has:
             found[table] = path
     return found
@@ -226,7 +226,7 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
                 got=f"{table}.{name}",
                 expected=f"a column of the contract: {', '.join(TABLES[table].arrow().names)}",
                 where=str(path),
-                do=f"Mend the settings under source.columns.{table}",
+                do=f"Correct the settings under source.columns.{table}",
             )
         if own not in has:
             raise _lacks(f"{table}.{name}={own}", path, has, table)
@@ -235,7 +235,7 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
             if column.name == schema.TIMESTAMP:
                 if source.no_time == "file_order":
                     continue
-                raise without_time(table, str(path), has)
+                raise missing_time(table, str(path), has)
             raise _lacks(f"{table}.{column.name} is required and missing", path, has, table)
 
 
@@ -256,7 +256,7 @@ def _lacks(got: str, path: Path, has: list[str], table: TableName) -> SourceErro
 
 
 def _ending(path: Path) -> str:
-    """The ending that tells the format, "" where it tells none."""
+    """The ending that shows the format, "" for an unknown one."""
     ending = Path(path.name.removesuffix(".gz")).suffix.lower()
     return ending if ending in _ENDINGS else ""
 

@@ -85,7 +85,7 @@ def test_limits_on_numbers_of_ids_and_events() -> None:
         EventsRequest.model_validate({"events": [EVENT] * 1001})
 
 
-def test_an_event_takes_every_id_that_the_front_door_lets_in() -> None:
+def test_an_event_takes_every_id_that_validation_lets_in() -> None:
     long = "i" * MAX_ID_CHARS
     (kept,) = EventsRequest.model_validate_json(events(item_id=long, user_id=long, event_id=long)).interactions()
     assert (kept.item_id, kept.user_id, kept.event_id) == (long, long, long)
