@@ -1,7 +1,8 @@
-"""The two windows that a drift report compares, as frames: one row per event, what the event and its item are like.
+"""The two windows of events that a drift report compares, as frames: a row per event, columns of it and of its item.
 
 Columns that grow with time by themselves (the time, the number of earlier events, an item's age) are left out: they
-differ between any two windows and say nothing. So are columns that no model reads, such as the hour of the day.
+differ between any two windows and say nothing about drift. So are columns that no model reads, such as the hour of the
+day.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 20_000  # of a window; a larger one is sampled
 _MAX_ATTRIBUTES = 8
-_ATTRIBUTE_VALUES = (2, 200)  # an attribute with fewer distinct values says nothing, with more it is a name
-_TOP_VALUES = 30  # kept of a categorical column; the rest is "(other)", so that rare values make no drift
+_ATTRIBUTE_VALUES = (2, 200)  # distinct values; an attribute with fewer is constant, with more it is an identifier
+_TOP_VALUES = 30  # kept of a categorical column; the rest is "(other)", so that rare values cause no drift
 _NUMBERS = ("rating", "price", "review_chars")
 _WORDS = ("event", "category", "brand")
 
@@ -34,7 +35,7 @@ class Windows:
 
     Attributes:
         numbers, words: Names of the numerical and the categorical columns.
-        looked_at: Every column that could have been among them.
+        considered: Every column that was a candidate.
         spans: First and last time of the reference, first and last time of the current window; None of an empty one.
         rows: Events in each window before sampling.
     """
@@ -43,7 +44,7 @@ class Windows:
     current: pd.DataFrame
     numbers: tuple[str, ...]
     words: tuple[str, ...]
-    looked_at: tuple[str, ...]
+    considered: tuple[str, ...]
     spans: tuple[datetime | None, datetime | None, datetime | None, datetime | None]
     rows: tuple[int, int]
 
@@ -51,24 +52,24 @@ class Windows:
 def read_windows(clean: Path, cut_at: datetime, seed: int = 0) -> Windows:
     """Read the events before and from `cut_at`; a window may hold none.
 
-    Only columns that have values in both windows, and more than one value in all, come along: maybe none.
+    Only columns that have values in both windows, and more than one value in all, are kept; there may be none.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET threads = 2")
-        attributes = _telling_attributes(connection, clean)
+        attributes = _informative_attributes(connection, clean)
         connection.execute(f"CREATE TABLE events AS {_events_sql(clean, attributes)}", [cut_at])
         rows, spans = _extent(connection)
         connection.execute(f"CREATE TABLE sampled AS {_sample_sql(seed)}")
-        looked_at = (*_WORDS, *_NUMBERS, *attributes)
-        # What is asked of the sample holds for it: a column that is rare in a window may be missing from its sample.
+        considered = (*_WORDS, *_NUMBERS, *attributes)
+        # Checked on the sample: a column that is rare in a window may be missing from its sample.
         names = _with_data(connection, [*_NUMBERS, *_WORDS, *attributes])
         numbers = tuple(name for name in names if name in _NUMBERS)
         words = tuple(name for name in names if name not in _NUMBERS)
         for name in words:
             _keep_top_values(connection, name)
         reference, current = (_frame(connection, [*numbers, *words], part) for part in ("false", "true"))
-    return Windows(reference, current, numbers, words, looked_at, spans, rows)
+    return Windows(reference, current, numbers, words, considered, spans, rows)
 
 
 def _events_sql(clean: Path, attributes: Sequence[str]) -> str:
@@ -91,22 +92,22 @@ def _events_sql(clean: Path, attributes: Sequence[str]) -> str:
     """
 
 
-def _telling_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]:
+def _informative_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]:
     """Item attributes with neither too few nor too many distinct values, at most `_MAX_ATTRIBUTES`."""
     path = str(clean / "items.parquet")
     names = [name for name, *_ in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()]
     contract = set(TABLES["items"].arrow().names)
     reserved = {"event_id", "timestamp", "is_current", *_NUMBERS, *_WORDS}
     low, high = _ATTRIBUTE_VALUES
-    telling = []
+    informative = []
     for name in names:
         if name in contract or name.lower() in reserved:
             continue
         distinct = f"SELECT count(DISTINCT {identifier(name)}) FROM read_parquet(?)"
         ((count,),) = connection.execute(distinct, [path]).fetchall()
         if low <= int(count) <= high:
-            telling.append(str(name))
-    return telling[:_MAX_ATTRIBUTES]
+            informative.append(str(name))
+    return informative[:_MAX_ATTRIBUTES]
 
 
 def _extent(
@@ -159,7 +160,7 @@ def _keep_top_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, names: Sequence[str], is_current: str) -> pd.DataFrame:
-    # The id comes along and is dropped again: a statement needs a column, and there may be no other.
+    # The id is read and dropped again: a statement needs a column, and there may be no other.
     columns = ", ".join(["event_id", *map(identifier, names)])
     frame = connection.execute(f"SELECT {columns} FROM sampled WHERE is_current = {is_current} ORDER BY event_id").df()
     return frame.drop(columns="event_id")

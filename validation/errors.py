@@ -15,6 +15,11 @@ class SourceError(DataGateError):
     """A source file is missing, empty, truncated, unreadable, or lacks a column that cannot be derived."""
 
 
+def cannot_read(got: str, expected: str, do: str, where: str = "") -> SourceError:
+    """The error of a source that cannot be read."""
+    return SourceError("Cannot read source", got=got, expected=expected, where=where, do=do)
+
+
 def missing_time(table: str, where: str, has: Iterable[str], do: str = "") -> SourceError:
     """The error of events without a time column; it says what works without one.
 

@@ -17,12 +17,12 @@ from core.addresses import expand
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import SqlSource
 from core.storage import digest_of
-from validation.errors import SourceError, missing_time
+from validation.errors import SourceError, cannot_read, missing_time
 from validation.formats.files import require_file
 from validation.formats.parquet import source_type, stored_columns, write_batches
 from validation.raw.parts import SOURCE
 from validation.raw.writer import PartWriter, RawWriter, struct_of
-from validation.sources.mappings import FILLED, Fields, in_file_order, map_columns
+from validation.sources.mappings import Fields, in_file_order, map_columns, missing_columns
 
 _FAILED = "Cannot connect to the source's database"
 
@@ -92,8 +92,7 @@ def read(source: SqlSource, writer: RawWriter) -> None:
 def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
     """In the contract's order, so that users and items come before what refers to them."""
     if "interactions" not in source.queries:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"queries={sorted(source.queries)}",
             expected="a query that gives interactions",
             do="Write it in the settings under source.queries.interactions",
@@ -173,8 +172,7 @@ def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
 
 def _require_rows(part: PartWriter, table: TableName) -> None:
     if part.n_rows == 0:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"rows=0 of source.queries.{table}",
             expected="a query that gives rows",
             do="Correct the query, or leave it out of the settings",
@@ -200,18 +198,14 @@ def _lacks_time(table: TableName, has: list[str]) -> bool:
 
 
 def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
-    for column in TABLES[table].columns:
-        if column.required and column.name not in FILLED and column.name not in has:
-            if column.name == schema.TIMESTAMP:
-                if source.no_time == "file_order":
-                    continue
-                raise missing_time(
-                    table, f"source.queries.{table}", has, f"Select it AS timestamp in source.queries.{table}"
-                )
-            raise SourceError(
-                "Cannot map columns",
-                got=f"{table}.{column.name} is required and missing",
-                expected=f"a column of the query, which gives {', '.join(has)}",
-                where=f"source.queries.{table}",
-                do=f"Select it AS {column.name}",
-            )
+    query = f"source.queries.{table}"
+    for name in missing_columns(table, has, source):
+        if name == schema.TIMESTAMP:
+            raise missing_time(table, query, has, f"Select it AS timestamp in {query}")
+        raise SourceError(
+            "Cannot map columns",
+            got=f"{table}.{name} is required and missing",
+            expected=f"a column of the query, which gives {', '.join(has)}",
+            where=query,
+            do=f"Select it AS {name}",
+        )

@@ -7,7 +7,7 @@ Numbers and times stay as the source typed them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,8 +22,8 @@ from validation.reading.dialect import Dialect
 from validation.reading.lists import PATH_JOIN, list_path_sql, list_text_sql
 from validation.reading.values import text_sql as value_text_sql
 
-# Columns that a source may lack though the contract requires them: each is filled by a rule of its own.
-FILLED = (schema.EVENT_ID, schema.EVENT)
+# Columns that a source may lack though the contract requires them: reading fills them in.
+_FILLED = (schema.EVENT_ID, schema.EVENT)
 
 _FIRST_ROW_S = 946_684_800  # 2000-01-01
 _PATH_BREAK = r"\s*(?:\||>|\x{203a}|\x{00bb}|\x{2192}|::)\s*|\s+/\s+"
@@ -89,26 +89,19 @@ def map_columns(
     )
 
 
-def map_json_columns(
-    table: TableName,
-    names: Mapping[str, str],
-    fields: Fields,
-    forms: SourceForms,
-    *,
-    others: str = "",
-    default_event: str = "",
-    unreadable: bool = False,
+def with_other_keys(
+    mapping: TableMapping, table: TableName, names: Mapping[str, str], fields: Fields, forms: SourceForms, others: str
 ) -> TableMapping:
-    """How a part of JSON lines reads as a table, by the keys: as `map_columns`, but with a map of all other keys.
+    """The mapping of JSON lines: all keys that are no column are attributes too.
 
     Args:
+        names: As for `map_columns`.
         fields: All keys that are fields of the part; a line may lack any of them.
-        others: The expression of the map of all other keys; "" for a table that is not open.
+        others: The expression of the map of all other keys.
     """
-    mapping = map_columns(table, fields, names, forms, default_event=default_event, unreadable=unreadable)
     own = own_names(table, names)
     named = {name: source for name, source in names.items() if name not in own}
-    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms) if others else ""
+    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms)
     return mapping.model_copy(update={"attributes": attributes})
 
 
@@ -160,6 +153,17 @@ def _nonblank_sql(expression: str, forms: SourceForms) -> str:
 def own_names(table: TableName, names: Mapping[str, str]) -> dict[str, str]:
     """Each of the contract's columns to the source's column that would give it."""
     return {column.name: names.get(column.name, column.name) for column in TABLES[table].columns}
+
+
+def missing_columns(table: TableName, given: Collection[str], forms: SourceForms) -> list[str]:
+    """The columns of the contract that a source must have and lacks; none is the time that file order replaces.
+
+    Args:
+        given: The contract's columns that the source has.
+    """
+    replaced = (schema.TIMESTAMP,) if forms.no_time == "file_order" else ()
+    needed = [column.name for column in TABLES[table].columns if column.required]
+    return [name for name in needed if name not in (*_FILLED, *replaced, *given)]
 
 
 def is_index(name: str) -> bool:

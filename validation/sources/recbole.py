@@ -13,7 +13,7 @@ import pyarrow as pa
 from core import schema
 from core.schema import TableName
 from core.settings.source import RecboleSource
-from validation.errors import SourceError, missing_time
+from validation.errors import cannot_read, missing_time
 from validation.formats.delimited import read_header, write_delimited
 from validation.formats.files import require_file, require_folder
 from validation.raw.parts import TableMapping
@@ -35,8 +35,7 @@ def locate(source: RecboleSource) -> list[Path]:
     found = [path for path in sorted(folder.iterdir()) if _ending(path) in _TABLES]
     endings = [_ending(path) for path in found]
     if endings.count(".inter") != 1 or len(endings) != len(set(endings)):
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={[path.name for path in found]}",
             expected="one .inter file, at most one .user and one .item file, gzip or not",
             where=str(folder),
@@ -104,8 +103,7 @@ def _types(source: RecboleSource, path: Path) -> dict[str, str]:
             raise missing_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
         missing = []
     if missing or len(types) != len(header):
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"header={header}",
             expected=f"typed names such as user_id:token, among them {', '.join(missing) or 'no untyped one'}",
             where=f"{path}:1",

@@ -128,7 +128,7 @@ def _report_plain(tmp_path: Path, cut: datetime = CUT, events: int = 50) -> Drif
     return report_drift(clean, tmp_path / "m", "shop", tmp_path / "p.html", cut, DriftSettings())
 
 
-def test_without_a_column_to_compare_the_report_says_which_were_looked_at(tmp_path: Path) -> None:
+def test_without_a_column_to_compare_the_report_says_which_were_considered(tmp_path: Path) -> None:
     summary = _report_plain(tmp_path)
     assert (summary.drifted, summary.share, summary.columns) == (False, 0.0, {})
     assert (summary.reference_rows, summary.current_rows) == (40, 10)
@@ -143,7 +143,7 @@ def test_a_column_with_values_in_one_window_alone_is_not_compared(tmp_path: Path
     told = [{**row, "value": row["value"] if row["timestamp"] < CUT else None} for row in rows]
     _write(clean, "interactions", told)
     windows = read_windows(clean, CUT)
-    assert "rating" in windows.looked_at
+    assert "rating" in windows.considered
     assert "rating" not in windows.numbers
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from core.settings.source import NULL_WORDS
 from core.sql import identifier, literal
-from validation.errors import SourceError
+from validation.errors import SourceError, cannot_read
 from validation.formats.delimited import quoting_of
 from validation.formats.files import require_file
 from validation.profile.extracts.headers import is_header, likely_names
@@ -111,14 +111,11 @@ def data_files(path: Path) -> list[Path]:
     if path.is_file():
         return [require_file(path)]
     if not path.is_dir():
-        raise SourceError(
-            "Cannot read source", got=f"path={path}", expected="a folder or a file that exists", do="Check the path"
-        )
+        raise cannot_read(got=f"path={path}", expected="a folder or a file that exists", do="Check the path")
     files = [entry for entry in sorted(path.iterdir()) if entry.is_file() and _may_hold_data(entry)]
     if not files:
         held = sorted(entry.name for entry in path.iterdir())[:10]
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={held}",
             expected="Parquet, CSV, TSV, JSON lines or SQLite, gzip or not",
             where=str(path),
