@@ -155,15 +155,15 @@ def test_one_flat_file_gives_catalogue_and_users_newest_value_first(tmp_path: Pa
     settings = ValidationSettings(min_interactions=1, max_quarantined_share=0.0)
     found = door(tmp_path, {"orders.csv": ORDERS}, settings, path, **FLAT)
     items = pq.read_table(found.folder / "items.parquet").to_pylist()
-    told = {row["item_id"]: (row["title"], row["price"], row["hue"]) for row in items}
-    assert told == {"a": ("Big mug", 2.5, "red"), "b": ("Jar", 5.0, "green")}
+    found_rows = {row["item_id"]: (row["title"], row["price"], row["hue"]) for row in items}
+    assert found_rows == {"a": ("Big mug", 2.5, "red"), "b": ("Jar", 5.0, "green")}
     assert set(items[0]) - {"description", "category", "brand", "created_at"} == {"item_id", "title", "price", "hue"}
     assert sorted(clean(found, "users", "user_id")) == ["c1", "c2", "c3"]
     counts = found.tables["items"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined, counts.rules) == (6, 2, 0, {"repeated": 4})
     assert found.tables["interactions"].rows_clean == 5
     assert broken(found) == [["user_id_required"]]
-    assert found.tables["users"].rows_in == 5  # a line without a customer tells of none
+    assert found.tables["users"].rows_in == 5  # a line without a customer gives none
 
 
 def test_a_flat_file_of_json_lines(tmp_path: Path) -> None:
@@ -378,8 +378,8 @@ def test_exports_of_mongodb(tmp_path: Path) -> None:
         {"user_id": {"$oid": "65a5"}, "item_id": 17, "timestamp": {"$date": {"$numberLong": "1705312800000"}}},
     ]
     found = door(tmp_path, {"interactions.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
-    told = clean(found, "interactions", "user_id", "item_id", "timestamp")
-    assert told == [(user, "17", datetime(2024, 1, 15, 10, tzinfo=UTC)) for user in ("65a4", "65a5")]
+    found_rows = clean(found, "interactions", "user_id", "item_id", "timestamp")
+    assert found_rows == [(user, "17", datetime(2024, 1, 15, 10, tzinfo=UTC)) for user in ("65a4", "65a5")]
 
 
 @pytest.mark.parametrize("mark", [" > ", ">", " / ", "::", " » ", "|"])

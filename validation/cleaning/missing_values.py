@@ -1,4 +1,4 @@
-"""Empty values, where the settings say what to do with them: a rule that drops the row, or something to fill in."""
+"""Empty values, as the settings handle them: a rule that drops the row, or a value that is filled in."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def fill_steps(
 
 
 def _is_missing(column: Column) -> str:
-    """Empty, or emptied as unreadable. Of interactions only ratings have a value that could be missing."""
+    """Empty, or emptied because it was unreadable; of interactions, only ratings can lack a value."""
     unread = f" AND {column.name}_unread IS NULL" if unread_is_bad(column) else ""
     rating = " AND event = 'rating'" if column.name == schema.VALUE else ""
     return f"(readable AND {column.name} IS NULL{unread}{rating})"

@@ -1,4 +1,4 @@
-"""Numbers far from the rest: fences from the column itself, and what the settings say is done beyond them."""
+"""Outliers: fences computed from the column, and what the settings do with values beyond them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def fence_rules(fences: Sequence[Fences]) -> list[Rule]:
             outside(one.wanted.column, one.limits),
             "ExpectColumnValuesToBeBetween",
             one.limits,
-            why=f"Not far from the rest ({one.wanted.method.replace('_', ' ')}, {one.wanted.factor:g}).",
+            why=f"Within the fences ({one.wanted.method.replace('_', ' ')}, {one.wanted.factor:g}).",
         )
         for one in fences
         if one.wanted.action in severities

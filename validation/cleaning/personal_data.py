@@ -111,7 +111,7 @@ class PersonalDataMask:
 
 
 def _is_telephone(text: str, start: int, end: int) -> bool:
-    """Whether a number that could be dialled is meant to be."""
+    """Whether a number that could be dialled is a telephone number."""
     number, before = text[start:end], text[max(0, start - 40) : start]
     digits = sum(char.isdigit() for char in number)
     if _TELEPHONE_WORD.search(before):

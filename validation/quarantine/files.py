@@ -24,7 +24,7 @@ COLUMNS = {
     "source_file": "VARCHAR",
     "source_number": "BIGINT",
     "source_position": "VARCHAR",  # "reviews.csv:17"
-    "source_row": "VARCHAR",  # as it came: the row's own text, or its columns as JSON
+    "source_row": "VARCHAR",  # as it was read: the row's own text, or its columns as JSON
     "values": "VARCHAR",  # the contract's columns in the source's own words, JSON text of texts
     "attributes": "VARCHAR",  # the further columns of a user or an item, JSON text of texts; "" for none
 }

@@ -20,7 +20,7 @@ class Dialect:
     Attributes:
         date_formats: strptime forms, tried in order before ISO 8601 and numbers.
         time_zone: Of times that name none.
-        null_words: What stands for an empty value, as it is spelt.
+        null_words: Words that mean an empty value, case counts.
         values: Column to {the source's value, lower case: the contract's}; also names columns that map nothing.
         best_rating: The highest of the source's scale.
         decimal_comma: 1.299 is a thousand and more, and 1,299 little more than one, where a price could be either.

@@ -1,4 +1,4 @@
-"""The shop's own rules, from the settings: no code needed."""
+"""The shop's own rules, which the settings describe."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class _Layers:
 
     Attributes:
         raw: The source's expressions.
-        given: Texts trimmed, words for nothing empty, values that the settings map.
+        given: Texts trimmed, null words emptied, values mapped as the settings say.
         typed: In the contract's types.
         output: What the next layer sees.
         is_mapped: SQL over a row: its values are the source's own, so that the settings' mapping applies.

@@ -1,4 +1,4 @@
-"""Great Expectations judges what DuckDB counted: its own evaluation of the same rows counts the same."""
+"""Great Expectations checks what DuckDB counted: its own evaluation of the same rows counts the same."""
 
 from __future__ import annotations
 
