@@ -1,4 +1,4 @@
-"""The clean tables: every staged row that no rule takes out, typed as the contract says, in the source's order."""
+"""The clean tables: every staged row that no rule removes, typed as the contract says, in the source's order."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def validate(
 
 @contextmanager
 def _great_expectations_ahead() -> Iterator[None]:
-    """Load Great Expectations, which takes seconds, beside DuckDB's scan, which needs Python hardly at all."""
+    """Load Great Expectations, which takes seconds, during DuckDB's scan, which hardly needs Python."""
     loading = threading.Thread(target=load_great_expectations, daemon=True)
     loading.start()
     try:
@@ -151,7 +151,7 @@ def _write(
 
 
 def _check_written(folder: Path, summary: ValidationSummary) -> None:
-    """Rows in = clean + quarantined + exact duplicates, in the very files."""
+    """Check in the written files that rows in = clean + quarantined + duplicates."""
     import pyarrow.parquet as pq
 
     for table, counts in summary.tables.items():

@@ -73,7 +73,7 @@ def write_data_docs(context: Any, verdicts: Mapping[TableName, TableVerdict], ru
 
 
 def _free_of_network(page: Path, up: Path) -> None:
-    """Take out what a page loads from elsewhere, and bring in our own."""
+    """Replace what a page loads from the network with the stylesheet and script beside it."""
     text = page.read_text(encoding="utf-8")
     for pattern in (*_REMOTE, _WALKTHROUGH):
         text = pattern.sub("", text)

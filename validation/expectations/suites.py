@@ -51,7 +51,7 @@ def load_great_expectations() -> Any:
 
 
 def open_context(folder: Path) -> Any:
-    """A Great Expectations context whose files lie in `folder`: silent, and sending nothing anywhere."""
+    """A Great Expectations context whose files lie in `folder`: silent, without analytics."""
     gx = load_great_expectations()
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -129,7 +129,7 @@ def all_met(result: ExpectationSuiteValidationResult) -> bool:
 
 @functools.cache
 def scanned_expectations() -> dict[str, type[Any]]:
-    """Great Expectations' class to its scanned form; made on the first call, as the library takes seconds to load."""
+    """Great Expectations' class to its scanned form; made on the first call, since the library takes seconds to load."""
     import great_expectations as gx
 
     scanned: dict[str, type[Any]] = {}

@@ -139,7 +139,7 @@ def _next_piece(pieces: Iterator[bytes], path: Path, begin: int, kept: list[byte
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The bytes as they come. A gzip stream is read in small steps, so that all before a damage is seen."""
+    """The bytes in order. A gzip stream is read in small steps, so that everything before damage is read."""
     with path.open("rb") as file:
         if is_gzip(path):
             with gzip.GzipFile(fileobj=file) as unpacked:

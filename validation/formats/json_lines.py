@@ -167,7 +167,7 @@ def _objects(
 
 
 def _parse(text: str, python_literals: bool) -> tuple[str | None, str]:
-    """JSON text of an object that DuckDB did not take as it stands, or why it is none."""
+    """JSON text of an object that DuckDB did not accept, or the reason why it is no object."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -200,7 +200,7 @@ def _columns(
 
 
 def _others(connection: duckdb.DuckDBPyConnection, objects: pa.Array, names: Sequence[str]) -> pa.Array:
-    """All keys but the named ones, with their values as text. A key that comes twice counts as it came last."""
+    """All keys but the named ones, with their values as text. Of a repeated key the last value counts."""
     own = ", ".join(map(literal, names))
     whole = """json_transform(line, '"MAP(VARCHAR, VARCHAR)"')"""
     others = f"map_from_entries(list_filter(map_entries({whole}), lambda entry: entry.key NOT IN ({own})))"

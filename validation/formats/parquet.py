@@ -26,7 +26,7 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 
 def source_type(schema: pa.Schema) -> pa.StructType:
-    """Type of `source` for rows of a schema. Extension types are kept as what stores them."""
+    """Type of `source` for rows of a schema. Extension types are kept as their storage types."""
     names = field_names(schema.names)
     return pa.struct([pa.field(name, _stored(kind)) for name, kind in zip(names, schema.types, strict=True)])
 
@@ -43,7 +43,7 @@ def write_batches(batches: Iterator[pa.RecordBatch], part: PartWriter, file: str
 
 
 def stored_columns(batch: pa.RecordBatch) -> list[pa.Array]:
-    """The columns of a batch, extension types as what stores them."""
+    """The columns of a batch, extension types as their storage types."""
     return [column.storage if isinstance(column, pa.ExtensionArray) else column for column in batch.columns]
 
 

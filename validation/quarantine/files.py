@@ -70,7 +70,7 @@ def _names_sql(rules: list[Rule]) -> str:
 
 
 def _text_of(column: Column, is_mapped: bool) -> str:
-    """The value of a read row as text; of one that the settings map, as it was before, since it is mapped again."""
+    """The value of a read row as text; a mapped value as it was before, since readmission maps it again."""
     if column.type != pa.string():
         return f"{column.name}_own" if is_mapped else f"{column.name}_text"
     return f"coalesce({column.name}_own, {column.name})" if is_mapped else column.name

@@ -130,7 +130,7 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
 
 
 def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
-    """Let rows in: one file per table, atomically; the next ingest takes them beside the source."""
+    """Readmit rows: one file per table, atomically; the next ingest reads them beside the source."""
     counts: dict[TableName, int] = {}
     files = []
     for table in TABLE_NAMES:

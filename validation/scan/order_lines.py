@@ -32,12 +32,12 @@ def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, exclud
 
 
 def newest_first() -> str:
-    """SQL of the place of a line among those of its id: by its time, and by its place in the file."""
+    """SQL of the order of an id's lines: by time, then by place in the file."""
     return "coalesce(epoch_us(moment), -1::BIGINT), row_number"
 
 
 def _merged_attributes() -> str:
-    """Of each attribute the newest value: JSON objects merged, the oldest first."""
+    """The newest value of each attribute: JSON objects merged, the oldest first."""
     given = f"list(attributes ORDER BY {newest_first()}) FILTER (attributes IS NOT NULL)"
     # Lines mostly repeat the same attributes: only differing ones are merged.
     return (

@@ -38,7 +38,7 @@ def picked_name(name: str, scan: Scan, one: StagedPart) -> str:
 
 
 def pick_broken(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
-    """Read the rows again that stand in quarantine or serve as examples, and keep the examples' values."""
+    """Read quarantined rows and examples again, and keep the examples' values."""
     broken = [rule for rule in scan.rules if scan.broken.get(rule.name)]
     if not broken:
         return

@@ -110,7 +110,7 @@ def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
 
 
 def _keep_order(connection: duckdb.DuckDBPyConnection, table: TableName) -> None:
-    """Put the staged rows back into the source's order, if a rule or a cleaning that DuckDB makes a join of lost it."""
+    """Restore the source's order, where DuckDB turned a rule or a cleaning step into a join."""
     steps = f"SELECT row_number > lag(row_number, 1, -1) OVER () AS later FROM staged_{table}"
     ((kept,),) = connection.execute(f"SELECT bool_and(later) FROM ({steps})").fetchall()
     if kept is False:

@@ -36,7 +36,7 @@ class _Answer:
 
 
 def plain_settings(source: SqlSource) -> dict[str, Any]:
-    """The settings that decide the rows, for a fingerprint: no password, and no user, stands in them."""
+    """The settings that decide the rows, for a fingerprint, without user and password."""
     parts = urlsplit(source.url)
     place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     return {**source.model_dump(mode="json"), "url": place}
@@ -90,7 +90,7 @@ def read(source: SqlSource, writer: RawWriter) -> None:
 
 
 def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
-    """In the contract's order, so that users and items come before what refers to them."""
+    """In the contract's order, so that users and items come before the tables that refer to them."""
     if "interactions" not in source.queries:
         raise cannot_read(
             got=f"queries={sorted(source.queries)}",
@@ -156,7 +156,7 @@ def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> It
 
 @contextmanager
 def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
-    """The driver's errors as ours, without what is secret in the URL."""
+    """The driver's errors as ours, without the secrets of the URL."""
     from adbc_driver_manager import Error
 
     try:

@@ -35,14 +35,14 @@ _BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
 
 @dataclass(frozen=True)
 class Fields:
-    """A source's columns: each name to the expression of its field of `source`, and to the type of that field."""
+    """A source's columns: name to the expression of its field of `source`, and to the field's type."""
 
     expressions: dict[str, str]
     types: dict[str, pa.DataType]
 
     @classmethod
     def of(cls, names: Sequence[str], types: Sequence[pa.DataType]) -> Fields:
-        """Columns in the file's order. Of two that bear the same name the last one counts."""
+        """Columns in the file's order. Of two with the same name the last one counts."""
         fields = field_names(names)
         expressions = {name: field_sql(field) for name, field in zip(names, fields, strict=True)}
         return cls(expressions, dict(zip(names, types, strict=True)))
@@ -134,13 +134,13 @@ def with_words(mapping: TableMapping, forms: SourceForms) -> TableMapping:
 
 
 def in_file_order(mapping: TableMapping) -> TableMapping:
-    """The mapping of events without any time: rows follow each other by the second, from the year 2000 on."""
+    """The mapping of events without a time: one row per second, from the year 2000 on."""
     order = f"make_timestamptz(({_FIRST_ROW_S} + {SOURCE_NUMBER}) * 1000000)"
     return mapping.model_copy(update={"columns": {**mapping.columns, schema.TIMESTAMP: order}})
 
 
 def given_sql(expression: str, forms: SourceForms) -> str:
-    """A condition: a value is given, which the source's null words are not."""
+    """A condition: the value is neither blank nor a null word."""
     return f"({_nonblank_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
 
 
@@ -241,7 +241,7 @@ def category_sql(expression: str, kind: pa.DataType) -> str:
 
 
 def token_path_sql(expression: str) -> str:
-    """A category of words apart by spaces, as the parts of a path."""
+    """A category of words separated by spaces, as a path."""
     return _path_sql(f"string_split({expression}, ' ')")
 
 

@@ -78,7 +78,7 @@ def _mapping(source: RecboleSource, table: TableName, types: dict[str, str]) -> 
 
 
 def _item_mapping(source: RecboleSource, fields: Fields, types: dict[str, str]) -> TableMapping:
-    """Title from the first column that is called one, category from the usual names, the rest as attributes."""
+    """Title from the first column of that name, category from the usual names, the rest as attributes."""
     title = next((name for name in types if "title" in name or name == "name"), None)
     category = next((name for name in _CATEGORIES if name in types), None)
     columns = {name: fields.expressions[name] for name in _ITEM_COLUMNS if name in types}

@@ -131,7 +131,7 @@ def check(source: TablesSource) -> None:
 
 
 def _opened(source: TablesSource) -> Iterator[tuple[list[TableName], _File]]:
-    """Each file, the tables that it gives, the one whose lines they are first, with its columns checked."""
+    """Each file with the tables that it gives, the one of its lines first; its columns are checked."""
     located = locate(source)
     for path in dict.fromkeys(located.values()):
         tables = [table for table in _LINES_FIRST if located.get(table) == path]

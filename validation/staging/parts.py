@@ -22,7 +22,7 @@ _OWN_FIELD = re.compile(r"\bsource\b")
 
 @dataclass(frozen=True)
 class StagedPart:
-    """A part as one table's rows: which numbers they have, and the types that its expressions give."""
+    """A part as rows of one table: their first number, and the types that its expressions give."""
 
     index: int
     part: RawPart

@@ -57,7 +57,7 @@ class _Layers:
     is_mapped: str = "true"
 
     def _mapped(self, name: str, type_: str, dialect: Dialect) -> str:
-        """The value as text, as the settings map it. Of a column that they map, `<name>_own` is the text before."""
+        """The value as text, mapped by the settings; `<name>_own` keeps the text before."""
         own = text_sql(f"{name}_raw", type_, dialect.of_column(name))
         if name not in dialect.values:
             return own
@@ -75,7 +75,7 @@ class _Layers:
         self.output.append(name)
 
     def add_typed(self, column: Column, type_: str, dialect: Dialect) -> None:
-        """A column of numbers or times, with its text, and its text where it does not read as one."""
+        """A column of numbers or times, with its text, and apart the text of values that do not read as one."""
         name, value = column.name, f"{column.name}_raw"
         if type_ == "VARCHAR" or name in dialect.values:
             value, type_ = self._mapped(name, type_, dialect), "VARCHAR"
@@ -134,7 +134,7 @@ def _add_moment(layers: _Layers, one: StagedPart, dialect: Dialect) -> None:
 
 
 def _filled_sql(name: str, mapping: TableMapping) -> str:
-    """An event without an id is known by its row; one without a name is a rating where a value is given."""
+    """An event without an id gets one from its row; one without a name is a rating where a value is given."""
     if name == schema.EVENT_ID:
         return f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce(event_id_given, left(md5(source_row), 20)) END"
     if name != schema.EVENT or not mapping.default_event:
