@@ -129,7 +129,7 @@ def all_met(result: ExpectationSuiteValidationResult) -> bool:
 
 @functools.cache
 def scanned_expectations() -> dict[str, type[Any]]:
-    """Great Expectations' class to its scanned form; made on the first call, since the library takes seconds to load."""
+    """Great Expectations' class to its scanned form; made on the first call, as the library takes seconds to load."""
     import great_expectations as gx
 
     scanned: dict[str, type[Any]] = {}

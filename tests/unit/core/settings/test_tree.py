@@ -131,7 +131,7 @@ def test_every_recipe_setting_of_the_models_says_what_it_is():
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a zone by its name"),
+        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a time zone of the IANA list"),
         ('date_formats=["DD/MM/YYYY"]', r"not DD/MM/YYYY"),
         ('date_formats=["%Y-%m-%d %Q"]', r"not %Y-%m-%d %Q"),
         ('date_formats=["%d.%m. %H:%M"]', r"with a year"),
