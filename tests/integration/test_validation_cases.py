@@ -274,7 +274,7 @@ def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:
 
 def test_events_without_any_time_are_refused_or_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
     files = {"interactions.csv": csv_of("user_id,item_id", *(f"u1,i{n}" for n in range(5)))}
-    with pytest.raises(SourceError, match=r"timestamp is required.*source\.no_time=file_order takes that order"):
+    with pytest.raises(SourceError, match=r"timestamp is required.*set source\.no_time=file_order"):
         door(tmp_path, files)
     found = door(tmp_path, files, no_time="file_order")
     times = clean(found, "interactions", "timestamp")

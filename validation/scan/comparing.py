@@ -12,7 +12,7 @@ from validation.cleaning.floods import BOT, FLOOD, ONE_USER_DOMINATES, FloodSear
 from validation.cleaning.steps import BOT_BURST, BOT_RATE, K_CORE, NEAR_DUPLICATE
 from validation.rules.contract import EXACT_DUPLICATE, KEY_UNIQUE, RATING_ON_SCALE, REPEATED, TITLE_UNIQUE
 from validation.rules.rule import Rule
-from validation.scan import comparisons
+from validation.scan import queries
 from validation.scan.k_core import find_outside_core
 from validation.scan.order_lines import gather_lines
 from validation.scan.picking import pick_rows, picked_name
@@ -34,14 +34,14 @@ def mark_compared(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: V
     if FLOOD in rules:  # before readmitted rows are compared with the source's own, which may be of a flood
         _mark_floods(connection, scan, {name: rules.pop(name) for name in _FLOOD_RULES}, cleaning.floods)
     if any(one.part.origin == "readmitted" for one in scan.parts):
-        _mark(connection, scan, exact, comparisons.returned_sql(table, scan.parts, scan.excluded))
+        _mark(connection, scan, exact, queries.returned_sql(table, scan.parts, scan.excluded))
     if REPEATED in rules:
         gather_lines(connection, table, scan.excluded)
-        _mark(connection, scan, rules.pop(REPEATED), comparisons.repeated_lines_sql(table, scan.excluded))
+        _mark(connection, scan, rules.pop(REPEATED), queries.repeated_lines_sql(table, scan.excluded))
     unique, core = rules.pop(KEY_UNIQUE), rules.pop(K_CORE, None)
     for rule in rules.values():
         _mark(connection, scan, rule, _find(connection, scan, rule.name, settings))
-    _mark(connection, scan, unique, comparisons.shared_keys_sql(table, TABLES[table].key, scan.copy, scan.excluded))
+    _mark(connection, scan, unique, queries.shared_keys_sql(table, TABLES[table].key, scan.copy, scan.excluded))
     if core is not None:
         least = cleaning.min_user_events, cleaning.min_item_events
         _mark(connection, scan, core, find_outside_core(connection, *least, scan.excluded))
@@ -52,22 +52,22 @@ def _find(connection: duckdb.DuckDBPyConnection, scan: Scan, name: str, settings
     table, copy, cleaning = scan.table, scan.copy, settings.cleaning
     unique = {rule.name: rule.column for rule in settings.rules if rule.table == table and rule.check == "unique"}
     if name in unique:
-        return comparisons.shared_keys_sql(table, [unique[name]], copy, scan.excluded)
+        return queries.shared_keys_sql(table, [unique[name]], copy, scan.excluded)
     if name == NEAR_DUPLICATE and table == "feedback":
         return find_similar_texts(connection, cleaning.similar_texts, copy)
-    queries: Mapping[str, Callable[[], str]] = {
-        "user_id_known": lambda: comparisons.unknown_ids_sql(table, "user_id", "users"),
-        "item_id_known": lambda: comparisons.unknown_ids_sql(table, "item_id", "items"),
+    found_by: Mapping[str, Callable[[], str]] = {
+        "user_id_known": lambda: queries.unknown_ids_sql(table, "user_id", "users"),
+        "item_id_known": lambda: queries.unknown_ids_sql(table, "item_id", "items"),
         "few_unknown_users": lambda: f"SELECT row_number FROM {found_table(table, 'user_id_known')}",
         "few_unknown_items": lambda: f"SELECT row_number FROM {found_table(table, 'item_id_known')}",
-        "time_in_order": lambda: comparisons.out_of_order_sql(table, scan.parts, copy),
-        RATING_ON_SCALE: lambda: comparisons.other_scale_sql(table, copy),
-        TITLE_UNIQUE: lambda: comparisons.shared_keys_sql(table, ["title"], copy, scan.excluded),
-        NEAR_DUPLICATE: lambda: comparisons.repeated_events_sql(cleaning.repeated_within_s, copy),
-        BOT_RATE: lambda: comparisons.bots_by_day_sql(cleaning.max_events_per_day, copy),
-        BOT_BURST: lambda: comparisons.bots_by_burst_sql(cleaning.burst_events, cleaning.burst_s, copy),
+        "time_in_order": lambda: queries.out_of_order_sql(table, scan.parts, copy),
+        RATING_ON_SCALE: lambda: queries.other_scale_sql(table, copy),
+        TITLE_UNIQUE: lambda: queries.shared_keys_sql(table, ["title"], copy, scan.excluded),
+        NEAR_DUPLICATE: lambda: queries.repeated_events_sql(cleaning.repeated_within_s, copy),
+        BOT_RATE: lambda: queries.bots_by_day_sql(cleaning.max_events_per_day, copy),
+        BOT_BURST: lambda: queries.bots_by_burst_sql(cleaning.burst_events, cleaning.burst_s, copy),
     }
-    return queries[name]()
+    return found_by[name]()
 
 
 def _mark_floods(
@@ -82,8 +82,8 @@ def _mark_floods(
 
 
 def _copies(connection: duckdb.DuckDBPyConnection, scan: Scan) -> str:
-    pick_rows(connection, scan, "candidate", comparisons.same_hash_sql(scan.table))
-    return comparisons.copies_sql(lambda one: picked_name("candidate", scan, one), scan.parts)
+    pick_rows(connection, scan, "candidate", queries.same_hash_sql(scan.table))
+    return queries.copies_sql(lambda one: picked_name("candidate", scan, one), scan.parts)
 
 
 def _mark(connection: duckdb.DuckDBPyConnection, scan: Scan, rule: Rule, query: str) -> None:
