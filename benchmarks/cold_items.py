@@ -32,7 +32,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores, mask_seen
 from recommender.retrieval.popularity import PopularityRanker
 from validation.gate import validate
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in range(chosen.seeds):
             held_out = hold_out(folder / "strict", folder / f"cold-{seed}", chosen.share, seed)
             fitted = fit_bundle(folder / f"cold-{seed}", folder / f"fits-{seed}", recipe, seed, chosen.threads)
-            runs.append(judge_cold(fitted.bundle, held_out, seed))
+            runs.append(evaluate_cold(fitted.bundle, held_out, seed))
     print_table(runs, chosen.share)
 
 
@@ -147,7 +147,7 @@ def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
     )
 
 
-def judge_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+def evaluate_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, dict[str, dict[str, float]]]:
     """Recall and NDCG: question to ranker to metric."""
     loaded = load_bundle(bundle)
     vectors = loaded.ranker.vectors
@@ -162,7 +162,7 @@ def judge_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, dict[str
         table[question] = {"": {"n": float(len(queries))}}
         for name, ranker in rankers.items():
             asked = Among(ranker, held_out.items) if question == AMONG_COLD else ranker
-            summary = judge_ranking(asked, queries, K).summary()
+            summary = evaluate_ranker(asked, queries, K).summary()
             table[question][name] = {key: summary[f"{key}_at_{K}"] for key in ("recall", "ndcg")}
     return table
 

@@ -25,11 +25,12 @@ from core.settings.tree import Recipe
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.weights import load_encoder
 from recommender.encoders.whitening import Whitening
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores, mask_seen
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.fit import fit_sequence
@@ -96,7 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
 def judge(training: Path, folder: Path, recipe: Recipe, seed: int, chosen: argparse.Namespace) -> tuple[Row, float]:
     """Embed the catalogue with one seed: R@10 and N@10 of what ranks by these vectors, and minutes to get them."""
     started = time.perf_counter()
-    vectors = embed_catalogue(training, folder / "vectors", recipe.encoder, seed, print, chosen.threads)
+    vectors = embed_catalogue(
+        FitContext(training, seed, threads=chosen.threads, progress=print), folder / "vectors", recipe.encoder
+    )
     minutes = (time.perf_counter() - started) / 60
     queries = read_queries(training, "test")
     found = {"history as mean of vectors": _figures(TextRanker(vectors), queries)}
@@ -106,15 +109,15 @@ def judge(training: Path, folder: Path, recipe: Recipe, seed: int, chosen: argpa
         found["history as text"] = _figures(reader, queries)
     if chosen.sequence:
         history = recipe.features.max_history
-        given = (training, folder / "vectors", folder / "sequence", recipe.sequence, history)
-        fit_sequence(*given, K, seed, chosen.threads, print)
+        fit = FitContext(training, seed, K, chosen.threads, print)
+        fit_sequence(fit, folder / "vectors", folder / "sequence", recipe.sequence, history)
         loaded = ItemVectors.load(folder / "vectors")
         found["sequence model"] = _figures(Ranker(loaded, load_sequence_model(folder / "sequence", loaded)), queries)
     return found, minutes
 
 
 def _figures(ranker: Scores, queries: Queries) -> tuple[float, float]:
-    per_query = judge_ranking(ranker, queries, K).per_query
+    per_query = evaluate_ranker(ranker, queries, K).per_query
     return float(per_query["recall"].mean()), float(per_query["ndcg"].mean())
 
 

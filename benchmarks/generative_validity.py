@@ -28,11 +28,12 @@ from core import schema
 from core.settings.loading import load_settings
 from core.settings.source import TablesSource
 from core.settings.tree import Recipe
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.model import GenerativeModel, load_generative_model, right_padded
@@ -95,7 +96,13 @@ def main(arguments: list[str] | None = None) -> None:
         for softmax in ("trie", "codes"):
             settings = recipe.generative.model_copy(update={"softmax": softmax})
             history = recipe.features.max_history
-            fit_generative(training, vectors, Path(name) / softmax, settings, history, K, SEED, 1, print)
+            fit_generative(
+                FitContext(training, SEED, k=K, threads=1, progress=print),
+                vectors,
+                Path(name) / softmax,
+                settings,
+                history,
+            )
         items = ItemVectors.load(vectors)
         models = {softmax: load_generative_model(Path(name) / softmax, items) for softmax in ("trie", "codes")}
         _print_validity(training, items, models, chosen.generated)
@@ -108,7 +115,7 @@ def _read(data: Path, training: Path, vectors: Path, recipe: Recipe) -> None:
     ingest(TablesSource(path=data), folder / "raw")
     validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
     write_leave_one_out(folder / "clean", training, "strict")
-    embed_catalogue(training, vectors, recipe.encoder, SEED, print, 1)
+    embed_catalogue(FitContext(training, SEED, threads=1, progress=print), vectors, recipe.encoder)
 
 
 def _make_up(training: Path, vectors: Path, n_items: int) -> None:
@@ -256,12 +263,18 @@ def _print_ranking(
         rankers[f"generative, softmax over {softmax}"] = GenerativeRanker(items, model).at_least(K)
     if with_sequence:
         history = recipe.features.max_history
-        fit_sequence(training, vectors, folder / "sequence", recipe.sequence, history, K, SEED, 1, print)
+        fit_sequence(
+            FitContext(training, SEED, k=K, threads=1, progress=print),
+            vectors,
+            folder / "sequence",
+            recipe.sequence,
+            history,
+        )
         rankers["sequence"] = Ranker(items, load_sequence_model(folder / "sequence", items))
     queries = read_queries(training, "test")
     print(f"\nstrict leave-one-out, {len(queries)} users, 1 seed\n{'':<34}{'R@10':>8}{'N@10':>8}")
     for name, ranker in rankers.items():
-        judged = judge_ranking(ranker, queries, K).summary()
+        judged = evaluate_ranker(ranker, queries, K).summary()
         print(f"{name:<34}{judged['recall_at_10']:>8.4f}{judged['ndcg_at_10']:>8.4f}")
     print(f"{'TIGER on Beauty (published)':<34}{TIGER[0]:>8.4f}{TIGER[1]:>8.4f}")
 

@@ -26,11 +26,12 @@ from features.refresh import refresh_features
 from features.training import TrainingSummary, build_training_set
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.baselines import fit_baselines
-from recommender.evaluation.evaluation import POPULARITY, SERVED, judge_bundle, parts_of
+from recommender.evaluation.evaluation import POPULARITY, SERVED, evaluate_bundle, parts_of
 from recommender.evaluation.report import write_report
+from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import RankingJudgement, judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
 from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
 from recommender.metrics.top_k import Scores
 from recommender.retrieval.popularity import PopularityRanker
@@ -41,7 +42,7 @@ K = 10
 COLUMNS = ("recall", "ndcg")
 SEED_OF_INTERVALS = 0
 # A mean over fewer says nothing.
-MIN_NEWCOMERS = 10
+MIN_COLD_USERS = 10
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,14 +54,16 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         summary = prepare(folder, recipe)
-        runs = [judge_seed(folder, recipe, seed, names, chosen.split, chosen.threads) for seed in range(chosen.seeds)]
+        runs = [
+            evaluate_seed(folder, recipe, seed, names, chosen.split, chosen.threads) for seed in range(chosen.seeds)
+        ]
         if chosen.report is not None:
             report(folder, names, chosen.split, chosen.report)
         warm = read_queries(folder / "training", chosen.split).is_warm
     print(f"\n{chosen.data.name}: training before {summary.validation_at}, test from {summary.test_at}; {summary.rows}")
     print(f"{chosen.split}: {len(warm)} users, {int(warm.sum())} with a history; {chosen.seeds} seeds")
     print_table(runs, np.ones(len(warm), dtype=bool))
-    if (~warm).sum() >= MIN_NEWCOMERS:
+    if (~warm).sum() >= MIN_COLD_USERS:
         print(f"\nthe {int((~warm).sum())} users without a history:")
         print_table(runs, ~warm)
 
@@ -75,9 +78,9 @@ def prepare(folder: Path, recipe: Recipe) -> TrainingSummary:
     )
 
 
-def judge_seed(
+def evaluate_seed(
     folder: Path, recipe: Recipe, seed: int, names: list[BaselineName], split: Split, threads: int
-) -> dict[str, RankingJudgement]:
+) -> dict[str, RankingEvaluation]:
     """Fit the product and the baselines with one seed; every ranker's judgement, the served one last."""
     recipe = recipe.model_copy(update={"seed": seed})
     fitted = fit_bundle(folder / "training", folder / f"seed-{seed}", recipe, seed, threads)
@@ -85,25 +88,27 @@ def judge_seed(
     vectors = bundle.ranker.vectors
     rankers: dict[str, Scores] = {
         POPULARITY: PopularityRanker(vectors),
-        **fit_baselines(names, folder / "training", fitted.bundle / "vectors", recipe, K, print),
+        **fit_baselines(
+            FitContext(folder / "training", recipe.seed, k=K, progress=print), names, fitted.bundle / "vectors", recipe
+        ),
         **parts_of(bundle),
         SERVED: bundle.ranker,
     }
     queries = read_queries(folder / "training", split)
-    return {name: judge_ranking(ranker, queries, K) for name, ranker in rankers.items()}
+    return {name: evaluate_ranker(ranker, queries, K) for name, ranker in rankers.items()}
 
 
 def report(folder: Path, names: list[BaselineName], split: Split, page: Path) -> None:
     """The evaluation report that the pipeline writes, of the first seed's bundle."""
     bundle = load_bundle(folder / "seed-0" / "bundle")
     users = folder / "clean" / "users.parquet"
-    metrics = judge_bundle(bundle, folder / "training", K, split, baselines=names, users=users, progress=print)
+    metrics = evaluate_bundle(bundle, folder / "training", K, split, baselines=names, users=users, progress=print)
     title = f"Evaluation on the {split} window"
     write_report(page, metrics, title=title, subtitle=f"bundle {bundle.manifest.digest[:12]}, seed 0")
     print(f"report: {page}")
 
 
-def print_table(runs: list[dict[str, RankingJudgement]], asked: np.ndarray) -> None:
+def print_table(runs: list[dict[str, RankingEvaluation]], asked: np.ndarray) -> None:
     """A row per ranker; differences are the served one's.
 
     Args:
@@ -120,7 +125,7 @@ def print_table(runs: list[dict[str, RankingJudgement]], asked: np.ndarray) -> N
     print(f"served is '{SERVED}'; measured {metric_key('ndcg', K)} and {metric_key('recall', K)}, mean ± sd over seeds")
 
 
-def _mean_of(runs: list[dict[str, RankingJudgement]], name: str, metric: str) -> np.ndarray:
+def _mean_of(runs: list[dict[str, RankingEvaluation]], name: str, metric: str) -> np.ndarray:
     """Per query, the mean over the seeds. Shape (n_queries,)."""
     mean: np.ndarray = np.mean([run[name].per_query[metric] for run in runs], axis=0)
     return mean

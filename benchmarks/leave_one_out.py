@@ -27,8 +27,9 @@ from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component, DataRange
-from recommender.evaluation.evaluation import judge_bundle
+from recommender.evaluation.evaluation import evaluate_bundle
 from recommender.fitting.component import SUMMARY
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import LeaveOneOut, write_leave_one_out
 from recommender.ranking.blend import Blend, ColdItems
@@ -99,14 +100,14 @@ def fit_and_judge(folder: Path, protocol: LeaveOneOut, recipe: Recipe, seed: int
     """Fit every part with one seed and judge the bundle on the test events.
 
     Returns:
-        What `judge_bundle` returns, with `best_epoch` and `seconds` of all fits.
+        What `evaluate_bundle` returns, with `best_epoch` and `seconds` of all fits.
     """
     training = folder / protocol
     if not training.is_dir():
         write_leave_one_out(folder / "clean", training, protocol)
     strict = folder / f"strict-{seed}" if protocol == "refit" else None
     fitted = fit_bundle(training, folder / f"{protocol}-{seed}", recipe, seed, threads, strict)
-    judged = judge_bundle(load_bundle(fitted.bundle), training, K, baselines=())
+    judged = evaluate_bundle(load_bundle(fitted.bundle), training, K, baselines=())
     return {**judged, "best_epoch": fitted.best_epoch, "seconds": fitted.seconds}
 
 
@@ -125,14 +126,12 @@ def fit_bundle(
         "blend": folder / "blend",
     }
     started = time.perf_counter()
-    embed_catalogue(training, parts["vectors"], recipe.encoder, seed, print, threads)
+    fit = FitContext(training, seed, K, threads, print)
+    embed_catalogue(fit, parts["vectors"], recipe.encoder)
     history = recipe.features.max_history
-    summary = fit_sequence(
-        training, parts["vectors"], parts["sequence"], recipe.sequence, history, K, seed, threads, print
-    )
+    summary = fit_sequence(fit, parts["vectors"], parts["sequence"], recipe.sequence, history)
     neighbours = recipe.neighbours if strict is None else _neighbours_as_before(recipe.neighbours, strict)
-    given = (training, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
-    fit_blend(*given, K, seed, threads, print)
+    fit_blend(fit, parts["vectors"], parts["sequence"], parts["blend"], neighbours, recipe.blend)
     if strict is not None:
         _choose_as_before(parts, strict)
     seconds = time.perf_counter() - started

@@ -27,6 +27,7 @@ from core.settings.loading import load_settings
 from core.settings.tree import Recipe
 from features.refresh import refresh_features
 from features.training import build_training_set
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
@@ -83,7 +84,7 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, 
     target = folder / f"scorer-{protocol}-{seed}"
     vectors = folder / f"vectors-{protocol}-{seed}"
     _with_catalogue(folder, training, vectors, recipe)
-    fit_scorer(training, vectors, target, recipe.scorer, seed, threads, print)
+    fit_scorer(FitContext(training, seed, threads=threads, progress=print), vectors, target, recipe.scorer)
     scorer = PairScorer.load(target, ItemVectors.load(vectors))
     pairs = RatedPairs.read(training, "test")
     users: tuple[UserState, ...] = pairs.users
@@ -99,7 +100,7 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, 
         "pair scorer": _measure(ratings, pairs, like_from, p_like),
     }
     if peer is not None:
-        found["tuned MF (cornac)"] = _judge_peer(peer, training, folder / f"peer-{protocol}-{seed}", seed, like_from)
+        found["tuned MF (cornac)"] = _evaluate_peer(peer, training, folder / f"peer-{protocol}-{seed}", seed, like_from)
     if protocol == "time":
         p_like, ratings = scorer.predict(pairs.users, pairs.item_ids)
         found["pair scorer, live"] = _measure(ratings, pairs, like_from, p_like)
@@ -112,7 +113,9 @@ def _prepare(recipe: Recipe, folder: Path, threads: int) -> None:
     validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
     refresh_features(folder / "clean", folder / "feast", recipe.features)
     build_training_set(folder / "clean", folder / "feast", folder / "time", recipe.features, recipe.evaluation)
-    embed_catalogue(folder / "time", folder / "vectors", recipe.encoder, recipe.seed, print, threads)
+    embed_catalogue(
+        FitContext(folder / "time", recipe.seed, threads=threads, progress=print), folder / "vectors", recipe.encoder
+    )
 
 
 def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) -> None:
@@ -124,7 +127,7 @@ def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) 
     ItemVectors(Catalogue.read(training, recipe.seed), encoded.text).save(target)
 
 
-def _judge_peer(peer: Path, training: Path, files: Path, seed: int, like_from: float) -> Row:
+def _evaluate_peer(peer: Path, training: Path, files: Path, seed: int, like_from: float) -> Row:
     parts = [RatedPairs.read(training, split) for split in SPLITS]
     _, user = np.unique([one for part in parts for one in part.user_ids], return_inverse=True)
     _, item = np.unique([one for part in parts for one in part.item_ids], return_inverse=True)

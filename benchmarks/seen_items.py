@@ -32,6 +32,7 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 
 LIMIT_RATIO = 1.1
@@ -74,7 +75,7 @@ def _read_times(engine: Engine, lengths: Sequence[int], n: int) -> list[float]:
     for number in range(n):
         for place, length in enumerate(lengths):
             begin = time.perf_counter()
-            answer = engine.recommend(user_id=_user(length, number))
+            answer = engine.recommend(RecommendRequest(user_id=_user(length, number)))
             times[place].append((time.perf_counter() - begin) * 1000)
             assert not answer.cold_start
     return [statistics.median(one) for one in times]

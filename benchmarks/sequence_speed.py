@@ -25,7 +25,8 @@ from core import schema
 from core.settings.models import SequenceSettings
 from core.settings.source import TablesSource
 from core.settings.tree import ValidationSettings
-from recommender.evaluation.evaluation import judge_ranking
+from recommender.evaluation.evaluation import evaluate_ranker
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.protocols import write_leave_one_out
@@ -88,9 +89,15 @@ def train_ours(training: Path, folder: Path, settings: SequenceSettings, seed: i
     vectors = ItemVectors.from_rows(catalogue, np.zeros((len(catalogue), 1), dtype=np.float32))
     folder.mkdir()
     vectors.save(folder)
-    summary = fit_sequence(training, folder, folder / "sequence", settings, MAX_HISTORY, K, seed, threads, print)
+    summary = fit_sequence(
+        FitContext(training, seed, k=K, threads=threads, progress=print),
+        folder,
+        folder / "sequence",
+        settings,
+        MAX_HISTORY,
+    )
     ranker = Ranker(vectors, load_sequence_model(folder / "sequence", vectors))
-    ndcg = judge_ranking(ranker, read_queries(training, "test"), K).per_query["ndcg"].mean()
+    ndcg = evaluate_ranker(ranker, read_queries(training, "test"), K).per_query["ndcg"].mean()
     return {"positions": count_positions(training) * summary.epochs, "seconds": summary.seconds, "ndcg": float(ndcg)}
 
 

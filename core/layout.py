@@ -49,7 +49,7 @@ class Layout:
         """What was tried in searches for better settings (SQLite), and beside it each trial's figures by query."""
         return self.root / "searches" / "searches.sqlite"
 
-    def judgement(self, search: str, number: int, seed: int) -> Path:
+    def trial_ndcg(self, search: str, number: int, seed: int) -> Path:
         """What a fit of a trial of a search reached on each validation query."""
         return self.searches.parent / search / f"trial-{number:03d}-seed-{seed}.npy"
 

@@ -34,7 +34,7 @@ TableName = Literal["users", "items", "interactions", "feedback"]
 TABLE_NAMES: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")
 EVENTS: tuple[str, ...] = ("impression", "view", "click", "cart", "purchase", "rating")
 RATING_RANGE = (1.0, 5.0)
-# Of a user, an item or an event, at the data gate and in the service alike: the length of a long URL.
+# Of a user, an item or an event, in the data gate and in the service: the length of a long URL.
 MAX_ID_CHARS = 2048
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -143,7 +143,7 @@ _HISTORY = [
 ]
 
 _COUNT, _SHARE, _NAMES, _SHARES = pa.int64(), pa.float64(), pa.list_(pa.string()), pa.list_(pa.float64())
-# Features of a user and of an item at a moment, as the feature store derives them; None where there is nothing to tell.
+# Features of a user and of an item at a moment, as the feature store derives them; None where nothing was counted.
 USER_FEATURES: dict[str, pa.DataType] = {
     N_EVENTS: _COUNT,
     **dict.fromkeys(

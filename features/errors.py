@@ -14,7 +14,7 @@ class CleanTablesError(FeatureError):
 
 
 class StoreNotReady(FeatureError):
-    """The feature store has not been made yet: nothing was ever applied to it."""
+    """The feature store does not exist yet: no refresh has created it."""
 
 
 class FeaturesOutdated(FeatureError):

@@ -1,7 +1,7 @@
 """The items' facts in memory, kept as fresh as the online store: a request for a hundred candidates reads no row.
 
-The online store counts the changes of its rows. Whoever reads a user's row gets the count along with it; where it has
-moved on, only the rows that changed since are read.
+The online store counts the changes of its rows. Reading a user's row gives the count along with it; if it has grown,
+only the rows that changed since are read.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """The online side: what the service reads of a user and of items before it answers, and writes when an event comes in.
 
 Requests do not go through Feast's `get_online_features`, which takes half a millisecond for one row, but read the
-view's row from Feast's online store itself (`read_served` of the stores in this room): the same bytes, parsed once.
+view's row from Feast's online store itself (`read_served` of the stores in `features.feast`): the same bytes, parsed
+once.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from core.settings.features import FeatureSettings
 from features.archive.publication import PUBLISHED_FILE, read_published
 from features.counting.columns import Facts, Lists
 from features.counting.derivation import USER_INPUTS, derive_user
+from features.counting.moments import as_us
 from features.counting.seen import new_seen, seen_at, take_into_seen
 from features.counting.sketches import (
     Arrival,
@@ -41,7 +44,6 @@ from features.item_matrix import ItemMatrix
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LISTS = ("categories", "category_counts", "brands", "brand_counts")
 _NUMBERS = tuple(name for name in USER_INPUTS if name not in _LISTS)
 
@@ -53,7 +55,7 @@ class Request:
     """What one request reads.
 
     Attributes:
-        user: None for a user the shop does not know.
+        user: None for a user that the shop does not know.
         items: Features of the candidates by name, in their order; see `features.counting.derivation.derive_item`.
     """
 
@@ -76,10 +78,10 @@ class OnlineFeatures:
         self._items = ItemMatrix(settings.windows_days)
 
     def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
-        """What is known of a user, in one read; None if the shop does not know them.
+        """What is known of a user, in one read; None for a user that the shop does not know.
 
         Args:
-            user_id: Who.
+            user_id: The user.
             at: The moment of the features that change with time; now by default.
         Raises:
             StoreNotReady: no flow has made the store yet.
@@ -128,42 +130,34 @@ class OnlineFeatures:
             (event.user_id, (sequence, self._arrival(event, sequence)))
             for event, sequence in zip(events, sequences, strict=True)
         ]
-        of_users: dict[str, list[Numbered]] = {}
-        of_items: dict[str, list[Numbered]] = {}
-        seen_by: dict[str, list[Numbered]] = {}
-        for user_id, numbered in arrivals:
-            of_users.setdefault(user_id, []).append(numbered)
-            of_items.setdefault(numbered[1].item_id, []).append(numbered)
-            if numbered[1].kind in self._settings.seen_events:
-                seen_by.setdefault(user_id, []).append(numbered)
         if not arrivals:
             return
         store, config = self._open()
         try:
-            attributes = _attributes(store, config, list(of_items))
-            max_history, window = self._settings.max_history, max(self._settings.windows_days, default=1)
-
-            def into_user(user_id: str, old: StoredRow | None) -> StoredRow | None:
-                return _merge(
-                    USER_HISTORY, user_id, old, of_users[user_id], new_user,
-                    lambda row, event: take_into_user(row, event, attributes[event.item_id], max_history),
-                )  # fmt: skip
-
-            def into_seen(user_id: str, old: StoredRow | None) -> StoredRow | None:
-                return _merge(USER_SEEN, user_id, old, seen_by[user_id], new_seen, take_into_seen)
-
-            def into_item(item_id: str, old: StoredRow | None) -> StoredRow | None:
-                return _merge(
-                    ITEM_PROFILE, item_id, old, of_items[item_id], new_item,
-                    lambda row, event: take_into_item(row, event, window),
-                )  # fmt: skip
-
-            store.update_rows(config, USER_HISTORY, list(of_users), into_user)
-            if seen_by:
-                store.update_rows(config, USER_SEEN, list(seen_by), into_seen)
-            store.update_rows(config, ITEM_PROFILE, list(of_items), into_item)
+            self._take_in(store, config, arrivals)
         except Exception as error:
             raise _failure("write", error) from error
+
+    def _take_in(self, store: Any, config: Any, arrivals: Sequence[tuple[str, Numbered]]) -> None:
+        """Merge arrivals, each with its user, into the rows that they concern."""
+        of_items = _grouped((arrival.item_id, (sequence, arrival)) for _, (sequence, arrival) in arrivals)
+        seen = (pair for pair in arrivals if pair[1][1].kind in self._settings.seen_events)
+        attributes = _attributes(store, config, list(of_items))
+        max_history, window_days = self._settings.max_history, max(self._settings.windows_days, default=1)
+
+        def take_into_history(row: Row, event: Arrival) -> None:
+            take_into_user(row, event, attributes[event.item_id], max_history)
+
+        def take_into_profile(row: Row, event: Arrival) -> None:
+            take_into_item(row, event, window_days)
+
+        for view, arrived, new, take in (
+            (USER_HISTORY, _grouped(arrivals), new_user, take_into_history),
+            (USER_SEEN, _grouped(seen), new_seen, take_into_seen),
+            (ITEM_PROFILE, of_items, new_item, take_into_profile),
+        ):
+            if arrived:
+                store.update_rows(config, view, list(arrived), partial(_merge, view, arrived, new, take))
 
     def _arrival(self, event: Interaction, sequence: int) -> Arrival:
         counted = event.event not in self._settings.ignored_events
@@ -221,7 +215,7 @@ class OnlineFeatures:
 
 
 def _check_version(feast_folder: Path) -> None:
-    """A store that another version of the views filled would tell of users what they are not."""
+    """See that the store was filled by this version of the views: features of another one mean something else."""
     published = read_published(feast_folder)
     if published is not None and published.version != VERSION:
         raise StoreNotReady(
@@ -234,7 +228,7 @@ def _check_version(feast_folder: Path) -> None:
 
 
 def features_of(row: Row, at_us: int, n_affinities: int) -> dict[str, Any]:
-    """One user's features by name, as plain Python values; None where there is nothing to tell."""
+    """One user's features by name, as plain Python values; None without a value."""
     numbers = np.array([row[name] for name in _NUMBERS], dtype=np.int64).reshape(-1, 1)
     facts: dict[str, Any] = dict(zip(_NUMBERS, numbers, strict=True))
     for names, counts in (_LISTS[:2], _LISTS[2:]):
@@ -262,12 +256,25 @@ def _attributes(store: Any, config: Any, item_ids: list[str]) -> dict[str, Attri
     return found
 
 
+def _grouped(arrivals: Iterable[tuple[str, Numbered]]) -> dict[str, list[Numbered]]:
+    """Arrivals by entity, in their order."""
+    found: dict[str, list[Numbered]] = {}
+    for entity, numbered in arrivals:
+        found.setdefault(entity, []).append(numbered)
+    return found
+
+
 def _merge(
-    view: str, entity: str, old: StoredRow | None, arrivals: Sequence[Numbered], new: Any, take: Any
+    view: str,
+    arrived: Mapping[str, Sequence[Numbered]],
+    new: Callable[[], Row],
+    take: Callable[[Row, Arrival], None],
+    entity: str,
+    old: StoredRow | None,
 ) -> StoredRow | None:
-    """The row with the arrivals that it has not taken in yet; None if it has all of them."""
-    seen = 0 if old is None else old.sequence
-    fresh = [(sequence, event) for sequence, event in arrivals if sequence > seen]
+    """The entity's row with the arrivals that it has not taken in yet; None if it has all of them."""
+    newest = 0 if old is None else old.sequence
+    fresh = [(sequence, event) for sequence, event in arrived[entity] if sequence > newest]
     if not fresh:
         return None
     row = new() if old is None else old.facts(view)
@@ -278,7 +285,7 @@ def _merge(
 
 
 def _us(at: datetime | None) -> int:
-    return time.time_ns() // 1000 if at is None else (at - _EPOCH) // timedelta(microseconds=1)
+    return time.time_ns() // 1000 if at is None else as_us(at)
 
 
 def _timestamp_us(event: Interaction) -> int:
@@ -290,7 +297,7 @@ def _timestamp_us(event: Interaction) -> int:
             where=f"event_id={event.event_id}",
             do="Give the time in UTC",
         )
-    return (event.timestamp - _EPOCH) // timedelta(microseconds=1)
+    return as_us(event.timestamp)
 
 
 def _failure(verb: str, error: Exception) -> FeastFailure:
@@ -298,5 +305,5 @@ def _failure(verb: str, error: Exception) -> FeastFailure:
         f"Cannot {verb} the online store",
         got=f"error={type(error).__name__}",
         expected=f"Feast to {verb} it, but {error}",
-        do="Refresh the features; if that fails too, move the feast folder away, it is made anew",
+        do="Refresh the features; if that fails too, move the feast folder away and refresh again",
     )

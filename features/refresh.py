@@ -1,13 +1,15 @@
 """Bringing the feature store up to date, by as much work as there is news.
 
 A refresh finds the rows that the clean tables have and the archive has not, adds them to the archive as a part, and
-counts anew the facts of the users and items that they touch. Where rows are gone, or the settings changed, everything
-is built anew. Rows go online through the online store's own bulk writing, because Feast's `materialize` makes a
-protobuf of every value first; Feast's registry is told of it all the same.
+recomputes the facts of the users and items that they concern. If rows are gone, or the settings changed, everything is
+rebuilt. Rows go online through the online store's own bulk writing, because Feast's `materialize` makes a protobuf of
+every value first; Feast's registry records the materialisation all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,11 @@ from features.archive.news import News, find_news, newest_logged
 from features.archive.publication import Published, open_archive, publish, read_published
 from features.archive.shop_facts import ShopFacts
 from features.clean_tables import check_clean_tables, table_path
+from features.counting.moments import EPOCH
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from features.errors import FeastFailure, FeatureError, FeaturesOutdated
 from features.feast.rows import rows_of
-from features.feast.store import create_store, exclusively, missing_files, open_store
+from features.feast.store import create_store, exclusively, missing_files, open_store, renew_configuration
 
 LOCK_FILE = "refresh.lock"
 # A reader opens every part: when there are so many, they become one.
@@ -37,7 +40,6 @@ MAX_PARTS = 16
 
 _ALL_TIME = 1 << 62
 _ROWS_AT_A_TIME = 5000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FeatureSummary(BaseModel):
@@ -48,7 +50,7 @@ class FeatureSummary(BaseModel):
         rows: Rows per table of the offline store: events, reviews, users, items.
         materialised_to: The time of the newest event online, ISO 8601 in UTC; None where there are no events at all.
         new_events: Events that the store did not have before.
-        rebuilt: Whether everything was built anew.
+        rebuilt: Whether everything was rebuilt.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,42 +71,27 @@ def refresh_features(
 ) -> FeatureSummary:
     """Compute the features of the clean tables and put them into the offline and the online store.
 
-    May be killed at any point and run again; run again with nothing changed, it does nothing. Rows that the service
-    pushed meanwhile stay where they know more. Two refreshes of one store wait for each other.
+    May be killed at any point and run again; with nothing changed it does nothing. Rows that the service pushed
+    meanwhile stay if they know more. Two refreshes of one store wait for each other.
 
     Args:
         clean: The folder of the clean tables.
         feast_folder: The folder of the feature store; made if it does not exist.
         settings: What is computed, of which events.
         stores: Where Feast keeps what it knows; files alone by default.
-        event_log: The service's event log, if the clean tables hold its events: tells which pushed rows these know all
-            of, and keeps an event from counting twice that is pushed after it came in through the clean tables.
+        event_log: The service's event log, if the clean tables hold its events: shows which pushed events these already
+            hold, so that no event counts twice that is pushed after it came in through the clean tables.
     Raises:
         CleanTablesError: a table is missing or of another shape.
         FeatureError: a ${NAME} of the settings is not in the environment.
         FeastFailure: Feast or a server could not do its part.
     """
     stores = stores or FeatureStoreSettings()
-    key = key_of(clean, settings, stores)
+    refresh = _Refresh(clean, feast_folder, settings, stores, event_log, key_of(clean, settings, stores))
     with exclusively(feast_folder / LOCK_FILE):
-        previous = read_published(feast_folder)
-        is_same = (
-            previous is not None
-            and (previous.version, previous.settings, previous.stores) == (VERSION, settings, stores)
-            and not missing_files(feast_folder)
-        )
+        renew_configuration(feast_folder)
         try:
-            if previous is not None and is_same:
-                if previous.key == key:
-                    return _summary(feast_folder, previous, News({}, False))
-                archive = open_archive(feast_folder, stores, previous.generation)
-                news = find_news(clean, archive, previous.n_parts)
-                if not news.vanished:
-                    sequence = newest_logged(clean, event_log, previous.log_sequence)
-                    return _add(feast_folder, previous, archive, news, key, sequence)
-            generation = 1 if previous is None else previous.generation + 1
-            sequence = newest_logged(clean, event_log, 0)
-            return _rebuild(feast_folder, clean, key, settings, stores, generation, sequence)
+            return refresh.run()
         except FeatureError:
             raise
         except Exception as error:
@@ -112,7 +99,7 @@ def refresh_features(
                 "Cannot refresh the feature store",
                 got=f"folder={feast_folder}",
                 expected=f"Feast and its servers to take the features, but {type(error).__name__}: {error}",
-                do="Run the refresh again; if it fails in the same way, move the feast folder away, it is made anew",
+                do="Run the refresh again; if it fails the same way, move the feast folder away and run it again",
             ) from error
 
 
@@ -147,78 +134,106 @@ def require_fresh(clean: Path, feast_folder: Path, settings: FeatureSettings) ->
     return published
 
 
-def _rebuild(
-    feast_folder: Path,
-    clean: Path,
-    key: str,
-    settings: FeatureSettings,
-    stores: FeatureStoreSettings,
-    generation: int,
-    sequence: int,
-) -> FeatureSummary:
-    """Everything anew: the archive, Feast's definitions, all rows online; what is gone goes."""
-    from features.feast.definitions import define_repository
+@dataclass(frozen=True)
+class _Refresh:
+    """What a refresh reads, and the store that it brings up to date; see `refresh_features`."""
 
-    store = create_store(feast_folder, stores)
-    store.apply(define_repository(feast_folder, stores))
-    archive, news = open_archive(feast_folder, stores, generation), find_news(clean, None)
-    for table, rows in news.rows.items():
-        archive.write(table, 0, rows)
-    facts = ShopFacts.read(archive, 1, settings, sequence)
-    for view in VIEWS:
-        entities = facts.entities(view)
-        write_online(store, facts, view, entities)
-        online_store_of(store).forget_others(store.config, view, entities.to_pylist(), sequence)
-    published = Published(
-        version=VERSION,
-        key=key,
-        settings=settings,
-        stores=stores,
-        generation=generation,
-        n_parts=1,
-        log_sequence=sequence,
-        materialised_to=_newest(news, None),
-    )
-    _note(store, published)
-    publish(feast_folder, published)
-    archive.remove_others()
-    return _summary(feast_folder, published, news, rebuilt=True)
+    clean: Path
+    feast_folder: Path
+    settings: FeatureSettings
+    stores: FeatureStoreSettings
+    event_log: Path | None
+    key: str
 
+    def run(self) -> FeatureSummary:
+        """Do nothing, add what is new, or rebuild everything."""
+        previous = read_published(self.feast_folder)
+        if previous is not None and self._continues(previous):
+            if previous.key == self.key:
+                return _summary(self.feast_folder, previous, News({}, False))
+            archive = open_archive(self.feast_folder, self.stores, previous.generation)
+            news = find_news(self.clean, archive, previous.n_parts)
+            if not news.vanished:
+                return self._add(previous, archive, news)
+        return self._rebuild(1 if previous is None else previous.generation + 1)
 
-def _add(
-    feast_folder: Path, published: Published, archive: Archive, news: News, key: str, sequence: int
-) -> FeatureSummary:
-    """The news alone: a part of the archive, and the rows online of whom it touches."""
-    part = published.n_parts
-    n_parts = part + (1 if any(len(rows) for rows in news.rows.values()) else 0)
-    for table, rows in news.rows.items():
-        if len(rows):
-            archive.write(table, part, rows)
-    store = open_store(feast_folder)
-    events, changed = news.rows["events"], news.rows["items"].column(schema.ITEM_ID)
-    users, items = events.column(schema.USER_ID), _unique(events.column(schema.ITEM_ID), changed)
-    # What changed of an item (its price, its category) is part of what is known of those who acted on it.
-    old = archive.read("events", part, [schema.USER_ID], item_id=_unique(changed))
-    touched = {
-        USER_HISTORY: _unique(users, old.column(schema.USER_ID)), USER_SEEN: _unique(users), ITEM_PROFILE: items,
-    }  # fmt: skip
-    for view in touched:
-        own = archive.read("events", n_parts, **{ENTITY[view]: touched[view]})
-        reviews = TABLES["reviews"].empty_table()
-        facts = ShopFacts.of(own, archive, n_parts, published.settings, sequence, reviews)
-        write_online(store, facts, view, touched[view])
-    writers = _unique(news.rows["users"].column(schema.USER_ID), news.rows["reviews"].column(schema.USER_ID))
-    reviews = archive.read("reviews", n_parts, user_id=writers)
-    no_events = TABLES["events"].empty_table()
-    facts = ShopFacts.of(no_events, archive, n_parts, published.settings, sequence, reviews)
-    write_online(store, facts, USER_PROFILE, writers)
-    newest = _newest(news, published.materialised_to)
-    found = published.model_copy(
-        update={"key": key, "n_parts": n_parts, "log_sequence": sequence, "materialised_to": newest}
-    )
-    _note(store, found)
-    publish(feast_folder, found)
-    return _summary(feast_folder, _compact(feast_folder, found), news)
+    def _continues(self, previous: Published) -> bool:
+        """Whether what is published was made as this refresh would make it, and is whole."""
+        made = (previous.version, previous.settings, previous.stores)
+        return made == (VERSION, self.settings, self.stores) and not missing_files(self.feast_folder)
+
+    def _rebuild(self, generation: int) -> FeatureSummary:
+        """Rebuild everything: the archive, Feast's definitions, all rows online. Rows of what is gone are removed."""
+        from features.feast.definitions import define_repository
+
+        sequence = newest_logged(self.clean, self.event_log, 0)
+        store = create_store(self.feast_folder, self.stores)
+        store.apply(define_repository(self.feast_folder, self.stores))
+        archive, news = open_archive(self.feast_folder, self.stores, generation), find_news(self.clean, None)
+        for table, rows in news.rows.items():
+            archive.write(table, 0, rows)
+        facts = ShopFacts.read(archive, 1, self.settings, sequence)
+        for view in VIEWS:
+            entities = facts.entities(view)
+            write_online(store, facts, view, entities)
+            online_store_of(store).forget_others(store.config, view, entities.to_pylist(), sequence)
+        published = Published(
+            version=VERSION,
+            key=self.key,
+            settings=self.settings,
+            stores=self.stores,
+            generation=generation,
+            n_parts=1,
+            log_sequence=sequence,
+            materialised_to=_newest(news, None),
+        )
+        _note_materialisation(store, published)
+        publish(self.feast_folder, published)
+        archive.remove_others()
+        return _summary(self.feast_folder, published, news, rebuilt=True)
+
+    def _add(self, published: Published, archive: Archive, news: News) -> FeatureSummary:
+        """What is new alone: a part of the archive, and the online rows of the users and items that it concerns."""
+        sequence = newest_logged(self.clean, self.event_log, published.log_sequence)
+        part = published.n_parts
+        n_parts = part + (1 if any(len(rows) for rows in news.rows.values()) else 0)
+        for table, rows in news.rows.items():
+            if len(rows):
+                archive.write(table, part, rows)
+        store = open_store(self.feast_folder)
+        for view, entities, facts in self._affected(archive, news, part, n_parts, sequence):
+            write_online(store, facts, view, entities)
+        found = published.model_copy(
+            update={
+                "key": self.key,
+                "n_parts": n_parts,
+                "log_sequence": sequence,
+                "materialised_to": _newest(news, published.materialised_to),
+            }
+        )
+        _note_materialisation(store, found)
+        publish(self.feast_folder, found)
+        return _summary(self.feast_folder, _compact(self.feast_folder, found), news)
+
+    def _affected(
+        self, archive: Archive, news: News, part: int, n_parts: int, sequence: int
+    ) -> Iterator[tuple[str, pa.Array, ShopFacts]]:
+        """View by view, the entities that the news concern, with their facts."""
+        events, changed = news.rows["events"], news.rows["items"].column(schema.ITEM_ID)
+        users, items = events.column(schema.USER_ID), _unique(events.column(schema.ITEM_ID), changed)
+        # What changed of an item (its price, its category) is part of what is known of those who acted on it.
+        old = archive.read("events", part, [schema.USER_ID], item_id=_unique(changed))
+        concerned = {
+            USER_HISTORY: _unique(users, old.column(schema.USER_ID)), USER_SEEN: _unique(users), ITEM_PROFILE: items,
+        }  # fmt: skip
+        for view, entities in concerned.items():
+            own = archive.read("events", n_parts, **{ENTITY[view]: entities})
+            no_reviews = TABLES["reviews"].empty_table()
+            yield view, entities, ShopFacts.of(own, archive, n_parts, self.settings, sequence, no_reviews)
+        writers = _unique(news.rows["users"].column(schema.USER_ID), news.rows["reviews"].column(schema.USER_ID))
+        reviews = archive.read("reviews", n_parts, user_id=writers)
+        no_events = TABLES["events"].empty_table()
+        yield USER_PROFILE, writers, ShopFacts.of(no_events, archive, n_parts, self.settings, sequence, reviews)
 
 
 def _compact(feast_folder: Path, published: Published) -> Published:
@@ -256,14 +271,14 @@ def write_online(store: Any, facts: ShopFacts, view: str, entities: pa.Array) ->
         online_store_of(store).write_rows(store.config, view, rows_of(view, page.to_pylist(), columns))
 
 
-def _note(store: Any, published: Published) -> None:
-    """Tell Feast's registry up to when the views are materialised."""
+def _note_materialisation(store: Any, published: Published) -> None:
+    """Record in Feast's registry up to when the views are materialised."""
     if published.materialised_to is None:
         return
     end = datetime.fromisoformat(published.materialised_to)
     for view in VIEWS:
         found = store.get_feature_view(view)
-        start = found.most_recent_end_time or _EPOCH
+        start = found.most_recent_end_time or EPOCH
         if end > start:
             store.registry.apply_materialization(found, store.project, start, end)
 

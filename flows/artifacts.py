@@ -28,7 +28,7 @@ def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
         rules = ", ".join(f"{rule} ({count})" for rule, count in table.rules.items() if count) or "–"
         counts = (table.rows_in, table.rows_clean, table.rows_quarantined, table.duplicates)
         lines.append(f"| {name} | {' | '.join(str(count) for count in counts)} | {rules} |")
-    mended = [
+    repaired = [
         f"- {name}: {', '.join(f'{what} ({count})' for what, count in table.cleaned.items())}"
         for name, table in summary.tables.items()
         if table.cleaned
@@ -37,7 +37,7 @@ def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
         *summary.warnings,
         *(f"{name}: {rule} ({n})" for name, table in summary.tables.items() for rule, n in table.warnings.items()),
     ]
-    lines += ["", "## Mended", "", *mended] if mended else []
+    lines += ["", "## Repaired", "", *repaired] if repaired else []
     lines += ["", "## Warnings", "", *(f"- {warning}" for warning in warned)] if warned else []
     return "\n".join([*lines, "", f"[Data Docs]({docs_url})"])
 

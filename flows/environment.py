@@ -10,7 +10,7 @@ from pathlib import Path
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 
-# Nobody is told that this runs, and no hub is asked for a model.
+# No telemetry, and no model hub.
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -6,7 +6,10 @@ from prefect import flow
 
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
-from flows.steps import stages
+from flows.steps.bundles import learn
+from flows.steps.data import prepare
+from flows.steps.release import release
+from flows.steps.run import Run
 
 
 @flow(name="fine-tune", log_prints=False)
@@ -16,6 +19,7 @@ def fine_tune(params: PipelineParams) -> Decision:
     Args:
         params: The shop and the recipe; change the models' settings here to try others.
     """
-    place = stages.Place.of(params)
-    prepared = stages.prepare(place)
-    return stages.judge(place, stages.learn(place, prepared)).decision
+    run = Run.of(params)
+    prepared = prepare(run)
+    training, candidate = learn(run, prepared)
+    return release(run, training, prepared.clean, candidate).decision

@@ -1,4 +1,4 @@
-"""What each step took: wall time and peak memory, kept beside the run; and the options that every kept task shares."""
+"""What each step took: wall time and peak memory, kept beside the run."""
 
 from __future__ import annotations
 
@@ -11,29 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect.cache_policies import INPUTS, TASK_SOURCE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
-
-from core.errors import SommelierError
-
 _SAMPLE_S = 0.05
-
-
-def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may pass by itself; an error that tells the user what to do will not."""
-    return not isinstance(state.result(raise_on_failure=False), SommelierError)
-
-
-# Results are small records of paths and counts, kept as JSON under a key of the inputs and the task's own source.
-KEPT: dict[str, Any] = {
-    "cache_policy": INPUTS + TASK_SOURCE,
-    "persist_result": True,
-    "result_serializer": "json",
-    "retries": 2,
-    "retry_delay_seconds": [1, 5],
-    "retry_condition_fn": worth_retrying,
-}
 
 
 class _MemorySampler(threading.Thread):

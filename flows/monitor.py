@@ -9,7 +9,9 @@ from prefect import flow
 from flows.errors import NothingInService
 from flows.params import PipelineParams
 from flows.promotion.model_store import newest_version
-from flows.steps import stages
+from flows.steps.data import pass_data_gate
+from flows.steps.drift import watch
+from flows.steps.run import Run
 from recommender.bundle.manifest import read_manifest
 
 
@@ -22,8 +24,8 @@ def monitor(params: PipelineParams) -> bool:
     Raises:
         NothingInService: no bundle was promoted yet.
     """
-    place = stages.Place.of(params)
-    champion = newest_version(place.layout.model_name)
+    run = Run.of(params)
+    champion = newest_version(run.layout.model_name)
     if champion is None:
         raise NothingInService(
             "Cannot monitor",
@@ -32,4 +34,5 @@ def monitor(params: PipelineParams) -> bool:
             do="Run the pipeline deployment first",
         )
     learned_until = datetime.fromisoformat(read_manifest(champion.folder).data.test_at)
-    return stages.watch(place, stages.open_door(place), learned_until).drifted
+    _, clean = pass_data_gate(run)
+    return watch(run, clean, learned_until).drifted

@@ -43,11 +43,11 @@ class ReadmitParams(Frozen):
 
     shop: ShopName = Field("simulated", description="Names the shop.")
     recipe: Recipe = Field(
-        default_factory=Recipe, description="Its source and its rules, mended where they were wrong."
+        default_factory=Recipe, description="Its source and its rules, corrected where they were wrong."
     )
     corrections: Path | None = Field(
         None,
-        description="A file that `sommelier quarantine export` wrote and somebody mended; empty: rows as they are.",
+        description="A file that `sommelier quarantine export` wrote and somebody corrected; empty: rows as they are.",
     )
     table: TableName | None = Field(None, description="Only rows of this table; empty: of all.")
     rules: tuple[str, ...] = Field((), description="Only rows that broke one of these rules; empty: any.")

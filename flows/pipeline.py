@@ -13,7 +13,11 @@ from flows.outcome import Outcome, choose_example, keep_outcome
 from flows.params import PipelineParams
 from flows.promotion.model_store import newest_version
 from flows.pruning import prune
-from flows.steps import stages
+from flows.steps.bundles import learn
+from flows.steps.data import prepare
+from flows.steps.drift import watch
+from flows.steps.release import release
+from flows.steps.run import Run
 
 
 @flow(name="pipeline", log_prints=False)
@@ -21,30 +25,30 @@ def pipeline(params: PipelineParams) -> Outcome:
     """Ingest, validate, build features, fine-tune, evaluate, gate, promote, monitor.
 
     Args:
-        params: The shop and the recipe. Equal work is not done twice: a run that was killed goes on where it was.
+        params: The shop and the recipe. Equal work is not done twice: a run that was killed continues where it was.
     """
-    place = stages.Place.of(params)
-    prepared = stages.prepare(place)
-    candidate = stages.learn(place, prepared)
-    judged = stages.judge(place, candidate)
-    drift = stages.watch(place, prepared, datetime.fromisoformat(candidate.training.test_at))
+    run = Run.of(params)
+    prepared = prepare(run)
+    training, candidate = learn(run, prepared)
+    released = release(run, training, prepared.clean, candidate)
+    drift = watch(run, prepared.clean, datetime.fromisoformat(training.value.test_at))
     steps = read_steps(str(flow_run.id))
     artifacts.publish_steps(steps)
-    user, item = choose_example(candidate.training.folder)
-    in_service = newest_version(place.layout.model_name)
+    user, item = choose_example(training.folder)
+    in_service = newest_version(run.layout.model_name)
     outcome = Outcome(
         flow_run_id=str(flow_run.id),
         in_service=in_service.tag if in_service else None,
-        promoted=judged.version is not None,
-        reason=judged.decision.reason,
-        served=judged.decision.served,
-        baseline=judged.decision.baseline,
-        metrics=judged.metrics,
+        promoted=released.version is not None,
+        reason=released.decision.reason,
+        served=released.decision.served,
+        baseline=released.decision.baseline,
+        metrics=released.metrics,
         steps=steps,
         drifted=drift.drifted,
         example_user=user,
         example_item=item,
     )
-    keep_outcome(place.layout.root, outcome)
-    prune(place.layout)
+    keep_outcome(run.layout.root, outcome)
+    prune(run.layout)
     return outcome

@@ -1,4 +1,4 @@
-"""Let quarantined rows in again, after they or the rules were mended."""
+"""Let quarantined rows in again, after they or the rules were corrected."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from prefect import flow
 from flows import artifacts
 from flows.last_validation import require_validation
 from flows.params import PipelineParams, ReadmitParams
-from flows.steps import stages, tasks
+from flows.steps.data import pass_data_gate, readmit_rows
+from flows.steps.run import Run
 
 
 @flow(name="readmit", log_prints=False)
 def readmit(params: ReadmitParams) -> dict[str, int]:
-    """Take rows out of quarantine, mended or as they are, and judge everything again; returns clean rows per table.
+    """Take rows out of quarantine, corrected or as they are, and validate all again; returns clean rows by table.
 
     Rows that still break a rule are back in quarantine afterwards; rows that the source still has, unchanged, count as
     its exact duplicates. Models and features follow with the next run of the pipeline.
@@ -23,11 +24,9 @@ def readmit(params: ReadmitParams) -> dict[str, int]:
         NothingValidated: the shop has no quarantine yet.
         ReadmissionError: the corrections cannot be read.
     """
-    place = stages.Place.of(PipelineParams(shop=params.shop, recipe=params.recipe))
-    before = require_validation(place.layout)
-    let_in = tasks.readmit_rows(
-        before.quarantine, place.layout.readmitted, params.corrections, params.table, params.rules
-    )
-    after = stages.open_door(place).clean
+    run = Run.of(PipelineParams(shop=params.shop, recipe=params.recipe))
+    before = require_validation(run.layout)
+    let_in = readmit_rows(run, before.quarantine, params.corrections, params.table, params.rules)
+    after = pass_data_gate(run)[1].value
     artifacts.publish_readmission(let_in, before, after)
     return {name: table.rows_clean for name, table in after.tables.items()}

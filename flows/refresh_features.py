@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.params import PipelineParams
-from flows.steps import stages
+from flows.steps.data import prepare
+from flows.steps.run import Run
 
 
 @flow(name="refresh-features", log_prints=False)
@@ -15,5 +16,4 @@ def refresh_features(params: PipelineParams) -> dict[str, int]:
     Args:
         params: The shop and the recipe.
     """
-    prepared = stages.prepare(stages.Place.of(params))
-    return dict(prepared.features.rows) if prepared.features else {}
+    return dict(prepare(Run.of(params)).features.rows)

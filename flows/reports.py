@@ -11,7 +11,7 @@ from core.storage import atomic_file
 
 DATA_DOCS = Path("data-docs") / "index.html"
 DRIFT = Path("drift.html")
-EVALUATIONS = Path("evaluation")  # one page per bundle that was judged
+EVALUATIONS = Path("evaluation")  # one page per bundle that was evaluated
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{shop}: reports</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}
@@ -47,7 +47,7 @@ def _row(folder: Path) -> str:
 
 
 def _evaluations(folder: Path) -> str:
-    """Links to the bundles that were judged, newest first."""
+    """Links to the bundles that were evaluated, newest first."""
     pages = sorted((folder / EVALUATIONS).glob("*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
     return "<br>".join(_link(folder, EVALUATIONS / page.name, page.stem[:8]) for page in pages) or "–"
 

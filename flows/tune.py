@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -13,13 +12,15 @@ from core.settings.search import Value
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
 from flows.pruning import prune
-from flows.steps import stages
+from flows.steps.data import collect_training_set, prepare
+from flows.steps.fits import fit_ranking
+from flows.steps.run import Run
 from flows.tables import format_table
 from flows.tuning import board as trial_board
 from flows.tuning import trials as tuning
-from recommender.tuning.judgement import Gain
 from recommender.tuning.search import Search, TrialRecord
 from recommender.tuning.space import check_space, with_values
+from recommender.tuning.trial_evaluation import Gain
 
 
 class Tuned(Frozen):
@@ -47,27 +48,26 @@ def tune(params: TuneParams) -> Tuned:
     """Search the recipe's settings on the validation window, write the best as a settings file; nothing is promoted.
 
     Args:
-        params: The shop, the recipe as given, and what to search. The same search goes on where it was: after a kill,
+        params: The shop, the recipe as given, and what to search. The same search continues where it was: after a kill,
             or with more trials.
     Raises:
         SettingsError: the space names an unknown setting, or a value that it may not have.
     """
     check_space(params.recipe, params.search.space)
-    place = stages.Place.of(PipelineParams(shop=params.shop, recipe=params.recipe))
-    training = stages.collect(place, stages.prepare(place))
-    search = Search.open(place.layout.searches, training.key, params.recipe, params.search)
-    tuning.run_trials(place, training, search, params.search)
+    run = Run.of(PipelineParams(shop=params.shop, recipe=params.recipe))
+    training = collect_training_set(run, clean=prepare(run).clean)
+    search = Search.open(run.layout.searches, training.key, params.recipe, params.search)
+    tuning.run_trials(run, training, search, params.search)
     records = search.records()
     best, given = records[0], next(record for record in records if record.number == 0)
-    gain = tuning.confirm(place, training, search, best, params.search)
+    gain = tuning.confirm(run, training, search, best, params.search)
     recipe = with_values(params.recipe, best.values)
     # What the pipeline needs for these settings is there when somebody runs it with them.
-    chosen = replace(place, params=place.params.model_copy(update={"recipe": recipe}))
-    stages.fit_ranking(chosen, training)
-    prune(place.layout)
-    _tell(place, search, best, given, gain, recipe)
+    fit_ranking(run.with_recipe(recipe), training)
+    prune(run.layout)
+    _tell(run, search, best, given, gain, recipe)
     return Tuned(
-        file=place.layout.tuned,
+        file=run.layout.tuned,
         values=best.values,
         before=given.ndcg or 0.0,
         after=best.ndcg or 0.0,
@@ -76,14 +76,12 @@ def tune(params: TuneParams) -> Tuned:
     )
 
 
-def _tell(
-    place: stages.Place, search: Search, best: TrialRecord, given: TrialRecord, gain: Gain | None, recipe: Recipe
-) -> None:
+def _tell(run: Run, search: Search, best: TrialRecord, given: TrialRecord, gain: Gain | None, recipe: Recipe) -> None:
     """Write the settings file, and say in the artifacts and the log what came out."""
-    file, n_trials = place.layout.tuned, len(search.records())
+    file, n_trials = run.layout.tuned, len(search.records())
     verdict = trial_board.describe_gain(best, given, gain, f"ndcg_at_{recipe.evaluation.k}")
     comments = [f"The best of {n_trials} trials. {verdict}", "Where things run is not part of it."]
-    text = write_settings_file(file, place.params.shop, recipe, comments)
+    text = write_settings_file(file, run.layout.shop, recipe, comments)
     command = f'make run ARGS="--settings {file}"'
     rows = trial_board.setting_rows(best, given, search.importances())
     trial_board.publish_end(trial_board.describe_end(rows, verdict, text, command))

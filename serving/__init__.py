@@ -1,1 +1,1 @@
-"""Request to answer."""
+"""Request to answer: the engine, the BentoML service around it, and the watcher that swaps bundles."""

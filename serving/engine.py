@@ -1,60 +1,35 @@
-"""Request to answer, without HTTP: one bundle, the online store, and the rules of who is answered how.
+"""Request to answer, without HTTP: one bundle, the online store, and what each request is answered.
 
 An engine never changes: a new bundle comes in a new engine, and a request sees one engine from start to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from secrets import randbelow
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from core import schema
 from recommender.bundle.loading import Bundle
 from recommender.inputs.seen import SeenItems
-from recommender.inputs.texts import WritingTask
 from recommender.inputs.user import UserState
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.examples import WritingRequest
-from serving.api import AnsweringPart, Feedback, Recommendation, Recommendations, Score, Scores
+from serving.api.feedback import Feedback, FeedbackRequest
+from serving.api.recommend import AnsweringPart, Recommendation, Recommendations, RecommendRequest
+from serving.api.score import Score, ScoreRequest, Scores
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
-from serving.event_terms import EventTerms
+from serving.events.terms import EventTerms
 from serving.filters import ItemFilter
+from serving.visitor import FeatureReader, Visitor, identify
 
 N_REASONS = 3
 _IDS_IN_A_SENTENCE = 10
 _MAX_SEED = 2**31
-
-
-class FeatureReader(Protocol):
-    """The online store, as far as answers need it."""
-
-    def read_user(self, user_id: str) -> UserState | None:
-        """The user's features now; None for a user it does not know."""
-        ...
-
-    def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
-        """The items' features now, by name, in the order given; an item it does not know has none."""
-        ...
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Who asks: what is known of them, why that is nothing, where it is nothing, and what of the history is unknown."""
-
-    user_id: str | None
-    state: UserState
-    reason: str | None
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def is_cold(self) -> bool:
-        return self.reason is not None
 
 
 class Engine:
@@ -67,14 +42,7 @@ class Engine:
         max_k: The largest k that a request may ask for.
     """
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        bundle: Bundle,
-        features: FeatureReader,
-        max_k: int,
-    ) -> None:
+    def __init__(self, *, model: str, bundle: Bundle, features: FeatureReader, max_k: int) -> None:
         self.model = model
         self.bundle = bundle
         self.features = features
@@ -98,51 +66,36 @@ class Engine:
             "feedback": self.bundle.writer is not None,
         }
 
-    def recommend(
-        self,
-        *,
-        user_id: str | None = None,
-        history: Sequence[str] | None = None,
-        about: str = "",
-        k: int = 10,
-        exclude_seen: bool = True,
-        exclude: Collection[str] = (),
-        categories: Collection[str] | None = None,
-        max_price: float | None = None,
-        by: Literal["blend", "generative"] = "blend",
-    ) -> Recommendations:
-        """The k best items for a known user, for a bare history, or, with neither, for anybody.
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        """The k best items for a known user, for a visitor's history, or, with neither, for anybody.
 
-        Args:
-            user_id: Known to the online store; an unknown one is answered as a cold start.
-            history: Item ids, oldest first; those that are not in the catalogue are skipped, and named in the answer.
-            about: What is known of the user, in words; read where the online store tells nothing.
-            k: Fewer come back where fewer are left.
-            exclude_seen: Leave out what the user has seen.
-            exclude: Further items to leave out.
-            categories: Only items of these or below them; None takes all.
-            max_price: Only items that cost at most this.
-            by: Who ranks; generative retrieval holds every filter inside its search.
+        Fewer than k come back where fewer are left. An unknown user is answered as a cold start.
+
         Raises:
-            BadRequest: k is out of range.
+            BadRequest: k is larger than the service allows.
             CapabilityMissing: generative retrieval is asked for, and the bundle has none.
         """
-        if not 1 <= k <= self._max_k:
+        k, ranker = request.k, self.bundle.ranker
+        if k > self._max_k:
             raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
-        visitor = self._visitor(user_id, history, about)
-        allowed = self._filter.allowed(categories, max_price)
-        ranker = self.bundle.ranker if by == "blend" else self._generative()
-        (best,) = ranker.top_k([visitor.state], k, exclude=[exclude], exclude_seen=exclude_seen, allowed=allowed)
+        visitor = identify(request, self.features, self.bundle)
+        best = (ranker if request.by == "blend" else self._generative()).top_k(
+            [visitor.state],
+            k,
+            exclude=[request.exclude],
+            exclude_seen=request.exclude_seen,
+            allowed=self._filter.allowed(request.categories, request.max_price),
+        )[0]
         ids = [item_id for item_id, _ in best]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
         reason = visitor.reason
-        if by == "blend":
-            parts = self.bundle.ranker.parts_of(visitor.state, ids)
-            if reason is not None and self.bundle.ranker.answered_by(visitor.state) == "profile":
-                reason += "; answered by what is told of the user"
+        if request.by == "blend":
+            parts = ranker.parts_of(visitor.state, ids)
+            if reason is not None and ranker.answered_by(visitor.state) == "profile":
+                reason += "; answered by the user's attributes"
         return Recommendations(
             model=self.model,
-            user_id=user_id,
+            user_id=request.user_id,
             cold_start=visitor.is_cold,
             reason=reason,
             skipped_history=list(visitor.skipped),
@@ -151,9 +104,7 @@ class Engine:
             ],
         )
 
-    def score(
-        self, *, item_ids: Sequence[str], user_id: str | None = None, history: Sequence[str] | None = None
-    ) -> Scores:
+    def score(self, request: ScoreRequest) -> Scores:
         """P(like) and rating of each item, in the order given.
 
         Raises:
@@ -163,36 +114,23 @@ class Engine:
         scorer = self.bundle.scorer
         if scorer is None:
             raise self._missing("score", "scorer", "ratings (interactions with a value of 1 to 5)")
-        self._check_known("score", "item_ids", item_ids)
-        visitor = self._visitor(user_id, history)
+        self._check_known("score", "item_ids", request.item_ids)
+        visitor = identify(request, self.features, self.bundle)
         return Scores(
             model=self.model,
-            user_id=user_id,
+            user_id=request.user_id,
             cold_start=visitor.is_cold,
             reason=visitor.reason,
             skipped_history=list(visitor.skipped),
             items=[
                 Score(item_id=pair.item_id, p_like=pair.p_like, rating=pair.rating)
-                for pair in scorer.score(visitor.state, item_ids, self._ratings_now(item_ids))
+                for pair in scorer.score(visitor.state, request.item_ids, self._ratings_now(request.item_ids))
             ],
         )
 
-    def feedback(
-        self,
-        *,
-        item_id: str,
-        kind: WritingTask = "review",
-        rating: float | None = None,
-        seed: int | None = None,
-        user_id: str | None = None,
-        history: Sequence[str] | None = None,
-        about: str = "",
-    ) -> Feedback:
+    def feedback(self, request: FeedbackRequest) -> Feedback:
         """The review that the user would write of an item, or why the item suits them.
 
-        Args:
-            rating: Stars to write for; without it the scorer's prediction, where the bundle has a scorer.
-            seed: Equal seeds give equal texts; drawn where not given.
         Raises:
             CapabilityMissing: the bundle has no writer.
             UnknownItem: the item is not in the catalogue.
@@ -200,19 +138,18 @@ class Engine:
         writer = self.bundle.writer
         if writer is None:
             raise self._missing("write feedback", "writer", "review texts (the feedback table)")
+        item_id = request.item_id
         self._check_known("write feedback", "item_id", [item_id])
-        visitor = self._visitor(user_id, history, about)
-        source: Literal["given", "predicted", "none"] = "given"
-        if rating is None:
-            rating, source = self._predicted_rating(visitor, item_id)
-        seed = randbelow(_MAX_SEED) if seed is None else seed
-        request = WritingRequest.of(kind, rating, visitor.state, item_id, self.bundle.catalogue)
-        (text,) = writer.write([request], seed=seed)
+        visitor = identify(request, self.features, self.bundle)
+        rating, source = self._rating_for(request, visitor)
+        seed = randbelow(_MAX_SEED) if request.seed is None else request.seed
+        prompt = WritingRequest.of(request.kind, rating, visitor.state, item_id, self.bundle.catalogue)
+        (text,) = writer.write([prompt], seed=seed)
         return Feedback(
             model=self.model,
-            user_id=user_id,
+            user_id=request.user_id,
             item_id=item_id,
-            kind=kind,
+            kind=request.kind,
             text=text,
             rating=rating,
             rating_source=source,
@@ -222,7 +159,7 @@ class Engine:
 
     @cached_property
     def event_terms(self) -> EventTerms:
-        """How the shop tells of events."""
+        """The shop's names of events and its scale of ratings."""
         return EventTerms.of(self.bundle.manifest.recipe, self.model)
 
     def unknown_items(self, item_ids: Collection[str]) -> list[str]:
@@ -234,37 +171,14 @@ class Engine:
         first = next(iter(self._ids))
         UserState(seen=SeenItems()).seen_places(self._ids)  # the keys of the catalogue
         self.features.read_user(first)  # known or not: it opens the store
-        self.recommend(history=[first], k=1)
-        self.recommend(about="warm", k=1)  # may load the text encoder
+        self.recommend(RecommendRequest(history=[first], k=1))
+        self.recommend(RecommendRequest(about="warm", k=1))  # may load the text encoder
         if self.bundle.generative is not None:
-            self.recommend(history=[first], k=1, by="generative")
+            self.recommend(RecommendRequest(history=[first], k=1, by="generative"))
         if self.bundle.scorer is not None:
-            self.score(item_ids=[first])
+            self.score(ScoreRequest(item_ids=[first]))
         if self.bundle.writer is not None:
-            self.feedback(item_id=first, seed=0)
-
-    def _visitor(self, user_id: str | None, history: Sequence[str] | None, about: str = "") -> Visitor:
-        """Who is asking; where no history is known of them that the bundle can use, say why."""
-        reason = "the user has no history"
-        state: UserState | None = UserState()
-        skipped: list[str] = []
-        if user_id is not None:
-            state = self.features.read_user(user_id)
-            reason = "unknown user" if state is None else reason
-        elif history:
-            skipped = self.unknown_items(history)
-            state = UserState.from_history([item_id for item_id in history if item_id in self._ids])
-            reason = "no item of the history is in the catalogue of this model"
-        else:
-            reason = "neither a user nor a history is given"
-        state = state or UserState()
-        if not state.attributes:
-            state = replace(state, attributes=about)
-        if self.bundle.ranker.knows(state):
-            return Visitor(user_id, state, None, tuple(skipped))
-        if not state.is_cold:
-            reason = "no item of the user's history is in the catalogue of this model"
-        return Visitor(user_id, state, reason, tuple(skipped))
+            self.feedback(FeedbackRequest(item_id=first, seed=0))
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:
@@ -305,14 +219,20 @@ class Engine:
             if values[row] is not None and values[row] in [values[other] for other in rows]
         ]
 
-    def _predicted_rating(self, visitor: Visitor, item_id: str) -> tuple[float | None, Literal["predicted", "none"]]:
+    def _rating_for(
+        self, request: FeedbackRequest, visitor: Visitor
+    ) -> tuple[float | None, Literal["given", "predicted", "none"]]:
+        """The rating that a text expresses: the request's, else the scorer's, if the bundle has one."""
+        if request.rating is not None:
+            return request.rating, "given"
         if self.bundle.scorer is None:
             return None, "none"
-        (pair,) = self.bundle.scorer.score(visitor.state, [item_id], self._ratings_now([item_id]))
+        item_ids = [request.item_id]
+        (pair,) = self.bundle.scorer.score(visitor.state, item_ids, self._ratings_now(item_ids))
         return pair.rating, "predicted"
 
     def _ratings_now(self, item_ids: Sequence[str]) -> ItemRatings:
-        """What the online store knows of the items' ratings."""
+        """The items' ratings in the online store."""
         facts = self.features.read_items(item_ids)
         mean, n = (facts[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
         return ItemRatings(mean, n)
@@ -334,5 +254,5 @@ class Engine:
             f"Cannot {doing}",
             got=f"model={self.model} without a {part}",
             expected=f"one trained on {data}",
-            do=f"Bring such data and run the pipeline again: the {part} is trained as soon as there is enough of it",
+            do=f"Add such data and run the pipeline again: the {part} is trained as soon as there is enough of it",
         )

@@ -1,4 +1,4 @@
-"""What can go wrong between a request and its answer, each with the HTTP status that says so."""
+"""What can go wrong between a request and its answer, each with its HTTP status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which items of the catalogue a request lets through: by category and price, as a mask for every ranker."""
+"""Which items of the catalogue a request allows: by category and price, as a mask for every ranker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class ItemFilter:
     """The catalogue's categories and prices, in the order of its indices.
 
     Args:
-        categories: Category paths, parts joined by ' > '; None where the shop tells none.
-        prices: None where the shop tells none.
+        categories: Category paths, parts joined by ' > '; None for an item without one.
+        prices: None for an item without one.
     """
 
     def __init__(self, categories: Sequence[str | None], prices: Sequence[float | None]) -> None:
@@ -25,12 +25,12 @@ class ItemFilter:
         self._prices = np.array([np.nan if price is None else price for price in prices], dtype=np.float64)
 
     def allowed(self, categories: Collection[str] | None, max_price: float | None) -> np.ndarray | None:
-        """The items in one of the categories, or below one, that cost at most so much.
+        """The items in one of the categories, or below one, that cost at most `max_price`.
 
-        An item of which the shop does not tell what is asked for does not come through.
+        An item without a category, or without a price, does not pass a filter on it.
 
         Returns:
-            Shape (n_items,), bool; None where nothing is asked for.
+            Shape (n_items,), bool; None without a filter.
         """
         if categories is None and max_price is None:
             return None

@@ -2,7 +2,7 @@
 
 They come from the environment (`SOMMELIER_SHOP`, `SOMMELIER_WORK_DIR`, `SOMMELIER_SERVING__POLL_S`, ...), and on
 import, because BentoML's decorator wants threads and time limits before the class exists. BENTOML_HOME names the
-model store and has to be set by whoever starts the service: BentoML reads it before this file.
+model store and has to be set before the service starts: BentoML reads it before this file.
 
 BentoML evaluates the annotations of this file itself, so it does without postponed ones.
 """
@@ -16,26 +16,29 @@ from functools import cache
 from typing import Any
 
 import bentoml
-from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
 
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from features.errors import FeatureError
-from serving import api
+from serving.api.events import EventsReceipt
+from serving.api.feedback import Feedback
+from serving.api.model import ModelInfo
+from serving.api.openapi import ENDPOINTS
+from serving.api.recommend import Recommendations
+from serving.api.score import Scores
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured, ServingError
-from serving.event_terms import PLAIN_TERMS
-from serving.intake import EventIntake
-from serving.meter import Meter
-from serving.middleware import Door, OneErrorShape, Watch
-from serving.openapi import ENDPOINTS, PAGE, describe_api
+from serving.events.intake import EventIntake
+from serving.events.terms import PLAIN_TERMS
+from serving.http.inputs import EventsInput, FeedbackInput, RecommendInput, ScoreInput, Unreadable
+from serving.http.metrics import Metrics
+from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
+from serving.http.pages import PAGES
+from serving.http.responses import refuse, respond
 from serving.watcher import Loaded, Promoted, Watcher, newest_promoted
 
 logger = logging.getLogger("serving")
@@ -45,70 +48,14 @@ SETTINGS = load_settings(variables=os.environ)
 MAX_CONCURRENCY = 64
 
 
-class _Unreadable:
-    """A request that did not fit its model: goes to the endpoint in its place, to be answered 400."""
-
-    def __init__(self, sentence: str) -> None:
-        self.sentence = sentence
-
-
-class _Input(bentoml.IODescriptor):
-    """A request as BentoML reads it.
-
-    BentoML's own answer to a request that does not fit says how many errors there are, and logs a stack trace.
-    """
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        try:
-            return await super().from_http_request(request, serde)
-        except ValidationError as error:
-            return _Unreadable(api.explain(error))
-
-
-class RecommendRequest(_Input, api.RecommendRequest):
-    """See `api.RecommendRequest`."""
-
-
-class ScoreRequest(_Input, api.ScoreRequest):
-    """See `api.ScoreRequest`."""
-
-
-class FeedbackRequest(_Input, api.FeedbackRequest):
-    """See `api.FeedbackRequest`."""
-
-
-class EventsRequest(_Input, api.EventsRequest):
-    """See `api.EventsRequest`."""
-
-
 @cache
-def _meter() -> Meter:
-    """The process's meter: Prometheus takes each name once."""
-    return Meter()
+def _metrics() -> Metrics:
+    """The process's metrics: Prometheus takes each name once."""
+    return Metrics()
 
 
 def _observe(endpoint: str, status: int, seconds: float) -> None:
-    _meter().answered(endpoint, status, seconds)
-
-
-async def _show_page(_: Request) -> Response:
-    return HTMLResponse(PAGE)
-
-
-async def _show_description(_: Request) -> Response:
-    return JSONResponse(describe_api())
-
-
-async def _show_model(_: Request) -> Response:
-    info: api.ModelInfo = bentoml.get_current_service().model_info()
-    return _as_response(info)
-
-
-# BentoML's endpoints are POST only; what is read with GET stands here, and takes the place of BentoML's own page.
-PAGES = Starlette(
-    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route("/model", _show_model)],
-)
+    _metrics().answered(endpoint, status, seconds)
 
 
 @bentoml.service(
@@ -120,7 +67,10 @@ PAGES = Starlette(
 )
 @bentoml.asgi_app(PAGES)
 class Sommelier:
-    """Recommends, scores and writes with the newest promoted bundle, and takes events in."""
+    """Recommends, scores and writes feedback with the newest promoted bundle, and receives events.
+
+    An endpoint is a method here, a model of its request and answer in `serving.api`, and what answers it in `Engine`.
+    """
 
     def __init__(self) -> None:
         import torch
@@ -141,7 +91,7 @@ class Sommelier:
             poll_s=SETTINGS.serving.poll_s,
             on_swap=self._after_swap,
             on_poll=self._after_poll,
-            on_failure=lambda: _meter().bundle_failed(),
+            on_failure=lambda: _metrics().bundle_failed(),
         )
 
     @bentoml.on_startup
@@ -157,90 +107,60 @@ class Sommelier:
         self._log.close()
 
     async def __is_ready__(self) -> bool:
-        """What /readyz asks; the sentence of the exception becomes its answer."""
+        """What /readyz asks; the exception's text becomes its answer."""
         if self._watcher.loaded is None:
             raise HTTPException(503, self._not_ready())
         return True
 
     @bentoml.api
-    def recommend(self, request: RecommendRequest, /) -> api.Recommendations:
-        """The k best items for a known user, for a bare history, or for nobody in particular."""
-        return self._answer(
-            request,
-            "/recommend",
-            lambda engine: engine.recommend(
-                user_id=request.user_id,
-                history=request.history,
-                about=request.about,
-                k=request.k,
-                exclude_seen=request.exclude_seen,
-                exclude=request.exclude,
-                categories=request.categories,
-                max_price=request.max_price,
-                by=request.by,
-            ),
-        )
+    def recommend(self, request: RecommendInput, /) -> Recommendations:
+        """The k best items for a known user, for a visitor's history, or for nobody in particular."""
+        return self._answer(request, "/recommend", lambda engine: engine.recommend(request))
 
     @bentoml.api
-    def score(self, request: ScoreRequest, /) -> api.Scores:
+    def score(self, request: ScoreInput, /) -> Scores:
         """How much the user would like each item."""
-        return self._answer(
-            request,
-            "/score",
-            lambda engine: engine.score(item_ids=request.item_ids, user_id=request.user_id, history=request.history),
-        )
+        return self._answer(request, "/score", lambda engine: engine.score(request))
 
     @bentoml.api
-    def feedback(self, request: FeedbackRequest, /) -> api.Feedback:
+    def feedback(self, request: FeedbackInput, /) -> Feedback:
         """The review that the user would write of an item, or why the item suits them."""
-        return self._answer(
-            request,
-            "/feedback",
-            lambda engine: engine.feedback(
-                item_id=request.item_id,
-                kind=request.kind,
-                rating=request.rating,
-                seed=request.seed,
-                user_id=request.user_id,
-                history=request.history,
-                about=request.about,
-            ),
-        )
+        return self._answer(request, "/feedback", lambda engine: engine.feedback(request))
 
     @bentoml.api
-    def events(self, request: EventsRequest, /) -> api.EventsReceipt:
-        """Keep events on the disk, then push them to the online store."""
+    def events(self, request: EventsInput, /) -> EventsReceipt:
+        """Store events on disk, then push them to the online store."""
         return self._take_in(request)
 
     def _take_in(self, request: Any) -> Any:
-        if isinstance(request, _Unreadable):
-            return _refuse(400, request.sentence)
+        if isinstance(request, Unreadable):
+            return refuse(400, request.sentence)
         loaded = self._watcher.loaded
         try:
             terms = PLAIN_TERMS if loaded is None else loaded.value.event_terms
-            told = request.interactions(terms)
-            receipt = self._intake.accept(told)
+            kept = request.interactions(terms)
+            receipt = self._intake.accept(kept)
         except BadRequest as error:
-            return _refuse(error.status, str(error))
+            return refuse(error.status, str(error))
         except EventLogError:
             logger.exception("Events were refused")
-            return _refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")
-        _meter().received_events(receipt.accepted, receipt.duplicates)
-        items = [event.item_id for event in told]
-        answer = api.EventsReceipt(
+            return refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")
+        _metrics().received_events(receipt.accepted, receipt.duplicates)
+        items = [event.item_id for event in kept]
+        answer = EventsReceipt(
             accepted=receipt.accepted,
             duplicates=receipt.duplicates,
-            left_out=len(request.events) - len(told),
+            left_out=len(request.events) - len(kept),
             pushed=receipt.pushed,
             unknown_items=None if loaded is None else loaded.value.unknown_items(items),
         )
-        return answer if receipt.pushed else _as_response(answer, 202)
+        return answer if receipt.pushed else respond(answer, 202)
 
-    def model_info(self) -> api.ModelInfo:
+    def model_info(self) -> ModelInfo:
         """What GET /model answers."""
         loaded = self._watcher.loaded
         bundle = None if loaded is None else loaded.value.bundle
-        return api.ModelInfo(
+        return ModelInfo(
             ready=loaded is not None,
             model=None if loaded is None else loaded.model,
             loaded_at=None if loaded is None else loaded.loaded_at.isoformat(timespec="seconds"),
@@ -252,20 +172,20 @@ class Sommelier:
 
     def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
         """Answer with the engine of this moment; a swap in the meantime does not touch it."""
-        if isinstance(request, _Unreadable):
-            return _refuse(400, request.sentence)
+        if isinstance(request, Unreadable):
+            return refuse(400, request.sentence)
         loaded = self._watcher.loaded
         if loaded is None:
-            return _refuse(503, self._not_ready())
+            return refuse(503, self._not_ready())
         try:
             answered = answer(loaded.value)
         except ServingError as error:
-            return _refuse(error.status, str(error))
+            return refuse(error.status, str(error))
         except FeatureError:
             logger.exception("The online store cannot be read")
-            return _refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")
-        if isinstance(answered, api.Recommendations | api.Scores) and answered.reason is not None:
-            _meter().cold_start(endpoint, answered.reason)
+            return refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")
+        if isinstance(answered, Recommendations | Scores) and answered.reason is not None:
+            _metrics().cold_start(endpoint, answered.reason)
         return answered
 
     def _not_ready(self) -> str:
@@ -296,27 +216,29 @@ class Sommelier:
     def _after_swap(self, loaded: Loaded[Engine]) -> None:
         if self._online is not None:
             self._intake.connect(self._online[1])
-        _meter().swapped(loaded.model, loaded.value.bundle.manifest.digest)
+        _metrics().swapped(loaded.model, loaded.value.bundle.manifest.digest)
         _settle_memory()
 
     def _after_poll(self) -> None:
-        """Push what is left to push; and end with the supervisor, whose workers would outlive it otherwise."""
+        """Push what is left to push; and stop if the supervisor is gone, or workers would outlive it."""
         if os.getppid() != self._parent:
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
         self._intake.push_pending()
-        _meter().pending_events(self._intake.n_pending())
+        _metrics().pending_events(self._intake.n_pending())
 
 
-# The decorator has made a BentoML service of the class. The first is the outermost: it counts what the others refuse.
+# The decorator has made a BentoML service of the class. The first is outermost: it counts what the others refuse.
 _SERVICE: Any = Sommelier
-_SERVICE.add_asgi_middleware(Watch, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe)
-_SERVICE.add_asgi_middleware(OneErrorShape)
-_SERVICE.add_asgi_middleware(Door, max_body_bytes=SETTINGS.serving.max_body_bytes)
+_SERVICE.add_asgi_middleware(
+    ObserveRequests, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe
+)
+_SERVICE.add_asgi_middleware(UniformErrors)
+_SERVICE.add_asgi_middleware(JsonBodyLimit, max_body_bytes=SETTINGS.serving.max_body_bytes)
 
 
 def _check_model_store() -> None:
-    """A service that looks for its bundles in the wrong store would wait for ever.
+    """Without the model store's folder a service would wait for bundles for ever.
 
     Raises:
         ServiceMisconfigured: BENTOML_HOME is not set.
@@ -331,16 +253,8 @@ def _check_model_store() -> None:
 
 
 def _settle_memory() -> None:
-    """Take what is loaded out of the garbage collector's rounds: walking through it stalls requests for 0.1 s."""
+    """Exempt what is loaded from garbage collection: scanning it stalls requests for 0.1 s."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)
-
-
-def _refuse(status: int, sentence: str) -> Any:
-    return _as_response(api.Problem(error=sentence), status)
-
-
-def _as_response(answer: BaseModel, status: int = 200) -> Response:
-    return Response(answer.model_dump_json(), status_code=status, media_type="application/json")

@@ -65,10 +65,10 @@ class Watcher(Generic[T]):
     Args:
         find: The newest promoted bundle, or None.
         load: Loads and warms one, off the path of requests; what it returns is put into service.
-        poll_s: Seconds between two looks at the store.
+        poll_s: Seconds between two checks of the store.
         on_swap: Called after each swap, in the watcher's thread.
-        on_poll: Called at the end of each look, in the watcher's thread.
-        on_failure: Called with each failed look or load.
+        on_poll: Called at the end of each check, in the watcher's thread.
+        on_failure: Called on each failed check or load.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Watcher(Generic[T]):
         return self._problem
 
     def poll(self) -> None:
-        """Look at the store once. Never raises: what fails is kept as `problem` and logged, and the old one stays."""
+        """Check the store once. Never raises: a failure is kept as `problem` and logged, and the old bundle stays."""
         try:
             promoted = self._find()
         except Exception as error:
@@ -119,10 +119,10 @@ class Watcher(Generic[T]):
         try:
             self._on_poll()
         except Exception:
-            logger.exception("The work at the end of a look at the model store failed")
+            logger.exception("The work at the end of a check of the model store failed")
 
     def start(self) -> None:
-        """Look once now, then every `poll_s` in a thread, until `stop`."""
+        """Check once now, then every `poll_s` in a thread, until `stop`."""
         self.poll()
         self._thread = threading.Thread(target=self._run, name="bundle-watcher", daemon=True)
         self._thread.start()

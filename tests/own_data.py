@@ -119,7 +119,7 @@ def write_database(path: Path, n_orders: int = 600) -> Path:
 
 @dataclass(frozen=True)
 class Example:
-    """One of the examples of YOUR_DATA.md: its heading, its data's file, and what makes it."""
+    """One of the examples of docs/your-data.md: its heading, its data's file, and what makes it."""
 
     heading: str
     file: str

@@ -11,8 +11,8 @@ _PAUSE_S = 0.01
 def enter_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
     """Put a database into WAL mode, waiting for others who do the same.
 
-    SQLite's busy timeout does not cover this statement: of two that turn a new file, one is told "database is locked"
-    at once.
+    SQLite's busy timeout does not cover this statement: of two that turn a new file, one fails at once with "database
+    is locked".
 
     Raises:
         sqlite3.OperationalError: it is still locked after `timeout_s`, or cannot be written.

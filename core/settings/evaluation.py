@@ -8,9 +8,9 @@ from pydantic import Field
 
 from core.settings.form import Frozen, Share
 
-# Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts are always judged.
+# Fitted for the comparison alone; popularity, the untrained text encoder and the bundle's own parts always take part.
 BaselineName = Literal["popularity_recent", "item_knn", "als", "bm25", "sasrec"]
-# Those of the judged that can serve in a candidate's place, in the order of the evaluation's table.
+# Those rankers that can serve in a candidate's place, in the order of the evaluation's table.
 BaselineKind = Literal["popularity", "popularity_recent", "item_knn", "text_encoder"]
 BASELINE_KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
 
@@ -20,19 +20,19 @@ class EvaluationSettings(Frozen):
 
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the validation window.")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the test window, the newest.")
-    k: int = Field(10, ge=1, le=1000, description="Length of the judged list.")
+    k: int = Field(10, ge=1, le=1000, description="Length of the evaluated list.")
     baselines: tuple[BaselineName, ...] = Field(
         ("popularity_recent", "item_knn", "bm25"),
-        description="What a bundle is judged beside. als and sasrec take longer: they train.",
+        description="What a bundle is compared with. als and sasrec take longer: they train.",
     )
 
     def windows(self) -> EvaluationSettings:
-        """What decides the training set: the windows alone, so that judging otherwise trains nothing anew."""
+        """What decides the training set: the windows alone, so that another evaluation trains nothing anew."""
         return EvaluationSettings(validation_share=self.validation_share, test_share=self.test_share)
 
 
 class GateSettings(Frozen):
-    """When a candidate replaces the bundle in service; both are judged on the same test events."""
+    """When a candidate replaces the bundle in service; both are evaluated on the same test events."""
 
     metric: Literal["ndcg", "recall", "hit_rate", "mrr", "map", "precision"] = Field("ndcg", description="At k.")
     tolerance: float = Field(0.0, ge=0, le=1, description="Share by which a candidate may be worse and still replace.")
@@ -47,5 +47,5 @@ class GateSettings(Frozen):
         "candidate that is refused for it leaves its place to that baseline, a bundle of its own.",
     )
     baseline_tolerance: Share = Field(
-        0.05, description="Share by which a candidate may fall short of that baseline where the interval cannot tell."
+        0.05, description="Share by which a candidate may fall short of that baseline where the interval is undecided."
     )

@@ -34,7 +34,10 @@ def load_settings(
             tree = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(
-                "Cannot read settings", got=f"file={file}", expected=f"readable TOML, but {error}", do="Mend the file"
+                "Cannot read settings",
+                got=f"file={file}",
+                expected=f"readable TOML, but {error}",
+                do="Correct the file",
             ) from error
     for name, value in sorted((variables or {}).items()):
         if name.startswith(VARIABLE_PREFIX):

@@ -30,7 +30,7 @@ class EncoderSettings(Frozen):
     max_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of fine-tuning.")
     step_texts: int = Field(64, ge=4, description="Different item texts of a step: each is a negative of the others.")
     temperature: float = Field(0.05, gt=0, description="Of the softmax over a step's items.")
-    checks: int = Field(2, ge=1, description="How often fine-tuning is judged on the validation window.")
+    checks: int = Field(2, ge=1, description="How often fine-tuning is evaluated on the validation window.")
     lora_rank: int = Field(8, ge=1, le=256)
 
 
@@ -81,12 +81,12 @@ class BlendSettings(Frozen):
 
     kind: BlendKind = Field(
         "auto",
-        description="none: the sequence model alone. mean: both alike. weighted: one weight. gate: a weight by the "
+        description="none: the sequence model alone. mean: both equally. weighted: one weight. gate: a weight by the "
         "length of the history. auto: whichever ranks best on the validation window.",
     )
     profiles: bool = Field(
         True,
-        description="Users without a history are ranked by what the shop tells of them, as text, where that ranks "
+        description="Cold-start users are ranked by what users with similar attributes took, where that ranks "
         "better on the validation window.",
     )
 
@@ -95,7 +95,7 @@ class GenerativeSettings(Frozen):
     """Generative retrieval: every item gets a semantic id, and a small decoder writes the id of the next item."""
 
     enabled: bool = Field(True, description="Off: the bundle has no generative part.")
-    levels: int = Field(3, ge=1, le=6, description="Codes of a semantic id; one more tells equal ids apart.")
+    levels: int = Field(3, ge=1, le=6, description="Codes of a semantic id; one more distinguishes equal ids.")
     codes: int = Field(0, ge=0, le=4096, description="Codes per level; 0: by the size of the catalogue, 256 at most.")
     softmax: Literal["trie", "codes"] = Field(
         "trie", description="trie: over the codes that exist after a prefix. codes: over all codes of the level."

@@ -55,7 +55,7 @@ DEFAULT_SPACE: dict[str, Dimension] = {
 
 
 class SearchSettings(Frozen):
-    """How the recipe's settings are searched; a trial is judged on the validation window, never on the test's."""
+    """How the recipe's settings are searched; a trial is evaluated on the validation window, never on the test's."""
 
     method: SearchMethod = Field(
         "bayes",

@@ -24,7 +24,7 @@ _DIRECTIVE = re.compile(r"%(-?[dHIjmMSy]|[abcfghnpuwxzABGTUVWXYZ%])")
 
 
 class SourceForms(Frozen):
-    """How a source writes its values: the same settings for every reader, and for every column alike."""
+    """How a source writes its values: the same settings for every reader and every column."""
 
     date_formats: tuple[str, ...] = Field(
         (),

@@ -1,1 +1,1 @@
-"""Everything that the shop has told so far, in generations, and which one is published."""
+"""All events, reviews, users and items so far, in generations, and which generation is published."""

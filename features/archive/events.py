@@ -1,7 +1,7 @@
 """The offline store's tables: events, reviews, users and items as the features read them, in parts.
 
-A refresh adds a part with what is new; a reader sees the parts that were published when it started. The newest part
-tells of a user or an item. Parquet files or tables of PostgreSQL: both hold the same columns.
+A refresh adds a part with what is new; a reader sees the parts that were published when it started. Of a user or an
+item the newest part counts. Parquet files or tables of PostgreSQL: both hold the same columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core import schema
 from core.sql import identifier
 from core.storage import atomic_file
 
-# Identifies a row by all that it says: finding what is new, changed or gone is one anti-join of these.
+# Identifies a row by its content: finding what is new, changed or gone is one anti-join of these.
 ROW = "row_hash"
 
 TABLES: dict[str, pa.Schema] = {
@@ -45,7 +45,7 @@ TABLES: dict[str, pa.Schema] = {
         ]
     ),
 }  # fmt: skip
-# Of these the newest part replaces what older ones say of the same id.
+# In these tables a row of the newest part replaces older ones of the same id.
 KEYS = {"users": schema.USER_ID, "items": schema.ITEM_ID}
 
 
@@ -53,12 +53,12 @@ class Archive(Protocol):
     """One generation of the tables; a rebuild makes a new one."""
 
     def read(self, table: str, n_parts: int, columns: Sequence[str] = (), **among: pa.Array) -> pa.Table:
-        """Rows of the first `n_parts` parts, superseded ones left out.
+        """Rows of the first `n_parts` parts, without superseded ones.
 
         Args:
             table: One of `TABLES`.
             n_parts: Parts to read.
-            columns: All without any.
+            columns: Which columns; all by default.
             among: Column to values: only rows with one of these.
         """
         ...
@@ -68,7 +68,7 @@ class Archive(Protocol):
         ...
 
     def write(self, table: str, part: int, rows: pa.Table) -> None:
-        """Write a part of a table, in the place of what an unfinished refresh may have left there."""
+        """Write a part of a table, over what an unfinished refresh may have left there."""
         ...
 
     def remove_others(self) -> None:

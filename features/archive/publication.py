@@ -1,6 +1,6 @@
 """What is published: the one small file that says which parts of the offline store count, written last.
 
-A refresh that is killed before has changed nothing that a reader sees offline, and is done again.
+A refresh that is killed before that has changed nothing that a reader sees offline, and is run again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Published(BaseModel):
     """The state of a feature store.
 
     Attributes:
-        version: Of what the views hold: `features.counting.views.VERSION`.
-        key: Digest of the clean tables and the settings that it holds.
-        settings: With which the features are computed.
-        stores: Where they lie; ${NAME} as in the settings, not its value.
+        version: Version of the views: `features.counting.views.VERSION`.
+        key: Digest of the clean tables and the settings.
+        settings: How the features are computed.
+        stores: Where they are kept; ${NAME} as in the settings, not its value.
         generation: Of the offline tables; a rebuild makes a new one.
         n_parts: Parts of the offline tables that count.
         log_sequence: The newest number in the service's event log that the clean tables hold; 0 where unknown.

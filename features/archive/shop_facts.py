@@ -1,4 +1,4 @@
-"""All facts of a shop as of any moments, out of its archive: what both of Feast's offline stores answer from."""
+"""All facts of a shop as of any moments, from its archive: what both of Feast's offline stores answer from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from features.archive.events import Archive
 from features.archive.publication import Published, open_archive, require_published
 from features.counting import streams
 from features.counting.columns import Columns, Facts, ItemAttributes, in_units
-from features.counting.facts import ItemFacts, UserFacts
+from features.counting.item_facts import ItemFacts
 from features.counting.seen import SeenFacts
 from features.counting.streams import Array, Events, order_events
+from features.counting.user_facts import UserFacts
 from features.counting.views import ENTITY, ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.counting.words import OwnWords
 
@@ -52,7 +53,7 @@ class ShopFacts:
         items: The catalogue.
         profiles: Users and their attributes.
         texts: Reviews: user_id, item_id, text, timestamp.
-        settings: With which facts are computed.
+        settings: How facts are computed.
         log_sequence: The newest number in the event log that the events hold.
     """
 
@@ -111,7 +112,7 @@ class ShopFacts:
         return {**found, **facts.as_of(code, moment, [name for name in names if name not in found])}
 
     def entities(self, view: str) -> pa.Array:
-        """Whom the view has a row of: who did something, who is known; what was acted on, what is in the catalogue."""
+        """The users or items that the view has rows of: with events, or in the users table or the catalogue."""
         key = ENTITY[view]
         if view in (USER_HISTORY, USER_SEEN):
             return self.events.users
@@ -139,7 +140,7 @@ class ShopFacts:
         )
 
     def _catalogue_facts(self, ids: pa.Array, names: Sequence[str]) -> Columns:
-        """What the catalogue says; it has no time of its own, so it counts as known from the start."""
+        """Facts of the catalogue; it has no time of its own, so it counts as known from the start."""
         row = streams.codes_of(ids, self.items.column(schema.ITEM_ID).combine_chunks())
         rows = self.items.take(pa.array(row, mask=row < 0))
         found: Columns = {}
@@ -164,7 +165,7 @@ class ShopFacts:
     def _own_words(self, ids: pa.Array, moment: Array) -> list[str]:
         """Every user's reviews are read once, whatever the number of moments."""
         user, reviews = streams.codes_of(ids, self._reviews.users), self._reviews
-        told = [""] * len(user)
+        found = [""] * len(user)
         order = np.lexsort((moment, user))
         words, reader, place = "", OwnWords(N_OWN_WORDS), 0
         last = -1
@@ -177,9 +178,9 @@ class ShopFacts:
             )
             for text in reviews.texts[place:known]:
                 reader.read(text)
-            words = reader.tell() if known > place else words
-            place, told[label] = known, words
-        return told
+            words = reader.words() if known > place else words
+            place, found[label] = known, words
+        return found
 
     @cached_property
     def _reviews(self) -> Reviews:
@@ -219,7 +220,7 @@ _loaded: weakref.WeakValueDictionary[tuple[str, str, int, int], ShopFacts] = wea
 
 
 def load_published(feast_folder: Path) -> tuple[Published, ShopFacts]:
-    """The facts of what is published. As long as somebody holds them, they are not read again.
+    """The facts of what is published. While somebody holds them, they are not read again.
 
     Raises:
         StoreNotReady: nothing is published.

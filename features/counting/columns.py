@@ -1,4 +1,4 @@
-"""Columns of facts: arrays, and lists laid end to end; and what the catalogue says of items, in whole numbers."""
+"""Columns of facts: arrays, and lists laid end to end; and the attributes of items as codes and whole numbers."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ Facts = dict[str, "Array | Lists"]
 
 @dataclass(frozen=True)
 class ItemAttributes:
-    """What the catalogue says of the items that had events, by item code; an item it does not have has nothing.
+    """Attributes of the items that had events, by item code; none of an item that is not in the catalogue.
 
     Attributes:
         category: Codes in `categories`, -1 without one. Shape (n_items,).
         brand: Codes in `brands`, -1 without one. Shape (n_items,).
         price: In 1/1000 of the currency, -1 without one. Shape (n_items,).
         categories: Sorted, so that codes order as names do.
-        brands: Likewise.
+        brands: Sorted too.
     """
 
     category: Array

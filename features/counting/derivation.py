@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from features.counting.columns import Facts, Lists
-from features.counting.facts import KIND_COUNTS
 from features.counting.streams import DAY_US, PRICE_UNITS, RATING_UNITS, Array, running_sum
+from features.counting.views import KIND_COUNTS
 
 # Facts that are features as they stand.
 PLAIN_USER = ("n_events", *KIND_COUNTS, "n_ratings", "n_active_days")
@@ -38,7 +38,7 @@ def derive_user(facts: Mapping[str, Array | Lists], at_us: Array, n_affinities: 
         at_us: The moments, microseconds since 1970. Shape (B,), int64.
         n_affinities: Categories and brands to name.
     Returns:
-        Counts as they are (int64), and of shape (B,), float64, NaN where there is nothing to tell:
+        Counts as they are (int64), and of shape (B,), float64, NaN without a value:
         mean_rating, rating_std (of the ratings given, not an estimate of more), recency_days since the last event,
         tenure_days since the first, events_per_active_day, click_rate (clicks per impression), conversion_rate
         (purchases per click), mean_price of the items acted on; and lists: top_categories with category_shares of the
@@ -71,9 +71,9 @@ def derive_item(
         facts: Of B items, at least `ITEM_INPUTS`.
         at_us: The moments, microseconds since 1970. Shape (B,), int64.
         windows_days: Windows of popularity, whole days.
-        popularity: What `count_windows` says of the moments' day, by whoever keeps it. Shape (B, n_windows).
+        popularity: What `count_windows` gives for the moments' day, if the caller keeps it. Shape (B, n_windows).
     Returns:
-        Counts as they are (int64); of shape (B,), float64, NaN where there is nothing to tell: item_mean_rating,
+        Counts as they are (int64); of shape (B,), float64, NaN without a value: item_mean_rating,
         item_rating_std, item_age_days since it entered the catalogue (where that is unknown, since its first event),
         item_recency_days, item_price, item_click_rate, item_conversion_rate, item_trend (events per day in the
         second longest window over those in the longest: above 1 it is rising; NaN with one window, or without

@@ -2,7 +2,7 @@
 
 Complete at any length, of the kinds of events that the settings choose (`SeenSettings`), and kept apart from the
 history, whose length the models bound. An item's newest time is a maximum, so arrivals merge into it in any order with
-the result of counting anew.
+the same result as recounting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from core import schema
 from features.counting import streams
 from features.counting.columns import Facts, Lists
-from features.counting.facts import Slices
+from features.counting.event_stream import Slices
 from features.counting.sketches import Arrival, Row
 from features.counting.streams import DAY_US, Array, Events, NewestEntries, Places
 from features.counting.views import EVENT_TIMESTAMP
@@ -31,7 +31,7 @@ class SeenFacts:
 
     Args:
         events: All events.
-        kinds: Those that make an item seen.
+        kinds: The kinds of events that make an item seen.
     """
 
     def __init__(self, events: Events, kinds: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ def take_into_seen(row: Row, event: Arrival) -> None:
 
 
 def still_seen(us: Array, at_us: Array | int, within_days: float | None) -> Array:
-    """Which newest events, at `us`, are late enough at a moment for their items to count as seen: the one rule.
+    """Which newest events, at `us`, are recent enough at a moment for their items to count as seen: the one rule.
 
     Args:
         us: Microseconds since 1970. Shape (N,).

@@ -1,9 +1,9 @@
-"""Taking one event into stored facts: how the online store stays what counting anew would give.
+"""Merging one event into stored facts: the online store stays equal to what recounting all events would give.
 
 Sums of integers, smallest and largest values, counts by group and the newest few by the events' own order can take
 events in any order of arrival, late and tied ones too, and end with the same facts. What a bounded list has dropped
-can never come back: it was dropped for newer ones, and those only get newer. An event that comes twice is known by
-its number in the event log, which the stored row remembers (see `features.online`), not by its content.
+never comes back: it was dropped for newer ones, and those only get newer. An event that comes twice is recognised by
+its number in the event log, which the stored row keeps (see `features.online`), not by its content.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import schema
-from features.counting.facts import KIND_COUNTS
 from features.counting.streams import DAY_US, RATING_UNITS
+from features.counting.views import KIND_COUNTS
 
 Row = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What the catalogue says of the event's item; nothing of an item that it does not have."""
+    """The catalogue's attributes of the event's item; none of an item that it does not have."""
 
     category: str | None = None
     brand: str | None = None

@@ -1,6 +1,6 @@
 """The four feature views: which facts they hold, of which type, and which of them only merging needs.
 
-`features.feast.definitions` says what each fact is; `features.counting.facts` computes them;
+`features.feast.definitions` describes each fact; `features.counting.user_facts` and its neighbours compute them;
 `features.counting.derivation` derives from them what a model reads.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 import pyarrow as pa
 
 from core import schema
-from features.counting.facts import KIND_COUNTS
 
 EVENT_TIMESTAMP = "event_timestamp"
 USER_HISTORY = "user_history"
 USER_PROFILE = "user_profile"
 USER_SEEN = "user_seen"
 ITEM_PROFILE = "item_profile"
+
+# One count per kind of event, in the order of schema.EVENTS.
+KIND_COUNTS = tuple(f"n_{'rating_event' if kind == 'rating' else kind}s" for kind in schema.EVENTS)
 
 # The version of what the views hold: a change of meaning must change it, so that nothing old is taken for new.
 VERSION = 3

@@ -1,4 +1,4 @@
-"""A user's own words: those that come back in their reviews."""
+"""A user's own words: those that recur in their reviews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 @cache
 def stop_words() -> frozenset[str]:
-    """Words that tell nothing of their writer: the union over the languages of the package stop-words, lower case.
+    """Words that are not typical of a writer: the union over the languages of the package stop-words, lower case.
 
     One list for all languages, because reviews do not say theirs and one shop may have several.
     """
@@ -29,10 +29,10 @@ def words_of(text: str) -> set[str]:
 
 
 class OwnWords:
-    """Reads one user's reviews and tells their own words: those in at least two of the reviews, most frequent first.
+    """Finds a user's own words in their reviews: those in at least two of the reviews, most frequent first.
 
-    What others write does not count, so that a new review changes its writer's words and nobody else's. The order in
-    which reviews are read does not matter; equals go by the alphabet.
+    Reviews of others do not count, so a new review changes the words of its writer only. The order in which reviews are
+    read does not matter; equally frequent words are in alphabetical order.
     """
 
     def __init__(self, n_words: int) -> None:
@@ -41,12 +41,12 @@ class OwnWords:
         self._repeated: set[str] = set()
 
     def read(self, text: str) -> None:
-        """Take a review in."""
+        """Add a review."""
         words = words_of(text)
         self._repeated.update(word for word in words if word in self._counts)
         self._counts.update(words)
 
-    def tell(self) -> str:
+    def words(self) -> str:
         """The words, joined by commas; "" without any."""
         own = heapq.nsmallest(self.n_words, self._repeated, key=lambda word: (-self._counts[word], word))
         return ", ".join(own)

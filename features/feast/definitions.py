@@ -1,4 +1,4 @@
-"""The Feast repository: entities, sources, views and services, built when asked for; and what each feature is.
+"""The Feast repository: entities, sources, views and services, built on demand; and the meaning of each feature.
 
 A view holds facts, which change with events only; features are derived from them at the moment of asking
 (`features.counting.derivation`). "Known at a moment" are the events whose clock is at most the moment. Ignored kinds
@@ -17,8 +17,7 @@ from core import schema
 from core.settings.features import FeatureStoreSettings
 from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
-from features.counting.facts import KIND_COUNTS
-from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, KIND_COUNTS, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.feast.offline_store import SOURCE_SUFFIX
 
 USER_EVENTS = "user_events"
@@ -27,9 +26,9 @@ USER_EVENTS = "user_events"
 SEQUENCE_MODEL = "sequence_model"
 PAIR_SCORER = "pair_scorer"
 FEEDBACK_WRITER = "feedback_writer"
-# What a ranking is judged by: the user as serving would know them.
+# What a ranking is evaluated with: the user as serving would know them.
 RANKING_QUERIES = "ranking_queries"
-# What a request reads of the user, once, for all the models.
+# What a request reads of the user, once for all models.
 ONLINE_USER = "online_user"
 CATALOGUE = "catalogue"
 
@@ -52,52 +51,52 @@ _SHARED = {
     "n_ratings": "Events that count and carry a rating.",
     "rating_sum": "Sum of the ratings, in 1/100,000.",
     "rating_square_sum": "Sum of the squared ratings, in 1/100,000 squared.",
-    "first_event_us": "When the first event that counts happened, microseconds since 1970; 0 before it.",
-    "last_event_us": "When the newest event that counts happened, microseconds since 1970; 0 without one.",
-    "log_sequence": "The newest number in the event log that this row has taken in; 0 without one.",
+    "first_event_us": "Time of the first event that counts, microseconds since 1970; 0 without one.",
+    "last_event_us": "Time of the newest event that counts, microseconds since 1970; 0 without one.",
+    "log_sequence": "The highest number in the event log that this row includes; 0 without one.",
 }
-# Every fact, in words; features that are derived of them are in features.counting.derivation.
+# Every fact, in words. Features derived from them are described in features.counting.derivation.
 MEANINGS: dict[str, str] = {
     **_SHARED,
     **{f"item_{name}": meaning for name, meaning in _SHARED.items()},
-    schema.HISTORY_ITEMS: "The newest max_history items by the user's latest event on each, oldest first.",
-    schema.HISTORY_VALUES: "The latest rating of each item of the history, NaN without one. Known are the ratings of "
-    "the newest max_history rated items, by the latest rating of each.",
-    "n_active_days": "UTC days with events that count.",
-    "n_priced": "Events that count on items with a price.",
+    schema.HISTORY_ITEMS: "The max_history items with the user's most recent events, oldest first.",
+    schema.HISTORY_VALUES: "The latest rating of each item of the history, NaN without one. Only the max_history most "
+    "recently rated items have theirs.",
+    "n_active_days": "Number of UTC days with events that count.",
+    "n_priced": "Events that count and are on items with a price.",
     "price_sum": "Sum of those prices, in 1/1000 of the currency.",
-    "categories": "Categories of the items of the events that count, most frequent first, equals by name.",
-    "category_counts": "How many events each.",
-    "brands": "Brands likewise.",
-    "brand_counts": "How many events each.",
+    "categories": "Categories of the items of the events that count, most frequent first, ties by name.",
+    "category_counts": "Number of events per category.",
+    "brands": "Brands of the items of the events that count, most frequent first, ties by name.",
+    "brand_counts": "Number of events per brand.",
     "active_days": "For merging: the UTC days with events that count, days since 1970.",
     "history_us": "For merging: the timestamp of each history item's latest event.",
     "history_positions": "For merging: its position among the events of its timestamp.",
     "history_ties": "For merging: its place among the events of its position.",
-    "rated_items": "For merging: the newest max_history rated items, by the latest rating, oldest first.",
+    "rated_items": "For merging: the max_history most recently rated items, oldest first.",
     "rated_values": "For merging: their latest ratings.",
-    "rated_us": "For merging: when those were given.",
+    "rated_us": "For merging: the times of those ratings.",
     "rated_positions": "For merging: their positions.",
     "rated_ties": "For merging: their places among the events of their position.",
-    schema.ATTRIBUTES: "What the source tells of the user, as text.",
+    schema.ATTRIBUTES: "The user's attributes in the users table, as text.",
     schema.OWN_WORDS: "Words in at least two of the user's own reviews, without stop words, most frequent first.",
     "seen_n_events": "Events of the kinds that make an item seen (features.seen.events).",
-    "seen_last_us": "When the newest of them happened, microseconds since 1970; 0 without one.",
-    "seen_log_sequence": "The newest number in the event log that this row has taken in; 0 without one.",
-    schema.SEEN_KEYS: "Every item that the user has seen, at any length: 64-bit keys of their ids, ascending.",
-    "seen_us": "When the user's newest such event on each happened.",
-    "item_days": "UTC days with events that count, days since 1970, of the longest window before the newest event.",
-    "item_day_counts": "How many events each.",
-    "item_price": "In 1/1000 of the currency; -1 without one.",
+    "seen_last_us": "Time of the newest of them, microseconds since 1970; 0 without one.",
+    "seen_log_sequence": "The highest number in the event log that this row includes; 0 without one.",
+    schema.SEEN_KEYS: "Every item that the user has seen, without a limit: 64-bit keys of their ids, ascending.",
+    "seen_us": "Time of the user's newest such event on each.",
+    "item_days": "UTC days with events that count, in the longest window before the newest event, days since 1970.",
+    "item_day_counts": "Number of events per day.",
+    "item_price": "The item's price, in 1/1000 of the currency; -1 without one.",
     "item_created_us": "When the item entered the catalogue, microseconds since 1970; 0 where that is unknown.",
-    "item_category": "Its category.",
-    "item_brand": "Its brand.",
+    "item_category": "The item's category.",
+    "item_brand": "The item's brand.",
 }
 _VIEW_MEANINGS = {
-    USER_HISTORY: "What the user did.",
-    USER_PROFILE: "What the user is and writes.",
-    USER_SEEN: "What the user has seen, at any length: it does not come back.",
-    ITEM_PROFILE: "What happened to the item, and what the catalogue says of it.",
+    USER_HISTORY: "The user's events: history, counts, ratings, categories and brands.",
+    USER_PROFILE: "The user's attributes, and the words of their reviews.",
+    USER_SEEN: "Every item that the user has seen, so that it is not recommended again.",
+    ITEM_PROFILE: "Events on the item, and its attributes in the catalogue.",
 }
 
 
@@ -122,7 +121,7 @@ def define_repository(feast_folder: Path, stores: FeatureStoreSettings) -> list[
     events = PushSource(
         name=USER_EVENTS,
         batch_source=sources[USER_HISTORY],
-        description="Histories that the service writes as events come in.",
+        description="Histories that the service updates as events arrive.",
     )
     entity = {schema.USER_ID: users, schema.ITEM_ID: items}
     views = {
@@ -137,7 +136,7 @@ def define_repository(feast_folder: Path, stores: FeatureStoreSettings) -> list[
 
 
 def _source(feast_folder: Path, stores: FeatureStoreSettings, view: str) -> Any:
-    """Names the place of the events; which of its parts count is published apart (`features.archive.publication`)."""
+    """Where the events are; which of its parts count is published apart (`features.archive.publication`)."""
     name, description = f"{view}{SOURCE_SUFFIX}", "Events, reviews, users and items, in parts."
     if stores.offline == "postgres":
         from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
@@ -175,7 +174,7 @@ def _view(name: str, entity: Any, source: Any) -> Any:
     return FeatureView(
         name=name,
         entities=[entity],
-        ttl=timedelta(0),  # nothing is too old: a user who comes back after a year has the history of then
+        ttl=timedelta(0),  # nothing expires: a user who comes back after a year still has their history
         schema=[
             Field(name=ENTITY[name], dtype=String),
             *(Field(name=fact, dtype=types[type_], description=MEANINGS[fact]) for fact, type_ in FACTS[name].items()),

@@ -2,14 +2,14 @@
 
 Feast joins labels with rows that hold every feature as it stood after each event: for a user of 700 events, 700 rows of
 whole histories, all of which its join pairs with every later label. Here the source of a view is the events alone, and
-the facts as of each label are counted from them (`features.counting.facts`): a look-up per label and fact. The registry
-describes the views as ever, and Feast asks through its own interface. Both stores differ in where the events lie.
+the facts as of each label are counted from them (`features.counting`): a look-up per label and fact. The registry
+describes the views as usual, and Feast asks through its own interface. The two stores differ in where the events are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 from core import schema
 from features.archive.shop_facts import ShopFacts, load_published
 from features.counting.columns import Columns, Lists
+from features.counting.moments import as_us
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
 
 DUCKDB_TYPE: Final = "features.feast.offline_store.CountingDuckDBOfflineStore"
@@ -35,8 +36,6 @@ ROWS_PER_PAGE = 50_000
 
 # What follows a view's name in the name of its source.
 SOURCE_SUFFIX = "_events"
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class FactsJob(RetrievalJob):
@@ -64,7 +63,7 @@ class FactsJob(RetrievalJob):
         )
 
     def pages(self, n_rows: int = ROWS_PER_PAGE) -> Iterator[tuple[pa.Table, Columns]]:
-        """Some labels, and their facts by name."""
+        """Pages of labels, and their facts by name."""
         for start in range(0, len(self._labels), n_rows):
             page = self._labels.slice(start, n_rows).combine_chunks()
             moment = page.column(EVENT_TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
@@ -122,9 +121,9 @@ class _Counting(OfflineStore):
             registry: Feast's registry.
             project: Feast's project.
             full_feature_names: Not needed: no two views share a name.
-            kwargs: Feast's further wishes, none of which applies to facts counted from events.
+            kwargs: Further options of Feast, none of which applies to facts counted from events.
         Returns:
-            All rows of `entity_df`, in its order. Who did nothing yet has counts of 0 and empty lists.
+            All rows of `entity_df`, in its order. A user or item without events has counts of 0 and empty lists.
         Raises:
             StoreNotReady: nothing was ever refreshed.
         """
@@ -150,7 +149,7 @@ class _Counting(OfflineStore):
         """Every entity's facts as of `end_date`, of those with a newest event from `start_date` on."""
         _, facts = load_published(Path(str(config.repo_path)))
         view = data_source.name.removesuffix(SOURCE_SUFFIX)
-        end, start = ((_aware(moment) - _EPOCH) // _MICROSECOND for moment in (end_date, start_date))
+        end, start = (as_us(_aware(moment)) for moment in (end_date, start_date))
         ids = facts.entities(view)
         moment = np.full(len(ids), end)
         columns = facts.as_of(view, ids, moment, feature_name_columns)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _initialize_conn
 
 from core.logs.wal import enter_wal
-from features.feast.rows import Merge, StoredRow, entity_of, in_pages, newer_of, row_for_feast, rows_from_feast
+from features.feast.row_store import RowStore
+from features.feast.rows import Merge, StoredRow, in_pages, newer_of
 
 TYPE: Final = "features.feast.online_store.RowSqliteOnlineStore"
 
@@ -33,14 +33,11 @@ class RowSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     type: Literal["features.feast.online_store.RowSqliteOnlineStore"] = TYPE
 
 
-class RowSqliteOnlineStore(SqliteOnlineStore):
+class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
     """A table per view: the entity, its row in two texts, what decides which row is newer, and the number of the
     change that wrote it. The table `changes` counts changes per view, so that a reader who keeps a copy of a view
     finds out what to read again. Every thread has a connection of its own.
     """
-
-    # What Feast finds out by importing every other store it knows, on the first read.
-    _versioned_read_supported = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +60,7 @@ class RowSqliteOnlineStore(SqliteOnlineStore):
         return self._get_conn(config).execute(statement, (after,)).fetchall()
 
     def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
-        """Write rows of the offline store, leaving alone those that the stored ones do not give way to."""
+        """Write rows of the offline store, except where the stored row is newer."""
         # In slices, so that materialising a whole shop never keeps a push of one user waiting for long.
         for page in in_pages(rows, _ROWS_PER_TRANSACTION):
             self.update_rows(config, view, [row.entity for row in page], _take_newer(page))
@@ -99,25 +96,6 @@ class RowSqliteOnlineStore(SqliteOnlineStore):
             connection.execute(
                 f"DELETE FROM {view} WHERE sequence <= ? AND entity NOT IN (SELECT entity FROM kept)", (sequence,)
             )
-
-    def online_write_batch(
-        self,
-        config: Any,
-        table: Any,
-        data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
-        """What Feast's `materialize` and `push` write with."""
-        self.write_rows(config, table.name, rows_from_feast(table.name, data))
-        if progress:
-            progress(len(data))
-
-    def online_read(
-        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
-    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """What Feast's `get_online_features` reads with."""
-        rows = self.read_rows(config, table.name, [entity_of(key) for key in entity_keys])
-        return [row_for_feast(table.name, row, requested_features) for row in rows]
 
     def update(
         self,

@@ -8,14 +8,14 @@ its dotted path in the store's configuration; Feast's own reads and writes go th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 from features.counting.views import ENTITY, PACKED
-from features.feast.rows import Merge, StoredRow, entity_of, in_pages, row_for_feast, rows_from_feast
+from features.feast.row_store import RowStore
+from features.feast.rows import Merge, StoredRow, in_pages
 
 TYPE: Final = "features.feast.redis_store.RowRedisOnlineStore"
 
@@ -53,11 +53,8 @@ return 1
 """
 
 
-class RowRedisOnlineStore(RedisOnlineStore):
+class RowRedisOnlineStore(RowStore, RedisOnlineStore):
     """As `features.feast.online_store.RowSqliteOnlineStore`, in Redis. All keys start with the project's name."""
-
-    # What Feast finds out by importing every other store it knows, on the first read.
-    _versioned_read_supported = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +91,7 @@ class RowRedisOnlineStore(RedisOnlineStore):
         return found
 
     def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
-        """Write rows of the offline store, leaving alone those that the stored ones do not give way to."""
+        """Write rows of the offline store, except where the stored row is newer."""
         for page in in_pages(rows, _ROWS_PER_ROUND):
             self._write(config, view, [(row, "any") for row in page])
 
@@ -122,25 +119,6 @@ class RowRedisOnlineStore(RedisOnlineStore):
                     pipeline.hdel(_key(config, view, entity), view, f"{view}:sketch", f"{view}:version")
                     pipeline.zrem(changed, entity)
             pipeline.execute()
-
-    def online_write_batch(
-        self,
-        config: Any,
-        table: Any,
-        data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
-        """What Feast's `materialize` and `push` write with."""
-        self.write_rows(config, table.name, rows_from_feast(table.name, data))
-        if progress:
-            progress(len(data))
-
-    def online_read(
-        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
-    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """What Feast's `get_online_features` reads with."""
-        rows = self.read_rows(config, table.name, [entity_of(key) for key in entity_keys])
-        return [row_for_feast(table.name, row, requested_features) for row in rows]
 
     # Feast's own reads all views of a request in one pipeline, out of fields that are not there.
     def _read_features_per_fv(self, *args: Any, **kwargs: Any) -> None:
@@ -180,8 +158,8 @@ class RowRedisOnlineStore(RedisOnlineStore):
                 found.append((None, ""))
             else:
                 newest, n_events, sequence, _ = map(int, version.split())
-                told = served if view in PACKED else served.decode()
-                row = StoredRow(entity, told, sketch.decode(), newest, n_events, sequence)
+                text = served if view in PACKED else served.decode()
+                row = StoredRow(entity, text, sketch.decode(), newest, n_events, sequence)
                 found.append((row, version.decode()))
         return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice, repeat
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.counting.columns import Columns, Lists
+from features.counting.moments import as_moment
 from features.counting.packing import pack, unpack
 from features.counting.sketches import Row
 from features.counting.streams import Array
@@ -26,8 +27,6 @@ from features.counting.views import COUNTS, FACTS, NEWEST, PACKED, SEQUENCE, SER
 T = TypeVar("T")
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ Merge = Callable[[str, StoredRow | None], StoredRow | None]
 
 
 def supersedes(new: StoredRow, stored: StoredRow) -> bool:
-    """Whether a row out of the offline store may take the place of a stored one.
+    """Whether a row of the offline store may replace a stored one.
 
-    It may if it has seen all that was pushed into the stored one. Where the event log's numbers do not tell so, the
-    one with the newer event is newer, and of two with the same newest event the one with more events.
+    It may if it holds all events that were pushed into the stored one. Where the event log's numbers do not show that,
+    the row with the newer event is newer, and of two with the same newest event the one with more events.
     """
     if new.sequence >= stored.sequence:
         return True
@@ -115,7 +114,7 @@ def packed_lists(view: str, served: bytes) -> Array:
 
 
 def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[StoredRow]:
-    """Rows out of columns of all facts of the view, one after the other.
+    """Rows from columns of all facts of the view, one after the other.
 
     No more than a row's lists exist at once: a million of them keep Python's garbage collector busy for longer than
     all the rest takes.
@@ -130,7 +129,7 @@ def rows_of(view: str, entities: Sequence[str], columns: Columns) -> Iterator[St
 
 
 def rows_from_feast(view: str, data: Sequence[tuple[Any, Mapping[str, Any], datetime, Any]]) -> list[StoredRow]:
-    """Rows out of what Feast gives its online stores to write."""
+    """Rows from what Feast gives its online stores to write."""
     return [
         StoredRow.of(
             view,
@@ -150,7 +149,7 @@ def row_for_feast(
     facts = row.facts(view)
     names = wanted or list(FACTS[view])
     return (
-        _EPOCH + timedelta(microseconds=row.newest_us),
+        as_moment(row.newest_us),
         {name: _to_proto(facts[name], FACTS[view][name]) for name in names},
     )
 

@@ -1,9 +1,10 @@
-"""Opening the feature store of a shop: one folder with Feast's configuration, and by default everything else too."""
+"""The feature store of a shop: one folder with Feast's configuration, and by default everything else too."""
 
 from __future__ import annotations
 
 import fcntl
 import getpass
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ _FAILED = "Cannot open the feature store"
 
 
 def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str, Any]:
-    """Feast's configuration; paths are relative to the folder, ${NAME} stays for whoever opens the store."""
+    """Feast's configuration; paths are relative to the folder, ${NAME} is filled in when the store is opened."""
     from features.feast import offline_store, online_store, redis_store, registry_store
 
     shared = stores.online == "redis" or stores.registry == "postgres"
@@ -49,6 +50,39 @@ def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str,
         "materialization": {"pull_latest_features": True},
         "entity_key_serialization_version": 3,
     }
+
+
+def renew_configuration(feast_folder: Path) -> None:
+    """Where an earlier release made the store, name its store classes by the modules in which they are now.
+
+    Feast finds the classes by the dotted paths in the configuration. A class is known by its name, wherever it was.
+
+    Raises:
+        FeastFailure: the file cannot be written.
+    """
+    from features.feast import offline_store, online_store, redis_store, registry_store
+
+    path = feast_folder / CONFIGURATION_FILE
+    if not path.is_file():
+        return
+    written = path.read_text(encoding="utf-8")
+    renewed = written
+    offline = (offline_store.DUCKDB_TYPE, offline_store.POSTGRES_TYPE)
+    for today in (*offline, online_store.TYPE, redis_store.TYPE, registry_store.TYPE):
+        renewed = re.sub(rf"\bfeatures(\.\w+)*\.{today.rpartition('.')[2]}\b", today, renewed)
+    if renewed == written:
+        return
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(renewed, encoding="utf-8")
+    except OSError as error:
+        raise FeastFailure(
+            "Cannot open the feature store",
+            got=f"{CONFIGURATION_FILE} of an earlier release",
+            expected=f"leave to name today's classes in it, but {error}",
+            where=str(path),
+            do="Run the refresh-features deployment as a user who may write to the folder",
+        ) from error
 
 
 def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None) -> Any:
@@ -93,6 +127,7 @@ def open_store(feast_folder: Path) -> Any:
             where=str(feast_folder),
             do="Refresh the features first: run the refresh-features or the pipeline deployment",
         )
+    renew_configuration(feast_folder)
     return _open(feast_folder)
 
 
@@ -120,7 +155,7 @@ def exclusively(lock: Path) -> Iterator[None]:
 def _open(feast_folder: Path) -> Any:
     from feast import FeatureStore
 
-    # Feast puts variables in too, but leaves a missing one as it is, for some server to refuse.
+    # Feast expands variables too, but leaves a missing one as it is, for some server to refuse.
     expand((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"), _FAILED, FeatureError)
     try:
         store = FeatureStore(repo_path=str(feast_folder.absolute()))
@@ -131,7 +166,7 @@ def _open(feast_folder: Path) -> Any:
             "Cannot open the feature store",
             got=f"folder={feast_folder}",
             expected=f"a Feast store, but {type(error).__name__}: {error}",
-            do="Refresh the features; if that fails too, move the folder away, it is made anew",
+            do="Refresh the features; if that fails too, move the folder away and refresh again: it is rebuilt",
         ) from error
     return store
 

@@ -16,7 +16,7 @@ from core.storage import digest_of
 from flows.environment import current_settings
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from flows.platform.served_shops import serving, shop_tag
-from flows.steps.code_version import code_version
+from flows.steps.versions import code_version
 
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 RUNS_AT_ONCE = 2

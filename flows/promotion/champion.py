@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.measurement import measured
 from flows.promotion.gate import NO_CHAMPION
 from flows.promotion.model_store import newest_version, withdrawn_digests
 from recommender.errors import OtherSchemaVersion
@@ -30,7 +29,7 @@ def is_withdrawn(digest: str, model: str) -> bool:
 def compare_with_champion(
     folder: Path, training: Path, k: int, metric: str, model: str
 ) -> tuple[Comparison | None, str]:
-    """Judge a bundle and the one in service on the same test events.
+    """Evaluate a bundle and the one in service on the same test events.
 
     Args:
         folder: The bundle.
@@ -53,5 +52,4 @@ def compare_with_champion(
     except OtherSchemaVersion as error:
         # The service, of this version too, cannot load it either: it is to be replaced, not to be kept for ever.
         return None, f"the newest bundle, {champion.tag}, cannot be read by this version ({error.got})"
-    with measured("compare"):
-        return compare_bundles(load_bundle(folder), load_bundle(champion.folder), training, k, metric), ""
+    return compare_bundles(load_bundle(folder), load_bundle(champion.folder), training, k, metric), ""

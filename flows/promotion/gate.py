@@ -32,7 +32,7 @@ class BestBaseline(Frozen):
     high: float
     p_value: float
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Name, figure, and the difference with its interval."""
         return f"{MODEL_NAMES[self.kind]} {self.value:.4f} {_interval(self.difference, self.low, self.high)}"
 
@@ -46,7 +46,7 @@ class Decision(Frozen):
         metric: The key of the figures, such as `ndcg_at_10`.
         candidate: The candidate's figure.
         champion: The figure of the bundle in service; None where none was compared.
-        baseline: The best baseline that can serve; None where the evaluation judged none.
+        baseline: The best baseline that can serve; None where the evaluation had none.
         lost_to_baseline: Whether the candidate is refused for the baseline, which then may serve in its place.
         promote_baseline: Whether the baseline goes into service.
         served: Which ranker of this evaluation is in service afterwards; None where it is another bundle, or none.
@@ -67,24 +67,24 @@ class Decision(Frozen):
 
 
 def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline | None:
-    """The best of the judged baselines that can serve, the first of equals; None where none was judged.
+    """The best of the evaluated baselines that can serve, the first of equals; None where there is none.
 
     Args:
-        metrics: What `judge_bundle` returned of the candidate.
+        metrics: What `evaluate_bundle` returned of the candidate.
         metric: The metric's key, such as `ndcg_at_10`; higher is better.
     """
     there = [kind for kind in BASELINE_KINDS if kind in metrics["ranking"]]
     if not there:
         return None
     best = max(there, key=lambda kind: metrics["ranking"][kind][metric])
-    told = metrics["differences"][best][metric]
+    found = metrics["differences"][best][metric]
     return BestBaseline(
         kind=best,
         value=metrics["ranking"][best][metric],
-        difference=told["mean"],
-        low=told["low"],
-        high=told["high"],
-        p_value=told["p_value"],
+        difference=found["mean"],
+        low=found["low"],
+        high=found["high"],
+        p_value=found["p_value"],
     )
 
 
@@ -109,14 +109,16 @@ def decide(
     """
     figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": champion}
     figures["champion"] = None if champion is None else champion.champion
-    is_lost, told = hold_against_baseline(settings, metric, candidate, baseline)
+    is_lost, by_baseline = hold_against_baseline(settings, metric, candidate, baseline)
     if is_lost:
-        return Decision(promote=False, reason=told, lost_to_baseline=True, **figures)
+        return Decision(promote=False, reason=by_baseline, lost_to_baseline=True, **figures)
     if champion is None:
-        return Decision(promote=True, reason="; ".join(filter(None, (no_champion, told))), served=SERVED, **figures)
-    is_held, verdict = _hold_against_champion(settings, metric, champion)
+        return Decision(
+            promote=True, reason="; ".join(filter(None, (no_champion, by_baseline))), served=SERVED, **figures
+        )
+    is_held, by_champion = _hold_against_champion(settings, metric, champion)
     # A candidate that the bundle in service keeps out is refused for that alone.
-    reason = "; ".join(filter(None, (verdict, told))) if is_held else verdict
+    reason = "; ".join(filter(None, (by_champion, by_baseline))) if is_held else by_champion
     return Decision(promote=is_held, reason=reason, served=SERVED if is_held else None, **figures)
 
 
@@ -132,15 +134,15 @@ def decide_baseline(
         no_champion: Why there is none.
     """
     assert refused.baseline is not None
-    is_held, told = True, "" if no_champion == NO_CHAMPION else no_champion
+    is_held, by_champion = True, "" if no_champion == NO_CHAMPION else no_champion
     if champion is not None:
-        is_held, told = _hold_against_champion(settings, refused.metric, champion)
+        is_held, by_champion = _hold_against_champion(settings, refused.metric, champion)
     verdict = "that baseline is served instead" if is_held else "that baseline is not served either"
     return refused.model_copy(
         update={
             "promote_baseline": is_held,
             "served": refused.baseline.kind if is_held else None,
-            "reason": f"{refused.reason}; {verdict}{': ' if told else ''}{told}",
+            "reason": f"{refused.reason}; {verdict}{': ' if by_champion else ''}{by_champion}",
             "champion": None if champion is None else champion.champion,
             "comparison": champion,
         }
@@ -154,19 +156,19 @@ def hold_against_baseline(
     if baseline is None or settings.beat_baseline == "off":
         return False, ""
     if baseline.high < 0:
-        return True, f"{metric} {candidate:.4f} is surely worse than {baseline.told()}"
+        return True, f"{metric} {candidate:.4f} is surely worse than {baseline.describe()}"
     if baseline.low > 0:
-        return False, f"{metric} {candidate:.4f} is surely better than the best baseline, {baseline.told()}"
+        return False, f"{metric} {candidate:.4f} is surely better than the best baseline, {baseline.describe()}"
     if settings.beat_baseline == "surely_better":
-        return True, f"{metric} {candidate:.4f} is not surely better than {baseline.told()}"
+        return True, f"{metric} {candidate:.4f} is not surely better than {baseline.describe()}"
     if candidate < baseline.value * (1 - settings.baseline_tolerance):
-        short = f"falls short of {baseline.told()} by more than {settings.baseline_tolerance:.0%}"
+        short = f"falls short of {baseline.describe()} by more than {settings.baseline_tolerance:.0%}"
         return True, f"{metric} {candidate:.4f} {short}, though not surely"
-    return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.told()}"
+    return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.describe()}"
 
 
 def _hold_against_champion(settings: GateSettings, metric: str, champion: Comparison) -> tuple[bool, str]:
-    """Whether what is judged may replace the bundle in service, and how the two compare."""
+    """Whether what is evaluated may replace the bundle in service, and how the two compare."""
     margin = champion.champion * settings.tolerance
     value, floor = f"{metric} {champion.candidate:.4f}", champion.champion - margin
     interval = _interval(champion.difference, champion.low, champion.high)

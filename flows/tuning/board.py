@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from recommender.tuning.judgement import Gain
     from recommender.tuning.search import Search, TrialRecord
+    from recommender.tuning.trial_evaluation import Gain
 
 
 def trial_name(number: int) -> str:
@@ -62,14 +62,14 @@ def describe_gain(best: TrialRecord, given: TrialRecord, gain: Gain | None, metr
         f"{trial_name(best.number)} reached {metric} {best.ndcg:.4f} in the search, "
         f"the recipe as given {given.ndcg:.4f}"
     )
-    told = (
+    measured = (
         f"{gain.before:.4f} as given, {gain.after:.4f} tuned: {gain.gain:+.4f}, "
         f"95 % interval {gain.low:+.4f} to {gain.high:+.4f} over {gain.n_queries} queries"
     )
     verdict = "The gain is beyond noise" if gain.is_beyond_noise else "The gain is within noise"
     if gain.confirmed:
-        return f"{found}. {verdict}: fitted again under {seeds} that the search did not see, {told}."
-    return f"{found}. {verdict}, by the fits that chose it, which flatter the best of many: {told}."
+        return f"{found}. {verdict}: fitted again under {seeds} that the search did not see, {measured}."
+    return f"{found}. {verdict}, by the fits that chose it, which flatter the best of many: {measured}."
 
 
 class TrialBoard:
@@ -77,7 +77,7 @@ class TrialBoard:
 
     Args:
         search: What is shown.
-        k: Length of the judged list.
+        k: Length of the evaluated list.
     """
 
     def __init__(self, search: Search, k: int) -> None:
@@ -98,8 +98,8 @@ class TrialBoard:
         from prefect.client.schemas.actions import ArtifactUpdate
 
         if self._table is None:
-            told = "Trials of the search, best first; judged on the validation window"
-            self._table = cast(UUID, create_table_artifact(key="trials", table=rows, description=told))
+            description = "Trials of the search, best first; evaluated on the validation window"
+            self._table = cast(UUID, create_table_artifact(key="trials", table=rows, description=description))
             return
         with get_client(sync_client=True) as client:
             client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
@@ -107,12 +107,12 @@ class TrialBoard:
     def _show_progress(self, done: int, n_trials: int) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        percent, told = 100.0 * done / n_trials, f"{done} of {n_trials} trials"
+        percent, shown = 100.0 * done / n_trials, f"{done} of {n_trials} trials"
         if self._progress is None:
-            made = create_progress_artifact(progress=percent, key="search-progress", description=told)
+            made = create_progress_artifact(progress=percent, key="search-progress", description=shown)
             self._progress = cast(UUID, made)
             return
-        update_progress_artifact(self._progress, progress=percent, description=told)
+        update_progress_artifact(self._progress, progress=percent, description=shown)
 
 
 def publish_end(text: str) -> None:

@@ -1,10 +1,9 @@
-"""The trials of a search as tasks: each fits what ranks by the pipeline's own stages, and is judged on validation."""
+"""The trials of a search as tasks: each fits what ranks by the pipeline's own steps, and is evaluated on validation."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,17 @@ from prefect.cache_policies import NO_CACHE
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe
 from flows.pruning import prune
-from flows.steps import stages
+from flows.steps.fits import fit_ranking
+from flows.steps.run import Run
+from flows.steps.step import Output
 from flows.tuning.board import TrialBoard, trial_name
 from recommender.tuning.search import NotPromising
 
 if TYPE_CHECKING:
+    from features.training import TrainingSummary
     from recommender.retrieval.sequence.training import Epoch
-    from recommender.tuning.judgement import Gain
     from recommender.tuning.search import OpenTrial, Search, TrialRecord
+    from recommender.tuning.trial_evaluation import Gain
 
 # Trials often share a component; so many of each stay while a search runs.
 KEPT_WHILE_SEARCHING = 12
@@ -30,8 +32,8 @@ KEPT_WHILE_SEARCHING = 12
 @task(name="trial", task_run_name="{name}", cache_policy=NO_CACHE)
 def fit_and_judge(
     name: str,
-    place: stages.Place,
-    training: stages.TrainingSet,
+    run: Run,
+    training: Output[TrainingSummary],
     recipe: Recipe,
     files: Mapping[int, Path],
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -42,91 +44,88 @@ def fit_and_judge(
 
     Args:
         name: Of the task run.
-        files: Seed to the file for its judgement.
-        on_epoch: Told of the first seed's epochs.
+        files: Seed to the file for its figures.
+        on_epoch: Called with the first seed's epochs.
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
-    from recommender.tuning.judgement import judge_validation, keep_judgement
+    from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
 
     figures: list[float] = []
     for seed, file in files.items():
         seeded = recipe.model_copy(update={"seed": seed})
-        at = replace(place, params=place.params.model_copy(update={"recipe": seeded}))
         try:
-            ranking = stages.fit_ranking(at, training, None if figures else on_epoch)
+            ranking = fit_ranking(run.with_recipe(seeded), training, None if figures else on_epoch)
         except NotPromising as stopped:
             return str(stopped)
-        ndcg = judge_validation(
+        ndcg = evaluate_on_validation(
             training.folder,
-            ranking.vectors,
-            ranking.sequence,
-            ranking.blend,
+            ranking.vectors.folder,
+            ranking.sequence.folder,
+            ranking.blend.folder,
             recipe.evaluation.k,
-            place.params.recipe.seed,
+            run.recipe.seed,
         )
-        keep_judgement(file, ndcg)
+        write_ndcg(file, ndcg)
         figures.append(float(ndcg.mean()))
     return sum(figures) / len(figures)
 
 
-def run_trials(place: stages.Place, training: stages.TrainingSet, search: Search, settings: SearchSettings) -> None:
+def run_trials(run: Run, training: Output[TrainingSummary], search: Search, settings: SearchSettings) -> None:
     """Run trials until the budget of trials or of time is spent; whatever a killed run left is taken up first."""
-    logger, board = get_run_logger(), TrialBoard(search, place.params.recipe.evaluation.k)
+    logger, board = get_run_logger(), TrialBoard(search, run.recipe.evaluation.k)
     deadline = time.monotonic() + (settings.timeout_s or float("inf"))
     board.show()
     while (trial := search.next_trial()) is not None:
         board.show()
-        _run_trial(place, training, search, trial, settings.n_seeds)
+        _run_trial(run, training, search, trial, settings.n_seeds)
         board.show()
-        prune(place.layout, KEPT_WHILE_SEARCHING)
+        prune(run.layout, KEPT_WHILE_SEARCHING)
         if time.monotonic() > deadline:
             logger.info("search: its %g s are over; run it again to go on", settings.timeout_s)
             return
 
 
 def confirm(
-    place: stages.Place, training: stages.TrainingSet, search: Search, best: TrialRecord, settings: SearchSettings
+    run: Run, training: Output[TrainingSummary], search: Search, best: TrialRecord, settings: SearchSettings
 ) -> Gain | None:
     """Compare the best settings with those as given: under seeds that the search did not see, where it may take some.
 
     Returns:
         None where the recipe as given is the best.
     """
-    from recommender.tuning.judgement import measure_gain, read_judgement
     from recommender.tuning.space import with_values
+    from recommender.tuning.trial_evaluation import measure_gain, read_ndcg
 
     if best.number == 0:
         return None
-    recipe = place.params.recipe
+    recipe = run.recipe
     seeds = _seeds(recipe, settings.n_seeds)
     if settings.n_confirming_seeds:
         first = recipe.seed + settings.n_seeds
         seeds = list(range(first, first + settings.n_confirming_seeds))
     if settings.n_confirming_seeds:
         get_run_logger().info("fitting trial-000 and %s again under fresh seeds %s", trial_name(best.number), seeds)
-    judged = []
+    figures = []
     for number, chosen in ((0, recipe), (best.number, with_values(recipe, best.values))):
-        files = _files(place, search, number, seeds)
+        files = _files(run, search, number, seeds)
         if settings.n_confirming_seeds:
-            fit_and_judge(f"confirm-{trial_name(number)}", place, training, chosen, files)
-        judged.append([read_judgement(file) for file in files.values()])
-    before, after = judged
+            fit_and_judge(f"confirm-{trial_name(number)}", run, training, chosen, files)
+        figures.append([read_ndcg(file) for file in files.values()])
+    before, after = figures
     return measure_gain(before, after, recipe.seed, confirmed=bool(settings.n_confirming_seeds))
 
 
-def _run_trial(
-    place: stages.Place, training: stages.TrainingSet, search: Search, trial: OpenTrial, n_seeds: int
-) -> None:
+def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, trial: OpenTrial, n_seeds: int) -> None:
     name, started = trial_name(trial.number), time.monotonic()
-    files = _files(place, search, trial.number, _seeds(place.params.recipe, n_seeds))
+    files = _files(run, search, trial.number, _seeds(run.recipe, n_seeds))
     get_run_logger().info("%s: %s", name, _shown(trial.values))
 
     def on_epoch(epoch: Epoch) -> None:
         trial.report(epoch.number, epoch.ndcg)
 
     try:
-        outcome = fit_and_judge(name, place, training, trial.recipe, files, on_epoch)
+        outcome = fit_and_judge(name, run, training, trial.recipe, files, on_epoch)
     except Exception as error:
         # If the recipe as given cannot be fitted, nothing can be compared with it.
         if trial.number == 0:
@@ -149,8 +148,8 @@ def _seeds(recipe: Recipe, n_seeds: int) -> list[int]:
     return list(range(recipe.seed, recipe.seed + n_seeds))
 
 
-def _files(place: stages.Place, search: Search, number: int, seeds: list[int]) -> dict[int, Path]:
-    return {seed: place.layout.judgement(search.name, number, seed) for seed in seeds}
+def _files(run: Run, search: Search, number: int, seeds: list[int]) -> dict[int, Path]:
+    return {seed: run.layout.trial_ndcg(search.name, number, seed) for seed in seeds}
 
 
 def _shown(values: Mapping[str, Any]) -> str:

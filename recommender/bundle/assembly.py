@@ -108,7 +108,7 @@ def assemble_baseline(target: Path, candidate: Path, baseline: Path, kind: Kind,
     )
 
 
-def record_judgement(folder: Path, metrics: Mapping[str, Any], parent: str | None) -> Manifest:
+def record_evaluation(folder: Path, metrics: Mapping[str, Any], parent: str | None) -> Manifest:
     """Put what the gate saw into a bundle's manifest, atomically; nothing else changes, the digest neither.
 
     Args:

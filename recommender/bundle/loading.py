@@ -12,7 +12,7 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend import Blend, ColdItems
-from recommender.ranking.cold_users import EncoderOf, Newcomers, NewcomerWeights
+from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, EncoderOf
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.neighbours import NeighbourModel
@@ -106,8 +106,8 @@ def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
     model = load_sequence_model(sequence, items)
     if blend is None:
         return Ranker(items, model)
-    newcomers = Newcomers(NewcomerWeights.load(blend), EncoderOf(vectors))
-    return Ranker(items, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend), newcomers)
+    cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors))
+    return Ranker(items, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend), cold_users)
 
 
 def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:

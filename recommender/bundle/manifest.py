@@ -35,7 +35,7 @@ Kind = Literal["blend"] | BaselineKind
 
 
 class DataRange(BaseModel):
-    """Which events the bundle learned from and was judged on. Times are ISO 8601, UTC."""
+    """Which events the bundle learned from and was evaluated on. Times are ISO 8601, UTC."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,9 +54,9 @@ class Manifest(BaseModel):
         kind: Who ranks: the blend of what was learned, or a baseline that ranked better.
         digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
             seed give equal digests.
-        metrics: Of its evaluation; empty, as `parent` is None, until `record_judgement`.
+        metrics: Of its evaluation; empty, as `parent` is None, until `record_evaluation`.
         files: Name within the folder to SHA-256, for every file but the manifest.
-        parent: The digest of the bundle that was in service when this one was judged.
+        parent: The digest of the bundle that was in service when this one was evaluated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

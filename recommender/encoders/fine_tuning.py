@@ -18,12 +18,12 @@ from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
-from recommender.fitting.summary import Progress
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 
 # Items of a sequence that a step sees: what came next hangs on the newest few.
@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """Some windows of sequences, and what the encoder has to tell of them.
+    """Some windows of sequences, and what the encoder has to predict of them.
 
     Attributes:
         items: The different items. Shape (U,).
@@ -75,13 +75,10 @@ class Step:
 
 
 def fine_tune_encoder(
-    training: Path,
+    fit: FitContext,
     pretrained: ItemVectors,
     whitening: Whitening,
     settings: EncoderSettings,
-    k: int,
-    seed: int,
-    progress: Progress,
     ranker: Callable[[ItemVectors], Scores],
 ) -> Choice:
     """Learn from the training sequences; keep what was learned only if the validation window is ranked better by it.
@@ -90,21 +87,18 @@ def fine_tune_encoder(
     Runs under the caller's `fit.deterministic`.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
         pretrained: Whitened vectors of the pretrained encoder.
-        k: Length of the list by which encoders are compared.
-        seed: Order of the sequences.
         ranker: Ranks the catalogue by vectors; encoders are compared by what it reaches with theirs.
     Raises:
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = _validation_queries(training, seed)
-    best = Choice(_ndcg(ranker(pretrained), queries, k), 0.0, 0, None, pretrained)
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
-    sequences = worded_sequences(training, pretrained)
+    queries = _validation_queries(fit.training, fit.seed)
+    best = Choice(_ndcg(ranker(pretrained), queries, fit.k), 0.0, 0, None, pretrained)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
-        progress("text encoder: nothing to fine-tune it on, or to judge it by")
+        fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
         return best
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
@@ -113,16 +107,17 @@ def fine_tune_encoder(
     started = time.monotonic()
     losses: list[float] = []
     curve: list[dict[str, float]] = []
-    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, seed), start=1):
+    for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, fit.seed), start=1):
         losses.append(loss)
         if number not in checked_at:
             continue
         weights = learned_weights(learner.model, settings)
         vectors = _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
-        after = _ndcg(ranker(vectors), queries, k)
-        progress(
+        after = _ndcg(ranker(vectors), queries, fit.k)
+        fit.progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
-            f"{metric_key('ndcg', k)} {after:.4f} (pretrained {best.before:.4f}), {time.monotonic() - started:.1f} s"
+            f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {best.before:.4f}), "
+            f"{time.monotonic() - started:.1f} s"
         )
         curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
         losses = []
@@ -130,20 +125,22 @@ def fine_tune_encoder(
             kept = (weights, vectors) if after > best.before else (None, pretrained)
             best = Choice(best.before, after, checked_at[number], *kept)
     best = replace(best, curve=tuple(curve))
-    progress(f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}")
+    fit.progress(
+        f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}"
+    )
     return best
 
 
-def worded_sequences(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
+def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
     """The training sequences as item indices, without items that have no text; each has two or more.
 
     Raises:
         TrainingDataError: no sequence has two known items.
     """
-    worded = vectors.text.any(dim=1)
+    has_text = vectors.text.any(dim=1)
     longest = max(len(vectors.ids), 2)
-    told = [sequence[worded[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
-    return [sequence for sequence in told if len(sequence) >= 2]
+    cut = [sequence[has_text[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in cut if len(sequence) >= 2]
 
 
 def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
@@ -274,15 +271,15 @@ def _vectors(
 def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
     """The vectors of the same catalogue by another encoder; zeros where there are no words."""
     raw = encoder.encode(like.catalogue.texts, lambda _: None)
-    worded = raw.any(axis=1, keepdims=True)
-    rows = np.where(worded, whitening.apply(raw), np.float32(0))
+    has_text = raw.any(axis=1, keepdims=True)
+    rows = np.where(has_text, whitening.apply(raw), np.float32(0))
     return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
 
 
 def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
-    return float(judge_ranking(ranker, queries, k).per_query["ndcg"].mean())
+    return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:

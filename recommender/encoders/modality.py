@@ -48,12 +48,14 @@ def _read(path: Path, column: str) -> tuple[list[str], np.ndarray]:
         lists = table.column(column).cast(pa.list_(pa.float32())).combine_chunks()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise _refused(
-            path, f"column={column}", f"Parquet with {schema.ITEM_ID} and {column}, but {error}", "Mend the file"
+            path, f"column={column}", f"Parquet with {schema.ITEM_ID} and {column}, but {error}", "Correct the file"
         ) from error
     lengths = np.diff(lists.offsets.to_numpy())
     if lists.null_count or len(np.unique(lengths)) != 1 or not lengths[0]:
-        told = sorted(set(lengths.tolist()))[:5]
-        raise _refused(path, f"lengths of lists={told}", "lists of one length, none empty", "Leave such rows out")
+        lengths_found = sorted(set(lengths.tolist()))[:5]
+        raise _refused(
+            path, f"lengths of lists={lengths_found}", "lists of one length, none empty", "Leave such rows out"
+        )
     vectors = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(items), -1)
     if not np.isfinite(vectors).all():
         raise _refused(path, "numbers that are not finite", "finite numbers", "Leave such rows out")

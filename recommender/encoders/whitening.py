@@ -1,4 +1,4 @@
-"""Whitening: sentence vectors crowd into a narrow cone; centred and decorrelated, their cosines tell items apart."""
+"""Whitening: sentence vectors crowd into a narrow cone; centred and decorrelated, their cosines distinguish items."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Whitening:
             vectors: Shape (n, D), without those of empty texts.
             shrinkage: Weight of the eigenvalues' mean, between 0 (plain whitening) and 1 (centring only).
         """
+        # Not scikit-learn's PCA: it keeps no more axes than there are vectors and cannot shrink the eigenvalues.
         exact = vectors.astype(np.float64)
         mean = exact.mean(axis=0) if len(exact) else np.zeros(exact.shape[1])
         centred = exact - mean

@@ -1,4 +1,4 @@
-"""Fits the baselines that a bundle is judged beside, from well-kept libraries; each is tuned on the validation window.
+"""Fits the baselines that a bundle is compared with, from well-kept libraries; each is tuned on the validation window.
 
 Item-kNN and ALS are `implicit`'s, BM25 is `bm25s`'s, SASRec is the sequence model here with ids alone.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -25,12 +26,13 @@ from core.settings.models import SequenceSettings
 from core.settings.tree import Recipe
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
 from recommender.ranking.ranker import Ranker
@@ -53,17 +55,13 @@ BM25_ITEMS = (1, 3, 10)
 SASREC_THREADS = 2
 
 
-def fit_baselines(
-    names: Sequence[BaselineName], training: Path, vectors: Path, recipe: Recipe, k: int, progress: Progress
-) -> dict[str, Scores]:
+def fit_baselines(fit: FitContext, names: Sequence[BaselineName], vectors: Path, recipe: Recipe) -> dict[str, Scores]:
     """Fit baselines on the training sequences of a training set.
 
     Args:
         names: Which ones. `popularity_recent` is left out where the training set has no counts of a recent window.
-        training: The training folder.
         vectors: The `vectors` component, whose ids and texts they use.
-        recipe: Its seed, its history length, and the sequence model that SASRec is a plain form of.
-        k: Length of the list by which settings are chosen.
+        recipe: Its history length, and the sequence model that SASRec is a plain form of.
     Returns:
         Name to ranker, in the order of the names.
     Raises:
@@ -71,37 +69,35 @@ def fit_baselines(
         BundleError: the vectors cannot be read.
     """
     items = ItemVectors.load(vectors)
-    validation = _validation(training, recipe.seed)
+    validation = _validation(fit.training, fit.seed)
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
-            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, k, progress)
+            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, fit.k, fit.progress)
         elif name == "bm25":
-            found[name] = fit_bm25(items, validation, k, progress)
+            found[name] = fit_bm25(items, validation, fit.k, fit.progress)
         elif name == "sasrec":
-            found[name] = fit_sasrec(training, vectors, items, recipe, k, progress)
+            found[name] = fit_sasrec(fit, vectors, items, recipe)
         else:
-            had = item_matrix(read_user_items(training, items.ids), len(items.ids))
+            had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
             found[name] = (
-                fit_item_knn(items, had, validation, k, progress)
+                fit_item_knn(items, had, validation, fit.k, fit.progress)
                 if name == "item_knn"
-                else fit_als(items, had, validation, k, recipe.seed, progress)
+                else fit_als(items, had, validation, fit.k, fit.seed, fit.progress)
             )
     return {name: ranker for name, ranker in found.items() if ranker is not None}
 
 
 def fit_baseline(
+    fit: FitContext,
     kind: BaselineKind,
-    training: Path,
     vectors: Path,
     target: Path,
     recipe: Recipe,
-    k: int,
-    progress: Progress,
     *,
     interactions: Path | None = None,
 ) -> BaselineRanker:
-    """Fit one that can serve, equal to the one that the evaluation judges, and write its component.
+    """Fit one that can serve, equal to the one that the evaluation ranks with, and write its component.
 
     Args:
         target: The `baseline` component's folder.
@@ -115,13 +111,13 @@ def fit_baseline(
     if kind == "popularity" or kind == "text_encoder":
         ranker = BaselineRanker(items, kind)
     else:
-        ranker = fit_baselines([kind], training, vectors, recipe, k, progress).get(kind)
+        ranker = fit_baselines(fit, [kind], vectors, recipe).get(kind)
     if not isinstance(ranker, BaselineRanker):
         raise TrainingDataError(
             "Cannot fit baseline",
             got=f"kind={kind} without counts of a recent window",
             expected="events within features.windows_days",
-            where=str(training),
+            where=str(fit.training),
             do="Build the training set again, or give longer windows",
         )
     if interactions is not None and kind in POPULARITIES:
@@ -237,7 +233,7 @@ def fit_bm25(items: ItemVectors, validation: Queries, k: int, progress: Progress
     return _chosen("bm25", [{"n_items": n} for n in BM25_ITEMS], build, validation, k, progress)
 
 
-def fit_sasrec(training: Path, vectors: Path, items: ItemVectors, recipe: Recipe, k: int, progress: Progress) -> Ranker:
+def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recipe) -> Ranker:
     """The sequence model as it is usually copied: learned ids and nothing else, no leaning on popularity.
 
     Source: Kang & McAuley 2018; the softmax loss is Klenitskiy & Vasilev 2023.
@@ -246,7 +242,7 @@ def fit_sasrec(training: Path, vectors: Path, items: ItemVectors, recipe: Recipe
     with tempfile.TemporaryDirectory() as name:
         target = Path(name) / "sequence"
         history = recipe.features.max_history
-        fit_sequence(training, vectors, target, plain_sasrec(recipe), history, k, recipe.seed, SASREC_THREADS, progress)
+        fit_sequence(replace(fit, threads=SASREC_THREADS), vectors, target, plain_sasrec(recipe), history)
         model = load_sequence_model(target, items)
     model.popularity_weight.fill_(0.0)
     return Ranker(items, model)
@@ -266,16 +262,16 @@ def _chosen(
     k: int,
     progress: Progress,
 ) -> ANY_RANKER:
-    """The one with the best validation NDCG, the first of equals; the first where there is nothing to judge by."""
+    """The one with the best validation NDCG, the first of equals; the first where there is nothing to choose by."""
     if not len(validation):
         return build(**grid[0])
-    judged = []
+    tried = []
     for settings in grid:
         ranker = build(**settings)
-        judged.append((float(judge_ranking(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
-    value, ranker, settings = max(judged, key=lambda one: one[0])
-    told = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
-    progress(f"baseline {name}: {told}, validation ndcg_at_{k} {value:.4f}")
+        tried.append((float(evaluate_ranker(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
+    value, ranker, settings = max(tried, key=lambda one: one[0])
+    chosen = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
+    progress(f"baseline {name}: {chosen}, validation ndcg_at_{k} {value:.4f}")
     return ranker
 
 

@@ -1,4 +1,4 @@
-"""Judging: whole-catalogue ranking under the global time split, baselines and model on the same queries."""
+"""Evaluation: whole-catalogue ranking under the global time split, baselines and model on the same queries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from recommender.evaluation.names import SERVED
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.component import SUMMARY, read_config
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
-from recommender.metrics.judgement import RankingJudgement, judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
 from recommender.metrics.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import BaselineRanker
@@ -33,7 +34,7 @@ from recommender.retrieval.text.ranker import TextRanker
 POPULARITY = "popularity"
 
 
-def evaluate_ranking(
+def evaluate_rankers(
     rankers: Mapping[str, Scores],
     queries: Queries,
     k: int,
@@ -41,7 +42,7 @@ def evaluate_ranking(
     vectors: ItemVectors | None = None,
     attributes: Mapping[str, Sequence[str | None]] | None = None,
 ) -> dict[str, Any]:
-    """Judge several rankers on the same queries.
+    """Evaluate several rankers on the same queries.
 
     Args:
         rankers: Name to ranker; the last one is the model, the others what it is compared with.
@@ -55,10 +56,10 @@ def evaluate_ranking(
         `by_history_length` {known items: {n_queries, model: ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
         hold 95 %, users drawn with replacement.
     """
-    judged = {name: judge_ranking(ranker, queries, k, with_auc=True) for name, ranker in rankers.items()}
+    evaluated = {name: evaluate_ranker(ranker, queries, k, with_auc=True) for name, ranker in rankers.items()}
     if vectors is not None:
-        expected = judged[POPULARITY].lists
-        judged = {name: judgement.beyond_accuracy(vectors, expected) for name, judgement in judged.items()}
+        expected = evaluated[POPULARITY].lists
+        evaluated = {name: one.beyond_accuracy(vectors, expected) for name, one in evaluated.items()}
     warm = queries.is_warm
     groups = {name: members for name, members in (("warm", warm), ("cold", ~warm)) if members.any()}
     *others, model = rankers
@@ -66,20 +67,19 @@ def evaluate_ranking(
     return {
         "k": k,
         "n_queries": {"all": len(queries), "warm": int(warm.sum()), "cold": int((~warm).sum())},
-        "ranking": {name: judgement.summary() for name, judgement in judged.items()},
-        "intervals": _intervals(judged, seed),
+        "ranking": {name: one.summary() for name, one in evaluated.items()},
+        "intervals": _intervals(evaluated, seed),
         "groups": {
-            group: {name: judgement.summary(members) for name, judgement in judged.items()}
-            for group, members in groups.items()
+            group: {name: one.summary(members) for name, one in evaluated.items()} for group, members in groups.items()
         },
-        "differences": {other: _differences(judged[model], judged[other], seed) for other in others},
-        "by_history_length": by_history_length(judged, queries, ids),
-        "by_user_group": by_user_group(judged, queries, ids, attributes),
-        "by_item_popularity": {} if vectors is None else by_item_popularity(judged, queries, vectors.catalogue),
+        "differences": {other: _differences(evaluated[model], evaluated[other], seed) for other in others},
+        "by_history_length": by_history_length(evaluated, queries, ids),
+        "by_user_group": by_user_group(evaluated, queries, ids, attributes),
+        "by_item_popularity": {} if vectors is None else by_item_popularity(evaluated, queries, vectors.catalogue),
     }
 
 
-def judge_bundle(
+def evaluate_bundle(
     bundle: Bundle,
     training: Path,
     k: int,
@@ -95,19 +95,20 @@ def judge_bundle(
         baselines: Those fitted for the comparison; the recipe's by default.
         users: The clean users table, for groups by what users are; activity alone without it.
     Returns:
-        What `evaluate_ranking` returns, with `split`, `scorer` and `writer` (None where the bundle has none), and
+        What `evaluate_rankers` returns, with `split`, `scorer` and `writer` (None where the bundle has none), and
         `curves` {component: [{epoch, …}]} of the components that kept one.
     Raises:
         TrainingDataError: the window has no query.
     """
     recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
     names = recipe.evaluation.baselines if baselines is None else baselines
-    fitted = fit_baselines(names, training, bundle.folder / "vectors", recipe, k, progress)
+    fit = FitContext(training, recipe.seed, k, progress=progress)
+    fitted = fit_baselines(fit, names, bundle.folder / "vectors", recipe)
     rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
     queries = read_queries(training, split)
     attributes = None if users is None else read_attributes(users, queries)
-    ranking = evaluate_ranking(rankers, queries, k, recipe.seed, vectors, attributes)
-    words = _judge_words(bundle, training, split, recipe.seed)
+    ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
+    words = _evaluate_scorer_and_writer(bundle, training, split, recipe.seed)
     return {"split": split, **ranking, **words, "curves": read_curves(bundle.folder)}
 
 
@@ -133,10 +134,8 @@ def read_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
     return {name: summary["curve"] for name, summary in summaries.items() if summary.get("curve")}
 
 
-def _judge_words(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
+def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
     """The scorer's and the writer's measures; None for one that the bundle does not have."""
-    # The writer drags transformers in, which the ranking alone does not need.
-
     scorer, writer = bundle.scorer, bundle.writer
     return {
         "scorer": None if scorer is None else evaluate_scorer(scorer, training, split),
@@ -145,7 +144,7 @@ def _judge_words(bundle: Bundle, training: Path, split: Split, seed: int) -> dic
 
 
 def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int, metric: str) -> Comparison:
-    """Judge two bundles on the same test queries, those of the candidate's data.
+    """Compare two bundles on the same test queries, those of the candidate's data.
 
     The champion ranks its own catalogue, so a target it does not know is its miss.
 
@@ -153,8 +152,8 @@ def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int,
         metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
     """
     queries, seed = read_queries(training, "test"), candidate.manifest.recipe.seed
-    ours = judge_ranking(candidate.ranker, queries, k).per_query[metric]
-    theirs = judge_ranking(champion.ranker, queries, k).per_query[metric]
+    ours = evaluate_ranker(candidate.ranker, queries, k).per_query[metric]
+    theirs = evaluate_ranker(champion.ranker, queries, k).per_query[metric]
     low, high = bootstrap_interval(ours - theirs, seed)
     return Comparison(
         metric=metric_key(metric, k),
@@ -168,17 +167,17 @@ def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int,
     )
 
 
-def _intervals(judged: Mapping[str, RankingJudgement], seed: int) -> dict[str, dict[str, list[float]]]:
+def _intervals(evaluated: Mapping[str, RankingEvaluation], seed: int) -> dict[str, dict[str, list[float]]]:
     """All figures of all rankers over the same draws of users."""
-    columns = [(name, metric) for name, judgement in judged.items() for metric in judgement.per_query]
-    low, high = bootstrap_intervals(np.stack([judged[name].per_query[m] for name, m in columns], axis=1), seed)
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in judged}
+    columns = [(name, metric) for name, one in evaluated.items() for metric in one.per_query]
+    low, high = bootstrap_intervals(np.stack([evaluated[name].per_query[m] for name, m in columns], axis=1), seed)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in evaluated}
     for (name, metric), least, most in zip(columns, low, high, strict=True):
-        found[name][judged[name].key(metric)] = [float(least), float(most)]
+        found[name][evaluated[name].key(metric)] = [float(least), float(most)]
     return found
 
 
-def _differences(model: RankingJudgement, other: RankingJudgement, seed: int) -> dict[str, dict[str, float]]:
+def _differences(model: RankingEvaluation, other: RankingEvaluation, seed: int) -> dict[str, dict[str, float]]:
     names = list(model.per_query)
     by_query = np.stack([model.per_query[name] - other.per_query[name] for name in names], axis=1)
     low, high = bootstrap_intervals(by_query, seed)

@@ -13,9 +13,9 @@ from core import schema
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
-from recommender.metrics.judgement import RankingJudgement
+from recommender.metrics.ranking_evaluation import RankingEvaluation
 
-# Known items of a history, from and to; a blend is judged in each.
+# Known items of a history, from and to; a blend is evaluated in each.
 HISTORY_LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6-10": (6, 10), ">10": (11, 10**9)}
 # Of wanted items: those that training never saw, and thirds of all training events, the rarest items first.
 POPULARITIES = ("never seen", "rare third", "middle third", "popular third")
@@ -26,7 +26,7 @@ MAX_VALUES = 12
 
 
 def by_history_length(
-    judged: Mapping[str, RankingJudgement], queries: Queries, ids: IdMap
+    evaluated: Mapping[str, RankingEvaluation], queries: Queries, ids: IdMap
 ) -> dict[str, dict[str, float | int]]:
     """NDCG of every ranker where the history has so many items that the model knows; empty groups are left out."""
     lengths = _known_lengths(queries, ids)
@@ -34,17 +34,17 @@ def by_history_length(
     for name, (least, most) in HISTORY_LENGTHS.items():
         members = (lengths >= least) & (lengths <= most)
         if members.any():
-            table[name] = _ndcg(judged, members)
+            table[name] = _ndcg(evaluated, members)
     return table
 
 
 def by_item_popularity(
-    judged: Mapping[str, RankingJudgement], queries: Queries, catalogue: Catalogue
+    evaluated: Mapping[str, RankingEvaluation], queries: Queries, catalogue: Catalogue
 ) -> dict[str, dict[str, float | int]]:
     """Of the wanted items of each popularity the share that stands in its user's list (recall over targets).
 
     Args:
-        judged: By rankers that have the catalogue's ids.
+        evaluated: By rankers that have the catalogue's ids.
     Returns:
         {popularity: {n_targets, ranker: recall}}; a popularity that nobody wanted is left out. Targets that the
         catalogue does not know are of no popularity.
@@ -56,7 +56,7 @@ def by_item_popularity(
     if not pairs:
         return {}
     rows, indices = np.array(pairs).T
-    hit = {name: (one.lists[rows] == indices[:, None]).any(axis=1) for name, one in judged.items()}
+    hit = {name: (one.lists[rows] == indices[:, None]).any(axis=1) for name, one in evaluated.items()}
     table: dict[str, dict[str, float | int]] = {}
     for number, name in enumerate(POPULARITIES):
         members = bucket_of[indices - 1] == number
@@ -85,7 +85,7 @@ def popularity_buckets(n_events: np.ndarray) -> np.ndarray:
 
 
 def by_user_group(
-    judged: Mapping[str, RankingJudgement],
+    evaluated: Mapping[str, RankingEvaluation],
     queries: Queries,
     ids: IdMap,
     attributes: Mapping[str, Sequence[str | None]] | None = None,
@@ -104,9 +104,9 @@ def by_user_group(
         of_query = np.array([value or "" for value in values], dtype=object)
         names = [name for name in dict.fromkeys([*ACTIVITIES, *sorted(set(of_query))]) if name]
         members = {name: of_query == name for name in names}
-        groups = {name: _ndcg(judged, chosen) for name, chosen in members.items() if chosen.sum() >= MIN_GROUP}
+        groups = {name: _ndcg(evaluated, chosen) for name, chosen in members.items() if chosen.sum() >= MIN_GROUP}
         if len(groups) > 1:
-            spread = {model: [group[model] for group in groups.values()] for model in judged}
+            spread = {model: [group[model] for group in groups.values()] for model in evaluated}
             gap = {model: max(values) - min(values) for model, values in spread.items()}
             table[grouping] = {"groups": groups, "gap": gap}
     return table
@@ -122,7 +122,7 @@ def activity_thirds(lengths: np.ndarray) -> list[str | None]:
 
 
 def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]]:
-    """What a shop tells of the queries' users, where it parts them into a few groups.
+    """The attributes of the queries' users that part them into a few groups.
 
     Args:
         users: The clean users table; attributes are its columns beyond the contract's.
@@ -139,8 +139,8 @@ def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]
     found = {}
     for name in table.column_names:
         if name not in contract:
-            told = table.column(name).to_pylist()
-            values = [None if row is None or told[row] in (None, "") else str(told[row]) for row in rows]
+            column = table.column(name).to_pylist()
+            values = [None if row is None or column[row] in (None, "") else str(column[row]) for row in rows]
             grouped = values if len(set(values)) <= MAX_VALUES else _thirds(values)
             if grouped is not None:
                 found[name] = grouped
@@ -162,6 +162,6 @@ def _known_lengths(queries: Queries, ids: IdMap) -> np.ndarray:
     return np.array([len(ids.known_indices(user.items)) for user in queries.users])
 
 
-def _ndcg(judged: Mapping[str, RankingJudgement], members: np.ndarray) -> dict[str, float | int]:
-    means = {model: float(one.per_query["ndcg"][members].mean()) for model, one in judged.items()}
+def _ndcg(evaluated: Mapping[str, RankingEvaluation], members: np.ndarray) -> dict[str, float | int]:
+    means = {model: float(one.per_query["ndcg"][members].mean()) for model, one in evaluated.items()}
     return {"n_queries": int(members.sum()), **means}

@@ -1,6 +1,6 @@
-"""The plots of the evaluation report, as inline SVG: drawn by matplotlib, text kept as text, colours told apart by all.
+"""The plots of the evaluation report, as inline SVG: drawn by matplotlib, text as text, safe for the colour-blind.
 
-Every function takes what `evaluation.judge_bundle` returns, or a part of it, and gives one `<svg>` element.
+Every function takes what `evaluation.evaluate_bundle` returns, or a part of it, and gives one `<svg>` element.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, told apart by the colour-blind too; black is kept for the ranker that serves.
+# Okabe & Ito 2008, safe for the colour-blind; black is kept for the ranker that serves.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#7f7f7f")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 _SERVED_COLOUR = "#111111"
@@ -46,8 +46,8 @@ def plot_user_groups(table: Mapping[str, Mapping[str, Any]], ranker: str, measur
     """One ranker's measure in each user group, a bar each, groupings one below the other."""
     rows = [
         (f"{grouping}: {group}", values[ranker], _size(values))
-        for grouping, told in table.items()
-        for group, values in told["groups"].items()
+        for grouping, measured in table.items()
+        for group, values in measured["groups"].items()
     ]
     figure, axes = _figure(7.6, 0.9 + 0.3 * len(rows))
     groupings = list(table)
@@ -86,10 +86,10 @@ def plot_reliability(bins: Sequence[Mapping[str, float]]) -> str:
         zorder=1,
     )
     axes.plot([0, 1], [0, 1], "--", color="#777777", label="calibrated", zorder=2)
-    told = [one for one in bins if one["n"]]
+    filled = [one for one in bins if one["n"]]
     axes.plot(
-        [one["mean_probability"] for one in told],
-        [one["frequency"] for one in told],
+        [one["mean_probability"] for one in filled],
+        [one["frequency"] for one in filled],
         marker="o",
         color=_COLOURS[0],
         label="pair scorer",

@@ -30,19 +30,20 @@ def write_report(
 
     Args:
         page: The HTML file.
-        metrics: What `evaluation.judge_bundle` returned; `served` names the ranker in service, the bundle's by default.
+        metrics: What `evaluation.evaluate_bundle` returned; `served` names the ranker in service (default: the
+            bundle's).
         subtitle: Which bundle, which data.
         comparison: With the bundle that was in service.
         decision: What the gate decided, and why; empty where no gate was asked.
     Returns:
         The JSON file.
     """
-    told = page.with_suffix(".json")
+    figures = page.with_suffix(".json")
     champion = None if comparison is None else asdict(comparison)
-    write_json(told, {**metrics, "champion": champion, "decision": decision or None})
+    write_json(figures, {**metrics, "champion": champion, "decision": decision or None})
     with atomic_file(page) as temporary:
         temporary.write_text(render(metrics, title, subtitle, comparison, decision), encoding="utf-8")
-    return told
+    return figures
 
 
 def render(
@@ -72,15 +73,15 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     names = name_models(metrics["differences"], served_in(metrics))
     sure = [name for model, name in names.items() if metrics["differences"][model][key]["low"] > 0]
     other = [name for model, name in names.items() if name not in sure]
-    told = (
-        f"By {key}, {_judged(metrics)} is surely above {_listed(sure)}"
+    sentence = (
+        f"By {key}, {_ranker_in_words(metrics)} is surely above {_listed(sure)}"
         if sure
         else f"By {key}, nothing is surely beaten"
     )
-    return f"{told}; not surely above {_listed(other)}." if other else f"{told}."
+    return f"{sentence}; not surely above {_listed(other)}." if other else f"{sentence}."
 
 
-def _judged(metrics: Mapping[str, Any]) -> str:
+def _ranker_in_words(metrics: Mapping[str, Any]) -> str:
     """What the bundle's own ranker is called in a sentence."""
     return "what is served" if served_in(metrics) == SERVED else "the candidate"
 
@@ -139,10 +140,10 @@ def _difference_table(metrics: Mapping[str, Any], names: Mapping[str, str]) -> d
     rows = []
     for model, called in names.items():
         if model in metrics["differences"]:
-            told = [metrics["differences"][model][key] for key in keys]
-            rows.append({"name": called, "served": False, "cells": [_difference_cell(one) for one in told]})
+            differences = [metrics["differences"][model][key] for key in keys]
+            rows.append({"name": called, "served": False, "cells": [_difference_cell(one) for one in differences]})
     return {
-        "title": f"{_judged(metrics).capitalize()}, less each other ranker",
+        "title": f"{_ranker_in_words(metrics).capitalize()}, less each other ranker",
         "note": "Per user, paired. Green: the interval lies above zero; red: below.",
         "columns": ["compared with", *keys],
         "rows": rows,
@@ -159,14 +160,14 @@ def _scorer_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     models = (metrics.get("scorer") or {}).get("models")
     if not models:
         return []
-    measures = list(dict.fromkeys(measure for told in models.values() for measure in told))
+    measures = list(dict.fromkeys(measure for values in models.values() for measure in values))
     rows = [
         {
             "name": model.replace("_", " "),
             "served": model == "pair_scorer",
-            "cells": [{"text": _shown(told[m]) if m in told else "–", "note": "", "mark": ""} for m in measures],
+            "cells": [{"text": _shown(values[m]) if m in values else "–", "note": "", "mark": ""} for m in measures],
         }
-        for model, told in models.items()
+        for model, values in models.items()
     ]
     note = f"{metrics['scorer']['n_pairs']:,} ratings of the test window."
     return [{"title": "Ratings and likes", "note": note, "columns": ["model", *measures], "rows": rows}]
@@ -186,8 +187,10 @@ def _plots(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[st
         plots.append(_plot("Quality by item popularity", svg, caption, rows))
     if metrics["by_user_group"]:
         svg = plot_user_groups(metrics["by_user_group"], SERVED, f"NDCG@{k}")
-        gaps = ", ".join(f"{name} {told['gap'][SERVED]:.4f}" for name, told in metrics["by_user_group"].items())
-        caption = f"NDCG@{k} of {_judged(metrics)}, by group of users. Gap of the best and the worst group: {gaps}."
+        gaps = ", ".join(f"{name} {group['gap'][SERVED]:.4f}" for name, group in metrics["by_user_group"].items())
+        caption = (
+            f"NDCG@{k} of {_ranker_in_words(metrics)}, by group of users. Gap of the best and the worst group: {gaps}."
+        )
         plots.append(_plot("Quality by user group", svg, caption))
     beyond = {_key(name, k): BEYOND_ACCURACY[name] for name in ("coverage", "novelty")}
     across = {key: title for key, title in beyond.items() if key in ranking[POPULARITY]}
@@ -206,15 +209,15 @@ def _plots(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[st
 
 
 def _plot(title: str, svg: str, caption: str, rows: list[list[str]] | None = None) -> dict[str, Any]:
-    told = rows or [[]]
-    return {"title": title, "svg": svg, "caption": caption, "columns": told[0], "rows": told[1:]}
+    header, *body = rows or [[]]
+    return {"title": title, "svg": svg, "caption": caption, "columns": header, "rows": body}
 
 
 def _group_rows(table: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> list[list[str]]:
     rows = [["group", "n", *names.values()]]
-    for group, told in table.items():
-        size = told.get("n_queries", told.get("n_targets", 0))
-        rows.append([group, f"{size:,}", *(_shown(told[model]) for model in names)])
+    for group, values in table.items():
+        size = values.get("n_queries", values.get("n_targets", 0))
+        rows.append([group, f"{size:,}", *(_shown(values[model]) for model in names)])
     return rows
 
 

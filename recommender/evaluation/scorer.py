@@ -1,4 +1,4 @@
-"""Judge the pair scorer on the ratings of a window, beside what is known without it."""
+"""Evaluate the pair scorer on the ratings of a window, beside what is known without it."""
 
 from __future__ import annotations
 

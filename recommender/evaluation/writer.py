@@ -1,4 +1,4 @@
-"""Judge the feedback writer on the reviews of a window: how well it expects them, and what it writes instead."""
+"""Evaluate the feedback writer on the reviews of a window: how well it expects them, and what it writes instead."""
 
 from __future__ import annotations
 

@@ -41,17 +41,17 @@ class Checkpoint:
     def load(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """What was kept last, and torch's random state put back; None where nothing of these inputs was kept."""
         try:
-            told = json.loads((self.folder / NOTES_FILE).read_text(encoding="utf-8"))
+            record = json.loads((self.folder / NOTES_FILE).read_text(encoding="utf-8"))
             tensors = load_file(self.folder / TENSORS_FILE)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, SafetensorError) as error:
             progress(f"checkpoint {self.folder} cannot be read ({error}): starting anew")
             return None
-        if told["key"] != self._key:
+        if record["key"] != self._key:
             return None
         torch.set_rng_state(tensors.pop(RANDOM))
-        return tensors, told["notes"]
+        return tensors, record["notes"]
 
     def clear(self) -> None:
         """The fit is done: nothing is left to go on from."""

@@ -1,4 +1,4 @@
-"""Training data made more varied: sequences cropped, masked and reordered, prompts perturbed, cold items seen oftener.
+"""Training data made more varied: sequences cropped, masked and reordered, prompts perturbed, cold items repeated.
 
 Only the training loops hold an augmenter, and it only ever gets the rows of the training split, so no validation or
 test row can pass through it. Everything is off by default.

@@ -39,7 +39,7 @@ class IdMap:
                 "Cannot map item ids",
                 got=f"item_id={twice!r} twice",
                 expected="each id once",
-                do="Mend the items table",
+                do="Correct the items table",
             )
         object.__setattr__(self, "_indices", indices)
 

@@ -1,4 +1,4 @@
-"""The questions a ranking is judged by: a user as the window opened, and what they then took that was new to them."""
+"""The queries that a ranking is evaluated on: a user as the window opened, and the new items that they then took."""
 
 from __future__ import annotations
 

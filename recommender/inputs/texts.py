@@ -1,4 +1,4 @@
-"""Every text that a model reads is built here, for training and serving alike."""
+"""Every text that a model reads is built here, for training and for serving."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def taste_text(mean_rating: float | None, liked: Sequence[str], disliked: Sequen
 def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> str:
     """What the feedback writer continues: the task, the rating in words, the item, the user.
 
-    The rating's word joins what is alike: in most shops 1 star is too rare to be learned alone.
+    The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
     return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, 120)} | text:"

@@ -23,7 +23,7 @@ class UserState:
         mean_rating: Of all the user's ratings so far; None without any.
         n_ratings: How many those are.
         own_words: Words that come back in the user's reviews, most frequent first.
-        attributes: What the source tells of the user, as text.
+        attributes: Of the user, as the source has them, as text.
         seen: The items that do not come back, at any length; None where the history is all that is known, as of a bare
             one. What counts as seen is a setting: `core.settings.features.SeenSettings`.
         features: Everything that the feature store derives of the user, by name; empty for a bare history. Follows
@@ -72,7 +72,7 @@ class UserState:
 
     @classmethod
     def from_history(cls, items: Sequence[str]) -> UserState:
-        """A visitor of whom nothing is known but a bare history, oldest first; repeats keep their latest place."""
+        """A visitor with nothing but a history, oldest first; repeats keep their latest place."""
         return cls(items=tuple(reversed(dict.fromkeys(reversed(items)))), values=(None,) * len(set(items)))
 
 

@@ -28,10 +28,10 @@ def diversity(lists: np.ndarray, text: np.ndarray) -> np.ndarray:
     for start in range(0, len(lists), _LISTS_PER_PASS):
         part = lists[start : start + _LISTS_PER_PASS]
         vectors = text[part]  # (B, k, D)
-        alike = np.square(vectors.sum(axis=1)).sum(axis=1) - np.square(vectors).sum(axis=(1, 2))
+        similarity = np.square(vectors.sum(axis=1)).sum(axis=1) - np.square(vectors).sum(axis=(1, 2))
         length = (part != PADDING).sum(axis=1)
         values[start : start + _LISTS_PER_PASS] = np.where(
-            length > 1, 1 - alike / np.maximum(length * (length - 1), 1), 0.0
+            length > 1, 1 - similarity / np.maximum(length * (length - 1), 1), 0.0
         )
     return values
 
@@ -91,7 +91,8 @@ def coverage(lists: np.ndarray, n_items: int) -> float:
 
 
 def gini(lists: np.ndarray, n_items: int) -> float:
-    """How unequally the places of all lists fall to the catalogue: 0 where all alike, towards 1 where all to one item.
+    """How unequally the places of all lists fall to the catalogue: 0 where evenly, towards 1 where
+    all to one item.
 
     sum_j (2 j - n - 1) x_j / (n sum x), with x_1 <= ... <= x_n how often each item is recommended.
 
@@ -107,7 +108,7 @@ def gini(lists: np.ndarray, n_items: int) -> float:
     return float(((2 * places - n_items - 1) * shown).sum() / (n_items * shown.sum()))
 
 
-def _mean(lists: np.ndarray, told: np.ndarray) -> np.ndarray:
+def _mean(lists: np.ndarray, values: np.ndarray) -> np.ndarray:
     there = lists != PADDING
-    means: np.ndarray = np.where(there, told[lists], 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    means: np.ndarray = np.where(there, values[lists], 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     return means

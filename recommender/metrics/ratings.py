@@ -49,8 +49,10 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
             "Cannot compute AUC",
             got=f"positives={n_positive}, negatives={n_negative}",
             expected="at least one of each",
-            do="Judge on more rows",
+            do="Evaluate on more rows",
         )
+    # Not scikit-learn's roc_auc_score: equal to the last bit, but 60 times as slow over 6,000 users of 10 rows
+    # (25 s against 0.4 s), which `grouped_auc` asks for.
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     middle_rank = np.cumsum(counts) - (counts - 1) / 2
     rank_sum = float(middle_rank[place][positive].sum())
@@ -107,6 +109,7 @@ def reliability(probabilities: np.ndarray, positive: np.ndarray, n_bins: int = 1
     """
     probabilities, positive = _same_length(probabilities, np.asarray(positive, dtype=bool))
     bins = np.minimum((probabilities * n_bins).astype(int), n_bins - 1)
+    # scikit-learn's calibration_curve leaves empty bins out and has no counts, which the plot and the error need.
     counts = np.bincount(bins, minlength=n_bins)
     said = np.bincount(bins, weights=probabilities, minlength=n_bins) / np.maximum(counts, 1)
     came = np.bincount(bins, weights=positive, minlength=n_bins) / np.maximum(counts, 1)

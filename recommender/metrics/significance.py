@@ -104,4 +104,6 @@ def sign_flip_p_values(differences: np.ndarray, seed: int, n_samples: int = N_SA
 
 def _check(values: np.ndarray, what: str) -> None:
     if not len(values):
-        raise MetricError(f"Cannot compute {what}", got="queries=0", expected="at least 1", do="Judge on more queries")
+        raise MetricError(
+            f"Cannot compute {what}", got="queries=0", expected="at least 1", do="Evaluate on more queries"
+        )

@@ -5,7 +5,6 @@ Words are runs of letters, digits and apostrophes, lower case; punctuation count
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,8 @@ import numpy as np
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
-BLEU_ORDER = 4
+# What BLEU takes a count of zero n-grams for.
+ABSENT_COUNT = 0.1
 COPIED_LENGTH = 8
 
 
@@ -43,35 +43,27 @@ def ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 def bleu_4(generated: Sequence[str], references: Sequence[str]) -> float:
-    """Corpus BLEU-4 in percent, one reference each: exp(min(0, 1 - r/c)) * (p1 p2 p3 p4)^(1/4), pn for n-grams.
+    """Corpus BLEU-4 in percent, one reference each, by sacreBLEU over our own words.
 
-    Counts are of the whole corpus (c generated words, r reference words), clipped by the reference's own count; a
-    count of zero is taken as 0.1 (smoothing method 1). The figures are those of nltk's corpus_bleu.
+    exp(min(0, 1 - r/c)) * (p1 p2 p3 p4)^(1/4): c generated words, r reference words, pn the share of n-grams that the
+    references have, counted over the whole corpus. A count of zero is taken as 0.1; without any shared word, or any
+    text of four words, it is 0.
 
-    Source: Papineni et al. 2002; the smoothing is Chen & Cherry 2014, method 1.
+    Source: Papineni et al. 2002; Post 2018 (sacreBLEU); the smoothing is Chen & Cherry 2014, method 1.
     """
+    from sacrebleu.metrics.bleu import BLEU  # a fifth of a second to import, and only evaluation needs it
+
     _check_pairs(generated, references)
-    pairs = list(_word_pairs(generated, references))
-    n_generated, n_reference = sum(len(ours) for ours, _ in pairs), sum(len(theirs) for _, theirs in pairs)
-    precisions = [_clipped_precision(pairs, n) for n in range(1, BLEU_ORDER + 1)]
-    if not all(precisions):
+    if not generated:
         return 0.0
-    brevity = min(0.0, 1 - n_reference / n_generated)
-    return 100 * math.exp(brevity + sum(math.log(precision) for precision in precisions) / BLEU_ORDER)
+    ours, theirs = ([" ".join(words(text)) for text in texts] for texts in (generated, references))
+    bleu = BLEU(tokenize="none", force=True, smooth_method="floor", smooth_value=ABSENT_COUNT)
+    return float(bleu.corpus_score(ours, [theirs]).score)
 
 
-def _clipped_precision(pairs: Iterable[tuple[list[str], list[str]]], n: int) -> float:
-    """Share of the generated n-grams that the reference has; 0.1 of one where none is; 0 where no word is."""
-    shared = total = 0
-    for ours, theirs in pairs:
-        grams = Counter(ngrams(ours, n))
-        shared += sum((grams & Counter(ngrams(theirs, n))).values())
-        total += grams.total()
-    if not total or (n == 1 and not shared):
-        return 0.0
-    return max(shared, 0.1) / total
-
-
+# ROUGE is our own: `rouge-score` 0.1.2 gives the same figures on 4,000 pairs of reviews (to 3e-14), but it imports nltk
+# and with it scipy and scikit-learn (2.2 s and 190 MB here), takes 2.5 times as long for ROUGE-L, and has had no
+# release since 2022.
 def rouge_1(generated: Sequence[str], references: Sequence[str]) -> float:
     """Mean F1 of shared words (with multiplicity) in percent: 2 * shared / (generated + reference).
 

@@ -12,7 +12,7 @@ from recommender.inputs.user import UserState
 
 
 class Scores(Protocol):
-    """Whatever gives every item of its catalogue a score for each user: models and baselines alike."""
+    """Whatever gives every item of its catalogue a score for each user: models and baselines."""
 
     @property
     def ids(self) -> IdMap: ...
@@ -58,11 +58,11 @@ def best_items(
 def nearest_items(
     ids: IdMap, user: UserState, item_id: str, n: int, likeness: Callable[[list[int], int], Sequence[float]]
 ) -> list[tuple[str, float]]:
-    """The n items of a history that are most like an item, most alike first; the item itself is none of them.
+    """The n items of a history that are most similar to an item, most similar first; the item itself is none of them.
 
     Args:
         likeness: From places of items in the catalogue, from 0, none of them the item's own, and the item's place, to
-            how alike each is to it.
+            how similar each is to it.
     """
     target = ids.index(item_id) - 1
     history = [index - 1 for index in ids.known_indices(user.items) if index - 1 != target]

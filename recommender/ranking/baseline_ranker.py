@@ -1,8 +1,8 @@
 """A baseline as what serves: where it ranks better than what was learned, it is put into a bundle of its own.
 
-It scores by the ranker that the evaluation judged, and answers whatever a bundle's ranker is asked. What is popular
-changes by the week: where that is what serves, lists are made of counts up to the newest event, which its figures were
-not judged by. The `baseline` component holds what the ranker needs beside the item vectors:
+It scores by the ranker that was evaluated, and answers whatever a bundle's ranker is asked. What is popular
+changes by the week: where that is what serves, lists are made of counts up to the newest event, which its metrics were
+not measured on. The `baseline` component holds what the ranker needs beside the item vectors:
 ```
 baseline.json         which baseline
 baseline.safetensors  recent (popularity_recent: events of each item in the window),
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "baseline.json"
 WEIGHTS_FILE = "baseline.safetensors"
-# What serves by counts, which go on after it was judged.
+# What serves by counts, which go on after its evaluation.
 POPULARITIES: tuple[BaselineKind, ...] = ("popularity", "popularity_recent")
 
 
@@ -52,7 +52,7 @@ class BaselineRanker:
         recent: Of `popularity_recent`: events of each item in the recent window. Shape (n_items,).
         window_days: Length of that window.
         now: Of both popularities: what each item scores by counts up to the newest event. Shape (n_items,), float32.
-            None: lists are made of what was judged.
+            None: lists are made of the counts that were evaluated.
         weights: Of `item_knn`: how much an item of a history speaks for each item. Shape (n_items, n_items).
     """
 
@@ -70,7 +70,7 @@ class BaselineRanker:
         self._recent, self._weights, self._now = recent, weights, now
         self.window_days = window_days
         self._text = vectors.before_fine_tuning()
-        self._judged = self._build()
+        self._evaluated = self._build()
 
     def _build(self) -> PopularityRanker | RecentPopularityRanker | HistoryRanker | TextRanker:
         if self.kind == "popularity_recent":
@@ -103,7 +103,7 @@ class BaselineRanker:
         Returns:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf.
         """
-        return self._judged.scores(users, exclude_seen)
+        return self._evaluated.scores(users, exclude_seen)
 
     def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
         """For each item, the part that put it on the list.
@@ -116,8 +116,8 @@ class BaselineRanker:
         return [self._part(user)] * len(item_ids)
 
     def _part(self, user: UserState) -> Literal["neighbours", "text", "popularity"]:
-        if isinstance(self._judged, HistoryRanker):
-            return "neighbours" if self._judged.speaks(user) else "popularity"
+        if isinstance(self._evaluated, HistoryRanker):
+            return "neighbours" if self._evaluated.speaks(user) else "popularity"
         return "text" if self.kind == "text_encoder" and self.knows(user) else "popularity"
 
     def top_k(
@@ -152,7 +152,7 @@ class BaselineRanker:
         """The items of the history that speak for an item: by their weight, or the cosine of their texts.
 
         Returns:
-            At most n (item id, weight or cosine) pairs, most alike first; none where popularity answers, as the
+            At most n (item id, weight or cosine) pairs, most similar first; none where popularity answers, as the
             history has no part in that.
         Raises:
             UnknownItem: the item is not in the catalogue.

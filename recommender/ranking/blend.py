@@ -123,12 +123,12 @@ def standardised(scores: np.ndarray) -> np.ndarray:
     return np.where(spread > 1e-9, centred, 0.0).astype(np.float32)
 
 
-def choose_blend(kind: BlendKind, judge: Callable[[Blend], float], gate: Blend | None = None) -> tuple[Blend, float]:
+def choose_blend(kind: BlendKind, measure: Callable[[Blend], float], gate: Blend | None = None) -> tuple[Blend, float]:
     """The best blend of a kind on validation.
 
     Args:
         kind: "auto" tries all; of two that do equally well the simpler one is taken.
-        judge: The validation measure of a blend, higher is better.
+        measure: The validation measure of a blend, higher is better.
         gate: The fitted gate, where one could be fitted.
     Returns:
         The blend and its measure.
@@ -140,15 +140,17 @@ def choose_blend(kind: BlendKind, judge: Callable[[Blend], float], gate: Blend |
         "gate": [] if gate is None else [gate],
     }
     tried = [one for name, blends in candidates.items() if kind in (name, "auto") for one in blends] or [Blend("none")]
-    judged = [(judge(blend), blend) for blend in tried]
-    best = max(value for value, _ in judged)
-    return next((blend, value) for value, blend in judged if value == best)
+    measured = [(measure(blend), blend) for blend in tried]
+    best = max(value for value, _ in measured)
+    return next((blend, value) for value, blend in measured if value == best)
 
 
 def fit_gate(
     sequence: np.ndarray, neighbours: np.ndarray, lengths: np.ndarray, targets: list[list[int]], seen: list[list[int]]
 ) -> Blend:
     """Fit the gate by the likelihood of the targets under a softmax over the catalogue; a temperature is fitted along.
+
+    No logistic regression: the gate stands inside the softmax, so the scores are not linear in its weights.
 
     Args:
         sequence: Standardised scores. Shape (B, n_items).

@@ -11,8 +11,9 @@ import numpy as np
 
 from core.settings.models import BlendSettings, NeighbourSettings
 from core.storage import atomic_folder
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
-from recommender.fitting.summary import FitSummary, Progress
+from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
@@ -21,7 +22,7 @@ from recommender.metrics.top_k import hits_of
 from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import EncoderOf
-from recommender.ranking.cold_users_training import TrainingUsers, fit_newcomers
+from recommender.ranking.cold_users_training import TrainingUsers, fit_cold_users
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -33,27 +34,19 @@ MAX_GATE_QUERIES = 500
 
 
 def fit_blend(
-    training: Path,
+    fit: FitContext,
     vectors: Path,
     sequence: Path,
     target: Path,
     neighbours: NeighbourSettings,
     blend: BlendSettings,
-    k: int,
-    seed: int,
-    threads: int,
-    progress: Progress,
 ) -> FitSummary:
     """Learn neighbours from the training sequences, choose the blend on the validation window, write the component.
 
     Args:
-        training: The training folder.
         vectors: The `vectors` component.
         sequence: The `sequence` component.
         target: The component's folder, written atomically.
-        k: Length of the list by which blends are compared.
-        seed: Which validation queries are taken where there are many.
-        threads: Torch's threads while it fits.
     Raises:
         TrainingDataError: the sequences or the queries cannot be read.
         BundleError: vectors or sequence model cannot be read.
@@ -61,34 +54,34 @@ def fit_blend(
     started = time.monotonic()
     items = ItemVectors.load(vectors)
     ranker = Ranker(items, load_sequence_model(sequence, items))
-    with deterministic(seed, threads):
-        asked = read_queries(training, "validation")
+    with deterministic(fit.seed, fit.threads):
+        asked = read_queries(fit.training, "validation")
         warm = _warm_queries(ranker, asked)
-        queries = _sample(warm, seed)
-        histories = read_user_items(training, items.ids)
+        queries = _sample(warm, fit.seed)
+        histories = read_user_items(fit.training, items.ids)
         tried = []
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
             one = neighbours.model_copy(update={"regularisation": strength})
             model = NeighbourModel.fit(histories, len(items.ids), one)
-            chosen, metrics = _choose(ranker, model, queries, blend, k)
-            progress(f"neighbours, regularisation {strength:g}: {_told(chosen, metrics)}")
+            chosen, metrics = _choose(ranker, model, queries, blend, fit.k)
+            fit.progress(f"neighbours, regularisation {strength:g}: {_told(chosen, metrics)}")
             tried.append((model, chosen, {**metrics, "regularisation": strength}))
-        model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', k)}_blend", 0.0))
+        model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', fit.k)}_blend", 0.0))
         cold, figures = ColdItems(), dict[str, float]()
         if len(queries):
             blended = Ranker(items, ranker.model, model, chosen)
-            cold, figures = choose_cold(blended, warm, k, seed)
+            cold, figures = choose_cold(blended, warm, fit.k, fit.seed)
         encode = EncoderOf(vectors) if blend.profiles else None
-        users = TrainingUsers.read(training, items.ids)
-        newcomers, of_newcomers = fit_newcomers(users, asked, items.catalogue, encode, k, seed, progress)
-    metrics = {**metrics, **figures, **of_newcomers}
-    progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
+        users = TrainingUsers.read(fit.training, items.ids)
+        cold_users, of_cold_users = fit_cold_users(fit, users, asked, items.catalogue, encode)
+    metrics = {**metrics, **figures, **of_cold_users}
+    fit.progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
         cold.save(folder)
-        newcomers.save(folder)
+        cold_users.save(folder)
         summary.write(folder)
     return summary
 
@@ -120,7 +113,7 @@ def _choose(
     targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
     seen = [user.seen_places(ranker.ids) for user in queries.users]
 
-    def judge(blend: Blend) -> float:
+    def measure(blend: Blend) -> float:
         scores = blend.apply(first, second, lengths)
         for row, gone in enumerate(seen):
             scores[row, gone] = -np.inf
@@ -133,9 +126,9 @@ def _choose(
         gate = fit_gate(
             first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
         )
-    chosen, value = choose_blend(settings.kind, judge, gate)
+    chosen, value = choose_blend(settings.kind, measure, gate)
     key = metric_key("ndcg", k)
-    return chosen, {f"{key}_sequence": judge(Blend("none")), f"{key}_blend": value}
+    return chosen, {f"{key}_sequence": measure(Blend("none")), f"{key}_blend": value}
 
 
 def _told(blend: Blend, metrics: dict[str, float]) -> str:

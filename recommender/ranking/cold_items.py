@@ -1,9 +1,9 @@
-"""Items that no event taught: their text stands beside what the sequence model makes of it, and lifts or lowers them.
+"""Cold items, which have no training event: how much their text counts, and by how much all of them are lifted.
 
-Both are chosen on validation, where a share of the learned items plays cold: their id vectors, their counts and their
-neighbours are taken away. Text weights are good that rank such items among themselves about as well as the best one
-does; of their lifts, those are allowed that cost the whole catalogue's ranking nothing that can be told from noise. The
-weights are then taken by which users who want an item that plays cold find it best among all items.
+Both are chosen on validation, where a share of the learned items is held out as cold: their id vectors, their counts
+and their neighbours are taken away. A text weight qualifies if it ranks the held-out items among themselves about as
+well as the best one does; a lift, if it costs the whole catalogue's ranking nothing beyond noise. Of these, the pair is
+taken that ranks the held-out items best, among all items, for the users who want them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.ranking.blend import ColdItems
 from recommender.ranking.ranker import Ranker
 
-PRETENDING_SHARE = 0.1
-# Fewer users who want an item that plays cold are too few to choose by.
+HELD_OUT_SHARE = 0.1
+# Fewer users who want a held-out item are too few to choose by.
 MIN_COLD_QUERIES = 20
 MAX_QUERIES = 2000
 TEXT_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -33,27 +33,27 @@ NOTHING = ColdItems()
 
 
 def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[ColdItems, dict[str, float]]:
-    """The weights, chosen while a tenth of the learned items plays cold.
+    """Choose the weights while a tenth of the learned items is held out as cold.
 
     Args:
         ranker: The blend as it was chosen.
         queries: Of the validation window, each with a known history.
         k: Length of the list.
-        seed: Which items play cold.
+        seed: Which items are held out.
     Returns:
         The weights (all 0 where too few queries want such an item), and the NDCG without and with them: over the whole
         catalogue, and among such items alone; no figures where nothing was chosen.
     """
     generator = np.random.default_rng([seed, 2])
     learned = np.flatnonzero(ranker.model.learned.numpy())
-    playing = np.sort(generator.choice(learned, round(len(learned) * PRETENDING_SHARE), replace=False))
-    names = {ranker.ids.item_id(int(index)) for index in playing}
+    held_out = np.sort(generator.choice(learned, round(len(learned) * HELD_OUT_SHARE), replace=False))
+    names = {ranker.ids.item_id(int(index)) for index in held_out}
     wants = np.array([not names.isdisjoint(wanted) for wanted in queries.targets], dtype=bool)
     if wants.sum() < MIN_COLD_QUERIES:
         return NOTHING, {}
-    pretending = _pretending(ranker, playing)
-    anybody = _Asked.of(pretending, _some(queries, np.arange(len(queries)), generator), k)
-    wanting = _Asked.of(pretending, _some(queries, np.flatnonzero(wants), generator), k)
+    without = _without(ranker, held_out)
+    anybody = _Asked.of(without, _some(queries, np.arange(len(queries)), generator), k)
+    wanting = _Asked.of(without, _some(queries, np.flatnonzero(wants), generator), k)
     among = {weight: wanting.ndcg(ColdItems(weight), names) for weight in TEXT_WEIGHTS}
     best_among = max(among.values(), key=lambda values: values.mean())
     good = [weight for weight in TEXT_WEIGHTS if not _is_worse(among[weight], best_among, 1.0)]
@@ -76,12 +76,12 @@ def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[Co
 
 @dataclass(frozen=True)
 class _Asked:
-    """Some queries, and what a ranker whose cold items have no weights yet says to them.
+    """Some queries, and how a ranker whose cold items have no weights yet scores the items for them.
 
     Attributes:
         scores: Without any text, -inf for seen items. Shape (B, n_items), float32.
-        cosines: What the text says of the cold items. Shape (B, n_cold), float32.
-        cold: Who is cold. Shape (n_items,), bool.
+        cosines: Between the text of each cold item and the history's. Shape (B, n_cold), float32.
+        cold: Whether each item is cold. Shape (n_items,), bool.
         targets: Item indices of each query.
         ids: Of the catalogue.
         k: Length of the list.
@@ -130,8 +130,8 @@ def _some(queries: Queries, places: np.ndarray, generator: np.random.Generator) 
     return queries.take(places)
 
 
-def _pretending(ranker: Ranker, playing: np.ndarray) -> Ranker:
-    """The ranker while some items play cold, with a text weight of 1 and no lift."""
+def _without(ranker: Ranker, held_out: np.ndarray) -> Ranker:
+    """The ranker with some items held out as cold, with a text weight of 1 and no lift."""
     model = copy.deepcopy(ranker.model)
-    model.learned[torch.from_numpy(playing)] = False
+    model.learned[torch.from_numpy(held_out)] = False
     return Ranker(ranker.vectors, model, ranker.neighbours, ranker.blend, ColdItems(text_weight=1.0))

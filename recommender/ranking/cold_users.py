@@ -1,7 +1,7 @@
-"""Ranks users without a known history: what is popular, and what those take of whom the shop tells something alike.
+"""Ranks cold-start users, who have no known history: by popularity, and by what users with similar attributes took.
 
-score of item i for a user told of by text t = share_i + (encoder(t) - mean) . U . V_i, where U . V is what a regression
-of rank R learned from the training users' texts and items. Nothing told of a user leaves the share alone.
+score of item i for a user with attributes t, as text: share_i + (encoder(t) - mean) . U . V_i, where U . V is what a
+regression of rank R learned from the training users' texts and items. A user without attributes gets the shares alone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from safetensors.numpy import load_file, save_file
 from recommender.errors import BundleError
 from recommender.inputs.user import UserState
 
-NEWCOMERS_FILE = "newcomers.safetensors"
+# The file keeps its first name: bundles in model stores have it.
+COLD_USERS_FILE = "newcomers.safetensors"
 
 # Texts to vectors, shape (n, D), float32.
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
-class NewcomerWeights:
+class ColdUserWeights:
     """What is learned.
 
     Attributes:
@@ -41,8 +42,8 @@ class NewcomerWeights:
     items: np.ndarray
 
     @classmethod
-    def of_shares(cls, shares: np.ndarray) -> NewcomerWeights:
-        """That users' texts say nothing."""
+    def of_shares(cls, shares: np.ndarray) -> ColdUserWeights:
+        """Weights by which users' texts count for nothing."""
 
         def empty(*shape: int) -> np.ndarray:
             return np.zeros(shape, dtype=np.float32)
@@ -62,48 +63,48 @@ class NewcomerWeights:
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""
         tensors = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
-        save_file(tensors, folder / NEWCOMERS_FILE)
+        save_file(tensors, folder / COLD_USERS_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> NewcomerWeights:
+    def load(cls, folder: Path) -> ColdUserWeights:
         """Read what `save` wrote.
 
         Raises:
             BundleError: the file is missing, unreadable or lacks a tensor.
         """
         try:
-            return cls(**load_file(folder / NEWCOMERS_FILE))
+            return cls(**load_file(folder / COLD_USERS_FILE))
         except (OSError, TypeError, SafetensorError) as error:
             raise BundleError(
-                "Cannot load newcomers' weights",
+                "Cannot load cold-start users' weights",
                 got=f"folder={folder}",
-                expected=f"a readable {NEWCOMERS_FILE}, but {error}",
+                expected=f"a readable {COLD_USERS_FILE}, but {error}",
                 do="Fit the blend again",
             ) from error
 
 
-class Newcomers:
-    """The weights, and the encoder that reads what is told of a user. Safe to call from many threads.
+class ColdUsers:
+    """The weights, and the encoder that reads a user's attributes. Safe to call from many threads.
 
     Args:
-        weights: Learned by `newcomers_training.fit_newcomers`.
+        weights: Learned by `cold_users_training.fit_cold_users`.
         encode: The encoder of the training texts.
     """
 
-    def __init__(self, weights: NewcomerWeights, encode: Encode) -> None:
+    def __init__(self, weights: ColdUserWeights, encode: Encode) -> None:
         self.weights, self._encode = weights, encode
 
     def reads(self, user: UserState) -> bool:
-        """Whether something is told of the user, and counts."""
+        """Whether the user has attributes, and they count."""
         return self.weights.read_texts and bool(user.attributes.strip())
 
     def parts(self, users: Sequence[UserState]) -> tuple[np.ndarray, np.ndarray]:
-        """Shares, and what the users' texts add to them, 0 where nothing is told. Shapes (B, n_items), float32."""
+        """Shares, and what attributes add to them, 0 for users without any. Shapes (B, n_items), float32."""
         shares = np.tile(self.weights.shares, (len(users), 1))
         profile = np.zeros_like(shares)
-        told = [row for row, user in enumerate(users) if self.reads(user)]
-        if told:
-            profile[told] = self.weights.profile(self._encode([users[row].attributes for row in told]))
+        with_text = [row for row, user in enumerate(users) if self.reads(user)]
+        if with_text:
+            profile[with_text] = self.weights.profile(self._encode([users[row].attributes for row in with_text]))
         return shares, profile
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:

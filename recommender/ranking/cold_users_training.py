@@ -1,8 +1,8 @@
-"""Learns how users without a history are ranked, from what the training users took and what the shop tells of them.
+"""Learns how users without a history are ranked, from what the training users took and from their attributes.
 
-Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or of late),
-and how much users' texts count. Half of the users who ask there are kept out of the regression for that, and are asked
-as if they had come without a history.
+Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or recently),
+and how much users' texts count. Half of that window's users are held out of the regression for that, and are ranked for
+as if they had no history.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from core import schema
-from recommender.fitting.summary import Progress
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import hits_of
-from recommender.ranking.cold_users import Encode, NewcomerWeights
+from recommender.ranking.cold_users import ColdUserWeights, Encode
 
 RANK = 16
 # Of the regression, per user.
@@ -30,11 +30,11 @@ WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 MIN_USERS = 50
 # Enough for a steady regression, and a choice; the solution is dense in the users' texts.
 MAX_USERS = 20_000
-MAX_JUDGES = 1000
+MAX_QUERIES = 1000
 # By how many texts have to rank better: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
 RECENT_COUNTS = "item_popularity"
-# What the time before a window counts beside it: it tells apart items of which the window says little.
+# What the time before a window counts beside it: it orders items that the window has hardly any events of.
 OLDER_SHARE = 0.1
 
 
@@ -44,7 +44,7 @@ class TrainingUsers:
 
     Attributes:
         ids: Shape (n,), str.
-        texts: What the shop tells of each, "" for nothing.
+        texts: The attributes of each, "" for none.
         taken: 1 / sqrt(known items of the user) where the user took the item. Shape (n, n_items).
     """
 
@@ -91,71 +91,65 @@ class TrainingUsers:
         return np.asarray(self.taken.sum(axis=0)).ravel() / max(len(self), 1)
 
 
-def fit_newcomers(
-    users: TrainingUsers,
-    queries: Queries,
-    items: Catalogue,
-    encode: Encode | None,
-    k: int,
-    seed: int,
-    progress: Progress,
-) -> tuple[NewcomerWeights, dict[str, float]]:
+def fit_cold_users(
+    fit: FitContext, users: TrainingUsers, queries: Queries, items: Catalogue, encode: Encode | None
+) -> tuple[ColdUserWeights, dict[str, float]]:
     """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
 
     Args:
         queries: Of the validation window.
-        items: Tells what was common of late.
+        items: Counts what was common recently.
         encode: The encoder; None leaves texts out.
-        k: Length of the list by which ways are compared.
-        seed: Which users judge, and which are learned from where they are many.
     Returns:
-        The weights, and the NDCG of each way on validation; no figures where too few users ask there.
+        The weights, and the NDCG of each way on validation; no figures where the window has too few users.
     """
-    generator = np.random.default_rng([seed, 3])
-    judges = _choose_judges(users, queries, generator)
-    if len(judges) < MIN_USERS:
-        return NewcomerWeights.of_shares(users.counted_shares()), {}
-    judge = _Judge(judges, items.ids, k)
+    generator = np.random.default_rng([fit.seed, 3])
+    held_out = _hold_out(users, queries, generator)
+    if len(held_out) < MIN_USERS:
+        return ColdUserWeights.of_shares(users.counted_shares()), {}
+    evaluate = _Evaluator(held_out, items.ids, fit.k)
     ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
-    judged = {name: judge(shares) for name, shares in ways.items()}
-    figures = {f"newcomers_ndcg_{name}": float(values.mean()) for name, values in judged.items()}
-    base = max(judged, key=lambda name: judged[name].mean())
+    ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
+    figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
+    base = max(ndcgs, key=lambda name: ndcgs[name].mean())
     shares = ways[base].astype(np.float32)
-    told = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
-    if len(told) > MAX_USERS:
-        told = np.sort(generator.choice(told, MAX_USERS, replace=False))
-    with_text = users.take(told)
-    asked = np.isin(with_text.ids, np.array(judges.user_ids, dtype=object))
-    speaks = any(user.attributes.strip() for user in judges.users)
-    if encode is None or not speaks or (~asked).sum() < MIN_USERS:
-        return NewcomerWeights.of_shares(shares), figures
+    rows = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
+    if len(rows) > MAX_USERS:
+        rows = np.sort(generator.choice(rows, MAX_USERS, replace=False))
+    with_text = users.take(rows)
+    apart = np.isin(with_text.ids, np.array(held_out.user_ids, dtype=object))
+    speaks = any(user.attributes.strip() for user in held_out.users)
+    if encode is None or not speaks or (~apart).sum() < MIN_USERS:
+        return ColdUserWeights.of_shares(shares), figures
     vectors = encode(with_text.texts)
-    asking = encode([user.attributes for user in judges.users])
-    silent = np.array([not user.attributes.strip() for user in judges.users])
-    regression = _Regression(vectors[~asked], with_text.taken[~asked])
+    asking = encode([user.attributes for user in held_out.users])
+    silent = np.array([not user.attributes.strip() for user in held_out.users])
+    regression = _Regression(vectors[~apart], with_text.taken[~apart])
     tried = {}
     for ridge in RIDGES:
         left, right = regression.solve(ridge)
         added = ((asking - regression.mean) @ left) @ right
         added[silent] = 0.0
         for weight in WEIGHTS:
-            tried[ridge, weight] = judge(shares + weight * added)
+            tried[ridge, weight] = evaluate(shares + weight * added)
     ridge, weight = max(tried, key=lambda one: tried[one].mean())
-    gain = tried[ridge, weight] - judged[base]
-    figures["newcomers_ndcg_profile"] = float(tried[ridge, weight].mean())
+    gain = tried[ridge, weight] - ndcgs[base]
+    figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
-        progress(f"newcomers: texts are left out, as they rank no better; {_told(figures)}")
-        return NewcomerWeights.of_shares(shares), figures
+        fit.progress(f"cold-start users: texts are left out, as they rank no better; {_listed(figures)}")
+        return ColdUserWeights.of_shares(shares), figures
     whole = _Regression(vectors, with_text.taken)
     left, right = whole.solve(ridge)
-    progress(f"newcomers: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_told(figures)}")
-    return NewcomerWeights(shares, whole.mean, left, np.float32(weight) * right), figures
+    fit.progress(
+        f"cold-start users: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_listed(figures)}"
+    )
+    return ColdUserWeights(shares, whole.mean, left, np.float32(weight) * right), figures
 
 
 def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
     """How common each item was in each window that the feature store counts, on the scale of the damped shares.
 
-    Items that are alike in a window are told apart by those. Windows without an event are left out.
+    Those break the ties within a window. Windows without an event are left out.
 
     Returns:
         `recent_1` is the shortest window. Shapes (n_items,), float64.
@@ -201,16 +195,16 @@ class _Regression:
         return (full @ right.T).astype(np.float32), right.astype(np.float32)
 
 
-class _Judge:
-    """NDCG per judge of scores for all items; what the judges have had does not come back."""
+class _Evaluator:
+    """NDCG of scores for all items, per query; items that its user has seen are left out."""
 
-    def __init__(self, judges: Queries, ids: IdMap, k: int) -> None:
-        self._targets = [ids.known_indices(wanted) for wanted in judges.targets]
-        self._seen = [user.seen_places(ids) for user in judges.users]
-        self._n_targets, self._k = judges.n_targets, k
+    def __init__(self, queries: Queries, ids: IdMap, k: int) -> None:
+        self._targets = [ids.known_indices(wanted) for wanted in queries.targets]
+        self._seen = [user.seen_places(ids) for user in queries.users]
+        self._n_targets, self._k = queries.n_targets, k
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Shape (n_items,), or one row per judge, to (n,)."""
+        """Shape (n_items,), or one row per query, to (n,)."""
         rows = np.broadcast_to(scores, (len(self._targets), scores.shape[-1])).astype(np.float32)
         for row, seen in enumerate(self._seen):
             rows[row, seen] = -np.inf
@@ -218,16 +212,16 @@ class _Judge:
         return found
 
 
-def _choose_judges(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:
-    """All that ask without being learned from, and half of the others; a sample where they are many."""
+def _hold_out(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:
+    """The queries of users that training does not have, and half of the others; a sample where they are many."""
     learned = set(users.ids.tolist())
     of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
     kept = ~of_learned | (generator.random(len(queries)) < 0.5)
     places = np.flatnonzero(kept)
-    if len(places) > MAX_JUDGES:
-        places = np.sort(generator.choice(places, MAX_JUDGES, replace=False))
+    if len(places) > MAX_QUERIES:
+        places = np.sort(generator.choice(places, MAX_QUERIES, replace=False))
     return queries.take(places)
 
 
-def _told(figures: dict[str, float]) -> str:
+def _listed(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())

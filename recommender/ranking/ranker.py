@@ -1,5 +1,5 @@
 """Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
-far as that helped in validation, for those with a history; what is popular, and what the shop tells of them, for the
+far as that helped in validation, for those with a history; popularity, and users with similar attributes, for the
 others.
 """
 
@@ -17,7 +17,7 @@ from recommender.inputs.sequences import sequence_input
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import best_items, mask_seen, nearest_items
 from recommender.ranking.blend import Blend, ColdItems, standardised
-from recommender.ranking.cold_users import Newcomers
+from recommender.ranking.cold_users import ColdUsers
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import SequenceModel
 
@@ -37,7 +37,7 @@ class Ranker:
         neighbours: Trained with the same ids; None where the blend is of kind "none".
         blend: How much the neighbours count.
         cold: How items that no event taught are ranked.
-        newcomers: How users without a known history are answered; None counts events.
+        cold_users: How cold-start users are ranked; None counts events.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Ranker:
         neighbours: NeighbourModel | None = None,
         blend: Blend = ALONE,
         cold: ColdItems = NO_COLD_ITEMS,
-        newcomers: Newcomers | None = None,
+        cold_users: ColdUsers | None = None,
     ) -> None:
-        self.neighbours, self.blend, self.cold, self.newcomers = neighbours, blend, cold, newcomers
+        self.neighbours, self.blend, self.cold, self.cold_users = neighbours, blend, cold, cold_users
         self.vectors = vectors
         self.model = model.eval()
         with torch.inference_mode():
@@ -73,19 +73,19 @@ class Ranker:
         """Who ranks for this user: where no item of the history is known the profile, or popularity alone."""
         if self.knows(user):
             return "sequence"
-        return "profile" if self.newcomers is not None and self.newcomers.reads(user) else "popularity"
+        return "profile" if self.cold_users is not None and self.cold_users.reads(user) else "popularity"
 
     def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
         """Score every item for each user, in one forward pass.
 
         Returns:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
-            history gets what `newcomers` says; the others the sum of `parts`. So scores compare within a user only.
+            history gets those of `cold_users`; the others the sum of `parts`. So scores compare within a user only.
         """
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         warm = (history[:, -1] != PADDING).numpy()
         scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
-        scores[~warm] = self._answer_newcomers([user for user, known in zip(users, warm, strict=True) if not known])
+        scores[~warm] = self._answer_cold_users([user for user, known in zip(users, warm, strict=True) if not known])
         if warm.any():
             known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
             first, *others = self._parts(history[warm], known).values()
@@ -102,7 +102,7 @@ class Ranker:
         answered_by = self.answered_by(user)
         if answered_by == "popularity":
             return ["popularity"] * len(places)
-        parts = self.parts([user]) if answered_by == "sequence" else self._newcomer_parts(user)
+        parts = self.parts([user]) if answered_by == "sequence" else self._cold_user_parts(user)
         return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
 
     def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
@@ -134,13 +134,13 @@ class Ranker:
             parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
         return parts
 
-    def _answer_newcomers(self, users: Sequence[UserState]) -> np.ndarray:
-        return self._popularity if self.newcomers is None else self.newcomers.scores(users)
+    def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
+        return self._popularity if self.cold_users is None else self.cold_users.scores(users)
 
-    def _newcomer_parts(self, user: UserState) -> dict[Part, np.ndarray]:
+    def _cold_user_parts(self, user: UserState) -> dict[Part, np.ndarray]:
         """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""
-        assert self.newcomers is not None
-        shares, profile = self.newcomers.parts([user])
+        assert self.cold_users is not None
+        shares, profile = self.cold_users.parts([user])
         return {"popularity": shares - shares.mean(), "profile": profile}
 
     def top_k(
@@ -169,7 +169,7 @@ class Ranker:
         """The items of the history that are most like an item: the reasons for it.
 
         Returns:
-            At most n (item id, cosine in the model's item vectors) pairs, most alike first.
+            At most n (item id, cosine in the model's item vectors) pairs, most similar first.
         Raises:
             UnknownItem: the item is not in the catalogue.
         """

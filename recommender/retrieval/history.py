@@ -14,7 +14,7 @@ from recommender.retrieval.neighbours import NeighbourModel
 
 
 class HistoryRanker:
-    """A model that reads known items and nothing else; whom it has nothing for is answered by popularity.
+    """A model that reads known items and nothing else; popularity answers users that it has nothing for.
 
     Args:
         score: From histories of item indices, oldest first, none empty, to scores, shape (B, n_items); a row of equal
@@ -32,9 +32,9 @@ class HistoryRanker:
         histories = [self.ids.known_indices(user.items) for user in users]
         warm = np.array([row for row, history in enumerate(histories) if history], dtype=np.int64)
         if len(warm):
-            told = self._score([histories[row] for row in warm])
-            speaks = _speaks(told)
-            scores[warm[speaks]] = told[speaks]
+            found = self._score([histories[row] for row in warm])
+            speaks = _speaks(found)
+            scores[warm[speaks]] = found[speaks]
         return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
     def speaks(self, user: UserState) -> bool:
@@ -58,7 +58,7 @@ class NeighbourRanker:
         return mask_seen(scores, users, self.ids)
 
 
-def _speaks(told: np.ndarray) -> np.ndarray:
-    """Of each row of scores, whether it tells items apart. Shape (B,), bool."""
-    speaks: np.ndarray = told.max(axis=1) > told.min(axis=1)
+def _speaks(scores: np.ndarray) -> np.ndarray:
+    """Of each row of scores, whether it orders any items. Shape (B,), bool."""
+    speaks: np.ndarray = scores.max(axis=1) > scores.min(axis=1)
     return speaks

@@ -26,7 +26,7 @@ class PopularityRanker:
 
 
 class RecentPopularityRanker:
-    """Every user gets the items with the most events of late; equal counts by all events.
+    """Every user gets the items with the most events recently; equal counts by all events.
 
     Args:
         recent: Events in the recent window, in the order of the ids. Shape (n_items,).

@@ -158,7 +158,7 @@ def load_cross_encoder(settings: CrossEncoderSettings, start: tuple[float, float
 def pair_texts(user: UserState, item_id: str, catalogue: Catalogue, like_from: float) -> Texts:
     """What the language model reads of a pair: the one function for training, evaluation and serving.
 
-    Of the user only what the rated pairs of a training set tell too, so that training and serving read the same.
+    Of the user only what the rated pairs of a training set have too, so that training and serving read the same.
 
     Args:
         like_from: A rating of at least this is a like; an entry without a rating counts as one.

@@ -57,7 +57,7 @@ class RatingBaseline:
 @dataclass(frozen=True)
 class ItemRatings:
     """What others' ratings say of some items: just before each rating in training, now in serving, and as of the
-    cut-off where a model is judged.
+    cut-off where a model is evaluated.
 
     Attributes:
         mean: Shape (B,), float32, NaN where there is none.
@@ -183,7 +183,7 @@ class _History:
     @classmethod
     def of(cls, user: UserState, vectors: ItemVectors, baseline: RatingBaseline) -> _History:
         """Weights of a mean: a liked entry by how far its rating lies above the threshold (plus 1), a disliked one by
-        how far below it, and all alike."""
+        how far below it, and all equally."""
         known = [(item, value) for item, value in zip(user.items, user.values, strict=True) if item in vectors.ids]
         values = np.array([math.nan if value is None else value for _, value in known])
         liked = np.where(values >= baseline.like_from, values - baseline.like_from + 1, 0.0)

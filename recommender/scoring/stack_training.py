@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from core import schema
 from core.settings.models import CrossEncoderSettings
-from recommender.fitting.summary import Progress
+from recommender.fitting.context import FitContext
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.scoring.cross_encoder import load_cross_encoder, pair_texts
 from recommender.scoring.cross_encoder_training import Examples, train_cross_encoder
@@ -17,13 +17,12 @@ from recommender.scoring.stack import Stack, StackedScorer
 
 
 def fit_stacked(
+    fit: FitContext,
     light: PairScorer,
     train: RatedPairs,
     validation: RatedPairs,
     settings: CrossEncoderSettings,
     rating_weight: float,
-    seed: int,
-    progress: Progress,
 ) -> tuple[StackedScorer, dict[str, float]]:
     """Train the language model on the training pairs, stop it and weigh it on a sample of the validation pairs.
 
@@ -37,14 +36,16 @@ def fit_stacked(
         CrossEncoderError: it cannot be loaded, or cannot see so many tokens.
     """
     sample = validation.take(
-        np.sort(np.random.default_rng(seed).permutation(len(validation))[: settings.max_validation])
+        np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
     )
     train_examples, examples = (_examples(light, pairs) for pairs in (train, sample))
     like_share = min(max(light.baseline.like_share, 0.01), 0.99)
     start = (float(np.log(like_share / (1 - like_share))), light.baseline.global_mean)
     encoder, reason = load_cross_encoder(settings, start)
-    progress(f"cross-encoder {settings.model}: {reason}")
-    _, best_step = train_cross_encoder(encoder, train_examples, examples, settings, rating_weight, seed, progress)
+    fit.progress(f"cross-encoder {settings.model}: {reason}")
+    _, best_step = train_cross_encoder(
+        encoder, train_examples, examples, settings, rating_weight, fit.seed, fit.progress
+    )
     by_light = light.outputs(sample.users, sample.item_ids)
     by_language = encoder.outputs(examples.texts)
     stack = Stack.fit(by_light, by_language, examples.likes, examples.ratings)

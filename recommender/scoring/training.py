@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from core.settings.models import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
 from core.storage import atomic_folder
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
@@ -40,17 +41,14 @@ RATING_WEIGHT = 0.5
 REGRESSION_PENALTY = 1e-5
 PREDICTION_BATCH = 4096
 USER_PARTS = 4
-STRANGER = UserState()
+UNKNOWN_USER = UserState()
 
 
 def fit_scorer(
-    training: Path,
+    fit: FitContext,
     vectors: Path,
     target: Path,
     settings: Scorer,
-    seed: int,
-    threads: int,
-    progress: Progress,
     augmentation: AugmentationSettings = AS_THEY_ARE,
 ) -> FitSummary | None:
     """Train on the ratings before the cut-off, stop and calibrate on the validation window, write the component.
@@ -58,12 +56,9 @@ def fit_scorer(
     In training an item's ratings are those just before the pair; in validation those of the catalogue, as in serving.
 
     Args:
-        training: The training set's folder.
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
-        seed: Equal seeds, threads and data give bitwise equal weights.
-        threads: Torch's threads while it fits.
-        augmentation: How much oftener the network sees training pairs on cold items.
+        augmentation: How much more often the network sees training pairs on cold items.
     Returns:
         None where the shop has fewer than 200 ratings to train on: nothing is written then.
     Raises:
@@ -72,20 +67,22 @@ def fit_scorer(
         UnknownItem: a pair names an item that has no vector.
     """
     started = time.monotonic()
-    train = RatedPairs.read(training, "train")
+    train = RatedPairs.read(fit.training, "train")
     if len(train) < MIN_TRAIN_PAIRS:
-        progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
+        fit.progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
         return None
-    with deterministic(seed, threads):
-        train, validation = _with_validation(train, RatedPairs.read(training, "validation"), seed, progress)
+    with deterministic(fit.seed, fit.threads):
+        train, validation = _with_validation(train, RatedPairs.read(fit.training, "validation"), fit.seed, fit.progress)
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
-        rows = Augmenter(augmentation, seed).pairs(train.item_ids)
-        light, epochs, best_epoch, metrics = _fit_light(items, train, rows, validation, light_settings, seed, progress)
+        rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
+        light, epochs, best_epoch, metrics = _fit_light(
+            items, train, rows, validation, light_settings, fit.seed, fit.progress
+        )
         scorer: PairScorer | StackedScorer = light
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
-            scorer, of_language = fit_stacked(light, learned_from, validation, settings, RATING_WEIGHT, seed, progress)
+            scorer, of_language = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
             metrics |= of_language
         summary = FitSummary(
             folder=target, epochs=epochs, best_epoch=best_epoch, metrics=metrics, seconds=time.monotonic() - started
@@ -93,8 +90,8 @@ def fit_scorer(
         with atomic_folder(target) as folder:
             scorer.save(folder)
             summary.write(folder)
-    told = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
-    progress(f"pair scorer: kept epoch {best_epoch}, {told}, {summary.seconds:.1f} s")
+    figures = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
+    fit.progress(f"pair scorer: kept epoch {best_epoch}, {figures}, {summary.seconds:.1f} s")
     return summary
 
 
@@ -114,7 +111,7 @@ def _fit_light(
     """
     baseline = fit_baseline(train, settings.like_from)
     factors, opinions = learn_factors(train, items.ids, settings, seed)
-    learned, learned_opinions = with_strangers(train.take(rows), opinions[:, rows], settings.stranger_share, seed)
+    learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], settings.stranger_share, seed)
     run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
     epochs, best_epoch = run.train(seed, progress)
     calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
@@ -122,8 +119,10 @@ def _fit_light(
     return PairScorer(run.network, baseline, factors, calibration, items), epochs, best_epoch, metrics
 
 
-def with_strangers(train: RatedPairs, opinions: np.ndarray, share: float, seed: int) -> tuple[RatedPairs, np.ndarray]:
-    """Some of the pairs once more, with a user of whom nothing is known: few training pairs are of a first rating.
+def with_unknown_users(
+    train: RatedPairs, opinions: np.ndarray, share: float, seed: int
+) -> tuple[RatedPairs, np.ndarray]:
+    """Some of the pairs once more, with a user without any history: few training pairs are of a first rating.
 
     Args:
         opinions: As `learn_factors` returns them.
@@ -132,7 +131,7 @@ def with_strangers(train: RatedPairs, opinions: np.ndarray, share: float, seed: 
         All pairs, and the opinions of them, shape (n, 2).
     """
     rows = np.random.default_rng(seed).permutation(len(train))[: round(share * len(train))]
-    strangers = replace(train.take(rows), users=(STRANGER,) * len(rows))
+    strangers = replace(train.take(rows), users=(UNKNOWN_USER,) * len(rows))
     return train.join(strangers), np.concatenate([opinions[0], opinions[1, rows]])
 
 
@@ -141,12 +140,12 @@ def learn_factors(
 ) -> tuple[RatingFactors, np.ndarray]:
     """Factorise the training ratings, and say what the factors make of the very same pairs.
 
-    Factors that have seen a user's ratings would judge them better than those of a new pair. So the users are dealt
-    into parts, and the pairs of each are judged by factors that were learned from the other parts.
+    Factors that have seen a user's ratings would predict them better than those of a new pair. So the users are dealt
+    into parts, and the pairs of each are predicted by factors that were learned from the other parts.
 
     Returns:
-        The factors of all ratings, and opinions of the training pairs: as they are, and had a stranger come instead of
-        the user. Shape (2, N, 2).
+        The factors of all ratings, and opinions of the training pairs: as they are, and with an unknown user in place
+        of the user. Shape (2, N, 2).
     """
     known = {user_id: number for number, user_id in enumerate(dict.fromkeys(train.user_ids))}
     indices = [ids.index(item_id) for item_id in train.item_ids]
@@ -163,7 +162,7 @@ def learn_factors(
         others = fit(ratings.of_users(part_of != part))
         targets = [indices[row] for row in rows]
         opinions[0, rows] = others.opinions([train.users[row] for row in rows], targets, ids)
-        opinions[1, rows] = others.opinions([STRANGER] * len(rows), targets, ids)
+        opinions[1, rows] = others.opinions([UNKNOWN_USER] * len(rows), targets, ids)
     return fit(ratings), opinions
 
 

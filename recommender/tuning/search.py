@@ -140,7 +140,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """What tells this search from others in its file."""
+        """The name that sets this search apart in its file."""
         return str(self._study.study_name)
 
     @property
@@ -236,7 +236,7 @@ class Search:
     def _values(self, trial: optuna.Trial, number: int) -> Values:
         """Draw the settings of a trial; one that was drawn before a kill stays as it was."""
         given = values_of(self._recipe, self._settings.space)
-        # The recipe as given may lie outside the space: then nothing of it is told to the sampler but its figure.
+        # The recipe as given may lie outside the space: then the sampler learns its figure alone.
         if number == 0 and not self._holds(given):
             return given
         drawn = {path: _suggest(trial, path, one) for path, one in self._distributions.items()}

@@ -17,7 +17,7 @@ from core.settings.tree import Recipe
 # What ranks, in the order of fitting. The other groups decide the questions, or what the ranking does not hang on.
 SEARCHABLE = ("encoder", "augmentation", "sequence", "neighbours", "blend")
 Values = dict[str, Value]
-# Digits of a proposed number: more would tell nothing apart, and make a settings file hard to read.
+# Digits of a proposed number: more would make no difference, and make a settings file hard to read.
 _DIGITS = 4
 
 

@@ -14,6 +14,7 @@ from core import schema
 from core.settings.models import AugmentationSettings, HuggingFaceWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
 from recommender.encoders.encoder import choose_dtype
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
@@ -36,12 +37,9 @@ N_REPORTS = 10
 
 
 def fit_writer(
-    training: Path,
+    fit: FitContext,
     target: Path,
     settings: SmallWriterSettings | HuggingFaceWriterSettings,
-    seed: int,
-    threads: int,
-    progress: Progress,
     augmentation: AugmentationSettings = AS_THEY_ARE,
 ) -> FitSummary | None:
     """Train on the reviews before the cut-off and write the component; no later review is trained on.
@@ -49,10 +47,7 @@ def fit_writer(
     Perplexity before and after is measured on samples of the validation and the test window.
 
     Args:
-        training: The training set's folder.
         target: The component's folder, written atomically.
-        seed: Equal seeds, threads and data give bitwise equal weights.
-        threads: Torch's threads while it fits.
         augmentation: How the training prompts are perturbed, each epoch anew; texts stay as they are.
     Returns:
         None where the shop has fewer than 100 reviews to learn from: nothing is written then.
@@ -61,18 +56,18 @@ def fit_writer(
         WriterError: the language model cannot be loaded, or cannot see `max_tokens`.
     """
     started = time.monotonic()
-    catalogue = Catalogue.read(training, seed)
-    reviews = read_reviews(training, "train", catalogue)
+    catalogue = Catalogue.read(fit.training, fit.seed)
+    reviews = read_reviews(fit.training, "train", catalogue)
     if len(reviews) < MIN_TRAIN_REVIEWS:
-        progress(f"feedback writer: none, for {len(reviews)} training reviews are fewer than {MIN_TRAIN_REVIEWS}")
+        fit.progress(f"feedback writer: none, for {len(reviews)} training reviews are fewer than {MIN_TRAIN_REVIEWS}")
         return None
     examples = training_examples(reviews)
     windows: tuple[schema.Split, ...] = ("validation", "test")
-    samples = {split: perplexity_sample(training, split, catalogue) for split in windows}
-    with deterministic(seed, threads):
+    samples = {split: perplexity_sample(fit.training, split, catalogue) for split in windows}
+    with deterministic(fit.seed, fit.threads):
         writer = _new_writer(settings, examples)
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
-        epochs = _train(writer, examples, samples["validation"], settings, seed, progress, augmentation)
+        epochs = _train(writer, examples, samples["validation"], settings, fit.seed, fit.progress, augmentation)
         after = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         metrics = {f"{split}_perplexity": value for split, value in after.items()}
         metrics |= {f"{split}_perplexity_before": value for split, value in writer.perplexity_before.items()}
@@ -82,10 +77,10 @@ def fit_writer(
         with atomic_folder(target) as folder:
             writer.save(folder)
             summary.write(folder)
-    told = ", ".join(
+    figures = ", ".join(
         f"{split} perplexity {writer.perplexity_before[split]:.1f} -> {after[split]:.1f}" for split in after
     )
-    progress(f"feedback writer: {told or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
+    fit.progress(f"feedback writer: {figures or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
     return summary
 
 

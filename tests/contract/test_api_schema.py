@@ -16,9 +16,10 @@ from pydantic import BaseModel
 
 from core import schema
 from core.settings.features import EventKind
-from serving import api
-from serving.event_terms import PLAIN_TERMS
-from serving.openapi import ENDPOINTS, PAGE, describe_api
+from serving.api.feedback import FeedbackRequest
+from serving.api.openapi import ENDPOINTS, describe_api
+from serving.events.terms import PLAIN_TERMS
+from serving.http.pages import PAGE
 
 SNAPSHOT = Path(__file__).with_name("api_schema.json")
 RENEW = "python -m tests.contract.test_api_schema"
@@ -31,8 +32,8 @@ def test_the_schema_is_the_one_that_was_promised() -> None:
 def test_the_events_are_those_of_the_contract() -> None:
     for name in schema.EVENTS:
         assert PLAIN_TERMS.kind(name, "events.0") == name
-    told = describe_api()["components"]["schemas"]["Event"]["properties"]["event"]["description"]
-    assert told.startswith(", ".join(schema.EVENTS[:-1]) + f" or {schema.EVENTS[-1]};")
+    described = describe_api()["components"]["schemas"]["Event"]["properties"]["event"]["description"]
+    assert described.startswith(", ".join(schema.EVENTS[:-1]) + f" or {schema.EVENTS[-1]};")
 
 
 def test_the_kinds_that_may_make_an_item_seen_are_those_of_the_contract() -> None:
@@ -42,10 +43,10 @@ def test_the_kinds_that_may_make_an_item_seen_are_those_of_the_contract() -> Non
 def test_the_range_of_ratings_is_that_of_the_contract() -> None:
     low, high = schema.RATING_RANGE
     for rating in (low, high):
-        assert api.FeedbackRequest(item_id="i", rating=rating).rating == rating
+        assert FeedbackRequest(item_id="i", rating=rating).rating == rating
     for rating in (low - 0.1, high + 0.1):
         with pytest.raises(ValueError, match="rating"):
-            api.FeedbackRequest(item_id="i", rating=rating)
+            FeedbackRequest(item_id="i", rating=rating)
 
 
 @pytest.mark.parametrize("endpoint", [e for e in ENDPOINTS if e.request], ids=lambda endpoint: endpoint.path)

@@ -1,4 +1,4 @@
-"""YOUR_DATA.md: each example's commands and settings are those that `sommelier profile` gives today."""
+"""docs/your-data.md: each example's commands and settings are those that `sommelier profile` gives today."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from core.settings.loading import load_settings
 from tests.own_data import EXAMPLES, Example
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "YOUR_DATA.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 
 
 def section(example: Example) -> str:

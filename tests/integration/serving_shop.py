@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
-from recommender.bundle.assembly import assemble_bundle, record_judgement
+from recommender.bundle.assembly import assemble_bundle, record_evaluation
 from recommender.bundle.manifest import Component, DataRange
+from recommender.fitting.context import FitContext
 
 SHOP = "tiny"
 USERS = [f"u{n:02}" for n in range(60)]
@@ -26,7 +27,7 @@ WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "s
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
-        # How the shop's clients tell of events; nothing is read from there.
+        # How the shop's clients name events; nothing is read from there.
         "source": {
             "kind": "tables",
             "path": "shop",
@@ -80,12 +81,31 @@ def build_shop(work_dir: Path) -> TinyShop:
         """Training says much that a test does not need."""
 
     vectors, max_history = parts["vectors"], RECIPE.features.max_history
-    embed_catalogue(training, vectors, RECIPE.encoder, 7, quiet, 1)
-    fit_sequence(training, vectors, parts["sequence"], RECIPE.sequence, max_history, 10, 7, 1, quiet)
-    fit_blend(training, vectors, parts["sequence"], parts["blend"], RECIPE.neighbours, RECIPE.blend, 10, 7, 1, quiet)
-    assert fit_generative(training, vectors, parts["generative"], RECIPE.generative, max_history, 10, 7, 1, quiet)
-    assert fit_scorer(training, vectors, parts["scorer"], RECIPE.scorer, 7, 1, quiet)
-    assert fit_writer(training, parts["writer"], RECIPE.writer, 7, 1, quiet)
+    embed_catalogue(FitContext(training, 7, threads=1), vectors, RECIPE.encoder)
+    fit_sequence(
+        FitContext(training, 7, threads=1),
+        vectors,
+        parts["sequence"],
+        RECIPE.sequence,
+        max_history,
+    )
+    fit_blend(
+        FitContext(training, 7, threads=1),
+        vectors,
+        parts["sequence"],
+        parts["blend"],
+        RECIPE.neighbours,
+        RECIPE.blend,
+    )
+    assert fit_generative(
+        FitContext(training, 7, threads=1),
+        vectors,
+        parts["generative"],
+        RECIPE.generative,
+        max_history,
+    )
+    assert fit_scorer(FitContext(training, 7, threads=1), vectors, parts["scorer"], RECIPE.scorer)
+    assert fit_writer(FitContext(training, 7, threads=1), parts["writer"], RECIPE.writer)
     data = DataRange(
         fingerprint="tiny",
         rows=summary.rows,
@@ -101,7 +121,7 @@ def build_shop(work_dir: Path) -> TinyShop:
             components={name: parts[name] for name in names},
             code_version="test",
         )
-        record_judgement(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
+        record_evaluation(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
         return layout.bundle(key)
 
     return TinyShop(

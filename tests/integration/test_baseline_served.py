@@ -14,6 +14,7 @@ from core.layout import Layout
 from core.settings.loading import load_settings
 from recommender.bundle.loading import load_bundle
 from recommender.ranking.baseline_ranker import BaselineRanker
+from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 
 SHOP = "films"
@@ -115,8 +116,8 @@ def test_the_bundle_in_the_store_answers_with_what_is_popular_of_late(outcomes):
     assert {name.partition("/")[0] for name in bundle.manifest.files} == {"vectors", "baseline"}
     features = OnlineFeatures(Layout(work_dir, SHOP).feast, bundle.manifest.recipe.features)
     engine = Engine(model=first["in_service"], bundle=bundle, features=features, max_k=50)
-    answer = engine.recommend(user_id=first["example_user"], k=5)
+    answer = engine.recommend(RecommendRequest(user_id=first["example_user"], k=5))
     assert (len(answer.items), answer.cold_start, answer.reason) == (5, False, None)
     assert {item.part for item in answer.items} == {"popularity"}
     assert not {item.item_id for item in answer.items} & set(features.read_user(first["example_user"]).items)
-    assert engine.recommend(k=1).cold_start
+    assert engine.recommend(RecommendRequest(k=1)).cold_start

@@ -73,7 +73,7 @@ def write_walks(folder: Path) -> None:
         )
 
 
-def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leave_one_out_is_evaluated_under_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_walks(tmp_path)
     quick = ["sequence.width=16", "sequence.max_epochs=2", "sequence.n_heads=2"]
     given = [word for one in quick for word in ("--set", one)]
@@ -84,7 +84,7 @@ def test_leave_one_out_is_judged_under_both_protocols(tmp_path: Path, capsys: py
     assert shown.count("\nblend ") == 2
 
 
-def test_cold_items_and_users_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cold_items_and_users_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_walks(tmp_path)
     quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
     given = [word for one in quick for word in ("--set", one)]
@@ -94,7 +94,7 @@ def test_cold_items_and_users_are_judged(tmp_path: Path, capsys: pytest.CaptureF
     assert "held-out items, in the whole catalogue" in shown
 
 
-def test_the_encoder_is_judged_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_encoder_is_evaluated_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_walks(tmp_path)
     quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
     given = [word for one in [*quick, "encoder.max_steps=2", "encoder.checks=1"] for word in ("--set", one)]
@@ -114,7 +114,7 @@ def test_embedding_is_timed_beside_its_peer(tmp_path: Path, capsys: pytest.Captu
     assert re.search(r"highest ratio a float32 encoder can have here: \d", shown)
 
 
-def test_what_is_served_is_judged_beside_baselines_under_the_global_split(
+def test_what_is_served_is_evaluated_beside_baselines_under_the_global_split(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_walks(tmp_path)
@@ -140,7 +140,7 @@ def test_generated_items_are_counted_beside_an_unconstrained_beam(capsys: pytest
     assert int(rows["unconstrained"][1]) > 0
 
 
-def test_ratings_are_judged_under_both_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratings_are_evaluated_under_both_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without the peer, which would have to be installed."""
     with duckdb.connect() as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""The examples of YOUR_DATA.md, from file to answer, with nothing but the settings that profile wrote."""
+"""The examples of docs/your-data.md, from file to answer, with nothing but the settings that profile wrote."""
 
 import json
 import subprocess
@@ -9,6 +9,9 @@ import pytest
 from core.layout import Layout
 from core.settings.loading import parse_settings
 from recommender.bundle.loading import load_bundle
+from serving.api.feedback import FeedbackRequest
+from serving.api.recommend import RecommendRequest
+from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from tests.integration.conftest import SMALL
 from tests.own_data import EXAMPLES
@@ -81,7 +84,7 @@ def answering(request, shops):
 def test_every_example_ends_in_an_answer(answering):
     engine, (scores, writes), outcome = answering
     user = outcome["example_user"]
-    answer = engine.recommend(user_id=user, k=5)
+    answer = engine.recommend(RecommendRequest(user_id=user, k=5))
     assert (len(answer.items), answer.cold_start) == (5, False)
     assert not {item.item_id for item in answer.items} & set(engine.features.read_user(user).items)
     assert all(item.label for item in answer.items)
@@ -91,7 +94,7 @@ def test_every_example_ends_in_an_answer(answering):
 def test_a_list_of_unknown_and_known_items_is_answered(answering):
     engine, _, outcome = answering
     known = outcome["example_item"]
-    answer = engine.recommend(history=["gone", known], k=3)
+    answer = engine.recommend(RecommendRequest(history=["gone", known], k=3))
     assert (answer.skipped_history, answer.cold_start) == (["gone"], False)
     assert known not in {item.item_id for item in answer.items}
 
@@ -104,7 +107,9 @@ def test_the_film_reviews_are_scored_on_one_to_five_and_written(shops):
     bundle = load_bundle(settings.work_dir / "bentoml" / "models" / name / version)
     features = OnlineFeatures(Layout(settings.work_dir, settings.shop).feast, bundle.manifest.recipe.features)
     engine = Engine(model="films", bundle=bundle, features=features, max_k=50)
-    (score,) = engine.score(item_ids=[outcome["example_item"]], user_id=outcome["example_user"]).items
+    (score,) = engine.score(ScoreRequest(item_ids=[outcome["example_item"]], user_id=outcome["example_user"])).items
     assert 1 <= score.rating <= 5
-    assert engine.feedback(item_id=outcome["example_item"], user_id=outcome["example_user"], seed=1).text
+    assert engine.feedback(
+        FeedbackRequest(item_id=outcome["example_item"], user_id=outcome["example_user"], seed=1)
+    ).text
     assert bundle.manifest.recipe.validation.cleaning.rating_scale == (0.5, 5.0)

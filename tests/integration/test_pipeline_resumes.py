@@ -89,4 +89,4 @@ def test_a_killed_pipeline_ends_with_the_same_bundle(start, tmp_path):
 
     assert not again["promoted"]
     assert "in service already" in again["reason"]
-    assert [step["step"] for step in again["steps"]] == ["features"]
+    assert [step["step"] for step in again["steps"]] == ["refresh-features", "gate"]

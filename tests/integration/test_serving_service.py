@@ -160,10 +160,10 @@ def test_before_the_first_bundle_it_lives_and_says_why_it_is_not_ready(running: 
 
 def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
     assert service.client.get("/readyz").status_code == 200
-    told = service.model()
-    assert (told["ready"], told["problem"], told["n_items"]) == (True, None, len(ITEMS))
-    assert told["capabilities"] == dict.fromkeys(("recommend", "recommend_generative", "score", "feedback"), True)
-    assert told["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
+    info = service.model()
+    assert (info["ready"], info["problem"], info["n_items"]) == (True, None, len(ITEMS))
+    assert info["capabilities"] == dict.fromkeys(("recommend", "recommend_generative", "score", "feedback"), True)
+    assert info["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
 
 
 def test_an_event_from_before_the_first_bundle_is_not_lost(service: Running) -> None:
@@ -279,9 +279,9 @@ def test_the_shops_own_names_and_scale_are_kept_as_the_contracts(service: Runnin
 
 
 def test_a_new_user_is_warm_after_one_event(service: Running) -> None:
-    assert service.recommend(user_id="newcomer")["reason"] == "unknown user"
-    service.post("/events", events=[{"user_id": "newcomer", "item_id": ITEMS[9], "event": "view"}])
-    assert service.recommend(user_id="newcomer", k=1)["items"][0]["because"] == [ITEMS[9]]
+    assert service.recommend(user_id="cold-start-user")["reason"] == "unknown user"
+    service.post("/events", events=[{"user_id": "cold-start-user", "item_id": ITEMS[9], "event": "view"}])
+    assert service.recommend(user_id="cold-start-user", k=1)["items"][0]["because"] == [ITEMS[9]]
 
 
 BAD = [

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from core import schema
 from features.counting.columns import Facts, ItemAttributes, Lists
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS, derive_item, derive_user
-from features.counting.facts import ItemFacts, UserFacts
+from features.counting.item_facts import ItemFacts
 from features.counting.seen import SeenFacts, new_seen, still_seen, take_into_seen
 from features.counting.sketches import Arrival, Attributes, new_item, new_user, take_into_item, take_into_user
 from features.counting.streams import DAY_US, PRICE_UNITS, order_events
+from features.counting.user_facts import UserFacts
 from recommender.inputs.seen import item_key
-from tests.unit.features.plain import IGNORED, Told, clocks, item_features, same, seen_items, user_features
+from tests.unit.features.plain import IGNORED, LoggedEvent, clocks, item_features, same, seen_items, user_features
 
 MAX_HISTORY, N_AFFINITIES, WINDOWS = 2, 2, (1, 3, 7)
 CATALOGUE: dict[str, dict[str, Any]] = {
@@ -30,7 +31,7 @@ CATALOGUE: dict[str, dict[str, Any]] = {
 }
 KINDS = ("impression", "view", "click", "purchase", "rating", "cart")
 
-told = st.builds(
+event_rows = st.builds(
     dict,
     user=st.sampled_from("uuv"),
     item=st.sampled_from("abcde"),
@@ -45,12 +46,12 @@ told = st.builds(
     position=st.none() | st.integers(0, 2),
     value=st.none() | st.sampled_from([1.0, 2.5, 3.33333, 4.0, 5.0]),
 )
-logs = st.lists(told, min_size=1, max_size=22).map(
-    lambda rows: [Told(event_id=f"e{n}", tie=(n * 7919) % 31, **row) for n, row in enumerate(rows)]
+logs = st.lists(event_rows, min_size=1, max_size=22).map(
+    lambda rows: [LoggedEvent(event_id=f"e{n}", tie=(n * 7919) % 31, **row) for n, row in enumerate(rows)]
 )
 
 
-def table_of(log: Sequence[Told]) -> pa.Table:
+def table_of(log: Sequence[LoggedEvent]) -> pa.Table:
     columns = {
         schema.USER_ID: pa.array([e.user for e in log]),
         schema.ITEM_ID: pa.array([e.item for e in log]),
@@ -67,7 +68,7 @@ def in_price_units(price: float | None) -> int | None:
     return None if price is None else round(price * PRICE_UNITS)
 
 
-def facts_of(log: Sequence[Told]) -> tuple[Any, UserFacts, ItemFacts]:
+def facts_of(log: Sequence[LoggedEvent]) -> tuple[Any, UserFacts, ItemFacts]:
     events = order_events(table_of(log), IGNORED)
     rows = [{"item_id": item, **known} for item, known in CATALOGUE.items()]
     catalogue = pa.Table.from_pylist(
@@ -98,7 +99,7 @@ def catalogue_facts(facts: Facts, item: str) -> Facts:
 
 @settings(max_examples=1000, deadline=None)
 @given(logs)
-def test_features_as_of_any_moment_are_a_plain_recount(log: list[Told]) -> None:
+def test_features_as_of_any_moment_are_a_plain_recount(log: list[LoggedEvent]) -> None:
     events, users, items = facts_of(log)
     # Just before each event, just after it, and long after all.
     clock = clocks(log)
@@ -125,7 +126,7 @@ def test_features_as_of_any_moment_are_a_plain_recount(log: list[Told]) -> None:
 
 @settings(max_examples=1000, deadline=None)
 @given(logs, st.randoms(use_true_random=False))
-def test_arrivals_in_any_order_end_with_the_facts_of_a_recount(log: list[Told], rng: random.Random) -> None:
+def test_arrivals_in_any_order_end_with_the_facts_of_a_recount(log: list[LoggedEvent], rng: random.Random) -> None:
     events, users, items = facts_of(log)
     late = np.array([2**60])
     arriving = list(log)
@@ -153,7 +154,7 @@ kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True)
 @settings(max_examples=500, deadline=None)
 @given(logs, kinds, st.none() | st.sampled_from([0.5, 1.0, 3.0]))
 def test_what_was_seen_as_of_any_moment_is_a_plain_recount(
-    log: list[Told], chosen: list[str], within_days: float | None
+    log: list[LoggedEvent], chosen: list[str], within_days: float | None
 ) -> None:
     events, _, _ = facts_of(log)
     seen, clock = SeenFacts(events, chosen), clocks(log)
@@ -175,7 +176,7 @@ def test_what_was_seen_as_of_any_moment_is_a_plain_recount(
 @settings(max_examples=500, deadline=None)
 @given(logs, kinds, st.randoms(use_true_random=False))
 def test_arrivals_in_any_order_end_with_what_a_recount_says_was_seen(
-    log: list[Told], chosen: list[str], rng: random.Random
+    log: list[LoggedEvent], chosen: list[str], rng: random.Random
 ) -> None:
     events, _, _ = facts_of(log)
     arriving = [e for e in log if e.event in chosen]

@@ -73,7 +73,7 @@ class GenerativeRanker:
             k: Length of the lists; shorter only where fewer items are allowed.
             exclude: Per user, items that must not come back; unknown ones are no error.
             exclude_seen: Leave out what the user has seen.
-            allowed: By item index less one, for all users alike; None allows all. Shape (n_items,), bool.
+            allowed: By item index less one, the same for all users; None allows all. Shape (n_items,), bool.
         Returns:
             Per user, (item id, log probability) pairs.
         """

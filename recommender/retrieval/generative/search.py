@@ -15,7 +15,7 @@ def search(
     """Write the most probable items of each history.
 
     A prefix stays in the beam only if an allowed item lies below it. So every beam ends at an allowed item, and a user
-    with n allowed items gets min(width, n) of them: as long as no prefix was cut for want of room all of them are in
+    with n allowed items gets min(width, n) of them: as long as no prefix was cut for want of space all of them are in
     reach, and from then on the beam is full.
 
     Args:

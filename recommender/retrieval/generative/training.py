@@ -11,14 +11,15 @@ import torch
 from core.settings.models import GenerativeSettings
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.semantic_ids import assign_semantic_ids
@@ -30,26 +31,14 @@ POOL_BATCHES = 16
 
 
 def fit_generative(
-    training: Path,
-    vectors: Path,
-    target: Path,
-    settings: GenerativeSettings,
-    max_history: int,
-    k: int,
-    seed: int,
-    threads: int,
-    progress: Progress,
+    fit: FitContext, vectors: Path, target: Path, settings: GenerativeSettings, max_history: int
 ) -> FitSummary | None:
     """Give every item a semantic id, learn to write the next one, write the component.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
         max_history: Entries of a history that the model reads.
-        k: Length of the list by which epochs are compared.
-        seed: Equal seeds, threads and data give bitwise equal weights.
-        threads: Torch's threads while it fits.
     Returns:
         None where the settings switch it off: nothing is written then.
     Raises:
@@ -60,26 +49,26 @@ def fit_generative(
         return None
     started = time.monotonic()
     items = ItemVectors.load(vectors)
-    with deterministic(seed, threads):
-        sequences = read_sequences(training, items.ids, max_history + 1)
-        queries = _validation_queries(training, seed)
-        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, seed, progress)
-        judge = GenerativeRanker(items, model).at_least(k)
-        curve = _train(model, sequences, judge, queries, settings, k, seed, progress)
+    with deterministic(fit.seed, fit.threads):
+        sequences = read_sequences(fit.training, items.ids, max_history + 1)
+        queries = _validation_queries(fit.training, fit.seed)
+        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
+        ranker = GenerativeRanker(items, model).at_least(fit.k)
+        curve = _train(model, sequences, ranker, queries, settings, fit.k, fit.seed, fit.progress)
     best = max(curve, key=lambda point: point["ndcg"])
     summary = FitSummary(
         folder=target,
         epochs=len(curve),
         best_epoch=int(best["epoch"]),
-        metrics={metric_key("ndcg", k): best["ndcg"]},
+        metrics={metric_key("ndcg", fit.k): best["ndcg"]},
         seconds=time.monotonic() - started,
         curve=tuple(curve),
     )
     with atomic_folder(target) as folder:
         model.save(folder)
         summary.write(folder)
-    told = f"{metric_key('ndcg', k)} {best['ndcg']:.4f}"
-    progress(f"generative: kept epoch {summary.best_epoch}, {told}, {summary.seconds:.1f} s")
+    kept = f"{metric_key('ndcg', fit.k)} {best['ndcg']:.4f}"
+    fit.progress(f"generative: kept epoch {summary.best_epoch}, {kept}, {summary.seconds:.1f} s")
     return summary
 
 
@@ -107,7 +96,7 @@ def _build(
     shared = int((codes[:, -1] > 0).sum())
     progress(
         f"generative: semantic ids of {' x '.join(str(size) for size in sizes)} codes for {len(codes)} items, "
-        f"{shared} of them told apart by the last one; {sum(weight.numel() for weight in model.parameters())} weights"
+        f"{shared} of them differ by the last one alone; {sum(weight.numel() for weight in model.parameters())} weights"
     )
     return model
 
@@ -115,7 +104,7 @@ def _build(
 def _train(
     model: GenerativeModel,
     sequences: list[torch.Tensor],
-    judge: GenerativeRanker,
+    ranker: GenerativeRanker,
     queries: Queries,
     settings: GenerativeSettings,
     k: int,
@@ -135,7 +124,7 @@ def _train(
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
         model.eval()
-        ndcg = float(judge_ranking(judge, queries, k).per_query["ndcg"].mean())
+        ndcg = float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
         curve.append({"epoch": epoch, "loss": loss, "ndcg": ndcg})
         progress(
             f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "
@@ -173,7 +162,7 @@ def _train_epoch(
 
 
 def next_code_losses(model: GenerativeModel, batch: torch.Tensor) -> torch.Tensor:
-    """Negative log probability of every code of every item, given the items before it; the first is told by nothing.
+    """Negative log probability of every code of every item, given the items before it; the first has none before it.
 
     Args:
         batch: Item indices, oldest first, right-padded. Shape (B, T), int64.

@@ -113,7 +113,7 @@ class SequenceModel(nn.Module):
         shape: Sizes and switches.
         text: Whitened vectors of the items' content, padding row first; not trained. Shape (n_items + 1, text_width).
         learned: True for items that occur in training sequences. Only they have an id vector: one that training never
-            pulled anywhere is noise, so that an item without events is judged by its text alone. Shape (n_items + 1,).
+            pulled anywhere is noise, so that an item without events is ranked by its text alone. Shape (n_items + 1,).
         dropout: On embeddings, attention and blocks.
         id_dropout: Share of id vectors left out in training, so that the text alone learns to carry an item.
 
@@ -149,7 +149,7 @@ class SequenceModel(nn.Module):
         self.last_norm = nn.LayerNorm(shape.width)
 
     def item_vectors(self, items: torch.Tensor | None = None) -> torch.Tensor:
-        """The vectors of items, as input and as output alike.
+        """The vectors of items, as input and as output.
 
         Args:
             items: Item indices of any shape; all rows, padding first, where None.

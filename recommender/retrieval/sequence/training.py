@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from core.settings.models import AugmentationSettings, SequenceSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
@@ -67,13 +68,10 @@ class NextItems:
 
 
 def train_sequence_model(
-    training: Path,
+    fit: FitContext,
     vectors: ItemVectors,
     settings: SequenceSettings,
     max_history: int,
-    k: int,
-    seed: int,
-    progress: Progress,
     augmentation: AugmentationSettings = AS_THEY_ARE,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -83,19 +81,16 @@ def train_sequence_model(
     Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
 
     Args:
-        training: The training folder: sequences as of the cut-off, validation queries.
-        k: Length of the list by which epochs are compared.
-        seed: Order of the sequences, choice of negatives, and augmentation.
         augmentation: What each epoch's training sequences are changed by.
         checkpoint: Where the state is kept between epochs, and taken up again.
-        on_epoch: Told of every epoch; what it raises ends the fit.
+        on_epoch: Called with every epoch; what it raises ends the fit.
     Returns:
         The model in evaluation mode, and all epochs in order.
     Raises:
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
     """
-    sequences = read_sequences(training, vectors.ids, max_history + 1)
-    judge = ValidationJudge(vectors, _validation_queries(training, seed), max_history, k)
+    sequences = read_sequences(fit.training, vectors.ids, max_history + 1)
+    evaluator = ValidationEvaluator(vectors, _validation_queries(fit.training, fit.seed), max_history, fit.k)
     learned = learned_items(sequences, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
@@ -111,12 +106,12 @@ def train_sequence_model(
     )
     model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
     n_weights = sum(weight.numel() for weight in model.parameters())
-    progress(
+    fit.progress(
         f"sequence model: {sum(len(s) - 1 for s in sequences)} next items in {len(sequences)} sequences, "
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
-    run = _Run(model, sequences, judge, settings, Augmenter(augmentation, seed), seed)
-    return run.fit(progress, checkpoint, on_epoch)
+    run = _Run(model, sequences, evaluator, settings, Augmenter(augmentation, fit.seed), fit.seed)
+    return run.fit(fit.progress, checkpoint, on_epoch)
 
 
 class _Run:
@@ -126,12 +121,12 @@ class _Run:
         self,
         model: SequenceModel,
         sequences: list[torch.Tensor],
-        judge: ValidationJudge,
+        evaluator: ValidationEvaluator,
         settings: SequenceSettings,
         augmenter: Augmenter,
         seed: int,
     ) -> None:
-        self.model, self.sequences, self.judge, self.settings = model, sequences, judge, settings
+        self.model, self.sequences, self.evaluator, self.settings = model, sequences, evaluator, settings
         self.augmenter, self.generator = augmenter, np.random.default_rng(seed)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
         n_batches = math.ceil(len(sequences) / settings.batch_size)
@@ -151,8 +146,8 @@ class _Run:
             epoch = self._run_epoch()
             progress(
                 f"epoch {epoch.number}/{self.settings.max_epochs}: loss {epoch.loss:.3f}, "
-                f"{metric_key('ndcg', self.judge.k)} {epoch.ndcg:.4f} (popularity weight {epoch.popularity_weight:g}), "
-                f"{time.monotonic() - started:.1f} s"
+                f"{metric_key('ndcg', self.evaluator.k)} {epoch.ndcg:.4f} "
+                f"(popularity weight {epoch.popularity_weight:g}), {time.monotonic() - started:.1f} s"
             )
             if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 self._keep(checkpoint)
@@ -174,10 +169,10 @@ class _Run:
     def _run_epoch(self) -> Epoch:
         drawn = batches(self.augmenter.sequences(self.sequences), self.settings.batch_size, self.generator)
         loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
-        judged = cast(SequenceModel, self.average.module)
-        ndcg, weight = self.judge.choose_popularity_weight(judged)
+        averaged = cast(SequenceModel, self.average.module)
+        ndcg, weight = self.evaluator.choose_popularity_weight(averaged)
         if ndcg > max((epoch.ndcg for epoch in self.epochs), default=-1.0):
-            self.best = {name: tensor.clone() for name, tensor in judged.state_dict().items()}
+            self.best = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
         self.epochs.append(Epoch(len(self.epochs) + 1, loss, ndcg, weight))
         return self.epochs[-1]
 
@@ -219,13 +214,13 @@ class _Run:
         progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
 
 
-class ValidationJudge:
+class ValidationEvaluator:
     """The validation queries, as the model reads them.
 
     Args:
         vectors: The catalogue.
         queries: Each of a user with a known history.
-        k: Length of the judged list.
+        k: Length of the evaluated list.
     """
 
     def __init__(self, vectors: ItemVectors, queries: Queries, max_history: int, k: int) -> None:
@@ -255,10 +250,10 @@ class ValidationJudge:
                 for weight, found in hits.items():
                     found.append(hits_of(scores + np.float32(weight) * self.prior, targets, self.k))
                 start += len(users)
-        judged = [float(PER_QUERY["ndcg"](np.concatenate(found), self.n_targets).mean()) for found in hits.values()]
-        best = int(np.argmax(judged))
+        ndcgs = [float(PER_QUERY["ndcg"](np.concatenate(found), self.n_targets).mean()) for found in hits.values()]
+        best = int(np.argmax(ndcgs))
         model.popularity_weight.fill_(POPULARITY_WEIGHTS[best])
-        return judged[best], POPULARITY_WEIGHTS[best]
+        return ndcgs[best], POPULARITY_WEIGHTS[best]
 
 
 def averaged(model: SequenceModel, n_steps: float) -> AveragedModel:

@@ -15,8 +15,9 @@ from recommender.encoders.fine_tuning import Choice, fine_tune_encoder
 from recommender.encoders.modality import read_modality
 from recommender.encoders.weights import SETTINGS_FILE, save_weights
 from recommender.encoders.whitening import Whitening
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
-from recommender.fitting.summary import FitSummary, Progress
+from recommender.fitting.summary import FitSummary
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.metrics.ranking import metric_key
@@ -29,51 +30,41 @@ NO_MODALITY = ModalitySettings()
 
 
 def embed_catalogue(
-    training: Path,
-    target: Path,
-    encoder: EncoderSettings,
-    seed: int,
-    progress: Progress,
-    threads: int | None = None,
-    k: int = 10,
-    modality: ModalitySettings = NO_MODALITY,
+    fit: FitContext, target: Path, encoder: EncoderSettings, modality: ModalitySettings = NO_MODALITY
 ) -> ItemVectors:
     """Encode and whiten every item's text, by the encoder fine-tuned where that helps: writes the `vectors` component.
 
     Args:
-        training: The training folder; its catalogue is read, and to fine-tune its sequences and validation queries.
+        fit: Of its training folder the catalogue is read, and to fine-tune the sequences and validation queries.
         target: The component's folder.
-        seed: Orders the item indices, and what fine-tuning sees.
-        threads: Torch's threads; None leaves them as they are.
-        k: Length of the list by which the encoder is judged before and after fine-tuning.
         modality: Vectors of another kind, which stand beside the text's.
     Raises:
         TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
         EncoderError: the encoder cannot be loaded.
     """
     started = time.monotonic()
-    catalogue = Catalogue.read(training, seed)
+    catalogue = Catalogue.read(fit.training, fit.seed)
     texts = catalogue.texts
-    with deterministic(seed, threads):
-        raw = TextEncoder.load(encoder, progress).encode(texts, progress)
-        worded = np.array([bool(text.strip()) for text in texts])
-        whitening = Whitening.fit(raw[worded])
-        rows = np.where(worded[:, None], whitening.apply(raw), np.float32(0))
+    with deterministic(fit.seed, fit.threads):
+        raw = TextEncoder.load(encoder, fit.progress).encode(texts, fit.progress)
+        has_text = np.array([bool(text.strip()) for text in texts])
+        whitening = Whitening.fit(raw[has_text])
+        rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None
         if encoder.fine_tune != "none":
-            choice = fine_tune_encoder(training, vectors, whitening, encoder, k, seed, progress, TextRanker)
+            choice = fine_tune_encoder(fit, vectors, whitening, encoder, TextRanker)
             vectors = choice.vectors
     if modality.path is not None:
-        other = read_modality(modality.path, modality.column, catalogue.ids, progress)
+        other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
         vectors = replace(vectors, modality=padded(other))
     with atomic_folder(target) as folder:
         vectors.save(folder)
         whitening.save(folder / WHITENING_FILE)
         write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
         if choice is not None:
-            _record_choice(folder, target, choice, k, time.monotonic() - started)
-    progress(f"embedded {int(worded.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
+            _record_choice(folder, target, choice, fit.k, time.monotonic() - started)
+    fit.progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
 
 

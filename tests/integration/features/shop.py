@@ -1,4 +1,4 @@
-"""One small shop that the tests of the room ask everything of."""
+"""One small shop for the integration tests of features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG = [
 ]  # fmt: skip
 REVIEWS = [
     ("u", "a", 0, "twang and more"), ("w", "g", 1, "plain"), ("u", "c", 2, "twang once again"),
-    ("v", "c", 3, "a longer text about it"), ("u", "e", 6, "too late to tell of"),
+    ("v", "c", 3, "a longer text about it"), ("u", "e", 6, "too late to count"),
     ("w", "c", 7, "the longest text of them all, but after the cut"),
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ from features.feast.definitions import PAIR_SCORER
 from features.feast.offline_store import with_columns
 from features.feast.store import open_store
 from tests.integration.features.shop import ITEMS, LOG
-from tests.unit.features.plain import Told, item_features, same, user_features
+from tests.unit.features.plain import LoggedEvent, item_features, same, user_features
 from tests.unit.features.shops import SECOND, START, START_US
 
 
@@ -24,7 +24,7 @@ def test_feasts_point_in_time_join_is_a_plain_recount(refreshed: Path) -> None:
     """All features, through Feast: every user and item, at and around every event."""
     store = open_store(refreshed)
     log = [
-        Told(f"e{n}", e.user, e.item, e.event, START_US + round(e.at * SECOND), e.position, n, e.value)
+        LoggedEvent(f"e{n}", e.user, e.item, e.event, START_US + round(e.at * SECOND), e.position, n, e.value)
         for n, e in enumerate(LOG)
     ]
     catalogue = {

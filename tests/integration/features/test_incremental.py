@@ -55,7 +55,7 @@ reviews = st.lists(
     max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(logs, reviews, st.data())
-def test_parts_end_where_a_rebuild_does(log: list[Row], told: list[Any], data: st.DataObject) -> None:
+def test_parts_end_where_a_rebuild_does(log: list[Row], reviews: list[Any], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(1, len(log)), min_size=1, max_size=2)))
     changed = data.draw(st.sampled_from([None, "Bells", "Whistles"]))
     with tempfile.TemporaryDirectory() as name:
@@ -65,7 +65,11 @@ def test_parts_end_where_a_rebuild_does(log: list[Row], told: list[Any], data: s
             items = [{**ITEMS[0], "category": changed}, *ITEMS[1:]] if last else ITEMS[:3]
             users = {**USERS, "u": {"country": "NL"}} if last else USERS
             clean = write_shop(
-                folder / "clean", log[:cut], users=users, items=items, reviews=told if last else told[: len(told) // 2]
+                folder / "clean",
+                log[:cut],
+                users=users,
+                items=items,
+                reviews=reviews if last else reviews[: len(reviews) // 2],
             )
             summary = refresh_features(clean, folder / "parts", SETTINGS)
             assert summary.new_events == cut - before

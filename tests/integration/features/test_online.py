@@ -16,11 +16,9 @@ import pytest
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, SeenSettings
 from features.archive.publication import publish, require_published
-from features.counting.sketches import new_user
 from features.counting.views import ITEM_PROFILE, USER_HISTORY, USER_SEEN, VIEWS
 from features.errors import FeatureError, StoreNotReady
 from features.feast.definitions import ONLINE_USER, USER_EVENTS
-from features.feast.rows import StoredRow
 from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
@@ -28,6 +26,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
+from tests.integration.features.superseding import check_superseding
 from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
 
 
@@ -167,7 +166,7 @@ def test_a_store_of_another_version_is_not_read(feast: Path) -> None:
 def test_a_refresh_with_older_tables_leaves_a_newer_push_alone(clean: Path, feast: Path, tmp_path: Path) -> None:
     online = OnlineFeatures(feast, SETTINGS)
     online.push([event("g", 20), event("a", 9, user="v")], [1, 2])
-    # v's newest event is of the same time as the push, so only the number of events tells which row knows more.
+    # v's newest event is of the same time as the push, so only the number of events shows which row holds more.
     refresh_features(clean, feast, FeatureSettings(max_history=3, n_affinities=1))
     states = [online.read_user(user) for user in "uv"]
     assert [state.items[-1] for state in states if state] == ["g", "f"]
@@ -215,22 +214,8 @@ def test_a_time_without_a_zone_is_refused(refreshed: Path) -> None:
         OnlineFeatures(refreshed, SETTINGS).push([naive], [1])
 
 
-def test_rows_give_way_to_those_that_know_more_alone(feast: Path) -> None:
-    store = open_store(feast)
-    online = online_store_of(store)
-
-    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
-        row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
-        row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
-        online.write_rows(store.config, USER_HISTORY, [row])
-        (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
-        return stored.facts(USER_HISTORY)["n_views"], stored.sequence
-
-    assert write(1, newest=5, n_events=2, sequence=3) == (1, 3)
-    assert write(2, newest=4, n_events=9, sequence=0) == (1, 3)  # older
-    assert write(3, newest=5, n_events=1, sequence=0) == (1, 3)  # as old, of fewer events
-    assert write(4, newest=5, n_events=2, sequence=0) == (4, 3)  # the same events
-    assert write(5, newest=1, n_events=1, sequence=3) == (5, 3)  # has seen all that was pushed
+def test_a_stored_row_is_replaced_only_by_one_that_holds_as_much(feast: Path) -> None:
+    check_superseding(feast)
 
 
 def test_feasts_own_push_and_materialise_write_the_same_rows(clean: Path, tmp_path: Path) -> None:

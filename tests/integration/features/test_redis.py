@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
 from tests.integration.features.servers import redis_client, settings
+from tests.integration.features.superseding import check_superseding
 from tests.unit.features.shops import START, Row, write_shop
 
 SETTINGS = FeatureSettings(max_history=3)
@@ -93,23 +93,8 @@ def test_a_refresh_adds_what_is_new_and_drops_what_is_gone(feast: Path, tmp_path
     assert online.read_user("u") is not None
 
 
-def test_rows_give_way_to_those_that_know_more_alone(feast: Path) -> None:
-    store = open_store(feast)
-    online = online_store_of(store)
-
-    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
-        row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
-        row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
-        online.write_rows(store.config, USER_HISTORY, [row])
-        (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
-        return stored.facts(USER_HISTORY)["n_views"], stored.sequence
-
-    us = 1_767_225_600_123_456  # all digits have to count
-    assert write(1, newest=us, n_events=2, sequence=3) == (1, 3)
-    assert write(2, newest=us - 1, n_events=9, sequence=0) == (1, 3)
-    assert write(3, newest=us, n_events=1, sequence=0) == (1, 3)
-    assert write(4, newest=us, n_events=2, sequence=0) == (4, 3)
-    assert write(5, newest=1, n_events=1, sequence=3) == (5, 3)
+def test_a_stored_row_is_replaced_only_by_one_that_holds_as_much(feast: Path) -> None:
+    check_superseding(feast)
 
 
 def test_merges_at_once_are_done_again_until_none_is_lost(feast: Path) -> None:

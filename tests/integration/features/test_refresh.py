@@ -10,7 +10,7 @@ import pytest
 from core.settings.features import FeatureSettings
 from features.archive.publication import OFFLINE_FOLDER
 from features.errors import FeastFailure, StoreNotReady
-from features.feast.store import ONLINE_FILE, REGISTRY_FILE, open_store
+from features.feast.store import CONFIGURATION_FILE, ONLINE_FILE, REGISTRY_FILE, open_store
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
 from tests.integration.features.shop import SETTINGS, event
@@ -45,6 +45,19 @@ def test_a_store_that_is_current_is_left_alone_and_a_broken_one_is_made_whole(
     (tmp_path / ONLINE_FILE).unlink()
     assert refresh_features(clean, tmp_path, SETTINGS) == first
     assert OnlineFeatures(tmp_path, SETTINGS).read_user("u") is not None
+
+
+def test_a_store_of_an_earlier_release_is_read_and_refreshed_without_a_rebuild(clean: Path, feast: Path) -> None:
+    path = feast / CONFIGURATION_FILE
+    today = path.read_text(encoding="utf-8")
+    earlier = today.replace("features.feast.", "features.")
+    assert earlier != today
+    path.write_text(earlier, encoding="utf-8")
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
+    assert path.read_text(encoding="utf-8") == today
+    path.write_text(earlier, encoding="utf-8")
+    assert not refresh_features(clean, feast, SETTINGS).rebuilt
+    assert path.read_text(encoding="utf-8") == today
 
 
 def test_a_refresh_that_failed_midway_is_done_again(

@@ -1,10 +1,10 @@
-"""The cold-start benchmark holds out what it says, and judges what was fitted without it."""
+"""The cold-start benchmark holds out what it says, and evaluates what was fitted without it."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, hold_out, judge_cold, print_table
+from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, evaluate_cold, hold_out, print_table
 from benchmarks.leave_one_out import fit_bundle
 from core.settings.models import EncoderSettings
 from core.settings.tree import Recipe
@@ -60,11 +60,11 @@ def test_lists_among_some_items_hold_no_others():
     assert np.isfinite(scores).tolist() == [[False, True, False, True], [False, True, False, False]]
 
 
-def test_every_ranker_is_judged_on_every_question(strict, tmp_path, capsys):
+def test_every_ranker_is_evaluated_on_every_question(strict, tmp_path, capsys):
     encoder = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "tiny")), precision="float32")
     held_out = hold_out(strict, tmp_path / "cold", 0.2, seed=0)
     fitted = fit_bundle(tmp_path / "cold", tmp_path / "fits", Recipe(encoder=encoder, sequence=QUICK), 0, 1)
-    run = judge_cold(fitted.bundle, held_out, 0)
+    run = evaluate_cold(fitted.bundle, held_out, 0)
     assert {*run[AMONG_COLD]} >= {"random", "popularity", "text_encoder", "sequence", "blend"}
     # Among five items every list of ten holds the target.
     assert all(figures["recall"] == 1 for name, figures in run[AMONG_COLD].items() if name)

@@ -13,7 +13,7 @@ IGNORED = ("impression",)
 
 
 @dataclass(frozen=True)
-class Told:
+class LoggedEvent:
     """One event of a test's log."""
 
     event_id: str
@@ -34,7 +34,7 @@ class Told:
         return self.us, self.position is None, self.position or 0, self.tie
 
 
-def clocks(log: Sequence[Told]) -> dict[str, int]:
+def clocks(log: Sequence[LoggedEvent]) -> dict[str, int]:
     """Event id to clock: later than all clocks of the user's earlier events, and not before the timestamp."""
     found: dict[str, int] = {}
     for user in {event.user for event in log}:
@@ -44,14 +44,14 @@ def clocks(log: Sequence[Told]) -> dict[str, int]:
     return found
 
 
-def known_at(log: Sequence[Told], moment: int) -> list[Told]:
+def known_at(log: Sequence[LoggedEvent], moment: int) -> list[LoggedEvent]:
     """The events with a clock of at most `moment`, in order."""
     clock = clocks(log)
     return sorted((event for event in log if clock[event.event_id] <= moment), key=lambda event: event.order)
 
 
 def user_features(
-    log: Sequence[Told],
+    log: Sequence[LoggedEvent],
     user: str,
     moment: int,
     *,
@@ -88,7 +88,7 @@ def user_features(
 
 
 def seen_items(
-    log: Sequence[Told], user: str, moment: int, *, kinds: Sequence[str], within_days: float | None
+    log: Sequence[LoggedEvent], user: str, moment: int, *, kinds: Sequence[str], within_days: float | None
 ) -> set[str]:
     """The items of the user's events of these kinds, known at the moment and not older than so many days then."""
     return {
@@ -101,7 +101,7 @@ def seen_items(
 
 
 def item_features(
-    log: Sequence[Told],
+    log: Sequence[LoggedEvent],
     item: str,
     moment: int,
     *,
@@ -129,13 +129,13 @@ def item_features(
     }
 
 
-def kind_counts(events: Sequence[Told], prefix: str) -> dict[str, int]:
+def kind_counts(events: Sequence[LoggedEvent], prefix: str) -> dict[str, int]:
     names = {"impression": "n_impressions", "view": "n_views", "click": "n_clicks", "cart": "n_carts"}
     names |= {"purchase": "n_purchases", "rating": "n_rating_events"}
     return {prefix + name: sum(event.event == kind for event in events) for kind, name in names.items()}
 
 
-def rating_statistics(rated: Sequence[Told], prefix: str) -> dict[str, float | None]:
+def rating_statistics(rated: Sequence[LoggedEvent], prefix: str) -> dict[str, float | None]:
     values = [event.value for event in rated if event.value is not None]
     if not values:
         return {f"{prefix}mean_rating": None, f"{prefix}rating_std": None}
@@ -144,7 +144,7 @@ def rating_statistics(rated: Sequence[Told], prefix: str) -> dict[str, float | N
     return {f"{prefix}mean_rating": mean, f"{prefix}rating_std": std}
 
 
-def rates(events: Sequence[Told], prefix: str) -> dict[str, float | None]:
+def rates(events: Sequence[LoggedEvent], prefix: str) -> dict[str, float | None]:
     n = Counter(event.event for event in events)
     return {
         f"{prefix}click_rate": n["click"] / n["impression"] if n["impression"] else None,
@@ -153,7 +153,7 @@ def rates(events: Sequence[Told], prefix: str) -> dict[str, float | None]:
 
 
 def affinities(
-    events: Sequence[Told], catalogue: Mapping[str, Mapping[str, Any]], what: str, top: str, shares: str, n: int
+    events: Sequence[LoggedEvent], catalogue: Mapping[str, Mapping[str, Any]], what: str, top: str, shares: str, n: int
 ) -> dict[str, list[Any]]:
     names = [catalogue[e.item][what] for e in events if catalogue.get(e.item, {}).get(what) is not None]
     ranked = sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0]))[:n]

@@ -1,4 +1,4 @@
-"""Who is answered how: known users, visitors with a history, nobody, and what the bundle lacks."""
+"""What each request is answered: known users, visitors with a history, nobody, and what the bundle lacks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
+from serving.api.feedback import FeedbackRequest
+from serving.api.recommend import RecommendRequest
+from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 
@@ -130,7 +133,7 @@ def ids_of(answer: Any) -> list[str]:
 
 
 def test_a_known_user_gets_new_items_with_reasons(engine: Engine) -> None:
-    answer = engine.recommend(user_id="known", k=3)
+    answer = engine.recommend(RecommendRequest(user_id="known", k=3))
     assert ids_of(answer) == ["i11", "i10", "i9"]
     assert (answer.model, answer.user_id, answer.cold_start, answer.reason) == ("m:1", "known", False, None)
     assert answer.items[0].because == ["i1", "i2"]
@@ -139,28 +142,28 @@ def test_a_known_user_gets_new_items_with_reasons(engine: Engine) -> None:
 
 
 def test_an_item_comes_with_what_a_page_shows(engine: Engine) -> None:
-    (shown,) = engine.recommend(user_id="known", k=1).items
+    (shown,) = engine.recommend(RecommendRequest(user_id="known", k=1)).items
     assert (shown.label, shown.category, shown.brand, shown.price) == ("Title 11", "c1", None, 11.0)
-    by_id = {item.item_id: item for item in engine.recommend(k=10).items}
+    by_id = {item.item_id: item for item in engine.recommend(RecommendRequest(k=10)).items}
     assert by_id["i3"].label == "Text of 3"
     assert all(item.price == float(item_id[1:]) for item_id, item in by_id.items())
 
 
 def test_seen_items_come_back_when_asked_for(engine: Engine) -> None:
-    answer = engine.recommend(user_id="known", k=10, exclude_seen=False)
+    answer = engine.recommend(RecommendRequest(user_id="known", k=10, exclude_seen=False))
     assert "i2" in ids_of(answer)
     (again,) = [item for item in answer.items if item.item_id == "i2"]
     assert again.because == ["i1"]  # an item is no reason for itself
 
 
 def test_excluded_items_do_not_come_back_and_unknown_ones_do_no_harm(engine: Engine) -> None:
-    assert ids_of(engine.recommend(user_id="known", k=2, exclude=["i11", "no such"])) == ["i10", "i9"]
+    assert ids_of(engine.recommend(RecommendRequest(user_id="known", k=2, exclude=["i11", "no such"]))) == ["i10", "i9"]
 
 
 @pytest.mark.parametrize("by", ["blend", "generative"])
 def test_categories_and_prices_filter_whoever_ranks(engine: Engine, by: Literal["blend", "generative"]) -> None:
     def listed(**filters: Any) -> list[str]:
-        return ids_of(engine.recommend(user_id="known", by=by, **filters))
+        return ids_of(engine.recommend(RecommendRequest(user_id="known", by=by, **filters)))
 
     assert listed(categories=["c0", "c4"]) == ["i10", "i4", "i0"]
     assert listed(categories=["c0", "c4"], max_price=9.5) == ["i4", "i0"]
@@ -169,19 +172,19 @@ def test_categories_and_prices_filter_whoever_ranks(engine: Engine, by: Literal[
 
 
 def test_generative_retrieval_answers_where_it_is_asked_for(engine: Engine) -> None:
-    answer = engine.recommend(user_id="known", k=2, by="generative")
+    answer = engine.recommend(RecommendRequest(user_id="known", k=2, by="generative"))
     assert [(item.item_id, item.part) for item in answer.items] == [("i11", "generative"), ("i10", "generative")]
     assert answer.items[0].because == ["i1", "i2"]
     assert not cast(FakeRanker, engine.bundle.ranker).asked
     with pytest.raises(
         CapabilityMissing, match=r"model=m:1 without a generative part, expected one trained with recipe.generative"
     ) as caught:
-        make(generative=False).recommend(user_id="known", by="generative")
+        make(generative=False).recommend(RecommendRequest(user_id="known", by="generative"))
     assert caught.value.status == 501
 
 
 def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
-    answer = engine.recommend(history=["i11", "i3", "i11"], k=2)
+    answer = engine.recommend(RecommendRequest(history=["i11", "i3", "i11"], k=2))
     assert (answer.user_id, answer.cold_start) == (None, False)
     assert ids_of(answer) == ["i10", "i9"]
     ranker = cast(FakeRanker, engine.bundle.ranker)
@@ -199,57 +202,66 @@ def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
     ],
 )
 def test_a_cold_start_is_answered_and_marked(engine: Engine, who: dict[str, Any], reason: str) -> None:
-    answer = engine.recommend(**who, k=2)
+    answer = engine.recommend(RecommendRequest(**who, k=2))
     assert ids_of(answer) == ["i0", "i1"]
     assert (answer.cold_start, answer.reason) == (True, reason)
     assert answer.items[0].because == []
     assert answer.items[0].part == "popularity"
     assert answer.items[0].matches == []
-    scores = engine.score(**who, item_ids=["i1"])
+    scores = engine.score(ScoreRequest(**who, item_ids=["i1"]))
     assert (scores.cold_start, scores.reason) == (True, reason)
 
 
 @pytest.mark.parametrize(
     ("who", "reason"),
     [
-        ({}, "neither a user nor a history is given; answered by what is told of the user"),
-        ({"user_id": "nobody"}, "unknown user; answered by what is told of the user"),
+        ({}, "neither a user nor a history is given; answered by the user's attributes"),
+        ({"user_id": "nobody"}, "unknown user; answered by the user's attributes"),
     ],
 )
-def test_what_is_told_of_a_newcomer_is_read(engine: Engine, who: dict[str, Any], reason: str) -> None:
-    answer = engine.recommend(**who, about="34, cook", k=2)
+def test_the_description_of_a_cold_start_user_is_read(engine: Engine, who: dict[str, Any], reason: str) -> None:
+    answer = engine.recommend(RecommendRequest(**who, about="34, cook", k=2))
     assert (answer.cold_start, answer.reason, answer.items[0].part) == (True, reason, "profile")
-    # Generative retrieval does not read it, and does not say so.
-    assert engine.recommend(**who, about="34, cook", k=2, by="generative").reason == reason.partition(";")[0]
-    engine.feedback(**who, about="34, cook", item_id="i1")
+    # Generative retrieval does not read it, and does not claim to.
+    assert (
+        engine.recommend(RecommendRequest(**who, about="34, cook", k=2, by="generative")).reason
+        == reason.partition(";")[0]
+    )
+    engine.feedback(FeedbackRequest(**who, about="34, cook", item_id="i1"))
     assert "34, cook" in cast(FakeWriter, engine.bundle.writer).asked[-1].profile
 
 
-def test_what_the_store_tells_of_a_user_comes_before_what_the_request_does(engine: Engine) -> None:
-    assert engine.recommend(user_id="fresh", about="34, cook", k=1).items[0].part == "popularity"
-    engine.recommend(user_id="known", about="34, cook", k=1)
+def test_attributes_in_the_store_come_before_the_description_of_the_request(engine: Engine) -> None:
+    assert engine.recommend(RecommendRequest(user_id="fresh", about="34, cook", k=1)).items[0].part == "popularity"
+    engine.recommend(RecommendRequest(user_id="known", about="34, cook", k=1))
     assert cast(FakeRanker, engine.bundle.ranker).asked[-1]["user"].attributes == "age 30"
 
 
-@pytest.mark.parametrize("k", [0, -1, 11])
+@pytest.mark.parametrize("k", [11, 1000])
 def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
     with pytest.raises(BadRequest, match=rf"Cannot recommend: k={k}, expected 1 to 10\. Ask for fewer items\."):
-        engine.recommend(k=k)
+        engine.recommend(RecommendRequest(k=k))
 
 
 def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:
     with pytest.raises(UnknownItem, match=r"'z9' and 15 more, expected items of the catalogue of m:1"):
-        engine.score(item_ids=[f"z{n}" for n in range(25)])
+        engine.score(ScoreRequest(item_ids=[f"z{n}" for n in range(25)]))
     with pytest.raises(UnknownItem, match="item_id='x'"):
-        engine.feedback(item_id="x")
+        engine.feedback(FeedbackRequest(item_id="x"))
 
 
 def test_unknown_items_of_a_bare_history_are_skipped_and_named(engine: Engine) -> None:
     some, none = ["i1", "x", "y", "x", "i2"], ["x", "y"]
     answers: list[tuple[Any, Any]] = [
-        (engine.recommend(history=some, k=2), engine.recommend(history=none, k=2)),
-        (engine.score(history=some, item_ids=["i5"]), engine.score(history=none, item_ids=["i5"])),
-        (engine.feedback(history=some, item_id="i5"), engine.feedback(history=none, item_id="i5")),
+        (engine.recommend(RecommendRequest(history=some, k=2)), engine.recommend(RecommendRequest(history=none, k=2))),
+        (
+            engine.score(ScoreRequest(history=some, item_ids=["i5"])),
+            engine.score(ScoreRequest(history=none, item_ids=["i5"])),
+        ),
+        (
+            engine.feedback(FeedbackRequest(history=some, item_id="i5")),
+            engine.feedback(FeedbackRequest(history=none, item_id="i5")),
+        ),
     ]
     for warm, cold in answers:
         assert (warm.skipped_history, cold.skipped_history) == (["x", "y"], ["x", "y"])
@@ -257,12 +269,12 @@ def test_unknown_items_of_a_bare_history_are_skipped_and_named(engine: Engine) -
         assert (warm.cold_start, warm.reason) == (False, None)
         assert (cold.cold_start, cold.reason) == (True, "no item of the history is in the catalogue of this model")
     assert cast(FakeRanker, engine.bundle.ranker).asked[0]["user"].items == ("i1", "i2")
-    assert engine.recommend(history=["i1"], k=1).skipped_history == []
-    assert engine.recommend(user_id="stranger-things", k=1).skipped_history == []
+    assert engine.recommend(RecommendRequest(history=["i1"], k=1)).skipped_history == []
+    assert engine.recommend(RecommendRequest(user_id="stranger-things", k=1)).skipped_history == []
 
 
 def test_scores_come_in_the_order_asked(engine: Engine) -> None:
-    answer = engine.score(user_id="known", item_ids=["i5", "i1", "i5"])
+    answer = engine.score(ScoreRequest(user_id="known", item_ids=["i5", "i1", "i5"]))
     assert [(s.item_id, s.p_like, s.rating) for s in answer.items] == [(i, 0.5, 3.2) for i in ("i5", "i1", "i5")]
     assert answer.cold_start is False
     (ratings,) = cast(FakeScorer, engine.bundle.scorer).asked
@@ -270,26 +282,26 @@ def test_scores_come_in_the_order_asked(engine: Engine) -> None:
 
 
 def test_feedback_is_written_for_the_given_rating(engine: Engine) -> None:
-    answer = engine.feedback(user_id="known", item_id="i5", rating=2.0, seed=9)
+    answer = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", rating=2.0, seed=9))
     assert (answer.text, answer.rating, answer.rating_source, answer.seed) == ("review 2.0 9", 2.0, "given", 9)
 
 
 def test_feedback_without_a_rating_is_written_for_the_predicted_one(engine: Engine) -> None:
-    answer = engine.feedback(user_id="known", item_id="i5", kind="reason", seed=9)
+    answer = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9))
     assert (answer.text, answer.rating, answer.rating_source) == ("reason 3.2 9", 3.2, "predicted")
-    without = make(scorer=False).feedback(user_id="known", item_id="i5", seed=9)
+    without = make(scorer=False).feedback(FeedbackRequest(user_id="known", item_id="i5", seed=9))
     assert (without.text, without.rating, without.rating_source) == ("review None 9", None, "none")
 
 
 def test_the_writer_reads_the_user_and_the_item(engine: Engine) -> None:
-    engine.feedback(user_id="known", item_id="i5", seed=9)
+    engine.feedback(FeedbackRequest(user_id="known", item_id="i5", seed=9))
     (asked,) = cast(FakeWriter, engine.bundle.writer).asked
     assert asked.item == "Text of 5"
     assert asked.profile == "age 30. often says crisp. lately Title 2; Title 1"
 
 
 def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
-    seeds = {engine.feedback(item_id="i5").seed for _ in range(5)}
+    seeds = {engine.feedback(FeedbackRequest(item_id="i5")).seed for _ in range(5)}
     assert len(seeds) > 1
     assert all(0 <= seed < 2**31 for seed in seeds)
 
@@ -302,10 +314,10 @@ def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
     with pytest.raises(
         CapabilityMissing, match=r"model=m:1 without a scorer, expected one trained on ratings"
     ) as caught:
-        bare.score(item_ids=["i1"])
+        bare.score(ScoreRequest(item_ids=["i1"]))
     assert caught.value.status == 501
     with pytest.raises(CapabilityMissing, match=r"model=m:1 without a writer, expected one trained on review texts"):
-        bare.feedback(item_id="i1")
+        bare.feedback(FeedbackRequest(item_id="i1"))
 
 
 @pytest.mark.parametrize(("scorer", "writer"), [(True, True), (False, False)])
@@ -331,7 +343,7 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
     )
     engine = Engine(model="m:2", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=12)
     engine.warm()
-    answer = engine.recommend(user_id="known", k=12)
+    answer = engine.recommend(RecommendRequest(user_id="known", k=12))
     assert ids_of(answer) == [f"i{n}" for n in (11, 10, 9, 8, 7, 6, 5, 4, 3, 0)]
     assert (answer.cold_start, answer.reason) == (False, None)
     assert {(item.part, tuple(item.because)) for item in answer.items} == {("popularity", ())}
@@ -340,13 +352,15 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
         ({"user_id": "stranger-things"}, "no item of the user's history is in the catalogue of this model"),
         ({"about": "34, cook"}, "neither a user nor a history is given"),
     ):
-        cold = engine.recommend(**cast(dict[str, Any], who), k=2)
+        cold = engine.recommend(RecommendRequest(**cast(dict[str, Any], who), k=2))
         assert (ids_of(cold), cold.cold_start, cold.reason) == (["i11", "i10"], True, reason)
-    assert ids_of(engine.recommend(history=["i11"], k=2, exclude=["i10"], categories=["c9", "c8", "c0"])) == [
+    assert ids_of(
+        engine.recommend(RecommendRequest(history=["i11"], k=2, exclude=["i10"], categories=["c9", "c8", "c0"]))
+    ) == [
         "i9",
         "i8",
     ]
     assert engine.capabilities == {"recommend": True, "recommend_generative": False, "score": True, "feedback": True}
-    assert [score.item_id for score in engine.score(user_id="known", item_ids=["i5"]).items] == ["i5"]
+    assert [score.item_id for score in engine.score(ScoreRequest(user_id="known", item_ids=["i5"])).items] == ["i5"]
     with pytest.raises(CapabilityMissing, match="without a generative part"):
-        engine.recommend(user_id="known", by="generative")
+        engine.recommend(RecommendRequest(user_id="known", by="generative"))

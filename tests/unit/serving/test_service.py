@@ -1,4 +1,4 @@
-"""What the shell around the engine does when a part of the house is away."""
+"""What the service does when something that it depends on is not there."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import pytest
 
 from core.logs.events import EventLogError
 from features.errors import StoreNotReady
-from serving import api, service
+from serving import service
+from serving.api.events import EventsRequest
+from serving.api.recommend import Recommendations, RecommendRequest
 from serving.errors import ServiceMisconfigured
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
-EVENT = api.EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
+EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def test_without_a_model_store_it_does_not_start(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(_: object) -> api.Recommendations:
+    def fail(_: object) -> Recommendations:
         raise StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")
 
     shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
     with caplog.at_level(logging.ERROR):
-        answer = shell._answer(api.RecommendRequest(), "/recommend", fail)
+        answer = shell._answer(RecommendRequest(), "/recommend", fail)
     assert answer.status_code == 503
     assert json.loads(answer.body) == {
         "error": "Cannot answer for a known user: the online store cannot be read. Try again later."

@@ -52,7 +52,7 @@ def test_only_what_is_new_or_changed_is_news(tmp_path: Path) -> None:
     assert news.rows["items"]["item_id"].to_pylist() == ["a", "c"]
     for table, rows in news.rows.items():
         archive.write(table, 1, rows)
-    # The newest part tells of an item, and an older reader does not see it.
+    # The newest part of an item counts, and an older reader does not see it.
     assert sorted(archive.read("items", 2)["price"].to_pylist(), key=str) == [9.0, None, None]
     assert archive.read("items", 1)["price"].to_pylist() == [None, None]
     assert archive.read("events", 2, ["item_id"], user_id=pa.array(["v"]))["item_id"].to_pylist() == ["b"]

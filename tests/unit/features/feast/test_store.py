@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from core.settings.features import FeatureStoreSettings
 from features.archive.publication import schema_name
-from features.feast.store import configuration
+from features.errors import FeastFailure
+from features.feast.store import CONFIGURATION_FILE, configuration, renew_configuration
 
 SERVERS = FeatureStoreSettings(
     online="redis",
@@ -37,3 +41,34 @@ def test_servers_come_from_the_settings_and_passwords_do_not_get_written(tmp_pat
         "host": "db.shop", "port": 5433, "database": "features", "db_schema": own, "user": "sommelier",
         "password": "${PG_PASSWORD}",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("stores", [FeatureStoreSettings(), SERVERS])
+def test_a_store_of_an_earlier_release_gets_todays_classes_and_keeps_the_rest(
+    stores: FeatureStoreSettings, tmp_path: Path
+) -> None:
+    path = tmp_path / CONFIGURATION_FILE
+    today = yaml.safe_dump(configuration(tmp_path, stores), sort_keys=False)
+    path.write_text(today.replace("features.feast.", "features."), encoding="utf-8")
+    renew_configuration(tmp_path)
+    assert path.read_text(encoding="utf-8") == today
+
+
+def test_a_configuration_that_is_current_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew_configuration(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / CONFIGURATION_FILE).write_text(yaml.safe_dump(configuration(tmp_path, SERVERS)), encoding="utf-8")
+    monkeypatch.setattr("features.feast.store.atomic_file", lambda *_: pytest.fail("written again"))
+    renew_configuration(tmp_path)
+
+
+def test_a_configuration_that_may_not_be_written_says_who_can_do_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(target))
+
+    (tmp_path / CONFIGURATION_FILE).write_text("type: features.online_store.RowSqliteOnlineStore", encoding="utf-8")
+    monkeypatch.setattr("features.feast.store.atomic_file", refuse)
+    with pytest.raises(FeastFailure, match=r"of an earlier release, expected .* Run the refresh-features deployment"):
+        renew_configuration(tmp_path)

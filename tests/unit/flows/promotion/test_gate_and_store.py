@@ -2,18 +2,17 @@
 
 import json
 import shutil
-from contextlib import nullcontext
 
 import pytest
 
 from core.settings.evaluation import GateSettings
 from core.settings.tree import Recipe
-from flows.promotion import champion
+from flows.promotion.decision import decide_candidate, decide_served_baseline
 from flows.promotion.model_store import newest_version, promote, roll_back
-from flows.steps import tasks
 from recommender.bundle.assembly import assemble_baseline, assemble_bundle
 from recommender.bundle.manifest import read_manifest
 from recommender.evaluation.baselines import fit_baseline
+from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
 from tests.unit.recommender.tiny_shop import DATA, QUICK, random_vectors, write_training_set
 
@@ -33,17 +32,18 @@ def shop(tmp_path_factory):
     training = write_training_set(root / "training")
     (root / "vectors").mkdir()
     random_vectors(training).save(root / "vectors")
-    fit_sequence(training, root / "vectors", root / "sequence", QUICK, 6, K, 7, 1, quiet)
+    fit_sequence(FitContext(training, 7, k=K, threads=1), root / "vectors", root / "sequence", QUICK, 6)
     parts = {name: root / name for name in ("vectors", "sequence")}
     assemble_bundle(root / "candidate", shop="t", recipe=RECIPE, data=DATA, components=parts, code_version="c")
-    fit_baseline("popularity", training, root / "vectors", root / "baseline", RECIPE, K, quiet)
+    fit_baseline(
+        FitContext(training, RECIPE.seed, k=K),
+        "popularity",
+        root / "vectors",
+        root / "baseline",
+        RECIPE,
+    )
     assemble_baseline(root / "popular", root / "candidate", root / "baseline", "popularity", "c")
     return root
-
-
-@pytest.fixture(autouse=True)
-def outside_of_a_flow(monkeypatch):
-    monkeypatch.setattr(champion, "measured", nullcontext)
 
 
 def metrics(low, high):
@@ -59,11 +59,11 @@ LOST, WON = metrics(-0.2, -0.1), metrics(0.1, 0.2)
 
 
 def hold(shop, judged, model, **settings):
-    return tasks.hold_gate.fn(shop / "candidate", shop / "training", judged, GateSettings(**settings), K, model)
+    return decide_candidate(shop / "candidate", shop / "training", judged, GateSettings(**settings), K, model)
 
 
 def hold_baseline(shop, refused, model):
-    return tasks.hold_gate_for_baseline.fn(shop / "popular", shop / "training", refused, GateSettings(), K, model)
+    return decide_served_baseline(shop / "popular", shop / "training", refused, GateSettings(), K, model)
 
 
 def put(folder, model):

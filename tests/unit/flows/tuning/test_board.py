@@ -1,8 +1,8 @@
 """What a search shows: the trials as rows, and an end that says how sure it is."""
 
 from flows.tuning.board import describe_end, describe_gain, setting_rows, trial_rows
-from recommender.tuning.judgement import Gain
 from recommender.tuning.search import TrialRecord
+from recommender.tuning.trial_evaluation import Gain
 
 GIVEN = TrialRecord(0, "complete", {"sequence.dropout": 0.4}, 0.1847, 12.34, "")
 BEST = TrialRecord(3, "complete", {"sequence.dropout": 0.25}, 0.19312, 11.0, "")

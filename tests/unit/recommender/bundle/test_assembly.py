@@ -12,12 +12,13 @@ import pytest
 
 from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
 from core.settings.tree import Recipe
-from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_judgement
+from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
-from recommender.evaluation.evaluation import compare_bundles, judge_bundle, parts_of
+from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle, parts_of
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
@@ -42,22 +43,24 @@ class Workshop:
 
     def build(self, name: str, seed: int = 1, training: Path | None = None) -> Path:
         training, parts, target = training or self.training, self.root / f"{name}-parts", self.root / name
-        embed_catalogue(training, parts / "vectors", self.encoder, seed, self.said.append, threads=1)
+        embed_catalogue(
+            FitContext(training, seed, threads=1, progress=self.said.append), parts / "vectors", self.encoder
+        )
         fit_sequence(
-            training, parts / "vectors", parts / "sequence", QUICK, 6, K, seed, threads=1, progress=self.said.append
+            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
+            parts / "vectors",
+            parts / "sequence",
+            QUICK,
+            6,
         )
         blend = BlendSettings(kind="mean")
         fit_blend(
-            training,
+            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
             parts / "vectors",
             parts / "sequence",
             parts / "blend",
             NeighbourSettings(),
             blend,
-            K,
-            seed,
-            threads=1,
-            progress=self.said.append,
         )
         assemble_bundle(
             target,
@@ -140,31 +143,31 @@ def test_another_seed_gives_another_digest(built, workshop):
     assert read_manifest(workshop.build("other", seed=2)).digest != read_manifest(built).digest
 
 
-def test_a_judgement_changes_the_manifest_and_nothing_else(bundle):
+def test_an_evaluation_changes_the_manifest_and_nothing_else(bundle):
     before = read_manifest(bundle)
-    after = record_judgement(bundle, {"ndcg_at_10": 0.5}, "the-champion")
+    after = record_evaluation(bundle, {"ndcg_at_10": 0.5}, "the-champion")
     assert read_manifest(bundle) == after
     assert after == before.model_copy(update={"metrics": {"ndcg_at_10": 0.5}, "parent": "the-champion"})
     load_bundle(bundle)
 
 
-def test_judgement_covers_baselines_and_model(built, workshop):
-    judged = judge_bundle(load_bundle(built), workshop.training, K)
+def test_evaluation_covers_baselines_and_model(built, workshop):
+    evaluated = evaluate_bundle(load_bundle(built), workshop.training, K)
     others = ["popularity", "item_knn", "bm25", "text_encoder", "neighbours", "sequence"]
-    assert list(judged["ranking"]) == [*others, "blend"]
-    assert set(judged["differences"]) == set(others)
-    low, high = judged["intervals"]["blend"]["ndcg_at_5"]
-    assert low <= judged["ranking"]["blend"]["ndcg_at_5"] <= high
-    assert {"gauc", "coverage_at_5", "gini_at_5", "novelty_at_5"} <= set(judged["ranking"]["blend"])
-    assert [point["epoch"] for point in judged["curves"]["sequence"]] == [1, 2, 3, 4]
-    assert list(judged["by_history_length"]) == ["0", "3-5", "6-10"]
-    assert sum(group["n_queries"] for group in judged["by_history_length"].values()) == 41
-    assert judged["n_queries"] == {"all": 41, "warm": 40, "cold": 1}
-    assert judged["scorer"] is None
-    assert judged["writer"] is None
-    cold = judged["groups"]["cold"]
+    assert list(evaluated["ranking"]) == [*others, "blend"]
+    assert set(evaluated["differences"]) == set(others)
+    low, high = evaluated["intervals"]["blend"]["ndcg_at_5"]
+    assert low <= evaluated["ranking"]["blend"]["ndcg_at_5"] <= high
+    assert {"gauc", "coverage_at_5", "gini_at_5", "novelty_at_5"} <= set(evaluated["ranking"]["blend"])
+    assert [point["epoch"] for point in evaluated["curves"]["sequence"]] == [1, 2, 3, 4]
+    assert list(evaluated["by_history_length"]) == ["0", "3-5", "6-10"]
+    assert sum(group["n_queries"] for group in evaluated["by_history_length"].values()) == 41
+    assert evaluated["n_queries"] == {"all": 41, "warm": 40, "cold": 1}
+    assert evaluated["scorer"] is None
+    assert evaluated["writer"] is None
+    cold = evaluated["groups"]["cold"]
     assert cold["blend"] == cold["sequence"] == cold["popularity"]
-    assert json.loads(json.dumps(judged)) == judged
+    assert json.loads(json.dumps(evaluated)) == evaluated
 
 
 @pytest.mark.parametrize("metric", PER_QUERY)
@@ -174,8 +177,8 @@ def test_a_bundle_against_itself_is_a_draw(built, workshop, metric):
     assert comparison.metric == f"{metric}_at_{K}"
     assert comparison.candidate == comparison.champion
     assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
-    judged = judge_bundle(bundle, workshop.training, K, baselines=())
-    assert comparison.candidate == judged["ranking"]["blend"][comparison.metric]
+    evaluated = evaluate_bundle(bundle, workshop.training, K, baselines=())
+    assert comparison.candidate == evaluated["ranking"]["blend"][comparison.metric]
 
 
 def test_targets_that_the_champion_does_not_know_are_its_misses(built, workshop, tmp_path):
@@ -257,7 +260,7 @@ def knn(built, workshop) -> Path:
     """The bundle of a baseline."""
     part = workshop.root / "knn-part"
     recipe = read_manifest(built).recipe
-    fit_baseline("item_knn", workshop.training, built / "vectors", part, recipe, K, print)
+    fit_baseline(FitContext(workshop.training, recipe.seed, k=K), "item_knn", built / "vectors", part, recipe)
     assemble_baseline(workshop.root / "knn", built, part, "item_knn", "test")
     return workshop.root / "knn"
 
@@ -270,7 +273,7 @@ def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
     assert manifest.digest != candidate.digest
     again = assemble_baseline(workshop.root / "again-knn", built, workshop.root / "knn-part", "item_knn", "test")
     assert again.digest == manifest.digest
-    record_judgement(knn, {"served": "item_knn"}, None)
+    record_evaluation(knn, {"served": "item_knn"}, None)
     bundle = load_bundle(knn)
     assert isinstance(bundle.ranker, BaselineRanker)
     assert bundle.generative is None
@@ -279,18 +282,18 @@ def test_a_baseline_is_a_bundle_of_its_own(knn, built, workshop):
     assert list(parts_of(bundle)) == ["text_encoder"]
 
 
-def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_judged_at(knn, built, workshop):
+def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_evaluated_at(knn, built, workshop):
     whole, baseline = load_bundle(built), load_bundle(knn)
-    judged = judge_bundle(whole, workshop.training, K)["ranking"]
+    evaluated = evaluate_bundle(whole, workshop.training, K)["ranking"]
     for candidate, champion, expected in (
         (whole, baseline, ("blend", "item_knn")),
         (baseline, whole, ("item_knn", "blend")),
     ):
         comparison = compare_bundles(candidate, champion, workshop.training, K, "ndcg")
-        figures = tuple(judged[name]["ndcg_at_5"] for name in expected)
+        figures = tuple(evaluated[name]["ndcg_at_5"] for name in expected)
         assert (comparison.candidate, comparison.champion) == figures
-    again = judge_bundle(baseline, workshop.training, K)["ranking"]
-    assert again["blend"] == again["item_knn"] == judged["item_knn"]
+    again = evaluate_bundle(baseline, workshop.training, K)["ranking"]
+    assert again["blend"] == again["item_knn"] == evaluated["item_knn"]
 
 
 def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp_path):
@@ -308,7 +311,13 @@ def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp
         code_version="c",
     )
     part = tmp_path / "part"
-    fit_baseline("popularity", workshop.training, built / "vectors", part, manifest.recipe, K, print)
+    fit_baseline(
+        FitContext(workshop.training, manifest.recipe.seed, k=K),
+        "popularity",
+        built / "vectors",
+        part,
+        manifest.recipe,
+    )
     files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
     assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
     assert files["baseline/baseline.json"]
@@ -343,7 +352,7 @@ def test_items_without_words_have_no_direction(workshop, tmp_path):
         {"item_id": "c", "title": None, "item_text": "black tea", "item_n_events": 1, "item_n_ratings": 0},
     ]
     write(training, "catalogue", rows)
-    vectors = embed_catalogue(training, tmp_path / "vectors", workshop.encoder, 1, print)
+    vectors = embed_catalogue(FitContext(training, 1), tmp_path / "vectors", workshop.encoder)
     lengths = {name: float(vectors.text[vectors.ids.index(name)].norm()) for name in vectors.ids}
     assert lengths == pytest.approx({"a": 0, "b": 1, "c": 1}, abs=1e-5)
     assert (ItemVectors.load(tmp_path / "vectors").text == vectors.text).all()
@@ -351,5 +360,5 @@ def test_items_without_words_have_no_direction(workshop, tmp_path):
 
 def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=catalogue"):
-        embed_catalogue(tmp_path, tmp_path / "vectors", workshop.encoder, 1, print)
+        embed_catalogue(FitContext(tmp_path, 1), tmp_path / "vectors", workshop.encoder)
     assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,7 @@ from recommender.encoders.weights import learned_weights, load_encoder, save_wei
 from recommender.encoders.whitening import Whitening
 from recommender.errors import BundleError
 from recommender.evaluation.evaluation import parts_of
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.ranking.ranker import Ranker
@@ -58,7 +59,7 @@ def settings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tuned(training, settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned") / "vectors"
-    embed_catalogue(training, folder, settings, 7, print, threads=1)
+    embed_catalogue(FitContext(training, 7, threads=1), folder, settings)
     return folder
 
 
@@ -163,27 +164,27 @@ def test_lora_learns_small_additions_and_is_loaded_again(settings, tmp_path):
 def test_lora_is_trained_through_the_same_door(training, settings, tmp_path):
     said: list[str] = []
     additions = settings.model_copy(update={"fine_tune": "lora", "max_steps": 4, "checks": 1})
-    embed_catalogue(training, tmp_path / "vectors", additions, 7, said.append, threads=1)
+    embed_catalogue(FitContext(training, 7, threads=1, progress=said.append), tmp_path / "vectors", additions)
     assert any("text encoder, lora: step 4/4" in line for line in said)
 
 
 def test_without_fine_tuning_the_pretrained_encoder_is_loaded(training, settings, tmp_path):
     plain = settings.model_copy(update={"fine_tune": "none"})
-    embed_catalogue(training, tmp_path / "vectors", plain, 7, print, threads=1)
+    embed_catalogue(FitContext(training, 7, threads=1), tmp_path / "vectors", plain)
     loaded = load_encoder(tmp_path / "vectors", print).encode(["tea"], print)
     np.testing.assert_array_equal(loaded, TextEncoder.load(plain, print).encode(["tea"], print))
     assert not (tmp_path / "vectors" / "summary.json").exists()
 
 
 def test_one_seed_gives_the_same_bits(training, settings, tuned, tmp_path):
-    embed_catalogue(training, tmp_path / "again", settings, 7, print, threads=1)
+    embed_catalogue(FitContext(training, 7, threads=1), tmp_path / "again", settings)
     for name in ("vectors.safetensors", "encoder.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (tuned / name).read_bytes()
 
 
 def test_what_ranks_no_better_is_dropped(training, settings, tmp_path):
     still = settings.model_copy(update={"learning_rate": 1e-12, "max_steps": 2})
-    vectors = embed_catalogue(training, tmp_path / "vectors", still, 7, print, threads=1)
+    vectors = embed_catalogue(FitContext(training, 7, threads=1), tmp_path / "vectors", still)
     assert vectors.pretrained is None
     assert not (tmp_path / "vectors" / "encoder.safetensors").exists()
     assert "ndcg_at_10_fine_tuned" in json.loads((tmp_path / "vectors" / "summary.json").read_text())["metrics"]
@@ -204,13 +205,15 @@ def test_a_shop_without_words_keeps_what_it_has(training, settings):
     said: list[str] = []
     width = catalogue.text.shape[1]
     whitening = Whitening(np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32))
-    choice = fine_tune_encoder(training, catalogue, whitening, settings, 10, 7, said.append, TextRanker)
+    choice = fine_tune_encoder(
+        FitContext(training, 7, progress=said.append), catalogue, whitening, settings, TextRanker
+    )
     assert choice.weights is None
     assert choice.vectors is catalogue
     assert any("nothing to fine-tune" in line for line in said)
 
 
-def test_both_encoders_are_judged_where_fine_tuning_was_kept(training, tuned):
+def test_both_encoders_are_evaluated_where_fine_tuning_was_kept(training, tuned):
     both = ["text_encoder", "text_encoder_fine_tuned"]
     for vectors, names in ((ItemVectors.load(tuned), both), (random_vectors(training), both[:1])):
         shape = SequenceShape(

@@ -9,6 +9,7 @@ import torch
 from recommender.bundle.loading import load_ranker
 from recommender.encoders.modality import read_modality
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.inputs.user import UserState
@@ -74,9 +75,9 @@ def test_the_sequence_model_learns_from_it_and_loads_with_it_alone(tmp_path):
     assert loaded.modality is not None
     assert torch.equal(loaded.modality, extra)
     settings = QUICK.model_copy(update={"max_epochs": 2})
-    fit_sequence(training, tmp_path / "vectors", tmp_path / "with", settings, 6, 10, 1, 1, print)
+    fit_sequence(FitContext(training, 1, threads=1), tmp_path / "vectors", tmp_path / "with", settings, 6)
     without = settings.model_copy(update={"use_modality": False})
-    fit_sequence(training, tmp_path / "vectors", tmp_path / "without", without, 6, 10, 1, 1, print)
+    fit_sequence(FitContext(training, 1, threads=1), tmp_path / "vectors", tmp_path / "without", without, 6)
     model = load_sequence_model(tmp_path / "with", loaded)
     assert model.shape.text_width == plain.text.shape[1] + 5
     user = UserState.from_history([item(1), item(2)])
@@ -85,5 +86,5 @@ def test_the_sequence_model_learns_from_it_and_loads_with_it_alone(tmp_path):
     )
     assert not np.allclose(seen, unseen)
     alone = without.model_copy(update={"use_text": False, "use_ids": False, "use_modality": True})
-    fit_sequence(training, tmp_path / "vectors", tmp_path / "alone", alone, 6, 10, 1, 1, print)
+    fit_sequence(FitContext(training, 1, threads=1), tmp_path / "vectors", tmp_path / "alone", alone, 6)
     assert load_sequence_model(tmp_path / "alone", loaded).shape.text_width == 5

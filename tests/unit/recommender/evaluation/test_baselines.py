@@ -1,4 +1,4 @@
-"""The fitted baselines against what they are by definition, and their place in a judgement."""
+"""The fitted baselines against what they are by definition, and their place in an evaluation."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +9,12 @@ from core import schema
 from core.settings.tree import Recipe
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baselines, fit_bm25, plain_sasrec
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import best_indices
 from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, write_training_set
 
@@ -40,7 +41,8 @@ def shop(tmp_path_factory):
 def fitted(shop):
     names = ("popularity_recent", "item_knn", "als", "bm25", "sasrec")
     said: list[str] = []
-    rankers = fit_baselines(names, *shop, RECIPE, 5, said.append)
+    training, vectors = shop
+    rankers = fit_baselines(FitContext(training, RECIPE.seed, 5, progress=said.append), names, vectors, RECIPE)
     assert list(rankers) == list(names)
     for name in ("item_knn", "als", "bm25"):
         assert any(line.startswith(f"baseline {name}: ") and "validation ndcg_at_5" in line for line in said)
@@ -60,7 +62,10 @@ def test_recent_popularity_without_a_window_is_left_out(tmp_path):
     training = write_training_set(tmp_path / "training")
     (tmp_path / "vectors").mkdir()
     random_vectors(training).save(tmp_path / "vectors")
-    assert fit_baselines(("popularity_recent",), training, tmp_path / "vectors", RECIPE, 5, print) == {}
+    assert (
+        fit_baselines(FitContext(training, RECIPE.seed, k=5), ("popularity_recent",), tmp_path / "vectors", RECIPE)
+        == {}
+    )
 
 
 def test_item_knn_adds_the_cosines_of_who_had_what(shop, fitted):
@@ -80,7 +85,7 @@ def test_item_knn_adds_the_cosines_of_who_had_what(shop, fitted):
 
 def test_collaborative_baselines_learn_the_tiny_shop(shop, fitted):
     queries = read_queries(shop[0], "test")
-    ndcg = {name: judge_ranking(ranker, queries, 5).per_query["ndcg"].mean() for name, ranker in fitted.items()}
+    ndcg = {name: evaluate_ranker(ranker, queries, 5).per_query["ndcg"].mean() for name, ranker in fitted.items()}
     assert min(ndcg["item_knn"], ndcg["als"]) > ndcg["popularity_recent"] + 0.2
 
 
@@ -128,4 +133,4 @@ def test_sasrec_reads_ids_alone(fitted):
 
 def test_a_damaged_training_set_is_named(shop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=queries"):
-        fit_baselines(("item_knn",), tmp_path, shop[1], RECIPE, 5, print)
+        fit_baselines(FitContext(tmp_path, RECIPE.seed, k=5), ("item_knn",), shop[1], RECIPE)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from recommender.errors import TrainingDataError
-from recommender.evaluation.evaluation import evaluate_ranking, judge_ranking
+from recommender.evaluation.evaluation import evaluate_ranker, evaluate_rankers
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
@@ -28,22 +28,22 @@ QUERIES = Queries(
 )
 
 
-def test_judgement_by_hand():
-    judgement = judge_ranking(Fixed(), QUERIES, k=2)
-    np.testing.assert_allclose(judgement.per_query["recall"], [1, 1 / 2, 0])
-    np.testing.assert_allclose(judgement.per_query["mrr"], [1, 1 / 2, 0])
-    assert judgement.summary()["recall_at_2"] == pytest.approx(0.5)
-    assert judgement.summary(np.array([False, True, True]))["recall_at_2"] == pytest.approx(0.25)
-    assert judgement.summary()["coverage_at_2"] == 0.5
+def test_evaluation_by_hand():
+    evaluation = evaluate_ranker(Fixed(), QUERIES, k=2)
+    np.testing.assert_allclose(evaluation.per_query["recall"], [1, 1 / 2, 0])
+    np.testing.assert_allclose(evaluation.per_query["mrr"], [1, 1 / 2, 0])
+    assert evaluation.summary()["recall_at_2"] == pytest.approx(0.5)
+    assert evaluation.summary(np.array([False, True, True]))["recall_at_2"] == pytest.approx(0.25)
+    assert evaluation.summary()["coverage_at_2"] == 0.5
 
 
 def test_a_target_that_the_ranker_does_not_know_is_a_miss():
-    known = judge_ranking(Fixed(("a", "x")), QUERIES, k=2).per_query["hit_rate"]
+    known = evaluate_ranker(Fixed(("a", "x")), QUERIES, k=2).per_query["hit_rate"]
     np.testing.assert_array_equal(known, [1, 0, 0])
 
 
 def test_evaluation_is_by_group_and_json():
-    result = evaluate_ranking({"worse": Fixed(("d", "c", "b", "a")), "model": Fixed()}, QUERIES, k=2, seed=0)
+    result = evaluate_rankers({"worse": Fixed(("d", "c", "b", "a")), "model": Fixed()}, QUERIES, k=2, seed=0)
     assert result["n_queries"] == {"all": 3, "warm": 2, "cold": 1}
     assert result["ranking"]["model"]["recall_at_2"] == pytest.approx(0.5)
     assert result["groups"]["cold"]["model"]["recall_at_2"] == 1
@@ -55,18 +55,18 @@ def test_evaluation_is_by_group_and_json():
 
 
 def test_a_group_without_queries_is_left_out():
-    result = evaluate_ranking({"model": Fixed()}, QUERIES.take(np.array([1, 2])), k=2, seed=0)
+    result = evaluate_rankers({"model": Fixed()}, QUERIES.take(np.array([1, 2])), k=2, seed=0)
     assert set(result["groups"]) == {"warm"}
 
 
-def test_nothing_to_judge_is_refused():
+def test_nothing_to_evaluate_is_refused():
     with pytest.raises(TrainingDataError, match="queries=0"):
-        judge_ranking(Fixed(), Queries((), ()), k=2)
+        evaluate_ranker(Fixed(), Queries((), ()), k=2)
 
 
 def test_many_queries_are_taken_in_parts():
     queries = Queries((UserState(),) * 600, (("a",),) * 300 + (("d",),) * 300)
-    hits = judge_ranking(Fixed(), queries, k=1).per_query["hit_rate"]
+    hits = evaluate_ranker(Fixed(), queries, k=1).per_query["hit_rate"]
     np.testing.assert_array_equal(hits, [1] * 300 + [0] * 300)
 
 
@@ -84,7 +84,7 @@ def test_queries_are_those_of_the_window_with_targets(tmp_path):
     assert not read_queries(tmp_path, "validation").is_warm.any()
 
 
-def test_the_tiny_shop_is_judged_whole(tmp_path):
+def test_the_tiny_shop_is_evaluated_whole(tmp_path):
     training = write_training_set(tmp_path)
     queries = read_queries(training, "test")
     assert len(queries) == 41

@@ -13,15 +13,15 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import RankingJudgement
+from recommender.metrics.ranking_evaluation import RankingEvaluation
 from tests.unit.recommender.tiny_shop import catalogue_row
 
 IDS = IdMap(tuple("abcdef"))
 
 
-def judged(ndcg: list[float], lists: list[list[int]] | None = None) -> dict[str, RankingJudgement]:
+def evaluated(ndcg: list[float], lists: list[list[int]] | None = None) -> dict[str, RankingEvaluation]:
     made = np.array(lists or [[1]] * len(ndcg))
-    return {"model": RankingJudgement(1, {"ndcg": np.array(ndcg)}, made, np.zeros(made.shape, dtype=bool), 6)}
+    return {"model": RankingEvaluation(1, {"ndcg": np.array(ndcg)}, made, np.zeros(made.shape, dtype=bool), 6)}
 
 
 def test_activity_is_by_thirds_and_equal_lengths_share_one():
@@ -39,7 +39,7 @@ def test_groups_of_users_are_told_with_the_gap_between_them():
         "gender": ["F"] * 12 + ["M"] * 10 + [None] * 3,
         "city": ["x"] * 22 + ["y"] * 3,
     }
-    table = by_user_group(judged([0.5] * 12 + [0.25] * 13), queries, IDS, attributes)
+    table = by_user_group(evaluated([0.5] * 12 + [0.25] * 13), queries, IDS, attributes)
     assert set(table) == {"gender"}
     assert table["gender"]["groups"] == {"F": {"n_queries": 12, "model": 0.5}, "M": {"n_queries": 10, "model": 0.25}}
     assert table["gender"]["gap"] == {"model": 0.25}
@@ -51,13 +51,13 @@ def test_recall_is_by_the_popularity_of_what_was_wanted():
     catalogue = Catalogue(table, IDS)
     users = (UserState(),) * 3
     queries = Queries(users, (("a", "f"), ("b", "unknown"), ("c", "f")))
-    found = by_item_popularity(judged([0, 0, 0], [[1, 6], [1, 6], [3, 2]]), queries, catalogue)
+    found = by_item_popularity(evaluated([0, 0, 0], [[1, 6], [1, 6], [3, 2]]), queries, catalogue)
     assert found == {
         "never seen": {"n_targets": 1, "model": 1.0},
         "rare third": {"n_targets": 2, "model": 0.5},
         "popular third": {"n_targets": 2, "model": 0.5},
     }
-    assert by_item_popularity(judged([0]), Queries(users[:1], (("unknown",),)), catalogue) == {}
+    assert by_item_popularity(evaluated([0]), Queries(users[:1], (("unknown",),)), catalogue) == {}
 
 
 @pytest.fixture

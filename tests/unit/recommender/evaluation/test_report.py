@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from recommender.evaluation.evaluation import evaluate_ranking
+from recommender.evaluation.evaluation import evaluate_rankers
 from recommender.evaluation.names import name_models
 from recommender.evaluation.plots import plot_groups
 from recommender.evaluation.report import render, verdict, write_report
@@ -23,18 +23,18 @@ COMPARISON = Comparison("ndcg_at_5", 0.2, 0.1, 0.1, 0.05, 0.15, 0.001, 41)
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory):
-    """A real judgement of two rankers, with a scorer's bins and a learning curve beside it."""
+    """A real evaluation of two rankers, with a scorer's bins and a learning curve beside it."""
     training = write_training_set(tmp_path_factory.mktemp("training"))
     vectors = random_vectors(training)
     queries = read_queries(training, "test")
     rankers = {"popularity": PopularityRanker(vectors), "blend": TextRanker(vectors)}
     gender = ["F" if n % 2 else "M" for n in range(len(queries))]
-    judged = evaluate_ranking(rankers, queries, 5, 0, vectors, {"gender & more": gender})
+    evaluated = evaluate_rankers(rankers, queries, 5, 0, vectors, {"gender & more": gender})
     said = np.linspace(0.05, 0.95, 40)
     bins = reliability(said, np.random.default_rng(0).random(40) < said)
     scorer = {"n_pairs": 40, "reliability": bins, "models": {"pair_scorer": {"rmse": 0.9}, "global_mean": {"mae": 1.0}}}
     curve = [{"epoch": n, "loss": 5.0 - n, "ndcg": 0.1 * n} for n in (1, 2, 3)]
-    return {**judged, "scorer": scorer, "writer": None, "curves": {"sequence": curve}}
+    return {**evaluated, "scorer": scorer, "writer": None, "curves": {"sequence": curve}}
 
 
 @pytest.fixture(scope="module")

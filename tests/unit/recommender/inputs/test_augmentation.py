@@ -10,6 +10,7 @@ import torch
 
 from core.settings.models import AugmentationSettings
 from core.storage import file_digest
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.rated_pairs import RatedPairs
@@ -21,7 +22,7 @@ from recommender.writing.training import fit_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.scoring.test_training import SETTINGS, write_shop
 from tests.unit.recommender.tiny_shop import QUICK, random_vectors, write_training_set
-from tests.unit.recommender.written_shop import TINY, catalogue_of, quiet, write_reviews
+from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 FULL = AugmentationSettings(
     crop=1.0, mask=1.0, reorder=1.0, strength=0.5, perturb_words=0.5, cold_oversampling=3.0, cold_below=1000
@@ -104,8 +105,8 @@ def test_sequences_of_evaluation_are_never_augmented(tmp_path: Path, monkeypatch
     told = []
     for settings in (AS_THEY_ARE, FULL):
         with deterministic(seed=1, threads=1):
-            told.append(train_sequence_model(training, vectors, still, 6, 10, 1, print, settings)[1][0])
-    # Weights that do not move judge the same queries alike, though they saw other sequences.
+            told.append(train_sequence_model(FitContext(training, 1), vectors, still, 6, settings)[1][0])
+    # Weights that do not move rank the same queries the same, though they saw other sequences.
     assert told[0].ndcg == told[1].ndcg
     assert told[0].loss != told[1].loss
     wanted = [row.tolist() for row in read_sequences(training, vectors.ids, 7)]
@@ -119,7 +120,7 @@ def test_rated_pairs_of_evaluation_are_never_augmented(tmp_path: Path, monkeypat
     augment = Augmenter.pairs
     monkeypatch.setattr(Augmenter, "pairs", lambda self, ids: given.append(tuple(ids)) or augment(self, ids))
     for name, settings in (("plain", AS_THEY_ARE), ("full", FULL)):
-        assert fit_scorer(training, vectors, tmp_path / name, SETTINGS, 1, 1, quiet, settings)
+        assert fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / name, SETTINGS, settings)
     assert given == [RatedPairs.read(training, "train").item_ids] * 2
     assert digests(tmp_path / "plain") != digests(tmp_path / "full")
     assert digests(training) == before
@@ -131,7 +132,7 @@ def test_reviews_of_evaluation_are_never_augmented(tmp_path: Path, monkeypatch: 
     augment = Augmenter.text
     monkeypatch.setattr(Augmenter, "text", lambda self, text: given.add(text) or augment(self, text))
     for name, settings in (("plain", AS_THEY_ARE), ("full", FULL)):
-        assert fit_writer(training, tmp_path / name, TINY, 1, 1, quiet, settings)
+        assert fit_writer(FitContext(training, 1, threads=1), tmp_path / name, TINY, settings)
     plain, full = (FeedbackWriter.load(tmp_path / name) for name in ("plain", "full"))
     assert plain.perplexity_before == full.perplexity_before
     assert not np.array_equal(*(next(iter(w.model.parameters())).detach().numpy() for w in (plain, full)))

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.judgement import judge_ranking
 from recommender.metrics.ranking import ranking_auc
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 
 K, N_ITEMS, N_USERS = 10, 30, 80
 ITEMS = [f"i{n}" for n in range(N_ITEMS)]
@@ -48,17 +48,17 @@ def queries() -> Queries:
 
 
 @pytest.fixture(scope="module")
-def judgement(queries):
-    return judge_ranking(Random(), queries, K)
+def evaluation(queries):
+    return evaluate_ranker(Random(), queries, K)
 
 
 @pytest.fixture(scope="module")
-def trec(queries, judgement) -> dict[str, np.ndarray]:
-    """TREC's value of each metric and user, for the very lists that were judged; a place's score is k - place."""
+def trec(queries, evaluation) -> dict[str, np.ndarray]:
+    """TREC's value of each metric and user, for the very lists that were evaluated; a place's score is k - place."""
     qrels = [ir_measures.Qrel(str(u), item, 1) for u, wanted in enumerate(queries.targets) for item in wanted]
     run = [
         ir_measures.ScoredDoc(str(user), ITEMS[index - 1], float(K - place))
-        for user, row in enumerate(judgement.lists)
+        for user, row in enumerate(evaluation.lists)
         for place, index in enumerate(row)
         if index
     ]
@@ -70,24 +70,24 @@ def trec(queries, judgement) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["ndcg", "recall", "precision", "mrr", "hit_rate"])
-def test_a_metric_is_trecs(name, judgement, trec):
-    np.testing.assert_allclose(judgement.per_query[name], trec[name], atol=1e-6)
-    assert 0 < judgement.per_query[name].mean() < 1
+def test_a_metric_is_trecs(name, evaluation, trec):
+    np.testing.assert_allclose(evaluation.per_query[name], trec[name], atol=1e-6)
+    assert 0 < evaluation.per_query[name].mean() < 1
 
 
-def test_map_is_trecs_but_for_its_denominator(judgement, trec, queries):
-    ours = judgement.per_query["map"] * np.minimum(queries.n_targets, K) / queries.n_targets
+def test_map_is_trecs_but_for_its_denominator(evaluation, trec, queries):
+    ours = evaluation.per_query["map"] * np.minimum(queries.n_targets, K) / queries.n_targets
     np.testing.assert_allclose(ours, trec["map"], atol=1e-6)
 
 
-def test_f1_is_the_harmonic_mean_of_trecs_two(judgement, trec):
+def test_f1_is_the_harmonic_mean_of_trecs_two(evaluation, trec):
     both = trec["precision"] + trec["recall"]
     by_trec = np.divide(2 * trec["precision"] * trec["recall"], both, out=np.zeros(N_USERS), where=both > 0)
-    np.testing.assert_allclose(judgement.per_query["f1"], by_trec, atol=1e-6)
+    np.testing.assert_allclose(evaluation.per_query["f1"], by_trec, atol=1e-6)
 
 
-def test_the_lists_hold_ties_and_are_partly_short(judgement):
-    assert (judgement.lists == 0).any()
+def test_the_lists_hold_ties_and_are_partly_short(evaluation):
+    assert (evaluation.lists == 0).any()
     assert len(np.unique(Random().table)) < 10
 
 

@@ -46,7 +46,7 @@ def test_a_draw_is_no_difference_and_a_clear_one_is():
     assert p_clear == 1 / 1000
 
 
-def test_nothing_to_judge_is_refused():
+def test_nothing_to_evaluate_is_refused():
     with pytest.raises(MetricError, match="interval: queries=0"):
         bootstrap_interval(np.array([]), seed=1)
     with pytest.raises(MetricError, match="p-value: queries=0"):

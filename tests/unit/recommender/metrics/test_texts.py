@@ -60,6 +60,13 @@ def test_bleu_of_texts_without_four_words_is_zero() -> None:
     assert bleu_4(["a b c"], ["a b c"]) == 0.0
     assert bleu_4([], []) == 0.0
     assert bleu_4(["x y z w"], ["a b c d"]) == 0.0
+    assert bleu_4([""], ["a"]) == 0.0
+
+
+def test_bleu_counts_over_the_whole_corpus_in_lower_case_without_punctuation() -> None:
+    # 1-grams 5 of 6, 2-grams 3 of 4, 3-grams 2 of 2, 4-grams 1 of 1 (the second text is too short for any).
+    generated, references = ["Nice, warm and LIGHT.", "too small"], ["nice warm and light!", "too big"]
+    assert bleu_4(generated, references) == pytest.approx(100 * (5 / 6 * 3 / 4) ** 0.25)
 
 
 def test_rouge_1_counts_each_shared_word_once() -> None:

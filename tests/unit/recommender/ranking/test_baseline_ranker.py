@@ -1,4 +1,4 @@
-"""A baseline that serves ranks as the judged one does, before and after it is saved, and answers like any ranker."""
+"""A baseline that serves ranks as the evaluated one does, before and after it is saved, and answers like any ranker."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ from core.settings.models import SequenceSettings
 from core.settings.tree import Recipe
 from recommender.errors import BundleError, TrainingDataError
 from recommender.evaluation.baselines import fit_baseline, fit_baselines
+from recommender.fitting.context import FitContext
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
@@ -54,24 +55,24 @@ def served(shop, tmp_path_factory):
     loaded = {}
     for kind in BASELINE_KINDS:
         folder = tmp_path_factory.mktemp("parts") / kind
-        fit_baseline(kind, training, vectors, folder, RECIPE, K, print)
+        fit_baseline(FitContext(training, RECIPE.seed, k=K), kind, vectors, folder, RECIPE)
         loaded[kind] = BaselineRanker.load(folder, ItemVectors.load(vectors))
     return loaded
 
 
 @pytest.fixture(scope="module")
-def judged(shop):
+def evaluated(shop):
     training, folder = shop
     vectors = ItemVectors.load(folder)
-    fitted = fit_baselines(("popularity_recent", "item_knn"), training, folder, RECIPE, K, print)
+    fitted = fit_baselines(FitContext(training, RECIPE.seed, k=K), ("popularity_recent", "item_knn"), folder, RECIPE)
     texts = TextRanker(vectors.before_fine_tuning())
     return {"popularity": PopularityRanker(vectors), **fitted, "text_encoder": texts}
 
 
 @pytest.mark.parametrize("kind", BASELINE_KINDS)
-def test_what_serves_scores_as_what_was_judged(shop, served, judged, kind):
+def test_what_serves_scores_as_what_was_evaluated(shop, served, evaluated, kind):
     users = [*read_queries(shop[0], "test").users, UserState(), WARM, STRANGE]
-    np.testing.assert_array_equal(served[kind].scores(users), judged[kind].scores(users))
+    np.testing.assert_array_equal(served[kind].scores(users), evaluated[kind].scores(users))
 
 
 @pytest.mark.parametrize("kind", BASELINE_KINDS)
@@ -122,9 +123,10 @@ def test_a_history_is_the_reason_only_where_it_was_read(served):
 
 
 def test_equal_data_give_equal_files(shop, tmp_path):
+    training, vectors = shop
     for kind in BASELINE_KINDS:
         for name in ("one", "two"):
-            fit_baseline(kind, *shop, tmp_path / name / kind, RECIPE, K, print)
+            fit_baseline(FitContext(training, RECIPE.seed, K), kind, vectors, tmp_path / name / kind, RECIPE)
         files = sorted(path.name for path in (tmp_path / "one" / kind).iterdir())
         assert files == ["baseline.json", "baseline.safetensors"][: 1 if kind in ("popularity", "text_encoder") else 2]
         for file in files:
@@ -147,12 +149,16 @@ def test_the_recent_window_is_the_one_that_validation_likes_best(tmp_path):
     random_vectors(training).save(tmp_path / "vectors")
     said: list[str] = []
     names = ("popularity_recent",)
-    ranker = fit_baselines(names, training, tmp_path / "vectors", RECIPE, 1, said.append)["popularity_recent"]
+    ranker = fit_baselines(
+        FitContext(training, RECIPE.seed, k=1, progress=said.append), names, tmp_path / "vectors", RECIPE
+    )["popularity_recent"]
     assert isinstance(ranker, BaselineRanker)
     assert ranker.top_k([UserState()], 1)[0][0][0] == wanted
     assert said == ["baseline popularity_recent: window=1, validation ndcg_at_1 1.0000"]
     write(training, "queries", [])  # nothing to choose by: the longest that counts anything
-    ranker = fit_baselines(names, training, tmp_path / "vectors", RECIPE, 1, said.append)["popularity_recent"]
+    ranker = fit_baselines(
+        FitContext(training, RECIPE.seed, k=1, progress=said.append), names, tmp_path / "vectors", RECIPE
+    )["popularity_recent"]
     assert isinstance(ranker, BaselineRanker)
     assert ranker.top_k([UserState()], 1)[0][0][0] == other
 
@@ -162,7 +168,13 @@ def test_recent_popularity_that_was_not_counted_cannot_be_fitted(tmp_path):
     (tmp_path / "vectors").mkdir()
     random_vectors(training).save(tmp_path / "vectors")
     with pytest.raises(TrainingDataError, match="kind=popularity_recent without counts"):
-        fit_baseline("popularity_recent", training, tmp_path / "vectors", tmp_path / "b", RECIPE, K, print)
+        fit_baseline(
+            FitContext(training, RECIPE.seed, k=K),
+            "popularity_recent",
+            tmp_path / "vectors",
+            tmp_path / "b",
+            RECIPE,
+        )
     assert not (tmp_path / "b").exists()
 
 
@@ -187,14 +199,21 @@ def _unchecked(vectors, recent):
 
 
 @pytest.mark.parametrize(("kind", "first"), [("popularity", item(2)), ("popularity_recent", item(3))])
-def test_popularity_serves_by_the_counts_so_far_and_is_judged_by_those_before(shop, served, tmp_path, kind, first):
+def test_popularity_serves_by_the_counts_so_far_and_is_evaluated_by_those_before(shop, served, tmp_path, kind, first):
     training, vectors = shop
     now = datetime(2025, 6, 30, tzinfo=UTC)
     told = [(item(2), "view", 300)] * 500 + [(item(3), "view", 0)] * 90 + [(item(4), "impression", 0)] * 900
     events = [{"item_id": name, "event": event, "timestamp": now - timedelta(days=days)} for name, event, days in told]
     pq.write_table(pa.Table.from_pylist(events), tmp_path / "interactions.parquet")
     folder = tmp_path / kind
-    fit_baseline(kind, training, vectors, folder, RECIPE, K, print, interactions=tmp_path / "interactions.parquet")
+    fit_baseline(
+        FitContext(training, RECIPE.seed, k=K),
+        kind,
+        vectors,
+        folder,
+        RECIPE,
+        interactions=tmp_path / "interactions.parquet",
+    )
     ranker = BaselineRanker.load(folder, ItemVectors.load(vectors))
     assert ranker.top_k([UserState()], 1)[0][0][0] == first
     assert ranker.top_k([UserState.from_history([first])], 1)[0][0][0] != first

@@ -9,6 +9,7 @@ import pytest
 
 from core.settings.models import BlendSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
+from recommender.fitting.context import FitContext
 from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
 from recommender.ranking.blend import Blend
@@ -26,23 +27,19 @@ def shop(tmp_path: Path) -> Path:
     vectors.mkdir()
     random_vectors(training).save(vectors)
     settings = SequenceSettings(width=8, max_epochs=1, learning_rate=1e-6, n_negatives=6)
-    fit_sequence(training, vectors, tmp_path / "sequence", settings, 6, 5, 1, 1, print)
+    fit_sequence(FitContext(training, 1, k=5, threads=1), vectors, tmp_path / "sequence", settings, 6)
     return tmp_path
 
 
 def fit(shop: Path, kind: str = "auto", name: str = "blend"):
     said: list[str] = []
     summary = fit_blend(
-        shop / "training",
+        FitContext(shop / "training", 1, k=5, threads=1, progress=said.append),
         shop / "vectors",
         shop / "sequence",
         shop / name,
         NeighbourSettings(regularisation=1.0),
         BlendSettings(kind=kind),
-        5,
-        1,
-        1,
-        said.append,
     )
     return summary, said
 
@@ -63,7 +60,7 @@ def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None
     assert Blend.load(shop / "blend").kind == "gate"
 
 
-def test_blends_are_judged_without_what_was_seen_at_any_length(shop: Path) -> None:
+def test_blends_are_evaluated_without_what_was_seen_at_any_length(shop: Path) -> None:
     rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
     for row in rows:
         row["seen_keys"] = sorted(item_key(item(n)) for n in range(N_ITEMS) if item(n) not in row["targets"])

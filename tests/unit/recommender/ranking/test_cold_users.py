@@ -1,4 +1,4 @@
-"""Users without a history: what is popular, and what those take of whom the shop tells the like."""
+"""Cold-start users: popularity, and what users with similar attributes took."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from recommender.errors import BundleError
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
-from recommender.ranking.cold_users import Encode, Newcomers, NewcomerWeights
-from recommender.ranking.cold_users_training import RANK, TrainingUsers, _Regression, fit_newcomers
+from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, Encode
+from recommender.ranking.cold_users_training import RANK, TrainingUsers, _Regression, fit_cold_users
 from recommender.ranking.ranker import Ranker
 from tests.unit.recommender.ranking.test_cold_items import model_of
 from tests.unit.recommender.tiny_shop import (
@@ -57,18 +58,18 @@ def training(tmp_path: Path) -> Path:
     return folder
 
 
-def fit(training: Path, encoder: Encode | None = encode) -> tuple[NewcomerWeights, dict[str, float], ItemVectors]:
+def fit(training: Path, encoder: Encode | None = encode) -> tuple[ColdUserWeights, dict[str, float], ItemVectors]:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
-    weights, figures = fit_newcomers(users, queries, vectors.catalogue, encoder, 5, 1, lambda _: None)
+    weights, figures = fit_cold_users(FitContext(Path(), 1, k=5), users, queries, vectors.catalogue, encoder)
     return weights, figures, vectors
 
 
 def test_what_is_told_of_users_ranks_for_them(training: Path) -> None:
     weights, figures, vectors = fit(training)
     assert weights.read_texts
-    assert figures["newcomers_ndcg_profile"] > 1.5 * figures["newcomers_ndcg_damped"]
-    scores = Newcomers(weights, encode).scores([COOK, READER])
+    assert figures["cold_users_ndcg_profile"] > 1.5 * figures["cold_users_ndcg_damped"]
+    scores = ColdUsers(weights, encode).scores([COOK, READER])
     of_cooks = np.array([int(name[1:]) < HALF for name in vectors.ids])
     assert scores[0, of_cooks].min() > scores[0, ~of_cooks].max()
     assert scores[1, ~of_cooks].min() > scores[1, of_cooks].max()
@@ -79,10 +80,10 @@ def test_texts_that_tell_nothing_are_left_out(tmp_path: Path) -> None:
     write_walks(folder, [f"noise {number}" for number in range(300)])
     weights, figures, _ = fit(folder)
     assert not weights.read_texts
-    assert "newcomers_ndcg_profile" in figures
-    newcomers = Newcomers(weights, encode)
-    assert not newcomers.reads(COOK)
-    np.testing.assert_array_equal(newcomers.scores([COOK]), newcomers.scores([UserState()]))
+    assert "cold_users_ndcg_profile" in figures
+    cold_users = ColdUsers(weights, encode)
+    assert not cold_users.reads(COOK)
+    np.testing.assert_array_equal(cold_users.scores([COOK]), cold_users.scores([UserState()]))
 
 
 def test_no_encoder_is_asked_where_nothing_is_told(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_no_encoder_is_asked_where_nothing_is_told(tmp_path: Path) -> None:
     write_walks(folder, [""] * 300)
     weights, figures, _ = fit(folder, never)
     assert not weights.read_texts
-    assert set(figures) == {"newcomers_ndcg_counted", "newcomers_ndcg_damped"}
+    assert set(figures) == {"cold_users_ndcg_counted", "cold_users_ndcg_damped"}
     write_walks(folder, ["cook", "reader"] * 150)
     assert not fit(folder, None)[0].read_texts
 
@@ -135,7 +136,7 @@ def test_long_histories_count_less_where_that_ranks_better(tmp_path: Path) -> No
     ]
     write(folder, "queries", asked)
     weights, figures, vectors = fit(folder)
-    assert figures["newcomers_ndcg_damped"] > figures["newcomers_ndcg_counted"]
+    assert figures["cold_users_ndcg_damped"] > figures["cold_users_ndcg_counted"]
     users = TrainingUsers.read(folder, vectors.ids)
     np.testing.assert_allclose(weights.shares, users.damped_shares(), rtol=1e-6)
 
@@ -149,9 +150,9 @@ def test_what_was_common_of_late_is_taken_where_that_ranks_better(tmp_path: Path
     write(folder, "queries", asked)
     weights, figures, vectors = fit(folder)
     # Nothing happened in the shortest window.
-    assert set(figures) == {f"newcomers_ndcg_{name}" for name in ("counted", "damped", "recent_2", "recent_3")}
-    assert figures["newcomers_ndcg_recent_2"] > figures["newcomers_ndcg_damped"]
-    best = Ranker(vectors, model_of(vectors), newcomers=Newcomers(weights, encode)).top_k([UserState()], 2)
+    assert set(figures) == {f"cold_users_ndcg_{name}" for name in ("counted", "damped", "recent_2", "recent_3")}
+    assert figures["cold_users_ndcg_recent_2"] > figures["cold_users_ndcg_damped"]
+    best = Ranker(vectors, model_of(vectors), cold_users=ColdUsers(weights, encode)).top_k([UserState()], 2)
     assert {name for name, _ in best[0]} == {item(3), item(4)}
     users = TrainingUsers.read(folder, vectors.ids)
     assert weights.shares.sum() == pytest.approx(users.damped_shares().sum())
@@ -178,7 +179,7 @@ def test_the_regression_is_the_ridge_of_low_rank() -> None:
 
 def test_the_ranker_asks_them_for_whom_it_knows_nothing_of(training: Path) -> None:
     weights, _, vectors = fit(training)
-    ranker = Ranker(vectors, model_of(vectors), newcomers=Newcomers(weights, encode))
+    ranker = Ranker(vectors, model_of(vectors), cold_users=ColdUsers(weights, encode))
     strange = UserState(items=("unheard of",), values=(None,), attributes="cook")
     users = [UserState.from_history([item(3)]), COOK, strange, UserState(), UserState(attributes="  ")]
     answered = ["sequence", "profile", "profile", "popularity", "popularity"]
@@ -195,14 +196,14 @@ def test_the_ranker_asks_them_for_whom_it_knows_nothing_of(training: Path) -> No
 
 def test_they_are_kept_and_read_again(training: Path, tmp_path: Path) -> None:
     weights, _, _ = fit(training)
-    for kept in (weights, NewcomerWeights.of_shares(weights.shares)):
+    for kept in (weights, ColdUserWeights.of_shares(weights.shares)):
         kept.save(tmp_path)
-        again = NewcomerWeights.load(tmp_path)
+        again = ColdUserWeights.load(tmp_path)
         assert again.read_texts == kept.read_texts
-        np.testing.assert_array_equal(Newcomers(again, encode).scores([COOK]), Newcomers(kept, encode).scores([COOK]))
+        np.testing.assert_array_equal(ColdUsers(again, encode).scores([COOK]), ColdUsers(kept, encode).scores([COOK]))
     (tmp_path / "newcomers.safetensors").write_text("no tensors")
-    with pytest.raises(BundleError, match="Cannot load newcomers' weights"):
-        NewcomerWeights.load(tmp_path)
+    with pytest.raises(BundleError, match="Cannot load cold-start users' weights"):
+        ColdUserWeights.load(tmp_path)
 
 
 def test_equal_seeds_learn_equal_weights(training: Path) -> None:
@@ -214,4 +215,4 @@ def test_queries_without_texts_are_answered_by_shares(training: Path) -> None:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
     silent = Queries(tuple(UserState(items=user.items) for user in queries.users), queries.targets, queries.user_ids)
-    assert not fit_newcomers(users, silent, vectors.catalogue, encode, 5, 1, lambda _: None)[0].read_texts
+    assert not fit_cold_users(FitContext(Path(), 1, k=5), users, silent, vectors.catalogue, encode)[0].read_texts

@@ -21,6 +21,7 @@ from recommender.bundle.manifest import Component
 from recommender.encoders.encoder import EncoderError
 from recommender.errors import BundleError
 from recommender.evaluation.scorer import evaluate_scorer
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -30,6 +31,7 @@ from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import Stack, StackedScorer, Weights, load_scorer
 from recommender.scoring.training import fit_scorer
+from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from tests.unit.recommender.scoring.test_training import write_shop
 from tests.unit.recommender.tiny_shop import DATA, save_tiny_encoder
@@ -52,7 +54,9 @@ def fitted(tmp_path_factory, model) -> tuple[Path, Path, Path, list[str]]:
     """Training set, vectors, the component, and what was said."""
     folder, said = tmp_path_factory.mktemp("shop"), []
     training, vectors = write_shop(folder, n_train=220)
-    assert fit_scorer(training, vectors, folder / "scorer", settings_of(model), 1, 1, said.append)
+    assert fit_scorer(
+        FitContext(training, 1, threads=1, progress=said.append), vectors, folder / "scorer", settings_of(model)
+    )
     return training, vectors, folder / "scorer", said
 
 
@@ -101,9 +105,9 @@ def test_both_are_trained_and_weighed(fitted) -> None:
     assert any(line.startswith("cross-encoder step 4/12: mean loss") for line in said)
     scorer = load_scorer(folder, ItemVectors.load(vectors))
     assert isinstance(scorer, StackedScorer)
-    judged = evaluate_scorer(scorer, training, "test")
-    assert judged["models"]["pair_scorer"]["rmse"] < judged["models"]["global_mean"]["rmse"]
-    assert sum(one["n"] for one in judged["reliability"]) == judged["n_pairs"] == 60
+    evaluated = evaluate_scorer(scorer, training, "test")
+    assert evaluated["models"]["pair_scorer"]["rmse"] < evaluated["models"]["global_mean"]["rmse"]
+    assert sum(one["n"] for one in evaluated["reliability"]) == evaluated["n_pairs"] == 60
 
 
 def test_saved_and_loaded_it_scores_the_same(fitted, tmp_path) -> None:
@@ -120,7 +124,7 @@ def test_saved_and_loaded_it_scores_the_same(fitted, tmp_path) -> None:
 
 def test_one_seed_gives_the_same_bytes(fitted, model, tmp_path) -> None:
     training, vectors, folder, _ = fitted
-    fit_scorer(training, vectors, tmp_path / "again", settings_of(model), 1, 1, [].append)
+    fit_scorer(FitContext(training, 1, threads=1, progress=[].append), vectors, tmp_path / "again", settings_of(model))
     for name in ("cross_encoder/model.safetensors", "cross_encoder/heads.safetensors", "stack.json"):
         assert file_digest(tmp_path / "again" / name) == file_digest(folder / name), name
 
@@ -129,7 +133,7 @@ def test_training_that_brings_nothing_stops_and_is_not_kept(model, tmp_path) -> 
     training, vectors = write_shop(tmp_path, n_train=210)
     said: list[str] = []
     wild = settings_of(model, learning_rate=1e4, max_steps=30, look_every=2, patience=2)
-    summary = fit_scorer(training, vectors, tmp_path / "scorer", wild, 1, 1, said.append)
+    summary = fit_scorer(FitContext(training, 1, threads=1, progress=said.append), vectors, tmp_path / "scorer", wild)
     assert summary is not None
     assert summary.metrics["cross_encoder_step"] == 0
     assert summary.metrics["stacked_rmse"] == pytest.approx(summary.metrics["light_rmse"], abs=0.02)
@@ -209,7 +213,7 @@ def test_a_bundle_with_it_answers_score(fitted, model, tmp_path) -> None:
     bundle = load_bundle(tmp_path / "b")
     assert bundle.manifest.recipe.scorer == settings_of(model)
     engine = Engine(model="m:1", bundle=bundle, features=Store(), max_k=5)
-    answer = engine.score(item_ids=["i3", "i4"], user_id="known")
+    answer = engine.score(ScoreRequest(item_ids=["i3", "i4"], user_id="known"))
     ratings = ItemRatings(np.full(2, 3.5), np.full(2, 2.0))
     expected = load_scorer(scorer, items).score(Store().read_user("known"), ["i3", "i4"], ratings)
     for got, wanted in zip(answer.items, expected, strict=True):

@@ -16,13 +16,13 @@ from core import schema
 from core.settings.models import ScorerSettings
 from core.storage import file_digest
 from recommender.evaluation.scorer import evaluate_scorer
+from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
-from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import Calibration, PairScorer
-from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_strangers
+from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_unknown_users
 
 N_ITEMS = 20
 SETTINGS = ScorerSettings(hidden=8, max_epochs=4, batch_size=64, learning_rate=3e-3, factors=4, factor_steps=5)
@@ -78,14 +78,16 @@ def quiet(line: str) -> None:
 def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=400)
     lines: list[str] = []
-    summary = fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, seed=1, threads=1, progress=lines.append)
+    summary = fit_scorer(
+        FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS
+    )
     assert summary is not None
     assert summary.metrics["rmse"] < summary.metrics["baseline_rmse"]
     assert 0 <= summary.best_epoch <= summary.epochs <= 4
     assert lines[0].startswith("pair scorer epoch 1/4: loss")
-    judged = evaluate_scorer(PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors)), training, "test")
-    models = judged["models"]
-    assert judged["n_pairs"] == 60
+    evaluated = evaluate_scorer(PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors)), training, "test")
+    models = evaluated["models"]
+    assert evaluated["n_pairs"] == 60
     assert models["pair_scorer"]["auc"] > 0.95
     assert models["pair_scorer"]["accuracy"] > 0.9
     assert models["pair_scorer"]["rmse"] < 0.8 * models["user_item_bias"]["rmse"]
@@ -96,7 +98,7 @@ def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) ->
     training, vectors = write_shop(tmp_path, n_train=220)
     digests = []
     for seed, name in ((1, "a"), (1, "b"), (2, "c")):
-        fit_scorer(training, vectors, tmp_path / name, SETTINGS, seed=seed, threads=1, progress=quiet)
+        fit_scorer(FitContext(training, seed, threads=1), vectors, tmp_path / name, SETTINGS)
         files = sorted((tmp_path / name).glob("scorer.*"))
         assert [file.name for file in files] == ["scorer.json", "scorer.safetensors"]
         digests.append([file_digest(file) for file in files])
@@ -107,7 +109,10 @@ def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) ->
 def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=199)
     lines: list[str] = []
-    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append) is None
+    assert (
+        fit_scorer(FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS)
+        is None
+    )
     assert not (tmp_path / "scorer").exists()
     assert lines == ["pair scorer: none, for 199 rated training pairs are fewer than 200"]
 
@@ -115,7 +120,7 @@ def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
 def test_without_a_validation_window_a_tenth_is_held_out(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=250, n_validation=0, n_test=0)
     lines: list[str] = []
-    assert fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, lines.append)
+    assert fit_scorer(FitContext(training, 1, threads=1, progress=lines.append), vectors, tmp_path / "scorer", SETTINGS)
     assert "a tenth of the training pairs is held out instead" in lines[0]
     scorer = PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
     assert evaluate_scorer(scorer, training, "test") == {"n_pairs": 0}
@@ -126,7 +131,7 @@ def test_the_random_state_of_the_process_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    fit_scorer(training, vectors, tmp_path / "scorer", SETTINGS, 1, 1, quiet)
+    fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", SETTINGS)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -142,7 +147,7 @@ def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> Non
     training, vectors = write_shop(tmp_path, n_train=220)
     pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
     factors, opinions = learn_factors(pairs, ids, SETTINGS, seed=1)
-    everyone, of_everyone = with_strangers(pairs, opinions, share=0.25, seed=1)
+    everyone, of_everyone = with_unknown_users(pairs, opinions, share=0.25, seed=1)
     assert len(everyone) == len(of_everyone) == 220 + 55
     assert everyone.users[:220] == pairs.users
     assert set(everyone.users[220:]) == {UserState()}
@@ -155,7 +160,7 @@ def test_some_pairs_are_learned_once_more_with_a_stranger(tmp_path: Path) -> Non
     assert np.abs(opinions[1] - of_all)[:, 0].mean() < 0.2, "other parts of the users, the same shop"
 
 
-def test_no_rating_of_a_user_teaches_the_factors_that_judge_the_user(tmp_path: Path) -> None:
+def test_no_rating_of_a_user_teaches_the_factors_that_predict_for_the_user(tmp_path: Path) -> None:
     """A user whose ratings are turned round changes the opinions of the others alone, and of their own by history."""
     training, vectors = write_shop(tmp_path, n_train=220)
     pairs, ids = RatedPairs.read(training, "train"), ItemVectors.load(vectors).ids
@@ -178,13 +183,3 @@ def test_calibration_never_turns_the_order() -> None:
     logits = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]])
     assert fit_calibration(logits, torch.tensor([1.0, 0.0, 0.0, 1.0])) == Calibration()
     assert fit_calibration(logits, torch.ones(4)) == Calibration()
-
-
-def test_the_regressions_find_a_known_line() -> None:
-    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    weights, offset = fit_linear(features, torch.tensor([0.5, 1.5, -1.5, -0.5]), penalty=0.0)
-    assert weights == pytest.approx([1.0, -2.0])
-    assert offset == pytest.approx(0.5)
-    (slope,), middle = fit_logistic(torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.1)
-    assert slope > 0
-    assert middle > 0

@@ -1,4 +1,4 @@
-"""Fitting the feedback writer, from scratch and from a Hugging Face model, and judging it."""
+"""Fitting the feedback writer, from scratch and from a Hugging Face model, and evaluating it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from core.settings.models import HuggingFaceWriterSettings
 from core.storage import file_digest
 from recommender.evaluation.writer import evaluate_writer
+from recommender.fitting.context import FitContext
 from recommender.writing.examples import read_reviews, sample
 from recommender.writing.training import LEAST_GAIN, Course, fit_writer, train_tokenizer
 from recommender.writing.writer import FeedbackWriter, WriterError
-from tests.unit.recommender.written_shop import TINY, catalogue_of, quiet, write_reviews
+from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +27,18 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fit") / "writer"
     settings = TINY.model_copy(update={"max_steps": 60, "max_epochs": 10})
-    assert fit_writer(training, folder, settings, seed=1, threads=1, progress=quiet)
+    assert fit_writer(FitContext(training, 1, threads=1), folder, settings)
     return folder
 
 
 def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) -> None:
     writer = FeedbackWriter.load(fitted)
-    judged = evaluate_writer(writer, training, catalogue_of(training), "test", max_rows=6)
-    assert judged["n_reviews"] == 6
-    assert judged["perplexity"] < 0.2 * judged["perplexity_before"]
-    assert judged["rouge_1"] > 10
+    evaluated = evaluate_writer(writer, training, catalogue_of(training), "test", max_rows=6)
+    assert evaluated["n_reviews"] == 6
+    assert evaluated["perplexity"] < 0.2 * evaluated["perplexity_before"]
+    assert evaluated["rouge_1"] > 10
     for measure in ("distinct_1", "distinct_2", "unique_sentence_ratio", "copied_share"):
-        assert 0 <= judged[measure] <= 1
+        assert 0 <= evaluated[measure] <= 1
 
 
 def test_evaluation_repeats_itself(training: Path, fitted: Path) -> None:
@@ -48,7 +49,7 @@ def test_evaluation_repeats_itself(training: Path, fitted: Path) -> None:
 
 def test_progress_tells_loss_speed_and_time_left(training: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    summary = fit_writer(training, tmp_path / "writer", TINY, seed=1, threads=1, progress=lines.append)
+    summary = fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY)
     assert summary is not None
     steps = [line for line in lines if "step" in line and "loss" in line]
     assert len(steps) >= 10
@@ -62,7 +63,7 @@ def test_progress_tells_loss_speed_and_time_left(training: Path, tmp_path: Path)
 def test_one_seed_gives_the_same_bytes_and_another_one_others(training: Path, tmp_path: Path) -> None:
     digests = []
     for seed, name in ((1, "a"), (1, "b"), (2, "c")):
-        fit_writer(training, tmp_path / name, TINY, seed=seed, threads=1, progress=quiet)
+        fit_writer(FitContext(training, seed, threads=1), tmp_path / name, TINY)
         files = sorted(path for path in (tmp_path / name).iterdir() if path.name != "summary.json")
         digests.append({path.name: file_digest(path) for path in files})
     assert digests[0] == digests[1]
@@ -74,7 +75,7 @@ def test_later_reviews_are_never_trained_on(tmp_path: Path) -> None:
     digests = []
     for n_later in (0, 20):
         training = write_reviews(tmp_path / f"shop{n_later}", n_train=110, n_later=n_later)
-        fit_writer(training, tmp_path / f"writer{n_later}", TINY, seed=1, threads=1, progress=quiet)
+        fit_writer(FitContext(training, 1, threads=1), tmp_path / f"writer{n_later}", TINY)
         folder = tmp_path / f"writer{n_later}"
         digests.append([file_digest(folder / name) for name in ("model.safetensors", "tokenizer.json")])
     assert digests[0] == digests[1]
@@ -83,15 +84,15 @@ def test_later_reviews_are_never_trained_on(tmp_path: Path) -> None:
 def test_too_few_reviews_make_no_writer_and_say_so(tmp_path: Path) -> None:
     training = write_reviews(tmp_path / "shop", n_train=99)
     lines: list[str] = []
-    assert fit_writer(training, tmp_path / "writer", TINY, 1, 1, lines.append) is None
+    assert fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY) is None
     assert not (tmp_path / "writer").exists()
     assert lines == ["feedback writer: none, for 99 training reviews are fewer than 100"]
 
 
-def test_a_window_without_reviews_is_not_judged(tmp_path: Path, fitted: Path) -> None:
+def test_a_window_without_reviews_is_not_evaluated(tmp_path: Path, fitted: Path) -> None:
     training = write_reviews(tmp_path / "shop", n_train=100, n_later=0)
-    judged = evaluate_writer(FeedbackWriter.load(fitted), training, catalogue_of(training), "test")
-    assert judged == {"n_reviews": 0}
+    evaluated = evaluate_writer(FeedbackWriter.load(fitted), training, catalogue_of(training), "test")
+    assert evaluated == {"n_reviews": 0}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def llama(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_hugging_face_model_is_fine_tuned_and_loaded_back(training: Path, llama: Path, tmp_path: Path) -> None:
     settings = HuggingFaceWriterSettings(model=str(llama), max_tokens=96, max_steps=15, learning_rate=1e-2)
-    summary = fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=quiet)
+    summary = fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
     assert summary is not None
     assert summary.metrics["test_perplexity"] < 0.8 * summary.metrics["test_perplexity_before"]
     writer = FeedbackWriter.load(tmp_path / "writer")
@@ -132,7 +133,7 @@ def test_a_hugging_face_model_is_fine_tuned_and_loaded_back(training: Path, llam
 def test_a_hugging_face_model_that_is_not_there_stops_the_fit(training: Path, tmp_path: Path) -> None:
     settings = HuggingFaceWriterSettings(model=str(tmp_path / "nowhere"))
     with pytest.raises(WriterError, match="nowhere"):
-        fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=quiet)
+        fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
     assert not (tmp_path / "writer").exists()
 
 
@@ -171,7 +172,7 @@ def test_training_ends_early_on_a_plateau(training: Path, tmp_path: Path, monkey
     monkeypatch.setattr("recommender.writing.training.LEAST_GAIN", 100.0)
     lines: list[str] = []
     settings = TINY.model_copy(update={"max_steps": 60, "max_epochs": 10})
-    fit_writer(training, tmp_path / "writer", settings, seed=1, threads=1, progress=lines.append)
+    fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", settings)
     # The first look has nothing to compare with; the second, after 16 steps, begins a descent of a quarter of them.
     assert any("step 20/20" in line for line in lines)
 

@@ -9,6 +9,7 @@ from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component
 from recommender.evaluation.evaluation import parts_of
+from recommender.fitting.context import FitContext
 from recommender.inputs.user import UserState
 from recommender.retrieval.generative.training import fit_generative
 from recommender.retrieval.sequence.fit import fit_sequence
@@ -26,9 +27,19 @@ def parts(tmp_path: Path) -> dict[Component, Path]:
     random_vectors(training).save(parts["vectors"])
     one = {"max_epochs": 1}
     fit_sequence(
-        training, parts["vectors"], parts["sequence"], QUICK_SEQUENCE.model_copy(update=one), 6, 5, 1, 1, print
+        FitContext(training, 1, k=5, threads=1),
+        parts["vectors"],
+        parts["sequence"],
+        QUICK_SEQUENCE.model_copy(update=one),
+        6,
     )
-    fit_generative(training, parts["vectors"], parts["generative"], QUICK.model_copy(update=one), 6, 5, 1, 1, print)
+    fit_generative(
+        FitContext(training, 1, k=5, threads=1),
+        parts["vectors"],
+        parts["generative"],
+        QUICK.model_copy(update=one),
+        6,
+    )
     return parts
 
 

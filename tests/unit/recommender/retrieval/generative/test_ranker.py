@@ -61,7 +61,7 @@ def test_a_filter_that_leaves_few_items_leaves_those(ranker: GenerativeRanker) -
     assert ranker.top_k([WARM], 3, allowed=np.zeros(N_ITEMS, dtype=bool)) == [[]]
 
 
-def test_judges_see_the_beam(ranker: GenerativeRanker) -> None:
+def test_evaluation_sees_the_beam(ranker: GenerativeRanker) -> None:
     scores = ranker.scores([WARM, NOBODY])
     assert scores.shape == (2, N_ITEMS)
     assert (np.isfinite(scores).sum(axis=1) == 8).all()

@@ -7,9 +7,10 @@ import pytest
 from core.settings.models import GenerativeSettings
 from core.storage import file_digest
 from recommender.errors import TrainingDataError
+from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
-from recommender.metrics.judgement import judge_ranking
+from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.training import fit_generative
 from recommender.retrieval.popularity import PopularityRanker
@@ -27,8 +28,8 @@ def shop(tmp_path: Path) -> Path:
 
 def fit(shop: Path, settings: GenerativeSettings = QUICK, name: str = "generative"):
     said: list[str] = []
-    given = (shop / "training", shop / "vectors", shop / name, settings)
-    return fit_generative(*given, max_history=6, k=5, seed=1, threads=1, progress=said.append), said
+    context = FitContext(shop / "training", 1, 5, 1, said.append)
+    return fit_generative(context, shop / "vectors", shop / name, settings, max_history=6), said
 
 
 @pytest.mark.parametrize("softmax", ["trie", "codes"])
@@ -38,9 +39,9 @@ def test_the_next_item_is_learned(shop: Path, softmax: str) -> None:
     vectors = ItemVectors.load(shop / "vectors")
     queries = read_queries(shop / "training", "validation")
     ranker = GenerativeRanker.load(shop / "generative", vectors)
-    ndcg = judge_ranking(ranker.at_least(5), queries, 5).per_query["ndcg"].mean()
+    ndcg = evaluate_ranker(ranker.at_least(5), queries, 5).per_query["ndcg"].mean()
     assert ndcg == pytest.approx(summary.metrics["ndcg_at_5"])
-    assert ndcg > 2 * judge_ranking(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
+    assert ndcg > 2 * evaluate_ranker(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
     assert [point["epoch"] for point in summary.curve] == list(range(1, summary.epochs + 1))
     assert any("semantic ids of 4 x 4 x" in line for line in said)
 

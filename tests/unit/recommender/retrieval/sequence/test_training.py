@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from core.settings.models import AugmentationSettings
 from recommender.errors import TrainingDataError
-from recommender.evaluation.evaluation import judge_ranking
+from recommender.evaluation.evaluation import evaluate_ranker
 from recommender.fitting.checkpoint import Checkpoint
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.packing import pack
 from recommender.inputs.queries import Queries
@@ -18,7 +19,7 @@ from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.retrieval.sequence.training import (
     NextItems,
-    ValidationJudge,
+    ValidationEvaluator,
     averaged,
     batches,
     learned_items,
@@ -120,20 +121,22 @@ def test_sequences_that_teach_nothing_are_left_out(training):
 def test_no_sequence_at_all_is_refused(training):
     write(training, "sequences", [{"user_id": "u", **history([item(1)])}])
     with pytest.raises(TrainingDataError, match="known items=0 of 1"):
-        train_sequence_model(training, random_vectors(training), QUICK, 6, 10, 1, print)
+        train_sequence_model(FitContext(training, 1), random_vectors(training), QUICK, 6)
 
 
 def test_no_validation_user_with_a_history_is_refused(training):
     write(training, "queries", [{"user_id": "u", "split": "validation", **history([]), "targets": [item(1)]}])
     with pytest.raises(TrainingDataError, match="with a history=0 of 1"):
-        train_sequence_model(training, random_vectors(training), QUICK, 6, 10, 1, print)
+        train_sequence_model(FitContext(training, 1), random_vectors(training), QUICK, 6)
 
 
 def test_training_learns_the_walk_and_keeps_the_best_epoch(training):
     said: list[str] = []
     settings = QUICK.model_copy(update={"max_epochs": 40, "patience": 40, "dropout": 0.0, "learning_rate": 0.01})
     with deterministic(seed=1, threads=1):
-        model, epochs = train_sequence_model(training, random_vectors(training), settings, 6, 10, 1, said.append)
+        model, epochs = train_sequence_model(
+            FitContext(training, 1, progress=said.append), random_vectors(training), settings, 6
+        )
     assert len(epochs) == 40
     assert sum("ndcg_at_10" in line and "loss" in line and " s" in line for line in said) == 40
     best = max(epochs, key=lambda epoch: epoch.ndcg)
@@ -152,11 +155,11 @@ def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
         model.last_norm.weight.zero_()
         # Every place expects the same vector, and hardly likes one item more than another.
         model.last_norm.bias.fill_(0.01)
-    ndcg, weight = ValidationJudge(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
+    ndcg, weight = ValidationEvaluator(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
     assert weight > 0
     assert ndcg == 1
     assert model.popularity_weight == weight
-    taken = judge_ranking(Ranker(vectors, model), Queries((user,), (best,)), k=2).per_query["ndcg"]
+    taken = evaluate_ranker(Ranker(vectors, model), Queries((user,), (best,)), k=2).per_query["ndcg"]
     assert taken.tolist() == [ndcg]
 
 
@@ -164,7 +167,9 @@ def test_training_stops_when_it_gets_no_better(training):
     said: list[str] = []
     settings = QUICK.model_copy(update={"max_epochs": 50, "patience": 1, "learning_rate": 1e-9})
     with deterministic(seed=1, threads=1):
-        _, epochs = train_sequence_model(training, random_vectors(training), settings, 6, 10, 1, said.append)
+        _, epochs = train_sequence_model(
+            FitContext(training, 1, progress=said.append), random_vectors(training), settings, 6
+        )
     assert len(epochs) < 50
     assert said[-1].startswith("stopped: no better epoch than")
 
@@ -177,12 +182,14 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_bits(training, tmp_path, mo
     monkeypatch.setattr("recommender.retrieval.sequence.training.CHECKPOINT_EVERY_S", 0.0)
     settings = QUICK.model_copy(update={"max_epochs": 6, "patience": 6, "dropout": 0.3, "id_dropout": 0.3})
     varied = AugmentationSettings(crop=0.5)
-    given = (training, random_vectors(training), settings, 6, 10, 1)
+    vectors = random_vectors(training)
 
     def fit(checkpoint=None, on_epoch=None):
         said: list[str] = []
         with deterministic(seed=1, threads=1):
-            return (*train_sequence_model(*given, said.append, varied, checkpoint, on_epoch), said)
+            context = FitContext(training, 1, progress=said.append)
+            trained = train_sequence_model(context, vectors, settings, 6, varied, checkpoint, on_epoch)
+            return (*trained, said)
 
     def stop_after_3(epoch):
         if epoch.number == 3:
@@ -230,12 +237,12 @@ def test_the_average_follows_the_weights_exponentially():
     torch.testing.assert_close(lagging.module.positions, torch.full_like(model.positions, seen[-1]))
 
 
-def test_what_is_kept_and_judged_is_the_average(training):
+def test_what_is_kept_and_evaluated_is_the_average(training):
     settings = QUICK.model_copy(update={"max_epochs": 2, "learning_rate": 0.05})
     weights = {}
     for n_epochs in (0.0, 5.0):
         with deterministic(seed=1, threads=1):
             one = settings.model_copy(update={"average_epochs": n_epochs})
-            weights[n_epochs] = train_sequence_model(training, random_vectors(training), one, 6, 10, 1, print)[0]
+            weights[n_epochs] = train_sequence_model(FitContext(training, 1), random_vectors(training), one, 6)[0]
     # With the average the weights are still nearer to where they began, which is small.
     assert weights[5.0].positions.abs().mean() < weights[0.0].positions.abs().mean()

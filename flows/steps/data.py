@@ -1,0 +1,121 @@
+"""From a source to a training set: ingest, validate, features, training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.layout import Layout
+from core.schema import TableName
+from core.settings.evaluation import EvaluationSettings
+from flows import artifacts
+from flows.last_validation import keep_validation, read_last_validation
+from flows.reports import DATA_DOCS, write_index
+from flows.steps.run import Run
+from flows.steps.step import Output, StepContext, action, step
+
+if TYPE_CHECKING:
+    from features.refresh import FeatureSummary
+    from features.training import TrainingSummary
+    from validation.quarantine.readmission import ReadmissionSummary
+    from validation.raw.parts import RawTables
+    from validation.summary import ValidationSummary
+
+
+def _raw(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
+    return layout.raw(key)
+
+
+def _clean(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
+    return layout.clean(key)
+
+
+def _training(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
+    return layout.training(key)
+
+
+@step("ingest", at=_raw, reads=("source",))
+def ingest(step: StepContext, fingerprint: str) -> RawTables:
+    """Read the source, the service's event log and the readmitted rows into raw tables.
+
+    Args:
+        fingerprint: Of everything that is read: other rows are other inputs.
+    """
+    from validation.sources.ingest import ingest
+
+    return ingest(step.recipe.source, step.target, step.layout.events, step.layout.readmitted)
+
+
+# What the run before saw only decides warnings and stops, never the clean rows: the same rows are not validated twice.
+@step("validate", at=_clean, reads=("validation",), unkeyed=("previous",))
+def validate(step: StepContext, raw: Output[RawTables], previous: ValidationSummary | None) -> ValidationSummary:
+    """Check the raw tables against the expectations; bad rows go to quarantine, a bad table stops the flow."""
+    from validation.gate import validate
+
+    docs = data_docs(step.layout, step.key).parent
+    return validate(raw.folder, step.target, step.recipe.validation, docs, previous)
+
+
+@action("readmit")
+def readmit_rows(
+    step: StepContext, quarantine: Path, corrections: Path | None, table: TableName | None, rules: tuple[str, ...]
+) -> ReadmissionSummary:
+    """Let quarantined rows in again, as they are or as somebody corrected them; the next ingest reads them."""
+    from validation.quarantine.readmission import read_corrections, readmit, select
+
+    rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections)
+    return readmit(rows, step.layout.readmitted)
+
+
+@action("refresh-features", reads=("features",), retries=True)
+def refresh_features(step: StepContext, clean: Output[ValidationSummary]) -> FeatureSummary:
+    """Compute the feature views, apply the Feast repository and materialise; does nothing where they are current."""
+    from features.refresh import refresh_features
+
+    layout = step.layout
+    return refresh_features(clean.folder, layout.feast, step.recipe.features, step.stores, event_log=layout.events)
+
+
+@step("training-set", at=_training, reads=("features", "evaluation.validation_share", "evaluation.test_share"))
+def collect_training_set(step: StepContext, clean: Output[ValidationSummary]) -> TrainingSummary:
+    """Point-in-time training set from Feast."""
+    from features.training import build_training_set
+
+    shares = step.recipe.evaluation
+    windows = EvaluationSettings(validation_share=shares.validation_share, test_share=shares.test_share)
+    return build_training_set(clean.folder, step.layout.feast, step.target, step.recipe.features, windows)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Validated tables, and features that are up to date with them."""
+
+    raw: Output[RawTables]
+    clean: Output[ValidationSummary]
+    features: FeatureSummary
+
+
+def data_docs(layout: Layout, clean_key: str) -> Path:
+    """The first page of the Data Docs of a validation."""
+    return layout.reports / clean_key / DATA_DOCS
+
+
+def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummary]]:
+    """Ingest and validate."""
+    from validation.sources.ingest import source_fingerprint
+
+    layout = run.layout
+    raw = ingest(run, fingerprint=source_fingerprint(run.recipe.source, layout.events, layout.readmitted))
+    clean = validate(run, raw=raw, previous=read_last_validation(layout))
+    keep_validation(layout, clean.value)
+    write_index(layout)
+    artifacts.publish_validation(clean.value, run.page_url(data_docs(layout, clean.key)))
+    return raw, clean
+
+
+def prepare(run: Run) -> Prepared:
+    """Ingest, validate, and bring the feature store up to date."""
+    raw, clean = pass_data_gate(run)
+    return Prepared(raw, clean, refresh_features(run, clean=clean))

@@ -1,0 +1,139 @@
+"""From a training set to the components of a bundle: one step for each model that is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.layout import Layout
+from core.storage import file_digest
+from flows.steps.run import Run
+from flows.steps.step import Output, StepContext, Where, step
+
+if TYPE_CHECKING:
+    from features.training import TrainingSummary
+    from recommender.retrieval.sequence.training import Epoch
+
+
+def component(name: str) -> Where:
+    """The folder of a component of this name."""
+
+    def folder(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
+        return layout.component(name, key)
+
+    return folder
+
+
+@step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"))
+def embed_catalogue(step: StepContext, training: Output[TrainingSummary], modality_digest: str) -> bool:
+    """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so.
+
+    Args:
+        modality_digest: Of the modality's file: one that changes under its name is another input.
+    """
+    from recommender.retrieval.text.embedding import embed_catalogue
+
+    embed_catalogue(step.fit(training.folder), step.target, step.recipe.encoder, step.recipe.modality)
+    return True
+
+
+@step(
+    "fine-tune-sequence",
+    at=component("sequence"),
+    reads=("sequence", "augmentation", "features.max_history", "evaluation.k", "seed"),
+    unkeyed=("on_epoch",),
+)
+def fine_tune_sequence(
+    step: StepContext,
+    training: Output[TrainingSummary],
+    vectors: Output[bool],
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> bool:
+    """Fine-tune on the shop's sequences.
+
+    Args:
+        on_epoch: Called with every epoch that is run; an error of the project that it raises ends the fit for good.
+    """
+    from recommender.retrieval.sequence.fit import fit_sequence
+
+    recipe = step.recipe
+    fit_sequence(
+        step.fit(training.folder),
+        vectors.folder,
+        step.target,
+        recipe.sequence,
+        recipe.features.max_history,
+        recipe.augmentation,
+        on_epoch,
+    )
+    return True
+
+
+@step("blend", at=component("blend"), reads=("neighbours", "blend", "evaluation.k", "seed"))
+def blend_models(
+    step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], sequence: Output[bool]
+) -> bool:
+    """Learn the neighbourhood model, and choose how it blends with the sequence model."""
+    from recommender.ranking.blend_training import fit_blend
+
+    fit, recipe = step.fit(training.folder), step.recipe
+    fit_blend(fit, vectors.folder, sequence.folder, step.target, recipe.neighbours, recipe.blend)
+    return True
+
+
+@step(
+    "fine-tune-generative",
+    at=component("generative"),
+    reads=("generative", "features.max_history", "evaluation.k", "seed"),
+)
+def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
+    """Give items semantic ids and learn to write the next one; False where the recipe has it off."""
+    from recommender.retrieval.generative.training import fit_generative
+
+    fit, recipe = step.fit(training.folder), step.recipe
+    return bool(fit_generative(fit, vectors.folder, step.target, recipe.generative, recipe.features.max_history))
+
+
+@step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"))
+def fine_tune_scorer(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
+    """Train the pair scorer; False where the shop has too few ratings."""
+    from recommender.scoring.training import fit_scorer
+
+    fit, recipe = step.fit(training.folder), step.recipe
+    return bool(fit_scorer(fit, vectors.folder, step.target, recipe.scorer, recipe.augmentation))
+
+
+@step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"))
+def fine_tune_writer(step: StepContext, training: Output[TrainingSummary]) -> bool:
+    """Train the feedback writer; False where the shop has too few reviews."""
+    from recommender.writing.training import fit_writer
+
+    recipe = step.recipe
+    return bool(fit_writer(step.fit(training.folder), step.target, recipe.writer, recipe.augmentation))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The components that rank together."""
+
+    vectors: Output[bool]
+    sequence: Output[bool]
+    blend: Output[bool]
+
+
+def fit_ranking(
+    run: Run, training: Output[TrainingSummary], on_epoch: Callable[[Epoch], None] | None = None
+) -> Ranking:
+    """The components that rank: text vectors, the sequence model, and its blend with the neighbourhood model.
+
+    Args:
+        on_epoch: Called with every epoch of the sequence model that is run; what it raises ends the fit.
+    """
+    file = run.recipe.modality.path
+    # A missing file is for the fit to say.
+    digest = file_digest(file) if file and file.is_file() else ""
+    vectors = embed_catalogue(run, training=training, modality_digest=digest)
+    sequence = fine_tune_sequence(run, training=training, vectors=vectors, on_epoch=on_epoch)
+    return Ranking(vectors, sequence, blend_models(run, training=training, vectors=vectors, sequence=sequence))

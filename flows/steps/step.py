@@ -1,0 +1,237 @@
+"""A step of a flow, said in one place: its name, the settings that it reads, its inputs, its function, its output.
+
+The Prefect task, the key of its result and the folder of its output are made from that.
+
+```
+@step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"))
+def fine_tune_writer(step: StepContext, training: Output[TrainingSummary]) -> bool: ...
+
+writer = fine_tune_writer(run, training=training)  # Output: folder, key, value
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from prefect import get_run_logger
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import Task
+from pydantic import BaseModel
+
+from core.errors import SommelierError
+from core.layout import Layout
+from core.settings.features import FeatureStoreSettings
+from core.settings.tree import Recipe
+from core.storage import digest_of
+from flows.measurement import measured
+from flows.pruning import mark_used
+from flows.steps.run import Run
+from flows.steps.versions import code_version, library_versions
+from recommender.fitting.context import FitContext
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# From the shop's layout, the step's key and its inputs to the file or folder that the step writes.
+Where = Callable[[Layout, str, Mapping[str, Any]], Path]
+# Torch's threads in every fit: with the seed they decide every bit of the weights.
+THREADS = 2
+WHOLE_RECIPE = ("*",)
+_CONTEXT = "step"
+_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 5]}
+
+
+@dataclass(frozen=True)
+class Output(Generic[R]):
+    """What a step left.
+
+    Attributes:
+        folder: Where it lies.
+        key: Of everything that decided it; the keys of what is made of it depend on this one.
+        value: What the step's function returned: small records of paths and counts.
+    """
+
+    folder: Path
+    key: str
+    value: R
+
+
+class StepContext:
+    """What a step's function is given beside its inputs.
+
+    Args:
+        name: The step's.
+        run: The flow run.
+        reads: Dotted names of the settings of the recipe that the step reads.
+    """
+
+    def __init__(self, name: str, run: Run, reads: tuple[str, ...]) -> None:
+        self.name, self._reads = name, reads
+        self.layout: Layout = run.layout
+        self.stores: FeatureStoreSettings = run.stores
+        self.settings = {path: _setting(run.recipe, path) for path in reads}
+        # Typed as what it is a part of: reading another setting is an error, as the key would not know of it.
+        self.recipe = run.recipe if reads == WHOLE_RECIPE else cast(Recipe, _Readable(run.recipe, reads, name))
+        self.key = ""
+        self.target = Path()
+
+    def fit(self, training: Path) -> FitContext:
+        """The surroundings of a fit on this training set; its list length where the step reads `evaluation.k`."""
+        fit = FitContext(training, self.recipe.seed, threads=THREADS, progress=self.progress)
+        if self._reads != WHOLE_RECIPE and "evaluation.k" not in self._reads:
+            return fit
+        return FitContext(training, fit.seed, self.recipe.evaluation.k, fit.threads, fit.progress)
+
+    def progress(self, line: str) -> None:
+        """Log a line of progress in the flow run."""
+        get_run_logger().info(line)
+
+
+class _Readable:
+    """A group of settings of which only some can be read."""
+
+    def __init__(self, group: Any, paths: tuple[str, ...], step: str, prefix: str = "") -> None:
+        self._group, self._paths, self._step, self._prefix = group, paths, step, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._paths:
+            return getattr(self._group, name)
+        below = tuple(path.removeprefix(f"{name}.") for path in self._paths if path.startswith(f"{name}."))
+        if not below:
+            raise AttributeError(f"step {self._step} reads recipe.{self._prefix}{name} and does not declare it")
+        return _Readable(getattr(self._group, name), below, self._step, f"{self._prefix}{name}.")
+
+
+@dataclass
+class StepKey(CachePolicy):
+    """The key of a step's result: its name, settings and inputs, our code, and the libraries that decide a result.
+
+    Attributes:
+        unkeyed: Inputs that change nothing of what comes out.
+    """
+
+    unkeyed: frozenset[str] = frozenset()
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str:
+        """Prefect's question: the key of one task run."""
+        given = {name: value for name, value in inputs.items() if name != _CONTEXT}
+        return self.key(inputs[_CONTEXT], given)
+
+    def key(self, context: StepContext, inputs: Mapping[str, Any]) -> str:
+        """The key of a step with these inputs: 16 hexadecimal digits."""
+        given = {name: _plain(name, value) for name, value in inputs.items() if name not in self.unkeyed}
+        settings = {name: _plain(name, value) for name, value in context.settings.items()}
+        return digest_of(context.name, settings, given, code_version(), library_versions())
+
+
+def step(
+    name: str, *, at: Where | None = None, reads: tuple[str, ...] = (), unkeyed: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[StepContext, P], R]], Callable[Concatenate[Run, P], Output[R]]]:
+    """Make a step whose result is kept: equal work is done once, also by later runs.
+
+    Args:
+        name: Of the task, and of the line that says how long it took.
+        at: Where the output lies; a result whose output is gone is made again. None: the returned value is all.
+        reads: Dotted names of the settings of the recipe that decide the result; no other can be read.
+        unkeyed: Inputs that change nothing of the result.
+    """
+    policy = StepKey(unkeyed=frozenset(unkeyed))
+
+    def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
+        made = _task(body, name, cache_policy=policy, persist_result=True, result_serializer="json", **_RETRIES)
+
+        @wraps(body)
+        def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
+            context, inputs = StepContext(name, run, reads), _by_name(body, args, named)
+            context.key = policy.key(context, inputs)
+            is_gone = False
+            if at is not None:
+                context.target = at(run.layout, context.key, inputs)
+                mark_used(context.target)
+                is_gone = not context.target.exists()
+            again = made.with_options(refresh_cache=run.refresh or is_gone)
+            return Output(context.target, context.key, again(context, **inputs))
+
+        return cast("Callable[Concatenate[Run, P], Output[R]]", call)
+
+    return make
+
+
+def action(
+    name: str, *, reads: tuple[str, ...] = (), retries: bool = False
+) -> Callable[[Callable[Concatenate[StepContext, P], R]], Callable[Concatenate[Run, P], R]]:
+    """Make a step that is done every time: it asks or changes what lies outside of its inputs.
+
+    Args:
+        name: Of the task, and of the line that says how long it took.
+        reads: Dotted names of the settings of the recipe that it reads.
+        retries: Whether it is tried again after an error that may pass by itself.
+    """
+
+    def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
+        made = _task(body, name, cache_policy=NO_CACHE, **(_RETRIES if retries else {}))
+
+        @wraps(body)
+        def call(run: Run, *args: P.args, **named: P.kwargs) -> R:
+            result: R = made(StepContext(name, run, reads), **_by_name(body, args, named))
+            return result
+
+        return cast("Callable[Concatenate[Run, P], R]", call)
+
+    return make
+
+
+def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry what may pass by itself; an error that tells the user what to do will not."""
+    return not isinstance(state.result(raise_on_failure=False), SommelierError)
+
+
+def _task(body: Callable[..., Any], name: str, **options: Any) -> Task[Any, Any]:
+    @wraps(body)
+    def measured_body(*args: Any, **inputs: Any) -> Any:
+        with measured(name):
+            return body(*args, **inputs)
+
+    if "retries" in options:
+        options["retry_condition_fn"] = worth_retrying
+    return Task(measured_body, name=name, **options)
+
+
+def _by_name(body: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """A step's inputs by their names, its defaults among them."""
+    given = signature(body).bind(None, *args, **named)
+    given.apply_defaults()
+    return {name: value for name, value in given.arguments.items() if name != _CONTEXT}
+
+
+def _setting(recipe: Recipe, path: str) -> Any:
+    if path == WHOLE_RECIPE[0]:
+        return recipe
+    value: Any = recipe
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _plain(name: str, value: Any) -> Any:
+    """What stands for an input in a key."""
+    if isinstance(value, Output):
+        return value.key
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: _plain(name, one) for key, one in value.items()}
+    if isinstance(value, Path) or callable(value):
+        raise TypeError(
+            f"input {name}: a path or a function does not say what it holds: pass a digest, or declare it unkeyed"
+        )
+    return value

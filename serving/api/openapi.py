@@ -1,0 +1,144 @@
+"""The service's endpoints, and their OpenAPI description.
+
+Made here from the request and answer models and not taken from BentoML: its own drops what it does not know
+(constants, bounds of nested models) and names error answers that never come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from serving.api.events import EventsReceipt, EventsRequest
+from serving.api.feedback import Feedback, FeedbackRequest
+from serving.api.model import ModelInfo
+from serving.api.problem import Problem
+from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.score import ScoreRequest, Scores
+
+API_VERSION = "1.0.0"
+_REF = "#/components/schemas/{model}"
+_DESCRIPTION = """Recommends items, scores them, writes feedback text, and receives events.
+
+The newest promoted bundle answers: a trained model with everything that it needs.
+
+Every error is `{"error": "one sentence"}`."""
+_PROBLEMS = {
+    400: "Malformed JSON, a missing or unknown field, a wrong type, or a value out of range. The error names it.",
+    404: "An item of the request is not in the catalogue of the bundle in service.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    429: "Too many requests at once. Try again.",
+    501: "The bundle in service lacks the model for this answer. The error says what data it needs.",
+    503: "No bundle is loaded yet, or a store cannot be read or written. Try again later.",
+    504: "The answer took too long.",
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One path of the service."""
+
+    path: str
+    method: Literal["get", "post"]
+    summary: str
+    description: str
+    problems: tuple[int, ...] = ()
+    request: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+
+
+_EVERY_POST = (400, 413, 415, 429, 504)
+ENDPOINTS = (
+    Endpoint(
+        "/recommend",
+        "post",
+        "Recommend items",
+        "For a known user, for the history of a visitor, or for nobody in particular. An unknown user is not an error: "
+        "the answer is then a cold start, marked `cold_start`. Items of a visitor's history that are not in the "
+        "catalogue are skipped and listed. Items that the user has seen are left out; a user who has seen them all "
+        "gets an empty list. Filters by category and price hold for every way of ranking.",
+        (*_EVERY_POST, 501, 503),
+        RecommendRequest,
+        Recommendations,
+    ),
+    Endpoint(
+        "/score",
+        "post",
+        "Score given items",
+        "The probability that the user likes each item, and the rating that they would give it.",
+        (*_EVERY_POST, 404, 501, 503),
+        ScoreRequest,
+        Scores,
+    ),
+    Endpoint(
+        "/feedback",
+        "post",
+        "Write feedback text",
+        "The review that the user would write of an item, or why the item suits them.",
+        (*_EVERY_POST, 404, 501, 503),
+        FeedbackRequest,
+        Feedback,
+    ),
+    Endpoint(
+        "/events",
+        "post",
+        "Send events",
+        "Each accepted event is on disk before the answer. 200: the next recommendation takes them into account. "
+        "202: they are stored, and reach the online store shortly. Names of events may be the shop's own, and ratings "
+        "on its own scale, if the recipe of the bundle in service maps them.",
+        (*_EVERY_POST, 503),
+        EventsRequest,
+        EventsReceipt,
+    ),
+    Endpoint(
+        "/model",
+        "get",
+        "The bundle in service",
+        "What it was trained on, how good it is, and since when it answers.",
+        (),
+        None,
+        ModelInfo,
+    ),
+    Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
+    Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),
+    Endpoint("/metrics", "get", "Prometheus metrics", "Text in Prometheus's format."),
+)
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    requests = [(e.request, "validation") for e in ENDPOINTS if e.request is not None]
+    answers = [(e.answer, "serialization") for e in ENDPOINTS if e.answer is not None]
+    _, definitions = models_json_schema([*requests, *answers, (Problem, "serialization")], ref_template=_REF)  # type: ignore[list-item]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sommelier", "version": API_VERSION, "description": _DESCRIPTION},
+        "servers": [{"url": "."}],
+        "paths": {endpoint.path: {endpoint.method: _operation(endpoint)} for endpoint in ENDPOINTS},
+        "components": {"schemas": definitions["$defs"]},
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    answers = {"200": {"description": "Success", **(_content(endpoint.answer) if endpoint.answer else {})}}
+    if endpoint.path == "/events":
+        answers["202"] = {"description": "Stored; the online store does not have them yet", **_content(EventsReceipt)}
+    for status in sorted(endpoint.problems):
+        answers[str(status)] = {"description": _PROBLEMS[status], **_content(Problem)}
+    body = {"requestBody": {"required": True, **_content(endpoint.request)}} if endpoint.request else {}
+    return {
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "operationId": endpoint.path.strip("/"),
+        "tags": ["answers" if endpoint.request else "service"],
+        **body,
+        "responses": answers,
+    }
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}}

@@ -1,0 +1,78 @@
+"""POST /recommend: the request and its answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Ids, Message, SkippedHistory
+
+AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "profile", "generative"]
+
+
+class RecommendRequest(DescribedUserRequest):
+    """The best items for a known user, for the history of a visitor, or for nobody in particular."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
+
+    k: int = Field(10, ge=1, description="How many items to return, at most the service's setting serving.max_k.")
+    exclude_seen: bool = Field(
+        True,
+        description="Leave out every item that the user has seen. Which events make an item seen, and for how long, is "
+        "set by features.seen in the bundle's recipe. The items of a visitor's history count as seen.",
+    )
+    exclude: Ids = Field(
+        [], description="Item ids to leave out, for example out of stock or already shown. Unknown ids are ignored."
+    )
+    categories: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
+        None, description="Only items in these categories or below them ('Cheese' includes 'Cheese > Hard')."
+    )
+    max_price: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Only items that cost at most this. Items without a price are left out.",
+    )
+    by: Literal["blend", "generative"] = Field(
+        "blend",
+        description="What ranks the items: the blend of models, or generative retrieval, which generates the items' "
+        "semantic ids code by code.",
+    )
+
+
+class Recommendation(Message):
+    """One recommended item, with what a page needs to show it."""
+
+    item_id: str
+    label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
+    score: float = Field(description="Higher is better. Scores are comparable within one answer only.")
+    category: str | None = None
+    brand: str | None = None
+    price: float | None = None
+    part: AnsweringPart = Field(
+        description="The model that contributed most to this item: sequence (the user's history), neighbours (items "
+        "that go together), text (similar text, for new items), popularity, profile (similar users, for a user without "
+        "a history), or generative (generative retrieval, if requested)."
+    )
+    because: list[str] = Field(
+        description="The items of the user's history that are most similar to this one. Empty at a cold start, and "
+        "where popularity ranks."
+    )
+    matches: list[Literal["category", "brand"]] = Field(
+        description="Attributes that this item shares with an item in `because`."
+    )
+
+
+class Recommendations(Message):
+    """The recommended items, best first."""
+
+    model: str = Field(description="The bundle that answered, as name:version.")
+    user_id: str | None
+    cold_start: bool = Field(
+        description="True if there is no history to use. The answer is then what is popular, and what similar users "
+        "choose if attributes of the user are known."
+    )
+    reason: str | None = Field(description="Why this is a cold start; null if it is not.")
+    items: list[Recommendation]
+    skipped_history: SkippedHistory = Field([])

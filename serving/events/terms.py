@@ -1,0 +1,94 @@
+"""A shop's terms for events: its own names for their kinds, and the scale of its ratings.
+
+The bundle's recipe maps both. The log keeps the contract's names, and ratings of 1 to 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.schema import EVENTS, RATING_RANGE, rating_slope
+from core.settings.source import event_names
+from core.settings.tree import Recipe
+from serving.errors import BadRequest
+
+NAMES_SETTING = "source.values.interactions.event"
+LEFT_OUT = ""
+SCALE_SETTING = "validation.cleaning.rating_scale"
+_RATING = "rating"
+_NAME_CHARS = 60
+
+
+@dataclass(frozen=True)
+class EventTerms:
+    """Reads the events of clients. Without a bundle the contract's own terms alone are known.
+
+    Attributes:
+        names: The shop's own names of events, lower case, to the contract's; to LEFT_OUT for those that are dropped.
+            A contract's name means itself unless the shop maps it.
+        scale: Lowest and highest rating of the shop.
+        model: The bundle whose recipe maps them; None before one is loaded.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    scale: tuple[float, float] = RATING_RANGE
+    model: str | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, model: str) -> EventTerms:
+        """The terms of a bundle's recipe."""
+        mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
+        names = {own: name for own, name in mapped.items() if name in (*EVENTS, LEFT_OUT)}
+        return cls(names, recipe.validation.cleaning.rating_scale or RATING_RANGE, model)
+
+    def kind(self, name: str, where: str) -> str:
+        """The contract's name of an event, case aside: as the settings map it for the source, else as it is.
+
+        LEFT_OUT for one that they map to nothing.
+
+        Raises:
+            BadRequest: the name is unknown.
+        """
+        given = name.strip().lower()
+        if given in self.names:
+            return self.names[given]
+        if given in EVENTS:
+            return given
+        own = ", ".join(f"{one} ({self.names[one]})" for one in sorted(self.names) if self.names[one] != LEFT_OUT)
+        known = ", ".join(EVENTS) + (f", or the shop's own {own}" if own else "")
+        do = f"Send one of these, or map more names in the setting {NAMES_SETTING}, and train a bundle with it"
+        if self.model is None:
+            do += "; no bundle is loaded yet, so the shop's own names are not known"
+        raise BadRequest(
+            "Cannot take the events", got=f"{where}.event={_shown(name)}", expected=f"one of {known}", do=do
+        )
+
+    def value(self, kind: str, value: float | None, where: str) -> float | None:
+        """An event's value, 1 to 5: of a rating, read on the shop's scale.
+
+        Raises:
+            BadRequest: a rating has none, or it is out of range.
+        """
+        if value is None and kind != _RATING:
+            return None
+        low, high = self.scale if kind == _RATING else RATING_RANGE
+        rule = f"a rating from {low:g} to {high:g}"
+        if self.scale != RATING_RANGE and kind == _RATING:
+            rule += f", the shop's scale ({SCALE_SETTING})"
+        if value is None:
+            raise BadRequest(
+                "Cannot take the events", got=f"{where}.value=null", expected=rule, do="Send the value of every rating"
+            )
+        if not low <= value <= high:
+            do = "Send a value within it" if kind == _RATING else f"Leave it out: {kind} needs no value"
+            raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)
+        # As validation reads the source's ratings; exact where the scale is the contract's own.
+        return value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
+
+
+PLAIN_TERMS = EventTerms()
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _NAME_CHARS else f"{name[:_NAME_CHARS]}…")

@@ -1,0 +1,1 @@
+"""What lies between HTTP and the engine: middleware, BentoML inputs, responses, pages and metrics."""

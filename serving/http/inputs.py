@@ -1,0 +1,47 @@
+"""The requests as BentoML's endpoints take them: one that does not fit is answered 400 with one sentence.
+
+BentoML's own answer says how many errors there are, and it logs a stack trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bentoml
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from serving.api import events, feedback, recommend, score
+from serving.api.problem import explain
+
+
+class Unreadable:
+    """In the place of a request that did not fit its model. The endpoint answers 400."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+
+
+class _Input(bentoml.IODescriptor):
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+        try:
+            return await super().from_http_request(request, serde)
+        except ValidationError as error:
+            return Unreadable(explain(error))
+
+
+class RecommendInput(_Input, recommend.RecommendRequest):
+    """See `RecommendRequest`."""
+
+
+class ScoreInput(_Input, score.ScoreRequest):
+    """See `ScoreRequest`."""
+
+
+class FeedbackInput(_Input, feedback.FeedbackRequest):
+    """See `FeedbackRequest`."""
+
+
+class EventsInput(_Input, events.EventsRequest):
+    """See `EventsRequest`."""

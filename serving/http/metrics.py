@@ -1,0 +1,88 @@
+"""The service's own Prometheus metrics, beside BentoML's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+# From a warm answer (1 ms) to a generated text (seconds).
+_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """Counts the service's answers, events and bundles.
+
+    Make it inside a worker, not on import: prometheus_client decides when it is first imported whether it works
+    across processes, and BentoML says so in the worker's environment only.
+
+    Args:
+        registry: Where to register; prometheus_client's own by default.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+        to = REGISTRY if registry is None else registry
+        self._requests = Counter(
+            "sommelier_requests", "Answers by endpoint and HTTP status.", ["endpoint", "outcome", "status"], registry=to
+        )
+        self._seconds = Histogram(
+            "sommelier_request_duration_seconds",
+            "Time to the answer, by endpoint.",
+            ["endpoint"],
+            buckets=_BUCKETS_S,
+            registry=to,
+        )
+        self._cold_starts = Counter(
+            "sommelier_cold_starts", "Answers without a history to use.", ["endpoint", "reason"], registry=to
+        )
+        self._events = Counter("sommelier_events", "Events received, by outcome.", ["outcome"], registry=to)
+        self._pending = Gauge(
+            "sommelier_events_pending",
+            "Logged events that the online store does not have yet.",
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
+        self._bundle = Gauge(
+            "sommelier_bundle_info",
+            "1 for the bundle in service, 0 for those before it.",
+            ["model", "digest"],
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
+        self._bundle_failures = Counter(
+            "sommelier_bundle_failures", "Failed checks of the model store and failed loads.", registry=to
+        )
+        self._in_service: tuple[str, str] | None = None
+
+    def answered(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count an answer and its time."""
+        outcome = "ok" if status < 400 else "refused" if status < 500 else "failed"
+        self._requests.labels(endpoint, outcome, str(status)).inc()
+        self._seconds.labels(endpoint).observe(seconds)
+
+    def cold_start(self, endpoint: str, reason: str) -> None:
+        """Count an answer without a history to use."""
+        self._cold_starts.labels(endpoint, reason).inc()
+
+    def received_events(self, accepted: int, duplicates: int) -> None:
+        """Count events."""
+        self._events.labels("accepted").inc(accepted)
+        self._events.labels("duplicate").inc(duplicates)
+
+    def pending_events(self, number: int) -> None:
+        """Note how many events wait to be pushed."""
+        self._pending.set(number)
+
+    def swapped(self, model: str, digest: str) -> None:
+        """Note the bundle that is in service from now on."""
+        if self._in_service is not None:
+            self._bundle.labels(*self._in_service).set(0)
+        self._in_service = (model, digest)
+        self._bundle.labels(model, digest).set(1)
+
+    def bundle_failed(self) -> None:
+        """Count a failed check of the model store, or a failed load."""
+        self._bundle_failures.inc()

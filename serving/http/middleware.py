@@ -1,0 +1,180 @@
+"""What every request passes before its endpoint: counting, a limit on the body, one form for every error."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # endpoint, status, seconds
+    Observer = Callable[[str, int, float], None]
+
+_JSON = "application/json"
+
+
+class JsonBodyLimit:
+    """Reads a POST's body whole, up to a limit, and accepts only JSON.
+
+    Bodies are small here, so holding one is cheaper than watching it stream, and the endpoint never starts on a body
+    that turns out to be too long.
+
+    Args:
+        app: The next app.
+        max_body_bytes: A longer body is answered 413, as soon as its header or its bytes show it.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        media_type = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+        if media_type != _JSON:
+            # BentoML would also read forms and, elsewhere, pickles.
+            sentence = f"Cannot read the request: Content-Type={media_type}, expected {_JSON}."
+            await self._refuse(415, sentence, scope, receive, send)
+            return
+        declared = headers.get("content-length", "")
+        body = None if declared.isdigit() and int(declared) > self._max_body_bytes else await self._read(receive)
+        if body is None:
+            sentence = (
+                f"Cannot read the request: the body is longer than {self._max_body_bytes} bytes. Send less at once."
+            )
+            await self._refuse(413, sentence, scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body; None as soon as it is too long. A client that leaves early has sent what it has sent."""
+        parts: list[bytes] = []
+        left = self._max_body_bytes
+        while True:
+            message = await receive()
+            part: bytes = message.get("body", b"")
+            left -= len(part)
+            if left < 0:
+                return None
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    @staticmethod
+    async def _refuse(status: int, sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
+        # The rest of the body is not read, so the connection cannot be used again.
+        answer = JSONResponse({"error": sentence}, status_code=status, headers={"connection": "close"})
+        await answer(scope, receive, send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read, then whatever comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+class UniformErrors:
+    """Gives every answer of 400 and above the body `{"error": "one sentence"}`, wherever it comes from.
+
+    BentoML and Starlette answer in four forms: an object, a list of one object, plain text, nothing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        parts: list[bytes] = []
+
+        async def hold_errors(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                parts.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    sentence = _sentence(scope, start["status"], Headers(scope=start), b"".join(parts))
+                    await _as_json(start, sentence)(scope, receive, send)
+
+        await self._app(scope, receive, hold_errors)
+
+
+def _as_json(start: Message, sentence: str) -> JSONResponse:
+    """The same answer with the one body; headers about the old body go."""
+    kept = {
+        name: value for name, value in Headers(scope=start).items() if name not in {"content-length", "content-type"}
+    }
+    return JSONResponse({"error": sentence}, status_code=start["status"], headers=kept)
+
+
+def _sentence(scope: Scope, status: int, headers: Headers, body: bytes) -> str:
+    """One sentence for an error answer."""
+    asked = f"{scope['method']} {scope['path']}"
+    if status == 404 and not headers.get("content-type", "").startswith(_JSON):
+        return f"Cannot find {asked}: the endpoints are listed at /."
+    if status == 405:
+        return f"Cannot answer {asked}: expected {headers.get('allow', 'another method')}."
+    try:
+        return _error_of(json.loads(body)) or f"Cannot answer {asked}: status {status}."
+    except ValueError:
+        return body.decode("utf-8", "replace").strip() or f"Cannot answer {asked}: status {status}."
+
+
+def _error_of(answer: Any) -> str:
+    if isinstance(answer, list) and answer:
+        return _error_of(answer[0])
+    if isinstance(answer, dict):
+        return str(answer.get("error") or answer.get("detail") or "")
+    return str(answer or "")
+
+
+class ObserveRequests:
+    """Reports every answer to `observe`: endpoint, status, seconds.
+
+    Args:
+        app: The next app.
+        endpoints: The paths that are counted apart; any other counts as "other", so made-up paths cannot fill memory.
+        observe: Called once per request. A client that left before its answer counts as 499.
+    """
+
+    def __init__(self, app: ASGIApp, endpoints: frozenset[str], observe: Observer) -> None:
+        self._app = app
+        self._endpoints = endpoints
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 499
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
+            self._observe(endpoint, status, time.perf_counter() - started)

@@ -1,0 +1,54 @@
+"""What is read with GET: the page of the API, its OpenAPI description, and the bundle in service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bentoml
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from serving.api.openapi import describe_api
+from serving.http.responses import respond
+
+# BentoML's own page loads a tracker. The style and scripts are those that BentoML serves at /static_content.
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sommelier API</title>
+<link rel="stylesheet" href="static_content/swagger-ui.css">
+<link rel="icon" href="data:,">
+<style>body { margin: 0; background: #fafafa }</style>
+</head>
+<body>
+<div id="api"></div>
+<script src="static_content/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({ url: "docs.json", dom_id: "#api", tryItOutEnabled: true, defaultModelsExpandDepth: 0 })
+</script>
+</body>
+</html>
+"""
+
+
+async def _show_page(_: Request) -> Response:
+    return HTMLResponse(PAGE)
+
+
+async def _show_description(_: Request) -> Response:
+    return JSONResponse(describe_api())
+
+
+async def _show_model(_: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    return respond(service.model_info())
+
+
+# BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.
+PAGES = Starlette(
+    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route("/model", _show_model)],
+)

@@ -1,0 +1,20 @@
+"""Answers as HTTP responses, for what BentoML does not make of the model that an endpoint returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from serving.api.problem import Problem
+
+
+def respond(answer: BaseModel, status: int = 200) -> Any:
+    """The answer as JSON. Typed as anything, because an endpoint declares the model and not the response."""
+    return Response(answer.model_dump_json(), status_code=status, media_type="application/json")
+
+
+def refuse(status: int, sentence: str) -> Any:
+    """An error."""
+    return respond(Problem(error=sentence), status)

@@ -1,0 +1,69 @@
+"""Who a request is about: what is known of them, and why that is nothing at a cold start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from recommender.bundle.loading import Bundle
+from recommender.inputs.user import UserState
+from serving.api.message import DescribedUserRequest, UserRequest
+
+
+class FeatureReader(Protocol):
+    """The online store, as far as answers need it."""
+
+    def read_user(self, user_id: str) -> UserState | None:
+        """The user's features now; None for a user it does not know."""
+        ...
+
+    def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
+        """The items' features now, by name, in the order given; an item it does not know has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who is asking.
+
+    Attributes:
+        user_id: None for a visitor without one.
+        state: What is known of them.
+        reason: Why this is a cold start; None where there is a history to use.
+        skipped: Items of the request's history that the catalogue does not have.
+    """
+
+    user_id: str | None
+    state: UserState
+    reason: str | None
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def is_cold(self) -> bool:
+        return self.reason is not None
+
+
+def identify(request: UserRequest, features: FeatureReader, bundle: Bundle) -> Visitor:
+    """Who is asking; where the bundle can use no history of theirs, say why."""
+    reason = "the user has no history"
+    state: UserState | None = UserState()
+    skipped: tuple[str, ...] = ()
+    ids = bundle.catalogue.ids
+    if request.user_id is not None:
+        state = features.read_user(request.user_id)
+        reason = "unknown user" if state is None else reason
+    elif request.history:
+        skipped = tuple(ids.unknown(dict.fromkeys(request.history)))
+        state = UserState.from_history([item_id for item_id in request.history if item_id in ids])
+        reason = "no item of the history is in the catalogue of this model"
+    else:
+        reason = "neither a user nor a history is given"
+    state = state or UserState()
+    if isinstance(request, DescribedUserRequest) and not state.attributes:
+        state = replace(state, attributes=request.about)
+    if bundle.ranker.knows(state):
+        return Visitor(request.user_id, state, None, skipped)
+    if not state.is_cold:
+        reason = "no item of the user's history is in the catalogue of this model"
+    return Visitor(request.user_id, state, reason, skipped)

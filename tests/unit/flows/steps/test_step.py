@@ -1,0 +1,132 @@
+"""What the key of a step's result covers, and what a step may read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
+
+from core.layout import Layout
+from core.settings.features import FeatureStoreSettings
+from core.settings.platform import PlatformSettings
+from core.settings.tree import Recipe
+from flows.steps import step as steps
+from flows.steps.run import Run
+from flows.steps.step import THREADS, WHOLE_RECIPE, Output, StepContext, StepKey, action, step
+
+RECIPE = Recipe(seed=1)
+
+
+def run_of(folder, recipe=RECIPE):
+    return Run(recipe, Layout(folder, "shop"), PlatformSettings(), FeatureStoreSettings())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "code_version", lambda: "code")
+    monkeypatch.setattr(steps, "library_versions", lambda: {"torch": "2"})
+    return run_of(tmp_path)
+
+
+def key(run, reads=("seed",), name="fit", unkeyed=(), **inputs):
+    return StepKey(unkeyed=frozenset(unkeyed)).key(StepContext(name, run, reads), inputs)
+
+
+def changed(run, **update):
+    return run.with_recipe(run.recipe.model_copy(update=update))
+
+
+def test_the_key_covers_name_settings_and_inputs(run):
+    raw = Output(Path("somewhere"), "k1", None)
+    before = key(run, raw=raw)
+    assert key(run, raw=raw) == before
+    assert key(run, raw=Output(Path("elsewhere"), "k1", "other value")) == before
+    assert key(run, raw=Output(Path("somewhere"), "k2", None)) != before
+    assert key(run, raw=raw, name="other") != before
+    assert key(changed(run, seed=2), raw=raw) != before
+    assert key(changed(run, blend=RECIPE.blend.model_copy(update={"kind": "mean"})), raw=raw) == before
+    assert key(run_of(Path("another")), raw=raw) == before
+
+
+def test_the_key_covers_groups_of_settings_and_the_whole_recipe(run):
+    other = changed(run, blend=RECIPE.blend.model_copy(update={"kind": "mean"}))
+    assert key(run, ("blend",)) != key(other, ("blend",))
+    assert key(run, WHOLE_RECIPE) != key(other, WHOLE_RECIPE)
+    assert key(run, ("features.max_history",)) == key(other, ("features.max_history",))
+
+
+def test_another_library_or_other_code_reuses_nothing(run, monkeypatch):
+    before = key(run)
+    monkeypatch.setattr(steps, "library_versions", lambda: {"torch": "3"})
+    newer = key(run)
+    monkeypatch.setattr(steps, "code_version", lambda: "new code")
+    assert len({before, newer, key(run)}) == 3
+
+
+def test_unkeyed_inputs_change_nothing_and_paths_must_be_unkeyed(run):
+    assert key(run, unkeyed=("listener",), listener=print) == key(run, unkeyed=("listener",), listener=None)
+    for value in (Path("file"), print):
+        with pytest.raises(TypeError, match="input listener: a path or a function"):
+            key(run, listener=value)
+
+
+def test_a_step_reads_no_setting_that_it_does_not_name(run):
+    context = StepContext("fit", run, ("seed", "features.max_history"))
+    assert (context.recipe.seed, context.recipe.features.max_history) == (1, RECIPE.features.max_history)
+    with pytest.raises(AttributeError, match=r"step fit reads recipe\.blend and does not declare it"):
+        _ = context.recipe.blend
+    with pytest.raises(AttributeError, match=r"step fit reads recipe\.features\.seen and does not declare it"):
+        _ = context.recipe.features.seen
+
+
+def test_a_fit_compares_lists_of_the_length_that_its_step_reads(run):
+    longer = changed(run, evaluation=RECIPE.evaluation.model_copy(update={"k": 33}))
+    reading = StepContext("fit", longer, ("seed", "evaluation.k")).fit(Path("training"))
+    assert (reading.k, reading.seed, reading.threads) == (33, 1, THREADS)
+    assert StepContext("fit", longer, WHOLE_RECIPE).fit(Path("training")).k == 33
+    # Its key does not know the length, so the length must not reach the fit.
+    assert StepContext("fit", longer, ("seed",)).fit(Path("training")).k == 10
+
+
+@pytest.fixture(scope="module")
+def server():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def quiet_measurement(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+    monkeypatch.setenv("PREFECT_LOCAL_STORAGE_PATH", str(tmp_path / "results"))
+
+
+def test_equal_work_is_done_once_and_again_where_its_output_is_gone(server, quiet_measurement, run):
+    done = []
+
+    @step("write", at=lambda layout, key, _: layout.root / key, reads=("seed",), unkeyed=("listener",))
+    def write(step: StepContext, text: str, listener: object = None) -> int:
+        done.append(text)
+        step.target.parent.mkdir(parents=True, exist_ok=True)
+        step.target.write_text(text)
+        return len(text)
+
+    @action("look")
+    def look(step: StepContext, text: str) -> str:
+        done.append(step.name)
+        return text
+
+    @flow
+    def work(run, text, listener=None):
+        return write(run, text, listener=listener), look(run, text=text)
+
+    first, seen = work(run, "one")
+    assert (first.value, first.folder.read_text(), seen) == (3, "one", "one")
+    assert first.folder == run.layout.root / first.key
+    assert work(run, "one", print)[0] == first
+    assert done == ["one", "look", "look"]
+    first.folder.unlink()
+    assert work(run, "one")[0].folder.read_text() == "one"
+    assert work(run, "two")[0].key != first.key
+    assert work(replace(run, refresh=True), "two")[0].value == 3
+    assert [name for name in done if name != "look"] == ["one", "one", "two", "two"]

@@ -1,0 +1,52 @@
+"""Which libraries decide a result: every dependency is said to be one of them, or not."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import flows.steps.versions as versions
+
+ROOT = Path(__file__).parents[4]
+# They run, store, serve, show or check what others compute.
+OTHERS = {
+    "adbc-driver-manager",
+    "bentoml",
+    "cyclopts",
+    "fastapi",
+    "httpx",
+    "jinja2",
+    "matplotlib",
+    "optuna",
+    "prefect",
+    "prometheus-client",
+    "psutil",
+    "pydantic",
+    "pyyaml",
+    "tomli-w",
+}
+
+
+def test_every_dependency_is_known_to_decide_results_or_not_to():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[\[<>=~!]", line)[0] for line in project["dependencies"]}
+    assert names <= set(versions.LIBRARIES) | OTHERS
+    assert set(versions.LIBRARIES) <= names
+    assert not set(versions.LIBRARIES) & OTHERS
+
+
+def test_versions_are_those_that_are_installed():
+    import torch
+
+    found = versions.library_versions()
+    assert found["torch"] == torch.__version__.split("+")[0] or found["torch"] == torch.__version__
+    assert set(found) == {"python", *versions.LIBRARIES}
+
+
+def test_the_code_version_follows_the_code(tmp_path, monkeypatch):
+    for package in versions.PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "module.py").write_text("x = 1\n")
+    monkeypatch.setattr(versions, "__file__", str(tmp_path / "flows" / "steps" / "versions.py"))
+    before = versions.code_version.__wrapped__()
+    (tmp_path / "core" / "module.py").write_text("x = 2\n")
+    assert versions.code_version.__wrapped__() != before

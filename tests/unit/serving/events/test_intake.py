@@ -1,0 +1,143 @@
+"""Events are on the disk before anything else, and reach the online store in the end, in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from core.logs.events import EventLog, EventLogError, Interaction
+from serving.events.intake import EventIntake, Receipt
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class Sink:
+    """Remembers what was pushed; may be away."""
+
+    def __init__(self) -> None:
+        self.pushed: list[str] = []
+        self.sequences: list[int] = []
+        self.away = False
+
+    def push(self, events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+        if self.away:
+            raise ConnectionError("away")
+        self.pushed += [event.event_id for event in events]
+        self.sequences += sequences
+
+
+def batch(*names: str) -> list[Interaction]:
+    return [Interaction(name, "u", "i", "view", NOON) for name in names]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLog]:
+    log = EventLog(tmp_path / "events.sqlite")
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+def test_events_are_kept_then_pushed(log: EventLog, sink: Sink) -> None:
+    intake = EventIntake(log)
+    intake.connect(sink)
+    assert intake.accept(batch("a", "b")) == Receipt(accepted=2, duplicates=0, pushed=True)
+    assert intake.accept(batch("b", "c", "c")) == Receipt(accepted=1, duplicates=2, pushed=True)
+    assert sink.pushed == ["a", "b", "c"]
+    assert sink.sequences == [sequence for sequence, _ in log.read()]
+    assert intake.n_pending() == 0
+
+
+def test_a_store_that_is_away_costs_no_event(log: EventLog, sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    intake = EventIntake(log)
+    intake.connect(sink)
+    sink.away = True
+    assert intake.accept(batch("a")) == Receipt(accepted=1, duplicates=0, pushed=False)
+    assert intake.accept(batch("b")).pushed is False
+    assert intake.n_pending() == 2
+    assert len(caplog.records) == 1  # said once, not with every event
+    sink.away = False
+    assert intake.accept(batch("c")).pushed is True
+    assert sink.pushed == ["a", "b", "c"]
+
+
+def test_before_a_store_is_connected_events_wait(log: EventLog, sink: Sink) -> None:
+    intake = EventIntake(log)
+    assert intake.accept(batch("a")) == Receipt(accepted=1, duplicates=0, pushed=False)
+    assert intake.push_pending() is False
+    intake.connect(sink)
+    assert intake.push_pending() is True
+    assert sink.pushed == ["a"]
+
+
+def test_after_a_crash_between_log_and_store_the_next_process_pushes(log: EventLog, sink: Sink) -> None:
+    first = EventIntake(log)
+    first.connect(sink)
+    first.accept(batch("a"))
+    log.append(batch("b"))  # the process dies here
+    again = Sink()
+    second = EventIntake(EventLog(log.path))
+    second.connect(again)
+    assert second.push_pending() is True
+    assert again.pushed == ["b"]
+
+
+def test_a_long_backlog_is_pushed_in_pages(log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.events.intake._PAGE_EVENTS", 3)
+    log.append(batch(*"abcdefgh"))
+    intake = EventIntake(log)
+    intake.connect(sink)
+    assert intake.push_pending() is True
+    assert sink.pushed == [*"abcdefgh"]
+
+
+def test_a_log_that_cannot_be_written_accepts_nothing(tmp_path: Path, sink: Sink) -> None:
+    path = tmp_path / "events.sqlite"
+    path.write_text("not a database, and long enough to be read as one" * 50)
+    intake = EventIntake(EventLog(path))
+    intake.connect(sink)
+    with pytest.raises(EventLogError, match="not a database"):
+        intake.accept(batch("a"))
+    assert sink.pushed == []
+
+
+def test_many_threads_push_each_event_once_in_the_order_of_the_log(log: EventLog, sink: Sink) -> None:
+    intake = EventIntake(log)
+    intake.connect(sink)
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda n: intake.accept(batch(f"{n}-0", f"{n}-1")), range(40)))
+    assert all(receipt == Receipt(2, 0, True) for receipt in receipts)
+    assert sink.pushed == [event.event_id for _, event in log.read()]
+
+
+def test_an_event_that_finds_the_store_busy_for_long_is_left_to_the_thread_at_work(
+    log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.events.intake._LOCK_WAIT_S", 0.01)
+    entered, go_on = threading.Event(), threading.Event()
+    push = sink.push
+
+    def push_slowly(events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+        entered.set()
+        assert go_on.wait(5)
+        push(events, sequences)
+
+    monkeypatch.setattr(sink, "push", push_slowly)
+    intake = EventIntake(log)
+    intake.connect(sink)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(intake.accept, batch("a"))
+        assert entered.wait(5)
+        assert intake.accept(batch("b")) == Receipt(1, 0, pushed=False)
+        go_on.set()
+        assert slow.result(5).pushed is True
+    assert sink.pushed == ["a", "b"]

@@ -1,0 +1,102 @@
+"""The shop's own names of events and its scale of ratings, as clients send them and as the log keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.schema import EVENTS
+from core.settings.tree import Recipe
+from serving.api.events import EventsRequest
+from serving.errors import BadRequest
+from serving.events.terms import PLAIN_TERMS, EventTerms
+
+NAMES = {"AddToCart": "cart", "transaction": "Purchase", "noise": "", "view": "click"}
+
+
+def terms(scale: list[float] | None = None) -> EventTerms:
+    recipe = {
+        "source": {"kind": "tables", "path": "shop", "values": {"interactions": {"event": NAMES}}},
+        "validation": {"cleaning": {"rating_scale": scale}},
+    }
+    return EventTerms.of(Recipe.model_validate(recipe), "shop:1")
+
+
+def kept(given: EventTerms, *events: dict[str, Any]) -> list[tuple[str, float | None]]:
+    request = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", **event} for event in events]})
+    return [(event.event, event.value) for event in request.interactions(given)]
+
+
+def test_the_log_keeps_the_contracts_names_case_aside() -> None:
+    found = kept(
+        terms(), {"event": "addtocart"}, {"event": " ADDTOCART "}, {"event": "transaction"}, {"event": "Click"}
+    )
+    assert [name for name, _ in found] == ["cart", "cart", "purchase", "click"]
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_contracts_names_mean_themselves_unless_the_shop_maps_them(name: str) -> None:
+    mapped = NAMES.get(name, name)
+    assert kept(PLAIN_TERMS, {"event": name.upper(), "value": 2.0}) == [(name, 2.0)]
+    assert kept(terms(), {"event": name.upper(), "value": 2.0}) == [(mapped, 2.0)]
+
+
+@pytest.mark.parametrize("name", ["ate", "odd"])
+def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(name: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        kept(terms(), {"event": "view"}, {"event": name})
+    assert str(caught.value) == (
+        f"Cannot take the events: events.1.event='{name}', expected one of impression, view, click, cart, purchase, "
+        "rating, or the shop's own addtocart (cart), transaction (purchase), view (click). "
+        "Send one of these, or map more names in "
+        "the setting source.values.interactions.event, and train a bundle with it."
+    )
+
+
+def test_an_event_that_the_shop_maps_to_nothing_is_left_out_of_its_batch() -> None:
+    assert kept(terms(), {"event": "view"}, {"event": "Noise"}, {"event": "cart"}) == [("click", None), ("cart", None)]
+    assert kept(terms(), {"event": "noise"}) == []
+
+
+def test_without_a_bundle_the_contracts_names_alone_are_known_and_it_says_so() -> None:
+    with pytest.raises(
+        BadRequest, match=r"'addtocart', expected one of impression, .* rating\. .*no bundle is loaded yet"
+    ):
+        kept(PLAIN_TERMS, {"event": "addtocart"})
+
+
+def test_a_rating_without_a_value_is_refused() -> None:
+    with pytest.raises(
+        BadRequest, match=r"events\.0\.value=null, expected a rating from 1 to 5\. Send the value of every rating"
+    ):
+        kept(PLAIN_TERMS, {"event": "rating"})
+    assert kept(PLAIN_TERMS, {"event": "view"}) == [("view", None)]
+
+
+def test_a_rating_on_the_shops_scale_is_kept_as_1_to_5() -> None:
+    rated = [{"event": "rating", "value": value} for value in (0.0, 5.0, 7.5, 10.0)]
+    assert kept(terms([0, 10]), *rated) == [("rating", value) for value in (1.0, 3.0, 4.0, 5.0)]
+    assert kept(terms(), *rated[1:2]) == [("rating", 5.0)]
+    # Values of other events are the contract's.
+    assert kept(terms([0, 10]), {"event": "purchase", "value": 4.0}) == [("purchase", 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "event", "said"),
+    [
+        (
+            [0, 10],
+            {"event": "rating", "value": 10.5},
+            "from 0 to 10, the shop's scale (validation.cleaning.rating_scale)",
+        ),
+        ([0, 10], {"event": "purchase", "value": 6.0}, "from 1 to 5. Leave it out: purchase needs no value"),
+        (None, {"event": "rating", "value": 0.5}, "from 1 to 5. Send a value within it"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_scale(
+    scale: list[float] | None, event: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        kept(terms(scale), event)
+    assert f"events.0.value={event['value']:g}, expected a rating {said}" in str(caught.value)
