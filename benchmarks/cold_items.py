@@ -1,59 +1,59 @@
 """Cold start: `python -m benchmarks.cold_items --data FOLDER` prints recall and NDCG on items and users never seen.
 
-FOLDER is read by the product's own reader of kind `tables` and split by strict leave-one-out. A share of the items
-loses every event of its own, in training, in the validation events and in all histories; the catalogue keeps their
-texts. A share of the users is left out of training and validation. Then the test events on held-out items are ranked,
-once among the held-out items and once among the whole catalogue; and those of held-out users, with their history given
-and without any.
-Bars: on held-out items the served model's R@10 is ten times that of popularity and of chance, and no lower than that
+The data go through the product's own reader and data gate, and are split by strict leave-one-out. A share of the items
+loses all of its events: in training, in the validation events and in every history; the catalogue keeps their texts. A
+share of the users is left out of training and validation. Then the test events on held-out items are ranked, once
+among the held-out items and once in the whole catalogue; and those of held-out users, with their history and without.
+Limits: on held-out items the served model's R@10 is ten times that of popularity and of chance, and no lower than that
 of the frozen text encoder.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.leave_one_out import fit_bundle
+from benchmarks.harness import options
+from benchmarks.harness.datasets import history, open_dataset, write_training_tables
+from benchmarks.harness.models import Fits, recall_and_ndcg
+from benchmarks.harness.tables import RANKING_COLUMNS, print_table, ranking_rows
 from core import schema
-from core.settings.loading import load_settings
-from core.settings.source import TablesSource
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.evaluation import SERVED, parts_of
 from recommender.inputs.ids import IdMap
-from recommender.inputs.protocols import write_leave_one_out
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores, mask_seen
 from recommender.retrieval.popularity import PopularityRanker
-from validation.gate import validate
-from validation.sources.ingest import ingest
 
-K = 10
 FROZEN = "text_encoder"
 AMONG_COLD, AMONG_ALL = "held-out items, among themselves", "held-out items, in the whole catalogue"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What training never saw, and the questions about it.
+    """What training never saw, and the queries about it.
 
     Attributes:
         items: Ids of the held-out items.
-        queries: What is asked, by the name that it has in the table.
+        queries: Test events, by the title of their table.
     """
 
     items: frozenset[str]
     queries: dict[str, Queries]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Recall and NDCG of every model on one question of `n` queries."""
+
+    n: int
+    by_model: dict[str, tuple[float, float]]
 
 
 class RandomRanker:
@@ -83,26 +83,23 @@ class Among:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read, then hold out, fit and judge once per seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    """Hold out, fit and evaluate once per seed."""
+    parser = options.command(__doc__)
+    options.add_source(parser)
+    options.add_fits(parser)
+    options.add_recipe(parser)
     parser.add_argument("--share", type=float, default=0.05, help="of the items, and of the users, that is held out")
-    parser.add_argument("--set", action="append", default=[], metavar="a.b=value", help="of the recipe")
-    chosen = parser.parse_args(arguments)
-    recipe = load_settings(overrides=[f"recipe.{one}" for one in chosen.set]).recipe
+    chosen = options.parse(parser, arguments)
+    recipe = options.recipe_of(chosen)
     runs = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ingest(TablesSource(path=chosen.data), folder / "raw")
-        validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
-        write_leave_one_out(folder / "clean", folder / "strict", "strict")
+    with open_dataset(recipe, chosen.cache) as data:
+        strict = data.leave_one_out("strict")
         for seed in range(chosen.seeds):
-            held_out = hold_out(folder / "strict", folder / f"cold-{seed}", chosen.share, seed)
-            fitted = fit_bundle(folder / f"cold-{seed}", folder / f"fits-{seed}", recipe, seed, chosen.threads)
+            cold = data.work / f"cold-{seed}"
+            held_out = hold_out(strict, cold, chosen.share, seed)
+            fitted = Fits(recipe, seed, chosen.threads).fit_bundle(cold, data.work / f"fits-{seed}")
             runs.append(evaluate_cold(fitted.bundle, held_out, seed))
-    print_table(runs, chosen.share)
+    print_results(runs, chosen.share)
 
 
 def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
@@ -129,10 +126,7 @@ def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
         and row[schema.TARGETS][0] not in items
     ]
     test = [row for row in asked if row[schema.SPLIT] == "test"]
-    target.mkdir(parents=True)
-    for name, rows in (("catalogue", catalogue), ("sequences", learned), ("queries", validation)):
-        table = pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES[name])
-        pq.write_table(table, target / f"{name}.parquet")
+    write_training_tables(target, {"catalogue": catalogue, "sequences": learned, "queries": validation})
     on_cold = _queries([row for row in test if row[schema.TARGETS][0] in items and row[schema.HISTORY_ITEMS]])
     strangers = _queries([row for row in test if row[schema.USER_ID] in users and row[schema.TARGETS][0] not in items])
     nobody = Queries(tuple(UserState() for _ in strangers.users), strangers.targets)
@@ -147,8 +141,8 @@ def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
     )
 
 
-def evaluate_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Recall and NDCG: question to ranker to metric."""
+def evaluate_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, Figures]:
+    """Recall and NDCG of every ranker on every question."""
     loaded = load_bundle(bundle)
     vectors = loaded.ranker.vectors
     rankers: dict[str, Scores] = {
@@ -157,39 +151,32 @@ def evaluate_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, dict[
         **parts_of(loaded),
         SERVED: loaded.ranker,
     }
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for question, queries in held_out.queries.items():
-        table[question] = {"": {"n": float(len(queries))}}
-        for name, ranker in rankers.items():
-            asked = Among(ranker, held_out.items) if question == AMONG_COLD else ranker
-            summary = evaluate_ranker(asked, queries, K).summary()
-            table[question][name] = {key: summary[f"{key}_at_{K}"] for key in ("recall", "ndcg")}
-    return table
+    return {
+        question: Figures(
+            n=len(queries),
+            by_model={
+                name: recall_and_ndcg(Among(ranker, held_out.items) if question == AMONG_COLD else ranker, queries)
+                for name, ranker in rankers.items()
+            },
+        )
+        for question, queries in held_out.queries.items()
+    }
 
 
-def print_table(runs: list[dict[str, dict[str, dict[str, float]]]], share: float) -> None:
-    """Means and standard deviations over the seeds, and the bars."""
+def print_results(runs: list[dict[str, Figures]], share: float) -> None:
+    """Means and standard deviations over the seeds, and the limits."""
     for question in runs[0]:
-        n = statistics.mean(run[question][""]["n"] for run in runs)
+        asked = [run[question] for run in runs]
+        n = statistics.mean(one.n for one in asked)
         print(f"\n{question}: {share:.0%} held out, {n:.0f} test events, {len(runs)} seeds")
-        print(f"{'model':<26}{'R@10':>18}{'N@10':>18}")
-        for model in runs[0][question]:
-            if model and all(model in run[question] for run in runs):
-                cells = [_cell([run[question][model][metric] for run in runs]) for metric in ("recall", "ndcg")]
-                print(f"{model:<26}{cells[0]:>18}{cells[1]:>18}")
+        models = [model for model in asked[0].by_model if all(model in one.by_model for one in asked)]
+        figures = {model: [one.by_model[model] for one in asked] for model in models}
+        print_table(["model", *RANKING_COLUMNS], ranking_rows(figures))
         if question in (AMONG_COLD, AMONG_ALL):
-            recall = {
-                model: statistics.mean(run[question][model]["recall"] for run in runs)
-                for model in ("random", "popularity", FROZEN, SERVED)
-            }
+            recall = {model: statistics.mean(recall for recall, _ in of_model) for model, of_model in figures.items()}
             chance = max(recall["random"], recall["popularity"])
-            print(f"bar: {SERVED} {recall[SERVED]:.4f} >= 10 x popularity or chance = {10 * chance:.4f}")
-            print(f"bar: {SERVED} {recall[SERVED]:.4f} >= {FROZEN} = {recall[FROZEN]:.4f}")
-
-
-def _cell(values: list[float]) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.4f} ± {spread:.4f}"
+            print(f"limit: {SERVED} {recall[SERVED]:.4f} >= 10 x popularity or chance = {10 * chance:.4f}")
+            print(f"limit: {SERVED} {recall[SERVED]:.4f} >= {FROZEN} = {recall[FROZEN]:.4f}")
 
 
 def _sample(names: list[str], share: float, generator: np.random.Generator) -> frozenset[str]:
@@ -200,7 +187,7 @@ def _sample(names: list[str], share: float, generator: np.random.Generator) -> f
 
 def _without(row: dict, items: frozenset[str]) -> dict:
     kept = [item for item in row[schema.HISTORY_ITEMS] if item not in items]
-    return {**row, schema.HISTORY_ITEMS: kept, schema.HISTORY_VALUES: [None] * len(kept)}
+    return {**row, **history(kept)}
 
 
 def _queries(rows: list[dict]) -> Queries:

@@ -1,23 +1,21 @@
 """Embedding a catalogue: `python -m benchmarks.embed_catalogue` prints texts per second beside SentenceTransformer's.
 
 The product's `TextEncoder` and `SentenceTransformer.encode` with its defaults read the same texts by the same model in
-the same process, in turns. Texts are made up, of the lengths that catalogues have; `--data FOLDER` takes those of a
-shop's items, read by the product's own reader of kind `tables`. Both read as many tokens of a text. Processor time is
-printed beside wall time, because it says the same on a busy machine.
-Bar: three times the texts per second, at a cosine of .999 to the other's vectors.
+the same process, in turns, and as many tokens of a text. Texts are synthetic, of the lengths that catalogues have;
+with `--data` they are those of a shop's items, read by the product's own reader and data gate. Processor time is
+printed beside wall time, because it is the same on a busy machine.
+Limit: three times the texts per second, at a cosine of .999 to the peer's vectors.
 
-The last lines hold both against the machine: how many float32 operations per second its matrix product does at the
-encoder's largest shape, what share of them each encoder gets out, and so the ratio to the peer that no float32 encoder
-can pass here.
+The last lines compare both with the machine: how many float32 operations per second its matrix product does at the
+encoder's largest shape, what share of them each encoder reaches, and so the highest ratio to the peer that a float32
+encoder can have here.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +23,12 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.harness import options
+from benchmarks.harness.datasets import open_dataset
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, timed
 from core.settings.models import EncoderSettings
-from core.settings.source import TablesSource
-from core.settings.validation import ValidationSettings
+from core.settings.tree import Recipe
 from recommender.encoders.encoder import PACKAGED_MODEL, TextEncoder, model_source
 from recommender.inputs.texts import item_text
 
@@ -49,19 +50,22 @@ WORDS = (  # noqa: SIM905 — prose is easier to read than a list of quotes
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Embed by turns, and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a folder with an items table; made-up texts without it")
-    parser.add_argument("--texts", type=int, default=5000, help="at most")
+    """Embed in turns, and print medians."""
+    parser = options.command(__doc__)
+    options.add_source(parser, instead="synthetic texts")
+    parser.add_argument("--texts", type=int, default=5000, help="at most (default: 5000)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--model", default=PACKAGED_MODEL, help="'minilm', or a folder")
+    parser.add_argument("--model", default=PACKAGED_MODEL, help="'minilm', or the folder of a model")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    chosen = parser.parse_args(arguments)
+    chosen = options.parse(parser, arguments)
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(chosen.threads)
-    texts = made_up_texts(chosen.texts) if chosen.data is None else shop_texts(chosen.data)[: chosen.texts]
+    if options.has_data(chosen):
+        texts = shop_texts(options.recipe_of(chosen), chosen.cache)[: chosen.texts]
+    else:
+        texts = synthetic_texts(chosen.texts)
     peer = SentenceTransformer(model_source(chosen.model), device="cpu")
     settings = EncoderSettings(model=chosen.model, max_tokens=peer.max_seq_length or 512, precision=chosen.precision)
     ours = TextEncoder.load(settings, print)
@@ -69,25 +73,28 @@ def main(arguments: list[str] | None = None) -> None:
         "SentenceTransformer.encode": lambda: peer.encode(texts),
         "sommelier": lambda: ours.encode(texts, lambda _: None),
     }
-    wall: dict[str, list[float]] = {name: [] for name in encoders}
-    processor: dict[str, list[float]] = {name: [] for name in encoders}
-    vectors = {name: encode() for name, encode in encoders.items()}  # a run that is not counted
-    for _ in range(chosen.runs):
-        for name, encode in encoders.items():
-            wall_from, processor_from = time.perf_counter(), time.process_time()
-            encode()
-            wall[name].append(time.perf_counter() - wall_from)
-            processor[name].append(time.process_time() - processor_from)
+    first, second = (encode() for encode in encoders.values())  # a warm-up: its times do not count
+    seconds = in_turns({name: _timer(encode) for name, encode in encoders.items()}, chosen.runs)
     lengths = [len(tokens) for tokens in ours.tokens(texts)]
     print(f"{len(texts)} texts, {statistics.mean(lengths):.0f} tokens on average, {chosen.threads} threads")
-    _print_table(wall, processor, len(texts))
-    first, second = vectors.values()
+    _print_rates(seconds, len(texts))
     cosines = np.sum(first * second, axis=1) / np.linalg.norm(first, axis=1)
-    print(f"cosine: least {cosines.min():.5f}, mean {cosines.mean():.5f}, bar {LIMIT_COSINE}")
-    _print_ceiling(ours, texts, {name: statistics.median(seconds) for name, seconds in wall.items()})
+    print(f"cosine: least {cosines.min():.5f}, mean {cosines.mean():.5f}, limit {LIMIT_COSINE}")
+    _print_ceiling(ours, texts, {name: statistics.median(wall for wall, _ in runs) for name, runs in seconds.items()})
 
 
-def made_up_texts(n: int, seed: int = 0) -> list[str]:
+def _timer(encode: Callable[[], np.ndarray]) -> Callable[[int], tuple[float, float]]:
+    """Wall and processor seconds of one run."""
+
+    def one_run(_run: int) -> tuple[float, float]:
+        processor_from = time.process_time()
+        _, wall_s = timed(encode)
+        return wall_s, time.process_time() - processor_from
+
+    return one_run
+
+
+def synthetic_texts(n: int, seed: int = 0) -> list[str]:
     """Titles, brands and descriptions of random words; most are short, some are long."""
     generator = np.random.default_rng(seed)
     lengths = np.clip(generator.lognormal(2.6, 0.7, n), 3, 80).astype(int)
@@ -97,16 +104,10 @@ def made_up_texts(n: int, seed: int = 0) -> list[str]:
     ]
 
 
-def shop_texts(data: Path) -> list[str]:
+def shop_texts(recipe: Recipe, cache: Path | None) -> list[str]:
     """What the encoder reads of a shop's items."""
-    from validation.gate import validate
-    from validation.sources.ingest import ingest
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ingest(TablesSource(path=data), folder / "raw")
-        validate(folder / "raw", folder / "clean", ValidationSettings(), folder / "docs")
-        rows = pq.read_table(folder / "clean" / "items.parquet").to_pylist()
+    with open_dataset(recipe, cache) as data:
+        rows = pq.read_table(data.clean_tables() / "items.parquet").to_pylist()
     texts = [
         item_text(row["title"], row["brand"], row["category"], row["description"], [], MAX_ITEM_CHARS) for row in rows
     ]
@@ -114,7 +115,7 @@ def shop_texts(data: Path) -> list[str]:
 
 
 def _print_ceiling(encoder: TextEncoder, texts: list[str], seconds: dict[str, float]) -> None:
-    # Spread over the lengths, for longer texts take more.
+    # Spread over the lengths, because longer texts take more operations.
     by_length = sorted(texts, key=len)
     counted = by_length[:: max(1, len(texts) // COUNTED_TEXTS)]
     with FlopCounterMode(display=False) as counter:
@@ -131,24 +132,22 @@ def _print_ceiling(encoder: TextEncoder, texts: list[str], seconds: dict[str, fl
 def product_rate(width: int) -> float:
     """Float32 operations per second of the encoder's largest matrix product, the fastest of some runs."""
     left, right = torch.rand(PRODUCT_ROWS, width), torch.rand(width, 4 * width)
-    passed = []
-    for _ in range(PRODUCT_RUNS):
-        started = time.perf_counter()
-        torch.mm(left, right)
-        passed.append(time.perf_counter() - started)
-    return 2 * PRODUCT_ROWS * width * 4 * width / min(passed)
+    fastest = min(timed(lambda: torch.mm(left, right))[1] for _ in range(PRODUCT_RUNS))
+    return 2 * PRODUCT_ROWS * width * 4 * width / fastest
 
 
-def _print_table(wall: dict[str, list[float]], processor: dict[str, list[float]], n: int) -> None:
-    print(f"{'encoder':<28}{'texts/s':>12}{'texts per processor second':>30}")
-    per_wall = {name: n / statistics.median(seconds) for name, seconds in wall.items()}
-    per_processor = {name: n / statistics.median(seconds) for name, seconds in processor.items()}
-    for name in wall:
-        print(f"{name:<28}{per_wall[name]:>12.0f}{per_processor[name]:>30.0f}")
-    peer, ours = wall
-    ratios = (per_wall[ours] / per_wall[peer], per_processor[ours] / per_processor[peer])
-    print(f"{'ratio':<28}{ratios[0]:>12.2f}{ratios[1]:>30.2f}")
-    print(f"{'bar':<28}{LIMIT_RATIO:>12.2f}{LIMIT_RATIO:>30.2f}")
+def _print_rates(seconds: Mapping[str, Sequence[tuple[float, float]]], n: int) -> None:
+    """Texts per second of wall and of processor time."""
+    rates = {
+        name: [n / statistics.median(times) for times in zip(*runs, strict=True)] for name, runs in seconds.items()
+    }
+    rows = [[name, *(f"{rate:.0f}" for rate in of_encoder)] for name, of_encoder in rates.items()]
+    peer, ours = rates.values()
+    ratios = [f"{mine / theirs:.2f}" for mine, theirs in zip(ours, peer, strict=True)]
+    limit = f"{LIMIT_RATIO:.2f}"
+    print_table(
+        ["encoder", "texts/s", "texts per processor second"], [*rows, ["ratio", *ratios], ["limit", limit, limit]]
+    )
 
 
 if __name__ == "__main__":

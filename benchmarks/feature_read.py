@@ -2,7 +2,7 @@
 
 A request reads a random user's row from the online store, and the features of 100 random candidate items from memory,
 after asking the store whether an item changed. The bare store's client reads the same bytes: the texts of the user's
-three rows and of the 100 items' rows, in one round, nothing parsed. And an event is pushed, and looked for at once.
+three rows and of the 100 items' rows, in one round trip, without parsing. And an event is pushed and read back at once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import argparse
 import random
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.feature_shop import write_clean_tables
+from benchmarks.harness import options
+from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import timed
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from features.archive.publication import schema_name
@@ -31,21 +33,22 @@ N_CANDIDATES, N_WARM = 100, 50
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run each store once, in a folder that goes away."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run each store once, in a temporary folder."""
+    parser = options.command(__doc__)
     parser.add_argument("--stores", nargs="+", choices=["sqlite", "redis"], default=["sqlite", "redis"])
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--pushes", type=int, default=300)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=20_000)
     chosen = parser.parse_args(arguments)
-    print(f"{'store and measure':<52}{'p50 ms':>9}{'p99 ms':>9}  limit")
+    rows = []
     for online in chosen.stores:
         with tempfile.TemporaryDirectory() as name:
-            _run(Path(name), online, chosen)
+            rows += _run(Path(name), online, chosen)
+    print_table(["store and measure", "p50 ms", "p99 ms", "limit"], rows)
 
 
-def _run(folder: Path, online: str, chosen: argparse.Namespace) -> None:
+def _run(folder: Path, online: str, chosen: argparse.Namespace) -> list[list[str]]:
     settings, stores = FeatureSettings(), FeatureStoreSettings(online=online)  # type: ignore[arg-type]
     write_clean_tables(folder / "clean", n_events=300_000, n_users=chosen.users, n_items=chosen.items, rated_share=0.3)
     refresh_features(folder / "clean", folder / "feast", settings, stores)
@@ -56,18 +59,21 @@ def _run(folder: Path, online: str, chosen: argparse.Namespace) -> None:
     bare_read = _bare_sqlite(folder) if online == "sqlite" else _bare_redis(folder, stores)
     bare = _times(lambda n: bare_read(users[n], items[n]), len(users))
     alone = _times(lambda n: bare_read(users[n], []), len(users))
-    _print(f"{online}: a request, user and {N_CANDIDATES} items", ours, f"p50 <= {LIMIT_READ_MS:g} ms")
-    _print(f"{online}: the bare store, the same bytes", bare, "")
-    print(f"{online + ': ratio of the two, p50':<52}{_at(ours, 0.5) / _at(bare, 0.5):>9.2f}{'':>9}  <= {LIMIT_RATIO:g}")
-    _print(f"{online}: the bare store, the user's row alone", alone, "")
-    pushed = _times(lambda n: _push_and_look(features, n, rng.randrange(chosen.items)), chosen.pushes + N_WARM)
-    _print(f"{online}: push of an event until it is read", pushed, f"<= {LIMIT_PUSH_MS:g} ms")
+    pushed = _times(lambda n: _push_and_read(features, n, rng.randrange(chosen.items)), chosen.pushes + N_WARM)
     if online == "redis":
         store = open_store(folder / "feast")
         store._get_provider().online_store.teardown(store.config, store.list_feature_views(), [])
+    ratio = f"{_at(ours, 0.5) / _at(bare, 0.5):.2f}"
+    return [
+        _row(f"{online}: a request, user and {N_CANDIDATES} items", ours, f"p50 <= {LIMIT_READ_MS:g} ms"),
+        _row(f"{online}: the bare store, the same bytes", bare),
+        [f"{online}: ratio of the two, p50", ratio, "", f"<= {LIMIT_RATIO:g}"],
+        _row(f"{online}: the bare store, the user's row alone", alone),
+        _row(f"{online}: push of an event until it is read", pushed, f"<= {LIMIT_PUSH_MS:g} ms"),
+    ]
 
 
-def _push_and_look(features: OnlineFeatures, n: int, item: int) -> None:
+def _push_and_read(features: OnlineFeatures, n: int, item: int) -> None:
     user_id, item_id = f"new{n % 20}", f"i{item}"
     at = datetime.now(UTC)
     features.push([Interaction(f"push{n}", user_id, item_id, "click", at)], [n + 1])
@@ -109,12 +115,8 @@ def _bare_redis(folder: Path, stores: FeatureStoreSettings) -> Callable[[str, li
 
 
 def _times(step: Callable[[int], Any], n: int) -> list[float]:
-    """Milliseconds of each step, the first ones left out, ascending."""
-    found = []
-    for number in range(n):
-        begin = time.perf_counter()
-        step(number)
-        found.append((time.perf_counter() - begin) * 1000)
+    """Milliseconds of each step, ascending, without the warm-up."""
+    found = [timed(lambda: step(number))[1] * 1000 for number in range(n)]  # noqa: B023
     return sorted(found[N_WARM:])
 
 
@@ -122,8 +124,8 @@ def _at(times: list[float], share: float) -> float:
     return times[int(share * (len(times) - 1))]
 
 
-def _print(measure: str, times: list[float], limit: str) -> None:
-    print(f"{measure:<52}{_at(times, 0.5):>9.3f}{_at(times, 0.99):>9.3f}  {limit}")
+def _row(measure: str, times: list[float], limit: str = "") -> list[str]:
+    return [measure, f"{_at(times, 0.5):.3f}", f"{_at(times, 0.99):.3f}", limit]
 
 
 if __name__ == "__main__":

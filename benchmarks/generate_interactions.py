@@ -1,11 +1,10 @@
-"""A shop's log of any size as Parquet, with dirt of many sorts: what the benchmarks of validation read.
+"""A shop's log of any size as Parquet, with many kinds of bad rows: the input of the data gate's benchmarks.
 
 Run: `python -m benchmarks.generate_interactions FOLDER --interactions 5000000 --seed 0`
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from benchmarks.harness import options
 
 DIRTY_SHARE = 0.005
 OPENS_AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -164,7 +165,7 @@ def _moments(microseconds: np.ndarray) -> pa.Array:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = options.command(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--interactions", type=int, default=5_000_000)
     parser.add_argument("--seed", type=int, default=0)

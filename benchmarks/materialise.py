@@ -1,17 +1,18 @@
 """Materialisation: `python -m benchmarks.materialise` prints rows/s into SQLite beside their limit.
 
-Every user's newest row is counted from the events and written online. The file is new, and then the same rows are
-written over.
+Every user's newest row is counted from the events and written to the online store: into a new file, and then over the
+same rows.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.feature_shop import write_clean_tables
+from benchmarks.harness import options
+from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import timed
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from features.archive.shop_facts import load_published
 from features.counting.views import USER_HISTORY
@@ -24,8 +25,8 @@ N_NEW = 1000
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run once, in a folder that goes away."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run once, in a temporary folder."""
+    parser = options.command(__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--events", type=int, default=1_000_000)
     chosen = parser.parse_args(arguments)
@@ -42,17 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
         store = create_store(folder / "feast")
         store.apply(define_repository(folder / "feast", FeatureStoreSettings()))
         print(f"users {len(users):,}, events {chosen.events:,}")
-        print(f"{'measure':<44}{'rows/s':>10}{'limit':>10}")
-        for measure in ("counted and written into a new file", "counted and written over themselves"):
-            begin = time.perf_counter()
-            write_online(store, facts, USER_HISTORY, users)
-            rate = len(users) / (time.perf_counter() - begin)
-            print(f"{measure:<44}{rate:>10,.0f}{LIMIT_ROWS_PER_S:>10,}")
-        _refresh_with_news(folder)
+        rows = []
+        for measure in ("counted and written into a new file", "counted and written over the same rows"):
+            _, seconds = timed(lambda: write_online(store, facts, USER_HISTORY, users))
+            rows.append([measure, f"{len(users) / seconds:,.0f}", f"{LIMIT_ROWS_PER_S:,}"])
+        print_table(["measure", "rows/s", "limit"], rows)
+        _refresh_with_more(folder)
 
 
-def _refresh_with_news(folder: Path) -> None:
-    """What a refresh takes that has a thousand new events, beside one that builds everything anew."""
+def _refresh_with_more(folder: Path) -> None:
+    """Time a refresh with a thousand new events beside one that rebuilds everything."""
     import duckdb
 
     path = folder / "clean" / "interactions.parquet"
@@ -62,12 +62,9 @@ def _refresh_with_news(folder: Path) -> None:
             f"USING SAMPLE {N_NEW} ROWS) TO '{folder / 'more.parquet'}' (FORMAT parquet)"
         )
     (folder / "more.parquet").replace(path)
-    begin = time.perf_counter()
-    summary = refresh_features(folder / "clean", folder / "feast", FeatureSettings())
-    added_s = time.perf_counter() - begin
-    begin = time.perf_counter()
-    refresh_features(folder / "clean", folder / "feast", FeatureSettings(n_affinities=2))
-    rebuilt_s = time.perf_counter() - begin
+    clean, feast = folder / "clean", folder / "feast"
+    summary, added_s = timed(lambda: refresh_features(clean, feast, FeatureSettings()))
+    _, rebuilt_s = timed(lambda: refresh_features(clean, feast, FeatureSettings(n_affinities=2)))
     print(f"refresh with {summary.new_events:,} new events: {added_s:.1f} s; a full rebuild: {rebuilt_s:.1f} s")
 
 

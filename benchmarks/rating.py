@@ -1,96 +1,96 @@
 """Rating prediction beside a tuned matrix factorisation: `python -m benchmarks.rating --data FOLDER --source recbole`.
 
-FOLDER is read by the product's own reader and rules; the scorer is the product's own fit. The peer is cornac's MF, its
-rank, learning rate, penalty and epochs chosen on validation, by RMSE for its RMSE and by MAE for its MAE, in an
-environment that the benchmark makes (`--peer-env`). Everybody learns from the training ratings; validation chooses.
+The data go through the product's own reader and data gate; the scorer is the product's own fit. The peer is cornac's
+MF, in a virtual environment that the benchmark makes (`--peer-env`); its rank, learning rate, penalty and epochs are
+chosen on validation, by RMSE for its RMSE and by MAE for its MAE. Every model learns from the training ratings.
 
 time: the product's global time split. A factorisation knows a user as of the training cut-off, and so do the first
 rows; "live" is the scorer that knows the user as of just before each rating, as the service answers.
-random: of all ratings a tenth is validation and a fifth is test, dealt out by the seed; the scorer knows the user's
-training ratings, as the factorisation does, and in training those of the nine tenths that the rating is not in.
+random: a tenth of all ratings is validation and a fifth is test, drawn by the seed; the scorer knows the user's
+training ratings, as the factorisation does, and in training those of the nine folds that the rating is not in.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import subprocess
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers.environment import make_environment
-from benchmarks.rating_splits import SPLITS, users_at_cutoff, write_random_split
+from benchmarks.harness import options
+from benchmarks.harness.datasets import Dataset, open_dataset
+from benchmarks.harness.models import Fits
+from benchmarks.harness.rating_splits import SPLITS, users_at_cutoff, write_random_split
+from benchmarks.harness.tables import mean_and_deviation, print_table
+from benchmarks.peers.environment import make_environment, run_peer
 from core import schema
-from core.settings.loading import load_settings
-from core.settings.tree import Recipe
-from features.refresh import refresh_features
-from features.training import build_training_set
-from recommender.fitting.context import FitContext
+from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
 from recommender.metrics.ratings import auc, expected_calibration_error, mae, rmse
-from recommender.retrieval.text.embedding import embed_catalogue
-from recommender.scoring.scorer import PairScorer
-from recommender.scoring.training import fit_scorer
-from validation.gate import validate
-from validation.sources.ingest import ingest
 
 PEER = "cornac==3.0.1"
-PEER_SCRIPT = Path(__file__).with_name("peers") / "rating.py"
+PEER_SCRIPT = "rating.py"
 MEASURES = ("RMSE", "MAE", "AUC", "ECE")
 
 Row = dict[str, float | None]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Read, then fit and judge once per protocol and seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--source", default="recbole", help="kind of the reader")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--protocol", choices=("time", "random", "both"), default="both")
-    parser.add_argument("--max-history", type=int, default=200, help="entries of a history")
-    parser.add_argument("--peer-env", type=Path, help="the peer's environment, made where there is none; default: new")
-    parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
-    parser.add_argument("--set", action="append", default=[], metavar="a.b=value", help="of the recipe")
-    chosen = parser.parse_args(arguments)
-    given = [f"source.kind={chosen.source}", f"source.path={chosen.data}", f"features.max_history={chosen.max_history}"]
-    recipe = load_settings(overrides=[f"recipe.{one}" for one in [*given, *chosen.set]]).recipe
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        peer = None if chosen.no_peer else make_environment(chosen.peer_env or folder / "peer", [PEER])
-        _prepare(recipe, folder, chosen.threads)
-        for protocol in ("time", "random") if chosen.protocol == "both" else (chosen.protocol,):
-            runs = [judge(folder, protocol, recipe, seed, chosen.threads, peer) for seed in range(chosen.seeds)]
-            _print_table(protocol, runs, recipe)
+@dataclass(frozen=True)
+class Prepared:
+    """What every fit starts from.
 
-
-def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, peer: Path | None) -> dict[str, Row]:
-    """Fit the scorer and the peer with one seed: every model's measures on the test ratings.
-
-    Args:
-        folder: Holds `time`, the product's training set, and `vectors`.
-        peer: The Python of the peer's environment.
+    Attributes:
+        data: Its time split is one protocol, and what the other is drawn from.
+        vectors: Item vectors, encoded once.
+        peer: The Python of the peer's environment; None leaves the peer out.
     """
-    training = folder / "time"
-    max_history = recipe.features.max_history
+
+    data: Dataset
+    vectors: Path
+    peer: Path | None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prepare once, then fit and evaluate once per protocol and seed."""
+    parser = options.command(__doc__)
+    options.add_source(parser, kind="recbole")
+    options.add_fits(parser)
+    options.add_recipe(parser)
+    options.add_peer(parser)
+    parser.add_argument("--protocol", choices=("time", "random", "both"), default="both")
+    parser.add_argument("--max-history", type=int, default=200, help="the longest history (default: 200)")
+    parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
+    chosen = options.parse(parser, arguments)
+    recipe = options.recipe_of(chosen, f"features.max_history={chosen.max_history}")
+    with open_dataset(recipe, chosen.cache) as data:
+        peer = None if chosen.no_peer else make_environment(chosen.peer_env or data.work / "peer", [PEER])
+        prepared = Prepared(data, data.work / "vectors", peer)
+        Fits(recipe, recipe.seed, chosen.threads).embed(data.time_split()[0], prepared.vectors)
+        for protocol in ("time", "random") if chosen.protocol == "both" else (chosen.protocol,):
+            fits = [Fits(recipe, seed, chosen.threads) for seed in range(chosen.seeds)]
+            runs = [evaluate_seed(prepared, protocol, one) for one in fits]
+            history = f"histories of at most {recipe.features.max_history} entries"
+            print(f"\n{protocol} split, {len(runs)} seeds, {history}")
+            _print_results(runs)
+
+
+def evaluate_seed(prepared: Prepared, protocol: str, fits: Fits) -> dict[str, Row]:
+    """Fit the scorer and the peer with one seed: every model's measures on the test ratings."""
+    work = prepared.data.work / f"{protocol}-{fits.seed}"
+    training, _ = prepared.data.time_split()
+    max_history = fits.recipe.features.max_history
     if protocol == "random":
-        training = folder / f"random-{seed}"
-        write_random_split(folder / "time", training, seed, max_history)
-    target = folder / f"scorer-{protocol}-{seed}"
-    vectors = folder / f"vectors-{protocol}-{seed}"
-    _with_catalogue(folder, training, vectors, recipe)
-    fit_scorer(FitContext(training, seed, threads=threads, progress=print), vectors, target, recipe.scorer)
-    scorer = PairScorer.load(target, ItemVectors.load(vectors))
+        write_random_split(training, work / "training", fits.seed, max_history)
+        training = work / "training"
+    _write_vectors(prepared.vectors, training, work / "vectors", fits.recipe.seed)
+    scorer = fits.fit_scorer(training, work / "vectors", work / "scorer")
     pairs = RatedPairs.read(training, "test")
     users: tuple[UserState, ...] = pairs.users
     if protocol == "time":
-        at_cutoff, stranger = users_at_cutoff(training, max_history), UserState()
-        users = tuple(at_cutoff.get(user_id, stranger) for user_id in pairs.user_ids)
+        at_cutoff, unknown = users_at_cutoff(training, max_history), UserState()
+        users = tuple(at_cutoff.get(user_id, unknown) for user_id in pairs.user_ids)
     like_from = scorer.baseline.like_from
     biased = scorer.input(users, pairs.item_ids).baseline.clamp(*schema.RATING_RANGE).numpy()
     p_like, ratings = scorer.predict(users, pairs.item_ids)
@@ -99,43 +99,29 @@ def judge(folder: Path, protocol: str, recipe: Recipe, seed: int, threads: int, 
         "user + item bias": _measure(biased, pairs, like_from),
         "pair scorer": _measure(ratings, pairs, like_from, p_like),
     }
-    if peer is not None:
-        found["tuned MF (cornac)"] = _evaluate_peer(peer, training, folder / f"peer-{protocol}-{seed}", seed, like_from)
+    if prepared.peer is not None:
+        found["tuned MF (cornac)"] = _evaluate_peer(prepared.peer, training, work, fits.seed, like_from)
     if protocol == "time":
         p_like, ratings = scorer.predict(pairs.users, pairs.item_ids)
         found["pair scorer, live"] = _measure(ratings, pairs, like_from, p_like)
     return found
 
 
-def _prepare(recipe: Recipe, folder: Path, threads: int) -> None:
-    """The product's own way from the source to a training set."""
-    ingest(recipe.source, folder / "raw")
-    validate(folder / "raw", folder / "clean", recipe.validation, folder / "docs")
-    refresh_features(folder / "clean", folder / "feast", recipe.features)
-    build_training_set(folder / "clean", folder / "feast", folder / "time", recipe.features, recipe.evaluation)
-    embed_catalogue(
-        FitContext(folder / "time", recipe.seed, threads=threads, progress=print), folder / "vectors", recipe.encoder
-    )
+def _write_vectors(encoded: Path, training: Path, target: Path, seed: int) -> None:
+    """The encoded item vectors with the catalogue of a training set, which counts that set's training ratings."""
+    target.mkdir(parents=True)
+    ItemVectors(Catalogue.read(training, seed), ItemVectors.load(encoded).text).save(target)
 
 
-def _with_catalogue(folder: Path, training: Path, target: Path, recipe: Recipe) -> None:
-    """The item vectors, encoded once, with the catalogue of a training set: its counts are of its training ratings."""
-    from recommender.inputs.catalogue import Catalogue
-
-    encoded = ItemVectors.load(folder / "vectors")
-    target.mkdir()
-    ItemVectors(Catalogue.read(training, recipe.seed), encoded.text).save(target)
-
-
-def _evaluate_peer(peer: Path, training: Path, files: Path, seed: int, like_from: float) -> Row:
+def _evaluate_peer(peer: Path, training: Path, work: Path, seed: int, like_from: float) -> Row:
     parts = [RatedPairs.read(training, split) for split in SPLITS]
     _, user = np.unique([one for part in parts for one in part.user_ids], return_inverse=True)
     _, item = np.unique([one for part in parts for one in part.item_ids], return_inverse=True)
     rating = np.concatenate([part.ratings for part in parts])
     split = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    source, target = files.with_suffix(".in.npz"), files.with_suffix(".out.npz")
+    source, target = work / "in.npz", work / "out.npz"
     np.savez(source, user=user, item=item, rating=rating, split=split)
-    subprocess.run([peer, PEER_SCRIPT, source, target, str(seed)], check=True, stdout=subprocess.DEVNULL)
+    run_peer(peer, PEER_SCRIPT, source, target, str(seed))
     answer = np.load(target)
     first, second = answer["settings"]
     print(f"peer: {answer['n_tried']} settings tried; best by RMSE: {first}; by MAE: {second}")
@@ -154,16 +140,12 @@ def _measure(ratings: np.ndarray, pairs: RatedPairs, like_from: float, p_like: n
     }
 
 
-def _print_table(protocol: str, runs: list[dict[str, Row]], recipe: Recipe) -> None:
-    print(f"\n{protocol} split, {len(runs)} seeds, histories of at most {recipe.features.max_history} entries")
-    print(f"{'model':<20}" + "".join(f"{measure:>18}" for measure in MEASURES))
+def _print_results(runs: list[dict[str, Row]]) -> None:
+    rows = []
     for model in runs[0]:
-        cells = []
-        for measure in MEASURES:
-            values = [value for run in runs if (value := run[model][measure]) is not None]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.4f} ± {spread:.4f}" if values else "-")
-        print(f"{model:<20}" + "".join(f"{cell:>18}" for cell in cells))
+        values = [[value for run in runs if (value := run[model][measure]) is not None] for measure in MEASURES]
+        rows.append([model, *(mean_and_deviation(of_measure) if of_measure else "-" for of_measure in values)])
+    print_table(["model", *MEASURES], rows)
     print("limit: RMSE and MAE of the pair scorer not above the tuned MF's")
 
 

@@ -1,18 +1,17 @@
-"""What a long past costs a request: `python -m benchmarks.seen_items` prints p50 for users with 50 to 5,000 seen items.
+"""What a long history costs a request: `python -m benchmarks.seen_items` prints p50 for 50 to 5,000 seen items.
 
-`Engine.recommend` in this process: the online read from SQLite, ranking, masking what was seen, reasons. The ranker is
-the sequence model of the default shape with random weights, without neighbours, whose share would only hide the cost of
+`Engine.recommend` in this process: the online read from SQLite, ranking, masking of seen items, reasons. The ranker is
+the sequence model of the default shape with random weights, without neighbours, whose time would only hide the cost of
 masking. Users of each length take turns within a run, so that a slow moment of the machine meets all of them; a figure
-is the median over the runs. And an event of such a user is pushed, since their whole row is read and written for it.
+is the median over the runs. The push of an event is timed too: it reads and writes the user's whole row.
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import statistics
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.harness import options
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, timed
 from core import schema
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings
@@ -42,12 +44,12 @@ USERS_PER_LENGTH = 5
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Build a shop in a folder that goes away, and time requests."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Build a shop in a temporary folder, and time requests."""
+    parser = options.command(__doc__)
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[50, 500, 5000])
-    parser.add_argument("--requests", type=int, default=200, help="Of each length, per run.")
-    parser.add_argument("--pushes", type=int, default=20, help="Of each length, per run.")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[50, 500, 5000], help="numbers of seen items")
+    parser.add_argument("--requests", type=int, default=200, help="of each length, per run")
+    parser.add_argument("--pushes", type=int, default=20, help="of each length, per run")
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -61,38 +63,46 @@ def main(arguments: list[str] | None = None) -> None:
         reads = [_read_times(engine, chosen.lengths, chosen.requests) for _ in range(chosen.runs)]
         pushed = [_push_times(online, chosen.lengths, chosen.pushes, run) for run in range(chosen.runs)]
     print(f"{chosen.items} items, k=10, medians of {chosen.runs} runs of {chosen.requests} requests")
-    print(f"{'seen items':>10}{'p50 ms':>9}{'ratio':>7}{'push p50 ms':>13}  limit")
     first = statistics.median(run[0] for run in reads)
+    rows = []
     for place, length in enumerate(chosen.lengths):
         p50, push = (statistics.median(run[place] for run in runs) for runs in (reads, pushed))
         limit = f"ratio <= {LIMIT_RATIO:g}" if place else ""
-        print(f"{length:>10}{p50:>9.3f}{p50 / first:>7.2f}{push:>13.2f}  {limit}")
+        rows.append([str(length), f"{p50:.3f}", f"{p50 / first:.2f}", f"{push:.2f}", limit])
+    print_table(["seen items", "p50 ms", "ratio", "push p50 ms", "limit"], rows)
 
 
 def _read_times(engine: Engine, lengths: Sequence[int], n: int) -> list[float]:
     """The p50 of a request per length, milliseconds."""
-    times: list[list[float]] = [[] for _ in lengths]
-    for number in range(n):
-        for place, length in enumerate(lengths):
-            begin = time.perf_counter()
-            answer = engine.recommend(RecommendRequest(user_id=_user(length, number)))
-            times[place].append((time.perf_counter() - begin) * 1000)
+
+    def read(length: int) -> Callable[[int], float]:
+        def step(number: int) -> float:
+            answer, seconds = timed(lambda: engine.recommend(RecommendRequest(user_id=_user(length, number))))
             assert not answer.cold_start
-    return [statistics.median(one) for one in times]
+            return seconds
+
+        return step
+
+    return _medians_ms({length: read(length) for length in lengths}, n)
 
 
 def _push_times(online: OnlineFeatures, lengths: Sequence[int], n: int, run: int) -> list[float]:
     """The p50 of pushing one event on an item seen before, milliseconds."""
-    times: list[list[float]] = [[] for _ in lengths]
-    sequence = run * n * len(lengths)
-    for number in range(n):
-        for place, length in enumerate(lengths):
-            sequence += 1
-            event = Interaction(f"push{sequence}", _user(length, number), "i0", "click", START + timedelta(days=365))
-            begin = time.perf_counter()
-            online.push([event], [sequence])
-            times[place].append((time.perf_counter() - begin) * 1000)
-    return [statistics.median(one) for one in times]
+    sequence = itertools.count(run * n * len(lengths) + 1)
+
+    def push(length: int) -> Callable[[int], float]:
+        def step(number: int) -> float:
+            at = next(sequence)
+            event = Interaction(f"push{at}", _user(length, number), "i0", "click", START + timedelta(days=365))
+            return timed(lambda: online.push([event], [at]))[1]
+
+        return step
+
+    return _medians_ms({length: push(length) for length in lengths}, n)
+
+
+def _medians_ms(steps: dict[int, Callable[[int], float]], n: int) -> list[float]:
+    return [1000 * statistics.median(seconds) for seconds in in_turns(steps, n).values()]
 
 
 def _user(length: int, number: int) -> str:
@@ -100,13 +110,13 @@ def _user(length: int, number: int) -> str:
 
 
 def _write_clean_tables(clean: Path, n_items: int, lengths: Sequence[int]) -> None:
-    """Users who viewed so many random items each, one a minute."""
+    """Users who viewed as many random items as their length says, one a minute."""
     generator = np.random.default_rng(7)
     users = [_user(length, number) for length in lengths for number in range(USERS_PER_LENGTH)]
     events = []
     for user in users:
         length = int(user[1:].partition("-")[0])
-        # All have the newest 50 in common, so that they are answered alike but for what is masked.
+        # All share the newest 50 items, so that their answers differ only by what is masked.
         items = [*generator.choice(np.arange(50, n_items), length - 50, replace=False).tolist(), *range(50)]
         events += [
             {

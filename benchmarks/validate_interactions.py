@@ -1,25 +1,29 @@
-"""Validation at millions of rows, beside a plain DuckDB script and plain Great Expectations on pandas.
+"""The data gate at millions of rows, beside a plain DuckDB script and plain Great Expectations on pandas.
 
 Run: `python -m benchmarks.validate_interactions --rows 5000000 --runs 3`
 
 Thirty rules on one file of interactions. Each contender runs in a process of its own, from start to end: `sommelier`
 ingests and validates (clean tables, quarantine, Data Docs); `duckdb` applies the same rules to the same file and writes
 the same clean rows and quarantine; `great-expectations` reads the file with pandas and runs the expectations, which
-counts bad rows but sorts none out.
+counts bad rows but does not separate them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.harness import options
+from benchmarks.harness.tables import print_table
+from benchmarks.harness.timing import in_turns, peak_gib, timed
 
 N_RULES = 30
 MAX_WALL_S, MAX_PEAK_MIB, MAX_RATIO = 90, 4096, 1.5
@@ -43,12 +47,10 @@ def run_sommelier(folder: Path, target: Path) -> dict[str, int]:
     from validation.sources.ingest import ingest
 
     settings = ValidationSettings(rules=tuple(OwnRule(table="interactions", **rule) for rule in _OWN_RULES))
-    began = time.perf_counter()
-    ingest(TablesSource(path=folder), target / "raw")
-    ingested = time.perf_counter()
-    summary = validate(target / "raw", target / "clean", settings, target / "docs")
-    ended = time.perf_counter()
-    print(f"  sommelier: ingest {ingested - began:.1f} s, validate {ended - ingested:.1f} s", file=sys.stderr)
+    raw = target / "raw"
+    _, ingest_s = timed(lambda: ingest(TablesSource(path=folder), raw))
+    summary, validate_s = timed(lambda: validate(raw, target / "clean", settings, target / "docs"))
+    print(f"  sommelier: ingest {ingest_s:.1f} s, validate {validate_s:.1f} s", file=sys.stderr)
     counts = summary.tables["interactions"]
     return {"clean": counts.rows_clean, "quarantined": counts.rows_quarantined, "duplicates": counts.duplicates}
 
@@ -128,50 +130,58 @@ def measure(contender: str, folder: Path) -> dict[str, Any]:
     """Run a contender in a process of its own: wall time of the process, its peak memory, what it found."""
     with tempfile.TemporaryDirectory(prefix="validate-") as scratch:
         command = [sys.executable, "-m", __spec__.name, "--contender", contender, "--folder", str(folder)]
-        began = time.perf_counter()
-        done = subprocess.run([*command, "--target", scratch], check=True, stdout=subprocess.PIPE, text=True)
-        wall_s = time.perf_counter() - began
+        command += ["--target", scratch]
+        done, wall_s = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True))
     return {"wall_s": wall_s, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def _measurer(contender: str, folder: Path) -> Callable[[int], dict[str, Any]]:
+    return lambda _: measure(contender, folder)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = options.command(__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="tables that generate_interactions wrote; made if left out")
+    parser.add_argument(
+        "--folder", type=Path, help="tables that generate_interactions wrote (default: newly generated)"
+    )
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.contender:
         run = {"sommelier": run_sommelier, "duckdb": run_duckdb, "great-expectations": run_great_expectations}
         found = run[chosen.contender](chosen.folder, chosen.target)
-        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"peak_mib": peak_mib, "found": found}))
+        print(json.dumps({"peak_mib": peak_gib() * 1024, "found": found}))
         return
     with tempfile.TemporaryDirectory(prefix="interactions-") as scratch:
         folder = chosen.folder or Path(scratch)
         if chosen.folder is None:
             generator = [sys.executable, "-m", "benchmarks.generate_interactions", scratch]
             subprocess.run([*generator, "--interactions", str(chosen.rows)], check=True, stdout=subprocess.DEVNULL)
-        # One after the other in each round, so that a slow minute of the machine meets all of them.
-        rounds = [{name: measure(name, folder) for name in CONTENDERS} for _ in range(chosen.runs)]
-    _print_table(rounds, chosen.rows)
+        runs = in_turns({name: _measurer(name, folder) for name in CONTENDERS}, chosen.runs)
+    _print_results(runs, chosen.rows)
 
 
-def _print_table(rounds: list[dict[str, dict[str, Any]]], rows: int) -> None:
-    found = [one[name]["found"] for one in rounds for name in ("sommelier", "duckdb")]
+def _print_results(runs: dict[str, list[dict[str, Any]]], n_rows: int) -> None:
+    found = [one["found"] for name in ("sommelier", "duckdb") for one in runs[name]]
     if any(one != found[0] for one in found):
         raise AssertionError(f"the contenders found different rows: {found}")
-    print(f"{found[0]}; medians of {len(rounds)} runs")
-    print(f"{'':20} {'rows':>10} {'rules':>5} {'wall s':>7} {'rows/s':>9} {'peak MiB':>8} {'ratio':>6}")
-    bare = statistics.median(one["duckdb"]["wall_s"] for one in rounds)
-    for name in CONTENDERS:
-        wall_s = statistics.median(one[name]["wall_s"] for one in rounds)
-        peak = statistics.median(one[name]["peak_mib"] for one in rounds)
-        print(f"{name:20} {rows:10,} {N_RULES:5} {wall_s:7.1f} {rows / wall_s:9,.0f} {peak:8,.0f} {wall_s / bare:6.2f}")
-    limits = ("limit (5 million)", f"{MAX_WALL_S:.1f}", "", f"{MAX_PEAK_MIB:,}", f"{MAX_RATIO:.2f}")
-    print("{:20} {:>10} {:>5} {:>7} {:>9} {:>8} {:>6}".format(limits[0], "", "", *limits[1:]))
+    print(f"{found[0]}; medians of {len(runs['sommelier'])} runs")
+    wall, peak = (
+        {name: statistics.median(one[key] for one in runs[name]) for name in CONTENDERS}
+        for key in ("wall_s", "peak_mib")
+    )
+    rows = [
+        [
+            name, f"{n_rows:,}", str(N_RULES), f"{wall[name]:.1f}", f"{n_rows / wall[name]:,.0f}",
+            f"{peak[name]:,.0f}", f"{wall[name] / wall['duckdb']:.2f}",
+        ]
+        for name in CONTENDERS
+    ]  # fmt: skip
+    limits = ["limit (5 million)", "", "", f"{MAX_WALL_S:.1f}", "", f"{MAX_PEAK_MIB:,}", f"{MAX_RATIO:.2f}"]
+    print_table(["", "rows", "rules", "wall s", "rows/s", "peak MiB", "ratio"], [*rows, limits])
 
 
 if __name__ == "__main__":

@@ -32,3 +32,7 @@ def _rebuild(kind: type[SommelierError], failed: str, got: str, expected: str, d
 
 class SettingsError(SommelierError):
     """A setting is unknown, of the wrong type or out of range."""
+
+
+class NotRunning(SommelierError):
+    """What is asked for needs a part of the platform that does not run."""

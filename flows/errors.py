@@ -11,6 +11,14 @@ class NothingInService(FlowError):
     """A flow needs a promoted bundle, and there is none."""
 
 
+class BundleNotFound(FlowError):
+    """A bundle is named that is neither a folder, nor promoted, nor among the shop's candidates."""
+
+
+class BundleRefused(FlowError):
+    """A bundle cannot go into service by hand, or was never evaluated."""
+
+
 class NothingValidated(FlowError):
     """A shop's quarantine is asked for, and nothing of it was ever validated."""
 

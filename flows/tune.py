@@ -65,7 +65,7 @@ def tune(params: TuneParams) -> Tuned:
     # What the pipeline needs for these settings is there when somebody runs it with them.
     fit_ranking(run.with_recipe(recipe), training)
     prune(run.layout)
-    _tell(run, search, best, given, gain, recipe)
+    _report_end(run, search, best, given, gain, recipe)
     return Tuned(
         file=run.layout.tuned,
         values=best.values,
@@ -76,7 +76,9 @@ def tune(params: TuneParams) -> Tuned:
     )
 
 
-def _tell(run: Run, search: Search, best: TrialRecord, given: TrialRecord, gain: Gain | None, recipe: Recipe) -> None:
+def _report_end(
+    run: Run, search: Search, best: TrialRecord, given: TrialRecord, gain: Gain | None, recipe: Recipe
+) -> None:
     """Write the settings file, and say in the artifacts and the log what came out."""
     file, n_trials = run.layout.tuned, len(search.records())
     verdict = trial_board.describe_gain(best, given, gain, f"ndcg_at_{recipe.evaluation.k}")

@@ -75,16 +75,12 @@ class Engine:
             BadRequest: k is larger than the service allows.
             CapabilityMissing: generative retrieval is asked for, and the bundle has none.
         """
-        k, ranker = request.k, self.bundle.ranker
-        if k > self._max_k:
-            raise BadRequest("Cannot recommend", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
+        self._check_k("recommend", request.k)
+        ranker = self.bundle.ranker
         visitor = identify(request, self.features, self.bundle)
+        allowed = self._filter.allowed(request.categories, request.max_price)
         best = (ranker if request.by == "blend" else self._generative()).top_k(
-            [visitor.state],
-            k,
-            exclude=[request.exclude],
-            exclude_seen=request.exclude_seen,
-            allowed=self._filter.allowed(request.categories, request.max_price),
+            [visitor.state], request.k, exclude=[request.exclude], exclude_seen=request.exclude_seen, allowed=allowed
         )[0]
         ids = [item_id for item_id, _ in best]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
@@ -156,6 +152,29 @@ class Engine:
             seed=seed,
             skipped_history=list(visitor.skipped),
         )
+
+    def similar(self, item_id: str, k: int) -> list[tuple[str, float]]:
+        """The k items that are most like an item to the model, most alike first, each with its likeness.
+
+        The likeness is the one by which an answer says which items of a history an item is recommended for.
+
+        Raises:
+            BadRequest: k is out of range.
+            UnknownItem: the item is not in the catalogue.
+            CapabilityMissing: the bundle ranks by popularity, which knows no likeness.
+        """
+        self._check_k("find similar items", k)
+        self._check_known("find similar items", "item_id", [item_id])
+        others = UserState.from_history([other for other in self._ids if other != item_id])
+        nearest = self.bundle.ranker.nearest_history(others, item_id, k)
+        if not nearest:
+            raise CapabilityMissing(
+                "Cannot find similar items",
+                got=f"model={self.model}, to which no item is like {item_id}",
+                expected="one that ranks by the items' vectors",
+                do="Promote another bundle: sommelier models list",
+            )
+        return nearest
 
     @cached_property
     def event_terms(self) -> EventTerms:
@@ -236,6 +255,10 @@ class Engine:
         facts = self.features.read_items(item_ids)
         mean, n = (facts[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
         return ItemRatings(mean, n)
+
+    def _check_k(self, doing: str, k: int) -> None:
+        if not 1 <= k <= self._max_k:
+            raise BadRequest(f"Cannot {doing}", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
         unknown = self.unknown_items(item_ids)

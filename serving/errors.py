@@ -36,3 +36,23 @@ class CapabilityMissing(ServingError):
 
 class ServiceMisconfigured(ServingError):
     """The service was started in an environment in which it cannot find its models."""
+
+
+class Refused(ServingError):
+    """A request that was answered with a sentence in place of an answer.
+
+    Args:
+        sentence: Whole, as the service says it.
+    """
+
+    status = 400
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        super().__init__("Refused", got=sentence, expected="an answer", do="Read the sentence")
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Refused, (self.sentence,)

@@ -41,12 +41,12 @@ def load_settings(
             ) from error
     for name, value in sorted((variables or {}).items()):
         if name.startswith(VARIABLE_PREFIX):
-            _set(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value)
+            put_value(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value)
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not equals:
             raise SettingsError("Cannot read settings", got=f"--set {override}", expected="a.b=value", do="Add a value")
-        _set(tree, dotted.split("."), value)
+        put_value(tree, dotted.split("."), value)
     return parse_settings(tree)
 
 
@@ -69,8 +69,12 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
         ) from error
 
 
-def _set(tree: dict[str, Any], path: Sequence[str], text: str) -> None:
-    """Put `text`, read as JSON where it is JSON, at `path`."""
+def put_value(tree: dict[str, Any], path: Sequence[str], text: str) -> None:
+    """Put `text`, read as JSON where it is JSON, at `path` of a tree of plain values.
+
+    Raises:
+        SettingsError: a part of the path is a value, not a group.
+    """
     node = tree
     for part in path[:-1]:
         node = node.setdefault(part, {})

@@ -177,7 +177,7 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
     recipe_file = Layout(settings.work_dir, settings.shop).root / "recipe.json"
     write_json(recipe_file, settings.recipe.model_dump(mode="json"))
     revision = new_revision(settings)
-    platform.start("runner", ["-m", "cli.command", "serve", str(recipe_file), "--revision", revision])
+    platform.start("runner", ["-m", "cli", "serve-flows", str(recipe_file), "--revision", revision])
     names = [deployment_name(entry["name"], settings.shop) for entry in read_topology()]
     wait_for_deployments(names, revision, _START_TIMEOUT_S, lambda: check_parts(platform, asked))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.layout import Layout
+from core.settings.command_line import resolve_settings, shop_name
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 from core.storage import atomic_file
@@ -19,6 +20,24 @@ from validation.profile.settings import is_edited, sealed, settings_text
 
 GUESSED_FILE = "guessed.toml"
 _SAID = ("columns", "files", "date_formats", "queries", "url")
+
+
+def settle_or_resolve(
+    file: Path | None, source: str | None, data: str | None, overrides: Sequence[str], show: Callable[[str], None]
+) -> Settings:
+    """The settings that a command line gives; for data that come without any, those that can be guessed.
+
+    Args:
+        file: `--settings`; the others as `resolve_settings` has them.
+        show: Called with each line of what was guessed.
+    Raises:
+        SettingsError: a name is unknown, or a value is wrong.
+        UnsafeGuess, SourceError: as `settle` has them.
+    """
+    if not data or not is_unsettled(source, data, file, overrides):
+        return resolve_settings(file, source, data, overrides, os.environ)
+    path = Path(data).resolve()
+    return settle(path, shop_name(path), overrides, os.environ, show)
 
 
 def is_unsettled(source: str | None, data: str | None, settings: Path | None, overrides: Sequence[str]) -> bool:
@@ -64,7 +83,7 @@ def settle(
     for line in short_report(profile):
         show(line)
     if _is_answer(file, data):
-        show(f"taken from {file}, which was edited; delete it to have everything guessed anew")
+        show(f"taken from {file}, which was edited; delete it to have everything guessed again")
     else:
         with atomic_file(file) as temporary:
             temporary.write_text(sealed(text), encoding="utf-8")
@@ -98,5 +117,5 @@ def _require_answers(profile: Profile, file: Path, overrides: Sequence[str]) -> 
             got=first.text.rstrip(".") + more,
             expected="an answer",
             where=f"{file}:{line_number(text, first)}",
-            do="Answer there, or mend the data, and run the same command again",
+            do="Answer there, or correct the data, and run the same command again",
         )

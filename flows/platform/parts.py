@@ -140,7 +140,7 @@ def _failed(part: Part, got: str, expected: str) -> PartFailed:
         got=got,
         expected=expected,
         where=f"{part.log}: {' / '.join(lines)}",
-        do="Read the log, mend what it says, and start again",
+        do="Read the log, repair what it says, and start again",
     )
 
 

@@ -15,7 +15,7 @@ import httpx
 from core.layout import Layout
 from core.settings.tree import Settings
 from flows.errors import PartFailed, PortTaken, RunFailed
-from flows.platform.run_log import read_lines, tell_end
+from flows.platform.run_log import describe_end, read_lines
 from flows.platform.served_shops import is_served, shop_of, shop_tag
 
 _POLL_S = 0.5
@@ -135,6 +135,14 @@ def wait_for_deployments(names: Sequence[str], revision: str, timeout_s: float, 
                 time.sleep(_POLL_S)
 
 
+def read_parameters(name: str) -> dict[str, Any]:
+    """What the runs of a deployment, `flow/deployment`, take where nothing else is said."""
+    from prefect.client.orchestration import get_client
+
+    with _server_errors(lambda: None), get_client(sync_client=True) as client:
+        return dict(client.read_deployment_by_name(name).parameters)
+
+
 def run_deployment(
     name: str, show: Callable[[str], None], on_wait: Callable[[], None], parameters: dict[str, Any] | None = None
 ) -> UUID:
@@ -174,8 +182,8 @@ def run_deployment(
             f"The run of {name} ended",
             got=f"state={state.name}",
             expected="Completed",
-            where=tell_end(state.message),
-            do="Mend what the message says and start again; what was done is kept, runner.log has the traceback",
+            where=describe_end(state.message),
+            do="Do what the message says and start again; what was done is kept, runner.log has the traceback",
         )
     return UUID(str(run_id))
 

@@ -1,4 +1,4 @@
-"""The log of a flow run as the user of a terminal sees it: what goes on, and of what failed no traceback."""
+"""The log of a flow run as the user of a terminal sees it: what happens, and what failed without its traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 _PAGE = 200
 _TRACEBACK = "\nTraceback (most recent call last):"
-# Prefect tells what ended a run over and over: in the logs of task, flow and engine, and as the state of the run.
+# Prefect repeats what ended a run: in the logs of task, flow and engine, and as the state of the run.
 # The state is shown, at the end, by whoever waits for the run.
 _ENDS = (
     "Task run failed with",
@@ -28,7 +28,7 @@ def read_lines(client: Any, run_id: UUID, shown: int) -> tuple[list[str], int]:
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.client.schemas.sorting import LogSort
 
-    told: list[str] = []
+    texts: list[str] = []
     while True:
         lines = client.read_logs(
             log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])),
@@ -37,15 +37,15 @@ def read_lines(client: Any, run_id: UUID, shown: int) -> tuple[list[str], int]:
             sort=LogSort.TIMESTAMP_ASC,
         )
         for line in lines:
-            message = tell(client, line)
+            message = describe_line(client, line)
             if message:
-                told.append(f"{line.timestamp:%H:%M:%S} {message}")
+                texts.append(f"{line.timestamp:%H:%M:%S} {message}")
         shown += len(lines)
         if len(lines) < _PAGE:
-            return told, shown
+            return texts, shown
 
 
-def tell(client: Any, line: Any) -> str:
+def describe_line(client: Any, line: Any) -> str:
     """A log line as the user sees it; empty where it is not worth one.
 
     A task's end is worth a word only where its result was kept from before. Tracebacks stay in the runner's log.
@@ -61,6 +61,6 @@ def tell(client: Any, line: Any) -> str:
     return f"{client.read_task_run(line.task_run_id).name}: kept from before"
 
 
-def tell_end(message: str | None) -> str:
+def describe_end(message: str | None) -> str:
     """What a state's message says of why the run ended, on one line and without the full stop."""
     return " ".join((message or "").removeprefix(_STATE_PREFIX).split()).removesuffix(".")

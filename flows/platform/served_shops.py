@@ -62,6 +62,12 @@ def is_served(root: Path) -> bool:
     return _read(root) is not None
 
 
+def serving_process(root: Path) -> int | None:
+    """The process that serves the shop right now; None where none does, or it has not said yet."""
+    process = (_read(root) or {}).get("process")
+    return process if isinstance(process, int) else None
+
+
 def served_revision(root: Path) -> str | None:
     """The revision of the deployments that some process serves for a shop right now; None where none does."""
     for _ in range(_LOOKS):

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core.settings.form import Frozen
-from flows.errors import NothingInService
+from flows.errors import BundleRefused, NothingInService
+from recommender.bundle.manifest import read_manifest
+from recommender.errors import BundleError
 
 WITHDRAWN = "withdrawn_digest"
 
@@ -66,6 +68,7 @@ def roll_back(name: str, version: str, reason: str) -> Version:
         reason: Kept among the labels.
     Raises:
         NothingInService: there is no such version.
+        BundleRefused: this version of the code cannot load it, nor can the service.
     """
     versions = list_versions(name)
     current = versions[0] if versions else None
@@ -79,6 +82,7 @@ def roll_back(name: str, version: str, reason: str) -> Version:
             where=name,
             do="Choose a listed version, or promote a bundle first: make run",
         )
+    _check_loadable(wanted[0])
     labels = {
         **wanted[0].labels,
         "rolled_back_to": wanted[0].version,
@@ -86,6 +90,19 @@ def roll_back(name: str, version: str, reason: str) -> Version:
         "reason": reason,
     }
     return promote(wanted[0].folder, name, labels)
+
+
+def _check_loadable(version: Version) -> None:
+    try:
+        read_manifest(version.folder)
+    except BundleError as error:
+        raise BundleRefused(
+            "Cannot roll back",
+            got=f"version={version.version}, {error.got}",
+            expected=error.expected,
+            where=error.where,
+            do="Choose another: sommelier models list",
+        ) from error
 
 
 def withdrawn_digests(name: str) -> set[str]:

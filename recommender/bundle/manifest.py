@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.settings.evaluation import BaselineKind
 from core.settings.tree import Recipe
 from recommender.errors import BundleError, OtherSchemaVersion
+from recommender.fitting.component import loading
 
 SCHEMA_VERSION = 4
 MANIFEST = "manifest.json"
@@ -86,15 +87,9 @@ def read_manifest(folder: Path) -> Manifest:
         BundleError: no manifest, not JSON, or a field is missing or wrong.
     """
     path = folder / MANIFEST
-    try:
+    do = "Train a new one: make run"
+    with loading("bundle", got=f"manifest={path}", expected="readable JSON", do=do):
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(
-            "Cannot load bundle",
-            got=f"manifest={path}",
-            expected=f"readable JSON, but {error}",
-            do="Train a new one: make run",
-        ) from error
     version = tree.get("schema_version") if isinstance(tree, dict) else None
     if version != SCHEMA_VERSION:
         raise OtherSchemaVersion(
@@ -102,7 +97,7 @@ def read_manifest(folder: Path) -> Manifest:
             got=f"schema_version={version}",
             expected=str(SCHEMA_VERSION),
             where=str(path),
-            do="Train a new one: make run",
+            do=do,
         )
     try:
         return Manifest.model_validate(tree)
@@ -114,5 +109,5 @@ def read_manifest(folder: Path) -> Manifest:
             got=f"{name}={first.get('input')!r}",
             expected=first["msg"],
             where=str(path),
-            do="Train a new one: make run",
+            do=do,
         ) from error

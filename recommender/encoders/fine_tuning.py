@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.context import FitContext
+from recommender.fitting.early_stopping import EarlyStopping
+from recommender.fitting.schedule import warmed_up
+from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
@@ -30,7 +34,6 @@ from recommender.metrics.top_k import Scores
 WINDOW = 5
 # Of a step; fewer where the shop has fewer sequences.
 MAX_WINDOWS = 256
-WARM_UP_SHARE = 0.1
 TEXTS_PER_PASS = 16
 # Enough for a steady choice between two encoders.
 MAX_QUERIES = 2000
@@ -93,18 +96,20 @@ def fine_tune_encoder(
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = _validation_queries(fit.training, fit.seed)
-    best = Choice(_ndcg(ranker(pretrained), queries, fit.k), 0.0, 0, None, pretrained)
+    queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
+    before = _ndcg(ranker(pretrained), queries, fit.k)
+    unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
     sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
         fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
-        return best
+        return Choice(before, 0.0, 0, *unchanged)
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
     tokens = learner.tokens(pretrained.catalogue.texts)
     checked_at = {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
     started = time.monotonic()
+    best = EarlyStopping(0.0, unchanged)
     losses: list[float] = []
     curve: list[dict[str, float]] = []
     for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, fit.seed), start=1):
@@ -116,19 +121,16 @@ def fine_tune_encoder(
         after = _ndcg(ranker(vectors), queries, fit.k)
         fit.progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
-            f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {best.before:.4f}), "
-            f"{time.monotonic() - started:.1f} s"
+            f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {before:.4f}), {time.monotonic() - started:.1f} s"
         )
         curve.append({"epoch": checked_at[number], "loss": float(np.mean(losses)), "ndcg": after})
         losses = []
-        if after > best.after:
-            kept = (weights, vectors) if after > best.before else (None, pretrained)
-            best = Choice(best.before, after, checked_at[number], *kept)
-    best = replace(best, curve=tuple(curve))
-    fit.progress(
-        f"text encoder: fine-tuning is {'kept' if best.weights is not None else 'dropped, as it ranks no better'}"
-    )
-    return best
+        if best.is_beaten_by(after):
+            best.keep(checked_at[number], after, (weights, vectors) if after > before else unchanged)
+    choice = Choice(before, best.value, best.step, *best.state, curve=tuple(curve))
+    is_kept = choice.weights is not None
+    fit.progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
+    return choice
 
 
 def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
@@ -185,8 +187,9 @@ def as_step(windows: list[np.ndarray]) -> Step:
 
 def embed_by_length(learner: TextEncoder, tokens: list[list[int]]) -> torch.Tensor:
     """`TextEncoder.embed` in passes of texts of about equal length: there is little padding then. Shape (B, width)."""
-    order = torch.tensor(sorted(range(len(tokens)), key=lambda place: len(tokens[place])))
-    passes = [learner.embed([tokens[place] for place in some]) for some in order.split(TEXTS_PER_PASS)]
+    batches = by_length([len(ids) for ids in tokens], TEXTS_PER_PASS)
+    passes = [learner.embed([tokens[place] for place in places]) for places in batches]
+    order = torch.tensor(list(chain.from_iterable(batches)))
     return torch.cat(passes)[order.argsort()]
 
 
@@ -224,11 +227,7 @@ def _learn(
     """Take the steps; yields the loss of each. AdamW, the rate warmed up and then let down in a line."""
     weights = [weight for weight in learner.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.01)
-    warm_up = max(int(settings.max_steps * WARM_UP_SHARE), 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda done: min((done + 1) / warm_up, (settings.max_steps - done) / max(settings.max_steps - warm_up, 1)),
-    )
+    schedule = warmed_up(optimizer, settings.max_steps)
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
     log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
@@ -280,11 +279,3 @@ def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
     if not len(queries):
         return 0.0
     return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
-
-
-def _validation_queries(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if len(warm) > MAX_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
-    return queries.take(warm)

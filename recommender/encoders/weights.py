@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder, choose_dtype
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
 from recommender.fitting.summary import Progress
+from recommender.fitting.tensors import read_tensors, save_tensors
 
 SETTINGS_FILE = "encoder.json"
 WEIGHTS_FILE = "encoder.safetensors"
@@ -49,7 +47,7 @@ def with_weights(model: Any, settings: EncoderSettings, weights: dict[str, torch
     """The pretrained model with what was learned in it, ready to encode; the model that is given is used up.
 
     Raises:
-        KeyError: the weights are not those of this model under these settings.
+        ValueError, RuntimeError: the weights are not those of this model under these settings.
     """
     tuned = trainable(model, settings)
     if settings.fine_tune != "lora":
@@ -58,14 +56,14 @@ def with_weights(model: Any, settings: EncoderSettings, weights: dict[str, torch
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     if get_peft_model_state_dict(tuned).keys() != weights.keys():
-        raise KeyError("the additions are of other layers")
+        raise ValueError("the additions are of other layers")
     set_peft_model_state_dict(tuned, weights)
     return tuned.merge_and_unload()
 
 
 def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write what was learned into a folder that exists."""
-    save_file(weights, folder / WEIGHTS_FILE)
+    save_tensors(folder / WEIGHTS_FILE, weights)
 
 
 def load_encoder(vectors: Path, progress: Progress) -> TextEncoder:
@@ -83,15 +81,9 @@ def load_encoder(vectors: Path, progress: Progress) -> TextEncoder:
     if not (vectors / WEIGHTS_FILE).exists():
         return TextEncoder.load(settings, progress)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
-    try:
-        model = with_weights(base.model, settings, load_file(vectors / WEIGHTS_FILE))
-    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BundleError(
-            "Cannot load text encoder",
-            got=f"folder={vectors}",
-            expected=f"{WEIGHTS_FILE} of {settings.model} fine-tuned by {settings.fine_tune}, but {error}",
-            do="Fit the vectors again",
-        ) from error
+    expected = f"{WEIGHTS_FILE} of {settings.model} fine-tuned by {settings.fine_tune}"
+    with loading("text encoder", got=f"folder={vectors}", expected=expected, do="Fit the vectors again"):
+        model = with_weights(base.model, settings, read_tensors(vectors / WEIGHTS_FILE))
     dtype, reason = choose_dtype(settings.precision)
     progress(f"text encoder {settings.model}, fine-tuned on the shop: {reason}")
     return TextEncoder(model, base.tokenizer, settings.max_tokens, settings.batch_size, dtype)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+
+from recommender.fitting.component import loading
+from recommender.fitting.tensors import read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,16 @@ class Whitening:
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
-        save_file({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)}, path)
+        save_tensors(path, {"mean": self.mean, "projection": self.projection})
 
     @classmethod
     def load(cls, path: Path) -> Whitening:
-        """Read what `save` wrote."""
-        tensors = load_file(path)
-        return cls(tensors["mean"], tensors["projection"])
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file is missing, unreadable or lacks a tensor.
+        """
+        expected = "mean and projection"
+        with loading("whitening", got=f"file={path}", expected=expected, do="Fit the vectors again"):
+            tensors = read_tensors(path, "mean", "projection")
+            return cls(tensors["mean"].numpy(), tensors["projection"].numpy())

@@ -30,7 +30,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
@@ -69,7 +69,7 @@ def fit_baselines(fit: FitContext, names: Sequence[BaselineName], vectors: Path,
         BundleError: the vectors cannot be read.
     """
     items = ItemVectors.load(vectors)
-    validation = _validation(fit.training, fit.seed)
+    validation = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
     found: dict[str, Scores | None] = {}
     for name in names:
         if name == "popularity_recent":
@@ -280,11 +280,3 @@ def _fit_quietly(model: Any, had: csr_matrix) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Method expects CSR input")
         model.fit(had, show_progress=False)
-
-
-def _validation(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if len(warm) > MAX_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_QUERIES, replace=False))
-    return queries.take(warm)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from core.storage import atomic_folder, digest_of, write_json
 from recommender.fitting.summary import Progress
+from recommender.fitting.tensors import read_tensors, save_tensors
 
 TENSORS_FILE = "state.safetensors"
 NOTES_FILE = "state.json"
@@ -34,18 +33,17 @@ class Checkpoint:
     def save(self, tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
         """Replace what was kept, atomically; torch's random state goes with it."""
         with atomic_folder(self.folder) as folder:
-            kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file({**kept, RANDOM: torch.get_rng_state()}, folder / TENSORS_FILE)
+            save_tensors(folder / TENSORS_FILE, {**tensors, RANDOM: torch.get_rng_state()})
             write_json(folder / NOTES_FILE, {"key": self._key, "notes": notes})
 
     def load(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """What was kept last, and torch's random state put back; None where nothing of these inputs was kept."""
         try:
             record = json.loads((self.folder / NOTES_FILE).read_text(encoding="utf-8"))
-            tensors = load_file(self.folder / TENSORS_FILE)
+            tensors = read_tensors(self.folder / TENSORS_FILE, RANDOM)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError) as error:
             progress(f"checkpoint {self.folder} cannot be read ({error}): starting anew")
             return None
         if record["key"] != self._key:

@@ -12,6 +12,7 @@ import numpy as np
 
 from core.storage import atomic_file
 from recommender.errors import BundleError, RecommenderError
+from recommender.fitting.component import loading
 from recommender.inputs.seen import KeyTable, SeenItems, item_keys
 
 PADDING = 0
@@ -113,14 +114,9 @@ class IdMap:
         Raises:
             BundleError: no such file, or not a JSON list of strings.
         """
-        try:
+        do = "Fit the vectors again"
+        with loading("ids", got=f"file={path}", expected="a JSON list", do=do):
             ids: Sequence[str] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise BundleError(
-                "Cannot load ids", got=f"file={path}", expected=f"a JSON list, but {error}", do="Fit the vectors again"
-            ) from error
         if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
-            raise BundleError(
-                "Cannot load ids", got=f"file={path}", expected="a JSON list of strings", do="Fit the vectors again"
-            )
+            raise BundleError("Cannot load ids", got=f"file={path}", expected="a JSON list of strings", do=do)
         return cls(tuple(ids))

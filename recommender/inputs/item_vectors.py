@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from recommender.errors import BundleError
+from recommender.fitting.component import loading
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.catalogue import CATALOGUE_FILE, Catalogue
 from recommender.inputs.ids import IdMap
 
@@ -75,12 +74,12 @@ class ItemVectors:
         """Write catalogue, ids and vectors into a folder that exists."""
         self.catalogue.save(folder / CATALOGUE_FILE)
         self.ids.save(folder / IDS_FILE)
-        tensors = {TEXT: self.text.contiguous()}
+        tensors = {TEXT: self.text}
         if self.pretrained is not None:
             tensors[PRETRAINED] = self.pretrained.half()  # read by comparisons only, so half the bytes do
         if self.modality is not None:
-            tensors[MODALITY] = self.modality.contiguous()
-        save_file(tensors, folder / VECTORS_FILE)
+            tensors[MODALITY] = self.modality
+        save_tensors(folder / VECTORS_FILE, tensors)
 
     @classmethod
     def load(cls, folder: Path) -> ItemVectors:
@@ -89,25 +88,19 @@ class ItemVectors:
         Raises:
             BundleError: a file is missing or unreadable, or ids, catalogue and vectors do not belong together.
         """
-        try:
+        what, do = "item vectors", "Fit the vectors again"
+        with loading(what, got=f"folder={folder}", expected=f"{CATALOGUE_FILE} and {VECTORS_FILE}", do=do):
             catalogue = Catalogue.load(folder / CATALOGUE_FILE)
-            tensors = load_file(folder / VECTORS_FILE)
+            tensors = read_tensors(folder / VECTORS_FILE, TEXT)
             text, pretrained = tensors[TEXT], tensors.get(PRETRAINED)
-        except (OSError, KeyError, pa.ArrowException, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load item vectors",
-                got=f"folder={folder}",
-                expected=f"{CATALOGUE_FILE} and {VECTORS_FILE}, but {error}",
-                do="Fit the vectors again",
-            ) from error
         ids = IdMap.load(folder / IDS_FILE)
         if ids != catalogue.ids or len(text) != len(ids) + 1:
             raise BundleError(
-                "Cannot load item vectors",
+                f"Cannot load {what}",
                 got=f"ids={len(ids)}, catalogue={len(catalogue)}, rows={len(text)}",
                 expected="the same items in the same order, and one row more for padding",
                 where=str(folder),
-                do="Fit the vectors again",
+                do=do,
             )
         return cls(catalogue, text, None if pretrained is None else pretrained.float(), tensors.get(MODALITY))
 

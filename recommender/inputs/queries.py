@@ -43,6 +43,26 @@ class Queries:
         )
 
 
+def sample_queries(
+    queries: Queries, limit: int, seed: int | np.random.Generator, *, warm_only: bool = False
+) -> Queries:
+    """At most `limit` queries, in their order: as many as make a steady figure.
+
+    Args:
+        seed: Which ones are taken where there are more; a generator is drawn from only then.
+        warm_only: Leave out users without a history first.
+    """
+    places = np.flatnonzero(queries.is_warm) if warm_only else np.arange(len(queries))
+    return queries.take(sample_places(places, limit, seed))
+
+
+def sample_places(places: np.ndarray, limit: int, seed: int | np.random.Generator) -> np.ndarray:
+    """At most `limit` of these places, ascending where some are left out. Shape (N,) -> (at most limit,), integers."""
+    if len(places) <= limit:
+        return places
+    return np.sort(np.random.default_rng(seed).choice(places, limit, replace=False))
+
+
 def read_queries(training: Path, split: Split) -> Queries:
     """Read the queries of one window; those without targets are left out, for nothing can be hit there.
 

@@ -12,7 +12,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.metrics.lists import coverage, diversity, gini, mean_popularity, novelty, serendipity
 from recommender.metrics.ranking import PER_QUERY, metric_key, ranking_auc
-from recommender.metrics.top_k import Scores, best_indices
+from recommender.metrics.top_k import Scores, best_indices, hits_of
 
 QUERIES_PER_PASS = 256
 # Over the whole ranking, not its first k places; its mean over users is GAUC.
@@ -99,6 +99,35 @@ def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = F
     if with_auc:
         per_query[AUC] = np.array(aucs)
     return RankingEvaluation(k, per_query, joined, hits, len(ranker.ids))
+
+
+class NdcgOfScores:
+    """NDCG of many score matrices for the same queries: what the users have seen is looked up once.
+
+    Attributes:
+        targets: Per query, item indices of the targets that the catalogue knows.
+        seen: Per query, places of the seen items in the catalogue, from 0.
+    """
+
+    def __init__(self, queries: Queries, ids: IdMap, k: int) -> None:
+        self.targets = [ids.known_indices(wanted) for wanted in queries.targets]
+        self.seen = [user.seen_places(ids) for user in queries.users]
+        self._n_targets, self._k = queries.n_targets, k
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """NDCG of each query.
+
+        Args:
+            scores: One row per query, in which seen items are set to -inf in place, or one row for all of them. Shape
+                (n, n_items) or (n_items,).
+        Returns:
+            Shape (n,).
+        """
+        rows = scores if scores.ndim == 2 else np.tile(scores.astype(np.float32), (len(self.targets), 1))
+        for row, places in enumerate(self.seen):
+            rows[row, places] = -np.inf
+        found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self.targets, self._k), self._n_targets)
+        return found
 
 
 def _hits(lists: np.ndarray, queries: Queries, ids: IdMap) -> np.ndarray:

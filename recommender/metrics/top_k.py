@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 
@@ -22,33 +22,52 @@ class Scores(Protocol):
         ...
 
 
+class ListFilters(TypedDict, total=False):
+    """What a list may hold, all but seen items by default: the keyword arguments that every ranker's `top_k` takes.
+
+    Attributes:
+        exclude: Per user, items that must not come back; unknown ones are no error.
+        exclude_seen: Leave out what the user has seen.
+        allowed: False for items that may come back to nobody; None allows all. Shape (n_items,), bool.
+    """
+
+    exclude: Sequence[Collection[str]] | None
+    exclude_seen: bool
+    allowed: np.ndarray | None
+
+
+def leave_out(
+    rows: np.ndarray, value: float, users: Sequence[UserState], ids: IdMap, **filters: Unpack[ListFilters]
+) -> np.ndarray:
+    """Set what the filters leave out of each user's list to a value, in place. Shape (B, n_items)."""
+    allowed = filters.get("allowed")
+    if allowed is not None:
+        rows[:, ~allowed] = value
+    for row, excluded in enumerate(filters.get("exclude") or ()):
+        rows[row, [index - 1 for index in ids.known_indices(excluded)]] = value
+    if filters.get("exclude_seen", True):
+        for row, user in enumerate(users):
+            rows[row, user.seen_places(ids)] = value
+    return rows
+
+
 def mask_seen(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> np.ndarray:
     """Set what each user has seen to -inf, in place. Shape (B, n_items)."""
-    for row, user in enumerate(users):
-        scores[row, user.seen_places(ids)] = -np.inf
-    return scores
+    return leave_out(scores, -np.inf, users, ids)
 
 
 def best_items(
-    scores: np.ndarray,
-    ids: IdMap,
-    k: int,
-    exclude: Sequence[Collection[str]] | None = None,
-    allowed: np.ndarray | None = None,
+    scores: np.ndarray, users: Sequence[UserState], ids: IdMap, k: int, **filters: Unpack[ListFilters]
 ) -> list[list[tuple[str, float]]]:
-    """The k items of each row with the highest scores, best first; what may not come back is set to -inf in place.
+    """The k items of each user with the highest scores, best first; what may not come back is set to -inf in place.
 
     Args:
         scores: Shape (B, n_items), in the order of the ids; -inf never comes back.
-        exclude: Per row, items that must not come back; unknown ones are no error.
-        allowed: False for items that may come back in no row; None allows all. Shape (n_items,), bool.
+        k: Length of the lists; shorter where fewer items are left.
     Returns:
-        Per row, (item id, score) pairs.
+        Per user, (item id, score) pairs.
     """
-    if allowed is not None:
-        scores[:, ~allowed] = -np.inf
-    for row, excluded in enumerate(exclude or ()):
-        scores[row, [index - 1 for index in ids.known_indices(excluded)]] = -np.inf
+    leave_out(scores, -np.inf, users, ids, **filters)
     return [
         [(ids.item_id(int(index)), float(scores[row, index - 1])) for index in indices if index != PADDING]
         for row, indices in enumerate(best_indices(scores, k))

@@ -13,22 +13,21 @@ baseline.safetensors  recent (popularity_recent: events of each item in the wind
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind
 from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import best_items, mask_seen, nearest_items
+from recommender.metrics.top_k import ListFilters, best_items, nearest_items
 from recommender.ranking.ranker import AnsweredBy, Part
 from recommender.retrieval.history import HistoryRanker
 from recommender.retrieval.popularity import PopularityRanker, RecentPopularityRanker
@@ -121,21 +120,12 @@ class BaselineRanker:
         return "text" if self.kind == "text_encoder" and self.knows(user) else "popularity"
 
     def top_k(
-        self,
-        users: Sequence[UserState],
-        k: int,
-        exclude: Sequence[Collection[str]] | None = None,
-        exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
-        """The best items of each user, best first; see `Ranker.top_k`."""
-        return best_items(self._scores_now(users, exclude_seen), self.ids, k, exclude, allowed)
-
-    def _scores_now(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
-        if self._now is None:
-            return self.scores(users, exclude_seen)
-        scores = np.tile(self._now, (len(users), 1))
-        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+        """The best items of each user, as `best_items` gives them, by `scores` or by counts up to the newest event."""
+        now = self._now
+        scores = self.scores(users, exclude_seen=False) if now is None else np.tile(now, (len(users), 1))
+        return best_items(scores, users, self.ids, k, **filters)
 
     def up_to(self, counts: np.ndarray, recent: np.ndarray) -> BaselineRanker:
         """The same popularity, with lists made of newer counts.
@@ -180,13 +170,13 @@ class BaselineRanker:
         write_json(folder / SETTINGS_FILE, {"kind": self.kind, "window_days": self.window_days})
         tensors: dict[str, np.ndarray] = {}
         if self._recent is not None:
-            tensors["recent"] = np.ascontiguousarray(self._recent)
+            tensors["recent"] = self._recent
         if self._now is not None:
             tensors["now"] = self._now
         if self._weights is not None:
             tensors |= {name: getattr(self._weights, name) for name in ("data", "indices", "indptr")}
         if tensors:
-            save_file(tensors, folder / WEIGHTS_FILE)
+            save_tensors(folder / WEIGHTS_FILE, tensors)
 
     @classmethod
     def load(cls, folder: Path, vectors: ItemVectors) -> BaselineRanker:
@@ -198,12 +188,19 @@ class BaselineRanker:
         config = read_config(folder / SETTINGS_FILE)
         kind, window_days = config.get("kind"), config.get("window_days")
         if kind not in BASELINE_KINDS:
-            raise _damaged(folder, f"kind={kind}", f"one of {', '.join(BASELINE_KINDS)}")
+            raise BundleError(
+                "Cannot load baseline",
+                got=f"kind={kind}",
+                expected=f"one of {', '.join(BASELINE_KINDS)}",
+                where=str(folder),
+                do="Fit it again: make run",
+            )
         if kind == "text_encoder" or (kind == "popularity" and not (folder / WEIGHTS_FILE).exists()):
             return cls(vectors, kind)
         n_items = len(vectors.ids)
-        try:
-            tensors = load_file(folder / WEIGHTS_FILE)
+        expected = f"{WEIGHTS_FILE} with readable weights of {kind}"
+        with loading("baseline", got=f"folder={folder}", expected=expected, do="Fit it again: make run"):
+            tensors = {name: tensor.numpy() for name, tensor in read_tensors(folder / WEIGHTS_FILE).items()}
             if kind in POPULARITIES:
                 for values in tensors.values():
                     if values.shape != (n_items,):
@@ -211,8 +208,6 @@ class BaselineRanker:
                 recent = tensors["recent"] if kind == "popularity_recent" else None
                 return cls(vectors, kind, recent=recent, window_days=window_days, now=tensors.get("now"))
             return cls(vectors, kind, weights=_read_weights(tensors, n_items))
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise _damaged(folder, f"file={WEIGHTS_FILE}", f"readable weights of {kind}, but {error}") from error
 
 
 def item_matrix(histories: Sequence[Sequence[int] | np.ndarray], n_items: int) -> csr_matrix:
@@ -229,9 +224,3 @@ def _read_weights(tensors: dict[str, np.ndarray], n_items: int) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     return csr_matrix((tensors["data"], tensors["indices"], tensors["indptr"]), shape=(n_items, n_items))
-
-
-def _damaged(folder: Path, got: str, expected: str) -> BundleError:
-    return BundleError(
-        "Cannot load baseline", got=got, expected=expected, where=str(folder), do="Fit it again: make run"
-    )

@@ -15,8 +15,7 @@ import torch
 
 from core.settings.models import BlendKind
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
 
 CONFIG_FILE = "blend.json"
 COLD_FILE = "cold.json"
@@ -64,17 +63,18 @@ class Blend:
             BundleError: the file is missing or not as it was written.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
+        with loading("blend", got=f"{CONFIG_FILE}={config}", expected="a blend"):
             return cls(**config)
-        except TypeError as error:
-            raise BundleError(
-                "Cannot load blend", got=f"{CONFIG_FILE}={config}", expected=f"a blend, but {error}", do="Fit it again"
-            ) from error
 
-    def apply(self, sequence: np.ndarray, neighbours: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Blend two score matrices, shape (B, n_items), of users with histories of `lengths`, shape (B,)."""
-        blended: np.ndarray = sequence + self.weights(lengths)[:, None] * neighbours
-        return blended
+    def part(self, neighbours: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """What the neighbours add to the sequence model's scores.
+
+        Args:
+            neighbours: Standardised scores. Shape (B, n_items), float32.
+            lengths: Of the users' histories. Shape (B,).
+        """
+        added: np.ndarray = self.weights(lengths)[:, None] * neighbours
+        return added
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class ColdItems:
     def says_nothing(self) -> bool:
         return not (self.text_weight or self.lift)
 
+    def part(self, cosines: np.ndarray) -> np.ndarray:
+        """What is added to such items' scores, by the cosines of their texts to the histories'. Shape (B, n_cold)."""
+        added: np.ndarray = self.text_weight * cosines + self.lift
+        return added
+
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""
         write_json(folder / COLD_FILE, asdict(self))
@@ -105,15 +110,8 @@ class ColdItems:
             BundleError: the file is missing or not as it was written.
         """
         config = read_config(folder / COLD_FILE)
-        try:
+        with loading("cold items' weights", got=f"{COLD_FILE}={config}", expected="text_weight and lift"):
             return cls(**config)
-        except TypeError as error:
-            raise BundleError(
-                "Cannot load cold items' weights",
-                got=f"{COLD_FILE}={config}",
-                expected=f"text_weight and lift, but {error}",
-                do="Fit it again",
-            ) from error
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:

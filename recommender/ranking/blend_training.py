@@ -15,10 +15,10 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
-from recommender.metrics.ranking import PER_QUERY, metric_key
-from recommender.metrics.top_k import hits_of
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import EncoderOf
@@ -57,7 +57,7 @@ def fit_blend(
     with deterministic(fit.seed, fit.threads):
         asked = read_queries(fit.training, "validation")
         warm = _warm_queries(ranker, asked)
-        queries = _sample(warm, fit.seed)
+        queries = sample_queries(warm, MAX_QUERIES, fit.seed)
         histories = read_user_items(fit.training, items.ids)
         tried = []
         for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
@@ -94,13 +94,6 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
     return queries.take(np.array(warm, dtype=np.int64))
 
 
-def _sample(queries: Queries, seed: int) -> Queries:
-    """As many as make a steady choice."""
-    if len(queries) <= MAX_QUERIES:
-        return queries
-    return queries.take(np.sort(np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)))
-
-
 def _choose(
     ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int
 ) -> tuple[Blend, dict[str, float]]:
@@ -110,21 +103,17 @@ def _choose(
     lengths = np.array([len(history) for history in histories])
     first = standardised(ranker.scores(queries.users, exclude_seen=False))
     second = standardised(model.scores(histories))
-    targets = [ranker.ids.known_indices(wanted) for wanted in queries.targets]
-    seen = [user.seen_places(ranker.ids) for user in queries.users]
+    ndcg = NdcgOfScores(queries, ranker.ids, k)
 
     def measure(blend: Blend) -> float:
-        scores = blend.apply(first, second, lengths)
-        for row, gone in enumerate(seen):
-            scores[row, gone] = -np.inf
-        return float(PER_QUERY["ndcg"](hits_of(scores, targets, k), queries.n_targets).mean())
+        return float(ndcg(first + blend.part(second, lengths)).mean())
 
     gate = None
-    fittable = [row for row, wanted in enumerate(targets) if wanted][:MAX_GATE_QUERIES]
+    fittable = [row for row, wanted in enumerate(ndcg.targets) if wanted][:MAX_GATE_QUERIES]
     if settings.kind in ("auto", "gate") and fittable:
-        places = [[index - 1 for index in targets[row]] for row in fittable]
+        places = [[index - 1 for index in ndcg.targets[row]] for row in fittable]
         gate = fit_gate(
-            first[fittable], second[fittable], lengths[fittable], places, [seen[row].tolist() for row in fittable]
+            first[fittable], second[fittable], lengths[fittable], places, [ndcg.seen[row].tolist() for row in fittable]
         )
     chosen, value = choose_blend(settings.kind, measure, gate)
     key = metric_key("ndcg", k)

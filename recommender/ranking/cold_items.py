@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from recommender.inputs.ids import IdMap
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import Queries, sample_queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.ranking.blend import ColdItems
@@ -52,8 +52,8 @@ def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[Co
     if wants.sum() < MIN_COLD_QUERIES:
         return NOTHING, {}
     without = _without(ranker, held_out)
-    anybody = _Asked.of(without, _some(queries, np.arange(len(queries)), generator), k)
-    wanting = _Asked.of(without, _some(queries, np.flatnonzero(wants), generator), k)
+    anybody = _Asked.of(without, sample_queries(queries, MAX_QUERIES, generator), k)
+    wanting = _Asked.of(without, sample_queries(queries.take(np.flatnonzero(wants)), MAX_QUERIES, generator), k)
     among = {weight: wanting.ndcg(ColdItems(weight), names) for weight in TEXT_WEIGHTS}
     best_among = max(among.values(), key=lambda values: values.mean())
     good = [weight for weight in TEXT_WEIGHTS if not _is_worse(among[weight], best_among, 1.0)]
@@ -107,7 +107,7 @@ class _Asked:
     def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
         """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""
         scores = self.scores.copy()
-        scores[:, self.cold] += weights.text_weight * self.cosines + weights.lift
+        scores[:, self.cold] += weights.part(self.cosines)
         targets = self.targets
         if among is not None:
             inside = set(self.ids.known_indices(among))
@@ -122,12 +122,6 @@ def _is_worse(values: np.ndarray, than: np.ndarray, standard_errors: float) -> b
     """Whether the mean is lower by more than so many standard errors of the paired difference. Shapes (B,)."""
     lost = than - values
     return bool(lost.mean() > standard_errors * lost.std() / np.sqrt(len(lost)))
-
-
-def _some(queries: Queries, places: np.ndarray, generator: np.random.Generator) -> Queries:
-    if len(places) > MAX_QUERIES:
-        places = np.sort(generator.choice(places, MAX_QUERIES, replace=False))
-    return queries.take(places)
 
 
 def _without(ranker: Ranker, held_out: np.ndarray) -> Ranker:

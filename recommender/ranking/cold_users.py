@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from recommender.errors import BundleError
+from recommender.fitting.component import loading
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.user import UserState
 
 # The file keeps its first name: bundles in model stores have it.
@@ -62,8 +61,7 @@ class ColdUserWeights:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""
-        tensors = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
-        save_file(tensors, folder / COLD_USERS_FILE)
+        save_tensors(folder / COLD_USERS_FILE, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, folder: Path) -> ColdUserWeights:
@@ -72,15 +70,10 @@ class ColdUserWeights:
         Raises:
             BundleError: the file is missing, unreadable or lacks a tensor.
         """
-        try:
-            return cls(**load_file(folder / COLD_USERS_FILE))
-        except (OSError, TypeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load cold-start users' weights",
-                got=f"folder={folder}",
-                expected=f"a readable {COLD_USERS_FILE}, but {error}",
-                do="Fit the blend again",
-            ) from error
+        expected = f"a readable {COLD_USERS_FILE}"
+        with loading("cold-start users' weights", got=f"folder={folder}", expected=expected, do="Fit the blend again"):
+            tensors = read_tensors(folder / COLD_USERS_FILE)
+            return cls(**{name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 class ColdUsers:

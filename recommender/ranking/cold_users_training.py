@@ -17,9 +17,8 @@ from core import schema
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
-from recommender.inputs.queries import Queries
-from recommender.metrics.ranking import PER_QUERY
-from recommender.metrics.top_k import hits_of
+from recommender.inputs.queries import Queries, sample_places, sample_queries
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking.cold_users import ColdUserWeights, Encode
 
 RANK = 16
@@ -107,16 +106,14 @@ def fit_cold_users(
     held_out = _hold_out(users, queries, generator)
     if len(held_out) < MIN_USERS:
         return ColdUserWeights.of_shares(users.counted_shares()), {}
-    evaluate = _Evaluator(held_out, items.ids, fit.k)
+    evaluate = NdcgOfScores(held_out, items.ids, fit.k)
     ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
     base = max(ndcgs, key=lambda name: ndcgs[name].mean())
     shares = ways[base].astype(np.float32)
     rows = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
-    if len(rows) > MAX_USERS:
-        rows = np.sort(generator.choice(rows, MAX_USERS, replace=False))
-    with_text = users.take(rows)
+    with_text = users.take(sample_places(rows, MAX_USERS, generator))
     apart = np.isin(with_text.ids, np.array(held_out.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in held_out.users)
     if encode is None or not speaks or (~apart).sum() < MIN_USERS:
@@ -195,32 +192,12 @@ class _Regression:
         return (full @ right.T).astype(np.float32), right.astype(np.float32)
 
 
-class _Evaluator:
-    """NDCG of scores for all items, per query; items that its user has seen are left out."""
-
-    def __init__(self, queries: Queries, ids: IdMap, k: int) -> None:
-        self._targets = [ids.known_indices(wanted) for wanted in queries.targets]
-        self._seen = [user.seen_places(ids) for user in queries.users]
-        self._n_targets, self._k = queries.n_targets, k
-
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Shape (n_items,), or one row per query, to (n,)."""
-        rows = np.broadcast_to(scores, (len(self._targets), scores.shape[-1])).astype(np.float32)
-        for row, seen in enumerate(self._seen):
-            rows[row, seen] = -np.inf
-        found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self._targets, self._k), self._n_targets)
-        return found
-
-
 def _hold_out(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:
     """The queries of users that training does not have, and half of the others; a sample where they are many."""
     learned = set(users.ids.tolist())
     of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
     kept = ~of_learned | (generator.random(len(queries)) < 0.5)
-    places = np.flatnonzero(kept)
-    if len(places) > MAX_QUERIES:
-        places = np.sort(generator.choice(places, MAX_QUERIES, replace=False))
-    return queries.take(places)
+    return sample_queries(queries.take(np.flatnonzero(kept)), MAX_QUERIES, generator)
 
 
 def _listed(figures: dict[str, float]) -> str:

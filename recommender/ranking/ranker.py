@@ -5,8 +5,8 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import sequence_input
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import best_items, mask_seen, nearest_items
+from recommender.metrics.top_k import ListFilters, best_items, mask_seen, nearest_items
 from recommender.ranking.blend import Blend, ColdItems, standardised
 from recommender.ranking.cold_users import ColdUsers
 from recommender.retrieval.neighbours import NeighbourModel
@@ -118,20 +118,20 @@ class Ranker:
     def _parts(self, history: torch.Tensor, known: list[list[int]]) -> dict[Part, np.ndarray]:
         with torch.inference_mode():
             sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
-        weights = self.blend.weights(np.array([len(indices) for indices in known]))
-        blends = self.neighbours is not None and bool(weights.any())
+        lengths = np.array([len(indices) for indices in known])
+        blends = self.neighbours is not None and bool(self.blend.weights(lengths).any())
         if not (blends or self._ranks_cold):
             return {"sequence": sequence}
         parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence)}
         if self.neighbours is not None and blends:
-            parts["neighbours"] = weights[:, None] * standardised(self.neighbours.scores(known))
+            parts["neighbours"] = self.blend.part(standardised(self.neighbours.scores(known)), lengths)
         if self._ranks_cold:
             if blends:
                 parts["neighbours"][:, self._unlearned] = 0.0
             profiles = np.stack([self.vectors.profile(indices) for indices in known])
             parts["text"] = np.zeros_like(sequence)
             cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
-            parts["text"][:, self._unlearned] = self.cold.text_weight * cosines + self.cold.lift
+            parts["text"][:, self._unlearned] = self.cold.part(cosines)
         return parts
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
@@ -144,26 +144,10 @@ class Ranker:
         return {"popularity": shares - shares.mean(), "profile": profile}
 
     def top_k(
-        self,
-        users: Sequence[UserState],
-        k: int,
-        exclude: Sequence[Collection[str]] | None = None,
-        exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
-        """The best items of each user, best first.
-
-        Args:
-            users: Those without a known history are answered by what is known of them; see `answered_by`.
-            k: Length of the lists; shorter where fewer items are left.
-            exclude: Per user, items that must not come back; unknown ones are no error.
-            exclude_seen: Leave out what the user has seen.
-            allowed: False for items that may come back to nobody; None allows all. Shape (n_items,), bool.
-        Returns:
-            Per user, (item id, score) pairs.
-        """
-        scores = self.scores(users, exclude_seen=exclude_seen)
-        return best_items(scores, self.ids, k, exclude, allowed)
+        """The best items of each user, as `best_items` gives them, by `scores`."""
+        return best_items(self.scores(users, exclude_seen=False), users, self.ids, k, **filters)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that are most like an item: the reasons for it.

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from core.settings.models import NeighbourSettings
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 
 WEIGHTS_FILE = "neighbours.safetensors"
@@ -84,8 +82,7 @@ class NeighbourModel:
 
     def save(self, folder: Path) -> None:
         """Write weights and settings into a folder that exists."""
-        tensors = {"items": torch.from_numpy(self.items), "weights": torch.from_numpy(self.weights)}
-        save_file(tensors, folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, {"items": self.items, "weights": self.weights})
         write_json(folder / CONFIG_FILE, {"recency": self.recency})
 
     @classmethod
@@ -96,16 +93,10 @@ class NeighbourModel:
             BundleError: a file is missing or unreadable.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
-            tensors = load_file(folder / WEIGHTS_FILE)
+        expected = f"{WEIGHTS_FILE} and {CONFIG_FILE}"
+        with loading("neighbours", got=f"folder={folder}", expected=expected, do="Fit them again"):
+            tensors = read_tensors(folder / WEIGHTS_FILE, "items", "weights")
             return cls(tensors["items"].numpy(), tensors["weights"].numpy(), float(config["recency"]))
-        except (OSError, KeyError, TypeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load neighbours",
-                got=f"folder={folder}",
-                expected=f"{WEIGHTS_FILE} and {CONFIG_FILE}, but {error}",
-                do="Fit them again",
-            ) from error
 
 
 def _weights(gram: torch.Tensor) -> torch.Tensor:

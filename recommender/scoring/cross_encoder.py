@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.settings.models import CrossEncoderSettings
 from core.storage import write_json
 from recommender.encoders.encoder import choose_dtype, model_source
-from recommender.errors import BundleError, RecommenderError
-from recommender.fitting.component import read_config
+from recommender.errors import RecommenderError
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
+from recommender.inputs.batching import by_length
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.texts import taste_text
 from recommender.inputs.user import UserState
@@ -86,10 +86,8 @@ class CrossEncoder(nn.Module):
     def outputs(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
         """As `forward`, without dropout and for any number of pairs; those of like length share a pass."""
         self.eval()
-        order = sorted(range(len(texts)), key=lambda place: (len(texts[place][0]) + len(texts[place][1]), place))
         likes, ratings = torch.zeros(len(texts)), torch.zeros(len(texts))
-        for start in range(0, len(order), PAIRS_PER_PASS):
-            places = order[start : start + PAIRS_PER_PASS]
+        for places in by_length([len(profile) + len(item) for profile, item in texts], PAIRS_PER_PASS):
             likes[places], ratings[places] = self([texts[place] for place in places])
         return likes, ratings
 
@@ -97,7 +95,7 @@ class CrossEncoder(nn.Module):
         """Write weights, tokenizer and configuration into a folder that exists."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        save_file(self.heads.state_dict(), folder / HEADS_FILE)
+        save_tensors(folder / HEADS_FILE, self.heads.state_dict())
         config = {"max_tokens": self.max_tokens, "dtype": str(self.dtype).removeprefix("torch.")}
         write_json(folder / CONFIG_FILE, config)
 
@@ -109,18 +107,12 @@ class CrossEncoder(nn.Module):
             BundleError: a file is missing or unreadable.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
+        expected = f"a language model, {HEADS_FILE} and {CONFIG_FILE}"
+        with loading("pair scorer", got=f"folder={folder}", expected=expected, do="Fit the scorer again"):
             model, tokenizer = _load_pretrained(str(folder))
             dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config["dtype"]]
             encoder = cls(model, tokenizer, config["max_tokens"], dtype)
-            encoder.heads.load_state_dict(load_file(folder / HEADS_FILE))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"folder={folder}",
-                expected=f"a language model, {HEADS_FILE} and {CONFIG_FILE}, but {error}",
-                do="Fit the scorer again",
-            ) from error
+            encoder.heads.load_state_dict(read_tensors(folder / HEADS_FILE))
         return encoder.eval()
 
 

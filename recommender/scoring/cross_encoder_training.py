@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 
@@ -11,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.settings.models import CrossEncoderSettings
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
+from recommender.fitting.schedule import warmed_up
 from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
 MAX_GRADIENT_NORM = 1.0
-WARM_UP_SHARE = 0.1
 
 
 class Examples:
@@ -55,9 +55,9 @@ def train_cross_encoder(
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches_per_epoch = -(-len(train) // settings.batch_size)
     n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, n_steps))
-    best_loss, best_step = _loss_of(encoder, validation, rating_weight), 0
-    best_weights = copy.deepcopy(encoder.state_dict())
+    schedule = warmed_up(optimiser, n_steps)
+    start, patience = _loss_of(encoder, validation, rating_weight), settings.patience * settings.look_every
+    best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True)
     started, total, step = time.monotonic(), 0.0, 0
     for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
         encoder.train()
@@ -72,22 +72,16 @@ def train_cross_encoder(
         if step % settings.look_every and step < n_steps:
             continue
         validation_loss = _loss_of(encoder, validation, rating_weight)
-        if validation_loss < best_loss:
-            best_loss, best_step, best_weights = validation_loss, step, copy.deepcopy(encoder.state_dict())
+        if best.is_beaten_by(validation_loss):
+            best.keep(step, validation_loss, weights_of(encoder))
         progress(
             f"cross-encoder step {step}/{n_steps}: mean loss {total / step:.4f}, validation {validation_loss:.4f} "
-            f"(best {best_loss:.4f}), {time.monotonic() - started:.1f} s"
+            f"(best {best.value:.4f}), {time.monotonic() - started:.1f} s"
         )
-        if step - best_step >= settings.patience * settings.look_every:
+        if best.is_over(step):
             break
-    encoder.load_state_dict(best_weights)
-    return step, best_step
-
-
-def _rate(step: int, n_steps: int) -> float:
-    """Share of the learning rate: up to 1 in the first tenth, down to 0 at the end."""
-    warm = max(1, int(WARM_UP_SHARE * n_steps))
-    return (step + 1) / warm if step < warm else max(0.0, (n_steps - step) / max(1, n_steps - warm))
+    encoder.load_state_dict(best.state)
+    return step, best.step
 
 
 def _batches(n_rows: int, batch_size: int, n_batches: int, seed: int) -> Iterator[Tensor]:

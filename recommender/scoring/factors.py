@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from recommender.errors import BundleError
+from recommender.fitting.component import loading
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
 
@@ -118,7 +117,7 @@ class RatingFactors:
 
     def save(self, folder: Path) -> None:
         """Write the tensors into a folder that exists."""
-        save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, folder / FACTORS_FILE)
+        save_tensors(folder / FACTORS_FILE, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, folder: Path) -> RatingFactors:
@@ -127,15 +126,9 @@ class RatingFactors:
         Raises:
             BundleError: the file is missing, unreadable or lacks a tensor.
         """
-        try:
-            return cls(**load_file(folder / FACTORS_FILE))
-        except (OSError, TypeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"folder={folder}",
-                expected=f"a readable {FACTORS_FILE}, but {error}",
-                do="Fit the scorer again",
-            ) from error
+        expected = f"a readable {FACTORS_FILE}"
+        with loading("pair scorer", got=f"folder={folder}", expected=expected, do="Fit the scorer again"):
+            return cls(**read_tensors(folder / FACTORS_FILE))
 
 
 def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: int) -> RatingFactors:

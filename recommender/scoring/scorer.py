@@ -7,21 +7,20 @@ bias and learns the rest; its probability is calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import schema
 from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors
@@ -98,6 +97,19 @@ class PairScore:
     rating: float
 
 
+def score_items(
+    predict: Callable[[Sequence[UserState], Sequence[str], ItemRatings | None], tuple[np.ndarray, np.ndarray]],
+    user: UserState,
+    item_ids: Sequence[str],
+    ratings: ItemRatings | None,
+) -> list[PairScore]:
+    """What a scorer's `predict` says of some items for one user."""
+    if not item_ids:
+        return []
+    p_like, predicted = predict([user] * len(item_ids), item_ids, ratings)
+    return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+
+
 class PairScorer:
     """The network with all that it needs to answer. Safe to call from many threads.
 
@@ -134,10 +146,7 @@ class PairScorer:
         Raises:
             UnknownItem: an item is not in the catalogue.
         """
-        if not item_ids:
-            return []
-        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
-        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+        return score_items(self.predict, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
@@ -177,7 +186,7 @@ class PairScorer:
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into a folder that exists; the vectors are a component of their own."""
-        save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, self.network.state_dict())
         self.factors.save(folder)
         config = {
             "text_width": self.network.project.in_features,
@@ -198,18 +207,12 @@ class PairScorer:
             BundleError: a file is missing or unreadable, or the vectors are of another width.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
+        expected, do = f"{WEIGHTS_FILE} and {CONFIG_FILE}", "Fit the scorer again"
+        with loading("pair scorer", got=f"folder={folder}", expected=expected, do=do):
             network = ScorerNetwork(config["text_width"], config["hidden"], dropout=0.0)
-            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            network.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
             baseline = RatingBaseline(**config["baseline"])
             calibration = Calibration(**config["calibration"])
-        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"folder={folder}",
-                expected=f"{WEIGHTS_FILE} and {CONFIG_FILE}, but {error}",
-                do="Fit the scorer again",
-            ) from error
         width = vectors.text.shape[1]
         if width != config["text_width"]:
             raise BundleError(
@@ -217,6 +220,6 @@ class PairScorer:
                 got=f"text_width={width}",
                 expected=f"{config['text_width']}, as in training",
                 where=str(folder),
-                do="Fit the scorer again",
+                do=do,
             )
         return cls(network, baseline, RatingFactors.load(folder), calibration, vectors)

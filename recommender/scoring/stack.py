@@ -12,14 +12,13 @@ from torch import Tensor
 
 from core import schema
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.cross_encoder import CrossEncoder, pair_texts
 from recommender.scoring.input import ItemRatings, RatingBaseline, ScorerInput
 from recommender.scoring.regression import fit_linear, fit_logistic
-from recommender.scoring.scorer import PairScore, PairScorer
+from recommender.scoring.scorer import PairScore, PairScorer, score_items
 
 FOLDER = "cross_encoder"
 STACK_FILE = "stack.json"
@@ -97,10 +96,7 @@ class StackedScorer:
 
     def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
         """See `PairScorer.score`."""
-        if not item_ids:
-            return []
-        p_like, predicted = self.predict([user] * len(item_ids), item_ids, ratings)
-        return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+        return score_items(self.predict, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
@@ -144,15 +140,9 @@ class StackedScorer:
             BundleError: a file is missing or unreadable, or the vectors are of another width.
         """
         config = read_config(folder / STACK_FILE)
-        try:
+        got, expected = f"file={folder / STACK_FILE}", "weights for like and rating"
+        with loading("pair scorer", got=got, expected=expected, do="Fit the scorer again"):
             stack = Stack(Weights(**config["like"]), Weights(**config["rating"]))
-        except (KeyError, TypeError) as error:
-            raise BundleError(
-                "Cannot load pair scorer",
-                got=f"file={folder / STACK_FILE}",
-                expected=f"weights for like and rating, but {error}",
-                do="Fit the scorer again",
-            ) from error
         return cls(PairScorer.load(folder, vectors), CrossEncoder.load(folder / FOLDER), stack)
 
 

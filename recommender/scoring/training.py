@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from core.settings.models import AugmentationSettings, CrossEncoderSettings, Sco
 from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import IdMap
@@ -247,22 +247,23 @@ class _Run:
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         order = torch.Generator().manual_seed(seed)
-        best_loss, best_epoch, best_weights = self._validation_loss(), 0, copy.deepcopy(network.state_dict())
+        start = self._validation_loss()
+        best = EarlyStopping(start, weights_of(network), settings.patience, lower_is_better=True)
         epoch = 0
         for epoch in range(1, settings.max_epochs + 1):
             started = time.monotonic()
             train_loss = self._train_epoch(optimiser, order)
             validation_loss = self._validation_loss()
-            if validation_loss < best_loss:
-                best_loss, best_epoch, best_weights = validation_loss, epoch, copy.deepcopy(network.state_dict())
+            if best.is_beaten_by(validation_loss):
+                best.keep(epoch, validation_loss, weights_of(network))
             progress(
                 f"pair scorer epoch {epoch}/{settings.max_epochs}: loss {train_loss:.4f}, "
-                f"validation {validation_loss:.4f} (best {best_loss:.4f}), {time.monotonic() - started:.1f} s"
+                f"validation {validation_loss:.4f} (best {best.value:.4f}), {time.monotonic() - started:.1f} s"
             )
-            if epoch - best_epoch >= settings.patience:
+            if best.is_over(epoch):
                 break
-        network.load_state_dict(best_weights)
-        return epoch, best_epoch
+        network.load_state_dict(best.state)
+        return epoch, best.step
 
     def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator) -> float:
         network, total = self.network.train(), 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from core.storage import atomic_file
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
-from recommender.inputs.queries import read_queries
+from recommender.inputs.queries import read_queries, sample_queries
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.significance import bootstrap_interval
 
@@ -50,10 +50,7 @@ def evaluate_on_validation(training: Path, vectors: Path, sequence: Path, blend:
         TrainingDataError: the validation window has no query.
         BundleError: a component is missing or damaged.
     """
-    queries = read_queries(training, "validation")
-    if len(queries) > MAX_QUERIES:
-        chosen = np.random.default_rng(seed).choice(len(queries), MAX_QUERIES, replace=False)
-        queries = queries.take(np.sort(chosen))
+    queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed)
     ranker = load_ranker(vectors, sequence, blend)
     return evaluate_ranker(ranker, queries, k).per_query["ndcg"].astype(np.float64)
 

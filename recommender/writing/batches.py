@@ -6,19 +6,19 @@ import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recommender.inputs.batching import by_length, shuffled_by_length
 from recommender.metrics.texts import sentences
 from recommender.writing.examples import WritingExample
 from recommender.writing.writer import FeedbackWriter
 
 IGNORED = -100
-# Batches are cut from stretches of this many that are sorted by length, so that they hold little padding and yet vary.
-SORTED_STRETCH = 16
 # Lengths are rounded up to a multiple: the CPU prepares and keeps its kernels anew for every shape it meets.
 LENGTH_STEP = 16
 
@@ -93,13 +93,9 @@ def _rounded(length: int) -> int:
 
 def shuffled_batches(rows: Sequence[Tokens], size: int, padding: int, order: torch.Generator) -> Iterator[Batch]:
     """All rows once, in random batches of texts of about equal length."""
-    places = torch.randperm(len(rows), generator=order).tolist()
-    groups: list[list[int]] = []
-    for start in range(0, len(places), size * SORTED_STRETCH):
-        stretch = sorted(places[start : start + size * SORTED_STRETCH], key=lambda place: len(rows[place].text))
-        groups += [stretch[first : first + size] for first in range(0, len(stretch), size)]
-    for group in torch.randperm(len(groups), generator=order).tolist():
-        yield collate([rows[place] for place in groups[group]], padding)
+    lengths = [len(row.text) for row in rows]
+    for places in shuffled_by_length(lengths, size, partial(torch.randperm, generator=order)):
+        yield collate([rows[place] for place in places], padding)
 
 
 def text_loss(model: Any, batch: Batch) -> Tensor:
@@ -123,11 +119,11 @@ def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch
     Args:
         examples: At least one.
     """
-    rows = sorted((tokenize(example, writer) for example in examples), key=lambda row: len(row.text))
+    rows = [tokenize(example, writer) for example in examples]
     total = count = 0.0
     with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            batch = collate(rows[start : start + batch_size], writer.end)
+        for places in by_length([len(row.text) for row in rows], batch_size):
+            batch = collate([rows[place] for place in places], writer.end)
             total += float(text_loss(writer.model, batch))
             count += batch.n_targets
     return math.exp(min(total / count, 100.0))

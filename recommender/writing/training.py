@@ -16,6 +16,7 @@ from core.storage import atomic_folder
 from recommender.encoders.encoder import choose_dtype
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.schedule import rate_share
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.catalogue import Catalogue
@@ -202,12 +203,7 @@ class Course:
 
     def rate_share(self, step: int) -> float:
         """Share of the learning rate at a step."""
-        if step < self._warm_up:
-            return (step + 1) / self._warm_up
-        if step < self._descent_at:
-            return 1.0
-        done = min(1.0, (step - self._descent_at) / max(1, self.n_steps - self._descent_at))
-        return 1 - (1 - FINAL_RATE_SHARE) * done
+        return rate_share(step, self._warm_up, self._descent_at, self.n_steps, FINAL_RATE_SHARE)
 
     def looks_after(self, step: int) -> bool:
         """Whether to look at validation after so many steps."""

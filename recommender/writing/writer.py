@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from core.storage import write_json
-from recommender.errors import BundleError, RecommenderError
-from recommender.fitting.component import read_config
+from recommender.encoders.encoder import names_path
+from recommender.errors import RecommenderError
+from recommender.fitting.component import loading, read_config
 from recommender.writing.examples import WritingRequest
 from recommender.writing.sampling import TextSampler, sampling_seed
 
@@ -160,16 +161,10 @@ class FeedbackWriter:
             BundleError: a file is missing or unreadable.
         """
         config = read_config(folder / CONFIG_FILE)
-        try:
+        expected = f"a model, its tokenizer and {CONFIG_FILE}"
+        with loading("feedback writer", got=f"folder={folder}", expected=expected, do="Fit the writer again"):
             model, tokenizer = load_language_model(str(folder))
             return cls(model, tokenizer, config["max_tokens"], config["perplexity_before"])
-        except (OSError, ValueError, KeyError, WriterError) as error:
-            raise BundleError(
-                "Cannot load feedback writer",
-                got=f"folder={folder}",
-                expected=f"a model, its tokenizer and {CONFIG_FILE}, but {error}",
-                do="Fit the writer again",
-            ) from error
 
 
 def load_language_model(name: str) -> tuple[Any, Any]:
@@ -181,9 +176,8 @@ def load_language_model(name: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(name).expanduser()
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     try:
-        if looks_like_path and not path.is_dir():
+        if names_path(name) and not path.is_dir():
             raise OSError("there is no such folder")
         source = str(path) if path.is_dir() else name
         tokenizer = AutoTokenizer.from_pretrained(source)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import main
+from cli.main import main
 from core.settings.loading import load_settings
 from tests.own_data import EXAMPLES, Example
 

@@ -77,9 +77,6 @@ def build_shop(work_dir: Path) -> TinyShop:
     summary = build_training_set(clean, layout.feast, training, RECIPE.features, RECIPE.evaluation)
     parts: dict[Component, Path] = {name: layout.root / "parts" / name for name in WHOLE}
 
-    def quiet(_: str) -> None:
-        """Training says much that a test does not need."""
-
     vectors, max_history = parts["vectors"], RECIPE.features.max_history
     embed_catalogue(FitContext(training, 7, threads=1), vectors, RECIPE.encoder)
     fit_sequence(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -45,14 +46,14 @@ def test_the_feature_read_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "p50 <= 1 ms" in shown
 
 
-def test_a_request_of_a_user_with_a_long_past_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_request_of_a_user_with_a_long_history_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     seen_items.main(["--items", "400", "--lengths", "50", "300", "--requests", "5", "--pushes", "2", "--runs", "2"])
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in shown[2:]] == ["50", "300"]
     assert shown[3].endswith("ratio <= 1.1")
 
 
-def test_validation_is_timed_beside_its_peers() -> None:
+def test_the_data_gate_is_timed_beside_its_peers() -> None:
     command = [sys.executable, "-m", "benchmarks.validate_interactions", "--rows", "20000", "--runs", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -60,68 +61,86 @@ def test_validation_is_timed_beside_its_peers() -> None:
     assert rows == ["sommelier", "duckdb", "great-expectations", "limit"]
 
 
-def write_walks(folder: Path) -> None:
-    """Users walk round a small catalogue, all of them at once."""
+def write_tables(folder: Path, interactions: str) -> Path:
+    """A shop of sixty users and forty items.
+
+    Args:
+        interactions: A query for them.
+    """
+    items = "SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)"
     with duckdb.connect() as connection:
-        connection.execute(
-            f"""COPY (SELECT 'u' || u AS user_id, 'i' || (u * 7 + n) % 40 AS item_id, n AS position,
-            TIMESTAMP '2026-01-01' + INTERVAL (n * 100 + u) HOUR AS timestamp
-            FROM range(60) a(u), range(6) b(n)) TO '{folder}/interactions.csv'"""
-        )
-        connection.execute(
-            f"COPY (SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)) TO '{folder}/items.csv'"
-        )
+        for name, query in (("interactions", interactions), ("items", items)):
+            connection.execute(f"COPY ({query}) TO '{folder}/{name}.csv'")
+    return folder
 
 
-def test_leave_one_out_is_evaluated_under_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_walks(tmp_path)
-    quick = ["sequence.width=16", "sequence.max_epochs=2", "sequence.n_heads=2"]
-    given = [word for one in quick for word in ("--set", one)]
-    leave_one_out.main(["--data", str(tmp_path), "--seeds", "1", *given])
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Users walk round a small catalogue, all of them at once."""
+    return write_tables(
+        tmp_path_factory.mktemp("walks"),
+        """SELECT 'u' || u AS user_id, 'i' || (u * 7 + n) % 40 AS item_id, n AS position,
+        TIMESTAMP '2026-01-01' + INTERVAL (n * 100 + u) HOUR AS timestamp FROM range(60) a(u), range(6) b(n)""",
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def quick(encoder: Path) -> Callable[..., list[str]]:
+    """Options for models that fit in a moment, and further settings of the recipe."""
+    small = ["sequence.width=16", "sequence.n_heads=2", "sequence.max_epochs=1", f"encoder.model={encoder}"]
+    return lambda *more: [word for one in [*small, *more] for word in ("--set", one)]
+
+
+def test_leave_one_out_is_evaluated_under_both_protocols(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_one_out.main(["--data", str(walks), "--seeds", "1", *quick()])
     shown = capsys.readouterr().out
     assert "strict leave-one-out, 60 users, 1 seeds" in shown
     assert "refit leave-one-out, 60 users, 1 seeds" in shown
     assert shown.count("\nblend ") == 2
 
 
-def test_cold_items_and_users_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_walks(tmp_path)
-    quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
-    given = [word for one in quick for word in ("--set", one)]
-    cold_items.main(["--data", str(tmp_path), "--seeds", "1", "--share", "0.2", *given])
+def test_cold_items_and_users_are_evaluated(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cold_items.main(["--data", str(walks), "--seeds", "1", "--share", "0.2", *quick()])
     shown = capsys.readouterr().out
     assert "held-out items, among themselves" in shown
     assert "held-out items, in the whole catalogue" in shown
 
 
-def test_the_encoder_is_evaluated_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_walks(tmp_path)
-    quick = ["sequence.width=16", "sequence.max_epochs=1", f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}"]
-    given = [word for one in [*quick, "encoder.max_steps=2", "encoder.checks=1"] for word in ("--set", one)]
+def test_the_encoder_is_evaluated_before_and_after(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = ["--ways", "lora", "--seeds", "1", "--history-text", "--sequence"]
-    encoder_fine_tuning.main(["--data", str(tmp_path), *asked, *given])
+    settings = quick("encoder.max_steps=2", "encoder.checks=1")
+    encoder_fine_tuning.main(["--data", str(walks), *asked, *settings])
     shown = capsys.readouterr().out
     for ranked_by in ("history as mean of vectors", "history as text", "sequence model"):
         assert len(re.findall(rf"^{ranked_by} +(none|lora) +[.\d]+ ± ", shown, re.MULTILINE)) == 2
 
 
-def test_embedding_is_timed_beside_its_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    embed_catalogue.main(
-        ["--texts", "12", "--runs", "1", "--threads", "1", "--model", str(save_tiny_encoder(tmp_path / "encoder"))]
-    )
+def test_embedding_is_timed_beside_its_peer(walks: Path, encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", str(walks), "--texts", "12", "--runs", "1", "--threads", "1", "--model", str(encoder)]
+    embed_catalogue.main([*given, "--precision", "float32"])
     shown = capsys.readouterr().out
+    assert "12 texts" in shown
     assert "cosine: least 1.00000" in shown
     assert re.search(r"highest ratio a float32 encoder can have here: \d", shown)
 
 
 def test_what_is_served_is_evaluated_beside_baselines_under_the_global_split(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    walks: Path, quick: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_walks(tmp_path)
-    given = [word for one in ("sequence.width=16", "sequence.max_epochs=2") for word in ("--set", one)]
     page = tmp_path / "report" / "page.html"
     asked = ["--baselines", "item_knn,als", "--seeds", "1", "--report", str(page)]
-    global_split.main(["--source", "tables", "--data", str(tmp_path), *asked, *given])
+    global_split.main(["--source", "tables", "--data", str(walks), *asked, *quick()])
     shown = capsys.readouterr().out
     rows = [line for line in shown.splitlines() if re.search(r"\d ± \d", line)]
     assert [row.split()[0] for row in rows] == [
@@ -140,21 +159,15 @@ def test_generated_items_are_counted_beside_an_unconstrained_beam(capsys: pytest
     assert int(rows["unconstrained"][1]) > 0
 
 
-def test_ratings_are_evaluated_under_both_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratings_are_evaluated_under_both_splits(
+    quick: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without the peer, which would have to be installed."""
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"""COPY (SELECT 'u' || u AS user_id, 'i' || (u * 7 + n * 3) % 40 AS item_id, 'rating' AS event,
-            CASE WHEN (u // 2 + n) % 2 = 0 THEN 5 ELSE 2 END AS value,
-            TIMESTAMP '2026-01-01' + INTERVAL (n * 60 + u) HOUR AS timestamp
-            FROM range(60) a(u), range(10) b(n)) TO '{tmp_path}/interactions.csv'"""
-        )
-        connection.execute(
-            f"COPY (SELECT 'i' || n AS item_id, 'Tin ' || n AS title FROM range(40) a(n)) TO '{tmp_path}/items.csv'"
-        )
-    quick = ["scorer.hidden=4", "scorer.max_epochs=1", "scorer.factors=2", "scorer.factor_steps=2"]
-    given = [word for one in quick for word in ("--set", one)]
-    rating.main(["--data", str(tmp_path), "--source", "tables", "--seeds", "1", "--no-peer", *given])
+    ratings = """SELECT 'u' || u AS user_id, 'i' || (u * 7 + n * 3) % 40 AS item_id, 'rating' AS event,
+        CASE WHEN (u // 2 + n) % 2 = 0 THEN 5 ELSE 2 END AS value,
+        TIMESTAMP '2026-01-01' + INTERVAL (n * 60 + u) HOUR AS timestamp FROM range(60) a(u), range(10) b(n)"""
+    given = ["--data", str(write_tables(tmp_path, ratings)), "--source", "tables", "--seeds", "1", "--no-peer"]
+    rating.main([*given, *quick("scorer.hidden=4", "scorer.max_epochs=1", "scorer.factors=2", "scorer.factor_steps=2")])
     shown = capsys.readouterr().out
     assert "time split, 1 seeds" in shown
     assert "random split, 1 seeds" in shown

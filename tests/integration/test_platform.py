@@ -31,7 +31,7 @@ class RunningPlatform:
         self.settings = load_settings(overrides=overrides)
         sets = [part for override in overrides for part in ("--set", override)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.command", "up", *options, *sets],
+            [sys.executable, "-m", "cli", "up", *options, *sets],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

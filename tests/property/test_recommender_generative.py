@@ -1,19 +1,18 @@
 """Laws of constrained generation: any history, any filter."""
 
 import numpy as np
-import pyarrow as pa
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import schema
-from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.retrieval.generative.model import right_padded
 from recommender.retrieval.generative.search import search
 from tests.unit.recommender.retrieval.generative.tiny_model import log_probabilities_of_all, random_model
+from tests.unit.recommender.tiny_shop import catalogue_of
 
 N_ITEMS = 20
+
 QUICK = settings(deadline=None, max_examples=40)
 # Scoring every item one by one is slow.
 FEW = settings(deadline=None, max_examples=15)
@@ -23,9 +22,8 @@ filters = st.sets(st.integers(0, N_ITEMS - 1))
 
 def vectors() -> ItemVectors:
     rows = [{"item_id": f"i{n}", "item_text": "", "item_n_events": n % 5, "item_n_ratings": 0} for n in range(N_ITEMS)]
-    table = pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"])
     texts = np.random.default_rng(1).normal(size=(N_ITEMS, 6))
-    return ItemVectors.from_rows(Catalogue.from_table(table, seed=1), texts)
+    return ItemVectors.from_rows(catalogue_of(rows), texts)
 
 
 MODELS = [random_model(vectors(), softmax=softmax, levels=levels) for softmax in ("trie", "codes") for levels in (1, 3)]

@@ -5,14 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from core import schema
-from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import sequence_input
@@ -24,6 +21,7 @@ from recommender.ranking.ranker import Ranker
 from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape, load_sequence_model
 from recommender.retrieval.text.ranker import TextRanker
+from tests.unit.recommender.tiny_shop import catalogue_of
 
 ITEMS = [f"i{n}" for n in range(15)]
 histories = st.lists(st.sampled_from([*ITEMS, "unknown"]), max_size=12).map(UserState.from_history)
@@ -32,8 +30,7 @@ QUICK = settings(deadline=None, max_examples=60)
 
 def vectors() -> ItemVectors:
     rows = [{"item_id": i, "item_text": i, "item_n_events": n % 4, "item_n_ratings": 0} for n, i in enumerate(ITEMS)]
-    table = pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"])
-    return ItemVectors.from_rows(Catalogue.from_table(table, seed=1), np.random.default_rng(1).normal(size=(15, 4)))
+    return ItemVectors.from_rows(catalogue_of(rows), np.random.default_rng(1).normal(size=(15, 4)))
 
 
 def model(items: ItemVectors, seed: int = 0) -> SequenceModel:

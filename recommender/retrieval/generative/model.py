@@ -8,15 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from core.errors import SettingsError
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.retrieval.generative.trie import Trie
@@ -210,7 +208,7 @@ class GenerativeModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights, semantic ids and shape into a folder that exists."""
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, self.state_dict())
         write_json(folder / CONFIG_FILE, asdict(self.shape))
 
 
@@ -224,20 +222,14 @@ def load_generative_model(folder: Path, vectors: ItemVectors) -> GenerativeModel
         BundleError: a file is missing or unreadable, or the weights and the item vectors do not fit together.
     """
     config = read_config(folder / CONFIG_FILE)
-    try:
+    expected = f"{WEIGHTS_FILE} and {CONFIG_FILE} that belong together"
+    with loading("generative model", got=f"folder={folder}", expected=expected):
         shape = GenerativeShape(**{**config, "sizes": tuple(config["sizes"])})
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = read_tensors(folder / WEIGHTS_FILE, "codes", "learned")
         if len(tensors["codes"]) != len(vectors.ids) or shape.text_width != vectors.text.shape[1]:
             raise ValueError(f"the item vectors are {tuple(vectors.text.shape)}")
         model = GenerativeModel(shape, vectors, tensors["codes"], tensors["learned"])
         model.load_state_dict(tensors)
-    except (OSError, TypeError, KeyError, ValueError, RuntimeError, IndexError, SafetensorError) as error:
-        raise BundleError(
-            "Cannot load generative model",
-            got=f"folder={folder}",
-            expected=f"{WEIGHTS_FILE} and {CONFIG_FILE} that belong together, but {error}",
-            do="Fit it again",
-        ) from error
     return model.eval()
 
 

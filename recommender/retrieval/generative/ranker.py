@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
+from recommender.metrics.top_k import ListFilters, leave_out
 from recommender.retrieval.generative.model import GenerativeModel, load_generative_model, right_padded
 from recommender.retrieval.generative.search import search
 
@@ -60,24 +62,16 @@ class GenerativeRanker:
         return scores[:, 1:]
 
     def top_k(
-        self,
-        users: Sequence[UserState],
-        k: int,
-        exclude: Sequence[Collection[str]] | None = None,
-        exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
         """The most probable items of each user that are found, best first; every filter is held inside the beam.
 
         Args:
             k: Length of the lists; shorter only where fewer items are allowed.
-            exclude: Per user, items that must not come back; unknown ones are no error.
-            exclude_seen: Leave out what the user has seen.
-            allowed: By item index less one, the same for all users; None allows all. Shape (n_items,), bool.
         Returns:
             Per user, (item id, log probability) pairs.
         """
-        items, scores = self._search(users, max(self.width, k), self._allowed(users, exclude, exclude_seen, allowed))
+        items, scores = self._search(users, max(self.width, k), self._allowed(users, **filters))
         return [
             [
                 (self.ids.item_id(int(item)), float(score))
@@ -98,18 +92,7 @@ class GenerativeRanker:
             items[rows], scores[rows] = found.numpy(), log_probabilities.numpy()
         return items, scores
 
-    def _allowed(
-        self,
-        users: Sequence[UserState],
-        exclude: Sequence[Collection[str]] | None = None,
-        exclude_seen: bool = True,
-        allowed: np.ndarray | None = None,
-    ) -> torch.Tensor:
+    def _allowed(self, users: Sequence[UserState], **filters: Unpack[ListFilters]) -> torch.Tensor:
         """Shape (B, n_items), bool."""
-        every = np.ones(len(self.ids), dtype=bool) if allowed is None else allowed
-        rows = np.tile(every, (len(users), 1))
-        for row, user in enumerate(users):
-            rows[row, [index - 1 for index in self.ids.known_indices(exclude[row] if exclude else ())]] = False
-            if exclude_seen:
-                rows[row, user.seen_places(self.ids)] = False
-        return torch.from_numpy(rows)
+        rows = np.ones((len(users), len(self.ids)), dtype=bool)
+        return torch.from_numpy(leave_out(rows, False, users, self.ids, **filters))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
@@ -27,7 +30,6 @@ from recommender.retrieval.sequence.training import learned_items
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 1000
-POOL_BATCHES = 16
 
 
 def fit_generative(
@@ -119,7 +121,7 @@ def _train(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
     generator = np.random.default_rng(seed)
     curve: list[dict[str, float]] = []
-    best_epoch, best_ndcg, best_weights = 0, -1.0, model.state_dict()
+    best = EarlyStopping(-math.inf, model.state_dict(), settings.patience)
     for epoch in range(1, settings.max_epochs + 1):
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
@@ -130,12 +132,11 @@ def _train(
             f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "
             f"{time.monotonic() - started:.1f} s"
         )
-        if ndcg > best_ndcg:
-            best_epoch, best_ndcg = epoch, ndcg
-            best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        elif epoch - best_epoch >= settings.patience:
+        if best.is_beaten_by(ndcg):
+            best.keep(epoch, ndcg, weights_of(model))
+        if best.is_over(epoch):
             break
-    model.load_state_dict(best_weights)
+    model.load_state_dict(best.state)
     model.eval()
     return curve
 
@@ -150,7 +151,9 @@ def _train_epoch(
     """One pass; returns the mean loss of an item."""
     model.train()
     total, n_items = 0.0, 0
-    for batch in _batches(sequences, batch_size, generator):
+    lengths = [len(sequence) for sequence in sequences]
+    for rows in shuffled_by_length(lengths, batch_size, generator.permutation):
+        batch = right_padded([sequences[row].tolist() for row in rows], max(lengths[row] for row in rows))
         losses = next_code_losses(model, batch)
         loss = losses.sum(dim=1).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -188,17 +191,6 @@ def next_code_losses(model: GenerativeModel, batch: torch.Tensor) -> torch.Tenso
     return torch.stack(losses, dim=1)
 
 
-def _batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random.Generator) -> list[torch.Tensor]:
-    """Every sequence once, in random order, but such that those of a batch are about equally long."""
-    order = generator.permutation(len(sequences))
-    pool, taken = batch_size * POOL_BATCHES, []
-    for start in range(0, len(order), pool):
-        members = sorted(order[start : start + pool], key=lambda member: len(sequences[member]))
-        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
-    rows = [[sequences[member].tolist() for member in taken[place]] for place in generator.permutation(len(taken))]
-    return [right_padded(row, max(len(history) for history in row)) for row in rows]
-
-
 def _validation_queries(training: Path, seed: int) -> Queries:
     queries = read_queries(training, "validation")
     if not len(queries):
@@ -209,7 +201,4 @@ def _validation_queries(training: Path, seed: int) -> Queries:
             where=str(training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    if len(queries) > MAX_VALIDATION_QUERIES:
-        chosen = np.random.default_rng(seed).choice(len(queries), MAX_VALIDATION_QUERIES, replace=False)
-        queries = queries.take(np.sort(chosen))
-    return queries
+    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed)

@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from core.errors import SettingsError
 from core.storage import write_json
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
+from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack_rows
 
@@ -196,7 +194,7 @@ class SequenceModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, self.state_dict())
         write_json(folder / CONFIG_FILE, asdict(self.shape))
 
 
@@ -210,19 +208,13 @@ def load_sequence_model(folder: Path, vectors: ItemVectors) -> SequenceModel:
         BundleError: a file is missing or unreadable, or the weights and the text vectors do not fit together.
     """
     config = read_config(folder / CONFIG_FILE)
-    try:
+    expected = f"{WEIGHTS_FILE} and {CONFIG_FILE} that belong together"
+    with loading("sequence model", got=f"folder={folder}", expected=expected):
         shape = SequenceShape(**config)
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = read_tensors(folder / WEIGHTS_FILE, "learned")
         text = vectors.content(shape.use_text, shape.use_modality)
         if tuple(text.shape) != (shape.n_items + 1, shape.text_width):
             raise ValueError(f"the item vectors are {tuple(text.shape)}")
         model = SequenceModel(shape, text, tensors["learned"])
         model.load_state_dict(tensors)
-    except (OSError, TypeError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(
-            "Cannot load sequence model",
-            got=f"folder={folder}",
-            expected=f"{WEIGHTS_FILE} and {CONFIG_FILE} that belong together, but {error}",
-            do="Fit it again",
-        ) from error
     return model.eval()

@@ -18,12 +18,14 @@ from core.settings.models import AugmentationSettings, SequenceSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
+from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
+from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_sequences, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
@@ -34,7 +36,6 @@ MAX_VALIDATION_QUERIES = 2000
 QUERIES_PER_PASS = 256
 # Where histories are few, popularity is hard to beat and worth leaning on; 0 leaves it out.
 POPULARITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)
-POOL_BATCHES = 16
 CHECKPOINT_EVERY_S = 10.0
 
 
@@ -133,7 +134,7 @@ class _Run:
         self.average = averaged(model, settings.average_epochs * n_batches)
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
-        self.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience)
 
     def fit(
         self, progress: Progress, checkpoint: Checkpoint | None, on_epoch: Callable[[Epoch], None] | None
@@ -154,16 +155,15 @@ class _Run:
                 saved = time.monotonic()
             if on_epoch:
                 on_epoch(epoch)
-        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best.state)
         return self.model.eval(), self.epochs
 
     def _is_over(self, progress: Progress) -> bool:
         if len(self.epochs) >= self.settings.max_epochs:
             return True
-        best = max(self.epochs, key=lambda epoch: epoch.ndcg, default=None)
-        if best is None or len(self.epochs) - best.number < self.settings.patience:
+        if not self.best.is_over(len(self.epochs)):
             return False
-        progress(f"stopped: no better epoch than {best.number} in {self.settings.patience}")
+        progress(f"stopped: no better epoch than {self.best.step} in {self.settings.patience}")
         return True
 
     def _run_epoch(self) -> Epoch:
@@ -171,15 +171,16 @@ class _Run:
         loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
         averaged = cast(SequenceModel, self.average.module)
         ndcg, weight = self.evaluator.choose_popularity_weight(averaged)
-        if ndcg > max((epoch.ndcg for epoch in self.epochs), default=-1.0):
-            self.best = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
-        self.epochs.append(Epoch(len(self.epochs) + 1, loss, ndcg, weight))
-        return self.epochs[-1]
+        epoch = Epoch(len(self.epochs) + 1, loss, ndcg, weight)
+        if self.best.is_beaten_by(ndcg):
+            self.best.keep(epoch.number, ndcg, weights_of(averaged))
+        self.epochs.append(epoch)
+        return epoch
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.state.items()}
         for place, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in state.items()}
         checkpoint.save(
@@ -202,13 +203,14 @@ class _Run:
             by_part[part][rest] = tensor
         self.model.load_state_dict(by_part["model"])
         self.average.load_state_dict(by_part["average"])
-        self.best = by_part["best"]
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in by_part["optimizer"].items():
             place, _, rest = name.partition(".")
             state.setdefault(int(place), {})[rest] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.epochs = [Epoch(**epoch) for epoch in notes["epochs"]]
+        best = max(self.epochs, key=lambda epoch: epoch.ndcg)
+        self.best.keep(best.number, best.ndcg, by_part["best"])
         self.generator.bit_generator.state = notes["order"]
         self.augmenter.state = notes["augmenter"]
         progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
@@ -327,22 +329,13 @@ def batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random
 
     Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.
     """
-    order = generator.permutation(len(sequences))
-    lengths = np.array([len(sequence) for sequence in sequences])
-    pool = batch_size * POOL_BATCHES
-    taken = []
-    for start in range(0, len(order), pool):
-        members = order[start : start + pool]
-        members = members[np.argsort(lengths[members], kind="stable")]
-        taken += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
-    for place in generator.permutation(len(taken)):
-        yield NextItems.of([sequences[member] for member in taken[place]])
+    for rows in shuffled_by_length([len(sequence) for sequence in sequences], batch_size, generator.permutation):
+        yield NextItems.of([sequences[row] for row in rows])
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:
     queries = read_queries(training, "validation")
-    warm = np.flatnonzero(queries.is_warm)
-    if not len(warm):
+    if not queries.is_warm.any():
         raise TrainingDataError(
             "Cannot train sequence model",
             got=f"validation queries with a history=0 of {len(queries)}",
@@ -350,6 +343,4 @@ def _validation_queries(training: Path, seed: int) -> Queries:
             where=str(training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    if len(warm) > MAX_VALIDATION_QUERIES:
-        warm = np.sort(np.random.default_rng(seed).choice(warm, MAX_VALIDATION_QUERIES, replace=False))
-    return queries.take(warm)
+    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed, warm_only=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, evaluate_cold, hold_out, print_table
-from benchmarks.leave_one_out import fit_bundle
+from benchmarks.cold_items import AMONG_ALL, AMONG_COLD, Among, RandomRanker, evaluate_cold, hold_out, print_results
+from benchmarks.harness.models import Fits
 from core.settings.models import EncoderSettings
 from core.settings.tree import Recipe
 from recommender.inputs.ids import IdMap
@@ -63,12 +63,14 @@ def test_lists_among_some_items_hold_no_others():
 def test_every_ranker_is_evaluated_on_every_question(strict, tmp_path, capsys):
     encoder = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "tiny")), precision="float32")
     held_out = hold_out(strict, tmp_path / "cold", 0.2, seed=0)
-    fitted = fit_bundle(tmp_path / "cold", tmp_path / "fits", Recipe(encoder=encoder, sequence=QUICK), 0, 1)
+    fits = Fits(Recipe(encoder=encoder, sequence=QUICK), seed=0, threads=1)
+    fitted = fits.fit_bundle(tmp_path / "cold", tmp_path / "fits")
     run = evaluate_cold(fitted.bundle, held_out, 0)
-    assert {*run[AMONG_COLD]} >= {"random", "popularity", "text_encoder", "sequence", "blend"}
+    figures = run[AMONG_COLD].by_model
+    assert {*figures} >= {"random", "popularity", "text_encoder", "sequence", "blend"}
     # Among five items every list of ten holds the target.
-    assert all(figures["recall"] == 1 for name, figures in run[AMONG_COLD].items() if name)
-    print_table([run, run], 0.2)
+    assert all(recall == 1 for recall, _ in figures.values())
+    print_results([run, run], 0.2)
     shown = capsys.readouterr().out
-    assert shown.count("bar: blend") == 4
+    assert shown.count("limit: blend") == 4
     assert "held-out users, without a history: 20% held out" in shown

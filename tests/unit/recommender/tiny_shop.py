@@ -1,6 +1,6 @@
 """A training set small enough to read, made as the contract has it, and a text encoder of random weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,18 @@ def random_vectors(training: Path, width: int = 8, seed: int = 5) -> ItemVectors
     catalogue = Catalogue.read(training, seed)
     rows = np.random.default_rng(seed).normal(size=(len(catalogue), width))
     return ItemVectors.from_rows(catalogue, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def save_random_vectors(training: Path, folder: Path) -> Path:
+    """The item vectors of a training set as a component's files."""
+    folder.mkdir(parents=True)
+    random_vectors(training).save(folder)
+    return folder
+
+
+def catalogue_of(rows: Iterable[Mapping[str, Any]], seed: int = 1) -> Catalogue:
+    """A catalogue of these rows."""
+    return Catalogue.from_table(pa.Table.from_pylist(list(rows), schema=schema.TRAINING_TABLES["catalogue"]), seed)
 
 
 def save_tiny_encoder(folder: Path) -> Path:

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core import schema
 from core.settings.models import SmallWriterSettings
 from recommender.inputs.catalogue import Catalogue
+from tests.unit.recommender.tiny_shop import write
 
 TINY = SmallWriterSettings(
     vocabulary=400, width=32, n_layers=1, n_heads=2, max_tokens=96, batch_size=16, max_steps=12, learning_rate=3e-3
@@ -58,14 +57,10 @@ def write_reviews(folder: Path, n_train: int, n_later: int = 20) -> Path:
         }
         for place, (thing, taste) in enumerate(items)
     ]
-    for name, table in (("catalogue", catalogue), ("reviews", rows)):
-        pq.write_table(pa.Table.from_pylist(table, schema=schema.TRAINING_TABLES[name]), folder / f"{name}.parquet")
+    write(folder, "catalogue", catalogue)
+    write(folder, "reviews", rows)
     return folder
 
 
 def catalogue_of(training: Path) -> Catalogue:
     return Catalogue.read(training, seed=1)
-
-
-def quiet(line: str) -> None:
-    assert line

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from core import schema
@@ -22,6 +21,7 @@ from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from tests.unit.recommender.tiny_shop import catalogue_of
 
 ITEMS = [f"i{n}" for n in range(12)]
 
@@ -109,7 +109,7 @@ def catalogue() -> Catalogue:
         schema.ITEM_N_RATINGS: [0] * 12,
     }
     items = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
-    return Catalogue.from_table(pa.Table.from_pylist(items, schema=schema.TRAINING_TABLES["catalogue"]), seed=3)
+    return catalogue_of(items, seed=3)
 
 
 def make(scorer: bool = True, writer: bool = True, generative: bool = True) -> Engine:
@@ -241,6 +241,21 @@ def test_attributes_in_the_store_come_before_the_description_of_the_request(engi
 def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
     with pytest.raises(BadRequest, match=rf"Cannot recommend: k={k}, expected 1 to 10\. Ask for fewer items\."):
         engine.recommend(RecommendRequest(k=k))
+
+
+def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
+    assert {item for item, _ in engine.similar("i1", 10)} < {*ITEMS} - {"i1"}
+    assert len(engine.similar("i1", 2)) == 2
+    with pytest.raises(UnknownItem, match="item_id='gone'"):
+        engine.similar("gone", 2)
+    with pytest.raises(BadRequest, match="Cannot find similar items: k=11, expected 1 to 10"):
+        engine.similar("i1", 11)
+
+
+def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.bundle.ranker, "nearest_history", lambda *_: [])
+    with pytest.raises(CapabilityMissing, match="no item is like i1"):
+        engine.similar("i1", 2)
 
 
 def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:

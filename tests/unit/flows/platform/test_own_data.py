@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import command
-from cli.command import main
+from cli.main import main
 from core.settings.loading import load_settings
 from core.settings.tree import Settings
 from tests.own_data import write_clicks, write_orders, write_rows
@@ -16,7 +15,7 @@ from tests.unit.validation.source_files import csv_bytes, events, write
 def ran(monkeypatch, tmp_path) -> list[Settings]:
     """The settings that the platform was started with."""
     started: list[Settings] = []
-    monkeypatch.setattr(command, "run_platform", lambda settings, show, stay: started.append(settings))
+    monkeypatch.setattr("flows.platform.launch.run_platform", lambda settings, show, stay: started.append(settings))
     monkeypatch.chdir(tmp_path)
     return started
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.platform.run_log import tell, tell_end
+from flows.platform.run_log import describe_end, describe_line
 
 TRACEBACK = '\nTraceback (most recent call last):\n  File "x.py", line 1, in <module>\nSourceError: no file'
 
@@ -31,14 +31,14 @@ def line(message, task_run_id=None):
     ],
 )
 def test_a_line_is_told_without_its_traceback(message, told):
-    assert tell(Client(), line(message)) == told
+    assert describe_line(Client(), line(message)) == told
 
 
 def test_a_task_that_was_kept_is_named():
-    assert tell(Client(), line("Finished in state Cached(type=COMPLETED)", "7")) == "task 7: kept from before"
-    assert tell(Client(), line("Finished in state Completed()", "7")) == ""
+    assert describe_line(Client(), line("Finished in state Cached(type=COMPLETED)", "7")) == "task 7: kept from before"
+    assert describe_line(Client(), line("Finished in state Completed()", "7")) == ""
 
 
 def test_the_end_of_a_run_is_one_line():
-    assert tell_end("Flow run encountered an exception: SourceError: no\n  file.") == "SourceError: no file"
-    assert tell_end(None) == ""
+    assert describe_end("Flow run encountered an exception: SourceError: no\n  file.") == "SourceError: no file"
+    assert describe_end(None) == ""

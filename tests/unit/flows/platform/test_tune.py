@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cli.command import main
+from cli.main import main
 from core.settings.loading import load_settings
 from flows.environment import child_environment, current_settings
 

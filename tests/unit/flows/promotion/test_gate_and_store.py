@@ -14,15 +14,12 @@ from recommender.bundle.manifest import read_manifest
 from recommender.evaluation.baselines import fit_baseline
 from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
-from tests.unit.recommender.tiny_shop import DATA, QUICK, random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import DATA, QUICK, save_random_vectors, write_training_set
 
 K = 5
 METRIC = "ndcg_at_5"
+
 RECIPE = Recipe(sequence=QUICK)
-
-
-def quiet(_):
-    """Training says much that a test does not need."""
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +27,7 @@ def shop(tmp_path_factory):
     """A training set, a candidate of it, and the bundle in which popularity serves."""
     root = tmp_path_factory.mktemp("shop")
     training = write_training_set(root / "training")
-    (root / "vectors").mkdir()
-    random_vectors(training).save(root / "vectors")
+    save_random_vectors(training, root / "vectors")
     fit_sequence(FitContext(training, 7, k=K, threads=1), root / "vectors", root / "sequence", QUICK, 6)
     parts = {name: root / name for name in ("vectors", "sequence")}
     assemble_bundle(root / "candidate", shop="t", recipe=RECIPE, data=DATA, components=parts, code_version="c")

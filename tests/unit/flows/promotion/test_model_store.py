@@ -2,21 +2,16 @@
 
 import pytest
 
-from flows.errors import NothingInService
+from flows.errors import BundleRefused, NothingInService
 from flows.promotion.model_store import list_versions, newest_version, promote, roll_back, withdrawn_digests
+from recommender.bundle.manifest import SCHEMA_VERSION
+from tests.unit.flows.promotion.written_bundle import write_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path):
     """Makes a folder that stands for a bundle with the given content."""
-
-    def make(content):
-        folder = tmp_path / content
-        folder.mkdir()
-        (folder / "manifest.json").write_text(content)
-        return folder
-
-    return make
+    return lambda content, **fields: write_bundle(tmp_path / content, content, **fields)
 
 
 def test_before_the_first_promotion_nothing_is_in_service():
@@ -28,7 +23,7 @@ def test_the_newest_promotion_is_in_service(bundle):
     promote(bundle("one"), "sommelier-store-a", {"digest": "one"})
     second = promote(bundle("two"), "sommelier-store-a", {"digest": "two"})
     assert newest_version("sommelier-store-a") == second
-    assert (second.folder / "manifest.json").read_text() == "two"
+    assert (second.folder / "content").read_text() == "two"
     assert len(list_versions("sommelier-store-a")) == 2
 
 
@@ -37,7 +32,7 @@ def test_a_rollback_appends_a_copy_of_the_version_before(bundle):
     promote(bundle("two"), "sommelier-store-b", {"digest": "two"})
     back = roll_back("sommelier-store-b", "", "complaints")
     assert newest_version("sommelier-store-b") == back
-    assert (back.folder / "manifest.json").read_text() == "one"
+    assert (back.folder / "content").read_text() == "one"
     assert back.labels["rolled_back_to"] == first.version
     assert back.labels["reason"] == "complaints"
     assert withdrawn_digests("sommelier-store-b") == {"two"}
@@ -47,7 +42,7 @@ def test_a_rollback_to_a_named_version(bundle):
     first = promote(bundle("one"), "sommelier-store-c", {"digest": "one"})
     promote(bundle("two"), "sommelier-store-c", {"digest": "two"})
     promote(bundle("three"), "sommelier-store-c", {"digest": "three"})
-    assert (roll_back("sommelier-store-c", first.version, "").folder / "manifest.json").read_text() == "one"
+    assert (roll_back("sommelier-store-c", first.version, "").folder / "content").read_text() == "one"
 
 
 def test_a_rollback_to_nowhere_names_the_version(bundle):
@@ -56,3 +51,11 @@ def test_a_rollback_to_nowhere_names_the_version(bundle):
         roll_back("sommelier-store-d", "nosuch", "")
     with pytest.raises(NothingInService, match="version=the one before"):
         roll_back("sommelier-store-d", "", "")
+
+
+def test_a_rollback_to_a_bundle_of_another_schema_is_refused_and_changes_nothing(bundle):
+    old = promote(bundle("one", schema_version=SCHEMA_VERSION - 1), "sommelier-store-e", {"digest": "one"})
+    newest = promote(bundle("two"), "sommelier-store-e", {"digest": "two"})
+    with pytest.raises(BundleRefused, match=f"version={old.version}, schema_version={SCHEMA_VERSION - 1}, expected"):
+        roll_back("sommelier-store-e", "", "complaints")
+    assert newest_version("sommelier-store-e") == newest

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from core.settings.models import EncoderSettings
-from recommender.encoders.encoder import EncoderError, TextEncoder, choose_dtype, model_source
+from recommender.encoders.encoder import EncoderError, TextEncoder, choose_dtype, model_source, names_path
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
 TEXTS = ["green tea", "", "a", "black tea from assam in a tin", "  ", "oolong"]
@@ -65,3 +65,10 @@ def test_the_packaged_model_knows_what_is_alike():
     encoder = TextEncoder.load(EncoderSettings(precision="float32"), print)
     tea, brew, drill = encoder.encode(["green tea leaves", "a brew of sencha", "cordless power drill"], print)
     assert tea @ brew > tea @ drill + 0.2
+
+
+@pytest.mark.parametrize("name", ["./model", "/models/minilm", "~/model", "some/folder/of/mine"])
+def test_a_path_is_told_from_a_name_of_the_hub(name: str) -> None:
+    assert names_path(name)
+    assert not names_path("sentence-transformers/all-MiniLM-L6-v2")
+    assert not names_path("minilm")

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from recommender.encoders.whitening import Whitening
+from recommender.errors import BundleError
+from recommender.fitting.tensors import save_tensors
 
 
 def crowded(n: int = 400, width: int = 6) -> np.ndarray:
@@ -42,3 +45,9 @@ def test_saved_and_loaded_it_gives_the_same_vectors(tmp_path):
     whitening = Whitening.fit(vectors)
     whitening.save(tmp_path / "w.safetensors")
     np.testing.assert_array_equal(Whitening.load(tmp_path / "w.safetensors").apply(vectors), whitening.apply(vectors))
+
+
+def test_a_file_that_lacks_a_tensor_is_named(tmp_path):
+    save_tensors(tmp_path / "w.safetensors", {"mean": np.zeros(3, dtype=np.float32)})
+    with pytest.raises(BundleError, match=r"file=.*w\.safetensors, expected mean and projection, but .* no projection"):
+        Whitening.load(tmp_path / "w.safetensors")

@@ -1,11 +1,9 @@
 """The fitted baselines against what they are by definition, and their place in an evaluation."""
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core import schema
 from core.settings.tree import Recipe
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baselines, fit_bm25, plain_sasrec
@@ -16,7 +14,7 @@ from recommender.inputs.sequences import read_user_items
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import best_indices
-from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, save_random_vectors, write, write_training_set
 
 RECIPE = Recipe(sequence=QUICK, seed=5)
 
@@ -29,12 +27,8 @@ def shop(tmp_path_factory):
     catalogue = pq.read_table(training / "catalogue.parquet").to_pylist()
     for row in catalogue:
         row["item_popularity"] = [0, 7 if row["item_id"] == item(5) else 0]
-    table = pa.Table.from_pylist(catalogue, schema=schema.TRAINING_TABLES["catalogue"])
-    pq.write_table(table, training / "catalogue.parquet")
-    vectors = random_vectors(training)
-    (root / "vectors").mkdir()
-    vectors.save(root / "vectors")
-    return training, root / "vectors"
+    write(training, "catalogue", catalogue)
+    return training, save_random_vectors(training, root / "vectors")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +54,7 @@ def test_what_was_taken_of_late_comes_first_and_then_what_was_taken_ever(shop, f
 
 def test_recent_popularity_without_a_window_is_left_out(tmp_path):
     training = write_training_set(tmp_path / "training")
-    (tmp_path / "vectors").mkdir()
-    random_vectors(training).save(tmp_path / "vectors")
+    save_random_vectors(training, tmp_path / "vectors")
     assert (
         fit_baselines(FitContext(training, RECIPE.seed, k=5), ("popularity_recent",), tmp_path / "vectors", RECIPE)
         == {}
@@ -110,8 +103,7 @@ def test_bm25_finds_by_words(tmp_path):
         for name, text in (("a", "green jasmine tea"), ("b", "jasmine blossoms"), ("c", "steel kettle"), ("d", ""))
     ]
     training = write_training_set(tmp_path / "training")
-    table = pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"])
-    pq.write_table(table, training / "catalogue.parquet")
+    write(training, "catalogue", rows)
     items = random_vectors(training)
     ranker = fit_bm25(items, Queries((), ()), 2, print)
     assert ranker is not None

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from recommender.errors import BundleError
-from recommender.fitting.component import read_config
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
 
@@ -58,9 +56,3 @@ def test_a_summary_says_nothing_of_where_it_lies(tmp_path):
         "seconds": 1.5,
         "curve": [],
     }
-
-
-def test_a_damaged_config_is_named(tmp_path):
-    (tmp_path / "c.json").write_text("{")
-    with pytest.raises(BundleError, match=r"c\.json"):
-        read_config(tmp_path / "c.json")

@@ -20,7 +20,14 @@ from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.text.ranker import TextRanker
-from tests.unit.recommender.tiny_shop import catalogue_row, item, random_vectors, write, write_training_set
+from tests.unit.recommender.tiny_shop import (
+    catalogue_row,
+    item,
+    random_vectors,
+    save_random_vectors,
+    write,
+    write_training_set,
+)
 
 RECIPE = Recipe(sequence=SequenceSettings(max_epochs=1), seed=5)
 K = 5
@@ -38,9 +45,7 @@ def shop(tmp_path_factory):
         for name, count in counts.items()
     ]
     write(training, "catalogue", rows)
-    (root / "vectors").mkdir()
-    random_vectors(training).save(root / "vectors")
-    return training, root / "vectors"
+    return training, save_random_vectors(training, root / "vectors")
 
 
 def read_counts(training):
@@ -145,8 +150,7 @@ def test_the_recent_window_is_the_one_that_validation_likes_best(tmp_path):
     history = {"history_items": [item(9)], "history_values": [None]}
     asked = [{"user_id": f"u{n}", "split": "validation", **history, "targets": [wanted]} for n in range(5)]
     write(training, "queries", asked)
-    (tmp_path / "vectors").mkdir()
-    random_vectors(training).save(tmp_path / "vectors")
+    save_random_vectors(training, tmp_path / "vectors")
     said: list[str] = []
     names = ("popularity_recent",)
     ranker = fit_baselines(
@@ -165,8 +169,7 @@ def test_the_recent_window_is_the_one_that_validation_likes_best(tmp_path):
 
 def test_recent_popularity_that_was_not_counted_cannot_be_fitted(tmp_path):
     training = write_training_set(tmp_path / "training")
-    (tmp_path / "vectors").mkdir()
-    random_vectors(training).save(tmp_path / "vectors")
+    save_random_vectors(training, tmp_path / "vectors")
     with pytest.raises(TrainingDataError, match="kind=popularity_recent without counts"):
         fit_baseline(
             FitContext(training, RECIPE.seed, k=K),

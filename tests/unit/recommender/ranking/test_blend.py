@@ -9,7 +9,7 @@ import pytest
 
 from core.storage import write_json
 from recommender.errors import BundleError
-from recommender.ranking.blend import CONFIG_FILE, Blend, choose_blend, fit_gate, standardised
+from recommender.ranking.blend import CONFIG_FILE, Blend, ColdItems, choose_blend, fit_gate, standardised
 
 
 def test_each_kind_weighs_as_it_says() -> None:
@@ -19,6 +19,21 @@ def test_each_kind_weighs_as_it_says() -> None:
     assert Blend("weighted", weight=0.25).weights(lengths).tolist() == [0.25] * 3
     gate = Blend("gate", slope=1.0, offset=-1.0).weights(lengths)
     assert gate == pytest.approx(1 / (1 + np.exp(1 - np.log1p(lengths))))
+
+
+def test_a_part_is_the_neighbours_scores_times_the_weight_of_each_history() -> None:
+    neighbours = np.array([[1.0, -2.0], [3.0, 0.5]], dtype=np.float32)
+    assert Blend("weighted", weight=0.5).part(neighbours, np.array([1, 9])).tolist() == [[0.5, -1.0], [1.5, 0.25]]
+    gate = Blend("gate", slope=1.0, offset=-1.0)
+    first, second = gate.weights(np.array([1, 9]))
+    np.testing.assert_array_equal(
+        gate.part(neighbours, np.array([1, 9])), [first * neighbours[0], second * neighbours[1]]
+    )
+
+
+def test_a_cold_item_is_lifted_beside_what_its_text_says() -> None:
+    cosines = np.array([[0.5, -0.25]], dtype=np.float32)
+    assert ColdItems(text_weight=2.0, lift=-1.0).part(cosines).tolist() == [[0.0, -1.5]]
 
 
 def test_standardised_rows_have_mean_0_and_deviation_1_and_equal_scores_say_nothing() -> None:

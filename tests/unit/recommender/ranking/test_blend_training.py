@@ -15,7 +15,15 @@ from recommender.inputs.sequences import read_user_items
 from recommender.ranking.blend import Blend
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.neighbours import NeighbourModel
-from tests.unit.recommender.tiny_shop import N_ITEMS, history, item, random_vectors, write, write_training_set
+from tests.unit.recommender.tiny_shop import (
+    N_ITEMS,
+    history,
+    item,
+    random_vectors,
+    save_random_vectors,
+    write,
+    write_training_set,
+)
 
 
 @pytest.fixture
@@ -24,8 +32,7 @@ def shop(tmp_path: Path) -> Path:
     from recommender.retrieval.sequence.fit import fit_sequence
 
     training, vectors = write_training_set(tmp_path / "training", n_users=120), tmp_path / "vectors"
-    vectors.mkdir()
-    random_vectors(training).save(vectors)
+    save_random_vectors(training, vectors)
     settings = SequenceSettings(width=8, max_epochs=1, learning_rate=1e-6, n_negatives=6)
     fit_sequence(FitContext(training, 1, k=5, threads=1), vectors, tmp_path / "sequence", settings, 6)
     return tmp_path

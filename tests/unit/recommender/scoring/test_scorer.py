@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,13 +14,13 @@ from hypothesis import strategies as st
 
 from core import schema
 from recommender.errors import BundleError
-from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors
 from recommender.scoring.input import ItemRatings, RatingBaseline, scorer_input
 from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
+from tests.unit.recommender.tiny_shop import catalogue_of
 
 BASELINE = RatingBaseline(global_mean=3.5, like_share=0.6, like_from=4.0, user_shrinkage=2.0, item_shrinkage=4.0)
 ITEMS = tuple("abcdef")
@@ -39,7 +38,7 @@ def made_vectors() -> ItemVectors:
         }
         for item in ITEMS
     ]
-    catalogue = Catalogue.from_table(pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"]), seed=3)
+    catalogue = catalogue_of(rows, seed=3)
     text = np.random.default_rng(0).normal(size=(len(ITEMS), 5))
     return ItemVectors.from_rows(catalogue, text / np.linalg.norm(text, axis=1, keepdims=True))
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -23,8 +21,10 @@ from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
 from recommender.scoring.scorer import Calibration, PairScorer
 from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_unknown_users
+from tests.unit.recommender.tiny_shop import write
 
 N_ITEMS = 20
+
 SETTINGS = ScorerSettings(hidden=8, max_epochs=4, batch_size=64, learning_rate=3e-3, factors=4, factor_steps=5)
 
 
@@ -62,17 +62,12 @@ def write_shop(folder: Path, n_train: int, n_validation: int = 60, n_test: int =
                 schema.ITEM_N_RATINGS: 5,
             }
         )
-    table = pa.Table.from_pylist(catalogue, schema=schema.TRAINING_TABLES["catalogue"])
-    pq.write_table(table, training / "catalogue.parquet")
-    pq.write_table(pa.Table.from_pylist(pairs, schema=schema.TRAINING_TABLES["pairs"]), training / "pairs.parquet")
-    items = Catalogue.from_table(table, seed=5)
+    write(training, "catalogue", catalogue)
+    write(training, "pairs", pairs)
+    items = Catalogue.read(training, seed=5)
     rows = np.array([[1.0, 0.1] if int(item[1:]) % 2 else [-1.0, 0.1] for item in items.ids])
     ItemVectors.from_rows(items, rows / math.hypot(1.0, 0.1)).save(vectors)
     return training, vectors
-
-
-def quiet(line: str) -> None:
-    assert line
 
 
 def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from recommender.inputs.queries import read_queries
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.sequence.fit import fit_sequence
 from recommender.tuning.trial_evaluation import evaluate_on_validation, measure_gain, read_ndcg, write_ndcg
-from tests.unit.recommender.tiny_shop import QUICK, random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import QUICK, save_random_vectors, write_training_set
 
 K = 5
 
@@ -22,8 +22,7 @@ K = 5
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     training = write_training_set(folder / "training")
-    (folder / "vectors").mkdir()
-    random_vectors(training).save(folder / "vectors")
+    save_random_vectors(training, folder / "vectors")
     fit_sequence(FitContext(training, 1, k=K, threads=1), folder / "vectors", folder / "sequence", QUICK, 6)
     neighbours, blend = NeighbourSettings(regularisation=1.0), BlendSettings(kind="mean")
     parts = (folder / "vectors", folder / "sequence", folder / "blend")

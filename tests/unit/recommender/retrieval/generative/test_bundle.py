@@ -14,7 +14,7 @@ from recommender.inputs.user import UserState
 from recommender.retrieval.generative.training import fit_generative
 from recommender.retrieval.sequence.fit import fit_sequence
 from tests.unit.recommender.retrieval.generative.tiny_model import QUICK
-from tests.unit.recommender.tiny_shop import DATA, item, random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import DATA, item, save_random_vectors, write_training_set
 from tests.unit.recommender.tiny_shop import QUICK as QUICK_SEQUENCE
 
 
@@ -23,8 +23,7 @@ def parts(tmp_path: Path) -> dict[Component, Path]:
     names: tuple[Component, ...] = ("vectors", "sequence", "generative")
     parts = {name: tmp_path / name for name in names}
     training = write_training_set(tmp_path / "training")
-    parts["vectors"].mkdir()
-    random_vectors(training).save(parts["vectors"])
+    save_random_vectors(training, parts["vectors"])
     one = {"max_epochs": 1}
     fit_sequence(
         FitContext(training, 1, k=5, threads=1),

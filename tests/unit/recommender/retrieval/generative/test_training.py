@@ -15,14 +15,19 @@ from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.training import fit_generative
 from recommender.retrieval.popularity import PopularityRanker
 from tests.unit.recommender.retrieval.generative.tiny_model import QUICK
-from tests.unit.recommender.tiny_shop import history, item, random_vectors, write, write_training_set
+from tests.unit.recommender.tiny_shop import (
+    history,
+    item,
+    save_random_vectors,
+    write,
+    write_training_set,
+)
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     training, vectors = write_training_set(tmp_path / "training", n_users=100), tmp_path / "vectors"
-    vectors.mkdir()
-    random_vectors(training).save(vectors)
+    save_random_vectors(training, vectors)
     return tmp_path
 
 

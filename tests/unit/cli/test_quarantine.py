@@ -7,38 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import main
+from cli.main import main
 from core.layout import Layout
-from core.settings.source import TablesSource
-from core.settings.validation import ValidationSettings
-from flows.last_validation import keep_validation
-from validation.gate import validate
-from validation.sources.ingest import ingest
-
-HEADER = "user_id,item_id,event,value,timestamp\n"
-GOOD = [f"u{n},i{n % 3},rating,4,2026-05-{n % 28 + 1:02}T10:00:00Z" for n in range(40)]
-BAD = ["u1,i1,rating,seven,2026-05-01T10:00:00Z", "u2,i2,rating,5,never"]
+from tests.unit.cli.quarantined_shop import validate_source, write_source
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Layout:
     """A shop whose newest validation put two rows into quarantine."""
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "interactions.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
+    source = write_source(tmp_path / "source")
     layout = Layout(tmp_path / "work", "corner")
-    summary = judge(layout, source)
+    summary = validate_source(layout, source)
     assert summary.tables["interactions"].rows_quarantined == 2
     return layout
-
-
-def judge(layout: Layout, source: Path):
-    raw = layout.raw("key")
-    ingest(TablesSource(path=source), raw, layout.events, layout.readmitted)
-    rules = ValidationSettings(min_interactions=10)
-    summary = validate(raw, layout.clean("key"), rules, layout.reports / "docs")
-    keep_validation(layout, summary)
-    return summary
 
 
 def run(layout: Layout, *words: str) -> int:
@@ -65,7 +46,7 @@ def test_an_export_mended_and_readmitted_comes_in_clean(shop: Layout, tmp_path: 
     row["values"]["value"] = "5"
     mended.write_text(json.dumps(row) + "\n", encoding="utf-8")
     assert run(shop, "readmit", str(mended)) == 0
-    counts = judge(shop, tmp_path / "source").tables["interactions"]
+    counts = validate_source(shop, tmp_path / "source").tables["interactions"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (43, 41, 2)
 
 

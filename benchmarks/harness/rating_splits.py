@@ -20,10 +20,10 @@ _ROWS_PER_PAGE = 5000
 
 
 def write_random_split(time_split: Path, target: Path, seed: int, max_history: int) -> None:
-    """The same ratings dealt out at random: a rating's history are the user's training ratings.
+    """Split the same ratings at random; the history of a rating is the user's training ratings.
 
-    A training rating knows those of the other tenths of the training ratings, and so it does of its item: what leaves
-    out one rating alone tells it, for the sum of all is the same in the user's other rows.
+    The history of a training rating, and the mean of its item, leave out the whole fold that the rating is in. Leaving
+    out that one rating alone would leak it: it is the difference to the sum in the user's other rows.
 
     Args:
         time_split: The training set that the product made: its `pairs` are a user's together, oldest first.
@@ -39,7 +39,7 @@ def write_random_split(time_split: Path, target: Path, seed: int, max_history: i
     names, item = np.unique(items, return_inverse=True)
     target.mkdir(parents=True)
     known = split == 0
-    # 0 to PARTS - 1 are the parts of the training ratings; PARTS, what knows all of them.
+    # 0 to PARTS - 1 are the folds of the training ratings; PARTS stands for all of them.
     part = np.where(known, np.random.default_rng(seed + 1).integers(PARTS, size=len(split)), PARTS)
     counts, sums = (np.zeros((PARTS + 1, len(names))) for _ in range(2))
     for number in range(PARTS + 1):

@@ -1,10 +1,6 @@
 """The command line resolves settings, and answers an error with one sentence and status 1."""
 
-from pathlib import Path
-
-import pytest
-
-from cli.command import main, shop_name
+from cli.main import main
 
 
 def test_source_and_data_choose_the_source_and_name_the_shop(capsys, tmp_path):
@@ -24,11 +20,3 @@ def test_set_wins_over_data(capsys, tmp_path):
 def test_an_unknown_setting_is_named(capsys):
     assert main(["settings", "--set", "recipe.sequence.widht=32"]) == 1
     assert "recipe.sequence.widht=32" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [("a/Reviews_5.json.gz", "reviews_5"), ("amazon-beauty-2014", "amazon-beauty-2014"), ("x/__.csv", "shop")],
-)
-def test_a_shop_is_called_after_its_data(path, name):
-    assert shop_name(Path(path)) == name

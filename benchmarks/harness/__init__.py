@@ -1,0 +1,1 @@
+"""What the benchmarks share: data sets, fits, options, printed tables, time and memory."""

@@ -1,0 +1,83 @@
+"""The options that benchmarks share, each said in one place."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.settings.tree import Recipe
+
+SIMULATED = "simulated"
+
+
+def command(doc: str | None) -> argparse.ArgumentParser:
+    """A command whose help is its module's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_source(parser: argparse.ArgumentParser, kind: str = "tables", instead: str = "") -> None:
+    """`--data`, `--source` and `--cache`.
+
+    Args:
+        kind: The source's kind unless another is asked for.
+        instead: What stands in for data that are not given; without it they have to be.
+    """
+    left_out = f"; without it, {instead}" if instead else ""
+    parser.add_argument("--data", type=Path, help=f"the source's file or folder{left_out}")
+    parser.add_argument(
+        "--source", default=kind, help=f"the kind of source (default: {kind}; {SIMULATED} takes no --data)"
+    )
+    parser.add_argument("--cache", type=Path, help="keep clean tables and training sets here, and use them again")
+    parser.set_defaults(needs_data=not instead)
+
+
+def add_fits(parser: argparse.ArgumentParser) -> None:
+    """`--seeds` and `--threads`."""
+    parser.add_argument("--seeds", type=int, default=3, help="fit once per seed: 0, 1, … (default: 3)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of a fit (default: 2)")
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """`--set`."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=value", help="a setting of the recipe; may be repeated"
+    )
+
+
+def add_peer(parser: argparse.ArgumentParser) -> None:
+    """`--peer-env`."""
+    parser.add_argument(
+        "--peer-env", type=Path, help="the peer's virtual environment, made if it does not exist (default: temporary)"
+    )
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the arguments; refuse a source without its data."""
+    chosen = parser.parse_args(arguments)
+    if getattr(chosen, "needs_data", False) and not has_data(chosen):
+        parser.error(f"--data is required unless --source is {SIMULATED}")
+    return chosen
+
+
+def has_data(chosen: argparse.Namespace) -> bool:
+    """Whether a source was named."""
+    return chosen.data is not None or chosen.source == SIMULATED
+
+
+def recipe_of(chosen: argparse.Namespace, *defaults: str) -> Recipe:
+    """The recipe with the chosen source and settings.
+
+    Args:
+        defaults: `a.b=value` of the benchmark's own; `--set` goes before them.
+    """
+    # Here, so that a peer's process that needs no settings does not spend its time importing them.
+    from core.settings.loading import load_settings
+
+    source = []
+    if has_data(chosen):
+        source.append(f"source.kind={chosen.source}")
+        source += [f"source.path={chosen.data.resolve()}"] if chosen.data is not None else []
+    given = [*source, *defaults, *getattr(chosen, "set", [])]
+    return load_settings(overrides=[f"recipe.{one}" for one in given]).recipe

@@ -1,0 +1,129 @@
+"""Answers of the bundle in service: of the running service, or of the bundle itself where none runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cli.options import NOT_CHOSEN, AsJson, Chosen
+from cli.output import print_json, print_rows, show, show_aside
+
+Count = Annotated[int, Parameter(name=("-k", "--k"), show_default=True)]
+Task = Literal["review", "reason"]
+
+
+def recommend(
+    user: str | None = None,
+    /,
+    *,
+    history: Annotated[list[str] | None, Parameter(consume_multiple=True, json_list=False)] = None,
+    about: str = "",
+    k: Count = 10,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Recommend the k best items for a user, for a history, or for nobody in particular.
+
+    Args:
+        user: The shop's id of a user.
+        history: Item ids, oldest first, of a visitor without an id.
+        about: What is known of the user, in words.
+        k: How many items.
+    """
+    settings = chosen.enter()
+    from serving.api.recommend import RecommendRequest
+    from serving.client import connect, read_request
+
+    request = read_request(RecommendRequest, {"user_id": user, "history": history, "about": about, "k": k})
+    answer = connect(settings, show_aside).recommend(request)
+    if as_json:
+        print_json(answer.model_dump())
+        return
+    if answer.reason:
+        show_aside(f"cold start: {answer.reason}")
+    shown = ("item_id", "label", "score", "category", "part")
+    rows = [{name: value for name, value in item.model_dump().items() if name in shown} for item in answer.items]
+    print_rows([{**row, "score": f"{row['score']:.4f}"} for row in rows], as_json=False)
+
+
+def score(
+    user: str,
+    items: Annotated[list[str], Parameter(json_list=False)],
+    /,
+    *,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Say how much a user would like certain items: the probability, and the rating from 1 to 5.
+
+    Args:
+        user: The shop's id of a user.
+        items: Item ids.
+    """
+    settings = chosen.enter()
+    from serving.api.score import ScoreRequest
+    from serving.client import connect, read_request
+
+    request = read_request(ScoreRequest, {"user_id": user, "item_ids": items})
+    answer = connect(settings, show_aside).score(request)
+    if as_json:
+        print_json(answer.model_dump())
+        return
+    if answer.reason:
+        show_aside(f"cold start: {answer.reason}")
+    print_rows(
+        [{"item_id": i.item_id, "p_like": f"{i.p_like:.4f}", "rating": f"{i.rating:.2f}"} for i in answer.items],
+        as_json=False,
+    )
+
+
+def feedback(
+    user: str,
+    item: str,
+    /,
+    *,
+    task: Task = "review",
+    rating: float | None = None,
+    seed: int | None = None,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Write the review that a user would give an item, or why the item suits them.
+
+    Args:
+        user: The shop's id of a user.
+        item: The item's id.
+        task: review: what the user would write. reason: why the item suits.
+        rating: Stars to write for, 1 to 5; without it, the rating that is predicted.
+        seed: Equal seeds give equal texts.
+    """
+    settings = chosen.enter()
+    from serving.api.feedback import FeedbackRequest
+    from serving.client import connect, read_request
+
+    fields = {"user_id": user, "item_id": item, "kind": task, "rating": rating, "seed": seed}
+    request = read_request(FeedbackRequest, fields)
+    answer = connect(settings, show_aside).feedback(request)
+    if as_json:
+        print_json(answer.model_dump())
+    else:
+        show(answer.text)
+
+
+def similar(item: str, /, *, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Show the items that are most like an item to the model in service; the bundle is loaded for it.
+
+    Args:
+        item: The item's id.
+        k: How many items.
+    """
+    settings = chosen.enter()
+    from serving.client import load_engine
+
+    engine = load_engine(settings)
+    rows = [
+        {"item_id": found, "label": engine.bundle.catalogue.label(found), "likeness": round(likeness, 4)}
+        for found, likeness in engine.similar(item, k)
+    ]
+    print_rows(rows, as_json)

@@ -1,0 +1,113 @@
+"""The whole command line: every command with an example, the exit codes, and how an error is said.
+
+Exit codes: 0 done; 1 an error that the user can act on, in one sentence; 2 wrong usage; 3 a part of the platform that
+the command needs does not run; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as installed_version
+
+from cyclopts import App, CycloptsError, Parameter
+
+from cli import answers, models, platform, quarantine, runs, settings
+from core.errors import NotRunning, SommelierError
+
+DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
+_EXIT_CODES = (
+    "Exit codes: 0 done, 1 an error that the message says how to act on, 2 wrong usage, 3 a part of the platform that "
+    "the command needs does not run, 130 interrupted."
+)
+
+
+def version() -> None:
+    """Print the version."""
+    print(_version())
+
+
+# By words of the command: what runs, and an example.
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "up": (platform.up, "sommelier up --data orders.csv"),
+    "run": (runs.run, "sommelier run pipeline --param refresh=true"),
+    "status": (platform.status, "sommelier status --json"),
+    "models list": (models.list_models, "sommelier models list"),
+    "promote": (models.promote, "sommelier promote c6453648b76c --reason 'better on new items'"),
+    "rollback": (models.rollback, "sommelier rollback --reason complaints"),
+    "evaluate": (models.evaluate, "sommelier evaluate"),
+    "recommend": (answers.recommend, "sommelier recommend u10001 -k 5"),
+    "score": (answers.score, "sommelier score u10001 i10007 i10042"),
+    "feedback": (answers.feedback, "sommelier feedback u10001 i10007 --task reason"),
+    "similar": (answers.similar, "sommelier similar i10007 -k 5"),
+    "quarantine list": (quarantine.list_rules, "sommelier quarantine list --table interactions"),
+    "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
+    "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
+    "profile": (settings.profile, "sommelier profile orders.csv"),
+    "tune": (runs.tune, "sommelier tune --method random --trials 20"),
+    "settings": (settings.print_settings, "sommelier settings --set recipe.seed=3"),
+    "serve-flows": (platform.serve_flows, "sommelier serve-flows recipe.json --revision r1"),
+    "version": (version, "sommelier version"),
+}
+_GROUPS = {
+    "models": "Look at the promoted bundles.",
+    "quarantine": "Look at rows that broke a rule of validation, and let them in again.",
+}
+
+
+def build_app() -> App:
+    """The app with every command."""
+    app = App(
+        name="sommelier",
+        help="Validate, fine-tune, serve and monitor recommendations of a shop.",
+        help_epilogue=_EXIT_CODES,
+        help_format="plaintext",
+        version=_version,
+        default_parameter=Parameter(negative=(), show_default=False),
+    )
+    groups: dict[str, App] = {}
+    for place, (words, (run, example)) in enumerate(_COMMANDS.items()):
+        group, _, name = words.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = App(name=group, help=_GROUPS[group], help_epilogue="", sort_key=place)
+            app.command(groups[group])
+        parent = groups[group] if group else app
+        parent.command(run, name=name, help_epilogue=f"Example: {example}", sort_key=place)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    app = build_app()
+    try:
+        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        command(*bound.args, **bound.kwargs)
+    except CycloptsError as error:
+        _say(f"{error} See: sommelier --help")
+        return WRONG_USAGE
+    except NotRunning as error:
+        _say(str(error))
+        return NOT_RUNNING
+    except SommelierError as error:
+        _say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    # Without a command the help is shown, which nobody asked for.
+    is_command = any(command is run for run, _ in _COMMANDS.values())
+    asked = {*app.help_flags, *app.version_flags} & {*words}
+    return DONE if is_command or asked else WRONG_USAGE
+
+
+def _say(sentence: str) -> None:
+    """One line, whatever the message quotes."""
+    print(f"sommelier: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def _version() -> str:
+    return installed_version("sommelier")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

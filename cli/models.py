@@ -1,0 +1,69 @@
+"""Bundles: what was promoted, what goes into service, how good one is."""
+
+from __future__ import annotations
+
+from cli.options import NOT_CHOSEN, AsJson, Chosen
+from cli.output import print_json, print_rows, show
+
+
+def list_models(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """List the promoted bundles, newest first; the newest is in service."""
+    settings = chosen.enter()
+    from core.layout import Layout
+    from flows.promotion.bundles import version_rows
+
+    print_rows(version_rows(Layout(settings.work_dir, settings.shop).model_name), as_json)
+
+
+def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+    """Put a bundle into service by hand, whatever the gate says; a running service swaps to it by itself.
+
+    A damaged bundle is refused, and one that another version of the code wrote.
+
+    Args:
+        bundle: A folder, a promoted version, or the beginning of a candidate's digest.
+        reason: Kept with the version, as your user name is.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from flows.promotion.bundles import find_bundle, promote_by_hand
+
+    layout = Layout(settings.work_dir, settings.shop)
+    version = promote_by_hand(layout, find_bundle(layout, bundle), reason)
+    show(f"in service: {version.tag}, digest {version.labels['digest']}")
+
+
+def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+    """Put an earlier bundle back in service; a running service swaps to it by itself.
+
+    The gate does not promote the bundle that leaves again by itself.
+
+    Args:
+        version: Of `sommelier models list`; without it, the newest whose weights differ from those in service.
+        reason: Kept with the version.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from flows.promotion.model_store import roll_back
+
+    back = roll_back(Layout(settings.work_dir, settings.shop).model_name, version, reason)
+    show(f"in service: {back.tag}, a copy of {back.labels['rolled_back_to']}")
+
+
+def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Show the evaluation of a bundle, as its manifest keeps it: the metrics of every model on the test window.
+
+    Args:
+        bundle: A folder, a promoted version, or the beginning of a candidate's digest; without it, the one in service.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from flows.artifacts import metric_rows
+    from flows.promotion.bundles import find_bundle, read_metrics
+
+    manifest = read_metrics(find_bundle(Layout(settings.work_dir, settings.shop), bundle))
+    if as_json:
+        print_json(manifest.metrics)
+        return
+    show(f"bundle {manifest.digest}, {manifest.kind}, shop {manifest.shop}, events from {manifest.data.test_at}")
+    print_rows(metric_rows(manifest.metrics, manifest.recipe.evaluation.k), as_json=False)

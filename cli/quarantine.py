@@ -1,0 +1,84 @@
+"""Rows that broke a rule of validation: look at them, correct them, let them in again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from cli.options import NOT_CHOSEN, AsJson, Chosen
+from cli.output import print_rows, show
+
+if TYPE_CHECKING:
+    from core.layout import Layout
+    from validation.quarantine.readmission import QuarantinedRow
+
+Table = Literal["users", "items", "interactions", "feedback"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Rows:
+    """Which rows.
+
+    Attributes:
+        table: Only rows of this table.
+        rule: Only rows that broke this rule; give it again for more.
+    """
+
+    table: Table | None = None
+    rule: Annotated[list[str], Parameter(json_list=False)] = field(default_factory=list)
+
+
+ALL_ROWS = Rows()
+
+
+def list_rules(*, rows: Rows = ALL_ROWS, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Count the quarantined rows by table and rule."""
+    from validation.quarantine.readmission import count_by_rule
+
+    print_rows(count_by_rule(_select(_layout(chosen), rows)), as_json)
+
+
+def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Write the quarantined rows as JSON lines, so that they can be corrected.
+
+    Args:
+        file: The file to write.
+    """
+    from validation.quarantine.readmission import export as write
+
+    found = _select(_layout(chosen), rows)
+    write(found, file)
+    show(f"{len(found)} rows in {file}: correct their values, then: sommelier quarantine readmit {file}")
+
+
+def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Let quarantined rows in again; the next run of the pipeline validates them anew.
+
+    Args:
+        file: A corrected export; without it, the rows as they are.
+    """
+    from validation.quarantine.readmission import read_corrections
+    from validation.quarantine.readmission import readmit as let_in
+
+    layout = _layout(chosen)
+    found = read_corrections(file) if file else _select(layout, rows)
+    summary = let_in(found, layout.readmitted)
+    show(f"{sum(summary.rows.values())} rows let in; the next run of pipeline or refresh-features validates them")
+
+
+def _select(layout: Layout, rows: Rows) -> list[QuarantinedRow]:
+    from flows.last_validation import require_validation
+    from validation.quarantine.readmission import select
+
+    return select(require_validation(layout).quarantine, rows.table, tuple(rows.rule))
+
+
+def _layout(chosen: Chosen) -> Layout:
+    from core.layout import Layout
+
+    settings = chosen.resolve()
+    return Layout(settings.work_dir, settings.shop)

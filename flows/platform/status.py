@@ -1,0 +1,191 @@
+"""`sommelier status`: what runs of a work folder, what is in service, and how the last run and validation ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from core.layout import Layout
+from core.settings.form import Frozen
+from core.settings.tree import Settings
+from flows.errors import PortTaken
+from flows.last_validation import read_last_validation
+from flows.outcome import Outcome, outcome_file
+from flows.platform.parts import listens
+from flows.platform.served_shops import is_served, lock_file, serving_process
+from flows.promotion.bundles import version_rows
+
+_PROBE_TIMEOUT_S = 5.0
+
+
+class Part(Frozen):
+    """One part of the platform, at the address that the settings give it.
+
+    Attributes:
+        state: `up`, `down`, or what else is there.
+    """
+
+    part: str
+    address: str
+    state: str
+
+
+class Shop(Frozen):
+    """One shop of the work folder.
+
+    Attributes:
+        process: Serves its deployments; None where none does.
+    """
+
+    shop: str
+    served: bool
+    process: int | None
+
+
+class LastOutcome(Frozen):
+    """How the last run of the pipeline ended."""
+
+    at: str
+    in_service: str | None
+    promoted: bool
+    drifted: bool
+    reason: str
+
+
+class LastValidation(Frozen):
+    """Rows that the last validation found, by table."""
+
+    at: str
+    clean: dict[str, int]
+    quarantined: dict[str, int]
+
+
+class Status(Frozen):
+    """What runs of a work folder, and what a shop of it has.
+
+    Attributes:
+        in_service: The row of `models list`; None where nothing was promoted yet.
+    """
+
+    work_dir: Path
+    shop: str
+    parts: tuple[Part, ...]
+    shops: tuple[Shop, ...]
+    in_service: dict[str, Any] | None
+    last_outcome: LastOutcome | None
+    last_validation: LastValidation | None
+
+
+def read_status(settings: Settings) -> Status:
+    """Look at every part; nothing has to run. BENTOML_HOME says where the model store lies."""
+    layout = Layout(settings.work_dir, settings.shop)
+    versions = version_rows(layout.model_name)
+    return Status(
+        work_dir=settings.work_dir.absolute(),
+        shop=settings.shop,
+        parts=tuple(_parts(settings, layout)),
+        shops=tuple(_shops(settings.work_dir)),
+        in_service=versions[0] if versions else None,
+        last_outcome=_last_outcome(layout),
+        last_validation=_last_validation(layout),
+    )
+
+
+def describe_status(status: Status) -> list[str]:
+    """What is known beside the two tables, a line each."""
+    version, outcome, validation = status.in_service, status.last_outcome, status.last_validation
+    lines = [
+        "in service: "
+        + (
+            f"{version['version']}, {version['kind']}, digest {version['digest']}, since {version['promoted_at']}"
+            if version
+            else "nothing"
+        )
+    ]
+    if outcome is None:
+        lines.append("last pipeline: none that ended")
+    else:
+        verdict = ("promoted" if outcome.promoted else "not promoted") + (", drift" if outcome.drifted else "")
+        lines.append(f"last pipeline: {outcome.at}, {verdict}: {outcome.reason}")
+    if validation is None:
+        lines.append("last validation: none")
+    else:
+        counts = ", ".join(
+            f"{table} {clean} clean and {validation.quarantined[table]} quarantined"
+            for table, clean in validation.clean.items()
+        )
+        lines.append(f"last validation: {validation.at}, {counts}")
+    return lines
+
+
+def _parts(settings: Settings, layout: Layout) -> Iterator[Part]:
+    where = settings.platform
+    base = f"http://{where.host}"
+    prefect, service = f"{base}:{where.prefect_port}", f"{base}:{where.service_port}"
+    yield Part(part="prefect", address=prefect, state=_prefect_state(settings))
+    yield Part(part="service", address=service, state=_service_state(service, layout.model_name))
+    for name in ("monitoring", "reports"):
+        address = f"{base}:{getattr(where, f'{name}_port')}"
+        yield Part(part=name, address=address, state="up" if listens(address) else "down")
+
+
+def _prefect_state(settings: Settings) -> str:
+    from flows.platform.prefect_server import server_is_up
+
+    try:
+        return "up" if server_is_up(settings) else "down"
+    except PortTaken:
+        return "another work folder's"
+
+
+def _service_state(address: str, model_name: str) -> str:
+    """Whose bundle the service has loaded, if there is a service at all."""
+    try:
+        answer = httpx.get(f"{address}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()
+        model = answer["model"]
+    except httpx.TransportError:
+        return "down"
+    except (ValueError, KeyError, TypeError):
+        return "something else listens there"
+    if model is None:
+        return "up, without a bundle"
+    return f"up, {model}" if model.rpartition(":")[0] == model_name else f"another shop's, {model}"
+
+
+def _shops(work_dir: Path) -> Iterator[Shop]:
+    """Every shop that left something behind in the work folder."""
+    marks = (lock_file(work_dir).name, outcome_file(work_dir).name, Layout(work_dir, "any").last_validation.name)
+    for root in sorted({file.parent for mark in marks for file in work_dir.glob(f"*/{mark}")}):
+        yield Shop(shop=root.name, served=is_served(root), process=serving_process(root))
+
+
+def _last_outcome(layout: Layout) -> LastOutcome | None:
+    file = outcome_file(layout.root)
+    try:
+        outcome = Outcome.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # none yet, or one that another version of this code left
+    kept = outcome.model_dump(include={"in_service", "promoted", "drifted", "reason"})
+    return LastOutcome(at=_changed_at(file), **kept)
+
+
+def _last_validation(layout: Layout) -> LastValidation | None:
+    try:
+        summary = read_last_validation(layout)
+    except ValueError:
+        return None
+    if summary is None:
+        return None
+    return LastValidation(
+        at=_changed_at(layout.last_validation),
+        clean={name: table.rows_clean for name, table in summary.tables.items()},
+        quarantined={name: table.rows_quarantined for name, table in summary.tables.items()},
+    )
+
+
+def _changed_at(file: Path) -> str:
+    return f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,166 @@
+"""Ask a shop's service over HTTP, or the bundle in service itself where no service runs. The answers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from core.errors import NotRunning
+from core.layout import Layout
+from core.settings.tree import Settings
+from serving.api.feedback import Feedback, FeedbackRequest
+from serving.api.message import Message
+from serving.api.problem import explain
+from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.score import ScoreRequest, Scores
+from serving.engine import Engine
+from serving.errors import Refused
+from serving.watcher import newest_promoted
+
+_PROBE_TIMEOUT_S = 5.0
+_GRACE_S = 5.0  # beyond the service's own limit, so that its sentence arrives
+
+Read = TypeVar("Read", bound=Message)
+
+
+class Answering(Protocol):
+    """What answers requests.
+
+    Attributes:
+        model: The bundle, name:version.
+    """
+
+    model: str
+
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        """The k best items."""
+        ...
+
+    def score(self, request: ScoreRequest) -> Scores:
+        """How much the user would like each item."""
+        ...
+
+    def feedback(self, request: FeedbackRequest) -> Feedback:
+        """A review, or why an item suits."""
+        ...
+
+
+class Client:
+    """Asks a service.
+
+    Args:
+        url: Of the service.
+        model: The bundle that it has loaded.
+        timeout_s: Of a request, seconds.
+    """
+
+    def __init__(self, url: str, model: str, timeout_s: float) -> None:
+        self.url, self.model, self._timeout_s = url, model, timeout_s
+
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        """Ask `/recommend`."""
+        return self._ask("/recommend", request, Recommendations)
+
+    def score(self, request: ScoreRequest) -> Scores:
+        """Ask `/score`."""
+        return self._ask("/score", request, Scores)
+
+    def feedback(self, request: FeedbackRequest) -> Feedback:
+        """Ask `/feedback`."""
+        return self._ask("/feedback", request, Feedback)
+
+    def _ask(self, endpoint: str, request: Message, kind: type[Read]) -> Read:
+        try:
+            answer = httpx.post(
+                f"{self.url}{endpoint}", json=request.model_dump(), timeout=self._timeout_s, trust_env=False
+            )
+            if answer.is_success:
+                return kind.model_validate_json(answer.content)
+            raise Refused(str(answer.json()["error"]))
+        except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
+            raise NotRunning(
+                f"Cannot ask {endpoint}",
+                got=f"error={(str(error) or type(error).__name__).splitlines()[0]}",
+                expected="an answer of the service",
+                where=self.url,
+                do="Read service.log in the work folder's logs, and ask again",
+            ) from error
+
+
+def connect(settings: Settings, show: Callable[[str], None]) -> Answering:
+    """The service of the shop where one runs and is ready; otherwise the bundle in service, loaded here.
+
+    Args:
+        settings: Say which shop, in which work folder, and where its service is.
+        show: Called with a line that says so where the bundle is loaded.
+    Raises:
+        NotRunning: no service runs, and nothing was promoted that could be loaded.
+        BundleError: it cannot be loaded.
+    """
+    client = find_service(settings)
+    if client is not None:
+        return client
+    loaded = load_engine(settings)
+    url = _service_url(settings)
+    show(f"no service of shop {settings.shop} answers at {url}: answered by {loaded.model}, loaded for this request")
+    return loaded
+
+
+def find_service(settings: Settings) -> Client | None:
+    """The service of this shop, ready to answer; None where none is there: another shop's does not count."""
+    url = _service_url(settings)
+    try:
+        model = httpx.get(f"{url}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()["model"]
+    except (httpx.TransportError, ValueError, KeyError, TypeError):
+        return None
+    name = Layout(settings.work_dir, settings.shop).model_name
+    if not isinstance(model, str) or model.rpartition(":")[0] != name:
+        return None
+    return Client(url, model, settings.serving.timeout_s + _GRACE_S)
+
+
+def load_engine(settings: Settings) -> Engine:
+    """Load the bundle in service, and open the shop's online store. BENTOML_HOME says where the model store lies.
+
+    Raises:
+        NotRunning: nothing was promoted yet.
+        BundleError: the bundle cannot be loaded.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    from features.online import OnlineFeatures
+    from recommender.bundle.loading import load_bundle
+
+    layout = Layout(settings.work_dir, settings.shop)
+    promoted = newest_promoted(layout.model_name)
+    if promoted is None:
+        raise NotRunning(
+            "Cannot answer",
+            got=f"shop={settings.shop}, without a service at {_service_url(settings)} and without a promoted bundle",
+            expected="one of the two",
+            where=str(layout.root),
+            do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
+        )
+    disable_progress_bar()
+    bundle = load_bundle(promoted.folder)
+    online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features)
+    return Engine(model=promoted.model, bundle=bundle, features=online, max_k=settings.serving.max_k)
+
+
+def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:
+    """A request of these fields, in the service's own words where they do not fit.
+
+    Raises:
+        Refused: a field is wrong.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise Refused(explain(error)) from error
+
+
+def _service_url(settings: Settings) -> str:
+    return f"http://{settings.platform.host}:{settings.platform.service_port}"

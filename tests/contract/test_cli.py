@@ -1,0 +1,300 @@
+"""The command line: every command has help with an example, runs on a small work folder, and has its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from cyclopts import App
+
+from cli import answers, quarantine, runs
+from cli.main import FAILED, NOT_RUNNING, WRONG_USAGE, build_app, main
+from core.schema import TABLE_NAMES
+from core.settings.search import SearchMethod
+from core.settings.source import SOURCE_KINDS
+from core.settings.tree import Recipe
+from flows.platform.deployments import read_topology
+from flows.promotion.bundles import promote_by_hand
+from recommender.bundle.assembly import record_evaluation
+from recommender.bundle.manifest import read_manifest
+from recommender.inputs.texts import WritingTask
+from tests.contract.documents import DOCS, GUIDES, code, read
+from tests.integration.conftest import free_port
+from tests.integration.serving_shop import SHOP, TinyShop, build_shop
+from tests.unit.cli.quarantined_shop import validate_source, write_source
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("prefect", "service", "monitoring", "reports")
+FIGURES = {f"{name}_at_10": 0.25 for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")}
+METRICS = {"ranking": {"blend": FIGURES}, "intervals": {"blend": {"ndcg_at_10": [0.2, 0.3]}}}
+
+# By words of the command: what the test says after them, and a word of what comes out.
+RUNS: dict[str, tuple[str, str]] = {
+    "up": ("--once", "the platform of tiny, once"),
+    "status": ("", "in service: "),
+    "models list": ("", "in service"),
+    "promote": ("{bare} --reason 'a try'", "in service: sommelier-tiny:"),
+    "rollback": ("{first} --reason complaints", "a copy of {first}"),
+    "evaluate": ("", "ndcg_at_10_interval"),
+    "recommend": ("u01 -k 3", "sequence"),
+    "score": ("u01 tea-1 wine-3", "p_like"),
+    "feedback": ("u01 tea-1 --task reason --rating 4 --seed 3", "\n"),
+    "similar": ("tea-1 -k 3", "of the tea shelf"),
+    "quarantine list": ("--table interactions", "timestamp_parses"),
+    "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
+    "quarantine readmit": ("", "2 rows let in"),
+    "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
+    "tune": ("--method random --trials 2", "a search: random, 2"),
+    "settings": ("", '"shop": "tiny"'),
+    "run": ("rollback --param version={first}", "a run: rollback ['recipe.seed=3', 'version={first}']"),
+    "serve-flows": ("{folder}/recipe.json --revision r1", "serving r1"),
+    "version": ("", version("sommelier")),
+}
+WITHOUT_SETTINGS = ("profile", "serve-flows", "version")
+MORE = {"run": "--set recipe.seed=3"}
+
+
+def walk(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[str, App]]:
+    """Every command below an app, by its words."""
+    for name in app:
+        if name.startswith("-"):
+            continue
+        below = app[name]
+        if below.default_command is not None:
+            yield " ".join((*words, name)), below
+        yield from walk(below, (*words, name))
+
+
+COMMANDS = dict(walk(build_app()))
+TABLES = [
+    words
+    for words, app in COMMANDS.items()
+    if any("--json" in argument.names for argument in app.assemble_argument_collection())
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    """A shop with two candidates, a feature store and a quarantine; nothing of it runs."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop = build_shop(folder)
+    for bundle in (shop.whole, shop.bare):
+        record_evaluation(bundle, METRICS, None)
+    validate_source(shop.layout, write_source(folder / "source"), "bad")
+    (folder / "recipe.json").write_text(Recipe().model_dump_json())
+    return shop
+
+
+@pytest.fixture
+def first(shop: TinyShop) -> str:
+    """The version in the store of the bundle without scorer and writer; the whole one is in service."""
+    before = promote_by_hand(shop.layout, shop.bare, "")
+    promote_by_hand(shop.layout, shop.whole, "")
+    return before.version
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Commands make the platform's environment that of their process, which here lives on."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would start processes, or talk to Prefect, says what it was asked instead."""
+    monkeypatch.setattr(
+        "flows.platform.launch.run_platform",
+        lambda settings, show, stay: show(f"the platform of {settings.shop}, {'kept up' if stay else 'once'}"),
+    )
+    monkeypatch.setattr(
+        "flows.platform.tune.run_search",
+        lambda settings, show: show(f"a search: {settings.search.method}, {settings.search.n_trials}"),
+    )
+    monkeypatch.setattr(
+        "flows.platform.runs.run_flow", lambda settings, flow, changes, show: show(f"a run: {flow} {changes}")
+    )
+    monkeypatch.setattr(
+        "flows.platform.deployments.serve_deployments", lambda recipe, revision: sys.stdout.write(f"serving {revision}")
+    )
+
+
+def where(work_dir: Path) -> list[str]:
+    """Options of a work folder in which nothing runs."""
+    ports = {f"platform.{part}_port": free_port() for part in PARTS}
+    chosen = {"work_dir": work_dir, "shop": SHOP, **ports}
+    return [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+
+
+def call(shop: TinyShop, words: str, first: str, *more: str) -> tuple[int, str]:
+    """Run a command as `RUNS` has it; its exit code, and what it has to say."""
+    said, told = RUNS[words]
+    folder = shop.layout.work_dir
+    filled = {"first": first, "folder": str(folder), "bare": read_manifest(shop.bare).digest}
+    options = [] if words in WITHOUT_SETTINGS else where(folder)
+    arguments = [*words.split(), *shlex.split(said.format(**filled)), *shlex.split(MORE.get(words, "")), *more]
+    return main([*arguments, *options]), told.format(**filled)
+
+
+def test_every_command_is_run_here():
+    assert RUNS.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_help_says_what_a_command_does_and_shows_one_that_works(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main([*words.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert COMMANDS[words].help.strip().splitlines()[0].endswith(".")
+    (example,) = re.findall(r"^Example: sommelier (.+)$", shown, flags=re.MULTILINE)
+    assert example.startswith(words)
+    run, _, _ = build_app().parse_args(shlex.split(example), print_error=False, exit_on_error=False)
+    assert run is COMMANDS[words].default_command
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_option_is_explained(words):
+    for argument in COMMANDS[words].assemble_argument_collection(parse_docstring=True):
+        assert argument.parameter.help or argument.children, f"{words}: {argument.name} is not explained"
+
+
+@pytest.mark.parametrize("words", RUNS)
+def test_every_command_runs_with_prefect_and_the_service_down(shop, first, nothing_starts, words, capsys):
+    code, told = call(shop, words, first)
+    assert code == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", TABLES)
+def test_json_can_be_parsed(shop, first, words, capsys):
+    code, _ = call(shop, words, first, "--json")
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_every_command_that_prints_a_table_prints_json_too():
+    answering = {"recommend", "score", "feedback", "similar"}
+    assert {*TABLES} == {"status", "models list", "evaluate", "quarantine list", *answering}
+
+
+@pytest.mark.parametrize("words", ["recommend u01", "score u01 tea-1", "feedback u01 tea-1", "similar tea-1"])
+def test_where_neither_a_service_nor_a_bundle_is_there_the_sentence_names_both(words, tmp_path, capsys):
+    options = [*where(tmp_path), "--set", "shop=empty"]
+    assert main([*words.split(), *options]) == NOT_RUNNING
+    said = capsys.readouterr().err
+    assert re.search(r"^sommelier: Cannot answer: shop=empty, without a service at http://127\.0\.0\.1:\d+ and", said)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("flow", get_args(runs.FlowName))
+def test_a_run_without_a_server_says_so_in_one_line(flow, tmp_path, capsys):
+    assert main(["run", flow, *where(tmp_path)]) == NOT_RUNNING
+    said = capsys.readouterr().err
+    assert re.search(rf"^sommelier: Cannot run {flow}: platform.prefect_port=\d+, where no Prefect server", said)
+    assert said.count("\n") == 1
+
+
+def test_an_answer_of_a_loaded_bundle_says_so_aside(shop, first, capsys):
+    code, _ = call(shop, "recommend", first, "--json")
+    told = capsys.readouterr()
+    assert code == 0
+    assert len(json.loads(told.out)["items"]) == 3
+    assert "no service of shop tiny answers at http://127.0.0.1:" in told.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["settings --set recipe.seed=none", "evaluate nowhere", "promote nowhere", "rollback", "quarantine list"],
+)
+def test_what_the_user_can_act_on_is_one_line_and_code_1(words, tmp_path, capsys):
+    assert main([*words.split(), *where(tmp_path), "--set", "shop=empty"]) == FAILED
+    told = capsys.readouterr()
+    assert told.err.startswith("sommelier: Cannot ")
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fly",
+        "up --fly",
+        "up --set",
+        "run",
+        "run nothing",
+        "score u01",
+        "recommend -k many",
+        "quarantine list --table shelves",
+        "tune --method guess",
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(words, capsys):
+    assert main(words.split()) == WRONG_USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("sommelier: ")
+    assert said.endswith("See: sommelier --help\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["", "models", "quarantine"])
+def test_no_command_shows_the_commands_and_is_wrong_usage(words, capsys):
+    assert main(words.split()) == WRONG_USAGE
+    assert "Commands" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out.split() == [version("sommelier")] * 2
+
+
+def test_the_choices_are_those_of_the_packages_below():
+    assert {*get_args(runs.FlowName)} == {entry["name"] for entry in read_topology()}
+    assert get_args(runs.SearchMethod) == get_args(SearchMethod)
+    assert get_args(quarantine.Table) == TABLE_NAMES
+    assert get_args(answers.Task) == get_args(WritingTask)
+
+
+def test_help_names_every_kind_of_source(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["up", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(kind in shown for kind in SOURCE_KINDS)
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("torch", "transformers", "prefect", "feast", "bentoml", "great_expectations", "duckdb", "pyarrow", "numpy")
+    code = f"import sys, cli.main; cli.main.main(['--help']); print(sorted({set(heavy)} & sys.modules.keys()))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("start", [["-m", "cli"], ["-m", "cli.main"]])
+def test_the_exit_code_is_that_of_the_process(start):
+    process = subprocess.run([sys.executable, *start, "fly"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == WRONG_USAGE
+    assert process.stderr.startswith("sommelier: ")
+
+
+def test_every_command_that_the_documents_name_exists():
+    tops = {words.partition(" ")[0] for words in COMMANDS}
+    for document in GUIDES:
+        lines = "\n".join(code(read(document)))
+        named = re.findall(r"^(?:\.venv/bin/)?sommelier ([a-z][a-z-]*)", lines, flags=re.MULTILINE)
+        assert {*named} <= tops, document.name
+
+
+def test_the_page_of_commands_lists_them_all():
+    listed = re.findall(r"^\| `sommelier ([a-z -]+?)(?: [A-Z\[][^`]*)?` \|", read(DOCS / "commands.md"), flags=re.MULTILINE)
+    assert {*listed} == COMMANDS.keys()

@@ -1,0 +1,34 @@
+"""The options that benchmarks share: which source is meant, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import options
+from core.settings.source import SimulatedSource, TablesSource
+
+
+def chosen(*arguments: str, instead: str = ""):
+    parser = options.command("")
+    options.add_source(parser, instead=instead)
+    options.add_recipe(parser)
+    return options.parse(parser, list(arguments))
+
+
+def test_data_are_of_the_kind_that_is_asked_for(tmp_path: Path) -> None:
+    source = options.recipe_of(chosen("--data", str(tmp_path))).source
+    assert isinstance(source, TablesSource)
+    assert source.path == tmp_path
+    assert isinstance(options.recipe_of(chosen("--source", "simulated")).source, SimulatedSource)
+
+
+def test_what_is_set_goes_before_the_defaults_of_a_benchmark() -> None:
+    given = chosen("--source", "simulated", "--set", "features.max_history=7")
+    assert options.recipe_of(given, "features.max_history=200").features.max_history == 7
+
+
+def test_missing_data_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        chosen()
+    assert "--data is required unless --source is simulated" in capsys.readouterr().err
+    assert not options.has_data(chosen(instead="synthetic texts"))

@@ -1,0 +1,108 @@
+"""Bundles as people name them, put into service by hand, and listed with what became of them."""
+
+from uuid import uuid4
+
+import pytest
+
+from core.layout import Layout
+from flows.errors import BundleNotFound, BundleRefused, NothingInService
+from flows.promotion.bundles import find_bundle, promote_by_hand, read_metrics, version_rows
+from flows.promotion.model_store import newest_version, roll_back
+from recommender.bundle.manifest import SCHEMA_VERSION
+from recommender.errors import BundleError, OtherSchemaVersion
+from tests.unit.flows.promotion.written_bundle import write_bundle
+
+METRICS = {"ranking": {"blend": {"ndcg_at_10": 0.25}, "item_knn": {"ndcg_at_10": 0.1}}, "intervals": {}}
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A shop of this test's own, whose name is also that of its bundles in the store."""
+    return Layout(tmp_path, f"shop-{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def candidate(layout):
+    """Makes a candidate of the shop."""
+    return lambda digest, **fields: write_bundle(layout.bundle(digest), digest, **{"shop": layout.shop} | fields)
+
+
+def test_a_bundle_is_named_by_folder_digest_version_or_not_at_all(layout, candidate):
+    one, two = candidate("aaaa1111"), candidate("bbbb2222")
+    assert find_bundle(layout, str(one)) == one
+    assert find_bundle(layout, "bbbb2") == two
+    version = promote_by_hand(layout, one, "")
+    for named in ("", version.version, version.tag):
+        assert find_bundle(layout, named) == version.folder
+
+
+def test_a_baseline_that_could_serve_is_found_by_its_digest(layout):
+    folder = write_bundle(layout.baseline_bundle("k"), "cccc3333", shop=layout.shop, kind="item_knn")
+    assert find_bundle(layout, "cccc3333") == folder
+
+
+@pytest.mark.parametrize("named", ["aaaa", "aaa", "zzzz", "somewhere/else"])
+def test_a_name_of_no_bundle_or_of_two_is_refused(layout, candidate, named):
+    candidate("aaaa1111")
+    candidate("aaaa2222")
+    with pytest.raises(BundleNotFound, match=f"bundle={named}.*sommelier models list"):
+        find_bundle(layout, named)
+
+
+def test_before_the_first_promotion_no_bundle_is_meant(layout):
+    with pytest.raises(NothingInService, match=f"shop={layout.shop}"):
+        find_bundle(layout)
+
+
+def test_a_promotion_by_hand_says_who_and_why(layout, candidate, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ada")
+    first = promote_by_hand(layout, candidate("aaaa1111"), "")
+    second = promote_by_hand(layout, candidate("bbbb2222", metrics=METRICS), "new items")
+    assert newest_version(layout.model_name) == second
+    assert second.labels == {
+        "digest": "bbbb2222",
+        "kind": "blend",
+        "parent": first.version,
+        "metric": "ndcg_at_10",
+        "value": "0.2500",
+        "promoted_by": "ada",
+        "reason": "new items",
+    }
+    assert promote_by_hand(layout, layout.bundle("bbbb2222"), "again") == second
+
+
+def test_the_figure_of_a_baseline_is_its_own(layout, candidate):
+    version = promote_by_hand(layout, candidate("aaaa1111", kind="item_knn", metrics=METRICS), "")
+    assert version.labels["value"] == "0.1000"
+
+
+def test_what_must_not_serve_is_refused_and_nothing_changes(layout, candidate):
+    damaged, old = candidate("aaaa1111"), candidate("bbbb2222", schema_version=SCHEMA_VERSION - 1)
+    (damaged / "content").write_text("changed")
+    with pytest.raises(BundleError, match="content="):
+        promote_by_hand(layout, damaged, "")
+    with pytest.raises(OtherSchemaVersion, match=f"schema_version={SCHEMA_VERSION - 1}, expected {SCHEMA_VERSION}"):
+        promote_by_hand(layout, old, "")
+    with pytest.raises(BundleRefused, match=f"shop=another, expected {layout.shop}"):
+        promote_by_hand(layout, candidate("cccc3333", shop="another"), "")
+    assert newest_version(layout.model_name) is None
+
+
+def test_the_list_says_what_became_of_each_version(layout, candidate, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ada")
+    assert version_rows(layout.model_name) == []
+    first = promote_by_hand(layout, candidate("aaaa1111", metrics=METRICS), "")
+    promote_by_hand(layout, candidate("bbbb2222", kind="item_knn"), "a try")
+    roll_back(layout.model_name, "", "complaints")
+    rows = version_rows(layout.model_name)
+    assert [(row["state"], row["digest"], row["kind"], row["value"], row["note"]) for row in rows] == [
+        ("in service", "aaaa1111", "blend", "0.2500", f"rollback to {first.version}: complaints"),
+        ("withdrawn", "bbbb2222", "item_knn", "", "by ada: a try"),
+        ("replaced", "aaaa1111", "blend", "0.2500", "by ada"),
+    ]
+
+
+def test_a_bundle_without_an_evaluation_has_nothing_to_show(candidate):
+    with pytest.raises(BundleRefused, match=r"metrics=\['ndcg_at_10'\]"):
+        read_metrics(candidate("aaaa1111", metrics={"ndcg_at_10": 0.5}))
+    assert read_metrics(candidate("bbbb2222", metrics=METRICS)).metrics == METRICS
