@@ -1,1 +1,1 @@
-"""Is it still well? Windows of data, and Evidently's drift reports of them."""
+"""Monitoring: windows of events (`windows`: a new signal is a column there) and drift between them (`drift`)."""

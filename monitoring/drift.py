@@ -1,4 +1,4 @@
-"""The back door: is what comes in now still like what the model learned from? An Evidently report answers."""
+"""Drift: an Evidently report of the newest events against those that the model was trained on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAGE = """<!doctype html>
 
 
 class ColumnDrift(BaseModel):
-    """One column: the measure's value, and whether it is past the threshold."""
+    """One column's drift score, and whether it reaches the threshold."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,21 +73,21 @@ def report_drift(
         cut_at: Aware; the reference ends and the current window begins here.
     """
     windows = read_windows(clean, cut_at)
-    opened, home = _open_project(workspace, project)
-    note = _explain(windows, cut_at)
+    opened, owner = _open_project(workspace, project)
+    note = _explain_empty(windows, cut_at)
     if note:
         with atomic_file(page) as temporary:
             temporary.write_text(_PAGE.format(project=escape(project), note=escape(note)), encoding="utf-8")
         return _summarise({}, windows, page, settings, note)
     snapshot = _run(windows, settings)
     summary = _summarise(_read_columns(snapshot, settings), windows, page, settings)
-    opened.add_run(home.id, snapshot, include_data=False)
+    opened.add_run(owner.id, snapshot, include_data=False)
     with atomic_file(page) as temporary:
         snapshot.save_html(str(temporary))
     return summary
 
 
-def _explain(windows: Windows, cut_at: datetime) -> str:
+def _explain_empty(windows: Windows, cut_at: datetime) -> str:
     """Why there is nothing to compare; empty where there is."""
     reference, current = windows.rows
     if not reference or not current:
@@ -98,7 +98,7 @@ def _explain(windows: Windows, cut_at: datetime) -> str:
         )
     if not (windows.numbers or windows.words):
         return (
-            f"No column to compare: none of {', '.join(windows.looked_at)} has values in both windows and more than "
+            f"No column to compare: none of {', '.join(windows.considered)} has values in both windows and more than "
             f"one value in all ({reference} events before {cut_at.isoformat()}, {current} after)."
         )
     return ""
@@ -112,7 +112,7 @@ def _run(windows: Windows, settings: DriftSettings) -> Snapshot:
     reference, current = (
         Dataset.from_pandas(frame, data_definition=definition) for frame in (windows.reference, windows.current)
     )
-    # The Wasserstein distance is of numbers only.
+    # The Wasserstein distance is defined for numbers only.
     words_method = "jensenshannon" if settings.method == "wasserstein" else settings.method
     preset = DataDriftPreset(
         drift_share=settings.share,

@@ -1,7 +1,8 @@
-"""The two windows that a drift report compares, as frames: one row per event, what the event and its item are like.
+"""The two windows of events that a drift report compares, as frames: a row per event, columns of it and of its item.
 
 Columns that grow with time by themselves (the time, the number of earlier events, an item's age) are left out: they
-differ between any two windows and say nothing. So are columns that no model reads, such as the hour of the day.
+differ between any two windows and say nothing about drift. So are columns that no model reads, such as the hour of the
+day.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from core.schema import TABLES
+from core.sql import identifier, literal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_ROWS = 20_000  # of a window; a larger one is sampled
 _MAX_ATTRIBUTES = 8
-_ATTRIBUTE_VALUES = (2, 200)  # an attribute with fewer distinct values says nothing, with more it is a name
-_TOP_VALUES = 30  # kept of a categorical column; the rest is "(other)", so that rare values make no drift
+_ATTRIBUTE_VALUES = (2, 200)  # distinct values; an attribute with fewer is constant, with more it is an identifier
+_TOP_VALUES = 30  # kept of a categorical column; the rest is "(other)", so that rare values cause no drift
 _NUMBERS = ("rating", "price", "review_chars")
 _WORDS = ("event", "category", "brand")
 
@@ -33,7 +35,7 @@ class Windows:
 
     Attributes:
         numbers, words: Names of the numerical and the categorical columns.
-        looked_at: Every column that could have been among them.
+        considered: Every column that was a candidate.
         spans: First and last time of the reference, first and last time of the current window; None of an empty one.
         rows: Events in each window before sampling.
     """
@@ -42,7 +44,7 @@ class Windows:
     current: pd.DataFrame
     numbers: tuple[str, ...]
     words: tuple[str, ...]
-    looked_at: tuple[str, ...]
+    considered: tuple[str, ...]
     spans: tuple[datetime | None, datetime | None, datetime | None, datetime | None]
     rows: tuple[int, int]
 
@@ -50,59 +52,62 @@ class Windows:
 def read_windows(clean: Path, cut_at: datetime, seed: int = 0) -> Windows:
     """Read the events before and from `cut_at`; a window may hold none.
 
-    Only columns that have values in both windows, and more than one value in all, come along: maybe none.
+    Only columns that have values in both windows, and more than one value in all, are kept; there may be none.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET threads = 2")
-        attributes = _telling_attributes(connection, clean)
+        attributes = _informative_attributes(connection, clean)
         connection.execute(f"CREATE TABLE events AS {_events_sql(clean, attributes)}", [cut_at])
         rows, spans = _extent(connection)
         connection.execute(f"CREATE TABLE sampled AS {_sample_sql(seed)}")
-        looked_at = (*_WORDS, *_NUMBERS, *attributes)
-        # What is asked of the sample holds for it: a column that is rare in a window may be missing from its sample.
+        considered = (*_WORDS, *_NUMBERS, *attributes)
+        # Checked on the sample: a column that is rare in a window may be missing from its sample.
         names = _with_data(connection, [*_NUMBERS, *_WORDS, *attributes])
         numbers = tuple(name for name in names if name in _NUMBERS)
         words = tuple(name for name in names if name not in _NUMBERS)
         for name in words:
             _keep_top_values(connection, name)
         reference, current = (_frame(connection, [*numbers, *words], part) for part in ("false", "true"))
-    return Windows(reference, current, numbers, words, looked_at, spans, rows)
+    return Windows(reference, current, numbers, words, considered, spans, rows)
 
 
 def _events_sql(clean: Path, attributes: Sequence[str]) -> str:
-    interactions, items, feedback = (clean / f"{name}.parquet" for name in ("interactions", "items", "feedback"))
-    more = "".join(f', items."{name}"' for name in attributes)
+    interactions, items, feedback = (
+        literal(str(clean / f"{name}.parquet")) for name in ("interactions", "items", "feedback")
+    )
+    more = "".join(f", items.{identifier(name)}" for name in attributes)
     return f"""
     SELECT events.event_id, events.timestamp, events.timestamp >= ? AS is_current,
         events.event, events.value AS rating,
         split_part(items.category, ' > ', 1) AS category, items.brand, items.price,
         CAST(reviews.chars AS DOUBLE) AS review_chars {more}
-    FROM read_parquet('{_escape(interactions)}') AS events
-    LEFT JOIN read_parquet('{_escape(items)}') AS items USING (item_id)
+    FROM read_parquet({interactions}) AS events
+    LEFT JOIN read_parquet({items}) AS items USING (item_id)
     LEFT JOIN (
-        SELECT user_id, item_id, timestamp, max(length(text)) AS chars FROM read_parquet('{_escape(feedback)}')
+        SELECT user_id, item_id, timestamp, max(length(text)) AS chars FROM read_parquet({feedback})
         GROUP BY ALL
     ) AS reviews ON events.event = 'rating' AND reviews.user_id = events.user_id
         AND reviews.item_id = events.item_id AND reviews.timestamp = events.timestamp
     """
 
 
-def _telling_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]:
+def _informative_attributes(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]:
     """Item attributes with neither too few nor too many distinct values, at most `_MAX_ATTRIBUTES`."""
     path = str(clean / "items.parquet")
     names = [name for name, *_ in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()]
     contract = set(TABLES["items"].arrow().names)
     reserved = {"event_id", "timestamp", "is_current", *_NUMBERS, *_WORDS}
     low, high = _ATTRIBUTE_VALUES
-    telling = []
+    informative = []
     for name in names:
-        if name in contract or name.lower() in reserved or '"' in name:
+        if name in contract or name.lower() in reserved:
             continue
-        ((count,),) = connection.execute(f'SELECT count(DISTINCT "{name}") FROM read_parquet(?)', [path]).fetchall()
+        distinct = f"SELECT count(DISTINCT {identifier(name)}) FROM read_parquet(?)"
+        ((count,),) = connection.execute(distinct, [path]).fetchall()
         if low <= int(count) <= high:
-            telling.append(str(name))
-    return telling[:_MAX_ATTRIBUTES]
+            informative.append(str(name))
+    return informative[:_MAX_ATTRIBUTES]
 
 
 def _extent(
@@ -131,10 +136,10 @@ def _sample_sql(seed: int) -> str:
 def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
     kept = []
     for name in names:
+        own = identifier(name)
         ((distinct, current, reference),) = connection.execute(
             f"""
-            SELECT count(DISTINCT "{name}"), count("{name}") FILTER (is_current),
-                count("{name}") FILTER (NOT is_current)
+            SELECT count(DISTINCT {own}), count({own}) FILTER (is_current), count({own}) FILTER (NOT is_current)
             FROM sampled
             """
         ).fetchall()
@@ -144,21 +149,18 @@ def _with_data(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> l
 
 
 def _keep_top_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    own = identifier(name)
     connection.execute(
         f"""
-        UPDATE sampled SET "{name}" = '(other)' WHERE "{name}" IS NOT NULL AND "{name}" NOT IN (
-            SELECT "{name}" FROM sampled WHERE NOT is_current AND "{name}" IS NOT NULL
-            GROUP BY ALL ORDER BY count(*) DESC, "{name}" LIMIT {_TOP_VALUES})
+        UPDATE sampled SET {own} = '(other)' WHERE {own} IS NOT NULL AND {own} NOT IN (
+            SELECT {own} FROM sampled WHERE NOT is_current AND {own} IS NOT NULL
+            GROUP BY ALL ORDER BY count(*) DESC, {own} LIMIT {_TOP_VALUES})
         """
     )
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, names: Sequence[str], is_current: str) -> pd.DataFrame:
-    # The id comes along and is dropped again: a statement needs a column, and there may be no other.
-    columns = ", ".join(["event_id", *(f'"{name}"' for name in names)])
+    # The id is read and dropped again: a statement needs a column, and there may be no other.
+    columns = ", ".join(["event_id", *map(identifier, names)])
     frame = connection.execute(f"SELECT {columns} FROM sampled WHERE is_current = {is_current} ORDER BY event_id").df()
     return frame.drop(columns="event_id")
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace("'", "''")

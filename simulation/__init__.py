@@ -1,1 +1,1 @@
-"""Shops and users that act, for data without a shop."""
+"""Simulation: a shop whose users act, as data where there is no real shop."""

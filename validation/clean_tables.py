@@ -1,4 +1,4 @@
-"""The clean tables: every staged row that no rule takes out, typed as the contract says, in the source's order."""
+"""The clean tables: every staged row that no rule removes, typed as the contract says, in the source's order."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import duckdb
 
 from core import schema
 from core.schema import TABLES, TableName
+from core.sql import identifier, literal
 from core.storage import atomic_file
-from validation.reading.sql import literal, quoted
-from validation.scan.scan import SQL_TYPES, Scan
+from validation.scan.scan import Scan
+from validation.staging.parts import SQL_TYPES
 
 
 def write_events(connection: duckdb.DuckDBPyConnection, scan: Scan, folder: Path) -> None:
@@ -18,7 +19,7 @@ def write_events(connection: duckdb.DuckDBPyConnection, scan: Scan, folder: Path
     columns = ", ".join(_clean_sql(scan.table, column.name) for column in TABLES[scan.table].columns)
     write_parquet(
         connection,
-        f"SELECT {columns} FROM staged_{scan.table} WHERE NOT {scan.unfit}",
+        f"SELECT {columns} FROM staged_{scan.table} WHERE NOT {scan.excluded}",
         folder / f"{scan.table}.parquet",
     )
 
@@ -33,11 +34,13 @@ def write_entities(connection: duckdb.DuckDBPyConnection, scan: Scan, referring:
     """
     table = scan.table
     (key,) = TABLES[table].key
-    clean = f"SELECT * FROM staged_{table} WHERE NOT {scan.unfit}"
+    clean = f"SELECT * FROM staged_{table} WHERE NOT {scan.excluded}"
     names = _attribute_names(connection, table, clean)
     columns = [_clean_sql(table, column.name) for column in TABLES[table].columns]
-    columns += [f"json_extract_string(attributes, {literal('$.' + quoted(name))}) AS {quoted(name)}" for name in names]
-    referred = " UNION ".join(f"SELECT {key} FROM staged_{one.table} WHERE NOT {one.unfit}" for one in referring)
+    columns += [
+        f"json_extract_string(attributes, {literal('$.' + identifier(name))}) AS {identifier(name)}" for name in names
+    ]
+    referred = " UNION ".join(f"SELECT {key} FROM staged_{one.table} WHERE NOT {one.excluded}" for one in referring)
     connection.execute(
         f"""CREATE TEMP TABLE derived_{table} AS
         SELECT {key} FROM ({referred}) WHERE {key} NOT IN (SELECT {key} FROM ({clean}))"""

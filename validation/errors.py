@@ -1,4 +1,4 @@
-"""Errors of the front door."""
+"""Errors of the data gate."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Iterable
 from core.errors import SommelierError
 
 
-class ValidationRoomError(SommelierError):
+class DataGateError(SommelierError):
     """Base of the errors of `validation`."""
 
 
-class SourceError(ValidationRoomError):
+class SourceError(DataGateError):
     """A source file is missing, empty, truncated, unreadable, or lacks a column that cannot be derived."""
 
 
-def without_time(table: str, where: str, has: Iterable[str], do: str = "") -> SourceError:
-    """The error of events without any time, which says what is possible all the same.
+def cannot_read(got: str, expected: str, do: str, where: str = "") -> SourceError:
+    """The error of a source that cannot be read."""
+    return SourceError("Cannot read source", got=got, expected=expected, where=where, do=do)
+
+
+def missing_time(table: str, where: str, has: Iterable[str], do: str = "") -> SourceError:
+    """The error of events without a time column; it says what works without one.
 
     Args:
-        do: How the source tells which column is one; "" for one whose columns are mapped.
+        do: What the user can do; "" for a source whose columns are mapped in the settings.
     """
     do = do or f"Map it in the settings under source.columns.{table}"
     return SourceError(
@@ -27,23 +32,23 @@ def without_time(table: str, where: str, has: Iterable[str], do: str = "") -> So
         got=f"{table}.timestamp is required and missing",
         expected=f"a column of times among {', '.join(has)}",
         where=where,
-        do=f"{do}; where there is none and the rows stand in the order "
-        "of the events, source.no_time=file_order takes that order: recommendations and their evaluation work, what "
-        "depends on dates (recency, windows of popularity, drift) means nothing then",
+        do=f"{do}; if there is none and the rows are in the order of the events, set source.no_time=file_order: "
+        "recommendations and their evaluation work, what depends on dates (recency, windows of popularity, drift) "
+        "does not",
     )
 
 
-class TableRejected(ValidationRoomError):
-    """A whole table is unfit: too few rows, too many bad ones, or a required column without a value."""
+class TableRejected(DataGateError):
+    """A whole table cannot be used: too few rows, too many bad ones, or a required column without a value."""
 
 
-class RawFolderError(ValidationRoomError):
+class RawFolderError(DataGateError):
     """A raw folder cannot be written: the disk is full, or a quota is used up."""
 
 
-class RuleError(ValidationRoomError):
-    """A rule or a cleaning of the settings does not fit the tables."""
+class RuleError(DataGateError):
+    """A rule or a cleaning step of the settings does not fit the tables."""
 
 
-class ReadmissionError(ValidationRoomError):
+class ReadmissionError(DataGateError):
     """Quarantined rows cannot be read, or what was edited cannot be readmitted."""

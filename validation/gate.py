@@ -1,4 +1,4 @@
-"""The front door: raw tables in, clean tables and quarantine out, a page for people beside them."""
+"""The data gate: raw tables in, clean tables, quarantine and Data Docs out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.storage import atomic_folder, write_json
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning.steps import register_cleaning
 from validation.expectations.data_docs import write_data_docs
-from validation.expectations.rejection import Judged, require_fit
+from validation.expectations.rejection import TableVerdict, require_usable
 from validation.expectations.suites import (
     all_met,
     build_suite,
@@ -30,23 +30,25 @@ from validation.expectations.suites import (
 from validation.quarantine.files import write_quarantine
 from validation.raw.parts import RawTables
 from validation.rules.shares import build_table_rules
-from validation.scan.scan import Scan, pick_broken, scan_table
+from validation.scan.picking import pick_broken
+from validation.scan.scan import Scan
+from validation.scan.scanning import scan_table
 from validation.sources.ingest import read_note
-from validation.staging import STAGING_ORDER, open_staging
+from validation.staging.parts import STAGING_ORDER, open_staging
 from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
 
 
 def validate(
     raw: Path, target: Path, rules: ValidationSettings, docs: Path, previous: ValidationSummary | None = None
 ) -> ValidationSummary:
-    """Judge raw tables; write clean tables, quarantine, summary and Data Docs.
+    """Validate raw tables; write clean tables, quarantine, summary and Data Docs.
 
     Args:
         raw: Folder that `ingest` wrote.
         target: Folder to write: the four tables of the contract, `quarantine/`, `summary.json`. Not written when a
             table is rejected.
         rules: Limits, own rules and cleaning.
-        docs: Folder of the Data Docs; written also when a table is rejected, since they tell why.
+        docs: Folder of the Data Docs; written also when a table is rejected, since they show why.
         previous: What the last validation of the shop found, for the rules that compare with it.
     Raises:
         TableRejected: too few interactions, too many bad rows, a required column without a value, or a rule of
@@ -66,16 +68,16 @@ def validate(
             scans[table] = scan_table(connection, raw, note, table, rules, now)
             pick_broken(connection, scans[table])
         context = open_context(Path(scratch))
-        judged = {table: _judge(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
-        page = write_data_docs(context, judged, note.fingerprint, docs)
-        for one in judged.values():
-            require_fit(connection, one, rules, docs)
-        return _write(connection, judged, note, target, rules, page)
+        verdicts = {table: _check_table(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
+        page = write_data_docs(context, verdicts, note.fingerprint, docs)
+        for verdict in verdicts.values():
+            require_usable(connection, verdict, rules, docs)
+        return _write(connection, verdicts, note, target, rules, page)
 
 
 @contextmanager
 def _great_expectations_ahead() -> Iterator[None]:
-    """Load Great Expectations, which takes seconds, beside DuckDB's scan, which needs Python hardly at all."""
+    """Load Great Expectations, which takes seconds, during DuckDB's scan, which hardly needs Python."""
     loading = threading.Thread(target=load_great_expectations, daemon=True)
     loading.start()
     try:
@@ -84,14 +86,14 @@ def _great_expectations_ahead() -> Iterator[None]:
         loading.join()
 
 
-def _judge(
+def _check_table(
     context: Any,
     scan: Scan,
     settings: ValidationSettings,
     note: RawTables,
     previous: ValidationSummary | None,
     now: datetime,
-) -> Judged:
+) -> TableVerdict:
     table_rules = build_table_rules(scan.table, settings, previous, now)
     result = None
     if scan.rows_in:
@@ -112,18 +114,18 @@ def _judge(
     )
     if counts.rows_in != counts.rows_clean + counts.rows_quarantined + counts.duplicates:
         raise AssertionError(f"rows of {scan.table} were lost: {counts}")
-    return Judged(scan, table_rules, counts, result)
+    return TableVerdict(scan, table_rules, counts, result)
 
 
 def _write(
     connection: duckdb.DuckDBPyConnection,
-    judged: dict[TableName, Judged],
+    verdicts: dict[TableName, TableVerdict],
     note: RawTables,
     target: Path,
     settings: ValidationSettings,
     page: Path,
 ) -> ValidationSummary:
-    scans = {table: one.scan for table, one in judged.items()}
+    scans = {table: one.scan for table, one in verdicts.items()}
     referring = (scans["interactions"], scans["feedback"])
     with atomic_folder(target) as folder:
         for scan in referring:
@@ -136,12 +138,12 @@ def _write(
         summary = ValidationSummary(
             folder=target.absolute(),
             docs=page.absolute(),
-            gx_success=all(all_met(one.result) for one in judged.values() if one.result is not None),
+            gx_success=all(all_met(one.result) for one in verdicts.values() if one.result is not None),
             tables={
                 table: one.counts.model_copy(update={"rows_derived": derived.get(table, 0)})
-                for table, one in judged.items()
+                for table, one in verdicts.items()
             },
-            warnings=tuple(f"{table}: {said}" for table, one in judged.items() for said in one.unmet("warn")),
+            warnings=tuple(f"{table}: {sentence}" for table, one in verdicts.items() for sentence in one.unmet("warn")),
         )
         _check_written(folder, summary)
         write_json(folder / SUMMARY_FILE, summary.model_dump(mode="json"))
@@ -149,7 +151,7 @@ def _write(
 
 
 def _check_written(folder: Path, summary: ValidationSummary) -> None:
-    """Rows in = clean + quarantined + exact duplicates, in the very files."""
+    """Check in the written files that rows in = clean + quarantined + duplicates."""
     import pyarrow.parquet as pq
 
     for table, counts in summary.tables.items():

@@ -1,4 +1,4 @@
-"""What a validation found, as numbers: for people, for the flow, for the tests."""
+"""What a validation found, as numbers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class TableSummary(BaseModel):
         rows_in: Rows of the source.
         rows_clean: Those that meet every rule.
         rows_quarantined: Those that break at least one.
-        duplicates: Rows that tell again what another row tells, left out: exact copies, and lines of orders or reviews
-            that repeat an item or a user; and events that the settings map to nothing.
+        duplicates: Rows that repeat another row, left out: exact copies, and lines of orders or reviews that repeat an
+            item or a user; and events that the settings map to nothing.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
-        rows_of_guests: Of the quarantined rows, those that lack a user and nothing else.
-        rows_without_words: Of the quarantined rows, reviews that lack their text and nothing else.
+        rows_of_guests: Of the quarantined rows, those that lack only a user.
+        rows_without_words: Of the quarantined rows, reviews that lack only their text.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, and
             `repeated` another.
         warnings: The same for rules that do not send a row to quarantine, where more rows break them than may.
-        cleaned: Kind of mending to number of rows that it changed.
+        cleaned: Kind of repair to number of rows that it changed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,18 +47,18 @@ class TableSummary(BaseModel):
 
     @property
     def quarantined_share(self) -> float:
-        """Of the rows that are no copies, 0 to 1."""
+        """Of the rows that are not copies, 0 to 1."""
         return self.rows_quarantined / max(1, self.rows_in - self.duplicates)
 
     @property
     def bad_share(self) -> float:
-        """The same without floods, bots, guests and mere ratings: rows that are bad in themselves."""
+        """The same without floods, bots, guests and ratings without a text."""
         aside = self.rows_flooded + self.rows_of_guests + self.rows_without_words
         return (self.rows_quarantined - aside) / max(1, self.rows_in - self.duplicates - aside)
 
     @property
     def guest_share(self) -> float:
-        """Events of nobody among the rows that are no copies, 0 to 1."""
+        """Share of events without a user among the rows that are not copies, 0 to 1."""
         return self.rows_of_guests / max(1, self.rows_in - self.duplicates)
 
 

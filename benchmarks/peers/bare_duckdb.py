@@ -1,4 +1,4 @@
-"""The rules of `validate_interactions` as one plain DuckDB script: what the front door is measured against.
+"""The rules of `validate_interactions` as one plain DuckDB script: what validation is measured against.
 
 It knows its one file and its thirty rules, and does what whoever wrote it for just them would do: types are taken as
 they are, rows are marked in one pass, duplicates are found by hash and compared exactly, clean rows and quarantine

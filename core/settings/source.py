@@ -14,7 +14,7 @@ from core.schema import EVENT, EVENTS, TABLES, TIME, TableName
 from core.settings.form import Frozen, Share, kind_or
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
-# What programs and people write where nothing is known; the spelling counts, so that a user "Nan" stays one.
+# What programs and people write for an unknown value; the spelling counts, so that a user "Nan" is kept.
 NULL_WORDS = (
     "NULL", "Null", "null", "(null)", "<null>", "\\N", "NIL", "nil", "None", "none", "NONE", "<NA>", "NA", "N/A", "n/a",
     "#N/A", "#NA", "NaN", "nan", "NAN", "-nan", "NaT", "undefined", "-", "--", "?",
@@ -28,21 +28,19 @@ class SourceForms(Frozen):
 
     date_formats: tuple[str, ...] = Field(
         (),
-        description="Forms of dates, as strptime writes them, tried in order before ISO 8601 and numbers: "
+        description="Formats of dates, as in strptime, tried in order before ISO 8601 and numbers: "
         "['%m/%d/%Y %H:%M', '%Y%m%d'].",
     )
-    time_zone: str = Field("UTC", description="Zone of times that name none, such as Europe/Berlin.")
-    null_words: tuple[str, ...] = Field(
-        NULL_WORDS, description="Words that stand for an empty value, as they are spelt."
-    )
+    time_zone: str = Field("UTC", description="Time zone of times without one, such as Europe/Berlin.")
+    null_words: tuple[str, ...] = Field(NULL_WORDS, description="Words that mean an empty value; case counts.")
     values: dict[TableName, dict[str, dict[str, str]]] = Field(
         default_factory=dict,
-        description="Table to column to {the source's value: the contract's}, case aside: "
+        description="Table to column to {the source's value: the contract's}, ignoring case: "
         "{interactions: {event: {addtocart: cart}}}. An empty text empties the value, or leaves out the row of an "
         "event. /events takes these names too.",
     )
     no_time: Literal["refuse", "file_order"] = Field(
-        "refuse", description="Interactions without any time: refuse them, or take the order of the file for it."
+        "refuse", description="Interactions without times: refuse them, or take the order of the file instead."
     )
 
     @field_validator("date_formats")
@@ -51,7 +49,7 @@ class SourceForms(Frozen):
         for form in forms:
             found = _DIRECTIVE.findall(form)
             if "%" in _DIRECTIVE.sub("", form) or not {one.lstrip("-") for one in found} & set("YyGcx"):
-                raise ValueError(f"forms as strptime has them, with a year, such as %d/%m/%Y %H:%M; not {form}")
+                raise ValueError(f"formats as in strptime, with a year, such as %d/%m/%Y %H:%M; not {form}")
         return forms
 
     @field_validator("time_zone")
@@ -60,7 +58,7 @@ class SourceForms(Frozen):
         try:
             ZoneInfo(zone)
         except (LookupError, OSError, ValueError) as error:
-            raise ValueError("a zone by its name in the IANA list, such as Europe/Berlin or UTC") from error
+            raise ValueError("a time zone of the IANA list, such as Europe/Berlin or UTC") from error
         return zone
 
     @field_validator("values")
@@ -74,13 +72,13 @@ class SourceForms(Frozen):
                 if name not in types:
                     raise ValueError(f"a column of {table}, one of {', '.join(types)}; not {name}")
                 for own, wanted in mapped.items():
-                    if rule := _unlike(name, types[name], wanted):
+                    if rule := _misfit(name, types[name], wanted):
                         raise ValueError(f"{table}.{name} to be mapped to {rule}; {own} is mapped to {wanted}")
         return values
 
 
-def _unlike(column: str, kind: pa.DataType, wanted: str) -> str:
-    """What a value should be that is none of its column; "" for one that is."""
+def _misfit(column: str, kind: pa.DataType, wanted: str) -> str:
+    """What a value should be; "" for one that fits its column."""
     if not wanted.strip():
         return ""
     if column == EVENT:
@@ -101,9 +99,9 @@ class SimulatedSource(Frozen):
     n_users: int = Field(1500, ge=20, le=1_000_000, description="Users of the shop.")
     n_items: int = Field(400, ge=20, le=1_000_000, description="Items of the catalogue.")
     n_days: int = Field(365, ge=30, le=3650, description="Days of history.")
-    dirty_share: Share = Field(0.01, description="Share of rows that are broken on purpose.")
+    dirty_share: Share = Field(0.01, description="Share of rows broken on purpose.")
     drift: Literal["none", "taste", "catalogue"] = Field(
-        "none", description="What changes in the newest tenth of the time: nothing, the users' tastes, the catalogue."
+        "none", description="What drifts in the last tenth of the time: nothing, the users' tastes, or the catalogue."
     )
     seed: int = Field(11, description="Seed of the simulation; the same seed gives the same shop.")
 
@@ -136,16 +134,16 @@ class TablesSource(SourceForms):
     path: Path = Field(description="The folder, or one file.")
     files: dict[TableName, str] = Field(
         default_factory=dict,
-        description="Table to file name, where the file is not named as the table. Two tables may share a file.",
+        description="Table to file name, where the file is not named after its table. Two tables may share a file.",
     )
     columns: dict[TableName, dict[str, str]] = Field(
         default_factory=dict,
         description="Table to {contract column: the file's column}, where the names differ. Further names of users and "
         "items become attributes.",
     )
-    default_event: EventName = Field("purchase", description="The event of interactions that name none.")
-    encoding: str = Field("utf-8", description="The text files' encoding, by Python's name for it.")
-    delimiter: str = Field("", max_length=1, description="Of .csv files; empty: a comma.")
+    default_event: EventName = Field("purchase", description="The event of interactions without one.")
+    encoding: str = Field("utf-8", description="Encoding of text files, by Python's name.")
+    delimiter: str = Field("", max_length=1, description="Delimiter of .csv files; empty: a comma.")
 
 
 class SqlSource(SourceForms):
@@ -154,12 +152,12 @@ class SqlSource(SourceForms):
     kind: Literal["sql"] = "sql"
     url: str = Field(
         description="postgresql://user@host/database, or sqlite:///file. ${NAME} is replaced from the environment, so "
-        "that no password has to stand here."
+        "that no password stands here."
     )
     queries: dict[TableName, str] = Field(
-        min_length=1, description="Table to the query that gives it, with the contract's column names (AS …)."
+        min_length=1, description="Table to its query, with the contract's column names (AS …)."
     )
-    default_event: EventName = Field("purchase", description="The event of interactions that name none.")
+    default_event: EventName = Field("purchase", description="The event of interactions without one.")
 
 
 Source = Annotated[
@@ -174,7 +172,7 @@ Source = Annotated[
 
 
 def event_names(source: Source) -> dict[str, str]:
-    """The shop's own names of events, lower case, to the contract's; empty for a source that maps none."""
+    """The shop's own names of events, lower case, to the contract's; empty for a source without any."""
     values = source.values if isinstance(source, SourceForms) else {}
     return {own.strip().lower(): name for own, name in values.get("interactions", {}).get("event", {}).items()}
 

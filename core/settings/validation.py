@@ -1,4 +1,4 @@
-"""Settings of the data gate: rules, cleaning, and what to do with rows that break a rule."""
+"""Settings of validation: rules, cleaning, and what happens to the rows that break a rule."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def _rising(scale: tuple[float, float]) -> tuple[float, float]:
 
 
 class OwnRule(Frozen):
-    """A rule of the shop's own, beside those of the contract."""
+    """A rule of the shop's own, beside the contract's."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,60}$", description="Stands in quarantine, summary and Data Docs.")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,60}$", description="The rule's name in quarantine, summary and Data Docs."
+    )
     table: TableName
     severity: Severity = Field(
         "row", description="row: quarantine the rows that break it. table: stop the flow. warn: only count."
@@ -47,9 +49,13 @@ class ShareRules(Frozen):
     """Rules on a table as a whole."""
 
     severity: Literal["warn", "table"] = Field("warn", description="warn: report. table: stop the flow.")
-    max_age_days: float | None = Field(None, gt=0, description="The newest event may be at most so old; empty: any.")
-    max_volume_drop: Share = Field(0.5, description="Share of rows that may be missing against the run before.")
-    max_volume_growth: float = Field(10.0, gt=0, description="How many times the rows of the run before there may be.")
+    max_age_days: float | None = Field(None, gt=0, description="Maximum age of the newest event, days; empty: any.")
+    max_volume_drop: Share = Field(
+        0.5, description="Largest share of rows that may be missing compared with the previous run."
+    )
+    max_volume_growth: float = Field(
+        10.0, gt=0, description="Largest number of rows, as a multiple of the previous run's."
+    )
     max_unknown_items: Share = Field(0.05, description="Share of events on items that the catalogue does not have.")
     max_unknown_users: Share = Field(0.05, description="Share of events of users that the source does not have.")
 
@@ -72,63 +78,62 @@ class Outliers(Frozen):
     table: TableName
     column: str
     method: Literal["iqr", "z_score"] = "iqr"
-    factor: float = Field(
-        3.0, gt=0, description="Fences at so many interquartile ranges, or so many standard deviations."
-    )
+    factor: float = Field(3.0, gt=0, description="Fences at this many interquartile ranges, or standard deviations.")
     action: Literal["quarantine", "clip", "empty", "warn"] = "quarantine"
 
 
 class FloodSettings(Frozen):
-    """Busy clients that would pass for the shop; how far is far is measured on the shop's own users."""
+    """Clients so busy that they would distort the data; limits are relative to the shop's other users."""
 
     action: Literal["quarantine", "warn", "off"] = Field(
         "quarantine",
-        description="What to do with the surplus of a flood (one user's same event on the same item, again and again; "
-        "the first ones stay) and with all events of a bot (a user with far more events than others, at a pace that no "
-        "person keeps). Nothing is looked for with fewer than 20 users or without times.",
+        description="What to do with the surplus of a flood (one user repeats the same event on the same item; the "
+        "first ones stay) and with all events of a bot (a user with far more events than others, at an inhuman pace). "
+        "With fewer than 20 users or without times there is no search.",
     )
     factor: float = Field(
         20.0,
         ge=1,
-        description="A flood repeats, and a bot has, more than so many times what the users of the third quartile do.",
+        description="A flood or a bot exceeds the third quartile of the users this many times.",
     )
     min_repeats: int = Field(
         50,
         ge=2,
-        description="Up to so many repetitions within a day are no flood, nor three times as many over a longer time.",
+        description="Up to this many repetitions within a day are no flood, nor three times as many over a "
+        "longer time.",
     )
     min_events: int = Field(500, ge=2, description="A user with fewer events is never a bot.")
-    min_share: Share = Field(
-        0.001, description="A flood or a bot that makes less than this share of the events is let through."
-    )
+    min_share: Share = Field(0.001, description="A flood or a bot with less than this share of the events is ignored.")
     max_user_share: Share = Field(
         0.1,
-        description="A user with a larger share of the events is a warning: an id that many people share (guest), or "
-        "a test client.",
+        description="A user with a larger share of the events raises a warning: perhaps an id that many people share "
+        "(guest), or a test client.",
     )
 
 
 class CleaningSettings(Frozen):
-    """What is repaired, and what is dropped, before the rules check the rows."""
+    """What is repaired, and which rows are taken out, before the rules are checked."""
 
-    mend_text: bool = Field(True, description="HTML entities, broken encodings and control characters in texts.")
+    mend_text: bool = Field(True, description="Repair HTML entities, broken encodings and control characters in texts.")
     strip_markup: bool = Field(
-        True, description="Part of mend_text: HTML tags and comments, BBCode and [[VIDEOID:…]] leave the texts as well."
+        True, description="With mend_text: also remove HTML tags and comments, BBCode and [[VIDEOID:…]] from texts."
     )
     mask_pii: tuple[PersonalData, ...] = Field(
         ("email", "phone", "card", "address"),
         description="Personal data in reviews, replaced by marks such as <EMAIL>.",
     )
     phone_regions: tuple[str, ...] = Field(
-        ("US", "GB", "IN"), description="Whose phone numbers are known without a country code."
+        ("US", "GB", "IN"), description="Countries whose phone numbers are found without a country code."
     )
     repeated_within_s: float = Field(
-        0.0, ge=0, description="The same event of a user on an item within so many seconds is a near duplicate; 0: off."
+        0.0,
+        ge=0,
+        description="A user's same event on the same item within this many seconds is a near duplicate; 0: off.",
     )
     similar_texts: Share = Field(
         0.0,
-        description="A review at least so similar (Jaccard of word pairs) to an earlier one of another user or item is "
-        "a near duplicate; 0: off.",
+        description="Jaccard similarity of word pairs from which a review is a near duplicate of an earlier one of "
+        "another user or item; 0: off.",
     )
     missing: tuple[MissingValues, ...] = ()
     outliers: tuple[Outliers, ...] = ()
@@ -138,28 +143,35 @@ class CleaningSettings(Frozen):
     decimal_comma: bool = Field(False, description="Prices are written 1.299,00.")
     floods: FloodSettings = Field(default_factory=FloodSettings)
     max_events_per_day: int = Field(0, ge=0, description="Users with more events on one day are bots; 0: off.")
-    burst_events: int = Field(0, ge=0, description="Users with so many events within burst_s are bots; 0: off.")
+    burst_events: int = Field(
+        0, ge=0, description="Users with this many events within burst_s seconds are bots; 0: off."
+    )
     burst_s: float = Field(60.0, gt=0)
     bots: Literal["quarantine", "warn"] = Field("quarantine", description="What to do with all events of a bot.")
-    min_user_events: int = Field(0, ge=0, description="Of a k-core: users with fewer clean events are left out.")
-    min_item_events: int = Field(0, ge=0, description="Of a k-core: items with fewer clean events are left out.")
+    min_user_events: int = Field(0, ge=0, description="K-core: users with fewer clean events are left out; 0: off.")
+    min_item_events: int = Field(0, ge=0, description="K-core: items with fewer clean events are left out; 0: off.")
 
 
 class ValidationSettings(Frozen):
-    """The data gate."""
+    """The data gate: limits, rules and cleaning."""
 
     max_quarantined_share: Share = Field(
         0.2,
-        description="A table with a larger share of bad rows stops the flow (floods, guests and ratings alone aside).",
+        description="A table with a larger share of bad rows stops the flow; floods, guests and ratings without "
+        "a text do not count.",
     )
     max_guest_share: Share = Field(
-        0.9, description="Events of nobody (no user id) go to quarantine, and stop the flow only above this share."
+        0.9, description="Events without a user id go to quarantine, and stop the flow only above this share."
     )
     min_interactions: int = Field(100, ge=1, description="Fewer interactions than this stop the flow.")
     min_text_chars: int = Field(0, ge=0, description="A shorter review is counted as a warning.")
     max_text_chars: int = Field(20_000, ge=100, description="A longer text is a bad row.")
-    min_letters_share: Share = Field(0.3, description="A review with fewer letters than this is counted as a warning.")
-    earliest: date = Field(date(1995, 1, 1), description="No event can be older; the first web shops.")
+    min_letters_share: Share = Field(
+        0.3, description="A review with a smaller share of letters is counted as a warning."
+    )
+    earliest: date = Field(
+        date(1995, 1, 1), description="Events before this day are bad rows; the first web shops opened in 1995."
+    )
     shares: ShareRules = Field(default_factory=ShareRules)
     rules: tuple[OwnRule, ...] = Field((), description="The shop's own rules.")
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core import schema
+from core.sql import identifier
 from core.storage import atomic_file
 
 # Identifies a row by its content: finding what is new, changed or gone is one anti-join of these.
@@ -175,7 +176,7 @@ class PostgresArchive:
         rows = rows.cast(TABLES[table])
         numbered = rows.append_column("part", pa.array([part] * len(rows), pa.int32()))
         with self._connected() as cursor:
-            cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(self.schema)}")
             if self._exists(cursor, table):
                 cursor.execute(f"DELETE FROM {self._name(table)} WHERE part >= {part}")
             cursor.adbc_ingest(f"{table}_{self.generation}", numbered, mode="create_append", db_schema_name=self.schema)
@@ -187,10 +188,10 @@ class PostgresArchive:
             for (name,) in cursor.fetchall():
                 table, _, generation = name.rpartition("_")
                 if table in TABLES and generation.isdecimal() and int(generation) != self.generation:
-                    cursor.execute(f'DROP TABLE IF EXISTS "{self.schema}"."{name}"')
+                    cursor.execute(f"DROP TABLE IF EXISTS {identifier(self.schema)}.{identifier(name)}")
 
     def _name(self, table: str) -> str:
-        return f'"{self.schema}"."{table}_{self.generation}"'
+        return f"{identifier(self.schema)}.{identifier(f'{table}_{self.generation}')}"
 
     def _exists(self, cursor: Any, table: str) -> bool:
         cursor.execute("SELECT to_regclass($1)::text", (self._name(table),))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from core import schema
 from core.logs.events import EventLog
 from core.schema import TableName
+from core.sql import identifier, literal
 from features.archive.events import KEYS, ROW, TABLES, Archive
 from features.clean_tables import attribute_columns, table_path
 
@@ -94,7 +95,7 @@ _ORDER = {
 def _statements(clean: Path) -> dict[str, str]:
     """Archive table to the SQL that gives it out of a clean table."""
     attributes = [
-        f"""CASE WHEN "{name}" <> '' THEN '{name.replace("'", "''")} ' || "{name}" END"""
+        f"CASE WHEN {identifier(name)} <> '' THEN {literal(f'{name} ')} || {identifier(name)} END"
         for name in attribute_columns(clean)
     ]
     own = {
@@ -108,8 +109,8 @@ def _statements(clean: Path) -> dict[str, str]:
 
 def _hashed(clean: Path, source: Any, columns: str) -> str:
     name: TableName = source
-    path = str(table_path(clean, name)).replace("'", "''")
+    path = literal(str(table_path(clean, name)))
     return f"""
         SELECT *, (hash(told) >> 1)::BIGINT AS {ROW}
-        FROM (SELECT {columns} FROM read_parquet('{path}')) AS told
+        FROM (SELECT {columns} FROM read_parquet({path})) AS told
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.addresses import expand
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.storage import digest_of, write_json
-from features.addresses import expand
 from features.archive.events import Archive, ParquetArchive, PostgresArchive
-from features.errors import StoreNotReady
+from features.errors import FeatureError, StoreNotReady
 
 PUBLISHED_FILE = "published.json"
 OFFLINE_FOLDER = "offline"
@@ -79,7 +79,11 @@ def publish(feast_folder: Path, published: Published) -> None:
 def open_archive(feast_folder: Path, stores: FeatureStoreSettings, generation: int) -> Archive:
     """The offline tables of a generation, which need not exist yet."""
     if stores.offline == "postgres":
-        return PostgresArchive(expand(stores.postgres), schema_name(feast_folder), generation)
+        return PostgresArchive(
+            expand(stores.postgres, "Cannot open the feature store", FeatureError),
+            schema_name(feast_folder),
+            generation,
+        )
     return ParquetArchive(feast_folder.absolute() / OFFLINE_FOLDER / str(generation))
 
 

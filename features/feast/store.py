@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from core.addresses import expand
 from core.settings.features import FeatureStoreSettings
+from core.sql import identifier
 from core.storage import atomic_file
-from features.addresses import expand
 from features.archive.publication import schema_name
-from features.errors import FeastFailure, StoreNotReady
+from features.errors import FeastFailure, FeatureError, StoreNotReady
 
 PROJECT = "sommelier"
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"
 CONFIGURATION_FILE = "feature_store.yaml"
+_FAILED = "Cannot open the feature store"
 
 
 def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None)
     with atomic_file(feast_folder / CONFIGURATION_FILE) as temporary:
         temporary.write_text(yaml.safe_dump(configuration(feast_folder, stores), sort_keys=False), encoding="utf-8")
     if stores.registry == "postgres":
-        _make_schema(expand(stores.postgres), schema_name(feast_folder))
+        _make_schema(expand(stores.postgres, _FAILED, FeatureError), schema_name(feast_folder))
     return _open(feast_folder)
 
 
@@ -154,7 +156,7 @@ def _open(feast_folder: Path) -> Any:
     from feast import FeatureStore
 
     # Feast expands variables too, but leaves a missing one as it is, for some server to refuse.
-    expand((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"))
+    expand((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"), _FAILED, FeatureError)
     try:
         store = FeatureStore(repo_path=str(feast_folder.absolute()))
         # A flow that materialises marks the views as busy; the values online stay good all the while.
@@ -193,7 +195,7 @@ def _make_schema(url: str, schema: str) -> None:
 
     try:
         with psycopg.connect(url) as connection:
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
     except psycopg.Error as error:
         raise FeastFailure(
             "Cannot make the registry",

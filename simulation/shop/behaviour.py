@@ -1,7 +1,8 @@
 """What the simulated shop's users do: latent tastes, visits, purchases, ratings and reviews.
 
 Three things make a sequence worth learning: a visit follows one thread (what is bought next goes with what was bought
-last, and shares its character), tastes differ between users but come in kinds, and nobody buys the same thing often.
+last, and shares its character), tastes differ between users but come in kinds, and users seldom buy the same item
+twice.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class User:
                 self.last = (section, item)
                 self.bought.add(item.item_id)
         paid_at = now + timedelta(seconds=int(self.rng.integers(30, 300)))
-        for position, (item, _) in enumerate(basket):  # one till for all: these events share their timestamp
+        for position, (item, _) in enumerate(basket):  # paid together: these events share their timestamp
             yield from self._log(item, "purchase", paid_at, position=position)
         for item, match in basket:
             if self.rng.random() < 0.85:

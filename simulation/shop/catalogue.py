@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -31,22 +31,17 @@ _LATECOMERS = 0.2  # share of items that enter the catalogue while the shop is o
 _NEW_WAVE = 0.4  # share of items that the drift scenario "catalogue" brings
 _NEW_WAVE_PRICES = 1.7
 _NEW_WAVE_RANGE_SHARES = (0.05, 0.25, 0.7)
-_NEW_WAVE_PULL = 3.0  # newcomers stand in the window
+_NEW_WAVE_PULL = 3.0  # the shop promotes new items
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item: what the shop shows of it, and what only the simulation knows (`quality`, `pull`).
+class Traits:
+    """What an item is like, from which its texts are written.
 
     Attributes:
         character, second: Main and second character, keys of `CHARACTERS`.
-        quality: How good it is, standard normal; shows in ratings.
-        pull: How visible the shop makes it, about standard normal; shows in counts.
     """
 
-    item_id: str
-    title: str
-    description: str
     section: str
     style: str
     noun: str
@@ -55,6 +50,20 @@ class Item:
     origin: str
     maker: str
     range_name: str
+
+
+@dataclass(frozen=True)
+class Item(Traits):
+    """One item: what the shop shows of it, and what only the simulation knows (`quality`, `pull`).
+
+    Attributes:
+        quality: How good it is, standard normal; shows in ratings.
+        pull: How visible the shop makes it, about standard normal; shows in counts.
+    """
+
+    item_id: str
+    title: str
+    description: str
     price: float
     created_at: datetime
     quality: float
@@ -98,19 +107,13 @@ def _make_item(item_id: str, section_name: str, created: datetime, is_new: bool,
     if is_new:
         maker = f"New {maker}"
     price = section.price * _RANGE_FACTORS[RANGES.index(range_name)] * float(rng.lognormal(0, 0.2))
-    title = f"{_name(character, noun, origin, range_name, rng)}, {_pick(section.sizes, rng)}"
+    traits = Traits(section_name, style, noun, character, second, origin, maker, range_name)
+    title = f"{_name(traits, rng)}, {_pick(section.sizes, rng)}"
     return Item(
+        **asdict(traits),
         item_id=item_id,
         title=title,
-        description=_describe(section, style, noun, character, second, origin, maker, range_name, rng),
-        section=section_name,
-        style=style,
-        noun=noun,
-        character=character,
-        second=second,
-        origin=origin,
-        maker=maker,
-        range_name=range_name,
+        description=_describe(traits, section.occasions, rng),
         price=round(price * (_NEW_WAVE_PRICES if is_new else 1.0), 2),
         created_at=created.replace(microsecond=0),
         quality=float(rng.standard_normal()),
@@ -118,31 +121,24 @@ def _make_item(item_id: str, section_name: str, created: datetime, is_new: bool,
     )
 
 
-def _name(character: str, noun: str, origin: str, range_name: str, rng: np.random.Generator) -> str:
-    name = f"{_pick(RANGE_WORDS[range_name], rng)} {character.title()} {noun}"
+def _name(item: Traits, rng: np.random.Generator) -> str:
+    name = f"{_pick(RANGE_WORDS[item.range_name], rng)} {item.character.title()} {item.noun}"
+    origin = item.origin
     forms = (f"{name} from {origin}", f"{origin.removeprefix('the ')} {name}", f"{name}, {origin}")
     return _pick(forms, rng)
 
 
-def _describe(
-    section: Section,
-    style: str,
-    noun: str,
-    character: str,
-    second: str,
-    origin: str,
-    maker: str,
-    range_name: str,
-    rng: np.random.Generator,
-) -> str:
+def _describe(item: Traits, occasions: tuple[str, ...], rng: np.random.Generator) -> str:
+    character, second, origin, style = item.character, item.second, item.origin, item.style.lower()
     note, other = _pick(CHARACTERS[character], rng), _pick(CHARACTERS[second], rng)
+    noun = item.noun.lower()
     lead = (
-        f"{maker} brings this {character} {noun.lower()} from {origin}, with {note} and a {second} touch of {other}.",
-        f"{_a(character)} and {second} {style.lower()} from {origin}: think of {note}, then {other}.",
-        f"From {origin}, {style.lower()} with {note} up front and {other} behind it; {character} through and through.",
+        f"{item.maker} brings this {character} {noun} from {origin}, with {note} and a {second} touch of {other}.",
+        f"{_a(character)} and {second} {style} from {origin}: think of {note}, then {other}.",
+        f"From {origin}, {style} with {note} up front and {other} behind it; {character} through and through.",
     )
-    use = f"Lovely {_pick(section.occasions, rng)}."
-    sentences = [_pick(lead, rng), _pick(RANGE_SENTENCES[range_name], rng), use]
+    use = f"Lovely {_pick(occasions, rng)}."
+    sentences = [_pick(lead, rng), _pick(RANGE_SENTENCES[item.range_name], rng), use]
     return " ".join(sentences)
 
 

@@ -1,4 +1,4 @@
-"""Data as people have them: one small input per kind, through the front door, with what a user would expect."""
+"""Data as people have them: one small input per kind, through the data gate, with what a user would expect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVENTS = "user_id,item_id,timestamp\nu1,a,2024-01-15 10:00:00\n"
 def door(
     tmp_path: Path, texts: dict[str, str], settings: ValidationSettings = SETTINGS, path: str = "", /, **source: Any
 ) -> ValidationSummary:
-    """Write the files, and let them through the front door."""
+    """Write the files, and let them through the data gate."""
     folder = tmp_path / "in"
     folder.mkdir(exist_ok=True)
     for name, text in texts.items():
@@ -155,15 +155,15 @@ def test_one_flat_file_gives_catalogue_and_users_newest_value_first(tmp_path: Pa
     settings = ValidationSettings(min_interactions=1, max_quarantined_share=0.0)
     found = door(tmp_path, {"orders.csv": ORDERS}, settings, path, **FLAT)
     items = pq.read_table(found.folder / "items.parquet").to_pylist()
-    told = {row["item_id"]: (row["title"], row["price"], row["hue"]) for row in items}
-    assert told == {"a": ("Big mug", 2.5, "red"), "b": ("Jar", 5.0, "green")}
+    found_rows = {row["item_id"]: (row["title"], row["price"], row["hue"]) for row in items}
+    assert found_rows == {"a": ("Big mug", 2.5, "red"), "b": ("Jar", 5.0, "green")}
     assert set(items[0]) - {"description", "category", "brand", "created_at"} == {"item_id", "title", "price", "hue"}
     assert sorted(clean(found, "users", "user_id")) == ["c1", "c2", "c3"]
     counts = found.tables["items"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined, counts.rules) == (6, 2, 0, {"repeated": 4})
     assert found.tables["interactions"].rows_clean == 5
     assert broken(found) == [["user_id_required"]]
-    assert found.tables["users"].rows_in == 5  # a line without a customer tells of none
+    assert found.tables["users"].rows_in == 5  # a line without a customer gives none
 
 
 def test_a_flat_file_of_json_lines(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:
 
 def test_events_without_any_time_are_refused_or_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
     files = {"interactions.csv": csv_of("user_id,item_id", *(f"u1,i{n}" for n in range(5)))}
-    with pytest.raises(SourceError, match=r"timestamp is required.*source\.no_time=file_order takes that order"):
+    with pytest.raises(SourceError, match=r"timestamp is required.*set source\.no_time=file_order"):
         door(tmp_path, files)
     found = door(tmp_path, files, no_time="file_order")
     times = clean(found, "interactions", "timestamp")
@@ -309,13 +309,13 @@ def test_local_times(tmp_path: Path) -> None:
     assert clean(found, "interactions", "timestamp") == [datetime(2024, 1, 15, 15, tzinfo=UTC)]
 
 
-def test_an_item_of_a_flat_file_that_was_mended_keeps_what_the_mending_says(tmp_path: Path) -> None:
+def test_an_item_of_a_flat_file_that_was_corrected_keeps_what_the_correction_says(tmp_path: Path) -> None:
     rule = OwnRule(name="cheap", table="items", check="between", column="price", maximum=3)
     settings = SETTINGS.model_copy(update={"rules": (rule,), "max_quarantined_share": 1.0})
     summary = door(tmp_path, {"orders.csv": ORDERS}, settings, **FLAT)
     rows = [row for row in select(summary.quarantine, "items") if row.values["item_id"] == "b"]
-    mended = [replace(row, values={**row.values, "title": "Kilner jar", "price": "1"}) for row in rows[:1]]
-    readmit(mended, tmp_path / "readmitted")
+    corrected = [replace(row, values={**row.values, "title": "Kilner jar", "price": "1"}) for row in rows[:1]]
+    readmit(corrected, tmp_path / "readmitted")
     ingest(TablesSource(path=tmp_path / "in", **FLAT), tmp_path / "raw", None, tmp_path / "readmitted")
     after = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
     assert ("b", "Kilner jar", 1.0) in clean(after, "items", "item_id", "title", "price")
@@ -378,8 +378,8 @@ def test_exports_of_mongodb(tmp_path: Path) -> None:
         {"user_id": {"$oid": "65a5"}, "item_id": 17, "timestamp": {"$date": {"$numberLong": "1705312800000"}}},
     ]
     found = door(tmp_path, {"interactions.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
-    told = clean(found, "interactions", "user_id", "item_id", "timestamp")
-    assert told == [(user, "17", datetime(2024, 1, 15, 10, tzinfo=UTC)) for user in ("65a4", "65a5")]
+    found_rows = clean(found, "interactions", "user_id", "item_id", "timestamp")
+    assert found_rows == [(user, "17", datetime(2024, 1, 15, 10, tzinfo=UTC)) for user in ("65a4", "65a5")]
 
 
 @pytest.mark.parametrize("mark", [" > ", ">", " / ", "::", " » ", "|"])

@@ -48,7 +48,7 @@ def _fails(folder: Path, target: Path, message: str) -> None:
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def _judge(folder: Path, tmp_path: Path, **settings: Any) -> ValidationSummary:
+def _validate(folder: Path, tmp_path: Path, **settings: Any) -> ValidationSummary:
     ingest(TablesSource(path=folder, **settings), tmp_path / "raw")
     return validate(tmp_path / "raw", tmp_path / "clean", SETTINGS, tmp_path / "docs")
 
@@ -88,7 +88,7 @@ def test_a_damaged_row_group_after_good_ones(tmp_path: Path, standing: Path) -> 
 def test_a_nul_byte_costs_one_row(tmp_path: Path) -> None:
     data = csv_bytes(events(20)).replace(b"e7,u2", b"e7,u\x002")
     write(tmp_path / "in" / "interactions.csv", data)
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     assert _broken_rules(summary) == {"row_readable": 1}
     (row,) = read_rows(summary.folder / "quarantine" / "interactions.parquet")
     assert "u\x002" in row["source_row"] or "u\\u00002" in row["source_row"]
@@ -99,7 +99,7 @@ def test_ten_megabytes_in_one_field(tmp_path: Path) -> None:
     rows = [{"user_id": f"u{n}", "item_id": "i1", "timestamp": "2025-01-01", "text": "good"} for n in range(3)]
     write(tmp_path / "in" / "feedback.csv", csv_bytes([rows[0], {**rows[1], "text": huge}, rows[2]]))
     write(tmp_path / "in" / "interactions.csv", csv_bytes(events(20)))
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     assert summary.tables["feedback"].rows_clean == 2
     assert sum(summary.tables["feedback"].rules.values()) == 1
 
@@ -109,7 +109,7 @@ def test_mixed_encodings_cost_the_rows_that_are_in_the_other_one(tmp_path: Path)
     lines[5] = lines[5].replace(b"u4", "café".encode("cp1252"))
     lines[6] = lines[6].replace(b"u0", "café".encode())
     write(tmp_path / "in" / "interactions.csv", b"".join(lines))
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     assert _broken_rules(summary) == {"row_readable": 1}
     assert "café" in {row["user_id"] for row in read_rows(summary.folder / "interactions.parquet")}
 
@@ -137,7 +137,7 @@ FORMATS = pytest.mark.parametrize("give", [_as_csv, _as_json, _as_parquet])
 def test_ids_beyond_63_bits_stay_exact(tmp_path: Path, give: Callable[[Path, list[dict[str, Any]]], None]) -> None:
     rows = [{**row, "user_id": 2**63 + n, "item_id": 2**64 - 1} for n, row in enumerate(events(4))]
     give(tmp_path / "in", rows)
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     clean = read_rows(summary.folder / "interactions.parquet")
     assert {row["user_id"] for row in clean} == {str(2**63 + n) for n in range(4)}
     assert {row["item_id"] for row in clean} == {str(2**64 - 1)}
@@ -147,7 +147,7 @@ def test_ids_beyond_63_bits_stay_exact(tmp_path: Path, give: Callable[[Path, lis
 def test_ratings_that_are_no_numbers(tmp_path: Path, give: Callable[[Path, list[dict[str, Any]]], None]) -> None:
     odd = [float("nan"), float("inf"), float("-inf"), 4.0]
     give(tmp_path / "in", [{**row, "event": "rating", "value": odd[n % 4]} for n, row in enumerate(events(8))])
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     assert [row["value"] for row in read_rows(summary.folder / "interactions.parquet")] == [4.0, 4.0]
     assert summary.tables["interactions"].rows_quarantined == 6
 
@@ -160,7 +160,7 @@ def test_dates_in_1800_and_2999(tmp_path: Path, give: Callable[[Path, list[dict[
     if give is _as_parquet:
         rows = [{**row, "timestamp": datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)} for row in rows]
     give(tmp_path / "in", rows)
-    summary = _judge(tmp_path / "in", tmp_path)
+    summary = _validate(tmp_path / "in", tmp_path)
     assert _broken_rules(summary) == {"timestamp_in_range": 2}
     assert summary.tables["interactions"].rows_clean == 4
 

@@ -29,7 +29,7 @@ from validation.sources.ingest import ingest
 GOOD = {"event_id": "good", "user_id": "u0", "item_id": "i0", "event": "view", "timestamp": "2025-01-01T00:00:00Z"}
 PRAISE = {"user_id": "u0", "item_id": "i0", "rating": 5, "text": "good", "timestamp": "2025-01-01"}
 
-# Users enough to tell what is usual, so that the flood of another one is found.
+# Enough users to know what is usual, so that the flood of another one is found.
 CROWD = [{**GOOD, "event_id": f"c{i}", "user_id": f"c{i}", "timestamp": "2025-01-02"} for i in range(20)]
 FLOOD = [
     {**GOOD, "event_id": f"f{i}", "user_id": "busy", "item_id": "i1", "timestamp": f"2025-01-03T00:{i:02d}:00Z"}

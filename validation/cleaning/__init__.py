@@ -1,1 +1,1 @@
-"""What is repaired or filled in before the rules are applied, and floods of events."""
+"""Cleaning: a new step is a module here, listed in `steps`; it repairs or fills values, or adds a rule."""

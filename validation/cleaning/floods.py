@@ -1,12 +1,12 @@
-"""Floods and bots among the interactions: a few busy clients are not the shop.
+"""Floods and bots among the interactions: a few busy clients must not distort the data.
 
 A *flood* is one user's same event on the same item, again and again, far beyond what the rest of the shop does. Its
-first events stay, as many as others have on one item; the surplus is found. A *bot* is a user with far more events
-than the others, at a pace that no person keeps; all its events are found.
+first events stay, as many as others have on one item; the surplus breaks the rule. A *bot* is a user with far more
+events than the others, at an inhuman pace; all its events break the rule.
 
-What is far is measured on the data: by the users of the third quartile, whom no flood moves before it comes from a
-quarter of all users. Habits are spared (the same milk every day), and so is an id that stands for many people
-("guest"): it does what the rest of the shop does, only more of it, all the time. Great shares of one id are a warning.
+Limits are relative to the third quartile of the users, which a flood moves only if it comes from a quarter of all
+users. Habits are spared (the same milk every day), and so is an id that many people share ("guest"): it does what the
+other users do, only more of it, at all hours. A large share of one id is a warning.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 import duckdb
 
 from core.settings.validation import FloodSettings
-from validation.staging import StagedPart
+from validation.staging.parts import StagedPart
 
 FLOOD = "flood"
 BOT = "bot"
 ONE_USER_DOMINATES = "one_user_dominates"
-MIN_USERS = 20  # with fewer, there is no rest of the shop to measure by
+MIN_USERS = 20  # with fewer, there are no other users to compare with
 LASTING_TIMES = 3  # over any number of days, a flood has so many times `min_repeats` events
 LASTING_PER_DAY = 5  # moments a day, of the days with any, from which it is no habit, nor an order of many pieces
 LASTING_SHARE = 0.01  # of the table's events that a user's lasting floods make at least
 MIN_ODDS_RATIO = 10  # of the flooded items, the user's events against the others'
 BOT_PER_MINUTE = 60  # events a minute, of the minutes with any
 BOT_MIN_SECONDS = 100  # so many different seconds: orders and days that share one timestamp have no pace
-BOT_MAX_HOURS_SHARE = 0.25  # of the hours in which the others act: an id of many people acts in more
+BOT_MAX_HOURS_SHARE = 0.25  # of the hours in which the others act: an id of many people is active in more
 CLOCKWORK_MAX_GAP_S = 60  # between two events of a user who acts like a clock
 CLOCKWORK_SPREAD = 2  # the wide gaps (90 %) are at most so many times the narrow ones (10 %)
 _SAMPLED_USERS = 20_000  # whose repetitions are counted to learn what is usual
@@ -58,22 +58,22 @@ class FloodFound:
 
 
 class FloodSearch:
-    """Looks for floods, bots and users who dominate among the staged interactions that are fit when it looks.
+    """Looks for floods, bots and users who dominate among the staged interactions that are clean so far.
 
     Args:
         connection: Has `staged_interactions`; temporary tables are made there.
-        parts: Rows that a person let in again (origin "readmitted") are not looked at.
-        unfit: SQL over a staged row, true where it is not clean.
+        parts: Rows that a person let in again (origin "readmitted") are left out.
+        excluded: SQL over a staged row, true where it is not clean.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: FloodSettings, parts: Sequence[StagedPart], unfit: str
+        self, connection: duckdb.DuckDBPyConnection, settings: FloodSettings, parts: Sequence[StagedPart], excluded: str
     ) -> None:
         self.connection, self.settings = connection, settings
         back = ", ".join(str(one.index) for one in parts if one.part.origin == "readmitted")
         self.rows = f"""SELECT row_number, user_id, item_id, event, epoch_us(timestamp) AS us FROM staged_interactions
             WHERE user_id IS NOT NULL AND item_id IS NOT NULL AND event IS NOT NULL AND timestamp IS NOT NULL
-                AND NOT ({unfit})""" + (f" AND part NOT IN ({back})" if back else "")
+                AND NOT ({excluded})""" + (f" AND part NOT IN ({back})" if back else "")
         self._keep("flood_users", f"SELECT user_id, count(*) AS n FROM ({self.rows}) GROUP BY user_id")
         self._keep("flooders", "SELECT user_id FROM flood_users WHERE false")
         n_users, n_rows, usual = self._one("count(*), sum(n), quantile_disc(n, 0.75)", "flood_users")
@@ -182,10 +182,10 @@ class FloodSearch:
         return min(int(kept or 1), least)
 
     def _find_flooders(self, kept: int) -> None:
-        """Make `flooders`: users for whom the flooded days are most of what they do, and unlike what the others do.
+        """Make `flooders`: users whose events are mostly on flooded days, and unlike those of the others.
 
-        An id of many people does much on the items that all like; a flooder does it on items that the others hardly
-        look at. Of the others, `kept` events of a user on an item count, so that no other flood speaks for them.
+        An id of many people is busy on items that all like; a flooder on items that the others hardly look at. Of the
+        others, at most `kept` events of a user on an item count, so that another flood does not hide this one.
         """
         self._keep(
             "flooders",

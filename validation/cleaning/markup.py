@@ -1,6 +1,6 @@
 """Markup that leaves a text: HTML tags of known names, comments, CDATA, BBCode, and marks such as [[VIDEOID:…]].
 
-People write "<3", "a < b and c > d" and "<EMAIL>" too, so only what can be nothing else is taken for markup: a known
+People write "<3", "a < b and c > d" and "<EMAIL>" too, so only what is surely markup is removed: a known
 tag's name, then nothing but attributes with values. What breaks a line becomes a space, so that no words are glued.
 """
 

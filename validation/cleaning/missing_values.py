@@ -1,4 +1,4 @@
-"""Empty values, where the settings say what to do with them: a rule that drops the row, or something to fill in."""
+"""Empty values, as the settings handle them: a rule that drops the row, or a value that is filled in."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pyarrow as pa
 from core import schema
 from core.schema import TIME, Column, TableName
 from core.settings.validation import MissingValues
+from core.sql import literal
 from validation.errors import RuleError
 from validation.reading.dialect import Dialect
-from validation.reading.sql import literal
 from validation.reading.values import typed_sql
-from validation.rules.columns import find_column
-from validation.rules.contract import Rule, unread_is_bad
-from validation.staging import Step
+from validation.rules.rule import Rule
+from validation.rules.settings import find_column, rule_error
+from validation.rules.values import unread_is_bad
+from validation.staging.layers import Step
 
+_WHERE = "recipe.validation.cleaning.missing"
 _NUMBERS = (pa.float64(), pa.int64())
 
 
@@ -26,7 +28,7 @@ def drop_rules(table: TableName, wanted: Sequence[MissingValues]) -> list[Rule]:
     rules = []
     for one in wanted:
         if one.table == table and one.how == "drop":
-            column = find_column(table, one.column, "recipe.validation.cleaning.missing")
+            column = find_column(table, one.column, _WHERE)
             rules.append(
                 Rule(
                     f"missing_{column.name}",
@@ -35,7 +37,7 @@ def drop_rules(table: TableName, wanted: Sequence[MissingValues]) -> list[Rule]:
                     _is_missing(column),
                     "ExpectColumnValuesToNotBeNull",
                     where_given=f"{column.name}_read" if unread_is_bad(column) else "readable",
-                    looked="readable",
+                    applies_where="readable",
                     why=f"A row without {column.name} is left out (cleaning.missing).",
                 )
             )
@@ -56,13 +58,13 @@ def fill_steps(
     for one in wanted:
         if one.table != table or one.how == "drop":
             continue
-        column = find_column(table, one.column, "recipe.validation.cleaning.missing")
+        column = find_column(table, one.column, _WHERE)
         name = column.name
         if one.how in ("mean", "median", "interpolate") and column.type not in _NUMBERS:
-            raise _unfit(one, f"column={name!r} of type {column.type}", f"a number for how={one.how}")
+            raise _misfit(one, f"column={name!r} of type {column.type}", f"a number for how={one.how}")
         if one.how == "interpolate":
             if table not in ("interactions", "feedback"):
-                raise _unfit(one, f"table={table!r}", "interactions or feedback for how=interpolate")
+                raise _misfit(one, f"table={table!r}", "interactions or feedback for how=interpolate")
             filled = _interpolated(name)
         else:
             filled = _constant(connection, column, one, rows)
@@ -77,7 +79,7 @@ def fill_steps(
 
 
 def _is_missing(column: Column) -> str:
-    """Empty, or emptied as unreadable. Of interactions only ratings have a value that could be missing."""
+    """Empty, or emptied because it was unreadable; of interactions, only ratings can lack a value."""
     unread = f" AND {column.name}_unread IS NULL" if unread_is_bad(column) else ""
     rating = " AND event = 'rating'" if column.name == schema.VALUE else ""
     return f"(readable AND {column.name} IS NULL{unread}{rating})"
@@ -94,7 +96,7 @@ def _constant(connection: duckdb.DuckDBPyConnection, column: Column, one: Missin
         filled = f"SELECT {function}({column.name}) FROM ({rows})"
     ((value,),) = connection.execute(f"SELECT CAST(CAST(({filled}) AS {type_}) AS VARCHAR)").fetchall()
     if value is None and one.how == "value":
-        raise _unfit(one, f"value={one.value!r}", f"a value of {column.name}, {column.type}")
+        raise _misfit(one, f"value={one.value!r}", f"a value of {column.name}, {column.type}")
     return "NULL" if value is None else f"CAST({literal(value)} AS {type_})"
 
 
@@ -111,6 +113,5 @@ def _interpolated(name: str) -> str:
     return f"CASE WHEN {inside} THEN {v0} + ({v1} - {v0}) * ({share}) END"
 
 
-def _unfit(one: MissingValues, got: str, expected: str) -> RuleError:
-    where = f"recipe.validation.cleaning.missing of {one.table}.{one.column}"
-    return RuleError("Cannot build rules", got=got, expected=expected, where=where, do="Mend the settings")
+def _misfit(one: MissingValues, got: str, expected: str) -> RuleError:
+    return rule_error(got, expected, f"{_WHERE} of {one.table}.{one.column}")

@@ -1,4 +1,4 @@
-"""Numbers far from the rest: fences from the column itself, and what the settings say is done beyond them."""
+"""Outliers: fences computed from the column, and what the settings do with values beyond them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from core.schema import TableName
 from core.settings.validation import Outliers
-from validation.errors import RuleError
-from validation.rules.columns import find_column
-from validation.rules.contract import Rule, outside
-from validation.staging import Step
+from validation.rules.rule import Rule, outside
+from validation.rules.settings import find_column, rule_error
+from validation.staging.layers import Step
+
+_WHERE = "recipe.validation.cleaning.outliers"
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,10 @@ def find_fences(
     for one in wanted:
         if one.table != table:
             continue
-        column = find_column(table, one.column, "recipe.validation.cleaning.outliers")
+        column = find_column(table, one.column, _WHERE)
         name = column.name
         if column.type not in (pa.float64(), pa.int64()):
-            raise RuleError(
-                "Cannot build rules",
-                got=f"column={name!r} of type {column.type}",
-                expected="a number",
-                where="recipe.validation.cleaning.outliers",
-                do="Mend the settings",
-            )
+            raise rule_error(f"column={name!r} of type {column.type}", "a number", _WHERE)
         ((q1, q3, mean, deviation),) = connection.execute(
             f"""SELECT quantile_cont({name}, 0.25), quantile_cont({name}, 0.75), avg({name}), stddev_samp({name})
             FROM (SELECT CAST({name} AS DOUBLE) AS {name} FROM ({rows}))"""
@@ -95,7 +90,7 @@ def fence_rules(fences: Sequence[Fences]) -> list[Rule]:
             outside(one.wanted.column, one.limits),
             "ExpectColumnValuesToBeBetween",
             one.limits,
-            why=f"Not far from the rest ({one.wanted.method.replace('_', ' ')}, {one.wanted.factor:g}).",
+            why=f"Within the fences ({one.wanted.method.replace('_', ' ')}, {one.wanted.factor:g}).",
         )
         for one in fences
         if one.wanted.action in severities

@@ -39,7 +39,7 @@ _DATE = re.compile(r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}(?:\D.*)?")
 
 def suspect_pattern(kind: str) -> str:
     """A pattern (RE2) that every text with such data matches; most texts without do not."""
-    return next(pattern.replace("'", "''") for name, pattern in _SUSPECT.items() if name == kind)
+    return next(pattern for name, pattern in _SUSPECT.items() if name == kind)
 
 
 class PersonalDataMask:
@@ -111,7 +111,7 @@ class PersonalDataMask:
 
 
 def _is_telephone(text: str, start: int, end: int) -> bool:
-    """Whether a number that could be dialled is meant to be."""
+    """Whether a number that could be dialled is a telephone number."""
     number, before = text[start:end], text[max(0, start - 40) : start]
     digits = sum(char.isdigit() for char in number)
     if _TELEPHONE_WORD.search(before):

@@ -1,4 +1,4 @@
-"""What is mended, and what is sorted out: the settings' cleaning as steps and rules of the scan."""
+"""The settings' cleaning as repair steps and as rules of the scan: where a new cleaning step is listed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from validation.cleaning.floods import BOT, FLOOD, ONE_USER_DOMINATES
 from validation.cleaning.missing_values import drop_rules, fill_steps
 from validation.cleaning.outliers import fence_rules, fence_steps, find_fences
 from validation.cleaning.personal_data import MARKS, PersonalDataMask
-from validation.cleaning.text_repair import KINDS, mended_words_sql, register_mending
+from validation.cleaning.text_repair import KINDS, register_repairs, repaired_words_sql
 from validation.reading.dialect import Dialect
 from validation.reading.times import any_form_sql
-from validation.rules.contract import PRICE_WRITTEN, Rule, late_rule
-from validation.staging import FROM_LOG, WORDS, StagedPart, Step, mapped_columns, mended_sql
+from validation.rules.rule import Rule, comparing_rule
+from validation.rules.values import PRICE_WRITTEN
+from validation.staging.layers import WORDS, Step, repaired_sql
+from validation.staging.parts import StagedPart, mapped_columns
+from validation.staging.reading import FROM_LOG
 
 NEAR_DUPLICATE = "near_duplicate"
 BOT_RATE = "bot_rate"
@@ -30,7 +33,7 @@ K_CORE = "k_core"
 def register_cleaning(connection: duckdb.DuckDBPyConnection, settings: CleaningSettings) -> None:
     """Give a connection the functions that the steps call."""
     mask = PersonalDataMask(settings.mask_pii, settings.phone_regions) if settings.mask_pii else None
-    register_mending(connection, settings.mend_text, mask, strip=settings.strip_markup)
+    register_repairs(connection, settings.mend_text, mask, strip=settings.strip_markup)
 
 
 def build_cleaning(
@@ -41,7 +44,7 @@ def build_cleaning(
     read: str,
     dialect: Dialect,
 ) -> tuple[list[Step], list[Rule]]:
-    """The steps that mend a table's rows, in order, and the rules that sort rows out.
+    """The steps that repair a table's rows, in order, and the rules that send rows to quarantine.
 
     Args:
         dialect: Of the source.
@@ -50,29 +53,29 @@ def build_cleaning(
         RuleError: the settings do not fit the contract.
     """
     steps = [*_word_steps(table, settings), *_form_steps(table, settings, parts, dialect)]
-    steps += fill_steps(connection, table, settings.missing, mended_sql(table, read, steps)[0])
-    fences = find_fences(connection, table, settings.outliers, mended_sql(table, read, steps)[0])
-    rules = [*drop_rules(table, settings.missing), *fence_rules(fences), *_late_rules(table, settings)]
+    steps += fill_steps(connection, table, settings.missing, repaired_sql(table, read, steps)[0])
+    fences = find_fences(connection, table, settings.outliers, repaired_sql(table, read, steps)[0])
+    rules = [*drop_rules(table, settings.missing), *fence_rules(fences), *_comparing_rules(table, settings)]
     if table == "interactions" and schema.TIMESTAMP in mapped_columns(parts):
         rules += _flood_rules(settings.floods)
     return [*steps, *fence_steps(fences)], rules
 
 
 def _word_steps(table: TableName, settings: CleaningSettings) -> list[Step]:
-    """Texts as people meant them, each column with a struct of its own for what was found."""
+    """Texts repaired, each column with a struct of its own for what was found."""
     steps = []
     for column in TABLES[table].columns:
         name = column.name
         if name not in WORDS:
             continue
         review = name == schema.TEXT
-        sql = mended_words_sql(name, review=review, mended=settings.mend_text, masked=settings.mask_pii)
+        sql = repaired_words_sql(name, review=review, repaired=settings.mend_text, masked=settings.mask_pii)
         kinds = [*KINDS, *(f"pii_{kind}" for kind in MARKS)] if review else KINDS
         steps += [
-            Step({f"{name}_mended": sql}),
+            Step({f"{name}_repaired": sql}),
             Step(
-                {name: f"{name}_mended.text"},
-                {kind: f"{name}_mended.kinds & {1 << bit} <> 0" for bit, kind in enumerate(kinds)},
+                {name: f"{name}_repaired.text"},
+                {kind: f"{name}_repaired.kinds & {1 << bit} <> 0" for bit, kind in enumerate(kinds)},
             ),
         ]
     return steps
@@ -111,7 +114,7 @@ def _scale_step(name: str, lowest: float, highest: float) -> Step:
 
 
 def _flood_rules(settings: FloodSettings) -> list[Rule]:
-    """Rules that only times can tell: a habit of years is no flood."""
+    """Rules that need times: a habit of years is no flood."""
     if settings.action == "off":
         return []
     severity: Literal["row", "warn"] = "row" if settings.action == "quarantine" else "warn"
@@ -120,34 +123,34 @@ def _flood_rules(settings: FloodSettings) -> list[Rule]:
     share = f"No user makes more than {settings.max_user_share:.0%} of the events; an id of many people is none."
     shown = "concat_ws(' / ', user_id, item_id, event)"
     return [
-        late_rule(FLOOD, severity, again, shown),
-        late_rule(BOT, severity, pace, "user_id"),
-        late_rule(ONE_USER_DOMINATES, "warn", share, "user_id"),
+        comparing_rule(FLOOD, severity, again, shown),
+        comparing_rule(BOT, severity, pace, "user_id"),
+        comparing_rule(ONE_USER_DOMINATES, "warn", share, "user_id"),
     ]
 
 
-def _late_rules(table: TableName, settings: CleaningSettings) -> list[Rule]:
+def _comparing_rules(table: TableName, settings: CleaningSettings) -> list[Rule]:
     """Rules that are found by comparing rows; `scan` knows how."""
     rules = []
     if table == "interactions":
         shown = "concat_ws(' / ', user_id, item_id, event, timestamp)"
         if settings.repeated_within_s:
             why = f"The user did not do the same to the same item {settings.repeated_within_s:g} s before."
-            rules.append(late_rule(NEAR_DUPLICATE, "row", why, shown))
+            rules.append(comparing_rule(NEAR_DUPLICATE, "row", why, shown))
         severity: Literal["row", "warn"] = "row" if settings.bots == "quarantine" else "warn"
         if settings.max_events_per_day:
             why = f"The user has at most {settings.max_events_per_day} events on one day."
-            rules.append(late_rule(BOT_RATE, severity, why, "user_id"))
+            rules.append(comparing_rule(BOT_RATE, severity, why, "user_id"))
         if settings.burst_events:
             why = f"The user has fewer than {settings.burst_events} events within {settings.burst_s:g} s."
-            rules.append(late_rule(BOT_BURST, severity, why, "user_id"))
+            rules.append(comparing_rule(BOT_BURST, severity, why, "user_id"))
         if settings.min_user_events or settings.min_item_events:
             why = (
                 f"Of the clean events, the user has at least {settings.min_user_events} and the item at least "
                 f"{settings.min_item_events}."
             )
-            rules.append(late_rule(K_CORE, "row", why, shown))
+            rules.append(comparing_rule(K_CORE, "row", why, shown))
     if table == "feedback" and settings.similar_texts:
         why = "No earlier review of another user or item says nearly the same."
-        rules.append(late_rule(NEAR_DUPLICATE, "row", why, "left(text, 200)"))
+        rules.append(comparing_rule(NEAR_DUPLICATE, "row", why, "left(text, 200)"))
     return rules

@@ -1,1 +1,1 @@
-"""Great Expectations: suites of a table's rules, when a table is rejected, Data Docs."""
+"""Great Expectations: a table's rules as a suite, rejection of a table, Data Docs."""

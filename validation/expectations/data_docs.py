@@ -19,7 +19,7 @@ from core.schema import TABLE_NAMES, TableName
 from core.storage import atomic_folder
 
 if TYPE_CHECKING:
-    from validation.expectations.rejection import Judged
+    from validation.expectations.rejection import TableVerdict
 
 _ASSETS = Path(__file__).parent / "assets"
 _KEPT_IMAGES = ("favicon.ico", "logo-long.png")
@@ -38,17 +38,17 @@ class _Page:
     """What the first page says of one table, and where its own pages are; "" for a table without rows."""
 
     table: TableName
-    judged: Judged
+    verdict: TableVerdict
     result: str
     suite: str
 
 
-def write_data_docs(context: Any, judged: Mapping[TableName, Judged], run: str, docs: Path) -> Path:
+def write_data_docs(context: Any, verdicts: Mapping[TableName, TableVerdict], run: str, docs: Path) -> Path:
     """Draw the site of everything that ran in a context.
 
     Args:
         context: Great Expectations' file context, its suites run.
-        judged: What became of each table's rows, and under which rules.
+        verdicts: What became of each table's rows, and under which rules.
         run: The key of the raw tables.
         docs: Folder to write, atomically.
     Returns:
@@ -68,12 +68,12 @@ def write_data_docs(context: Any, judged: Mapping[TableName, Judged], run: str, 
             shutil.copy(_ASSETS / name, folder / name)
         for page in folder.rglob("*.html"):
             _free_of_network(page, Path(os.path.relpath(folder, page.parent)))
-        _write_index(folder, judged, run)
+        _write_index(folder, verdicts, run)
     return docs / "index.html"
 
 
 def _free_of_network(page: Path, up: Path) -> None:
-    """Take out what a page loads from elsewhere, and bring in our own."""
+    """Replace what a page loads from the network with the stylesheet and script beside it."""
     text = page.read_text(encoding="utf-8")
     for pattern in (*_REMOTE, _WALKTHROUGH):
         text = pattern.sub("", text)
@@ -85,13 +85,13 @@ def _free_of_network(page: Path, up: Path) -> None:
     page.write_text(text.replace("</head>", f"{own}</head>", 1), encoding="utf-8")
 
 
-def _write_index(folder: Path, judged: Mapping[TableName, Judged], run: str) -> None:
+def _write_index(folder: Path, verdicts: Mapping[TableName, TableVerdict], run: str) -> None:
     from jinja2 import Environment, FileSystemLoader
 
     pages = []
     for table in TABLE_NAMES:
         results = sorted((folder / "validations" / table).rglob("*.html"))
         result = results[-1].relative_to(folder).as_posix() if results else ""
-        pages.append(_Page(table, judged[table], result, f"expectations/{table}.html"))
+        pages.append(_Page(table, verdicts[table], result, f"expectations/{table}.html"))
     template = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True).get_template("index.html.jinja")
     (folder / "index.html").write_text(template.render(pages=pages, run=run), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A table as a whole: is it fit? If not, what broke it, three of the values, and the setting that helps."""
+"""Whether a table as a whole can be used; if not, what broke it, three of the values, and the setting that helps."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SCALES = ((0.0, 1.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 1
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One table after its rules were applied; a table without rows has no result."""
+class TableVerdict:
+    """One table with its rules applied; a table without rows has no result."""
 
     scan: Scan
     table_rules: list[TableRule]
@@ -38,67 +38,65 @@ class Judged:
     result: ExpectationSuiteValidationResult | None
 
     def unmet(self, severity: str) -> list[str]:
-        """Rules of a severity that are not met, in words."""
+        """Rules of a severity that are not met, one sentence each."""
         names = unmet_rules(self.result, severity) if self.result is not None else []
-        said = []
-        for name in names:
-            table_rule = next((rule for rule in self.table_rules if rule.name == name), None)
-            if table_rule is not None:
-                got = getattr(self.scan, table_rule.measure)
-                said.append(f"{name}: {table_rule.measure}={got}. {table_rule.why}")
-            else:
-                (rule,) = (rule for rule in self.scan.rules if rule.name == name)
-                said.append(f"{name}: {self.scan.broken.get(name, 0)} of {self.scan.looked[name]} rows. {rule.why}")
-        return said
+        return [self._describe(name) for name in names]
+
+    def _describe(self, name: str) -> str:
+        for rule in self.table_rules:
+            if rule.name == name:
+                return f"{name}: {rule.measure}={getattr(self.scan, rule.measure)}. {rule.why}"
+        (row_rule,) = (rule for rule in self.scan.rules if rule.name == name)
+        return f"{name}: {self.scan.broken.get(name, 0)} of {self.scan.checked[name]} rows. {row_rule.why}"
 
 
-def require_fit(
-    connection: duckdb.DuckDBPyConnection, judged: Judged, settings: ValidationSettings, docs: Path
+def require_usable(
+    connection: duckdb.DuckDBPyConnection, verdict: TableVerdict, settings: ValidationSettings, docs: Path
 ) -> None:
     """Make sure that a table as a whole can be used.
 
     Raises:
         TableRejected: it cannot; the message names the worst rules, three values of each, and the settings that help.
     """
-    scan = judged.scan
-    found = _what_is_wrong(connection, judged, settings)
+    scan = verdict.scan
+    found = _find_failure(connection, verdict, settings)
     if found is None:
         return
     got, rule, names = found
     hints = list(dict.fromkeys(hint for name in names if (hint := _hint(connection, scan, name))))
     see = f"See {docs / 'index.html'}"
-    limits = "then mend the source, or the limits under recipe.validation"
+    limits = "then correct the source, or the limits under recipe.validation"
     do = f"{'. '.join(hints[:2])}. {see}" if hints else f"{see}, {limits}"
     raise TableRejected("Table rejected", got=got, expected=rule, where=scan.table, do=do)
 
 
-def _what_is_wrong(
-    connection: duckdb.DuckDBPyConnection, judged: Judged, settings: ValidationSettings
+def _find_failure(
+    connection: duckdb.DuckDBPyConnection, verdict: TableVerdict, settings: ValidationSettings
 ) -> tuple[str, str, list[str]] | None:
-    """What was found, what was expected, and the rules that tell why; None for a fit table."""
-    scan, counts = judged.scan, judged.counts
+    """What was found, what was expected, and the rules that explain it; None for a table that can be used."""
+    scan, counts = verdict.scan, verdict.counts
     copies = {rule.name for rule in scan.rules if rule.severity == "copy"}
     bad = {name: n for name, n in counts.rules.items() if name not in copies}
     names = sorted(bad, key=lambda name: -bad[name])[:_WORST_RULES]
     worst = ", ".join(f"{name} {bad[name]}{_values(scan, name)}" for name in names)
-    told = f" ({worst})" if worst else ""
-    unmet = judged.unmet("table")
+    reasons = f" ({worst})" if worst else ""
+    unmet = verdict.unmet("table")
     if scan.broken.get(RATING_ON_SCALE):
         got = (
             f"{RATED[scan.table]} off the scale in {scan.broken[RATING_ON_SCALE]} rows{_values(scan, RATING_ON_SCALE)}"
         )
         return got, "ratings from 1 to 5, or the scale in the settings", [RATING_ON_SCALE]
     if blank := _blank_column(connection, scan):
-        return f"{blank}=null in all {counts.rows_in} rows{told}", "a value, the contract requires it", names
+        return f"{blank}=null in all {counts.rows_in} rows{reasons}", "a value, the contract requires it", names
     if counts.bad_share > settings.max_quarantined_share:
-        return f"quarantined_share={counts.bad_share:.3f}{told}", f"at most {settings.max_quarantined_share}", names
+        return f"quarantined_share={counts.bad_share:.3f}{reasons}", f"at most {settings.max_quarantined_share}", names
     if counts.guest_share > settings.max_guest_share:
         got = f"share of rows without a user={counts.guest_share:.3f}"
         return got, f"at most {settings.max_guest_share}", ["user_id_required"]
     if scan.table == "interactions" and counts.rows_clean < settings.min_interactions:
-        return f"clean interactions={counts.rows_clean}{told}", f"at least {settings.min_interactions}", names
+        return f"clean interactions={counts.rows_clean}{reasons}", f"at least {settings.min_interactions}", names
     if unmet:
-        return unmet[0].rstrip("."), "the rule to be met, its severity is table", []
+        return unmet[0].rstrip("."), "the rule to be met, since its severity is table", []
     return None
 
 

@@ -1,4 +1,4 @@
-"""Great Expectations: a suite per table built from the rules, judged on what DuckDB counted.
+"""Great Expectations: a suite per table built from the rules, checked on what DuckDB counted.
 
 Where the rows are scanned: by DuckDB (`scan`), once, for all rules; Great Expectations' own engines take a pass and a
 mask in memory per expectation. It keeps what it is strong at: suites, run results, severities, `mostly`, Data Docs.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.schema import TableName
-from validation.rules.contract import Rule
+from validation.rules.rule import Rule
 from validation.rules.shares import TableRule
 from validation.scan.scan import Scan
 
@@ -43,7 +43,7 @@ _TABLE_CLASSES = {"ExpectTableRowCountToBeBetween": "table.row_count", "ExpectCo
 
 
 def load_great_expectations() -> Any:
-    """Import the library, which takes seconds, told beforehand to send nothing anywhere."""
+    """Import the library, which takes seconds, with its analytics switched off."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations
 
@@ -51,7 +51,7 @@ def load_great_expectations() -> Any:
 
 
 def open_context(folder: Path) -> Any:
-    """A Great Expectations context whose files lie in `folder`: silent, and sending nothing anywhere."""
+    """A Great Expectations context whose files lie in `folder`: silent, without analytics."""
     gx = load_great_expectations()
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -181,10 +181,10 @@ def _outcome(scan: Scan, table_rules: Sequence[TableRule]) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = [{RULE: rule.name, "measured": getattr(scan, rule.measure)} for rule in table_rules]
     for rule in scan.rules:
-        unexpected, looked = scan.broken.get(rule.name, 0), scan.looked[rule.name]
-        n_rows, nulls = scan.rows_in, scan.rows_in - looked
+        unexpected, checked = scan.broken.get(rule.name, 0), scan.checked[rule.name]
+        n_rows, nulls = scan.rows_in, scan.rows_in - checked
         if rule.expectation == "ExpectColumnValuesToNotBeNull":
-            n_rows, nulls = (looked if rule.where_given else scan.rows_in), unexpected
+            n_rows, nulls = (checked if rule.where_given else scan.rows_in), unexpected
         rows.append(
             {
                 RULE: rule.name,

@@ -137,7 +137,7 @@ def _plain_columns(
 
     Returns:
         None where a quote, an empty line, a lone carriage return, a null byte, a byte of another encoding or a row of
-        another length is in the block: then Python's parser tells what is what, row by row.
+        another length is in the block: then Python's parser reads it, row by row.
     """
     data = block.data if block.begin > 1 else block.data.partition(b"\n")[2]
     odd = (b"\x00", b"\n\n", b"\n\r\n") if quoting == csv.QUOTE_NONE else (b'"', b"\x00", b"\n\n", b"\n\r\n")
@@ -166,7 +166,7 @@ def _plain_columns(
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    """Rows are many lists without a cycle among them: going through them again and again would double the time."""
+    """Rows are many lists without cycles: collecting garbage among them would double the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -177,7 +177,7 @@ def _collector_off() -> Iterator[None]:
 
 
 def _parse(lines: _Lines, delimiter: str, quoting: Quoting) -> _Rows:
-    """The rows; a last one that is not at its end is left out, for the lines to come."""
+    """The rows; an unfinished last one is left for the next lines."""
     rows = _Rows(begins=[lines.begin])
     reader = csv.reader(lines.texts, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
@@ -199,14 +199,14 @@ def _parse(lines: _Lines, delimiter: str, quoting: Quoting) -> _Rows:
 
 
 def _spans(rows: list[list[str]], n_lines: int) -> list[int]:
-    """How many lines each row lies on. Where there are no more lines than rows, it is one each."""
+    """How many lines each row spans: one each where there are as many lines as rows."""
     if n_lines == len(rows):
         return [1] * n_lines
     return [1 + sum(cell.count("\n") for cell in cells) for cells in rows]
 
 
 def _mark_bad(rows: _Rows, lines: _Lines, n_fields: int, undecoded: str) -> None:
-    """Say of rows why they cannot be used: bytes of another encoding, a NUL, another length than the header."""
+    """Note why rows cannot be used: bytes of another encoding, a NUL, another length than the header."""
     if set(map(len, rows.fields)) <= {n_fields} and not lines.undecoded and not lines.has_nul:
         return
     for index, cells in enumerate(rows.fields):
@@ -259,12 +259,12 @@ def _stop_truncated(path: Path, line: int, text: str) -> NoReturn:
         line,
         got=f"last row={text[:60]!r}, cut off",
         expected="a file that ends with a whole row",
-        do="The file is truncated, or a quote is never closed; mend it or fetch it again",
+        do="The file is truncated, or a quote is never closed; correct it or fetch it again",
     )
 
 
 def quoting_of(delimiter: str, header: str) -> Quoting:
-    """Whether quotes around a field are none of it: not in tab-separated text, unless all its names have them (R)."""
+    """How quotes are read: as part of a field in tab-separated text, unless all its names are quoted (R)."""
     names = header.strip().split(delimiter)
     quoted = all(len(name) > 1 and name.startswith('"') and name.endswith('"') for name in names)
     return csv.QUOTE_NONE if delimiter == "\t" and not quoted else csv.QUOTE_MINIMAL

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
-from validation.errors import SourceError
+from validation.errors import cannot_read
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE_BYTES = 256 << 20
@@ -39,20 +39,15 @@ def require_file(path: Path) -> Path:
         SourceError: it is missing, no file, or empty.
     """
     if path.is_dir():
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"folder={path}",
             expected="a file",
             do="Put the files in it together into one, and name that",
         )
     if not path.is_file():
-        raise SourceError(
-            "Cannot read source", got=f"path={path}", expected="a file that exists", do="Check the source's path"
-        )
+        raise cannot_read(got=f"path={path}", expected="a file that exists", do="Check the source's path")
     if path.stat().st_size == 0:
-        raise SourceError(
-            "Cannot read source", got=f"size=0 bytes of {path}", expected="a file with rows", do="Fetch the file again"
-        )
+        raise cannot_read(got=f"size=0 bytes of {path}", expected="a file with rows", do="Fetch the file again")
     return path
 
 
@@ -63,9 +58,7 @@ def require_folder(path: Path) -> Path:
         SourceError: it is missing or no folder.
     """
     if not path.is_dir():
-        raise SourceError(
-            "Cannot read source", got=f"path={path}", expected="a folder that exists", do="Check the source's path"
-        )
+        raise cannot_read(got=f"path={path}", expected="a folder that exists", do="Check the source's path")
     return path
 
 
@@ -103,9 +96,7 @@ def read_blocks(path: Path, encoding: str = "utf-8") -> Iterator[Block]:
             yield Block(begin, block.removeprefix(_BYTE_ORDER_MARK) if begin == 1 else block)
             begin += block.count(b"\n")
         elif begin == 1:
-            raise SourceError(
-                "Cannot read source", got=f"lines=0 in {path}", expected="a file with rows", do="Fetch the file again"
-            )
+            raise cannot_read(got=f"lines=0 in {path}", expected="a file with rows", do="Fetch the file again")
         if not piece:
             return
         kept, size, has_line = [data[end:]], len(data) - end, False
@@ -120,21 +111,20 @@ def block_encoding(encoding: str) -> str:
     try:
         return encoding if "\n".encode(encoding) == b"\n" else "utf-8"
     except LookupError as error:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"encoding={encoding}",
             expected="an encoding by Python's name, such as utf-8, cp1252 or utf-16",
-            do="Mend the settings under source.encoding",
+            do="Correct the settings under source.encoding",
         ) from error
 
 
 def stop_at(path: Path, line: int, *, got: str, expected: str, do: str) -> NoReturn:
     """Raise the error of a file that cannot be read as a whole, naming the line."""
-    raise SourceError("Cannot read source", got=got, expected=expected, where=f"{path}:{line}", do=do)
+    raise cannot_read(got=got, expected=expected, where=f"{path}:{line}", do=do)
 
 
 def _next_piece(pieces: Iterator[bytes], path: Path, begin: int, kept: list[bytes]) -> bytes:
-    """The next bytes, none at the end; what is kept since line `begin` tells where a damage lies."""
+    """The next bytes, none at the end; what is kept since line `begin` shows where damage lies."""
     try:
         return next(pieces, b"")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -149,7 +139,7 @@ def _next_piece(pieces: Iterator[bytes], path: Path, begin: int, kept: list[byte
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The bytes as they come. A gzip stream is read in small steps, so that all before a damage is seen."""
+    """The bytes in order. A gzip stream is read in small steps, so that everything before damage is read."""
     with path.open("rb") as file:
         if is_gzip(path):
             with gzip.GzipFile(fileobj=file) as unpacked:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.sql import literal
 from validation.formats.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw.writer import PartWriter, field_names, struct_of
-from validation.reading.sql import literal
 
 OTHERS = "other columns"  # the field of `source` that maps all keys beside the named ones to their values
 _TRIAL_LINES = 100  # if none of the first lines is an object, the file is of another format
@@ -50,7 +50,7 @@ def object_type(names: Sequence[str], has_others: bool) -> pa.StructType:
 def json_names(path: Path, encoding: str = "utf-8") -> list[str]:
     """The keys of the first lines, those of the first one that is an object before the others.
 
-    A line leaves out what it has nothing to say of, so the first one alone does not tell what the file has.
+    Lines leave out keys without a value, so that the first line alone does not show all keys of the file.
 
     Raises:
         SourceError: missing, empty, truncated, or none of the first lines is an object.
@@ -147,27 +147,27 @@ def _objects(
     *,
     python_literals: bool,
 ) -> _Lines:
-    """Tell objects from other lines. Only those that DuckDB does not take are looked at one by one."""
+    """Separate objects from other lines. Only lines that DuckDB does not take are parsed one by one."""
     # The texts are trimmed: one that is JSON and begins so is an object, without a second look by json_type.
     is_object = _column(connection, "starts_with(line, '{') AND json_valid(line)", texts).to_numpy(zero_copy_only=False)
     suspects = sorted({*np.flatnonzero(~is_object).tolist(), *undecoded})
     if not suspects:
         return _Lines(numbers, texts, texts, pa.nulls(len(texts), pa.string()))
-    mended: dict[int, str | None] = {}
+    parsed: dict[int, str | None] = {}
     errors = dict(undecoded)
     for index in suspects:
-        mended[index] = None
+        parsed[index] = None
         if index not in undecoded:
-            mended[index], error = _parse(texts[index].as_py(), python_literals)
+            parsed[index], error = _parse(texts[index].as_py(), python_literals)
             errors.update({index: error} if error else {})
     mask = np.zeros(len(texts), bool)
     mask[suspects] = True
-    objects = pc.replace_with_mask(texts, pa.array(mask), pa.array(list(mended.values()), texts.type))
+    objects = pc.replace_with_mask(texts, pa.array(mask), pa.array(list(parsed.values()), texts.type))
     return _Lines(numbers, texts, objects, pa.array([errors.get(index) for index in range(len(texts))], pa.string()))
 
 
 def _parse(text: str, python_literals: bool) -> tuple[str | None, str]:
-    """JSON text of an object that DuckDB did not take as it stands, or why it is none."""
+    """JSON text of an object that DuckDB did not accept, or the reason why it is no object."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -200,7 +200,7 @@ def _columns(
 
 
 def _others(connection: duckdb.DuckDBPyConnection, objects: pa.Array, names: Sequence[str]) -> pa.Array:
-    """All keys but the named ones, with their values as text. A key that comes twice counts as it came last."""
+    """All keys but the named ones, with their values as text. Of a repeated key the last value counts."""
     own = ", ".join(map(literal, names))
     whole = """json_transform(line, '"MAP(VARCHAR, VARCHAR)"')"""
     others = f"map_from_entries(list_filter(map_entries({whole}), lambda entry: entry.key NOT IN ({own})))"

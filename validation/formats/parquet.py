@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from validation.errors import SourceError
+from validation.errors import cannot_read
 from validation.formats.files import require_file
 from validation.raw.writer import PartWriter, field_names, struct_of
 
@@ -26,7 +26,7 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 
 def source_type(schema: pa.Schema) -> pa.StructType:
-    """Type of `source` for rows of a schema. Extension types are kept as what stores them."""
+    """Type of `source` for rows of a schema. Extension types are kept as their storage types."""
     names = field_names(schema.names)
     return pa.struct([pa.field(name, _stored(kind)) for name, kind in zip(names, schema.types, strict=True)])
 
@@ -43,7 +43,7 @@ def write_batches(batches: Iterator[pa.RecordBatch], part: PartWriter, file: str
 
 
 def stored_columns(batch: pa.RecordBatch) -> list[pa.Array]:
-    """The columns of a batch, extension types as what stores them."""
+    """The columns of a batch, extension types as their storage types."""
     return [column.storage if isinstance(column, pa.ExtensionArray) else column for column in batch.columns]
 
 
@@ -55,9 +55,7 @@ def write_parquet(path: Path, part: PartWriter) -> None:
     """
     with _open(path) as file:
         if file.metadata.num_rows == 0:
-            raise SourceError(
-                "Cannot read source", got=f"rows=0 in {path}", expected="a file with rows", do="Fetch the file again"
-            )
+            raise cannot_read(got=f"rows=0 in {path}", expected="a file with rows", do="Fetch the file again")
         for group in range(file.num_row_groups):
             write_batches(_row_group(file, group, path), part, path.name)
 
@@ -66,8 +64,7 @@ def _row_group(file: pq.ParquetFile, group: int, path: Path) -> Iterator[pa.Reco
     try:
         yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group])
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"row group={group}: {str(error).splitlines()[0]}",
             expected=f"{file.num_row_groups} whole row groups",
             where=str(path),
@@ -83,8 +80,7 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(require_file(path))
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"footer: {str(error).splitlines()[0]}",
             expected="a whole Parquet file",
             where=str(path),

@@ -1,1 +1,1 @@
-"""What a folder or a file of a shop's own holds: a guess at the settings that read it, with the evidence for each."""
+"""A guess at the settings that read a folder or a file of a shop's own, with the evidence for each."""

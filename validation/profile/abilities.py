@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.settings.validation import ValidationSettings
-from validation.profile.columns import time_sql
+from core.sql import identifier, literal
 from validation.profile.draft import Draft
-from validation.profile.guesses import Assignment
-from validation.profile.numbers import as_ratings
-from validation.profile.roles import Sheet
-from validation.reading.sql import literal, quoted
+from validation.profile.extracts.counts import time_sql
+from validation.profile.roles.sheet import Sheet
+from validation.profile.roles.tables import Assignment
+from validation.profile.values.numbers import as_ratings
 
 
 @dataclass
@@ -44,16 +44,16 @@ class _Counts:
     last: str
 
 
-def judge(draft: Draft, found: Assignment) -> Abilities:
+def assess(draft: Draft, found: Assignment) -> Abilities:
     """Count what the tables give."""
     abilities = Abilities()
     counts = _count(draft, found.log)
-    _judge_recommend(abilities, found.log, counts)
-    _judge_bad_rows(abilities, found.log, counts)
-    _judge_score(abilities, found)
-    _judge_feedback(abilities, found)
-    _judge_texts(abilities, found)
-    _judge_returns(abilities, found.log)
+    _assess_recommend(abilities, found.log, counts)
+    _assess_bad_rows(abilities, found.log, counts)
+    _assess_score(abilities, found)
+    _assess_feedback(abilities, found)
+    _assess_texts(abilities, found)
+    _assess_returns(abilities, found.log)
     return abilities
 
 
@@ -62,7 +62,7 @@ def _count(draft: Draft, log: Sheet) -> _Counts:
     formats = draft.get("recipe.source", "date_formats", [])
     if "time" in log.picks and not formats:
         formats = list(log.reading(log.picks["time"]).formats)
-    user_sql, item_sql = (quoted(name) if name else "NULL" for name in (user, item))
+    user_sql, item_sql = (identifier(name) if name else "NULL" for name in (user, item))
     moment = time_sql(time, formats) if time else "NULL::TIMESTAMPTZ"
     bad = [f"{part} IS NULL" for name, part in ((user, "u"), (item, "i"), (time, "t")) if name] or ["false"]
     others = [part for part in bad if part != "u IS NULL"]
@@ -80,21 +80,21 @@ def _count(draft: Draft, log: Sheet) -> _Counts:
     return _Counts(*row)
 
 
-def _judge_recommend(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
+def _assess_recommend(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
     missing = [role for role in ("user", "item") if role not in log.picks]
     if missing:
         abilities.lines.append(f"recommend: not yet, no column is known to name the {' and the '.join(missing)}")
         return
     span = f", {counts.first} to {counts.last}" if counts.first else ", without times"
     about = "" if log.extract.is_whole else f" in the first {counts.rows:,} of about {log.extract.n_total:,} rows"
-    said = f"{counts.usable:,} events of {counts.users:,} users on {counts.items:,} items{span}{about}"
+    summary = f"{counts.usable:,} events of {counts.users:,} users on {counts.items:,} items{span}{about}"
     least = ValidationSettings().min_interactions
     if counts.usable < least:
-        said += f"; at least {least} are needed (recipe.validation.min_interactions)"
-    abilities.lines.append(f"recommend: {'no' if counts.usable < least else 'yes'} ({said})")
+        summary += f"; at least {least} are needed (recipe.validation.min_interactions)"
+    abilities.lines.append(f"recommend: {'no' if counts.usable < least else 'yes'} ({summary})")
 
 
-def _judge_bad_rows(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
+def _assess_bad_rows(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
     known = [
         ("no user", counts.no_user, "user" in log.picks),
         ("no item", counts.no_item, "item" in log.picks),
@@ -104,12 +104,12 @@ def _judge_bad_rows(abilities: Abilities, log: Sheet, counts: _Counts) -> None:
     parts = [f"{n / rows:.1%} of the rows have {what} ({n:,})" for what, n, given in known if given and n]
     if parts:
         abilities.warnings.append(f"{'; '.join(parts)}: those rows go to quarantine")
-    # Events of nobody go to quarantine too, and stop nothing.
+    # Events without a user go to quarantine too, but do not stop the flow.
     bad = counts.rows - counts.usable - counts.guests
     abilities.bad_share, abilities.bad_why = bad / max(1, rows - counts.guests), "; ".join(parts)
 
 
-def _judge_score(abilities: Abilities, found: Assignment) -> None:
+def _assess_score(abilities: Abilities, found: Assignment) -> None:
     column = found.log.picks.get("value")
     feedback = found.tables.get("feedback")
     if column is None and feedback is not None and feedback.columns.get("rating"):
@@ -125,7 +125,7 @@ def _judge_score(abilities: Abilities, found: Assignment) -> None:
     abilities.lines.append(f"score: yes ({column.n_given:,} ratings in {column.name}{mean})")
 
 
-def _judge_feedback(abilities: Abilities, found: Assignment) -> None:
+def _assess_feedback(abilities: Abilities, found: Assignment) -> None:
     feedback = found.tables.get("feedback")
     if feedback is None:
         abilities.lines.append("feedback: no, there are no review texts")
@@ -140,7 +140,7 @@ def _judge_feedback(abilities: Abilities, found: Assignment) -> None:
         )
 
 
-def _judge_texts(abilities: Abilities, found: Assignment) -> None:
+def _assess_texts(abilities: Abilities, found: Assignment) -> None:
     items, users = found.tables.get("items"), found.tables.get("users")
     own = {name: of for name, of in (items.columns if items else {}).items() if name not in ("item_id", "price")}
     abilities.lines.append(
@@ -152,18 +152,18 @@ def _judge_texts(abilities: Abilities, found: Assignment) -> None:
     abilities.lines.append(f"prices: yes ({price})" if price else "prices: no")
 
 
-def _judge_returns(abilities: Abilities, log: Sheet) -> None:
-    """Cancellations in a file of orders: counted, since no setting tells them from purchases."""
+def _assess_returns(abilities: Abilities, log: Sheet) -> None:
+    """Cancellations in a file of orders: counted, since no setting separates them from purchases."""
     quantity, order = log.name("quantity"), log.name("order")
     if not quantity and not order:
         return
     signs = []
     if quantity:
-        signs.append(("negative quantities", f"TRY_CAST({quoted(quantity)} AS DOUBLE) < 0"))
+        signs.append(("negative quantities", f"TRY_CAST({identifier(quantity)} AS DOUBLE) < 0"))
     if order:
         letter = _cancelling_letter(log, order)
         if letter:
-            signs.append((f"{order} beginning with {letter}", f"starts_with({quoted(order)}, {literal(letter)})"))
+            signs.append((f"{order} beginning with {letter}", f"starts_with({identifier(order)}, {literal(letter)})"))
     if not signs:
         return
     either = " OR ".join(f"coalesce({sql}, false)" for _, sql in signs)
@@ -181,7 +181,7 @@ def _judge_returns(abilities: Abilities, log: Sheet) -> None:
 def _cancelling_letter(log: Sheet, order: str) -> str:
     """The letter before some order numbers, where most have none."""
     found = log.workspace.connection.sql(
-        f"SELECT regexp_extract({quoted(order)}, '^[A-Za-z]+') AS head, count(*) FROM {log.extract.relation} "
-        f"WHERE {quoted(order)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"SELECT regexp_extract({identifier(order)}, '^[A-Za-z]+') AS head, count(*) FROM {log.extract.relation} "
+        f"WHERE {identifier(order)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     return str(found[1][0]) if len(found) > 1 and found[0][0] == "" and len(found[1][0]) <= 2 else ""

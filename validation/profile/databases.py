@@ -14,13 +14,13 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from core.schema import TABLES
+from core.sql import identifier
 from validation.errors import SourceError
 from validation.profile.draft import Draft
-from validation.profile.files import Workspace, load_arrow
-from validation.profile.guesses import Assignment, Table
-from validation.profile.roles import id_like
-from validation.profile.words import name_rank
-from validation.reading.sql import quoted
+from validation.profile.extracts.files import Workspace, load_arrow
+from validation.profile.roles.tables import Assignment, Table
+from validation.profile.values.column import id_like
+from validation.profile.values.words import name_rank
 
 _MAX_ROWS = 200_000
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,7 +49,7 @@ def source_url(path: Path) -> str:
 
 
 def load_database(workspace: Workspace, path: Path) -> Database:
-    """Load the first rows of every table and view, and of those that have to be joined to tell who did what when.
+    """Load the first rows of every table and view, and of those that have to be joined to know who did what when.
 
     Raises:
         SourceError: the file cannot be read as a database, or has no tables.
@@ -126,7 +126,7 @@ def _is_key(table: Table, key: str) -> bool:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
+    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({identifier(table)})")]
 
 
 def _parents(
@@ -134,7 +134,7 @@ def _parents(
 ) -> dict[str, tuple[str, str]]:
     """Tables that a table refers to: by its foreign keys, or by a column named after the other's id."""
     parents = {}
-    for row in connection.execute(f"PRAGMA foreign_key_list({quoted(table)})"):
+    for row in connection.execute(f"PRAGMA foreign_key_list({identifier(table)})"):
         parent, own, key = str(row[2]), str(row[3]), row[4]
         if parent in columns and parent != table:
             parents[parent] = (own, str(key) if key else columns[parent][0])
@@ -198,7 +198,7 @@ def _alias(column: str) -> str:
 
 def _plain(name: str) -> str:
     """A name as SQL writes it, in quotes where it needs them."""
-    return name if _SIMPLE.fullmatch(name) and name.upper() not in _KEYWORDS else quoted(name)
+    return name if _SIMPLE.fullmatch(name) and name.upper() not in _KEYWORDS else identifier(name)
 
 
 def _text(value: Any) -> str | None:

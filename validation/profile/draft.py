@@ -1,9 +1,10 @@
-"""The settings that a profile drafts: lines with what speaks for each, and questions where a guess is unsafe."""
+"""The settings that a profile drafts: lines with the evidence for each, and questions where a guess is unsafe."""
 
 from __future__ import annotations
 
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,11 +40,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Question:
-    """What the user has to say.
+    """What the user has to answer.
 
     Attributes:
         section: Where the answer belongs.
-        keys: The settings that answer it, all of them; none where the data have to be mended.
+        keys: The settings that answer it, all of them; none where the data have to be corrected.
         text: One sentence.
     """
 
@@ -143,8 +144,6 @@ def _section_order(section: str) -> tuple[int, str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     flat = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     return textwrap.wrap(flat, _WIDTH, break_long_words=False, break_on_hyphens=False)
 

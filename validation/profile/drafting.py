@@ -1,4 +1,4 @@
-"""From the tables that were found to settings: each with its evidence, and a question where it is unsafe."""
+"""Settings drafted from the tables that were found: each with its evidence, and a question where it is unsafe."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Iterator
 
 from core.schema import TABLES
 from core.settings.validation import ValidationSettings
-from validation.profile.columns import Column, overlap
-from validation.profile.dates import Reading
 from validation.profile.draft import Draft
-from validation.profile.events import read_events
-from validation.profile.files import Extract
-from validation.profile.guesses import Assignment, Table
-from validation.profile.numbers import read_money, read_scale
-from validation.profile.roles import Sheet, id_like
-from validation.profile.words import Role, name_rank
+from validation.profile.extracts.counts import overlap
+from validation.profile.extracts.files import Extract
+from validation.profile.roles.sheet import Sheet
+from validation.profile.roles.tables import Assignment, Table
+from validation.profile.values.column import Column, id_like
+from validation.profile.values.dates import Reading
+from validation.profile.values.events import read_events
+from validation.profile.values.numbers import read_money, read_scale
+from validation.profile.values.words import Role, name_rank
 
 SOURCE, VALIDATION = "recipe.source", "recipe.validation"
 CLEANING = "recipe.validation.cleaning"
@@ -66,11 +67,11 @@ def draft_files(draft: Draft, found: Assignment) -> None:
 
 
 def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
-    """One setting for all files: where they differ they have to be made alike."""
+    """One setting for all files: files that differ have to be converted."""
     different = set(values.values())
     if len(different) > 1:
-        said = ", ".join(f"{name}: {value}" for name, value in values.items())
-        draft.ask(SOURCE, f"The files differ in their {key} ({said}); convert them to one.", [])
+        listed = ", ".join(f"{name}: {value}" for name, value in values.items())
+        draft.ask(SOURCE, f"The files differ in their {key} ({listed}); convert them to one.", [])
     elif different and (value := different.pop()) != default:
         evidence = next((why for one in extracts for why in one.evidence), "")
         if key == "delimiter":
@@ -80,7 +81,7 @@ def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, e
 
 def draft_columns(draft: Draft, found: Assignment) -> None:
     """The mapping of each table, and questions for what interactions need."""
-    said = set[str]()
+    described = set[str]()
     for table in found.tables.values():
         section = f"{SOURCE}.columns.{table.name}"
         is_shared = table.name != "interactions" and table.sheet is found.log
@@ -91,8 +92,8 @@ def draft_columns(draft: Draft, found: Assignment) -> None:
             if name in questions:
                 continue
             if name != own or is_shared or (is_mapped and name not in own_contract):
-                why = "" if own in said else _say_column(table.sheet, own)
-                said.add(own)
+                why = "" if own in described else _describe_column(table.sheet, own)
+                described.add(own)
                 draft.set(section, name, own, why)
         for name, (text, choices) in questions.items():
             draft.ask(section, text, [(name, choice) for choice in choices])
@@ -111,7 +112,7 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
         if role not in sheet.picks:
             choices = [column.name for column in id_like(sheet.columns) if column.name not in sheet.used]
             text = f"No column of {sheet.extract.name} is known to name the {role}s: which one does?"
-            if other := _told_elsewhere(found, role, name):
+            if other := _named_elsewhere(found, role, name):
                 text, choices = other, []
             asked[name] = (text, choices)
     tied: tuple[tuple[Role, str], ...] = (*ids, ("time", "timestamp"))
@@ -123,8 +124,8 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
     return asked
 
 
-def _told_elsewhere(found: Assignment, role: Role, name: str) -> str:
-    """Lines of orders in one file and whose they are in another: a reader joins no files."""
+def _named_elsewhere(found: Assignment, role: Role, name: str) -> str:
+    """Order lines in one file and their users in another: readers do not join files."""
     log = found.log
     for sheet in found.others:
         own = next((column for column in sheet.columns if name_rank(role, column.name) >= 2), None)
@@ -141,20 +142,21 @@ def _told_elsewhere(found: Assignment, role: Role, name: str) -> str:
 
 
 def _refuse_misnamed(draft: Draft, table: Table) -> None:
-    """A column that bears a contract's name and holds something else would be read as that."""
+    """A column with a contract's name that holds something else would be misread."""
     for column in table.sheet.columns:
         if column.name in ("value", "event", "position") and column.name not in table.columns.values():
             if column.name in table.columns or column.n_given == 0:
                 continue
             seen = ", ".join(column.samples[:3])
             text = (
-                f"Column {column.name} ({seen}) would be read as the contract's {column.name}, and is none: rename it."
+                f"Column {column.name} ({seen}) would be read as the contract's {column.name}, but holds something "
+                "else: rename it."
             )
             draft.ask(f"{SOURCE}.columns.interactions", text, [])
 
 
-def _say_column(sheet: Sheet, own: str) -> str:
-    """Counts of a column and three values; none of texts, names and addresses that people wrote."""
+def _describe_column(sheet: Sheet, own: str) -> str:
+    """Counts of a column and three values; no values of texts, names and addresses."""
     column = next(column for column in sheet.columns if column.name == own)
     missing = "" if column.share_given == 1 else f"; {_share(1 - column.share_given)} of the rows have none"
     head = f"{column.n_distinct:,} different values"
@@ -227,9 +229,9 @@ def draft_events(draft: Draft, found: Assignment) -> None:
     for word, n in words.other.items():
         draft.set(section, word.lower(), "", f"{n:,} rows; no event of the contract, so they are left out")
     if sum(words.unknown.values()) > _MANY_UNKNOWN_WORDS * total:
-        said = ", ".join(f"{word} ({n:,})" for word, n in words.unknown.items())
+        listed = ", ".join(f"{word} ({n:,})" for word, n in words.unknown.items())
         text = (
-            f"Which of view, click, cart, purchase, rating, impression is meant by {said}? Write each word; one "
+            f"Which of view, click, cart, purchase, rating, impression is meant by {listed}? Write each word; one "
             'that is mapped to "" is left out.'
         )
         draft.ask(section, text, [(word.lower(), "view") for word in words.unknown], every=True)
@@ -240,7 +242,7 @@ def draft_events(draft: Draft, found: Assignment) -> None:
 
 
 def _draft_default_event(draft: Draft, found: Assignment) -> None:
-    """Orders are purchases; a log that calls itself one of views has views."""
+    """Orders are purchases; a log named after views has views."""
     stem = found.log.extract.name.split(".")[0].lower()
     words = {word.removesuffix("s") for word in re.split(r"[\W_\d]+", stem)}
     if "value" in found.log.picks or "order" in found.log.picks or "quantity" in found.log.picks:
@@ -248,15 +250,13 @@ def _draft_default_event(draft: Draft, found: Assignment) -> None:
     if "text" in found.log.picks:
         return
     if words & set(_VIEW_NAMES):
-        draft.set(
-            SOURCE, "default_event", "view", f"{found.log.extract.name} names itself so, and no column names events"
-        )
+        draft.set(SOURCE, "default_event", "view", f"{found.log.extract.name} is named so, and no column names events")
     else:
         draft.notes.append("no column names events: each row counts as a purchase (default_event)")
 
 
 def draft_ratings(draft: Draft, found: Assignment) -> None:
-    """The scale of ratings, words for them, and zeros that may mean nothing."""
+    """The scale of ratings, words for them, and zeros that may mean no rating."""
     places = [
         (table, "value" if table.name == "interactions" else "rating")
         for table in found.tables.values()
@@ -281,9 +281,9 @@ def draft_ratings(draft: Draft, found: Assignment) -> None:
             text = f"{scale.zeros:.0%} of the ratings in {column.name} are 0: no rating (empty), or the lowest (0)?"
             draft.ask(section, text, [("0", ""), ("0", "0")])
         if scale.unread and not scale.words:
-            said = ", ".join(f"{value} ({n:,})" for value, n in scale.unread[:5])
+            listed = ", ".join(f"{value} ({n:,})" for value, n in scale.unread[:5])
             draft.suggest(
-                section, scale.unread[0][0].lower(), "5", f"Not a number, and left empty: {said}. If it is a rating:"
+                section, scale.unread[0][0].lower(), "5", f"Not a number, and left empty: {listed}. If it is a rating:"
             )
 
 

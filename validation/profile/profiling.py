@@ -11,14 +11,14 @@ from pathlib import Path
 import duckdb
 
 from core.settings.source import Amazon2014Source
-from validation.errors import SourceError
-from validation.profile.abilities import Abilities, judge
+from validation.errors import SourceError, cannot_read
+from validation.profile.abilities import Abilities, assess
 from validation.profile.databases import draft_queries, load_database, source_url
 from validation.profile.draft import Draft
 from validation.profile.drafting import SOURCE, draft_forms, draft_quarantine, draft_tables
-from validation.profile.files import Extract, Workspace, data_files, ending, is_sqlite, load
-from validation.profile.guesses import Assignment, assign
-from validation.sources import amazon_2014
+from validation.profile.extracts.files import Extract, Workspace, data_files, ending, is_sqlite, load
+from validation.profile.roles.tables import Assignment, assign
+from validation.sources import amazon
 
 _AMAZON_2014 = {"reviewerID", "asin", "overall", "unixReviewTime"}
 _AMAZON_2023 = {"user_id", "parent_asin", "rating", "timestamp"}
@@ -63,7 +63,7 @@ def profile_source(path: Path, now: datetime | None = None) -> Profile:
             kind, why, found = "sql", "a SQLite database", _profile_database(draft, workspace, databases, now)
         else:
             kind, why, found = _profile_files(draft, workspace, path, files, now)
-        abilities = judge(draft, found)
+        abilities = assess(draft, found)
         draft_quarantine(draft, abilities.bad_share, abilities.bad_why)
         left_out = {**workspace.left_out, **found.unused}
         return Profile(path, kind, why, draft, abilities, tuple(workspace.extracts), left_out)
@@ -94,8 +94,7 @@ def _profile_files(
     is_recbole = any(ending(file) == ".inter" for file in atomic)
     load(workspace, atomic if is_recbole else files)
     if not any(extract.n_rows for extract in workspace.extracts):
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={[file.name for file in files][:10]}",
             expected="rows under a header",
             where=str(path),
@@ -137,7 +136,7 @@ def _amazon_path(path: Path, reviews: str) -> Path:
     if path.is_file() or fnmatch.fnmatch(path.name, "*.json*"):
         return path
     try:
-        amazon_2014.locate(Amazon2014Source(path=path))
+        amazon.locate(Amazon2014Source(path=path))
         return path
     except SourceError:
         return path / reviews

@@ -1,4 +1,4 @@
-"""A profile as text: what lies there, what was guessed from what, what the shop can do, and what has to be said."""
+"""A profile as text: the files, the guessed settings with their evidence, what the shop can do, and warnings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WIDTH = 118
 def full_report(profile: Profile) -> list[str]:
     """Everything, one line each."""
     lines = [f"source: {profile.path} (kind {profile.kind}{f': {profile.why}' if profile.why else ''})"]
-    lines += list(_say_files(profile))
+    lines += list(_file_lines(profile))
     for section, settings in profile.draft.lines.items():
         lines.append(f"[{section}]")
         for line in settings:
             if not line.is_open:
-                lines += _indented(_say_line(line))
+                lines += _indented(_setting_line(line))
     lines += [*_headed("able to", profile.abilities.lines), *_headed("to know", _known(profile))]
     lines += _headed("to be answered", [question.text for question in profile.draft.questions])
     return lines
@@ -40,11 +40,11 @@ def short_report(profile: Profile) -> list[str]:
             continue
         for line in settings:
             if not line.is_open and line.key not in ("kind", "path"):
-                lines += _indented(_say_line(line))
+                lines += _indented(_setting_line(line))
     return [*lines, *_headed("able to", profile.abilities.lines), *_headed("to know", _known(profile))]
 
 
-def _say_files(profile: Profile) -> Iterator[str]:
+def _file_lines(profile: Profile) -> Iterator[str]:
     for extract in profile.extracts:
         n = f"{extract.n_total:,}" if extract.is_whole else f"about {extract.n_total:,}"
         yield from _indented(f"{extract.name}: {n} rows, columns {', '.join(extract.columns)}")
@@ -52,7 +52,7 @@ def _say_files(profile: Profile) -> Iterator[str]:
         yield from _indented(f"{name}: not used, {why}")
 
 
-def _say_line(line: Line) -> str:
+def _setting_line(line: Line) -> str:
     return f"{line.key} = {line.value!r}{f'   ({line.why})' if line.why else ''}"
 
 

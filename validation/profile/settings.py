@@ -52,7 +52,7 @@ def write_settings(text: str, file: Path, *, force: bool = False) -> None:
 
 
 def sealed(text: str) -> str:
-    """The text with a last line that tells whether somebody edited it since."""
+    """The text with a last line that shows whether somebody edited it since."""
     return f"{text}{_MARK}{_digest(text)}\n"
 
 

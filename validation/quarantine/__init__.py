@@ -1,1 +1,1 @@
-"""Rows that broke a rule: how they are kept, and how they are let in again."""
+"""Quarantine: rows that broke a rule, how they are kept and how they are readmitted."""

@@ -1,4 +1,4 @@
-"""Quarantine: every row that breaks a rule, as the source had it, as it was understood, and why it is here."""
+"""Quarantine: every row that breaks a rule, as the source had it, as it was read, and the rules it breaks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import duckdb
 import pyarrow as pa
 
 from core.schema import TABLES, Column
+from core.sql import identifier, literal
 from validation.clean_tables import write_parquet
-from validation.reading.sql import literal
-from validation.rules.contract import Rule
-from validation.scan.scan import Scan, picked_name
-from validation.staging import BITS, read_sql
+from validation.rules.rule import Rule
+from validation.scan.picking import picked_name
+from validation.scan.scan import Scan
+from validation.staging.marks import BITS
+from validation.staging.reading import read_sql
 from validation.summary import QUARANTINE
 
 COLUMNS = {
@@ -22,9 +24,9 @@ COLUMNS = {
     "source_file": "VARCHAR",
     "source_number": "BIGINT",
     "source_position": "VARCHAR",  # "reviews.csv:17"
-    "source_row": "VARCHAR",  # as it came: the row's own text, or its columns as JSON
+    "source_row": "VARCHAR",  # as it was read: the row's own text, or its columns as JSON
     "values": "VARCHAR",  # the contract's columns in the source's own words, JSON text of texts
-    "attributes": "VARCHAR",  # what else the row tells of a user or an item, JSON text of texts; "" for nothing
+    "attributes": "VARCHAR",  # the further columns of a user or an item, JSON text of texts; "" for none
 }
 
 
@@ -36,7 +38,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
     """
     target = folder / QUARANTINE / f"{scan.table}.parquet"
     if not scan.rows_quarantined:
-        empty = ", ".join(f'CAST(NULL AS {type_}) AS "{name}"' for name, type_ in COLUMNS.items())
+        empty = ", ".join(f"CAST(NULL AS {type_}) AS {identifier(name)}" for name, type_ in COLUMNS.items())
         write_parquet(connection, f"SELECT {empty} WHERE false", target)
         return 0
     read = read_sql(scan.table, scan.parts, scan.dialect, lambda one: picked_name("broken", scan, one))
@@ -50,7 +52,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
             source_file, source_number, source_file || ':' || source_number AS source_position, source_row,
             CAST(to_json({{{values}}}) AS VARCHAR) AS "values", coalesce(r.attributes, '') AS attributes
         FROM ({read}) r JOIN (
-            SELECT row_number, {", ".join(words)} FROM staged_{scan.table} WHERE {scan.unfit} AND NOT {scan.copy}
+            SELECT row_number, {", ".join(words)} FROM staged_{scan.table} WHERE {scan.excluded} AND NOT {scan.copy}
         ) s USING (row_number)
         ORDER BY row_number"""
     write_parquet(connection, query, target)
@@ -68,7 +70,7 @@ def _names_sql(rules: list[Rule]) -> str:
 
 
 def _text_of(column: Column, is_mapped: bool) -> str:
-    """The value of a read row as text; of one that the settings map, as it was before, since it is mapped again."""
+    """The value of a read row as text; a mapped value as it was before, since readmission maps it again."""
     if column.type != pa.string():
         return f"{column.name}_own" if is_mapped else f"{column.name}_text"
     return f"coalesce({column.name}_own, {column.name})" if is_mapped else column.name

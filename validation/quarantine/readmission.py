@@ -1,4 +1,4 @@
-"""Out of quarantine again: choose rows, have a person mend them, let them in. The next ingest reads them as a part.
+"""Readmission: choose quarantined rows, have a person correct them, let them in. The next ingest reads them as a part.
 
 What is let in lies in files named by their content, so that letting the same rows in twice changes nothing.
 """
@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from core.schema import TABLE_NAMES, TABLES, TableName
+from core.sql import literal
 from core.storage import atomic_file, digest_of
 from validation.errors import ReadmissionError
 from validation.raw.writer import as_text
-from validation.reading.sql import literal
 
-_DO = "Mend the line, or export the rows again: sommelier quarantine export"
+_DO = "Correct the line, or export the rows again: sommelier quarantine export"
 _FILE_SCHEMA = pa.schema(
     [
         pa.field("values", pa.string()),  # JSON text: contract column to text
@@ -42,7 +42,7 @@ class QuarantinedRow:
         rules: Those that it breaks.
         source_file, source_number: Where it stood.
         values: Contract column to text, as it was mapped.
-        attributes: What else it tells of a user or an item.
+        attributes: Further columns of a user or an item.
     """
 
     table: TableName
@@ -99,7 +99,7 @@ def count_by_rule(rows: Sequence[QuarantinedRow]) -> list[dict[str, Any]]:
 
 
 def export(rows: Sequence[QuarantinedRow], target: Path) -> None:
-    """Write rows as JSON lines, for a person to mend: `values` and `attributes` are what to edit."""
+    """Write rows as JSON lines, for a person to correct: `values` and `attributes` are what to edit."""
     with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             line = {
@@ -113,7 +113,7 @@ def export(rows: Sequence[QuarantinedRow], target: Path) -> None:
 
 
 def read_corrections(path: Path) -> list[QuarantinedRow]:
-    """The rows of a file that `export` wrote and somebody mended. Lines may be left out.
+    """The rows of a file that `export` wrote and somebody corrected. Lines may be left out.
 
     Raises:
         ReadmissionError: a line is no JSON object, or names an unknown table or column, or no position.
@@ -130,7 +130,7 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
 
 
 def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
-    """Let rows in: one file per table, atomically; the next ingest takes them beside the source."""
+    """Readmit rows: one file per table, atomically; the next ingest reads them beside the source."""
     counts: dict[TableName, int] = {}
     files = []
     for table in TABLE_NAMES:
@@ -197,7 +197,7 @@ def _read_line(line: str, where: str) -> QuarantinedRow:
     file, _, number = str(read.get("position", "")).rpartition(":")
     if not file or not number.isdigit():
         raise _bad(f"position={read.get('position')!r}", "the file and line it had when it was exported", where)
-    texts = [{name: as_text(value) for name, value in told.items()} for told in (values, attributes)]
+    texts = [{name: as_text(value) for name, value in given.items()} for given in (values, attributes)]
     return QuarantinedRow(table, tuple(read.get("rules") or ()), file, int(number), *texts)
 
 
@@ -205,5 +205,5 @@ def _bad(got: str, expected: str, where: str) -> ReadmissionError:
     return ReadmissionError("Cannot readmit", got=got, expected=expected, where=where, do=_DO)
 
 
-def _json(told: Mapping[str, str | None]) -> str:
-    return json.dumps({name: text for name, text in told.items() if text is not None}, ensure_ascii=False)
+def _json(texts: Mapping[str, str | None]) -> str:
+    return json.dumps({name: text for name, text in texts.items() if text is not None}, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""Raw tables: what a source gave, untouched, with where each row came from."""
+"""Raw tables: what a source gave, unchanged, with where each row came from."""

@@ -33,11 +33,11 @@ class TableMapping(BaseModel):
     Attributes:
         columns: Contract column to a DuckDB expression over `source` (and `source_number`), of whatever type; columns
             left out are null.
-        attributes: An expression that gives what else the row tells, as the text of a flat JSON object; "" for nothing.
+        attributes: An expression that gives the row's further columns, as the text of a flat JSON object; "" for none.
         condition: An expression, true for the rows that give a row of this table; "" for all.
         unreadable: Rows that could not be read count as rows of this table.
         default_event: The event of rows that name none; those with a value are ratings. "": as they are.
-        lines: The rows are lines of orders or reviews, which tell of a user or an item again and again.
+        lines: The rows are lines of orders or reviews, which repeat the same users or items.
         moment: The expression of a line's time; "" for the order of the lines.
     """
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.schema import TABLE_NAMES, TABLES, TableName
+from core.sql import identifier
 from validation.raw.parts import (
     SOURCE,
     SOURCE_ERROR,
@@ -26,9 +27,8 @@ from validation.raw.parts import (
     RawPart,
     TableMapping,
 )
-from validation.reading.sql import quoted
 
-ATTRIBUTES = "attributes"  # of a row-wise part: what a row tells beside the contract's columns, JSON text
+ATTRIBUTES = "attributes"  # of a row-wise part: a row's columns beside the contract's, JSON text
 
 _BATCH_ROWS = 50_000
 
@@ -194,12 +194,12 @@ class RowParts:
         Args:
             values: Contract column to value, of whatever type; columns left out are null.
             source_file, source_number: Where it stood.
-            attributes: What else the row tells.
+            attributes: The row's further columns.
         """
         cells = [as_text(values.get(column.name)) for column in TABLES[table].columns]
-        told = {name: text for name, value in (attributes or {}).items() if (text := as_text(value)) is not None}
+        further = {name: text for name, value in (attributes or {}).items() if (text := as_text(value)) is not None}
         batch = self._batches.setdefault(table, [])
-        batch.append((*cells, json.dumps(told, ensure_ascii=False) if told else None, source_file, source_number))
+        batch.append((*cells, json.dumps(further, ensure_ascii=False) if further else None, source_file, source_number))
         self.n_rows += 1
         if len(batch) >= _BATCH_ROWS:
             self._flush(table)
@@ -256,7 +256,7 @@ def field_names(names: Sequence[str]) -> list[str]:
 
 def field_sql(name: str) -> str:
     """The expression of a field of `source`."""
-    return f"{SOURCE}.{quoted(name)}"
+    return f"{SOURCE}.{identifier(name)}"
 
 
 def as_text(value: Any) -> str | None:

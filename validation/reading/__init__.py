@@ -1,1 +1,1 @@
-"""How a source's values read as values of the contract: the one place for every reader and every column."""
+"""Values of a source as values of the contract: ids, numbers, times and lists, the same for every reader."""

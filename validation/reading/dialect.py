@@ -1,4 +1,4 @@
-"""How a source writes its values, as far as the type of a column does not tell."""
+"""How a source writes its values, where a column's type does not say it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Dialect:
     Attributes:
         date_formats: strptime forms, tried in order before ISO 8601 and numbers.
         time_zone: Of times that name none.
-        null_words: What stands for an empty value, as it is spelt.
+        null_words: Words that mean an empty value, case counts.
         values: Column to {the source's value, lower case: the contract's}; also names columns that map nothing.
         best_rating: The highest of the source's scale.
         decimal_comma: 1.299 is a thousand and more, and 1,299 little more than one, where a price could be either.
@@ -45,7 +45,7 @@ class Dialect:
         return cls(forms.date_formats, forms.time_zone, forms.null_words, values, cleaning.decimal_comma, best)
 
     def of_column(self, name: str) -> Dialect:
-        """The dialect of one column: a word for nothing that the settings map is one no more."""
+        """The dialect of one column: a null word that the settings map is a value."""
         mapped = self.values.get(name, {})
         return replace(self, null_words=[word for word in self.null_words if word.lower() not in mapped])
 

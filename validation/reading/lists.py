@@ -4,7 +4,7 @@ no brackets of their own, also sets and PostgreSQL's {a,b}.
 
 from __future__ import annotations
 
-from validation.reading.sql import literal
+from core.sql import literal
 
 PATH_JOIN = " > "
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -31,9 +31,10 @@ def list_path_sql(expression: str, plain: str) -> str:
     words = f"string_split(trim({inner}, '[](){{}} '), ',')"
     words = f"list_transform({words}, lambda word: trim(word, ' ''\"'))"
     quoted = _quoted_sql(inner)
-    told = f"CASE WHEN len({quoted}) > 0 THEN {quoted} ELSE {words} END"
+    cells = f"CASE WHEN len({quoted}) > 0 THEN {quoted} ELSE {words} END"
     return f"""CASE WHEN {_is_json_sql(expression)} THEN nullif({_joined(json)}, '')
-        WHEN regexp_full_match({expression}, {literal(_BRACKETED)}) THEN nullif({_joined(told)}, '') ELSE {plain} END"""
+        WHEN regexp_full_match({expression}, {literal(_BRACKETED)}) THEN nullif({_joined(cells)}, '') ELSE {plain}
+        END"""
 
 
 def _joined(parts: str) -> str:

@@ -1,9 +1,9 @@
 """Numbers and money as people of any country write them, in SQL.
 
-"1,299.00", "1.299,00", "1 299,00", "1'299.00" and "1,29,900" are told apart by their shape; "12,50" has two digits
-after its comma, so that it is no thousands, and "1.299,-" names its decimal mark. Only "1,299" and "1.299" could be
-both: a comma parts thousands and a point decimals, or the other way round where the settings say `decimal_comma`; of a
-rating, which is never in the thousands, both part decimals.
+"1,299.00", "1.299,00", "1 299,00", "1'299.00" and "1,29,900" differ in shape; "12,50" has two digits after its comma,
+which therefore does not part thousands, and "1.299,-" names its decimal mark. Only "1,299" and "1.299" could be both: a
+comma parts thousands and a point decimals, or the other way round where the settings say `decimal_comma`; in a rating,
+which is never in the thousands, both part decimals.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from core import schema
 from core.schema import RATING_RANGE, Column
+from core.sql import literal
 from validation.reading.ratings import rating_text_sql
-from validation.reading.sql import literal
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from validation.reading.sql import literal
+from core.sql import literal
 
 _NUMBER = r"(\d{1,3}(?:[.,]\d+)?)"
 _STARS = r"(?i:\s*(?:stars?|sterne?|\x{00e9}toiles?|estrellas?|stelle|sterren|estrelas?|\x{2605}|\x{2b50})\x{fe0f}?)"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.numbers import NUMERIC, PLAIN
-from validation.reading.sql import literal
 
 # A zone after the time of day: Z, +05:30, UTC, Europe/Berlin.
 _ZONED = r".*\d:\d{2}(:\d{2}([.,]\d+)?)?\s*([zZ]|[+-]\d{2}(:?\d{2})?|[A-Za-z][A-Za-z_]+(/[A-Za-z_]+)*)$"

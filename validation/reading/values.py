@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from core import schema
 from core.schema import TIME, Column
+from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.numbers import number_sql
-from validation.reading.sql import literal
 from validation.reading.times import time_sql
 
 IDS = (schema.USER_ID, schema.ITEM_ID, schema.EVENT_ID)
@@ -19,7 +19,7 @@ LEFT_OUT = "(left out)"  # an event that the settings map to nothing
 
 
 def text_sql(expression: str, type_: str, dialect: Dialect) -> str:
-    """The value as text, trimmed; null where it is blank or a word for nothing."""
+    """The value as text, trimmed; null where it is blank or a null word."""
     text = f"trim({expression if type_ == 'VARCHAR' else f'CAST({expression} AS VARCHAR)'})"
     text = unwrapped_sql(text) if type_ == "VARCHAR" else text
     nothing = " ".join(f"WHEN {literal(word)} THEN NULL" for word in dialect.null_words if word.strip())

@@ -1,1 +1,1 @@
-"""The rules of the tables' contract, and the shop's own from the settings."""
+"""Rules: the contract's on values (`values`), on rows (`rows`), on tables (`shares`), and the shop's own (`own`)."""

@@ -1,9 +1,10 @@
-"""The shop's own rules, from the settings: no code needed."""
+"""The shop's own rules, which the settings describe."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -11,10 +12,10 @@ import pyarrow as pa
 
 from core.schema import TIME, Column, TableName
 from core.settings.validation import OwnRule
+from core.sql import literal
 from validation.errors import RuleError
-from validation.reading.sql import literal
-from validation.rules.columns import find_column
-from validation.rules.contract import Rule, late_rule, outside
+from validation.rules.rule import Rule, comparing_rule, outside
+from validation.rules.settings import find_column, rule_error
 
 _WHERE = "recipe.validation.rules"
 _FEW = 50  # values of a set
@@ -33,13 +34,13 @@ def build_own_rules(table: TableName, wanted: Sequence[OwnRule], taken: Sequence
         if one.table != table:
             continue
         if one.name in {rule.name for rule in (*taken, *rules)}:
-            raise _unfit(one, f"name={one.name!r}", "a name that no other rule of the table has")
+            raise _misfit(one, f"name={one.name!r}", "a name that no other rule of the table bears")
         rules.append(_build(one))
     return rules
 
 
 def own_columns_sql(rules: Sequence[OwnRule], table: TableName) -> dict[str, str]:
-    """The columns that rules of kind `sql` look at: name to SQL over a mended row."""
+    """The columns that rules of kind `sql` look at: name to SQL over a repaired row."""
     return {
         _sql_column(one): f"CAST(({one.expression}) AS BOOLEAN)"
         for one in rules
@@ -68,13 +69,13 @@ def check_expressions(
             connection.execute(f"SELECT {tested} FROM ({rows}) LIMIT 0").fetchall()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
-            raise _unfit(one, got, f"SQL that DuckDB understands, but: {reason}") from error
+            raise _misfit(one, got, f"SQL that DuckDB understands, but: {reason}") from error
 
 
 def _build(one: OwnRule) -> Rule:
     if one.check == "sql":
         if not one.expression.strip():
-            raise _unfit(one, "expression=''", "SQL for check=sql")
+            raise _misfit(one, "expression=''", "SQL for check=sql")
         name = _sql_column(one)
         met = {"value_set": [True]}
         # The staged row holds the contract's columns only, which is what an expression may name.
@@ -87,50 +88,44 @@ def _build(one: OwnRule) -> Rule:
         case "unique":
             share = {"max_share": one.max_share}
             why = one.why or f"No two rows share {name}; the first one stays."
-            return late_rule(one.name, one.severity, why, f"CAST({name} AS VARCHAR)", **share)
+            return comparing_rule(one.name, one.severity, why, f"CAST({name} AS VARCHAR)", **share)
         case "between":
             limits = _limits(one)
             if is_text or column.type == TIME:
-                raise _unfit(one, f"column={name!r} of type {column.type}", "a number for check=between; else use sql")
+                raise _misfit(one, f"column={name!r} of type {column.type}", "a number for check=between; else use sql")
             return _rule(one, name, outside(name, limits), "ExpectColumnValuesToBeBetween", limits)
         case "in_set":
             return _in_set(one, column)
         case "matches":
             if not is_text or not one.pattern:
-                raise _unfit(one, f"column={name!r}, pattern={one.pattern!r}", "a text column and a pattern")
+                raise _misfit(one, f"column={name!r}, pattern={one.pattern!r}", "a text column and a pattern")
             mask = f"NOT regexp_full_match({name}, {literal(one.pattern)})"
             return _rule(one, name, mask, "ExpectColumnValuesToMatchRegex", {"regex": f"^(?:{one.pattern})\\Z"})
         case "length":
             if not is_text:
-                raise _unfit(one, f"column={name!r} of type {column.type}", "a text column for check=length")
+                raise _misfit(one, f"column={name!r} of type {column.type}", "a text column for check=length")
             limits = {key: int(value) for key, value in _limits(one).items()}
             return _rule(one, name, outside(f"length({name})", limits), "ExpectColumnValueLengthsToBeBetween", limits)
 
 
 def _not_null(one: OwnRule, column: Column) -> Rule:
     unread = "" if column.type == pa.string() else f" AND {column.name}_unread IS NULL"
-    return _rule(
-        one,
-        column.name,
-        f"readable AND {column.name} IS NULL{unread}",
-        "ExpectColumnValuesToNotBeNull",
-        {},
-        "readable",
-        where_given="readable" if not unread else f"{column.name}_read",
-    )
+    mask = f"readable AND {column.name} IS NULL{unread}"
+    rule = _rule(one, column.name, mask, "ExpectColumnValuesToNotBeNull", {}, "readable")
+    return replace(rule, where_given=f"{column.name}_read" if unread else "readable")
 
 
 def _in_set(one: OwnRule, column: Column) -> Rule:
     if not one.values:
-        raise _unfit(one, "values=()", "at least one value for check=in_set")
+        raise _misfit(one, "values=()", "at least one value for check=in_set")
     if column.type == TIME:
-        raise _unfit(one, f"column={column.name!r} of type time", "a text or a number for check=in_set")
+        raise _misfit(one, f"column={column.name!r} of type time", "a text or a number for check=in_set")
     values: list[Any] = list(one.values)
     if column.type != pa.string():
         try:
             values = [float(value) for value in one.values]
         except ValueError as error:
-            raise _unfit(one, f"values={one.values}", f"numbers, as {column.name} is one") from error
+            raise _misfit(one, f"values={one.values}", f"numbers, as {column.name} is one") from error
     listed = [literal(value) if isinstance(value, str) else repr(value) for value in values]
     # DuckDB makes a join of NOT IN, after which the rows have to be sorted again: worth it for long lists only.
     few = f"{column.name} IS NOT NULL AND list_position([{', '.join(listed)}], {column.name}) IS NULL"
@@ -147,7 +142,7 @@ def _limits(one: OwnRule) -> dict[str, float]:
     limits = {"min_value": one.minimum, "max_value": one.maximum}
     given = {name: value for name, value in limits.items() if value is not None}
     if not given:
-        raise _unfit(one, "minimum and maximum empty", f"at least one of them for check={one.check}")
+        raise _misfit(one, "minimum and maximum empty", f"at least one of them for check={one.check}")
     return given
 
 
@@ -157,8 +152,7 @@ def _rule(
     mask: str,
     expectation: str,
     arguments: dict[str, Any],
-    looked: str = "",
-    where_given: str = "",
+    applies_where: str = "",
 ) -> Rule:
     why = one.why or f"The shop's own rule: {one.check} on {one.column or one.expression}."
     return Rule(
@@ -168,8 +162,7 @@ def _rule(
         mask,
         expectation,
         arguments,
-        where_given,
-        looked,
+        applies_where=applies_where,
         max_share=0.0 if one.severity == "row" else one.max_share,
         why=html.escape(why, quote=False),
     )
@@ -179,7 +172,5 @@ def _sql_column(one: OwnRule) -> str:
     return f"{one.name}_met"
 
 
-def _unfit(one: OwnRule, got: str, expected: str) -> RuleError:
-    return RuleError(
-        "Cannot build rules", got=got, expected=expected, where=f"{_WHERE}, {one.name}", do="Mend the rule"
-    )
+def _misfit(one: OwnRule, got: str, expected: str) -> RuleError:
+    return rule_error(got, expected, f"{_WHERE}, {one.name}")

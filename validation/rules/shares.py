@@ -9,7 +9,7 @@ from typing import Literal
 
 from core.schema import TableName
 from core.settings.validation import ShareRules, ValidationSettings
-from validation.rules.contract import Rule, late_rule
+from validation.rules.rule import Rule, comparing_rule
 from validation.summary import ValidationSummary
 
 
@@ -77,7 +77,7 @@ def build_share_rules(table: TableName, settings: ShareRules, rules: list[Rule])
     for kind, most in (("user", settings.max_unknown_users), ("item", settings.max_unknown_items)):
         if f"{kind}_id_known" in known:
             why = f"At most {most:.1%} of the events name an unknown {kind}."
-            looked = known[f"{kind}_id_known"].looked
             name = f"few_unknown_{kind}s"
-            shares.append(late_rule(name, settings.severity, why, f"{kind}_id", looked=looked, max_share=most))
+            more = {"applies_where": known[f"{kind}_id_known"].applies_where, "max_share": most}
+            shares.append(comparing_rule(name, settings.severity, why, f"{kind}_id", **more))
     return shares

@@ -1,1 +1,1 @@
-"""One pass over a table: every rule's rows, counts and examples."""
+"""The scan of a table: every rule's rows, counts and examples."""

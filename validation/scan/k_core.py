@@ -6,7 +6,7 @@ import duckdb
 
 
 def find_outside_core(
-    connection: duckdb.DuckDBPyConnection, min_user_events: int, min_item_events: int, unfit: str
+    connection: duckdb.DuckDBPyConnection, min_user_events: int, min_item_events: int, excluded: str
 ) -> str:
     """SQL of the row numbers of clean interactions outside the core; works in a temporary table.
 
@@ -14,9 +14,9 @@ def find_outside_core(
 
     Args:
         min_user_events, min_item_events: Of a user or item in the core; 0 asks for nothing.
-        unfit: SQL over a staged row, true where it is not clean.
+        excluded: SQL over a staged row, true where it is not clean.
     """
-    clean = f"SELECT row_number, user_id, item_id FROM staged_interactions WHERE NOT ({unfit})"
+    clean = f"SELECT row_number, user_id, item_id FROM staged_interactions WHERE NOT ({excluded})"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE core AS {clean}")
     changed = True
     while changed:

@@ -18,6 +18,24 @@ def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float,
         similarity: Jaccard of word pairs from which two texts are near duplicates, above 0.
         copy: SQL over a staged row, true for exact copies, which are left out.
     """
+    _keep_texts(connection, copy)
+    _keep_sorted_pairs(connection)
+    _keep_similar(connection, similarity)
+    return """
+    SELECT row_number FROM (
+        SELECT row_number, author, min(author) OVER before AS lowest, max(author) OVER before AS highest
+        FROM texts
+        WINDOW before AS (PARTITION BY first_row ORDER BY row_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ) WHERE lowest <> author OR highest <> author
+    UNION
+    SELECT later.row_number FROM similar_pairs JOIN texts later ON later.first_row = similar_pairs.later
+        JOIN texts earlier ON earlier.first_row = similar_pairs.earlier
+    WHERE later.author <> earlier.author AND earlier.row_number < later.row_number
+    """
+
+
+def _keep_texts(connection: duckdb.DuckDBPyConnection, copy: str) -> None:
+    """Make `texts`: of each review its word pairs, and the first review with the very same pairs."""
     words = "list_filter(regexp_split_to_array(lower(text), '[^\\pL\\pN]+'), lambda word: word <> '')"
     pairs = "list_distinct(list_transform(range(1, len(words)), lambda i: hash(words[i], words[i + 1])))"
     connection.execute(
@@ -29,6 +47,10 @@ def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float,
         WHERE len(words) > 1
         """
     )
+
+
+def _keep_sorted_pairs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `sorted_pairs`: the pairs of each distinct text, the rarest first."""
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE sorted_pairs AS
@@ -42,6 +64,10 @@ def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float,
         )
         """
     )
+
+
+def _keep_similar(connection: duckdb.DuckDBPyConnection, similarity: float) -> None:
+    """Make `similar_pairs`: pairs of distinct texts that are similar enough."""
     prefix = f"SELECT * FROM sorted_pairs WHERE n_texts > 1 AND nth <= n_pairs - ceil({similarity!r} * n_pairs) + 1"
     connection.execute(
         f"""
@@ -57,14 +83,3 @@ def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float,
         SELECT earlier, later FROM compared WHERE n_both / (n_sum - n_both) >= {similarity!r}
         """
     )
-    return """
-    SELECT row_number FROM (
-        SELECT row_number, author, min(author) OVER before AS lowest, max(author) OVER before AS highest
-        FROM texts
-        WINDOW before AS (PARTITION BY first_row ORDER BY row_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ) WHERE lowest <> author OR highest <> author
-    UNION
-    SELECT later.row_number FROM similar_pairs JOIN texts later ON later.first_row = similar_pairs.later
-        JOIN texts earlier ON earlier.first_row = similar_pairs.earlier
-    WHERE later.author <> earlier.author AND earlier.row_number < later.row_number
-    """

@@ -1,1 +1,1 @@
-"""Readers: one module per kind of source, from its files or database to raw tables."""
+"""Readers: a new kind of source is a module here with `read`, named in `ingest` and in `core/settings/source.py`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,17 +13,18 @@ import duckdb
 import pyarrow as pa
 
 from core import schema
+from core.addresses import expand
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import SqlSource
 from core.storage import digest_of
-from validation.errors import SourceError, without_time
+from validation.errors import SourceError, cannot_read, missing_time
 from validation.formats.files import require_file
 from validation.formats.parquet import source_type, stored_columns, write_batches
 from validation.raw.parts import SOURCE
 from validation.raw.writer import PartWriter, RawWriter, struct_of
-from validation.sources.mappings import FILLED, Fields, in_file_order, map_columns
+from validation.sources.mappings import Fields, in_file_order, map_columns, missing_columns
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_FAILED = "Cannot connect to the source's database"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class _Answer:
 
 
 def plain_settings(source: SqlSource) -> dict[str, Any]:
-    """The settings that decide the rows, for a fingerprint: no password, and no user, stands in them."""
+    """The settings that decide the rows, for a fingerprint, without user and password."""
     parts = urlsplit(source.url)
     place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     return {**source.model_dump(mode="json"), "url": place}
@@ -90,28 +89,10 @@ def read(source: SqlSource, writer: RawWriter) -> None:
                     _require_rows(part, table)
 
 
-def expanded_url(url: str) -> str:
-    """The URL with each ${NAME} replaced from the environment, so that what is secret stands in no settings.
-
-    Raises:
-        SourceError: a variable is not set.
-    """
-    for name in _VARIABLE.findall(url):
-        if name not in os.environ:
-            raise SourceError(
-                "Cannot connect to the source's database",
-                got=f"${{{name}}} is not set",
-                expected="a variable of the environment",
-                do=f"Set {name} where the flow runs, or write the URL without it",
-            )
-    return _VARIABLE.sub(lambda found: os.environ[found.group(1)], url)
-
-
 def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
-    """In the contract's order, so that users and items come before what refers to them."""
+    """In the contract's order, so that users and items come before the tables that refer to them."""
     if "interactions" not in source.queries:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"queries={sorted(source.queries)}",
             expected="a query that gives interactions",
             do="Write it in the settings under source.queries.interactions",
@@ -125,8 +106,8 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
 @contextmanager
 def _connect(source: SqlSource) -> Iterator[Any]:
     """A connection that is closed at the end."""
-    with _said_plainly(source, "Cannot connect to the source's database", "Check source.url and the database"):
-        connection = _open(expanded_url(source.url))
+    with _driver_errors(source, _FAILED, "Check source.url and the database"):
+        connection = _open(expand(source.url, _FAILED, SourceError))
     with closing(connection):
         yield connection
 
@@ -144,26 +125,26 @@ def _open(url: str) -> Any:
         path = require_file(Path(unquote(urlsplit(url).path.removeprefix("/"))))
         return adbc_driver_sqlite.dbapi.connect(f"{path.absolute().as_uri()}?mode=ro", autocommit=True)
     raise SourceError(
-        "Cannot connect to the source's database",
+        _FAILED,
         got=f"scheme={scheme or 'none'}",
         expected="postgresql://user@host/database or sqlite:///file",
-        do="Mend the settings under source.url",
+        do="Correct the settings under source.url",
     )
 
 
 @contextmanager
 def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> Iterator[_Answer]:
-    """The rows of a query, as they come; what the database says against it is told as it says it."""
+    """The rows of a query, as they come; the database's own message if it refuses."""
     failed = f"Cannot read {table} from the source's database"
-    do = f"Mend the settings under source.queries.{table}; CAST a column that mixes types"
+    do = f"Correct the settings under source.queries.{table}; CAST a column that mixes types"
     with closing(connection.cursor()) as cursor:
-        with _said_plainly(source, failed, do):
+        with _driver_errors(source, failed, do):
             cursor.execute(query)
             rows = cursor.fetch_record_batch()
 
         def batches() -> Iterator[pa.RecordBatch]:
             while True:
-                with _said_plainly(source, failed, do):
+                with _driver_errors(source, failed, do):
                     batch = next(rows, None)
                 if batch is None:
                     return
@@ -174,28 +155,27 @@ def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> It
 
 
 @contextmanager
-def _said_plainly(source: SqlSource, failed: str, do: str) -> Iterator[None]:
-    """The driver's errors as ours, without what is secret in the URL."""
+def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
+    """The driver's errors as ours, without the secrets of the URL."""
     from adbc_driver_manager import Error
 
     try:
         yield
     except (Error, pa.ArrowException, OSError) as error:
-        url = expanded_url(source.url)
+        url = expand(source.url, _FAILED, SourceError)
         password = urlsplit(url).password or ""
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         for secret in filter(None, (url, password, unquote(password))):
-            said = said.replace(secret, "***")
-        raise SourceError(failed, got=said[:500], expected="an answer of the database", do=do) from None
+            message = message.replace(secret, "***")
+        raise SourceError(failed, got=message[:500], expected="an answer of the database", do=do) from None
 
 
 def _require_rows(part: PartWriter, table: TableName) -> None:
     if part.n_rows == 0:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"rows=0 of source.queries.{table}",
             expected="a query that gives rows",
-            do="Mend the query, or leave it out of the settings",
+            do="Correct the query, or leave it out of the settings",
         )
 
 
@@ -218,18 +198,14 @@ def _lacks_time(table: TableName, has: list[str]) -> bool:
 
 
 def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
-    for column in TABLES[table].columns:
-        if column.required and column.name not in FILLED and column.name not in has:
-            if column.name == schema.TIMESTAMP:
-                if source.no_time == "file_order":
-                    continue
-                raise without_time(
-                    table, f"source.queries.{table}", has, f"Select it AS timestamp in source.queries.{table}"
-                )
-            raise SourceError(
-                "Cannot map columns",
-                got=f"{table}.{column.name} is required and missing",
-                expected=f"a column of the query, which gives {', '.join(has)}",
-                where=f"source.queries.{table}",
-                do=f"Select it AS {column.name}",
-            )
+    query = f"source.queries.{table}"
+    for name in missing_columns(table, has, source):
+        if name == schema.TIMESTAMP:
+            raise missing_time(table, query, has, f"Select it AS timestamp in {query}")
+        raise SourceError(
+            "Cannot map columns",
+            got=f"{table}.{name} is required and missing",
+            expected=f"a column of the query, which gives {', '.join(has)}",
+            where=query,
+            do=f"Select it AS {name}",
+        )

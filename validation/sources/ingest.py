@@ -1,4 +1,7 @@
-"""From a source of any kind to a raw folder: one reader per kind, all writing parts of the same form."""
+"""From a source of any kind to a raw folder: one reader per kind, all writing parts of one form.
+
+A new reader is called from `_locate` and `_read`.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ def check_source(source: Source) -> None:
     """Make sure, without reading the rows, that a source is there and has the columns that its settings map.
 
     Raises:
-        SourceError: a file is missing, empty or of no known format, lacks a column, or the database says no.
+        SourceError: a file is missing, empty or of no known format, lacks a column, or the database refuses.
     """
     match source:
         case TablesSource():
@@ -158,7 +161,7 @@ def _count_events(event_log: Path | None) -> int:
 
 @contextmanager
 def _disk_errors(target: Path) -> Iterator[None]:
-    """Say what a full disk means; what stood at the target before stands on."""
+    """A full disk as an error that says what to do; the target keeps its former content."""
     try:
         yield
     except OSError as error:
@@ -167,7 +170,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
         raise RawFolderError(
             "Cannot write the raw folder",
             got=f"{errno.errorcode[error.errno]}: {error.strerror or error}",
-            expected="room for the source's rows",
+            expected="space for the source's rows",
             where=str(target),
-            do="Free space on the disk, or put work_dir on another one; the run before this one stands as it was",
+            do="Free space on the disk, or put work_dir on another one; the result of the previous run is unchanged",
         ) from error

@@ -7,7 +7,7 @@ Numbers and times stay as the source typed them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,15 +15,15 @@ import pyarrow as pa
 from core import schema
 from core.schema import TABLES, Column, TableName
 from core.settings.source import SourceForms
+from core.sql import literal
 from validation.raw.parts import SOURCE_NUMBER, TableMapping
 from validation.raw.writer import field_names, field_sql
 from validation.reading.dialect import Dialect
 from validation.reading.lists import PATH_JOIN, list_path_sql, list_text_sql
-from validation.reading.sql import literal
 from validation.reading.values import text_sql as value_text_sql
 
-# Columns that a source may lack though the contract requires them: each is filled by a rule of its own.
-FILLED = (schema.EVENT_ID, schema.EVENT)
+# Columns that a source may lack though the contract requires them: reading fills them in.
+_FILLED = (schema.EVENT_ID, schema.EVENT)
 
 _FIRST_ROW_S = 946_684_800  # 2000-01-01
 _PATH_BREAK = r"\s*(?:\||>|\x{203a}|\x{00bb}|\x{2192}|::)\s*|\s+/\s+"
@@ -35,14 +35,14 @@ _BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
 
 @dataclass(frozen=True)
 class Fields:
-    """A source's columns: each name to the expression of its field of `source`, and to the type of that field."""
+    """A source's columns: name to the expression of its field of `source`, and to the field's type."""
 
     expressions: dict[str, str]
     types: dict[str, pa.DataType]
 
     @classmethod
     def of(cls, names: Sequence[str], types: Sequence[pa.DataType]) -> Fields:
-        """Columns in the file's order. Of two that bear the same name the last one counts."""
+        """Columns in the file's order. Of two with the same name the last one counts."""
         fields = field_names(names)
         expressions = {name: field_sql(field) for name, field in zip(names, fields, strict=True)}
         return cls(expressions, dict(zip(names, types, strict=True)))
@@ -80,45 +80,38 @@ def map_columns(
         _fill_position(columns, {name: fields.types[own[name]] for name in columns})
     named = {name: source for name, source in names.items() if name not in own}
     others = [name for name in fields.expressions if name not in own.values() and name not in (*own, *named.values())]
-    told = named | {name: name for name in others if not is_index(name)}
+    attributes = named | {name: name for name in others if not is_index(name)}
     return TableMapping(
         columns=columns,
-        attributes=attributes_sql(fields, told, forms) if TABLES[table].open else "",
+        attributes=attributes_sql(fields, attributes, forms) if TABLES[table].open else "",
         unreadable=unreadable,
         default_event=default_event if table == "interactions" else "",
     )
 
 
-def map_json_columns(
-    table: TableName,
-    names: Mapping[str, str],
-    fields: Fields,
-    forms: SourceForms,
-    *,
-    others: str = "",
-    default_event: str = "",
-    unreadable: bool = False,
+def with_other_keys(
+    mapping: TableMapping, table: TableName, names: Mapping[str, str], fields: Fields, forms: SourceForms, others: str
 ) -> TableMapping:
-    """How a part of JSON lines reads as a table, by the keys: as `map_columns`, but with a map of all other keys.
+    """The mapping of JSON lines: all keys that are no column are attributes too.
 
     Args:
+        names: As for `map_columns`.
         fields: All keys that are fields of the part; a line may lack any of them.
-        others: The expression of the map of all other keys; "" for a table that is not open.
+        others: The expression of the map of all other keys.
     """
-    mapping = map_columns(table, fields, names, forms, default_event=default_event, unreadable=unreadable)
     own = own_names(table, names)
     named = {name: source for name, source in names.items() if name not in own}
-    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms) if others else ""
+    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms)
     return mapping.model_copy(update={"attributes": attributes})
 
 
 def as_lines(
     table: TableName, mapping: TableMapping, fields: Fields, names: Mapping[str, str], moment: str, forms: SourceForms
 ) -> TableMapping:
-    """The mapping of users or items that are told in the lines of another table: orders, reviews.
+    """The mapping of users or items whose columns stand in the lines of another table: orders, reviews.
 
-    They come again and again, newest value first, and of what else the lines tell only what the settings name is
-    theirs. A line without their id tells nothing of them.
+    Lines repeat them, and the newest value counts; of the lines' further columns, only those that the settings name
+    are theirs. A line without their id gives no row.
 
     Args:
         moment: The expression of the line's time; "" for the order of the lines.
@@ -136,23 +129,23 @@ def as_lines(
 
 
 def with_words(mapping: TableMapping, forms: SourceForms) -> TableMapping:
-    """The mapping of reviews that are told in the lines of interactions: a line without words is a rating alone."""
+    """The mapping of reviews that stand in the lines of interactions: a line without text is a rating alone."""
     return mapping.model_copy(update={"condition": given_sql(mapping.columns[schema.TEXT], forms)})
 
 
 def in_file_order(mapping: TableMapping) -> TableMapping:
-    """The mapping of events without any time: rows follow each other by the second, from the year 2000 on."""
+    """The mapping of events without a time: one row per second, from the year 2000 on."""
     order = f"make_timestamptz(({_FIRST_ROW_S} + {SOURCE_NUMBER}) * 1000000)"
     return mapping.model_copy(update={"columns": {**mapping.columns, schema.TIMESTAMP: order}})
 
 
 def given_sql(expression: str, forms: SourceForms) -> str:
-    """A condition: a text is there, in the source's own way of saying so."""
-    return f"({_told_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
+    """A condition: the value is neither blank nor a null word."""
+    return f"({_nonblank_sql(f'CAST({expression} AS VARCHAR)', forms)}) IS NOT NULL"
 
 
-def _told_sql(expression: str, forms: SourceForms) -> str:
-    """A text, null where it is blank or a word for nothing."""
+def _nonblank_sql(expression: str, forms: SourceForms) -> str:
+    """A text, null where it is blank or a null word."""
     text = value_text_sql("one", "VARCHAR", Dialect(null_words=forms.null_words))
     return f"list_transform([{expression}], lambda one: {text})[1]"
 
@@ -160,6 +153,17 @@ def _told_sql(expression: str, forms: SourceForms) -> str:
 def own_names(table: TableName, names: Mapping[str, str]) -> dict[str, str]:
     """Each of the contract's columns to the source's column that would give it."""
     return {column.name: names.get(column.name, column.name) for column in TABLES[table].columns}
+
+
+def missing_columns(table: TableName, given: Collection[str], forms: SourceForms) -> list[str]:
+    """The columns of the contract that a source must have and lacks; none is the time that file order replaces.
+
+    Args:
+        given: The contract's columns that the source has.
+    """
+    replaced = (schema.TIMESTAMP,) if forms.no_time == "file_order" else ()
+    needed = [column.name for column in TABLES[table].columns if column.required]
+    return [name for name in needed if name not in (*_FILLED, *replaced, *given)]
 
 
 def is_index(name: str) -> bool:
@@ -181,8 +185,8 @@ def json_attributes_sql(
     more = ", ".join(f"struct_pack(key := {literal(a)}, value := {fields.expressions[f]})" for a, f in named.items())
     if more:
         entries = f"list_concat({entries}, [{more}])"
-    told = _told_sql(list_text_sql("e.value"), forms)
-    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {told}))"
+    text = _nonblank_sql(list_text_sql("e.value"), forms)
+    texts = f"list_transform({entries}, lambda e: struct_pack(key := e.key, value := {text}))"
     given = f"list_filter({texts}, lambda e: e.value IS NOT NULL)"
     return f"nullif(CAST(to_json(map_from_entries({given})) AS VARCHAR), '{{}}')"
 
@@ -237,7 +241,7 @@ def category_sql(expression: str, kind: pa.DataType) -> str:
 
 
 def token_path_sql(expression: str) -> str:
-    """A category of words apart by spaces, as the parts of a path."""
+    """A category of words separated by spaces, as a path."""
     return _path_sql(f"string_split({expression}, ' ')")
 
 
@@ -250,7 +254,7 @@ def attributes_sql(fields: Fields, names: Mapping[str, str], forms: SourceForms)
     if not names:
         return ""
     pairs = ", ".join(
-        f"{literal(name)}, {_told_sql(list_text_sql(text_sql(fields.expressions[own], fields.types[own])), forms)}"
+        f"{literal(name)}, {_nonblank_sql(list_text_sql(text_sql(fields.expressions[own], fields.types[own])), forms)}"
         for name, own in names.items()
     )
     return f"nullif(CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR), '{{}}')"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from core import schema
 from core.schema import TableName
 from core.settings.source import RecboleSource
-from validation.errors import SourceError, without_time
+from validation.errors import cannot_read, missing_time
 from validation.formats.delimited import read_header, write_delimited
 from validation.formats.files import require_file, require_folder
 from validation.raw.parts import TableMapping
@@ -35,8 +35,7 @@ def locate(source: RecboleSource) -> list[Path]:
     found = [path for path in sorted(folder.iterdir()) if _ending(path) in _TABLES]
     endings = [_ending(path) for path in found]
     if endings.count(".inter") != 1 or len(endings) != len(set(endings)):
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={[path.name for path in found]}",
             expected="one .inter file, at most one .user and one .item file, gzip or not",
             where=str(folder),
@@ -79,7 +78,7 @@ def _mapping(source: RecboleSource, table: TableName, types: dict[str, str]) -> 
 
 
 def _item_mapping(source: RecboleSource, fields: Fields, types: dict[str, str]) -> TableMapping:
-    """Title from the first column that is called one, category from the usual names, the rest as attributes."""
+    """Title from the first column of that name, category from the usual names, the rest as attributes."""
     title = next((name for name in types if "title" in name or name == "name"), None)
     category = next((name for name in _CATEGORIES if name in types), None)
     columns = {name: fields.expressions[name] for name in _ITEM_COLUMNS if name in types}
@@ -101,11 +100,10 @@ def _types(source: RecboleSource, path: Path) -> dict[str, str]:
     missing = [name for name in needed[_TABLES[_ending(path)]] if name not in types]
     if missing == [schema.TIMESTAMP]:
         if source.no_time == "refuse":
-            raise without_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
+            raise missing_time("interactions", f"{path}:1", header, "Name it timestamp:float in the header")
         missing = []
     if missing or len(types) != len(header):
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"header={header}",
             expected=f"typed names such as user_id:token, among them {', '.join(missing) or 'no untyped one'}",
             where=f"{path}:1",

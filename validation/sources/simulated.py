@@ -42,10 +42,10 @@ def _rows(source: SimulatedSource, rng: np.random.Generator) -> Iterator[Row]:
     times = _times(source)
     items = stock(source.n_items, times.opens_at, source.n_days, times.catalogue_drifts_at, rng)
     for item in items:
-        told: dict[str, Any] = {name: value for name, value in asdict(item).items() if name in _ITEM_COLUMNS}
+        values: dict[str, Any] = {name: value for name, value in asdict(item).items() if name in _ITEM_COLUMNS}
         path = {"category": f"{item.section} > {item.style}", "brand": item.maker, "range": item.range_name}
         table: TableName = "items"
-        yield table, {**told, **path}
+        yield table, {**values, **path}
     crowd = Crowd(items, times, rng)
     numbers = rng.permutation(source.n_users)
     for number in numbers:

@@ -1,5 +1,5 @@
 """Reader of kind "tables": a folder of Parquet, CSV, TSV or JSON-lines files, or one file, with the contract's names or
-mapped. One file may give several tables: the lines of orders or reviews tell of users and items too.
+mapped. One file may give several tables: the lines of orders or reviews hold users and items too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 from core import schema
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import TablesSource
-from validation.errors import SourceError, without_time
+from validation.errors import SourceError, cannot_read, missing_time
 from validation.formats.delimited import read_header, write_delimited
 from validation.formats.files import require_file, require_folder
 from validation.formats.json_lines import json_names, object_type, write_json_lines
@@ -22,13 +22,13 @@ from validation.formats.parquet import parquet_schema, source_type, write_parque
 from validation.raw.parts import TableMapping
 from validation.raw.writer import PartWriter, RawWriter, field_names, field_sql
 from validation.sources.mappings import (
-    FILLED,
     Fields,
     as_lines,
     in_file_order,
     map_columns,
-    map_json_columns,
+    missing_columns,
     own_names,
+    with_other_keys,
     with_words,
 )
 
@@ -73,8 +73,7 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
             continue
         files = [path for path in sorted(folder.iterdir()) if path.name.split(".")[0] == table and _ending(path)]
         if len(files) > 1:
-            raise SourceError(
-                "Cannot read source",
+            raise cannot_read(
                 got=f"files={[path.name for path in files]}",
                 expected=f"one file of {table}",
                 where=str(folder),
@@ -83,8 +82,7 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
         if files:
             found[table] = require_file(files[0])
     if "interactions" not in found:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={sorted(path.name for path in folder.iterdir())}",
             expected=f"interactions, ending in one of {', '.join(_ENDINGS)}, gzip or not",
             where=str(folder),
@@ -95,16 +93,16 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
 
 
 def _tables_of_file(source: TablesSource) -> dict[TableName, Path]:
-    """One file alone gives interactions, and whatever else the settings map, or its columns' names tell."""
+    """One file alone gives interactions, and the tables that the settings map or the columns' names show."""
     path = require_file(source.path)
     has = set(_open(source, path, ["interactions"]).names)
     found: dict[TableName, Path] = {"interactions": path}
-    telling: dict[TableName, set[str]] = {
+    revealing: dict[TableName, set[str]] = {
         "users": {schema.SIGNUP_AT},
         "items": {schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.PRICE},
         "feedback": {schema.TEXT},
     }
-    for table, names in telling.items():
+    for table, names in revealing.items():
         if table in source.columns or names & has:
             found[table] = path
     return found
@@ -133,7 +131,7 @@ def check(source: TablesSource) -> None:
 
 
 def _opened(source: TablesSource) -> Iterator[tuple[list[TableName], _File]]:
-    """Each file, the tables that it gives, the one whose lines they are first, with its columns checked."""
+    """Each file with the tables that it gives, the one of its lines first; its columns are checked."""
     located = locate(source)
     for path in dict.fromkeys(located.values()):
         tables = [table for table in _LINES_FIRST if located.get(table) == path]
@@ -158,13 +156,9 @@ def _mappings(source: TablesSource, tables: list[TableName], file: _File) -> dic
 
 def _mapping(source: TablesSource, table: TableName, file: _File, unreadable: bool) -> TableMapping:
     names, event = source.columns.get(table, {}), source.default_event
-    if file.others:
-        others = file.others if TABLES[table].open else ""
-        mapping = map_json_columns(
-            table, names, file.fields, source, others=others, default_event=event, unreadable=unreadable
-        )
-    else:
-        mapping = map_columns(table, file.fields, names, source, default_event=event, unreadable=unreadable)
+    mapping = map_columns(table, file.fields, names, source, default_event=event, unreadable=unreadable)
+    if file.others and TABLES[table].open:
+        mapping = with_other_keys(mapping, table, names, file.fields, source, file.others)
     lacks_time = table in ("interactions", "feedback") and own_names(table, names)[schema.TIMESTAMP] not in file.names
     return in_file_order(mapping) if lacks_time and source.no_time == "file_order" else mapping
 
@@ -226,17 +220,15 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
                 got=f"{table}.{name}",
                 expected=f"a column of the contract: {', '.join(TABLES[table].arrow().names)}",
                 where=str(path),
-                do=f"Mend the settings under source.columns.{table}",
+                do=f"Correct the settings under source.columns.{table}",
             )
         if own not in has:
             raise _lacks(f"{table}.{name}={own}", path, has, table)
-    for column in TABLES[table].columns:
-        if column.required and column.name not in FILLED and mapping.get(column.name, column.name) not in has:
-            if column.name == schema.TIMESTAMP:
-                if source.no_time == "file_order":
-                    continue
-                raise without_time(table, str(path), has)
-            raise _lacks(f"{table}.{column.name} is required and missing", path, has, table)
+    given = [name for name, own in own_names(table, mapping).items() if own in has]
+    for name in missing_columns(table, given, source):
+        if name == schema.TIMESTAMP:
+            raise missing_time(table, str(path), has)
+        raise _lacks(f"{table}.{name} is required and missing", path, has, table)
 
 
 def _lacks(got: str, path: Path, has: list[str], table: TableName) -> SourceError:
@@ -256,7 +248,7 @@ def _lacks(got: str, path: Path, has: list[str], table: TableName) -> SourceErro
 
 
 def _ending(path: Path) -> str:
-    """The ending that tells the format, "" where it tells none."""
+    """The ending that shows the format, "" for an unknown one."""
     ending = Path(path.name.removesuffix(".gz")).suffix.lower()
     return ending if ending in _ENDINGS else ""
 
@@ -264,8 +256,7 @@ def _ending(path: Path) -> str:
 def _format(path: Path) -> str:
     ending = _ending(path)
     if not ending:
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"file={path.name}",
             expected=f"a name that ends in one of {', '.join(_ENDINGS)}, gzip or not",
             where=str(path.parent),

@@ -109,7 +109,7 @@ def test_the_workspace_is_made_once_and_keeps_every_run(tmp_path: Path) -> None:
 
 
 def _report_plain(tmp_path: Path, cut: datetime = CUT, events: int = 50) -> DriftSummary:
-    """The report of a shop that tells user, item and time alone: no kind of event, no catalogue, no reviews."""
+    """The report of a shop that has user, item and time alone: no kind of event, no catalogue, no reviews."""
     clean = tmp_path / "clean"
     rows = [
         {
@@ -128,7 +128,7 @@ def _report_plain(tmp_path: Path, cut: datetime = CUT, events: int = 50) -> Drif
     return report_drift(clean, tmp_path / "m", "shop", tmp_path / "p.html", cut, DriftSettings())
 
 
-def test_without_a_column_to_compare_the_report_says_which_were_looked_at(tmp_path: Path) -> None:
+def test_without_a_column_to_compare_the_report_says_which_were_considered(tmp_path: Path) -> None:
     summary = _report_plain(tmp_path)
     assert (summary.drifted, summary.share, summary.columns) == (False, 0.0, {})
     assert (summary.reference_rows, summary.current_rows) == (40, 10)
@@ -140,10 +140,10 @@ def test_without_a_column_to_compare_the_report_says_which_were_looked_at(tmp_pa
 def test_a_column_with_values_in_one_window_alone_is_not_compared(tmp_path: Path) -> None:
     clean = _shop(tmp_path / "clean", moved=False, n=100)
     rows = pq.read_table(clean / "interactions.parquet").to_pylist()
-    told = [{**row, "value": row["value"] if row["timestamp"] < CUT else None} for row in rows]
-    _write(clean, "interactions", told)
+    rated = [{**row, "value": row["value"] if row["timestamp"] < CUT else None} for row in rows]
+    _write(clean, "interactions", rated)
     windows = read_windows(clean, CUT)
-    assert "rating" in windows.looked_at
+    assert "rating" in windows.considered
     assert "rating" not in windows.numbers
 
 

@@ -19,7 +19,8 @@ from validation.raw.parts import RawPart, RawTables
 from validation.raw.writer import RawWriter
 from validation.reading.dialect import Dialect
 from validation.sources.ingest import plain_forms
-from validation.staging import find_parts, open_staging, read_sql
+from validation.staging.parts import find_parts, open_staging
+from validation.staging.reading import read_sql
 
 REVIEW = {
     "reviewerID": "A1",
@@ -74,7 +75,7 @@ def read_raw(reader: Any, source: Any, folder: Path) -> dict[str, list[dict[str,
 def read_parts(
     folder: Path, parts: Sequence[RawPart], forms: SourceForms | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a raw folder, per table: the contract's columns as the front door reads them, and their source.
+    """The rows of a raw folder, per table: the contract's columns as the data gate reads them, and their source.
 
     What the source holds as text is text, whatever it will be read as.
     """

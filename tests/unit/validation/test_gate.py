@@ -1,4 +1,4 @@
-"""The front door: which rows are clean, which are not and why."""
+"""The data gate: which rows are clean, which are not and why."""
 
 from __future__ import annotations
 

@@ -64,9 +64,9 @@ def test_a_bad_override_is_quoted(override, says):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("source.time_zone=Europe/Atlantis", "'Europe/Atlantis', expected a zone by its name in the IANA list"),
+        ("source.time_zone=Europe/Atlantis", "'Europe/Atlantis', expected a time zone of the IANA list"),
         ("source.time_zone=", "time_zone=''"),
-        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', "expected forms as strptime has them.*not dd/mm/yyyy"),
+        ('source.date_formats=["%Y-%m-%d", "dd/mm/yyyy"]', "expected formats as in strptime.*not dd/mm/yyyy"),
         ('source.date_formats=["%d/%Q"]', "'%d/%Q'"),
         ('source.date_formats=["%d/%m/%Y %"]', "'%d/%m/%Y %'"),
         ('source.values={"orders": {"event": {"a": "cart"}}}', "orders"),
@@ -131,7 +131,7 @@ def test_every_recipe_setting_of_the_models_says_what_it_is():
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a zone by its name"),
+        ("time_zone=Europe/Berlim", "time_zone='Europe/Berlim', expected a time zone of the IANA list"),
         ('date_formats=["DD/MM/YYYY"]', r"not DD/MM/YYYY"),
         ('date_formats=["%Y-%m-%d %Q"]', r"not %Y-%m-%d %Q"),
         ('date_formats=["%d.%m. %H:%M"]', r"with a year"),

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from core.settings.features import FeatureStoreSettings
-from features.addresses import expand
 from features.archive.publication import schema_name
-from features.errors import FeastFailure, FeatureError
+from features.errors import FeastFailure
 from features.feast.store import CONFIGURATION_FILE, configuration, renew_configuration
 
 SERVERS = FeatureStoreSettings(
@@ -42,14 +41,6 @@ def test_servers_come_from_the_settings_and_passwords_do_not_get_written(tmp_pat
         "host": "db.shop", "port": 5433, "database": "features", "db_schema": own, "user": "sommelier",
         "password": "${PG_PASSWORD}",
     }  # fmt: skip
-
-
-def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_HOST", "db.shop")
-    assert expand("postgresql://${A_HOST}/x?a=$b") == "postgresql://db.shop/x?a=$b"
-    monkeypatch.delenv("A_PASSWORD", raising=False)
-    with pytest.raises(FeatureError, match="A_PASSWORD='', expected the variable that the settings of the store name"):
-        expand("${A_HOST}:${A_PASSWORD}")
 
 
 @pytest.mark.parametrize("stores", [FeatureStoreSettings(), SERVERS])

@@ -237,7 +237,7 @@ def _songs() -> list[Row]:
         pytest.param(
             [*_shop(), *_flood(600 * 540, n=600, items=[f"i{i}" for i in range(60)])], id="sixty items at nine minutes"
         ),
-        pytest.param([*_shop(1_000, users=15), *_flood(3_600)], id="too few users to tell"),
+        pytest.param([*_shop(1_000, users=15), *_flood(3_600)], id="too few users to compare with"),
     ],
 )  # fmt: skip
 def test_what_people_do_is_no_flood(tmp_path: Path, rows: list[Row]) -> None:
@@ -245,7 +245,7 @@ def test_what_people_do_is_no_flood(tmp_path: Path, rows: list[Row]) -> None:
     assert (counts.rules, counts.rows_clean) == ({}, len(rows))
 
 
-def test_without_times_nobody_can_tell_a_flood_from_a_habit(tmp_path: Path) -> None:
+def test_without_times_a_flood_is_not_separated_from_a_habit(tmp_path: Path) -> None:
     rows = [{**row, "timestamp": OPENS_AT} for row in [*_shop(), *_flood(0)]]
     summary = _validate(tmp_path, rows)
     assert summary.tables["interactions"].rules["flood"]

@@ -7,13 +7,13 @@ import time
 import pytest
 
 from validation.cleaning.markup import strip_markup
-from validation.cleaning.text_repair import KINDS, mend
+from validation.cleaning.text_repair import KINDS, repair
 
 MARKUP = 1 << KINDS.index("markup")
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "plain"),
     [
         ("Great<br/>sound.<BR />Next", "Great sound. Next"),
         ('<p class="x">One</p><p>Two</p><ul><li>a</li><li>b</li></ul>', "One Two a b"),
@@ -30,11 +30,11 @@ MARKUP = 1 << KINDS.index("markup")
         ('cut in another <a href="http://x', "cut in another"),
     ],
 )
-def test_markup_leaves_a_text_and_glues_no_words(text: str, mended: str) -> None:
-    got, kinds = mend(text)
-    assert got == mended
+def test_markup_leaves_a_text_and_glues_no_words(text: str, plain: str) -> None:
+    got, kinds = repair(text)
+    assert got == plain
     assert kinds & MARKUP
-    assert not mend(got)[1] & MARKUP  # nothing is left to take out
+    assert not repair(got)[1] & MARKUP  # nothing is left to take out
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ def test_markup_leaves_a_text_and_glues_no_words(text: str, mended: str) -> None
     ],
 )
 def test_what_only_looks_like_markup_stays(text: str) -> None:
-    assert mend(text) == (text, 0)
+    assert repair(text) == (text, 0)
 
 
 def test_markup_stays_where_it_is_not_asked_for() -> None:
-    assert mend("one<br/>two", strip=False) == ("one<br/>two", 0)
+    assert repair("one<br/>two", strip=False) == ("one<br/>two", 0)
 
 
 def test_the_spaces_that_markup_leaves_are_no_spacing_of_the_texts_own() -> None:
-    assert mend("one <br/> two") == ("one two", MARKUP)
+    assert repair("one <br/> two") == ("one two", MARKUP)
 
 
 @pytest.mark.parametrize(

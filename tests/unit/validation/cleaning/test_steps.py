@@ -1,4 +1,4 @@
-"""Cleaning: each switch mends or sorts out what it says, counts it, and leaves the rest alone."""
+"""Cleaning: each switch repairs or quarantines what it says, counts it, and leaves the rest alone."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ MESSY = ["Tom &amp; Co", "cafÃ© crÃ¨me", "bell\x07 rings", "two  spaces.And"
 def test_texts_are_mended_and_each_kind_is_counted(tmp_path: Path) -> None:
     reviews = [_review(text, i) for i, text in enumerate(MESSY)]
     summary = _validate(tmp_path, {"mend_text": True}, feedback=reviews, items=[{"item_id": "i1", "title": "A &lt; B"}])
-    mended = ["Tom & Co", "café crème", "bell rings", "two spaces. And", "plain café"]
-    assert _clean(summary, "feedback", "text") == mended
+    repaired = ["Tom & Co", "café crème", "bell rings", "two spaces. And", "plain café"]
+    assert _clean(summary, "feedback", "text") == repaired
     kinds = {"html_entities": 1, "broken_encoding": 1, "control_characters": 1, "spacing": 1}
     assert summary.tables["feedback"].cleaned == kinds
     assert _clean(summary, "items", "title") == ["A < B"]

@@ -1,4 +1,4 @@
-"""Great Expectations judges what DuckDB counted: its own evaluation of the same rows counts the same."""
+"""Great Expectations checks what DuckDB counted: its own evaluation of the same rows counts the same."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from validation.errors import TableRejected
 from validation.expectations.suites import RULE, build_expectation, build_suite, open_context, run_suite
 from validation.gate import validate
 from validation.raw.parts import RawTables
-from validation.rules.contract import Rule
-from validation.scan.scan import Scan, pick_broken, scan_table
+from validation.rules.rule import Rule
+from validation.scan.picking import pick_broken
+from validation.scan.scan import Scan
+from validation.scan.scanning import scan_table
 from validation.sources.ingest import ingest
-from validation.staging import StagedPart, open_staging
+from validation.staging.parts import StagedPart, open_staging
 from validation.summary import TableSummary, ValidationSummary
 
 SETTINGS = ValidationSettings(
@@ -102,9 +104,9 @@ def _dirty(folder: Path) -> RawTables:
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, scan: Scan) -> Any:
-    """The judged rows as a data frame, with a column for each rule that was found by comparing rows."""
+    """The staged rows as a data frame, with a column for each rule that was found by comparing rows."""
     met = "".join(
-        f", row_number NOT IN (SELECT row_number FROM late_{scan.table}_{rule.name}) AS {rule.name}"
+        f", row_number NOT IN (SELECT row_number FROM found_{scan.table}_{rule.name}) AS {rule.name}"
         for rule in scan.rules
         if not rule.mask
     )
@@ -143,7 +145,7 @@ def test_great_expectations_on_pandas_counts_the_same_for_every_rule(tmp_path: P
             assert {name: one.result["unexpected_count"] for name, one in scanned.items()} == plain
             for rule in scan.rules:
                 one = scanned[rule.name]
-                share = plain[rule.name] / max(1, scan.looked[rule.name])
+                share = plain[rule.name] / max(1, scan.checked[rule.name])
                 assert one.success == (share <= rule.max_share), rule.name
                 assert len(one.result["partial_unexpected_list"]) == min(20, plain[rule.name]), rule.name
             broken |= {f"{table}.{name}" for name, count in plain.items() if count}

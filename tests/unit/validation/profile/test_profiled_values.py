@@ -1,4 +1,4 @@
-"""What the values of a file say: times, events, ratings, ids and words for nothing."""
+"""What the values of a file say: times, events, ratings, ids and null words."""
 
 from tests.own_data import write_rows
 from tests.unit.validation.profile.profiles import MOMENTS, log, profiled, questions, settings_of, source_of

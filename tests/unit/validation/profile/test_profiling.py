@@ -273,8 +273,8 @@ def test_too_few_events_are_said(tmp_path):
 
 
 def test_a_large_file_is_read_in_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("validation.profile.files._FILE_BYTES", 4000)
-    monkeypatch.setattr("validation.profile.files._LEAST_BYTES", 4000)
+    monkeypatch.setattr("validation.profile.extracts.files._FILE_BYTES", 4000)
+    monkeypatch.setattr("validation.profile.extracts.files._LEAST_BYTES", 4000)
     path = write_rows(
         tmp_path / "log.csv", log("user_id,item_id,timestamp", lambda i: [i % 9, i % 7, MOMENTS[i % 400]], 2000)
     )

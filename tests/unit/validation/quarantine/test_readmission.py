@@ -1,4 +1,4 @@
-"""Out of quarantine and in again: what a person mends comes back clean, and nothing is counted twice."""
+"""Out of quarantine and in again: what a person corrects comes back clean, and nothing is counted twice."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
     assert {"table": "items", "rule": "cheap", "rows": 1} in count_by_rule(select(summary.quarantine))
 
 
-def test_mended_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
+def test_corrected_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
     file = tmp_path / "rows.jsonl"
     chosen = [row for row in select(summary.quarantine) if row.rules != ("row_readable",)]
     export(chosen, file)

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from core.schema import TABLES, Column
+from core.sql import literal
 from validation.reading.numbers import number_sql
-from validation.reading.sql import literal
 
 PRICE, VALUE, POSITION = (
     next(column for column in TABLES[table].columns if column.name == name)

@@ -8,9 +8,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.lists import list_text_sql
-from validation.reading.sql import literal
 from validation.reading.values import LEFT_OUT, id_sql, mapped_sql, text_sql
 from validation.sources.mappings import category_sql
 

@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from core.sql import literal
 from validation.reading.dialect import Dialect
-from validation.reading.sql import literal
 from validation.reading.times import time_sql
 
 at = partial(datetime, tzinfo=UTC)

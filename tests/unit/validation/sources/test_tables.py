@@ -220,12 +220,12 @@ def test_attributes_are_what_no_column_of_the_contract_takes(tmp_path: Path) -> 
     write(tmp_path / "parquet" / "interactions.csv", csv_bytes(events(1)))
     (tmp_path / "parquet" / "raw").mkdir()
     pq.write_table(pa.Table.from_pylist([user]), tmp_path / "parquet" / "users.parquet")
-    told = {name: _read(tmp_path / name, tmp_path / name / "raw")["users"] for name in ("csv", "json", "parquet")}
-    assert json.loads(told["csv"][0]["attributes"]) == {"Age": "33"}
-    assert json.loads(told["json"][0]["attributes"]) == {"Age": "33", "tags": "a, b"}
-    assert json.loads(told["json"][1]["attributes"]) == {"Age": "2"}
-    assert told["json"][2]["attributes"] is None
-    assert json.loads(told["parquet"][0]["attributes"]) == {"Age": "33", "tags": "a, b"}
+    users = {name: _read(tmp_path / name, tmp_path / name / "raw")["users"] for name in ("csv", "json", "parquet")}
+    assert json.loads(users["csv"][0]["attributes"]) == {"Age": "33"}
+    assert json.loads(users["json"][0]["attributes"]) == {"Age": "33", "tags": "a, b"}
+    assert json.loads(users["json"][1]["attributes"]) == {"Age": "2"}
+    assert users["json"][2]["attributes"] is None
+    assert json.loads(users["parquet"][0]["attributes"]) == {"Age": "33", "tags": "a, b"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from core.schema import RATING, TABLES
-from validation.profile.columns import Column
-from validation.profile.words import RATING_WORDS, plain_name
+from validation.profile.values.column import Column
+from validation.profile.values.words import RATING_WORDS, plain_name
 from validation.reading.numbers import number_sql
 
 _PRICE_DIGITS = re.compile(r"\d[\d.,'  ]*\d|\d")
@@ -53,8 +53,8 @@ def read_scale(column: Column) -> Scale | None:
     total = sum(counts.values())
     if n_words > 0.5 * total and len(set(words.values())) > 1:
         unread = tuple((value, n) for value, n in column.common if value not in words)
-        said = ", ".join(f"{value} {counts[value]:,}" for value in words)
-        return Scale(None, words, (), unread, 0.0, f"words: {said}")
+        evidence = ", ".join(f"{value} {counts[value]:,}" for value in words)
+        return Scale(None, words, (), unread, 0.0, f"words: {evidence}")
     if n_numbers < 0.5 * total:
         return None
     codes = _codes(numbers)
@@ -132,22 +132,24 @@ def read_money(samples: Sequence[str]) -> Money:
     points = sum(bool(re.search(r"\.\d{1,2}$|\.\d{4,}$", one)) for one in found)
     grouped_commas = sum(bool(re.search(r",\d{3}($|[,.])", one)) for one in found)
     grouped_points = sum(bool(re.fullmatch(r"\d{1,3}(\.\d{3})+", one)) for one in found)
-    # 12 beside 1,300 speaks for groups; 1.299 alone may be either.
+    # 12 beside 1,300 means groups; 1.299 alone may be either.
     if commas and not points:
         return Money(
             True, False, share, f"{commas} of {len(found)} sampled values end in a comma and one or two digits"
         )
     if commas and points:
-        said = f"{commas} of {len(found)} sampled values have a decimal comma and {points} a decimal point"
-        return Money(False, False, share, said)
+        evidence = f"{commas} of {len(found)} sampled values have a decimal comma and {points} a decimal point"
+        return Money(False, False, share, evidence)
     if grouped_points and not points and not grouped_commas:
-        said = (
+        evidence = (
             f"{grouped_points} of {len(found)} sampled values such as {_first_grouped(found)} read as thousands or as "
             "decimals"
         )
-        return Money(False, True, share, said)
-    said = f"{grouped_commas} of {len(found)} sampled values have commas between thousands" if grouped_commas else ""
-    return Money(False, False, share, said)
+        return Money(False, True, share, evidence)
+    evidence = (
+        f"{grouped_commas} of {len(found)} sampled values have commas between thousands" if grouped_commas else ""
+    )
+    return Money(False, False, share, evidence)
 
 
 def _first_grouped(found: Sequence[str]) -> str:

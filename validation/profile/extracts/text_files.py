@@ -1,10 +1,12 @@
-"""The first bytes of a text file: whole lines of it, the encoding they are in, and what stands between the columns."""
+"""The first bytes of a text file: whole lines of it, their encoding, and their delimiter."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +39,7 @@ class Text:
     Attributes:
         lines: Whole lines, decoded.
         encoding: By Python's name, as the settings have it.
-        evidence: What speaks for the encoding; "" for plain UTF-8.
+        evidence: Evidence for the encoding; "" for plain UTF-8.
         is_whole: Whether these are all the lines.
         share: Share of the file's bytes that was read.
     """
@@ -72,7 +74,7 @@ def read_text(path: Path, n_bytes: int) -> Text:
 
 
 def guess_encoding(data: bytes) -> tuple[str, str]:
-    """The encoding of some bytes, and what speaks for it."""
+    """The encoding of some bytes, and the evidence for it."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16", "the file begins with UTF-16's byte order mark"
     head = data[:4000]
@@ -90,10 +92,10 @@ def guess_encoding(data: bytes) -> tuple[str, str]:
 
 
 def sniff_delimiter(text: str, ending: str) -> tuple[str, str]:
-    """What stands between the columns: the mark that splits the most rows alike; and what speaks for it.
+    """The delimiter, which splits the most rows into the same number of columns; and the evidence for it.
 
     Args:
-        ending: Of the file's name; where two marks do alike, .tsv decides.
+        ending: Of the file's name; where two marks fit equally well, .tsv decides.
     """
     best, found = (0.0, 0), ""
     preferred = ["\t", *DELIMITERS] if ending == ".tsv" else list(DELIMITERS)
@@ -120,9 +122,6 @@ def sample_rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _first_bytes(path: Path, n_bytes: int) -> tuple[bytes, bool, float]:
-    import gzip
-    import zlib
-
     size = path.stat().st_size
     with path.open("rb") as file:
         if not is_gzip(path):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from validation.profile.columns import Column
-from validation.profile.numbers import read_money, read_scale
+from validation.profile.values.column import Column
+from validation.profile.values.numbers import read_money, read_scale
 
 
 def column(counts: dict[str, int], name: str = "rating") -> Column:

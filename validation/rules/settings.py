@@ -1,4 +1,4 @@
-"""The columns of the contract that settings name."""
+"""What the settings of rules and cleaning name: the columns of the contract, and the error where they do not fit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ def find_column(table: TableName, name: str, where: str) -> Column:
         if column.name == name:
             return column
     known = ", ".join(column.name for column in TABLES[table].columns)
-    raise RuleError(
-        "Cannot build rules", got=f"column={name!r}", expected=f"one of {known}", where=where, do="Mend the settings"
-    )
+    raise rule_error(f"column={name!r}", f"one of {known}", where)
+
+
+def rule_error(got: str, expected: str, where: str) -> RuleError:
+    """The error of a rule or a cleaning step that cannot be built as the settings describe it."""
+    return RuleError("Cannot build rules", got=got, expected=expected, where=where, do="Correct the settings")

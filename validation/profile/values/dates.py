@@ -44,10 +44,10 @@ class Reading:
 
     Attributes:
         formats: For `date_formats`, the commonest first; none for ISO 8601 and numbers.
-        share: Of the sampled values, those that read as a time.
+        share: Share of the sampled values that read as a time.
         evidence: What was seen, one clause each.
         choices: Other formats in place of `formats`, where the values leave the order of day and month open.
-        names_zone: Whether some value says its zone.
+        names_zone: Whether some value has a time zone.
     """
 
     formats: tuple[str, ...]
@@ -59,7 +59,7 @@ class Reading:
 
 @dataclass
 class _Family:
-    """Values of one look, and the forms that they may have."""
+    """Values of one shape, and the forms that they may have."""
 
     forms: tuple[str, ...]
     values: list[str]
@@ -85,7 +85,7 @@ def read_times(samples: Sequence[str], now: datetime) -> Reading:
             family = families.setdefault(forms, _Family(forms, [], []))
             family.values.append(value)
             family.places.append(place)
-    chosen, evidence, open_ = [], _say_kinds(kinds, len(samples)), []
+    chosen, evidence, open_ = [], _describe_kinds(kinds, len(samples)), []
     # The family with the clearest order first: the others may follow from where it lies.
     ordered = sorted(families.values(), key=lambda family: (len(_possible(family)) != 1, -len(family.values)))
     for family in ordered:
@@ -135,7 +135,7 @@ def _look(value: str, now: datetime) -> tuple[str, tuple[str, ...], datetime | N
 
 
 def forms_of(value: str) -> tuple[str, ...]:
-    """The strptime forms that a value may have, by its look."""
+    """The strptime forms that a value may have, by its shape."""
     prefix, rest = "", value
     if day := _WEEKDAY.match(value):
         prefix = ("%A" if day[2] else "%a") + day[3]
@@ -180,7 +180,7 @@ def _clock_form(clock: re.Match[str]) -> str:
 def _decide(
     family: _Family, settled: list[tuple[int, datetime]], n: int, now: datetime
 ) -> tuple[str, str, tuple[str, ...]]:
-    """The form of a family's values, what speaks for it, and the forms that are as good."""
+    """The form of a family's values, the evidence for it, and the forms that fit as well."""
     count = len(family.values)
     possible = _possible(family)
     if not possible:
@@ -194,7 +194,7 @@ def _decide(
     head = f"{count} of {n} sampled values read as {{}}"
     if len(possible) == 1:
         form = possible[0]
-        return form, head.format(form) + _say_above_12(family, form), ()
+        return form, head.format(form) + _count_above_12(family, form), ()
     for narrow in (_not_ahead, _within, _in_order):
         kept, why = narrow(family, possible, settled, now)
         if len(kept) == 1:
@@ -223,7 +223,7 @@ def _not_ahead(
 def _within(
     family: _Family, possible: list[str], settled: list[tuple[int, datetime]], now: datetime
 ) -> tuple[list[str], str]:
-    """Values of an open order lie where the column's other values do."""
+    """Values of an open day-month order lie within the range of the column's other values."""
     if len(settled) < 20:
         return possible, ""
     days = [moment for _, moment in settled]
@@ -257,7 +257,7 @@ def _in_order(
     return [best], f"so {shares[best]:.0%} of the rows are in order of time"
 
 
-def _say_above_12(family: _Family, form: str) -> str:
+def _count_above_12(family: _Family, form: str) -> str:
     """How many values settle the order of day and month."""
     if len(family.forms) == 1:
         return ""
@@ -266,12 +266,12 @@ def _say_above_12(family: _Family, form: str) -> str:
     return f"; {settling} have a day above 12"
 
 
-def _say_kinds(kinds: Counter[str], n: int) -> list[str]:
-    said = []
+def _describe_kinds(kinds: Counter[str], n: int) -> list[str]:
+    clauses = []
     for kind, words in (("ISO 8601", "read as ISO 8601"), ("number", "are numbers of seconds (or parts) since 1970")):
         if kinds[kind]:
-            said.append(f"{kinds[kind]} of {n} sampled values {words}")
-    return said
+            clauses.append(f"{kinds[kind]} of {n} sampled values {words}")
+    return clauses
 
 
 def _moments(family: _Family, form: str) -> list[tuple[int, datetime]]:

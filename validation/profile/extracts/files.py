@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 
 from core.settings.source import NULL_WORDS
-from validation.errors import SourceError
+from core.sql import identifier, literal
+from validation.errors import SourceError, cannot_read
 from validation.formats.delimited import quoting_of
 from validation.formats.files import require_file
-from validation.profile.headers import is_header, likely_names
-from validation.profile.text_files import read_text, sample_rows, sniff_delimiter
-from validation.reading.sql import literal, quoted
+from validation.profile.extracts.headers import is_header, likely_names
+from validation.profile.extracts.text_files import read_text, sample_rows, sniff_delimiter
 from validation.reading.values import unwrapped_sql
 
 FOLDER_BYTES = 128 << 20
@@ -36,7 +36,7 @@ _NO_DATA = ("readme", "license", "licence", "changelog")
 
 @dataclass(frozen=True)
 class Extract:
-    """The first rows of a file, or of a database's table, as a table of texts; what stands for nothing is null.
+    """The first rows of a file, or of a database's table, as a table of texts; null words are null.
 
     Attributes:
         name: The file's name, or the table's.
@@ -44,7 +44,7 @@ class Extract:
         kind: "delimited", "json", "parquet" or "sqlite".
         n_total: Rows of the whole, where all were read or it is known; an estimate where `is_whole` is false.
         encoding, delimiter: Of delimited text and of JSON lines.
-        evidence: What speaks for the encoding and the delimiter.
+        evidence: Evidence for the encoding and the delimiter.
         problem: Why the readers cannot take it as it is; "" where they can.
         is_ascii: Whether every encoding but UTF-16 reads it alike.
         has_header: Whether the first line names the columns; nothing can be guessed where it does not.
@@ -74,7 +74,7 @@ class Workspace:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def add(self, rows_sql: str, columns: Sequence[str], name: str, kind: str, **more: Any) -> Extract:
-        """Keep rows as a table of texts, blanks and words for nothing as null.
+        """Keep rows as a table of texts, blanks and null words as null.
 
         Args:
             rows_sql: A query that gives the columns c0, c1 ... as texts.
@@ -84,7 +84,8 @@ class Workspace:
         # A column without a name cannot be mapped: it is the row number that a data frame wrote.
         named = [(n, column) for n, column in enumerate(columns) if column]
         texts = ", ".join(
-            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {quoted(column)}" for n, column in named
+            f"CASE WHEN trim(c{n}) NOT IN ({nothing}) THEN trim(c{n}) END AS {identifier(column)}"
+            for n, column in named
         )
         self.connection.execute(f"CREATE TABLE {relation} AS SELECT {texts} FROM ({rows_sql})")
         ((n_rows,),) = self.connection.sql(f"SELECT count(*) FROM {relation}").fetchall()
@@ -110,14 +111,11 @@ def data_files(path: Path) -> list[Path]:
     if path.is_file():
         return [require_file(path)]
     if not path.is_dir():
-        raise SourceError(
-            "Cannot read source", got=f"path={path}", expected="a folder or a file that exists", do="Check the path"
-        )
+        raise cannot_read(got=f"path={path}", expected="a folder or a file that exists", do="Check the path")
     files = [entry for entry in sorted(path.iterdir()) if entry.is_file() and _may_hold_data(entry)]
     if not files:
         held = sorted(entry.name for entry in path.iterdir())[:10]
-        raise SourceError(
-            "Cannot read source",
+        raise cannot_read(
             got=f"files={held}",
             expected="Parquet, CSV, TSV, JSON lines or SQLite, gzip or not",
             where=str(path),
@@ -127,7 +125,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def ending(path: Path) -> str:
-    """The ending that tells the format, without that of the packing."""
+    """The ending that shows the format, without that of the compression."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
@@ -172,8 +170,8 @@ def text_of(name: str, kind: str) -> str:
     """A column of any type as text, nested ones as JSON."""
     nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("]")
     if nested:
-        return f"CAST(to_json({quoted(name)}) AS VARCHAR)"
-    return f"CAST({quoted(name)} AS VARCHAR)"
+        return f"CAST(to_json({identifier(name)}) AS VARCHAR)"
+    return f"CAST({identifier(name)} AS VARCHAR)"
 
 
 def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
@@ -217,7 +215,7 @@ def _pointer(key: str) -> str:
 
 def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
     text = read_text(path, n_bytes)
-    delimiter, speaks = sniff_delimiter(text.lines, ending(path))
+    delimiter, split = sniff_delimiter(text.lines, ending(path))
     rows = sample_rows(text.lines, delimiter)
     if not rows or (len(rows[0]) < 2 and ending(path) not in _DELIMITED):
         workspace.left_out[path.name] = "no columns found"
@@ -228,7 +226,7 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
     problem = problem or _ending_problem(path)
     if ending(path) in _ATOMIC:
         header, problem, has_header = _distinct([name.partition(":")[0] for name in rows[0]]), "", True
-    evidence = tuple(filter(None, (text.evidence, speaks)))
+    evidence = tuple(filter(None, (text.evidence, split)))
     with _as_file(text.lines, ".csv") as written:
         is_quoted = quoting_of(delimiter, text.lines.split("\n", 1)[0]) == csv.QUOTE_MINIMAL
         quote = '"' if is_quoted else ""
@@ -269,7 +267,7 @@ def _columns(workspace: Workspace, source: str) -> list[tuple[str, str]]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Header names, those that come again with a number, so that DuckDB can tell them apart."""
+    """Header names; repeated ones get a number, so that DuckDB can keep them apart."""
     seen: dict[str, int] = {}
     distinct = []
     for name in names:
@@ -295,7 +293,8 @@ def _header_problem(rows: list[list[str]], delimiter: str, path: Path) -> str:
 def _ending_problem(path: Path) -> str:
     if ending(path) in _DELIMITED:
         return ""
-    return f"a reader is chosen by the file's ending, and {ending(path) or 'none'} tells none: rename it to end in .csv"
+    own = ending(path) or "no ending"
+    return f"a reader is chosen by the file's ending, and {own} is not known: rename it to end in .csv"
 
 
 def _may_hold_data(path: Path) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from core.schema import EVENTS
-from validation.profile.columns import Column
-from validation.profile.words import EVENT_WORDS, OTHER_EVENTS, plain_name
+from validation.profile.values.column import Column
+from validation.profile.values.words import EVENT_WORDS, OTHER_EVENTS, plain_name
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,18 @@ def read_events(column: Column) -> EventWords:
 
 def _by_part(word: str) -> str | None:
     """A word of several parts, of which one alone says what it is: "product_view"."""
-    import re
-
     parts = {plain_name(part) for part in re.split(r"[\W_]+", word)}
     if parts & OTHER_EVENTS or parts & {"remove", "removed", "cancel", "delete", "un", "not"}:
         return None
     events = {EVENT_WORDS[part] for part in parts if part in EVENT_WORDS}
     return events.pop() if len(events) == 1 else None
+
+
+def is_event_word(value: str) -> bool:
+    """Whether a word is known as one of the contract's events or as another."""
+    return plain_name(value) in EVENT_WORDS or plain_name(value) in OTHER_EVENTS
+
+
+def share_known(column: Column) -> float:
+    """Of a column's values, the share that are known words for events."""
+    return sum(n for value, n in column.common if is_event_word(value)) / max(1, column.n_given)

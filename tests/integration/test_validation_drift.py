@@ -1,4 +1,4 @@
-"""Simulated shops through the front door and the back door: dirt and drift are found, and only where there is some."""
+"""Simulated shops, validated and monitored: dirt and drift are found, and only where there is some."""
 
 from __future__ import annotations
 

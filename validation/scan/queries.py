@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from core import schema
 from core.schema import RATING_RANGE, TABLES, TableName
-from validation.lines import newest_first
 from validation.rules.contract import RATED
-from validation.staging import StagedPart
+from validation.scan.order_lines import newest_first
+from validation.staging.parts import StagedPart
 
 
 def copies_sql(picked: Callable[[StagedPart], str], parts: Sequence[StagedPart]) -> str:
@@ -38,11 +38,11 @@ def same_hash_sql(table: TableName) -> str:
     return f"SELECT row_number, part FROM staged_{table} WHERE row_hash IN ({twice})"
 
 
-def returned_sql(table: TableName, parts: Sequence[StagedPart], unfit: str) -> str:
-    """The row numbers of readmitted rows that a good row of the source already tells.
+def returned_sql(table: TableName, parts: Sequence[StagedPart], excluded: str) -> str:
+    """The row numbers of readmitted rows that repeat a good row of the source.
 
     Args:
-        unfit: SQL over a staged row, true where it is not clean.
+        excluded: SQL over a staged row, true where it is not clean.
     """
     back = ", ".join(str(one.index) for one in parts if one.part.origin == "readmitted")
     columns = [column.name for column in TABLES[table].columns if column.name != schema.EVENT_ID]
@@ -50,35 +50,36 @@ def returned_sql(table: TableName, parts: Sequence[StagedPart], unfit: str) -> s
     attributes = " AND s.attributes IS NOT DISTINCT FROM r.attributes" if TABLES[table].open else ""
     return f"""
     SELECT row_number FROM staged_{table} r WHERE part IN ({back}) AND EXISTS (
-        SELECT 1 FROM staged_{table} s WHERE s.part NOT IN ({back}) AND NOT ({unfit}) AND {same}{attributes})"""
+        SELECT 1 FROM staged_{table} s WHERE s.part NOT IN ({back}) AND NOT ({excluded}) AND {same}{attributes})"""
 
 
-def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, unfit: str) -> str:
+def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, excluded: str) -> str:
     """The row numbers of rows whose key an earlier row has; where some of them are good, the first good one stays.
 
     Args:
         key: Its columns; a row that lacks one has no key.
         copy: SQL over a staged row, true for exact copies, which do not count.
-        unfit: SQL over a staged row, true where it breaks another rule.
+        excluded: SQL over a staged row, true where it breaks another rule.
     """
     whole = " AND ".join(f"{name} IS NOT NULL" for name in key)
     names = ", ".join(key)
     rows = f"SELECT * FROM staged_{table} WHERE {whole} AND NOT ({copy})"
     return f"""
     SELECT row_number FROM (
-        SELECT row_number, row_number() OVER (PARTITION BY {names} ORDER BY ({unfit}), row_number) AS nth FROM ({rows})
+        SELECT row_number, row_number() OVER (PARTITION BY {names} ORDER BY ({excluded}), row_number) AS nth
+        FROM ({rows})
         WHERE hash({names}) IN (SELECT hash({names}) FROM ({rows}) GROUP BY ALL HAVING count(*) > 1)
     ) WHERE nth > 1"""
 
 
-def repeated_lines_sql(table: TableName, unfit: str) -> str:
-    """The row numbers of lines of orders or reviews that tell of an id which a newer line tells of."""
+def repeated_lines_sql(table: TableName, excluded: str) -> str:
+    """The row numbers of lines of orders or reviews whose id a newer line has too."""
     (key,) = TABLES[table].key
     return f"""
     SELECT row_number FROM (
         SELECT row_number, row_number() OVER (PARTITION BY {key} ORDER BY {newest_first()}) AS nth,
             count(*) OVER (PARTITION BY {key}) AS n
-        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({unfit})
+        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({excluded})
     ) WHERE nth < n"""
 
 
@@ -106,7 +107,7 @@ def unknown_ids_sql(table: TableName, column: str, owner: TableName) -> str:
     """The row numbers of rows whose id the source's own table does not have.
 
     An id whose own row is bad is known all the same: one bad price must not cost an item its events. A visitor may come
-    to the service before the source tells of them; an item comes from the source.
+    to the service before the source has them; an item comes from the source.
     """
     visitor = " AND NOT visited" if owner == "users" else ""
     return f"""
@@ -117,7 +118,7 @@ def unknown_ids_sql(table: TableName, column: str, owner: TableName) -> str:
 def out_of_order_sql(table: TableName, parts: Sequence[StagedPart], copy: str) -> str:
     """The row numbers of events that lie before the user's event of the position before, in the source's own parts.
 
-    A position that is only the row's number in its file, for want of another, tells nothing of the order.
+    A position that is only the row's number in its file, for lack of another, says nothing about the order.
     """
     own = ", ".join(str(one.index) for one in parts if one.part.origin == "source")
     return f"""

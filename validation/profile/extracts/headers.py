@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from validation.profile.dates import read_times
-from validation.profile.words import EVENT_WORDS, OTHER_EVENTS, plain_name
+from validation.profile.values.dates import read_times
+from validation.profile.values.words import EVENT_WORDS, OTHER_EVENTS, plain_name
 
 _MOST_RATINGS = 21
 

@@ -1,4 +1,4 @@
-"""From files to the contract's tables: which file is the log, which tells of items and users, and by which columns."""
+"""From files to the contract's tables: which file is the log, which describe items and users, and by which columns."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.schema import TABLE_NAMES, TableName
-from validation.profile.columns import Column, is_index, overlap
-from validation.profile.files import Workspace
-from validation.profile.roles import (
-    Sheet,
-    read_flat_items,
-    read_flat_users,
-    read_items,
-    read_log,
-    read_users,
-)
-from validation.profile.words import Role, attribute_name, name_rank
+from validation.profile.extracts.counts import overlap
+from validation.profile.extracts.files import Workspace
+from validation.profile.roles.entities import read_flat_items, read_flat_users, read_items, read_users
+from validation.profile.roles.log import read_log
+from validation.profile.roles.sheet import Sheet
+from validation.profile.values.column import Column, is_index
+from validation.profile.values.words import Role, attribute_name, name_rank
 
 _LEAST_OVERLAP = 0.3
 _LOG_ROLES: tuple[tuple[Role, str], ...] = (
@@ -33,7 +29,7 @@ class Table:
 
     Attributes:
         columns: Contract column, or attribute, to the file's column.
-        why: What speaks for the file.
+        why: The evidence for the file.
     """
 
     name: TableName
@@ -65,7 +61,7 @@ def assign(workspace: Workspace, now: datetime) -> Assignment:
     """Give each of the contract's tables a file and columns.
 
     Returns:
-        At least interactions, though columns of theirs may be missing: that is asked for.
+        At least interactions, though some of their columns may be missing, which raises a question.
     """
     sheets = [Sheet.of(workspace, extract, now) for extract in workspace.extracts if extract.n_rows]
     named = {table: sheet for table in TABLE_NAMES for sheet in sheets if _stem(sheet) == table}
@@ -76,7 +72,7 @@ def assign(workspace: Workspace, now: datetime) -> Assignment:
     if not log.picks:
         read_log(log)
     found = Assignment()
-    found.tables["interactions"] = Table("interactions", log, _log_columns(log), _say_log(log))
+    found.tables["interactions"] = Table("interactions", log, _log_columns(log), _describe_log(log))
     others = found.others = [sheet for sheet in sheets if sheet is not log]
     found.rivals = [other.extract.name for other in others if other.extract.columns == log.extract.columns]
     rest = [sheet for sheet in others if sheet.extract.name not in found.rivals]
@@ -86,7 +82,7 @@ def assign(workspace: Workspace, now: datetime) -> Assignment:
     used = [id(table.sheet) for table in found.tables.values()]
     for sheet in rest:
         if id(sheet) not in used:
-            found.unused[sheet.extract.name] = "neither its ids nor its columns tell which table it is"
+            found.unused[sheet.extract.name] = "neither its ids nor its columns show which table it is"
     return found
 
 
@@ -95,7 +91,7 @@ def _stem(sheet: Sheet) -> str:
 
 
 def _log_rank(sheet: Sheet, n_sheets: int) -> float:
-    """How surely a file is the log: it has users, items and times, and items come again."""
+    """How surely a file is the log: it has users, items and times, and items repeat."""
     ranks = {"user": 4.0, "item": 4.0, "time": 2.0, "event": 1.0, "value": 1.0}
     rank = sum(worth for role, worth in ranks.items() if role in sheet.picks)
     user, item = sheet.picks.get("user"), sheet.picks.get("item")
@@ -108,7 +104,7 @@ def _log_columns(sheet: Sheet) -> dict[str, str]:
     return {column: sheet.name(role) for role, column in _LOG_ROLES if role in sheet.picks}
 
 
-def _say_log(sheet: Sheet) -> str:
+def _describe_log(sheet: Sheet) -> str:
     n = f"{'' if sheet.extract.is_whole else 'about '}{sheet.extract.n_total:,} rows"
     has = [word for role, word in (("user", "users"), ("item", "items"), ("time", "times")) if role in sheet.picks]
     return f"{n} with {', '.join(has)}" if has else n
@@ -133,7 +129,7 @@ def _find_feedback(found: Assignment, rest: Sequence[Sheet], named: Sheet | None
 
 
 def _find_entities(found: Assignment, table: TableName, rest: Sequence[Sheet], named: Sheet | None) -> None:
-    """Items or users: a file whose ids are those of the log, or else the log itself where it tells of them."""
+    """Items or users: a file whose ids are those of the log, or else the log itself where it describes them."""
     role: Role = "item" if table == "items" else "user"
     key = found.log.picks.get(role)
     if key is None:
@@ -195,5 +191,5 @@ def _file_hint(sheet: Sheet, role: Role) -> float:
 
 
 def _is_counter(column: Column) -> bool:
-    """Row numbers meet the numbers of anything."""
+    """Row numbers overlap with any other numbers."""
     return is_index(column)

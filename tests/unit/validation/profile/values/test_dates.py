@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from validation.profile.dates import forms_of, read_times
+from validation.profile.values.dates import forms_of, read_times
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Users and items that are told in the lines of orders or reviews: of each, the newest value of every column."""
+"""Users and items from the lines of orders or reviews: of each, the newest value of every column."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import duckdb
 from core.schema import TABLES, TableName
 
 
-def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, unfit: str) -> None:
+def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, excluded: str) -> None:
     """Put into each id's newest line the newest value of every column that an older line gives.
 
     Args:
-        unfit: SQL over a staged row, true where it breaks a rule.
+        excluded: SQL over a staged row, true where it breaks a rule.
     """
     (key,) = TABLES[table].key
     names = [column.name for column in TABLES[table].columns if column.name != key]
@@ -22,7 +22,7 @@ def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, unfit:
         f"""CREATE OR REPLACE TEMP TABLE gathered AS
         SELECT {key}, arg_max(row_number, ({newest_first()})) AS row_number, {newest},
             {_merged_attributes()} AS attributes
-        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({unfit}) GROUP BY {key} HAVING count(*) > 1"""
+        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({excluded}) GROUP BY {key} HAVING count(*) > 1"""
     )
     connection.execute(
         f"""UPDATE staged_{table} AS s SET {", ".join(f"{name} = g.{name}" for name in (*names, "attributes"))}
@@ -32,15 +32,15 @@ def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, unfit:
 
 
 def newest_first() -> str:
-    """SQL of the place of a line among those of its id: by its time, and by its place in the file."""
+    """SQL of the order of an id's lines: by time, then by place in the file."""
     return "coalesce(epoch_us(moment), -1::BIGINT), row_number"
 
 
 def _merged_attributes() -> str:
-    """Of each attribute the newest value: JSON objects laid over each other, the oldest first."""
-    told = f"list(attributes ORDER BY {newest_first()}) FILTER (attributes IS NOT NULL)"
-    # Lines mostly say the same: only what differs is laid over.
+    """The newest value of each attribute: JSON objects merged, the oldest first."""
+    given = f"list(attributes ORDER BY {newest_first()}) FILTER (attributes IS NOT NULL)"
+    # Lines mostly repeat the same attributes: only differing ones are merged.
     return (
-        f"CASE WHEN count(DISTINCT attributes) < 2 THEN any_value(attributes) ELSE list_reduce({told}, "
+        f"CASE WHEN count(DISTINCT attributes) < 2 THEN any_value(attributes) ELSE list_reduce({given}, "
         "lambda older, newer: CAST(json_merge_patch(older, newer) AS VARCHAR)) END"
     )

@@ -1,73 +1,18 @@
-"""What a column holds, counted: how many values, how many different ones, numbers, lengths, and the commonest."""
+"""Counts of an extract's columns, and how columns relate to each other."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from validation.profile.files import Extract, Workspace
-from validation.profile.words import INDEX_NAMES
+from core.sql import identifier
+from validation.profile.extracts.files import Extract, Workspace
+from validation.profile.values.column import Column
 from validation.reading import times as reading
 from validation.reading.dialect import Dialect
-from validation.reading.sql import quoted
 
 N_SAMPLES = 2000
 _N_COMMON = 300
-_HASH = re.compile(r"[0-9a-f]{16,}|[0-9a-f-]{32,}|https?://\S+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Column:
-    """Counts over the rows of an extract.
-
-    Attributes:
-        n_given: Rows with a value; words for nothing are none.
-        n_distinct: Different values.
-        share_whole, share_numbers: Of the values, those that are whole numbers, and numbers at all.
-        mean_chars: Mean length.
-        common: The commonest values with their counts; all of them where there are at most 300.
-        samples: Up to 2000 values, evenly from top to bottom, in the order of the file.
-    """
-
-    name: str
-    n_rows: int
-    n_given: int
-    n_distinct: int
-    share_whole: float
-    share_numbers: float
-    mean_chars: float
-    share_spaced: float
-    common: tuple[tuple[str, int], ...]
-    samples: tuple[str, ...]
-
-    @property
-    def share_given(self) -> float:
-        return self.n_given / max(1, self.n_rows)
-
-    @property
-    def is_unique(self) -> bool:
-        return self.n_given > 0 and self.n_distinct == self.n_given
-
-    @property
-    def is_constant(self) -> bool:
-        return self.n_distinct <= 1
-
-    @property
-    def says_nothing(self) -> bool:
-        """Row numbers of a data frame, one value throughout, and hashes or addresses that never come again."""
-        if self.n_given == 0 or is_index(self):
-            return True
-        if self.n_rows > 1 and self.is_constant and self.share_given == 1.0:
-            return True
-        return self.n_rows > 1 and self.is_unique and all(_HASH.fullmatch(value) for value in self.samples[:50])
-
-
-def is_index(column: Column) -> bool:
-    """Whether a data frame wrote its row numbers here."""
-    named = INDEX_NAMES.fullmatch(column.name.strip()) is not None
-    return named and (column.n_given == 0 or (column.is_unique and column.share_whole == 1.0))
 
 
 def describe(workspace: Workspace, extract: Extract) -> list[Column]:
@@ -76,7 +21,7 @@ def describe(workspace: Workspace, extract: Extract) -> list[Column]:
         return []
     counts = []
     for name in extract.columns:
-        own = quoted(name)
+        own = identifier(name)
         counts += [
             f"count({own})",
             f"count(DISTINCT {own})",
@@ -94,7 +39,7 @@ def describe(workspace: Workspace, extract: Extract) -> list[Column]:
 
 def _column(workspace: Workspace, extract: Extract, name: str, counts: Sequence[Any]) -> Column:
     n_given, n_distinct, whole, numbers, chars, spaced = counts
-    own, source = quoted(name), extract.relation
+    own, source = identifier(name), extract.relation
     common: list[tuple[str, int]] = []
     if n_distinct <= max(_N_COMMON, 0.2 * n_given):
         common = workspace.connection.sql(
@@ -124,12 +69,12 @@ def dependence(workspace: Workspace, extract: Extract, key: str, column: str) ->
     """How far a column follows from a key: 1 where every key has one value, 0 where it is no better than chance.
 
     Returns:
-        The share of what chance leaves open, and how many rows it was counted on (those of keys that come again).
+        The share beyond chance, and how many rows it was counted on (those of repeated keys).
     """
     (row,) = workspace.connection.sql(
         f"""
-        WITH pairs AS (SELECT {quoted(key)} AS k, {quoted(column)} AS v, count(*) AS n FROM {extract.relation}
-                       WHERE {quoted(key)} IS NOT NULL AND {quoted(column)} IS NOT NULL GROUP BY ALL),
+        WITH pairs AS (SELECT {identifier(key)} AS k, {identifier(column)} AS v, count(*) AS n FROM {extract.relation}
+                       WHERE {identifier(key)} IS NOT NULL AND {identifier(column)} IS NOT NULL GROUP BY ALL),
              keys AS (SELECT max(n) AS top, sum(n) AS n FROM pairs GROUP BY k),
              all_values AS (SELECT sum(n) AS n FROM pairs GROUP BY v)
         SELECT (SELECT sum(top - 1) FROM keys WHERE n > 1), (SELECT sum(n - 1) FROM keys WHERE n > 1),
@@ -147,7 +92,7 @@ def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract
 
     def values(place: tuple[Extract, str]) -> str:
         extract, name = place
-        own = quoted(name)
+        own = identifier(name)
         return (
             f"SELECT DISTINCT regexp_replace({own}, '\\.0+$', '') AS v FROM {extract.relation} WHERE {own} IS NOT NULL"
         )
@@ -161,4 +106,4 @@ def overlap(workspace: Workspace, one: tuple[Extract, str], other: tuple[Extract
 
 def time_sql(name: str, formats: Sequence[str]) -> str:
     """A column of texts as times: the formats in order, then ISO 8601 and numbers of any unit."""
-    return reading.time_sql(quoted(name), "VARCHAR", Dialect(date_formats=formats))
+    return reading.time_sql(identifier(name), "VARCHAR", Dialect(date_formats=formats))

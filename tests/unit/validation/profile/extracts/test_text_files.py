@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from validation.errors import SourceError
-from validation.profile.text_files import guess_encoding, read_text, sniff_delimiter
+from validation.profile.extracts.text_files import guess_encoding, read_text, sniff_delimiter
 
 FRENCH = "id;nom\n1;Café crème\n2;Théière\n3;Gâteau\n" * 5
 
