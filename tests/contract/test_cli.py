@@ -296,5 +296,7 @@ def test_every_command_that_the_documents_name_exists():
 
 
 def test_the_page_of_commands_lists_them_all():
-    listed = re.findall(r"^\| `sommelier ([a-z -]+?)(?: [A-Z\[][^`]*)?` \|", read(DOCS / "commands.md"), flags=re.MULTILINE)
+    listed = re.findall(
+        r"^\| `sommelier ([a-z -]+?)(?: [A-Z\[][^`]*)?` \|", read(DOCS / "commands.md"), flags=re.MULTILINE
+    )
     assert {*listed} == COMMANDS.keys()
