@@ -45,6 +45,33 @@ def test_a_rollback_to_a_named_version(bundle):
     assert (roll_back("sommelier-store-c", first.version, "").folder / "content").read_text() == "one"
 
 
+def test_rollbacks_in_a_row_go_further_back_and_never_to_what_was_withdrawn(bundle):
+    for content in ("one", "two", "three"):
+        promote(bundle(content), "sommelier-store-f", {"digest": content})
+    served = [(roll_back("sommelier-store-f", "", "").folder / "content").read_text() for _ in range(2)]
+    assert served == ["two", "one"]
+    with pytest.raises(NothingInService, match="not withdrawn before"):
+        roll_back("sommelier-store-f", "", "")
+    assert withdrawn_digests("sommelier-store-f") == {"two", "three"}
+
+
+def test_what_is_put_back_by_name_is_no_longer_withdrawn(bundle):
+    promote(bundle("one"), "sommelier-store-g", {"digest": "one"})
+    second = promote(bundle("two"), "sommelier-store-g", {"digest": "two"})
+    roll_back("sommelier-store-g", "", "complaints")
+    roll_back("sommelier-store-g", second.version, "it was not the model")
+    assert withdrawn_digests("sommelier-store-g") == {"one"}
+
+
+def test_a_damaged_version_does_not_come_back(bundle):
+    first = promote(bundle("one"), "sommelier-store-h", {"digest": "one"})
+    newest = promote(bundle("two"), "sommelier-store-h", {"digest": "two"})
+    (first.folder / "content").write_text("damaged")
+    with pytest.raises(BundleRefused, match=f"version={first.version}, content="):
+        roll_back("sommelier-store-h", first.version, "")
+    assert newest_version("sommelier-store-h") == newest
+
+
 def test_a_rollback_to_nowhere_names_the_version(bundle):
     promote(bundle("one"), "sommelier-store-d", {"digest": "one"})
     with pytest.raises(NothingInService, match="version=nosuch"):
