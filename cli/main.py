@@ -7,6 +7,7 @@ the command needs does not run; 130 interrupted; 141 whoever read the output lef
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version as installed_version
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NOBODY_READS
     except OSError as error:
         _let_go_of_output()
-        _say(f"The system refused: {error}. Correct that, and run the command again; what was done before is kept.")
+        _say(f"The system refused: {_reason(error)}. Correct that and run the command again; what was done is kept.")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -115,6 +116,11 @@ def _let_go_of_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reason(error: OSError) -> str:
+    """The first of those that copying a folder collects, or the only one."""
+    return str(error.args[0][0][-1]) if isinstance(error, shutil.Error) else str(error)
 
 
 def _say(sentence: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,28 @@ class Version(Frozen):
 
 
 def list_versions(name: str) -> list[Version]:
-    """Every promoted bundle of that name, newest first; looking makes no folder."""
+    """Every promoted bundle of that name, newest first; looking makes no folder.
+
+    BentoML copies a version into the store file by file and names it the latest when all are there. So what is newer
+    than the latest, or cannot be read, is still being copied, or its promotion was killed: it was never in service.
+    """
     home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
     if "bentoml" not in sys.modules and not home.is_dir():
         return []  # BentoML makes its home on import
     import bentoml
-    from bentoml.exceptions import NotFound
+    from bentoml.exceptions import BentoMLException, NotFound
 
     try:
-        models = bentoml.models.list(name)
+        newest = bentoml.models.get(f"{name}:latest")
     except NotFound:
         return []
-    return [_version(m) for m in sorted(models, key=lambda m: m.info.creation_time, reverse=True)]
+    models = []
+    for folder in Path(newest.path).parent.iterdir():
+        if folder.is_dir():
+            with suppress(BentoMLException):
+                models.append(bentoml.models.get(f"{name}:{folder.name}"))
+    whole = [model for model in models if model.info.creation_time <= newest.info.creation_time]
+    return [_version(m) for m in sorted(whole, key=lambda m: m.info.creation_time, reverse=True)]
 
 
 def newest_version(name: str) -> Version | None:

@@ -1,5 +1,8 @@
 """The store is an append-only record: the newest version is the bundle in service, a rollback appends a copy."""
 
+import re
+import shutil
+
 import pytest
 
 from flows.errors import BundleRefused, NothingInService
@@ -70,6 +73,22 @@ def test_a_damaged_version_does_not_come_back(bundle):
     with pytest.raises(BundleRefused, match=f"version={first.version}, content="):
         roll_back("sommelier-store-h", first.version, "")
     assert newest_version("sommelier-store-h") == newest
+
+
+def test_a_promotion_that_was_killed_was_never_in_service(bundle):
+    first = promote(bundle("one"), "sommelier-store-i", {"digest": "one"})
+    second = promote(bundle("two"), "sommelier-store-i", {"digest": "two"})
+    store = first.folder.parent
+    (store / "begun").mkdir()
+    shutil.copytree(second.folder, store / "without_weights")
+    (store / "without_weights" / "content").unlink()
+    description = store / "without_weights" / "model.yaml"
+    description.write_text(
+        re.sub("creation_time: .*", "creation_time: '2999-01-01T00:00:00+00:00'", description.read_text())
+    )
+    assert list_versions("sommelier-store-i") == [second, first]
+    third = promote(bundle("three"), "sommelier-store-i", {"digest": "three"})
+    assert newest_version("sommelier-store-i") == third
 
 
 def test_a_rollback_to_nowhere_names_the_version(bundle):
