@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from core.layout import Layout
 from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
-from flows.steps.fits import component, fine_tune_generative, fine_tune_scorer, fine_tune_writer, fit_ranking
+from flows.steps.fits import (
+    component,
+    fine_tune_generative,
+    fine_tune_scorer,
+    fine_tune_writer,
+    fit_ranking,
+    model_digest,
+)
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
 from flows.steps.versions import code_version
@@ -95,8 +102,10 @@ def learn(run: Run, prepared: Prepared) -> tuple[Output[TrainingSummary], Output
         "sequence": ranking.sequence,
         "blend": ranking.blend,
         "generative": fine_tune_generative(run, training=training, vectors=ranking.vectors),
-        "scorer": fine_tune_scorer(run, training=training, vectors=ranking.vectors),
-        "writer": fine_tune_writer(run, training=training),
+        "scorer": fine_tune_scorer(
+            run, training=training, vectors=ranking.vectors, model_digest=model_digest(run.recipe.scorer)
+        ),
+        "writer": fine_tune_writer(run, training=training, model_digest=model_digest(run.recipe.writer)),
     }
     return training, assemble_candidate(run, raw=prepared.raw, training=training, components=components)
 
