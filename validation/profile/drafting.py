@@ -112,7 +112,7 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
         if role not in sheet.picks:
             choices = [column.name for column in id_like(sheet.columns) if column.name not in sheet.used]
             text = f"No column of {sheet.extract.name} is known to name the {role}s: which one does?"
-            if other := _named_elsewhere(found, role, name):
+            if other := _named_elsewhere(found, role):
                 text, choices = other, []
             asked[name] = (text, choices)
     tied: tuple[tuple[Role, str], ...] = (*ids, ("time", "timestamp"))
@@ -124,7 +124,7 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
     return asked
 
 
-def _named_elsewhere(found: Assignment, role: Role, name: str) -> str:
+def _named_elsewhere(found: Assignment, role: Role) -> str:
     """Order lines in one file and their users in another: readers do not join files."""
     log = found.log
     for sheet in found.others:
