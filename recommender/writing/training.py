@@ -49,7 +49,7 @@ def fit_writer(
 
     Args:
         target: The component's folder, written atomically.
-        augmentation: How the training prompts are perturbed, each epoch anew; texts stay as they are.
+        augmentation: How the training prompts are perturbed, differently in each epoch; texts stay as they are.
     Returns:
         None where the shop has fewer than 100 reviews to learn from: nothing is written then.
     Raises:

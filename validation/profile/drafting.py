@@ -61,12 +61,12 @@ def draft_files(draft: Draft, found: Assignment) -> None:
     texts = [extract for extract in extracts.values() if extract.kind in ("delimited", "json")]
     wide = any(one.encoding.startswith("utf-16") for one in texts)
     telling = [one for one in texts if wide or not one.is_ascii]
-    _draft_alike(draft, "encoding", {one.name: one.encoding for one in telling}, "utf-8", telling)
+    _draft_common(draft, "encoding", {one.name: one.encoding for one in telling}, "utf-8", telling)
     csvs = [one for one in texts if one.kind == "delimited" and ".tsv" not in one.name.lower()]
-    _draft_alike(draft, "delimiter", {one.name: one.delimiter for one in csvs}, ",", csvs)
+    _draft_common(draft, "delimiter", {one.name: one.delimiter for one in csvs}, ",", csvs)
 
 
-def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
+def _draft_common(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
     """One setting for all files: files that differ have to be converted."""
     different = set(values.values())
     if len(different) > 1:
