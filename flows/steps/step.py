@@ -151,7 +151,8 @@ def step(
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
         policy = StepKey(unkeyed=frozenset(unkeyed), source=getsource(body))
-        made = _task(body, name, cache_policy=policy, persist_result=True, result_serializer="json", **_RETRIES)
+        kept: dict[str, Any] = {"cache_policy": policy, "persist_result": True, "result_serializer": "json"}
+        made = _task(body, name, **kept, **_RETRIES, retry_condition_fn=worth_retrying)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
@@ -178,7 +179,7 @@ def action(
     Args:
         name: Of the task, and of the line that says how long it took.
         reads: Dotted names of the settings of the recipe that it reads.
-        retries: Whether it is tried again after an error that may pass by itself.
+        retries: Whether it is tried again after any error, such as a server that does not answer.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
@@ -205,8 +206,6 @@ def _task(body: Callable[..., Any], name: str, **options: Any) -> Task[Any, Any]
         with measured(name):
             return body(*args, **inputs)
 
-    if "retries" in options:
-        options["retry_condition_fn"] = worth_retrying
     return Task(measured_body, name=name, **options)
 
 

@@ -17,6 +17,7 @@ from flows.steps.run import Run
 from flows.steps.step import THREADS, WHOLE_RECIPE, Output, StepContext, StepKey, action, step
 
 RECIPE = Recipe(seed=1)
+UNREADABLE = SettingsError("Cannot ask", got="a=1", expected="2", do="Ask again")
 
 
 def run_of(folder, recipe=RECIPE):
@@ -171,19 +172,39 @@ def test_a_step_that_leaves_nothing_is_asked_again(server, quiet_measurement, ru
     assert done == ["fit", "fit"]
 
 
-def test_only_what_may_pass_by_itself_is_tried_again(server, quiet_measurement, run):
+@pytest.mark.parametrize(("error", "times"), [(UNREADABLE, 1), (OSError("away"), 3)])
+def test_a_step_is_tried_again_unless_the_user_has_to_act(server, quiet_measurement, run, monkeypatch, error, times):
+    monkeypatch.setitem(steps._RETRIES, "retry_delay_seconds", 0)
     done = []
 
-    @action("ask", retries=True)
-    def ask(step: StepContext, error: Exception) -> None:
-        done.append(type(error))
+    @step("fit", at=lambda layout, key, _: layout.root / key)
+    def fit(step: StepContext) -> None:
+        done.append(step.name)
         raise error
 
     @flow
-    def work(run, error):
-        ask(run, error=error)
+    def work(run):
+        fit(run)
 
-    for error in (SettingsError("Cannot ask", got="a=1", expected="2", do="Ask again"), OSError("away")):
-        with pytest.raises(type(error)):
-            work(run, error)
-    assert done == [SettingsError, OSError, OSError, OSError]
+    with pytest.raises(type(error)):
+        work(run)
+    assert len(done) == times
+
+
+@pytest.mark.parametrize(("retries", "times"), [(True, 3), (False, 1)])
+def test_an_action_is_tried_again_whatever_went_wrong(server, quiet_measurement, run, monkeypatch, retries, times):
+    monkeypatch.setitem(steps._RETRIES, "retry_delay_seconds", 0)
+    done = []
+
+    @action("refresh", retries=retries)
+    def refresh(step: StepContext) -> None:
+        done.append(step.name)
+        raise UNREADABLE
+
+    @flow
+    def work(run):
+        refresh(run)
+
+    with pytest.raises(SettingsError):
+        work(run)
+    assert len(done) == times
