@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.layout import Layout
 from flows import artifacts
 from flows.reports import DRIFT, write_index
 from flows.steps.run import Run
@@ -18,11 +15,7 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-def _page(layout: Layout, _: str, inputs: Mapping[str, Any]) -> Path:
-    return layout.reports / inputs["clean"].key / DRIFT
-
-
-@step("monitor", at=_page, reads=("drift",))
+@step("monitor", at=lambda layout, _, inputs: layout.reports / inputs["clean"].key / DRIFT, reads=("drift",))
 def watch_drift(step: StepContext, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
     """Compare the events since the cut-off with those the model learned from, in an Evidently report."""
     from monitoring.drift import report_drift
