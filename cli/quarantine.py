@@ -56,7 +56,7 @@ def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN)
 
 
 def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
-    """Let quarantined rows in again; the next run of the pipeline validates them anew.
+    """Let quarantined rows in again; the next run of the pipeline validates them again.
 
     Args:
         file: A corrected export; without it, the rows as they are.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.layout import Layout
 from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
 from flows.steps.fits import (
@@ -28,15 +26,7 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-def _bundle(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.bundle(key)
-
-
-def _baseline_bundle(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.baseline_bundle(key)
-
-
-@step("assemble-bundle", at=_bundle, reads=WHOLE_RECIPE)
+@step("assemble-bundle", at=lambda layout, key, _: layout.bundle(key), reads=WHOLE_RECIPE)
 def assemble_candidate(
     step: StepContext,
     raw: Output[RawTables],
@@ -83,7 +73,7 @@ def fit_served_baseline(
     return True
 
 
-@step("assemble-baseline", at=_baseline_bundle)
+@step("assemble-baseline", at=lambda layout, key, _: layout.baseline_bundle(key))
 def assemble_served_baseline(
     step: StepContext, kind: BaselineKind, candidate: Output[str], baseline: Output[bool]
 ) -> str:

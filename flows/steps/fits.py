@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.layout import Layout
 from core.storage import digest_of, file_digest
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, Where, step
@@ -20,10 +18,7 @@ if TYPE_CHECKING:
 def component(name: str) -> Where:
     """The folder of a component of this name."""
 
-    def folder(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-        return layout.component(name, key)
-
-    return folder
+    return lambda layout, key, _: layout.component(name, key)
 
 
 @step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"))
