@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from core.layout import Layout
 from flows import artifacts
 from flows.reports import DRIFT, write_index
 from flows.steps.run import Run
@@ -15,12 +18,12 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-# A page of its own for each key: a result that is used again finds the page that was written with it.
-@step(
-    "monitor",
-    at=lambda layout, key, inputs: layout.reports / inputs["clean"].key / DRIFT / f"{key}.html",
-    reads=("drift",),
-)
+def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
+    """A page of its own for each key: a result that is used again finds the page that was written with it."""
+    return layout.reports / inputs["clean"].key / DRIFT / f"{key}.html"
+
+
+@step("monitor", at=_page, reads=("drift",))
 def watch_drift(step: StepContext, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
     """Compare the events since the cut-off with those the model learned from, in an Evidently report."""
     from monitoring.drift import report_drift
