@@ -148,7 +148,7 @@ def _find_entities(found: Assignment, table: TableName, rest: Sequence[Sheet], n
     if columns:
         found.log.picks |= {one: column for one, column in flat.picks.items() if one not in found.log.picks}
         n = f"{key.n_distinct:,} {table}"
-        found.tables[table] = Table(table, found.log, columns, f"the same file tells of its {n}")
+        found.tables[table] = Table(table, found.log, columns, f"the same file describes its {n}")
 
 
 def _best_match(
