@@ -90,5 +90,5 @@ class Layout:
 
     @property
     def model_name(self) -> str:
-        """The name of the shop's bundles in BentoML's model store; the newest version is the one promoted last."""
+        """The name of the shop's bundles in BentoML's model store; `core.promotions` says which is in service."""
         return f"sommelier-{self.shop}"
