@@ -1,7 +1,6 @@
 """The record says what is in service: whole copies alone, one change at a time, what was withdrawn stays withdrawn."""
 
 import json
-import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 
