@@ -96,9 +96,9 @@ def _row(version: Version, standing: Standing) -> dict[str, Any]:
 def _state(version: Version, standing: Standing) -> str:
     if standing.changes and standing.changes[-1].version == version.version:
         return "in service"
-    if version.digest in standing.withdrawn:
-        return "withdrawn"
-    return "replaced" if standing.last_change(version.version) else "never in service"
+    if standing.last_change(version.version) is None:
+        return "never in service"  # a promotion was killed before it was one
+    return "withdrawn" if version.digest in standing.withdrawn else "replaced"
 
 
 def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
@@ -190,9 +190,11 @@ def _note(version: Version, standing: Standing) -> str:
     """Who promoted it, and the reasons that people gave: of the promotion, or of the rollback that came after."""
     labels, change = version.labels, standing.last_change(version.version)
     rollback = next((one for one in reversed(standing.changes) if version.digest in one.withdrawn), None)
-    if rollback and version.digest in standing.withdrawn:
+    if change is None:
+        said = []
+    elif rollback and version.digest in standing.withdrawn:
         said = ["withdrawn", rollback.reason]
-    elif change and change.action == "rolled back":
+    elif change.action == "rolled back":
         said = ["back by a rollback", change.reason]
     else:
         said = [f"by {labels['promoted_by']}" if labels.get("promoted_by") else "", labels.get("reason", "")]
