@@ -5,9 +5,11 @@ from __future__ import annotations
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show
 
+_MAX_STEPS_CHARS = 3
+
 
 def list_models(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
-    """List the promoted bundles, newest first; the newest is in service."""
+    """List the promoted bundles, newest first: which is in service, which were replaced, which were withdrawn."""
     settings = chosen.enter()
     from core.layout import Layout
     from flows.promotion.bundles import version_rows
@@ -37,19 +39,23 @@ def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) ->
 def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
     """Put an earlier bundle back in service; a running service swaps to it by itself.
 
-    The gate does not promote the bundle that leaves again by itself.
+    What is in service, and what went into service after the bundle that comes back, is withdrawn: neither the gate nor
+    another rollback puts it into service again by itself. `sommelier promote` does.
 
     Args:
-        version: Of `sommelier models list`; without it, the newest whose weights differ from those in service, and that
-            no rollback took out of service.
-        reason: Kept with the version.
+        version: Of `sommelier models list`, or how many good bundles to go back, such as 2; without it, one.
+        reason: Kept in the record.
     """
     settings = chosen.enter()
     from core.layout import Layout
     from flows.promotion.model_store import roll_back
 
-    back = roll_back(Layout(settings.work_dir, settings.shop).model_name, version, reason)
-    show(f"in service: {back.tag}, a copy of {back.labels['rolled_back_to']}")
+    name = Layout(settings.work_dir, settings.shop).model_name
+    # No version is that short.
+    is_count = version.isdecimal() and len(version) <= _MAX_STEPS_CHARS
+    steps, version = (int(version), "") if is_count else (1, version)
+    back = roll_back(name, version, reason, steps=steps)
+    show(f"in service again: {back.tag}, digest {back.digest}")
 
 
 def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cli.options import NOT_CHOSEN, Chosen
@@ -17,13 +18,14 @@ def profile(path: Path, /, *, out: Path | None = None, shop: str | None = None, 
         shop: The shop's name; that of the data where it is not given.
         force: Overwrite a settings file that says something else.
     """
-    from core.settings.command_line import shop_name
+    from core.settings.command_line import free_shop_name
+    from core.settings.loading import load_settings
     from validation.profile.profiling import profile_source
     from validation.profile.report import full_report
     from validation.profile.settings import settings_text, write_settings
 
     found = profile_source(path)
-    name = shop or shop_name(path.resolve())
+    name = shop or free_shop_name(path.resolve(), load_settings(variables=os.environ).work_dir)
     for line in full_report(found):
         show(line)
     file = out or Path(f"{name}.toml")

@@ -20,6 +20,16 @@ class Layout:
     def root(self) -> Path:
         return self.work_dir.absolute() / self.shop
 
+    @property
+    def recipe(self) -> Path:
+        """The recipe that the shop's deployments were last served with."""
+        return self.root / "recipe.json"
+
+    @property
+    def guessed(self) -> Path:
+        """The settings that were guessed of data that came without any."""
+        return self.root / "guessed.toml"
+
     def raw(self, key: str) -> Path:
         """The source's rows as they came, in parts, and how they read as tables: `raw.json`."""
         return self.root / "raw" / key
@@ -90,5 +100,5 @@ class Layout:
 
     @property
     def model_name(self) -> str:
-        """The name of the shop's bundles in BentoML's model store; the newest version is the one promoted last."""
+        """The name of the shop's bundles in BentoML's model store; `core.promotions` says which is in service."""
         return f"sommelier-{self.shop}"

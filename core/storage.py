@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -56,6 +57,36 @@ def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_file(target) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a rename in it lasts from then on."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(root: Path) -> None:
+    """Bring every file and folder below `root` to the disk, so that something may point at it."""
+    for folder, _, files in os.walk(root):
+        for name in files:
+            with (Path(folder) / name).open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(Path(folder))
+
+
+@contextmanager
+def exclusively(lock: Path) -> Iterator[None]:
+    """Hold a lock on a file, made if missing; the system gives it back when the process ends, however it ends.
+
+    Each call has a handle of its own, so threads exclude each other too.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def file_digest(path: Path) -> str:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from core import schema
 from core.schema import TABLE_NAMES
 from core.settings.features import FeatureSettings, FeatureStoreSettings
-from core.storage import digest_of, file_digest
+from core.storage import digest_of, exclusively, file_digest
 from features.archive.events import TABLES, Archive
 from features.archive.news import News, find_news, newest_logged
 from features.archive.publication import Published, open_archive, publish, read_published
@@ -32,7 +32,7 @@ from features.counting.moments import EPOCH
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
 from features.errors import FeastFailure, FeatureError, FeaturesOutdated
 from features.feast.rows import rows_of
-from features.feast.store import create_store, exclusively, missing_files, open_store, renew_configuration
+from features.feast.store import create_store, missing_files, open_store, renew_configuration
 
 LOCK_FILE = "refresh.lock"
 # A reader opens every part: when there are so many, they become one.

@@ -9,8 +9,8 @@ from recommender.evaluation.names import MODEL_NAMES, name_models, served_in
 from recommender.metrics.ranking import metric_key
 
 if TYPE_CHECKING:
+    from core.promotions import Version
     from flows.promotion.gate import Decision
-    from flows.promotion.model_store import Version
     from monitoring.drift import DriftSummary
     from validation.quarantine.readmission import ReadmissionSummary
     from validation.summary import ValidationSummary

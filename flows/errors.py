@@ -41,3 +41,7 @@ class RunFailed(FlowError):
 
 class UnsafeGuess(FlowError):
     """Data came without settings, and something about them has to be said before they can be read."""
+
+
+class ChampionChanged(FlowError):
+    """What is in service is no longer what a candidate was compared with."""

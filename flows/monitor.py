@@ -6,9 +6,9 @@ from datetime import datetime
 
 from prefect import flow
 
+from core.promotions import version_in_service
 from flows.errors import NothingInService
 from flows.params import PipelineParams
-from flows.promotion.model_store import newest_version
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
@@ -25,7 +25,7 @@ def monitor(params: PipelineParams) -> bool:
         NothingInService: no bundle was promoted yet.
     """
     run = Run.of(params)
-    champion = newest_version(run.layout.model_name)
+    champion = version_in_service(run.layout.model_name)
     if champion is None:
         raise NothingInService(
             "Cannot monitor",

@@ -34,7 +34,8 @@ class RollbackParams(Frozen):
     """Which shop, back to which bundle."""
 
     shop: ShopName = Field("simulated", description="Names the shop.")
-    version: str = Field("", description="The version to put back in service; empty: the one before the newest.")
+    version: str = Field("", description="The version to put back in service; empty: as many steps back as said below.")
+    steps: int = Field(1, ge=1, description="How many good bundles to go back; those that were withdrawn do not count.")
     reason: str = Field("", max_length=500, description="Kept with the bundle, for whoever looks later.")
 
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
+from core.promotions import version_in_service
 from flows import artifacts
 from flows.measurement import read_steps
 from flows.outcome import Outcome, choose_example, keep_outcome
 from flows.params import PipelineParams
-from flows.promotion.model_store import newest_version
 from flows.pruning import prune
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
@@ -35,7 +35,7 @@ def pipeline(params: PipelineParams) -> Outcome:
     steps = read_steps(str(flow_run.id))
     artifacts.publish_steps(steps)
     user, item = choose_example(training.folder)
-    in_service = newest_version(run.layout.model_name)
+    in_service = version_in_service(run.layout.model_name)
     outcome = Outcome(
         flow_run_id=str(flow_run.id),
         in_service=in_service.tag if in_service else None,

@@ -12,14 +12,14 @@ from flows.promotion.model_store import roll_back
 
 @flow(name="rollback", log_prints=False)
 def rollback(params: RollbackParams) -> str:
-    """Append a copy of an earlier bundle as the newest version; the service swaps to it by itself.
+    """Put an earlier bundle back in service and withdraw what came after it; the service swaps to it by itself.
 
     Args:
-        params: The shop, and the version to go back to.
+        params: The shop, and the version or the number of steps to go back to.
     Raises:
         NothingInService: there is no such version.
     """
     layout = Layout(current_settings().work_dir, params.shop)
-    version = roll_back(layout.model_name, params.version, params.reason)
-    get_run_logger().info("In service: %s, a copy of %s", version.tag, version.labels["rolled_back_to"])
+    version = roll_back(layout.model_name, params.version, params.reason, steps=params.steps)
+    get_run_logger().info("In service again: %s", version.tag)
     return version.tag

@@ -18,7 +18,7 @@ from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 from serving.engine import Engine
 from serving.errors import Refused
-from serving.watcher import newest_promoted
+from serving.watcher import find_promoted
 
 _PROBE_TIMEOUT_S = 5.0
 _GRACE_S = 5.0  # beyond the service's own limit, so that its sentence arrives
@@ -135,8 +135,8 @@ def load_engine(settings: Settings) -> Engine:
     from recommender.bundle.loading import load_bundle
 
     layout = Layout(settings.work_dir, settings.shop)
-    promoted = newest_promoted(layout.model_name)
-    if promoted is None:
+    promoted = find_promoted(layout.model_name)
+    if not promoted:
         raise NotRunning(
             "Cannot answer",
             got=f"shop={settings.shop}, without a service at {_service_url(settings)} and without a promoted bundle",
@@ -145,9 +145,9 @@ def load_engine(settings: Settings) -> Engine:
             do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
         )
     disable_progress_bar()
-    bundle = load_bundle(promoted.folder)
+    bundle = load_bundle(promoted[0].folder)
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features)
-    return Engine(model=promoted.model, bundle=bundle, features=online, max_k=settings.serving.max_k)
+    return Engine(model=promoted[0].model, bundle=bundle, features=online, max_k=settings.serving.max_k)
 
 
 def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:

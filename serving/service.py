@@ -39,7 +39,7 @@ from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.pages import PAGES
 from serving.http.responses import refuse, respond
-from serving.watcher import Loaded, Promoted, Watcher, newest_promoted
+from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 
 logger = logging.getLogger("serving")
 
@@ -67,7 +67,7 @@ def _observe(endpoint: str, status: int, seconds: float) -> None:
 )
 @bentoml.asgi_app(PAGES)
 class Sommelier:
-    """Recommends, scores and writes feedback with the newest promoted bundle, and receives events.
+    """Recommends, scores and writes feedback with the promoted bundle, and receives events.
 
     An endpoint is a method here, a model of its request and answer in `serving.api`, and what answers it in `Engine`.
     """
@@ -86,7 +86,7 @@ class Sommelier:
         self._intake = EventIntake(self._log)
         self._online: tuple[FeatureSettings, Any] | None = None
         self._watcher: Watcher[Engine] = Watcher(
-            find=lambda: newest_promoted(layout.model_name),
+            find=lambda: find_promoted(layout.model_name),
             load=self._load,
             poll_s=SETTINGS.serving.poll_s,
             on_swap=self._after_swap,
@@ -96,7 +96,7 @@ class Sommelier:
 
     @bentoml.on_startup
     def begin(self) -> None:
-        """Load the newest bundle, if there is one, and follow the model store from then on."""
+        """Load the promoted bundle, if there is one, and follow the model store from then on."""
         self._watcher.start()
         _settle_memory()
 
@@ -164,6 +164,7 @@ class Sommelier:
             ready=loaded is not None,
             model=None if loaded is None else loaded.model,
             loaded_at=None if loaded is None else loaded.loaded_at.isoformat(timespec="seconds"),
+            promoted=self._watcher.promoted,
             problem=self._watcher.problem,
             capabilities={} if loaded is None else loaded.value.capabilities,
             n_items=None if bundle is None else len(bundle.catalogue),
@@ -224,6 +225,7 @@ class Sommelier:
         if os.getppid() != self._parent:
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
+        _metrics().falls_back(self._watcher.falls_back)
         self._intake.push_pending()
         _metrics().pending_events(self._intake.n_pending())
 

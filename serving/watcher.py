@@ -1,20 +1,21 @@
-"""Follows the model store: loads the newest promoted bundle beside the one in service, then swaps one reference.
+"""Follows the model store: loads the promoted bundle beside the one in service, then swaps one reference.
 
+A promoted bundle that cannot be loaded leaves the one before it in service, the last that can be, also at the start.
 One watcher per worker process, because each worker has its own memory; a reload endpoint would reach only one of them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from core.promotions import read_standing
 
 logger = logging.getLogger(__name__)
 
@@ -41,37 +42,27 @@ class Loaded(Generic[T]):
 
 @dataclass(frozen=True)
 class _Failure:
-    """The newest bundle could not be loaded; it is tried again, ever more rarely."""
+    """A bundle could not be loaded; it is tried again, ever more rarely."""
 
-    model: str
     sentence: str
     wait_s: float
     retry_at: float
 
 
-def newest_promoted(model_name: str) -> Promoted | None:
-    """The newest version of a model in BentoML's store (the folder of BENTOML_HOME); None before the first one.
+def find_promoted(model_name: str) -> list[Promoted]:
+    """The promoted bundle, and after it those to fall back to: what was in service before and not withdrawn.
 
-    Looking makes no folder.
+    BENTOML_HOME says where the model store lies.
     """
-    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
-    if "bentoml" not in sys.modules and not home.is_dir():
-        return None  # BentoML makes its home on import
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    try:
-        model = bentoml.models.get(f"{model_name}:latest")
-    except NotFound:
-        return None
-    return Promoted(str(model.tag), Path(model.path))
+    standing = read_standing(model_name)
+    return [Promoted(f"{model_name}:{version}", standing.folder / version) for version in standing.good.values()]
 
 
 class Watcher(Generic[T]):
-    """Keeps `loaded` at the newest promoted bundle.
+    """Keeps `loaded` at the promoted bundle, or at the last one before it that can be loaded.
 
     Args:
-        find: The newest promoted bundle, or None.
+        find: The promoted bundle, and after it those to fall back to, the newest first; empty before the first one.
         load: Loads and warms one, off the path of requests; what it returns is put into service.
         poll_s: Seconds between two checks of the store.
         on_swap: Called after each swap, in the watcher's thread.
@@ -82,7 +73,7 @@ class Watcher(Generic[T]):
     def __init__(
         self,
         *,
-        find: Callable[[], Promoted | None],
+        find: Callable[[], Sequence[Promoted]],
         load: Callable[[Promoted], T],
         poll_s: float,
         on_swap: Callable[[Loaded[T]], None] = lambda _: None,
@@ -98,7 +89,8 @@ class Watcher(Generic[T]):
         # Read by requests without a lock: assigning a reference is atomic.
         self._loaded: Loaded[T] | None = None
         self._problem: str | None = None
-        self._failure: _Failure | None = None
+        self._promoted: str | None = None
+        self._failures: dict[str, _Failure] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -109,18 +101,29 @@ class Watcher(Generic[T]):
 
     @property
     def problem(self) -> str | None:
-        """Why the newest promoted bundle is not the one in service; None when it is."""
+        """Why the promoted bundle is not the one in service; None when it is."""
         return self._problem
 
+    @property
+    def promoted(self) -> str | None:
+        """The promoted bundle, loaded or not, as the last check that could read the store found it."""
+        return self._promoted
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether another bundle than the promoted one is in service."""
+        return self._loaded is not None and self._promoted not in (None, self._loaded.model)
+
     def poll(self) -> None:
-        """Check the store once. Never raises: a failure is kept as `problem` and logged, and the old bundle stays."""
+        """Check the store once. Never raises: a failure is kept as `problem` and logged, and what is loaded stays."""
         try:
             promoted = self._find()
         except Exception as error:
             self._on_failure()
             self._report(f"the model store cannot be read: {error}")
         else:
-            if promoted is None:
+            self._promoted = promoted[0].model if promoted else None
+            if not promoted:
                 self._report("no bundle has been promoted yet: run the pipeline, and its bundle will be loaded")
             else:
                 self._follow(promoted)
@@ -145,38 +148,54 @@ class Watcher(Generic[T]):
         while not self._stopping.wait(self._poll_s):
             self.poll()
 
-    def _follow(self, promoted: Promoted) -> None:
-        """Load what was promoted, unless it is in service, or failed a moment ago."""
-        if self._loaded is not None and self._loaded.model == promoted.model:
-            self._problem = self._failure = None
-            return
-        failed = self._failure if self._failure is not None and self._failure.model == promoted.model else None
+    def _follow(self, promoted: Sequence[Promoted]) -> None:
+        """Have the first of these in service that can be loaded; one that failed a moment ago is not tried again."""
+        self._failures = {one.model: self._failures[one.model] for one in promoted if one.model in self._failures}
+        for one in promoted:
+            if self._loaded is not None and self._loaded.model == one.model:
+                self._failures.pop(one.model, None)
+                break
+            if self._try(one):
+                break
+        failed = self._failures.get(promoted[0].model)
+        if failed is None:
+            self._problem = None
+        elif self._loaded is None:
+            self._problem = failed.sentence  # logged where it failed
+        else:
+            self._report(f"{failed.sentence.removesuffix('.')}; in service in its place: {self._loaded.model}")
+
+    def _try(self, promoted: Promoted) -> bool:
+        """Load a bundle and put it into service, unless it failed a moment ago; whether it is there."""
+        failed = self._failures.get(promoted.model)
         if failed is not None and time.monotonic() < failed.retry_at:
-            return
+            return False
         started = time.perf_counter()
         try:
             value = self._load(promoted)
         except Exception as error:
             self._fail(promoted, failed, error)
-            return
+            return False
+        self._failures.pop(promoted.model, None)
         self._loaded = Loaded(promoted.model, value, datetime.now(UTC))
-        self._problem = self._failure = None
         logger.info("Bundle in service: %s (loaded in %.1f s)", promoted.model, time.perf_counter() - started)
         try:
             self._on_swap(self._loaded)
         except Exception:
             logger.exception("The work after the swap to %s failed", promoted.model)
+        return True
 
     def _fail(self, promoted: Promoted, before: _Failure | None, error: Exception) -> None:
-        # A bundle that is still being copied is whole a moment later, a damaged one never: wait ever longer.
+        # A part that it needs may come back, a damaged file never does: wait ever longer.
         wait_s = self._poll_s if before is None else min(before.wait_s * 2, MAX_WAIT_S)
         sentence = f"{promoted.model} cannot be loaded: {error}"
-        self._failure = _Failure(promoted.model, sentence, wait_s, time.monotonic() + wait_s)
+        self._failures[promoted.model] = _Failure(sentence, wait_s, time.monotonic() + wait_s)
         self._on_failure()
-        self._report(sentence, error)
+        if before is None or before.sentence != sentence:
+            logger.warning("%s", sentence, exc_info=error)
 
-    def _report(self, sentence: str, error: Exception | None = None) -> None:
+    def _report(self, sentence: str) -> None:
         """Keep the sentence, and log it when it is new."""
         if sentence != self._problem:
-            logger.warning("%s", sentence, exc_info=error)
+            logger.warning("%s", sentence)
         self._problem = sentence

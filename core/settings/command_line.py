@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from core.layout import Layout
 from core.settings.loading import VARIABLE_PREFIX, load_settings
-from core.settings.tree import Settings
+from core.settings.tree import MAX_SHOP_CHARS, Settings
+from core.storage import digest_of
 
+_DIGEST_CHARS = 8
 _KIND_VARIABLES = {f"{VARIABLE_PREFIX}RECIPE__SOURCE", f"{VARIABLE_PREFIX}RECIPE__SOURCE__KIND"}
 
 
@@ -18,7 +23,8 @@ def resolve_settings(
     """Resolve the options of a command.
 
     `--source` and `--data` are short for `recipe.source.kind` and `recipe.source.path`; a shop that is not named is
-    called after its data, so that two sources never share features or bundles. Data that come alone are tables.
+    called after its data, so that two sources never share features or bundles: where the work folder has a shop of that
+    name and other data, a part of the path's digest is added. Data that come alone are tables.
 
     Args:
         file: `--settings`, TOML.
@@ -35,13 +41,44 @@ def resolve_settings(
         given.append(f"recipe.source.kind={source or 'tables'}")
     if data:
         path = Path(data).resolve()
-        given += [f"recipe.source.path={path}", f"shop={shop_name(path)}"]
+        given.append(f"recipe.source.path={path}")
+        work_dir = load_settings(file, variables, [*given, *overrides]).work_dir
+        given.append(f"shop={free_shop_name(path, work_dir)}")
     elif source:
         given.append(f"shop={source}")
     return load_settings(file, variables, [*given, *overrides])
 
 
+def free_shop_name(data: Path, work_dir: Path) -> str:
+    """The name of the shop of these data: that of the data, unless the work folder's shop of that name has others.
+
+    Args:
+        data: Resolved.
+    """
+    name = shop_name(data)
+    taken = _data_of(Layout(work_dir, name).root)
+    return name if taken is None or taken == str(data) else _with_digest(name, data)
+
+
 def shop_name(data: Path) -> str:
-    """A shop's name from the name of its data: lower case, without endings."""
+    """A shop's name from the name of its data: lower case, without endings, as long as a shop's name may be."""
     name = re.sub(r"[^a-z0-9._-]+", "-", data.name.lower())
-    return re.sub(r"(\.(json|jsonl|ndjson|csv|tsv|txt|parquet|gz|db|sqlite3?))+$", "", name).strip("-._") or "shop"
+    name = re.sub(r"(\.(json|jsonl|ndjson|csv|tsv|txt|parquet|gz|db|sqlite3?))+$", "", name).strip("-._") or "shop"
+    return name if len(name) <= MAX_SHOP_CHARS else _with_digest(name, data)
+
+
+def _with_digest(name: str, data: Path) -> str:
+    return f"{name[: MAX_SHOP_CHARS - _DIGEST_CHARS - 1].rstrip('-._')}-{digest_of(str(data))[:_DIGEST_CHARS]}"
+
+
+def _data_of(root: Path) -> str | None:
+    """The data that a shop was served or guessed from, empty where it has none of a path; None for no such shop."""
+    for file in (Layout(root.parent, root.name).recipe, Layout(root.parent, root.name).guessed):
+        try:
+            text = file.read_text(encoding="utf-8")
+            tree = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)["recipe"]
+            path = tree["source"].get("path")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # none, or one that somebody is editing
+        return str(Path(path).resolve()) if path else ""
+    return None

@@ -7,10 +7,11 @@ there.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from core.settings.evaluation import EvaluationSettings, GateSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
@@ -34,7 +35,23 @@ from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
 from core.settings.validation import ValidationSettings
 
-ShopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+# The model store takes names of 63 characters, that begin and end so; `Layout.model_name` takes ten of them.
+MAX_SHOP_CHARS = 53
+_SHOP_PATTERN = rf"^[a-z0-9]([a-z0-9._-]{{0,{MAX_SHOP_CHARS - 2}}}[a-z0-9])?$"
+
+
+def _check_shop_name(name: str) -> str:
+    if not re.fullmatch(_SHOP_PATTERN, name):
+        raise ValueError(
+            f"1 to {MAX_SHOP_CHARS} lower-case letters, digits, dots, dashes or underscores, "
+            "the first and the last one a letter or a digit"
+        )
+    return name
+
+
+ShopName = Annotated[
+    str, AfterValidator(_check_shop_name), WithJsonSchema({"type": "string", "pattern": _SHOP_PATTERN})
+]
 
 
 class Recipe(Frozen):

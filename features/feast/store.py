@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,15 +138,6 @@ def missing_files(feast_folder: Path) -> list[str]:
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     files = [written["registry"].get("path"), written["online_store"].get("path")]
     return [name for name in files if name in (REGISTRY_FILE, ONLINE_FILE) and not (feast_folder / name).is_file()]
-
-
-@contextmanager
-def exclusively(lock: Path) -> Iterator[None]:
-    """Hold a lock on a file, made if missing. Each call has a handle of its own, so threads exclude each other too."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _open(feast_folder: Path) -> Any:

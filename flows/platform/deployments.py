@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,8 @@ from flows.platform.served_shops import serving, shop_tag
 from flows.steps.versions import code_version
 
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
-RUNS_AT_ONCE = 2
+# By work queue. A rollback has one of its own, so that it never waits until a training ends.
+RUNS_AT_ONCE = {"default": 2, "rollback": 1}
 
 
 def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
@@ -83,16 +88,44 @@ def build_deployments(
     return built
 
 
+def by_queue(built: Sequence[Any]) -> dict[str, list[Any]]:
+    """The deployments that share a limit of runs at once, by the work queue that the topology gives them."""
+    queues: dict[str, list[Any]] = {}
+    for entry, deployment in zip(read_topology(), built, strict=True):
+        queues.setdefault(entry["work_pool"]["work_queue_name"], []).append(deployment)
+    return queues
+
+
 def serve_deployments(recipe_file: Path, revision: str) -> None:
     """Serve until stopped; the recipe comes from a JSON file that the launcher wrote.
 
     Raises:
         ShopTaken: another process serves this shop.
     """
-    from prefect import serve
-
     recipe = Recipe.model_validate_json(recipe_file.read_text(encoding="utf-8"))
     settings = current_settings()
     built = build_deployments(settings.shop, recipe, settings.search, revision)
-    with serving(Layout(settings.work_dir, settings.shop).root, revision):
-        serve(*built, limit=RUNS_AT_ONCE, print_starting_message=False)
+    with serving(Layout(settings.work_dir, settings.shop).root, revision), suppress(KeyboardInterrupt):
+        asyncio.run(serve_queues(by_queue(built)))
+
+
+async def serve_queues(queues: Mapping[str, Sequence[Any]]) -> None:
+    """Run what is due, each queue with slots of its own, until SIGTERM."""
+    from prefect.runner import Runner
+
+    runners = {queue: Runner(limit=RUNS_AT_ONCE[queue]) for queue in queues}
+    for queue, built in queues.items():
+        for deployment in built:
+            await runners[queue].aadd_deployment(deployment)
+    served = [asyncio.create_task(runner.start()) for runner in runners.values()]
+    while not (all(runner.started for runner in runners.values()) or any(task.done() for task in served)):
+        await asyncio.sleep(0.05)
+    # Each runner has set a handler that stops it alone, within whatever the process does just then.
+    stopping: list[asyncio.Task[None]] = []
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM,
+        lambda: stopping.extend(asyncio.create_task(runner.astop()) for runner in runners.values() if runner.started),
+    )
+    ended, _ = await asyncio.wait(served, return_when=asyncio.FIRST_EXCEPTION)
+    for task in ended:
+        task.result()

@@ -174,7 +174,7 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
         show(f"cleared {cleared} runs that an earlier platform left behind")
     pause_unserved(settings.work_dir)
     show("serving the deployments ...")
-    recipe_file = Layout(settings.work_dir, settings.shop).root / "recipe.json"
+    recipe_file = Layout(settings.work_dir, settings.shop).recipe
     write_json(recipe_file, settings.recipe.model_dump(mode="json"))
     revision = new_revision(settings)
     platform.start("runner", ["-m", "cli", "serve-flows", str(recipe_file), "--revision", revision])

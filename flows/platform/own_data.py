@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.layout import Layout
-from core.settings.command_line import resolve_settings, shop_name
+from core.settings.command_line import free_shop_name, resolve_settings
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 from core.storage import atomic_file
@@ -18,7 +18,6 @@ from validation.profile.profiling import Profile, profile_source
 from validation.profile.report import short_report
 from validation.profile.settings import is_edited, sealed, settings_text
 
-GUESSED_FILE = "guessed.toml"
 _SAID = ("columns", "files", "date_formats", "queries", "url")
 
 
@@ -37,7 +36,8 @@ def settle_or_resolve(
     if not data or not is_unsettled(source, data, file, overrides):
         return resolve_settings(file, source, data, overrides, os.environ)
     path = Path(data).resolve()
-    return settle(path, shop_name(path), overrides, os.environ, show)
+    shop = free_shop_name(path, _without_source(overrides, os.environ).work_dir)
+    return settle(path, shop, overrides, os.environ, show)
 
 
 def is_unsettled(source: str | None, data: str | None, settings: Path | None, overrides: Sequence[str]) -> bool:
@@ -73,12 +73,8 @@ def settle(
     if profile.kind == "tables" and profile.draft.is_plain:
         plain = [f"shop={shop}", "recipe.source.kind=tables", f"recipe.source.path={data}"]
         return load_settings(None, variables, [*plain, *overrides])
-    elsewhere = [override for override in overrides if not override.startswith("recipe.source")]
-    aside = {
-        name: value for name, value in variables.items() if not name.startswith(f"{VARIABLE_PREFIX}RECIPE__SOURCE")
-    }
-    place = load_settings(None, aside, [f"shop={shop}", *elsewhere])
-    file = Layout(place.work_dir, place.shop).root / GUESSED_FILE
+    place = _without_source([f"shop={shop}", *overrides], variables)
+    file = Layout(place.work_dir, place.shop).guessed
     text = settings_text(profile, place.shop)
     for line in short_report(profile):
         show(line)
@@ -91,6 +87,15 @@ def settle(
         show(f"written to {file}{again}")
     _require_answers(profile, file, overrides)
     return load_settings(file, variables, overrides)
+
+
+def _without_source(overrides: Sequence[str], variables: Mapping[str, str]) -> Settings:
+    """The settings but for those of the source, which may be incomplete as yet."""
+    elsewhere = [override for override in overrides if not override.startswith("recipe.source")]
+    aside = {
+        name: value for name, value in variables.items() if not name.startswith(f"{VARIABLE_PREFIX}RECIPE__SOURCE")
+    }
+    return load_settings(None, aside, elsewhere)
 
 
 def _is_answer(file: Path, data: Path) -> bool:

@@ -17,7 +17,7 @@ from flows.last_validation import read_last_validation
 from flows.outcome import Outcome, outcome_file
 from flows.platform.parts import listens
 from flows.platform.served_shops import is_served, lock_file, serving_process
-from flows.promotion.bundles import version_rows
+from flows.promotion.bundles import row_in_service
 
 _PROBE_TIMEOUT_S = 5.0
 
@@ -83,13 +83,12 @@ class Status(Frozen):
 def read_status(settings: Settings) -> Status:
     """Look at every part; nothing has to run. BENTOML_HOME says where the model store lies."""
     layout = Layout(settings.work_dir, settings.shop)
-    versions = version_rows(layout.model_name)
     return Status(
         work_dir=settings.work_dir.absolute(),
         shop=settings.shop,
         parts=tuple(_parts(settings, layout)),
         shops=tuple(_shops(settings.work_dir)),
-        in_service=versions[0] if versions else None,
+        in_service=row_in_service(layout.model_name),
         last_outcome=_last_outcome(layout),
         last_validation=_last_validation(layout),
     )

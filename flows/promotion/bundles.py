@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from core.layout import Layout
+from core.promotions import Standing, Version, list_versions, read_standing, version_in_service
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
-from flows.promotion.model_store import Version, list_versions, newest_version, promote, withdrawn_digests
+from flows.promotion.model_store import find_fault, promote
 from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
 from recommender.evaluation.names import SERVED
 from recommender.metrics.ranking import metric_key
@@ -32,7 +33,7 @@ def find_bundle(layout: Layout, named: str = "") -> Path:
         BundleNotFound: there is no such bundle, or two differ that the digest may mean.
     """
     if not named:
-        version = newest_version(layout.model_name)
+        version = version_in_service(layout.model_name)
         if version is None:
             raise NothingInService(
                 "Cannot find the bundle in service",
@@ -60,35 +61,50 @@ def find_bundle(layout: Layout, named: str = "") -> Path:
 
 
 def version_rows(name: str) -> list[dict[str, Any]]:
-    """One row per promoted version, newest first: what it is, when it came, and what became of it.
+    """One row per promoted version, newest first: what it is, when it last went into service, and what became of it.
 
     Args:
         name: The model's name in the store.
     """
-    versions = list_versions(name)
-    withdrawn = withdrawn_digests(name)
-    rows = []
-    for place, version in enumerate(versions):
-        labels = version.labels
-        digest = labels.get("digest", "")
-        state = "in service" if place == 0 else "withdrawn" if digest in withdrawn else "replaced"
-        rows.append(
-            {
-                "version": version.version,
-                "state": state,
-                "digest": digest[:_SHOWN_DIGEST_CHARS],
-                "kind": labels.get("kind", ""),
-                "metric": labels.get("metric", ""),
-                "value": labels.get("value", ""),
-                "promoted_at": f"{version.created_at[:19]}Z",
-                "note": _note(labels),
-            }
-        )
-    return rows
+    standing, versions = read_standing(name), list_versions(name)
+    current = standing.in_service
+    if current and current.version not in {version.version for version in versions}:
+        versions.insert(0, current)  # damaged, and in service all the same
+    return [_row(version, standing) for version in versions]
+
+
+def row_in_service(name: str) -> dict[str, Any] | None:
+    """The row of the bundle in service; None before the first promotion."""
+    current = version_in_service(name)
+    return next((row for row in version_rows(name) if current and row["version"] == current.version), None)
+
+
+def _row(version: Version, standing: Standing) -> dict[str, Any]:
+    labels, change = version.labels, standing.last_change(version.version)
+    return {
+        "version": version.version,
+        "state": _state(version, standing),
+        "digest": version.digest[:_SHOWN_DIGEST_CHARS],
+        "kind": labels.get("kind", ""),
+        "metric": labels.get("metric", ""),
+        "value": labels.get("value", ""),
+        "promoted_at": f"{(change.at if change else version.created_at)[:19]}Z",
+        "note": _note(version, standing),
+    }
+
+
+def _state(version: Version, standing: Standing) -> str:
+    if standing.changes and standing.changes[-1].version == version.version:
+        return "in service"
+    if standing.last_change(version.version) is None:
+        return "never in service"  # a promotion was killed before it was one
+    return "withdrawn" if version.digest in standing.withdrawn else "replaced"
 
 
 def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
     """Put a bundle into service that the gate did not, or not now; one that is in service stays as it is.
+
+    One that a rollback withdrew is not withdrawn any more.
 
     Args:
         layout: Of the shop.
@@ -110,8 +126,8 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
             where=str(folder / MANIFEST),
             do=f"Name its shop: --set shop={manifest.shop}",
         )
-    champion = newest_version(layout.model_name)
-    if champion and champion.labels.get("digest") == manifest.digest:
+    champion = version_in_service(layout.model_name)
+    if champion and champion.digest == manifest.digest and not find_fault(champion):
         return champion
     metric, value = _figure(manifest)
     labels = {
@@ -123,7 +139,7 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
         "promoted_by": _user(),
         "reason": reason,
     }
-    return promote(folder, layout.model_name, labels)
+    return promote(folder, layout.model_name, labels, reason=reason)
 
 
 def read_metrics(folder: Path) -> Manifest:
@@ -170,12 +186,16 @@ def _user() -> str:
         return str(os.getuid())  # a container's user may have no name
 
 
-def _note(labels: dict[str, str]) -> str:
-    said = []
-    if "rolled_back_to" in labels:
-        said.append(f"rollback to {labels['rolled_back_to']}")
-    elif labels.get("promoted_by"):
-        said.append(f"by {labels['promoted_by']}")
-    if labels.get("reason"):
-        said.append(labels["reason"])
-    return ": ".join(said)
+def _note(version: Version, standing: Standing) -> str:
+    """Who promoted it, and the reasons that people gave: of the promotion, or of the rollback that came after."""
+    labels, change = version.labels, standing.last_change(version.version)
+    rollback = next((one for one in reversed(standing.changes) if version.digest in one.withdrawn), None)
+    if change is None:
+        said = []
+    elif rollback and version.digest in standing.withdrawn:
+        said = ["withdrawn", rollback.reason]
+    elif change.action == "rolled back":
+        said = ["back by a rollback", change.reason]
+    else:
+        said = [f"by {labels['promoted_by']}" if labels.get("promoted_by") else "", labels.get("reason", "")]
+    return ": ".join(filter(None, said))

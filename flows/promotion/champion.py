@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.promotions import Standing
 from flows.promotion.gate import NO_CHAMPION
-from flows.promotion.model_store import newest_version, withdrawn_digests
-from recommender.errors import OtherSchemaVersion
+from flows.promotion.model_store import find_fault
+from recommender.errors import BundleError
+from recommender.fitting.component import loading
 
 if TYPE_CHECKING:
     from recommender.metrics.significance import Comparison
@@ -15,19 +17,21 @@ if TYPE_CHECKING:
 WAS_WITHDRAWN = "was taken out of service by a rollback"
 
 
-def tag_in_service(digest: str, model: str) -> str | None:
-    """The tag of the bundle in service where it is the one of this digest."""
-    champion = newest_version(model)
-    return champion.tag if champion and champion.labels.get("digest") == digest else None
+def tag_in_service(digest: str, standing: Standing) -> str | None:
+    """The tag of the bundle in service where it is the one of this digest, and not damaged in the store."""
+    champion = standing.in_service
+    if champion is None or champion.digest != digest or find_fault(champion):
+        return None
+    return champion.tag
 
 
-def is_withdrawn(digest: str, model: str) -> bool:
+def is_withdrawn(digest: str, standing: Standing) -> bool:
     """Whether a rollback took the bundle of this digest out of service."""
-    return digest in withdrawn_digests(model)
+    return digest in standing.withdrawn
 
 
 def compare_with_champion(
-    folder: Path, training: Path, k: int, metric: str, model: str
+    folder: Path, training: Path, k: int, metric: str, standing: Standing
 ) -> tuple[Comparison | None, str]:
     """Evaluate a bundle and the one in service on the same test events.
 
@@ -36,20 +40,34 @@ def compare_with_champion(
         training: The training set whose test events are asked.
         k: Length of the lists.
         metric: Such as `ndcg`.
-        model: The model's name in the store.
+        standing: Says what is in service.
     Returns:
-        The comparison; or None, and why there is none.
+        The comparison; or None, and why there is none: nothing is in service, or what is cannot be loaded or asked any
+        more, and so is to be replaced, not to be kept for ever.
     """
     from recommender.bundle.loading import load_bundle
-    from recommender.bundle.manifest import read_manifest
     from recommender.evaluation.evaluation import compare_bundles
 
-    champion = newest_version(model)
+    champion = standing.in_service
     if champion is None:
         return None, NO_CHAMPION
+    bundle = load_bundle(folder)
     try:
-        read_manifest(champion.folder)
-    except OtherSchemaVersion as error:
-        # The service, of this version too, cannot load it either: it is to be replaced, not to be kept for ever.
-        return None, f"the newest bundle, {champion.tag}, cannot be read by this version ({error.got})"
-    return compare_bundles(load_bundle(folder), load_bundle(champion.folder), training, k, metric), ""
+        with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):
+            in_service = load_bundle(champion.folder)
+        return compare_bundles(bundle, in_service, training, k, metric), ""
+    except BundleError as error:
+        _raise_if_out_of_memory(error)
+        fault = f"{error.got}, expected {error.expected}"
+        return None, f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
+
+
+def _raise_if_out_of_memory(error: BundleError) -> None:
+    """Too little memory says nothing about a bundle."""
+    from torch import OutOfMemoryError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OutOfMemoryError | MemoryError):
+            raise error
+        cause = cause.__cause__

@@ -52,6 +52,8 @@ class Decision(Frozen):
         served: Which ranker of this evaluation is in service afterwards; None where it is another bundle, or none.
         comparison: How sure the difference is between the bundle in service and what was held against it: the
             candidate, or the baseline in its place.
+        generation: How often what is in service had changed when this was decided; the promotion holds only while
+            nothing else was promoted or rolled back. None where the model store was not asked.
     """
 
     promote: bool
@@ -64,6 +66,7 @@ class Decision(Frozen):
     promote_baseline: bool = False
     served: str | None = None
     comparison: Comparison | None = None
+    generation: int | None = None
 
 
 def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline | None:

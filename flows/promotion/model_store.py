@@ -1,126 +1,184 @@
-"""Promotion: BentoML's model store as an append-only record of what was in service.
+"""Promotion and rollback: what changes the record of which bundle of a shop is in service.
 
-Only promoted bundles enter the store, so "the newest version" and "the latest promoted bundle" are one thing; a
-rollback appends a copy of an earlier version. BENTOML_HOME says where the store lies.
+A bundle is copied beside BentoML's model store, checked against its manifest and brought to the disk; only then is it
+moved into the store, and the record replaced. A process that is killed on the way leaves in service what was there.
+Promotions and rollbacks of one shop exclude each other. BENTOML_HOME says where the store lies.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from core.settings.form import Frozen
-from flows.errors import BundleRefused, NothingInService
+from core.promotions import RECORD, Change, Standing, Version, list_versions, model_folder, read_standing
+from core.storage import atomic_file, exclusively, sync_folder, sync_tree, write_json
+from flows.errors import BundleRefused, ChampionChanged, NothingInService
+from recommender.bundle.loading import verify_files
 from recommender.bundle.manifest import read_manifest
 from recommender.errors import BundleError
 
-WITHDRAWN = "withdrawn_digest"
+_LOCK = "in_service.lock"
+_LATEST = "latest"  # BentoML's own word for the version that a tag without one means
+_STAGING = "staging"
 
 
-class Version(Frozen):
-    """One version in the store."""
+def promote(
+    folder: Path, name: str, labels: dict[str, str], *, reason: str = "", generation: int | None = None
+) -> Version:
+    """Copy a bundle into the store, and put it into service once the copy is whole.
 
-    name: str
-    version: str
-    folder: Path
-    labels: dict[str, str]
-    created_at: str
-
-    @property
-    def tag(self) -> str:
-        return f"{self.name}:{self.version}"
-
-
-def list_versions(name: str) -> list[Version]:
-    """Every promoted bundle of that name, newest first; looking makes no folder.
-
-    BentoML copies a version into the store file by file and names it the latest when all are there. So what is newer
-    than the latest, or cannot be read, is still being copied, or its promotion was killed: it was never in service.
+    Args:
+        folder: The bundle.
+        name: The model's name in the store.
+        labels: Kept with the version.
+        reason: Kept in the record.
+        generation: Of the record that the promotion was decided on; None promotes over whatever is in service.
+    Raises:
+        ChampionChanged: something was promoted or rolled back since that generation.
+        BundleError: the bundle cannot be read, or a file differs from its manifest.
     """
-    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
-    if "bentoml" not in sys.modules and not home.is_dir():
-        return []  # BentoML makes its home on import
-    import bentoml
-    from bentoml.exceptions import BentoMLException, NotFound
-
-    try:
-        newest = bentoml.models.get(f"{name}:latest")
-    except NotFound:
-        return []
-    models = []
-    for folder in Path(newest.path).parent.iterdir():
-        if folder.is_dir():
-            with suppress(BentoMLException):
-                models.append(bentoml.models.get(f"{name}:{folder.name}"))
-    whole = [model for model in models if model.info.creation_time <= newest.info.creation_time]
-    return [_version(m) for m in sorted(whole, key=lambda m: m.info.creation_time, reverse=True)]
+    _require_generation(read_standing(name), generation)  # before the copying, which may take a while
+    with _staged(folder, name, labels) as staged, exclusively(model_folder(name) / _LOCK):
+        standing = read_standing(name)
+        _require_generation(standing, generation)
+        place = standing.folder / staged.name
+        staged.rename(place)
+        sync_folder(standing.folder)
+        digest = read_manifest(place).digest
+        return _record(standing, Change(at=_now(), action="promoted", version=place.name, digest=digest, reason=reason))
 
 
-def newest_version(name: str) -> Version | None:
-    """The bundle in service; None before the first promotion."""
-    versions = list_versions(name)
-    return versions[0] if versions else None
-
-
-def promote(folder: Path, name: str, labels: dict[str, str]) -> Version:
-    """Copy a bundle into the store as the newest version."""
-    import bentoml
-
-    with bentoml.models.create(name, labels=labels) as model:
-        shutil.copytree(folder, model.path, dirs_exist_ok=True)
-    return _version(bentoml.models.get(model.tag))
-
-
-def roll_back(name: str, version: str, reason: str) -> Version:
-    """Put an earlier version back in service, as a new version that says what it is a copy of.
+def roll_back(name: str, version: str = "", reason: str = "", *, steps: int = 1) -> Version:
+    """Put an earlier version back in service, and withdraw what is in service and what came after that version.
 
     Args:
         name: The model's name.
-        version: The version to copy; empty for the newest one whose weights differ from those in service, and that no
-            rollback took out of service.
-        reason: Kept among the labels.
+        version: The version; empty for a count of steps.
+        reason: Kept in the record.
+        steps: How many bundles to go back, of those that were in service and were not withdrawn; two versions of one
+            bundle count as one.
     Raises:
         NothingInService: there is no such version.
-        BundleRefused: this version of the code cannot load it, nor can the service, or it is damaged.
+        BundleRefused: this version of the code cannot load it, nor can the service.
     """
-    versions = list_versions(name)
-    digest = versions[0].labels.get("digest") if versions else None
-    left = {digest, *_withdrawn(versions)}
-    wanted = [v for v in versions[1:] if (v.version == version if version else v.labels.get("digest") not in left)]
-    if not wanted:
-        earlier = [v.version for v in versions[1:]]
-        rule = (
-            "an earlier version" if version else "one whose weights differ from those in service, not withdrawn before"
+    if not read_standing(name).changes:
+        raise _nothing_before(name, f"version={version}" if version else f"steps={steps}", 0)
+    with exclusively(model_folder(name) / _LOCK):
+        standing = read_standing(name)
+        target = _named(standing, version) if version else _earlier(standing, steps)
+        _require_loadable(target)
+        digests = list(standing.good)
+        newer = digests[: digests.index(target.digest)] if target.digest in digests else digests[:1]
+        withdrawn = tuple(digest for digest in newer if digest != target.digest)
+        change = Change(
+            at=_now(),
+            action="rolled back",
+            version=target.version,
+            digest=target.digest,
+            withdrawn=withdrawn,
+            reason=reason,
         )
-        raise NothingInService(
-            "Cannot roll back",
-            got=f"version={version or 'the one before'}",
-            expected=f"{rule}: one of {earlier}" if version and earlier else rule,
-            where=name,
-            do="See them: sommelier models list; name one, which may be withdrawn: sommelier rollback <version>"
-            if earlier
-            else "Nothing else was promoted yet: make run",
-        )
-    _check_loadable(wanted[0])
-    labels = {
-        **wanted[0].labels,
-        "rolled_back_to": wanted[0].version,
-        WITHDRAWN: str(digest),
-        "reason": reason,
-    }
-    return promote(wanted[0].folder, name, labels)
+        return _record(standing, change)
 
 
-def _check_loadable(version: Version) -> None:
-    from recommender.bundle.loading import verify_files
-
+def find_fault(version: Version) -> BundleError | None:
+    """Why a version cannot be loaded, as far as its manifest and the digests of its files tell; None where it can."""
     try:
         verify_files(version.folder, read_manifest(version.folder))
     except BundleError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _staged(folder: Path, name: str, labels: dict[str, str]) -> Iterator[Path]:
+    """A checked copy of a bundle, on the disk, as BentoML lays out a version; outside of the store, on its file system.
+
+    What a killed process left there is removed.
+    """
+    import bentoml
+    from bentoml._internal.models import ModelStore
+
+    staging = model_folder(name).parents[1] / _STAGING
+    with exclusively(staging / f"{name}.lock"):
+        own = staging / name
+        shutil.rmtree(own, ignore_errors=True)
+        with bentoml.models.create(name, labels=labels, _model_store=ModelStore(staging)) as model:
+            pass
+        place = own / model.tag.version
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+        verify_files(place, read_manifest(place))
+        sync_tree(place)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _record(standing: Standing, change: Change) -> Version:
+    """Replace the record with one change more; from the moment of its rename on, that version is in service."""
+    after = Standing(folder=standing.folder, changes=(*standing.changes, change))
+    write_json(standing.folder / RECORD, {"changes": [one.model_dump(mode="json") for one in after.changes]})
+    sync_folder(standing.folder)
+    with atomic_file(standing.folder / _LATEST) as temporary:
+        temporary.write_text(change.version, encoding="utf-8")
+    version = after.in_service
+    assert version is not None
+    return version
+
+
+def _require_generation(standing: Standing, generation: int | None) -> None:
+    if generation is None or standing.generation == generation:
+        return
+    last = standing.changes[-1] if standing.changes else None
+    raise ChampionChanged(
+        "Cannot promote",
+        got=f"in service={last.version if last else 'nothing'}, {last.action if last else ''} since the gate decided",
+        expected="what the candidate was compared with",
+        where=standing.folder.name,
+        do="Run the flow again: it compares the candidate with what is in service now",
+    )
+
+
+def _earlier(standing: Standing, steps: int) -> Version:
+    """The version so many good bundles back, of those that are whole."""
+    whole = {version.version: version for version in list_versions(standing.folder.name)}
+    earlier = [whole[version] for version in list(standing.good.values())[1:] if version in whole]
+    if not 1 <= steps <= len(earlier):
+        raise _nothing_before(standing.folder.name, f"steps={steps}", len(earlier))
+    return earlier[steps - 1]
+
+
+def _nothing_before(name: str, got: str, n_earlier: int) -> NothingInService:
+    return NothingInService(
+        "Cannot roll back",
+        got=got,
+        expected=f"at most {n_earlier}, the bundles before the one in service that were not withdrawn",
+        where=name,
+        do="Name a version of: sommelier models list; or promote another bundle: make run",
+    )
+
+
+def _named(standing: Standing, version: str) -> Version:
+    current = standing.changes[-1].version if standing.changes else ""
+    others = [one for one in list_versions(standing.folder.name) if one.version != current]
+    for one in others:
+        if one.version == version:
+            return one
+    raise NothingInService(
+        "Cannot roll back",
+        got=f"version={version}",
+        expected=f"one of {[one.version for one in others]}",
+        where=standing.folder.name,
+        do="Choose a listed version, or promote a bundle first: make run",
+    )
+
+
+def _require_loadable(version: Version) -> None:
+    if error := find_fault(version):
         raise BundleRefused(
             "Cannot roll back",
             got=f"version={version.version}, {error.got}",
@@ -130,24 +188,5 @@ def _check_loadable(version: Version) -> None:
         ) from error
 
 
-def withdrawn_digests(name: str) -> set[str]:
-    """Bundles that a rollback took out of service, and that nobody put back since: the gate does not promote them."""
-    return _withdrawn(list_versions(name))
-
-
-def _withdrawn(versions: list[Version]) -> set[str]:
-    withdrawn: set[str] = set()
-    for version in reversed(versions):
-        withdrawn |= {version.labels[WITHDRAWN]} if WITHDRAWN in version.labels else set()
-        withdrawn.discard(version.labels.get("digest", ""))
-    return withdrawn
-
-
-def _version(model: Any) -> Version:
-    return Version(
-        name=model.tag.name,
-        version=model.tag.version,
-        folder=Path(model.path),
-        labels=dict(model.info.labels),
-        created_at=model.info.creation_time.isoformat(),
-    )
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

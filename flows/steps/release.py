@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect import get_run_logger
+
+from core.promotions import Version, version_in_service
 from flows import artifacts
+from flows.errors import ChampionChanged
 from flows.promotion.gate import Decision
-from flows.promotion.model_store import Version, newest_version
 from flows.reports import EVALUATIONS, write_index
 from flows.steps.bundles import bundle_of_baseline
 from flows.steps.run import Run
@@ -17,6 +20,8 @@ from flows.steps.step import Output, StepContext, action, step
 if TYPE_CHECKING:
     from features.training import TrainingSummary
     from validation.summary import ValidationSummary
+
+_DECISIONS = 3  # tries, where what is in service changes between gate and promotion
 
 
 @step("evaluate", reads=("evaluation.k",))
@@ -65,11 +70,15 @@ def report_evaluation(
 
 
 @action("promote")
-def promote_bundle(step: StepContext, bundle: Path, metrics: dict[str, Any], decision: Decision) -> Version:
-    """Append a bundle to the model store as the newest version; the service swaps to it by itself."""
+def promote_bundle(step: StepContext, bundle: Path, metrics: dict[str, Any], decision: Decision) -> Version | None:
+    """Put a bundle into service, and the service swaps to it by itself; None where it was decided on another one."""
     from flows.promotion.decision import promote_decided
 
-    return promote_decided(bundle, step.layout.model_name, metrics, decision)
+    try:
+        return promote_decided(bundle, step.layout.model_name, metrics, decision)
+    except ChampionChanged as error:
+        get_run_logger().warning("%s", error)
+        return None
 
 
 @dataclass(frozen=True)
@@ -88,22 +97,50 @@ class Released:
 def release(
     run: Run, training: Output[TrainingSummary], clean: Output[ValidationSummary], candidate: Output[str]
 ) -> Released:
-    """Evaluate, pass the gate, promote: the candidate, or the best baseline where that is why it is refused."""
-    k = run.recipe.evaluation.k
-    metrics = evaluate_candidate(run, candidate=candidate, training=training, clean=clean).value
-    bundle = candidate.folder
-    decision = pass_gate(run, candidate=bundle, training=training.folder, metrics=metrics)
-    if decision.lost_to_baseline and decision.baseline is not None:
-        bundle = bundle_of_baseline(run, decision.baseline.kind, training, clean, candidate).folder
-        decision = pass_gate_with_baseline(run, bundle=bundle, training=training.folder, refused=decision)
-    metrics = {**metrics, "served": decision.served}
-    page = _report(run, training.value, clean.key, candidate.value, metrics, decision)
-    artifacts.publish_metrics(metrics, k, run.page_url(page))
+    """Evaluate, pass the gate, promote: the candidate, or the best baseline where that is why it is refused.
+
+    What another flow or a rollback puts into service meanwhile is what the candidate is compared with then.
+    """
+    evaluated = evaluate_candidate(run, candidate=candidate, training=training, clean=clean).value
     version = None
-    if decision.promote or decision.promote_baseline:
-        version = promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision)
-    artifacts.publish_decision(decision, newest_version(run.layout.model_name))
+    for _ in range(_DECISIONS):
+        bundle, decision = _decide(run, training, clean, candidate, evaluated)
+        metrics = {**evaluated, "served": decision.served}
+        page = _report(run, training.value, clean.key, candidate.value, metrics, decision)
+        is_wanted = decision.promote or decision.promote_baseline
+        version = promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision) if is_wanted else None
+        if version is not None or not is_wanted:
+            break
+    else:
+        decision = _give_up(decision)
+        metrics = {**evaluated, "served": None}
+        page = _report(run, training.value, clean.key, candidate.value, metrics, decision)
+    artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
+    artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
     return Released(metrics, decision, version)
+
+
+def _decide(
+    run: Run,
+    training: Output[TrainingSummary],
+    clean: Output[ValidationSummary],
+    candidate: Output[str],
+    metrics: dict[str, Any],
+) -> tuple[Path, Decision]:
+    """The gate's decision, and the bundle that it is about: the candidate, or the best baseline in its place."""
+    decision = pass_gate(run, candidate=candidate.folder, training=training.folder, metrics=metrics)
+    if not decision.lost_to_baseline or decision.baseline is None:
+        return candidate.folder, decision
+    bundle = bundle_of_baseline(run, decision.baseline.kind, training, clean, candidate).folder
+    return bundle, pass_gate_with_baseline(run, bundle=bundle, training=training.folder, refused=decision)
+
+
+def _give_up(decision: Decision) -> Decision:
+    """What is decided when what is in service changed after every decision."""
+    reason = f"what is in service changed {_DECISIONS} times while this was decided: run the flow again"
+    return decision.model_copy(
+        update={"promote": False, "promote_baseline": False, "served": None, "reason": f"{decision.reason}; {reason}"}
+    )
 
 
 def _report(

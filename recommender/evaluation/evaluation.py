@@ -16,7 +16,7 @@ from recommender.evaluation.groups import by_history_length, by_item_popularity,
 from recommender.evaluation.names import SERVED
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.evaluation.writer import evaluate_writer
-from recommender.fitting.component import SUMMARY, read_config
+from recommender.fitting.component import SUMMARY, loading, read_config
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
@@ -150,10 +150,13 @@ def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int,
 
     Args:
         metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
+    Raises:
+        BundleError: the champion cannot rank them, as a part that it needs is missing.
     """
     queries, seed = read_queries(training, "test"), candidate.manifest.recipe.seed
     ours = evaluate_ranker(candidate.ranker, queries, k).per_query[metric]
-    theirs = evaluate_ranker(champion.ranker, queries, k).per_query[metric]
+    with loading("bundle", got=f"bundle={champion.folder}", expected="one that ranks the test queries"):
+        theirs = evaluate_ranker(champion.ranker, queries, k).per_query[metric]
     low, high = bootstrap_interval(ours - theirs, seed)
     return Comparison(
         metric=metric_key(metric, k),

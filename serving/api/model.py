@@ -10,12 +10,15 @@ from serving.api.message import Message
 
 
 class ModelInfo(Message):
-    """The bundle in service, and why a newer one is not."""
+    """The bundle in service, and why the promoted one is not, where they differ."""
 
     ready: bool
     model: str | None = Field(description="name:version in the model store; null until a bundle is loaded.")
     loaded_at: str | None
-    problem: str | None = Field(description="Why the newest promoted bundle is not in service; null if it is.")
+    promoted: str | None = Field(
+        description="The bundle that was promoted; another one than `model` where it cannot be loaded."
+    )
+    problem: str | None = Field(description="Why the promoted bundle is not in service; null if it is.")
     capabilities: dict[str, bool] = Field(
         description="What this bundle can answer: recommend, recommend_generative, score, feedback."
     )

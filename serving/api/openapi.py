@@ -23,7 +23,8 @@ API_VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = """Recommends items, scores them, writes feedback text, and receives events.
 
-The newest promoted bundle answers: a trained model with everything that it needs.
+The promoted bundle answers: a trained model with everything that it needs. One that cannot be loaded leaves the bundle
+before it in service; `GET /model` says so.
 
 Every error is `{"error": "one sentence"}`."""
 _PROBLEMS = {

@@ -55,6 +55,12 @@ class Metrics:
         self._bundle_failures = Counter(
             "sommelier_bundle_failures", "Failed checks of the model store and failed loads.", registry=to
         )
+        self._fallback = Gauge(
+            "sommelier_bundle_fallback",
+            "1 while an earlier bundle serves, as the promoted one cannot be loaded.",
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
         self._in_service: tuple[str, str] | None = None
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
@@ -86,3 +92,7 @@ class Metrics:
     def bundle_failed(self) -> None:
         """Count a failed check of the model store, or a failed load."""
         self._bundle_failures.inc()
+
+    def falls_back(self, does: bool) -> None:
+        """Note whether another bundle than the promoted one is in service."""
+        self._fallback.set(does)

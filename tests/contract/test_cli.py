@@ -43,7 +43,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "status": ("", "in service: "),
     "models list": ("", "in service"),
     "promote": ("{bare} --reason 'a try'", "in service: sommelier-tiny:"),
-    "rollback": ("{first} --reason complaints", "a copy of {first}"),
+    "rollback": ("{first} --reason complaints", "in service again: sommelier-tiny:{first}"),
     "evaluate": ("", "ndcg_at_10_interval"),
     "recommend": ("u01 -k 3", "sequence"),
     "score": ("u01 tea-1 wine-3", "p_like"),
@@ -95,8 +95,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
 
 
 @pytest.fixture
-def first(shop: TinyShop) -> str:
+def first(shop: TinyShop, environment: None) -> str:
     """The version in the store of the bundle without scorer and writer; the whole one is in service."""
+    os.environ["BENTOML_HOME"] = str(shop.layout.work_dir / "bentoml")
     before = promote_by_hand(shop.layout, shop.bare, "")
     promote_by_hand(shop.layout, shop.whole, "")
     return before.version

@@ -2,7 +2,14 @@
 
 from core.settings.loading import load_settings
 from core.settings.tree import Recipe
-from flows.platform.deployments import build_deployments, deployment_name, new_revision, read_topology
+from flows.platform.deployments import (
+    RUNS_AT_ONCE,
+    build_deployments,
+    by_queue,
+    deployment_name,
+    new_revision,
+    read_topology,
+)
 
 NAMES_AND_SCHEDULES = {
     "pipeline/pipeline-simulated": ["0 3 * * 0"],
@@ -56,3 +63,10 @@ def test_every_deployment_says_what_it_is_for_and_runs_once_at_a_time():
     for entry in read_topology():
         assert entry["description"].endswith(".")
         assert entry["concurrency_limit"] == 1
+
+
+def test_a_rollback_has_a_slot_that_no_other_run_takes():
+    queues = by_queue(build_deployments("simulated", Recipe()))
+    assert [deployment.flow_name for deployment in queues["rollback"]] == ["rollback"]
+    assert queues.keys() == RUNS_AT_ONCE.keys()
+    assert sum(len(built) for built in queues.values()) == len(NAMES_AND_SCHEDULES)

@@ -1,9 +1,16 @@
 """What the launcher asks of a Prefect server concerns one shop; the shops beside it go on undisturbed."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running, Scheduled
 
@@ -11,7 +18,7 @@ from core.layout import Layout
 from core.settings.tree import Recipe
 from flows.errors import PartFailed
 from flows.pipeline import pipeline
-from flows.platform.deployments import build_deployments, deployment_name
+from flows.platform.deployments import RUNS_AT_ONCE, build_deployments, deployment_name
 from flows.platform.prefect_server import (
     clear_stale_runs,
     pause_unserved,
@@ -113,3 +120,43 @@ def test_a_server_that_is_gone_is_told_in_one_sentence():
 
 def test_a_free_port_has_no_server(small_settings, tmp_path):
     assert not server_is_up(small_settings(tmp_path))
+
+
+@pytest.fixture
+def served(prefect_server):
+    """The process that serves the deployments of `served_queues`."""
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.served_queues"], env=environment, start_new_session=True
+    )
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(look, timeout_s=90):
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    return found
+
+
+def test_a_rollback_does_not_wait_for_what_fills_the_other_slots(client, served):
+    def deployment(name):
+        try:
+            return client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            return None
+
+    slow = wait_until(lambda: deployment("take-long/queue-default"))
+    quick = wait_until(lambda: deployment("be-quick/queue-rollback"))
+    runs = [client.create_flow_run_from_deployment(slow.id).id for _ in range(RUNS_AT_ONCE["default"] + 1)]
+    wait_until(lambda: [type_of(client, run) for run in runs].count("RUNNING") == RUNS_AT_ONCE["default"])
+    back = client.create_flow_run_from_deployment(quick.id).id
+    wait_until(lambda: type_of(client, back) == "COMPLETED")
+    assert [type_of(client, run) for run in runs].count("RUNNING") == RUNS_AT_ONCE["default"]
+    os.killpg(served.pid, signal.SIGTERM)
+    assert served.wait(12) == 0  # before the launcher would insist
+    assert [client.read_deployment(one.id).paused for one in (slow, quick)] == [True, True]

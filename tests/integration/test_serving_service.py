@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from core.logs.events import EventLog
+from flows.promotion import model_store
 from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
 
 POLL_S = 0.2
@@ -53,13 +54,15 @@ class Running:
 
     def promote(self, folder: Path) -> str:
         """Put a bundle into the model store, as the promotion task does; its name and version."""
-        import bentoml
-        from bentoml._internal.models import ModelStore
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_HOME", str(self.shop.layout.work_dir / "bentoml"))
+            return model_store.promote(folder, self.shop.layout.model_name, {}).tag
 
-        store = ModelStore(self.shop.layout.work_dir / "bentoml" / "models")
-        with bentoml.models.create(self.shop.layout.model_name, _model_store=store) as model:
-            shutil.copytree(folder, model.path, dirs_exist_ok=True)
-        return str(model.tag)
+    def roll_back(self) -> str:
+        """Go back to the bundle before; its name and version."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_HOME", str(self.shop.layout.work_dir / "bentoml"))
+            return model_store.roll_back(self.shop.layout.model_name).tag
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + WAIT_S
@@ -93,14 +96,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     return build_shop(tmp_path_factory.mktemp("shop"))
 
 
-@pytest.fixture(scope="module")
-def running(shop: TinyShop) -> Iterator[Running]:
-    """Started before any bundle exists; its answers of that time are kept, then the whole bundle is promoted."""
+@contextmanager
+def start_service(shop: TinyShop, name: str, home: Path | None = None) -> Iterator[Running]:
+    """The service of a shop in its own process, from the moment that it answers."""
     port, work_dir = free_port(), shop.layout.work_dir
-    log = work_dir / "service.log"
+    log = work_dir / f"{name}.log"
     environment = {
         **os.environ,
-        "BENTOML_HOME": str(work_dir / "bentoml"),
+        "BENTOML_HOME": str(home or work_dir / "bentoml"),
         "SOMMELIER_SHOP": SHOP,
         "SOMMELIER_WORK_DIR": str(work_dir),
         "SOMMELIER_SERVING": json.dumps({"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K}),
@@ -110,22 +113,30 @@ def running(shop: TinyShop) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True
         )
-        running = Running(process, client, shop, log)
+        started = Running(process, client, shop, log)
         try:
-            running.wait_for(running.answers)
-            running.before = {
-                "livez": client.get("/livez"),
-                "readyz": client.get("/readyz"),
-                "model": client.get("/model"),
-                "recommend": running.post("/recommend", k=3),
-                "events": running.post(
-                    "/events", events=[{"user_id": "early-bird", "item_id": ITEMS[0], "event": "purchase"}]
-                ),
-            }
-            running.put_in_service(shop.whole)
-            yield running
+            started.wait_for(started.answers)
+            yield started
         finally:
             stop(process)
+
+
+@pytest.fixture(scope="module")
+def running(shop: TinyShop) -> Iterator[Running]:
+    """Started before any bundle exists; its answers of that time are kept, then the whole bundle is promoted."""
+    with start_service(shop, "service") as started:
+        client = started.client
+        started.before = {
+            "livez": client.get("/livez"),
+            "readyz": client.get("/readyz"),
+            "model": client.get("/model"),
+            "recommend": started.post("/recommend", k=3),
+            "events": started.post(
+                "/events", events=[{"user_id": "early-bird", "item_id": ITEMS[0], "event": "purchase"}]
+            ),
+        }
+        started.put_in_service(shop.whole)
+        yield started
 
 
 def stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -367,20 +378,43 @@ def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) ->
     assert service.recommend(user_id="u07")["cold_start"] is False
 
 
-def test_a_damaged_bundle_is_reported_and_the_old_one_stays(service: Running, tmp_path: Path) -> None:
+def fallback(service: Running) -> str:
+    lines = service.client.get("/metrics").text.splitlines()
+    return next(line.rpartition(" ")[2] for line in lines if line.startswith("sommelier_bundle_fallback"))
+
+
+def test_a_damaged_bundle_is_reported_and_the_one_before_serves_also_after_a_restart(
+    service: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = service.model()["model"]
     damaged = tmp_path / "damaged"
-    shutil.copytree(service.shop.whole, damaged)
+    # The one in service is not to be this very one: its digest would be the same.
+    shutil.copytree(service.shop.bare, damaged)
     weights = damaged / "sequence" / "sequence.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
+    monkeypatch.setattr(model_store, "verify_files", lambda *_: None)  # the damage comes after the copying
     new = service.promote(damaged)
     service.wait_for(lambda: service.model()["problem"] is not None)
-    assert f"{new} cannot be loaded" in service.model()["problem"]
-    assert "sequence/sequence.safetensors" in service.model()["problem"]
-    assert service.model()["model"] == service.recommend(k=1)["model"] == old
+    told = service.model()
+    assert f"{new} cannot be loaded" in told["problem"]
+    assert "sequence/sequence.safetensors" in told["problem"]
+    assert told["problem"].endswith(f"in service in its place: {old}")
+    assert (told["promoted"], told["model"], service.recommend(k=1)["model"]) == (new, old, old)
     assert service.client.get("/readyz").status_code == 200
-    service.put_in_service(service.shop.whole)
-    assert service.model()["problem"] is None
+    service.wait_for(lambda: fallback(service) == "1.0")
+    # A store of its own: services of one BENTOML_HOME clear each other's metrics.
+    home = tmp_path / "bentoml"
+    shutil.copytree(service.shop.layout.work_dir / "bentoml" / "models", home / "models")
+    with start_service(service.shop, "second", home) as second:
+        second.wait_for(lambda: second.client.get("/readyz").status_code == 200)
+        told = second.model()
+        assert (told["promoted"], told["model"]) == (new, old)
+        assert f"in service in its place: {old}" in told["problem"]
+        assert f"in service in its place: {old}" in second.log.read_text()
+    assert service.roll_back() == old
+    service.wait_for(lambda: service.model()["problem"] is None)
+    assert service.model()["promoted"] == service.model()["model"] == old
+    service.wait_for(lambda: fallback(service) == "0.0")
 
 
 def test_two_promotions_under_load_fail_no_request(service: Running) -> None:

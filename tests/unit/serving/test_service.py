@@ -76,6 +76,7 @@ def test_a_worker_ends_with_its_supervisor(
     monkeypatch.setattr(service.os, "getppid", lambda: parent)
     monkeypatch.setattr(service.os, "kill", lambda _, number: sent.append(number))
     shell._parent = 7
+    shell._watcher = SimpleNamespace(falls_back=False)
     shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
     shell._after_poll()
     assert sent == signals

@@ -9,22 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from serving.watcher import Loaded, Promoted, Watcher
+from core.promotions import RECORD
+from core.storage import write_json
+from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 
 
 class Store:
-    """A model store with one newest bundle, and a record of what was loaded from it."""
+    """A model store with one promoted bundle, those to fall back to, and a record of what was loaded from it."""
 
     def __init__(self) -> None:
         self.newest: str | None = None
+        self.earlier: tuple[str, ...] = ()
         self.broken: set[str] = set()
         self.unreadable = False
         self.loads: list[str] = []
 
-    def find(self) -> Promoted | None:
+    def find(self) -> list[Promoted]:
         if self.unreadable:
             raise PermissionError("no entry")
-        return None if self.newest is None else Promoted(self.newest, Path("/nowhere"))
+        return [] if self.newest is None else [Promoted(one, Path("/nowhere")) for one in (self.newest, *self.earlier)]
 
     def load(self, promoted: Promoted) -> str:
         self.loads.append(promoted.model)
@@ -90,11 +93,60 @@ def test_a_damaged_bundle_keeps_the_old_one_and_is_reported(store: Store) -> Non
     watcher.poll()
     assert watcher.loaded is not None
     assert watcher.loaded.model == "m:1"
-    assert watcher.problem == "m:2 cannot be loaded: m:2 is damaged"
+    assert watcher.problem == "m:2 cannot be loaded: m:2 is damaged; in service in its place: m:1"
+    assert (watcher.promoted, watcher.falls_back) == ("m:2", True)
     assert failures == [1]
     store.newest = "m:3"
     watcher.poll()
-    assert (watcher.loaded.model, watcher.problem) == ("m:3", None)
+    assert (watcher.loaded.model, watcher.problem, watcher.falls_back) == ("m:3", None, False)
+
+
+def test_at_the_start_the_last_bundle_that_can_be_loaded_serves(
+    store: Store, clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    watcher, store.newest, store.earlier, store.broken = watch(store), "m:3", ("m:2", "m:1"), {"m:3", "m:2"}
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert (watcher.loaded.model, watcher.falls_back) == ("m:1", True)
+    told = "m:3 cannot be loaded: m:3 is damaged; in service in its place: m:1"
+    assert watcher.problem == told
+    assert told in [record.message for record in caplog.records]
+    watcher.poll()
+    assert store.loads == ["m:3", "m:2", "m:1"]
+    store.broken = set()  # the part that they lacked is there again
+    clock(1.0)
+    watcher.poll()
+    assert (watcher.loaded.model, watcher.problem, watcher.falls_back) == ("m:3", None, False)
+
+
+def test_a_rollback_to_a_bundle_that_cannot_be_loaded_goes_on_to_the_one_before(store: Store) -> None:
+    watcher, store.newest, store.broken = watch(store), "m:3", {"m:2"}
+    watcher.poll()
+    store.newest, store.earlier = "m:2", ("m:1",)  # m:3 is withdrawn
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.loaded.model == "m:1"
+    store.earlier, store.broken = (), {"m:2", "m:1"}
+    watcher.poll()
+    assert watcher.loaded.model == "m:1"  # better than none
+
+
+def test_what_is_promoted_comes_from_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    assert find_promoted("m") == []
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    changes = [
+        {"at": "", "action": action, "version": version, "digest": version, "withdrawn": withdrawn}
+        for action, version, withdrawn in [
+            ("promoted", "a", []),
+            ("promoted", "b", []),
+            ("promoted", "c", []),
+            ("rolled back", "b", ["c"]),
+        ]
+    ]
+    write_json(tmp_path / "models" / "m" / RECORD, {"changes": changes})
+    assert [one.model for one in find_promoted("m")] == ["m:b", "m:a"]
+    assert find_promoted("m")[0].folder == tmp_path / "models" / "m" / "b"
 
 
 def test_a_damaged_bundle_is_tried_again_ever_more_rarely(store: Store, clock: Callable[[float], None]) -> None:

@@ -5,9 +5,10 @@ from uuid import uuid4
 import pytest
 
 from core.layout import Layout
+from core.promotions import version_in_service
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
-from flows.promotion.bundles import find_bundle, promote_by_hand, read_metrics, version_rows
-from flows.promotion.model_store import newest_version, roll_back
+from flows.promotion.bundles import find_bundle, promote_by_hand, read_metrics, row_in_service, version_rows
+from flows.promotion.model_store import roll_back
 from recommender.bundle.manifest import SCHEMA_VERSION
 from recommender.errors import BundleError, OtherSchemaVersion
 from tests.unit.flows.promotion.written_bundle import write_bundle
@@ -58,7 +59,7 @@ def test_a_promotion_by_hand_says_who_and_why(layout, candidate, monkeypatch):
     monkeypatch.setenv("LOGNAME", "ada")
     first = promote_by_hand(layout, candidate("aaaa1111"), "")
     second = promote_by_hand(layout, candidate("bbbb2222", metrics=METRICS), "new items")
-    assert newest_version(layout.model_name) == second
+    assert version_in_service(layout.model_name) == second
     assert second.labels == {
         "digest": "bbbb2222",
         "kind": "blend",
@@ -85,7 +86,7 @@ def test_what_must_not_serve_is_refused_and_nothing_changes(layout, candidate):
         promote_by_hand(layout, old, "")
     with pytest.raises(BundleRefused, match=f"shop=another, expected {layout.shop}"):
         promote_by_hand(layout, candidate("cccc3333", shop="another"), "")
-    assert newest_version(layout.model_name) is None
+    assert version_in_service(layout.model_name) is None
 
 
 def test_the_list_says_what_became_of_each_version(layout, candidate, monkeypatch):
@@ -96,10 +97,19 @@ def test_the_list_says_what_became_of_each_version(layout, candidate, monkeypatc
     roll_back(layout.model_name, "", "complaints")
     rows = version_rows(layout.model_name)
     assert [(row["state"], row["digest"], row["kind"], row["value"], row["note"]) for row in rows] == [
-        ("in service", "aaaa1111", "blend", "0.2500", f"rollback to {first.version}: complaints"),
-        ("withdrawn", "bbbb2222", "item_knn", "", "by ada: a try"),
-        ("replaced", "aaaa1111", "blend", "0.2500", "by ada"),
+        ("withdrawn", "bbbb2222", "item_knn", "", "withdrawn: complaints"),
+        ("in service", "aaaa1111", "blend", "0.2500", "back by a rollback: complaints"),
     ]
+    assert row_in_service(layout.model_name) == rows[1]
+    assert rows[1]["version"] == first.version
+
+
+def test_a_bundle_that_is_damaged_in_service_is_promoted_again(layout, candidate):
+    first = promote_by_hand(layout, candidate("aaaa1111"), "")
+    (first.folder / "content").write_text("damaged")
+    again = promote_by_hand(layout, layout.bundle("aaaa1111"), "")
+    assert again.version != first.version
+    assert version_in_service(layout.model_name) == again
 
 
 def test_a_bundle_without_an_evaluation_has_nothing_to_show(candidate):

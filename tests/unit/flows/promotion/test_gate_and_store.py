@@ -4,13 +4,18 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from core.promotions import read_standing, version_in_service
 from core.settings.evaluation import GateSettings
 from core.settings.tree import Recipe
-from flows.promotion.decision import decide_candidate, decide_served_baseline
-from flows.promotion.model_store import newest_version, promote, roll_back
+from flows.errors import ChampionChanged
+from flows.promotion.decision import decide_candidate, decide_served_baseline, promote_decided
+from flows.promotion.model_store import promote, roll_back
 from recommender.bundle.assembly import assemble_baseline, assemble_bundle
 from recommender.bundle.manifest import read_manifest
+from recommender.encoders.encoder import EncoderError
+from recommender.errors import BundleError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
@@ -77,7 +82,7 @@ def test_into_an_empty_store_goes_the_baseline_that_a_candidate_lost_to_and_only
     assert again.reason.startswith(
         "ndcg_at_5 0.1500 is surely worse than popularity 0.3000 (-0.1500 [-0.2000, -0.1000])"
     )
-    assert again.reason.endswith("; that baseline is in service already: " + newest_version("sommelier-gate-a").tag)
+    assert again.reason.endswith("; that baseline is in service already: " + version_in_service("sommelier-gate-a").tag)
 
 
 def test_a_candidate_replaces_a_baseline_in_service_that_it_beats_on_the_same_events(shop):
@@ -108,14 +113,71 @@ def test_what_a_rollback_withdrew_is_not_promoted_again(shop):
     assert hold(shop, WON, "sommelier-gate-d").reason == "this bundle was taken out of service by a rollback"
 
 
-def test_a_bundle_of_another_schema_version_is_replaced_and_the_reason_says_so(shop, tmp_path):
-    old = shutil.copytree(shop / "popular", tmp_path / "old")
-    manifest = json.loads((old / "manifest.json").read_text())
-    (old / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 3}))
-    promote(old, "sommelier-gate-e", {"digest": "old"})
-    decision = hold(shop, WON, "sommelier-gate-e")
+def old_schema(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 3}))
+
+
+def damage(folder):
+    (folder / "vectors" / "vectors.safetensors").write_bytes(b"damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "words"),
+    [
+        ("e", old_schema, "schema_version=3, expected 4"),
+        ("f", damage, "vectors/vectors.safetensors="),
+        ("g", shutil.rmtree, "readable JSON"),
+    ],
+)
+def test_a_champion_that_cannot_be_loaded_is_replaced_and_the_reason_says_so(shop, name, spoil, words):
+    model = f"sommelier-gate-{name}"
+    spoil(put(shop / "popular", model).folder)
+    decision = hold(shop, WON, model)
     assert (decision.promote, decision.comparison) == (True, None)
-    assert "cannot be read by this version (schema_version=3); ndcg_at_5 0.4500 is surely better" in decision.reason
-    instead = hold_baseline(shop, hold(shop, LOST, "sommelier-gate-e"), "sommelier-gate-e")
-    assert instead.promote_baseline
-    assert "that baseline is served instead: the newest bundle" in instead.reason
+    assert f"the bundle in service, {version_in_service(model).tag}, is not comparable" in decision.reason
+    assert words in decision.reason
+    assert decision.reason.partition("; ")[2].startswith("ndcg_at_5 0.4500 is surely better")
+    instead = hold_baseline(shop, hold(shop, LOST, model), model)
+    assert instead.promote_baseline  # also where it is that very baseline: the copy in the store is damaged
+    assert "that baseline is served instead: the bundle in service" in instead.reason
+    # The remaining rules hold on.
+    assert not hold(shop, LOST, model).promote
+
+
+def test_a_champion_that_lacks_its_encoder_is_not_comparable(shop, monkeypatch):
+    put(shop / "popular", "sommelier-gate-h")
+
+    def fail(*_, **__):
+        raise EncoderError("Cannot load the encoder", got="name=gone", expected="a model", do="Install it")
+
+    monkeypatch.setattr("recommender.ranking.baseline_ranker.BaselineRanker.load", fail)
+    decision = hold(shop, WON, "sommelier-gate-h")
+    assert decision.promote
+    assert "is not comparable, as it cannot be loaded" in decision.reason
+    assert "name=gone" in decision.reason
+
+
+def test_too_little_memory_decides_nothing(shop, monkeypatch):
+    put(shop / "popular", "sommelier-gate-i")
+
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("recommender.ranking.baseline_ranker.BaselineRanker.load", fail)
+    with pytest.raises(BundleError, match="out of memory"):
+        hold(shop, WON, "sommelier-gate-i")
+
+
+def test_what_was_decided_before_a_rollback_is_not_promoted_over_it(shop):
+    model = "sommelier-gate-j"
+    put(shop / "popular", model)
+    put(shop / "candidate", model)
+    decided = hold(shop, WON, "sommelier-gate-none").model_copy(update={"generation": read_standing(model).generation})
+    roll_back(model, "", "complaints")
+    metrics = {**WON, "intervals": {}}
+    with pytest.raises(ChampionChanged, match="rolled back since the gate decided"):
+        promote_decided(shop / "candidate", model, metrics, decided)
+    assert version_in_service(model).digest == read_manifest(shop / "popular").digest
+    now = hold(shop, WON, model)
+    assert (now.promote, now.generation) == (False, 3)

@@ -52,3 +52,10 @@ def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry
     cold = {"endpoint": "/recommend", "reason": "unknown user"}
     assert registry.get_sample_value("sommelier_cold_starts_total", cold) == 1
     assert registry.get_sample_value("sommelier_bundle_failures_total") == 1
+
+
+def test_a_fallback_is_told_while_it_lasts(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    for does in (True, False):
+        meter.falls_back(does)
+        assert registry.get_sample_value("sommelier_bundle_fallback") == does

@@ -1,0 +1,84 @@
+"""What the gate decided holds while nothing else went into service; then it is asked again, a few times."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.settings.tree import Recipe
+from flows.promotion.gate import BestBaseline, Decision
+from flows.steps import release as module
+from flows.steps.step import Output
+
+WON = Decision(promote=True, reason="it is better", metric="ndcg_at_10", candidate=0.2, served="blend")
+LOST = Decision(promote=False, reason="it is below", metric="ndcg_at_10", candidate=0.2)
+POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, high=-0.05, p_value=0.01)
+
+
+@pytest.fixture
+def released(monkeypatch):
+    """Runs `release` with what the gate decides each time, and which promotions come too late."""
+
+    def call(decisions, n_late=0, instead=None):
+        gate, late = iter(decisions), [True] * n_late
+        seen = SimpleNamespace(promoted=[], reported=[], published=[])
+
+        def promote(run, *, bundle, metrics, decision):
+            if late:
+                late.pop()
+                return None
+            seen.promoted.append((bundle, metrics["served"]))
+            return "version"
+
+        def report(run, windows, clean_key, digest, metrics, decision):
+            seen.reported.append(decision.reason)
+            return Path("page")
+
+        replaced = {
+            "evaluate_candidate": lambda run, **inputs: Output(Path(), "", {"ranking": {}}),
+            "pass_gate": lambda run, **inputs: next(gate),
+            "pass_gate_with_baseline": lambda run, **inputs: instead,
+            "bundle_of_baseline": lambda *inputs: Output(Path("popular"), "", "digest"),
+            "promote_bundle": promote,
+            "_report": report,
+            "version_in_service": lambda name: None,
+        }
+        for name, function in replaced.items():
+            monkeypatch.setattr(module, name, function)
+        monkeypatch.setattr(module.artifacts, "publish_metrics", lambda metrics, k, url: None)
+        monkeypatch.setattr(module.artifacts, "publish_decision", lambda decision, _: seen.published.append(decision))
+        run = SimpleNamespace(recipe=Recipe(), layout=SimpleNamespace(model_name="sommelier-t"), page_url=str)
+        training, clean = Output(Path("training"), "t", None), Output(Path("clean"), "c", None)
+        return module.release(run, training, clean, Output(Path("candidate"), "k", "digest")), seen
+
+    return call
+
+
+def test_what_passes_the_gate_is_promoted_once(released):
+    result, seen = released([WON])
+    assert (result.version, seen.promoted) == ("version", [(Path("candidate"), "blend")])
+    assert seen.published == [WON]
+
+
+def test_what_changed_meanwhile_is_what_the_candidate_is_compared_with_then(released):
+    result, seen = released([WON, LOST], n_late=1)
+    assert (result.version, result.decision, seen.promoted) == (None, LOST, [])
+    result, seen = released([WON, WON], n_late=1)
+    assert (result.version, result.decision.promote) == ("version", True)
+    assert seen.reported == [WON.reason] * 2
+
+
+def test_after_a_few_tries_it_is_refused_with_a_sentence(released):
+    result, seen = released([WON] * 3, n_late=9)
+    assert (result.version, result.decision.promote, result.metrics["served"]) == (None, False, None)
+    assert result.decision.reason == (
+        "it is better; what is in service changed 3 times while this was decided: run the flow again"
+    )
+    assert seen.reported[-1] == result.decision.reason
+
+
+def test_the_baseline_in_its_place_is_what_is_promoted(released):
+    lost = LOST.model_copy(update={"lost_to_baseline": True, "baseline": POPULAR})
+    instead = lost.model_copy(update={"promote_baseline": True, "served": "popularity"})
+    _, seen = released([lost, lost], n_late=1, instead=instead)
+    assert seen.promoted == [(Path("popular"), "popularity")]
