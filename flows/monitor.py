@@ -6,13 +6,13 @@ from datetime import datetime
 
 from prefect import flow
 
-from core.promotions import version_in_service
+from core.promotions import read_standing
 from flows.errors import NothingInService
 from flows.params import PipelineParams
+from flows.promotion.champion import read_served_manifest
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
-from recommender.bundle.manifest import read_manifest
 
 
 @flow(name="monitor", log_prints=False)
@@ -23,16 +23,17 @@ def monitor(params: PipelineParams) -> bool:
         params: The shop and the recipe.
     Raises:
         NothingInService: no bundle was promoted yet.
+        BundleError: no promoted bundle can be read.
     """
     run = Run.of(params)
-    champion = version_in_service(run.layout.model_name)
-    if champion is None:
+    manifest = read_served_manifest(read_standing(run.layout.model_name))
+    if manifest is None:
         raise NothingInService(
             "Cannot monitor",
             got=f"shop={params.shop}",
             expected="a shop with a bundle in service",
             do="Run the pipeline deployment first",
         )
-    learned_until = datetime.fromisoformat(read_manifest(champion.folder).data.test_at)
+    learned_until = datetime.fromisoformat(manifest.data.test_at)
     _, clean = pass_data_gate(run)
     return watch(run, clean, learned_until).drifted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.promotions import Standing
 from flows.promotion.gate import NO_CHAMPION
 from flows.promotion.model_store import find_fault
+from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
 from recommender.fitting.component import loading
 
@@ -60,6 +61,25 @@ def compare_with_champion(
         _raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
         return None, f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
+
+
+def read_served_manifest(standing: Standing) -> Manifest | None:
+    """The manifest of the bundle in service; of the one that the service falls back to where that cannot be read.
+
+    Returns:
+        None before the first promotion.
+    Raises:
+        BundleError: none of them can be read.
+    """
+    fault = None
+    for version in standing.good.values():
+        try:
+            return read_manifest(standing.folder / version)
+        except BundleError as error:
+            fault = fault or error
+    if fault:
+        raise fault
+    return None
 
 
 def _raise_if_out_of_memory(error: BundleError) -> None:
