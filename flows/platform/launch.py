@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -47,6 +48,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
     from validation.sources.ingest import check_source
 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
+    show = _unfailing(show)
     check_source(settings.recipe.source)
     check_not_served(Layout(settings.work_dir, settings.shop).root)
     joins = server_is_up(settings)
@@ -73,7 +75,8 @@ def running_parts(
         show: Called with each line of progress.
         joins: Whether it uses the Prefect server that another platform runs, and leaves it running at the end.
     """
-    platform = Platform(enter_environment(settings), settings.work_dir / "logs")
+    show = _unfailing(show)
+    platform = Platform(enter_environment(settings), settings.work_dir / "logs", show=show)
     if joins:
         # The other platform writes its parts' output one floor up.
         platform.logs /= settings.shop
@@ -104,8 +107,14 @@ def _leave_server(settings: Settings) -> None:
 
 @contextmanager
 def _setting_on_signals(event: threading.Event) -> Iterator[None]:
-    """Set an event on SIGINT and SIGTERM, and put the old handlers back afterwards."""
-    before = {n: signal.signal(n, lambda *_: event.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    """Set an event on SIGINT, SIGTERM and SIGHUP, and put the old handlers back afterwards.
+
+    SIGHUP is a terminal that was closed; `nohup` has it ignored, and it stays so.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
     try:
         yield
     finally:
@@ -113,10 +122,21 @@ def _setting_on_signals(event: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _unfailing(show: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but silent where nobody can be shown anything any more: the terminal is closed, the pipe broken."""
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            show(line)
+
+    return say
+
+
 def check_parts(platform: Platform, asked: threading.Event) -> None:
-    """Raise when somebody asked to stop, or when a part has ended by itself."""
+    """Tend the parts; raise when somebody asked to stop, or when an essential part has ended by itself."""
     if asked.is_set():
         raise Stopped
+    platform.tend()
     part = platform.first_stopped()
     if part is not None:
         raise PartFailed(
@@ -205,18 +225,27 @@ def _start_pages(
         ],
     )
     evidently = ["-c", "from evidently.cli import app; app()", "ui", "--workspace", str(layout.monitoring)]
-    monitoring = platform.start("monitoring", [*evidently, "--host", where.host, "--port", str(where.monitoring_port)])
+    evidently += ["--host", where.host, "--port", str(where.monitoring_port)]
+    monitoring = platform.start("monitoring", evidently, essential=False)
     pages = ["-m", "http.server", str(where.reports_port), "--bind", where.host]
-    reports = platform.start("reports", [*pages, "--directory", str(layout.reports)])
+    reports = platform.start("reports", [*pages, "--directory", str(layout.reports)], essential=False)
     _wait(service, f"http://{where.host}:{where.service_port}/{'readyz' if ready else 'livez'}", asked)
-    _wait(monitoring, f"http://{where.host}:{where.monitoring_port}/", asked)
-    _wait(reports, f"http://{where.host}:{where.reports_port}/", asked)
+    _wait_for_page(platform, monitoring, f"http://{where.host}:{where.monitoring_port}/", asked)
+    _wait_for_page(platform, reports, f"http://{where.host}:{where.reports_port}/", asked)
 
 
 def _wait(part: Part, url: str, asked: threading.Event) -> None:
     wait_until_answers(part, url, _START_TIMEOUT_S, asked)
     if asked.is_set():
         raise Stopped
+
+
+def _wait_for_page(platform: Platform, part: Part, url: str, asked: threading.Event) -> None:
+    """As `_wait`, but a part that only shows does not keep the platform from serving."""
+    try:
+        _wait(part, url, asked)
+    except PartFailed as error:
+        platform.show(f"{error}; going on without it, and trying again")
 
 
 def _show_outcome(settings: Settings, outcome: Outcome, show: Callable[[str], None]) -> None:
