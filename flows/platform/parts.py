@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from core.settings.platform import PartName, PlatformSettings
 from flows.errors import PartFailed, PortTaken
 from flows.platform import keeper
 from flows.platform.keeper import stop_groups
@@ -191,13 +192,14 @@ def wait_until_answers(part: Part, url: str, timeout_s: float, asked_to_stop: th
     raise _failed(part, f"{url} answered {last}", f"200 within {timeout_s:.0f} s")
 
 
-def check_ports(host: str, ports: Mapping[str, int]) -> None:
+def check_ports(where: PlatformSettings, names: Sequence[PartName]) -> None:
     """Make sure that every part can listen.
 
     Raises:
         PortTaken: names the setting to change.
     """
-    for name, port in ports.items():
+    for name in names:
+        host, port = where.host_of(name), where.port_of(name)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -43,8 +43,8 @@ def run_flow(settings: Settings, flow: str, changes: Sequence[str], show: Callab
     name = deployment_name(flow, settings.shop)
     wait_for_deployments([name], revision, _REGISTER_TIMEOUT_S, lambda: None)
     parameters = change_parameters(flow, read_parameters(name), changes)
-    where = settings.platform
-    show(f"running {flow} of shop {settings.shop}, http://{where.host}:{where.prefect_port}; Ctrl-C leaves it running")
+    address = settings.platform.url_of("prefect")
+    show(f"running {flow} of shop {settings.shop}, {address}; Ctrl-C leaves it running")
     run_id = run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
     show(f"completed: run {run_id}")
 

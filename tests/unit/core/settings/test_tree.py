@@ -159,3 +159,26 @@ def test_judging_otherwise_trains_nothing_anew():
     """Training sets are kept under a key of the windows alone."""
     asked = EvaluationSettings(test_share=0.2, k=5, baselines=("als", "sasrec"))
     assert asked.windows() == EvaluationSettings(test_share=0.2)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        'recipe.source={"kind": "sql", "url": "postgresql://bob:hush@db/shop", "queries": {"items": "SELECT 1"}}',
+        "feature_store.postgres=postgresql://bob:hush@db/shop",
+        "feature_store.redis=db:6379,password=hush",
+    ],
+)
+def test_a_password_in_the_settings_is_refused_and_not_repeated(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"expected \$\{NAME\} in the place of the password") as raised:
+        load_settings(overrides=[override])
+    assert "hush" not in str(raised.value)
+
+
+def test_a_recipe_keeps_the_name_of_a_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hush")
+    url = "postgresql://bob:${SHOP_PASSWORD}@db/shop"
+    source = json.dumps({"kind": "sql", "url": url, "queries": {"items": "SELECT 1"}})
+    settings = load_settings(overrides=[f"recipe.source={source}", f"feature_store.postgres={url}"])
+    assert "hush" not in settings.model_dump_json()
+    assert "${SHOP_PASSWORD}" in settings.recipe.model_dump_json()

@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from core.settings.platform import PlatformSettings
 from flows.errors import PartFailed, PortTaken
 from flows.platform.parts import Platform, check_ports, wait_until_answers
 
@@ -93,7 +94,7 @@ def test_a_taken_port_names_the_setting():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"platform.service_port={port}"):
-            check_ports("127.0.0.1", {"service": port})
+            check_ports(PlatformSettings(service_port=port), ["service"])
 
 
 def test_waiting_ends_when_somebody_asks_to_stop(platform):
