@@ -12,6 +12,7 @@ from core.errors import NotRunning, SettingsError
 from core.layout import Layout
 from core.settings.form import Frozen
 from core.settings.loading import put_value
+from core.settings.passwords import hide_passwords
 from core.settings.tree import Settings
 from flows.environment import enter_environment
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
@@ -71,7 +72,7 @@ def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[s
         first = error.errors()[0]
         raise SettingsError(
             f"Cannot run {flow}",
-            got=f"{'.'.join(str(part) for part in first['loc'])}={first.get('input')!r}",
+            got=f"{'.'.join(str(part) for part in first['loc'])}={hide_passwords(repr(first.get('input')))}",
             expected=first["msg"].removeprefix("Value error, "),
             do="See the parameters of the deployment in the Prefect UI",
         ) from error
