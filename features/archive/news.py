@@ -22,7 +22,7 @@ class News:
 
     Attributes:
         rows: Table to rows that the archive does not hold: new ones, and users and items that changed.
-        vanished: Whether the archive holds rows that the clean tables do not: it has to be built anew.
+        vanished: Whether the archive holds rows that the clean tables do not: it has to be rebuilt.
     """
 
     rows: dict[str, pa.Table]
@@ -61,7 +61,7 @@ def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
 def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
     """The newest number in the service's event log whose event the clean tables hold; `after` if none is newer.
 
-    What the log holds up to it was before the door when the clean tables were made, let in or not.
+    What the log holds up to it had been validated when the clean tables were made, whether it is clean or not.
     """
     if event_log is None:
         return after
@@ -111,6 +111,6 @@ def _hashed(clean: Path, source: Any, columns: str) -> str:
     name: TableName = source
     path = literal(str(table_path(clean, name)))
     return f"""
-        SELECT *, (hash(told) >> 1)::BIGINT AS {ROW}
-        FROM (SELECT {columns} FROM read_parquet({path})) AS told
+        SELECT *, (hash(entry) >> 1)::BIGINT AS {ROW}
+        FROM (SELECT {columns} FROM read_parquet({path})) AS entry
     """

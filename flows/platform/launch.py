@@ -79,7 +79,7 @@ def running_parts(
     show = _unfailing(show)
     platform = Platform(enter_environment(settings), settings.work_dir / "logs", show=show)
     if joins:
-        # The other platform writes its parts' output one floor up.
+        # The other platform writes its parts' output one folder up.
         platform.logs /= settings.shop
         platform.joined = settings.platform.url_of("prefect")
     asked = threading.Event()

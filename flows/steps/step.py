@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from inspect import signature
+from inspect import getsource, signature
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -33,6 +33,7 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
+from flows.errors import DiskFull
 from flows.measurement import measured
 from flows.pruning import mark_used, require_room
 from flows.steps.run import Run
@@ -49,7 +50,7 @@ WHOLE_RECIPE = ("*",)
 _CONTEXT = "step"
 # Of a step that is run again with the same inputs, these come again.
 _LASTING = (
-    SommelierError, MemoryError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
+    DiskFull, MemoryError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
     NameError, ImportError, ArithmeticError, NotImplementedError, RecursionError,
 )  # fmt: skip
 # Memory: torch's, DuckDB's, Arrow's; and a step past its limit.
@@ -125,22 +126,26 @@ class StepKey(CachePolicy):
 
     Attributes:
         unkeyed: Inputs that change nothing of what comes out.
+        source: Of the step's function, which lies outside of the packages that compute.
     """
 
     unkeyed: frozenset[str] = frozenset()
+    source: str = ""
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """Prefect's question: the key of one task run."""
+        """Prefect's question: the key of one task run. A returned value may name files, so each shop keeps its own."""
+        context = inputs[_CONTEXT]
         given = {name: value for name, value in inputs.items() if name != _CONTEXT}
-        return self.key(inputs[_CONTEXT], given)
+        return digest_of(str(context.layout.root), self.key(context, given))
 
     def key(self, context: StepContext, inputs: Mapping[str, Any]) -> str:
         """The key of a step with these inputs: 16 hexadecimal digits."""
         given = {name: _plain(name, value) for name, value in inputs.items() if name not in self.unkeyed}
         settings = {name: _plain(name, value) for name, value in context.settings.items()}
-        return digest_of(context.name, settings, given, code_version(), library_versions())
+        made_by = (self.source, THREADS, code_version(), library_versions())
+        return digest_of(context.name, settings, given, *made_by)
 
 
 def step(
@@ -154,11 +159,11 @@ def step(
         reads: Dotted names of the settings of the recipe that decide the result; no other can be read.
         unkeyed: Inputs that change nothing of the result.
     """
-    policy = StepKey(unkeyed=frozenset(unkeyed))
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
-        options = {"cache_policy": policy, "persist_result": True, "result_serializer": "json", **_RETRIES}
-        made = _task(body, name, needs_room=True, **options)
+        policy = StepKey(unkeyed=frozenset(unkeyed), source=getsource(body))
+        kept: dict[str, Any] = {"cache_policy": policy, "persist_result": True, "result_serializer": "json"}
+        made = _task(body, name, needs_room=True, **kept, **_RETRIES, retry_condition_fn=worth_retrying)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
@@ -185,12 +190,13 @@ def action(
     Args:
         name: Of the task, and of the line that says how long it took.
         reads: Dotted names of the settings of the recipe that it reads.
-        retries: Whether it is tried again after an error that may pass by itself.
+        retries: Whether it is tried again after what may pass by itself, such as a server that does not answer.
         needs_room: Whether it is refused where the disk has less room than the settings keep free.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
-        made = _task(body, name, needs_room=needs_room, cache_policy=NO_CACHE, **(_RETRIES if retries else {}))
+        again = {**_RETRIES, "retry_condition_fn": _may_pass} if retries else {}
+        made = _task(body, name, needs_room=needs_room, cache_policy=NO_CACHE, **again)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> R:
@@ -204,10 +210,12 @@ def action(
 
 
 def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may pass by itself.
+    """Retry a step for what may pass by itself; an error that tells the user what to do will not."""
+    return _may_pass(task, run, state) and not isinstance(state.result(raise_on_failure=False), SommelierError)
 
-    What tells the user what to do will not, nor will a bug, a lack of memory or of room, or a step past its limit.
-    """
+
+def _may_pass(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try can end otherwise: not after a bug, for lack of memory or room, or past the time limit."""
     error = state.result(raise_on_failure=False)
     if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
         return False
@@ -225,8 +233,6 @@ def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: A
         with measured(name):
             return body(step, **inputs)
 
-    if "retries" in options:
-        options["retry_condition_fn"] = worth_retrying
     return Task(measured_body, name=name, **options)
 
 
