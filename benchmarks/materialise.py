@@ -14,6 +14,7 @@ from benchmarks.harness.feature_shop import write_clean_tables
 from benchmarks.harness.tables import print_table
 from benchmarks.harness.timing import timed
 from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.sql import literal
 from features.archive.shop_facts import load_published
 from features.counting.views import USER_HISTORY
 from features.feast.definitions import define_repository
@@ -58,8 +59,9 @@ def _refresh_with_more(folder: Path) -> None:
     path = folder / "clean" / "interactions.parquet"
     with duckdb.connect() as database:
         database.execute(
-            f"COPY (FROM '{path}' UNION ALL SELECT * REPLACE ('new' || event_id AS event_id) FROM '{path}' "
-            f"USING SAMPLE {N_NEW} ROWS) TO '{folder / 'more.parquet'}' (FORMAT parquet)"
+            f"COPY (FROM {literal(str(path))} UNION ALL "
+            f"SELECT * REPLACE ('new' || event_id AS event_id) FROM {literal(str(path))} "
+            f"USING SAMPLE {N_NEW} ROWS) TO {literal(str(folder / 'more.parquet'))} (FORMAT parquet)"
         )
     (folder / "more.parquet").replace(path)
     clean, feast = folder / "clean", folder / "feast"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from core.settings.loading import VARIABLE_PREFIX, load_settings
+from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 
 # No telemetry, and no model hub.
@@ -43,7 +45,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
     platform = settings.platform
     return {
         **{name: value for name, value in os.environ.items() if not _breaks_clients(name, value)},
-        **dict.fromkeys(_NO_PROXY, _no_proxy(platform.host)),
+        **dict.fromkeys(_NO_PROXY, _no_proxy(_hosts(platform))),
         **QUIET,
         **POLITE,
         f"{VARIABLE_PREFIX}SHOP": settings.shop,
@@ -53,8 +55,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **_variables("SERVING", settings.serving.model_dump(mode="json")),
         **_variables("SEARCH", {name: json.dumps(v) for name, v in settings.search.model_dump(mode="json").items()}),
         **home_variables(work_dir),
-        "PREFECT_API_URL": f"http://{platform.host}:{platform.prefect_port}/api",
-        "PREFECT_SERVER_API_HOST": platform.host,
+        "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
+        "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(platform)),
         "PREFECT_SERVER_API_PORT": str(platform.prefect_port),
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "PREFECT_CLI_COLORS": "false",
@@ -83,12 +86,26 @@ def home_variables(work_dir: Path) -> dict[str, str]:
     }
 
 
-def _no_proxy(host: str) -> str:
-    """What both spellings of NO_PROXY name, and the platform's own host; `*` stays alone, as it has to."""
+def _hosts(platform: PlatformSettings) -> list[str]:
+    return [platform.host, *(platform.host_of(part) for part in get_args(PartName))]
+
+
+def _own_origins(platform: PlatformSettings) -> list[str]:
+    """The pages whose scripts may ask the Prefect server: its own UI, by each name that it is opened by here.
+
+    The server runs flows for whoever asks; by its default any page that somebody visits could.
+    """
+    port = platform.prefect_port
+    names = [platform.url_of("prefect"), *(f"http://{name}:{port}" for name in (platform.host_of("prefect"), *_LOCAL))]
+    return list(dict.fromkeys(names))
+
+
+def _no_proxy(hosts: Sequence[str]) -> str:
+    """What both spellings of NO_PROXY name, and the platform's own hosts; `*` stays alone, as it has to."""
     given = [name.strip() for variable in _NO_PROXY for name in os.environ.get(variable, "").split(",")]
     if "*" in given:
         return "*"
-    return ",".join(dict.fromkeys(name for name in (*given, host, *_LOCAL) if name))
+    return ",".join(dict.fromkeys(name for name in (*given, *hosts, *_LOCAL) if name))
 
 
 def _breaks_clients(name: str, value: str) -> bool:

@@ -39,6 +39,10 @@ class RunFailed(FlowError):
     """A run of a deployment ended in another state than completed, or left no outcome."""
 
 
+class DiskFull(FlowError):
+    """The work folder's disk has less room than is to stay free."""
+
+
 class UnsafeGuess(FlowError):
     """Data came without settings, and something about them has to be said before they can be read."""
 

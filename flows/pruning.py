@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.layout import Layout
 from core.storage import UNFINISHED
+from flows.errors import DiskFull
 
 KEPT_RESULTS = 3
 KEPT_REPORTS = 20
@@ -40,6 +41,28 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     for folder in removed:
         shutil.rmtree(folder)
     return removed
+
+
+def require_room(layout: Layout, min_free_bytes: int) -> None:
+    """Make sure that the disk has room for what a step writes: old results go first where it is short.
+
+    Raises:
+        DiskFull: that was not enough.
+    """
+    where = layout.root if layout.root.exists() else layout.work_dir
+    where.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(where).free >= min_free_bytes:
+        return
+    prune(layout)
+    free = shutil.disk_usage(where).free
+    if free < min_free_bytes:
+        raise DiskFull(
+            "The flow stops for lack of room",
+            got=f"free={free / 1e6:,.0f} MB",
+            expected=f"at least {min_free_bytes / 1e6:,.0f} MB, which platform.min_free_bytes keeps free",
+            where=str(where),
+            do="Free room on this disk and run the flow again: what was done is kept",
+        )
 
 
 def _abandoned(stage: Path) -> list[Path]:

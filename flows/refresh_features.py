@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.params import PipelineParams
+from flows.pruning import prune
 from flows.steps.data import prepare
 from flows.steps.run import Run
 
@@ -16,4 +17,7 @@ def refresh_features(params: PipelineParams) -> dict[str, int]:
     Args:
         params: The shop and the recipe.
     """
-    return dict(prepare(Run.of(params)).features.rows)
+    run = Run.of(params)
+    rows = dict(prepare(run).features.rows)
+    prune(run.layout)
+    return rows

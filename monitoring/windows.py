@@ -127,8 +127,9 @@ def _extent(
 
 def _sample_sql(seed: int) -> str:
     """The rows of both windows; of a large one always the same, seemingly random ones."""
+    order = f"md5(event_id || {literal(str(seed))})"
     return " UNION ALL ".join(
-        f"(SELECT * FROM events WHERE is_current = {part} ORDER BY md5(event_id || '{seed}') LIMIT {MAX_ROWS})"
+        f"(SELECT * FROM events WHERE is_current = {part} ORDER BY {order} LIMIT {MAX_ROWS})"
         for part in ("false", "true")
     )
 

@@ -163,4 +163,4 @@ def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:
 
 
 def _service_url(settings: Settings) -> str:
-    return f"http://{settings.platform.host}:{settings.platform.service_port}"
+    return settings.platform.url_of("service")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from core import schema
 from core.schema import TABLES, TableName
-from core.sql import identifier, literal
+from core.sql import identifier, json_pointer, literal
 from core.storage import atomic_file
 from validation.scan.scan import Scan
 from validation.staging.parts import SQL_TYPES
@@ -35,21 +36,22 @@ def write_entities(connection: duckdb.DuckDBPyConnection, scan: Scan, referring:
     table = scan.table
     (key,) = TABLES[table].key
     clean = f"SELECT * FROM staged_{table} WHERE NOT {scan.excluded}"
-    names = _attribute_names(connection, table, clean)
     columns = [_clean_sql(table, column.name) for column in TABLES[table].columns]
-    columns += [
-        f"json_extract_string(attributes, {literal('$.' + identifier(name))}) AS {identifier(name)}" for name in names
-    ]
+    attributes = _attributes(connection, table, clean)
+    columns += [f"{_attribute_sql(keys)} AS {identifier(name)}" for name, keys in attributes.items()]
+    place = "row_number"
+    while place in map(str.lower, attributes):  # an attribute may bear any name
+        place += "_"
     referred = " UNION ".join(f"SELECT {key} FROM staged_{one.table} WHERE NOT {one.excluded}" for one in referring)
     connection.execute(
         f"""CREATE TEMP TABLE derived_{table} AS
         SELECT {key} FROM ({referred}) WHERE {key} NOT IN (SELECT {key} FROM ({clean}))"""
     )
     query = f"""
-        SELECT * EXCLUDE (row_number) FROM (
-            SELECT {", ".join(columns)}, row_number FROM ({clean})
+        SELECT * EXCLUDE ({place}) FROM (
+            SELECT {", ".join(columns)}, row_number AS {place} FROM ({clean})
             UNION ALL BY NAME SELECT {key} FROM derived_{table}
-        ) ORDER BY row_number NULLS LAST, {key}"""
+        ) ORDER BY {place} NULLS LAST, {key}"""
     write_parquet(connection, query, folder / f"{table}.parquet")
     ((count,),) = connection.execute(f"SELECT count(*) FROM derived_{table}").fetchall()
     return int(count)
@@ -71,13 +73,30 @@ def _clean_sql(table: TableName, name: str) -> str:
     return f"CAST({name} AS {SQL_TYPES[column.type]}) AS {name}"
 
 
-def _attribute_names(connection: duckdb.DuckDBPyConnection, table: TableName, clean: str) -> list[str]:
+def _attribute_sql(keys: Sequence[str]) -> str:
+    """An attribute out of all ways in which its key is written; a row that has several values keeps each, joined."""
+    values = [f"json_extract_string(attributes, {json_pointer(key)})" for key in keys]
+    if len(values) == 1:
+        return values[0]
+    first = "lambda value, place: list_position(found, value) = place"
+    distinct = f"list_transform([[{', '.join(values)}]], lambda found: list_filter(found, {first}))[1]"
+    return f"nullif(array_to_string({distinct}, ', '), '')"
+
+
+def _attributes(connection: duckdb.DuckDBPyConnection, table: TableName, clean: str) -> dict[str, list[str]]:
+    """The columns that attributes make, and the keys that each is read from.
+
+    SQL tells no two names apart that differ in case alone: such keys are one attribute. One that bears the name of a
+    column of the contract gets another.
+    """
     found = connection.execute(
         f"SELECT DISTINCT unnest(json_keys(attributes)) AS name FROM ({clean}) WHERE attributes <> '' ORDER BY name"
     ).fetchall()
     taken = set(TABLES[table].arrow().names)
-    names: dict[str, str] = {}
-    for (name,) in found:
-        if name and name.lower() not in taken:
-            names.setdefault(name.lower(), str(name))
-    return list(names.values())
+    columns: dict[str, tuple[str, list[str]]] = {}
+    for (key,) in found:
+        name = str(key).replace("\0", "") or "attribute"
+        if name.lower() in taken:
+            name += "_attribute"
+        columns.setdefault(name.lower(), (name, []))[1].append(str(key))
+    return dict(columns.values())

@@ -34,7 +34,7 @@ from validation.scan.picking import pick_broken
 from validation.scan.scan import Scan
 from validation.scan.scanning import scan_table
 from validation.sources.ingest import read_note
-from validation.staging.parts import STAGING_ORDER, open_staging
+from validation.staging.parts import STAGING_ORDER, lock_down, open_staging
 from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
 
 
@@ -63,6 +63,7 @@ def validate(
         open_staging(Path(scratch)) as connection,
     ):
         register_cleaning(connection, rules.cleaning)
+        lock_down(connection, [raw, target.parent, Path(scratch)])
         scans = {}
         for table in STAGING_ORDER:
             scans[table] = scan_table(connection, raw, note, table, rules, now)

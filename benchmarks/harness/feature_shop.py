@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.sql import literal
+
 
 def write_clean_tables(clean: Path, *, n_events: int, n_users: int, n_items: int, rated_share: float) -> None:
     """Write users, items, interactions and an empty feedback table.
@@ -54,4 +56,4 @@ def write_clean_tables(clean: Path, *, n_events: int, n_users: int, n_items: int
         database.execute("SELECT setseed(0.5)").fetchall()
         for table, statement in statements.items():
             path = str(clean / f"{table}.parquet")
-            database.execute(f"COPY ({statement}) TO '{path}' (FORMAT parquet)")
+            database.execute(f"COPY ({statement}) TO {literal(str(path))} (FORMAT parquet)")

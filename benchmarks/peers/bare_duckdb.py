@@ -11,6 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+from core.sql import literal
+
 MASKS = {
     "row_readable": "false",
     "row_nearly_empty": "(user_id IS NOT NULL)::INT + (item_id IS NOT NULL)::INT + (value IS NOT NULL)::INT "
@@ -56,7 +58,7 @@ def validate_bare(folder: Path, target: Path) -> dict[str, int]:
         ):
             db.execute(f"SET {setting}")
         for table in ("users", "items"):
-            db.execute(f"CREATE TABLE {table} AS FROM read_parquet('{folder / table}.parquet')")
+            db.execute(f"CREATE TABLE {table} AS FROM read_parquet({literal(f'{folder / table}.parquet')})")
         bits = {name: 1 << bit for bit, name in enumerate([*MASKS, *WARNINGS, "key_unique", "exact_duplicate"])}
         marks = " | ".join(
             f"CASE WHEN {mask} THEN {bits[name]}::BIGINT ELSE 0::BIGINT END"
@@ -77,15 +79,15 @@ def validate_bare(folder: Path, target: Path) -> dict[str, int]:
         db.execute(
             f"""COPY (SELECT event_id, user_id, item_id, event, CASE WHEN event = 'rating' THEN value END AS value,
             timestamp, position FROM staged WHERE broken & {fatal | copy} = 0 ORDER BY n)
-            TO '{target / "clean.parquet"}' (FORMAT parquet, COMPRESSION zstd)"""
+            TO {literal(str(target / "clean.parquet"))} (FORMAT parquet, COMPRESSION zstd)"""
         )
-        names = ", ".join(f"CASE WHEN broken & {bit} <> 0 THEN '{name}' END" for name, bit in bits.items())
+        names = ", ".join(f"CASE WHEN broken & {bit} <> 0 THEN {literal(name)} END" for name, bit in bits.items())
         db.execute(
             f"""COPY (SELECT 'interactions.parquet:' || n AS source_position, CAST(to_json(r) AS VARCHAR) AS source_row,
             list_filter([{names}], lambda name: name IS NOT NULL) AS rules
             FROM (SELECT {columns}, file_row_number FROM {source}) r JOIN staged ON n = r.file_row_number
             WHERE broken & {fatal} <> 0 AND broken & {copy} = 0 ORDER BY n)
-            TO '{target / "quarantine.parquet"}' (FORMAT parquet, COMPRESSION zstd)"""
+            TO {literal(str(target / "quarantine.parquet"))} (FORMAT parquet, COMPRESSION zstd)"""
         )
         counts = db.execute("SELECT broken, count(*) FROM staged GROUP BY ALL").fetchall()
     found = {"clean": 0, "quarantined": 0, "duplicates": 0}

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.schema import EVENTS
-from core.settings.form import Frozen
+from core.settings.form import Address, Frozen
 
 EventKind = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 
@@ -50,7 +50,7 @@ class FeatureStoreSettings(Frozen):
     online: Literal["sqlite", "redis"] = "sqlite"
     offline: Literal["duckdb", "postgres"] = "duckdb"
     registry: Literal["file", "postgres"] = "file"
-    redis: str = Field("127.0.0.1:6379", description="host:port[,db=n][,password=${NAME}] of Redis.")
-    postgres: str = Field(
+    redis: Address = Field("127.0.0.1:6379", description="host:port[,db=n][,password=${NAME}] of Redis.")
+    postgres: Address = Field(
         "postgresql://127.0.0.1:5432/postgres", description="The database of PostgreSQL; ${NAME} from the environment."
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
+
+from core.settings.passwords import has_password
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -14,6 +16,16 @@ class Frozen(BaseModel):
     """A settings model: immutable, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _without_password(address: str) -> str:
+    if has_password(address):
+        raise ValueError("${NAME} in the place of the password, which is then read from the environment")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_without_password)]
+"""Of a database or a store. Settings go into recipes, runs and bundles: a password among them would too."""
 
 
 def kind_or(default: str) -> Discriminator:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import SettingsError
+from core.settings.passwords import hide_passwords
 from core.settings.tree import Settings
 
 VARIABLE_PREFIX = "SOMMELIER_"
@@ -63,7 +64,7 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
             "Cannot read settings",
-            got=f"{name}={first.get('input')!r}",
+            got=f"{name}={hide_passwords(repr(first.get('input')))}",
             expected=first["msg"].removeprefix("Value error, "),
             do="See every setting: sommelier settings",
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,11 +21,43 @@ class ServingSettings(Frozen):
     threads: int = Field(4, ge=1)
 
 
-class PlatformSettings(Frozen):
-    """Where the parts listen; all of them on the same host."""
+PartName = Literal["prefect", "service", "monitoring", "reports"]
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
-    host: str = "127.0.0.1"
+
+class PlatformSettings(Frozen):
+    """Where the parts listen, and what a step may take."""
+
+    host: str = Field("127.0.0.1", description="Where the parts listen that have no host of their own.")
+    prefect_host: str = Field("", description="Of the Prefect server, which runs whatever it is sent; empty: host.")
+    service_host: str = Field("", description="Of the service; empty: host.")
+    monitoring_host: str = Field("", description="Of Evidently's UI; empty: host.")
+    reports_host: str = Field("", description="Of the reports' pages; empty: host.")
     prefect_port: Port = 4200
     service_port: Port = 3000
     monitoring_port: Port = 8000
     reports_port: Port = 8010
+    step_timeout_s: float = Field(
+        86_400.0, gt=0, description="A step of a flow that takes longer fails, and is not tried again, seconds."
+    )
+    min_free_bytes: int = Field(
+        500_000_000,
+        ge=0,
+        description="Room that stays free on the work folder's disk: old results go first, then steps that write "
+        "stop; bytes.",
+    )
+
+    def host_of(self, part: PartName) -> str:
+        """Where a part listens."""
+        return str(getattr(self, f"{part}_host")) or self.host
+
+    def port_of(self, part: PartName) -> int:
+        """The port that it listens on."""
+        return int(getattr(self, f"{part}_port"))
+
+    def url_of(self, part: PartName) -> str:
+        """Where a client on this machine asks it."""
+        host = self.host_of(part)
+        if host in _EVERYWHERE:
+            host = "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port_of(part)}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field, Tag, field_validator
 
 from core.schema import EVENT, EVENTS, TABLES, TIME, TableName
-from core.settings.form import Frozen, Share, kind_or
+from core.settings.form import Address, Frozen, Share, kind_or
 
 EventName = Literal["view", "click", "cart", "purchase", "rating"]
 # What programs and people write for an unknown value; the spelling counts, so that a user "Nan" is kept.
@@ -150,7 +150,7 @@ class SqlSource(SourceForms):
     """Tables of a database, one query each, streamed as Arrow by the database's ADBC driver."""
 
     kind: Literal["sql"] = "sql"
-    url: str = Field(
+    url: Address = Field(
         description="postgresql://user@host/database, or sqlite:///file. ${NAME} is replaced from the environment, so "
         "that no password stands here."
     )

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from core import schema
 from core.schema import TRAINING_TABLES
+from core.sql import literal
 from features.counting.moments import as_us
 from features.counting.seen import seen_then, unseen
 from features.feast.definitions import FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES
@@ -25,7 +26,7 @@ def queries(lookup: PointInTime) -> Iterator[Page]:
     }
     parts = [
         f"""
-        SELECT '{split}' AS split, user_id, {opens} AS clock, list(item_id ORDER BY first) AS targets
+        SELECT {literal(split)} AS split, user_id, {opens} AS clock, list(item_id ORDER BY first) AS targets
         FROM (
             SELECT user_id, item_id, min(clock) AS first FROM events
             WHERE us >= {opens} AND us < {closes} GROUP BY user_id, item_id

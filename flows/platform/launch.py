@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import httpx
 
 from core.layout import Layout
+from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 from core.storage import write_json
 from flows.artifacts import metric_rows
@@ -47,13 +50,13 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
     from validation.sources.ingest import check_source
 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
+    show = _unfailing(show)
     check_source(settings.recipe.source)
     check_not_served(Layout(settings.work_dir, settings.shop).root)
     joins = server_is_up(settings)
     if not joins:
         check_no_other_server(settings.work_dir, settings.platform.prefect_port)
-    names = ("service", "monitoring", "reports") if joins else ("prefect", "service", "monitoring", "reports")
-    check_ports(settings.platform.host, {name: getattr(settings.platform, f"{name}_port") for name in names})
+    check_ports(settings.platform, [name for name in get_args(PartName) if not (joins and name == "prefect")])
     with running_parts(settings, show, joins=joins) as (platform, asked):
         _start_all(settings, platform, show, asked)
         while stay and not asked.wait(1.0):
@@ -73,11 +76,12 @@ def running_parts(
         show: Called with each line of progress.
         joins: Whether it uses the Prefect server that another platform runs, and leaves it running at the end.
     """
-    platform = Platform(enter_environment(settings), settings.work_dir / "logs")
+    show = _unfailing(show)
+    platform = Platform(enter_environment(settings), settings.work_dir / "logs", show=show)
     if joins:
         # The other platform writes its parts' output one folder up.
         platform.logs /= settings.shop
-        platform.joined = f"http://{settings.platform.host}:{settings.platform.prefect_port}"
+        platform.joined = settings.platform.url_of("prefect")
     asked = threading.Event()
     with _setting_on_signals(asked):
         try:
@@ -104,8 +108,14 @@ def _leave_server(settings: Settings) -> None:
 
 @contextmanager
 def _setting_on_signals(event: threading.Event) -> Iterator[None]:
-    """Set an event on SIGINT and SIGTERM, and put the old handlers back afterwards."""
-    before = {n: signal.signal(n, lambda *_: event.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    """Set an event on SIGINT, SIGTERM and SIGHUP, and put the old handlers back afterwards.
+
+    SIGHUP is a terminal that was closed; `nohup` has it ignored, and it stays so.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
     try:
         yield
     finally:
@@ -113,10 +123,21 @@ def _setting_on_signals(event: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _unfailing(show: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but silent where nobody can be shown anything any more: the terminal is closed, the pipe broken."""
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            show(line)
+
+    return say
+
+
 def check_parts(platform: Platform, asked: threading.Event) -> None:
-    """Raise when somebody asked to stop, or when a part has ended by itself."""
+    """Tend the parts; raise when somebody asked to stop, or when an essential part has ended by itself."""
     if asked.is_set():
         raise Stopped
+    platform.tend()
     part = platform.first_stopped()
     if part is not None:
         raise PartFailed(
@@ -166,10 +187,8 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
         show(f"using the Prefect server of this work folder that is up, {platform.joined} ...")
     else:
         show("starting the Prefect server ...")
-        server = platform.start(
-            "prefect", ["-m", "prefect", "server", "start", "--host", where.host, "--port", str(where.prefect_port)]
-        )
-        _wait(server, f"http://{where.host}:{where.prefect_port}/api/health", asked)
+        server = platform.start("prefect", ["-m", "prefect", "server", "start", *_binding(where, "prefect")])
+        _wait(server, f"{where.url_of('prefect')}/api/health", asked)
     if cleared := clear_stale_runs(settings.shop):
         show(f"cleared {cleared} runs that an earlier platform left behind")
     pause_unserved(settings.work_dir)
@@ -193,30 +212,34 @@ def _start_pages(
     where = settings.platform
     service = platform.start(
         "service",
-        [
-            "-m",
-            "bentoml",
-            "serve",
-            "serving.service:Sommelier",
-            "--host",
-            where.host,
-            "--port",
-            str(where.service_port),
-        ],
+        ["-m", "bentoml", "serve", "serving.service:Sommelier", *_binding(where, "service")],
     )
     evidently = ["-c", "from evidently.cli import app; app()", "ui", "--workspace", str(layout.monitoring)]
-    monitoring = platform.start("monitoring", [*evidently, "--host", where.host, "--port", str(where.monitoring_port)])
-    pages = ["-m", "http.server", str(where.reports_port), "--bind", where.host]
-    reports = platform.start("reports", [*pages, "--directory", str(layout.reports)])
-    _wait(service, f"http://{where.host}:{where.service_port}/{'readyz' if ready else 'livez'}", asked)
-    _wait(monitoring, f"http://{where.host}:{where.monitoring_port}/", asked)
-    _wait(reports, f"http://{where.host}:{where.reports_port}/", asked)
+    evidently += _binding(where, "monitoring")
+    monitoring = platform.start("monitoring", evidently, essential=False)
+    pages = ["-m", "http.server", str(where.reports_port), "--bind", where.host_of("reports")]
+    reports = platform.start("reports", [*pages, "--directory", str(layout.reports)], essential=False)
+    _wait(service, f"{where.url_of('service')}/{'readyz' if ready else 'livez'}", asked)
+    _wait_for_page(platform, monitoring, f"{where.url_of('monitoring')}/", asked)
+    _wait_for_page(platform, reports, f"{where.url_of('reports')}/", asked)
+
+
+def _binding(where: PlatformSettings, name: PartName) -> list[str]:
+    return ["--host", where.host_of(name), "--port", str(where.port_of(name))]
 
 
 def _wait(part: Part, url: str, asked: threading.Event) -> None:
     wait_until_answers(part, url, _START_TIMEOUT_S, asked)
     if asked.is_set():
         raise Stopped
+
+
+def _wait_for_page(platform: Platform, part: Part, url: str, asked: threading.Event) -> None:
+    """As `_wait`, but a part that only shows does not keep the platform from serving."""
+    try:
+        _wait(part, url, asked)
+    except PartFailed as error:
+        platform.show(f"{error}; going on without it, and trying again")
 
 
 def _show_outcome(settings: Settings, outcome: Outcome, show: Callable[[str], None]) -> None:
@@ -229,11 +252,10 @@ def _show_outcome(settings: Settings, outcome: Outcome, show: Callable[[str], No
 def _show_places(settings: Settings, show: Callable[[str], None]) -> None:
     """Where each part is."""
     where = settings.platform
-    base = f"http://{where.host}"
-    show(f"Prefect UI    {base}:{where.prefect_port}")
-    show(f"service       {base}:{where.service_port}   (API page; metrics at /metrics)")
-    show(f"Evidently UI  {base}:{where.monitoring_port}")
-    show(f"reports       {base}:{where.reports_port}   (Data Docs, drift)")
+    show(f"Prefect UI    {where.url_of('prefect')}")
+    show(f"service       {where.url_of('service')}   (API page; metrics at /metrics)")
+    show(f"Evidently UI  {where.url_of('monitoring')}")
+    show(f"reports       {where.url_of('reports')}   (Data Docs, drift)")
 
 
 def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None]) -> None:
@@ -242,7 +264,7 @@ def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None
     Raises:
         PartFailed: the service does not answer it.
     """
-    url = f"http://{settings.platform.host}:{settings.platform.service_port}/recommend"
+    url = f"{settings.platform.url_of('service')}/recommend"
     body = {"user_id": user, "k": 3} if user else {"k": 3}
     show(f"curl -s {url} -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
     try:

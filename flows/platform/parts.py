@@ -1,4 +1,8 @@
-"""The processes of the platform: each starts in a group of its own, and is stopped by its own id."""
+"""The processes of the platform: each starts in a group of its own, and is stopped by its own id.
+
+What serves and what trains is essential: without it the platform ends. What only shows, Evidently's UI and the
+reports' pages, is started again instead.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,45 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from core.settings.platform import PartName, PlatformSettings
 from flows.errors import PartFailed, PortTaken
+from flows.platform import keeper
+from flows.platform.keeper import stop_groups
+from flows.platform.part_logs import last_lines, open_log, rotate
 
 _STOP_S = 15.0
+_FIRST_WAIT_S = 1.0  # between the start of a part that ended and its next one; doubled each time
+_MAX_WAIT_S = 300.0
+_STEADY_S = 600.0  # one that ran for so long had started well
+_LEFTOVER_S = 5.0
 
 
 @dataclass
 class Part:
-    """One process of the platform and the file that its output goes to."""
+    """One process of the platform and the file that its output goes to.
+
+    Attributes:
+        arguments: Of Python, to start it again.
+        essential: Whether the platform ends where it does.
+        log_start: Bytes that its log held before this start.
+        started: When it was started last, by the monotonic clock, seconds.
+        failures: How often in a row it ended soon after its start.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    arguments: tuple[str, ...] = ()
+    essential: bool = True
+    log_start: int = 0
+    started: float = 0.0
+    failures: int = 0
 
     @property
     def is_running(self) -> bool:
@@ -42,18 +67,50 @@ class Platform:
         environment: Of every part.
         logs: Folder of their output.
         joined: Address of a Prefect server that another platform runs and this one uses; None with one of its own.
+        show: Called with each line that somebody should know.
     """
 
     environment: Mapping[str, str]
     logs: Path
     joined: str | None = None
     parts: list[Part] = field(default_factory=list)
+    show: Callable[[str], None] = lambda _: None
+    _keeper: subprocess.Popen[bytes] | None = None
 
-    def start(self, name: str, arguments: Sequence[str]) -> Part:
+    def start(self, name: str, arguments: Sequence[str], *, essential: bool = True) -> Part:
         """Start Python with `arguments` in a process group of its own, its output going to `logs/<name>.log`."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        part = self._run(name, tuple(arguments), essential)
+        self.parts.append(part)
+        return part
+
+    def tend(self) -> None:
+        """Rotate the logs, and start parts again that are not essential and have ended, each time later.
+
+        To be called once in a while by the thread that started the parts.
+        """
+        for part in self.parts:
+            rotate(part.log)
+            if not part.essential and not part.is_running:
+                self._start_again(part)
+
+    def _start_again(self, part: Part) -> None:
+        now = time.monotonic()
+        wait_s = min(_MAX_WAIT_S, _FIRST_WAIT_S * 2.0**part.failures)
+        if now - part.started < wait_s:
+            return
+        failures = 0 if now - part.started > _STEADY_S else part.failures + 1
+        self.show(f"{part.name} ended with exit code {part.process.returncode}, see {part.log}; starting it again")
+        # What it had started may still hold its port.
+        stop_groups([part.process.pid], _LEFTOVER_S)
+        self._tell_keeper("-", part.process.pid)
+        fresh = self._run(part.name, part.arguments, essential=False)
+        fresh.failures = failures
+        self.parts[self.parts.index(part)] = fresh
+
+    def _run(self, name: str, arguments: tuple[str, ...], essential: bool) -> Part:
         log = self.logs / f"{name}.log"
-        with log.open("wb") as output:
+        with open_log(log) as output:
+            begins = output.tell()
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 env=dict(self.environment),
@@ -62,9 +119,23 @@ class Platform:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        part = Part(name, process, log)
-        self.parts.append(part)
-        return part
+        self._tell_keeper("+", process.pid)
+        return Part(name, process, log, arguments, essential, begins, time.monotonic())
+
+    def _tell_keeper(self, sign: str, group: int) -> None:
+        """Have a process group stopped where this process ends without having done it."""
+        if self._keeper is None:
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", str(Path(keeper.__file__))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        assert self._keeper.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._keeper.stdin.write(f"{sign}{group}\n".encode())
+            self._keeper.stdin.flush()
 
     def stop(self) -> None:
         """Stop every part and whatever it started: ask, wait, then insist.
@@ -73,11 +144,19 @@ class Platform:
         """
         _stop_all(self.parts[1:])
         _stop_all(self.parts[:1])
+        for part in self.parts:
+            self._tell_keeper("-", part.process.pid)
         self.parts.clear()
+        if self._keeper is not None:
+            assert self._keeper.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._keeper.stdin.close()
+            self._keeper.wait()
+            self._keeper = None
 
     def first_stopped(self) -> Part | None:
-        """A part that ended by itself, if any did."""
-        return next((part for part in self.parts if not part.is_running), None)
+        """An essential part that ended by itself, if any did."""
+        return next((part for part in self.parts if part.essential and not part.is_running), None)
 
 
 def listens(url: str) -> bool:
@@ -113,13 +192,14 @@ def wait_until_answers(part: Part, url: str, timeout_s: float, asked_to_stop: th
     raise _failed(part, f"{url} answered {last}", f"200 within {timeout_s:.0f} s")
 
 
-def check_ports(host: str, ports: Mapping[str, int]) -> None:
+def check_ports(where: PlatformSettings, names: Sequence[PartName]) -> None:
     """Make sure that every part can listen.
 
     Raises:
         PortTaken: names the setting to change.
     """
-    for name, port in ports.items():
+    for name in names:
+        host, port = where.host_of(name), where.port_of(name)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -134,7 +214,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
 
 
 def _failed(part: Part, got: str, expected: str) -> PartFailed:
-    lines = part.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+    lines = last_lines(part.log, 5, part.log_start)
     return PartFailed(
         f"Cannot start {part.name}",
         got=got,

@@ -31,7 +31,7 @@ def server_is_up(settings: Settings) -> bool:
         PortTaken: one of another work folder does.
     """
     where = settings.platform
-    url = f"http://{where.host}:{where.prefect_port}/api/admin/settings"
+    url = f"{where.url_of('prefect')}/api/admin/settings"
     try:
         answer = httpx.get(url, timeout=_PROBE_TIMEOUT_S, trust_env=False)
         home = answer.json().get("home") if answer.is_success else None

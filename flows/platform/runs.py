@@ -12,6 +12,7 @@ from core.errors import NotRunning, SettingsError
 from core.layout import Layout
 from core.settings.form import Frozen
 from core.settings.loading import put_value
+from core.settings.passwords import hide_passwords
 from core.settings.tree import Settings
 from flows.environment import enter_environment
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
@@ -43,8 +44,8 @@ def run_flow(settings: Settings, flow: str, changes: Sequence[str], show: Callab
     name = deployment_name(flow, settings.shop)
     wait_for_deployments([name], revision, _REGISTER_TIMEOUT_S, lambda: None)
     parameters = change_parameters(flow, read_parameters(name), changes)
-    where = settings.platform
-    show(f"running {flow} of shop {settings.shop}, http://{where.host}:{where.prefect_port}; Ctrl-C leaves it running")
+    address = settings.platform.url_of("prefect")
+    show(f"running {flow} of shop {settings.shop}, {address}; Ctrl-C leaves it running")
     run_id = run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
     show(f"completed: run {run_id}")
 
@@ -72,7 +73,7 @@ def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[s
         is_unknown = first["type"] == "extra_forbidden"
         raise SettingsError(
             f"Cannot run {flow}",
-            got=f"{'.'.join(str(part) for part in first['loc'])}={first.get('input')!r}",
+            got=f"{'.'.join(str(part) for part in first['loc'])}={hide_passwords(repr(first.get('input')))}",
             expected="a parameter that it has" if is_unknown else first["msg"].removeprefix("Value error, "),
             do="See the parameters of the deployment in the Prefect UI",
         ) from error

@@ -11,6 +11,7 @@ import httpx
 
 from core.layout import Layout
 from core.settings.form import Frozen
+from core.settings.platform import PartName
 from core.settings.tree import Settings
 from flows.errors import PortTaken
 from flows.last_validation import read_last_validation
@@ -123,12 +124,12 @@ def describe_status(status: Status) -> list[str]:
 
 def _parts(settings: Settings, layout: Layout) -> Iterator[Part]:
     where = settings.platform
-    base = f"http://{where.host}"
-    prefect, service = f"{base}:{where.prefect_port}", f"{base}:{where.service_port}"
+    prefect, service = where.url_of("prefect"), where.url_of("service")
     yield Part(part="prefect", address=prefect, state=_prefect_state(settings))
     yield Part(part="service", address=service, state=_service_state(service, layout.model_name))
-    for name in ("monitoring", "reports"):
-        address = f"{base}:{getattr(where, f'{name}_port')}"
+    pages: tuple[PartName, ...] = ("monitoring", "reports")
+    for name in pages:
+        address = where.url_of(name)
         yield Part(part=name, address=address, state="up" if listens(address) else "down")
 
 

@@ -40,15 +40,15 @@ def run_search(settings: Settings, show: Callable[[str], None]) -> None:
     up = server_is_up(settings)
     if up and (revision := served_revision(root)):
         enter_environment(settings)
-        show(f"searching on the platform that is up, http://{where.host}:{where.prefect_port} ...")
+        show(f"searching on the platform that is up, {where.url_of('prefect')} ...")
         wait_for_deployments([name], revision, _REGISTER_TIMEOUT_S, lambda: None)
         run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
         return
     check_not_served(root)
     if not up:
         check_no_other_server(settings.work_dir, where.prefect_port)
-        check_ports(where.host, {"prefect": where.prefect_port})
+        check_ports(where, ["prefect"])
     with running_parts(settings, show, joins=up) as (platform, asked):
         start_flows(settings, platform, show, asked)
-        show(f"searching; see it at http://{where.host}:{where.prefect_port} ...")
+        show(f"searching; see it at {where.url_of('prefect')} ...")
         run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked), parameters)

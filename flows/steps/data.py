@@ -56,7 +56,7 @@ def readmit_rows(
     return readmit(rows, step.layout.readmitted)
 
 
-@action("refresh-features", reads=("features",), retries=True)
+@action("refresh-features", reads=("features",), retries=True, needs_room=True)
 def refresh_features(step: StepContext, clean: Output[ValidationSummary]) -> FeatureSummary:
     """Compute the feature views, apply the Feast repository and materialise; does nothing where they are current."""
     from features.refresh import refresh_features

@@ -42,9 +42,9 @@ class Run:
     def page_url(self, page: Path) -> str:
         """Where one of the shop's report pages is shown."""
         below = page.relative_to(self.layout.reports)
-        return f"http://{self.platform.host}:{self.platform.reports_port}/{below.as_posix()}"
+        return f"{self.platform.url_of('reports')}/{below.as_posix()}"
 
     @property
     def monitoring_url(self) -> str:
         """Evidently's own UI."""
-        return f"http://{self.platform.host}:{self.platform.monitoring_port}"
+        return self.platform.url_of("monitoring")

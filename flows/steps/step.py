@@ -12,6 +12,8 @@ writer = fine_tune_writer(run, training=training)  # Output: folder, key, value
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -31,8 +33,9 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
+from flows.errors import DiskFull
 from flows.measurement import measured
-from flows.pruning import mark_used
+from flows.pruning import mark_used, require_room
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
 from recommender.fitting.context import FitContext
@@ -45,6 +48,13 @@ Where = Callable[[Layout, str, Mapping[str, Any]], Path]
 THREADS = 2
 WHOLE_RECIPE = ("*",)
 _CONTEXT = "step"
+# Of a step that is run again with the same inputs, these come again.
+_LASTING = (
+    DiskFull, MemoryError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
+    NameError, ImportError, ArithmeticError, NotImplementedError, RecursionError,
+)  # fmt: skip
+# Memory: torch's, DuckDB's, Arrow's; and a step past its limit.
+_LASTING_NAMES = ("OutOfMemoryError", "OutOfMemoryException", "ArrowMemoryError", "TaskRunTimeoutError")
 _RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 5]}
 
 
@@ -76,6 +86,7 @@ class StepContext:
         self.name, self._reads = name, reads
         self.layout: Layout = run.layout
         self.stores: FeatureStoreSettings = run.stores
+        self.min_free_bytes = run.platform.min_free_bytes
         self.settings = {path: _setting(run.recipe, path) for path in reads}
         # Typed as what it is a part of: reading another setting is an error, as the key would not know of it.
         self.recipe = run.recipe if reads == WHOLE_RECIPE else cast(Recipe, _Readable(run.recipe, reads, name))
@@ -152,7 +163,7 @@ def step(
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
         policy = StepKey(unkeyed=frozenset(unkeyed), source=getsource(body))
         kept: dict[str, Any] = {"cache_policy": policy, "persist_result": True, "result_serializer": "json"}
-        made = _task(body, name, **kept, **_RETRIES, retry_condition_fn=worth_retrying)
+        made = _task(body, name, needs_room=True, **kept, **_RETRIES, retry_condition_fn=worth_retrying)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
@@ -163,7 +174,7 @@ def step(
                 context.target = at(run.layout, context.key, inputs)
                 mark_used(context.target)
                 is_gone = not context.target.exists()
-            again = made.with_options(refresh_cache=run.refresh or is_gone)
+            again = made.with_options(refresh_cache=run.refresh or is_gone, timeout_seconds=run.platform.step_timeout_s)
             return Output(context.target, context.key, again(context, **inputs))
 
         return cast("Callable[Concatenate[Run, P], Output[R]]", call)
@@ -172,22 +183,25 @@ def step(
 
 
 def action(
-    name: str, *, reads: tuple[str, ...] = (), retries: bool = False
+    name: str, *, reads: tuple[str, ...] = (), retries: bool = False, needs_room: bool = False
 ) -> Callable[[Callable[Concatenate[StepContext, P], R]], Callable[Concatenate[Run, P], R]]:
     """Make a step that is done every time: it asks or changes what lies outside of its inputs.
 
     Args:
         name: Of the task, and of the line that says how long it took.
         reads: Dotted names of the settings of the recipe that it reads.
-        retries: Whether it is tried again after any error, such as a server that does not answer.
+        retries: Whether it is tried again after what may pass by itself, such as a server that does not answer.
+        needs_room: Whether it is refused where the disk has less room than the settings keep free.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
-        made = _task(body, name, cache_policy=NO_CACHE, **(_RETRIES if retries else {}))
+        again = {**_RETRIES, "retry_condition_fn": _may_pass} if retries else {}
+        made = _task(body, name, needs_room=needs_room, cache_policy=NO_CACHE, **again)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> R:
-            result: R = made(StepContext(name, run, reads), **_by_name(body, args, named))
+            limited = made.with_options(timeout_seconds=run.platform.step_timeout_s)
+            result: R = limited(StepContext(name, run, reads), **_by_name(body, args, named))
             return result
 
         return cast("Callable[Concatenate[Run, P], R]", call)
@@ -196,15 +210,28 @@ def action(
 
 
 def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may pass by itself; an error that tells the user what to do will not."""
-    return not isinstance(state.result(raise_on_failure=False), SommelierError)
+    """Retry a step for what may pass by itself; an error that tells the user what to do will not."""
+    return _may_pass(task, run, state) and not isinstance(state.result(raise_on_failure=False), SommelierError)
 
 
-def _task(body: Callable[..., Any], name: str, **options: Any) -> Task[Any, Any]:
+def _may_pass(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try can end otherwise: not after a bug, for lack of memory or room, or past the time limit."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, _LASTING) or type(error).__name__ in _LASTING_NAMES:
+        return False
+    if isinstance(error, OSError):
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    # Torch on the CPU says it in words.
+    return not (isinstance(error, RuntimeError) and re.search("not enough memory|out of memory", str(error)))
+
+
+def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: Any) -> Task[Any, Any]:
     @wraps(body)
-    def measured_body(*args: Any, **inputs: Any) -> Any:
+    def measured_body(step: StepContext, **inputs: Any) -> Any:
+        if needs_room:
+            require_room(step.layout, step.min_free_bytes)
         with measured(name):
-            return body(*args, **inputs)
+            return body(step, **inputs)
 
     return Task(measured_body, name=name, **options)
 

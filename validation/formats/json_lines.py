@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.sql import literal
+from core.sql import json_pointer, literal
 from validation.formats.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw.writer import PartWriter, field_names, struct_of
 
@@ -191,7 +191,7 @@ def _columns(
     connection: duckdb.DuckDBPyConnection, lines: _Lines, names: Sequence[str], *, has_others: bool
 ) -> list[pa.Array]:
     """The fields of `source`, as `object_type` has them."""
-    pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
+    pointers = ", ".join(json_pointer(name) for name in names)
     cells = _column(connection, f"json_extract_string(line, [{pointers}])", lines.objects)
     columns = [pc.list_element(cells, index).cast(pa.string()) for index in range(len(names))]
     if has_others:

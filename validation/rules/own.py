@@ -12,12 +12,17 @@ import pyarrow as pa
 
 from core.schema import TIME, Column, TableName
 from core.settings.validation import OwnRule
-from core.sql import literal
+from core.sql import identifier, literal
 from validation.errors import RuleError
 from validation.rules.rule import Rule, comparing_rule, outside
 from validation.rules.settings import find_column, rule_error
 
 _WHERE = "recipe.validation.rules"
+_NO_FILES: dict[str, Any] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "lock_configuration": True,
+}
 _FEW = 50  # values of a set
 
 
@@ -41,35 +46,58 @@ def build_own_rules(table: TableName, wanted: Sequence[OwnRule], taken: Sequence
 
 def own_columns_sql(rules: Sequence[OwnRule], table: TableName) -> dict[str, str]:
     """The columns that rules of kind `sql` look at: name to SQL over a repaired row."""
-    return {
-        _sql_column(one): f"CAST(({one.expression}) AS BOOLEAN)"
-        for one in rules
-        if one.table == table and one.check == "sql"
-    }
+    return {_sql_column(one): _tested_sql(one.expression) for one in rules if one.table == table and one.check == "sql"}
 
 
 def check_expressions(
     connection: duckdb.DuckDBPyConnection, rules: Sequence[OwnRule], table: TableName, rows: str
 ) -> None:
-    """Have DuckDB read every expression and pattern once, over no rows.
+    """Have DuckDB read every expression and pattern once, over no rows, where it can reach no file.
 
+    Args:
+        connection: Holds the tables that an expression may name: those staged before this one.
+        rows: SQL of the rows that the expressions are over.
     Raises:
         RuleError: it cannot; the message names the rule and says why.
     """
-    for one in rules:
-        if one.table != table:
-            continue
-        if one.check == "sql":
-            tested, got = f"CAST(({one.expression}) AS BOOLEAN)", f"expression={one.expression!r}"
-        elif one.check == "matches":
-            tested, got = f"regexp_full_match('', {literal(one.pattern)})", f"pattern={one.pattern!r}"
-        else:
-            continue
-        try:
-            connection.execute(f"SELECT {tested} FROM ({rows}) LIMIT 0").fetchall()
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise _misfit(one, got, f"SQL that DuckDB understands, but: {reason}") from error
+    wanted = [one for one in rules if one.table == table and one.check in ("sql", "matches")]
+    if not wanted:
+        return
+    with duckdb.connect(config=_NO_FILES) as closed:
+        _copy_shape(connection, closed, "rows", rows)
+        for (staged,) in connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall():
+            _copy_shape(connection, closed, staged, f"SELECT * FROM {identifier(staged)}")
+        for one in wanted:
+            _check_expression(closed, one)
+
+
+def _check_expression(closed: duckdb.DuckDBPyConnection, one: OwnRule) -> None:
+    if one.check == "sql":
+        tested, got = _tested_sql(one.expression), f"expression={one.expression!r}"
+    else:
+        tested, got = f"regexp_full_match('', {literal(one.pattern)})", f"pattern={one.pattern!r}"
+    try:
+        # Alone in brackets it is one statement: none follows that the settings would smuggle in.
+        if one.check == "sql" and len(duckdb.extract_statements(f"SELECT ({one.expression}\n)")) != 1:
+            raise _misfit(one, got, "one expression, not several statements")
+        closed.execute(f"SELECT {tested} FROM rows LIMIT 0").fetchall()
+    except duckdb.PermissionException as error:
+        raise _misfit(one, got, "SQL over the staged tables alone, which reads no file") from error
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise _misfit(one, got, f"SQL that DuckDB understands, but: {reason}") from error
+
+
+def _copy_shape(source: duckdb.DuckDBPyConnection, target: duckdb.DuckDBPyConnection, name: str, rows: str) -> None:
+    """An empty table with the columns of a query."""
+    described = source.execute(f"DESCRIBE {rows}").fetchall()
+    columns = ", ".join(f"{identifier(column)} {type_}" for column, type_, *_ in described)
+    target.execute(f"CREATE TABLE {identifier(name)} ({columns})")
+
+
+def _tested_sql(expression: str) -> str:
+    # The line break ends a comment, which would else swallow the rest of the query.
+    return f"CAST(({expression}\n) AS BOOLEAN)"
 
 
 def _build(one: OwnRule) -> Rule:
@@ -79,7 +107,7 @@ def _build(one: OwnRule) -> Rule:
         name = _sql_column(one)
         met = {"value_set": [True]}
         # The staged row holds the contract's columns only, which is what an expression may name.
-        return _rule(one, name, f"NOT {name}", "ExpectColumnValuesToBeInSet", met, f"({one.expression}) IS NOT NULL")
+        return _rule(one, name, f"NOT {name}", "ExpectColumnValuesToBeInSet", met, f"({one.expression}\n) IS NOT NULL")
     column = find_column(one.table, one.column, f"{_WHERE}, {one.name}")
     name, is_text = column.name, column.type == pa.string()
     match one.check:

@@ -80,7 +80,7 @@ def map_columns(
         _fill_position(columns, {name: fields.types[own[name]] for name in columns})
     named = {name: source for name, source in names.items() if name not in own}
     others = [name for name in fields.expressions if name not in own.values() and name not in (*own, *named.values())]
-    attributes = named | {name: name for name in others if not is_index(name)}
+    attributes = named | {name: name for name in others if not is_index(name) and name not in named}
     return TableMapping(
         columns=columns,
         attributes=attributes_sql(fields, attributes, forms) if TABLES[table].open else "",
@@ -101,7 +101,7 @@ def with_other_keys(
     """
     own = own_names(table, names)
     named = {name: source for name, source in names.items() if name not in own}
-    attributes = json_attributes_sql(others, (*own, *own.values()), fields, named, forms)
+    attributes = json_attributes_sql(others, (*own, *own.values(), *named), fields, named, forms)
     return mapping.model_copy(update={"attributes": attributes})
 
 

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from core.schema import TABLE_NAMES, TableName
+from core.sql import json_pointer
 from validation.raw.parts import SOURCE_FILE, SOURCE_NUMBER
 from validation.raw.writer import ATTRIBUTES, RawWriter, row_mapping, row_type, struct_of
 
@@ -25,7 +26,7 @@ def read(folder: Path | None, writer: RawWriter) -> None:
         table = _table(path)
         kind = row_type(table)
         names = [field.name for field in kind if field.name != ATTRIBUTES]
-        cells = ", ".join(f"json_extract_string(\"values\", '{name}')" for name in names)
+        cells = ", ".join(f'json_extract_string("values", {json_pointer(name)})' for name in names)
         query = f"SELECT {cells}, nullif({ATTRIBUTES}, ''), {SOURCE_FILE}, {SOURCE_NUMBER} FROM read_parquet(?)"
         with (
             duckdb.connect(config={"threads": 1}) as connection,

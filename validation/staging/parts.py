@@ -48,6 +48,18 @@ def open_staging(folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def lock_down(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    """From now on the connection reads and writes files below these folders alone, and its settings stay.
+
+    The settings' own SQL runs in it: it sees the staged tables, and neither other files nor the process's variables.
+    """
+    allowed = dict.fromkeys(str(path) for folder in folders for path in (folder, folder.absolute(), folder.resolve()))
+    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, allowed))}]")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
 def find_parts(connection: duckdb.DuckDBPyConnection, raw: Path, note: RawTables, table: TableName) -> list[StagedPart]:
     """The parts that give rows of a table, in their order."""
     parts = []

@@ -1,6 +1,8 @@
 """The parts of the platform talk to each other past whatever proxy the environment names."""
 
 import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -57,3 +59,22 @@ def test_a_client_of_this_process_goes_to_the_own_host_directly(settings, monkey
         mounted = client._transport_for_url(httpx.URL("http://10.0.0.7:4200/api/health"))
         assert mounted is client._transport
     assert os.environ["SOMMELIER_PLATFORM__HOST"] == "10.0.0.7"
+
+
+def test_only_the_own_ui_may_ask_the_prefect_server_from_a_browser(settings):
+    environment = child_environment(settings)
+    allowed = environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert allowed == [f"http://{host}:4200" for host in OWN]
+    code = "from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS as origins; print(origins.value())"
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip().split(",") == allowed
+
+
+def test_parts_listen_where_each_is_told_to(tmp_path):
+    where = load_settings(overrides=["platform.service_host=0.0.0.0", "platform.reports_host=10.0.0.8"]).platform
+    assert (where.host_of("service"), where.url_of("service")) == ("0.0.0.0", "http://127.0.0.1:3000")
+    assert (where.host_of("prefect"), where.url_of("reports")) == ("127.0.0.1", "http://10.0.0.8:8010")
+    environment = child_environment(load_settings(overrides=[f"work_dir={tmp_path}", "platform.prefect_host=::1"]))
+    assert environment["PREFECT_SERVER_API_HOST"] == "::1"
+    assert environment["PREFECT_API_URL"] == "http://[::1]:4200/api"
+    assert load_settings(variables=environment).platform.prefect_host == "::1"

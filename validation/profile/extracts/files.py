@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from core.settings.source import NULL_WORDS
-from core.sql import identifier, literal
+from core.sql import identifier, json_pointer, literal
 from validation.errors import SourceError, cannot_read
 from validation.formats.delimited import quoting_of
 from validation.formats.files import require_file
@@ -193,7 +193,7 @@ def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
                 "Cannot profile file", got=got, expected="JSON lines: one object per line", where=str(path),
                 do="Convert it, for example: jq -c '.[]' file.json > file.jsonl",
             )  # fmt: skip
-        values = (unwrapped_sql(f"json_extract_string(json, {literal(_pointer(key))})") for key in keys)
+        values = (unwrapped_sql(f"json_extract_string(json, {json_pointer(key)})") for key in keys)
         texts = ", ".join(f"{value} AS c{n}" for n, value in enumerate(values))
         workspace.add(
             f"SELECT {texts} FROM {source} WHERE json_type(json) = 'OBJECT'",
@@ -206,11 +206,6 @@ def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
             is_ascii=text.encoding == "utf-8" and text.lines.isascii(),
             evidence=(text.evidence,) if text.evidence else (),
         )
-
-
-def _pointer(key: str) -> str:
-    """A key as a JSON pointer."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:

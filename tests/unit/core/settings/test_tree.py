@@ -152,3 +152,26 @@ def test_a_tree_of_plain_values_is_checked():
     assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
     with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):
         parse_settings({"recipe": {"seed": -1}})
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        'recipe.source={"kind": "sql", "url": "postgresql://bob:hush@db/shop", "queries": {"items": "SELECT 1"}}',
+        "feature_store.postgres=postgresql://bob:hush@db/shop",
+        "feature_store.redis=db:6379,password=hush",
+    ],
+)
+def test_a_password_in_the_settings_is_refused_and_not_repeated(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"expected \$\{NAME\} in the place of the password") as raised:
+        load_settings(overrides=[override])
+    assert "hush" not in str(raised.value)
+
+
+def test_a_recipe_keeps_the_name_of_a_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hush")
+    url = "postgresql://bob:${SHOP_PASSWORD}@db/shop"
+    source = json.dumps({"kind": "sql", "url": url, "queries": {"items": "SELECT 1"}})
+    settings = load_settings(overrides=[f"recipe.source={source}", f"feature_store.postgres={url}"])
+    assert "hush" not in settings.model_dump_json()
+    assert "${SHOP_PASSWORD}" in settings.recipe.model_dump_json()

@@ -1,6 +1,8 @@
 """What `up` does at its rim: what it refuses before anything starts, and what it shows once the pipeline has run."""
 
 import json
+import os
+import signal
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -63,7 +65,7 @@ def start_all(monkeypatch, tmp_path, settings):
         monkeypatch.setattr("flows.platform.prefect_server.run_deployment", run_deployment)
         monkeypatch.setattr(launch, "start_flows", lambda *_: None)
         monkeypatch.setattr(launch, "wait_until_answers", lambda part, url, *_: waited.append(url.rpartition("/")[2]))
-        monkeypatch.setattr(Platform, "start", lambda *_: None)
+        monkeypatch.setattr(Platform, "start", lambda *_, **__: None)
         lines = []
         launch._start_all(settings, Platform({}, tmp_path), lines.append, threading.Event())
         return lines, waited[0]
@@ -119,3 +121,29 @@ def test_a_lost_server_of_another_platform_is_told(tmp_path):
     platform = Platform({}, tmp_path, joined=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(PartFailed, match="lost its Prefect server"):
         launch.check_parts(platform, threading.Event())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_stops_every_part_though_nobody_can_be_told(tmp_path, settings, monkeypatch, number):
+    def closed_terminal(line):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(launch, "enter_environment", lambda _: {"PATH": "/usr/bin:/bin"})
+    with launch.running_parts(settings, closed_terminal) as (platform, asked):
+        part = platform.start("slow", ["-c", "import time; time.sleep(60)"])
+        os.kill(os.getpid(), number)
+        assert asked.wait(5)
+        launch.check_parts(platform, asked)
+    assert not part.is_running
+
+
+def test_a_page_that_does_not_start_does_not_keep_the_platform_from_serving(tmp_path, monkeypatch):
+    told = []
+    platform = Platform({"PATH": "/usr/bin:/bin"}, tmp_path, show=told.append)
+    try:
+        part = platform.start("reports", ["-c", "raise SystemExit('no pages')"], essential=False)
+        launch._wait_for_page(platform, part, f"http://127.0.0.1:{free_port()}/", threading.Event())
+        launch.check_parts(platform, threading.Event())
+    finally:
+        platform.stop()
+    assert "no pages" in told[0]

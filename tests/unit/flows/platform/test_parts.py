@@ -1,12 +1,17 @@
 """Parts start, are waited for, and are stopped together with whatever they started."""
 
+import itertools
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import psutil
 import pytest
 
+from core.settings.platform import PlatformSettings
 from flows.errors import PartFailed, PortTaken
 from flows.platform.parts import Platform, check_ports, wait_until_answers
 
@@ -89,7 +94,7 @@ def test_a_taken_port_names_the_setting():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"platform.service_port={port}"):
-            check_ports("127.0.0.1", {"service": port})
+            check_ports(PlatformSettings(service_port=port), ["service"])
 
 
 def test_waiting_ends_when_somebody_asks_to_stop(platform):
@@ -99,3 +104,44 @@ def test_waiting_ends_when_somebody_asks_to_stop(platform):
     started = time.monotonic()
     wait_until_answers(part, f"http://127.0.0.1:{free_port()}/", 30, asked)
     assert time.monotonic() - started < 10
+
+
+def test_parts_and_their_children_end_when_the_launcher_is_killed(tmp_path):
+    nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    launcher = f"""
+import os, pathlib, signal, time, psutil
+from flows.platform.parts import Platform
+platform = Platform(dict(os.environ), pathlib.Path({str(tmp_path)!r}))
+parts = [platform.start(name, ["-c", {nested!r}]) for name in ("first", "second")]
+while len(found := psutil.Process().children(recursive=True)) < 5:
+    time.sleep(0.05)
+print(*(process.pid for process in found), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", launcher], check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    pids = [int(pid) for pid in ended.stdout.split()]
+    assert len(pids) == 5  # the keeper among them
+    wait_for(lambda: not any(map(psutil.pid_exists, pids)))
+
+
+def test_a_part_that_only_shows_is_started_again_later_each_time(platform, monkeypatch):
+    monkeypatch.setattr("flows.platform.parts._FIRST_WAIT_S", 0.2)
+    told = []
+    platform.show = told.append
+    platform.start("server", ["-c", "import time; time.sleep(60)"])
+    platform.start("pages", ["-c", "raise SystemExit('down')"], essential=False)
+    starts = [platform.parts[1].started]
+
+    def tended():
+        platform.tend()
+        if platform.parts[1].started != starts[-1]:
+            starts.append(platform.parts[1].started)
+        return len(starts) == 4
+
+    wait_for(tended)
+    assert platform.first_stopped() is None
+    assert [part.name for part in platform.parts] == ["server", "pages"]
+    assert all(later - earlier >= 0.2 * 2**n for n, (earlier, later) in enumerate(itertools.pairwise(starts)))
+    assert "pages ended with exit code 1" in told[0]
+    assert platform.parts[1].log.read_text().count("== started") == 4

@@ -75,3 +75,10 @@ def test_a_run_of_the_shop_that_is_served(settings, monkeypatch):
     assert asked == [(["pipeline/pipeline-corner"], "r1"), ("pipeline/pipeline-corner", True)]
     assert "running pipeline of shop corner" in lines[0]
     assert lines[1:] == ["  ingest: 12 rows", "completed: run run-1"]
+
+
+def test_a_password_among_the_parameters_is_refused_and_not_repeated():
+    source = '{"kind": "sql", "url": "postgresql://bob:hush@db/shop", "queries": {"items": "SELECT 1"}}'
+    with pytest.raises(SettingsError, match=r"\$\{NAME\} in the place of the password") as error:
+        change_parameters("pipeline", PIPELINE, [f"recipe.source={source}"])
+    assert "hush" not in str(error.value)

@@ -1,8 +1,11 @@
 """What the key of a step's result covers, and what a step may read."""
 
+import errno
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
@@ -12,6 +15,7 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Recipe
+from flows.errors import DiskFull
 from flows.steps import step as steps
 from flows.steps.run import Run
 from flows.steps.step import THREADS, WHOLE_RECIPE, Output, StepContext, StepKey, action, step
@@ -208,3 +212,61 @@ def test_an_action_is_tried_again_whatever_went_wrong(server, quiet_measurement,
     with pytest.raises(SettingsError):
         work(run)
     assert len(done) == times
+
+
+def in_flow(made, run):
+    @flow
+    def work(run):
+        made(run)
+
+    work(run)
+
+
+LASTING = [
+    MemoryError(), TypeError("a bug"), AssertionError(), ValueError("a bug"), KeyError("a bug"),
+    OSError(errno.ENOSPC, "No space left"), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
+    duckdb.OutOfMemoryException("failed to allocate"), DiskFull("It stops", got="1", expected="2", do="Free room"),
+]  # fmt: skip
+PASSING = [ConnectionError("reset"), TimeoutError("the server is slow"), OSError(errno.EIO, "I/O"), RuntimeError("odd")]
+
+
+@pytest.mark.parametrize(("error", "times"), [*((one, 1) for one in LASTING), *((one, 3) for one in PASSING)])
+def test_what_will_not_pass_on_a_second_try_is_tried_once(server, quiet_measurement, run, monkeypatch, error, times):
+    monkeypatch.setitem(steps._RETRIES, "retry_delay_seconds", 0)
+    tries = []
+
+    @action("fail", retries=True)
+    def fail(step: StepContext) -> None:
+        tries.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        in_flow(fail, run)
+    assert len(tries) == times
+
+
+def test_a_step_past_its_limit_fails_and_is_not_tried_again(server, quiet_measurement, run):
+    tries = []
+
+    @step("sleep")
+    def sleep(step: StepContext) -> None:
+        tries.append(1)
+        while True:
+            time.sleep(0.05)
+
+    hasty = replace(run, platform=PlatformSettings(step_timeout_s=0.5))
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        in_flow(sleep, hasty)
+    assert time.monotonic() - started < 20
+    assert len(tries) == 1
+
+
+def test_a_step_that_writes_needs_room(server, quiet_measurement, run, tmp_path):
+    @step("write", at=lambda layout, key, _: layout.root / key)
+    def write(step: StepContext) -> None:
+        pytest.fail("there is no room")
+
+    full = replace(run, platform=PlatformSettings(min_free_bytes=10**18))
+    with pytest.raises(DiskFull, match=rf"free=.* MB, expected at least 1,000,000,000,000 MB.*\({tmp_path}"):
+        in_flow(write, full)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from core.settings.source import TablesSource
@@ -13,6 +14,7 @@ from tests.unit.validation.source_files import events, json_lines, read_rows, wr
 from validation.errors import RuleError, TableRejected
 from validation.gate import validate
 from validation.sources.ingest import ingest
+from validation.staging.parts import lock_down, open_staging
 from validation.summary import ValidationSummary
 
 ITEMS = [
@@ -49,6 +51,8 @@ CHECKS: list[tuple[dict[str, Any], list[str]]] = [
     ({"check": "sql", "column": "", "expression": "price < 10 OR starts_with(title, 'Black')"}, []),
     ({"check": "sql", "column": "", "expression": "price < 10 AND brand IS NOT NULL"}, ["i1", "i2"]),
     ({"check": "sql", "column": "", "expression": "price <= (SELECT 7)"}, ["i1"]),
+    ({"check": "sql", "column": "", "expression": "price <= 7 -- cheap"}, ["i1"]),
+    ({"check": "sql", "column": "", "expression": "(SELECT count(*) FROM staged_users) = 0"}, []),
 ]
 
 
@@ -106,9 +110,29 @@ def test_a_table_rule_stops_the_flow_where_too_many_rows_break_it(tmp_path: Path
         ({"check": "sql"}, "expression=''"),
         ({"check": "sql", "expression": "colour = 'red'"}, "expression=\"colour = 'red'\".*colour"),
         ({"check": "sql", "expression": "price <"}, "SQL that DuckDB understands"),
+        ({"check": "sql", "expression": "(SELECT count(*) FROM read_text('/etc/hostname')) = 0"}, "reads no file"),
+        ({"check": "sql", "expression": "price IN (FROM read_csv('{folder}/in/items.jsonl'))"}, "reads no file"),
+        ({"check": "sql", "expression": "title IN (SELECT file FROM glob('/etc/*'))"}, "reads no file"),
+        ({"check": "sql", "expression": "price IN (SELECT price FROM '/etc/prices.parquet')"}, "reads no file"),
+        ({"check": "sql", "expression": "price > 1; SELECT 1"}, "SQL that DuckDB understands"),
+        ({"check": "sql", "expression": "price > 1), (SELECT 1); SELECT (true"}, "not several statements"),
         ({"check": "unique", "name": "key_unique"}, "name='key_unique', expected a name that no other rule"),
     ],
 )
 def test_a_rule_that_does_not_fit_says_so(tmp_path: Path, rule: dict[str, Any], match: str) -> None:
     with pytest.raises(RuleError, match=match):
         _validate(tmp_path, _rule(**rule))
+
+
+def test_a_locked_connection_reaches_the_given_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for name in ("own/a.csv", "secret.csv"):
+        (tmp_path / name).write_text("x\n1\n")
+    with open_staging(tmp_path / "own") as connection:
+        lock_down(connection, [tmp_path / "own"])
+        assert connection.execute(f"SELECT x FROM read_csv('{tmp_path}/own/a.csv')").fetchall() == [(1,)]
+        for query in (f"FROM read_csv('{tmp_path}/secret.csv')", f"FROM '{tmp_path}/own/../secret.csv'"):
+            with pytest.raises(duckdb.PermissionException):
+                connection.execute(query)
+        with pytest.raises(duckdb.Error, match="locked"):
+            connection.execute("SET enable_external_access = true")

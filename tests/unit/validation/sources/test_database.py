@@ -153,8 +153,9 @@ def test_a_database_that_does_not_answer_and_no_password_in_the_error(
     assert "hush" not in str(raised.value)
 
 
-def test_no_password_is_written_anywhere(database: Path, tmp_path: Path) -> None:
-    raw = ingest(_source(database, url=f"sqlite://bob:hush-hush@/{database}"), tmp_path / "raw")
+def test_no_password_is_written_anywhere(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hush-hush")
+    raw = ingest(_source(database, url=f"sqlite://bob:${{SHOP_PASSWORD}}@/{database}"), tmp_path / "raw")
     assert all(b"hush" not in path.read_bytes() for path in raw.folder.iterdir())
 
 

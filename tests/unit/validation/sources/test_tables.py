@@ -289,3 +289,14 @@ def test_a_quoted_row_goes_on_in_the_next_block(tmp_path: Path, monkeypatch: pyt
     assert [row["source_number"] for row in rows] == numbers
     assert [row["source_error"] for row in rows] == [None] * 20 + ["not UTF-8"] + [None] * 29
     assert rows[49]["text"] == "line one\nline two, of row 49\n"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_attribute_that_the_settings_name_wins_over_a_key_of_its_name(tmp_path: Path, late: bool) -> None:
+    row = {"user_id": "u0", "Alter": "31", "age": "other"}
+    lines = [{"user_id": "u1", "Alter": "30"}] * 200 + [row] if late else [row]
+    write(tmp_path / "in" / "users.jsonl", json_lines(*lines))
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(3)))
+    source = TablesSource(path=tmp_path / "in", columns={"users": {"age": "Alter"}})
+    rows = read_raw(tables, source, tmp_path / "raw")["users"]
+    assert json.loads(rows[-1]["attributes"]) == {"age": "31"}
