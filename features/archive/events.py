@@ -188,7 +188,6 @@ class ParquetArchive:
 
     def write(self, table: str, part: int, rows: pa.Table) -> None:
         """See `Archive.write`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(table, part)
         with atomic_file(path) as temporary:
             pq.write_table(rows.cast(TABLES[table]), temporary, compression="zstd", row_group_size=100_000)
