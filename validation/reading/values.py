@@ -27,7 +27,7 @@ def text_sql(expression: str, type_: str, dialect: Dialect) -> str:
 
 def unwrapped_sql(text: str) -> str:
     """A text, of MongoDB's {"$oid": "…"}, {"$date": "…"} and the like what is inside."""
-    inside = f"regexp_extract({text}, {literal(WRAPPED)}, 1)"
+    inside = f"trim(regexp_extract({text}, {literal(WRAPPED)}, 1))"
     return f"CASE WHEN starts_with({text}, '{{') THEN coalesce(nullif({inside}, ''), {text}) ELSE {text} END"
 
 

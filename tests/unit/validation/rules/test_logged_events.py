@@ -32,7 +32,8 @@ IDS = (
     "u" * 2049,
 )
 KINDS = ("view", "impression", "rating", "wish")
-VALUES = (None, 1.0, 5.0, 4.3, 0.5, 5.5, 9.0)
+# Three ratings off the scale would mean another scale, and reject the table.
+VALUES = (None, 1.0, 5.0, 4.3, 0.5, 5.5)
 
 
 def logged() -> list[Interaction]:
@@ -40,10 +41,14 @@ def logged() -> list[Interaction]:
     of_ids = [("u", "i", kind, value) for kind, value in product(KINDS, VALUES)]
     of_ids += [(id_, "i", "view", None) for id_ in IDS] + [("u", id_, "rating", 2.0) for id_ in IDS]
     made = [
-        Interaction(f"e{n}", user, item, kind, NOON + timedelta(seconds=n), value)
+        Interaction(f"l{n}", user, item, kind, NOON + timedelta(seconds=n), value)
         for n, (user, item, kind, value) in enumerate(of_ids)
     ]
-    return made + [Interaction(id_, "u", "i", "view", NOON - timedelta(days=n)) for n, id_ in enumerate(IDS)]
+    return made + [
+        Interaction(id_, "u", "i", "view", NOON - timedelta(days=n))
+        for n, id_ in enumerate(IDS)
+        if id_ != " u"  # the id of another one then
+    ]
 
 
 def gate(tmp_path: Path, log: list[Interaction]) -> list[tuple[object, ...]]:
@@ -74,3 +79,22 @@ def test_the_gate_takes_a_clock_that_is_as_far_ahead_as_the_service_does(tmp_pat
 
 def test_the_services_earliest_day_is_the_gates() -> None:
     assert ValidationSettings().earliest == EARLIEST
+
+
+def test_events_of_the_log_that_the_source_exports_are_copies(tmp_path: Path) -> None:
+    """Also when they are most of the source; an id that the source gives to another event is an id given twice."""
+    log = [Interaction(f"l{n}", f"u{n}", "i", "view", NOON + timedelta(seconds=n)) for n in range(20)]
+    EventLog(tmp_path / "events.sqlite").append(log)
+    exported = [
+        {"event_id": one.event_id, "user_id": one.user_id, "item_id": "i", "event": "view", "timestamp": "2026-03-01"}
+        for one in log
+    ]
+    exported[0]["user_id"] = "another"
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(10), *exported))
+    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", tmp_path / "events.sqlite")
+    strict = ValidationSettings(min_interactions=1, max_quarantined_share=0.1)
+    counts = validate(tmp_path / "raw", tmp_path / "clean", strict, tmp_path / "docs").tables["interactions"]
+    assert (counts.rows_in, counts.rows_clean, counts.duplicates) == (50, 30, 19)
+    assert counts.rules == {"exact_duplicate": 19, "key_unique": 1}
+    rows = {row["event_id"]: row for row in read_rows(tmp_path / "clean" / "interactions.parquet")}
+    assert [rows[one.event_id]["timestamp"] for one in log[1:]] == [one.timestamp for one in log[1:]]
