@@ -143,7 +143,7 @@ def test_an_event_that_finds_the_store_busy_for_long_is_left_to_the_thread_at_wo
     assert sink.pushed == ["a", "b"]
 
 
-def test_what_the_data_gate_refuses_stays_in_the_log_and_reaches_no_history(log: EventLog, sink: Sink) -> None:
+def test_what_the_data_gate_refuses_stays_in_the_log_and_reaches_no_history(log: EventLog) -> None:
     """Logs of earlier releases hold such events."""
     intake = EventIntake(log)
     refused = [
@@ -152,8 +152,12 @@ def test_what_the_data_gate_refuses_stays_in_the_log_and_reaches_no_history(log:
     ]  # fmt: skip
     kept = [Interaction("dropped", "u", "i", "view", NOON, 5.0), Interaction("good", "u", "i", "rating", NOON, 5.0)]
     pushed: list[Interaction] = []
-    sink.push = lambda events, _: pushed.extend(events)  # type: ignore[method-assign]
-    intake.connect(sink)
+
+    class Collecting(Sink):
+        def push(self, events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+            pushed.extend(events)
+
+    intake.connect(Collecting())
     assert intake.accept([*refused, *kept]) == Receipt(accepted=5, duplicates=0, pushed=True)
     assert [(event.event_id, event.value) for event in pushed] == [("dropped", None), ("good", 5.0)]
     assert intake.n_pending() == 0
