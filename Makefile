@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # uv wants pip's folder of ready wheels under a name of its own.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-# Nobody is told that this runs, and no model hub is asked.
+# No usage statistics are sent, and no model hub is asked.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export BENTOML_DO_NOT_TRACK := True

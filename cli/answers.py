@@ -112,7 +112,7 @@ def feedback(
 
 
 def similar(item: str, /, *, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
-    """Show the items that are most like an item to the model in service; the bundle is loaded for it.
+    """Show the items that the model in service finds most similar to an item; loads the bundle.
 
     Args:
         item: The item's id.
@@ -123,7 +123,7 @@ def similar(item: str, /, *, k: Count = 10, as_json: AsJson = False, chosen: Cho
 
     engine = load_engine(settings)
     rows = [
-        {"item_id": found, "label": engine.bundle.catalogue.label(found), "likeness": round(likeness, 4)}
-        for found, likeness in engine.similar(item, k)
+        {"item_id": found, "label": engine.bundle.catalogue.label(found), "similarity": round(similarity, 4)}
+        for found, similarity in engine.similar(item, k)
     ]
     print_rows(rows, as_json)

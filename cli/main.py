@@ -1,11 +1,13 @@
 """The whole command line: every command with an example, the exit codes, and how an error is said.
 
 Exit codes: 0 done; 1 an error that the user can act on, in one sentence; 2 wrong usage; 3 a part of the platform that
-the command needs does not run; 130 interrupted.
+the command needs does not run; 130 interrupted; 141 whoever read the output left before its end, as `head` does.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version as installed_version
@@ -15,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cli import answers, models, platform, quarantine, runs, settings
 from core.errors import NotRunning, SommelierError
 
-DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
 _EXIT_CODES = (
     "Exit codes: 0 done, 1 an error that the message says how to act on, 2 wrong usage, 3 a part of the platform that "
     "the command needs does not run, 130 interrupted."
@@ -84,8 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
         command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
     except CycloptsError as error:
-        _say(f"{error} See: sommelier --help")
+        _say(f"{error} See: {' '.join((app.name[0], *(error.command_chain or ())))} --help")
         return WRONG_USAGE
     except NotRunning as error:
         _say(str(error))
@@ -93,12 +96,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SommelierError as error:
         _say(str(error))
         return FAILED
+    except BrokenPipeError:
+        _let_go_of_output()
+        return NOBODY_READS
+    except OSError as error:
+        _let_go_of_output()
+        _say(f"The system refused: {_reason(error)}. Correct that and run the command again; what was done is kept.")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     # Without a command the help is shown, which nobody asked for.
     is_command = any(command is run for run, _ in _COMMANDS.values())
     asked = {*app.help_flags, *app.version_flags} & {*words}
     return DONE if is_command or asked else WRONG_USAGE
+
+
+def _let_go_of_output() -> None:
+    """Write what is still to be written, or nowhere: Python would fail on it once more at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reason(error: OSError) -> str:
+    """The first of those that copying a folder collects, or the only one."""
+    return str(error.args[0][0][-1]) if isinstance(error, shutil.Error) else str(error)
 
 
 def _say(sentence: str) -> None:

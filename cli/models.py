@@ -12,7 +12,8 @@ def list_models(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None
     from core.layout import Layout
     from flows.promotion.bundles import version_rows
 
-    print_rows(version_rows(Layout(settings.work_dir, settings.shop).model_name), as_json)
+    layout = Layout(settings.work_dir, settings.shop)
+    print_rows(version_rows(layout.model_name), as_json, none=f"no bundle was promoted yet: {layout.root}")
 
 
 def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
@@ -39,7 +40,8 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
     The gate does not promote the bundle that leaves again by itself.
 
     Args:
-        version: Of `sommelier models list`; without it, the newest whose weights differ from those in service.
+        version: Of `sommelier models list`; without it, the newest whose weights differ from those in service, and that
+            no rollback took out of service.
         reason: Kept with the version.
     """
     settings = chosen.enter()

@@ -17,13 +17,19 @@ def show_aside(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows of equal keys, as a table or as a JSON list."""
+def print_rows(rows: list[dict[str, Any]], as_json: bool, *, none: str = "") -> None:
+    """Print rows of equal keys, as a table or as a JSON list.
+
+    Args:
+        none: Said beside the answer where a table has no rows.
+    """
     from flows.tables import format_table
 
     if as_json:
         print_json(rows)
         return
+    if not rows and none:
+        show_aside(none)
     for line in format_table(rows):
         print(line)
 

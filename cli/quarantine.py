@@ -39,7 +39,7 @@ def list_rules(*, rows: Rows = ALL_ROWS, as_json: AsJson = False, chosen: Chosen
     """Count the quarantined rows by table and rule."""
     from validation.quarantine.readmission import count_by_rule
 
-    print_rows(count_by_rule(_select(_layout(chosen), rows)), as_json)
+    print_rows(count_by_rule(_select(_layout(chosen), rows)), as_json, none="no such row is in quarantine")
 
 
 def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
@@ -56,7 +56,7 @@ def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN)
 
 
 def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
-    """Let quarantined rows in again; the next run of the pipeline validates them anew.
+    """Let quarantined rows in again; the next run of the pipeline validates them again.
 
     Args:
         file: A corrected export; without it, the rows as they are.

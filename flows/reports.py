@@ -10,7 +10,7 @@ from core.layout import Layout
 from core.storage import atomic_file
 
 DATA_DOCS = Path("data-docs") / "index.html"
-DRIFT = Path("drift.html")
+DRIFT = Path("drift")  # one page per cut-off and settings
 EVALUATIONS = Path("evaluation")  # one page per bundle that was evaluated
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{shop}: reports</title>
@@ -40,16 +40,16 @@ def _row(folder: Path) -> str:
         f"{made:%Y-%m-%d %H:%M} UTC",
         folder.name,
         _link(folder, DATA_DOCS, "Data Docs"),
-        _evaluations(folder),
-        _link(folder, DRIFT, "drift report"),
+        _links(folder, EVALUATIONS),
+        _links(folder, DRIFT),
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _evaluations(folder: Path) -> str:
-    """Links to the bundles that were evaluated, newest first."""
-    pages = sorted((folder / EVALUATIONS).glob("*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
-    return "<br>".join(_link(folder, EVALUATIONS / page.name, page.stem[:8]) for page in pages) or "–"
+def _links(folder: Path, kind: Path) -> str:
+    """Links to the pages of a kind, newest first."""
+    pages = sorted((folder / kind).glob("*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
+    return "<br>".join(_link(folder, kind / page.name, page.stem[:8]) for page in pages) or "–"
 
 
 def _link(folder: Path, page: Path, text: str) -> str:

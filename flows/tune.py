@@ -18,6 +18,7 @@ from flows.steps.run import Run
 from flows.tables import format_table
 from flows.tuning import board as trial_board
 from flows.tuning import trials as tuning
+from recommender.metrics.ranking import metric_key
 from recommender.tuning.search import Search, TrialRecord
 from recommender.tuning.space import check_space, with_values
 from recommender.tuning.trial_evaluation import Gain
@@ -81,7 +82,7 @@ def _report_end(
 ) -> None:
     """Write the settings file, and say in the artifacts and the log what came out."""
     file, n_trials = run.layout.tuned, len(search.records())
-    verdict = trial_board.describe_gain(best, given, gain, f"ndcg_at_{recipe.evaluation.k}")
+    verdict = trial_board.describe_gain(best, given, gain, metric_key("ndcg", recipe.evaluation.k))
     comments = [f"The best of {n_trials} trials. {verdict}", "Where things run is not part of it."]
     text = write_settings_file(file, run.layout.shop, recipe, comments)
     command = f'make run ARGS="--settings {file}"'

@@ -154,14 +154,14 @@ class Engine:
         )
 
     def similar(self, item_id: str, k: int) -> list[tuple[str, float]]:
-        """The k items that are most like an item to the model, most alike first, each with its likeness.
+        """The k items that the model finds most similar to an item, most similar first, each with its similarity.
 
-        The likeness is the one by which an answer says which items of a history an item is recommended for.
+        It is the similarity by which an answer names the items of a history that an item is recommended for.
 
         Raises:
             BadRequest: k is out of range.
             UnknownItem: the item is not in the catalogue.
-            CapabilityMissing: the bundle ranks by popularity, which knows no likeness.
+            CapabilityMissing: the bundle ranks by popularity, which compares no items.
         """
         self._check_k("find similar items", k)
         self._check_known("find similar items", "item_id", [item_id])

@@ -6,6 +6,8 @@ One watcher per worker process, because each worker has its own memory; a reload
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,7 +50,13 @@ class _Failure:
 
 
 def newest_promoted(model_name: str) -> Promoted | None:
-    """The newest version of a model in BentoML's store (the folder of BENTOML_HOME); None before the first one."""
+    """The newest version of a model in BentoML's store (the folder of BENTOML_HOME); None before the first one.
+
+    Looking makes no folder.
+    """
+    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
+    if "bentoml" not in sys.modules and not home.is_dir():
+        return None  # BentoML makes its home on import
     import bentoml
     from bentoml.exceptions import NotFound
 

@@ -72,7 +72,7 @@ def validate(
         page = write_data_docs(context, verdicts, note.fingerprint, docs)
         for verdict in verdicts.values():
             require_usable(connection, verdict, rules, docs)
-        return _write(connection, verdicts, note, target, rules, page)
+        return _write(connection, verdicts, note, target, page)
 
 
 @contextmanager
@@ -122,7 +122,6 @@ def _write(
     verdicts: dict[TableName, TableVerdict],
     note: RawTables,
     target: Path,
-    settings: ValidationSettings,
     page: Path,
 ) -> ValidationSummary:
     scans = {table: one.scan for table, one in verdicts.items()}

@@ -62,8 +62,8 @@ def main(source: str, target: str, options: dict[str, Any]) -> None:
     lists = model.recommend(users=users, dataset=asked, k=options["k"], filter_viewed=True)
     hits = lists[lists[Columns.Item].to_numpy() == given["test"][lists[Columns.User].to_numpy()]]
     gains = 1 / np.log2(hits[Columns.Rank].to_numpy() + 1)
-    told = {"seconds": Clock.seconds, "ndcg": float(gains.sum() / len(users))}
-    Path(target).write_text(json.dumps(told), encoding="utf-8")
+    measured = {"seconds": Clock.seconds, "ndcg": float(gains.sum() / len(users))}
+    Path(target).write_text(json.dumps(measured), encoding="utf-8")
 
 
 def table(user: np.ndarray, item: np.ndarray, at: np.ndarray) -> pd.DataFrame:

@@ -26,10 +26,6 @@ class EvaluationSettings(Frozen):
         description="What a bundle is compared with. als and sasrec take longer: they train.",
     )
 
-    def windows(self) -> EvaluationSettings:
-        """What decides the training set: the windows alone, so that another evaluation trains nothing anew."""
-        return EvaluationSettings(validation_share=self.validation_share, test_share=self.test_share)
-
 
 class GateSettings(Frozen):
     """When a candidate replaces the bundle in service; both are evaluated on the same test events."""

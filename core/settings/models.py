@@ -193,7 +193,7 @@ Writer = Annotated[
 class AugmentationSettings(Frozen):
     """Training data made more varied; evaluation data never is. All off by default."""
 
-    crop: Share = Field(0.0, description="Share of training sequences cut to a stretch of them, each epoch anew.")
+    crop: Share = Field(0.0, description="Share of training sequences cut to a stretch, chosen each epoch.")
     mask: Share = Field(0.0, description="Share of training sequences from which items are left out.")
     reorder: Share = Field(0.0, description="Share of training sequences of which a stretch is shuffled.")
     strength: float = Field(0.3, gt=0, le=0.8, description="Share of a sequence's items that such a change touches.")

@@ -26,7 +26,7 @@ class News:
 
     Attributes:
         rows: Table to rows that the archive does not hold: new ones, and users and items that changed.
-        vanished: Whether the archive holds rows that the clean tables do not: it has to be built anew.
+        vanished: Whether the archive holds rows that the clean tables do not: it has to be rebuilt.
     """
 
     rows: dict[str, pa.Table]
@@ -65,8 +65,8 @@ def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
 def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
     """Up to where the clean tables know the service's event log; `after` if no further.
 
-    What the log holds up to it was before the door when the clean tables were made, let in or not. Validation writes
-    it down; of tables without that, it is the newest number whose event they hold.
+    What the log holds up to it had been validated when the clean tables were made, whether it is clean or not.
+    Validation writes it down; of tables without that, it is the newest number whose event they hold.
     """
     if event_log is None:
         return after
@@ -143,6 +143,6 @@ def _hashed(clean: Path, source: Any, columns: str) -> str:
     name: TableName = source
     path = literal(str(table_path(clean, name)))
     return f"""
-        SELECT *, (hash(told) >> 1)::BIGINT AS {ROW}
-        FROM (SELECT {columns} FROM read_parquet({path})) AS told
+        SELECT *, (hash(entry) >> 1)::BIGINT AS {ROW}
+        FROM (SELECT {columns} FROM read_parquet({path})) AS entry
     """

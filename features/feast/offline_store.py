@@ -98,7 +98,7 @@ def as_arrow(column: Any) -> pa.Array:
 
 
 class _Counting(OfflineStore):
-    """What both offline stores do alike."""
+    """What both offline stores share."""
 
     @staticmethod
     def get_historical_features(

@@ -75,7 +75,7 @@ def running_parts(
     """
     platform = Platform(enter_environment(settings), settings.work_dir / "logs")
     if joins:
-        # The other platform writes its parts' output one floor up.
+        # The other platform writes its parts' output one folder up.
         platform.logs /= settings.shop
         platform.joined = f"http://{settings.platform.host}:{settings.platform.prefect_port}"
     asked = threading.Event()

@@ -69,10 +69,11 @@ def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[s
         _PARAMS.get(flow, PipelineParams).model_validate(params)
     except ValidationError as error:
         first = error.errors()[0]
+        is_unknown = first["type"] == "extra_forbidden"
         raise SettingsError(
             f"Cannot run {flow}",
             got=f"{'.'.join(str(part) for part in first['loc'])}={first.get('input')!r}",
-            expected=first["msg"].removeprefix("Value error, "),
+            expected="a parameter that it has" if is_unknown else first["msg"].removeprefix("Value error, "),
             do="See the parameters of the deployment in the Prefect UI",
         ) from error
     return {**parameters, "params": params}

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.layout import Layout
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
-from flows.promotion.model_store import WITHDRAWN, Version, list_versions, newest_version, promote
+from flows.promotion.model_store import Version, list_versions, newest_version, promote, withdrawn_digests
 from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
 from recommender.evaluation.names import SERVED
 from recommender.metrics.ranking import metric_key
@@ -66,7 +66,7 @@ def version_rows(name: str) -> list[dict[str, Any]]:
         name: The model's name in the store.
     """
     versions = list_versions(name)
-    withdrawn = {v.labels[WITHDRAWN] for v in versions if WITHDRAWN in v.labels}
+    withdrawn = withdrawn_digests(name)
     rows = []
     for place, version in enumerate(versions):
         labels = version.labels

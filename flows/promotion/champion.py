@@ -12,7 +12,7 @@ from recommender.errors import OtherSchemaVersion
 if TYPE_CHECKING:
     from recommender.metrics.significance import Comparison
 
-WITHDRAWN = "was taken out of service by a rollback"
+WAS_WITHDRAWN = "was taken out of service by a rollback"
 
 
 def tag_in_service(digest: str, model: str) -> str | None:

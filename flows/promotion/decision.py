@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from core.settings.evaluation import GateSettings
-from flows.promotion.champion import WITHDRAWN, compare_with_champion, is_withdrawn, tag_in_service
+from flows.promotion.champion import WAS_WITHDRAWN, compare_with_champion, is_withdrawn, tag_in_service
 from flows.promotion.gate import Decision, decide, decide_baseline, find_best_baseline
 from flows.promotion.model_store import Version, newest_version, promote
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.evaluation.names import SERVED
+from recommender.metrics.ranking import metric_key
 
 
 def decide_candidate(
@@ -26,14 +27,14 @@ def decide_candidate(
         k: Length of the lists.
         model: The model's name in the store.
     """
-    key = f"{gate.metric}_at_{k}"
+    key = metric_key(gate.metric, k)
     digest = read_manifest(candidate).digest
     baseline = find_best_baseline(metrics, key)
     figures: dict[str, Any] = {"metric": key, "candidate": metrics["ranking"][SERVED][key], "baseline": baseline}
     if tag := tag_in_service(digest, model):
         return Decision(promote=False, reason=f"the same bundle is in service already: {tag}", served=SERVED, **figures)
     if is_withdrawn(digest, model):
-        return Decision(promote=False, reason=f"this bundle {WITHDRAWN}", **figures)
+        return Decision(promote=False, reason=f"this bundle {WAS_WITHDRAWN}", **figures)
     if (lost := decide(gate, champion=None, **figures)).lost_to_baseline:
         return lost
     compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, model)
@@ -54,7 +55,7 @@ def decide_served_baseline(
         reason = f"{refused.reason}; that baseline is in service already: {tag}"
         return refused.model_copy(update={"reason": reason, "served": manifest.kind})
     if is_withdrawn(manifest.digest, model):
-        return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WITHDRAWN}"})
+        return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WAS_WITHDRAWN}"})
     compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, model)
     return decide_baseline(gate, refused, compared, no_champion)
 

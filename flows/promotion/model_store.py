@@ -6,7 +6,10 @@ rollback appends a copy of an earlier version. BENTOML_HOME says where the store
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +36,28 @@ class Version(Frozen):
 
 
 def list_versions(name: str) -> list[Version]:
-    """Every promoted bundle of that name, newest first."""
+    """Every promoted bundle of that name, newest first; looking makes no folder.
+
+    BentoML copies a version into the store file by file and names it the latest when all are there. So what is newer
+    than the latest, or cannot be read, is still being copied, or its promotion was killed: it was never in service.
+    """
+    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
+    if "bentoml" not in sys.modules and not home.is_dir():
+        return []  # BentoML makes its home on import
     import bentoml
-    from bentoml.exceptions import NotFound
+    from bentoml.exceptions import BentoMLException, NotFound
 
     try:
-        models = bentoml.models.list(name)
+        newest = bentoml.models.get(f"{name}:latest")
     except NotFound:
         return []
-    return [_version(m) for m in sorted(models, key=lambda m: m.info.creation_time, reverse=True)]
+    models = []
+    for folder in Path(newest.path).parent.iterdir():
+        if folder.is_dir():
+            with suppress(BentoMLException):
+                models.append(bentoml.models.get(f"{name}:{folder.name}"))
+    whole = [model for model in models if model.info.creation_time <= newest.info.creation_time]
+    return [_version(m) for m in sorted(whole, key=lambda m: m.info.creation_time, reverse=True)]
 
 
 def newest_version(name: str) -> Version | None:
@@ -64,23 +80,30 @@ def roll_back(name: str, version: str, reason: str) -> Version:
 
     Args:
         name: The model's name.
-        version: The version to copy; empty for the newest one whose weights differ from those in service.
+        version: The version to copy; empty for the newest one whose weights differ from those in service, and that no
+            rollback took out of service.
         reason: Kept among the labels.
     Raises:
         NothingInService: there is no such version.
-        BundleRefused: this version of the code cannot load it, nor can the service.
+        BundleRefused: this version of the code cannot load it, nor can the service, or it is damaged.
     """
     versions = list_versions(name)
-    current = versions[0] if versions else None
-    digest = current.labels.get("digest") if current else None
-    wanted = [v for v in versions[1:] if (v.version == version if version else v.labels.get("digest") != digest)]
+    digest = versions[0].labels.get("digest") if versions else None
+    left = {digest, *_withdrawn(versions)}
+    wanted = [v for v in versions[1:] if (v.version == version if version else v.labels.get("digest") not in left)]
     if not wanted:
+        earlier = [v.version for v in versions[1:]]
+        rule = (
+            "an earlier version" if version else "one whose weights differ from those in service, not withdrawn before"
+        )
         raise NothingInService(
             "Cannot roll back",
             got=f"version={version or 'the one before'}",
-            expected=f"one of {[v.version for v in versions[1:]]}",
+            expected=f"{rule}: one of {earlier}" if version and earlier else rule,
             where=name,
-            do="Choose a listed version, or promote a bundle first: make run",
+            do="See them: sommelier models list; name one, which may be withdrawn: sommelier rollback <version>"
+            if earlier
+            else "Nothing else was promoted yet: make run",
         )
     _check_loadable(wanted[0])
     labels = {
@@ -93,8 +116,10 @@ def roll_back(name: str, version: str, reason: str) -> Version:
 
 
 def _check_loadable(version: Version) -> None:
+    from recommender.bundle.loading import verify_files
+
     try:
-        read_manifest(version.folder)
+        verify_files(version.folder, read_manifest(version.folder))
     except BundleError as error:
         raise BundleRefused(
             "Cannot roll back",
@@ -106,8 +131,16 @@ def _check_loadable(version: Version) -> None:
 
 
 def withdrawn_digests(name: str) -> set[str]:
-    """The bundles that a rollback took out of service: the gate does not promote them again by itself."""
-    return {v.labels[WITHDRAWN] for v in list_versions(name) if WITHDRAWN in v.labels}
+    """Bundles that a rollback took out of service, and that nobody put back since: the gate does not promote them."""
+    return _withdrawn(list_versions(name))
+
+
+def _withdrawn(versions: list[Version]) -> set[str]:
+    withdrawn: set[str] = set()
+    for version in reversed(versions):
+        withdrawn |= {version.labels[WITHDRAWN]} if WITHDRAWN in version.labels else set()
+        withdrawn.discard(version.labels.get("digest", ""))
+    return withdrawn
 
 
 def _version(model: Any) -> Version:

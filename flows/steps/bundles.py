@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.layout import Layout
 from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
-from flows.steps.fits import component, fine_tune_generative, fine_tune_scorer, fine_tune_writer, fit_ranking
+from flows.steps.fits import (
+    component,
+    fine_tune_generative,
+    fine_tune_scorer,
+    fine_tune_writer,
+    fit_ranking,
+    model_digest,
+)
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
 from flows.steps.versions import code_version
@@ -21,15 +26,7 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-def _bundle(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.bundle(key)
-
-
-def _baseline_bundle(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.baseline_bundle(key)
-
-
-@step("assemble-bundle", at=_bundle, reads=WHOLE_RECIPE)
+@step("assemble-bundle", at=lambda layout, key, _: layout.bundle(key), reads=WHOLE_RECIPE)
 def assemble_candidate(
     step: StepContext,
     raw: Output[RawTables],
@@ -76,7 +73,7 @@ def fit_served_baseline(
     return True
 
 
-@step("assemble-baseline", at=_baseline_bundle)
+@step("assemble-baseline", at=lambda layout, key, _: layout.baseline_bundle(key))
 def assemble_served_baseline(
     step: StepContext, kind: BaselineKind, candidate: Output[str], baseline: Output[bool]
 ) -> str:
@@ -95,8 +92,10 @@ def learn(run: Run, prepared: Prepared) -> tuple[Output[TrainingSummary], Output
         "sequence": ranking.sequence,
         "blend": ranking.blend,
         "generative": fine_tune_generative(run, training=training, vectors=ranking.vectors),
-        "scorer": fine_tune_scorer(run, training=training, vectors=ranking.vectors),
-        "writer": fine_tune_writer(run, training=training),
+        "scorer": fine_tune_scorer(
+            run, training=training, vectors=ranking.vectors, model_digest=model_digest(run.recipe.scorer)
+        ),
+        "writer": fine_tune_writer(run, training=training, model_digest=model_digest(run.recipe.writer)),
     }
     return training, assemble_candidate(run, raw=prepared.raw, training=training, components=components)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.layout import Layout
 from core.schema import TableName
@@ -24,19 +23,7 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-def _raw(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.raw(key)
-
-
-def _clean(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.clean(key)
-
-
-def _training(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-    return layout.training(key)
-
-
-@step("ingest", at=_raw, reads=("source",))
+@step("ingest", at=lambda layout, key, _: layout.raw(key), reads=("source",))
 def ingest(step: StepContext, fingerprint: str) -> RawTables:
     """Read the source, the service's event log and the readmitted rows into raw tables.
 
@@ -49,7 +36,7 @@ def ingest(step: StepContext, fingerprint: str) -> RawTables:
 
 
 # What the run before saw only decides warnings and stops, never the clean rows: the same rows are not validated twice.
-@step("validate", at=_clean, reads=("validation",), unkeyed=("previous",))
+@step("validate", at=lambda layout, key, _: layout.clean(key), reads=("validation",), unkeyed=("previous",))
 def validate(step: StepContext, raw: Output[RawTables], previous: ValidationSummary | None) -> ValidationSummary:
     """Check the raw tables against the expectations; bad rows go to quarantine, a bad table stops the flow."""
     from validation.gate import validate
@@ -78,7 +65,11 @@ def refresh_features(step: StepContext, clean: Output[ValidationSummary]) -> Fea
     return refresh_features(clean.folder, layout.feast, step.recipe.features, step.stores, event_log=layout.events)
 
 
-@step("training-set", at=_training, reads=("features", "evaluation.validation_share", "evaluation.test_share"))
+@step(
+    "training-set",
+    at=lambda layout, key, _: layout.training(key),
+    reads=("features", "evaluation.validation_share", "evaluation.test_share"),
+)
 def collect_training_set(step: StepContext, clean: Output[ValidationSummary]) -> TrainingSummary:
     """Point-in-time training set from Feast."""
     from features.training import build_training_set

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
-def _page(layout: Layout, _: str, inputs: Mapping[str, Any]) -> Path:
-    return layout.reports / inputs["clean"].key / DRIFT
+def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
+    """A page of its own for each key: a result that is used again finds the page that was written with it."""
+    return layout.reports / inputs["clean"].key / DRIFT / f"{key}.html"
 
 
 @step("monitor", at=_page, reads=("drift",))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.layout import Layout
-from core.storage import file_digest
+from core.storage import digest_of, file_digest
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, Where, step
 
@@ -20,18 +19,18 @@ if TYPE_CHECKING:
 def component(name: str) -> Where:
     """The folder of a component of this name."""
 
-    def folder(layout: Layout, key: str, _: Mapping[str, Any]) -> Path:
-        return layout.component(name, key)
-
-    return folder
+    return lambda layout, key, _: layout.component(name, key)
 
 
 @step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"))
-def embed_catalogue(step: StepContext, training: Output[TrainingSummary], modality_digest: str) -> bool:
+def embed_catalogue(
+    step: StepContext, training: Output[TrainingSummary], model_digest: str, modality_digest: str
+) -> bool:
     """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so.
 
     Args:
-        modality_digest: Of the modality's file: one that changes under its name is another input.
+        model_digest: Of the language model's folder: files that change under its name are another input.
+        modality_digest: Of the modality's file, likewise.
     """
     from recommender.retrieval.text.embedding import embed_catalogue
 
@@ -97,8 +96,14 @@ def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], v
 
 
 @step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"))
-def fine_tune_scorer(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
-    """Train the pair scorer; False where the shop has too few ratings."""
+def fine_tune_scorer(
+    step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], model_digest: str
+) -> bool:
+    """Train the pair scorer; False where the shop has too few ratings.
+
+    Args:
+        model_digest: Of the folder of a cross-encoder's language model.
+    """
     from recommender.scoring.training import fit_scorer
 
     fit, recipe = step.fit(training.folder), step.recipe
@@ -106,12 +111,26 @@ def fine_tune_scorer(step: StepContext, training: Output[TrainingSummary], vecto
 
 
 @step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"))
-def fine_tune_writer(step: StepContext, training: Output[TrainingSummary]) -> bool:
-    """Train the feedback writer; False where the shop has too few reviews."""
+def fine_tune_writer(step: StepContext, training: Output[TrainingSummary], model_digest: str) -> bool:
+    """Train the feedback writer; False where the shop has too few reviews.
+
+    Args:
+        model_digest: Of the folder of a pretrained writer.
+    """
     from recommender.writing.training import fit_writer
 
     recipe = step.recipe
     return bool(fit_writer(step.fit(training.folder), step.target, recipe.writer, recipe.augmentation))
+
+
+def model_digest(settings: object) -> str:
+    """Digest of the files of a language model that settings name as a folder; empty for any other, or none."""
+    name = getattr(settings, "model", "")
+    folder = Path(name).expanduser()
+    if not name or not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of([(str(file.relative_to(folder)), file_digest(file)) for file in files])
 
 
 @dataclass(frozen=True)
@@ -134,6 +153,8 @@ def fit_ranking(
     file = run.recipe.modality.path
     # A missing file is for the fit to say.
     digest = file_digest(file) if file and file.is_file() else ""
-    vectors = embed_catalogue(run, training=training, modality_digest=digest)
+    vectors = embed_catalogue(
+        run, training=training, model_digest=model_digest(run.recipe.encoder), modality_digest=digest
+    )
     sequence = fine_tune_sequence(run, training=training, vectors=vectors, on_epoch=on_epoch)
     return Ranking(vectors, sequence, blend_models(run, training=training, vectors=vectors, sequence=sequence))

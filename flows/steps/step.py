@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from inspect import signature
+from inspect import getsource, signature
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -115,22 +115,26 @@ class StepKey(CachePolicy):
 
     Attributes:
         unkeyed: Inputs that change nothing of what comes out.
+        source: Of the step's function, which lies outside of the packages that compute.
     """
 
     unkeyed: frozenset[str] = frozenset()
+    source: str = ""
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """Prefect's question: the key of one task run."""
+        """Prefect's question: the key of one task run. A returned value may name files, so each shop keeps its own."""
+        context = inputs[_CONTEXT]
         given = {name: value for name, value in inputs.items() if name != _CONTEXT}
-        return self.key(inputs[_CONTEXT], given)
+        return digest_of(str(context.layout.root), self.key(context, given))
 
     def key(self, context: StepContext, inputs: Mapping[str, Any]) -> str:
         """The key of a step with these inputs: 16 hexadecimal digits."""
         given = {name: _plain(name, value) for name, value in inputs.items() if name not in self.unkeyed}
         settings = {name: _plain(name, value) for name, value in context.settings.items()}
-        return digest_of(context.name, settings, given, code_version(), library_versions())
+        made_by = (self.source, THREADS, code_version(), library_versions())
+        return digest_of(context.name, settings, given, *made_by)
 
 
 def step(
@@ -144,10 +148,11 @@ def step(
         reads: Dotted names of the settings of the recipe that decide the result; no other can be read.
         unkeyed: Inputs that change nothing of the result.
     """
-    policy = StepKey(unkeyed=frozenset(unkeyed))
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
-        made = _task(body, name, cache_policy=policy, persist_result=True, result_serializer="json", **_RETRIES)
+        policy = StepKey(unkeyed=frozenset(unkeyed), source=getsource(body))
+        kept: dict[str, Any] = {"cache_policy": policy, "persist_result": True, "result_serializer": "json"}
+        made = _task(body, name, **kept, **_RETRIES, retry_condition_fn=worth_retrying)
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
@@ -174,7 +179,7 @@ def action(
     Args:
         name: Of the task, and of the line that says how long it took.
         reads: Dotted names of the settings of the recipe that it reads.
-        retries: Whether it is tried again after an error that may pass by itself.
+        retries: Whether it is tried again after any error, such as a server that does not answer.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
@@ -201,8 +206,6 @@ def _task(body: Callable[..., Any], name: str, **options: Any) -> Task[Any, Any]
         with measured(name):
             return body(*args, **inputs)
 
-    if "retries" in options:
-        options["retry_condition_fn"] = worth_retrying
     return Task(measured_body, name=name, **options)
 
 

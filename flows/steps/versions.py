@@ -8,7 +8,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("core", "recommender", "simulation", "monitoring", "validation", "features")
+# The steps too: they say which settings and inputs go where.
+PACKAGES = ("core", "recommender", "simulation", "monitoring", "validation", "features", "flows/steps")
 # Another version of one of these may read, count or learn differently: nothing made with the old one is used again.
 LIBRARIES = (
     "adbc-driver-postgresql",
@@ -25,6 +26,7 @@ LIBRARIES = (
     "numpy",
     "pandas",
     "peft",
+    "phonenumbers",
     "presidio-analyzer",
     "pyarrow",
     "sacrebleu",
@@ -32,6 +34,7 @@ LIBRARIES = (
     "scikit-learn",
     "scipy",
     "stop-words",
+    "tldextract",
     "tokenizers",
     "torch",
     "transformers",

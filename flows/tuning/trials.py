@@ -30,7 +30,7 @@ KEPT_WHILE_SEARCHING = 12
 
 
 @task(name="trial", task_run_name="{name}", cache_policy=NO_CACHE)
-def fit_and_judge(
+def fit_and_evaluate(
     name: str,
     run: Run,
     training: Output[TrainingSummary],
@@ -110,7 +110,7 @@ def confirm(
     for number, chosen in ((0, recipe), (best.number, with_values(recipe, best.values))):
         files = _files(run, search, number, seeds)
         if settings.n_confirming_seeds:
-            fit_and_judge(f"confirm-{trial_name(number)}", run, training, chosen, files)
+            fit_and_evaluate(f"confirm-{trial_name(number)}", run, training, chosen, files)
         figures.append([read_ndcg(file) for file in files.values()])
     before, after = figures
     return measure_gain(before, after, recipe.seed, confirmed=bool(settings.n_confirming_seeds))
@@ -125,7 +125,7 @@ def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, tria
         trial.report(epoch.number, epoch.ndcg)
 
     try:
-        outcome = fit_and_judge(name, run, training, trial.recipe, files, on_epoch)
+        outcome = fit_and_evaluate(name, run, training, trial.recipe, files, on_epoch)
     except Exception as error:
         # If the recipe as given cannot be fitted, nothing can be compared with it.
         if trial.number == 0:

@@ -32,6 +32,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
+from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
@@ -271,7 +272,7 @@ def _chosen(
         tried.append((float(evaluate_ranker(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
     value, ranker, settings = max(tried, key=lambda one: one[0])
     chosen = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
-    progress(f"baseline {name}: {chosen}, validation ndcg_at_{k} {value:.4f}")
+    progress(f"baseline {name}: {chosen}, validation {metric_key('ndcg', k)} {value:.4f}")
     return ranker
 
 

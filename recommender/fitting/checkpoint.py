@@ -44,7 +44,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            progress(f"checkpoint {self.folder} cannot be read ({error}): starting anew")
+            progress(f"checkpoint {self.folder} cannot be read ({error}): starting from the first epoch")
             return None
         if record["key"] != self._key:
             return None

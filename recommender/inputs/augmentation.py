@@ -23,7 +23,7 @@ _Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Augmenter:
-    """Changes the training rows of one run, anew for each epoch; the same seed gives the same changes.
+    """Changes the training rows of one run, differently in each epoch; the same seed gives the same changes.
 
     Source: crop, mask and reorder are those of Xie et al. 2022 (CL4SRec), section 4.2; where they put a mask token, the
     item is left out here, since the model that is served knows no such token.

@@ -22,7 +22,6 @@ from recommender.errors import TrainingDataError
 from recommender.inputs.texts import item_text
 
 LeaveOneOut = Literal["strict", "refit"]
-LEAVE_ONE_OUT: tuple[LeaveOneOut, ...] = ("strict", "refit")
 MAX_ITEM_CHARS = 400
 # Of a user's newest events, how many training leaves out.
 _LEFT_OUT: dict[str, int] = {"strict": 2, "refit": 1}

@@ -90,7 +90,7 @@ class ColdItems:
     lift: float = 0.0
 
     @property
-    def says_nothing(self) -> bool:
+    def changes_nothing(self) -> bool:
         return not (self.text_weight or self.lift)
 
     def part(self, cosines: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def fit_blend(
             one = neighbours.model_copy(update={"regularisation": strength})
             model = NeighbourModel.fit(histories, len(items.ids), one)
             chosen, metrics = _choose(ranker, model, queries, blend, fit.k)
-            fit.progress(f"neighbours, regularisation {strength:g}: {_told(chosen, metrics)}")
+            fit.progress(f"neighbours, regularisation {strength:g}: {_describe(chosen, metrics)}")
             tried.append((model, chosen, {**metrics, "regularisation": strength}))
         model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', fit.k)}_blend", 0.0))
         cold, figures = ColdItems(), dict[str, float]()
@@ -75,7 +75,7 @@ def fit_blend(
         users = TrainingUsers.read(fit.training, items.ids)
         cold_users, of_cold_users = fit_cold_users(fit, users, asked, items.catalogue, encode)
     metrics = {**metrics, **figures, **of_cold_users}
-    fit.progress(f"blend: {_told(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
+    fit.progress(f"blend: {_describe(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
     with atomic_folder(target) as folder:
         model.save(folder)
@@ -120,7 +120,7 @@ def _choose(
     return chosen, {f"{key}_sequence": measure(Blend("none")), f"{key}_blend": value}
 
 
-def _told(blend: Blend, metrics: dict[str, float]) -> str:
+def _describe(blend: Blend, metrics: dict[str, float]) -> str:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     return f"{blend.kind}, neighbours' weight {_shown(blend)}; validation {figures}"
 

@@ -59,7 +59,7 @@ class Ranker:
         self._unlearned = ~model.learned[1:].numpy()
         counts = np.where(self._unlearned, 0, self._popularity)
         self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
-        self._ranks_cold = not cold.says_nothing and bool(self._unlearned.any())
+        self._ranks_cold = not cold.changes_nothing and bool(self._unlearned.any())
 
     @property
     def ids(self) -> IdMap:

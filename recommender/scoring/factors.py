@@ -41,7 +41,7 @@ class Ratings:
     values: Tensor
 
     def of_users(self, chosen: Tensor) -> Ratings:
-        """The ratings of some users, numbered anew.
+        """The ratings of some users, renumbered from 0.
 
         Args:
             chosen: Shape (n_users,), bool.

@@ -76,9 +76,7 @@ def fit_scorer(
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
         rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
-        light, epochs, best_epoch, metrics = _fit_light(
-            items, train, rows, validation, light_settings, fit.seed, fit.progress
-        )
+        light, epochs, best_epoch, metrics = _fit_light(fit, items, train, rows, validation, light_settings)
         scorer: PairScorer | StackedScorer = light
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
@@ -96,13 +94,12 @@ def fit_scorer(
 
 
 def _fit_light(
+    fit: FitContext,
     items: ItemVectors,
     train: RatedPairs,
     rows: np.ndarray,
     validation: RatedPairs,
     settings: ScorerSettings,
-    seed: int,
-    progress: Progress,
 ) -> tuple[PairScorer, int, int, dict[str, float]]:
     """Baseline and factors from the training pairs, the network from the chosen rows of them.
 
@@ -110,10 +107,11 @@ def _fit_light(
         The scorer, epochs run, the one kept, and errors on the validation pairs.
     """
     baseline = fit_baseline(train, settings.like_from)
-    factors, opinions = learn_factors(train, items.ids, settings, seed)
-    learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], settings.stranger_share, seed)
+    factors, opinions = learn_factors(train, items.ids, settings, fit.seed)
+    share = settings.stranger_share
+    learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], share, fit.seed)
     run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
-    epochs, best_epoch = run.train(seed, progress)
+    epochs, best_epoch = run.train(fit.seed, fit.progress)
     calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
     metrics = run.validation_metrics(calibration)
     return PairScorer(run.network, baseline, factors, calibration, items), epochs, best_epoch, metrics

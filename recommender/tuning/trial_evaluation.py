@@ -94,6 +94,6 @@ def read_ndcg(file: Path) -> np.ndarray:
         ndcg: np.ndarray = np.load(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise BundleError(
-            "Cannot read a trial", got=f"file={file}", expected=f"an array, but {error}", do="Start the search anew"
+            "Cannot read a trial", got=f"file={file}", expected=f"an array, but {error}", do="Start a new search"
         ) from error
     return ndcg

@@ -19,7 +19,7 @@ from recommender.writing.examples import WritingExample
 from recommender.writing.writer import FeedbackWriter
 
 IGNORED = -100
-# Lengths are rounded up to a multiple: the CPU prepares and keeps its kernels anew for every shape it meets.
+# Lengths are rounded up to a multiple: the CPU prepares and keeps kernels of their own for every shape it meets.
 LENGTH_STEP = 16
 
 

@@ -49,7 +49,7 @@ def fit_writer(
 
     Args:
         target: The component's folder, written atomically.
-        augmentation: How the training prompts are perturbed, each epoch anew; texts stay as they are.
+        augmentation: How the training prompts are perturbed, differently in each epoch; texts stay as they are.
     Returns:
         None where the shop has fewer than 100 reviews to learn from: nothing is written then.
     Raises:
@@ -68,7 +68,7 @@ def fit_writer(
     with deterministic(fit.seed, fit.threads):
         writer = _new_writer(settings, examples)
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
-        epochs = _train(writer, examples, samples["validation"], settings, fit.seed, fit.progress, augmentation)
+        epochs = _train(fit, writer, examples, samples["validation"], settings, augmentation)
         after = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         metrics = {f"{split}_perplexity": value for split, value in after.items()}
         metrics |= {f"{split}_perplexity_before": value for split, value in writer.perplexity_before.items()}
@@ -137,12 +137,11 @@ def _new_writer(
 
 
 def _train(
+    fit: FitContext,
     writer: FeedbackWriter,
     examples: Sequence[WritingExample],
     validation: Sequence[WritingExample],
     settings: SmallWriterSettings | HuggingFaceWriterSettings,
-    seed: int,
-    progress: Progress,
     augmentation: AugmentationSettings,
 ) -> int:
     """Run the steps, fewer where validation shows that more would gain little; the epochs begun are returned."""
@@ -150,21 +149,22 @@ def _train(
     n_batches = math.ceil(len(rows) / settings.batch_size)
     course = Course(min(settings.max_steps, settings.max_epochs * n_batches))
     dtype, reason = choose_dtype("auto")
-    progress(f"feedback writer: {len(rows)} texts, at most {course.n_steps} steps of {settings.batch_size}, {reason}")
+    size = settings.batch_size
+    fit.progress(f"feedback writer: {len(rows)} texts, at most {course.n_steps} steps of {size}, {reason}")
     optimiser = torch.optim.AdamW(
         writer.model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, course.rate_share)
-    order = torch.Generator().manual_seed(seed)
-    meter = _Meter(course, progress)
+    order = torch.Generator().manual_seed(fit.seed)
+    meter = _Meter(course, fit.progress)
     writer.model.train()
     step = epoch = 0
-    augmenter = Augmenter(augmentation, seed)
+    augmenter = Augmenter(augmentation, fit.seed)
     while step < course.n_steps:
         epoch += 1
         if augmentation.perturb_words:
             rows = [tokenize(example, writer, augmenter.text(example.request.prompt)) for example in examples]
-        for batch in shuffled_batches(rows, settings.batch_size, writer.end, order):
+        for batch in shuffled_batches(rows, size, writer.end, order):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
                 loss = text_loss(writer.model, batch) / batch.n_targets
             optimiser.zero_grad()

@@ -244,7 +244,7 @@ def test_wrong_usage_is_one_line_and_code_2(words, capsys):
     assert main(words.split()) == WRONG_USAGE
     said = capsys.readouterr().err
     assert said.startswith("sommelier: ")
-    assert said.endswith("See: sommelier --help\n")
+    assert re.search(r" See: sommelier( [a-z]+)* --help\n$", said)
     assert said.count("\n") == 1
 
 

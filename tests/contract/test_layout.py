@@ -1,4 +1,4 @@
-"""The layout that a newcomer reads: small folders, and tests that lie where their modules do."""
+"""The layout of the packages: small folders, and tests that lie where their modules do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_no_folder_holds_more_modules_than_a_reader_takes_in():
 def test_every_folder_says_what_it_is(package):
     for folder in {module.parent for module in modules(package)}:
         text = (ROOT / folder / "__init__.py").read_text(encoding="utf-8")
-        assert text.startswith('"""'), f"{folder}/__init__.py says nothing"
+        assert text.startswith('"""'), f"{folder}/__init__.py has no docstring"
         assert len(text.splitlines()) == 1, f"{folder}/__init__.py holds more than a sentence"
 
 

@@ -1,4 +1,4 @@
-"""A shop whose items are wanted for weeks only: what is popular of late is served where nothing learned is better."""
+"""A shop whose items are wanted for weeks only: what was popular recently is served where nothing learned is better."""
 
 import csv
 import json

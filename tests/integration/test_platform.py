@@ -220,13 +220,13 @@ def test_a_killed_search_goes_on_and_leaves_its_trials_and_a_settings_file(platf
     assert tuned.recipe.neighbours.regularisation == rows[0]["neighbours.regularisation"]
 
 
-def test_mended_rows_come_out_of_quarantine(platform, tmp_path):
+def test_corrected_rows_come_out_of_quarantine(platform, tmp_path):
     validated = require_validation(Layout(platform.settings.work_dir, "small"))
     rows = [row for row in select(validated.quarantine, "interactions") if row.rules == ("value_in_range",)]
     assert rows
-    mended = tmp_path / "mended.jsonl"
-    export([replace(row, values={**row.values, "value": "4"}) for row in rows], mended)
-    state, _ = run_deployment(platform, "readmit", {"corrections": str(mended)})
+    corrected = tmp_path / "corrected.jsonl"
+    export([replace(row, values={**row.values, "value": "4"}) for row in rows], corrected)
+    state, _ = run_deployment(platform, "readmit", {"corrections": str(corrected)})
     assert state["type"] == "COMPLETED", state["message"]
     [told] = platform.prefect("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["readmission"]}}})
     counts = re.search(r"\| interactions \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", told["data"])

@@ -169,7 +169,7 @@ def _assess_returns(abilities: Abilities, log: Sheet) -> None:
     either = " OR ".join(f"coalesce({sql}, false)" for _, sql in signs)
     ((n,),) = log.workspace.connection.sql(f"SELECT count(*) FROM {log.extract.relation} WHERE {either}").fetchall()
     if n:
-        leave_out = "no setting tells them apart: take them out of the file first"
+        leave_out = "no setting separates them: take them out of the file first"
         if log.extract.kind == "sqlite":
             leave_out = "leave them out by a WHERE in the query of interactions"
         abilities.warnings.append(

@@ -95,17 +95,17 @@ def draft_queries(draft: Draft, found: Assignment, database: Database) -> None:
     for table in found.tables.values():
         missing = [role for role in ("user", "item") if role not in table.sheet.picks and table.name == "interactions"]
         if not missing:
-            draft.set(QUERIES, table.name, query(table, found, database), table.why)
+            draft.set(QUERIES, table.name, query(table, database), table.why)
             continue
         role = missing[0]
         text = f"No column of {table.sheet.extract.name} is known to name the {role}s: which one does?"
         choices = [column.name for column in id_like(table.sheet.columns) if column.name not in table.sheet.used]
         with_choice = [{**table.columns, f"{role}_id": choice} for choice in choices]
         asked = [Table(table.name, table.sheet, columns) for columns in with_choice]
-        draft.ask(QUERIES, text, [(table.name, query(one, found, database)) for one in asked])
+        draft.ask(QUERIES, text, [(table.name, query(one, database)) for one in asked])
 
 
-def query(table: Table, found: Assignment, database: Database) -> str:
+def query(table: Table, database: Database) -> str:
     """The query that gives a table; of items or users that stand in the log, one row each."""
     name = table.sheet.extract.name
     expressions = database.expressions[name]

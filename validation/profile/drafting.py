@@ -61,12 +61,12 @@ def draft_files(draft: Draft, found: Assignment) -> None:
     texts = [extract for extract in extracts.values() if extract.kind in ("delimited", "json")]
     wide = any(one.encoding.startswith("utf-16") for one in texts)
     telling = [one for one in texts if wide or not one.is_ascii]
-    _draft_alike(draft, "encoding", {one.name: one.encoding for one in telling}, "utf-8", telling)
+    _draft_common(draft, "encoding", {one.name: one.encoding for one in telling}, "utf-8", telling)
     csvs = [one for one in texts if one.kind == "delimited" and ".tsv" not in one.name.lower()]
-    _draft_alike(draft, "delimiter", {one.name: one.delimiter for one in csvs}, ",", csvs)
+    _draft_common(draft, "delimiter", {one.name: one.delimiter for one in csvs}, ",", csvs)
 
 
-def _draft_alike(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
+def _draft_common(draft: Draft, key: str, values: dict[str, str], default: str, extracts: list[Extract]) -> None:
     """One setting for all files: files that differ have to be converted."""
     different = set(values.values())
     if len(different) > 1:
@@ -112,7 +112,7 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
         if role not in sheet.picks:
             choices = [column.name for column in id_like(sheet.columns) if column.name not in sheet.used]
             text = f"No column of {sheet.extract.name} is known to name the {role}s: which one does?"
-            if other := _named_elsewhere(found, role, name):
+            if other := _named_elsewhere(found, role):
                 text, choices = other, []
             asked[name] = (text, choices)
     tied: tuple[tuple[Role, str], ...] = (*ids, ("time", "timestamp"))
@@ -124,7 +124,7 @@ def _questions(table: Table, found: Assignment) -> dict[str, tuple[str, list[str
     return asked
 
 
-def _named_elsewhere(found: Assignment, role: Role, name: str) -> str:
+def _named_elsewhere(found: Assignment, role: Role) -> str:
     """Order lines in one file and their users in another: readers do not join files."""
     log = found.log
     for sheet in found.others:

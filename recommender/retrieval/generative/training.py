@@ -56,7 +56,7 @@ def fit_generative(
         queries = _validation_queries(fit.training, fit.seed)
         model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
-        curve = _train(model, sequences, ranker, queries, settings, fit.k, fit.seed, fit.progress)
+        curve = _train(fit, model, sequences, ranker, queries, settings)
     best = max(curve, key=lambda point: point["ndcg"])
     summary = FitSummary(
         folder=target,
@@ -104,14 +104,12 @@ def _build(
 
 
 def _train(
+    fit: FitContext,
     model: GenerativeModel,
     sequences: list[torch.Tensor],
     ranker: GenerativeRanker,
     queries: Queries,
     settings: GenerativeSettings,
-    k: int,
-    seed: int,
-    progress: Progress,
 ) -> list[dict[str, float]]:
     """Train until the validation NDCG has not risen for `patience` epochs, and put the best weights back.
 
@@ -119,17 +117,17 @@ def _train(
         Per epoch its number, loss and NDCG by beam search; the first with the best NDCG was kept.
     """
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(fit.seed)
     curve: list[dict[str, float]] = []
     best = EarlyStopping(-math.inf, model.state_dict(), settings.patience)
     for epoch in range(1, settings.max_epochs + 1):
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
         model.eval()
-        ndcg = float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())
+        ndcg = float(evaluate_ranker(ranker, queries, fit.k).per_query["ndcg"].mean())
         curve.append({"epoch": epoch, "loss": loss, "ndcg": ndcg})
-        progress(
-            f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', k)} {ndcg:.4f}, "
+        fit.progress(
+            f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}, {metric_key('ndcg', fit.k)} {ndcg:.4f}, "
             f"{time.monotonic() - started:.1f} s"
         )
         if best.is_beaten_by(ndcg):

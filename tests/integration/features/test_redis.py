@@ -141,7 +141,7 @@ def test_a_password_comes_from_the_environment_alone(
     client: Any, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores = FeatureStoreSettings(online="redis", redis="127.0.0.1:${SHOP_REDIS_PORT}")
-    with pytest.raises(FeatureError, match="SHOP_REDIS_PORT='', expected the variable"):
+    with pytest.raises(FeatureError, match=r"\${SHOP_REDIS_PORT} is not set, expected a variable of the environment"):
         refresh_features(clean, tmp_path / "feast", SETTINGS, stores)
     monkeypatch.setenv("SHOP_REDIS_PORT", "6379")
     refresh_features(clean, tmp_path / "feast", SETTINGS, stores)

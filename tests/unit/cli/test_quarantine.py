@@ -1,4 +1,4 @@
-"""`sommelier quarantine`: look at the rows that broke a rule, have them mended, let them in again."""
+"""`sommelier quarantine`: look at the rows that broke a rule, correct them, let them in again."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def test_list_counts_by_table_and_rule(shop: Layout, capsys: pytest.CaptureFixtu
     }
 
 
-def test_an_export_mended_and_readmitted_comes_in_clean_until_it_is_revoked(
+def test_an_export_corrected_and_readmitted_comes_in_clean_until_it_is_revoked(
     shop: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mended = tmp_path / "rows.jsonl"
-    assert run(shop, "export", str(mended), "--rule", "value_parses") == 0
-    (line,) = mended.read_text(encoding="utf-8").splitlines()
+    corrected = tmp_path / "rows.jsonl"
+    assert run(shop, "export", str(corrected), "--rule", "value_parses") == 0
+    (line,) = corrected.read_text(encoding="utf-8").splitlines()
     row = json.loads(line)
     assert row["values"]["value"] == "seven"
     row["values"]["value"] = "5"
-    mended.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    assert run(shop, "readmit", str(mended)) == 0
+    corrected.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert run(shop, "readmit", str(corrected)) == 0
     counts = validate_source(shop, tmp_path / "source").tables["interactions"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (43, 41, 2)
-    assert run(shop, "revoke", str(mended), "--table", "items") == 0
-    assert run(shop, "revoke", str(mended)) == 0
+    assert run(shop, "revoke", str(corrected), "--table", "items") == 0
+    assert run(shop, "revoke", str(corrected)) == 0
     assert "1 rows taken back" in capsys.readouterr().out
     counts = validate_source(shop, tmp_path / "source").tables["interactions"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (42, 40, 2)

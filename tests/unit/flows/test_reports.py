@@ -19,7 +19,7 @@ def leave(layout: Layout, name: str, pages: list[Path], made_at: int) -> None:
 
 def test_reports_are_linked_newest_first_and_only_where_they_exist(tmp_path):
     layout = Layout(tmp_path, "small")
-    leave(layout, "old", [DATA_DOCS, DRIFT], 1000)
+    leave(layout, "old", [DATA_DOCS, DRIFT / "first.html", DRIFT / "second.html"], 1000)
     leave(layout, "new", [DATA_DOCS, EVALUATIONS / "first.html", EVALUATIONS / "second.html"], 2000)
     (layout.reports / "new" / EVALUATIONS / "second.json").write_text("{}")
     links = re.findall(r'href="([^"]+)"', write_index(layout).read_text())
@@ -28,6 +28,7 @@ def test_reports_are_linked_newest_first_and_only_where_they_exist(tmp_path):
         "new/evaluation/second.html",
         "new/evaluation/first.html",
         "old/data-docs/index.html",
-        "old/drift.html",
+        "old/drift/second.html",
+        "old/drift/first.html",
     ]
     assert all((layout.reports / link).exists() for link in links)

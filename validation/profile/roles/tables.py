@@ -148,7 +148,7 @@ def _find_entities(found: Assignment, table: TableName, rest: Sequence[Sheet], n
     if columns:
         found.log.picks |= {one: column for one, column in flat.picks.items() if one not in found.log.picks}
         n = f"{key.n_distinct:,} {table}"
-        found.tables[table] = Table(table, found.log, columns, f"the same file tells of its {n}")
+        found.tables[table] = Table(table, found.log, columns, f"the same file describes its {n}")
 
 
 def _best_match(
@@ -162,11 +162,11 @@ def _best_match(
                 continue
             common, n_log, n_own = overlap(log.workspace, (log.extract, key.name), (sheet.extract, column.name))
             share = common / max(1, min(n_log, n_own))
-            named_alike = float(attribute_name(column.name) == attribute_name(key.name))
+            same_name = float(attribute_name(column.name) == attribute_name(key.name))
             rank = (
                 _file_hint(sheet, role),
                 round(common / max(1, n_log), 1),
-                named_alike,
+                same_name,
                 name_rank(role, column.name) + column.is_unique,
             )
             if common and share >= _LEAST_OVERLAP and rank > best and not (_is_counter(column) and not is_named):

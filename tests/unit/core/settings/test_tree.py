@@ -5,7 +5,6 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import SettingsError
-from core.settings.evaluation import EvaluationSettings
 from core.settings.loading import load_settings, parse_settings
 from core.settings.models import HuggingFaceWriterSettings, SmallWriterSettings
 from core.settings.source import Amazon2014Source, SimulatedSource, TablesSource
@@ -153,9 +152,3 @@ def test_a_tree_of_plain_values_is_checked():
     assert parse_settings({"recipe": {"seed": 5}}).recipe.seed == 5
     with pytest.raises(SettingsError, match=r"recipe\.seed=-1"):
         parse_settings({"recipe": {"seed": -1}})
-
-
-def test_judging_otherwise_trains_nothing_anew():
-    """Training sets are kept under a key of the windows alone."""
-    asked = EvaluationSettings(test_share=0.2, k=5, baselines=("als", "sasrec"))
-    assert asked.windows() == EvaluationSettings(test_share=0.2)

@@ -21,17 +21,17 @@ def against(candidate, champion, half=0.001):
     return Comparison(METRIC, candidate, champion, by, by - half, by + half, 0.5, 100)
 
 
-def judge(candidate, champion=None, best=None, half=0.001, **settings):
+def decided(candidate, champion=None, best=None, half=0.001, **settings):
     compared = None if champion is None else against(candidate, champion, half)
     return decide(GateSettings(**settings), metric=METRIC, candidate=candidate, baseline=best, champion=compared)
 
 
 def refused(value=0.0313):
-    return judge(0.0107, best=baseline(value, -0.0261, -0.0150, difference=-0.0206))
+    return decided(0.0107, best=baseline(value, -0.0261, -0.0150, difference=-0.0206))
 
 
 def test_the_first_bundle_that_surely_beats_the_best_baseline_is_promoted():
-    decision = judge(0.05, best=baseline(0.02, 0.01, 0.05))
+    decision = decided(0.05, best=baseline(0.02, 0.01, 0.05))
     assert (decision.promote, decision.served, decision.lost_to_baseline) == (True, "blend", False)
     assert decision.reason == (
         "no bundle was in service; ndcg_at_10 0.0500 is surely better than the best baseline, "
@@ -50,7 +50,7 @@ def test_a_candidate_that_is_surely_worse_than_the_best_baseline_is_refused_for_
 
 @pytest.mark.parametrize(("low", "high"), [(-0.02, 0.001), (-0.02, 0.0), (0.0, 0.0), (0.0, 0.01)])
 def test_where_the_interval_holds_zero_the_candidate_is_promoted_and_the_reason_says_so(low, high):
-    decision = judge(0.0651, best=baseline(0.0656, low, high))
+    decision = decided(0.0651, best=baseline(0.0656, low, high))
     assert decision.promote
     assert "ndcg_at_10 0.0651 cannot be told apart from the best baseline, popularity, recent" in decision.reason
     assert f"[{low:+.4f}, {high:+.4f}]" in decision.reason
@@ -61,7 +61,7 @@ def test_where_the_interval_holds_zero_the_candidate_is_promoted_and_the_reason_
     [(0.095, 0.05, True), (0.094, 0.05, False), (0.094, 0.1, True), (0.0, 1.0, True)],
 )
 def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolerance(candidate, tolerance, promote):
-    decision = judge(candidate, best=baseline(0.1, -0.2, 0.1), baseline_tolerance=tolerance)
+    decision = decided(candidate, best=baseline(0.1, -0.2, 0.1), baseline_tolerance=tolerance)
     assert (decision.promote, decision.lost_to_baseline) == (promote, not promote)
     if not promote:
         assert "falls short of popularity, recent window 0.1000" in decision.reason
@@ -81,13 +81,13 @@ def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolera
     ],
 )
 def test_the_rule_for_baselines_is_a_setting(rule, low, high, is_lost):
-    decision = judge(0.05, best=baseline(0.05, low, high), beat_baseline=rule)
+    decision = decided(0.05, best=baseline(0.05, low, high), beat_baseline=rule)
     assert (decision.lost_to_baseline, decision.promote) == (is_lost, not is_lost)
     assert decision.baseline is not None
 
 
 def test_without_the_rule_for_baselines_the_reason_names_none():
-    decision = judge(0.01, best=baseline(0.05, -0.05, -0.03), beat_baseline="off")
+    decision = decided(0.01, best=baseline(0.05, -0.05, -0.03), beat_baseline="off")
     assert decision.reason == "no bundle was in service"
 
 
@@ -97,19 +97,19 @@ def test_the_rule_of_before_is_no_setting_any_more():
 
 
 def test_a_worse_candidate_leaves_the_bundle_in_service():
-    decision = judge(0.049, champion=0.050, best=baseline(0.02, 0.01, 0.04))
+    decision = decided(0.049, champion=0.050, best=baseline(0.02, 0.01, 0.04))
     assert (decision.promote, decision.served, decision.lost_to_baseline) == (False, None, False)
     assert decision.champion == 0.050
     assert decision.reason == "ndcg_at_10 0.0490 is below 0.0500 (in service 0.0500 less the tolerance)"
 
 
 def test_an_equal_candidate_replaces():
-    assert judge(0.05, champion=0.05, best=baseline(0.02, 0.01, 0.04)).promote
+    assert decided(0.05, champion=0.05, best=baseline(0.02, 0.01, 0.04)).promote
 
 
 def test_the_tolerance_is_a_share_of_the_champions_figure():
-    assert judge(0.046, champion=0.050, tolerance=0.1).promote
-    assert not judge(0.044, champion=0.050, tolerance=0.1).promote
+    assert decided(0.046, champion=0.050, tolerance=0.1).promote
+    assert not decided(0.044, champion=0.050, tolerance=0.1).promote
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_the_tolerance_is_a_share_of_the_champions_figure():
     ],
 )
 def test_the_bundle_in_service_may_be_read_by_the_interval_too(rule, half, tolerance, promote):
-    decision = judge(0.049, champion=0.050, half=half, tolerance=tolerance, beat_champion=rule)
+    decision = decided(0.049, champion=0.050, half=half, tolerance=tolerance, beat_champion=rule)
     assert decision.promote is promote
     assert "(-0.0010 [" in decision.reason
-    assert judge(0.06, champion=0.05, half=half, beat_champion=rule).promote
+    assert decided(0.06, champion=0.05, half=half, beat_champion=rule).promote
 
 
 def test_the_baseline_serves_in_the_candidates_place():

@@ -1,5 +1,8 @@
 """The store is an append-only record: the newest version is the bundle in service, a rollback appends a copy."""
 
+import re
+import shutil
+
 import pytest
 
 from flows.errors import BundleRefused, NothingInService
@@ -43,6 +46,49 @@ def test_a_rollback_to_a_named_version(bundle):
     promote(bundle("two"), "sommelier-store-c", {"digest": "two"})
     promote(bundle("three"), "sommelier-store-c", {"digest": "three"})
     assert (roll_back("sommelier-store-c", first.version, "").folder / "content").read_text() == "one"
+
+
+def test_rollbacks_in_a_row_go_further_back_and_never_to_what_was_withdrawn(bundle):
+    for content in ("one", "two", "three"):
+        promote(bundle(content), "sommelier-store-f", {"digest": content})
+    served = [(roll_back("sommelier-store-f", "", "").folder / "content").read_text() for _ in range(2)]
+    assert served == ["two", "one"]
+    with pytest.raises(NothingInService, match="not withdrawn before"):
+        roll_back("sommelier-store-f", "", "")
+    assert withdrawn_digests("sommelier-store-f") == {"two", "three"}
+
+
+def test_what_is_put_back_by_name_is_no_longer_withdrawn(bundle):
+    promote(bundle("one"), "sommelier-store-g", {"digest": "one"})
+    second = promote(bundle("two"), "sommelier-store-g", {"digest": "two"})
+    roll_back("sommelier-store-g", "", "complaints")
+    roll_back("sommelier-store-g", second.version, "it was not the model")
+    assert withdrawn_digests("sommelier-store-g") == {"one"}
+
+
+def test_a_damaged_version_does_not_come_back(bundle):
+    first = promote(bundle("one"), "sommelier-store-h", {"digest": "one"})
+    newest = promote(bundle("two"), "sommelier-store-h", {"digest": "two"})
+    (first.folder / "content").write_text("damaged")
+    with pytest.raises(BundleRefused, match=f"version={first.version}, content="):
+        roll_back("sommelier-store-h", first.version, "")
+    assert newest_version("sommelier-store-h") == newest
+
+
+def test_a_promotion_that_was_killed_was_never_in_service(bundle):
+    first = promote(bundle("one"), "sommelier-store-i", {"digest": "one"})
+    second = promote(bundle("two"), "sommelier-store-i", {"digest": "two"})
+    store = first.folder.parent
+    (store / "begun").mkdir()
+    shutil.copytree(second.folder, store / "without_weights")
+    (store / "without_weights" / "content").unlink()
+    description = store / "without_weights" / "model.yaml"
+    description.write_text(
+        re.sub("creation_time: .*", "creation_time: '2999-01-01T00:00:00+00:00'", description.read_text())
+    )
+    assert list_versions("sommelier-store-i") == [second, first]
+    third = promote(bundle("three"), "sommelier-store-i", {"digest": "three"})
+    assert newest_version("sommelier-store-i") == third
 
 
 def test_a_rollback_to_nowhere_names_the_version(bundle):

@@ -7,6 +7,7 @@ import pytest
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
+from core.errors import SettingsError
 from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.platform import PlatformSettings
@@ -16,6 +17,7 @@ from flows.steps.run import Run
 from flows.steps.step import THREADS, WHOLE_RECIPE, Output, StepContext, StepKey, action, step
 
 RECIPE = Recipe(seed=1)
+UNREADABLE = SettingsError("Cannot ask", got="a=1", expected="2", do="Ask again")
 
 
 def run_of(folder, recipe=RECIPE):
@@ -62,6 +64,8 @@ def test_another_library_or_other_code_reuses_nothing(run, monkeypatch):
     newer = key(run)
     monkeypatch.setattr(steps, "code_version", lambda: "new code")
     assert len({before, newer, key(run)}) == 3
+    other = StepKey(source="def fit(step): return other(step)").key(StepContext("fit", run, ("seed",)), {})
+    assert other != key(run)
 
 
 def test_unkeyed_inputs_change_nothing_and_paths_must_be_unkeyed(run):
@@ -130,3 +134,77 @@ def test_equal_work_is_done_once_and_again_where_its_output_is_gone(server, quie
     assert work(run, "two")[0].key != first.key
     assert work(replace(run, refresh=True), "two")[0].value == 3
     assert [name for name in done if name != "look"] == ["one", "one", "two", "two"]
+
+
+def test_shops_of_equal_work_keep_their_own_results(server, quiet_measurement, run):
+    done = []
+
+    @step("place", at=lambda layout, key, _: layout.root / key, reads=("seed",))
+    def place(step: StepContext) -> str:
+        done.append(step.layout.shop)
+        step.target.mkdir(parents=True)
+        return str(step.target)
+
+    @flow
+    def work(run):
+        return place(run)
+
+    other = replace(run, layout=Layout(run.layout.work_dir, "other"))
+    for one in (run, other, run, other):
+        assert work(one).value == str(one.layout.root / work(one).key)
+    assert done == ["shop", "other"]
+
+
+def test_a_step_that_leaves_nothing_is_asked_again(server, quiet_measurement, run):
+    done = []
+
+    @step("fit", at=lambda layout, key, _: layout.root / key, reads=("seed",))
+    def fit(step: StepContext) -> bool:
+        done.append(step.name)
+        return False
+
+    @flow
+    def work(run):
+        return fit(run)
+
+    assert not work(run).value
+    assert not work(run).value
+    assert done == ["fit", "fit"]
+
+
+@pytest.mark.parametrize(("error", "times"), [(UNREADABLE, 1), (OSError("away"), 3)])
+def test_a_step_is_tried_again_unless_the_user_has_to_act(server, quiet_measurement, run, monkeypatch, error, times):
+    monkeypatch.setitem(steps._RETRIES, "retry_delay_seconds", 0)
+    done = []
+
+    @step("fit", at=lambda layout, key, _: layout.root / key)
+    def fit(step: StepContext) -> None:
+        done.append(step.name)
+        raise error
+
+    @flow
+    def work(run):
+        fit(run)
+
+    with pytest.raises(type(error)):
+        work(run)
+    assert len(done) == times
+
+
+@pytest.mark.parametrize(("retries", "times"), [(True, 3), (False, 1)])
+def test_an_action_is_tried_again_whatever_went_wrong(server, quiet_measurement, run, monkeypatch, retries, times):
+    monkeypatch.setitem(steps._RETRIES, "retry_delay_seconds", 0)
+    done = []
+
+    @action("refresh", retries=retries)
+    def refresh(step: StepContext) -> None:
+        done.append(step.name)
+        raise UNREADABLE
+
+    @flow
+    def work(run):
+        refresh(run)
+
+    with pytest.raises(SettingsError):
+        work(run)
+    assert len(done) == times

@@ -1,4 +1,4 @@
-"""Recommending by generation: filters inside the beam, visitors without a history, scores for the judges."""
+"""Recommending by generation: filters inside the beam, visitors without a history, scores for the evaluation."""
 
 from dataclasses import replace
 from pathlib import Path

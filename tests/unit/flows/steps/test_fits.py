@@ -1,0 +1,21 @@
+"""What decides a fit beside its settings: the files of a model that the settings name."""
+
+from core.settings.models import HuggingFaceWriterSettings, SmallWriterSettings
+from flows.steps.fits import model_digest
+
+
+def test_a_model_that_changes_in_its_folder_is_another_input(tmp_path):
+    (tmp_path / "part").mkdir()
+    weights = tmp_path / "part" / "model.safetensors"
+    weights.write_bytes(b"one")
+    settings = HuggingFaceWriterSettings(model=str(tmp_path))
+    before = model_digest(settings)
+    assert model_digest(settings) == before != ""
+    weights.write_bytes(b"two")
+    assert model_digest(settings) != before
+
+
+def test_a_packaged_model_a_name_and_none_have_no_files_of_their_own(tmp_path):
+    assert model_digest(SmallWriterSettings()) == ""
+    assert model_digest(HuggingFaceWriterSettings(model="someone/model")) == ""
+    assert model_digest(HuggingFaceWriterSettings(model=str(tmp_path / "absent"))) == ""
