@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "quarantine list": (quarantine.list_rules, "sommelier quarantine list --table interactions"),
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
     "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
+    "quarantine revoke": (quarantine.revoke, "sommelier quarantine revoke rows.jsonl"),
     "profile": (settings.profile, "sommelier profile orders.csv"),
     "tune": (runs.tune, "sommelier tune --method random --trials 20"),
     "settings": (settings.print_settings, "sommelier settings --set recipe.seed=3"),

@@ -70,6 +70,20 @@ def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chose
     show(f"{sum(summary.rows.values())} rows let in; the next run of pipeline or refresh-features validates them")
 
 
+def revoke(file: Path | None = None, /, *, table: Table | None = None, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Take readmitted rows back; from the next run on only what the source has of them counts.
+
+    Args:
+        file: The export or its correction that was let in; without it, all rows that were.
+        table: Only rows of this table.
+    """
+    from validation.quarantine.readmission import read_corrections
+    from validation.quarantine.readmission import revoke as take_back
+
+    n = take_back(_layout(chosen).readmitted, read_corrections(file) if file else None, table)
+    show(f"{n} rows taken back; the next run of pipeline or refresh-features leaves them out")
+
+
 def _select(layout: Layout, rows: Rows) -> list[QuarantinedRow]:
     from flows.last_validation import require_validation
     from validation.quarantine.readmission import select

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees a whole file or folder, or none."""
+"""Atomic writes: a reader sees a whole file or folder, or none; when a write returns, it is on the disk."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ UNFINISHED = ".unfinished"  # ends the name of what is still being written
 
 
 def _unfinished(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target.parent / f".{target.name}.{uuid4().hex[:8]}{UNFINISHED}"
+    folder = target.parent
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+    return folder / f".{target.name}.{uuid4().hex[:8]}{UNFINISHED}"
 
 
 @contextmanager
@@ -30,6 +34,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
+        sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,10 +49,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        sync_tree(temporary)
         replaced = _unfinished(target)
         if target.exists():
             target.rename(replaced)
         temporary.rename(target)
+        sync_folder(target.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

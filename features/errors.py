@@ -17,6 +17,10 @@ class StoreNotReady(FeatureError):
     """The feature store does not exist yet: no refresh has created it."""
 
 
+class ArchiveDamaged(FeatureError):
+    """A part of the offline tables is missing, or is not what was published."""
+
+
 class FeaturesOutdated(FeatureError):
     """The feature store holds the features of other tables or settings than those asked for."""
 

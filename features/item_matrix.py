@@ -44,8 +44,8 @@ class ItemMatrix:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def take(self, changes: Sequence[tuple[str, str | bytes, int]]) -> None:
-        """Take in rows that changed: (item, served text, number of the change), oldest first."""
+    def take(self, changes: Sequence[tuple[str, str | bytes | None, int]]) -> None:
+        """Take in rows that changed: (item, served text, None if it is gone, number of the change), oldest first."""
         if not changes:
             return
         with self._lock:
@@ -60,10 +60,16 @@ class ItemMatrix:
                 self._counts += [self._counts[0]] * missing
             rows = []
             for item, served, change in changes:
-                facts, row = parse_row(ITEM_PROFILE, served), self._row_of[item]
-                self._numbers[row] = [facts[name] for name in _NUMBERS]
-                self._days[row] = np.array(facts["item_days"], dtype=np.int64)
-                self._counts[row] = np.array(facts["item_day_counts"], dtype=np.int64)
+                row = self._row_of[item]
+                if served is None:
+                    self._numbers[row], self._days[row], self._counts[row] = (
+                        self._numbers[0], self._days[0], self._counts[0],
+                    )  # fmt: skip
+                else:
+                    facts = parse_row(ITEM_PROFILE, served)
+                    self._numbers[row] = [facts[name] for name in _NUMBERS]
+                    self._days[row] = np.array(facts["item_days"], dtype=np.int64)
+                    self._counts[row] = np.array(facts["item_day_counts"], dtype=np.int64)
                 rows.append(row)
                 self.seen = max(self.seen, change)
             self._popularity[rows] = self._count(rows, self._today)

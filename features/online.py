@@ -158,6 +158,8 @@ class OnlineFeatures:
         ):
             if arrived:
                 store.update_rows(config, view, list(arrived), partial(_merge, view, arrived, new, take))
+        # Who pushes marks the events as pushed next: they have to be on the disk before that mark is.
+        store.settle(config, 0)
 
     def _arrival(self, event: Interaction, sequence: int) -> Arrival:
         counted = event.event not in self._settings.ignored_events
@@ -271,9 +273,13 @@ def _merge(
     take: Callable[[Row, Arrival], None],
     entity: str,
     old: StoredRow | None,
+    settled: int,
 ) -> StoredRow | None:
-    """The entity's row with the arrivals that it has not taken in yet; None if it has all of them."""
-    newest = 0 if old is None else old.sequence
+    """The entity's row with the arrivals that it has not taken in yet; None if it has all of them.
+
+    An entity without a row has none of the events up to `settled`: the data gate refused them.
+    """
+    newest = settled if old is None else old.sequence
     fresh = [(sequence, event) for sequence, event in arrived[entity] if sequence > newest]
     if not fresh:
         return None

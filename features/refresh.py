@@ -1,13 +1,16 @@
 """Bringing the feature store up to date, by as much work as there is news.
 
 A refresh finds the rows that the clean tables have and the archive has not, adds them to the archive as a part, and
-recomputes the facts of the users and items that they concern. If rows are gone, or the settings changed, everything is
-rebuilt. Rows go online through the online store's own bulk writing, because Feast's `materialize` makes a protobuf of
-every value first; Feast's registry records the materialisation all the same.
+recomputes the facts of the users and items that they concern, and of those that the service's event log touched up to
+its mark: what was pushed and then refused by the data gate leaves the online store again. If rows are gone, the
+settings changed, or the archive is damaged, everything is rebuilt. Rows go online through the online store's own bulk
+writing, because Feast's `materialize` makes a protobuf of every value first; Feast's registry records the
+materialisation all the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,15 +27,26 @@ from core.schema import TABLE_NAMES
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.storage import digest_of, exclusively, file_digest
 from features.archive.events import TABLES, Archive
-from features.archive.news import News, find_news, newest_logged
-from features.archive.publication import Published, open_archive, publish, read_published
+from features.archive.news import News, find_news, newest_logged, touched_by
+from features.archive.publication import (
+    Published,
+    note_finished,
+    note_unfinished,
+    open_archive,
+    open_published,
+    publish,
+    read_published,
+    read_unfinished,
+)
 from features.archive.shop_facts import ShopFacts
 from features.clean_tables import check_clean_tables, table_path
 from features.counting.moments import EPOCH
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
-from features.errors import FeastFailure, FeatureError, FeaturesOutdated
+from features.errors import ArchiveDamaged, FeastFailure, FeatureError, FeaturesOutdated
 from features.feast.rows import rows_of
 from features.feast.store import create_store, missing_files, open_store, renew_configuration
+
+logger = logging.getLogger(__name__)
 
 LOCK_FILE = "refresh.lock"
 # A reader opens every part: when there are so many, they become one.
@@ -79,8 +93,8 @@ def refresh_features(
         feast_folder: The folder of the feature store; made if it does not exist.
         settings: What is computed, of which events.
         stores: Where Feast keeps what it knows; files alone by default.
-        event_log: The service's event log, if the clean tables hold its events: shows which pushed events these already
-            hold, so that no event counts twice that is pushed after it came in through the clean tables.
+        event_log: The service's event log, if the clean tables know it: shows which pushed events these hold or
+            refused, so that no event counts twice that is pushed after it came in through the clean tables.
     Raises:
         CleanTablesError: a table is missing or of another shape.
         FeatureError: a ${NAME} of the settings is not in the environment.
@@ -114,14 +128,18 @@ def key_of(clean: Path, settings: FeatureSettings, stores: FeatureStoreSettings)
     return digest_of(VERSION, tables, settings.model_dump(mode="json"), stores.model_dump(mode="json"))
 
 
-def require_fresh(clean: Path, feast_folder: Path, settings: FeatureSettings) -> Published:
+def require_fresh(
+    clean: Path, feast_folder: Path, settings: FeatureSettings, published: Published | None = None
+) -> Published:
     """See that the store holds the features of these very tables and settings.
 
+    Args:
+        published: What a reader holds; what is published now by default.
     Raises:
         CleanTablesError: a table is missing or of another shape.
         FeaturesOutdated: the store holds the features of other tables or settings.
     """
-    published = read_published(feast_folder)
+    published = published or read_published(feast_folder)
     wanted = key_of(clean, settings, FeatureStoreSettings() if published is None else published.stores)
     if published is None or published.key != wanted:
         raise FeaturesOutdated(
@@ -149,34 +167,52 @@ class _Refresh:
         """Do nothing, add what is new, or rebuild everything."""
         previous = read_published(self.feast_folder)
         if previous is not None and self._continues(previous):
-            if previous.key == self.key:
-                return _summary(self.feast_folder, previous, News({}, False))
-            archive = open_archive(self.feast_folder, self.stores, previous.generation)
-            news = find_news(self.clean, archive, previous.n_parts)
-            if not news.vanished:
-                return self._add(previous, archive, news)
-        return self._rebuild(1 if previous is None else previous.generation + 1)
+            try:
+                found = self._continue(previous)
+            except ArchiveDamaged as error:
+                logger.warning("The features are rebuilt: %s", error)
+            else:
+                if found is not None:
+                    return found
+        return self._rebuild(previous)
+
+    def _continue(self, previous: Published) -> FeatureSummary | None:
+        """Do nothing, or add what is new; None where rows are gone."""
+        sequence = newest_logged(self.clean, self.event_log, previous.log_sequence)
+        if previous.key == self.key and previous.log_sequence == sequence:
+            return _summary(self.feast_folder, previous, News({}, False))
+        archive = open_published(self.feast_folder, previous)
+        news = find_news(self.clean, archive, previous.n_parts)
+        return None if news.vanished else self._add(previous, archive, news, sequence)
 
     def _continues(self, previous: Published) -> bool:
         """Whether what is published was made as this refresh would make it, and is whole."""
         made = (previous.version, previous.settings, previous.stores)
-        return made == (VERSION, self.settings, self.stores) and not missing_files(self.feast_folder)
+        # What a killed refresh of other tables or settings brought online is not known here.
+        strange = read_unfinished(self.feast_folder) not in (None, previous.key, self.key)
+        return made == (VERSION, self.settings, self.stores) and not strange and not missing_files(self.feast_folder)
 
-    def _rebuild(self, generation: int) -> FeatureSummary:
+    def _rebuild(self, previous: Published | None) -> FeatureSummary:
         """Rebuild everything: the archive, Feast's definitions, all rows online. Rows of what is gone are removed."""
         from features.feast.definitions import define_repository
 
         sequence = newest_logged(self.clean, self.event_log, 0)
         store = create_store(self.feast_folder, self.stores)
         store.apply(define_repository(self.feast_folder, self.stores))
+        generation = _next_generation(self.feast_folder, self.stores, 0 if previous is None else previous.generation)
         archive, news = open_archive(self.feast_folder, self.stores, generation), find_news(self.clean, None)
         for table, rows in news.rows.items():
             archive.write(table, 0, rows)
         facts = ShopFacts.read(archive, 1, self.settings, sequence)
-        for view in VIEWS:
-            entities = facts.entities(view)
-            write_online(store, facts, view, entities)
-            online_store_of(store).forget_others(store.config, view, entities.to_pylist(), sequence)
+        note_unfinished(self.feast_folder, self.key)
+        entities = {view: facts.entities(view) for view in VIEWS}
+        for view, known in entities.items():
+            write_online(store, facts, view, known)
+        online = online_store_of(store)
+        online.settle(store.config, sequence)
+        for view, known in entities.items():
+            online.forget_others(store.config, view, known.to_pylist(), sequence)
+        online.settle(store.config, sequence)
         published = Published(
             version=VERSION,
             key=self.key,
@@ -184,47 +220,71 @@ class _Refresh:
             stores=self.stores,
             generation=generation,
             n_parts=1,
+            parts=archive.manifest.all(),
             log_sequence=sequence,
             materialised_to=_newest(news, None),
         )
         _note_materialisation(store, published)
         publish(self.feast_folder, published)
+        note_finished(self.feast_folder)
         archive.remove_others()
         return _summary(self.feast_folder, published, news, rebuilt=True)
 
-    def _add(self, published: Published, archive: Archive, news: News) -> FeatureSummary:
-        """What is new alone: a part of the archive, and the online rows of the users and items that it concerns."""
-        sequence = newest_logged(self.clean, self.event_log, published.log_sequence)
+    def _add(self, published: Published, archive: Archive, news: News, sequence: int) -> FeatureSummary:
+        """What is new alone: a part of the archive, and the online rows of the users and items that it concerns, or
+        that the event log touched up to `sequence`.
+        """
         part = published.n_parts
         n_parts = part + (1 if any(len(rows) for rows in news.rows.values()) else 0)
         for table, rows in news.rows.items():
             if len(rows):
                 archive.write(table, part, rows)
+        note_unfinished(self.feast_folder, self.key)
         store = open_store(self.feast_folder)
-        for view, entities, facts in self._affected(archive, news, part, n_parts, sequence):
-            write_online(store, facts, view, entities)
+        touched = touched_by(self.event_log, published.log_sequence, sequence)
+        unknown = {}
+        for view, entities, facts in self._affected(archive, news, touched, (part, n_parts), sequence):
+            is_known = pc.is_in(entities, value_set=facts.entities(view))
+            write_online(store, facts, view, entities.filter(is_known))
+            unknown[view] = entities.filter(pc.invert(is_known)).to_pylist()
+        online = online_store_of(store)
+        online.settle(store.config, sequence)
+        if any(unknown.values()):
+            for view, gone in unknown.items():
+                online.forget(store.config, view, gone, sequence)
+            online.settle(store.config, sequence)
         found = published.model_copy(
             update={
                 "key": self.key,
                 "n_parts": n_parts,
+                "parts": archive.manifest.all(),
                 "log_sequence": sequence,
                 "materialised_to": _newest(news, published.materialised_to),
             }
         )
         _note_materialisation(store, found)
         publish(self.feast_folder, found)
+        note_finished(self.feast_folder)
         return _summary(self.feast_folder, _compact(self.feast_folder, found), news)
 
     def _affected(
-        self, archive: Archive, news: News, part: int, n_parts: int, sequence: int
+        self, archive: Archive, news: News, touched: tuple[pa.Array, pa.Array], parts: tuple[int, int], sequence: int
     ) -> Iterator[tuple[str, pa.Array, ShopFacts]]:
-        """View by view, the entities that the news concern, with their facts."""
+        """View by view, the entities that the news concern or the event log touched, with their facts.
+
+        Args:
+            touched: Users and items of the event log.
+            parts: How many parts there were, and how many there are.
+            sequence: Up to where the event log is known.
+        """
+        part, n_parts = parts
         events, changed = news.rows["events"], news.rows["items"].column(schema.ITEM_ID)
-        users, items = events.column(schema.USER_ID), _unique(events.column(schema.ITEM_ID), changed)
+        users, items = events.column(schema.USER_ID), _unique(events.column(schema.ITEM_ID), changed, touched[1])
+        users = _unique(users, touched[0])
         # What changed of an item (its price, its category) is part of what is known of those who acted on it.
         old = archive.read("events", part, [schema.USER_ID], item_id=_unique(changed))
         concerned = {
-            USER_HISTORY: _unique(users, old.column(schema.USER_ID)), USER_SEEN: _unique(users), ITEM_PROFILE: items,
+            USER_HISTORY: _unique(users, old.column(schema.USER_ID)), USER_SEEN: users, ITEM_PROFILE: items,
         }  # fmt: skip
         for view, entities in concerned.items():
             own = archive.read("events", n_parts, **{ENTITY[view]: entities})
@@ -240,12 +300,15 @@ def _compact(feast_folder: Path, published: Published) -> Published:
     """Many parts become the first one of a new generation."""
     if published.n_parts < MAX_PARTS:
         return published
-    old = open_archive(feast_folder, published.stores, published.generation)
-    new = open_archive(feast_folder, published.stores, published.generation + 1)
+    old = open_published(feast_folder, published)
+    old.verify(published.n_parts)
+    generation = _next_generation(feast_folder, published.stores, published.generation)
+    new = open_archive(feast_folder, published.stores, generation)
     for table in TABLES:
         rows = old.read(table, published.n_parts)
         new.write(table, 0, rows.sort_by([(TABLES[table].names[0], "ascending")]))
-    compacted = published.model_copy(update={"generation": published.generation + 1, "n_parts": 1})
+    parts = new.manifest.all()
+    compacted = published.model_copy(update={"generation": generation, "n_parts": 1, "parts": parts})
     publish(feast_folder, compacted)
     new.remove_others()
     return compacted
@@ -292,12 +355,18 @@ def _newest(news: News, before: str | None) -> str | None:
     return text if before is None else max(before, text, key=datetime.fromisoformat)
 
 
-def _unique(*columns: pa.ChunkedArray) -> pa.Array:
-    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()).unique()
+def _unique(*columns: pa.ChunkedArray | pa.Array) -> pa.Array:
+    chunks = [[column] if isinstance(column, pa.Array) else column.chunks for column in columns]
+    return pa.chunked_array([chunk for some in chunks for chunk in some], pa.string()).unique()
+
+
+def _next_generation(feast_folder: Path, stores: FeatureStoreSettings, published: int) -> int:
+    """A number that nothing is left of, not even of a refresh that was killed."""
+    return 1 + max(published, open_archive(feast_folder, stores, 0).newest_generation())
 
 
 def _summary(feast_folder: Path, published: Published, news: News, rebuilt: bool = False) -> FeatureSummary:
-    archive = open_archive(feast_folder, published.stores, published.generation)
+    archive = open_published(feast_folder, published)
     return FeatureSummary(
         folder=feast_folder.absolute(),
         rows={table: archive.count(table, published.n_parts) for table in TABLES},

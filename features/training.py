@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from core.schema import TRAINING_TABLES
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
 from core.storage import atomic_folder, write_json
-from features.archive.shop_facts import load_published
+from features.archive.shop_facts import ShopFacts, pinned
 from features.counting.moments import as_moment
 from features.feast.store import open_store
 from features.point_in_time.catalogue import catalogue
@@ -68,13 +69,20 @@ def build_training_set(
         CleanTablesError: a table is missing or of another shape.
         StoreNotReady: the features were never refreshed.
         FeaturesOutdated: they were refreshed with other tables or settings.
+        ArchiveDamaged: a part of the offline store is missing, or is not what was published.
         FeastFailure: Feast could not look features up.
         TrainingDataError: the events cannot be split by time.
     """
     store = open_store(feast_folder)
-    require_fresh(clean, feast_folder, features)
-    # Held until the end, so that all of Feast's look-ups share what was read once.
-    _, facts = load_published(feast_folder)
+    # Held until the end: all of Feast's look-ups share what was read once, whatever a refresh publishes meanwhile.
+    with pinned(feast_folder) as (published, facts):
+        require_fresh(clean, feast_folder, features, published)
+        return _collect(clean, target, store, facts, features, evaluation)
+
+
+def _collect(
+    clean: Path, target: Path, store: Any, facts: ShopFacts, features: FeatureSettings, evaluation: EvaluationSettings
+) -> TrainingSummary:
     times = facts.events.us[facts.events.counted].astype("datetime64[us]")
     cuts = global_time_cuts(times, evaluation.validation_share, evaluation.test_share)
     with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from core import schema
+from core.events import RATING_EVENT
 from core.schema import TABLES, TableName
 from core.sql import identifier, json_pointer, literal
 from core.storage import atomic_file
@@ -66,7 +67,7 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, target: Pat
 def _clean_sql(table: TableName, name: str) -> str:
     """A contract column from its staged form."""
     if name == schema.VALUE:
-        return "CASE WHEN event = 'rating' THEN value END AS value"
+        return f"CASE WHEN event = '{RATING_EVENT}' THEN value END AS value"
     if name == schema.POSITION:  # where the source has no order of its own, the order of its rows
         return "coalesce(position, row_number) AS position"
     (column,) = (column for column in TABLES[table].columns if column.name == name)

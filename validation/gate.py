@@ -144,6 +144,7 @@ def _write(
                 for table, one in verdicts.items()
             },
             warnings=tuple(f"{table}: {sentence}" for table, one in verdicts.items() for sentence in one.unmet("warn")),
+            log_sequence=note.log_sequence,
         )
         _check_written(folder, summary)
         write_json(folder / SUMMARY_FILE, summary.model_dump(mode="json"))

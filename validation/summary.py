@@ -72,6 +72,7 @@ class ValidationSummary(BaseModel):
             it false; the clean tables are good nonetheless.
         tables: One summary per table.
         warnings: Rules on tables as a whole that are not met, as sentences.
+        log_sequence: Up to where the service's event log was judged, for the features; None where there was no log.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,6 +82,7 @@ class ValidationSummary(BaseModel):
     gx_success: bool
     tables: dict[TableName, TableSummary]
     warnings: tuple[str, ...] = ()
+    log_sequence: int | None = None
 
     @property
     def quarantine(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from core import schema
+from core.events import canonical_id
 from core.logs.events import EventLog
 from core.schema import TableName
 from core.sql import identifier, literal
 from features.archive.events import KEYS, ROW, TABLES, Archive
 from features.clean_tables import attribute_columns, table_path
+
+SUMMARY_FILE = "summary.json"  # what validation notes beside the clean tables
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,16 @@ def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
 
 
 def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
-    """The newest number in the service's event log whose event the clean tables hold; `after` if none is newer.
+    """Up to where the clean tables know the service's event log; `after` if no further.
 
     What the log holds up to it had been validated when the clean tables were made, whether it is clean or not.
+    Validation writes it down; of tables without that, it is the newest number whose event they hold.
     """
     if event_log is None:
         return after
+    noted = _noted_mark(clean)
+    if noted is not None:
+        return max(noted, after)
     logged = [(sequence, event.event_id) for sequence, event in EventLog(event_log).read(after)]
     if not logged:
         return after
@@ -79,6 +87,30 @@ def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
             {"interactions": str(table_path(clean, "interactions"))},
         ).fetchall()
     return int(newest or after)
+
+
+def touched_by(event_log: Path | None, after: int, to: int) -> tuple[pa.Array, pa.Array]:
+    """The users and the items of the events that the log holds from `after`, without it, to `to`.
+
+    An event that the tables do not hold was pushed all the same: these are the entities whose online rows may be wrong.
+    """
+    users: dict[str, None] = {}
+    items: dict[str, None] = {}
+    for sequence, event in EventLog(event_log).read(after) if event_log is not None and to > after else ():
+        if sequence > to:
+            break
+        # Earlier releases pushed ids as they were sent.
+        users |= dict.fromkeys((event.user_id, canonical_id(event.user_id)))
+        items |= dict.fromkeys((event.item_id, canonical_id(event.item_id)))
+    return pa.array(list(users), pa.string()), pa.array(list(items), pa.string())
+
+
+def _noted_mark(clean: Path) -> int | None:
+    path = clean / SUMMARY_FILE
+    if not path.is_file():
+        return None
+    noted = json.loads(path.read_text(encoding="utf-8")).get("log_sequence")
+    return None if noted is None else int(noted)
 
 
 # As features.counting.sketches.tie_of.

@@ -1,10 +1,12 @@
-"""What is published: the one small file that says which parts of the offline store count, written last.
+"""What is published: the one small file that names the parts of the offline store with their counts, written last.
 
 A refresh that is killed before that has changed nothing that a reader sees offline, and is run again.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.addresses import expand
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.storage import digest_of, write_json
-from features.archive.events import Archive, ParquetArchive, PostgresArchive
+from features.archive.events import Archive, Manifest, ParquetArchive, Part, PostgresArchive
 from features.errors import FeatureError, StoreNotReady
 
 PUBLISHED_FILE = "published.json"
+UNFINISHED_FILE = "unfinished.json"
 OFFLINE_FOLDER = "offline"
 
 
@@ -29,7 +32,8 @@ class Published(BaseModel):
         stores: Where they are kept; ${NAME} as in the settings, not its value.
         generation: Of the offline tables; a rebuild makes a new one.
         n_parts: Parts of the offline tables that count.
-        log_sequence: The newest number in the service's event log that the clean tables hold; 0 where unknown.
+        parts: Those parts, table by table, with their rows and digests. A table without news has no part of a number.
+        log_sequence: Up to where the clean tables know the service's event log; 0 where unknown.
         materialised_to: The time of the newest event online, ISO 8601 in UTC; None without events.
     """
 
@@ -41,6 +45,7 @@ class Published(BaseModel):
     stores: FeatureStoreSettings
     generation: int
     n_parts: int
+    parts: tuple[Part, ...]
     log_sequence: int
     materialised_to: str | None
 
@@ -76,15 +81,45 @@ def publish(feast_folder: Path, published: Published) -> None:
     write_json(feast_folder / PUBLISHED_FILE, published.model_dump(mode="json"))
 
 
-def open_archive(feast_folder: Path, stores: FeatureStoreSettings, generation: int) -> Archive:
-    """The offline tables of a generation, which need not exist yet."""
+def note_unfinished(feast_folder: Path, key: str) -> None:
+    """Note what a refresh is about to write online, before it writes the first row."""
+    write_json(feast_folder / UNFINISHED_FILE, {"key": key})
+
+
+def read_unfinished(feast_folder: Path) -> str | None:
+    """The key of a refresh that began and did not end; None where the last one did."""
+    try:
+        return str(json.loads((feast_folder / UNFINISHED_FILE).read_text(encoding="utf-8"))["key"])
+    except FileNotFoundError:
+        return None
+
+
+def note_finished(feast_folder: Path) -> None:
+    """The refresh has published what it wrote."""
+    (feast_folder / UNFINISHED_FILE).unlink(missing_ok=True)
+
+
+def open_archive(
+    feast_folder: Path, stores: FeatureStoreSettings, generation: int, parts: Iterable[Part] = ()
+) -> Archive:
+    """The offline tables of a generation, which need not exist yet.
+
+    Args:
+        parts: Those that are published; none of a new generation.
+    """
     if stores.offline == "postgres":
         return PostgresArchive(
             expand(stores.postgres, "Cannot open the feature store", FeatureError),
             schema_name(feast_folder),
             generation,
+            Manifest(parts),
         )
-    return ParquetArchive(feast_folder.absolute() / OFFLINE_FOLDER / str(generation))
+    return ParquetArchive(feast_folder.absolute() / OFFLINE_FOLDER / str(generation), Manifest(parts))
+
+
+def open_published(feast_folder: Path, published: Published) -> Archive:
+    """The offline tables as they are published."""
+    return open_archive(feast_folder, published.stores, published.generation, published.parts)
 
 
 def schema_name(feast_folder: Path) -> str:

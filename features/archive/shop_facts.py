@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 from core import schema
 from core.settings.features import FeatureSettings
 from features.archive.events import Archive
-from features.archive.publication import Published, open_archive, require_published
+from features.archive.publication import Published, open_published, require_published
 from features.counting import streams
 from features.counting.columns import Columns, Facts, ItemAttributes, in_units
 from features.counting.item_facts import ItemFacts
@@ -23,6 +24,7 @@ from features.counting.streams import Array, Events, order_events
 from features.counting.user_facts import UserFacts
 from features.counting.views import ENTITY, ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.counting.words import OwnWords
+from features.errors import ArchiveDamaged
 
 N_OWN_WORDS = 5
 
@@ -216,20 +218,59 @@ def review_clocks(events: Events, reviews: pa.Table) -> Array:
     return np.where(matched, events.clock[counted][first[place]], us)
 
 
-_loaded: weakref.WeakValueDictionary[tuple[str, str, int, int], ShopFacts] = weakref.WeakValueDictionary()
+_loaded: weakref.WeakValueDictionary[tuple[str, str, int, int, int], ShopFacts] = weakref.WeakValueDictionary()
+_pinned: dict[str, tuple[Published, ShopFacts]] = {}
 
 
 def load_published(feast_folder: Path) -> tuple[Published, ShopFacts]:
-    """The facts of what is published. While somebody holds them, they are not read again.
+    """The facts of what is published, or of what is `pinned`. While somebody holds them, they are not read again.
 
     Raises:
         StoreNotReady: nothing is published.
+        ArchiveDamaged: what is published is not there, or not whole.
     """
+    place = str(feast_folder.absolute())
+    if place in _pinned:
+        return _pinned[place]
     published = require_published(feast_folder)
-    state = (str(feast_folder.absolute()), published.key, published.generation, published.n_parts)
+    while True:
+        try:
+            return published, _read(place, feast_folder, published)
+        except ArchiveDamaged:
+            # A refresh may have published others, and removed these, since the file was read.
+            newer = require_published(feast_folder)
+            if newer == published:
+                raise
+            published = newer
+
+
+@contextmanager
+def pinned(feast_folder: Path) -> Iterator[tuple[Published, ShopFacts]]:
+    """What is published now, for all look-ups of this process within the block, whatever is published meanwhile.
+
+    Raises:
+        StoreNotReady: nothing is published.
+        ArchiveDamaged: what is published is not there, or not whole.
+    """
+    place = str(feast_folder.absolute())
+    found = load_published(feast_folder)
+    before = _pinned.get(place)
+    _pinned[place] = found
+    try:
+        yield found
+    finally:
+        if before is None:
+            _pinned.pop(place, None)
+        else:
+            _pinned[place] = before
+
+
+def _read(place: str, feast_folder: Path, published: Published) -> ShopFacts:
+    state = (place, published.key, published.generation, published.n_parts, published.log_sequence)
     found = _loaded.get(state)
     if found is None:
-        archive = open_archive(feast_folder, published.stores, published.generation)
+        archive = open_published(feast_folder, published)
+        archive.verify(published.n_parts)
         found = ShopFacts.read(archive, published.n_parts, published.settings, published.log_sequence)
         _loaded[state] = found
-    return published, found
+    return found

@@ -54,10 +54,28 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         *served, change = self._get_conn(config).execute(statement, (entity, counted)).fetchone()
         return served, change or 0
 
-    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, str, int]]:
-        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first."""
-        statement = f"SELECT entity, served, change FROM {view} WHERE change > ? ORDER BY change"
-        return self._get_conn(config).execute(statement, (after,)).fetchall()
+    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, str | None, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.
+
+        A row that was removed has None in the place of `served`.
+        """
+        statement = f"""
+        SELECT entity, served, change FROM {view} WHERE change > ?1
+        UNION ALL SELECT entity, NULL, change FROM removed WHERE view = ?2 AND change > ?1 ORDER BY change"""
+        return self._get_conn(config).execute(statement, (after, view)).fetchall()
+
+    def settle(self, config: Any, sequence: int) -> None:
+        """Note up to where the event log is settled, and see that all that was written before is on the disk.
+
+        An entity without a row has none of the log's events up to there: a late push does not bring them back.
+        """
+        connection = self._get_conn(config)
+        # In WAL the commit that waits for the disk takes along all those before it.
+        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            connection.execute(_SETTLE, (sequence,))
+        finally:
+            connection.execute("PRAGMA synchronous = NORMAL")
 
     def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
         """Write rows of the offline store, except where the stored row is newer."""
@@ -70,13 +88,15 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         connection = self._get_conn(config)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            old = _read(connection, view, entities)
-            new = [merge(entity, row) for entity, row in zip(entities, old, strict=True)]
+            old, settled = _read(connection, view, entities), _settled(connection)
+            new = [merge(entity, row, settled) for entity, row in zip(entities, old, strict=True)]
             changed = [row for row in new if row is not None]
             if not changed:
                 return
-            connection.execute(_COUNT_CHANGE, (view,))
-            (change,) = connection.execute("SELECT n FROM changes WHERE view = ?", (view,)).fetchone()
+            change = _count_change(connection, view)
+            connection.executemany(
+                "DELETE FROM removed WHERE view = ? AND entity = ?", [(view, row.entity) for row in changed]
+            )
             connection.executemany(
                 f"INSERT OR REPLACE INTO {view} ({_COLUMNS}, change) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -93,9 +113,16 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (entity TEXT PRIMARY KEY)")
             connection.execute("DELETE FROM kept")
             connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((entity,) for entity in kept))
-            connection.execute(
-                f"DELETE FROM {view} WHERE sequence <= ? AND entity NOT IN (SELECT entity FROM kept)", (sequence,)
-            )
+            _remove(connection, view, f"sequence <= {int(sequence)} AND entity NOT IN (SELECT entity FROM kept)")
+
+    def forget(self, config: Any, view: str, entities: Sequence[str], sequence: int) -> None:
+        """Remove the rows of these entities, but for those with pushes later than `sequence`."""
+        connection = self._get_conn(config)
+        for page in in_pages(entities, 500):
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                marks = ", ".join("?" * len(page))
+                _remove(connection, view, f"sequence <= {int(sequence)} AND entity IN ({marks})", page)
 
     def update(
         self,
@@ -114,6 +141,7 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
             for view in tables_to_keep:
                 connection.execute(_TABLE.format(view=view.name))
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {view.name}_changes ON {view.name} (change)")
+            connection.execute(_REMOVED)
             for view in tables_to_delete:
                 connection.execute(f"DROP TABLE IF EXISTS {view.name}")
 
@@ -131,9 +159,11 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
             connection.isolation_level = None
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
             enter_wal(connection, _BUSY_TIMEOUT_MS / 1000)
+            # A store of an earlier release lacks it.
+            connection.execute(_REMOVED)
             # A checkpoint waits for the disk, within some push: fewer of them, each of 16 MB.
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            # No wait for the disk: what a power cut takes from here is still in the durable event log.
+            # No wait for the disk; `settle` does, before anything says that what was written is there.
             connection.execute("PRAGMA synchronous = NORMAL")
             self._of_thread.connection = connection
         return connection
@@ -145,7 +175,39 @@ CREATE TABLE IF NOT EXISTS {view} (
     n_events INTEGER NOT NULL, sequence INTEGER NOT NULL, change INTEGER NOT NULL
 )
 """
+_REMOVED = """
+CREATE TABLE IF NOT EXISTS removed (
+    view TEXT NOT NULL, entity TEXT NOT NULL, change INTEGER NOT NULL, PRIMARY KEY (view, entity)
+)
+"""
+# Among the counters of changes, since it is read with them.
+_SETTLED = "settled"
+_SETTLE = f"""
+INSERT INTO changes VALUES ('{_SETTLED}', ?) ON CONFLICT (view) DO UPDATE SET n = max(n, excluded.n)
+"""
 _COUNT_CHANGE = "INSERT INTO changes VALUES (?, 1) ON CONFLICT (view) DO UPDATE SET n = n + 1"
+
+
+def _count_change(connection: sqlite3.Connection, view: str) -> int:
+    connection.execute(_COUNT_CHANGE, (view,))
+    (change,) = connection.execute("SELECT n FROM changes WHERE view = ?", (view,)).fetchone()
+    return int(change)
+
+
+def _settled(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT n FROM changes WHERE view = ?", (_SETTLED,)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _remove(connection: sqlite3.Connection, view: str, where: str, values: Sequence[str] = ()) -> None:
+    """Remove rows, and keep their names for readers with a copy of the view."""
+    gone = connection.execute(f"SELECT entity FROM {view} WHERE {where}", values).fetchall()
+    if gone:
+        change = _count_change(connection, view)
+        connection.executemany(
+            "INSERT OR REPLACE INTO removed VALUES (?, ?, ?)", [(view, entity, change) for (entity,) in gone]
+        )
+        connection.execute(f"DELETE FROM {view} WHERE {where}", values)
 
 
 def _read(connection: sqlite3.Connection, view: str, entities: Sequence[str]) -> list[StoredRow | None]:
@@ -159,4 +221,4 @@ def _read(connection: sqlite3.Connection, view: str, entities: Sequence[str]) ->
 
 def _take_newer(rows: Sequence[StoredRow]) -> Merge:
     by_entity = {row.entity: row for row in rows}
-    return lambda entity, stored: newer_of(by_entity[entity], stored)
+    return lambda entity, stored, _: newer_of(by_entity[entity], stored)

@@ -1,7 +1,8 @@
 """Feast's Redis online store with one text per entity and view, replaced atomically by what supersedes it.
 
 Feast's own reads the old times first and writes in a second step, so that of two writers the older may come last. Here
-a script decides and writes within Redis. An entity is one hash, as in Feast's, with three fields per view. Named by
+a script decides and writes within Redis. An entity is one hash, as in Feast's, with three fields per view. All keys of
+a shop share a hash tag, so that Redis Cluster keeps them on one node, where a script may use several of them. Named by
 its dotted path in the store's configuration; Feast's own reads and writes go through it as well.
 """
 
@@ -29,14 +30,16 @@ class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
 
 
 # KEYS: the entity's hash, the counters of changes, the order of changes of the view.
-# ARGV: view, entity, served, sketch, newest_us, n_events, sequence, and the version that has to stand there still;
-# without one, the row has to supersede the stored one, as features.feast.rows.supersedes says.
+# ARGV: view, entity, served, sketch, newest_us, n_events, sequence, the version that has to stand there still, and the
+# number up to which the event log has to be settled still where no version stands. For the version "any" the row has to
+# supersede the stored one, as features.feast.rows.supersedes says.
 _WRITE = """
 local view, entity, expected = ARGV[1], ARGV[2], ARGV[8]
 local newest, n_events, sequence = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local version = redis.call('HGET', KEYS[1], view .. ':version') or ''
 if expected ~= 'any' then
     if version ~= expected then return 0 end
+    if version == '' and (redis.call('HGET', KEYS[2], 'settled') or '0') ~= ARGV[9] then return 0 end
 elseif version ~= '' then
     local old_newest, old_n, old_sequence = version:match('^(%-?%d+) (%d+) (%d+)')
     old_newest, old_n, old_sequence = tonumber(old_newest), tonumber(old_n), tonumber(old_sequence)
@@ -49,6 +52,21 @@ local change = redis.call('HINCRBY', KEYS[2], view, 1)
 local written = string.format('%.0f %.0f %.0f %.0f', newest, n_events, sequence, change)
 redis.call('HSET', KEYS[1], view, ARGV[3], view .. ':sketch', ARGV[4], view .. ':version', written)
 redis.call('ZADD', KEYS[3], change, entity)
+return 1
+"""
+# KEYS: as above. ARGV: view, entity, and the number in the event log up to which a row may be removed. The entity stays
+# in the order of changes, for readers with a copy of the view.
+_FORGET = """
+local version = redis.call('HGET', KEYS[1], ARGV[1] .. ':version')
+if not version or tonumber(version:match('^%-?%d+ %d+ (%d+)')) > tonumber(ARGV[3]) then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1], ARGV[1] .. ':sketch', ARGV[1] .. ':version')
+redis.call('ZADD', KEYS[3], redis.call('HINCRBY', KEYS[2], ARGV[1], 1), ARGV[2])
+return 1
+"""
+# KEYS: the counters of changes. ARGV: up to where the event log is settled.
+_SETTLE = """
+local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or '0')
+if tonumber(ARGV[1]) > settled then redis.call('HSET', KEYS[1], 'settled', ARGV[1]) end
 return 1
 """
 
@@ -70,14 +88,17 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
         pipeline = self._client_of(config).pipeline(transaction=False)
         pipeline.hmget(_key(config, views[0], entity), list(views))
-        pipeline.hget(f"{config.project}:changes", counted)
+        pipeline.hget(_counters(config), counted)
         served, change = pipeline.execute()
         return served, int(change or 0)
 
-    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, bytes, int]]:
-        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first."""
+    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, bytes | None, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.
+
+        A row that was removed has None in the place of `served`.
+        """
         client = self._client_of(config)
-        changed = client.zrangebyscore(f"{config.project}:changed:{view}", f"({after}", "+inf", withscores=True)
+        changed = client.zrangebyscore(_changed(config, view), f"({after}", "+inf", withscores=True)
         found = []
         for page in in_pages(changed, _ROWS_PER_ROUND):
             pipeline = client.pipeline(transaction=False)
@@ -86,38 +107,48 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
             found += [
                 (entity.decode(), served, int(change))
                 for (entity, change), served in zip(page, pipeline.execute(), strict=True)
-                if served is not None
             ]
         return found
 
     def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
         """Write rows of the offline store, except where the stored row is newer."""
         for page in in_pages(rows, _ROWS_PER_ROUND):
-            self._write(config, view, [(row, "any") for row in page])
+            self._write(config, view, [(row, "any") for row in page], 0)
+
+    def settle(self, config: Any, sequence: int) -> None:
+        """Note up to where the event log is settled; when it is on the disk is up to the server (`appendfsync`).
+
+        An entity without a row has none of the log's events up to there: a late push does not bring them back.
+        """
+        if sequence:
+            self._client_of(config).eval(_SETTLE, 1, _counters(config), sequence)
 
     def update_rows(self, config: Any, view: str, entities: Sequence[str], merge: Merge) -> None:
         """Read rows, let `merge` make new ones, and write those; rows that changed meanwhile are merged again."""
         pending = list(entities)
         while pending:
+            settled = int(self._client_of(config).hget(_counters(config), "settled") or 0)
             old = self._read(config, view, pending)
             new = [
                 (merged, version)
                 for entity, (row, version) in zip(pending, old, strict=True)
-                if (merged := merge(entity, row)) is not None
+                if (merged := merge(entity, row, settled)) is not None
             ]
-            done = self._write(config, view, new)
+            done = self._write(config, view, new, settled)
             pending = [row.entity for (row, _), written in zip(new, done, strict=True) if not written]
 
     def forget_others(self, config: Any, view: str, kept: Sequence[str], sequence: int) -> None:
         """Remove rows of entities that are gone, but for those with pushes later than `sequence`."""
-        client, changed = self._client_of(config), f"{config.project}:changed:{view}"
-        stored = {entity.decode() for entity in client.zrange(changed, 0, -1)}
-        for page in in_pages(sorted(stored - set(kept)), _ROWS_PER_ROUND):
+        stored = {entity.decode() for entity in self._client_of(config).zrange(_changed(config, view), 0, -1)}
+        self.forget(config, view, sorted(stored - set(kept)), sequence)
+
+    def forget(self, config: Any, view: str, entities: Sequence[str], sequence: int) -> None:
+        """Remove the rows of these entities, but for those with pushes later than `sequence`."""
+        client = self._client_of(config)
+        for page in in_pages(entities, _ROWS_PER_ROUND):
             pipeline = client.pipeline(transaction=False)
-            for entity, row in zip(page, self.read_rows(config, view, page), strict=True):
-                if row is None or row.sequence <= sequence:
-                    pipeline.hdel(_key(config, view, entity), view, f"{view}:sketch", f"{view}:version")
-                    pipeline.zrem(changed, entity)
+            for entity in page:
+                _queue(client, pipeline, _FORGET, _keys(config, view, entity), [view, entity, sequence])
             pipeline.execute()
 
     # Feast's own reads all views of a request in one pipeline, out of fields that are not there.
@@ -135,7 +166,9 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Nothing has to be made; views that are gone lose their rows."""
+        """Nothing has to be made; views that are gone lose their rows, and so do keys without a hash tag."""
+        for view in tables_to_keep:
+            self._remove_untagged(config, view.name)
         for view in tables_to_delete:
             self.forget_others(config, view.name, [], 1 << 62)
 
@@ -144,8 +177,8 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         client = self._client_of(config)
         for view in tables:
             self.forget_others(config, view.name, [], 1 << 62)
-            client.delete(f"{config.project}:changed:{view.name}")
-        client.delete(f"{config.project}:changes")
+            client.delete(_changed(config, view.name))
+        client.delete(_counters(config))
 
     def _read(self, config: Any, view: str, entities: Sequence[str]) -> list[tuple[StoredRow | None, str]]:
         """Rows with their versions, "" where there is none."""
@@ -163,20 +196,27 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
                 found.append((row, version.decode()))
         return found
 
-    def _write(self, config: Any, view: str, rows: Sequence[tuple[StoredRow, str]]) -> list[bool]:
+    def _write(self, config: Any, view: str, rows: Sequence[tuple[StoredRow, str]], settled: int) -> list[bool]:
         """Which rows were written, or were rightly not; False where another one stands there than expected."""
         client = self._client_of(config)
-        script = client.register_script(_WRITE)
         pipeline = client.pipeline(transaction=False)
         for row, version in rows:
-            keys = [
-                _key(config, view, row.entity), f"{config.project}:changes", f"{config.project}:changed:{view}",
-            ]  # fmt: skip
             values = [
-                view, row.entity, row.served, row.sketch, row.newest_us, row.n_events, row.sequence, version,
+                view, row.entity, row.served, row.sketch, row.newest_us, row.n_events, row.sequence, version, settled,
             ]  # fmt: skip
-            script(keys=keys, args=values, client=pipeline)
+            _queue(client, pipeline, _WRITE, _keys(config, view, row.entity), values)
         return [bool(written) for written in pipeline.execute()]
+
+    def _remove_untagged(self, config: Any, view: str) -> None:
+        """Remove what an earlier release kept under keys that Redis Cluster spreads over its nodes."""
+        client, changed = self._client_of(config), f"{config.project}:changed:{view}"
+        for page in in_pages(client.zrange(changed, 0, -1), _ROWS_PER_ROUND):
+            pipeline = client.pipeline(transaction=False)
+            for entity in page:
+                pipeline.delete(f"{config.project}:{ENTITY[view]}:{entity.decode()}")
+            pipeline.execute()
+        client.delete(changed)
+        client.delete(f"{config.project}:changes")
 
     def _client_of(self, config: Any) -> Any:
         # Of two clients that two threads made at once the first would be closed, in use, as the second takes its place.
@@ -184,5 +224,28 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
             return self._get_client(config.online_store)
 
 
+def _queue(client: Any, pipeline: Any, script: str, keys: Sequence[str], values: Sequence[Any]) -> None:
+    """Add a script's run to a pipeline; one of Redis Cluster takes no digests of scripts."""
+    from redis.cluster import RedisCluster
+
+    if isinstance(client, RedisCluster):
+        pipeline.execute_command("EVAL", script, len(keys), *keys, *values)
+    else:
+        client.register_script(script)(keys=keys, args=values, client=pipeline)
+
+
+def _keys(config: Any, view: str, entity: str) -> list[str]:
+    """What the scripts declare: the entity's hash, the counters of changes, the order of changes of the view."""
+    return [_key(config, view, entity), _counters(config), _changed(config, view)]
+
+
 def _key(config: Any, view: str, entity: str) -> str:
-    return f"{config.project}:{ENTITY[view]}:{entity}"
+    return f"{{{config.project}}}:{ENTITY[view]}:{entity}"
+
+
+def _counters(config: Any) -> str:
+    return f"{{{config.project}}}:changes"
+
+
+def _changed(config: Any, view: str) -> str:
+    return f"{{{config.project}}}:changed:{view}"

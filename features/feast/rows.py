@@ -67,8 +67,9 @@ class StoredRow:
         return row
 
 
-# Makes an entity's new row from its old one; None leaves it as it is.
-Merge = Callable[[str, StoredRow | None], StoredRow | None]
+# Makes an entity's new row from its old one, None for an entity without; None leaves it as it is. The number is that
+# up to which the event log is settled: an entity without a row then has none of its events.
+Merge = Callable[[str, StoredRow | None, int], StoredRow | None]
 
 
 def supersedes(new: StoredRow, stored: StoredRow) -> bool:

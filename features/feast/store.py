@@ -33,6 +33,8 @@ def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str,
     online: dict[str, Any] = {"type": online_store.TYPE, "path": ONLINE_FILE}
     if stores.online == "redis":
         online = {"type": redis_store.TYPE, "connection_string": stores.redis}
+        if sum("=" not in part for part in stores.redis.split(",")) > 1:  # several nodes are those of a cluster
+            online["redis_type"] = "redis_cluster"
     offline: dict[str, Any] = {"type": offline_store.DUCKDB_TYPE}
     if stores.offline == "postgres":
         offline = {"type": offline_store.POSTGRES_TYPE, **_postgres_parts(stores.postgres, schema_name(feast_folder))}

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
+from core.events import bad_time
 from core.logs.events import Interaction
 from serving.api.message import Id, Message
 from serving.events.terms import LEFT_OUT, PLAIN_TERMS, EventTerms
 
 MAX_EVENT_NAME_CHARS = 200
 MAX_EVENTS = 1000
-CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _in_time(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC) + CLOCK_SKEW:
-        raise ValueError("expected a time that is not more than 5 minutes in the future")
     if moment < _EPOCH:
         raise ValueError("expected a time after 1970")
+    broken = bad_time(moment, datetime.now(UTC), _EPOCH.date())
+    if broken is not None:
+        raise ValueError(f"expected {broken}")
     return moment
 
 
@@ -41,7 +42,8 @@ class Event(Message):
     value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None,
         description="The rating; required for rating events. 1 to 5, or on the shop's scale if the bundle's recipe "
-        "sets one (validation.cleaning.rating_scale); stored as 1 to 5. Optional for other events, 1 to 5.",
+        "sets one (validation.cleaning.rating_scale); stored as 1 to 5. Other events need none: "
+        "a value from 1 to 5 is accepted with them and not stored.",
     )
     timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(
         None, description="ISO 8601 with a time zone, at most 5 minutes in the future. Now, if missing."
@@ -53,11 +55,11 @@ class Event(Message):
         if kind == LEFT_OUT:
             return None
         return Interaction(
-            event_id=self.event_id or str(uuid4()),
-            user_id=self.user_id,
-            item_id=self.item_id,
+            event_id=str(uuid4()) if self.event_id is None else terms.id(self.event_id, f"{where}.event_id"),
+            user_id=terms.id(self.user_id, f"{where}.user_id"),
+            item_id=terms.id(self.item_id, f"{where}.item_id"),
             event=kind,
-            timestamp=self.timestamp or received_at,
+            timestamp=terms.time(self.timestamp or received_at, received_at, where),
             value=terms.value(kind, self.value, where),
         )
 
@@ -79,7 +81,8 @@ class EventsRequest(Message):
         Args:
             terms: The shop's names of events and its scale of ratings; the contract's own by default.
         Raises:
-            BadRequest: an event's name is unknown, a rating has no value, or a value is out of range.
+            BadRequest: an event that the data gate would refuse by itself: its name is unknown, a rating has no value,
+                a value or a time is out of range, or an id is blank.
         """
         received_at = datetime.now(UTC)
         read = (event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events))

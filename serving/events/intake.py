@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from core.events import as_kept
 from core.logs.events import EventLog, Interaction
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,9 @@ class EventIntake:
             return False
         try:
             while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
-                sink.push([event for _, event in page], [sequence for sequence, _ in page])
+                # Logs of earlier releases hold events that the data gate refuses: they never reach the features.
+                kept = [(sequence, event) for sequence, logged in page if (event := as_kept(logged)) is not None]
+                sink.push([event for _, event in kept], [sequence for sequence, _ in kept])
                 self._log.mark_pushed(page[-1][0])
             self._failing = False
             return True

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 
+from core.events import EARLIEST, RATING_EVENT, bad_id, bad_time, canonical_id, kept_value
 from core.schema import EVENTS, RATING_RANGE, rating_slope
 from core.settings.source import event_names
 from core.settings.tree import Recipe
@@ -16,7 +18,7 @@ from serving.errors import BadRequest
 NAMES_SETTING = "source.values.interactions.event"
 LEFT_OUT = ""
 SCALE_SETTING = "validation.cleaning.rating_scale"
-_RATING = "rating"
+EARLIEST_SETTING = "validation.earliest"
 _NAME_CHARS = 60
 
 
@@ -29,18 +31,21 @@ class EventTerms:
             A contract's name means itself unless the shop maps it.
         scale: Lowest and highest rating of the shop.
         model: The bundle whose recipe maps them; None before one is loaded.
+        earliest: Events before this day are refused.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     scale: tuple[float, float] = RATING_RANGE
     model: str | None = None
+    earliest: date = EARLIEST
 
     @classmethod
     def of(cls, recipe: Recipe, model: str) -> EventTerms:
         """The terms of a bundle's recipe."""
         mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
         names = {own: name for own, name in mapped.items() if name in (*EVENTS, LEFT_OUT)}
-        return cls(names, recipe.validation.cleaning.rating_scale or RATING_RANGE, model)
+        rules = recipe.validation
+        return cls(names, rules.cleaning.rating_scale or RATING_RANGE, model, rules.earliest)
 
     def kind(self, name: str, where: str) -> str:
         """The contract's name of an event, case aside: as the settings map it for the source, else as it is.
@@ -64,27 +69,53 @@ class EventTerms:
             "Cannot take the events", got=f"{where}.event={_shown(name)}", expected=f"one of {known}", do=do
         )
 
+    def id(self, text: str, where: str) -> str:
+        """An id as the clean tables have it.
+
+        Raises:
+            BadRequest: it is blank or too long.
+        """
+        found = canonical_id(text)
+        broken = bad_id(found)
+        if broken is not None:
+            do = "Send the shop's own id, or leave out an event_id that is not known"
+            raise BadRequest("Cannot take the events", got=f"{where}={_shown(text)}", expected=broken, do=do)
+        return found
+
+    def time(self, moment: datetime, now: datetime, where: str) -> datetime:
+        """An event's time.
+
+        Raises:
+            BadRequest: it is earlier than the shop's settings take, or too far in the future.
+        """
+        broken = bad_time(moment, now, self.earliest)
+        if broken is not None:
+            got, rule = f"{where}.timestamp={moment.isoformat()}", f"{broken} ({EARLIEST_SETTING})"
+            raise BadRequest("Cannot take the events", got=got, expected=rule, do="Send the time of the event")
+        return moment
+
     def value(self, kind: str, value: float | None, where: str) -> float | None:
-        """An event's value, 1 to 5: of a rating, read on the shop's scale.
+        """An event's value as the clean tables keep it: a rating's, read on the shop's scale, 1 to 5; else none.
 
         Raises:
             BadRequest: a rating has none, or it is out of range.
         """
-        if value is None and kind != _RATING:
+        if value is None and kind != RATING_EVENT:
             return None
-        low, high = self.scale if kind == _RATING else RATING_RANGE
+        low, high = self.scale if kind == RATING_EVENT else RATING_RANGE
         rule = f"a rating from {low:g} to {high:g}"
-        if self.scale != RATING_RANGE and kind == _RATING:
+        if self.scale != RATING_RANGE and kind == RATING_EVENT:
             rule += f", the shop's scale ({SCALE_SETTING})"
         if value is None:
             raise BadRequest(
                 "Cannot take the events", got=f"{where}.value=null", expected=rule, do="Send the value of every rating"
             )
         if not low <= value <= high:
-            do = "Send a value within it" if kind == _RATING else f"Leave it out: {kind} needs no value"
+            do = "Send a value within it" if kind == RATING_EVENT else f"Leave it out: {kind} needs no value"
             raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)
         # As validation reads the source's ratings; exact where the scale is the contract's own.
-        return value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
+        read = value if (low, high) == RATING_RANGE else RATING_RANGE[0] + (value - low) * rating_slope(low, high)
+        return kept_value(kind, read)
 
 
 PLAIN_TERMS = EventTerms()

@@ -52,6 +52,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "quarantine list": ("--table interactions", "timestamp_parses"),
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
+    "quarantine revoke": ("", "2 rows taken back"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
     "tune": ("--method random --trials 2", "a search: random, 2"),
     "settings": ("", '"shop": "tiny"'),

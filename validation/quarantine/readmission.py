@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.sql import literal
-from core.storage import atomic_file, digest_of
+from core.storage import atomic_file, digest_of, sync_folder
 from validation.errors import ReadmissionError
 from validation.raw.writer import as_text
 
@@ -32,6 +32,9 @@ _FILE_SCHEMA = pa.schema(
         pa.field("source_number", pa.int64()),
     ]
 )
+
+
+_MAX_CORRECTED = 2  # values in which two corrections of one row differ
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,14 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
 
 
 def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
-    """Readmit rows: one file per table, atomically; the next ingest reads them beside the source."""
+    """Readmit rows: one file per table, atomically; the next ingest reads them beside the source.
+
+    A row that was readmitted before, and is corrected once more, takes the place of the former correction.
+    """
     counts: dict[TableName, int] = {}
     files = []
     for table in TABLE_NAMES:
-        chosen = [
+        chosen: list[dict[str, Any]] = [
             {
                 "values": _json(row.values),
                 "attributes": _json(row.attributes) if any(row.attributes.values()) else "",
@@ -146,12 +152,81 @@ def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
         ]
         if not chosen:
             continue
-        name = f"{table}-{digest_of(table, chosen)}.parquet"
-        with atomic_file(folder / name) as temporary:
-            pq.write_table(pa.Table.from_pylist(chosen, schema=_FILE_SCHEMA), temporary, compression="zstd")
+        name = _write(folder, table, chosen)
+        _replace(folder, table, name, {(one["source_file"], one["source_number"]): one for one in chosen})
         counts[table] = len(chosen)
         files.append(name)
     return ReadmissionSummary(folder=folder.absolute(), rows=counts, files=tuple(files))
+
+
+def revoke(folder: Path, rows: Sequence[QuarantinedRow] | None = None, table: TableName | None = None) -> int:
+    """Take readmitted rows back; from the next ingest on only what the source has of them counts.
+
+    Args:
+        folder: Where `readmit` put them.
+        rows: Those to take back, known by table and position; all by default.
+        table: Only those of this table.
+    Returns:
+        How many were taken back.
+    """
+    places = None if rows is None else {(row.table, row.source_file, row.source_number) for row in rows}
+    revoked = 0
+    for path in sorted(folder.glob("*.parquet")):
+        of_table = _table_of(path)
+        if table is not None and of_table != table:
+            continue
+        held = pq.read_table(path, schema=_FILE_SCHEMA).to_pylist()
+        kept = [
+            row
+            for row in held
+            if places is not None and (of_table, row["source_file"], row["source_number"]) not in places
+        ]
+        revoked += len(held) - len(kept)
+        if len(kept) < len(held):
+            _rewrite(path, of_table, kept)
+    return revoked
+
+
+def _replace(folder: Path, table: TableName, name: str, new: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
+    """Take earlier corrections of the same rows out of the other files.
+
+    A later export of the source may have another row at the same place: the same row differs in two values at most.
+    """
+    for path in sorted(folder.glob(f"{table}-*.parquet")):
+        if path.name == name:
+            continue
+        held = pq.read_table(path, schema=_FILE_SCHEMA).to_pylist()
+        kept = []
+        for row in held:
+            again = new.get((row["source_file"], row["source_number"]))
+            if again is None or _n_differing(json.loads(row["values"]), json.loads(again["values"])) > _MAX_CORRECTED:
+                kept.append(row)
+        if len(kept) < len(held):
+            _rewrite(path, table, kept)
+
+
+def _rewrite(path: Path, table: TableName, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put a file of these rows in a file's place. Killed in between, both are there, and copies count once."""
+    if rows:
+        _write(path.parent, table, rows)
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def _write(folder: Path, table: TableName, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows into the file that their content names; its name."""
+    name = f"{table}-{digest_of(table, rows)}.parquet"
+    with atomic_file(folder / name) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=_FILE_SCHEMA), temporary, compression="zstd")
+    return name
+
+
+def _n_differing(one: Mapping[str, str], other: Mapping[str, str]) -> int:
+    return sum(one.get(name) != other.get(name) for name in one.keys() | other.keys())
+
+
+def _table_of(path: Path) -> TableName:
+    return next(table for table in TABLE_NAMES if path.stem.split("-")[0] == table)
 
 
 def _read_table(path: Path, table: TableName, rules: Collection[str]) -> list[QuarantinedRow]:

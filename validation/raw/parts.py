@@ -72,6 +72,7 @@ class RawTables(BaseModel):
         provided: Tables that the source has of its own. Users and items of the others are known from the events alone.
         parts: In the order in which their rows count as rows of a table.
         forms: How the source writes its values.
+        log_sequence: The newest number of the service's event log that was read; None where there is no log.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,3 +83,4 @@ class RawTables(BaseModel):
     provided: tuple[TableName, ...]
     parts: tuple[RawPart, ...]
     forms: SourceForms = SourceForms()
+    log_sequence: int | None = None

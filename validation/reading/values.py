@@ -6,6 +6,7 @@ A value that does not read as its column's type is null here; the rules name it 
 from __future__ import annotations
 
 from core import schema
+from core.events import WRAPPED
 from core.schema import TIME, Column
 from core.sql import literal
 from validation.reading.dialect import Dialect
@@ -13,8 +14,6 @@ from validation.reading.numbers import number_sql
 from validation.reading.times import time_sql
 
 IDS = (schema.USER_ID, schema.ITEM_ID, schema.EVENT_ID)
-_WRAPPED = r"""^\{\s*"\$(?:oid|date|numberLong|numberInt|numberDouble|numberDecimal|uuid)"\s*:\s*"""
-_WRAPPED += r"""(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"{}]+)"?\s*\}{1,2}$"""
 LEFT_OUT = "(left out)"  # an event that the settings map to nothing
 
 
@@ -28,7 +27,7 @@ def text_sql(expression: str, type_: str, dialect: Dialect) -> str:
 
 def unwrapped_sql(text: str) -> str:
     """A text, of MongoDB's {"$oid": "…"}, {"$date": "…"} and the like what is inside."""
-    inside = f"regexp_extract({text}, {literal(_WRAPPED)}, 1)"
+    inside = f"trim(regexp_extract({text}, {literal(WRAPPED)}, 1))"
     return f"CASE WHEN starts_with({text}, '{{') THEN coalesce(nullif({inside}, ''), {text}) ELSE {text} END"
 
 

@@ -12,6 +12,10 @@ from validation.rules.rows import READABLE, event_rules, item_rules, nearly_empt
 from validation.rules.rule import Rule, comparing_rule
 from validation.rules.values import value_rules
 
+_COPY = (
+    "The same row again: of the source; of the service's event log, which the source exports too; or readmitted, while "
+    "the source has corrected it. Counted and left out."
+)
 EXACT_DUPLICATE = "exact_duplicate"
 KEY_UNIQUE = "key_unique"
 TITLE_UNIQUE = "title_unique"
@@ -69,7 +73,7 @@ def _comparing_rules(table: TableName, mapped: Collection[str], lines: bool) -> 
     key = " / ".join(TABLES[table].key)
     shown = f"concat_ws(' / ', {', '.join(TABLES[table].key)})"
     rules = [
-        comparing_rule(EXACT_DUPLICATE, "copy", "The same row of the source again; counted and left out.", shown),
+        comparing_rule(EXACT_DUPLICATE, "copy", _COPY, shown),
         comparing_rule(KEY_UNIQUE, "row", f"No two rows share {key}; the first good one stays.", shown),
     ]
     if lines:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from core import schema
+from core.events import RATING_EVENT
 from core.schema import TABLES, TableName
 
 NEARLY_EMPTY_FROM = 3  # columns given by the source; with fewer, no row counts as nearly empty
@@ -39,9 +40,10 @@ def derived_columns(table: TableName, mapped: Collection[str]) -> dict[str, str]
     if table in ("interactions", "feedback"):
         columns["timestamp_s"] = "epoch_us(timestamp) / 1e6"
     if table == "interactions":
-        columns["is_rating_read"] = "CASE WHEN event = 'rating' AND value_unread IS NULL THEN true END"
-        columns["value_of_rating"] = "CASE WHEN event = 'rating' THEN value END"
-        columns["value_elsewhere"] = "CASE WHEN event <> 'rating' THEN value END"
+        rating = f"event = '{RATING_EVENT}'"
+        columns["is_rating_read"] = f"CASE WHEN {rating} AND value_unread IS NULL THEN true END"
+        columns["value_of_rating"] = f"CASE WHEN {rating} THEN value END"
+        columns["value_elsewhere"] = f"CASE WHEN event <> '{RATING_EVENT}' THEN value END"
     if table == "feedback":
         columns["text_chars"] = "length(text)"
         letters = f"length(regexp_replace(text, '[^{_LETTER[1:]}', '', 'g'))"

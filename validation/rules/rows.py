@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from core import schema
+from core.events import RATING_EVENT
 from core.schema import EVENTS, TableName
 from core.settings.validation import ValidationSettings
 from validation.reading.values import LEFT_OUT
@@ -90,7 +91,7 @@ def event_rules() -> list[Rule]:
             "is_rating_read AND value IS NULL",
             "ExpectColumnValuesToNotBeNull",
             where_given="is_rating_read",
-            applies_where="event = 'rating'",
+            applies_where=f"event = '{RATING_EVENT}'",
             why="A rating has a value.",
         ),
         Rule(

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from core import schema
+from core.events import CLOCK_SKEW, RATING_EVENT
 from core.schema import MAX_ID_CHARS, RATING_RANGE, TIME, Column
 from core.settings.validation import Severity, ValidationSettings
 from validation.reading.values import IDS
@@ -73,7 +74,7 @@ def _parses(column: Column) -> Rule:
     name, kind = column.name, "time" if column.type == TIME else "number"
     unread, row = f"{name}_unread IS NOT NULL", unread_is_bad(column)
     if name == schema.VALUE:
-        unread = f"{unread} AND event = 'rating'"
+        unread = f"{unread} AND event = '{RATING_EVENT}'"
     why = f"Reads as a {kind}." + ("" if row else " A value that does not is emptied.")
     severity: Severity = "row" if row else "warn"
     return Rule(f"{name}_parses", f"{name}_unread", severity, unread, "ExpectColumnValuesToBeNull", why=why)
@@ -104,8 +105,8 @@ def _bounds(column: Column, settings: ValidationSettings, now: datetime) -> tupl
             earliest = datetime.combine(settings.earliest, time(), UTC)
             return (
                 "timestamp_s",
-                {"min_value": earliest.timestamp(), "max_value": now.timestamp()},
-                (f"Between {earliest:%Y-%m-%d} and {now:%Y-%m-%d %H:%M} UTC, as seconds since 1970."),
+                {"min_value": earliest.timestamp(), "max_value": (now + CLOCK_SKEW).timestamp()},
+                (f"Between {earliest:%Y-%m-%d} and {now + CLOCK_SKEW:%Y-%m-%d %H:%M} UTC, as seconds since 1970."),
             )
         case schema.TEXT:
             return "text_chars", {"max_value": settings.max_text_chars}, "Length of the text in characters."

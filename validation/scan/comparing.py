@@ -33,8 +33,17 @@ def mark_compared(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: V
     _mark(connection, scan, exact, _copies(connection, scan))
     if FLOOD in rules:  # before readmitted rows are compared with the source's own, which may be of a flood
         _mark_floods(connection, scan, {name: rules.pop(name) for name in _FLOOD_RULES}, cleaning.floods)
-    if any(one.part.origin == "readmitted" for one in scan.parts):
+    for name in ("user_id_known", "item_id_known"):  # so that no row counts as a copy of one that they take out
+        if name in rules:
+            _mark(connection, scan, rules.pop(name), _find(connection, scan, name, settings))
+    origins = {one.part.origin for one in scan.parts}
+    if origins >= {"events", "source"}:
+        _mark(connection, scan, exact, _unmarked(scan, exact, queries.exported_sql(scan.parts, scan.excluded)))
+    if "readmitted" in origins:
         _mark(connection, scan, exact, queries.returned_sql(table, scan.parts, scan.excluded))
+    if origins >= {"readmitted", "source"} and REPEATED not in rules:  # of lines, what a person corrected is newest
+        query = queries.superseded_sql(table, scan.parts, scan.excluded)
+        _mark(connection, scan, exact, _unmarked(scan, exact, query))
     if REPEATED in rules:
         gather_lines(connection, table, scan.excluded)
         _mark(connection, scan, rules.pop(REPEATED), queries.repeated_lines_sql(table, scan.excluded))
@@ -84,6 +93,12 @@ def _mark_floods(
 def _copies(connection: duckdb.DuckDBPyConnection, scan: Scan) -> str:
     pick_rows(connection, scan, "candidate", queries.same_hash_sql(scan.table))
     return queries.copies_sql(lambda one: picked_name("candidate", scan, one), scan.parts)
+
+
+def _unmarked(scan: Scan, rule: Rule, query: str) -> str:
+    """Of the row numbers that a query finds, those that do not carry the rule's mark yet: each counts once."""
+    marked = f"SELECT row_number FROM staged_{scan.table} WHERE {scan.breaks(rule)}"
+    return f"SELECT row_number FROM ({query}) WHERE row_number NOT IN ({marked})"
 
 
 def _mark(connection: duckdb.DuckDBPyConnection, scan: Scan, rule: Rule, query: str) -> None:

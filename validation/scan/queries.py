@@ -6,13 +6,14 @@ could be; only those are compared exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from core import schema
 from core.schema import RATING_RANGE, TABLES, TableName
 from validation.rules.contract import RATED
 from validation.scan.order_lines import newest_first
 from validation.staging.parts import StagedPart
+from validation.staging.reading import FILLED_ID
 
 
 def copies_sql(picked: Callable[[StagedPart], str], parts: Sequence[StagedPart]) -> str:
@@ -51,6 +52,73 @@ def returned_sql(table: TableName, parts: Sequence[StagedPart], excluded: str) -
     return f"""
     SELECT row_number FROM staged_{table} r WHERE part IN ({back}) AND EXISTS (
         SELECT 1 FROM staged_{table} s WHERE s.part NOT IN ({back}) AND NOT ({excluded}) AND {same}{attributes})"""
+
+
+# What says which event, review, user or item a row is about; a correction changes one of these at most.
+_IDENTITY: Mapping[TableName, tuple[str, ...]] = {
+    "interactions": (schema.USER_ID, schema.ITEM_ID, schema.EVENT, schema.TIMESTAMP),
+    "feedback": (schema.USER_ID, schema.ITEM_ID, schema.TIMESTAMP),
+    "users": (schema.USER_ID,),
+    "items": (schema.ITEM_ID,),
+}
+
+
+def superseded_sql(table: TableName, parts: Sequence[StagedPart], excluded: str) -> str:
+    """The row numbers of readmitted rows whose row the source itself has corrected by now: its correction counts.
+
+    It is the same row if it stands where the readmitted one stood and they differ in one thing at most; an event with
+    an id of its own, if it has that id and they differ in two things at most; and others, if they differ in none.
+
+    Args:
+        excluded: SQL over a staged row, true where it is not clean.
+    """
+    back, own = _numbers(parts, "readmitted"), _numbers(parts, "source")
+    names = _IDENTITY[table]
+    differing = " + ".join(f"(s.{name} IS DISTINCT FROM r.{name})::INTEGER" for name in names)
+    ours = f"(SELECT * FROM staged_{table} WHERE part IN ({own}) AND NOT ({excluded}))"
+    theirs = f"(SELECT * FROM staged_{table} WHERE part IN ({back}))"
+    same = " AND ".join(f"s.{name} = r.{name}" for name in names)
+    filled = f"regexp_full_match(r.event_id, '{FILLED_ID}')" if table == "interactions" else "true"
+    found = [f"SELECT r.row_number FROM {theirs} r JOIN {ours} s ON {same} AND {filled}"]
+    if table == "interactions":
+        found.append(f"SELECT r.row_number FROM {theirs} r JOIN {ours} s USING (event_id) WHERE {differing} <= 2")
+    if len(names) > 1:
+        place = "source_file, source_number"
+        at = f"({_places(parts, 'readmitted')})"
+        of_source = f"SELECT * FROM ({_places(parts, 'source')}) WHERE ({place}) IN (SELECT ({place}) FROM {at})"
+        found.append(
+            f"""SELECT r.row_number FROM {theirs} r JOIN {at} USING (row_number) JOIN ({of_source}) p USING ({place})
+            JOIN {ours} s ON s.row_number = p.row_number WHERE {differing} <= 1"""
+        )
+    return f"SELECT DISTINCT row_number FROM ({' UNION ALL '.join(found)})"
+
+
+def exported_sql(parts: Sequence[StagedPart], excluded: str) -> str:
+    """The row numbers of the source's events that the service's log holds, good, with the same id: its own, exported.
+
+    An id that the source gives to an event of another user or item is no copy, but an id given twice.
+
+    Args:
+        excluded: SQL over a staged row, true where it is not clean.
+    """
+    logged = f"SELECT * FROM staged_interactions WHERE part IN ({_numbers(parts, 'events')}) AND NOT ({excluded})"
+    return f"""
+    SELECT s.row_number FROM staged_interactions s JOIN ({logged}) l USING (event_id, user_id, item_id)
+    WHERE s.part IN ({_numbers(parts, "source")})"""
+
+
+def _numbers(parts: Sequence[StagedPart], origin: str) -> str:
+    """The numbers of the parts of an origin, as SQL between brackets."""
+    return ", ".join(str(one.index) for one in parts if one.part.origin == origin) or "NULL"
+
+
+def _places(parts: Sequence[StagedPart], origin: str) -> str:
+    """Where the rows of an origin's parts stood in the source: row_number, source_file, source_number."""
+    return " UNION ALL ".join(
+        f"SELECT {one.offset} + file_row_number AS row_number, source_file, source_number FROM {one.file_sql()}"
+        for one in parts
+        if one.part.origin == origin
+    )
 
 
 def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, excluded: str) -> str:

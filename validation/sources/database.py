@@ -105,11 +105,20 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
 
 @contextmanager
 def _connect(source: SqlSource) -> Iterator[Any]:
-    """A connection that is closed at the end."""
+    """A connection whose queries all see one state of the database; closed at the end."""
     with _driver_errors(source, _FAILED, "Check source.url and the database"):
         connection = _open(expand(source.url, _FAILED, SourceError))
     with closing(connection):
+        _begin_snapshot(connection, source)
         yield connection
+
+
+def _begin_snapshot(connection: Any, source: SqlSource) -> None:
+    """Have all queries see the database as it is now: an event and its user come from one state."""
+    is_postgres = urlsplit(source.url).scheme in ("postgresql", "postgres")
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgres else "BEGIN"
+    with _driver_errors(source, _FAILED, "Check source.url and the database"), closing(connection.cursor()) as cursor:
+        cursor.execute(begin)
 
 
 def _open(url: str) -> Any:

@@ -69,7 +69,7 @@ def ingest(source: Source, target: Path, event_log: Path | None = None, readmitt
     with _disk_errors(target), atomic_folder(target) as folder:
         writer = RawWriter(folder)
         _read(source, writer)
-        _read_events(event_log, writer)
+        log_sequence = _read_events(event_log, writer)
         readmitted_rows.read(readmitted, writer)
         written = RawTables(
             folder=target.absolute(),
@@ -78,6 +78,7 @@ def ingest(source: Source, target: Path, event_log: Path | None = None, readmitt
             provided=tuple(sorted(writer.provided)),
             parts=tuple(writer.parts),
             forms=plain_forms(source),
+            log_sequence=log_sequence,
         )
         write_json(folder / NOTE_FILE, written.model_dump(mode="json"))
     return written
@@ -146,13 +147,16 @@ def _read(source: Source, writer: RawWriter) -> None:
             assert_never(source)
 
 
-def _read_events(event_log: Path | None, writer: RawWriter) -> None:
+def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
+    """Write the log's events; its newest number, None where there is no log."""
     if event_log is None or not event_log.exists():
-        return
+        return None
+    sequence = 0
     with RowParts(writer, EVENT_LOG, origin="events") as parts:
         for sequence, event in EventLog(event_log).read():
             values = {**asdict(event), "position": sequence}
             parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
+    return sequence
 
 
 def _count_events(event_log: Path | None) -> int:

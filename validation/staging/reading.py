@@ -16,6 +16,9 @@ from validation.reading.times import time_sql
 from validation.reading.values import IDS, id_sql, mapped_sql, text_sql, typed_sql
 from validation.staging.parts import StagedPart
 
+_FILLED_CHARS = 20
+# The id of an event that came without one, as a pattern.
+FILLED_ID = f"[0-9a-f]{{{_FILLED_CHARS}}}"
 _CORRECTED_AT = "9999-12-31"
 # Over a row of layer 1 and later: an event of the service's log, which uses the contract's terms.
 FROM_LOG = f"(origin = 'events' OR {SOURCE_FILE} = {literal(EVENT_LOG)})"
@@ -136,7 +139,8 @@ def _add_moment(layers: _Layers, one: StagedPart, dialect: Dialect) -> None:
 def _filled_sql(name: str, mapping: TableMapping) -> str:
     """An event without an id gets one from its row; one without a name is a rating where a value is given."""
     if name == schema.EVENT_ID:
-        return f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce(event_id_given, left(md5(source_row), 20)) END"
+        filled = f"left(md5(source_row), {_FILLED_CHARS})"
+        return f"CASE WHEN {SOURCE_ERROR} IS NULL THEN coalesce(event_id_given, {filled}) END"
     if name != schema.EVENT or not mapping.default_event:
         return ""
     given = f"CASE WHEN value_given IS NOT NULL THEN 'rating' ELSE {literal(mapping.default_event)} END"

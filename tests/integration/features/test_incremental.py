@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core.logs.events import EventLog, Interaction
-from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.settings.features import FeatureSettings
 from features.archive.events import TABLES
-from features.archive.publication import open_archive, require_published
+from features.archive.publication import open_published, require_published
 from features.archive.shop_facts import load_published
 from features.counting.views import VIEWS
 from features.feast.store import open_store
@@ -161,5 +161,5 @@ def rows_online(feast: Path) -> dict[str, dict[str, Any]]:
 def archived(feast: Path) -> dict[str, list[str]]:
     """Every row of the offline store, in an order of their own."""
     published = require_published(feast)
-    archive = open_archive(feast, FeatureStoreSettings(), published.generation)
+    archive = open_published(feast, published)
     return {table: sorted(map(repr, archive.read(table, published.n_parts).to_pylist())) for table in TABLES}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -53,7 +57,7 @@ def feast(client: Any, clean: Path, tmp_path: Path) -> Iterator[Path]:
     yield folder
     store = open_store(folder)
     online_store_of(store).teardown(store.config, store.list_feature_views(), [])
-    assert not list(client.scan_iter(f"{schema_name(folder)}*"))
+    assert not list(client.scan_iter(f"*{schema_name(folder)}*"))
 
 
 def events(n: int) -> list[Interaction]:
@@ -102,7 +106,7 @@ def test_merges_at_once_are_done_again_until_none_is_lost(feast: Path) -> None:
     online = online_store_of(store)
 
     def count(_: int) -> None:
-        def merge(entity: str, old: StoredRow | None) -> StoredRow:
+        def merge(entity: str, old: StoredRow | None, _: int) -> StoredRow:
             row = {**new_user(), "log_sequence": 0} if old is None else old.facts(USER_HISTORY)
             return StoredRow.of(USER_HISTORY, entity, {**row, "n_views": row["n_views"] + 1})
 
@@ -145,3 +149,101 @@ def test_a_password_comes_from_the_environment_alone(
     assert OnlineFeatures(tmp_path / "feast", SETTINGS).read_user("u") is not None
     store = open_store(tmp_path / "feast")
     online_store_of(store).teardown(store.config, store.list_feature_views(), [])
+
+
+def test_a_push_that_comes_between_is_not_lost_with_the_row(feast: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deciding that an entity is gone and removing its row is one step within Redis."""
+    store = open_store(feast)
+    online = online_store_of(store)
+
+    def write(entity: str, sequence: int) -> None:
+        row = StoredRow.of(USER_HISTORY, entity, {**new_user(), "log_sequence": sequence})
+        online.write_rows(store.config, USER_HISTORY, [row])
+
+    def stored(entity: str) -> bool:
+        return online.read_rows(store.config, USER_HISTORY, [entity]) != [None]
+
+    read, pushed = online._read, []
+
+    def read_then_push(config: Any, view: str, entities: Any) -> Any:
+        found = read(config, view, entities)
+        pushed.append(write("z", 9))
+        return found
+
+    write("z", 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(online, "_read", read_then_push)
+        online.forget_others(store.config, USER_HISTORY, ["u", "v", "w"], 5)
+    assert stored("z") == bool(pushed)
+    write("y", 9)
+    online.forget(store.config, USER_HISTORY, ["y"], 5)
+    assert stored("y")
+    online.forget(store.config, USER_HISTORY, ["y"], 9)
+    assert not stored("y")
+
+
+def test_an_entity_without_a_row_takes_no_event_that_is_settled(feast: Path) -> None:
+    """What the data gate refused, and a refresh took out, a late push does not bring back."""
+    online = OnlineFeatures(feast, SETTINGS)
+    store = open_store(feast)
+    online_store_of(store).settle(store.config, 1)
+    late = [Interaction("p1", "new", "a", "view", START), Interaction("p2", "newer", "a", "view", START)]
+    online.push(late, [1, 2])
+    assert online.read_user("new") is None
+    assert online.read_user("newer") is not None
+
+
+def test_all_keys_of_a_script_share_the_shops_hash_tag(feast: Path, client: Any) -> None:
+    """Redis Cluster runs a script only where all its keys lie on one node."""
+    from redis.crc import key_slot
+
+    keys = list(client.scan_iter(f"*{open_store(feast).config.project}*"))
+    assert len(keys) > 4
+    assert len({key_slot(key) for key in keys}) == 1
+
+
+def test_the_store_works_on_redis_cluster(clean: Path, tmp_path: Path) -> None:
+    """One node with all slots refuses what a cluster of many does: keys of two slots in one script."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("no redis-server on the path")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    if port > 55_000:  # the cluster's own port is 10000 higher
+        port -= 10_000
+    options = ["--port", str(port), "--cluster-enabled", "yes", "--save", "", "--bind", "127.0.0.1"]
+    node = subprocess.Popen([server, *options], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        _serve_all_slots(port)
+        address = f"127.0.0.1:{port},127.0.0.1:{port}"
+        feast = tmp_path / "feast"
+        stores = FeatureStoreSettings(online="redis", redis=address)
+        assert refresh_features(clean, feast, SETTINGS, stores).rebuilt
+        online = OnlineFeatures(feast, SETTINGS)
+        online.push(events(3), [1, 2, 3])
+        state = online.read_user("u")
+        assert state is not None
+        assert state.features["n_events"] == 5
+        assert list(online.read_items(["c"])["item_n_events"]) == [2]
+        assert refresh_features(write_shop(tmp_path / "clean", LOG[:2], items=ITEMS), feast, SETTINGS, stores).rebuilt
+        assert online.read_user("v") is None
+    finally:
+        node.terminate()
+        node.wait()
+
+
+def _serve_all_slots(port: int) -> None:
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    node = Redis(port=port)
+    for _ in range(200):
+        try:
+            if node.execute_command("CLUSTER INFO").get("cluster_state") == "ok":
+                return
+            node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        except RedisError:  # not up yet, or the slots are served already and the state follows
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the cluster did not start")

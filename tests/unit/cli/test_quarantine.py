@@ -37,7 +37,9 @@ def test_list_counts_by_table_and_rule(shop: Layout, capsys: pytest.CaptureFixtu
     }
 
 
-def test_an_export_corrected_and_readmitted_comes_in_clean(shop: Layout, tmp_path: Path) -> None:
+def test_an_export_corrected_and_readmitted_comes_in_clean_until_it_is_revoked(
+    shop: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     corrected = tmp_path / "rows.jsonl"
     assert run(shop, "export", str(corrected), "--rule", "value_parses") == 0
     (line,) = corrected.read_text(encoding="utf-8").splitlines()
@@ -48,6 +50,11 @@ def test_an_export_corrected_and_readmitted_comes_in_clean(shop: Layout, tmp_pat
     assert run(shop, "readmit", str(corrected)) == 0
     counts = validate_source(shop, tmp_path / "source").tables["interactions"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (43, 41, 2)
+    assert run(shop, "revoke", str(corrected), "--table", "items") == 0
+    assert run(shop, "revoke", str(corrected)) == 0
+    assert "1 rows taken back" in capsys.readouterr().out
+    counts = validate_source(shop, tmp_path / "source").tables["interactions"]
+    assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (42, 40, 2)
 
 
 def test_a_file_that_is_no_export_is_refused_with_its_line(

@@ -1,5 +1,7 @@
 import json
+import os
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +69,33 @@ def test_digest_of_parts_does_not_depend_on_the_order_of_keys():
     assert digest_of({"a": 1}) != digest_of({"a": 2})
     assert digest_of("a", "b") != digest_of("ab")
     assert len(digest_of("a")) == 16
+
+
+def test_what_a_name_stands_for_is_on_the_disk_before_the_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    done = []
+    fsync, replace, rename = os.fsync, type(tmp_path).replace, type(tmp_path).rename
+
+    def sync(handle: int) -> None:
+        done.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink())))
+        fsync(handle)
+
+    def note(what, move):
+        return lambda path, target: (done.append((what, str(target))), move(path, target))[1]
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(type(tmp_path), "replace", note("named", replace))
+    monkeypatch.setattr(type(tmp_path), "rename", note("named", rename))
+    write_json(tmp_path / "new" / "a.json", 1)
+    made, content, named, listed = done
+    assert made == ("sync", str(tmp_path))  # where the folder's own name is
+    assert content[0] == "sync"
+    assert "a.json" in content[1]
+    assert named == ("named", str(tmp_path / "new" / "a.json"))
+    assert listed == ("sync", str(tmp_path / "new"))
+    done.clear()
+    with atomic_folder(tmp_path / "stage") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "part").write_text("rows")
+    place = done.index(("named", str(tmp_path / "stage")))
+    assert {path.rpartition("/")[2] for _, path in done[:place]} >= {"part", "deep"}
+    assert done[place + 1 :] == [("sync", str(tmp_path))]

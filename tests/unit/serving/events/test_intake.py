@@ -141,3 +141,23 @@ def test_an_event_that_finds_the_store_busy_for_long_is_left_to_the_thread_at_wo
         go_on.set()
         assert slow.result(5).pushed is True
     assert sink.pushed == ["a", "b"]
+
+
+def test_what_the_data_gate_refuses_stays_in_the_log_and_reaches_no_history(log: EventLog) -> None:
+    """Logs of earlier releases hold such events."""
+    intake = EventIntake(log)
+    refused = [
+        Interaction("no-value", "u", "i", "rating", NOON), Interaction("high", "u", "i", "view", NOON, 9.0),
+        Interaction("blank", " ", "i", "view", NOON),
+    ]  # fmt: skip
+    kept = [Interaction("dropped", "u", "i", "view", NOON, 5.0), Interaction("good", "u", "i", "rating", NOON, 5.0)]
+    pushed: list[Interaction] = []
+
+    class Collecting(Sink):
+        def push(self, events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+            pushed.extend(events)
+
+    intake.connect(Collecting())
+    assert intake.accept([*refused, *kept]) == Receipt(accepted=5, duplicates=0, pushed=True)
+    assert [(event.event_id, event.value) for event in pushed] == [("dropped", None), ("good", 5.0)]
+    assert intake.n_pending() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -38,8 +40,9 @@ def test_the_log_keeps_the_contracts_names_case_aside() -> None:
 @pytest.mark.parametrize("name", EVENTS)
 def test_the_contracts_names_mean_themselves_unless_the_shop_maps_them(name: str) -> None:
     mapped = NAMES.get(name, name)
-    assert kept(PLAIN_TERMS, {"event": name.upper(), "value": 2.0}) == [(name, 2.0)]
-    assert kept(terms(), {"event": name.upper(), "value": 2.0}) == [(mapped, 2.0)]
+    value = 2.0 if name == "rating" else None  # that of another event is not stored
+    assert kept(PLAIN_TERMS, {"event": name.upper(), "value": 2.0}) == [(name, value)]
+    assert kept(terms(), {"event": name.upper(), "value": 2.0}) == [(mapped, value)]
 
 
 @pytest.mark.parametrize("name", ["ate", "odd"])
@@ -78,8 +81,8 @@ def test_a_rating_on_the_shops_scale_is_kept_as_1_to_5() -> None:
     rated = [{"event": "rating", "value": value} for value in (0.0, 5.0, 7.5, 10.0)]
     assert kept(terms([0, 10]), *rated) == [("rating", value) for value in (1.0, 3.0, 4.0, 5.0)]
     assert kept(terms(), *rated[1:2]) == [("rating", 5.0)]
-    # Values of other events are the contract's.
-    assert kept(terms([0, 10]), {"event": "purchase", "value": 4.0}) == [("purchase", 4.0)]
+    # Values of other events are on the contract's scale, and not stored.
+    assert kept(terms([0, 10]), {"event": "purchase", "value": 4.0}) == [("purchase", None)]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,26 @@ def test_a_value_out_of_range_is_refused_with_its_scale(
     with pytest.raises(BadRequest) as caught:
         kept(terms(scale), event)
     assert f"events.0.value={event['value']:g}, expected a rating {said}" in str(caught.value)
+
+
+def refusal(given: EventTerms, **event: Any) -> str:
+    with pytest.raises(BadRequest) as caught:
+        kept(given, {"event": "view"}, {"event": "view", **event})
+    return str(caught.value)
+
+
+def test_an_id_is_kept_as_the_clean_tables_have_it_and_a_blank_one_is_refused() -> None:
+    request = EventsRequest.model_validate(
+        {"events": [{"user_id": " 17850.0", "item_id": "\u00a0i ", "event": "view"}]}
+    )
+    (found,) = request.interactions(terms())
+    assert (found.user_id, found.item_id) == ("17850", "i")
+    for field in ("user_id", "item_id", "event_id"):
+        assert f"events.1.{field}='  ', expected an id that is not blank" in refusal(terms(), **{field: "  "})
+
+
+def test_a_time_before_the_shops_earliest_day_is_refused() -> None:
+    at = datetime(1999, 12, 31, 23, tzinfo=UTC)
+    kept(terms(), {"event": "view", "timestamp": at})
+    later = replace(terms(), earliest=date(2000, 1, 1))
+    assert "expected a time from 2000-01-01 on (validation.earliest)" in refusal(later, timestamp=at)

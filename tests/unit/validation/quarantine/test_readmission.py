@@ -16,7 +16,15 @@ from core.settings.validation import OwnRule, ValidationSettings
 from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_rows, write
 from validation.errors import ReadmissionError
 from validation.gate import validate
-from validation.quarantine.readmission import QuarantinedRow, count_by_rule, export, read_corrections, readmit, select
+from validation.quarantine.readmission import (
+    QuarantinedRow,
+    count_by_rule,
+    export,
+    read_corrections,
+    readmit,
+    revoke,
+    select,
+)
 from validation.sources.ingest import ingest
 from validation.summary import ValidationSummary
 
@@ -235,3 +243,94 @@ def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> No
         ("u2", "rating", 4.0),
         ("u2", "view", 0),
     ]
+
+
+def _bad_and_corrected(tmp_path: Path, ids: bool) -> list[dict[str, Any]]:
+    """A source with one bad rating, which a person corrects to 4 and lets in; with ids of events or without."""
+    bad = {"user_id": "u9", "item_id": "i1", "event": "rating", "value": 9, "timestamp": "2025-03-02T00:00:00Z"}
+    rows = [{**row, "event": "view", "value": None} for row in events(5)]
+    rows = [*rows, {"event_id": "b", **bad}]
+    if not ids:
+        rows = [{name: value for name, value in row.items() if name != "event_id"} for row in rows]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*rows))
+    summary = _door(tmp_path)
+    export(select(summary.quarantine, "interactions"), tmp_path / "rows.jsonl")
+    _edit(tmp_path / "rows.jsonl", value_in_range={"value": "4"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    assert _ratings(_door(tmp_path)) == [4.0]
+    return rows
+
+
+def _ratings(summary: ValidationSummary) -> list[float]:
+    rows = read_rows(summary.folder / "interactions.parquet")
+    return [row["value"] for row in rows if row["event"] == "rating"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "changed", "shift"),
+    [
+        (True, {"value": 3, "user_id": "u1"}, 1),
+        (False, {"value": 5, "timestamp": "2025-03-04"}, 0),
+        (False, {"value": 3}, 1),
+        (False, {"value": 3, "user_id": "u1"}, 1),
+    ],
+)
+def test_a_correction_of_the_source_supersedes_a_readmitted_row(
+    tmp_path: Path, ids: bool, changed: dict[str, Any], shift: int
+) -> None:
+    """Known by its id, or by where it stands, or by what it says; not where the row moved and says something else."""
+    rows = _bad_and_corrected(tmp_path, ids)
+    moved = {**events(1)[0], "event_id": "new", "user_id": "u7", "event": "view", "value": None}
+    if not ids:
+        moved.pop("event_id")
+    rows = [*[moved] * shift, *rows[:-1], {**rows[-1], **changed}]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*rows))
+    summary = _door(tmp_path)
+    if shift and not ids and len(changed) > 1:
+        assert _ratings(summary) == [changed["value"], 4.0]
+        return
+    assert _ratings(summary) == [changed["value"]]
+    counts = summary.tables["interactions"]
+    assert (counts.rows_quarantined, counts.duplicates) == (0, 1)
+
+
+def test_another_row_at_the_place_of_a_readmitted_one_supersedes_nothing(tmp_path: Path) -> None:
+    rows = _bad_and_corrected(tmp_path, ids=False)
+    other = {"user_id": "u9", "item_id": "i2", "event": "rating", "value": 2, "timestamp": "2025-03-05T00:00:00Z"}
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*rows[:-1], other))
+    assert sorted(_ratings(_door(tmp_path))) == [2.0, 4.0]
+
+
+def test_a_corrected_item_of_the_source_supersedes_the_readmitted_one(
+    tmp_path: Path, summary: ValidationSummary
+) -> None:
+    export(select(summary.quarantine, "items", ("cheap",)), tmp_path / "rows.jsonl")
+    _edit(tmp_path / "rows.jsonl", cheap={"price": "3"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    items = [{"item_id": f"i{i}", "title": "Tea", "price": 2, "colour": "red"} for i in range(7)]
+    write(tmp_path / "in" / "items.jsonl", json_lines(*items, {**BAD_ITEM, "price": 7}))
+    after = _door(tmp_path)
+    (item,) = (row for row in read_rows(after.folder / "items.parquet") if row["item_id"] == "i9")
+    assert item["price"] == 7
+    assert (after.tables["items"].rows_quarantined, after.tables["items"].duplicates) == (0, 1)
+
+
+def test_a_second_correction_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    _bad_and_corrected(tmp_path, ids=False)
+    _edit(tmp_path / "rows.jsonl", value_in_range={"value": "2"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    assert _ratings(_door(tmp_path)) == [2.0]
+    assert len(list((tmp_path / "readmitted").iterdir())) == 1
+
+
+def test_readmission_is_revoked_by_rows_or_as_a_whole(tmp_path: Path, summary: ValidationSummary) -> None:
+    rows, folder = select(summary.quarantine, "interactions"), tmp_path / "readmitted"
+    readmit(rows, folder)
+    readmit(select(summary.quarantine, "items", ("cheap",)), folder)
+    assert revoke(folder, rows[:1]) == 1
+    assert revoke(folder, rows[:1]) == 0
+    assert _door(tmp_path).tables["interactions"].rows_in == summary.tables["interactions"].rows_in + 2
+    assert revoke(folder, table="items") == 1
+    assert revoke(folder) == 2
+    assert list(folder.iterdir()) == []
+    assert _door(tmp_path).tables == summary.tables

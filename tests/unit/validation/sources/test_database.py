@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from core.settings.source import SqlSource
-from tests.unit.validation.source_files import read_parts
+from tests.unit.validation.source_files import read_parts, read_raw
 from validation.errors import SourceError
 from validation.sources import database as sql_source
 from validation.sources.ingest import check_source, ingest, source_fingerprint
@@ -224,3 +224,57 @@ def test_a_query_of_postgresql_may_end_in_a_semicolon_or_a_comment(tmp_path: Pat
     source = SqlSource(url=POSTGRES, queries={"interactions": query})
     check_source(source)
     assert ingest(source, tmp_path / "raw").rows["interactions"] == 1
+
+
+def _added_between_queries(monkeypatch: pytest.MonkeyPatch, add: Callable[[], None]) -> None:
+    """Have another client write after the first query was answered."""
+    run = sql_source._run
+
+    @contextmanager
+    def run_then_add(connection: Any, table: Any, query: str, source: SqlSource) -> Iterator[Any]:
+        with run(connection, table, query, source) as answer:
+            yield answer
+        if table == "users":
+            add()
+
+    monkeypatch.setattr(sql_source, "_run", run_then_add)
+
+
+def test_all_queries_of_sqlite_see_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as shop:
+        shop.execute("PRAGMA journal_mode = WAL")
+        shop.execute("CREATE TABLE users (user_id)")
+        shop.execute("INSERT INTO users VALUES ('u1')")
+        shop.execute("CREATE TABLE log (user_id, item_id, timestamp)")
+        shop.execute("INSERT INTO log VALUES ('u1', 'i1', '2025-01-02')")
+        _added_between_queries(monkeypatch, lambda: shop.execute("INSERT INTO log VALUES ('u2', 'i1', '2025-01-03')"))
+        queries = {"users": "SELECT * FROM users", "interactions": "SELECT * FROM log"}
+        source = SqlSource(url=f"sqlite:///{path}", queries=queries, default_event="view")
+        rows = read_raw(sql_source, source, tmp_path / "raw")
+        assert [row["user_id"] for row in rows["interactions"]] == ["u1"]
+        rows = read_raw(sql_source, source, tmp_path / "again")
+        assert [row["user_id"] for row in rows["interactions"]] == ["u1", "u2"]
+
+
+def test_all_queries_of_postgresql_see_one_state(
+    postgres_schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    with psycopg.connect(POSTGRES, autocommit=True) as shop:
+        shop.execute(f"CREATE TABLE {postgres_schema}.users AS SELECT 'u1' AS user_id")  # type: ignore[arg-type]
+        shop.execute(
+            f"CREATE TABLE {postgres_schema}.log AS SELECT 'u1' AS user_id, 'i1' AS item_id, now() AS timestamp"  # type: ignore[arg-type]
+        )
+        _added_between_queries(
+            monkeypatch,
+            lambda: shop.execute(f"INSERT INTO {postgres_schema}.log VALUES ('u2', 'i1', now())"),  # type: ignore[arg-type, return-value]
+        )
+        queries = {
+            "users": f"SELECT * FROM {postgres_schema}.users",
+            "interactions": f"SELECT * FROM {postgres_schema}.log",
+        }
+        source = SqlSource(url=POSTGRES, queries=queries, default_event="view")
+        rows = read_raw(sql_source, source, tmp_path / "raw")
+        assert [row["user_id"] for row in rows["interactions"]] == ["u1"]
