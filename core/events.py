@@ -1,6 +1,6 @@
 """What an acceptable event is: one definition for the service, the data gate and the online store.
 
-The gate judges rows in SQL and the others one event at a time, so the constants and rules stand here once. What only
+The gate checks rows in SQL, the others check one event at a time, so the constants and rules stand here once. What only
 the whole tables show (an unknown item, a bot) is the gate's alone: the next refresh of the features takes it out of
 the online store again.
 """
@@ -21,7 +21,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 EARLIEST = date(1995, 1, 1)
 # Around an id: what DuckDB's trim removes, the separators of Unicode.
 _BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-# MongoDB's {"$oid": "…"}, {"$date": "…"} and the like: what is inside. For RE2 and Python alike.
+# MongoDB's {"$oid": "…"}, {"$date": "…"} and the like: what is inside. Valid in RE2 and in Python.
 WRAPPED = r"""^\{\s*"\$(?:oid|date|numberLong|numberInt|numberDouble|numberDecimal|uuid)"\s*:\s*"""
 WRAPPED += r"""(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"{}]+)"?\s*\}{1,2}$"""
 _WRAPPED = re.compile(WRAPPED)
@@ -75,6 +75,6 @@ def as_kept(event: Interaction) -> Interaction | None:
         item_id=canonical_id(event.item_id),
         value=kept_value(event.event, event.value),
     )
-    # The value is judged before it is dropped: the gate refuses a view with a value of 9, but takes one of 3.
+    # The value is checked before it is dropped: the gate refuses a view with a value of 9, but takes one of 3.
     good = event.event in EVENTS and bad_value(event.event, event.value) is None
     return kept if good and not any(map(bad_id, (kept.event_id, kept.user_id, kept.item_id))) else None

@@ -170,7 +170,7 @@ def version_in_service(name: str) -> Version | None:
 
 
 def _changes_without_record(name: str) -> Iterator[Change]:
-    """The changes that the versions themselves tell of: each one replaced the one before."""
+    """The changes that the versions themselves show: each one replaced the one before."""
     for version in reversed(list_versions(name)):
         labels = version.labels
         yield Change(
@@ -198,16 +198,16 @@ def _parse_version(place: Path, stamps: tuple[int, ...]) -> Version:
     import yaml
 
     try:
-        told: dict[str, Any] = yaml.safe_load((place / _MODEL_FILE).read_text(encoding="utf-8"))
+        model: dict[str, Any] = yaml.safe_load((place / _MODEL_FILE).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError("model.yaml was cut short") from error
     files = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))["files"]
     if missing := [name for name in files if not (place / name).is_file()]:
         raise ValueError(f"{missing[0]} is missing")
     return Version(
-        name=told["name"],
-        version=told["version"],
+        name=model["name"],
+        version=model["version"],
         folder=place,
-        labels={key: str(value) for key, value in (told["labels"] or {}).items()},
-        created_at=datetime.fromisoformat(str(told["creation_time"])).isoformat(),
+        labels={key: str(value) for key, value in (model["labels"] or {}).items()},
+        created_at=datetime.fromisoformat(str(model["creation_time"])).isoformat(),
     )

@@ -87,7 +87,7 @@ def _attribute_sql(keys: Sequence[str]) -> str:
 def _attributes(connection: duckdb.DuckDBPyConnection, table: TableName, clean: str) -> dict[str, list[str]]:
     """The columns that attributes make, and the keys that each is read from.
 
-    SQL tells no two names apart that differ in case alone: such keys are one attribute. One that bears the name of a
+    SQL does not distinguish names that differ in case alone: such keys are one attribute. One that bears the name of a
     column of the contract gets another.
     """
     found = connection.execute(

@@ -72,7 +72,7 @@ class ValidationSummary(BaseModel):
             it false; the clean tables are good nonetheless.
         tables: One summary per table.
         warnings: Rules on tables as a whole that are not met, as sentences.
-        log_sequence: Up to where the service's event log was judged, for the features; None where there was no log.
+        log_sequence: Up to where the service's event log was validated, for the features; None where there was no log.
     """
 
     model_config = ConfigDict(frozen=True)
