@@ -82,7 +82,7 @@ def test_no_key_stops_the_gate_or_the_refresh_and_no_value_is_lost(
         assert not _lost(home / "clean" / "items.parquet", "item_id", item_marks)
         refresh_features(home / "clean", home / "feast", FeatureSettings())
         published = require_published(home / "feast")
-        archive = open_archive(home / "feast", published.stores, published.generation)
+        archive = open_archive(home / "feast", published.stores, published.generation, published.parts)
         state = OnlineFeatures(home / "feast", FeatureSettings()).read_user(user_rows[0]["user_id"])
         assert state is not None
         assert state.items[-1] in {row["item_id"] for row in item_rows}

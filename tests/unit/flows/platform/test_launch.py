@@ -129,11 +129,15 @@ def test_a_closed_terminal_stops_every_part_though_nobody_can_be_told(tmp_path, 
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(launch, "enter_environment", lambda _: {"PATH": "/usr/bin:/bin"})
-    with launch.running_parts(settings, closed_terminal) as (platform, asked):
-        part = platform.start("slow", ["-c", "import time; time.sleep(60)"])
-        os.kill(os.getpid(), number)
-        assert asked.wait(5)
-        launch.check_parts(platform, asked)
+    before = signal.signal(number, signal.default_int_handler)  # tests started by nohup inherit an ignored SIGHUP
+    try:
+        with launch.running_parts(settings, closed_terminal) as (platform, asked):
+            part = platform.start("slow", ["-c", "import time; time.sleep(60)"])
+            os.kill(os.getpid(), number)
+            assert asked.wait(5)
+            launch.check_parts(platform, asked)
+    finally:
+        signal.signal(number, before)
     assert not part.is_running
 
 
