@@ -74,7 +74,7 @@ def test_every_epoch_is_another_and_the_seed_decides_it() -> None:
     assert first != told(Augmenter(FULL, seed=2))
 
 
-def test_cold_items_are_seen_oftener() -> None:
+def test_cold_items_are_seen_more_often() -> None:
     settings = AugmentationSettings(cold_oversampling=2.5, cold_below=5)
     warm, cold = torch.tensor([1, 2]), torch.tensor([1, 3])
     drawn = Augmenter(settings, seed=1).sequences([*[warm] * 100, *[cold] * 4])
