@@ -1,0 +1,125 @@
+"""The service in its own process, for tests that ask it over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.promotion import model_store
+from tests.integration.serving_shop import SHOP, TinyShop
+
+POLL_S = 0.2
+MAX_BODY_BYTES = 50_000
+MAX_K = 20
+WAIT_S = 120
+
+
+@dataclass
+class Running:
+    """The service's process, and what it answered before any bundle was promoted."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    shop: TinyShop
+    log: Path
+    before: dict[str, httpx.Response] = field(default_factory=dict)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.client.post(path, json=body)
+
+    def recommend(self, **body: Any) -> dict[str, Any]:
+        answer = self.post("/recommend", **body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def model(self) -> dict[str, Any]:
+        return dict(self.client.get("/model").json())
+
+    def promote(self, folder: Path) -> str:
+        """Put a bundle into the model store, as the promotion task does; its name and version."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_HOME", str(self.shop.layout.work_dir / "bentoml"))
+            return model_store.promote(folder, self.shop.layout.model_name, {}).tag
+
+    def roll_back(self) -> str:
+        """Go back to the bundle before; its name and version."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_HOME", str(self.shop.layout.work_dir / "bentoml"))
+            return model_store.roll_back(self.shop.layout.model_name).tag
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log.read_text()
+            if condition():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not within {WAIT_S} s: {self.log.read_text()[-3000:]}")
+
+    def put_in_service(self, folder: Path) -> str:
+        model = self.promote(folder)
+        self.wait_for(lambda: self.model()["model"] == model)
+        return model
+
+    def answers(self) -> bool:
+        try:
+            return self.client.get("/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def start_service(shop: TinyShop, name: str, home: Path | None = None) -> Iterator[Running]:
+    """The service of a shop in its own process, from the moment that it answers."""
+    port, work_dir = free_port(), shop.layout.work_dir
+    log = work_dir / f"{name}.log"
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(home or work_dir / "bentoml"),
+        "SOMMELIER_SHOP": SHOP,
+        "SOMMELIER_WORK_DIR": str(work_dir),
+        "SOMMELIER_SERVING": json.dumps({"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K}),
+    }
+    command = ["-m", "bentoml", "serve", "serving.service:Sommelier", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        started = Running(process, client, shop, log)
+        try:
+            started.wait_for(started.answers)
+            yield started
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """End the service as its launcher does; what would not end within half a minute is killed, and given back."""
+    if process.poll() is not None:
+        return []
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for survivor in alive:
+        survivor.kill()
+    return list(alive)
