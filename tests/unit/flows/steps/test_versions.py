@@ -26,8 +26,8 @@ OTHERS = {
     "tomli-w",
 }
 
-# Presidio finds telephone numbers and e-mail addresses by them.
-OF_DEPENDENCIES = {"phonenumbers", "tldextract"}
+# Presidio finds telephone numbers by it.
+OF_DEPENDENCIES = {"phonenumbers"}
 
 
 def test_every_dependency_is_known_to_decide_results_or_not_to():
