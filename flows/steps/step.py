@@ -260,6 +260,8 @@ def _plain(name: str, value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {key: _plain(name, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, one) for one in value]
     if isinstance(value, Path) or callable(value):
         raise TypeError(
             f"input {name}: a path or a function does not say what it holds: pass a digest, or declare it unkeyed"

@@ -74,7 +74,7 @@ def test_another_library_or_other_code_reuses_nothing(run, monkeypatch):
 
 def test_unkeyed_inputs_change_nothing_and_paths_must_be_unkeyed(run):
     assert key(run, unkeyed=("listener",), listener=print) == key(run, unkeyed=("listener",), listener=None)
-    for value in (Path("file"), print):
+    for value in (Path("file"), print, (Path("file"),), [print]):
         with pytest.raises(TypeError, match="input listener: a path or a function"):
             key(run, listener=value)
 
