@@ -66,8 +66,8 @@ def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = N
     """
     settings = chosen.enter()
     from core.layout import Layout
-    from flows.artifacts import metric_rows
     from flows.promotion.bundles import find_bundle, read_metrics
+    from flows.reporting.artifacts import metric_rows
 
     manifest = read_metrics(find_bundle(Layout(settings.work_dir, settings.shop), bundle))
     if as_json:

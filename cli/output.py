@@ -23,7 +23,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, *, none: str = "") -> 
     Args:
         none: Said beside the answer where a table has no rows.
     """
-    from flows.tables import format_table
+    from flows.reporting.tables import format_table
 
     if as_json:
         print_json(rows)

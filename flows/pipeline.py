@@ -8,11 +8,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from core.promotions import version_in_service
-from flows import artifacts
-from flows.measurement import read_steps
-from flows.outcome import Outcome, choose_example, keep_outcome
 from flows.params import PipelineParams
 from flows.pruning import prune
+from flows.reporting import artifacts
+from flows.reporting.measurement import read_steps
+from flows.reporting.outcome import Outcome, choose_example, keep_outcome
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.drift import watch

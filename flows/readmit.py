@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import artifacts
 from flows.last_validation import require_validation
 from flows.params import PipelineParams, ReadmitParams
+from flows.reporting import artifacts
 from flows.steps.data import pass_data_gate, readmit_rows
 from flows.steps.run import Run
 

@@ -12,10 +12,10 @@ from core.settings.search import Value
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
 from flows.pruning import prune
+from flows.reporting.tables import format_table
 from flows.steps.data import collect_training_set, prepare
 from flows.steps.fits import fit_ranking
 from flows.steps.run import Run
-from flows.tables import format_table
 from flows.tuning import board as trial_board
 from flows.tuning import trials as tuning
 from recommender.metrics.ranking import metric_key

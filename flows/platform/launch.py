@@ -17,14 +17,14 @@ from core.layout import Layout
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 from core.storage import write_json
-from flows.artifacts import metric_rows
 from flows.environment import enter_environment
 from flows.errors import PartFailed
-from flows.outcome import Outcome, read_outcome
 from flows.platform.deployments import deployment_name, new_revision, read_topology
 from flows.platform.parts import Part, Platform, check_ports, listens, wait_until_answers
 from flows.platform.served_shops import check_no_other_server, check_not_served
-from flows.tables import format_table
+from flows.reporting.artifacts import metric_rows
+from flows.reporting.outcome import Outcome, read_outcome
+from flows.reporting.tables import format_table
 
 _START_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 30.0

@@ -15,10 +15,10 @@ from core.settings.platform import PartName
 from core.settings.tree import Settings
 from flows.errors import PortTaken
 from flows.last_validation import read_last_validation
-from flows.outcome import Outcome, outcome_file
 from flows.platform.parts import listens
 from flows.platform.served_shops import is_served, lock_file, serving_process
 from flows.promotion.bundles import row_in_service
+from flows.reporting.outcome import Outcome, outcome_file
 
 _PROBE_TIMEOUT_S = 5.0
 

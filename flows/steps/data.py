@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from core.layout import Layout
 from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
-from flows import artifacts
 from flows.last_validation import keep_validation, read_last_validation
-from flows.reports import DATA_DOCS, write_index
+from flows.reporting import artifacts
+from flows.reporting.reports import DATA_DOCS, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
 

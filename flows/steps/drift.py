@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.layout import Layout
-from flows import artifacts
-from flows.reports import DRIFT, write_index
+from flows.reporting import artifacts
+from flows.reporting.reports import DRIFT, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, step
 

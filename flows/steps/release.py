@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 
 from core.promotions import Version, version_in_service
-from flows import artifacts
 from flows.errors import ChampionChanged
 from flows.promotion.gate import Decision
-from flows.reports import EVALUATIONS, write_index
+from flows.reporting import artifacts
+from flows.reporting.reports import EVALUATIONS, write_index
 from flows.steps.bundles import bundle_of_baseline
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step

@@ -34,8 +34,8 @@ from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
 from flows.errors import DiskFull
-from flows.measurement import measured
 from flows.pruning import mark_used, require_room
+from flows.reporting.measurement import measured
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
 from recommender.fitting.context import FitContext

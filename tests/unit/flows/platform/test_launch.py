@@ -12,10 +12,10 @@ from cli.main import main
 from core.layout import Layout
 from core.settings.loading import load_settings
 from flows.errors import PartFailed
-from flows.outcome import Outcome, keep_outcome
 from flows.platform import launch
 from flows.platform.parts import Platform
 from flows.platform.served_shops import serving
+from flows.reporting.outcome import Outcome, keep_outcome
 from tests.unit.flows.platform.test_parts import free_port
 
 FIGURES = {f"{name}_at_10": 0.25 for name in ("recall", "ndcg", "mrr", "map", "precision", "hit_rate")}

@@ -10,10 +10,10 @@ import pytest
 from core.layout import Layout
 from core.settings.loading import load_settings
 from flows.last_validation import keep_validation
-from flows.outcome import Outcome, keep_outcome, outcome_file
 from flows.platform.served_shops import serving
 from flows.platform.status import describe_status, read_status
 from flows.promotion.bundles import promote_by_hand
+from flows.reporting.outcome import Outcome, keep_outcome, outcome_file
 from tests.unit.flows.platform.test_parts import free_port
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from validation.summary import TableSummary, ValidationSummary

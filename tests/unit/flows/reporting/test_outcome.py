@@ -3,7 +3,7 @@
 import pytest
 
 from flows.errors import RunFailed
-from flows.outcome import Outcome, keep_outcome, outcome_file, read_outcome
+from flows.reporting.outcome import Outcome, keep_outcome, outcome_file, read_outcome
 
 OUTCOME = Outcome(
     flow_run_id="run-2",

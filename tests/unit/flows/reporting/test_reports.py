@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from core.layout import Layout
-from flows.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
+from flows.reporting.reports import DATA_DOCS, DRIFT, EVALUATIONS, write_index
 
 
 def leave(layout: Layout, name: str, pages: list[Path], made_at: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flows.artifacts import (
+from flows.promotion.gate import BestBaseline, Decision
+from flows.reporting.artifacts import (
     beyond_rows,
     describe_decision,
     describe_drift,
@@ -14,7 +15,6 @@ from flows.artifacts import (
     history_rows,
     metric_rows,
 )
-from flows.promotion.gate import BestBaseline, Decision
 from monitoring.drift import ColumnDrift, DriftSummary
 from recommender.evaluation.names import BEYOND_ACCURACY
 from recommender.metrics.ranking import PER_QUERY

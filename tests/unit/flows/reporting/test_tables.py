@@ -1,6 +1,6 @@
 """Tables as plain text."""
 
-from flows.tables import format_table
+from flows.reporting.tables import format_table
 
 
 def test_cells_are_aligned_and_what_is_missing_is_blank():
