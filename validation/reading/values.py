@@ -21,20 +21,29 @@ def text_sql(expression: str, type_: str, dialect: Dialect) -> str:
     """The value as text, trimmed; null where it is blank or a null word."""
     text = f"trim({expression if type_ == 'VARCHAR' else f'CAST({expression} AS VARCHAR)'})"
     text = unwrapped_sql(text) if type_ == "VARCHAR" else text
-    nothing = " ".join(f"WHEN {literal(word)} THEN NULL" for word in dialect.null_words if word.strip())
-    return f"CASE {text} WHEN '' THEN NULL {nothing} ELSE {text} END"
+    nothing = ", ".join(map(literal, ["", *filter(str.strip, dialect.null_words)]))
+    return once_sql(text, "word", f"CASE WHEN list_contains([{nothing}], word) THEN NULL ELSE word END")
+
+
+def once_sql(expression: str, name: str, body: str) -> str:
+    """SQL over the value of an expression, which stands in the query once, however often `body` names it.
+
+    DuckDB binds and plans each copy of an expression: with some columns, each within the next, that took longer than
+    reading a small table.
+    """
+    return f"list_transform([{expression}], lambda {name}: {body})[1]"
 
 
 def unwrapped_sql(text: str) -> str:
     """A text, of MongoDB's {"$oid": "…"}, {"$date": "…"} and the like what is inside."""
-    inside = f"trim(regexp_extract({text}, {literal(WRAPPED)}, 1))"
-    return f"CASE WHEN starts_with({text}, '{{') THEN coalesce(nullif({inside}, ''), {text}) ELSE {text} END"
+    inside = f"coalesce(nullif(trim(regexp_extract(wrapped, {literal(WRAPPED)}, 1)), ''), wrapped)"
+    return once_sql(text, "wrapped", f"CASE WHEN starts_with(wrapped, '{{') THEN {inside} ELSE wrapped END")
 
 
 def id_sql(text: str) -> str:
     """An id that was a whole number: 17850 and not 17850.0."""
-    decimal = f"contains({text}, '.0') AND regexp_full_match({text}, '-?\\d+\\.0+')"
-    return f"CASE WHEN {decimal} THEN split_part({text}, '.', 1) ELSE {text} END"
+    decimal = "contains(id, '.0') AND regexp_full_match(id, '-?\\d+\\.0+')"
+    return once_sql(text, "id", f"CASE WHEN {decimal} THEN split_part(id, '.', 1) ELSE id END")
 
 
 def mapped_sql(column: str, text: str, dialect: Dialect) -> str:
@@ -46,7 +55,7 @@ def mapped_sql(column: str, text: str, dialect: Dialect) -> str:
     cases = " ".join(
         f"WHEN {literal(own)} THEN {literal(wanted) if wanted.strip() else nothing}" for own, wanted in mapped.items()
     )
-    return f"CASE lower({id_sql(f'({text})')}) {cases} ELSE {text} END"
+    return once_sql(text, "own", once_sql(f"lower({id_sql('own')})", "key", f"CASE key {cases} ELSE own END"))
 
 
 def typed_sql(column: Column, value: str, type_: str, dialect: Dialect) -> str:

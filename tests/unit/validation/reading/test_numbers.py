@@ -18,10 +18,9 @@ PRICE, VALUE, POSITION = (
 
 
 def read(text: str, column: Column = PRICE, decimal_comma: bool = False) -> Any:
-    with duckdb.connect() as connection:
-        ((value,),) = connection.execute(
-            f"SELECT {number_sql(column, 'v', 'VARCHAR', decimal_comma)} FROM (SELECT {literal(text)} AS v)"
-        ).fetchall()
+    ((value,),) = duckdb.execute(
+        f"SELECT {number_sql(column, 'v', 'VARCHAR', decimal_comma)} FROM (SELECT {literal(text)} AS v)"
+    ).fetchall()
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -20,10 +21,15 @@ def read(*values: Any, type_: str = "VARCHAR", **settings: Any) -> list[Any]:
     """The moments of values in one column."""
     rows = ", ".join(f"({literal(value) if isinstance(value, str) else value})" for value in values)
     sql = time_sql("v", type_, Dialect(**settings))
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        query = f"SELECT CAST({sql} AS TIMESTAMP) FROM (SELECT CAST(v AS {type_}) AS v FROM (VALUES {rows}) t(v))"
-        return [value and value.replace(tzinfo=UTC) for (value,) in connection.execute(query).fetchall()]
+    query = f"SELECT CAST({sql} AS TIMESTAMP) FROM (SELECT CAST(v AS {type_}) AS v FROM (VALUES {rows}) t(v))"
+    return [value and value.replace(tzinfo=UTC) for (value,) in _connection().execute(query).fetchall()]
+
+
+@functools.cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 @pytest.mark.parametrize(
