@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,18 +62,33 @@ def validate(
         tempfile.TemporaryDirectory(prefix="validation-") as scratch,
         open_staging(Path(scratch)) as connection,
     ):
-        register_cleaning(connection, rules.cleaning)
-        lock_down(connection, [raw, target.parent, Path(scratch)])
-        scans = {}
-        for table in STAGING_ORDER:
-            scans[table] = scan_table(connection, raw, note, table, rules, now)
-            pick_broken(connection, scans[table])
+        scans = scan_tables(connection, raw, note, rules, now, [raw, target.parent, Path(scratch)])
+        for scan in scans.values():
+            pick_broken(connection, scan)
         context = open_context(Path(scratch))
         verdicts = {table: _check_table(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
         page = write_data_docs(context, verdicts, note.fingerprint, docs)
         for verdict in verdicts.values():
             require_usable(connection, verdict, rules, docs)
         return _write(connection, verdicts, note, target, page)
+
+
+def scan_tables(
+    connection: duckdb.DuckDBPyConnection,
+    raw: Path,
+    note: RawTables,
+    rules: ValidationSettings,
+    now: datetime,
+    folders: Sequence[Path],
+) -> dict[TableName, Scan]:
+    """Scan all tables, each before those that refer to it.
+
+    Args:
+        folders: What the connection may read and write from here on.
+    """
+    register_cleaning(connection, rules.cleaning)
+    lock_down(connection, folders)
+    return {table: scan_table(connection, raw, note, table, rules, now) for table in STAGING_ORDER}
 
 
 @contextmanager
@@ -101,6 +116,15 @@ def _check_table(
         suite = build_suite(scan.table, scan.rules, table_rules)
         result = run_suite(context, suite, scan, table_rules, note.fingerprint)
     unmet = {*unmet_rules(result, "warn"), *unmet_rules(result, "table")} if result is not None else set()
+    return TableVerdict(scan, table_rules, summarise(scan, unmet), result)
+
+
+def summarise(scan: Scan, unmet: Collection[str]) -> TableSummary:
+    """What a scan counted.
+
+    Args:
+        unmet: Rules that send no row to quarantine, where more rows break them than may.
+    """
     counts = TableSummary(
         rows_in=scan.rows_in,
         rows_clean=scan.rows_clean,
@@ -115,7 +139,7 @@ def _check_table(
     )
     if counts.rows_in != counts.rows_clean + counts.rows_quarantined + counts.duplicates:
         raise AssertionError(f"rows of {scan.table} were lost: {counts}")
-    return TableVerdict(scan, table_rules, counts, result)
+    return counts
 
 
 def _write(

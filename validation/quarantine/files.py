@@ -48,7 +48,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
     )
     words = [f"broken_{word}" for word in range((len(scan.rules) - 1) // BITS + 1)]
     query = f"""
-        SELECT {literal(scan.table)} AS "table", {_names_sql(scan.rules)} AS rules, {literal(run)} AS run,
+        SELECT {literal(scan.table)} AS "table", {rule_names_sql(scan.rules)} AS rules, {literal(run)} AS run,
             source_file, source_number, source_file || ':' || source_number AS source_position, source_row,
             CAST(to_json({{{values}}}) AS VARCHAR) AS "values", coalesce(r.attributes, '') AS attributes
         FROM ({read}) r JOIN (
@@ -59,7 +59,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
     return scan.rows_quarantined
 
 
-def _names_sql(rules: list[Rule]) -> str:
+def rule_names_sql(rules: list[Rule]) -> str:
     """The names of the rules of severity "row" that a staged row breaks."""
     names = ", ".join(
         f"CASE WHEN broken_{number // BITS} & {1 << number % BITS} <> 0 THEN {literal(rule.name)} END"
