@@ -7,35 +7,22 @@ from typing import Any
 
 import pytest
 
-from core.settings.source import TablesSource
 from core.settings.validation import CleaningSettings, MissingValues, Outliers, ValidationSettings
-from tests.unit.validation.source_files import json_lines, read_rows, write
+from tests.unit.validation.scans import LENIENT, Scanned, scan_rows
 from validation.errors import RuleError
 from validation.gate import validate
-from validation.sources.ingest import ingest
-from validation.summary import ValidationSummary
 
 OFF = {"mend_text": False, "mask_pii": ()}
 
 
-def _validate(tmp_path: Path, cleaning: dict[str, Any], source: dict[str, Any] | None = None, **tables: Any) -> Any:
-    """Validate tables given as rows; interactions, if left out, are one view."""
+def _scan(tmp_path: Path, cleaning: dict[str, Any], source: dict[str, Any] | None = None, **tables: Any) -> Scanned:
+    """Scan tables given as rows; interactions, if left out, are one view."""
     tables.setdefault("interactions", [_event()])
-    for name, rows in tables.items():
-        write(tmp_path / "in" / f"{name}.jsonl", json_lines(*rows))
-    ingest(TablesSource(path=tmp_path / "in", **(source or {})), tmp_path / "raw")
-    settings = ValidationSettings(
-        min_interactions=1, max_quarantined_share=1, cleaning=CleaningSettings(**{**OFF, **cleaning})
-    )
-    summary = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
-    for counts in summary.tables.values():
-        assert counts.rows_in == counts.rows_clean + counts.rows_quarantined + counts.duplicates
-    return summary
+    return scan_rows(tmp_path, _settings(cleaning), source, **tables)
 
 
-def _clean(summary: ValidationSummary, table: str, *columns: str) -> list[Any]:
-    rows = read_rows(summary.folder / f"{table}.parquet")
-    return [row[columns[0]] if len(columns) == 1 else tuple(row[name] for name in columns) for row in rows]
+def _settings(cleaning: dict[str, Any]) -> ValidationSettings:
+    return LENIENT.model_copy(update={"cleaning": CleaningSettings(**{**OFF, **cleaning})})
 
 
 def _event(number: int = 0, **changes: Any) -> dict[str, Any]:
@@ -57,14 +44,14 @@ MESSY = ["Tom &amp; Co", "cafÃ© crÃ¨me", "bell\x07 rings", "two  spaces.And"
 
 def test_texts_are_mended_and_each_kind_is_counted(tmp_path: Path) -> None:
     reviews = [_review(text, i) for i, text in enumerate(MESSY)]
-    summary = _validate(tmp_path, {"mend_text": True}, feedback=reviews, items=[{"item_id": "i1", "title": "A &lt; B"}])
+    summary = _scan(tmp_path, {"mend_text": True}, feedback=reviews, items=[{"item_id": "i1", "title": "A &lt; B"}])
     repaired = ["Tom & Co", "café crème", "bell rings", "two spaces. And", "plain café"]
-    assert _clean(summary, "feedback", "text") == repaired
+    assert summary.clean("feedback", "text") == repaired
     kinds = {"html_entities": 1, "broken_encoding": 1, "control_characters": 1, "spacing": 1}
     assert summary.tables["feedback"].cleaned == kinds
-    assert _clean(summary, "items", "title") == ["A < B"]
-    page = summary.docs.read_text()
-    assert all(kind in page for kind in kinds)
+    assert summary.clean("items", "title") == ["A < B"]
+    docs = validate(tmp_path / "raw", tmp_path / "clean", _settings({"mend_text": True}), tmp_path / "docs").docs
+    assert all(kind in docs.read_text() for kind in kinds)
 
 
 def test_markup_leaves_texts_and_a_text_of_nothing_else_is_empty(tmp_path: Path) -> None:
@@ -72,19 +59,19 @@ def test_markup_leaves_texts_and_a_text_of_nothing_else_is_empty(tmp_path: Path)
         _review(text, i) for i, text in enumerate(["Fine<br/>sound", "<br/>&nbsp;", "I <3 it", "at jo@x.com<p>"])
     ]
     items = [{"item_id": "i1", "title": "<b>Tea</b>", "description": "<ul><li>one<li>two</ul>"}]
-    summary = _validate(tmp_path, {"mend_text": True, "mask_pii": ("email",)}, feedback=reviews, items=items)
-    assert _clean(summary, "feedback", "text") == ["Fine sound", "I <3 it", "at <EMAIL>"]
+    summary = _scan(tmp_path, {"mend_text": True, "mask_pii": ("email",)}, feedback=reviews, items=items)
+    assert summary.clean("feedback", "text") == ["Fine sound", "I <3 it", "at <EMAIL>"]
     counts = summary.tables["feedback"]
     assert (counts.rules, counts.cleaned["markup"], counts.cleaned["pii_email"]) == ({"text_required": 1}, 3, 1)
-    assert _clean(summary, "items", "title", "description") == [("Tea", "one two")]
-    kept = _validate(tmp_path, {"mend_text": True, "strip_markup": False}, feedback=reviews[:1], items=items)
-    assert _clean(kept, "feedback", "text") == ["Fine<br/>sound"]
+    assert summary.clean("items", "title", "description") == [("Tea", "one two")]
+    kept = _scan(tmp_path, {"mend_text": True, "strip_markup": False}, feedback=reviews[:1], items=items)
+    assert kept.clean("feedback", "text") == ["Fine<br/>sound"]
     assert "markup" not in kept.tables["feedback"].cleaned
 
 
 def test_texts_stay_as_they_are_where_mending_is_off(tmp_path: Path) -> None:
-    summary = _validate(tmp_path, {}, feedback=[_review(text, i) for i, text in enumerate(MESSY)])
-    assert _clean(summary, "feedback", "text") == MESSY
+    summary = _scan(tmp_path, {}, feedback=[_review(text, i) for i, text in enumerate(MESSY)])
+    assert summary.clean("feedback", "text") == MESSY
     assert summary.tables["feedback"].cleaned == {}
 
 
@@ -92,28 +79,28 @@ def test_personal_data_in_reviews_are_masked_and_counted(tmp_path: Path) -> None
     texts = ["write to jo@example.com", "call 212-555-0187", "it costs 1,299.00 here"]
     cleaning = {"mask_pii": ("email", "phone")}
     reviews = [_review(text, i) for i, text in enumerate(texts)]
-    summary = _validate(tmp_path, cleaning, feedback=reviews, items=[{"item_id": "i1", "title": "jo@example.com"}])
-    assert _clean(summary, "feedback", "text") == ["write to <EMAIL>", "call <PHONE>", "it costs 1,299.00 here"]
+    summary = _scan(tmp_path, cleaning, feedback=reviews, items=[{"item_id": "i1", "title": "jo@example.com"}])
+    assert summary.clean("feedback", "text") == ["write to <EMAIL>", "call <PHONE>", "it costs 1,299.00 here"]
     assert summary.tables["feedback"].cleaned == {"pii_email": 1, "pii_phone": 1}
-    assert _clean(summary, "items", "title") == ["jo@example.com"]
+    assert summary.clean("items", "title") == ["jo@example.com"]
 
 
 def test_prices_with_a_decimal_comma(tmp_path: Path) -> None:
     prices = ["1.299,00", "7,5", "12", "€ 3,50", "1299.5"]
-    summary = _validate(
+    summary = _scan(
         tmp_path, {"decimal_comma": True}, items=[{"item_id": "i1"}, *_items(*prices)[2:], *_items(*prices)[:1]]
     )
-    assert _clean(summary, "items", "price") == [None, 12.0, 3.5, 1299.5, 1299.0]
+    assert summary.clean("items", "price") == [None, 12.0, 3.5, 1299.5, 1299.0]
     assert summary.tables["items"].cleaned == {"normalised_price": 2}
 
 
 def test_ratings_of_another_scale_become_1_to_5(tmp_path: Path) -> None:
     rated = [_event(i, event="rating", value=value) for i, value in enumerate([0, 5, 10, 11])]
-    summary = _validate(
+    summary = _scan(
         tmp_path, {"rating_scale": (0, 10)}, interactions=[*rated, _event(9)], feedback=[_review("x", rating=7.5)]
     )
-    assert _clean(summary, "interactions", "value") == [1.0, 3.0, 5.0, None]
-    assert _clean(summary, "feedback", "rating") == [4.0]
+    assert summary.clean("interactions", "value") == [1.0, 3.0, 5.0, None]
+    assert summary.clean("feedback", "rating") == [4.0]
     assert summary.tables["interactions"].rules == {"value_in_range": 1}
     assert summary.tables["interactions"].cleaned == {"normalised_rating": 4}
 
@@ -121,8 +108,8 @@ def test_ratings_of_another_scale_become_1_to_5(tmp_path: Path) -> None:
 def test_dates_of_several_forms(tmp_path: Path) -> None:
     times = ["5/25/2019 15:54", "05-12-2019 08:37", "2019-05-25T10:00:00+02:00", 1558742400, "31/12/2019 10:00"]
     events = [_event(i, timestamp=time) for i, time in enumerate(times)]
-    summary = _validate(tmp_path, {}, {"date_formats": ("%m/%d/%Y %H:%M", "%m-%d-%Y %H:%M")}, interactions=events)
-    got = [f"{at:%Y-%m-%d %H:%M}" for at in _clean(summary, "interactions", "timestamp")]
+    summary = _scan(tmp_path, {}, {"date_formats": ("%m/%d/%Y %H:%M", "%m-%d-%Y %H:%M")}, interactions=events)
+    got = [f"{at:%Y-%m-%d %H:%M}" for at in summary.clean("interactions", "timestamp")]
     assert got == ["2019-05-25 15:54", "2019-05-12 08:37", "2019-05-25 08:00", "2019-05-25 00:00"]
     assert summary.tables["interactions"].rules == {"timestamp_parses": 1}
     assert summary.tables["interactions"].cleaned == {"other_date_form": 2}
@@ -134,17 +121,15 @@ def test_dates_of_several_forms(tmp_path: Path) -> None:
 def test_empty_values_are_filled(tmp_path: Path, how: Any, value: str, filled: float) -> None:
     missing = MissingValues(table="items", column="price", how=how, value=value)
     items = _items(1, 1, 2, 4, 17, "", "free")
-    summary = _validate(tmp_path, {"missing": (missing,)}, interactions=[_event(item_id="i0")], items=items)
-    assert _clean(summary, "items", "price") == [1, 1, 2, 4, 17, filled, filled]
+    summary = _scan(tmp_path, {"missing": (missing,)}, interactions=[_event(item_id="i0")], items=items)
+    assert summary.clean("items", "price") == [1, 1, 2, 4, 17, filled, filled]
     assert summary.tables["items"].cleaned == {"filled_price": 2, "emptied_price": 1}
 
 
 def test_rows_without_a_value_are_dropped(tmp_path: Path) -> None:
     missing = MissingValues(table="items", column="price", how="drop")
-    summary = _validate(
-        tmp_path, {"missing": (missing,)}, interactions=[_event(item_id="i0")], items=_items(1, "", "free")
-    )
-    assert _clean(summary, "items", "item_id") == ["i0"]
+    summary = _scan(tmp_path, {"missing": (missing,)}, interactions=[_event(item_id="i0")], items=_items(1, "", "free"))
+    assert summary.clean("items", "item_id") == ["i0"]
     assert summary.tables["items"].rules == {"missing_price": 2}
 
 
@@ -153,9 +138,9 @@ def test_ratings_between_two_of_an_item_are_interpolated_in_time(tmp_path: Path)
     rated = [_event(second, event="rating", value=value) for second, value in values.items()]
     other = _event(20, event_id="o", item_id="i2", event="rating", value="")
     missing = MissingValues(table="interactions", column="value", how="interpolate")
-    summary = _validate(tmp_path, {"missing": (missing,)}, interactions=[*reversed(rated), other, _event(99)])
+    summary = _scan(tmp_path, {"missing": (missing,)}, interactions=[*reversed(rated), other, _event(99)])
     # The row order of the source stands, though a window ran over the rows.
-    assert _clean(summary, "interactions", "event_id", "value") == [
+    assert summary.clean("interactions", "event_id", "value") == [
         ("e60", 5.0), ("e30", 3.0), ("e15", 2.0), ("e0", 1.0), ("e99", None)
     ]  # fmt: skip
     assert summary.tables["interactions"].rules == {"rating_has_value": 2}
@@ -179,9 +164,9 @@ def test_outliers_beyond_the_fences(
 ) -> None:
     # Quartiles 11.25 and 13.75, so that the fences at 1.5 ranges are 7.5 and 17.5.
     outliers = Outliers(table="items", column="price", factor=1.5, action=action)
-    summary = _validate(tmp_path, {"outliers": (outliers,)}, interactions=[_event(item_id="i0")], items=_items(*PRICES))
+    summary = _scan(tmp_path, {"outliers": (outliers,)}, interactions=[_event(item_id="i0")], items=_items(*PRICES))
     counts = summary.tables["items"]
-    kept = [price for id_, price in _clean(summary, "items", "item_id", "price") if id_ != "i5" or clean != PRICES[:-1]]
+    kept = [price for id_, price in summary.clean("items", "item_id", "price") if id_ != "i5" or clean != PRICES[:-1]]
     assert kept == clean
     assert (counts.rules, {k: v for k, v in counts.warnings.items() if k != "title_given"}) == (rules, warnings)
     assert counts.cleaned == cleaned
@@ -192,14 +177,14 @@ def test_outliers_by_standard_deviations(tmp_path: Path) -> None:
     items = _items(*PRICES)
     for factor, broken in ((2.0, {"outlier_price": 1}), (3.0, {})):
         outliers = Outliers(table="items", column="price", method="z_score", factor=factor)
-        summary = _validate(tmp_path, {"outliers": (outliers,)}, interactions=[_event(item_id="i0")], items=items)
+        summary = _scan(tmp_path, {"outliers": (outliers,)}, interactions=[_event(item_id="i0")], items=items)
         assert summary.tables["items"].rules == broken
 
 
 def test_repeated_events_are_near_duplicates(tmp_path: Path) -> None:
     events = [_event(0), _event(3), _event(20), _event(21, event="click"), _event(22, item_id="i2")]
-    summary = _validate(tmp_path, {"repeated_within_s": 5}, interactions=events)
-    assert _clean(summary, "interactions", "event_id") == ["e0", "e20", "e21", "e22"]
+    summary = _scan(tmp_path, {"repeated_within_s": 5}, interactions=events)
+    assert summary.clean("interactions", "event_id") == ["e0", "e20", "e21", "e22"]
     assert summary.tables["interactions"].rules == {"near_duplicate": 1}
 
 
@@ -208,11 +193,11 @@ def test_similar_reviews_of_others_are_near_duplicates(tmp_path: Path) -> None:
     texts = [said, said.replace("town", "village"), "something else was said of this item here", said.upper() + "!"]
     reviews = [_review(text, i) for i, text in enumerate(texts)]
     reviews.append(_review(said, 0, timestamp="2025-03-01"))  # the same author, later
-    summary = _validate(tmp_path, {"similar_texts": 0.8}, feedback=reviews)
-    assert _clean(summary, "feedback", "text") == [texts[0], texts[2]]
+    summary = _scan(tmp_path, {"similar_texts": 0.8}, feedback=reviews)
+    assert summary.clean("feedback", "text") == [texts[0], texts[2]]
     assert summary.tables["feedback"].rules == {"near_duplicate": 3}
     # 14 of 16 word pairs are shared by the first two: Jaccard 0.875.
-    summary = _validate(tmp_path, {"similar_texts": 0.9}, feedback=reviews[:2])
+    summary = _scan(tmp_path, {"similar_texts": 0.9}, feedback=reviews[:2])
     assert summary.tables["feedback"].rules == {}
 
 
@@ -222,11 +207,11 @@ def test_users_with_too_many_events_are_bots(tmp_path: Path, bots: str) -> None:
     quick = [_event(i, event_id=f"quick{i}", user_id="quick") for i in range(3)]
     later = [_event(0, event_id="later", user_id="busy", timestamp="2025-02-01")]
     cleaning = {"max_events_per_day": 5, "burst_events": 3, "burst_s": 2, "bots": bots}
-    summary = _validate(tmp_path, cleaning, interactions=[_event(0), _event(30), *busy, *quick, *later])
+    summary = _scan(tmp_path, cleaning, interactions=[_event(0), _event(30), *busy, *quick, *later])
     found = {"bot_rate": 7, "bot_burst": 3}
     counts = summary.tables["interactions"]
     if bots == "quarantine":
-        assert _clean(summary, "interactions", "event_id") == ["e0", "e30"]
+        assert summary.clean("interactions", "event_id") == ["e0", "e30"]
         assert counts.rules == found
     else:
         assert (counts.rows_clean, counts.rules, counts.warnings) == (12, {}, found)
@@ -236,9 +221,9 @@ def test_the_k_core_is_found_in_rounds(tmp_path: Path) -> None:
     pairs = [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 3), ("c", 1), ("d", 3)]
     events = [_event(i, user_id=user, item_id=f"i{item}") for i, (user, item) in enumerate(pairs)]
     bad = _event(50, user_id="d", item_id="i3", event="wish")  # does not count: it is not clean
-    summary = _validate(tmp_path, {"min_user_events": 2, "min_item_events": 2}, interactions=[*events, bad])
+    summary = _scan(tmp_path, {"min_user_events": 2, "min_item_events": 2}, interactions=[*events, bad])
     # Without d, i3 has one event; without i3, c has one.
-    assert _clean(summary, "interactions", "user_id", "item_id") == [("a", "i1"), ("a", "i2"), ("b", "i1"), ("b", "i2")]
+    assert summary.clean("interactions", "user_id", "item_id") == [("a", "i1"), ("a", "i2"), ("b", "i1"), ("b", "i2")]
     assert summary.tables["interactions"].rules == {"event_in_set": 1, "k_core": 3}
 
 
@@ -253,9 +238,9 @@ def test_the_k_core_is_found_in_rounds(tmp_path: Path) -> None:
 )
 def test_a_cleaning_that_does_not_fit_says_so(tmp_path: Path, missing: MissingValues, match: str) -> None:
     with pytest.raises(RuleError, match=match):
-        _validate(tmp_path, {"missing": (missing,)}, items=_items(1))
+        _scan(tmp_path, {"missing": (missing,)}, items=_items(1))
 
 
 def test_outliers_of_words_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match="column='title' of type string"):
-        _validate(tmp_path, {"outliers": (Outliers(table="items", column="title"),)}, items=_items(1))
+        _scan(tmp_path, {"outliers": (Outliers(table="items", column="title"),)}, items=_items(1))
