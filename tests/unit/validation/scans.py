@@ -1,8 +1,8 @@
 """Sources scanned as the data gate scans them, for tests of rules, cleaning and reading.
 
-The whole gate (`validate`) also judges with Great Expectations, draws the Data Docs and writes the quarantine: that is
-most of its time, and says nothing of a rule. A test of what a rule, a cleaning step or a reader does to rows takes
-`scan_rows` or `scan_source`; one of documents, verdicts, files or `TableRejected` takes `validate`.
+The whole gate (`validate`) also judges with Great Expectations and draws the Data Docs: that is most of its time, and
+says nothing of a rule. A test of what a rule, a cleaning step or a reader does to rows takes `scan_rows` or
+`scan_source`; one of documents, verdicts, severities or `TableRejected` takes `validate`.
 
     found = scan_rows(tmp_path, interactions=[*events(9), {"user_id": ""}])
     assert found.broken("interactions") == [["user_id_required"]]
@@ -26,11 +26,12 @@ from core.settings.validation import ValidationSettings
 from tests.unit.validation.source_files import json_lines, read_rows, write
 from validation.clean_tables import write_entities, write_events
 from validation.gate import scan_tables, summarise
-from validation.quarantine.files import rule_names_sql
+from validation.quarantine.files import rule_names_sql, write_quarantine
+from validation.scan.picking import pick_broken
 from validation.scan.scan import Scan
 from validation.sources.ingest import ingest, read_note
 from validation.staging.parts import open_staging
-from validation.summary import TableSummary
+from validation.summary import QUARANTINE, TableSummary
 
 LENIENT = ValidationSettings(min_interactions=1, max_quarantined_share=1.0)
 Rows = list[dict[str, Any]]
@@ -44,11 +45,13 @@ class Scanned:
         tables: Counts, as the gate's summary has them, but for `rows_derived`.
         clean_rows: Of each table, in the source's order.
         broken_rules: Of each quarantined row, in the source's order, the rules that it breaks.
+        quarantine: Folder of the quarantined rows, where it was asked for.
     """
 
     tables: dict[TableName, TableSummary]
     clean_rows: dict[TableName, Rows]
     broken_rules: dict[TableName, list[list[str]]]
+    quarantine: Path
 
     def clean(self, table: TableName, *columns: str) -> list[Any]:
         """The clean rows of a table: of one column its values, of several tuples; None where there is no column."""
@@ -81,27 +84,38 @@ def scan_source(
     *,
     event_log: Path | None = None,
     readmitted: Path | None = None,
+    quarantine: bool = False,
 ) -> Scanned:
-    """Ingest a source into `raw` of a test's folder, and scan it."""
+    """Ingest a source into `raw` of a test's folder, and scan it.
+
+    Args:
+        quarantine: Write the quarantined rows too, into `clean/quarantine` of the folder.
+    """
     ingest(source, folder / "raw", event_log, readmitted)
-    return scan_raw(folder / "raw", settings)
+    return scan_raw(folder / "raw", settings, quarantine=quarantine)
 
 
-def scan_raw(raw: Path, settings: ValidationSettings = LENIENT) -> Scanned:
+def scan_raw(raw: Path, settings: ValidationSettings = LENIENT, *, quarantine: bool = False) -> Scanned:
     """Scan what was ingested."""
+    target = raw.parent / "clean"
     note = read_note(raw)
     with tempfile.TemporaryDirectory() as scratch, open_staging(Path(scratch)) as connection:
         written = Path(scratch)
-        scans = scan_tables(connection, raw, note, settings, datetime.now(UTC), [raw, written])
+        scans = scan_tables(connection, raw, note, settings, datetime.now(UTC), [raw, target, written])
         referring = (scans["interactions"], scans["feedback"])
         for scan in referring:
             write_events(connection, scan, written)
         for scan in (scans["users"], scans["items"]):
             write_entities(connection, scan, referring, written)
+        if quarantine:
+            for scan in scans.values():
+                pick_broken(connection, scan)
+                write_quarantine(connection, scan, note.fingerprint, target)
         return Scanned(
             tables={table: summarise(scan, _unmet(scan)) for table, scan in scans.items()},
             clean_rows={table: read_rows(written / f"{table}.parquet") for table in TABLES},
             broken_rules={table: _broken(connection, scan) for table, scan in scans.items()},
+            quarantine=target / QUARANTINE,
         )
 
 

@@ -13,9 +13,9 @@ import pytest
 from core.logs.events import EventLog, Interaction
 from core.settings.source import TablesSource
 from core.settings.validation import OwnRule, ValidationSettings
+from tests.unit.validation.scans import Scanned, scan_source
 from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_rows, write
 from validation.errors import ReadmissionError
-from validation.gate import validate
 from validation.quarantine.readmission import (
     QuarantinedRow,
     count_by_rule,
@@ -25,8 +25,6 @@ from validation.quarantine.readmission import (
     revoke,
     select,
 )
-from validation.sources.ingest import ingest
-from validation.summary import ValidationSummary
 
 CHEAP = OwnRule(name="cheap", table="items", check="between", column="price", maximum=10)
 SETTINGS = ValidationSettings(min_interactions=1, max_quarantined_share=1, rules=(CHEAP,))
@@ -38,16 +36,16 @@ BAD = [
 BAD_ITEM = {"item_id": "i9", "title": "Cup", "price": 30, "colour": "blue"}
 
 
-def _door(tmp_path: Path, settings: ValidationSettings = SETTINGS) -> ValidationSummary:
-    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", None, tmp_path / "readmitted")
-    summary = validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
-    for counts in summary.tables.values():
-        assert counts.rows_in == counts.rows_clean + counts.rows_quarantined + counts.duplicates
-    return summary
+def _door(
+    tmp_path: Path, settings: ValidationSettings = SETTINGS, log: Path | None = None, /, **source: Any
+) -> Scanned:
+    given = TablesSource(path=tmp_path / "in", **source)
+    readmitted = tmp_path / "readmitted"
+    return scan_source(tmp_path, given, settings, event_log=log, readmitted=readmitted, quarantine=True)
 
 
 @pytest.fixture
-def summary(tmp_path: Path) -> ValidationSummary:
+def summary(tmp_path: Path) -> Scanned:
     write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(5), *BAD))
     items = [{"item_id": f"i{i}", "title": "Tea", "price": 2, "colour": "red"} for i in range(7)]
     write(tmp_path / "in" / "items.jsonl", json_lines(*items, BAD_ITEM, "{"))
@@ -62,7 +60,7 @@ def _edit(path: Path, **changes: dict[str, Any]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: ValidationSummary) -> None:
+def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: Scanned) -> None:
     good, unread = read_rows(summary.quarantine / "items.parquet")
     assert json.loads(good["source_row"]) == BAD_ITEM
     assert json.loads(good["values"])["price"] == "30"
@@ -72,7 +70,7 @@ def test_quarantine_has_the_row_as_it_came_and_as_it_was_understood(summary: Val
     assert not any(json.loads(unread["values"]).values())
 
 
-def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
+def test_rows_are_chosen_by_table_and_rule(summary: Scanned) -> None:
     assert len(select(summary.quarantine)) == 5
     assert [row.values["event_id"] for row in select(summary.quarantine, "interactions")] == ["a", "b", "c"]
     (row,) = select(summary.quarantine, "interactions", ("value_in_range", "no_such_rule"))
@@ -80,7 +78,7 @@ def test_rows_are_chosen_by_table_and_rule(summary: ValidationSummary) -> None:
     assert {"table": "items", "rule": "cheap", "rows": 1} in count_by_rule(select(summary.quarantine))
 
 
-def test_corrected_rows_come_back_clean(tmp_path: Path, summary: ValidationSummary) -> None:
+def test_corrected_rows_come_back_clean(tmp_path: Path, summary: Scanned) -> None:
     file = tmp_path / "rows.jsonl"
     chosen = [row for row in select(summary.quarantine) if row.rules != ("row_readable",)]
     export(chosen, file)
@@ -98,14 +96,14 @@ def test_corrected_rows_come_back_clean(tmp_path: Path, summary: ValidationSumma
         was, now = summary.tables[table], after.tables[table]
         assert (now.rows_in, now.rows_clean) == (was.rows_in + more, was.rows_clean + more)
         assert (now.rows_quarantined, now.duplicates) == (was.rows_quarantined, 0)
-    clean = {row["event_id"]: row for row in read_rows(after.folder / "interactions.parquet")}
+    clean = {row["event_id"]: row for row in after.clean_rows["interactions"]}
     assert (clean["a"]["event"], clean["b"]["value"]) == ("view", 4.0)
     assert (clean["c"]["user_id"], clean["c"]["position"]) == ("u3", 77)
-    (item,) = (row for row in read_rows(after.folder / "items.parquet") if row["item_id"] == "i9")
+    (item,) = (row for row in after.clean_rows["items"] if row["item_id"] == "i9")
     assert (item["price"], item["colour"]) == (3.5, "blue")
 
 
-def test_letting_the_same_rows_in_twice_changes_nothing(tmp_path: Path, summary: ValidationSummary) -> None:
+def test_letting_the_same_rows_in_twice_changes_nothing(tmp_path: Path, summary: Scanned) -> None:
     rows = select(summary.quarantine, "interactions")
     first = readmit(rows, tmp_path / "readmitted")
     assert readmit(rows, tmp_path / "readmitted") == first
@@ -114,7 +112,7 @@ def test_letting_the_same_rows_in_twice_changes_nothing(tmp_path: Path, summary:
     assert _door(tmp_path).tables["interactions"].rows_quarantined == 6
 
 
-def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summary: ValidationSummary) -> None:
+def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summary: Scanned) -> None:
     strict = SETTINGS.model_copy(update={"earliest": SETTINGS.earliest.replace(year=2025, month=1, day=3)})
     before = _door(tmp_path, strict)
     assert before.tables["interactions"].rules["timestamp_in_range"] == 2
@@ -138,10 +136,7 @@ def test_rows_of_own_names_come_back_as_the_settings_say_by_then(tmp_path: Path)
 
     def pass_door(**events: str) -> dict[str, tuple[str, float | None]]:
         values = {"interactions": {**marks, **({"event": events} if events else {})}}
-        source = TablesSource(path=tmp_path / "in", values=values)
-        ingest(source, tmp_path / "raw", None, tmp_path / "readmitted")
-        summary = validate(tmp_path / "raw", tmp_path / "clean", SETTINGS, tmp_path / "docs")
-        rows = read_rows(summary.folder / "interactions.parquet")
+        rows = _door(tmp_path, values=values).clean_rows["interactions"]
         return {row["user_id"]: (row["event"], row["value"]) for row in rows}
 
     assert pass_door() == {"u0": ("rating", 5.0)}
@@ -172,9 +167,7 @@ def test_a_rating_of_the_service_is_not_scaled_when_it_comes_back(tmp_path: Path
     readmit([row], tmp_path / "readmitted")
     scale = SETTINGS.cleaning.model_copy(update={"rating_scale": (0.0, 10.0)})
     summary = _door(tmp_path, SETTINGS.model_copy(update={"cleaning": scale}))
-    assert [one["value"] for one in read_rows(summary.folder / "interactions.parquet") if one["user_id"] == "u"] == [
-        4.0
-    ]
+    assert [one["value"] for one in summary.clean_rows["interactions"] if one["user_id"] == "u"] == [4.0]
 
 
 GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.jsonl:8", "values": {"item_id": "i9"}}
@@ -211,9 +204,7 @@ def test_without_a_quarantine_there_is_nothing_to_choose_from(tmp_path: Path) ->
 def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> None:
     """Marks from 6 (lowest) to 1, and events of the service's log, which are in the contract's terms already."""
     marks = {str(mark): str(7 - mark) for mark in range(1, 7)}
-    source = TablesSource(
-        path=tmp_path / "in", values={"interactions": {"value": marks, "event": {"view": "cart", "buy": "view"}}}
-    )
+    values = {"interactions": {"value": marks, "event": {"view": "cart", "buy": "view"}}}
     settings = ValidationSettings.model_validate(
         {"min_interactions": 1, "max_quarantined_share": 1, "cleaning": {"rating_scale": (1, 6)}}
     )
@@ -227,16 +218,15 @@ def test_what_was_read_once_is_not_mapped_and_scaled_again(tmp_path: Path) -> No
             [Interaction("s1", "u2", "gone", "rating", moment, 4.0), Interaction("s2", "u2", "gone", "view", moment)]
         )
 
-    def door() -> ValidationSummary:
-        ingest(source, tmp_path / "raw", tmp_path / "events.wal", tmp_path / "readmitted")
-        return validate(tmp_path / "raw", tmp_path / "clean", settings, tmp_path / "docs")
+    def door() -> Scanned:
+        return _door(tmp_path, settings, tmp_path / "events.wal", values=values)
 
     before = door()
     assert before.tables["interactions"].rules == {"item_id_known": 4}
     export(select(before.quarantine), tmp_path / "rows.jsonl")
     _edit(tmp_path / "rows.jsonl", item_id_known={"item_id": "i1", "timestamp": "2025-05-01"})
     readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
-    clean = [row for row in read_rows(door().folder / "interactions.parquet") if row["timestamp"].month == 5]
+    clean = [row for row in door().clean_rows["interactions"] if row["timestamp"].month == 5]
     assert sorted((row["user_id"], row["event"], round(row["value"] or 0, 6)) for row in clean) == [
         ("u1", "rating", 4.2),  # the mark 2 is 5 of 1 to 6
         ("u1", "view", 0),
@@ -261,8 +251,8 @@ def _bad_and_corrected(tmp_path: Path, ids: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _ratings(summary: ValidationSummary) -> list[float]:
-    rows = read_rows(summary.folder / "interactions.parquet")
+def _ratings(summary: Scanned) -> list[float]:
+    rows = summary.clean_rows["interactions"]
     return [row["value"] for row in rows if row["event"] == "rating"]
 
 
@@ -301,16 +291,14 @@ def test_another_row_at_the_place_of_a_readmitted_one_supersedes_nothing(tmp_pat
     assert sorted(_ratings(_door(tmp_path))) == [2.0, 4.0]
 
 
-def test_a_corrected_item_of_the_source_supersedes_the_readmitted_one(
-    tmp_path: Path, summary: ValidationSummary
-) -> None:
+def test_a_corrected_item_of_the_source_supersedes_the_readmitted_one(tmp_path: Path, summary: Scanned) -> None:
     export(select(summary.quarantine, "items", ("cheap",)), tmp_path / "rows.jsonl")
     _edit(tmp_path / "rows.jsonl", cheap={"price": "3"})
     readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
     items = [{"item_id": f"i{i}", "title": "Tea", "price": 2, "colour": "red"} for i in range(7)]
     write(tmp_path / "in" / "items.jsonl", json_lines(*items, {**BAD_ITEM, "price": 7}))
     after = _door(tmp_path)
-    (item,) = (row for row in read_rows(after.folder / "items.parquet") if row["item_id"] == "i9")
+    (item,) = (row for row in after.clean_rows["items"] if row["item_id"] == "i9")
     assert item["price"] == 7
     assert (after.tables["items"].rows_quarantined, after.tables["items"].duplicates) == (0, 1)
 
@@ -323,7 +311,7 @@ def test_a_second_correction_takes_the_place_of_the_first(tmp_path: Path) -> Non
     assert len(list((tmp_path / "readmitted").iterdir())) == 1
 
 
-def test_readmission_is_revoked_by_rows_or_as_a_whole(tmp_path: Path, summary: ValidationSummary) -> None:
+def test_readmission_is_revoked_by_rows_or_as_a_whole(tmp_path: Path, summary: Scanned) -> None:
     rows, folder = select(summary.quarantine, "interactions"), tmp_path / "readmitted"
     readmit(rows, folder)
     readmit(select(summary.quarantine, "items", ("cheap",)), folder)
