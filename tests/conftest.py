@@ -7,11 +7,13 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from flows.environment import QUIET, home_variables
+from flows.environment import POLITE, QUIET, home_variables
 
 _HOME = tempfile.TemporaryDirectory(prefix="sommelier-tests-", ignore_cleanup_errors=True)
-# Both packages read these when they are imported, so they have to stand before any test module is.
-os.environ.update(QUIET)
+# Packages read these when they are imported, so they have to stand before any test module is.
+os.environ.update(QUIET | POLITE)
+# The tests' models are so small that threads only wait for each other, on a busy machine for most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(home_variables(Path(_HOME.name)))
 # A busy machine is no failure: examples have no time limit of their own.
 settings.register_profile("sommelier", deadline=None)

@@ -10,6 +10,7 @@ from core.events import CLOCK_SKEW, EARLIEST, as_kept
 from core.logs.events import EventLog, Interaction
 from core.settings.source import TablesSource
 from core.settings.validation import CleaningSettings, ValidationSettings
+from tests.unit.validation.scans import scan_source
 from tests.unit.validation.source_files import events, json_lines, read_rows, write
 from validation.gate import validate
 from validation.sources.ingest import ingest
@@ -55,10 +56,8 @@ def gate(tmp_path: Path, log: list[Interaction]) -> list[tuple[object, ...]]:
     """What the clean tables hold of a log, beside a source of ten events."""
     EventLog(tmp_path / "events.sqlite").append(log)
     write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(10)))
-    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", tmp_path / "events.sqlite")
-    validate(tmp_path / "raw", tmp_path / "clean", RULES, tmp_path / "docs")
-    rows = read_rows(tmp_path / "clean" / "interactions.parquet")[10:]
-    return [tuple(row[name] for name in ("user_id", "item_id", "event", "value", "timestamp")) for row in rows]
+    found = scan_source(tmp_path, TablesSource(path=tmp_path / "in"), RULES, event_log=tmp_path / "events.sqlite")
+    return found.clean("interactions", "user_id", "item_id", "event", "value", "timestamp")[10:]
 
 
 def test_the_gate_lets_in_what_the_online_store_takes_in(tmp_path: Path) -> None:
