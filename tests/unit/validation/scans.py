@@ -42,7 +42,7 @@ class Scanned:
     """What became of the rows of a source.
 
     Attributes:
-        tables: Counts, as the gate's summary has them, but for `rows_derived`.
+        tables: Counts, as the gate's summary has them.
         clean_rows: Of each table, in the source's order.
         broken_rules: Of each quarantined row, in the source's order, the rules that it breaks.
         quarantine: Folder of the quarantined rows, where it was asked for.
@@ -105,14 +105,19 @@ def scan_raw(raw: Path, settings: ValidationSettings = LENIENT, *, quarantine: b
         referring = (scans["interactions"], scans["feedback"])
         for scan in referring:
             write_events(connection, scan, written)
-        for scan in (scans["users"], scans["items"]):
-            write_entities(connection, scan, referring, written)
+        derived = {
+            scan.table: write_entities(connection, scan, referring, written)
+            for scan in (scans["users"], scans["items"])
+        }
         if quarantine:
             for scan in scans.values():
                 pick_broken(connection, scan)
                 write_quarantine(connection, scan, note.fingerprint, target)
         return Scanned(
-            tables={table: summarise(scan, _unmet(scan)) for table, scan in scans.items()},
+            tables={
+                table: summarise(scan, _unmet(scan)).model_copy(update={"rows_derived": derived.get(table, 0)})
+                for table, scan in scans.items()
+            },
             clean_rows={table: read_rows(written / f"{table}.parquet") for table in TABLES},
             broken_rules={table: _broken(connection, scan) for table, scan in scans.items()},
             quarantine=target / QUARANTINE,
