@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from core.schema import TableName
@@ -136,10 +136,20 @@ lenient = st.builds(
 
 # An example takes half a second: shrinking a failing one would take many minutes.
 @settings(
-    max_examples=12,
+    max_examples=20,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
+)
+# A row twice; and an event on an item whose own row is taken out.
+@example(
+    events=[{**GOOD, "event_id": "twice", "item_id": "i1"}] * 2,
+    reviews=[],
+    flood=[],
+    goods=[{"item_id": "i1", "price": None, "colour": None}],
+    door=ValidationSettings(
+        cleaning=CleaningSettings(missing=(MissingValues(table="items", column="price", how="drop"),))
+    ),
 )
 @given(
     events=st.lists(interactions, max_size=25),

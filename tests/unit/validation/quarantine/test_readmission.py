@@ -123,6 +123,19 @@ def test_a_row_that_the_source_has_clean_by_now_is_a_copy(tmp_path: Path, summar
     assert after.tables["interactions"].rules["exact_duplicate"] == 2
 
 
+def test_a_row_that_the_source_gives_elsewhere_under_another_id_is_a_copy(tmp_path: Path) -> None:
+    rows = [*events(5), BAD[2]]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*rows))
+    export(select(_door(tmp_path).quarantine), tmp_path / "rows.jsonl")
+    _edit(tmp_path / "rows.jsonl", user_id_required={"user_id": "u3"})
+    readmit(read_corrections(tmp_path / "rows.jsonl"), tmp_path / "readmitted")
+    assert _door(tmp_path).clean("interactions", "event_id")[5:] == ["c"]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*rows, {**BAD[2], "event_id": "z", "user_id": "u3"}))
+    after = _door(tmp_path)
+    assert after.clean("interactions", "event_id")[5:] == ["z"]
+    assert after.tables["interactions"].duplicates == 1
+
+
 def test_rows_of_own_names_come_back_as_the_settings_say_by_then(tmp_path: Path) -> None:
     """Marks from 1, the best, to 5: a value is mapped once, and scaled once, whether before or after quarantine."""
     lines = [
