@@ -74,6 +74,11 @@ class Layout:
         return self.root / "feast"
 
     @property
+    def gx(self) -> Path:
+        """The Great Expectations context: suites, checkpoint and history of the clean tables."""
+        return self.root / "gx"
+
+    @property
     def readmitted(self) -> Path:
         """Quarantined rows that somebody let in again; every ingest reads them beside the source."""
         return self.root / "readmitted"

@@ -17,6 +17,8 @@ from core.settings.validation import ValidationSettings
 from core.storage import atomic_folder, write_json
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning.steps import register_cleaning
+from validation.expectations.clean_rules import build_clean_rules, build_clean_suite, count_clean
+from validation.expectations.data_context import TableRun, keep_run
 from validation.expectations.data_docs import write_data_docs
 from validation.expectations.rejection import TableVerdict, require_usable
 from validation.expectations.suites import (
@@ -39,9 +41,14 @@ from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
 
 
 def validate(
-    raw: Path, target: Path, rules: ValidationSettings, docs: Path, previous: ValidationSummary | None = None
+    raw: Path,
+    target: Path,
+    rules: ValidationSettings,
+    docs: Path,
+    previous: ValidationSummary | None = None,
+    context_folder: Path | None = None,
 ) -> ValidationSummary:
-    """Validate raw tables; write clean tables, quarantine, summary and Data Docs.
+    """Validate raw tables; write clean tables, quarantine, summary, Data Docs and the shop's context.
 
     Args:
         raw: Folder that `ingest` wrote.
@@ -50,6 +57,7 @@ def validate(
         rules: Limits, own rules and cleaning.
         docs: Folder of the Data Docs; written also when a table is rejected, since they show why.
         previous: What the last validation of the shop found, for the rules that compare with it.
+        context_folder: The shop's Great Expectations context, which this run is added to; None: none is kept.
     Raises:
         TableRejected: too few interactions, too many bad rows, a required column without a value, or a rule of
             severity "table" is not met.
@@ -70,7 +78,11 @@ def validate(
         page = write_data_docs(context, verdicts, note.fingerprint, docs)
         for verdict in verdicts.values():
             require_usable(connection, verdict, rules, docs)
-        return _write(connection, verdicts, note, target, page)
+        summary = _write(connection, verdicts, note, target, page)
+        if context_folder is not None:
+            tables = {table: _run_of(connection, verdicts[table], rules, summary, now) for table in TABLE_NAMES}
+            keep_run(context_folder, target, f"{raw.name}-{target.name}", now, tables)
+        return summary
 
 
 def scan_tables(
@@ -173,6 +185,22 @@ def _write(
         _check_written(folder, summary)
         write_json(folder / SUMMARY_FILE, summary.model_dump(mode="json"))
     return summary
+
+
+def _run_of(
+    connection: duckdb.DuckDBPyConnection,
+    verdict: TableVerdict,
+    settings: ValidationSettings,
+    summary: ValidationSummary,
+    now: datetime,
+) -> TableRun:
+    """What is kept of a table in the shop's context."""
+    scan = verdict.scan
+    rules = build_clean_rules(scan.table, scan.rules, settings, now, summary.tables[scan.table].rows_derived)
+    gate = [*(one.name for one in verdict.table_rules), *(one.name for one in scan.rules)]
+    suite = build_clean_suite(scan.table, rules, gate)
+    results = count_clean(connection, summary.folder / f"{scan.table}.parquet", rules)
+    return TableRun(suite, results, verdict.result)
 
 
 def _check_written(folder: Path, summary: ValidationSummary) -> None:

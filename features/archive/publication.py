@@ -81,6 +81,11 @@ def publish(feast_folder: Path, published: Published) -> None:
     write_json(feast_folder / PUBLISHED_FILE, published.model_dump(mode="json"))
 
 
+def unpublish(feast_folder: Path) -> None:
+    """Nothing is published any more: readers of the offline store say so, and the next refresh rebuilds everything."""
+    (feast_folder / PUBLISHED_FILE).unlink(missing_ok=True)
+
+
 def note_unfinished(feast_folder: Path, key: str) -> None:
     """Note what a refresh is about to write online, before it writes the first row."""
     write_json(feast_folder / UNFINISHED_FILE, {"key": key})
@@ -124,4 +129,5 @@ def open_published(feast_folder: Path, published: Published) -> Archive:
 
 def schema_name(feast_folder: Path) -> str:
     """The name that is a shop's own on servers that shops share: a schema in PostgreSQL, a prefix in Redis."""
-    return f"sommelier_{digest_of(str(feast_folder.absolute()))}"
+    # However the folder is reached: `feast` in a shell sees it without links.
+    return f"sommelier_{digest_of(str(feast_folder.resolve()))}"

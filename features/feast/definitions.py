@@ -18,7 +18,8 @@ from core.settings.features import FeatureStoreSettings
 from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, KIND_COUNTS, USER_HISTORY, USER_PROFILE, USER_SEEN
-from features.feast.offline_store import SOURCE_SUFFIX
+from features.feast.offline_store import POSTGRES_TYPE, SOURCE_SUFFIX
+from features.feast.store import read_configuration
 
 USER_EVENTS = "user_events"
 
@@ -135,6 +136,17 @@ def define_repository(feast_folder: Path, stores: FeatureStoreSettings) -> list[
     return [users, items, *views.values(), *services]
 
 
+def repository_of(feast_folder: Path) -> dict[str, Any]:
+    """What a refresh applies, by name: members of a module, as which alone the `feast` command finds it.
+
+    Args:
+        feast_folder: A store that was made before; its configuration says where the events lie.
+    """
+    in_postgres = read_configuration(feast_folder)["offline_store"]["type"] == POSTGRES_TYPE
+    stores = FeatureStoreSettings(offline="postgres" if in_postgres else "duckdb")
+    return {one.name: one for one in define_repository(feast_folder, stores)}
+
+
 def _source(feast_folder: Path, stores: FeatureStoreSettings, view: str) -> Any:
     """Where the events are; which of its parts count is published apart (`features.archive.publication`)."""
     name, description = f"{view}{SOURCE_SUFFIX}", "Events, reviews, users and items, in parts."
@@ -152,7 +164,7 @@ def _source(feast_folder: Path, stores: FeatureStoreSettings, view: str) -> Any:
 
     return FileSource(
         name=name,
-        path=str(feast_folder.absolute() / OFFLINE_FOLDER),
+        path=OFFLINE_FOLDER,  # within the store's folder, wherever that is moved
         timestamp_field=schema.TIMESTAMP,
         file_format=ParquetFormat(),
         description=description,

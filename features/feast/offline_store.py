@@ -8,7 +8,7 @@ describes the views as usual, and Feast asks through its own interface. The two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,10 +23,13 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineS
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 
 from core import schema
+from features.archive.publication import open_published, read_published
 from features.archive.shop_facts import ShopFacts, load_published
 from features.counting.columns import Columns, Lists
 from features.counting.moments import as_us
+from features.counting.streams import Array
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
+from features.errors import FeatureError
 
 DUCKDB_TYPE: Final = "features.feast.offline_store.CountingDuckDBOfflineStore"
 POSTGRES_TYPE: Final = "features.feast.offline_store.CountingPostgreSQLOfflineStore"
@@ -34,6 +37,8 @@ POSTGRES_TYPE: Final = "features.feast.offline_store.CountingPostgreSQLOfflineSt
 # Labels that are worked on at once; so memory does not grow with their number.
 ROWS_PER_PAGE = 50_000
 
+# Later than any event.
+_TODAY = 1 << 62
 # What follows a view's name in the name of its source.
 SOURCE_SUFFIX = "_events"
 
@@ -117,22 +122,28 @@ class _Counting(OfflineStore):
             config: Feast's repository configuration.
             feature_views: The views asked for.
             feature_refs: "view:feature" of all features wanted.
-            entity_df: pandas; entity keys, `event_timestamp` (aware, UTC), and columns that are passed through.
+            entity_df: pandas; entity keys, `event_timestamp` (aware, UTC), and columns that are passed through. None:
+                every user, or every item, with an event from `start_date` to `end_date`, as of the latter.
             registry: Feast's registry.
             project: Feast's project.
             full_feature_names: Not needed: no two views share a name.
-            kwargs: Further options of Feast, none of which applies to facts counted from events.
+            kwargs: `start_date` and `end_date`; no other of Feast's options applies to facts counted from events.
         Returns:
             All rows of `entity_df`, in its order. A user or item without events has counts of 0 and empty lists.
         Raises:
             StoreNotReady: nothing was ever refreshed.
+            FeatureError: no `entity_df`, and features of users beside features of items.
         """
         _, facts = load_published(Path(str(config.repo_path)))
         wanted: dict[str, list[str]] = {}
         for reference in feature_refs:
             view, name = reference.split(":")
             wanted.setdefault(view, []).append(name)
-        return FactsJob(facts, pa.Table.from_pandas(entity_df, preserve_index=False), wanted)
+        if entity_df is None:
+            labels = _labels_within(facts, list(wanted), kwargs.get("start_date"), kwargs["end_date"])
+        else:
+            labels = pa.Table.from_pandas(entity_df, preserve_index=False)
+        return FactsJob(facts, labels, wanted)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -146,19 +157,30 @@ class _Counting(OfflineStore):
         end_date: datetime,
         **kwargs: Any,
     ) -> RetrievalJob:
-        """Every entity's facts as of `end_date`, of those with a newest event from `start_date` on."""
+        """Every entity's facts as of `end_date`, of those with a newest event from `start_date` on.
+
+        A view without a clock has one state only, that of today.
+        """
         _, facts = load_published(Path(str(config.repo_path)))
         view = data_source.name.removesuffix(SOURCE_SUFFIX)
         end, start = (as_us(_aware(moment)) for moment in (end_date, start_date))
-        ids = facts.entities(view)
-        moment = np.full(len(ids), end)
+        ids, newest = _newest_events(facts, view, end)
+        moment = np.full(len(ids), end if view in NEWEST else _TODAY)
         columns = facts.as_of(view, ids, moment, feature_name_columns)
-        newest = np.zeros(len(ids), dtype=np.int64)
-        if view in NEWEST:
-            newest = np.asarray(facts.as_of(view, ids, moment, [NEWEST[view]])[NEWEST[view]])
         table = pa.table({join_key_columns[0]: ids, timestamp_field: pa.array(newest).cast(schema.TIME)})
         chosen = (newest >= start) | (newest == 0)
         return _Ready(with_columns(table, columns).filter(pa.array(chosen)))
+
+    def validate_data_source(self, config: Any, data_source: Any) -> None:
+        """Whether what is published is there; what Feast's `apply` and `plan` ask first.
+
+        Raises:
+            ArchiveDamaged: a part is missing, or not what was published.
+        """
+        folder = Path(str(config.repo_path))
+        published = read_published(folder)
+        if published is not None:  # if not, there is nothing yet, and a refresh makes it
+            open_published(folder, published).verify(published.n_parts)
 
     # Feast's own would look for rows of features, and there are none.
     pull_all_from_table_or_query = pull_latest_from_table_or_query
@@ -192,6 +214,33 @@ class CountingPostgreSQLOfflineStoreConfig(PostgreSQLOfflineStoreConfig):
 
 class CountingPostgreSQLOfflineStore(_Counting, PostgreSQLOfflineStore):
     """Events in tables of PostgreSQL, read as Arrow by its ADBC driver."""
+
+
+def _newest_events(facts: ShopFacts, view: str, end: int) -> tuple[pa.Array, Array]:
+    """Every entity of a view, and the time of its newest event up to `end`; 0 without one, or without a clock."""
+    ids = facts.entities(view)
+    if view not in NEWEST:
+        return ids, np.zeros(len(ids), dtype=np.int64)
+    return ids, np.asarray(facts.as_of(view, ids, np.full(len(ids), end), [NEWEST[view]])[NEWEST[view]])
+
+
+def _labels_within(facts: ShopFacts, views: Sequence[str], start: datetime | None, end: datetime) -> pa.Table:
+    """Labels at `end` of every entity with an event of one of the views since `start`."""
+    keys = sorted({ENTITY[view] for view in views})
+    if len(keys) > 1:
+        raise FeatureError(
+            "Cannot look up features",
+            got=f"views={', '.join(views)} without labels",
+            expected="views of users alone, or of items alone",
+            do="Ask for them apart, or give labels with both keys",
+        )
+    since = as_us(_aware(start)) if start is not None else 1
+    found: list[pa.Array] = []
+    for view in views:
+        ids, newest = _newest_events(facts, view, as_us(_aware(end)))
+        found.append(ids.filter(pa.array(newest >= since)) if view in NEWEST else ids)
+    entities = pa.chunked_array(found, pa.string()).unique()
+    return pa.table({keys[0]: entities, EVENT_TIMESTAMP: pa.array([_aware(end)] * len(entities), schema.TIME)})
 
 
 def _aware(moment: datetime) -> datetime:

@@ -77,11 +77,11 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         finally:
             connection.execute("PRAGMA synchronous = NORMAL")
 
-    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
-        """Write rows of the offline store, except where the stored row is newer."""
+    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow], as_of_past: bool = False) -> None:
+        """See `RowStore.write_rows`."""
         # In slices, so that materialising a whole shop never keeps a push of one user waiting for long.
         for page in in_pages(rows, _ROWS_PER_TRANSACTION):
-            self.update_rows(config, view, [row.entity for row in page], _take_newer(page))
+            self.update_rows(config, view, [row.entity for row in page], _take_newer(page, as_of_past))
 
     def update_rows(self, config: Any, view: str, entities: Sequence[str], merge: Merge) -> None:
         """Read rows, let `merge` make new ones, and write those, in one transaction; None leaves a row as it is."""
@@ -142,10 +142,15 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
                 connection.execute(_TABLE.format(view=view.name))
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {view.name}_changes ON {view.name} (change)")
             connection.execute(_REMOVED)
-            for view in tables_to_delete:
-                connection.execute(f"DROP TABLE IF EXISTS {view.name}")
+        self.drop(config, tables_to_delete)
 
-    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+    def remove_rows(self, config: Any, views: Sequence[Any]) -> None:
+        """See `RowStore.remove_rows`."""
+        connection = self._get_conn(config)
+        for view in views:
+            connection.execute(f"DROP TABLE IF EXISTS {view.name}")
+
+    def remove_all(self, config: Any, views: Sequence[Any]) -> None:
         """Remove the file."""
         self._get_conn(config).close()
         self._of_thread = threading.local()
@@ -219,6 +224,6 @@ def _read(connection: sqlite3.Connection, view: str, entities: Sequence[str]) ->
     return [found.get(entity) for entity in entities]
 
 
-def _take_newer(rows: Sequence[StoredRow]) -> Merge:
+def _take_newer(rows: Sequence[StoredRow], as_of_past: bool) -> Merge:
     by_entity = {row.entity: row for row in rows}
-    return lambda entity, stored, _: newer_of(by_entity[entity], stored)
+    return lambda entity, stored, _: newer_of(by_entity[entity], stored, as_of_past)

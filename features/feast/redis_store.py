@@ -31,21 +31,21 @@ class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
 
 # KEYS: the entity's hash, the counters of changes, the order of changes of the view.
 # ARGV: view, entity, served, sketch, newest_us, n_events, sequence, the version that has to stand there still, and the
-# number up to which the event log has to be settled still where no version stands. For the version "any" the row has to
-# supersede the stored one, as features.feast.rows.supersedes says.
+# number up to which the event log has to be settled still where no version stands. For the versions "any" and "past"
+# the row has to supersede the stored one, as features.feast.rows.supersedes says; "past" for one as of a past moment.
 _WRITE = """
 local view, entity, expected = ARGV[1], ARGV[2], ARGV[8]
 local newest, n_events, sequence = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local version = redis.call('HGET', KEYS[1], view .. ':version') or ''
-if expected ~= 'any' then
+if expected ~= 'any' and expected ~= 'past' then
     if version ~= expected then return 0 end
     if version == '' and (redis.call('HGET', KEYS[2], 'settled') or '0') ~= ARGV[9] then return 0 end
 elseif version ~= '' then
     local old_newest, old_n, old_sequence = version:match('^(%-?%d+) (%d+) (%d+)')
     old_newest, old_n, old_sequence = tonumber(old_newest), tonumber(old_n), tonumber(old_sequence)
-    if sequence < old_sequence then
+    if sequence < old_sequence or expected == 'past' then
         if newest < old_newest or (newest == old_newest and n_events < old_n) then return 1 end
-        sequence = old_sequence
+        sequence = math.max(sequence, old_sequence)
     end
 end
 local change = redis.call('HINCRBY', KEYS[2], view, 1)
@@ -110,10 +110,10 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
             ]
         return found
 
-    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
-        """Write rows of the offline store, except where the stored row is newer."""
+    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow], as_of_past: bool = False) -> None:
+        """See `RowStore.write_rows`."""
         for page in in_pages(rows, _ROWS_PER_ROUND):
-            self._write(config, view, [(row, "any") for row in page], 0)
+            self._write(config, view, [(row, "past" if as_of_past else "any") for row in page], 0)
 
     def settle(self, config: Any, sequence: int) -> None:
         """Note up to where the event log is settled; when it is on the disk is up to the server (`appendfsync`).
@@ -169,13 +169,17 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         """Nothing has to be made; views that are gone lose their rows, and so do keys without a hash tag."""
         for view in tables_to_keep:
             self._remove_untagged(config, view.name)
-        for view in tables_to_delete:
+        self.drop(config, tables_to_delete)
+
+    def remove_rows(self, config: Any, views: Sequence[Any]) -> None:
+        """See `RowStore.remove_rows`."""
+        for view in views:
             self.forget_others(config, view.name, [], 1 << 62)
 
-    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
-        """Remove everything of the project."""
+    def remove_all(self, config: Any, views: Sequence[Any]) -> None:
+        """Remove every key of the project."""
         client = self._client_of(config)
-        for view in tables:
+        for view in views:
             self.forget_others(config, view.name, [], 1 << 62)
             client.delete(_changed(config, view.name))
         client.delete(_counters(config))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from features.archive.publication import unpublish
 from features.feast.rows import StoredRow, entity_of, row_for_feast, rows_from_feast
 
 
@@ -21,8 +23,21 @@ class RowStore(ABC):
         """The whole rows of entities, None where there is none."""
 
     @abstractmethod
-    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow]) -> None:
-        """Write rows of the offline store, except where the stored row is newer."""
+    def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow], as_of_past: bool = False) -> None:
+        """Write rows of the offline store, except where the stored row is newer.
+
+        Args:
+            as_of_past: Of some moment, at which not all that is known by now had happened: the newer row is that of the
+                newer event, and of more events, whatever the event log's numbers say.
+        """
+
+    @abstractmethod
+    def remove_rows(self, config: Any, views: Sequence[Any]) -> None:
+        """Remove Feast's views, and all rows with them."""
+
+    @abstractmethod
+    def remove_all(self, config: Any, views: Sequence[Any]) -> None:
+        """Remove everything that is kept of the shop."""
 
     def online_write_batch(
         self,
@@ -31,10 +46,26 @@ class RowStore(ABC):
         data: list[tuple[Any, dict[str, Any], datetime, datetime | None]],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """What Feast's `materialize` and `push` write with."""
-        self.write_rows(config, table.name, rows_from_feast(table.name, data))
+        """What Feast's `materialize` and `push` write with; `materialize` up to any moment that its user names."""
+        self.write_rows(config, table.name, rows_from_feast(table.name, data), as_of_past=True)
         if progress:
             progress(len(data))
+
+    def plan(self, config: Any, desired_registry_proto: Any) -> list[Any]:
+        """What Feast would have to make: nothing, `update` does."""
+        return []
+
+    def drop(self, config: Any, views: Sequence[Any]) -> None:
+        """Remove views that Feast's user deletes. What is published is not online then: the next refresh rebuilds."""
+        if views:
+            unpublish(Path(str(config.repo_path)))
+            self.remove_rows(config, views)
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """What Feast's `teardown` calls. The next refresh rebuilds everything."""
+        unpublish(Path(str(config.repo_path)))
+        _remove_versions(config)
+        self.remove_all(config, tables)
 
     def online_read(
         self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
@@ -42,3 +73,16 @@ class RowStore(ABC):
         """What Feast's `get_online_features` reads with."""
         rows = self.read_rows(config, table.name, [entity_of(key) for key in entity_keys])
         return [row_for_feast(table.name, row, requested_features) for row in rows]
+
+
+def _remove_versions(config: Any) -> None:
+    """Feast's SQL registry keeps a project's versions of views as it removes the project; the next apply then fails."""
+    if config.registry.registry_type != "sql":
+        return
+    from feast.infra.registry.sql import feature_view_version_history as versions
+    from sqlalchemy import create_engine, delete
+
+    engine = create_engine(config.registry.path)
+    with engine.begin() as connection:
+        connection.execute(delete(versions).where(versions.c.project_id == config.project))
+    engine.dispose()

@@ -72,22 +72,23 @@ class StoredRow:
 Merge = Callable[[str, StoredRow | None, int], StoredRow | None]
 
 
-def supersedes(new: StoredRow, stored: StoredRow) -> bool:
+def supersedes(new: StoredRow, stored: StoredRow, as_of_past: bool = False) -> bool:
     """Whether a row of the offline store may replace a stored one.
 
     It may if it holds all events that were pushed into the stored one. Where the event log's numbers do not show that,
-    the row with the newer event is newer, and of two with the same newest event the one with more events.
+    and of a row as of some past moment they do not, the row with the newer event is newer, and of two with the same
+    newest event the one with more events.
     """
-    if new.sequence >= stored.sequence:
+    if new.sequence >= stored.sequence and not as_of_past:
         return True
     return (new.newest_us, new.n_events) >= (stored.newest_us, stored.n_events)
 
 
-def newer_of(new: StoredRow, old: StoredRow | None) -> StoredRow | None:
+def newer_of(new: StoredRow, old: StoredRow | None, as_of_past: bool = False) -> StoredRow | None:
     """What to write where `old` is stored, if anything; a row's number in the event log never goes back."""
     if old is None:
         return new
-    return replace(new, sequence=max(new.sequence, old.sequence)) if supersedes(new, old) else None
+    return replace(new, sequence=max(new.sequence, old.sequence)) if supersedes(new, old, as_of_past) else None
 
 
 def in_pages(things: Iterable[T], n: int) -> Iterator[list[T]]:

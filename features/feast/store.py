@@ -19,6 +19,16 @@ PROJECT = "sommelier"
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"
 CONFIGURATION_FILE = "feature_store.yaml"
+REPOSITORY_FILE = "definitions.py"
+_REPOSITORY = '''\
+"""The features as a refresh applies them, for the `feast` command. A refresh writes this file, and undoes changes."""
+
+from pathlib import Path
+
+from features.feast.definitions import repository_of
+
+globals().update(repository_of(Path(__file__).parent))
+'''
 _FAILED = "Cannot open the feature store"
 
 
@@ -55,6 +65,7 @@ def renew_configuration(feast_folder: Path) -> None:
     """Where an earlier release made the store, name its store classes by the modules in which they are now.
 
     Feast finds the classes by the dotted paths in the configuration. A class is known by its name, wherever it was.
+    The definitions for the `feast` command are written too where they are missing or other than today's.
 
     Raises:
         FeastFailure: the file cannot be written.
@@ -70,6 +81,7 @@ def renew_configuration(feast_folder: Path) -> None:
     for today in (*offline, online_store.TYPE, redis_store.TYPE, registry_store.TYPE):
         renewed = re.sub(rf"\bfeatures(\.\w+)*\.{today.rpartition('.')[2]}\b", today, renewed)
     if renewed == written:
+        _write_definitions(feast_folder)
         return
     try:
         with atomic_file(path) as temporary:
@@ -82,6 +94,20 @@ def renew_configuration(feast_folder: Path) -> None:
             where=str(path),
             do="Run the refresh-features deployment as a user who may write to the folder",
         ) from error
+    _write_definitions(feast_folder)
+
+
+def _write_definitions(feast_folder: Path) -> None:
+    """Without them `feast apply` takes the repository for empty, and drops the views with their rows."""
+    path = feast_folder / REPOSITORY_FILE
+    if path.is_file() and path.read_bytes() == _REPOSITORY.encode():
+        return
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(_REPOSITORY, encoding="utf-8")
+    except PermissionError:
+        # A service that may only read: whoever applies may write, and so may the refresh.
+        return
 
 
 def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None) -> Any:
@@ -102,6 +128,7 @@ def create_store(feast_folder: Path, stores: FeatureStoreSettings | None = None)
     feast_folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(feast_folder / CONFIGURATION_FILE) as temporary:
         temporary.write_text(yaml.safe_dump(configuration(feast_folder, stores), sort_keys=False), encoding="utf-8")
+    _write_definitions(feast_folder)
     if stores.registry == "postgres":
         _make_schema(expand(stores.postgres, _FAILED, FeatureError), schema_name(feast_folder))
     return _open(feast_folder)
@@ -130,14 +157,19 @@ def open_store(feast_folder: Path) -> Any:
     return _open(feast_folder)
 
 
-def missing_files(feast_folder: Path) -> list[str]:
-    """Files of the store that should be there and are not; which those are, its configuration says."""
+def read_configuration(feast_folder: Path) -> dict[str, Any]:
+    """The configuration of a store that was made before, as it is written: ${NAME} is not filled in."""
     import yaml
 
-    path = feast_folder / CONFIGURATION_FILE
-    if not path.is_file():
+    written: dict[str, Any] = yaml.safe_load((feast_folder / CONFIGURATION_FILE).read_text(encoding="utf-8"))
+    return written
+
+
+def missing_files(feast_folder: Path) -> list[str]:
+    """Files of the store that should be there and are not; which those are, its configuration says."""
+    if not (feast_folder / CONFIGURATION_FILE).is_file():
         return [CONFIGURATION_FILE]
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    written = read_configuration(feast_folder)
     files = [written["registry"].get("path"), written["online_store"].get("path")]
     return [name for name in files if name in (REGISTRY_FILE, ONLINE_FILE) and not (feast_folder / name).is_file()]
 

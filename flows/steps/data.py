@@ -42,7 +42,7 @@ def validate(step: StepContext, raw: Output[RawTables], previous: ValidationSumm
     from validation.gate import validate
 
     docs = data_docs(step.layout, step.key).parent
-    return validate(raw.folder, step.target, step.recipe.validation, docs, previous)
+    return validate(raw.folder, step.target, step.recipe.validation, docs, previous, step.layout.gx)
 
 
 @action("readmit")

@@ -68,7 +68,7 @@ def build_suite(table: TableName, rules: Sequence[Rule], table_rules: Sequence[T
     for rule in table_rules:
         kind = scanned_expectations()[rule.expectation]
         about = {"column": rule.column} if rule.column else {}
-        suite.add_expectation(kind(**about, **rule.limits, **_labels(rule.name, rule.severity, rule.why)))
+        suite.add_expectation(kind(**about, **rule.limits, **label_expectation(rule.name, rule.severity, rule.why)))
     for row_rule in rules:
         suite.add_expectation(build_expectation(row_rule, scanned_expectations()[row_rule.expectation]))
     return suite
@@ -84,7 +84,7 @@ def build_expectation(rule: Rule, kind: type[Any]) -> Any:
         arguments["condition_parser"] = "pandas"
     if rule.max_share:
         arguments["mostly"] = 1 - rule.max_share
-    return kind(column=rule.column, **arguments, **_labels(rule.name, rule.severity, rule.why))
+    return kind(column=rule.column, **arguments, **label_expectation(rule.name, rule.severity, rule.why))
 
 
 def run_suite(
@@ -197,7 +197,8 @@ def _outcome(scan: Scan, table_rules: Sequence[TableRule]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(object)
 
 
-def _labels(name: str, severity: str, why: str) -> dict[str, Any]:
+def label_expectation(name: str, severity: str, why: str) -> dict[str, Any]:
+    """The arguments by which an expectation says which rule it is, and how grave."""
     from great_expectations.expectations.metadata_types import FailureSeverity
 
     critical = severity in ("row", "table")

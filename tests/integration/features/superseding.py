@@ -19,10 +19,10 @@ def check_superseding(feast: Path) -> None:
     store = open_store(feast)
     online = online_store_of(store)
 
-    def write(n_views: int, newest: int, n_events: int, sequence: int) -> tuple[int, int]:
+    def write(n_views: int, newest: int, n_events: int, sequence: int, as_of_past: bool = False) -> tuple[int, int]:
         row = StoredRow.of(USER_HISTORY, "z", {**new_user(), "n_views": n_views, "log_sequence": 0})
         row = replace(row, newest_us=newest, n_events=n_events, sequence=sequence)
-        online.write_rows(store.config, USER_HISTORY, [row])
+        online.write_rows(store.config, USER_HISTORY, [row], as_of_past)
         (stored,) = online.read_rows(store.config, USER_HISTORY, ["z"])
         return stored.facts(USER_HISTORY)["n_views"], stored.sequence
 
@@ -31,3 +31,7 @@ def check_superseding(feast: Path) -> None:
     assert write(3, newest=NEWEST_US, n_events=1, sequence=0) == (1, 3)  # as old, of fewer events
     assert write(4, newest=NEWEST_US, n_events=2, sequence=0) == (4, 3)  # the same events
     assert write(5, newest=1, n_events=1, sequence=3) == (5, 3)  # holds all that was pushed
+    # As of a past moment the log's numbers say nothing: that row is of the same log, and knows less.
+    assert write(6, newest=NEWEST_US, n_events=2, sequence=3, as_of_past=True) == (6, 3)
+    assert write(7, newest=NEWEST_US - 1, n_events=1, sequence=9, as_of_past=True) == (6, 3)
+    assert write(8, newest=NEWEST_US, n_events=2, sequence=1, as_of_past=True) == (8, 3)

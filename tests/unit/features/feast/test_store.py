@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import yaml
 from core.settings.features import FeatureStoreSettings
 from features.archive.publication import schema_name
 from features.errors import FeastFailure
-from features.feast.store import CONFIGURATION_FILE, configuration, renew_configuration
+from features.feast.definitions import define_repository
+from features.feast.store import CONFIGURATION_FILE, REPOSITORY_FILE, configuration, renew_configuration
 
 SERVERS = FeatureStoreSettings(
     online="redis",
@@ -54,10 +56,31 @@ def test_a_store_of_an_earlier_release_gets_todays_classes_and_keeps_the_rest(
     assert path.read_text(encoding="utf-8") == today
 
 
+def test_a_store_of_an_earlier_release_gets_the_definitions_that_feast_reads(tmp_path: Path) -> None:
+    """Without them `feast apply` finds an empty repository, and drops every view with its rows."""
+    (tmp_path / CONFIGURATION_FILE).write_text(yaml.safe_dump(configuration(tmp_path, SERVERS)), encoding="utf-8")
+    renew_configuration(tmp_path)
+    found = runpy.run_path(str(tmp_path / REPOSITORY_FILE))
+    applied = {one.name: one for one in define_repository(tmp_path, SERVERS)}
+    assert {name: found[name] for name in applied} == applied
+    assert "PASSWORD" not in (tmp_path / REPOSITORY_FILE).read_text(encoding="utf-8")
+
+
+def test_who_may_not_write_can_still_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(target))
+
+    (tmp_path / CONFIGURATION_FILE).write_text(yaml.safe_dump(configuration(tmp_path, SERVERS)), encoding="utf-8")
+    monkeypatch.setattr("features.feast.store.atomic_file", refuse)
+    renew_configuration(tmp_path)
+    assert not (tmp_path / REPOSITORY_FILE).exists()
+
+
 def test_a_configuration_that_is_current_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     renew_configuration(tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / CONFIGURATION_FILE).write_text(yaml.safe_dump(configuration(tmp_path, SERVERS)), encoding="utf-8")
+    renew_configuration(tmp_path)
     monkeypatch.setattr("features.feast.store.atomic_file", lambda *_: pytest.fail("written again"))
     renew_configuration(tmp_path)
 
