@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
@@ -47,6 +48,8 @@ def pruned(flow: Callable[P, R]) -> Callable[P, R]:
                 prune(Layout(settings.work_dir, getattr(params, "shop", settings.shop)))
             prune_history(settings.work_dir, settings.platform.history_days)
 
+    # Prefect checks the parameters by it, and would look for the names of types in this module.
+    run.__signature__ = signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return run
 
 

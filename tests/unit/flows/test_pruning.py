@@ -157,7 +157,8 @@ def test_every_flow_that_writes_prunes_even_where_it_fails(tmp_path, monkeypatch
     file, _, name = entrypoint.partition(":")
     flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
     params = {"tune": TuneParams, "readmit": ReadmitParams}.get(name, PipelineParams)(shop="small")
+    [checked] = flow.validate_parameters({"params": params.model_dump(mode="json")}).values()
     with pytest.raises(OSError, match="the data are gone"):
-        flow.fn(params)
+        flow.fn(checked)
     assert len(list(layout.raw("key").parent.iterdir())) == KEPT_RESULTS
     assert not old.exists()
