@@ -210,10 +210,7 @@ def _start_pages(
         ready: Whether the service has a bundle to load, and is waited for until it has; otherwise until it runs.
     """
     where = settings.platform
-    service = platform.start(
-        "service",
-        ["-m", "bentoml", "serve", "serving.service:Sommelier", *_binding(where, "service")],
-    )
+    service = platform.start("service", ["-m", "serving", *_binding(where, "service")])
     evidently = ["-c", "from evidently.cli import app; app()", "ui", "--workspace", str(layout.monitoring)]
     evidently += _binding(where, "monitoring")
     monitoring = platform.start("monitoring", evidently, essential=False)
