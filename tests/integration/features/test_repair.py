@@ -15,6 +15,7 @@ from features.archive.publication import require_published
 from features.feast.store import open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
+from serving.events.intake import EventIntake
 from tests.integration.features.test_incremental import rows_online as rows_with_numbers
 from tests.unit.features.shops import Row, write_shop
 
@@ -25,7 +26,7 @@ OLD = [Row("u", "a", 1), Row("u", "b", 2), Row("v", "a", 3)]
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EventLog]:
-    log = EventLog(tmp_path / "events.sqlite")
+    log = EventLog(tmp_path / "events.sqlite", above=0)
     yield log
     log.close()
 
@@ -108,6 +109,55 @@ def test_a_push_beyond_the_mark_stays(tmp_path: Path, log: EventLog) -> None:
     refresh_features(clean, feast, SETTINGS, event_log=log.path)
     refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
     assert rows_online(feast) == rows_online(tmp_path / "whole")
+
+
+def post(log: EventLog, online: OnlineFeatures, events: list[Interaction]) -> None:
+    """As the service does."""
+    intake = EventIntake(log)
+    intake.connect(online)
+    assert intake.accept(events).pushed
+
+
+def test_events_count_after_the_log_was_deleted_and_what_only_it_held_goes(tmp_path: Path) -> None:
+    feast, log = tmp_path / "feast", EventLog(tmp_path / "events.sqlite")
+    refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("u", "c", 1)])
+    rows = [*OLD, Row("u", "c", 11, position=1, event_id="l1")]
+    refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path)
+    post(log, online, [logged("v", "c", 2)])  # no refresh knows of it
+    assert list(online.read_items(["c"])["item_n_events"]) == [2]
+
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    post(log, online, [logged("w", "c", 3)])
+    assert list(online.read_items(["c"])["item_n_events"]) == [3]
+    rows = [*OLD, Row("w", "c", 13, position=1, event_id="l3")]
+    clean = clean_of(tmp_path, rows, log.newest())
+    assert refresh_features(clean, feast, SETTINGS, event_log=log.path).rebuilt
+    assert list(online.read_items(["c"])["item_n_events"]) == [1]
+    refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
+    assert rows_online(feast) == rows_online(tmp_path / "whole")
+    post(log, online, [logged("u", "c", 4)])
+    assert list(online.read_items(["c"])["item_n_events"]) == [2]
+    log.close()
+
+
+def test_an_event_that_no_refresh_knew_leaves_the_online_store_with_its_deleted_log(tmp_path: Path) -> None:
+    """No row of the archive is gone: that the log is another one is the reason to rebuild."""
+    feast, log = tmp_path / "feast", EventLog(tmp_path / "events.sqlite")
+    log.append([logged("u", "a", 1)])
+    rows = [*OLD, Row("u", "a", 11, position=1, event_id="l1")]
+    refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("v", "c", 2)])
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    # The source has the first event by now.
+    log.append([logged("u", "a", 1)])
+    assert refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path).rebuilt
+    assert list(online.read_items(["c"])["item_n_events"]) == [0]
+    log.close()
 
 
 def test_what_was_written_is_on_the_disk_before_a_mark_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
