@@ -100,6 +100,6 @@ class EventsReceipt(Message):
         "store shortly."
     )
     unknown_items: list[str] | None = Field(
-        description="Items that the bundle in service does not know; their events are accepted all the same. Null if "
-        "no bundle is loaded."
+        description="Items that the bundle in service does not know; their events are kept, and count once the "
+        "features know the item. Null if no bundle is loaded."
     )

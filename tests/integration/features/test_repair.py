@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,38 +44,38 @@ def logged(user: str, item: str, n: int) -> Interaction:
     return Interaction(f"l{n}", user, item, "view", Row(user, item, 10 + n).timestamp)
 
 
-def clean_of(tmp_path: Path, rows: list[Row], mark: int) -> Path:
+def clean_of(tmp_path: Path, rows: list[Row], mark: int, items: Sequence[dict[str, Any]] = ITEMS) -> Path:
     """Clean tables that were made when the log had so many events."""
-    folder = write_shop(tmp_path / "clean", rows, items=ITEMS)
+    folder = write_shop(tmp_path / "clean", rows, items=items)
     (folder / "summary.json").write_text(json.dumps({"log_sequence": mark}), encoding="utf-8")
     return folder
 
 
 def test_what_the_gate_refused_leaves_the_online_store_with_the_next_refresh(tmp_path: Path, log: EventLog) -> None:
-    """Whether its entities have other events, have none, or are a user or an item that nothing else names."""
+    """Whether its entities have other events, have none, or are a user that nothing else names."""
     feast = tmp_path / "feast"
     refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
     online = OnlineFeatures(feast, SETTINGS)
-    assert len(online.read_items(["ghost"])["item_n_events"]) == 1
-    events = [logged("u", "ghost", 1), logged("visitor", "ghost", 2), logged("v", "c", 3), logged("v", "ghost", 4)]
+    assert len(online.read_items(["c"])["item_n_events"]) == 1
+    events = [logged("u", "c", 1), logged("visitor", "c", 2), logged("v", "b", 3), logged("v", "c", 4)]
     log.append(events)
     online.push(events, [1, 2, 3, 4])
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [3]
-    rows = [*OLD, Row("v", "c", 13, position=3, event_id="l3")]
+    assert list(online.read_items(["c"])["item_n_events"]) == [3]
+    rows = [*OLD, Row("v", "b", 13, position=3, event_id="l3")]
     clean = clean_of(tmp_path, rows, 4)
     summary = refresh_features(clean, feast, SETTINGS, event_log=log.path)
     assert (summary.new_events, summary.rebuilt) == (1, False)
     refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
     assert rows_online(feast) == rows_online(tmp_path / "whole")
     # The service has a copy of the items' rows.
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [0]
+    assert list(online.read_items(["c"])["item_n_events"]) == [0]
     # Late pushes of the same events change nothing: neither of rows that are gone nor of those that stay.
     online.push(events, [1, 2, 3, 4])
     assert rows_online(feast) == rows_online(tmp_path / "whole")
     # What comes after the mark does.
-    online.push([logged("visitor", "ghost", 5)], [5])
+    online.push([logged("visitor", "c", 5)], [5])
     assert online.read_user("visitor") is not None
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [1]
+    assert list(online.read_items(["c"])["item_n_events"]) == [1]
 
 
 def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: EventLog) -> None:
@@ -83,8 +84,8 @@ def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: Event
     clean = clean_of(tmp_path, OLD, 0)
     refresh_features(clean, feast, SETTINGS, event_log=log.path)
     before = rows_online(feast)
-    log.append([logged("u", "ghost", 1)])
-    OnlineFeatures(feast, SETTINGS).push([logged("u", "ghost", 1)], [1])
+    log.append([logged("u", "c", 1)])
+    OnlineFeatures(feast, SETTINGS).push([logged("u", "c", 1)], [1])
     assert rows_online(feast) != before
     summary = refresh_features(clean_of(tmp_path, OLD, 1), feast, SETTINGS, event_log=log.path)
     assert (summary.new_events, summary.rebuilt) == (0, False)
@@ -95,7 +96,7 @@ def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: Event
 def test_a_push_beyond_the_mark_stays(tmp_path: Path, log: EventLog) -> None:
     feast = tmp_path / "feast"
     refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
-    events = [logged("visitor", "ghost", 1), logged("visitor", "c", 2)]
+    events = [logged("visitor", "b", 1), logged("visitor", "c", 2)]
     log.append(events)
     online = OnlineFeatures(feast, SETTINGS)
     online.push(events, [1, 2])
@@ -116,6 +117,32 @@ def post(log: EventLog, online: OnlineFeatures, events: list[Interaction]) -> No
     intake = EventIntake(log)
     intake.connect(online)
     assert intake.accept(events).pushed
+
+
+def test_an_event_on_an_unknown_item_waits_for_the_refresh_that_brings_the_item(tmp_path: Path, log: EventLog) -> None:
+    feast = tmp_path / "feast"
+    refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("u", "new", 1), logged("u", "a", 2), logged("visitor", "new", 3)])
+    assert [event.item_id for _, event in log.read()] == ["new", "a", "new"]
+    assert n_events(online, "u", "new") == (3, 0)
+    assert online.read_user("visitor") is None
+
+    rows = [*OLD, *(Row(u, i, 10 + n, position=n, event_id=f"l{n}") for u, i, n in
+                    (("u", "new", 1), ("u", "a", 2), ("visitor", "new", 3)))]  # fmt: skip
+    clean = clean_of(tmp_path, rows, 3, [*ITEMS, {"item_id": "new", "price": 1.0}])
+    refresh_features(clean, feast, SETTINGS, event_log=log.path)
+    refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
+    assert rows_online(feast) == rows_online(tmp_path / "whole")
+    assert n_events(online, "u", "new") == (4, 2)
+    post(log, online, [logged("visitor", "new", 4)])
+    assert n_events(online, "visitor", "new") == (2, 3)
+
+
+def n_events(online: OnlineFeatures, user: str, item: str) -> tuple[int, int]:
+    state = online.read_user(user)
+    assert state is not None
+    return int(state.features["n_events"]), int(online.read_items([item])["item_n_events"][0])
 
 
 def test_events_count_after_the_log_was_deleted_and_what_only_it_held_goes(tmp_path: Path) -> None:
