@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show, show_aside
 
-Count = Annotated[int, Parameter(name=("-k", "--k"), show_default=True)]
+Count = Annotated[int, Parameter(name=("-k", "--k"), show_default=True, validator=Number(gte=1))]
+Stars = Annotated[float, Parameter(validator=Number(gte=1, lte=5))]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))]
 Task = Literal["review", "reason"]
 
 
@@ -84,8 +87,8 @@ def feedback(
     /,
     *,
     task: Task = "review",
-    rating: float | None = None,
-    seed: int | None = None,
+    rating: Stars | None = None,
+    seed: Seed | None = None,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
 ) -> None:

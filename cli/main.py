@@ -15,7 +15,7 @@ from importlib.metadata import version as installed_version
 from cyclopts import App, CycloptsError, Parameter
 
 from cli import answers, models, platform, quarantine, runs, settings
-from core.errors import NotRunning, SommelierError
+from core.errors import NotRunning, SommelierError, WrongUsage
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
 _EXIT_CODES = (
@@ -89,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         _say(f"{error} See: {' '.join((app.name[0], *(error.command_chain or ())))} --help")
+        return WRONG_USAGE
+    except WrongUsage as error:
+        _say(str(error))
         return WRONG_USAGE
     except NotRunning as error:
         _say(str(error))

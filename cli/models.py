@@ -24,16 +24,19 @@ def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) ->
     A damaged bundle is refused, and one that another version of the code wrote.
 
     Args:
-        bundle: A folder, a promoted version, or the beginning of a candidate's digest.
+        bundle: A folder, a promoted version, or the beginning of the digest of one or of a candidate.
         reason: Kept with the version, as your user name is.
     """
     settings = chosen.enter()
     from core.layout import Layout
-    from flows.promotion.bundles import find_bundle, promote_by_hand
+    from core.promotions import read_standing
+    from flows.promotion.bundles import describe_promotion, find_bundle, promote_by_hand
 
     layout = Layout(settings.work_dir, settings.shop)
+    before = read_standing(layout.model_name)
     version = promote_by_hand(layout, find_bundle(layout, bundle), reason)
-    show(f"in service: {version.tag}, digest {version.labels['digest']}")
+    for line in describe_promotion(before, version, reason):
+        show(line)
 
 
 def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
@@ -62,7 +65,8 @@ def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = N
     """Show the evaluation of a bundle, as its manifest keeps it: the metrics of every model on the test window.
 
     Args:
-        bundle: A folder, a promoted version, or the beginning of a candidate's digest; without it, the one in service.
+        bundle: A folder, a promoted version, or the beginning of the digest of one or of a candidate; without it, the
+            one in service.
     """
     settings = chosen.enter()
     from core.layout import Layout

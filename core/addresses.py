@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from os import environ
+from urllib.parse import unquote
 
 from core.errors import SommelierError
 
+_MIN_HIDDEN_CHARS = 3  # less is no secret, and is part of other words
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -28,3 +30,12 @@ def expand(address: str, failed: str, error: type[SommelierError]) -> str:
                 do=f"Set {name} in the environment of every process that connects, or write the address without it",
             )
     return _VARIABLE.sub(lambda found: environ[found[1]], address)
+
+
+def hide_values(text: str, address: str) -> str:
+    """A text, such as a driver's error, without the values that an address takes from the environment."""
+    values = {environ.get(name, "") for name in _VARIABLE.findall(address)}
+    known = {form for value in values for form in (value, unquote(value)) if len(form) >= _MIN_HIDDEN_CHARS}
+    for value in sorted(known, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text

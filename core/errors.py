@@ -34,5 +34,9 @@ class SettingsError(SommelierError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class WrongUsage(SettingsError):
+    """The same, of what was said on the command line."""
+
+
 class NotRunning(SommelierError):
     """What is asked for needs a part of the platform that does not run."""

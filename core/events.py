@@ -1,8 +1,8 @@
 """What an acceptable event is: one definition for the service, the data gate and the online store.
 
 The gate checks rows in SQL, the others check one event at a time, so the constants and rules stand here once. What only
-the whole tables show (an unknown item, a bot) is the gate's alone: the next refresh of the features takes it out of
-the online store again.
+the whole tables show (an unknown item, a bot) is the gate's alone: the next refresh of the features takes a bot's
+events out of the online store again, and events on an item that the store does not know wait for it in the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ _BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u
 # MongoDB's {"$oid": "…"}, {"$date": "…"} and the like: what is inside. Valid in RE2 and in Python.
 WRAPPED = r"""^\{\s*"\$(?:oid|date|numberLong|numberInt|numberDouble|numberDecimal|uuid)"\s*:\s*"""
 WRAPPED += r"""(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"{}]+)"?\s*\}{1,2}$"""
+# No database keeps a NUL in a text; U+FFFD stands where bytes could not be read, so two ids may have become one.
+BROKEN_ID_CHARS = ("\x00", "\ufffd")
+INTACT_ID = r"^[^\x00\ufffd]*$"
 _WRAPPED = re.compile(WRAPPED)
+_INTACT = re.compile(INTACT_ID)
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
@@ -46,6 +50,8 @@ def bad_id(text: str) -> str | None:
     """The rule that a canonical id breaks, None if it is good."""
     if not text:
         return "an id that is not blank"
+    if not _INTACT.fullmatch(text):
+        return "an id without a NUL or a replacement character (U+FFFD)"
     return f"an id of at most {MAX_ID_CHARS} characters" if len(text) > MAX_ID_CHARS else None
 
 

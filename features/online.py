@@ -118,6 +118,8 @@ class OnlineFeatures:
         has taken in, and an event of that number or an older one changes nothing. Each row is read, merged and
         written in one atomic step, so two pushes, or a push and a refresh, do not lose each other's events.
 
+        An event on an item that has no row waits: where a refresh brings the item in, it brings its events too.
+
         Args:
             events: Any users, any items.
             sequences: Their numbers in the event log, ascending.
@@ -139,10 +141,11 @@ class OnlineFeatures:
             raise _failure("write", error) from error
 
     def _take_in(self, store: Any, config: Any, arrivals: Sequence[tuple[str, Numbered]]) -> None:
-        """Merge arrivals, each with its user, into the rows that they concern."""
+        """Merge arrivals, each with its user, into the rows that they concern; not those of items without a row."""
+        attributes = _attributes(store, config, list({arrival.item_id for _, (_, arrival) in arrivals}))
+        arrivals = [pair for pair in arrivals if pair[1][1].item_id in attributes]
         of_items = _grouped((arrival.item_id, (sequence, arrival)) for _, (sequence, arrival) in arrivals)
         seen = (pair for pair in arrivals if pair[1][1].kind in self._settings.seen_events)
-        attributes = _attributes(store, config, list(of_items))
         max_history, window_days = self._settings.max_history, max(self._settings.windows_days, default=1)
 
         def take_into_history(row: Row, event: Arrival) -> None:
@@ -250,9 +253,12 @@ def features_of(row: Row, at_us: int, n_affinities: int) -> dict[str, Any]:
 
 
 def _attributes(store: Any, config: Any, item_ids: list[str]) -> dict[str, Attributes]:
+    """Of the items that have a row."""
     found = {}
     for item_id, row in zip(item_ids, store.read_rows(config, ITEM_PROFILE, item_ids), strict=True):
-        facts = new_item() if row is None else row.facts(ITEM_PROFILE)
+        if row is None:
+            continue
+        facts = row.facts(ITEM_PROFILE)
         price = facts["item_price"]
         found[item_id] = Attributes(facts["item_category"], facts["item_brand"], None if price < 0 else price)
     return found

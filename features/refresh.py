@@ -3,9 +3,9 @@
 A refresh finds the rows that the clean tables have and the archive has not, adds them to the archive as a part, and
 recomputes the facts of the users and items that they concern, and of those that the service's event log touched up to
 its mark: what was pushed and then refused by the data gate leaves the online store again. If rows are gone, the
-settings changed, or the archive is damaged, everything is rebuilt. Rows go online through the online store's own bulk
-writing, because Feast's `materialize` makes a protobuf of every value first; Feast's registry records the
-materialisation all the same.
+settings changed, the event log is another one, or the archive is damaged, everything is rebuilt. Rows go online through
+the online store's own bulk writing, because Feast's `materialize` makes a protobuf of every value first; Feast's
+registry records the materialisation all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from core import schema
+from core.logs.events import EventLog
 from core.schema import TABLE_NAMES
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.storage import digest_of, exclusively, file_digest
@@ -101,7 +102,8 @@ def refresh_features(
         FeastFailure: Feast or a server could not do its part.
     """
     stores = stores or FeatureStoreSettings()
-    refresh = _Refresh(clean, feast_folder, settings, stores, event_log, key_of(clean, settings, stores))
+    born = EventLog(event_log).born() if event_log is not None else 0
+    refresh = _Refresh(clean, feast_folder, settings, stores, event_log, key_of(clean, settings, stores), born)
     with exclusively(feast_folder / LOCK_FILE):
         renew_configuration(feast_folder)
         try:
@@ -162,6 +164,7 @@ class _Refresh:
     stores: FeatureStoreSettings
     event_log: Path | None
     key: str
+    log_born: int
 
     def run(self) -> FeatureSummary:
         """Do nothing, add what is new, or rebuild everything."""
@@ -177,13 +180,19 @@ class _Refresh:
         return self._rebuild(previous)
 
     def _continue(self, previous: Published) -> FeatureSummary | None:
-        """Do nothing, or add what is new; None where rows are gone."""
+        """Do nothing, or add what is new; None where rows are gone, or the event log with what only it held."""
+        if previous.log_born and self.log_born not in (0, previous.log_born):
+            return None
         sequence = newest_logged(self.clean, self.event_log, previous.log_sequence)
         if previous.key == self.key and previous.log_sequence == sequence:
             return _summary(self.feast_folder, previous, News({}, False))
         archive = open_published(self.feast_folder, previous)
         news = find_news(self.clean, archive, previous.n_parts)
         return None if news.vanished else self._add(previous, archive, news, sequence)
+
+    def _log_born(self, previous: Published | None) -> int:
+        """Of the log there is, or of the last one there was."""
+        return self.log_born or (0 if previous is None else previous.log_born)
 
     def _continues(self, previous: Published) -> bool:
         """Whether what is published was made as this refresh would make it, and is whole."""
@@ -222,6 +231,7 @@ class _Refresh:
             n_parts=1,
             parts=archive.manifest.all(),
             log_sequence=sequence,
+            log_born=self._log_born(previous),
             materialised_to=_newest(news, None),
         )
         _note_materialisation(store, published)
@@ -259,6 +269,7 @@ class _Refresh:
                 "n_parts": n_parts,
                 "parts": archive.manifest.all(),
                 "log_sequence": sequence,
+                "log_born": self._log_born(published),
                 "materialised_to": _newest(news, published.materialised_to),
             }
         )

@@ -29,6 +29,8 @@ POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _LOCAL = ("127.0.0.1", "localhost")
+_DAY_S = 24 * 3600
+_EVENT_DAYS = 7  # Prefect's own default; each run has some hundred events
 
 
 def current_settings(variables: Mapping[str, str] | None = None) -> Settings:
@@ -59,6 +61,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(platform)),
         "PREFECT_SERVER_API_PORT": str(platform.prefect_port),
+        **_retention(platform.history_days),
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "PREFECT_CLI_COLORS": "false",
         "PYTHONUNBUFFERED": "1",
@@ -81,8 +84,22 @@ def home_variables(work_dir: Path) -> dict[str, str]:
     """Where Prefect and BentoML keep their state."""
     return {
         "PREFECT_HOME": str(work_dir / "prefect"),
-        "PREFECT_LOCAL_STORAGE_PATH": str(work_dir / "prefect" / "results"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(results_folder(work_dir)),
         "BENTOML_HOME": str(work_dir / "bentoml"),
+    }
+
+
+def results_folder(work_dir: Path) -> Path:
+    """Where Prefect keeps what steps returned."""
+    return work_dir.absolute() / "prefect" / "results"
+
+
+def _retention(days: int) -> dict[str, str]:
+    """Have the Prefect server forget runs that ended so long ago, with their logs and artifacts, and older events."""
+    return {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(days * _DAY_S),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{min(days, _EVENT_DAYS)}D",
     }
 
 

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
+from flows.pruning import pruned
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.release import release
@@ -13,6 +14,7 @@ from flows.steps.run import Run
 
 
 @flow(name="fine-tune", log_prints=False)
+@pruned
 def fine_tune(params: PipelineParams) -> Decision:
     """Fine-tune, evaluate, gate, promote; earlier stages run only where the data is new.
 

@@ -10,12 +10,14 @@ from core.promotions import read_standing
 from flows.errors import NothingInService
 from flows.params import PipelineParams
 from flows.promotion.champion import read_served_manifest
+from flows.pruning import pruned
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
 
 
 @flow(name="monitor", log_prints=False)
+@pruned
 def monitor(params: PipelineParams) -> bool:
     """Compare the events since the cut-off of the bundle in service with those before; returns whether they drifted.
 

@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 
 from core.promotions import version_in_service
 from flows.params import PipelineParams
-from flows.pruning import prune
+from flows.pruning import pruned
 from flows.reporting import artifacts
 from flows.reporting.measurement import read_steps
 from flows.reporting.outcome import Outcome, choose_example, keep_outcome
@@ -21,6 +21,7 @@ from flows.steps.run import Run
 
 
 @flow(name="pipeline", log_prints=False)
+@pruned
 def pipeline(params: PipelineParams) -> Outcome:
     """Ingest, validate, build features, fine-tune, evaluate, gate, promote, monitor.
 
@@ -50,5 +51,4 @@ def pipeline(params: PipelineParams) -> Outcome:
         example_item=item,
     )
     keep_outcome(run.layout.root, outcome)
-    prune(run.layout)
     return outcome

@@ -1,25 +1,84 @@
-"""Keep a shop's work folder from growing for ever: of each stage's results, the newest few stay."""
+"""Keep the work folder from growing for ever: of each stage's results the newest few stay, of what runs leave beside
+them what is younger than `platform.history_days`. Prefect prunes its database by itself (`flows.environment`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+from uuid import uuid4
 
 from core.layout import Layout
-from core.storage import UNFINISHED
+from core.storage import UNFINISHED, digest_of
+from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
+from flows.reporting.measurement import steps_folder
+from flows.reporting.reports import DRIFT, EVALUATIONS
 
+P = ParamSpec("P")
+R = TypeVar("R")
 KEPT_RESULTS = 3
 KEPT_REPORTS = 20
+KEPT_PAGES = 20  # of a kind, of one validation
+_PAGES = (DRIFT.name, EVALUATIONS.name)
 ABANDONED_AFTER_S = 24 * 3600
+_DAY_S = 24 * 3600
+
+
+def pruned(flow: Callable[P, R]) -> Callable[P, R]:
+    """Have old results removed when a flow ends, however it ends; for the function below Prefect's decorator.
+
+    Its parameters name the shop.
+    """
+
+    @wraps(flow)
+    def run(*args: P.args, **named: P.kwargs) -> R:
+        try:
+            return flow(*args, **named)
+        finally:
+            settings = current_settings()
+            for params in (*args, *named.values()):
+                prune(Layout(settings.work_dir, getattr(params, "shop", settings.shop)))
+            prune_history(settings.work_dir, settings.platform.history_days)
+
+    # Prefect checks the parameters by it, and would look for the names of types in this module.
+    run.__signature__ = signature(flow, eval_str=True)  # type: ignore[attr-defined]
+    return run
+
+
+def result_file(layout: Layout, key: str) -> Path:
+    """Where Prefect keeps what a step of this key returned. It may name files, so each shop keeps its own."""
+    return results_folder(layout.work_dir) / digest_of(str(layout.root), key)
 
 
 def mark_used(result: Path) -> None:
     """Make a result that is used again count as new."""
-    if result.exists():
+    with contextlib.suppress(FileNotFoundError):
         os.utime(result)
+
+
+def prune_history(work_dir: Path, days: float) -> list[Path]:
+    """Remove what runs of every shop left beside their folders and nobody used for so long.
+
+    Returns:
+        The files that were removed.
+    """
+    oldest = time.time() - days * _DAY_S
+    removed = []
+    for folder in (results_folder(work_dir), steps_folder(work_dir)):
+        for file in folder.iterdir() if folder.exists() else ():
+            with contextlib.suppress(FileNotFoundError):  # another flow prunes too
+                if file.is_file() and file.stat().st_mtime < oldest:
+                    file.unlink()
+                    removed.append(file)
+    return removed
 
 
 def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
@@ -36,10 +95,16 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     if components.exists():
         stages += sorted(components.iterdir())
     removed = [folder for stage in stages for folder in _older_than_newest(stage, kept)]
+    unused = [result_file(layout, folder.name) for folder in removed]
     removed += _older_than_newest(layout.reports, KEPT_REPORTS)
     removed += [folder for stage in (*stages, layout.reports) for folder in _abandoned(stage)]
     for folder in removed:
-        shutil.rmtree(folder)
+        _remove(folder)
+    for result in unused:
+        result.unlink(missing_ok=True)
+    for pages in layout.reports.glob("*/*"):
+        for page in _newest_first(pages.glob("*.html") if pages.name in _PAGES else ())[KEPT_PAGES:]:
+            page.unlink(missing_ok=True)
     return removed
 
 
@@ -65,6 +130,14 @@ def require_room(layout: Layout, min_free_bytes: int) -> None:
         )
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder: at once for whoever reads, as a folder that exists is whole."""
+    with contextlib.suppress(FileNotFoundError):  # another flow prunes too
+        if not folder.name.startswith("."):
+            folder = folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex[:8]}{UNFINISHED}"))
+        shutil.rmtree(folder)
+
+
 def _abandoned(stage: Path) -> list[Path]:
     """What killed processes left unfinished, long enough ago that nobody can still be writing it."""
     if not stage.exists():
@@ -78,4 +151,12 @@ def _older_than_newest(stage: Path, keep: int) -> list[Path]:
         return []
     # A name that starts with a dot is a result that some process is still writing.
     folders = [folder for folder in stage.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)[keep:]
+    return _newest_first(folders)[keep:]
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    changed: dict[Path, float] = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            changed[path] = path.stat().st_mtime
+    return sorted(changed, key=lambda path: changed[path], reverse=True)

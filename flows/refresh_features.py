@@ -5,12 +5,13 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.params import PipelineParams
-from flows.pruning import prune
+from flows.pruning import pruned
 from flows.steps.data import prepare
 from flows.steps.run import Run
 
 
 @flow(name="refresh-features", log_prints=False)
+@pruned
 def refresh_features(params: PipelineParams) -> dict[str, int]:
     """Ingest, validate, compute features, materialise; returns the rows of each feature view.
 
@@ -19,5 +20,4 @@ def refresh_features(params: PipelineParams) -> dict[str, int]:
     """
     run = Run.of(params)
     rows = dict(prepare(run).features.rows)
-    prune(run.layout)
     return rows

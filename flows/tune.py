@@ -11,7 +11,7 @@ from core.settings.form import Frozen
 from core.settings.search import Value
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
-from flows.pruning import prune
+from flows.pruning import pruned
 from flows.reporting.tables import format_table
 from flows.steps.data import collect_training_set, prepare
 from flows.steps.fits import fit_ranking
@@ -45,6 +45,7 @@ class Tuned(Frozen):
 
 
 @flow(name="tune", log_prints=False)
+@pruned
 def tune(params: TuneParams) -> Tuned:
     """Search the recipe's settings on the validation window, write the best as a settings file; nothing is promoted.
 
@@ -65,7 +66,6 @@ def tune(params: TuneParams) -> Tuned:
     recipe = with_values(params.recipe, best.values)
     # What the pipeline needs for these settings is there when somebody runs it with them.
     fit_ranking(run.with_recipe(recipe), training)
-    prune(run.layout)
     _report_end(run, search, best, given, gain, recipe)
     return Tuned(
         file=run.layout.tuned,

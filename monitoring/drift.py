@@ -16,6 +16,7 @@ from monitoring.windows import Windows, read_windows
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
+KEPT_SNAPSHOTS = 200  # runs that Evidently's UI shows; each is some hundred kilobytes
 _TITLE = "Share of drifted columns"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{project}: drift</title>
@@ -68,7 +69,7 @@ def report_drift(
 
     Args:
         clean: Folder of the clean tables.
-        workspace: Evidently's workspace; the run is added to `project` there, and its UI shows it.
+        workspace: Evidently's workspace; the run is added to `project` there, its UI shows it, and the oldest go.
         page: HTML file to write, atomically.
         cut_at: Aware; the reference ends and the current window begins here.
     """
@@ -82,6 +83,7 @@ def report_drift(
     snapshot = _run(windows, settings)
     summary = _summarise(_read_columns(snapshot, settings), windows, page, settings)
     opened.add_run(owner.id, snapshot, include_data=False)
+    _forget_old(opened, owner)
     with atomic_file(page) as temporary:
         snapshot.save_html(str(temporary))
     return summary
@@ -166,6 +168,12 @@ def _open_project(workspace: Path, name: str) -> tuple[Any, Any]:
         project.dashboard.add_panel(panel)
     project.save()
     return opened, project
+
+
+def _forget_old(workspace: Any, project: Any) -> None:
+    """Keep the newest runs; their ids are UUIDs that begin with the time."""
+    for old in sorted(workspace.list_runs(project.id), key=str, reverse=True)[KEPT_SNAPSHOTS:]:
+        workspace.delete_run(project.id, old)
 
 
 def _panels() -> list[Any]:

@@ -1,4 +1,4 @@
-"""The BentoML service: `bentoml serve serving.service:Sommelier`. This file is the edge where settings are read.
+"""The BentoML service: `python -m serving` serves it. This file is the edge where settings are read.
 
 They come from the environment (`SOMMELIER_SHOP`, `SOMMELIER_WORK_DIR`, `SOMMELIER_SERVING__POLL_S`, ...), and on
 import, because BentoML's decorator wants threads and time limits before the class exists. BENTOML_HOME names the

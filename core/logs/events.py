@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ _MARK = """
 INSERT INTO marks (name, sequence) VALUES ('pushed', ?)
 ON CONFLICT (name) DO UPDATE SET sequence = max(sequence, excluded.sequence)
 """
+_BORN = "INSERT OR IGNORE INTO marks (name, sequence) VALUES ('born', ?)"
+# The table of SQLite's AUTOINCREMENT; it has a row from the first event on.
+_FIRST_NUMBER = (
+    "INSERT INTO sqlite_sequence (name, seq) SELECT 'events', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence)"
+)
+_RAISE_NUMBERS = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'events'"
 _INSERT = """
 INSERT INTO events (event_id, user_id, item_id, event, value, timestamp, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (event_id) DO NOTHING
@@ -66,12 +73,21 @@ class EventLog:
 
     The file is made by the first append; a log that does not exist reads as empty. Rows get their sequence in the
     order in which they were committed, so a reader that remembers the last one misses nothing.
+
+    Whoever opens the log for writing goes on above the microseconds since 1970: a log that was deleted, or put back
+    from a copy, never gives a number again that a feature row may hold already.
+
+    Args:
+        path: The file.
+        above: The number to go on above in place of that.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, above: int | None = None) -> None:
         self.path = path
+        self._above = above
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     def append(self, events: Sequence[Interaction]) -> list[Interaction]:
         """Write events in one transaction that is on the disk when this returns.
@@ -123,6 +139,33 @@ class EventLog:
             EventLogError: the file is not an event log, or SQLite cannot read it.
         """
         rows = self._query("SELECT count(*) FROM events WHERE sequence > ?", (after,))
+        return int(rows[0][0]) if rows else 0
+
+    def last(self) -> int:
+        """The sequence of the newest event that the log holds; 0 where it holds none.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        rows = self._query("SELECT max(sequence) FROM events")
+        return int(rows[0][0] or 0) if rows else 0
+
+    def newest(self) -> int:
+        """The number that the newest event has at most, also of those that are gone; 0 of a log that nobody opened.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        rows = self._query("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
+
+    def born(self) -> int:
+        """Tells this log from another at the same place; 0 of one that does not exist, or of an earlier release.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        rows = self._query("SELECT sequence FROM marks WHERE name = 'born'")
         return int(rows[0][0]) if rows else 0
 
     def pushed(self) -> int:
@@ -177,6 +220,10 @@ class EventLog:
             raise self._failure("read", error) from error
 
     def _open_for_writing(self) -> sqlite3.Connection:
+        if self._writer is not None and not self._is_there():
+            # Deleted or replaced: what was written from now on would be gone with the last one that has it open.
+            self._writer.close()
+            self._writer = None
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             writer = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -186,12 +233,26 @@ class EventLog:
                 writer.execute("BEGIN IMMEDIATE")
                 writer.execute(_TABLE)
                 writer.execute(_MARK_TABLE)
+                opened_us = time.time_ns() // 1000
+                writer.execute(_BORN, (opened_us,))
+                writer.execute(_FIRST_NUMBER)
+                writer.execute(_RAISE_NUMBERS, (opened_us if self._above is None else self._above,))
                 writer.execute("COMMIT")
             except BaseException:
                 writer.close()
                 raise
-            self._writer = writer
+            self._writer, self._file = writer, self._file_now()
         return self._writer
+
+    def _is_there(self) -> bool:
+        return self._file is not None and self._file_now() == self._file
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _failure(self, verb: str, error: Exception) -> EventLogError:
         return EventLogError(

@@ -7,9 +7,11 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.layout import Layout
 from core.settings.loading import VARIABLE_PREFIX, load_settings
+from core.settings.source import Source
 from core.settings.tree import MAX_SHOP_CHARS, Settings
 from core.storage import digest_of
 
@@ -58,6 +60,33 @@ def free_shop_name(data: Path, work_dir: Path) -> str:
     name = shop_name(data)
     taken = _data_of(Layout(work_dir, name).root)
     return name if taken is None or taken == str(data) else _with_digest(name, data)
+
+
+def changed_source(layout: Layout, source: Source) -> str | None:
+    """What to say where a shop was served with other data before: legal, as files move, or two shops of one name.
+
+    Args:
+        layout: Of the shop.
+        source: It is to be served with.
+    """
+    try:
+        before = json.loads(layout.recipe.read_text(encoding="utf-8"))["source"]
+        was, now = _place(before), _place(source.model_dump(mode="json"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # none, or one of another release
+    if was == now:
+        return None
+    return (
+        f"warning: shop {layout.shop} had its data from {was} and has them from {now} now; what it learned and logged "
+        "goes on with them. If this is another shop, name it: --set shop=<name>"
+    )
+
+
+def _place(source: Mapping[str, Any]) -> str:
+    """Where a source's data lie, as people say it."""
+    if path := source.get("path"):
+        return f"{source['kind']} {Path(path).resolve()}"
+    return f"{source['kind']} {source['url']}" if source.get("url") else str(source["kind"])
 
 
 def shop_name(data: Path) -> str:

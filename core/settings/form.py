@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
-from core.settings.passwords import has_password
+from core.settings.passwords import PASSWORD_PATTERN, has_password
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -24,8 +24,12 @@ def _without_password(address: str) -> str:
     return address
 
 
-Address = Annotated[str, AfterValidator(_without_password)]
-"""Of a database or a store. Settings go into recipes, runs and bundles: a password among them would too."""
+Address = Annotated[
+    str, AfterValidator(_without_password), Field(json_schema_extra={"not": {"pattern": PASSWORD_PATTERN}})
+]
+"""Of a database or a store. Settings go into recipes, runs and bundles: a password among them would too. By the schema
+Prefect refuses it before it stores anything.
+"""
 
 
 def kind_or(default: str) -> Discriminator:

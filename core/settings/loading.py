@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from core.errors import SettingsError
+from core.errors import SettingsError, WrongUsage
+from core.settings.names import hint, without_variants
 from core.settings.passwords import hide_passwords
 from core.settings.tree import Settings
 
@@ -27,7 +28,8 @@ def load_settings(
         variables: The environment; `SOMMELIER_RECIPE__SOURCE__N_USERS=50` sets `recipe.source.n_users`.
         overrides: `a.b=value` each, where value is JSON or else a plain string.
     Raises:
-        SettingsError: a name is unknown, a value is of the wrong type or out of range, or the file cannot be read.
+        SettingsError: a name is unknown, a value is of the wrong type or out of range, or the file cannot be read;
+            `WrongUsage` where an override says so.
     """
     tree: dict[str, Any] = {}
     if file is not None:
@@ -46,28 +48,45 @@ def load_settings(
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not equals:
-            raise SettingsError("Cannot read settings", got=f"--set {override}", expected="a.b=value", do="Add a value")
+            raise WrongUsage("Cannot read settings", got=f"--set {override}", expected="a.b=value", do="Add a value")
         put_value(tree, dotted.split("."), value)
-    return parse_settings(tree)
+    return parse_settings(tree, [override.partition("=")[0] for override in overrides])
 
 
-def parse_settings(tree: Mapping[str, Any]) -> Settings:
+def parse_settings(tree: Mapping[str, Any], overridden: Sequence[str] = ()) -> Settings:
     """Check a tree of plain values against `Settings`.
 
+    Args:
+        overridden: Dotted names of the settings that the command line gave.
     Raises:
-        SettingsError: names the first offending setting.
+        SettingsError: names the first offending setting; `WrongUsage` where the command line gave it.
     """
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(
-            "Cannot read settings",
-            got=f"{name}={hide_passwords(repr(first.get('input')))}",
-            expected=first["msg"].removeprefix("Value error, "),
-            do="See every setting: sommelier settings",
-        ) from error
+        name = without_variants(error.errors()[0]["loc"], tree)
+        is_overridden = any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in overridden)
+        failed = "Cannot read settings"
+        do = "See every setting: sommelier settings"
+        raise (WrongUsage if is_overridden else SettingsError)(**refusal(Settings, name, error, failed, do)) from error
+
+
+def refusal(model: type[BaseModel], name: str, error: ValidationError, failed: str, do: str) -> dict[str, str]:
+    """The parts of the message that says what pydantic found first; for an unknown name, which may be meant.
+
+    Args:
+        name: Dotted, of the offending setting.
+        failed: What cannot be done.
+        do: What to do next.
+    """
+    first = error.errors()[0]
+    is_unknown = first["type"] == "extra_forbidden"
+    return {
+        "failed": failed,
+        "got": f"{'unknown name ' if is_unknown else ''}{name}={hide_passwords(repr(first.get('input')))}",
+        "expected": "a name that there is" if is_unknown else first["msg"].removeprefix("Value error, "),
+        "do": f"{hint(model, name) if is_unknown else ''}{do}",
+    }
 
 
 def put_value(tree: dict[str, Any], path: Sequence[str], text: str) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 
-_VARIABLE = re.compile(r"\$\{[^}]*\}")
-# The password of a URL's user (not a port, which is digits alone), or of an option: ?password=…, ,password=…, libpq's.
+# Of a URL's user (not a port, which is digits alone), or of an option: ?password=…, ,password=…, libpq's.
+_USER = r"://[^/?#\s@:\[]*:(?!\d*(?:[/?#,]|$))"
+_OPTION = r"(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*"
 _PASSWORD = re.compile(
-    r"(?P<before>://[^/?#\s@:\[]*:)(?!\d*(?:[/?#,]|$))(?P<password>\S+)(?=@)"
-    r"|(?P<option>\b(?:password|passwd|pwd)\s*=\s*)(?P<value>'[^']*'|[^,;&\s]+)",
-    re.IGNORECASE,
+    rf"(?P<before>{_USER})(?P<password>\S+)(?=@)|(?P<option>{_OPTION})(?P<value>'[^']*'|[^,;&\s]+)", re.IGNORECASE
+)
+_VARIABLE = r"\$\{[^}]*\}"
+# After any variables a character that begins none: what stands there is more than ${NAME}. JSON Schema reads it too.
+PASSWORD_PATTERN = (
+    rf"(?i:{_USER}(?:{_VARIABLE})*(?!{_VARIABLE})\S\S*@|{_OPTION}(?:{_VARIABLE})*(?!{_VARIABLE})[^,;&\s])"
 )
 
 
 def has_password(address: str) -> bool:
     """Whether a password stands in an address as it is, not as the ${NAME} of a variable."""
-    found = (match["password"] or match["value"] for match in _PASSWORD.finditer(address))
-    return any(_VARIABLE.sub("", password) for password in found)
+    return re.search(PASSWORD_PATTERN, address) is not None
 
 
 def hide_passwords(address: str) -> str:

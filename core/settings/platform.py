@@ -40,6 +40,12 @@ class PlatformSettings(Frozen):
     step_timeout_s: float = Field(
         86_400.0, gt=0, description="A step of a flow that takes longer fails, and is not tried again, seconds."
     )
+    history_days: int = Field(
+        30,
+        ge=1,
+        description="What runs leave in Prefect (runs, logs, artifacts, results) is kept for so many days; events for "
+        "seven at most.",
+    )
     min_free_bytes: int = Field(
         500_000_000,
         ge=0,

@@ -34,6 +34,7 @@ class Published(BaseModel):
         n_parts: Parts of the offline tables that count.
         parts: Those parts, table by table, with their rows and digests. A table without news has no part of a number.
         log_sequence: Up to where the clean tables know the service's event log; 0 where unknown.
+        log_born: Tells that log from another at its place; 0 where unknown.
         materialised_to: The time of the newest event online, ISO 8601 in UTC; None without events.
     """
 
@@ -47,6 +48,7 @@ class Published(BaseModel):
     n_parts: int
     parts: tuple[Part, ...]
     log_sequence: int
+    log_born: int = 0
     materialised_to: str | None
 
 

@@ -18,8 +18,9 @@ from core.settings.features import FeatureStoreSettings
 from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, KIND_COUNTS, USER_HISTORY, USER_PROFILE, USER_SEEN
-from features.feast.offline_store import POSTGRES_TYPE, SOURCE_SUFFIX
+from features.feast.offline_store import SOURCE_SUFFIX
 from features.feast.store import read_configuration
+from features.feast.store_types import POSTGRES_OFFLINE
 
 USER_EVENTS = "user_events"
 
@@ -142,7 +143,7 @@ def repository_of(feast_folder: Path) -> dict[str, Any]:
     Args:
         feast_folder: A store that was made before; its configuration says where the events lie.
     """
-    in_postgres = read_configuration(feast_folder)["offline_store"]["type"] == POSTGRES_TYPE
+    in_postgres = read_configuration(feast_folder)["offline_store"]["type"] == POSTGRES_OFFLINE
     stores = FeatureStoreSettings(offline="postgres" if in_postgres else "duckdb")
     return {one.name: one for one in define_repository(feast_folder, stores)}
 

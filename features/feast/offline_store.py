@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +30,7 @@ from features.counting.moments import as_us
 from features.counting.streams import Array
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
 from features.errors import FeatureError
-
-DUCKDB_TYPE: Final = "features.feast.offline_store.CountingDuckDBOfflineStore"
-POSTGRES_TYPE: Final = "features.feast.offline_store.CountingPostgreSQLOfflineStore"
+from features.feast.store_types import DUCKDB_OFFLINE, POSTGRES_OFFLINE
 
 # Labels that are worked on at once; so memory does not grow with their number.
 ROWS_PER_PAGE = 50_000
@@ -199,7 +197,7 @@ class _Ready(FactsJob):
 class CountingDuckDBOfflineStoreConfig(DuckDBOfflineStoreConfig):
     """The configuration of `CountingDuckDBOfflineStore`."""
 
-    type: Literal["features.feast.offline_store.CountingDuckDBOfflineStore"] = DUCKDB_TYPE
+    type: Literal["features.feast.offline_store.CountingDuckDBOfflineStore"] = DUCKDB_OFFLINE
 
 
 class CountingDuckDBOfflineStore(_Counting, DuckDBOfflineStore):
@@ -209,7 +207,7 @@ class CountingDuckDBOfflineStore(_Counting, DuckDBOfflineStore):
 class CountingPostgreSQLOfflineStoreConfig(PostgreSQLOfflineStoreConfig):
     """The configuration of `CountingPostgreSQLOfflineStore`."""
 
-    type: Literal["features.feast.offline_store.CountingPostgreSQLOfflineStore"] = POSTGRES_TYPE  # type: ignore[assignment]
+    type: Literal["features.feast.offline_store.CountingPostgreSQLOfflineStore"] = POSTGRES_OFFLINE  # type: ignore[assignment]
 
 
 class CountingPostgreSQLOfflineStore(_Counting, PostgreSQLOfflineStore):

@@ -12,15 +12,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _initialize_conn
 
 from core.logs.wal import enter_wal
 from features.feast.row_store import RowStore
 from features.feast.rows import Merge, StoredRow, in_pages, newer_of
-
-TYPE: Final = "features.feast.online_store.RowSqliteOnlineStore"
+from features.feast.store_types import SQLITE_ONLINE
 
 _BUSY_TIMEOUT_MS = 30_000
 _ROWS_PER_TRANSACTION = 1000
@@ -30,7 +29,7 @@ _COLUMNS = "entity, served, sketch, newest_us, n_events, sequence"
 class RowSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """The configuration of `RowSqliteOnlineStore`."""
 
-    type: Literal["features.feast.online_store.RowSqliteOnlineStore"] = TYPE
+    type: Literal["features.feast.online_store.RowSqliteOnlineStore"] = SQLITE_ONLINE
 
 
 class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 from features.counting.views import ENTITY, PACKED
 from features.feast.row_store import RowStore
 from features.feast.rows import Merge, StoredRow, in_pages
-
-TYPE: Final = "features.feast.redis_store.RowRedisOnlineStore"
+from features.feast.store_types import REDIS_ONLINE
 
 _ROWS_PER_ROUND = 500
 
@@ -26,7 +25,7 @@ _ROWS_PER_ROUND = 500
 class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """The configuration of `RowRedisOnlineStore`."""
 
-    type: Literal["features.feast.redis_store.RowRedisOnlineStore"] = TYPE  # type: ignore[assignment]
+    type: Literal["features.feast.redis_store.RowRedisOnlineStore"] = REDIS_ONLINE  # type: ignore[assignment]
 
 
 # KEYS: the entity's hash, the counters of changes, the order of changes of the view.

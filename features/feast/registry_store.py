@@ -10,8 +10,6 @@ from feast.utils import _utc_now
 
 from core.storage import atomic_file
 
-TYPE = "features.feast.registry_store.AtomicFileRegistryStore"
-
 
 class AtomicFileRegistryStore(FileRegistryStore):
     """A registry file that readers see whole. Feast's own truncates it first, and a reader then finds no features."""

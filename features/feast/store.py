@@ -14,6 +14,14 @@ from core.sql import identifier
 from core.storage import atomic_file
 from features.archive.publication import schema_name
 from features.errors import FeastFailure, FeatureError, StoreNotReady
+from features.feast.store_types import (
+    DUCKDB_OFFLINE,
+    FILE_REGISTRY,
+    POSTGRES_OFFLINE,
+    REDIS_ONLINE,
+    SQLITE_ONLINE,
+    STORE_TYPES,
+)
 
 PROJECT = "sommelier"
 REGISTRY_FILE = "registry.db"
@@ -34,20 +42,18 @@ _FAILED = "Cannot open the feature store"
 
 def configuration(feast_folder: Path, stores: FeatureStoreSettings) -> dict[str, Any]:
     """Feast's configuration; paths are relative to the folder, ${NAME} is filled in when the store is opened."""
-    from features.feast import offline_store, online_store, redis_store, registry_store
-
     shared = stores.online == "redis" or stores.registry == "postgres"
-    registry: dict[str, Any] = {"path": REGISTRY_FILE, "registry_store_type": registry_store.TYPE}
+    registry: dict[str, Any] = {"path": REGISTRY_FILE, "registry_store_type": FILE_REGISTRY}
     if stores.registry == "postgres":
         registry = {"registry_type": "sql", "path": _registry_url(stores.postgres, schema_name(feast_folder))}
-    online: dict[str, Any] = {"type": online_store.TYPE, "path": ONLINE_FILE}
+    online: dict[str, Any] = {"type": SQLITE_ONLINE, "path": ONLINE_FILE}
     if stores.online == "redis":
-        online = {"type": redis_store.TYPE, "connection_string": stores.redis}
+        online = {"type": REDIS_ONLINE, "connection_string": stores.redis}
         if sum("=" not in part for part in stores.redis.split(",")) > 1:  # several nodes are those of a cluster
             online["redis_type"] = "redis_cluster"
-    offline: dict[str, Any] = {"type": offline_store.DUCKDB_TYPE}
+    offline: dict[str, Any] = {"type": DUCKDB_OFFLINE}
     if stores.offline == "postgres":
-        offline = {"type": offline_store.POSTGRES_TYPE, **_postgres_parts(stores.postgres, schema_name(feast_folder))}
+        offline = {"type": POSTGRES_OFFLINE, **_postgres_parts(stores.postgres, schema_name(feast_folder))}
     return {
         # On servers that shops share, a name of the shop's own.
         "project": schema_name(feast_folder) if shared else PROJECT,
@@ -70,15 +76,12 @@ def renew_configuration(feast_folder: Path) -> None:
     Raises:
         FeastFailure: the file cannot be written.
     """
-    from features.feast import offline_store, online_store, redis_store, registry_store
-
     path = feast_folder / CONFIGURATION_FILE
     if not path.is_file():
         return
     written = path.read_text(encoding="utf-8")
     renewed = written
-    offline = (offline_store.DUCKDB_TYPE, offline_store.POSTGRES_TYPE)
-    for today in (*offline, online_store.TYPE, redis_store.TYPE, registry_store.TYPE):
+    for today in STORE_TYPES:
         renewed = re.sub(rf"\bfeatures(\.\w+)*\.{today.rpartition('.')[2]}\b", today, renewed)
     if renewed == written:
         _write_definitions(feast_folder)

@@ -14,6 +14,7 @@ from typing import get_args
 import httpx
 
 from core.layout import Layout
+from core.settings.command_line import changed_source
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 from core.storage import write_json
@@ -193,7 +194,10 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
         show(f"cleared {cleared} runs that an earlier platform left behind")
     pause_unserved(settings.work_dir)
     show("serving the deployments ...")
-    recipe_file = Layout(settings.work_dir, settings.shop).recipe
+    layout = Layout(settings.work_dir, settings.shop)
+    if warning := changed_source(layout, settings.recipe.source):
+        show(warning)
+    recipe_file = layout.recipe
     write_json(recipe_file, settings.recipe.model_dump(mode="json"))
     revision = new_revision(settings)
     platform.start("runner", ["-m", "cli", "serve-flows", str(recipe_file), "--revision", revision])
@@ -210,10 +214,7 @@ def _start_pages(
         ready: Whether the service has a bundle to load, and is waited for until it has; otherwise until it runs.
     """
     where = settings.platform
-    service = platform.start(
-        "service",
-        ["-m", "bentoml", "serve", "serving.service:Sommelier", *_binding(where, "service")],
-    )
+    service = platform.start("service", ["-m", "serving", *_binding(where, "service")])
     evidently = ["-c", "from evidently.cli import app; app()", "ui", "--workspace", str(layout.monitoring)]
     evidently += _binding(where, "monitoring")
     monitoring = platform.start("monitoring", evidently, essential=False)

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.errors import NotRunning, SettingsError
+from core.errors import NotRunning, WrongUsage
 from core.layout import Layout
 from core.settings.form import Frozen
-from core.settings.loading import put_value
-from core.settings.passwords import hide_passwords
+from core.settings.loading import put_value, refusal
+from core.settings.names import without_variants
 from core.settings.tree import Settings
 from flows.environment import enter_environment
 from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
@@ -34,7 +34,7 @@ def run_flow(settings: Settings, flow: str, changes: Sequence[str], show: Callab
     Raises:
         NotRunning: no Prefect server of the work folder answers, or nobody serves the shop.
         PortTaken: the server of another work folder does.
-        SettingsError: a parameter is unknown, or its value wrong.
+        WrongUsage: a parameter is unknown, or its value wrong.
         PartFailed, RunFailed: the server ended, or the run failed.
     """
     from flows.platform.prefect_server import read_parameters, run_deployment, wait_for_deployments
@@ -58,25 +58,21 @@ def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[s
         parameters: `{"params": ...}`, as the deployment has them.
         changes: `a.b=value` each, below `params`.
     Raises:
-        SettingsError: a parameter is unknown, or its value wrong.
+        WrongUsage: a parameter is unknown, or its value wrong.
     """
     params = deepcopy(parameters.get("params", {}))
     for change in changes:
         dotted, equals, value = change.partition("=")
         if not equals:
-            raise SettingsError(f"Cannot run {flow}", got=change, expected="name=value", do="Add a value")
+            raise WrongUsage(f"Cannot run {flow}", got=change, expected="name=value", do="Add a value")
         put_value(params, dotted.split("."), value)
+    model = _PARAMS.get(flow, PipelineParams)
     try:
-        _PARAMS.get(flow, PipelineParams).model_validate(params)
+        model.model_validate(params)
     except ValidationError as error:
-        first = error.errors()[0]
-        is_unknown = first["type"] == "extra_forbidden"
-        raise SettingsError(
-            f"Cannot run {flow}",
-            got=f"{'.'.join(str(part) for part in first['loc'])}={hide_passwords(repr(first.get('input')))}",
-            expected="a parameter that it has" if is_unknown else first["msg"].removeprefix("Value error, "),
-            do="See the parameters of the deployment in the Prefect UI",
-        ) from error
+        name = without_variants(error.errors()[0]["loc"], params)
+        do = "See the parameters of the deployment in the Prefect UI"
+        raise WrongUsage(**refusal(model, name, error, f"Cannot run {flow}", do)) from error
     return {**parameters, "params": params}
 
 

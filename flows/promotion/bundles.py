@@ -26,8 +26,8 @@ def find_bundle(layout: Layout, named: str = "") -> Path:
 
     Args:
         layout: Of the shop.
-        named: A folder, a version (or tag) in the model store, or the beginning of the digest of a candidate; empty
-            for the bundle in service.
+        named: A folder, a version (or tag) in the model store, or the beginning of the digest of a candidate or of a
+            promoted bundle, in service or not; empty for the bundle in service.
     Raises:
         NothingInService: none is named, and none is in service.
         BundleNotFound: there is no such bundle, or two differ that the digest may mean.
@@ -45,17 +45,20 @@ def find_bundle(layout: Layout, named: str = "") -> Path:
         return version.folder
     if Path(named).is_dir():
         return Path(named).absolute()
-    for version in list_versions(layout.model_name):
+    promoted = list_versions(layout.model_name)
+    for version in promoted:
         if named in (version.version, version.tag):
             return version.folder
-    found = {digest: folder for digest, folder in _candidates(layout) if digest.startswith(named)}
+    known = {**{version.digest: version.folder for version in reversed(promoted)}, **dict(_candidates(layout))}
+    found = {digest: folder for digest, folder in known.items() if digest.startswith(named)}
     if len(found) == 1 and len(named) >= _MIN_DIGEST_CHARS:
         return next(iter(found.values()))
     raise BundleNotFound(
         "Cannot find the bundle",
         got=f"bundle={named}" + (f", which {len(found)} digests begin with" if found else ""),
-        expected=f"a folder, a promoted version, or a candidate's digest, {_MIN_DIGEST_CHARS} characters at least",
-        where=str(layout.bundle("").parent if found else layout.root / "candidates"),
+        expected="a folder, a promoted version, or the digest of one or of a candidate, of which "
+        f"{_MIN_DIGEST_CHARS} characters are enough",
+        where=str(layout.root / "candidates"),
         do="See the promoted ones: sommelier models list",
     )
 
@@ -140,6 +143,26 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
         "reason": reason,
     }
     return promote(folder, layout.model_name, labels, reason=reason)
+
+
+def describe_promotion(before: Standing, version: Version, reason: str) -> list[str]:
+    """What became of a promotion by hand, a line each.
+
+    Args:
+        before: What was in service when it was asked for.
+        version: In service since.
+        reason: That was given.
+    """
+    what = f"{version.tag}, digest {version.digest}"
+    if before.in_service == version:
+        lines = [f"in service already: {what}; nothing changed"]
+        return [*lines, "the reason is not kept: it belongs to a change"] if reason else lines
+    lines = [f"in service: {what}"]
+    return (
+        [*lines, "a rollback had withdrawn it; it is not withdrawn any more"]
+        if version.digest in before.withdrawn
+        else lines
+    )
 
 
 def read_metrics(folder: Path) -> Manifest:

@@ -62,7 +62,12 @@ def steps_file(flow_run_id: str) -> Path:
     """Where a flow run's steps are kept."""
     from flows.environment import current_settings
 
-    return current_settings().work_dir.absolute() / "steps" / f"{flow_run_id}.jsonl"
+    return steps_folder(current_settings().work_dir) / f"{flow_run_id}.jsonl"
+
+
+def steps_folder(work_dir: Path) -> Path:
+    """Where the steps of every flow run are kept."""
+    return work_dir.absolute() / "steps"
 
 
 def read_steps(flow_run_id: str) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
 from flows.errors import DiskFull
-from flows.pruning import mark_used, require_room
+from flows.pruning import mark_used, require_room, result_file
 from flows.reporting.measurement import measured
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
@@ -135,10 +135,10 @@ class StepKey(CachePolicy):
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """Prefect's question: the key of one task run. A returned value may name files, so each shop keeps its own."""
+        """Prefect's question: the key of one task run, which names the file of its result."""
         context = inputs[_CONTEXT]
         given = {name: value for name, value in inputs.items() if name != _CONTEXT}
-        return digest_of(str(context.layout.root), self.key(context, given))
+        return result_file(context.layout, self.key(context, given)).name
 
     def key(self, context: StepContext, inputs: Mapping[str, Any]) -> str:
         """The key of a step with these inputs: 16 hexadecimal digits."""
@@ -169,6 +169,7 @@ def step(
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
             context, inputs = StepContext(name, run, reads), _by_name(body, args, named)
             context.key = policy.key(context, inputs)
+            mark_used(result_file(run.layout, context.key))
             is_gone = False
             if at is not None:
                 context.target = at(run.layout, context.key, inputs)

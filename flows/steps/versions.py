@@ -10,6 +10,7 @@ from pathlib import Path
 
 # The steps too: they say which settings and inputs go where.
 PACKAGES = ("core", "recommender", "simulation", "monitoring", "validation", "features", "flows/steps")
+_ASSETS = "assets"  # the folder of a package's files that are no code
 # Another version of one of these may read, count or learn differently: nothing made with the old one is used again.
 LIBRARIES = (
     "adbc-driver-postgresql",
@@ -43,13 +44,19 @@ LIBRARIES = (
 
 @cache
 def code_version() -> str:
-    """16 hexadecimal digits over the names and contents of the Python files of the packages that compute."""
+    """16 hexadecimal digits over the names and contents of the files of the packages that compute: their Python, and
+    the templates, styles and the like that pages are drawn with.
+    """
     root = Path(__file__).parents[2]
     digest = sha256()
-    for file in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
+    for file in sorted(path for package in PACKAGES for path in (root / package).rglob("*") if _is_read(path)):
         digest.update(str(file.relative_to(root)).encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _is_read(path: Path) -> bool:
+    return path.suffix == ".py" or (_ASSETS in path.parts and path.is_file())
 
 
 @cache

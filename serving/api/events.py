@@ -41,7 +41,8 @@ class Event(Message):
     )
     value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None,
-        description="The rating; required for rating events. 1 to 5, or on the shop's scale if the bundle's recipe "
+        description="The rating; required for rating events, unless the bundle's recipe fills it in "
+        "(validation.cleaning.missing). 1 to 5, or on the shop's scale if the bundle's recipe "
         "sets one (validation.cleaning.rating_scale); stored as 1 to 5. Other events need none: "
         "a value from 1 to 5 is accepted with them and not stored.",
     )
@@ -100,6 +101,6 @@ class EventsReceipt(Message):
         "store shortly."
     )
     unknown_items: list[str] | None = Field(
-        description="Items that the bundle in service does not know; their events are accepted all the same. Null if "
-        "no bundle is loaded."
+        description="Items that the bundle in service does not know; their events are kept, and count once the "
+        "features know the item. Null if no bundle is loaded."
     )

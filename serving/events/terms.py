@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from core.events import EARLIEST, RATING_EVENT, bad_id, bad_time, canonical_id, kept_value
-from core.schema import EVENTS, RATING_RANGE, rating_slope
+from core.schema import EVENTS, RATING_RANGE, VALUE, rating_slope
 from core.settings.source import event_names
 from core.settings.tree import Recipe
 from serving.errors import BadRequest
@@ -19,6 +19,7 @@ NAMES_SETTING = "source.values.interactions.event"
 LEFT_OUT = ""
 SCALE_SETTING = "validation.cleaning.rating_scale"
 EARLIEST_SETTING = "validation.earliest"
+MISSING_SETTING = "validation.cleaning.missing"
 _NAME_CHARS = 60
 
 
@@ -32,12 +33,15 @@ class EventTerms:
         scale: Lowest and highest rating of the shop.
         model: The bundle whose recipe maps them; None before one is loaded.
         earliest: Events before this day are refused.
+        takes_no_value: Whether the data gate fills in a rating without a value, so that one is taken. It counts from
+            the next refresh on; only the gate sees the values that a mean is made of.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     scale: tuple[float, float] = RATING_RANGE
     model: str | None = None
     earliest: date = EARLIEST
+    takes_no_value: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, model: str) -> EventTerms:
@@ -45,7 +49,10 @@ class EventTerms:
         mapped = {own: name.strip().lower() for own, name in event_names(recipe.source).items()}
         names = {own: name for own, name in mapped.items() if name in (*EVENTS, LEFT_OUT)}
         rules = recipe.validation
-        return cls(names, rules.cleaning.rating_scale or RATING_RANGE, model, rules.earliest)
+        fills = any(
+            (one.table, one.column) == ("interactions", VALUE) and one.how != "drop" for one in rules.cleaning.missing
+        )
+        return cls(names, rules.cleaning.rating_scale or RATING_RANGE, model, rules.earliest, fills)
 
     def kind(self, name: str, where: str) -> str:
         """The contract's name of an event, case aside: as the settings map it for the source, else as it is.
@@ -98,18 +105,17 @@ class EventTerms:
         """An event's value as the clean tables keep it: a rating's, read on the shop's scale, 1 to 5; else none.
 
         Raises:
-            BadRequest: a rating has none, or it is out of range.
+            BadRequest: a rating has none that the data gate would not fill in, or it is out of range.
         """
-        if value is None and kind != RATING_EVENT:
+        if value is None and (kind != RATING_EVENT or self.takes_no_value):
             return None
         low, high = self.scale if kind == RATING_EVENT else RATING_RANGE
         rule = f"a rating from {low:g} to {high:g}"
         if self.scale != RATING_RANGE and kind == RATING_EVENT:
             rule += f", the shop's scale ({SCALE_SETTING})"
         if value is None:
-            raise BadRequest(
-                "Cannot take the events", got=f"{where}.value=null", expected=rule, do="Send the value of every rating"
-            )
+            do = f"Send the value of every rating, or have the gate fill it in ({MISSING_SETTING})"
+            raise BadRequest("Cannot take the events", got=f"{where}.value=null", expected=rule, do=do)
         if not low <= value <= high:
             do = "Send a value within it" if kind == RATING_EVENT else f"Leave it out: {kind} needs no value"
             raise BadRequest("Cannot take the events", got=f"{where}.value={value:g}", expected=rule, do=do)

@@ -89,18 +89,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def start_service(shop: TinyShop, name: str, home: Path | None = None) -> Iterator[Running]:
+def start_service(shop: TinyShop, name: str) -> Iterator[Running]:
     """The service of a shop in its own process, from the moment that it answers."""
     port, work_dir = free_port(), shop.layout.work_dir
     log = work_dir / f"{name}.log"
     environment = {
         **os.environ,
-        "BENTOML_HOME": str(home or work_dir / "bentoml"),
+        "BENTOML_HOME": str(work_dir / "bentoml"),
         "SOMMELIER_SHOP": SHOP,
         "SOMMELIER_WORK_DIR": str(work_dir),
         "SOMMELIER_SERVING": json.dumps({"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K}),
     }
-    command = ["-m", "bentoml", "serve", "serving.service:Sommelier", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         process = subprocess.Popen(
             [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True

@@ -280,6 +280,15 @@ def fallback(service: Running) -> str:
     return next(line.rpartition(" ")[2] for line in lines if line.startswith("sommelier_bundle_fallback"))
 
 
+def answers_counted(service: Running) -> float:
+    lines = service.client.get("/metrics").text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith('sommelier_requests_total{endpoint="/recommend"')
+    )
+
+
 def test_a_damaged_bundle_is_reported_and_the_one_before_serves_also_after_a_restart(
     service: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,15 +308,17 @@ def test_a_damaged_bundle_is_reported_and_the_one_before_serves_also_after_a_res
     assert (told["promoted"], told["model"], service.recommend(k=1)["model"]) == (new, old, old)
     assert service.client.get("/readyz").status_code == 200
     service.wait_for(lambda: fallback(service) == "1.0")
-    # A store of its own: services of one BENTOML_HOME clear each other's metrics.
-    home = tmp_path / "bentoml"
-    shutil.copytree(service.shop.layout.work_dir / "bentoml" / "models", home / "models")
-    with start_service(service.shop, "second", home) as second:
+    counted = answers_counted(service)
+    with start_service(service.shop, "second") as second:
         second.wait_for(lambda: second.client.get("/readyz").status_code == 200)
+        # Services of one model store count each by itself.
+        assert answers_counted(second) == 0
+        assert counted > 0
         told = second.model()
         assert (told["promoted"], told["model"]) == (new, old)
         assert f"in service in its place: {old}" in told["problem"]
         assert f"in service in its place: {old}" in second.log.read_text()
+    assert answers_counted(service) >= counted
     assert service.roll_back() == old
     service.wait_for(lambda: service.model()["problem"] is None)
     assert service.model()["promoted"] == service.model()["model"] == old

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import codecs
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from validation.formats.files import Block, block_encoding, read_blocks, stop_at
 from validation.raw.writer import PartWriter, field_names, struct_of
 
 OTHERS = "other columns"  # the field of `source` that maps all keys beside the named ones to their values
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRIAL_LINES = 100  # if none of the first lines is an object, the file is of another format
 
 
@@ -176,8 +178,8 @@ def _parse(text: str, python_literals: bool) -> tuple[str | None, str]:
             return None, f"not JSON: {error}"
     if not isinstance(row, dict):
         return None, f"not an object but {type(row).__name__}"
-    # A lone surrogate is no character: it becomes a question mark.
-    return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", errors="replace").decode(), ""
+    # A lone surrogate is no character: it becomes U+FFFD, as a byte does that is none.
+    return _SURROGATE.sub("\ufffd", json.dumps(row, ensure_ascii=False, default=str)), ""
 
 
 def _literal(text: str) -> Any:

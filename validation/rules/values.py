@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from core import schema
-from core.events import CLOCK_SKEW, RATING_EVENT
+from core.events import BROKEN_ID_CHARS, CLOCK_SKEW, INTACT_ID, RATING_EVENT
 from core.schema import MAX_ID_CHARS, RATING_RANGE, TIME, Column
 from core.settings.validation import Severity, ValidationSettings
 from validation.reading.values import IDS
@@ -44,7 +44,7 @@ def value_rules(column: Column, settings: ValidationSettings, now: datetime) -> 
     if column.type != pa.string():
         rules.append(_parses(column))
     if name in IDS:
-        rules.append(_short_id(name))
+        rules += [_short_id(name), _intact_id(name)]
     bounds = _bounds(column, settings, now)
     if bounds is not None:
         column_name, arguments, why = bounds
@@ -90,6 +90,20 @@ def _short_id(name: str) -> Rule:
         {"max_value": MAX_ID_CHARS},
         shown=f"left({name}, 100)",
         why=f"An id has at most {MAX_ID_CHARS} characters.",
+    )
+
+
+def _intact_id(name: str) -> Rule:
+    broken = " OR ".join(f"contains({name}, chr({ord(char)}))" for char in BROKEN_ID_CHARS)
+    return Rule(
+        f"{name}_intact",
+        name,
+        "row",
+        broken,
+        "ExpectColumnValuesToMatchRegex",
+        {"regex": INTACT_ID},
+        shown=f"replace({name}, chr(0), chr({ord(BROKEN_ID_CHARS[1])}))",
+        why="An id has no NUL, which databases cannot keep, and no U+FFFD, which stands for unreadable bytes.",
     )
 
 

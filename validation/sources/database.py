@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from core import schema
-from core.addresses import expand
+from core.addresses import expand, hide_values
 from core.schema import TABLE_NAMES, TABLES, TableName
 from core.settings.source import SqlSource
 from core.storage import digest_of
@@ -171,11 +171,7 @@ def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
     try:
         yield
     except (Error, pa.ArrowException, OSError) as error:
-        url = expand(source.url, _FAILED, SourceError)
-        password = urlsplit(url).password or ""
-        message = " ".join(str(error).split())
-        for secret in filter(None, (url, password, unquote(password))):
-            message = message.replace(secret, "***")
+        message = hide_values(" ".join(str(error).split()), source.url)
         raise SourceError(failed, got=message[:500], expected="an answer of the database", do=do) from None
 
 

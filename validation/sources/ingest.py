@@ -39,7 +39,7 @@ def source_fingerprint(source: Source, event_log: Path | None = None, readmitted
     """Digest of the source's contents, its settings (where files lie does not matter), events and re-admitted rows.
 
     Files count by their bytes, a database by the rows that its queries give (they are run for this), the event log by
-    its length, files of re-admitted rows by their names, which follow from their contents.
+    its length and newest number, files of re-admitted rows by their names, which follow from their contents.
 
     Raises:
         SourceError: a file is missing or empty, or a query fails.
@@ -51,7 +51,7 @@ def source_fingerprint(source: Source, event_log: Path | None = None, readmitted
         contents = {path.name: file_digest(path) for path in _locate(source)}
         settings = source.model_dump(mode="json", exclude={"path"})
     let_in = [path.name for path in readmitted_rows.locate(readmitted)]
-    return digest_of(READERS_VERSION, settings, contents, _count_events(event_log), let_in)
+    return digest_of(READERS_VERSION, settings, contents, _extent_of(event_log), let_in)
 
 
 def ingest(source: Source, target: Path, event_log: Path | None = None, readmitted: Path | None = None) -> RawTables:
@@ -148,19 +148,20 @@ def _read(source: Source, writer: RawWriter) -> None:
 
 
 def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
-    """Write the log's events; its newest number, None where there is no log."""
+    """Write the log's events; the number that all of them and all that are gone lie within, None without a log."""
     if event_log is None or not event_log.exists():
         return None
-    sequence = 0
+    sequence = newest = EventLog(event_log).newest()
     with RowParts(writer, EVENT_LOG, origin="events") as parts:
         for sequence, event in EventLog(event_log).read():
             values = {**asdict(event), "position": sequence}
             parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
-    return sequence
+    return max(newest, sequence)
 
 
-def _count_events(event_log: Path | None) -> int:
-    return EventLog(event_log).count() if event_log is not None and event_log.exists() else 0
+def _extent_of(event_log: Path | None) -> int | tuple[int, int]:
+    log = None if event_log is None else EventLog(event_log)
+    return 0 if log is None or not log.count() else (log.count(), log.last())
 
 
 @contextmanager

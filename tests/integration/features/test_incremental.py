@@ -125,7 +125,7 @@ def test_an_event_counts_once_whichever_way_it_comes_first(tmp_path: Path) -> No
     """Through the clean tables before its push, or through the push before the clean tables."""
     from features.online import OnlineFeatures
 
-    log, feast = EventLog(tmp_path / "events.sqlite"), tmp_path / "feast"
+    log, feast = EventLog(tmp_path / "events.sqlite", above=0), tmp_path / "feast"
     old = [Row("u", "a", 1), Row("u", "b", 2)]
     clean = write_shop(tmp_path / "clean", old, items=ITEMS)
     refresh_features(clean, feast, SETTINGS, event_log=log.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,12 @@ from recommender.inputs.user import UserState
 from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
 from tests.integration.features.superseding import check_superseding
 from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
+
+
+def with_items(tmp_path: Path, ids: Iterable[str]) -> Path:
+    """The clean tables of the shop, with more items in its catalogue."""
+    more = [{"item_id": item} for item in ids]
+    return write_shop(tmp_path / "more", LOG, users=USERS, items=[*ITEMS, *more], reviews=REVIEWS)
 
 
 def test_an_unknown_user_is_none_and_a_quiet_one_is_cold(refreshed: Path) -> None:
@@ -126,10 +133,10 @@ def test_a_refresh_brings_all_that_was_seen_online(tmp_path: Path) -> None:
     assert sorted(few.seen_places(ids).tolist()) == [1, 2]
 
 
-def test_what_was_seen_is_known_at_any_length_by_kind_and_by_age(clean: Path, tmp_path: Path) -> None:
+def test_what_was_seen_is_known_at_any_length_by_kind_and_by_age(tmp_path: Path) -> None:
     chosen = SeenSettings(events=("purchase", "impression"), within_days=1.0)
     settings = FeatureSettings(max_history=3, seen=chosen)
-    refresh_features(clean, tmp_path / "feast", settings)
+    refresh_features(with_items(tmp_path, [*(f"p{n}" for n in range(40)), "shown"]), tmp_path / "feast", settings)
     online = OnlineFeatures(tmp_path / "feast", settings)
 
     def seen(hours: float) -> SeenItems | None:
@@ -173,7 +180,9 @@ def test_a_refresh_with_older_tables_leaves_a_newer_push_alone(clean: Path, feas
     assert [state.features["n_events"] for state in states if state] == [8, 3]
 
 
-def test_pushes_at_once_lose_nothing(feast: Path) -> None:
+def test_pushes_at_once_lose_nothing(tmp_path: Path) -> None:
+    feast = tmp_path / "feast"
+    refresh_features(with_items(tmp_path, (f"g{n}" for n in range(30))), feast, SETTINGS)
     onlines = [OnlineFeatures(feast, FeatureSettings(max_history=50)) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: onlines[n % 2].push([event(f"g{n}", 20 + n, user=f"x{n}")], [n + 1]), range(30)))
@@ -182,7 +191,9 @@ def test_pushes_at_once_lose_nothing(feast: Path) -> None:
     assert [state.items for state in states if state] == [(f"g{n}",) for n in range(30)]
 
 
-def test_another_process_reads_and_pushes_while_this_one_refreshes(clean: Path, feast: Path) -> None:
+def test_another_process_reads_and_pushes_while_this_one_refreshes(tmp_path: Path) -> None:
+    feast, clean = tmp_path / "feast", with_items(tmp_path, (f"p{n}" for n in range(60)))
+    refresh_features(clean, feast, SETTINGS)
     script = """
 import sys
 from datetime import UTC, datetime, timedelta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -90,3 +92,17 @@ def test_a_damaged_registry_is_named(feast: Path) -> None:
     (feast / REGISTRY_FILE).write_bytes(b"no registry at all")
     with pytest.raises(FeastFailure, match=rf"folder={feast}, expected a Feast store, but DecodeError"):
         open_store(feast)
+
+
+def test_that_there_is_nothing_new_is_found_without_feast(clean: Path, refreshed: Path) -> None:
+    """To import it takes most of the time of a refresh that has nothing to do."""
+    script = """
+import sys
+from pathlib import Path
+from features.refresh import refresh_features
+from tests.integration.features.shop import SETTINGS
+assert not refresh_features(Path(sys.argv[1]), Path(sys.argv[2]), SETTINGS).rebuilt
+assert not {"feast", "torch"} & sys.modules.keys()
+"""
+    command = [sys.executable, "-c", script, str(clean), str(refreshed)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from features.archive.publication import require_published
 from features.feast.store import open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
+from serving.events.intake import EventIntake
 from tests.integration.features.test_incremental import rows_online as rows_with_numbers
 from tests.unit.features.shops import Row, write_shop
 
@@ -25,7 +27,7 @@ OLD = [Row("u", "a", 1), Row("u", "b", 2), Row("v", "a", 3)]
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EventLog]:
-    log = EventLog(tmp_path / "events.sqlite")
+    log = EventLog(tmp_path / "events.sqlite", above=0)
     yield log
     log.close()
 
@@ -42,38 +44,38 @@ def logged(user: str, item: str, n: int) -> Interaction:
     return Interaction(f"l{n}", user, item, "view", Row(user, item, 10 + n).timestamp)
 
 
-def clean_of(tmp_path: Path, rows: list[Row], mark: int) -> Path:
+def clean_of(tmp_path: Path, rows: list[Row], mark: int, items: Sequence[dict[str, Any]] = ITEMS) -> Path:
     """Clean tables that were made when the log had so many events."""
-    folder = write_shop(tmp_path / "clean", rows, items=ITEMS)
+    folder = write_shop(tmp_path / "clean", rows, items=items)
     (folder / "summary.json").write_text(json.dumps({"log_sequence": mark}), encoding="utf-8")
     return folder
 
 
 def test_what_the_gate_refused_leaves_the_online_store_with_the_next_refresh(tmp_path: Path, log: EventLog) -> None:
-    """Whether its entities have other events, have none, or are a user or an item that nothing else names."""
+    """Whether its entities have other events, have none, or are a user that nothing else names."""
     feast = tmp_path / "feast"
     refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
     online = OnlineFeatures(feast, SETTINGS)
-    assert len(online.read_items(["ghost"])["item_n_events"]) == 1
-    events = [logged("u", "ghost", 1), logged("visitor", "ghost", 2), logged("v", "c", 3), logged("v", "ghost", 4)]
+    assert len(online.read_items(["c"])["item_n_events"]) == 1
+    events = [logged("u", "c", 1), logged("visitor", "c", 2), logged("v", "b", 3), logged("v", "c", 4)]
     log.append(events)
     online.push(events, [1, 2, 3, 4])
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [3]
-    rows = [*OLD, Row("v", "c", 13, position=3, event_id="l3")]
+    assert list(online.read_items(["c"])["item_n_events"]) == [3]
+    rows = [*OLD, Row("v", "b", 13, position=3, event_id="l3")]
     clean = clean_of(tmp_path, rows, 4)
     summary = refresh_features(clean, feast, SETTINGS, event_log=log.path)
     assert (summary.new_events, summary.rebuilt) == (1, False)
     refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
     assert rows_online(feast) == rows_online(tmp_path / "whole")
     # The service has a copy of the items' rows.
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [0]
+    assert list(online.read_items(["c"])["item_n_events"]) == [0]
     # Late pushes of the same events change nothing: neither of rows that are gone nor of those that stay.
     online.push(events, [1, 2, 3, 4])
     assert rows_online(feast) == rows_online(tmp_path / "whole")
     # What comes after the mark does.
-    online.push([logged("visitor", "ghost", 5)], [5])
+    online.push([logged("visitor", "c", 5)], [5])
     assert online.read_user("visitor") is not None
-    assert list(online.read_items(["ghost"])["item_n_events"]) == [1]
+    assert list(online.read_items(["c"])["item_n_events"]) == [1]
 
 
 def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: EventLog) -> None:
@@ -82,8 +84,8 @@ def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: Event
     clean = clean_of(tmp_path, OLD, 0)
     refresh_features(clean, feast, SETTINGS, event_log=log.path)
     before = rows_online(feast)
-    log.append([logged("u", "ghost", 1)])
-    OnlineFeatures(feast, SETTINGS).push([logged("u", "ghost", 1)], [1])
+    log.append([logged("u", "c", 1)])
+    OnlineFeatures(feast, SETTINGS).push([logged("u", "c", 1)], [1])
     assert rows_online(feast) != before
     summary = refresh_features(clean_of(tmp_path, OLD, 1), feast, SETTINGS, event_log=log.path)
     assert (summary.new_events, summary.rebuilt) == (0, False)
@@ -94,7 +96,7 @@ def test_refused_events_alone_are_a_reason_to_refresh(tmp_path: Path, log: Event
 def test_a_push_beyond_the_mark_stays(tmp_path: Path, log: EventLog) -> None:
     feast = tmp_path / "feast"
     refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
-    events = [logged("visitor", "ghost", 1), logged("visitor", "c", 2)]
+    events = [logged("visitor", "b", 1), logged("visitor", "c", 2)]
     log.append(events)
     online = OnlineFeatures(feast, SETTINGS)
     online.push(events, [1, 2])
@@ -108,6 +110,81 @@ def test_a_push_beyond_the_mark_stays(tmp_path: Path, log: EventLog) -> None:
     refresh_features(clean, feast, SETTINGS, event_log=log.path)
     refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
     assert rows_online(feast) == rows_online(tmp_path / "whole")
+
+
+def post(log: EventLog, online: OnlineFeatures, events: list[Interaction]) -> None:
+    """As the service does."""
+    intake = EventIntake(log)
+    intake.connect(online)
+    assert intake.accept(events).pushed
+
+
+def test_an_event_on_an_unknown_item_waits_for_the_refresh_that_brings_the_item(tmp_path: Path, log: EventLog) -> None:
+    feast = tmp_path / "feast"
+    refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("u", "new", 1), logged("u", "a", 2), logged("visitor", "new", 3)])
+    assert [event.item_id for _, event in log.read()] == ["new", "a", "new"]
+    assert n_events(online, "u", "new") == (3, 0)
+    assert online.read_user("visitor") is None
+
+    rows = [*OLD, *(Row(u, i, 10 + n, position=n, event_id=f"l{n}") for u, i, n in
+                    (("u", "new", 1), ("u", "a", 2), ("visitor", "new", 3)))]  # fmt: skip
+    clean = clean_of(tmp_path, rows, 3, [*ITEMS, {"item_id": "new", "price": 1.0}])
+    refresh_features(clean, feast, SETTINGS, event_log=log.path)
+    refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
+    assert rows_online(feast) == rows_online(tmp_path / "whole")
+    assert n_events(online, "u", "new") == (4, 2)
+    post(log, online, [logged("visitor", "new", 4)])
+    assert n_events(online, "visitor", "new") == (2, 3)
+
+
+def n_events(online: OnlineFeatures, user: str, item: str) -> tuple[int, int]:
+    state = online.read_user(user)
+    assert state is not None
+    return int(state.features["n_events"]), int(online.read_items([item])["item_n_events"][0])
+
+
+def test_events_count_after_the_log_was_deleted_and_what_only_it_held_goes(tmp_path: Path) -> None:
+    feast, log = tmp_path / "feast", EventLog(tmp_path / "events.sqlite")
+    refresh_features(clean_of(tmp_path, OLD, 0), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("u", "c", 1)])
+    rows = [*OLD, Row("u", "c", 11, position=1, event_id="l1")]
+    refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path)
+    post(log, online, [logged("v", "c", 2)])  # no refresh knows of it
+    assert list(online.read_items(["c"])["item_n_events"]) == [2]
+
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    post(log, online, [logged("w", "c", 3)])
+    assert list(online.read_items(["c"])["item_n_events"]) == [3]
+    rows = [*OLD, Row("w", "c", 13, position=1, event_id="l3")]
+    clean = clean_of(tmp_path, rows, log.newest())
+    assert refresh_features(clean, feast, SETTINGS, event_log=log.path).rebuilt
+    assert list(online.read_items(["c"])["item_n_events"]) == [1]
+    refresh_features(clean, tmp_path / "whole", SETTINGS, event_log=log.path)
+    assert rows_online(feast) == rows_online(tmp_path / "whole")
+    post(log, online, [logged("u", "c", 4)])
+    assert list(online.read_items(["c"])["item_n_events"]) == [2]
+    log.close()
+
+
+def test_an_event_that_no_refresh_knew_leaves_the_online_store_with_its_deleted_log(tmp_path: Path) -> None:
+    """No row of the archive is gone: that the log is another one is the reason to rebuild."""
+    feast, log = tmp_path / "feast", EventLog(tmp_path / "events.sqlite")
+    log.append([logged("u", "a", 1)])
+    rows = [*OLD, Row("u", "a", 11, position=1, event_id="l1")]
+    refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path)
+    online = OnlineFeatures(feast, SETTINGS)
+    post(log, online, [logged("v", "c", 2)])
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    # The source has the first event by now.
+    log.append([logged("u", "a", 1)])
+    assert refresh_features(clean_of(tmp_path, rows, log.newest()), feast, SETTINGS, event_log=log.path).rebuilt
+    assert list(online.read_items(["c"])["item_n_events"]) == [0]
+    log.close()
 
 
 def test_what_was_written_is_on_the_disk_before_a_mark_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

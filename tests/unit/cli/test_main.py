@@ -1,5 +1,9 @@
 """The command line resolves settings, and answers an error with one sentence and status 1."""
 
+import re
+
+import pytest
+
 from cli.main import main
 
 
@@ -17,6 +21,33 @@ def test_set_wins_over_data(capsys, tmp_path):
     assert '"shop": "mine"' in capsys.readouterr().out
 
 
-def test_an_unknown_setting_is_named(capsys):
-    assert main(["settings", "--set", "recipe.sequence.widht=32"]) == 1
-    assert "recipe.sequence.widht=32" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("recipe.sequence.widht=32", "unknown name recipe.sequence.widht=32.*Did you mean recipe.sequence.width"),
+        ("n_users=32", "unknown name n_users=32.*Did you mean recipe.source.n_users[?]"),
+        ("nope=3", "unknown name nope=3, expected a name that there is. See every setting: sommelier settings"),
+        ("recipe.source.url=x", "unknown name recipe.source.url='x'.*Another kind has it: set recipe.source.kind"),
+        ("recipe.source.n_users=many", "recipe.source.n_users='many', expected .*integer"),
+        ("recipe.seed", "--set recipe.seed, expected a.b=value"),
+    ],
+)
+def test_a_wrong_setting_of_the_command_line_is_wrong_usage(capsys, given, said):
+    assert main(["settings", "--set", given]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_wrong_setting_of_a_file_is_an_error(capsys, tmp_path):
+    (tmp_path / "s.toml").write_text("nope = 3\n")
+    assert main(["settings", "--settings", str(tmp_path / "s.toml"), "--set", "recipe.seed=3"]) == 1
+    assert "unknown name nope=3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["recommend", "u", "-k", "0"], ["similar", "i", "-k", "0"], ["feedback", "u", "i", "--rating", "9"],
+     ["feedback", "u", "i", "--seed", "-1"]],
+)  # fmt: skip
+def test_a_number_that_cannot_be_is_wrong_usage(capsys, words):
+    assert main(words) == 2
+    assert re.search(r"Invalid value .* Must be", capsys.readouterr().err)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from core.errors import SettingsError
 from core.layout import Layout
-from core.settings.command_line import free_shop_name, resolve_settings, shop_name
+from core.settings.command_line import changed_source, free_shop_name, resolve_settings, shop_name
 from core.settings.loading import load_settings
+from core.settings.source import RecboleSource, SimulatedSource, TablesSource
 from core.storage import write_json
 
 
@@ -80,3 +81,16 @@ def test_the_command_line_names_the_shop_unless_it_is_named(tmp_path):
     data, where = str(tmp_path / "reviews"), f"work_dir={tmp_path}"
     assert resolve_settings(None, None, data, [where], {}).shop.startswith("reviews-")
     assert resolve_settings(None, None, data, [where, "shop=reviews"], {}).shop == "reviews"
+
+
+def test_a_shop_that_had_other_data_is_told_once_it_is_served_with_new_ones(tmp_path):
+    layout = Layout(tmp_path, "corner")
+    mine, other = TablesSource(path=tmp_path / "mine"), TablesSource(path=tmp_path / "other")
+    assert changed_source(layout, mine) is None
+    write_json(layout.recipe, {"source": mine.model_dump(mode="json")})
+    assert changed_source(layout, mine.model_copy(update={"delimiter": ";"})) is None
+    for source in (other, RecboleSource(path=tmp_path / "mine"), SimulatedSource()):
+        assert f"shop corner had its data from tables {tmp_path / 'mine'}" in changed_source(layout, source)
+    assert f"from tables {tmp_path / 'other'} now" in changed_source(layout, other)
+    layout.recipe.write_text("{", encoding="utf-8")
+    assert changed_source(layout, mine) is None

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -40,6 +41,20 @@ def test_hosts_that_need_no_proxy_already_are_kept(settings, monkeypatch):
 def test_no_proxy_for_anybody_stays_so(settings, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     assert without_proxy(child_environment(settings)) == ["*"]
+
+
+def test_prefect_reads_how_long_it_keeps_what_runs_left(settings, monkeypatch):
+    from prefect.settings import Settings
+
+    monkeypatch.setattr(os, "environ", child_environment(settings))
+    server = Settings().server
+    assert server.services.db_vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert server.services.db_vacuum.retention_period == timedelta(days=settings.platform.history_days)
+    assert server.events.retention_period == timedelta(days=7)
+    shorter = settings.model_copy(update={"platform": settings.platform.model_copy(update={"history_days": 2})})
+    monkeypatch.setattr(os, "environ", child_environment(shorter))
+    assert Settings().server.services.db_vacuum.retention_period == timedelta(days=2)
+    assert Settings().server.events.retention_period == timedelta(days=2)
 
 
 def test_proxies_stay_but_those_beside_which_no_client_can_be_made(settings, monkeypatch):

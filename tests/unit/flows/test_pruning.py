@@ -2,6 +2,7 @@
 
 import os
 import time
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +10,19 @@ import pytest
 from core.layout import Layout
 from core.storage import UNFINISHED
 from flows.errors import DiskFull
-from flows.params import PipelineParams
-from flows.pruning import ABANDONED_AFTER_S, KEPT_RESULTS, mark_used, prune, require_room
-from flows.refresh_features import refresh_features
+from flows.params import PipelineParams, ReadmitParams, TuneParams
+from flows.platform.deployments import read_topology
+from flows.pruning import (
+    ABANDONED_AFTER_S,
+    KEPT_PAGES,
+    KEPT_RESULTS,
+    mark_used,
+    prune,
+    prune_history,
+    require_room,
+    result_file,
+)
+from flows.reporting.reports import EVALUATIONS
 
 
 def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):
@@ -70,12 +81,84 @@ def test_where_room_is_short_old_results_go_before_a_step_stops(tmp_path, monkey
         require_room(layout, 111)
 
 
-def test_a_refresh_prunes_what_it_makes(tmp_path, monkeypatch):
+def test_what_prefect_keeps_of_a_removed_result_goes_with_it(tmp_path):
+    layout = Layout(tmp_path, "small")
+    for age in range(KEPT_RESULTS + 1):
+        layout.clean(f"key{age}").mkdir(parents=True)
+        os.utime(layout.clean(f"key{age}"), (1_000_000 - age, 1_000_000 - age))
+        result_file(layout, f"key{age}").parent.mkdir(parents=True, exist_ok=True)
+        result_file(layout, f"key{age}").touch()
+    prune(layout)
+    assert [result_file(layout, f"key{age}").exists() for age in range(KEPT_RESULTS + 1)] == [True] * 3 + [False]
+
+
+def test_a_removal_that_is_killed_leaves_no_half_of_a_result(tmp_path, monkeypatch):
+    layout = Layout(tmp_path, "small")
+    for age in range(KEPT_RESULTS + 1):
+        layout.clean(f"key{age}").mkdir(parents=True)
+        os.utime(layout.clean(f"key{age}"), (1_000_000 - age, 1_000_000 - age))
+
+    def kill(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("flows.pruning.shutil.rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            prune(layout)
+    assert not layout.clean(f"key{KEPT_RESULTS}").exists()
+    [left] = [folder for folder in layout.clean("key0").parent.iterdir() if folder.name.startswith(".")]
+    os.utime(left, (0, 0))
+    assert prune(layout) == [left]
+    assert not left.exists()
+
+
+def test_of_one_validation_the_newest_pages_stay(tmp_path):
+    layout = Layout(tmp_path, "small")
+    pages = layout.reports / "key" / EVALUATIONS
+    pages.mkdir(parents=True)
+    for age in range(KEPT_PAGES + 1):
+        (pages / f"{age}.html").touch()
+        os.utime(pages / f"{age}.html", (1_000_000 - age, 1_000_000 - age))
+    prune(layout)
+    assert {page.stem for page in pages.iterdir()} == {str(age) for age in range(KEPT_PAGES)}
+
+
+def test_what_runs_left_goes_after_the_days_of_the_settings(tmp_path):
+    old, used = (result_file(Layout(tmp_path, "small"), key) for key in ("old", "used"))
+    steps = tmp_path / "steps" / "run.jsonl"
+    for file in (old, used, steps):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (time.time() - 31 * 24 * 3600,) * 2)
+    mark_used(used)
+    assert set(prune_history(tmp_path, 30)) == {old, steps}
+    assert used.exists()
+    assert prune_history(tmp_path, 30) == []
+
+
+_WRITING = [entry["entrypoint"] for entry in read_topology() if entry["name"] != "rollback"]
+
+
+@pytest.mark.parametrize("entrypoint", _WRITING)
+def test_every_flow_that_writes_prunes_even_where_it_fails(tmp_path, monkeypatch, entrypoint):
     monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
     layout = Layout(tmp_path, "small")
     for age in range(KEPT_RESULTS + 2):
         layout.raw(f"key{age}").mkdir(parents=True)
-    prepared = SimpleNamespace(features=SimpleNamespace(rows={"events": 1}))
-    monkeypatch.setattr("flows.refresh_features.prepare", lambda _: prepared)
-    assert refresh_features.fn(PipelineParams(shop="small")) == {"events": 1}
+    old = result_file(layout, "old")
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.utime(old, (0, 0))
+
+    def fail(params):
+        raise OSError("the data are gone")
+
+    monkeypatch.setattr("flows.steps.run.Run.of", fail)
+    file, _, name = entrypoint.partition(":")
+    flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
+    params = {"tune": TuneParams, "readmit": ReadmitParams}.get(name, PipelineParams)(shop="small")
+    [checked] = flow.validate_parameters({"params": params.model_dump(mode="json")}).values()
+    with pytest.raises(OSError, match="the data are gone"):
+        flow.fn(checked)
     assert len(list(layout.raw("key").parent.iterdir())) == KEPT_RESULTS
+    assert not old.exists()

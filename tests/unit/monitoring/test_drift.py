@@ -128,6 +128,22 @@ def _report_plain(tmp_path: Path, cut: datetime = CUT, events: int = 50) -> Drif
     return report_drift(clean, tmp_path / "m", "shop", tmp_path / "p.html", cut, DriftSettings())
 
 
+def test_the_oldest_runs_of_the_workspace_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidently.ui.workspace import Workspace
+
+    monkeypatch.setattr("monitoring.drift.KEPT_SNAPSHOTS", 2)
+    kept = []
+    for _ in range(3):
+        _report(tmp_path, moved=False)
+        workspace = Workspace.create(str(tmp_path / "monitoring"))
+        kept.append(set(workspace.list_runs(workspace.search_project("shop")[0].id)))
+    first, second, third = kept
+    assert first < second
+    assert len(third) == 2
+    assert second - first < third
+    assert not first & third
+
+
 def test_without_a_column_to_compare_the_report_says_which_were_considered(tmp_path: Path) -> None:
     summary = _report_plain(tmp_path)
     assert (summary.drifted, summary.share, summary.columns) == (False, 0.0, {})

@@ -88,6 +88,9 @@ BAD_EVENTS = [
     ("rating_has_value", {"event": "rating"}),
     ("key_unique", {"event_id": "e0", "item_id": "i9"}),
     ("item_id_short_enough", {"item_id": "i" * 3000}),
+    ("item_id_intact", {"item_id": "i\x00"}),
+    ("user_id_intact", {"user_id": "u\ufffd"}),
+    ("event_id_intact", {"event_id": "e\ufffd"}),
 ]
 
 
@@ -104,6 +107,13 @@ def test_a_bad_interaction_goes_to_quarantine_with_its_rule(tmp_path: Path) -> N
     assert counts.rules == collections.Counter(rule for rule, _ in BAD_EVENTS)
     assert not counts.warnings
     assert not summary.gx_success
+
+
+def test_half_a_character_in_an_id_is_refused_and_not_taken_for_another_id(tmp_path: Path) -> None:
+    """JSON can say a lone surrogate, which is no character."""
+    bad = [_event(event_id=f"bad{n}", user_id=f"u{half}") for n, half in enumerate(("\ud800", "\udc00"))]
+    summary = _validate(tmp_path, interactions=[*events(4), *bad])
+    assert summary.tables["interactions"].rules == {"user_id_intact": 2}
 
 
 def test_good_rows_are_typed_and_exact_copies_dropped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def event(event_id: str, user_id: str = "u", value: float | None = None, timesta
 
 
 def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
-    log = EventLog(tmp_path / "deep" / "events.sqlite")
+    log = EventLog(tmp_path / "deep" / "events.sqlite", above=0)
     events = [event("b", value=4.5), event("a"), event("c", timestamp=NOON + timedelta(microseconds=1))]
     assert log.append(events) == events
     assert [(n, e) for n, e in EventLog(log.path).read()] == [(1, events[0]), (2, events[1]), (3, events[2])]
@@ -120,7 +121,7 @@ def test_a_closed_log_opens_again(tmp_path: Path) -> None:
 
 
 def test_the_mark_of_what_was_pushed_only_goes_forward(tmp_path: Path) -> None:
-    log = EventLog(tmp_path / "events.sqlite")
+    log = EventLog(tmp_path / "events.sqlite", above=0)
     assert log.pushed() == 0
     log.append([event("a"), event("b"), event("c")])
     log.mark_pushed(2)
@@ -130,6 +131,40 @@ def test_the_mark_of_what_was_pushed_only_goes_forward(tmp_path: Path) -> None:
     log.append([event("d")])
     assert log._writer is not None
     assert log._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL again after a mark
+
+
+def test_numbers_never_go_back_where_the_log_was_deleted_or_an_old_copy_was_put_back(tmp_path: Path) -> None:
+    log, copy = EventLog(tmp_path / "events.sqlite"), tmp_path / "copy.sqlite"
+    log.append([event("a")])
+    log.close()
+    shutil.copy(log.path, copy)
+    log.append([event("b"), event("c")])
+    born, highest = log.born(), log.newest()
+    assert highest == log.last() > 0
+    log.close()
+
+    log.path.unlink()
+    assert (log.born(), log.newest(), log.last()) == (0, 0, 0)
+    log.append([event("d")])
+    [(number, _)] = log.read()
+    assert number > highest
+    assert log.born() > born
+    log.close()
+
+    shutil.copy(copy, log.path)
+    log.append([event("e")])
+    assert [e.event_id for _, e in log.read()] == ["a", "e"]
+    assert log.last() > number
+    assert log.born() == born
+
+
+def test_what_is_acknowledged_after_the_file_was_deleted_is_in_the_new_one(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.sqlite")
+    log.append([event("a")])
+    for file in tmp_path.iterdir():
+        file.unlink()
+    log.append([event("b")])
+    assert [e.event_id for _, e in EventLog(log.path).read()] == ["b"]
 
 
 def test_threads_and_processes_write_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from features.archive.publication import schema_name
 from features.errors import FeastFailure
 from features.feast.definitions import define_repository
 from features.feast.store import CONFIGURATION_FILE, REPOSITORY_FILE, configuration, renew_configuration
+from features.feast.store_types import STORE_TYPES
 
 SERVERS = FeatureStoreSettings(
     online="redis",
@@ -95,3 +97,9 @@ def test_a_configuration_that_may_not_be_written_says_who_can_do_it(
     monkeypatch.setattr("features.feast.store.atomic_file", refuse)
     with pytest.raises(FeastFailure, match=r"of an earlier release, expected .* Run the refresh-features deployment"):
         renew_configuration(tmp_path)
+
+
+def test_the_names_of_the_stores_are_those_of_their_classes() -> None:
+    for name in STORE_TYPES:
+        module, _, found = name.rpartition(".")
+        assert isinstance(getattr(import_module(module), found), type)

@@ -11,6 +11,7 @@ import pytest
 from cli.main import main
 from core.layout import Layout
 from core.settings.loading import load_settings
+from core.settings.source import RecboleSource
 from flows.errors import PartFailed
 from flows.platform import launch
 from flows.platform.parts import Platform
@@ -151,3 +152,17 @@ def test_a_page_that_does_not_start_does_not_keep_the_platform_from_serving(tmp_
     finally:
         platform.stop()
     assert "no pages" in told[0]
+
+
+def test_a_shop_that_is_served_with_other_data_than_before_is_told_so(tmp_path, settings, monkeypatch):
+    for name in ("clear_stale_runs", "pause_unserved", "wait_for_deployments"):
+        monkeypatch.setattr(f"flows.platform.prefect_server.{name}", lambda *_: 0)
+    platform = Platform({}, tmp_path / "logs", joined="http://127.0.0.1:1")
+    monkeypatch.setattr(platform, "start", lambda *_: None)
+    lines = []
+    first = settings.model_copy(update={"work_dir": tmp_path})
+    recipe = first.recipe.model_copy(update={"source": RecboleSource(path=tmp_path)})
+    for one in (first, first, first.model_copy(update={"recipe": recipe})):
+        launch.start_flows(one, platform, lines.append, threading.Event())
+    [warning] = [line for line in lines if "warning" in line]
+    assert f"had its data from simulated and has them from recbole {tmp_path} now" in warning

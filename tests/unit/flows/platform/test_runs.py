@@ -32,9 +32,13 @@ def test_what_a_run_does_not_change_stays_as_the_platform_was_started(monkeypatc
 @pytest.mark.parametrize(
     ("flow", "change", "told"),
     [
-        ("pipeline", "recipe.sequence.widht=32", "recipe.sequence.widht=32, expected a parameter that it has"),
+        (
+            "pipeline",
+            "recipe.sequence.widht=32",
+            "unknown name recipe.sequence.widht=32, expected a name that there is",
+        ),
         ("pipeline", "refresh=perhaps", "refresh='perhaps'"),
-        ("rollback", "recipe.seed=3", "recipe={'seed': 3}"),
+        ("rollback", "recipe.seed=3", "unknown name recipe={'seed': 3}"),
         ("rollback", "version", "version, expected name=value"),
     ],
 )

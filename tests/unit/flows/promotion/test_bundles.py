@@ -1,13 +1,21 @@
 """Bundles as people name them, put into service by hand, and listed with what became of them."""
 
+import shutil
 from uuid import uuid4
 
 import pytest
 
 from core.layout import Layout
-from core.promotions import version_in_service
+from core.promotions import read_standing, version_in_service
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
-from flows.promotion.bundles import find_bundle, promote_by_hand, read_metrics, row_in_service, version_rows
+from flows.promotion.bundles import (
+    describe_promotion,
+    find_bundle,
+    promote_by_hand,
+    read_metrics,
+    row_in_service,
+    version_rows,
+)
 from flows.promotion.model_store import roll_back
 from recommender.bundle.manifest import SCHEMA_VERSION
 from recommender.errors import BundleError, OtherSchemaVersion
@@ -70,6 +78,28 @@ def test_a_promotion_by_hand_says_who_and_why(layout, candidate, monkeypatch):
         "reason": "new items",
     }
     assert promote_by_hand(layout, layout.bundle("bbbb2222"), "again") == second
+
+
+def test_a_bundle_that_was_withdrawn_or_replaced_is_found_by_its_digest_and_the_answer_says_what_it_was(
+    layout, candidate
+):
+    folders = [candidate(digest) for digest in ("aaaa1111", "bbbb2222", "cccc3333")]
+    for folder in folders:
+        promote_by_hand(layout, folder, "")
+        shutil.rmtree(folder)  # candidates are pruned
+    roll_back(layout.model_name)
+
+    def promote(digest, reason=""):
+        before = read_standing(layout.model_name)
+        return describe_promotion(before, promote_by_hand(layout, find_bundle(layout, digest), reason), reason)
+
+    assert promote("bbbb")[0].startswith("in service already: ")
+    assert promote("bbbb", "again")[1] == "the reason is not kept: it belongs to a change"
+    [replaced] = promote("aaaa1")
+    assert replaced.startswith("in service: ")
+    assert "digest aaaa1111" in replaced
+    assert promote("cccc")[1] == "a rollback had withdrawn it; it is not withdrawn any more"
+    assert version_in_service(layout.model_name).digest == "cccc3333"
 
 
 def test_the_figure_of_a_baseline_is_its_own(layout, candidate):

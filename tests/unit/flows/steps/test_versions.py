@@ -57,3 +57,20 @@ def test_the_code_version_follows_the_code(tmp_path, monkeypatch):
         after = versions.code_version.__wrapped__()
         assert after != before
         before = after
+    template = tmp_path / "validation" / "expectations" / "assets" / "index.html.jinja"
+    template.parent.mkdir(parents=True)
+    for text in ("<h1>", "<h2>"):
+        template.write_text(text)
+        after = versions.code_version.__wrapped__()
+        assert after != before
+        before = after
+    (tmp_path / "core" / "__pycache__").mkdir()
+    (tmp_path / "core" / "__pycache__" / "module.pyc").write_text("")
+    assert versions.code_version.__wrapped__() == before
+
+
+def test_what_a_package_reads_beside_its_code_lies_in_its_assets():
+    files = [path for package in versions.PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    others = {path for path in files if path.suffix not in (".py", ".pyc") and path.name != "py.typed"}
+    assert {path for path in others if "assets" not in path.parts} == set()
+    assert {path.name for path in others} >= {"evaluation.html.j2", "index.html.jinja", "docs.css"}

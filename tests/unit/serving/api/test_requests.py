@@ -17,6 +17,7 @@ from serving.api.feedback import FeedbackRequest
 from serving.api.problem import explain
 from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
+from serving.errors import BadRequest
 
 EVENT = {"user_id": "u", "item_id": "i", "event": "view"}
 
@@ -99,6 +100,14 @@ def test_an_event_takes_every_id_that_validation_accepts() -> None:
 
 def test_a_long_value_is_shown_shortened() -> None:
     assert len(sentence(RecommendRequest, '{"k": "' + "x" * 10_000 + '"}')) < 200
+
+
+@pytest.mark.parametrize("broken", ["\\u0000", "\\ufffd", "\\ud800"])
+@pytest.mark.parametrize("name", ["event_id", "user_id", "item_id"])
+def test_an_id_that_no_database_keeps_is_refused(broken: str, name: str) -> None:
+    body = events(**{name: "id-here"}).replace("id-here", f"id{broken}")
+    with pytest.raises((BadRequest, ValidationError), match=r"an id without a NUL|unexpected end of hex escape"):
+        EventsRequest.model_validate_json(body).interactions()
 
 
 def test_events_may_be_a_little_ahead_of_the_clock() -> None:

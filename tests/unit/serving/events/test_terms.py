@@ -17,10 +17,15 @@ from serving.events.terms import PLAIN_TERMS, EventTerms
 NAMES = {"AddToCart": "cart", "transaction": "Purchase", "noise": "", "view": "click"}
 
 
-def terms(scale: list[float] | None = None) -> EventTerms:
+def terms(scale: list[float] | None = None, missing: str = "drop") -> EventTerms:
     recipe = {
         "source": {"kind": "tables", "path": "shop", "values": {"interactions": {"event": NAMES}}},
-        "validation": {"cleaning": {"rating_scale": scale}},
+        "validation": {
+            "cleaning": {
+                "rating_scale": scale,
+                "missing": [{"table": "interactions", "column": "value", "how": missing, "value": "3"}],
+            }
+        },
     }
     return EventTerms.of(Recipe.model_validate(recipe), "shop:1")
 
@@ -55,6 +60,14 @@ def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(name: str
         "Send one of these, or map more names in "
         "the setting source.values.interactions.event, and train a bundle with it."
     )
+
+
+@pytest.mark.parametrize("how", ["value", "mean", "median", "mode", "interpolate"])
+def test_a_rating_without_a_value_is_taken_where_the_gate_fills_it_in(how: str) -> None:
+    assert kept(terms(missing=how), {"event": "rating"}) == [("rating", None)]
+    for refusing in (terms(), PLAIN_TERMS):
+        with pytest.raises(BadRequest, match=r"value=null.*validation\.cleaning\.missing"):
+            kept(refusing, {"event": "rating"})
 
 
 def test_an_event_that_the_shop_maps_to_nothing_is_left_out_of_its_batch() -> None:

@@ -153,6 +153,14 @@ def test_a_database_that_does_not_answer_and_no_password_in_the_error(
     assert "hush" not in str(raised.value)
 
 
+def test_what_the_driver_repeats_of_an_option_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_MODE", "hush-hush")
+    source = _source(tmp_path, url="postgresql://bob@127.0.0.1:1/shop?sslmode=${SHOP_MODE}")
+    with pytest.raises(SourceError, match=r"sslmode.*\*\*\*") as raised:
+        ingest(source, tmp_path / "raw")
+    assert "hush" not in str(raised.value)
+
+
 def test_no_password_is_written_anywhere(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", "hush-hush")
     raw = ingest(_source(database, url=f"sqlite://bob:${{SHOP_PASSWORD}}@/{database}"), tmp_path / "raw")

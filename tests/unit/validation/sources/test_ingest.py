@@ -19,7 +19,7 @@ from validation.sources.ingest import ingest, read_note, source_fingerprint
 
 def _log(path: Path, n: int) -> Path:
     at = datetime(2026, 7, 1, tzinfo=UTC)
-    EventLog(path).append([Interaction(f"live{i}", "u1", "i1", "view", at.replace(hour=i)) for i in range(n)])
+    EventLog(path, above=0).append([Interaction(f"live{i}", "u1", "i1", "view", at.replace(hour=i)) for i in range(n)])
     return path
 
 
@@ -72,6 +72,17 @@ def test_events_of_the_log_come_after_the_source(tmp_path: Path) -> None:
     assert (rows[2]["source_file"], rows[2]["source_number"], rows[2]["position"]) == ("events", 1, "1")
     assert rows[2]["timestamp"] == "2026-07-01T00:00:00+00:00"
     assert raw.provided == ("interactions",)
+
+
+def test_another_log_of_as_many_events_is_another_input(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "interactions.csv", csv_bytes(events(2)))
+    source, log = TablesSource(path=tmp_path / "in"), tmp_path / "e.sqlite"
+    before = source_fingerprint(source, _log(log, 2))
+    log.unlink()
+    EventLog(log).append(
+        [Interaction(f"other{n}", "u1", "i1", "view", datetime(2026, 7, 2, tzinfo=UTC)) for n in (1, 2)]
+    )
+    assert source_fingerprint(source, log) != before
 
 
 def test_rows_that_were_let_in_again_come_last_and_count_in_the_fingerprint(tmp_path: Path) -> None:
