@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,11 @@ from typing import Any
 from uuid import uuid4
 
 UNFINISHED = ".unfinished"  # ends the name of what is still being written
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# How DuckDB, Arrow, safetensors, SQLite and PostgreSQL say it.
+_FULL_WORDS = re.compile(r"no space left on device|quota exceeded|disk is full|os error 28\b", re.IGNORECASE)
 
 
 def _unfinished(target: Path) -> Path:
@@ -43,21 +51,67 @@ def atomic_file(target: Path) -> Iterator[Path]:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Give an empty temporary folder beside `target`, and rename it onto `target` when the block ends well.
 
-    A folder that already stands at `target` is replaced; an exception leaves it as it was.
+    A folder that already stands at `target` is replaced, and at no moment is there none; an exception leaves it as it
+    was. Only on a file system that cannot exchange two names, such as NFS, there is none for a moment: a reader then
+    finds nothing, and who makes it makes it again.
     """
     temporary = _unfinished(target)
     temporary.mkdir()
     try:
         yield temporary
         sync_tree(temporary)
-        replaced = _unfinished(target)
-        if target.exists():
-            target.rename(replaced)
-        temporary.rename(target)
+        _put_folder(temporary, target)
         sync_folder(target.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(target: Path) -> None:
+    """Remove a folder whose name stands for something whole: first the name, in one step, then what is in it."""
+    doomed = _unfinished(target)
+    try:
+        target.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is that the disk is full, in the words of whoever wrote to it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if _FULL_WORDS.search(str(error)):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
+def _put_folder(made: Path, target: Path) -> None:
+    """Give a folder its name, also where another one has it; what had it may be left at the other's name."""
+    try:
+        made.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not _exchange(made, target):
+            replaced = _unfinished(target)
+            target.rename(replaced)
+            made.rename(target)
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def write_json(target: Path, value: Any) -> None:

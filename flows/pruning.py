@@ -8,15 +8,16 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from pathlib import Path
 from typing import ParamSpec, TypeVar
-from uuid import uuid4
 
 from core.layout import Layout
-from core.storage import UNFINISHED, digest_of
+from core.promotions import model_folder
+from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
 from flows.reporting.measurement import steps_folder
@@ -35,13 +36,14 @@ _DAY_S = 24 * 3600
 def pruned(flow: Callable[P, R]) -> Callable[P, R]:
     """Have old results removed when a flow ends, however it ends; for the function below Prefect's decorator.
 
-    Its parameters name the shop.
+    Its parameters name the shop. What a full disk leads to is said in one sentence.
     """
 
     @wraps(flow)
     def run(*args: P.args, **named: P.kwargs) -> R:
         try:
-            return flow(*args, **named)
+            with saying_full():
+                return flow(*args, **named)
         finally:
             settings = current_settings()
             for params in (*args, *named.values()):
@@ -84,10 +86,12 @@ def prune_history(work_dir: Path, days: float) -> list[Path]:
 def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     """Remove all but the newest results of every stage; promoted bundles, the feature store and events stay.
 
+    What killed processes left unfinished long ago goes too, wherever in the shop it lies.
+
     Args:
         kept: Results of each stage that stay.
     Returns:
-        The folders that were removed.
+        What was removed.
     """
     root = layout.root
     stages = [root / name for name in ("raw", "clean", "training", "candidates", "baselines")]
@@ -97,15 +101,20 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     removed = [folder for stage in stages for folder in _older_than_newest(stage, kept)]
     unused = [result_file(layout, folder.name) for folder in removed]
     removed += _older_than_newest(layout.reports, KEPT_REPORTS)
-    removed += [folder for stage in (*stages, layout.reports) for folder in _abandoned(stage)]
     for folder in removed:
-        _remove(folder)
+        remove_folder(folder)
     for result in unused:
         result.unlink(missing_ok=True)
     for pages in layout.reports.glob("*/*"):
         for page in _newest_first(pages.glob("*.html") if pages.name in _PAGES else ())[KEPT_PAGES:]:
             page.unlink(missing_ok=True)
-    return removed
+    abandoned = [path for place in (root, model_folder(layout.model_name)) for path in _abandoned(place)]
+    for path in abandoned:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return [*removed, *abandoned]
 
 
 def require_room(layout: Layout, min_free_bytes: int) -> None:
@@ -121,29 +130,52 @@ def require_room(layout: Layout, min_free_bytes: int) -> None:
     prune(layout)
     free = shutil.disk_usage(where).free
     if free < min_free_bytes:
-        raise DiskFull(
-            "The flow stops for lack of room",
-            got=f"free={free / 1e6:,.0f} MB",
-            expected=f"at least {min_free_bytes / 1e6:,.0f} MB, which platform.min_free_bytes keeps free",
-            where=str(where),
-            do="Free room on this disk and run the flow again: what was done is kept",
-        )
+        kept_free = f"at least {min_free_bytes / 1e6:,.0f} MB, which platform.min_free_bytes keeps free"
+        raise _lack_of_room(where, f"free={free / 1e6:,.0f} MB", kept_free)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder: at once for whoever reads, as a folder that exists is whole."""
-    with contextlib.suppress(FileNotFoundError):  # another flow prunes too
-        if not folder.name.startswith("."):
-            folder = folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex[:8]}{UNFINISHED}"))
-        shutil.rmtree(folder)
+@contextmanager
+def saying_full(where: Path | None = None) -> Iterator[None]:
+    """Within the block, whatever a full disk leads to becomes the one error that says what to do.
+
+    Args:
+        where: What is written to; the work folder by default.
+    Raises:
+        DiskFull: the disk is full.
+    """
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        words = str(error).splitlines()[0][:300]
+        place = current_settings().work_dir.absolute() if where is None else where
+        raise _lack_of_room(place, f"error={type(error).__name__}: {words}", "a disk with room to write to") from error
 
 
-def _abandoned(stage: Path) -> list[Path]:
+def _lack_of_room(where: Path, got: str, expected: str) -> DiskFull:
+    return DiskFull(
+        "The flow stops for lack of room",
+        got=got,
+        expected=expected,
+        where=str(where),
+        do="Free room on this disk and run the flow again: what was done is kept",
+    )
+
+
+def _abandoned(place: Path) -> list[Path]:
     """What killed processes left unfinished, long enough ago that nobody can still be writing it."""
-    if not stage.exists():
-        return []
     old = time.time() - ABANDONED_AFTER_S
-    return [folder for folder in stage.glob(f".*{UNFINISHED}") if folder.is_dir() and folder.stat().st_mtime < old]
+    found = []
+    for folder, names, files in os.walk(place):
+        for name in (*names, *files):
+            path = Path(folder) / name
+            if name.startswith(".") and name.endswith(UNFINISHED) and path.lstat().st_mtime < old:
+                found.append(path)
+        names[:] = [name for name in names if not name.endswith(UNFINISHED)]
+    return found
 
 
 def _older_than_newest(stage: Path, keep: int) -> list[Path]:

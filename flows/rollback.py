@@ -8,6 +8,7 @@ from core.layout import Layout
 from flows.environment import current_settings
 from flows.params import RollbackParams
 from flows.promotion.model_store import roll_back
+from flows.pruning import saying_full
 
 
 @flow(name="rollback", log_prints=False)
@@ -20,6 +21,7 @@ def rollback(params: RollbackParams) -> str:
         NothingInService: there is no such version.
     """
     layout = Layout(current_settings().work_dir, params.shop)
-    version = roll_back(layout.model_name, params.version, params.reason, steps=params.steps)
+    with saying_full():
+        version = roll_back(layout.model_name, params.version, params.reason, steps=params.steps)
     get_run_logger().info("In service again: %s", version.tag)
     return version.tag

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
 from monitoring.windows import Windows, read_windows
+from monitoring.workspace import forget_old, keep_run, open_project
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
 KEPT_SNAPSHOTS = 200  # runs that Evidently's UI shows; each is some hundred kilobytes
 _TITLE = "Share of drifted columns"
+_DESCRIPTION = "Drift of the newest window against the training window."
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{project}: drift</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}</style>
@@ -70,11 +72,11 @@ def report_drift(
     Args:
         clean: Folder of the clean tables.
         workspace: Evidently's workspace; the run is added to `project` there, its UI shows it, and the oldest go.
-        page: HTML file to write, atomically.
+        page: HTML file to write, atomically; its name is the run's.
         cut_at: Aware; the reference ends and the current window begins here.
     """
     windows = read_windows(clean, cut_at)
-    opened, owner = _open_project(workspace, project)
+    opened, owner = open_project(workspace, project, _DESCRIPTION, _panels)
     note = _explain_empty(windows, cut_at)
     if note:
         with atomic_file(page) as temporary:
@@ -82,8 +84,8 @@ def report_drift(
         return _summarise({}, windows, page, settings, note)
     snapshot = _run(windows, settings)
     summary = _summarise(_read_columns(snapshot, settings), windows, page, settings)
-    opened.add_run(owner.id, snapshot, include_data=False)
-    _forget_old(opened, owner)
+    keep_run(opened, owner, snapshot, page.stem)
+    forget_old(opened, owner, KEPT_SNAPSHOTS)
     with atomic_file(page) as temporary:
         snapshot.save_html(str(temporary))
     return summary
@@ -152,28 +154,6 @@ def _summarise(
         current_window=(opens.isoformat(), closes.isoformat()) if opens and closes else None,
         page=page.absolute(),
     )
-
-
-def _open_project(workspace: Path, name: str) -> tuple[Any, Any]:
-    """The workspace and the project, made if they are not there."""
-    from evidently.ui.workspace import Workspace
-
-    workspace.mkdir(parents=True, exist_ok=True)
-    opened = Workspace.create(str(workspace))
-    known = [project for project in opened.list_projects() if project.name == name]
-    if known:
-        return opened, known[0]
-    project = opened.create_project(name, description="Drift of the newest window against the training window.")
-    for panel in _panels():
-        project.dashboard.add_panel(panel)
-    project.save()
-    return opened, project
-
-
-def _forget_old(workspace: Any, project: Any) -> None:
-    """Keep the newest runs; their ids are UUIDs that begin with the time."""
-    for old in sorted(workspace.list_runs(project.id), key=str, reverse=True)[KEPT_SNAPSHOTS:]:
-        workspace.delete_run(project.id, old)
 
 
 def _panels() -> list[Any]:

@@ -7,7 +7,6 @@ an item the newest part counts. Parquet files or tables of PostgreSQL: both hold
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core import schema
 from core.sql import identifier
-from core.storage import atomic_file, file_digest
+from core.storage import atomic_file, file_digest, remove_folder
 from features.errors import ArchiveDamaged
 
 # Identifies a row by its content: finding what is new, changed or gone is one anti-join of these.
@@ -211,7 +210,7 @@ class ParquetArchive:
         """See `Archive.remove_others`."""
         for path in self.folder.parent.iterdir():
             if path != self.folder:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_folder(path)
 
     def _path(self, table: str, part: int) -> Path:
         return self.folder / f"{table}-{part}.parquet"

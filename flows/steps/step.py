@@ -34,7 +34,7 @@ from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
 from flows.errors import DiskFull
-from flows.pruning import mark_used, require_room, result_file
+from flows.pruning import mark_used, require_room, result_file, saying_full
 from flows.reporting.measurement import measured
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
@@ -229,10 +229,11 @@ def _may_pass(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
 def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: Any) -> Task[Any, Any]:
     @wraps(body)
     def measured_body(step: StepContext, **inputs: Any) -> Any:
-        if needs_room:
-            require_room(step.layout, step.min_free_bytes)
-        with measured(name):
-            return body(step, **inputs)
+        with saying_full(step.layout.root):
+            if needs_room:
+                require_room(step.layout, step.min_free_bytes)
+            with measured(name):
+                return body(step, **inputs)
 
     return Task(measured_body, name=name, **options)
 

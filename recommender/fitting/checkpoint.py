@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from core.storage import atomic_folder, digest_of, write_json
+from core.storage import atomic_folder, digest_of, remove_folder, write_json
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import read_tensors, save_tensors
 
@@ -53,4 +52,4 @@ class Checkpoint:
 
     def clear(self) -> None:
         """The fit is done: nothing is left to go on from."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)

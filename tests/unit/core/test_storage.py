@@ -1,11 +1,18 @@
 import json
 import os
+import shutil
+import sqlite3
 from hashlib import sha256
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from core.storage import atomic_file, atomic_folder, digest_of, file_digest, write_json
+from core import storage
+from core.errors import SommelierError
+from core.storage import atomic_file, atomic_folder, digest_of, file_digest, is_disk_full, remove_folder, write_json
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -49,6 +56,83 @@ def test_a_folder_is_replaced_whole(tmp_path):
             (folder / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_there_is_no_moment_without_a_folder_that_is_replaced(tmp_path, monkeypatch):
+    target, moved = tmp_path / "stage", []
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda path, to: (moved.append(path), rename(path, to))[1])
+    for name in ("old", "new"):
+        with atomic_folder(target) as folder:
+            (folder / name).write_text(name)
+    assert target not in moved
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_where_names_cannot_be_exchanged_a_folder_is_replaced_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_exchange", lambda *_: False)
+    test_a_folder_is_replaced_whole(tmp_path)
+
+
+def test_a_folder_loses_its_name_before_what_is_in_it(tmp_path, monkeypatch):
+    target = tmp_path / "stage"
+    target.mkdir()
+    (target / "part").write_text("rows")
+    seen = []
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **named: (seen.append(target.exists()), rmtree(path, **named)))
+    remove_folder(target)
+    remove_folder(target)  # one that is gone is gone
+    assert seen == [False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def _fill_sqlite() -> None:
+    with sqlite3.connect(":memory:") as database:
+        database.execute("PRAGMA max_page_count = 2")
+        database.execute("CREATE TABLE rows (text)")
+        database.execute("INSERT INTO rows VALUES (zeroblob(100000))")
+
+
+def _fill_by_copying(full: Path) -> None:
+    one = full.with_name("one")
+    one.mkdir()
+    (one / "file").write_text("x" * 10_000)
+    shutil.copytree(
+        one, full.with_name("two"), copy_function=lambda source, _: full.write_bytes(Path(source).read_bytes())
+    )
+
+
+FULL = Path("/dev/full")
+TABLE = pa.table({"text": ["x" * 100_000]})
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda full: full.write_text("x"),
+        lambda full: pq.write_table(TABLE, full),
+        lambda full: duckdb.sql(
+            f"COPY (SELECT range FROM range(9999)) TO '{full}' (FORMAT parquet, USE_TMP_FILE false)"
+        ),
+        lambda _: _fill_sqlite(),
+        _fill_by_copying,
+    ],
+    ids=["Python", "Arrow", "DuckDB", "SQLite", "a copy"],
+)
+def test_a_full_disk_is_known_by_whoever_says_it(tmp_path, write):
+    # A link: whoever writes beside a file and renames must not take the device's own name.
+    full = tmp_path / "full"
+    full.symlink_to(FULL)
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        write(full)
+    assert FULL.is_char_device()
+    assert is_disk_full(raised.value)
+    told = SommelierError("Cannot write", got="a", expected="b", do="Look")
+    told.__cause__ = raised.value
+    assert is_disk_full(told)
+    assert not is_disk_full(SommelierError("Cannot write", got="a", expected="b", do="Look"))
 
 
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path):

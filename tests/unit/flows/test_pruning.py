@@ -1,6 +1,7 @@
 """Of each stage's results the newest few stay, and one that is used again counts as new."""
 
 import os
+import sqlite3
 import time
 from importlib import import_module
 from types import SimpleNamespace
@@ -21,7 +22,9 @@ from flows.pruning import (
     prune_history,
     require_room,
     result_file,
+    saying_full,
 )
+from flows.refresh_features import refresh_features
 from flows.reporting.reports import EVALUATIONS
 
 
@@ -60,6 +63,51 @@ def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
     os.utime(left, (time.time() - ABANDONED_AFTER_S - 60,) * 2)
     assert prune(layout) == [left]
     assert fresh.exists()
+
+
+def test_what_was_left_unfinished_goes_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    layout = Layout(tmp_path, "small")
+    places = [layout.root, layout.feast, layout.reports / "key" / "drift", tmp_path / "bentoml/models/sommelier-small"]
+    left = [place / f".published.json.1{UNFINISHED}" for place in places]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+        os.utime(file, (0, 0))
+    assert sorted(prune(layout)) == sorted(left)
+    assert not any(file.exists() for file in left)
+
+
+def test_a_prune_that_is_killed_leaves_no_half_of_a_result(tmp_path, monkeypatch):
+    layout = Layout(tmp_path, "small")
+    for age in range(KEPT_RESULTS + 1):
+        layout.clean(f"key{age}").mkdir(parents=True)
+        (layout.clean(f"key{age}") / "users.parquet").write_text("rows")
+        os.utime(layout.clean(f"key{age}"), (1_000_000 - age, 1_000_000 - age))
+    unlink = os.unlink
+
+    def killed(*args, **named):
+        unlink(*args, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune(layout)
+    assert not layout.clean(f"key{KEPT_RESULTS}").exists()
+    assert layout.clean("key0").exists()
+
+
+def test_a_flow_says_that_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+
+    def prepared(_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("flows.refresh_features.prepare", prepared)
+    with pytest.raises(DiskFull, match=rf"error=OperationalError: database or disk is full.*\({tmp_path}\). Free room"):
+        refresh_features.fn(PipelineParams(shop="small"))
+    with pytest.raises(KeyError), saying_full(tmp_path):
+        raise KeyError("another error stays what it is")
 
 
 def test_where_room_is_short_old_results_go_before_a_step_stops(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -59,9 +60,9 @@ def _shop(folder: Path, *, moved: bool, n: int = 1500) -> Path:
     return folder
 
 
-def _report(tmp_path: Path, *, moved: bool, **settings: Any):
+def _report(tmp_path: Path, *, moved: bool, name: str = "drift", **settings: Any):
     clean = _shop(tmp_path / "clean", moved=moved)
-    page = tmp_path / "reports" / "drift.html"
+    page = tmp_path / "reports" / f"{name}.html"
     return report_drift(clean, tmp_path / "monitoring", "shop", page, CUT, DriftSettings(**settings))
 
 
@@ -97,13 +98,16 @@ def test_the_page_needs_no_network_and_evidently_agrees(tmp_path: Path) -> None:
     assert "Dataset Drift" in text
 
 
-def test_the_workspace_is_made_once_and_keeps_every_run(tmp_path: Path) -> None:
+def test_the_workspace_is_made_once_and_keeps_every_run_once(tmp_path: Path) -> None:
     from evidently.ui.workspace import Workspace
 
+    cut_short = tmp_path / "monitoring" / str(uuid4())
+    (cut_short / "snapshots").mkdir(parents=True)  # a project without its file of metadata
     _report(tmp_path, moved=False)
-    _report(tmp_path, moved=True)
+    _report(tmp_path, moved=True, name="later")
+    _report(tmp_path, moved=True, name="later")  # killed before its page was there, and made again
     workspace = Workspace.create(str(tmp_path / "monitoring"))
-    (shop,) = [found for found in workspace.list_projects() if found.name == "shop"]
+    (shop,) = [found for found in workspace.list_projects() if found and found.name == "shop"]
     assert len(workspace.list_runs(shop.id)) == 2
     assert len(shop.dashboard.model().panels) == 3
 

@@ -15,6 +15,7 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Recipe
+from features.errors import FeastFailure
 from flows.errors import DiskFull
 from flows.steps import step as steps
 from flows.steps.run import Run
@@ -224,7 +225,7 @@ def in_flow(made, run):
 
 LASTING = [
     MemoryError(), TypeError("a bug"), AssertionError(), ValueError("a bug"), KeyError("a bug"),
-    OSError(errno.ENOSPC, "No space left"), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
     duckdb.OutOfMemoryException("failed to allocate"), DiskFull("It stops", got="1", expected="2", do="Free room"),
 ]  # fmt: skip
 PASSING = [ConnectionError("reset"), TimeoutError("the server is slow"), OSError(errno.EIO, "I/O"), RuntimeError("odd")]
@@ -243,6 +244,22 @@ def test_what_will_not_pass_on_a_second_try_is_tried_once(server, quiet_measurem
     with pytest.raises(type(error)):
         in_flow(fail, run)
     assert len(tries) == times
+
+
+def test_a_full_disk_is_said_in_one_sentence_and_not_tried_again(server, quiet_measurement, run):
+    tries = []
+
+    @action("fill", retries=True)
+    def fill(step: StepContext) -> None:
+        tries.append(1)
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise FeastFailure("Cannot refresh", got="a", expected="b", do="Move the folder away") from error
+
+    with pytest.raises(DiskFull, match=r"lack of room: error=FeastFailure.* Free room on this disk and run the flow"):
+        in_flow(fill, run)
+    assert tries == [1]
 
 
 def test_a_step_past_its_limit_fails_and_is_not_tried_again(server, quiet_measurement, run):

@@ -1,0 +1,285 @@
+"""What is cut short: every flow, and every part of the service that writes. A new flow is one entry of `SCENARIOS`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from core.layout import Layout
+from core.logs.events import EventLog, EventLogError, Interaction
+from core.settings.search import SearchSettings
+from core.storage import digest_of
+from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from monitoring import drift
+from tests.faults.shop import START, event, recipe_of, write_source
+
+SHOP = "tiny"
+_COMPARE = drift._run
+_TRIES = 3
+
+
+class NotPushed(Exception):
+    """Events are accepted, and not in the online store."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scenario works: the work folder of a small shop, its source in it."""
+
+    work_dir: Path
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.work_dir, SHOP)
+
+    @property
+    def source(self) -> Path:
+        return self.work_dir / "source"
+
+    def params(self, **changes: Any) -> PipelineParams:
+        """The parameters of a run of the shop, with some groups of the recipe changed."""
+        return PipelineParams(shop=SHOP, recipe=recipe_of(self.source, **changes))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One flow, or one part of the service, on a shop in a certain state.
+
+    Attributes:
+        work: What is cut short, and then done again.
+        after: The scenario at whose end it begins; empty: an empty shop.
+        before: What happens to the shop first, undisturbed.
+        again: What a person does after a kill, where that is not just the same.
+        refusals: Errors that are an answer on a full disk, beside the one sentence that says so.
+        between: Beginnings of names of the shop's state that may lie between old and new for a while.
+        most_s: CPU seconds of one run, roughly; the quick ones are sampled more often.
+    """
+
+    work: Callable[[Place], Any]
+    after: str = ""
+    before: Callable[[Place], Any] = lambda _: None
+    again: Callable[[Place], Any] | None = None
+    refusals: tuple[type[Exception], ...] = ()
+    between: tuple[str, ...] = ()
+    most_s: float = 3.0
+
+
+def run_flow(flow: Any, params: Any) -> Any:
+    """A flow's function, its steps by Prefect's engine, without its server and without what only draws."""
+    from prefect.logging import disable_run_logger
+
+    with ExitStack() as stack:
+        for one in _without_server_and_drawings():
+            stack.enter_context(one)
+        stack.enter_context(disable_run_logger())
+        return flow.fn(params)
+
+
+def _without_server_and_drawings() -> list[Any]:
+    from uuid import UUID
+
+    import prefect.artifacts
+    from evidently.core.report import Snapshot
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
+    from prefect import results
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.tuning.board import TrialBoard
+    from recommender.evaluation import plots
+
+    made = (f"create_{kind}_artifact" for kind in ("markdown", "table", "link", "progress"))
+    return [
+        *(patch.object(prefect.artifacts, name, lambda *_, **__: UUID(int=0)) for name in made),
+        patch.object(SyncPrefectClient, "raise_for_api_version_mismatch", lambda _: None),
+        patch.object(results, "_read_server_default_result_storage_block_id", lambda: None),
+        patch("prefect.events.utilities.should_emit_events", lambda: False),
+        patch("prefect.events.worker.should_emit_events", lambda: False),
+        patch.object(TrialBoard, "show", lambda board: board._search.records()),
+        patch.object(plots, "_svg", lambda *_: "<svg/>"),
+        patch.object(drift, "_run", _compare_once),
+        patch.object(Snapshot, "save_html", lambda _, file: Path(file).write_text("<html></html>", encoding="utf-8")),
+        patch.object(AbstractDataContext, "build_data_docs", _draw_nothing),
+    ]
+
+
+def _compare_once(windows: Any, settings: Any) -> Any:
+    """Evidently's comparison of these windows, which takes a second, made once and read again after that."""
+    from evidently.core.report import Snapshot
+
+    key = digest_of(windows.rows, windows.spans, settings.model_dump())
+    kept = Path(os.environ["SOMMELIER_WORK_DIR"]).with_name(f"compared-{key}.json")
+    if not kept.exists():
+        kept.write_text(_COMPARE(windows, settings).dumps(), encoding="utf-8")
+    return Snapshot.loads(kept.read_text(encoding="utf-8"))
+
+
+def _draw_nothing(context: Any, site_names: Any = None, **_: Any) -> None:
+    images = Path(context.root_directory) / "uncommitted" / "data_docs" / "local_site" / "static" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for name in ("favicon.ico", "logo-long.png"):
+        (images / name).write_bytes(b"")
+
+
+def _pipeline(place: Place, **changes: Any) -> Any:
+    from flows.pipeline import pipeline
+
+    return run_flow(pipeline, place.params(**changes))
+
+
+def _first_run(place: Place) -> Any:
+    return _pipeline(place)
+
+
+def _refresh(place: Place, **changes: Any) -> Any:
+    from flows.refresh_features import refresh_features
+
+    return run_flow(refresh_features, place.params(**changes))
+
+
+def _news(place: Place) -> None:
+    """The source has more rows, of a new user and item too, and the service has taken in events."""
+    more = [
+        event("new-1", "u00", "tea-1", at(20), value=5),
+        event("new-2", "u99", "wine-9", at(21), kind="view"),
+        event("new-3", "u01", "wine-9", at(22), kind="purchase"),
+    ]
+    write_source(place.source, more)
+    log = EventLog(place.layout.events)
+    log.append([sent(1, "u02", "tea-2"), sent(2, "visitor", "wine-0")])
+    log.close()
+
+
+def at(days: int) -> str:
+    """A time after the shop's first rows, ISO 8601."""
+    return (START + timedelta(days=days)).isoformat()
+
+
+def sent(number: int, user: str, item: str) -> Interaction:
+    """An event as a client sends it."""
+    return Interaction(f"sent-{number}", user, item, "view", START + timedelta(days=30, minutes=number))
+
+
+def _fine_tune(place: Place) -> Any:
+    from flows.fine_tune import fine_tune
+
+    return run_flow(fine_tune, place.params(seed=2))
+
+
+def _readmit(place: Place) -> Any:
+    from flows.readmit import readmit
+
+    rules = {"cleaning": {"rating_scale": [0, 20]}, "min_interactions": 1}
+    recipe = recipe_of(place.source, validation=rules)
+    return run_flow(readmit, ReadmitParams(shop=SHOP, recipe=recipe))
+
+
+def _revoke(place: Place) -> Any:
+    from validation.quarantine.readmission import revoke
+
+    return revoke(place.layout.readmitted)
+
+
+def _roll_back(place: Place) -> Any:
+    from flows.rollback import rollback
+
+    return run_flow(rollback, RollbackParams(shop=SHOP, steps=1))
+
+
+def _roll_back_unless_done(place: Place) -> Any:
+    """Whoever asked for one step back looks whether it was made."""
+    from core.promotions import read_standing
+
+    changes = read_standing(place.layout.model_name).changes
+    return None if changes[-1].action == "rolled back" else _roll_back(place)
+
+
+def _promote(place: Place) -> Any:
+    from flows.promotion.bundles import promote_by_hand
+
+    oldest = min(place.layout.bundle("").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    return promote_by_hand(place.layout, oldest, "as before")
+
+
+def _monitor(place: Place) -> Any:
+    from flows.monitor import monitor
+
+    return run_flow(monitor, place.params(drift={"threshold": 0.2}))
+
+
+def _tune(place: Place) -> Any:
+    from flows.tune import tune
+
+    search = SearchSettings.model_validate(
+        {"n_trials": 2, "n_confirming_seeds": 1, "space": {"neighbours.recency": {"low": 0.5, "high": 0.9}}}
+    )
+    return run_flow(tune, TuneParams(shop=SHOP, recipe=recipe_of(place.source), search=search))
+
+
+def _fill_stages(place: Place) -> None:
+    """More results of each stage than are kept."""
+    for stage in ("raw", "clean", "training", "candidates", "components/vectors"):
+        for number in range(4):
+            folder = place.layout.root / stage / f"{number:016x}"
+            folder.mkdir(parents=True)
+            for name in ("one", "two"):
+                (folder / name).write_text(stage, encoding="utf-8")
+            os.utime(folder, (time.time() - 1000 + number,) * 2)
+
+
+def _prune(place: Place) -> Any:
+    from flows.pruning import prune
+
+    return [str(folder) for folder in prune(place.layout)]
+
+
+def _take_in(place: Place) -> Any:
+    """The service takes in events, which the client sends until it has an answer, and pushes them until it can."""
+    from features.online import OnlineFeatures
+    from serving.events.intake import EventIntake
+
+    log = EventLog(place.layout.events)
+    intake = EventIntake(log)
+    intake.connect(OnlineFeatures(place.layout.feast, recipe_of(place.source).features))
+    for number, (user, item) in enumerate((("u00", "tea-1"), ("visitor", "wine-1"), ("u01", "tea-0"))):
+        receipt = _until_answered(lambda: intake.accept([sent(10 + number, user, item)]))  # noqa: B023
+        assert receipt.accepted + receipt.duplicates == 1
+    if not any(intake.push_pending() for _ in range(_TRIES)):
+        raise NotPushed("the events are in the log; they are pushed when the online store can be written again")
+    log.close()
+    return log.pushed()
+
+
+def _until_answered(send: Callable[[], Any]) -> Any:
+    """503 is no answer: the client sends again."""
+    for _ in range(_TRIES - 1):
+        try:
+            return send()
+        except EventLogError:
+            continue
+    return send()
+
+
+# `sommelier` says in one sentence what the system refused.
+_BY_COMMAND = (OSError,)
+SCENARIOS: dict[str, Scenario] = {
+    "pipeline": Scenario(_first_run, between=("online/",)),
+    "refresh-features": Scenario(_refresh, after="pipeline", before=_news, between=("offline/",)),
+    "fine-tune": Scenario(_fine_tune, after="pipeline"),
+    "readmit": Scenario(_readmit, after="pipeline", between=("readmitted",)),
+    "revoke": Scenario(_revoke, after="readmit", between=("readmitted",), most_s=0.1, refusals=_BY_COMMAND),
+    "rollback": Scenario(_roll_back, after="fine-tune", again=_roll_back_unless_done, most_s=0.1),
+    "promote": Scenario(_promote, after="fine-tune", most_s=0.3, refusals=_BY_COMMAND),
+    "monitor": Scenario(_monitor, after="pipeline"),
+    "tune": Scenario(_tune, after="pipeline", between=("searches",)),
+    "prune": Scenario(_prune, after="pipeline", before=_fill_stages, most_s=0.1, refusals=_BY_COMMAND),
+    "events": Scenario(
+        _take_in, after="pipeline", between=("events", "online/"), most_s=0.3, refusals=(EventLogError, NotPushed)
+    ),
+}
