@@ -21,6 +21,7 @@ import numpy as np
 from core import schema
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings
+from core.storage import is_disk_full
 from features.archive.publication import PUBLISHED_FILE, read_published
 from features.counting.columns import Facts, Lists
 from features.counting.derivation import USER_INPUTS, derive_user
@@ -317,5 +318,7 @@ def _failure(verb: str, error: Exception) -> FeastFailure:
         f"Cannot {verb} the online store",
         got=f"error={type(error).__name__}",
         expected=f"Feast to {verb} it, but {error}",
-        do="Refresh the features; if that fails too, move the feast folder away and refresh again",
+        do="Free room on the disk; what is in the event log is pushed then"
+        if is_disk_full(error)
+        else "Refresh the features; if that fails too, move the feast folder away and refresh again",
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from core.errors import SommelierError
 from core.logs.wal import enter_wal
+from core.storage import is_disk_full
 
 _BUSY_TIMEOUT_S = 30.0
 _PAGE_ROWS = 10_000
@@ -259,7 +260,9 @@ class EventLog:
             f"Cannot {verb} the event log",
             got=f"path={self.path}",
             expected=f"a SQLite event log, but {error}",
-            do="Check the disk and the file's rights; a damaged file must be moved away or restored",
+            do="Free room on the disk and send the events again"
+            if is_disk_full(error)
+            else "Check the disk and the file's rights; a damaged file must be moved away or restored",
         )
 
 

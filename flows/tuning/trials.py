@@ -12,6 +12,8 @@ from prefect.cache_policies import NO_CACHE
 
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe
+from core.storage import is_disk_full
+from flows.errors import DiskFull
 from flows.pruning import prune
 from flows.steps.fits import fit_ranking
 from flows.steps.run import Run
@@ -127,8 +129,8 @@ def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, tria
     try:
         outcome = fit_and_evaluate(name, run, training, trial.recipe, files, on_epoch)
     except Exception as error:
-        # If the recipe as given cannot be fitted, nothing can be compared with it.
-        if trial.number == 0:
+        # Without the recipe as given nothing can be compared; and a full disk says nothing of the settings.
+        if trial.number == 0 or isinstance(error, DiskFull) or is_disk_full(error):
             raise
         search.fail(trial, str(error), time.monotonic() - started)
         get_run_logger().warning("%s: failed: %s", name, error)

@@ -42,6 +42,9 @@ def main() -> int:
             found = harness.survey(scenario)
             kinds = Counter(point.kind for point in found.points)
             _say(f"{scenario}: {len(found.points)} points {dict(kinds)}, {len(found.cuts)} cuts")
+            for one in found.unsynced:
+                failed += 1
+                _say(f"FAILED {scenario}: named before it was on the disk: {one}")
             if given.list:
                 for point in found.points:
                     _say(f"  {point}")

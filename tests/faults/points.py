@@ -50,20 +50,26 @@ class Point:
 
 
 class Watch:
-    """Calls `meet` before each write below `folder`; what `meet` raises is what the write fails with."""
+    """Calls `meet` before each write below `folder`; what `meet` raises is what the write fails with.
+
+    Attributes:
+        unsynced: What was given a name before it was on the disk, and where.
+    """
 
     def __init__(self, folder: Path, meet: Callable[[Point], None]) -> None:
         self._folder, self._meet = str(folder.absolute()), meet
         self._turns: Counter[tuple[str, str]] = Counter()
         self._is_meeting = False
         self._pid = os.getpid()
+        self._synced: set[tuple[int, int]] = set()
+        self.unsynced: list[str] = []
 
     def install(self) -> None:
         """Begin; for the rest of this process's life."""
         sys.addaudithook(self._on_audit)
         for name in ("fsync", "fdatasync"):
-            setattr(os, name, self._before(getattr(os, name), "fsync", _path_of))
-        storage._exchange = self._before(storage._exchange, "rename", lambda _, target: target)
+            setattr(os, name, self._synced_by(getattr(os, name)))
+        storage._exchange = self._before(storage._exchange, "rename", self._named)  # type: ignore[assignment]
         self._watch_sqlite()
         self._watch_writers()
         self._watch_servers()
@@ -94,13 +100,34 @@ class Watch:
 
         return wrapped
 
+    def _synced_by(self, sync: Callable[[int], None]) -> Callable[[int], None]:
+        def synced(handle: int) -> None:
+            self.reach("fsync", _path_of(handle))
+            sync(handle)
+            self._synced.add(_version(os.fstat(handle)))
+
+        return synced
+
+    def _named(self, source: Any, target: Any) -> Any:
+        """Something is about to be given a name: look whether all of it is on the disk; its new name."""
+        root, name = os.fsdecode(source), os.fsdecode(target)
+        if name.endswith(storage.UNFINISHED) or not self._is_below(name) or os.getpid() != self._pid:
+            return target
+        inside = [root, *(os.path.join(at, one) for at, down, files in os.walk(root) for one in (*down, *files))]  # noqa: PTH118
+        for path in inside:
+            if _version(os.stat(path)) not in self._synced:  # noqa: PTH116
+                self.unsynced.append(f"{name} at {_place()}: {os.path.relpath(path, root)}")
+        return target
+
     def _on_audit(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "open":
             path, _, flags = args
             if isinstance(path, str | bytes) and isinstance(flags, int) and flags & _WRITING:
                 self.reach("open", path)
-        elif name in ("os.rename", "os.link", "os.symlink"):
-            self.reach("rename" if name == "os.rename" else "link", _resolve(args[1], args[3] if len(args) > 3 else -1))
+        elif name == "os.rename":
+            self.reach("rename", self._named(_resolve(args[0], args[2]), _resolve(args[1], args[3])))
+        elif name in ("os.link", "os.symlink"):
+            self.reach("link", _resolve(args[1], args[3] if len(args) > 3 else -1))
         elif name == "os.mkdir":
             path = _resolve(args[0], args[2])
             if not os.path.isdir(path):  # noqa: PTH112 (one that is there is no new one)
@@ -231,9 +258,18 @@ def _before_sql(watch: Watch, connection: Any, sql: str) -> None:
     if first in _COMMITS:
         if connection.in_transaction:
             watch.reach("commit", connection.file)
-    elif first in _STATEMENTS and not sql.split(None, 2)[1].upper().startswith("TEMP"):
+    elif first in _STATEMENTS and not _does_nothing(connection, sql):
         alone = connection.isolation_level is None and not connection.in_transaction
         watch.reach("commit" if alone else "statement", connection.file)
+
+
+def _does_nothing(connection: Any, sql: str) -> bool:
+    """Whether a statement writes nothing to the file: of a temporary table, or of one that is there already."""
+    made = re.match(r"\s*CREATE\s+(TEMP\w*\s+)?(?:TABLE|INDEX)\s+IF\s+NOT\s+EXISTS\s+(\w+)", sql, re.IGNORECASE)
+    if made is None:
+        return re.match(r"\s*\w+\s+TEMP", sql, re.IGNORECASE) is not None
+    find = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    return bool(made[1]) or sqlite3.Cursor.execute(sqlite3.Cursor(connection), find, (made[2],)).fetchone() is not None
 
 
 def _place() -> str:
@@ -247,6 +283,11 @@ def _place() -> str:
                 return f"{inside}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back
     return "elsewhere"
+
+
+def _version(found: os.stat_result) -> tuple[int, int]:
+    """A file or folder as it is now: another one after it was written to."""
+    return found.st_ino, found.st_mtime_ns
 
 
 def _resolve(path: Any, handle: Any) -> str:

@@ -143,6 +143,17 @@ def _refresh(place: Place, **changes: Any) -> Any:
     return run_flow(refresh_features, place.params(**changes))
 
 
+def _rebuild(place: Place) -> Any:
+    """Other settings: everything that is known of users and items is counted anew."""
+    return _refresh(place, features={"max_history": 8, "windows_days": [1, 3]})
+
+
+def _compact(place: Place) -> Any:
+    """A refresh after which there are as many parts as become one."""
+    with patch("features.refresh.MAX_PARTS", 2):
+        return _refresh(place)
+
+
 def _news(place: Place) -> None:
     """The source has more rows, of a new user and item too, and the service has taken in events."""
     more = [
@@ -170,6 +181,13 @@ def _fine_tune(place: Place) -> Any:
     from flows.fine_tune import fine_tune
 
     return run_flow(fine_tune, place.params(seed=2))
+
+
+def _serve_baseline(place: Place) -> Any:
+    """The candidate is refused, and the best baseline serves in its place."""
+    return _pipeline(
+        place, seed=3, gate={"beat_baseline": "surely_better", "beat_champion": "not_worse", "tolerance": 1.0}
+    )
 
 
 def _readmit(place: Place) -> Any:
@@ -266,12 +284,52 @@ def _until_answered(send: Callable[[], Any]) -> Any:
     return send()
 
 
+def _leave_events(place: Place) -> None:
+    """A service that was killed left events in its log that the online store has not."""
+    log = EventLog(place.layout.events)
+    log.append([sent(30, "u03", "tea-3"), sent(31, "visitor", "tea-3")])
+    log.close()
+
+
+def _serve(place: Place) -> Any:
+    """The service starts: it loads what is promoted, pushes what was left, and answers."""
+    from features.online import OnlineFeatures
+    from recommender.bundle.loading import load_bundle
+    from serving.api.recommend import RecommendRequest
+    from serving.engine import Engine
+    from serving.events.intake import EventIntake
+    from serving.watcher import Promoted, Watcher, find_promoted
+
+    log = EventLog(place.layout.events)
+    intake = EventIntake(log)
+    online = OnlineFeatures(place.layout.feast, recipe_of(place.source).features)
+
+    def load(promoted: Promoted) -> Engine:
+        engine = Engine(model=promoted.model, bundle=load_bundle(promoted.folder), features=online, max_k=10)
+        engine.warm()
+        return engine
+
+    watcher = Watcher(find=lambda: find_promoted(place.layout.model_name), load=load, poll_s=1.0)
+    watcher.poll()
+    if watcher.loaded is None:
+        raise NotPushed(watcher.problem)  # it is not ready, says why, and tries again
+    intake.connect(online)
+    if not any(intake.push_pending() for _ in range(_TRIES)):
+        raise NotPushed("the events are in the log; they are pushed when the online store can be written again")
+    answer = watcher.loaded.value.recommend(RecommendRequest(user_id="visitor", k=3))
+    log.close()
+    return [item.item_id for item in answer.items]
+
+
 # `sommelier` says in one sentence what the system refused.
 _BY_COMMAND = (OSError,)
 SCENARIOS: dict[str, Scenario] = {
     "pipeline": Scenario(_first_run, between=("online/",)),
     "refresh-features": Scenario(_refresh, after="pipeline", before=_news, between=("offline/",)),
+    "rebuild": Scenario(_rebuild, after="pipeline"),
+    "compact": Scenario(_compact, after="pipeline", before=_news),
     "fine-tune": Scenario(_fine_tune, after="pipeline"),
+    "baseline": Scenario(_serve_baseline, after="pipeline"),
     "readmit": Scenario(_readmit, after="pipeline", between=("readmitted",)),
     "revoke": Scenario(_revoke, after="readmit", between=("readmitted",), most_s=0.1, refusals=_BY_COMMAND),
     "rollback": Scenario(_roll_back, after="fine-tune", again=_roll_back_unless_done, most_s=0.1),
@@ -279,6 +337,9 @@ SCENARIOS: dict[str, Scenario] = {
     "monitor": Scenario(_monitor, after="pipeline"),
     "tune": Scenario(_tune, after="pipeline", between=("searches",)),
     "prune": Scenario(_prune, after="pipeline", before=_fill_stages, most_s=0.1, refusals=_BY_COMMAND),
+    "service": Scenario(
+        _serve, after="fine-tune", before=_leave_events, between=("events", "online/"), most_s=1, refusals=(NotPushed,)
+    ),
     "events": Scenario(
         _take_in, after="pipeline", between=("events", "online/"), most_s=0.3, refusals=(EventLogError, NotPushed)
     ),
