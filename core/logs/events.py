@@ -114,7 +114,8 @@ class EventLog:
                     is_new = [writer.execute(_INSERT, row).rowcount == 1 for row in rows]
                     writer.execute("COMMIT")
                 except BaseException:
-                    writer.execute("ROLLBACK")
+                    if writer.in_transaction:  # on a full disk SQLite has taken it back already
+                        writer.execute("ROLLBACK")
                     raise
             except (sqlite3.Error, OSError) as error:
                 raise self._failure("write", error) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.schema import TABLE_NAMES, TableName
-from core.storage import UNFINISHED, atomic_file, atomic_folder, exclusively
+from core.storage import UNFINISHED, atomic_file, atomic_folder, exclusively, is_disk_full
 from validation.expectations.clean_rules import RESULT_FORMAT
 from validation.expectations.suites import open_context, scanned_expectations
 
@@ -72,7 +72,7 @@ def keep_run(folder: Path, clean: Path, run: str, at: datetime, tables: Mapping[
         try:
             _bring_up_to_date(copy, shop, clean, run, at, tables)
         except Exception as error:
-            if not stands:
+            if not stands or is_disk_full(error):
                 raise
             stands = False
             _set_aside(folder, error)

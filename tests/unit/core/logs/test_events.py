@@ -196,3 +196,19 @@ def test_any_sequence_of_batches_keeps_each_id_once_in_order_of_arrival(
     expected = list(dict.fromkeys(name for batch in batches for name in batch))
     assert added == expected
     assert [e.event_id for _, e in log.read()] == expected
+
+
+def test_a_full_disk_takes_none_of_a_batch_and_the_same_log_takes_it_later(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.sqlite")
+    log.append([event("first")])
+    assert log._writer is not None
+    (pages,) = log._writer.execute("PRAGMA page_count").fetchone()
+    log._writer.execute(f"PRAGMA max_page_count = {pages}")
+    batch = [event(f"{number:0200}") for number in range(50)]
+    with pytest.raises(EventLogError, match=r"disk is full. Free room on the disk and send the events again"):
+        log.append(batch)
+    assert log.count() == 1
+    log._writer.execute("PRAGMA max_page_count = 1000000")
+    assert log.append(batch) == batch
+    assert log.count() == 51
+    log.close()
