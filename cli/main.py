@@ -14,7 +14,7 @@ from importlib.metadata import version as installed_version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli import answers, models, platform, quarantine, runs, settings
+from cli import answers, models, platform, privacy, quarantine, runs, settings
 from core.errors import NotRunning, SommelierError, WrongUsage
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
@@ -46,6 +46,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
     "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
     "quarantine revoke": (quarantine.revoke, "sommelier quarantine revoke rows.jsonl"),
+    "forget": (privacy.forget, "sommelier forget u10001"),
     "profile": (settings.profile, "sommelier profile orders.csv"),
     "tune": (runs.tune, "sommelier tune --method random --trials 20"),
     "settings": (settings.print_settings, "sommelier settings --set recipe.seed=3"),

@@ -61,13 +61,20 @@ def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chose
     Args:
         file: A corrected export; without it, the rows as they are.
     """
+    from core.storage import together
+    from core.tombstones import read_tombstones
     from validation.quarantine.readmission import read_corrections
     from validation.quarantine.readmission import readmit as let_in
 
     layout = _layout(chosen)
     found = read_corrections(file) if file else _select(layout, rows)
-    summary = let_in(found, layout.readmitted)
-    show(f"{sum(summary.rows.values())} rows let in; the next run of pipeline or refresh-features validates them")
+    with together(layout.data_lock):
+        summary = let_in(found, layout.readmitted, read_tombstones(layout.forgotten).holds)
+    left_out = f"{summary.forgotten} left out, of people who are forgotten; " if summary.forgotten else ""
+    show(
+        f"{sum(summary.rows.values())} rows let in; {left_out}"
+        "the next run of pipeline or refresh-features validates them"
+    )
 
 
 def revoke(file: Path | None = None, /, *, table: Table | None = None, chosen: Chosen = NOT_CHOSEN) -> None:

@@ -84,6 +84,21 @@ class Layout:
         return self.root / "readmitted"
 
     @property
+    def forgotten(self) -> Path:
+        """Who is forgotten, as salted hashes (`core.tombstones`)."""
+        return self.root / "forgotten.json"
+
+    @property
+    def receipts(self) -> Path:
+        """What was removed of each person who was forgotten, one file each."""
+        return self.root / "receipts"
+
+    @property
+    def data_lock(self) -> Path:
+        """Held by every step that reads or writes the shop's data, and alone by whoever forgets somebody."""
+        return self.root / "data.lock"
+
+    @property
     def last_validation(self) -> Path:
         """The summary of the newest validation: what the next one compares volumes with."""
         return self.root / "last_validation.json"

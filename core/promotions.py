@@ -2,7 +2,8 @@
 
 ```
 <BENTOML_HOME>/models/<name>/<version>/   a promoted bundle, and BentoML's model.yaml
-<BENTOML_HOME>/models/<name>/in_service.json   every change of what is in service, oldest first; the last one counts
+<BENTOML_HOME>/models/<name>/in_service.json   every change of what is in service, oldest first; the last one counts;
+                                               and the versions that were erased, since they learned from the forgotten
 ```
 The record is replaced atomically, after the version that it names is whole and on the disk. A store without a record is
 from before there was one: its newest complete version is in service. Readers pass over versions that are not complete.
@@ -72,16 +73,31 @@ class Change(Frozen):
     reason: str = ""
 
 
+class Erased(Frozen):
+    """A version that is gone, since it learned from a person who was forgotten.
+
+    Attributes:
+        digest: Of its bundle.
+        at: When that person was forgotten, ISO 8601, UTC: no bundle of this digest from before may come back.
+    """
+
+    version: str
+    digest: str
+    at: str
+
+
 class Standing(Frozen):
-    """What is in service, what was before, and what was withdrawn, as one read of the record has it.
+    """What is in service, what was before, what was withdrawn and erased, as one read of the record has it.
 
     Attributes:
         folder: Of the shop's versions.
         changes: Oldest first.
+        erased: Versions that are gone.
     """
 
     folder: Path
     changes: tuple[Change, ...]
+    erased: tuple[Erased, ...] = ()
 
     @property
     def generation(self) -> int:
@@ -113,12 +129,16 @@ class Standing(Frozen):
 
     @property
     def good(self) -> dict[str, str]:
-        """Digest to version of what was in service and not withdrawn: the one in service first, then back in time."""
+        """Digest to version of what was in service, and neither withdrawn nor erased: the one in service first, then
+        back in time.
+        """
+        erased = {one.version for one in self.erased}
         found: dict[str, str] = {}
         for change in self.changes:
             for digest in (*change.withdrawn, change.digest):
                 found.pop(digest, None)
-            found[change.digest] = change.version
+            if change.version not in erased:
+                found[change.digest] = change.version
         return dict(reversed(found.items()))
 
     def last_change(self, version: str) -> Change | None:
@@ -141,8 +161,9 @@ def read_standing(name: str) -> Standing:
     folder = model_folder(name)
     file = folder / RECORD
     try:
-        changes = json.loads(file.read_text(encoding="utf-8"))["changes"]
-        return Standing.model_validate({"folder": folder, "changes": changes})
+        record = json.loads(file.read_text(encoding="utf-8"))
+        changes, erased = record["changes"], record.get("erased", [])
+        return Standing.model_validate({"folder": folder, "changes": changes, "erased": erased})
     except FileNotFoundError:
         return Standing(folder=folder, changes=tuple(_changes_without_record(name)))
     except (OSError, ValueError, KeyError, TypeError) as error:

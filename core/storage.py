@@ -150,6 +150,15 @@ def exclusively(lock: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def together(lock: Path) -> Iterator[None]:
+    """Hold a lock that others may hold at the same time, but nobody who holds it exclusively."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     digest = sha256()

@@ -22,6 +22,7 @@ from core import schema
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings
 from core.storage import is_disk_full
+from core.tombstones import IsForgotten, nobody
 from features.archive.publication import PUBLISHED_FILE, read_published
 from features.counting.columns import Facts, Lists
 from features.counting.derivation import USER_INPUTS, derive_user
@@ -39,7 +40,7 @@ from features.counting.sketches import (
 )
 from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
 from features.errors import FeastFailure, FeatureError, StoreNotReady
-from features.feast.rows import StoredRow, packed_lists, parse_row
+from features.feast.rows import Merge, StoredRow, packed_lists, parse_row
 from features.feast.store import open_store
 from features.item_matrix import ItemMatrix
 from recommender.inputs.seen import SeenItems
@@ -69,10 +70,16 @@ class OnlineFeatures:
 
     The store is opened by the first call, so a service may start before any flow has made one: until then every call
     says so, and the first one after it works.
+
+    Args:
+        feast_folder: The folder of the store.
+        settings: Of the bundle that is served.
+        is_forgotten: Whether a user is; they are unknown here, and nothing of theirs is written.
     """
 
-    def __init__(self, feast_folder: Path, settings: FeatureSettings) -> None:
+    def __init__(self, feast_folder: Path, settings: FeatureSettings, is_forgotten: IsForgotten = nobody) -> None:
         self._folder = feast_folder
+        self._is_forgotten = is_forgotten
         self._settings = settings
         self._opening = threading.Lock()
         self._opened: tuple[Any, Any] | None = None
@@ -88,7 +95,8 @@ class OnlineFeatures:
             StoreNotReady: no flow has made the store yet.
             FeastFailure: the store cannot be read.
         """
-        return self._user(self._read(user_id)[0], _us(at))
+        texts, _ = self._read(user_id)
+        return None if self._is_forgotten(user_id) else self._user(texts, _us(at))
 
     def read_items(self, item_ids: Sequence[str], at: datetime | None = None) -> Facts:
         """The features of items, as fresh as the store; an item it does not know has none.
@@ -110,7 +118,8 @@ class OnlineFeatures:
         if change > self._items.seen:
             self._follow()
         at_us = _us(at)
-        return Request(self._user(texts, at_us), self._items.read(item_ids, at_us))
+        user = None if self._is_forgotten(user_id) else self._user(texts, at_us)
+        return Request(user, self._items.read(item_ids, at_us))
 
     def push(self, events: Sequence[Interaction], sequences: Sequence[int]) -> None:
         """Take events into the facts of their users and items, so that the next read knows them.
@@ -132,6 +141,7 @@ class OnlineFeatures:
         arrivals = [
             (event.user_id, (sequence, self._arrival(event, sequence)))
             for event, sequence in zip(events, sequences, strict=True)
+            if not self._is_forgotten(event.user_id)
         ]
         if not arrivals:
             return
@@ -155,13 +165,20 @@ class OnlineFeatures:
         def take_into_profile(row: Row, event: Arrival) -> None:
             take_into_item(row, event, window_days)
 
+        def merge_user(merge: Merge, entity: str, old: StoredRow | None, settled: int) -> StoredRow | None:
+            # Asked again while nobody else can write: their row may have been removed a moment ago.
+            return None if self._is_forgotten(entity) else merge(entity, old, settled)
+
         for view, arrived, new, take in (
             (USER_HISTORY, _grouped(arrivals), new_user, take_into_history),
             (USER_SEEN, _grouped(seen), new_seen, take_into_seen),
             (ITEM_PROFILE, of_items, new_item, take_into_profile),
         ):
             if arrived:
-                store.update_rows(config, view, list(arrived), partial(_merge, view, arrived, new, take))
+                merge: Merge = partial(_merge, view, arrived, new, take)
+                if view != ITEM_PROFILE:
+                    merge = partial(merge_user, merge)
+                store.update_rows(config, view, list(arrived), merge)
         # Who pushes marks the events as pushed next: they have to be on the disk before that mark is.
         store.settle(config, 0)
 

@@ -49,3 +49,15 @@ class UnsafeGuess(FlowError):
 
 class ChampionChanged(FlowError):
     """What is in service is no longer what a candidate was compared with."""
+
+
+class DataChanged(FlowError):
+    """The data that a run reads are not to be used any more."""
+
+
+class NotForgotten(FlowError):
+    """Somebody is to be taken in again who is not forgotten."""
+
+
+class ErasureUnfinished(FlowError):
+    """Something of a person who is to be forgotten could not be removed."""

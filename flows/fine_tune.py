@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.erasure.completion import finish_erasures
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
 from flows.pruning import pruned
@@ -24,4 +25,6 @@ def fine_tune(params: PipelineParams) -> Decision:
     run = Run.of(params)
     prepared = prepare(run)
     training, candidate = learn(run, prepared)
-    return release(run, training, prepared.clean, candidate).decision
+    decision = release(run, training, prepared.clean, candidate).decision
+    finish_erasures(run.layout)
+    return decision

@@ -52,3 +52,17 @@ class ReadmitParams(Frozen):
     )
     table: TableName | None = Field(None, description="Only rows of this table; empty: of all.")
     rules: tuple[str, ...] = Field((), description="Only rows that broke one of these rules; empty: any.")
+
+
+class ForgetParams(Frozen):
+    """Who is to be forgotten in which shop."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+    recipe: Recipe = Field(
+        default_factory=Recipe, description="By which a bundle is trained in place of one that learned from the person."
+    )
+    user: str = Field(
+        "",
+        description="The shop's id of the user. It is taken out of the run's parameters as soon as the run begins. "
+        "Empty: finish what earlier runs left to do.",
+    )

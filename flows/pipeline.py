@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from core.promotions import version_in_service
+from flows.erasure.completion import finish_erasures
 from flows.params import PipelineParams
 from flows.pruning import pruned
 from flows.reporting import artifacts
@@ -50,5 +51,7 @@ def pipeline(params: PipelineParams) -> Outcome:
         example_user=user,
         example_item=item,
     )
-    keep_outcome(run.layout.root, outcome)
+    with run.holding_data():
+        keep_outcome(run.layout.root, outcome)
+    finish_erasures(run.layout)
     return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.erasure.completion import finish_erasures
 from flows.params import PipelineParams
 from flows.pruning import pruned
 from flows.steps.data import prepare
@@ -20,4 +21,5 @@ def refresh_features(params: PipelineParams) -> dict[str, int]:
     """
     run = Run.of(params)
     rows = dict(prepare(run).features.rows)
+    finish_erasures(run.layout)
     return rows

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from core.errors import NotRunning
 from core.layout import Layout
 from core.settings.tree import Settings
+from core.tombstones import TombstoneFile
 from serving.api.feedback import Feedback, FeedbackRequest
 from serving.api.message import Message
 from serving.api.problem import explain
@@ -146,7 +147,8 @@ def load_engine(settings: Settings) -> Engine:
         )
     disable_progress_bar()
     bundle = load_bundle(promoted[0].folder)
-    online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features)
+    is_forgotten = TombstoneFile(layout.forgotten).holds
+    online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
     return Engine(model=promoted[0].model, bundle=bundle, features=online, max_k=settings.serving.max_k)
 
 

@@ -20,9 +20,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from core.layout import Layout
-from core.logs.events import EventLog, EventLogError
+from core.logs.events import EventLog, EventLogError, UserRefused
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
+from core.tombstones import TombstoneError, TombstoneFile
 from features.errors import FeatureError
 from serving.api.events import EventsReceipt
 from serving.api.feedback import Feedback
@@ -82,8 +83,9 @@ class Sommelier:
         self._parent = os.getppid()
         layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
         self._layout = layout
-        self._log = EventLog(layout.events)
-        self._intake = EventIntake(self._log)
+        self._is_forgotten = TombstoneFile(layout.forgotten).holds
+        self._log = EventLog(layout.events, self._is_forgotten)
+        self._intake = EventIntake(self._log, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         self._watcher: Watcher[Engine] = Watcher(
             find=lambda: find_promoted(layout.model_name),
@@ -138,11 +140,13 @@ class Sommelier:
         loaded = self._watcher.loaded
         try:
             terms = PLAIN_TERMS if loaded is None else loaded.value.event_terms
-            kept = request.interactions(terms)
+            kept = request.interactions(terms, self._is_forgotten)
             receipt = self._intake.accept(kept)
         except BadRequest as error:
             return refuse(error.status, str(error))
-        except EventLogError:
+        except UserRefused as error:  # since the request was read
+            return refuse(400, str(error))
+        except (EventLogError, TombstoneError):
             logger.exception("Events were refused")
             return refuse(503, "Cannot keep the events: the event log cannot be written. Send them again later.")
         _metrics().received_events(receipt.accepted, receipt.duplicates)
@@ -182,7 +186,7 @@ class Sommelier:
             answered = answer(loaded.value)
         except ServingError as error:
             return refuse(error.status, str(error))
-        except FeatureError:
+        except (FeatureError, TombstoneError):
             logger.exception("The online store cannot be read")
             return refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")
         if isinstance(answered, Recommendations | Scores) and answered.reason is not None:
@@ -211,7 +215,7 @@ class Sommelier:
         from features.online import OnlineFeatures
 
         if self._online is None or self._online[0] != settings:
-            self._online = (settings, OnlineFeatures(self._layout.feast, settings))
+            self._online = (settings, OnlineFeatures(self._layout.feast, settings, self._is_forgotten))
         return self._online[1]
 
     def _after_swap(self, loaded: Loaded[Engine]) -> None:

@@ -176,7 +176,9 @@ def _write(
             docs=page.absolute(),
             gx_success=all(all_met(one.result) for one in verdicts.values() if one.result is not None),
             tables={
-                table: one.counts.model_copy(update={"rows_derived": derived.get(table, 0)})
+                table: one.counts.model_copy(
+                    update={"rows_derived": derived.get(table, 0), "rows_forgotten": note.forgotten.get(table, 0)}
+                )
                 for table, one in verdicts.items()
             },
             warnings=tuple(f"{table}: {sentence}" for table, one in verdicts.items() for sentence in one.unmet("warn")),

@@ -24,6 +24,7 @@ class TableSummary(BaseModel):
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
         rows_of_guests: Of the quarantined rows, those that lack only a user.
         rows_without_words: Of the quarantined rows, reviews that lack only their text.
+        rows_forgotten: Rows of people who are forgotten, which were left out before: they are not among `rows_in`.
         rows_derived: Rows that the source did not have: users and items known only from the events on them.
         rules: Broken rule to number of rows, copies among them; a row may break several. `exact_duplicate` is one, and
             `repeated` another.
@@ -40,6 +41,7 @@ class TableSummary(BaseModel):
     rows_flooded: int = 0
     rows_of_guests: int = 0
     rows_without_words: int = 0
+    rows_forgotten: int = 0
     rows_derived: int = 0
     rules: dict[str, int] = {}
     warnings: dict[str, int] = {}

@@ -8,14 +8,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import SommelierError
-from core.logs.wal import enter_wal
+from core.logs.wal import enter_wal, scrub
 from core.storage import is_disk_full
 
 _BUSY_TIMEOUT_S = 30.0
@@ -69,8 +69,12 @@ class EventLogError(SommelierError):
     """The event log cannot be read or written, or an event has no time zone."""
 
 
+class UserRefused(EventLogError):
+    """An event is of a user of whom nothing may be kept."""
+
+
 class EventLog:
-    """An append-only SQLite table of events, one row per event id.
+    """A SQLite table of events, one row per event id, to which events are only added, but for those of the forgotten.
 
     The file is made by the first append; a log that does not exist reads as empty. Rows get their sequence in the
     order in which they were committed, so a reader that remembers the last one misses nothing.
@@ -80,11 +84,15 @@ class EventLog:
 
     Args:
         path: The file.
+        is_forgotten: Whether nothing of a user may be kept; asked of every event while nobody else can write.
         above: The number to go on above in place of that.
     """
 
-    def __init__(self, path: Path, above: int | None = None) -> None:
+    def __init__(
+        self, path: Path, is_forgotten: Callable[[str], bool] = lambda _: False, *, above: int | None = None
+    ) -> None:
         self.path = path
+        self._is_forgotten = is_forgotten
         self._above = above
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -100,6 +108,7 @@ class EventLog:
             Those that were new, in the order given.
         Raises:
             EventLogError: a timestamp has no time zone, or SQLite cannot write; then nothing was written.
+            UserRefused: a user is forgotten; nothing was written either.
         """
         received_at = _as_text(datetime.now(UTC))
         rows = [(e.event_id, e.user_id, e.item_id, e.event, e.value, _as_text(_aware(e)), received_at) for e in events]
@@ -111,6 +120,8 @@ class EventLog:
                 # IMMEDIATE takes the write lock at once: a deferred transaction cannot wait for a busy one.
                 writer.execute("BEGIN IMMEDIATE")
                 try:
+                    # Whoever forgets a user writes that down first, and then waits for this lock to remove events.
+                    self._refuse_forgotten(events)
                     is_new = [writer.execute(_INSERT, row).rowcount == 1 for row in rows]
                     writer.execute("COMMIT")
                 except BaseException:
@@ -120,6 +131,36 @@ class EventLog:
             except (sqlite3.Error, OSError) as error:
                 raise self._failure("write", error) from error
         return [event for event, new in zip(events, is_new, strict=True) if new]
+
+    def erase(self, is_gone: Callable[[str], bool]) -> list[datetime]:
+        """Remove the events of users, and every trace of them in the file; the numbers of the others stay.
+
+        Args:
+            is_gone: Whether a user's events go, asked with the id as it was logged.
+        Returns:
+            The times of those that were removed.
+        Raises:
+            EventLogError: SQLite cannot write, or somebody reads without end.
+        """
+        if not self.path.exists():
+            return []
+        with self._lock:
+            try:
+                writer = self._open_for_writing()
+                writer.create_function("is_gone", 1, lambda user: int(is_gone(str(user))))
+                writer.execute("BEGIN IMMEDIATE")
+                try:
+                    times = writer.execute("SELECT timestamp FROM events WHERE is_gone(user_id)").fetchall()
+                    writer.execute("DELETE FROM events WHERE is_gone(user_id)")
+                    writer.execute("COMMIT")
+                except BaseException:
+                    writer.execute("ROLLBACK")
+                    raise
+                # Also where nothing was found: a process that was killed here had deleted the rows alone.
+                scrub(writer, _BUSY_TIMEOUT_S)
+            except (sqlite3.Error, OSError) as error:
+                raise self._failure("write", error) from error
+        return [datetime.fromisoformat(timestamp) for (timestamp,) in times]
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Interaction]]:
         """Give (sequence, event) in the order of the log, those with a sequence above `after`.
@@ -203,6 +244,16 @@ class EventLog:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+
+    def _refuse_forgotten(self, events: Sequence[Interaction]) -> None:
+        for place, event in enumerate(events):
+            if self._is_forgotten(event.user_id):
+                raise UserRefused(
+                    "Cannot keep the events",
+                    got=f"events.{place}.user_id={event.user_id!r}",
+                    expected="a user who was not forgotten",
+                    do="Leave this user's events out",
+                )
 
     def _read_page(self, after: int) -> list[tuple]:
         return self._query(_PAGE, (after, _PAGE_ROWS))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig, _initialize_conn
 
-from core.logs.wal import enter_wal
+from core.logs.wal import enter_wal, scrub
 from features.feast.row_store import RowStore
 from features.feast.rows import Merge, StoredRow, in_pages, newer_of
 from features.feast.store_types import SQLITE_ONLINE
@@ -122,6 +122,22 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
                 connection.execute("BEGIN IMMEDIATE")
                 marks = ", ".join("?" * len(page))
                 _remove(connection, view, f"sequence <= {int(sequence)} AND entity IN ({marks})", page)
+
+    def erase(self, config: Any, views: Sequence[str], entities: Sequence[str]) -> int:
+        """Remove all that is kept of entities, their names and what is left in free pages too; how many rows went.
+
+        For views of which no reader keeps a copy: none is told.
+        """
+        connection = self._get_conn(config)
+        erased = 0
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for view in views:
+                for entity in entities:
+                    erased += connection.execute(f"DELETE FROM {view} WHERE entity = ?", (entity,)).rowcount
+                    connection.execute("DELETE FROM removed WHERE view = ? AND entity = ?", (view, entity))
+        scrub(connection, _BUSY_TIMEOUT_MS / 1000)
+        return erased
 
     def update(
         self,

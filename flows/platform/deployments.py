@@ -18,13 +18,14 @@ from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, Settings
 from core.storage import digest_of
 from flows.environment import current_settings
-from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from flows.platform.served_shops import serving, shop_tag
 from flows.steps.versions import code_version
 
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
-# By work queue. A rollback has one of its own, so that it never waits until a training ends.
-RUNS_AT_ONCE = {"default": 2, "rollback": 1}
+# By work queue. A rollback has one of its own, so that it never waits until a training ends; so has forgetting, which
+# stops a training that reads the person's data at its next step.
+RUNS_AT_ONCE = {"default": 2, "rollback": 1, "forget": 1}
 
 
 def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
@@ -63,6 +64,7 @@ def build_deployments(
     pipeline = PipelineParams(shop=shop, recipe=recipe).model_dump(mode="json")
     others = {
         "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
+        "forget": ForgetParams(shop=shop, recipe=recipe).model_dump(mode="json"),
         "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),
         "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()).model_dump(mode="json"),
     }

@@ -15,12 +15,17 @@ from core.settings.loading import put_value, refusal
 from core.settings.names import without_variants
 from core.settings.tree import Settings
 from flows.environment import enter_environment
-from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from flows.platform.deployments import deployment_name
 from flows.platform.served_shops import served_revision
 
 _REGISTER_TIMEOUT_S = 60.0
-_PARAMS: dict[str, type[Frozen]] = {"tune": TuneParams, "rollback": RollbackParams, "readmit": ReadmitParams}
+_PARAMS: dict[str, type[Frozen]] = {
+    "tune": TuneParams,
+    "rollback": RollbackParams,
+    "readmit": ReadmitParams,
+    "forget": ForgetParams,
+}
 
 
 def run_flow(settings: Settings, flow: str, changes: Sequence[str], show: Callable[[str], None]) -> None:

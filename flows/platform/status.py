@@ -13,6 +13,7 @@ from core.layout import Layout
 from core.settings.form import Frozen
 from core.settings.platform import PartName
 from core.settings.tree import Settings
+from flows.erasure.receipts import read_receipts
 from flows.errors import PortTaken
 from flows.last_validation import read_last_validation
 from flows.platform.parts import listens
@@ -65,11 +66,26 @@ class LastValidation(Frozen):
     quarantined: dict[str, int]
 
 
+class OpenReceipt(Frozen):
+    """Of a person who is not forgotten everywhere yet.
+
+    Attributes:
+        state: `removing`, where the command was stopped and has to be given again; or `retraining`.
+        bundles: How many bundles are still to go.
+    """
+
+    receipt: int
+    state: str
+    since: str
+    bundles: int
+
+
 class Status(Frozen):
     """What runs of a work folder, and what a shop of it has.
 
     Attributes:
         in_service: The row of `models list`; None where nothing was promoted yet.
+        open_receipts: Of people who are being forgotten.
     """
 
     work_dir: Path
@@ -79,6 +95,7 @@ class Status(Frozen):
     in_service: dict[str, Any] | None
     last_outcome: LastOutcome | None
     last_validation: LastValidation | None
+    open_receipts: tuple[OpenReceipt, ...] = ()
 
 
 def read_status(settings: Settings) -> Status:
@@ -92,6 +109,7 @@ def read_status(settings: Settings) -> Status:
         in_service=row_in_service(layout.model_name),
         last_outcome=_last_outcome(layout),
         last_validation=_last_validation(layout),
+        open_receipts=tuple(_open_receipts(layout)),
     )
 
 
@@ -119,6 +137,11 @@ def describe_status(status: Status) -> list[str]:
             for table, clean in validation.clean.items()
         )
         lines.append(f"last validation: {validation.at}, {counts}")
+    for one in status.open_receipts:
+        todo = f"{one.bundles} bundles to go: run the pipeline"
+        if one.state == "removing":
+            todo = "give the command again: sommelier forget USER"
+        lines.append(f"forgetting, receipt {one.receipt}: {one.state} since {one.since}, {todo}")
     return lines
 
 
@@ -185,6 +208,12 @@ def _last_validation(layout: Layout) -> LastValidation | None:
         clean={name: table.rows_clean for name, table in summary.tables.items()},
         quarantined={name: table.rows_quarantined for name, table in summary.tables.items()},
     )
+
+
+def _open_receipts(layout: Layout) -> Iterator[OpenReceipt]:
+    for one in read_receipts(layout):
+        if one.is_open:
+            yield OpenReceipt(receipt=one.number, state=one.state, since=one.at, bundles=len(one.scheduled))
 
 
 def _changed_at(file: Path) -> str:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.layout import Layout
 from core.settings.tree import Settings
-from flows.environment import enter_environment
 from flows.params import TuneParams
-from flows.platform.deployments import deployment_name
-from flows.platform.launch import check_parts, running_parts, start_flows
-from flows.platform.parts import check_ports
-from flows.platform.served_shops import check_no_other_server, check_not_served, served_revision
-
-_REGISTER_TIMEOUT_S = 60.0
+from flows.platform.single_run import run_once
 
 
 def run_search(settings: Settings, show: Callable[[str], None]) -> None:
@@ -28,27 +21,9 @@ def run_search(settings: Settings, show: Callable[[str], None]) -> None:
         ShopTaken: this shop's platform runs, and has its Prefect server at another port.
         PartFailed, RunFailed: a part could not start, or the search failed.
     """
-    from flows.platform.prefect_server import run_deployment, server_is_up, wait_for_deployments
     from validation.sources.ingest import check_source
 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
     check_source(settings.recipe.source)
-    where = settings.platform
-    name, root = deployment_name("tune", settings.shop), Layout(settings.work_dir, settings.shop).root
     params = TuneParams(shop=settings.shop, recipe=settings.recipe, search=settings.search)
-    parameters = {"params": params.model_dump(mode="json")}
-    up = server_is_up(settings)
-    if up and (revision := served_revision(root)):
-        enter_environment(settings)
-        show(f"searching on the platform that is up, {where.url_of('prefect')} ...")
-        wait_for_deployments([name], revision, _REGISTER_TIMEOUT_S, lambda: None)
-        run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
-        return
-    check_not_served(root)
-    if not up:
-        check_no_other_server(settings.work_dir, where.prefect_port)
-        check_ports(where, ["prefect"])
-    with running_parts(settings, show, joins=up) as (platform, asked):
-        start_flows(settings, platform, show, asked)
-        show(f"searching; see it at {where.url_of('prefect')} ...")
-        run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked), parameters)
+    run_once(settings, "tune", {"params": params.model_dump(mode="json")}, show, "searching")

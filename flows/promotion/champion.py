@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def is_withdrawn(digest: str, standing: Standing) -> bool:
 
 
 def compare_with_champion(
-    folder: Path, training: Path, k: int, metric: str, standing: Standing
+    folder: Path, training: Path, k: int, metric: str, standing: Standing, to_go: Collection[str] = ()
 ) -> tuple[Comparison | None, str]:
     """Evaluate a bundle and the one in service on the same test events.
 
@@ -42,9 +43,10 @@ def compare_with_champion(
         k: Length of the lists.
         metric: Such as `ndcg`.
         standing: Says what is in service.
+        to_go: Versions that learned from people who are forgotten.
     Returns:
-        The comparison; or None, and why there is none: nothing is in service, or what is cannot be loaded or asked any
-        more, and so is to be replaced, not to be kept for ever.
+        The comparison; or None, and why there is none: nothing is in service, or what is has to go, or cannot be loaded
+        or asked any more, and so is to be replaced, not to be kept for ever.
     """
     from recommender.bundle.loading import load_bundle
     from recommender.evaluation.evaluation import compare_bundles
@@ -52,6 +54,8 @@ def compare_with_champion(
     champion = standing.in_service
     if champion is None:
         return None, NO_CHAMPION
+    if champion.version in to_go:
+        return None, f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
     bundle = load_bundle(folder)
     try:
         with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):

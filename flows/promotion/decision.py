@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from recommender.evaluation.names import SERVED
 
 
 def decide_candidate(
-    candidate: Path, training: Path, metrics: dict[str, Any], gate: GateSettings, k: int, model: str
+    candidate: Path,
+    training: Path,
+    metrics: dict[str, Any],
+    gate: GateSettings,
+    k: int,
+    model: str,
+    to_go: Collection[str] = (),
 ) -> Decision:
     """Compare a candidate with the best baseline, and with the bundle in service on the same test events.
 
@@ -26,14 +33,21 @@ def decide_candidate(
         metrics: The candidate's evaluation.
         k: Length of the lists.
         model: The model's name in the store.
+        to_go: Versions that learned from people who are forgotten: one of them in service keeps nothing out.
     """
     standing = read_standing(model)
-    decision = _decide(candidate, training, metrics, gate, k, standing)
+    decision = _decide(candidate, training, metrics, gate, k, standing, to_go)
     return decision.model_copy(update={"generation": standing.generation})
 
 
 def _decide(
-    candidate: Path, training: Path, metrics: dict[str, Any], gate: GateSettings, k: int, standing: Standing
+    candidate: Path,
+    training: Path,
+    metrics: dict[str, Any],
+    gate: GateSettings,
+    k: int,
+    standing: Standing,
+    to_go: Collection[str],
 ) -> Decision:
     key = f"{gate.metric}_at_{k}"
     digest = read_manifest(candidate).digest
@@ -45,18 +59,25 @@ def _decide(
         return Decision(promote=False, reason=f"this bundle {WAS_WITHDRAWN}", **figures)
     if (lost := decide(gate, champion=None, **figures)).lost_to_baseline:
         return lost
-    compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, standing)
+    compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, standing, to_go)
     return decide(gate, champion=compared, no_champion=no_champion, **figures)
 
 
 def decide_served_baseline(
-    bundle: Path, training: Path, refused: Decision, gate: GateSettings, k: int, model: str
+    bundle: Path,
+    training: Path,
+    refused: Decision,
+    gate: GateSettings,
+    k: int,
+    model: str,
+    to_go: Collection[str] = (),
 ) -> Decision:
     """Compare the baseline that a candidate lost to with the bundle in service on the same test events.
 
     Args:
         bundle: That in which the baseline serves.
         refused: What was decided of the candidate.
+        to_go: As for `decide_candidate`.
     """
     standing, manifest = read_standing(model), read_manifest(bundle)
     refused = refused.model_copy(update={"generation": standing.generation})
@@ -65,7 +86,7 @@ def decide_served_baseline(
         return refused.model_copy(update={"reason": reason, "served": manifest.kind})
     if is_withdrawn(manifest.digest, standing):
         return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WAS_WITHDRAWN}"})
-    compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, standing)
+    compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, standing, to_go)
     return decide_baseline(gate, refused, compared, no_champion)
 
 

@@ -8,12 +8,12 @@ Promotions and rollbacks of one shop exclude each other. BENTOML_HOME says where
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.promotions import RECORD, Change, Standing, Version, list_versions, model_folder, read_standing
+from core.promotions import RECORD, Change, Erased, Standing, Version, list_versions, model_folder, read_standing
 from core.storage import atomic_file, exclusively, sync_folder, sync_tree, write_json
 from flows.errors import BundleRefused, ChampionChanged, NothingInService
 from recommender.bundle.loading import verify_files
@@ -39,8 +39,10 @@ def promote(
     Raises:
         ChampionChanged: something was promoted or rolled back since that generation.
         BundleError: the bundle cannot be read, or a file differs from its manifest.
+        BundleRefused: it learned from a person who was forgotten since.
     """
     _require_generation(read_standing(name), generation)  # before the copying, which may take a while
+    _require_lawful(folder, read_standing(name))
     with _staged(folder, name, labels) as staged, exclusively(model_folder(name) / _LOCK):
         standing = read_standing(name)
         _require_generation(standing, generation)
@@ -84,6 +86,37 @@ def roll_back(name: str, version: str = "", reason: str = "", *, steps: int = 1)
         return _record(standing, change)
 
 
+def erase_versions(name: str, digests: Mapping[str, str], at: str) -> int:
+    """Remove versions from the store, and from what a rollback or the service could go back to; not what is in service.
+
+    Args:
+        name: The model's name.
+        digests: Version to the digest of its bundle.
+        at: When the person was forgotten whom they learned from.
+    Returns:
+        How many folders were removed.
+    """
+    if not digests:
+        return 0
+    with exclusively(model_folder(name) / _LOCK):
+        standing = read_standing(name)
+        current = standing.changes[-1].version if standing.changes else ""
+        known = {one.version for one in standing.erased}
+        new = [Erased(version=v, digest=d, at=at) for v, d in digests.items() if v not in known and v != current]
+        # First nothing refers to them, then they are gone.
+        if new:
+            _write_record(standing.model_copy(update={"erased": (*standing.erased, *new)}))
+        places = [standing.folder / version for version in digests if version != current]
+        there = [place for place in places if place.is_dir()]
+        for place in there:
+            shutil.rmtree(place)
+        sync_folder(standing.folder)
+    staging = model_folder(name).parents[1] / _STAGING
+    with exclusively(staging / f"{name}.lock"):
+        shutil.rmtree(staging / name, ignore_errors=True)  # a copy that a killed promotion left
+    return len(there)
+
+
 def find_fault(version: Version) -> BundleError | None:
     """Why a version cannot be loaded, as far as its manifest and the digests of its files tell; None where it can."""
     try:
@@ -120,14 +153,41 @@ def _staged(folder: Path, name: str, labels: dict[str, str]) -> Iterator[Path]:
 
 def _record(standing: Standing, change: Change) -> Version:
     """Replace the record with one change more; from the moment of its rename on, that version is in service."""
-    after = Standing(folder=standing.folder, changes=(*standing.changes, change))
-    write_json(standing.folder / RECORD, {"changes": [one.model_dump(mode="json") for one in after.changes]})
-    sync_folder(standing.folder)
+    after = Standing(folder=standing.folder, changes=(*standing.changes, change), erased=standing.erased)
+    _write_record(after)
     with atomic_file(standing.folder / _LATEST) as temporary:
         temporary.write_text(change.version, encoding="utf-8")
     version = after.in_service
     assert version is not None
     return version
+
+
+def _write_record(standing: Standing) -> None:
+    record = standing.model_dump(mode="json", include={"changes", "erased"})
+    if not standing.erased:
+        del record["erased"]
+    write_json(standing.folder / RECORD, record)
+    sync_folder(standing.folder)
+
+
+def _require_lawful(folder: Path, standing: Standing) -> None:
+    """A bundle that was made before, of what was erased, does not come back by another way."""
+    if not standing.erased:
+        return
+    manifest = read_manifest(folder)
+    for one in standing.erased:
+        if one.digest == manifest.digest and manifest.created_at < one.at:
+            raise _learned_from_forgotten("Cannot promote", f"digest={manifest.digest}", folder)
+
+
+def _learned_from_forgotten(failed: str, got: str, where: object) -> BundleRefused:
+    return BundleRefused(
+        failed,
+        got=got,
+        expected="a bundle that learned from nobody who was forgotten since",
+        where=str(where),
+        do="Choose another of: sommelier models list; or train a new one: sommelier run pipeline",
+    )
 
 
 def _require_generation(standing: Standing, generation: int | None) -> None:
@@ -164,6 +224,8 @@ def _nothing_before(name: str, got: str, n_earlier: int) -> NothingInService:
 
 def _named(standing: Standing, version: str) -> Version:
     current = standing.changes[-1].version if standing.changes else ""
+    if any(one.version == version for one in standing.erased):
+        raise _learned_from_forgotten("Cannot roll back", f"version={version}", standing.folder.name)
     others = [one for one in list_versions(standing.folder.name) if one.version != current]
     for one in others:
         if one.version == version:

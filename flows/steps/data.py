@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.layout import Layout
 from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
+from core.tombstones import read_tombstones
 from flows.last_validation import keep_validation, read_last_validation
 from flows.reporting import artifacts
 from flows.reporting.reports import DATA_DOCS, write_index
@@ -32,7 +33,8 @@ def ingest(step: StepContext, fingerprint: str) -> RawTables:
     """
     from validation.sources.ingest import ingest
 
-    return ingest(step.recipe.source, step.target, step.layout.events, step.layout.readmitted)
+    layout = step.layout
+    return ingest(step.recipe.source, step.target, layout.events, layout.readmitted, layout.forgotten)
 
 
 # What the run before saw only decides warnings and stops, never the clean rows: the same rows are not validated twice.
@@ -53,7 +55,7 @@ def readmit_rows(
     from validation.quarantine.readmission import read_corrections, readmit, select
 
     rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections)
-    return readmit(rows, step.layout.readmitted)
+    return readmit(rows, step.layout.readmitted, read_tombstones(step.layout.forgotten).holds)
 
 
 @action("refresh-features", reads=("features",), retries=True, needs_room=True)
@@ -98,10 +100,13 @@ def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummar
     from validation.sources.ingest import source_fingerprint
 
     layout = run.layout
-    raw = ingest(run, fingerprint=source_fingerprint(run.recipe.source, layout.events, layout.readmitted))
+    source = run.recipe.source
+    read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten)
+    raw = ingest(run, fingerprint=read)
     clean = validate(run, raw=raw, previous=read_last_validation(layout))
-    keep_validation(layout, clean.value)
-    write_index(layout)
+    with run.holding_data():
+        keep_validation(layout, clean.value)
+        write_index(layout)
     artifacts.publish_validation(clean.value, run.page_url(data_docs(layout, clean.key)))
     return raw, clean
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 
 from core.promotions import Version, version_in_service
+from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
 from flows.promotion.gate import Decision
 from flows.reporting import artifacts
@@ -46,7 +47,8 @@ def pass_gate(step: StepContext, candidate: Path, training: Path, metrics: dict[
     from flows.promotion.decision import decide_candidate
 
     recipe, model = step.recipe, step.layout.model_name
-    return decide_candidate(candidate, training, metrics, recipe.gate, recipe.evaluation.k, model)
+    to_go = versions_to_go(step.layout)
+    return decide_candidate(candidate, training, metrics, recipe.gate, recipe.evaluation.k, model, to_go)
 
 
 @action("gate-baseline", reads=("gate", "evaluation.k"))
@@ -55,7 +57,8 @@ def pass_gate_with_baseline(step: StepContext, bundle: Path, training: Path, ref
     from flows.promotion.decision import decide_served_baseline
 
     recipe, model = step.recipe, step.layout.model_name
-    return decide_served_baseline(bundle, training, refused, recipe.gate, recipe.evaluation.k, model)
+    to_go = versions_to_go(step.layout)
+    return decide_served_baseline(bundle, training, refused, recipe.gate, recipe.evaluation.k, model, to_go)
 
 
 @action("report-evaluation")

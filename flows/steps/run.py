@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +11,10 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Recipe
+from core.storage import together
+from core.tombstones import read_tombstones
 from flows.environment import current_settings
+from flows.errors import DataChanged
 from flows.params import PipelineParams
 
 
@@ -20,6 +25,7 @@ class Run:
     Attributes:
         recipe: Every step says which of its settings it reads.
         refresh: Whether steps are done again whose results are kept.
+        generation: Of the record of who is forgotten, at the run's begin: the data that the run reads are without them.
     """
 
     recipe: Recipe
@@ -27,17 +33,38 @@ class Run:
     platform: PlatformSettings
     stores: FeatureStoreSettings
     refresh: bool = False
+    generation: int = 0
 
     @classmethod
     def of(cls, params: PipelineParams) -> Run:
         """The run of a shop below this process's work folder."""
         settings = current_settings()
         layout = Layout(settings.work_dir, params.shop)
-        return cls(params.recipe, layout, settings.platform, settings.feature_store, params.refresh)
+        generation = read_tombstones(layout.forgotten).generation
+        return cls(params.recipe, layout, settings.platform, settings.feature_store, params.refresh, generation)
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """The same run by another recipe."""
         return replace(self, recipe=recipe)
+
+    @contextmanager
+    def holding_data(self) -> Iterator[None]:
+        """Read and write the shop's data while nobody removes a person from them.
+
+        Raises:
+            DataChanged: somebody was forgotten, or is back, since the run began: what it read is not to be used.
+        """
+        with together(self.layout.data_lock):
+            now = read_tombstones(self.layout.forgotten).generation
+            if now != self.generation:
+                raise DataChanged(
+                    "The run does not go on",
+                    got=f"forgotten={now} changes",
+                    expected=f"{self.generation}, as when the run began: somebody was forgotten since, or is back",
+                    where=str(self.layout.forgotten),
+                    do="Run the flow again: it reads the data without them",
+                )
+            yield
 
     def page_url(self, page: Path) -> str:
         """Where one of the shop's report pages is shown."""

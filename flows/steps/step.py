@@ -33,7 +33,7 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
-from flows.errors import DiskFull
+from flows.errors import DataChanged, DiskFull
 from flows.pruning import mark_used, require_room, result_file, saying_full
 from flows.reporting.measurement import measured
 from flows.steps.run import Run
@@ -50,7 +50,7 @@ WHOLE_RECIPE = ("*",)
 _CONTEXT = "step"
 # Of a step that is run again with the same inputs, these come again.
 _LASTING = (
-    DiskFull, MemoryError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
+    DataChanged, DiskFull, MemoryError, TypeError, ValueError, AssertionError, AttributeError, LookupError,
     NameError, ImportError, ArithmeticError, NotImplementedError, RecursionError,
 )  # fmt: skip
 # Memory: torch's, DuckDB's, Arrow's; and a step past its limit.
@@ -83,7 +83,7 @@ class StepContext:
     """
 
     def __init__(self, name: str, run: Run, reads: tuple[str, ...]) -> None:
-        self.name, self._reads = name, reads
+        self.name, self.run, self._reads = name, run, reads
         self.layout: Layout = run.layout
         self.stores: FeatureStoreSettings = run.stores
         self.min_free_bytes = run.platform.min_free_bytes
@@ -232,7 +232,7 @@ def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: A
         with saying_full(step.layout.root):
             if needs_room:
                 require_room(step.layout, step.min_free_bytes)
-            with measured(name):
+            with step.run.holding_data(), measured(name):
                 return body(step, **inputs)
 
     return Task(measured_body, name=name, **options)

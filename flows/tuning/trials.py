@@ -60,15 +60,16 @@ def fit_and_evaluate(
             ranking = fit_ranking(run.with_recipe(seeded), training, None if figures else on_epoch)
         except NotPromising as stopped:
             return str(stopped)
-        ndcg = evaluate_on_validation(
-            training.folder,
-            ranking.vectors.folder,
-            ranking.sequence.folder,
-            ranking.blend.folder,
-            recipe.evaluation.k,
-            run.recipe.seed,
-        )
-        write_ndcg(file, ndcg)
+        with run.holding_data():
+            ndcg = evaluate_on_validation(
+                training.folder,
+                ranking.vectors.folder,
+                ranking.sequence.folder,
+                ranking.blend.folder,
+                recipe.evaluation.k,
+                run.recipe.seed,
+            )
+            write_ndcg(file, ndcg)
         figures.append(float(ndcg.mean()))
     return sum(figures) / len(figures)
 

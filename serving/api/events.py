@@ -10,7 +10,9 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringCon
 
 from core.events import bad_time
 from core.logs.events import Interaction
+from core.tombstones import IsForgotten, nobody
 from serving.api.message import Id, Message
+from serving.errors import BadRequest
 from serving.events.terms import LEFT_OUT, PLAIN_TERMS, EventTerms
 
 MAX_EVENT_NAME_CHARS = 200
@@ -50,9 +52,18 @@ class Event(Message):
         None, description="ISO 8601 with a time zone, at most 5 minutes in the future. Now, if missing."
     )
 
-    def interaction(self, received_at: datetime, terms: EventTerms, where: str) -> Interaction | None:
+    def interaction(
+        self, received_at: datetime, terms: EventTerms, where: str, is_forgotten: IsForgotten
+    ) -> Interaction | None:
         """The event as the log keeps it, in the contract's terms, id and time filled in; None if it is left out."""
         kind = terms.kind(self.event, where)
+        if is_forgotten(self.user_id):
+            raise BadRequest(
+                "Cannot take the events",
+                got=f"{where}.user_id={self.user_id!r}",
+                expected="a user who was not forgotten",
+                do="Leave this user's events out",
+            )
         if kind == LEFT_OUT:
             return None
         return Interaction(
@@ -74,19 +85,22 @@ class EventsRequest(Message):
 
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
 
-    def interactions(self, terms: EventTerms = PLAIN_TERMS) -> list[Interaction]:
+    def interactions(self, terms: EventTerms = PLAIN_TERMS, is_forgotten: IsForgotten = nobody) -> list[Interaction]:
         """The events as the log keeps them, without those that the shop's settings leave out.
 
         All events without a time get the same one.
 
         Args:
             terms: The shop's names of events and its scale of ratings; the contract's own by default.
+            is_forgotten: Whether a user is.
         Raises:
             BadRequest: an event that the data gate would refuse by itself: its name is unknown, a rating has no value,
-                a value or a time is out of range, or an id is blank.
+                a value or a time is out of range, an id is blank, or the user is forgotten.
         """
         received_at = datetime.now(UTC)
-        read = (event.interaction(received_at, terms, f"events.{n}") for n, event in enumerate(self.events))
+        read = (
+            event.interaction(received_at, terms, f"events.{n}", is_forgotten) for n, event in enumerate(self.events)
+        )
         return [event for event in read if event is not None]
 
 

@@ -90,7 +90,8 @@ ENDPOINTS = (
         "Send events",
         "Each accepted event is on disk before the answer. 200: the next recommendation takes them into account. "
         "202: they are stored, and reach the online store shortly. Names of events may be the shop's own, and ratings "
-        "on its own scale, if the recipe of the bundle in service maps them.",
+        "on its own scale, if the recipe of the bundle in service maps them. A request that has an event of a user who "
+        "was forgotten is refused as a whole, and the error names the event: nothing of them may be kept.",
         (*_EVERY_POST, 503),
         EventsRequest,
         EventsReceipt,

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.events import as_kept
 from core.logs.events import EventLog, Interaction
+from core.tombstones import IsForgotten, nobody
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,15 @@ class EventIntake:
     """The log is the truth; a mark in it says up to where the online store has it.
 
     What could not be pushed, or was not when the process died, is pushed later from the log, in its order.
+
+    Args:
+        log: Where events are kept.
+        is_forgotten: Whether a user is; what the log still holds of theirs is passed over.
     """
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, is_forgotten: IsForgotten = nobody) -> None:
         self._log = log
+        self._is_forgotten = is_forgotten
         self._lock = threading.Lock()
         self._sink: EventSink | None = None
         self._failing = False
@@ -72,7 +78,11 @@ class EventIntake:
         try:
             while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
                 # Logs of earlier releases hold events that the data gate refuses: they never reach the features.
-                kept = [(sequence, event) for sequence, logged in page if (event := as_kept(logged)) is not None]
+                kept = [
+                    (sequence, event)
+                    for sequence, logged in page
+                    if (event := as_kept(logged)) is not None and not self._is_forgotten(event.user_id)
+                ]
                 sink.push([event for _, event in kept], [sequence for sequence, _ in kept])
                 self._log.mark_pushed(page[-1][0])
             self._failing = False

@@ -53,6 +53,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
     "quarantine revoke": ("", "2 rows taken back"),
+    "forget": ("somebody-else --no-retrain", "no data of the person were found"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
     "tune": ("--method random --trials 2", "a search: random, 2"),
     "settings": ("", '"shop": "tiny"'),
@@ -187,7 +188,7 @@ def test_json_can_be_parsed(shop, first, words, capsys):
 
 def test_every_command_that_prints_a_table_prints_json_too():
     answering = {"recommend", "score", "feedback", "similar"}
-    assert {*TABLES} == {"status", "models list", "evaluate", "quarantine list", *answering}
+    assert {*TABLES} == {"status", "models list", "evaluate", "quarantine list", "forget", *answering}
 
 
 @pytest.mark.parametrize("words", ["recommend u01", "score u01 tea-1", "feedback u01 tea-1", "similar tea-1"])

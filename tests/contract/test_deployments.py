@@ -19,6 +19,7 @@ NAMES_AND_SCHEDULES = {
     "monitor/monitor-simulated": ["30 4 * * *"],
     "rollback/rollback-simulated": [],
     "readmit/readmit-simulated": [],
+    "forget/forget-simulated": [],
 }
 
 
@@ -65,8 +66,9 @@ def test_every_deployment_says_what_it_is_for_and_runs_once_at_a_time():
         assert entry["concurrency_limit"] == 1
 
 
-def test_a_rollback_has_a_slot_that_no_other_run_takes():
+def test_a_rollback_and_forgetting_have_slots_that_no_other_run_takes():
     queues = by_queue(build_deployments("simulated", Recipe()))
-    assert [deployment.flow_name for deployment in queues["rollback"]] == ["rollback"]
+    for flow in ("rollback", "forget"):
+        assert [deployment.flow_name for deployment in queues[flow]] == [flow]
     assert queues.keys() == RUNS_AT_ONCE.keys()
     assert sum(len(built) for built in queues.values()) == len(NAMES_AND_SCHEDULES)

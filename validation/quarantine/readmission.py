@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from core.schema import TABLE_NAMES, TABLES, TableName
+from core.schema import TABLE_NAMES, TABLES, USER_ID, TableName
 from core.sql import literal
 from core.storage import atomic_file, digest_of, sync_folder
+from core.tombstones import IsForgotten, nobody
 from validation.errors import ReadmissionError
 from validation.raw.writer import as_text
 
@@ -63,6 +64,7 @@ class ReadmissionSummary(BaseModel):
         folder: Holds the files.
         rows: Rows per table; tables without any are left out.
         files: Names of the files, those that were there before among them.
+        forgotten: Rows that were not let in, since they are of people who are forgotten.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +72,7 @@ class ReadmissionSummary(BaseModel):
     folder: Path
     rows: dict[TableName, int]
     files: tuple[str, ...]
+    forgotten: int = 0
 
 
 def select(quarantine: Path, table: TableName | None = None, rules: Collection[str] = ()) -> list[QuarantinedRow]:
@@ -132,11 +135,16 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
     return [_read_line(line, f"{path.name}:{number}") for number, line in lines if line.strip()]
 
 
-def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
+def readmit(rows: Sequence[QuarantinedRow], folder: Path, is_forgotten: IsForgotten = nobody) -> ReadmissionSummary:
     """Readmit rows: one file per table, atomically; the next ingest reads them beside the source.
 
     A row that was readmitted before, and is corrected once more, takes the place of the former correction.
+
+    Args:
+        is_forgotten: Whether a user is; nothing of theirs is let in.
     """
+    given = len(rows)
+    rows = [row for row in rows if not is_forgotten(row.values.get(USER_ID) or "")]
     counts: dict[TableName, int] = {}
     files = []
     for table in TABLE_NAMES:
@@ -156,7 +164,7 @@ def readmit(rows: Sequence[QuarantinedRow], folder: Path) -> ReadmissionSummary:
         _replace(folder, table, name, {(one["source_file"], one["source_number"]): one for one in chosen})
         counts[table] = len(chosen)
         files.append(name)
-    return ReadmissionSummary(folder=folder.absolute(), rows=counts, files=tuple(files))
+    return ReadmissionSummary(folder=folder.absolute(), rows=counts, files=tuple(files), forgotten=given - len(rows))
 
 
 def revoke(folder: Path, rows: Sequence[QuarantinedRow] | None = None, table: TableName | None = None) -> int:
@@ -185,6 +193,18 @@ def revoke(folder: Path, rows: Sequence[QuarantinedRow] | None = None, table: Ta
         if len(kept) < len(held):
             _rewrite(path, of_table, kept)
     return revoked
+
+
+def erase(folder: Path, is_gone: IsForgotten) -> int:
+    """Take the rows of users out of the files; how many there were."""
+    erased = 0
+    for path in sorted(folder.glob("*.parquet")):
+        held = pq.read_table(path, schema=_FILE_SCHEMA).to_pylist()
+        kept = [row for row in held if not is_gone(json.loads(row["values"]).get(USER_ID) or "")]
+        erased += len(held) - len(kept)
+        if len(kept) < len(held):
+            _rewrite(path, _table_of(path), kept)
+    return erased
 
 
 def _replace(folder: Path, table: TableName, name: str, new: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:

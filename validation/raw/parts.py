@@ -72,7 +72,8 @@ class RawTables(BaseModel):
         provided: Tables that the source has of its own. Users and items of the others are known from the events alone.
         parts: In the order in which their rows count as rows of a table.
         forms: How the source writes its values.
-        log_sequence: The newest number of the service's event log that was read; None where there is no log.
+        log_sequence: The number up to which the service's event log was read; None where there is no log.
+        forgotten: Rows per table of people who are forgotten; they are in no part, and not among `rows`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,3 +85,4 @@ class RawTables(BaseModel):
     parts: tuple[RawPart, ...]
     forms: SourceForms = SourceForms()
     log_sequence: int | None = None
+    forgotten: dict[TableName, int] = {}

@@ -16,7 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.schema import TABLE_NAMES, TABLES, TableName
+from core.settings.source import SourceForms
 from core.sql import identifier
+from core.tombstones import Tombstones
+from validation.raw.forgotten import ForgottenRows
 from validation.raw.parts import (
     SOURCE,
     SOURCE_ERROR,
@@ -39,11 +42,15 @@ class PartWriter:
     Attributes:
         path: The Parquet file.
         source: Type of the column `source`.
-        n_rows: Rows written so far; sources without line numbers count by it.
+        n_rows: Rows given so far, left out or not; sources without line numbers count by it.
+
+    Args:
+        left_out: Says which rows are not written.
     """
 
-    def __init__(self, path: Path, source: pa.StructType) -> None:
+    def __init__(self, path: Path, source: pa.StructType, left_out: ForgottenRows) -> None:
         self.path, self.source, self.n_rows = path, source, 0
+        self.left_out = left_out
         self._schema = pa.schema(
             [
                 pa.field(SOURCE, source),
@@ -87,7 +94,7 @@ class PartWriter:
                 numbers,
                 nothing if errors is None else errors,
             ]
-            self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            self._file.write_table(self.left_out.keep(pa.Table.from_arrays(columns, schema=self._schema)))
             self.n_rows += n
 
     def close(self) -> None:
@@ -102,9 +109,15 @@ class RawWriter:
         folder: Where the parts go; must exist.
         parts: Those that are written whole.
         provided: The tables that the source has of its own; ids of the others are derived later.
+        tombstones: Whose rows are left out of every part.
+        forms: How the source writes its values.
+        forgotten: Rows that were left out, by table.
     """
 
     folder: Path
+    tombstones: Tombstones = field(default_factory=Tombstones)
+    forms: SourceForms = field(default_factory=SourceForms)
+    forgotten: dict[TableName, int] = field(default_factory=dict)
     parts: list[RawPart] = field(default_factory=list)
     provided: set[TableName] = field(default_factory=set)
 
@@ -126,12 +139,23 @@ class RawWriter:
         taken = {part.file for part in self.parts}
         names = (f"{name}{'' if n == 1 else f'-{n}'}.parquet" for n in range(1, len(taken) + 2))
         file = next(candidate for candidate in names if candidate not in taken)
-        part = PartWriter(self.folder / file, source)
+        part = self.new_part(file, source, tables)
         try:
             yield part
         finally:
             part.close()
-        self.parts.append(RawPart(file=file, origin=origin, tables=dict(tables)))
+        self.add_part(part, tables, origin)
+
+    def new_part(self, file: str, source: pa.StructType, tables: Mapping[TableName, TableMapping]) -> PartWriter:
+        """The writer of a part that counts once it is added."""
+        return PartWriter(self.folder / file, source, ForgottenRows(self.tombstones, tables, self.forms))
+
+    def add_part(self, part: PartWriter, tables: Mapping[TableName, TableMapping], origin: Origin) -> None:
+        """Note a part that is written whole."""
+        self.parts.append(RawPart(file=part.path.name, origin=origin, tables=dict(tables)))
+        for table, count in part.left_out.counts.items():
+            if count:
+                self.forgotten[table] = self.forgotten.get(table, 0) + count
         self.provided.update(tables if origin == "source" else [])
 
     def count_rows(self) -> dict[TableName, int]:
@@ -174,11 +198,7 @@ class RowParts:
         if kind is None:
             for table in TABLE_NAMES:
                 if table in self._parts:
-                    file = self._parts[table].path.name
-                    self._writer.parts.append(
-                        RawPart(file=file, origin=self._origin, tables={table: row_mapping(table)})
-                    )
-                    self._writer.provided.update([table] if self._origin == "source" else [])
+                    self._writer.add_part(self._parts[table], {table: row_mapping(table)}, self._origin)
 
     def add(
         self,
@@ -210,7 +230,8 @@ class RowParts:
             return
         kind = row_type(table)
         if table not in self._parts:
-            self._parts[table] = PartWriter(self._writer.folder / f"{self._name}-{table}.parquet", kind)
+            file = f"{self._name}-{table}.parquet"
+            self._parts[table] = self._writer.new_part(file, kind, {table: row_mapping(table)})
         *cells, files, numbers = zip(*batch, strict=True)
         source = struct_of([pa.array(column, pa.string()) for column in cells], kind)
         self._parts[table].write(source, pa.array(files, pa.string()), pa.array(numbers, pa.int64()))

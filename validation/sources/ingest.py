@@ -24,6 +24,7 @@ from core.settings.source import (
     TablesSource,
 )
 from core.storage import atomic_folder, digest_of, file_digest, write_json
+from core.tombstones import read_tombstones
 from validation.errors import RawFolderError
 from validation.raw.parts import EVENT_LOG, NOTE_FILE, RawTables
 from validation.raw.writer import RawWriter, RowParts
@@ -35,11 +36,14 @@ READERS_VERSION = 3  # raise it when a reader gives other rows for the same sour
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def source_fingerprint(source: Source, event_log: Path | None = None, readmitted: Path | None = None) -> str:
+def source_fingerprint(
+    source: Source, event_log: Path | None = None, readmitted: Path | None = None, forgotten: Path | None = None
+) -> str:
     """Digest of the source's contents, its settings (where files lie does not matter), events and re-admitted rows.
 
     Files count by their bytes, a database by the rows that its queries give (they are run for this), the event log by
-    its length and newest number, files of re-admitted rows by their names, which follow from their contents.
+    its length and newest number, files of re-admitted rows by their names, which follow from their contents. Who is
+    forgotten counts too.
 
     Raises:
         SourceError: a file is missing or empty, or a query fails.
@@ -51,23 +55,34 @@ def source_fingerprint(source: Source, event_log: Path | None = None, readmitted
         contents = {path.name: file_digest(path) for path in _locate(source)}
         settings = source.model_dump(mode="json", exclude={"path"})
     let_in = [path.name for path in readmitted_rows.locate(readmitted)]
-    return digest_of(READERS_VERSION, settings, contents, _extent_of(event_log), let_in)
+    left_out = filter(None, [read_tombstones(forgotten).key])
+    return digest_of(READERS_VERSION, settings, contents, _extent_of(event_log), let_in, *left_out)
 
 
-def ingest(source: Source, target: Path, event_log: Path | None = None, readmitted: Path | None = None) -> RawTables:
+def ingest(
+    source: Source,
+    target: Path,
+    event_log: Path | None = None,
+    readmitted: Path | None = None,
+    forgotten: Path | None = None,
+) -> RawTables:
     """Read a source into a raw folder, and append what clients reported since and what was let in again.
+
+    Rows of people who are forgotten come from nowhere into it.
 
     Args:
         target: Folder to write, atomically.
         event_log: The service's log; one that does not exist holds no events.
         readmitted: Folder of rows that came out of quarantine; one that does not exist holds none.
+        forgotten: The record of who is forgotten; one that does not exist holds nobody.
     Raises:
         SourceError: a file is missing, empty, truncated or unreadable. A bad row is no error: it comes along, marked.
         RawFolderError: the disk is full.
     """
-    fingerprint = source_fingerprint(source, event_log, readmitted)
+    fingerprint = source_fingerprint(source, event_log, readmitted, forgotten)
+    forms = plain_forms(source)
     with _disk_errors(target), atomic_folder(target) as folder:
-        writer = RawWriter(folder)
+        writer = RawWriter(folder, read_tombstones(forgotten), forms)
         _read(source, writer)
         log_sequence = _read_events(event_log, writer)
         readmitted_rows.read(readmitted, writer)
@@ -77,8 +92,9 @@ def ingest(source: Source, target: Path, event_log: Path | None = None, readmitt
             rows=writer.count_rows(),
             provided=tuple(sorted(writer.provided)),
             parts=tuple(writer.parts),
-            forms=plain_forms(source),
+            forms=forms,
             log_sequence=log_sequence,
+            forgotten=dict(sorted(writer.forgotten.items())),
         )
         write_json(folder / NOTE_FILE, written.model_dump(mode="json"))
     return written
@@ -151,9 +167,10 @@ def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
     """Write the log's events; the number that all of them and all that are gone lie within, None without a log."""
     if event_log is None or not event_log.exists():
         return None
-    sequence = newest = EventLog(event_log).newest()
+    log = EventLog(event_log)
+    sequence = newest = log.newest()
     with RowParts(writer, EVENT_LOG, origin="events") as parts:
-        for sequence, event in EventLog(event_log).read():
+        for sequence, event in log.read():
             values = {**asdict(event), "position": sequence}
             parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
     return max(newest, sequence)

@@ -11,7 +11,7 @@ import pytest
 from core.layout import Layout
 from core.storage import UNFINISHED
 from flows.errors import DiskFull
-from flows.params import PipelineParams, ReadmitParams, TuneParams
+from flows.params import ForgetParams, PipelineParams, ReadmitParams, TuneParams
 from flows.platform.deployments import read_topology
 from flows.pruning import (
     ABANDONED_AFTER_S,
@@ -146,11 +146,11 @@ def test_a_removal_that_is_killed_leaves_no_half_of_a_result(tmp_path, monkeypat
         layout.clean(f"key{age}").mkdir(parents=True)
         os.utime(layout.clean(f"key{age}"), (1_000_000 - age, 1_000_000 - age))
 
-    def kill(folder):
+    def kill(folder, **_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("flows.pruning.shutil.rmtree", kill)
+        patched.setattr("shutil.rmtree", kill)
         with pytest.raises(KeyboardInterrupt):
             prune(layout)
     assert not layout.clean(f"key{KEPT_RESULTS}").exists()
@@ -198,13 +198,16 @@ def test_every_flow_that_writes_prunes_even_where_it_fails(tmp_path, monkeypatch
     old.touch()
     os.utime(old, (0, 0))
 
-    def fail(params):
+    def fail(*_):
         raise OSError("the data are gone")
 
     monkeypatch.setattr("flows.steps.run.Run.of", fail)
+    monkeypatch.setattr("flows.forget.get_run_logger", fail)  # with nobody to forget it asks for no run
     file, _, name = entrypoint.partition(":")
     flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
-    params = {"tune": TuneParams, "readmit": ReadmitParams}.get(name, PipelineParams)(shop="small")
+    params = {"tune": TuneParams, "readmit": ReadmitParams, "forget": ForgetParams}.get(name, PipelineParams)(
+        shop="small"
+    )
     [checked] = flow.validate_parameters({"params": params.model_dump(mode="json")}).values()
     with pytest.raises(OSError, match="the data are gone"):
         flow.fn(checked)

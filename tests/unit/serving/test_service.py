@@ -7,17 +7,20 @@ import json
 import logging
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from core.logs.events import EventLogError
+from core.logs.events import EventLog, EventLogError
+from core.tombstones import TombstoneFile, bury, nobody
 from features.errors import StoreNotReady
 from serving import service
 from serving.api.events import EventsRequest
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.errors import ServiceMisconfigured
+from serving.events.intake import EventIntake
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
 EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
@@ -61,11 +64,33 @@ def test_events_that_cannot_be_kept_are_a_503(shell: Any, caplog: pytest.LogCapt
         raise EventLogError("Cannot write the event log", got="path=x", expected="space", do="Make room")
 
     shell._watcher = SimpleNamespace(loaded=None, problem=None)
+    shell._is_forgotten = nobody
     shell._intake = SimpleNamespace(accept=fail)
     answer = shell._take_in(EVENT)
     assert answer.status_code == 503
     assert "the event log cannot be written" in json.loads(answer.body)["error"]
     assert "path=x" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["before", "while it is written"])
+def test_events_of_a_user_who_is_forgotten_are_refused(shell: Any, tmp_path: Path, when: str) -> None:
+    forgotten = TombstoneFile(tmp_path / "forgotten.json")
+    log = EventLog(tmp_path / "events.sqlite", forgotten.holds)
+    shell._watcher = SimpleNamespace(loaded=None, problem=None)
+    shell._is_forgotten = forgotten.holds if when == "before" else nobody
+    shell._intake = EventIntake(log, forgotten.holds)
+    bury(tmp_path / "forgotten.json", "u")
+    answer = shell._take_in(EVENT)
+    assert answer.status_code == 400
+    assert "events.0.user_id='u', expected a user who was not forgotten" in json.loads(answer.body)["error"]
+    assert log.count() == 0
+
+
+def test_a_record_of_the_forgotten_that_is_damaged_is_a_503_and_nothing_is_written(shell: Any, tmp_path: Path) -> None:
+    (tmp_path / "forgotten.json").write_text("{")
+    shell._watcher = SimpleNamespace(loaded=None, problem=None)
+    shell._is_forgotten = TombstoneFile(tmp_path / "forgotten.json").holds
+    assert shell._take_in(EVENT).status_code == 503
 
 
 @pytest.mark.parametrize(("parent", "signals"), [(7, []), (1, [signal.SIGTERM])])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.logs.events import EventLog, EventLogError, Interaction
+from core.logs.events import EventLog, EventLogError, Interaction, UserRefused
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -212,3 +212,26 @@ def test_a_full_disk_takes_none_of_a_batch_and_the_same_log_takes_it_later(tmp_p
     assert log.append(batch) == batch
     assert log.count() == 51
     log.close()
+
+
+def test_erased_events_leave_no_byte_and_their_numbers_do_not_come_again(tmp_path: Path) -> None:
+    log, other = (EventLog(tmp_path / "events.sqlite", above=0) for _ in range(2))
+    log.append([event("a"), event("of-somebody-else", "somebody"), event("b"), event("also-theirs", "somebody")])
+    log.mark_pushed(4)
+    assert other.erase(lambda user: user == "somebody") == [NOON, NOON]
+    assert other.erase(lambda user: user == "somebody") == []
+    for path in tmp_path.iterdir():
+        assert b"somebody" not in path.read_bytes(), path
+    assert [sequence for sequence, _ in log.read()] == [1, 3]
+    assert (log.newest(), log.pushed()) == (4, 4)
+    log.append([event("c")])
+    assert [sequence for sequence, _ in log.read(after=3)] == [5]
+
+
+def test_no_event_of_a_forgotten_user_is_written_and_none_that_came_with_it(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.sqlite", lambda user: user == "gone")
+    with pytest.raises(UserRefused, match=r"events\.1\.user_id='gone'"):
+        log.append([event("a"), event("b", "gone")])
+    assert log.count() == 0
+    assert EventLog(tmp_path / "none.sqlite").erase(lambda _: True) == []
+    assert EventLog(tmp_path / "none.sqlite").newest() == 0

@@ -9,6 +9,7 @@ import pytest
 
 from core.layout import Layout
 from core.settings.loading import load_settings
+from flows.erasure.receipts import Learned, Receipt, save
 from flows.last_validation import keep_validation
 from flows.platform.served_shops import serving
 from flows.platform.status import describe_status, read_status
@@ -117,3 +118,19 @@ def test_other_servers_are_not_taken_for_parts(settings, told):
     platform = settings.platform.model_copy(update=ports)
     states = [part.state for part in read_status(settings.model_copy(update={"platform": platform})).parts]
     assert states[:2] == ["another work folder's", "something else listens there"]
+
+
+def test_who_is_not_forgotten_yet_is_told(settings):
+    layout = Layout(settings.work_dir, settings.shop)
+    bundle = Learned(place="model store", name="v1", digest="d", in_service=True, why="their rows are in its data")
+    save(layout, Receipt(number=1, person="h1", at="2026-01-01", state="complete"))
+    save(layout, Receipt(number=2, person="h2", at="2026-01-02", state="retraining", bundles=(bundle,)))
+    save(layout, Receipt(number=3, person="h3", at="2026-01-03"))
+    told = read_status(settings)
+    assert [(one.receipt, one.state, one.bundles) for one in told.open_receipts] == [
+        (2, "retraining", 1), (3, "removing", 0),
+    ]  # fmt: skip
+    assert [line for line in describe_status(told) if line.startswith("forgetting")] == [
+        "forgetting, receipt 2: retraining since 2026-01-02, 1 bundles to go: run the pipeline",
+        "forgetting, receipt 3: removing since 2026-01-03, give the command again: sommelier forget USER",
+    ]

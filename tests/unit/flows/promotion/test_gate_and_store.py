@@ -181,3 +181,22 @@ def test_what_was_decided_before_a_rollback_is_not_promoted_over_it(shop):
     assert version_in_service(model).digest == read_manifest(shop / "popular").digest
     now = hold(shop, WON, model)
     assert (now.promote, now.generation) == (False, 3)
+
+
+def test_a_champion_that_learned_from_somebody_forgotten_keeps_nothing_out(shop):
+    model = "sommelier-gate-to-go"
+    version = put(shop / "candidate", model).version
+    refused = hold(shop, LOST, "sommelier-gate-none")
+    assert not hold_baseline(shop, refused, model).promote_baseline
+    decided = decide_served_baseline(shop / "popular", shop / "training", refused, GateSettings(), K, model, {version})
+    assert (decided.promote_baseline, decided.served, decided.comparison) == (True, "popularity", None)
+    assert f"{model}:{version}, learned from a person who was forgotten, and has to go" in decided.reason
+    put(shop / "popular", model)
+    to_go = {version_in_service(model).version}
+    strict = GateSettings(beat_champion="surely_better", beat_baseline="off")
+    decided = decide_candidate(shop / "candidate", shop / "training", WON, strict, K, model, to_go)
+    assert (decided.promote, decided.comparison) == (True, None)
+    # The rules about the baselines hold on.
+    assert decide_candidate(
+        shop / "candidate", shop / "training", LOST, GateSettings(), K, model, to_go
+    ).lost_to_baseline

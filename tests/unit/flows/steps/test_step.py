@@ -15,8 +15,9 @@ from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Recipe
+from core.tombstones import bury
 from features.errors import FeastFailure
-from flows.errors import DiskFull
+from flows.errors import DataChanged, DiskFull
 from flows.steps import step as steps
 from flows.steps.run import Run
 from flows.steps.step import THREADS, WHOLE_RECIPE, Output, StepContext, StepKey, action, step
@@ -287,3 +288,23 @@ def test_a_step_that_writes_needs_room(server, quiet_measurement, run, tmp_path)
     full = replace(run, platform=PlatformSettings(min_free_bytes=10**18))
     with pytest.raises(DiskFull, match=rf"free=.* MB, expected at least 1,000,000,000,000 MB.*\({tmp_path}"):
         in_flow(write, full)
+
+
+def test_a_run_that_began_before_somebody_was_forgotten_does_not_go_on(server, quiet_measurement, run):
+    done = []
+
+    @action("write", retries=True)
+    def write(step: StepContext) -> str:
+        done.append(step.name)
+        return "done"
+
+    @flow
+    def work(run):
+        return write(run)
+
+    assert work(run) == "done"
+    bury(run.layout.forgotten, "somebody")
+    with pytest.raises(DataChanged, match=r"forgotten=1 changes, expected 0.*Run the flow again"):
+        work(run)
+    assert work(replace(run, generation=1)) == "done"
+    assert done == ["write", "write"]

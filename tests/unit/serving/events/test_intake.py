@@ -161,3 +161,12 @@ def test_what_the_data_gate_refuses_stays_in_the_log_and_reaches_no_history(log:
     assert intake.accept([*refused, *kept]) == Receipt(accepted=5, duplicates=0, pushed=True)
     assert [(event.event_id, event.value) for event in pushed] == [("dropped", None), ("good", 5.0)]
     assert intake.n_pending() == 0
+
+
+def test_what_the_log_still_holds_of_the_forgotten_is_passed_over(log: EventLog, sink: Sink) -> None:
+    log.append([*batch("a"), Interaction("b", "gone", "i", "view", NOON), *batch("c")])
+    intake = EventIntake(log, lambda user: user == "gone")
+    intake.connect(sink)
+    assert intake.push_pending()
+    assert sink.pushed == ["a", "c"]
+    assert intake.n_pending() == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.events import canonical_id
 from core.logs.events import EventLog, Interaction
 from core.settings.source import TablesSource
 from core.settings.validation import OwnRule, ValidationSettings
@@ -19,6 +20,7 @@ from validation.errors import ReadmissionError
 from validation.quarantine.readmission import (
     QuarantinedRow,
     count_by_rule,
+    erase,
     export,
     read_corrections,
     readmit,
@@ -335,3 +337,19 @@ def test_readmission_is_revoked_by_rows_or_as_a_whole(tmp_path: Path, summary: S
     assert revoke(folder) == 2
     assert list(folder.iterdir()) == []
     assert _door(tmp_path).tables == summary.tables
+
+
+def test_rows_of_the_forgotten_are_not_let_in_and_those_that_were_can_be_erased(tmp_path: Path) -> None:
+    rows = [
+        QuarantinedRow("interactions", (), "a.csv", n, {"event_id": f"e{n}", "user_id": user, "item_id": "i1"}, {})
+        for n, user in enumerate(["u1", " gone ", "u2"])
+    ]
+    nowhere = readmit(rows[1:2], tmp_path / "none", lambda user: canonical_id(user) == "gone")
+    assert (nowhere.rows, nowhere.files, nowhere.forgotten) == ({}, (), 1)
+    some = readmit(rows, tmp_path / "some", lambda user: canonical_id(user) == "gone")
+    assert (some.rows, some.forgotten) == ({"interactions": 2}, 1)
+    readmit(rows, tmp_path / "all")
+    assert erase(tmp_path / "all", lambda user: canonical_id(user) == "gone") == 1
+    assert erase(tmp_path / "all", lambda user: canonical_id(user) == "gone") == 0
+    assert [path.name for path in (tmp_path / "all").iterdir()] == list(some.files)
+    assert erase(tmp_path / "missing", lambda _: True) == 0

@@ -1,0 +1,162 @@
+"""Removing a user from the feature store: their online rows, and their events, reviews and attributes offline.
+
+What items' rows counted of them is put right by the refresh that follows, which rebuilds everything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core import schema
+from core.addresses import expand
+from core.settings.features import FeatureStoreSettings
+from core.sql import identifier
+from core.storage import exclusively
+from features.archive.events import KEYS, TABLES, Archive
+from features.archive.publication import (
+    PUBLISHED_FILE,
+    Published,
+    note_unfinished,
+    open_archive,
+    open_published,
+    publish,
+    read_published,
+    read_unfinished,
+    schema_name,
+)
+from features.counting.views import USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.errors import ArchiveDamaged, FeatureError
+from features.feast.store import missing_files, open_store
+from features.refresh import LOCK_FILE, online_store_of
+
+USER_VIEWS = (USER_HISTORY, USER_PROFILE, USER_SEEN)
+_USER_TABLES = ("events", "reviews", "users")
+_ERASED = "erased"  # no key of any clean tables: the next refresh rebuilds
+_REWRITTEN = "rewritten"  # nor is this
+
+
+def require_rebuild(feast_folder: Path) -> None:
+    """Have the next refresh count everything anew, since what was counted of somebody is to be gone."""
+    if read_published(feast_folder) is not None:
+        note_unfinished(feast_folder, _ERASED)
+
+
+def erase_online(feast_folder: Path, user_id: str) -> int:
+    """Remove a user's online rows, wherever they are kept; how many there were.
+
+    Args:
+        user_id: As the clean tables have it.
+    Raises:
+        FeastFailure: a server does not answer.
+    """
+    if missing_files(feast_folder):
+        return 0
+    store = open_store(feast_folder)
+    return int(online_store_of(store).erase(store.config, USER_VIEWS, [user_id]))
+
+
+def erase_offline(feast_folder: Path, stores: FeatureStoreSettings, user_id: str) -> tuple[dict[str, int], list[Any]]:
+    """Put a generation without a user in the place of the offline tables; the others' rows stay as they are.
+
+    Args:
+        stores: Where the tables are, if nothing is published that says so.
+        user_id: As the clean tables have it.
+    Returns:
+        Rows removed by table, and the times of those that have one.
+    """
+    if not feast_folder.is_dir():
+        return {}, []
+    with exclusively(feast_folder / LOCK_FILE):
+        published = read_published(feast_folder)
+        if published is None:
+            _remove_all(feast_folder, stores)
+            return {}, []
+        try:
+            return _rewrite(feast_folder, published, user_id)
+        except ArchiveDamaged:
+            # Whatever is left of it, the next refresh builds it anew from the clean tables.
+            (feast_folder / PUBLISHED_FILE).unlink()
+            _remove_all(feast_folder, published.stores)
+            return {}, []
+
+
+def _rewrite(feast_folder: Path, published: Published, user_id: str) -> tuple[dict[str, int], list[Any]]:
+    old = open_published(feast_folder, published)
+    own = {table: old.read(table, published.n_parts, user_id=pa.array([user_id])) for table in _USER_TABLES}
+    counts = {table: len(rows) for table, rows in own.items() if len(rows)}
+    times: list[datetime] = [
+        time for table in ("events", "reviews") for time in own[table].column(schema.TIMESTAMP).to_pylist()
+    ]
+    if counts:
+        require_rebuild(feast_folder)
+    generation = 1 + max(published.generation, old.newest_generation())
+    new = open_archive(feast_folder, published.stores, generation)
+    for table in TABLES:
+        new.write(table, 0, _of_others(old, table, published.n_parts, user_id))
+    update = {"key": _REWRITTEN, "generation": generation, "n_parts": 1, "parts": new.manifest.all()}
+    publish(feast_folder, published.model_copy(update=update))
+    new.remove_others()
+    return counts, times
+
+
+def _of_others(archive: Archive, table: str, n_parts: int, user_id: str) -> pa.Table:
+    rows = archive.read(table, n_parts)
+    if table in _USER_TABLES:
+        rows = rows.filter(pc.not_equal(rows.column(schema.USER_ID), user_id))
+    # As a refresh writes a first part; of equal ones the order stays.
+    return rows.sort_by([(KEYS[table], "ascending")]) if table in KEYS else rows
+
+
+def _remove_all(feast_folder: Path, stores: FeatureStoreSettings) -> None:
+    """Remove what refreshes left that never published anything."""
+    left = open_archive(feast_folder, stores, 0)
+    if newest := left.newest_generation():
+        open_archive(feast_folder, stores, newest + 1).remove_others()
+
+
+def find_online(feast_folder: Path, user_id: str) -> int:
+    """How many online rows a user has."""
+    if missing_files(feast_folder):
+        return 0
+    store = open_store(feast_folder)
+    online = online_store_of(store)
+    return sum(online.read_rows(store.config, view, [user_id])[0] is not None for view in USER_VIEWS)
+
+
+def find_in_server(feast_folder: Path, user_id: str, is_distinct: bool) -> dict[str, int]:
+    """Rows of the shop's tables in PostgreSQL that hold a user's id, by table; empty where none of the store is there.
+
+    Args:
+        is_distinct: Whether the id is like nothing else, so that it counts wherever it stands.
+    """
+    published = read_published(feast_folder)
+    if published is None or "postgres" not in (published.stores.offline, published.stores.registry):
+        return {}
+    import psycopg
+
+    place, found = schema_name(feast_folder), {}
+    address = expand(published.stores.postgres, "Cannot search the feature store", FeatureError)
+    with psycopg.connect(address) as connection:
+        rows = connection.execute(
+            "SELECT table_name, bool_or(column_name = 'user_id') FROM information_schema.columns "
+            "WHERE table_schema = %s GROUP BY table_name",
+            (place,),
+        ).fetchall()
+        for name, has_users in rows:
+            condition = (
+                "strpos(t::text, %s) > 0" if is_distinct else "user_id = %s" if has_users else "%s::text IS NULL"
+            )
+            statement = f"SELECT count(*) FROM {identifier(place)}.{identifier(name)} t WHERE {condition}"
+            ((count,),) = connection.execute(statement, (user_id,)).fetchall()  # type: ignore[arg-type]
+            found[f"postgres {name}"] = int(count)
+    return found
+
+
+def is_unfinished(feast_folder: Path) -> bool:
+    """Whether the next refresh has still to rebuild for somebody's sake."""
+    return read_unfinished(feast_folder) == _ERASED

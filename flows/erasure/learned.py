@@ -1,0 +1,100 @@
+"""Which bundles learned from a person: by the data that each was made of, as far as they are still there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from core.layout import Layout
+from core.promotions import list_versions, read_standing
+from core.tombstones import Tombstones
+from flows.erasure.files import holds_person, stage_folders
+from flows.erasure.person import Person
+from flows.erasure.receipts import Learned, Receipt
+from recommender.bundle.manifest import MANIFEST
+from validation.raw.parts import NOTE_FILE
+from validation.sources.ingest import read_note
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """A bundle, and what its manifest says of its data, whichever version of the code wrote it."""
+
+    place: Any
+    name: str
+    digest: str
+    in_service: bool
+    fingerprint: str
+    last_event_at: str
+
+
+def find_learned(layout: Layout, person: Person, tombstones: Tombstones, receipt: Receipt) -> Receipt:
+    """The receipt with the bundles that learned from the person, and those of which nothing shows whether they did.
+
+    A bundle names the data that were read for it. While their raw folder is there, it is looked into. Where it is gone,
+    a bundle counts that learned from events as late as the person's oldest.
+
+    Args:
+        receipt: Says whether any data of the person were found, and how old they are.
+    """
+    raw = _people_in_raw(layout, person, tombstones)
+    learned, undetermined = [], []
+    for bundle in _bundles(layout):
+        why = _why(bundle, raw, receipt)
+        if why is None:
+            undetermined.append(f"{bundle.place} {bundle.name}")
+        elif why:
+            learned.append(
+                Learned(
+                    place=bundle.place, name=bundle.name, digest=bundle.digest, in_service=bundle.in_service, why=why
+                )
+            )
+    seen = receipt.seen or any(raw.values())
+    update = {"bundles": tuple(learned), "undetermined": tuple(undetermined), "seen": seen}
+    return receipt.model_copy(update=update)
+
+
+def _why(bundle: _Bundle, raw: dict[str, bool], receipt: Receipt) -> str | None:
+    """What shows that a bundle learned from the person; empty where it did not, None where that is not known."""
+    if bundle.fingerprint in raw:
+        return "their rows are in the data that it was made of" if raw[bundle.fingerprint] else ""
+    if not receipt.seen and not any(raw.values()):
+        return None
+    if receipt.seen_from is None:
+        return "its data are gone, and the person is in others"
+    newest, oldest = (datetime.fromisoformat(text) for text in (bundle.last_event_at, receipt.seen_from))
+    return f"it learned from events until {newest:%Y-%m-%d}, and theirs begin earlier" if newest >= oldest else ""
+
+
+def _people_in_raw(layout: Layout, person: Person, tombstones: Tombstones) -> dict[str, bool]:
+    """Fingerprint of the data of each raw folder, and whether the person is in it."""
+    folders = [folder for folder in stage_folders(layout, "raw") if (folder / NOTE_FILE).is_file()]
+    return {read_note(folder).fingerprint: holds_person(folder, person, tombstones) for folder in folders}
+
+
+def _bundles(layout: Layout) -> list[_Bundle]:
+    name = layout.model_name
+    standing = read_standing(name)
+    current = standing.changes[-1].version if standing.changes else ""
+    found = [
+        _read("model store", version.version, version.folder, version.version == current)
+        for version in list_versions(name)
+    ]
+    for place, stage in (("candidate", "candidates"), ("baseline", "baselines")):
+        found += [_read(place, folder.name, folder, False) for folder in stage_folders(layout, stage)]
+    return [bundle for bundle in found if bundle is not None]
+
+
+def _read(place: str, name: str, folder: Path, in_service: bool) -> _Bundle | None:
+    """None for a folder without a manifest, which serves nobody."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        data = manifest["data"]
+        return _Bundle(
+            place, name, str(manifest["digest"]), in_service, str(data["fingerprint"]), str(data["last_event_at"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,97 @@
+"""A shop that knows a person from everywhere, made by hand: no flow has to run for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from core.layout import Layout
+from core.logs.events import EventLog, Interaction
+from core.settings.features import FeatureSettings
+from core.settings.source import TablesSource
+from features.online import OnlineFeatures
+from features.refresh import refresh_features
+from flows.promotion.model_store import promote
+from recommender.bundle.manifest import DataRange
+from tests.unit.features.shops import Row, write_shop
+from tests.unit.flows.promotion.written_bundle import write_bundle
+from tests.unit.recommender.tiny_shop import DATA
+from tests.unit.validation.source_files import csv_bytes, write
+from validation.quarantine.readmission import QuarantinedRow, readmit
+from validation.sources.ingest import ingest
+
+PERSON = "person-4711"
+SETTINGS = FeatureSettings(max_history=3)
+LOG = [Row("uvw"[n % 3], "abcd"[n * n % 4], n, 4.0) for n in range(9)]
+THEIRS = [Row(PERSON, "abcd"[n], 2 * n + 20, 5.0) for n in range(3)]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def build_shop(work: Path) -> Layout:
+    """Everything that a shop keeps, in a work folder; BENTOML_HOME is set to lie below it."""
+    os.environ["BENTOML_HOME"] = str(work / "bentoml")
+    layout = Layout(work, "shop")
+    rows = [{"user_id": row.user, "item_id": row.item, "event": "rating", "value": row.value,
+             "timestamp": row.timestamp.isoformat()} for row in (*LOG, *THEIRS)]  # fmt: skip
+    source = write(work.parent / f"{work.name}-source" / "interactions.csv", csv_bytes(rows))
+    values = {"event_id": "r", "user_id": PERSON, "item_id": "a", "event": "view", "timestamp": "2026-01-01"}
+    others = {**values, "user_id": "u", "event_id": "s"}
+    readmit(
+        [QuarantinedRow("interactions", (), "a", n, one, {}) for n, one in enumerate((values, others))],
+        layout.readmitted,
+    )
+    raw = ingest(TablesSource(path=source), layout.raw("r1"), layout.events, layout.readmitted)
+    reviews = [("u", "a", 3, "fine"), (PERSON, "b", 22, "Nothing escapes me.")]
+    users = {"u": {"job": "cook"}, PERSON: {"job": "spy"}, "v": {}, "w": {}}
+    write_shop(layout.clean("c1"), [*LOG, *THEIRS], users=users, reviews=reviews)
+    write_shop(layout.training("t1"), [*LOG, *THEIRS])
+    write_shop(layout.clean("c0"), LOG)  # from before they came
+    refresh_features(layout.clean("c1"), layout.feast, SETTINGS)
+    events = [
+        Interaction(f"x{n}", user, "a", "view", START + timedelta(days=1)) for n, user in enumerate(("u", PERSON))
+    ]
+    log = EventLog(layout.events, above=0)
+    log.append(events)
+    OnlineFeatures(layout.feast, SETTINGS).push(events, [1, 2])
+    log.close()
+    component = layout.component("sequence", "k1")
+    component.mkdir(parents=True)
+    (component / "sequence.json").write_text("{}")
+    _write_bundles(layout, raw.fingerprint)
+    _write_records(layout)
+    return layout
+
+
+def _write_bundles(layout: Layout, fingerprint: str) -> None:
+    """An old version from before the person came, one that learned from them, and its candidate."""
+    told = DATA.model_dump()
+    early = told | {"fingerprint": "gone", "last_event_at": "2025-12-01T00:00:00+00:00"}
+    late = told | {"fingerprint": fingerprint, "last_event_at": "2026-02-01T00:00:00+00:00"}
+    for digest, data in (("early", early), ("late", late)):
+        folder = write_bundle(layout.bundle(digest), digest, shop="shop", data=DataRange(**data))
+        promote(folder, layout.model_name, {"digest": digest})
+
+
+def _write_records(layout: Layout) -> None:
+    work = layout.root.parent
+    for name in ("k1", "k2"):
+        page = layout.reports / name / "data-docs" / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text(f"<td>{PERSON if name == 'k1' else 'u'}</td>")
+    (layout.root / "outcome.json").write_text(json.dumps({"example_user": PERSON, "reason": "good"}))
+    snapshot = layout.monitoring / "snapshots" / "one.json"
+    snapshot.parent.mkdir(parents=True)
+    snapshot.write_text(json.dumps({"values": [PERSON, 1]}))
+    for folder in (work / "logs", work / "prefect" / "results"):
+        folder.mkdir(parents=True)
+    (work / "logs" / "service.log").write_text(f"flood of {PERSON}\nflood of u\n")
+    (work / "prefect" / "results" / "one").write_text(json.dumps({"result": json.dumps({"user": PERSON})}))
+    (work / "prefect" / "results" / "two").write_text(json.dumps({"result": json.dumps({"user": "u"})}))
+    with closing(sqlite3.connect(work / "prefect" / "prefect.db")) as connection, connection:
+        connection.execute("CREATE TABLE flow_run (id TEXT PRIMARY KEY, parameters TEXT)")
+        told = [("1", json.dumps({"user": PERSON})), ("2", json.dumps({"user": "u"}))]
+        connection.executemany("INSERT INTO flow_run VALUES (?, ?)", told)

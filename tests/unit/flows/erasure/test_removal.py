@@ -1,0 +1,313 @@
+"""Everything of a person goes and nothing else; a removal that is killed ends, done again, in the same place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from core.layout import Layout
+from core.logs.events import EventLog
+from core.promotions import read_standing
+from core.settings.features import FeatureStoreSettings
+from core.storage import together
+from core.tombstones import read_tombstones
+from features.archive.publication import open_published, require_published
+from features.online import OnlineFeatures
+from features.refresh import refresh_features
+from flows.erasure.completion import finish_erasures
+from flows.erasure.receipts import Receipt, read_receipts, versions_to_go
+from flows.erasure.removal import preview, remove_person, take_back
+from flows.errors import BundleRefused, NotForgotten
+from flows.promotion.bundles import promote_by_hand
+from flows.promotion.model_store import promote, roll_back
+from tests.integration.byte_search import find
+from tests.unit.features.shops import write_shop
+from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, build_shop
+from tests.unit.flows.promotion.written_bundle import write_bundle
+
+WRITES = ((os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync"), (os, "unlink"), (os, "rmdir"))
+STORES = FeatureStoreSettings()
+
+
+@pytest.fixture(autouse=True)
+def home() -> Iterator[None]:
+    before = os.environ["BENTOML_HOME"]
+    yield
+    os.environ["BENTOML_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    before = os.environ["BENTOML_HOME"]
+    work = tmp_path_factory.mktemp("built") / "work"
+    build_shop(work)
+    os.environ["BENTOML_HOME"] = before
+    return work
+
+
+@pytest.fixture
+def layout(built: Path, tmp_path: Path) -> Layout:
+    return copy(built, tmp_path / "work")
+
+
+def copy(built: Path, work: Path) -> Layout:
+    shutil.copytree(built, work)
+    os.environ["BENTOML_HOME"] = str(work / "bentoml")
+    return Layout(work, "shop")
+
+
+def removed(layout: Layout) -> Receipt:
+    return remove_person(layout, STORES, PERSON)
+
+
+def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout) -> None:
+    work = layout.root.parent
+    before = find(PERSON, work)
+    places = {
+        *(f"shop/{name}" for name in ("raw", "clean", "training", "feast", "readmitted", "reports", "monitoring")),
+        *("shop/events.sqlite", "shop/outcome.json", "prefect/results", "prefect/prefect.db", "logs"),
+    }
+    assert {place for place in places if any(one.startswith(place) for one in before)} == places
+    archive = offline_rows(layout)
+    receipt = removed(layout)
+    assert find(PERSON, work) == set()
+    assert receipt.state == "retraining"
+    assert receipt.search is not None
+    assert receipt.search.left == ()
+    assert receipt.removed == {
+        "event log": 1, "online store": 3, "readmitted rows": 1, "offline events": 3, "offline reviews": 1,
+        "offline users": 1, "raw": 1, "clean": 1, "training": 1, "components": 1, "candidates": 2, "reports": 1,
+        "monitoring": 1, "outcome.json": 1, "Prefect results": 1, "Prefect database": 1, "logs": 1,
+    }  # fmt: skip
+    assert receipt.seen_from == "2026-01-01T00:00:20+00:00"
+    assert [event.user_id for _, event in EventLog(layout.events).read()] == ["u"]
+    assert layout.clean("c0").is_dir()
+    assert (layout.reports / "k2" / "data-docs" / "index.html").is_file()
+    assert sorted(path.name for path in (work / "prefect" / "results").iterdir()) == ["two"]
+    assert json.loads((layout.root / "outcome.json").read_text())["reason"] == "good"
+    (file,) = layout.readmitted.glob("*.parquet")
+    assert duckdb.sql(f"SELECT count(*) FROM '{file}'").fetchall() == [(1,)]
+    assert offline_rows(layout) == {
+        table: [row for row in rows if PERSON not in row] for table, rows in archive.items()
+    }
+    online = OnlineFeatures(layout.feast, SETTINGS)
+    assert online.read_user(PERSON) is None
+    assert online.read_user("u") is not None
+
+
+def offline_rows(layout: Layout) -> dict[str, list[tuple]]:
+    published = require_published(layout.feast)
+    archive = open_published(layout.feast, published)
+    archive.verify(published.n_parts)
+    tables = {table: archive.read(table, published.n_parts) for table in ("events", "reviews", "users", "items")}
+    return {table: [tuple(row.values()) for row in rows.to_pylist()] for table, rows in tables.items()}
+
+
+def test_what_was_counted_of_them_is_counted_anew_by_the_next_refresh(layout: Layout) -> None:
+    removed(layout)
+    write_shop(layout.clean("c2"), LOG)
+    (layout.clean("c2") / "summary.json").write_text('{"log_sequence": 2}')
+    assert refresh_features(layout.clean("c2"), layout.feast, SETTINGS, event_log=layout.events).rebuilt
+    fresh = layout.root / "fresh"
+    refresh_features(layout.clean("c2"), fresh, SETTINGS)
+    for item in "abcd":
+        ours, theirs = (OnlineFeatures(folder, SETTINGS).read_items([item]) for folder in (layout.feast, fresh))
+        assert {name: ours[name].tolist() for name in ("item_n_ratings",)} == {
+            name: theirs[name].tolist() for name in ("item_n_ratings",)
+        }, item
+    assert find(PERSON, layout.root) == set()
+
+
+def test_a_late_push_and_a_late_append_bring_nothing_back(layout: Layout) -> None:
+    (event,) = [one for _, one in EventLog(layout.events).read() if one.user_id == PERSON]
+    removed(layout)
+    holds = read_tombstones(layout.forgotten).holds
+    OnlineFeatures(layout.feast, SETTINGS, holds).push([event], [7])
+    assert find(PERSON, layout.root) == set()
+    # Without the tombstone the same push writes their row.
+    OnlineFeatures(layout.feast, SETTINGS).push([event], [8])
+    assert find(PERSON, layout.root) != set()
+
+
+def test_somebody_who_was_never_there_changes_nothing_but_the_record(layout: Layout) -> None:
+    own = {"forgotten.json", "receipts", "data.lock", "forgotten.json.lock", "erasure.lock", "feast"}
+    before = {path for path in layout.root.rglob("*") if path.relative_to(layout.root).parts[0] not in own}
+    receipt = remove_person(layout, STORES, "nobody-at-all")
+    assert (receipt.removed, receipt.seen, receipt.bundles) == ({}, False, ())
+    assert receipt.undetermined == ("model store " + version(layout, "early"), "candidate early")
+    assert {path for path in layout.root.rglob("*") if path.relative_to(layout.root).parts[0] not in own} == before
+    (done,) = finish_erasures(layout)
+    assert done.state == "complete"
+
+
+def version(layout: Layout, digest: str) -> str:
+    return next(change.version for change in read_standing(layout.model_name).changes if change.digest == digest)
+
+
+def test_a_preview_says_where_and_changes_nothing(layout: Layout) -> None:
+    def files() -> dict[Path, bytes]:
+        found = (path for path in layout.root.rglob("*") if path.is_file())
+        return {path: path.read_bytes() for path in found if not path.name.startswith("online.db")}  # opening tidies it
+
+    before = files()
+    found = preview(layout, PERSON)
+    assert {one.split("/")[0] for one in found.search.left} == {"shop", "logs", "prefect", "online store: 3 rows"}
+    assert [one.digest for one in found.bundles] == ["late", "late"]
+    assert files() == before
+    assert not layout.forgotten.exists()
+
+
+def test_the_bundles_that_learned_from_them_go_when_another_one_serves(layout: Layout, tmp_path: Path) -> None:
+    late, early = version(layout, "late"), version(layout, "early")
+    receipt = removed(layout)
+    assert [(one.place, one.name, one.in_service) for one in receipt.bundles] == [
+        ("model store", late, True), ("candidate", "late", False),
+    ]  # fmt: skip
+    assert versions_to_go(layout) == {late}
+    (waiting,) = finish_erasures(layout)  # nothing else serves yet
+    assert [one.state for one in waiting.bundles] == ["scheduled", "removed"]
+    assert read_standing(layout.model_name).in_service.version == late
+    kept = tmp_path / "kept"
+    shutil.copytree(read_standing(layout.model_name).folder / late, kept)
+
+    refresh_features(write_shop(layout.clean("c2"), LOG), layout.feast, SETTINGS)
+    promote(write_bundle(layout.bundle("new"), "new", shop="shop"), layout.model_name, {"digest": "new"})
+    (done,) = finish_erasures(layout)
+    assert done.state == "complete"
+    assert {one.state for one in done.bundles} == {"removed"}
+    assert finish_erasures(layout) == []
+    standing = read_standing(layout.model_name)
+    assert not (standing.folder / late).exists()
+    assert list(standing.good) == ["new", "early"]
+    with pytest.raises(BundleRefused, match=f"version={late}.*nobody who was forgotten"):
+        roll_back(layout.model_name, late)
+    with pytest.raises(BundleRefused, match=r"digest=late.*nobody who was forgotten"):
+        promote_by_hand(layout, kept, "I want it back")
+    assert roll_back(layout.model_name).version == early
+
+
+def test_a_bundle_that_comes_out_alike_without_them_stays(layout: Layout) -> None:
+    removed(layout)
+    refresh_features(write_shop(layout.clean("c2"), LOG), layout.feast, SETTINGS)
+    write_bundle(layout.bundle("again"), "late", shop="shop")
+    (done,) = finish_erasures(layout)
+    assert done.state == "complete"
+    assert [one.state for one in done.bundles if one.place == "model store"] == ["unaffected"]
+    assert read_standing(layout.model_name).in_service.digest == "late"
+
+
+def test_where_the_data_of_a_bundle_are_gone_its_newest_event_decides(layout: Layout) -> None:
+    shutil.rmtree(layout.raw("r1"))
+    receipt = removed(layout)
+    assert {one.digest for one in receipt.bundles} == {"late"}
+    assert all("theirs begin earlier" in one.why for one in receipt.bundles)
+    assert receipt.undetermined == ()
+
+
+def test_a_person_who_is_back_can_be_forgotten_again(layout: Layout) -> None:
+    first = removed(layout)
+    assert take_back(layout, PERSON).state == "lifted"
+    assert not read_tombstones(layout.forgotten).holds(PERSON)
+    assert not EventLog(layout.events).erase(lambda user: user == PERSON)
+    assert removed(layout).number == first.number + 1
+    assert [receipt.state for receipt in read_receipts(layout)] == ["lifted", "retraining"]
+    with pytest.raises(NotForgotten, match="somebody who is forgotten"):
+        take_back(layout, "u")
+
+
+def test_no_receipt_or_record_has_the_id(layout: Layout) -> None:
+    removed(layout)
+    for file in (layout.forgotten, *layout.receipts.iterdir()):
+        assert PERSON not in file.read_text()
+
+
+def test_removal_waits_for_steps_that_are_at_work(layout: Layout) -> None:
+    with ThreadPoolExecutor() as pool:
+        with together(layout.data_lock):
+            removing = pool.submit(removed, layout)
+            while OnlineFeatures(layout.feast, SETTINGS).read_user(PERSON) is not None:
+                time.sleep(0.01)  # what serving reads goes at once
+            # A step that began before ends with their rows.
+            shutil.copytree(layout.clean("c1"), layout.clean("c3"))
+            assert not removing.done()
+        removing.result()
+    assert find(PERSON, layout.root) == set()
+
+
+def killed_at(number: int, layout: Layout) -> bool:
+    """Remove the person in a process of its own that kills itself before its nth write; whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            count_writes(number)
+            removed(layout)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def count_writes(number: int) -> None:
+    seen = [0]
+
+    def counted(write):
+        def call(*args, **more):
+            seen[0] += 1
+            if seen[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return write(*args, **more)
+
+        return call
+
+    for module, name in WRITES:
+        setattr(module, name, counted(getattr(module, name)))
+
+
+def end_of(layout: Layout) -> dict[str, object]:
+    """What a shop has in the end, but for times and counts of what was removed."""
+    (receipt,) = read_receipts(layout)
+    assert receipt.search.left == ()
+    folders = {path.relative_to(layout.root).as_posix() for path in layout.root.rglob("*") if path.is_dir()}
+    return {
+        "folders": {one for one in folders if not one.startswith("feast/offline/")},
+        "offline": offline_rows(layout),
+        "events": list(EventLog(layout.events).read()),
+        "receipt": (receipt.state, receipt.seen_from, [(one.digest, one.state) for one in receipt.bundles]),
+        "found": find(PERSON, layout.root.parent),
+        "tombstones": len(read_tombstones(layout.forgotten).forgotten),
+    }
+
+
+def check_killed_at(numbers: range, built: Path, tmp_path: Path) -> int:
+    """How many of these kills came before the end."""
+    whole = copy(built, tmp_path / "whole")
+    removed(whole)
+    wanted, n_killed = end_of(whole), 0
+    assert wanted["found"] == set()
+    for number in numbers:
+        layout = copy(built, tmp_path / str(number))
+        if not killed_at(number, layout):
+            break
+        n_killed += 1
+        removed(layout)
+        assert end_of(layout) == wanted, number
+        shutil.rmtree(tmp_path / str(number))
+    return n_killed
+
+
+def test_a_removal_that_is_killed_ends_the_same_when_it_is_done_again(built: Path, tmp_path: Path) -> None:
+    assert check_killed_at(range(3, 200, 45), built, tmp_path) >= 3
+
+
+@pytest.mark.slow
+def test_a_removal_may_be_killed_at_any_write(built: Path, tmp_path: Path) -> None:
+    assert check_killed_at(range(1, 1000), built, tmp_path) < 999
