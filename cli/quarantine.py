@@ -68,8 +68,9 @@ def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chose
 
     layout = _layout(chosen)
     found = read_corrections(file) if file else _select(layout, rows)
+    cleaning = chosen.resolve().recipe.validation.cleaning
     with together(layout.data_lock):
-        summary = let_in(found, layout.readmitted, read_tombstones(layout.forgotten).holds)
+        summary = let_in(found, layout.readmitted, read_tombstones(layout.forgotten).holds, cleaning)
     left_out = f"{summary.forgotten} left out, of people who are forgotten; " if summary.forgotten else ""
     show(
         f"{sum(summary.rows.values())} rows let in; {left_out}"

@@ -38,4 +38,5 @@ def monitor(params: PipelineParams) -> bool:
         )
     learned_until = datetime.fromisoformat(manifest.data.test_at)
     _, clean = pass_data_gate(run)
-    return watch(run, clean, learned_until).drifted
+    drifted = watch(run, clean, learned_until).drifted
+    return drifted

@@ -52,3 +52,7 @@ class RuleError(DataGateError):
 
 class ReadmissionError(DataGateError):
     """Quarantined rows cannot be read, or what was edited cannot be readmitted."""
+
+
+class MaskError(DataGateError):
+    """Personal data cannot be masked as the settings say."""

@@ -16,7 +16,7 @@ from core.schema import TABLE_NAMES, TableName
 from core.settings.validation import ValidationSettings
 from core.storage import atomic_folder, write_json
 from validation.clean_tables import write_entities, write_events
-from validation.cleaning.steps import register_cleaning
+from validation.cleaning.steps import build_masks, register_cleaning
 from validation.expectations.clean_rules import build_clean_rules, build_clean_suite, count_clean
 from validation.expectations.data_context import TableRun, keep_run
 from validation.expectations.data_docs import write_data_docs
@@ -30,6 +30,7 @@ from validation.expectations.suites import (
     unmet_rules,
 )
 from validation.quarantine.files import write_quarantine
+from validation.raw.originals import note_originals, read_originals
 from validation.raw.parts import RawTables
 from validation.rules.shares import build_table_rules
 from validation.scan.picking import pick_broken
@@ -37,7 +38,7 @@ from validation.scan.scan import Scan
 from validation.scan.scanning import scan_table
 from validation.sources.ingest import read_note
 from validation.staging.parts import STAGING_ORDER, lock_down, open_staging
-from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
+from validation.summary import QUARANTINE, SUMMARY_FILE, TableSummary, ValidationSummary
 
 
 def validate(
@@ -62,6 +63,7 @@ def validate(
         TableRejected: too few interactions, too many bad rows, a required column without a value, or a rule of
             severity "table" is not met.
         RuleError: the settings' own rules or cleaning do not fit the tables.
+        MaskError: a model that the settings name for names of persons is not installed.
     """
     note = read_note(raw)
     now = datetime.now(UTC)
@@ -71,14 +73,15 @@ def validate(
         open_staging(Path(scratch)) as connection,
     ):
         scans = scan_tables(connection, raw, note, rules, now, [raw, target.parent, Path(scratch)])
+        mask = build_masks(rules.cleaning)["reviews"]
         for scan in scans.values():
-            pick_broken(connection, scan)
+            pick_broken(connection, scan, mask)
         context = open_context(Path(scratch))
         verdicts = {table: _check_table(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
         page = write_data_docs(context, verdicts, note.fingerprint, docs)
         for verdict in verdicts.values():
             require_usable(connection, verdict, rules, docs)
-        summary = _write(connection, verdicts, note, target, page)
+        summary = _write(connection, verdicts, note, target, page, read_originals(raw).read_at)
         if context_folder is not None:
             tables = {table: _run_of(connection, verdicts[table], rules, summary, now) for table in TABLE_NAMES}
             keep_run(context_folder, target, f"{raw.name}-{target.name}", now, tables)
@@ -160,6 +163,7 @@ def _write(
     note: RawTables,
     target: Path,
     page: Path,
+    read_at: datetime,
 ) -> ValidationSummary:
     scans = {table: one.scan for table, one in verdicts.items()}
     referring = (scans["interactions"], scans["feedback"])
@@ -171,6 +175,7 @@ def _write(
         }
         for scan in scans.values():
             write_quarantine(connection, scan, note.fingerprint, folder)
+        note_originals(folder / QUARANTINE, read_at)
         summary = ValidationSummary(
             folder=target.absolute(),
             docs=page.absolute(),

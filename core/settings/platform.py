@@ -53,6 +53,13 @@ class PlatformSettings(Frozen):
         "stop; bytes.",
     )
 
+    originals_days: float = Field(
+        30.0,
+        ge=0,
+        description="Raw rows and quarantined rows are removed this many days after they were read, at the next flow; "
+        "0: when they were validated.",
+    )
+
     def host_of(self, part: PartName) -> str:
         """Where a part listens."""
         return str(getattr(self, f"{part}_host")) or self.host

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from core.schema import TableName
 from core.settings.form import Frozen, Share
 
 Severity = Literal["row", "table", "warn"]
-PersonalData = Literal["email", "phone", "card", "address"]
+PersonalData = Literal[
+    "email", "phone", "card", "address", "iban", "bank_account", "crypto", "person", "username", "birth_date",
+    "national_id", "tax_id", "health_id", "passport", "driver_license", "vehicle_plate", "vin", "ip", "mac", "url",
+]  # fmt: skip
+Region = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+PERSONAL_DATA: tuple[PersonalData, ...] = get_args(PersonalData)
 
 
 def _rising(scale: tuple[float, float]) -> tuple[float, float]:
@@ -114,16 +120,41 @@ class FloodSettings(Frozen):
 class CleaningSettings(Frozen):
     """What is repaired, and which rows are taken out, before the rules are checked."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_phone_regions(cls, given: Any) -> Any:
+        """`regions` under the name that it had before; bundles keep the settings that they were made by."""
+        if not isinstance(given, Mapping) or "phone_regions" not in given:
+            return given
+        renamed = {name: value for name, value in given.items() if name != "phone_regions"}
+        return {"regions": given["phone_regions"], **renamed}
+
     mend_text: bool = Field(True, description="Repair HTML entities, broken encodings and control characters in texts.")
     strip_markup: bool = Field(
         True, description="With mend_text: also remove HTML tags and comments, BBCode and [[VIDEOID:…]] from texts."
     )
     mask_pii: tuple[PersonalData, ...] = Field(
-        ("email", "phone", "card", "address"),
-        description="Personal data in reviews, replaced by marks such as <EMAIL>.",
+        PERSONAL_DATA,
+        description="Personal data in reviews and in the attributes of users, replaced by marks such as <EMAIL>.",
     )
-    phone_regions: tuple[str, ...] = Field(
-        ("US", "GB", "IN"), description="Countries whose phone numbers are found without a country code."
+    mask_pii_items: tuple[PersonalData, ...] = Field(
+        ("email", "phone", "card", "iban", "crypto", "national_id", "username", "url"),
+        description="The same in descriptions and attributes of items.",
+    )
+    mask_pii_titles: tuple[PersonalData, ...] = Field(
+        ("email", "iban", "url"),
+        description="The same in titles, categories and brands of items, where a model number looks like a telephone "
+        "number.",
+    )
+    regions: tuple[Region, ...] = Field(
+        ("US", "GB", "IN", "DE", "FR", "ES", "IT"),
+        description="Countries (ISO 3166) whose phone numbers are found without a country code, and whose ids, tax and "
+        "health numbers are found without a word that names them.",
+    )
+    person_models: tuple[str, ...] = Field(
+        (),
+        description="Installed spaCy models (or folders) that recognise names of persons, such as en_core_web_sm; "
+        "empty: only names that a text introduces, such as in my name is ….",
     )
     repeated_within_s: float = Field(
         0.0,

@@ -11,6 +11,7 @@ from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
 from core.tombstones import read_tombstones
 from flows.last_validation import keep_validation, read_last_validation
+from flows.originals import expire_originals
 from flows.reporting import artifacts
 from flows.reporting.reports import DATA_DOCS, write_index
 from flows.steps.run import Run
@@ -47,7 +48,7 @@ def validate(step: StepContext, raw: Output[RawTables], previous: ValidationSumm
     return validate(raw.folder, step.target, step.recipe.validation, docs, previous, step.layout.gx)
 
 
-@action("readmit")
+@action("readmit", reads=("validation.cleaning",))
 def readmit_rows(
     step: StepContext, quarantine: Path, corrections: Path | None, table: TableName | None, rules: tuple[str, ...]
 ) -> ReadmissionSummary:
@@ -55,7 +56,8 @@ def readmit_rows(
     from validation.quarantine.readmission import read_corrections, readmit, select
 
     rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections)
-    return readmit(rows, step.layout.readmitted, read_tombstones(step.layout.forgotten).holds)
+    forgotten, cleaning = read_tombstones(step.layout.forgotten).holds, step.recipe.validation.cleaning
+    return readmit(rows, step.layout.readmitted, forgotten, cleaning)
 
 
 @action("refresh-features", reads=("features",), retries=True, needs_room=True)
@@ -96,15 +98,19 @@ def data_docs(layout: Layout, clean_key: str) -> Path:
 
 
 def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummary]]:
-    """Ingest and validate."""
+    """Ingest and validate; rows as they came go once they were kept long enough."""
     from validation.sources.ingest import source_fingerprint
 
-    layout = run.layout
+    layout, days = run.layout, run.platform.originals_days
     source = run.recipe.source
+    with run.holding_data():
+        expire_originals(layout, days)
     read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten)
     raw = ingest(run, fingerprint=read)
+    used_at = raw.folder.stat().st_mtime
     clean = validate(run, raw=raw, previous=read_last_validation(layout))
     with run.holding_data():
+        expire_originals(layout, days, own=(raw.folder, used_at))
         keep_validation(layout, clean.value)
         write_index(layout)
     artifacts.publish_validation(clean.value, run.page_url(data_docs(layout, clean.key)))

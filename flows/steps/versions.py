@@ -28,6 +28,7 @@ LIBRARIES = (
     "pandas",
     "peft",
     "phonenumbers",
+    "phonenumbers",
     "presidio-analyzer",
     "pyarrow",
     "sacrebleu",

@@ -10,12 +10,20 @@ import pyarrow as pa
 
 from core import schema
 from core.schema import RATING_RANGE, TABLES, TIME, TableName, rating_slope
-from core.settings.validation import CleaningSettings, FloodSettings
+from core.settings.validation import CleaningSettings, FloodSettings, PersonalData
 from validation.cleaning.floods import BOT, FLOOD, ONE_USER_DOMINATES
 from validation.cleaning.missing_values import drop_rules, fill_steps
 from validation.cleaning.outliers import fence_rules, fence_steps, find_fences
-from validation.cleaning.personal_data import MARKS, PersonalDataMask
-from validation.cleaning.text_repair import KINDS, register_repairs, repaired_words_sql
+from validation.cleaning.text_repair import (
+    KINDS,
+    MaskedGroup,
+    masked_attributes_sql,
+    register_repairs,
+    repaired_words_sql,
+)
+from validation.masking.marks import MARKS
+from validation.masking.mask import PersonalDataMask
+from validation.masking.recognisers import require_models
 from validation.reading.dialect import Dialect
 from validation.reading.times import any_form_sql
 from validation.rules.rule import Rule, comparing_rule
@@ -28,12 +36,29 @@ NEAR_DUPLICATE = "near_duplicate"
 BOT_RATE = "bot_rate"
 BOT_BURST = "bot_burst"
 K_CORE = "k_core"
+GROUPS: dict[str, MaskedGroup] = {schema.TEXT: "reviews", schema.DESCRIPTION: "items"}
+_PII = tuple(f"pii_{kind}" for kind in MARKS)
 
 
 def register_cleaning(connection: duckdb.DuckDBPyConnection, settings: CleaningSettings) -> None:
-    """Give a connection the functions that the steps call."""
-    mask = PersonalDataMask(settings.mask_pii, settings.phone_regions) if settings.mask_pii else None
-    register_repairs(connection, settings.mend_text, mask, strip=settings.strip_markup)
+    """Give a connection the functions that the steps call.
+
+    Raises:
+        MaskError: a model that the settings name for names of persons is not installed.
+    """
+    require_models(settings.person_models)
+    register_repairs(connection, settings.mend_text, build_masks(settings), strip=settings.strip_markup)
+
+
+def build_masks(settings: CleaningSettings) -> dict[MaskedGroup, PersonalDataMask]:
+    """What takes personal data out of each group of texts."""
+    kinds: dict[MaskedGroup, Sequence[PersonalData]] = {
+        "reviews": settings.mask_pii,
+        "users": settings.mask_pii,
+        "items": settings.mask_pii_items,
+        "titles": settings.mask_pii_titles,
+    }
+    return {group: PersonalDataMask(of, settings.regions, settings.person_models) for group, of in kinds.items()}
 
 
 def build_cleaning(
@@ -62,23 +87,24 @@ def build_cleaning(
 
 
 def _word_steps(table: TableName, settings: CleaningSettings) -> list[Step]:
-    """Texts repaired, each column with a struct of its own for what was found."""
-    steps = []
+    """Texts repaired and masked, attributes masked, each column with a struct of its own for what was found."""
+    steps, masks = [], build_masks(settings)
     for column in TABLES[table].columns:
         name = column.name
         if name not in WORDS:
             continue
-        review = name == schema.TEXT
-        sql = repaired_words_sql(name, review=review, repaired=settings.mend_text, masked=settings.mask_pii)
-        kinds = [*KINDS, *(f"pii_{kind}" for kind in MARKS)] if review else KINDS
-        steps += [
-            Step({f"{name}_repaired": sql}),
-            Step(
-                {name: f"{name}_repaired.text"},
-                {kind: f"{name}_repaired.kinds & {1 << bit} <> 0" for bit, kind in enumerate(kinds)},
-            ),
-        ]
+        group = GROUPS.get(name, "titles")
+        sql = repaired_words_sql(name, group, masks[group], repaired=settings.mend_text)
+        steps += _found_steps(name, sql, (*KINDS, *_PII))
+    if table == "users" or table == "items":
+        steps += _found_steps("attributes", masked_attributes_sql(table, masks[table]), _PII)
     return steps
+
+
+def _found_steps(name: str, sql: str, kinds: Sequence[str]) -> list[Step]:
+    """A column replaced by the text of a struct, and the bits of its kinds counted."""
+    found = {kind: f"{name}_repaired.kinds & {1 << bit} <> 0" for bit, kind in enumerate(kinds)}
+    return [Step({f"{name}_repaired": sql}), Step({name: f"{name}_repaired.text"}, found)]
 
 
 def _form_steps(

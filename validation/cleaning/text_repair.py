@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import duckdb
 
 from core.sql import literal
 from recommender.inputs.texts import tidy
 from validation.cleaning.markup import MARKUP_SUSPECT, strip_markup
-from validation.cleaning.personal_data import PersonalDataMask, suspect_pattern
+from validation.masking.attributes import mask_attributes, suspect_attributes_sql
+from validation.masking.mask import PersonalDataMask
 
 # Texts that may need repair: an entity, two characters in a row beyond ASCII (a broken encoding
 # never comes alone), a control character, or white space and full stops that `tidy` would change.
 SUSPECT = r"&[#a-zA-Z]|[^\x00-\x7f]{2}|[\x00-\x1f\x7f-\x{9f}]|\s\s|[^\S ]|^\s|\s$|[a-z][.!?][A-Z]|\x{feff}|\x{fffd}"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff]")
 KINDS = ("html_entities", "broken_encoding", "control_characters", "spacing", "markup")
+_SPACING = 1 << KINDS.index("spacing")
+_STRUCT = "STRUCT(text VARCHAR, kinds INTEGER)"
+# Reviews; attributes of users; descriptions and attributes of items; titles, categories and brands.
+MaskedGroup = Literal["reviews", "users", "items", "titles"]
 
 
 def repair(text: str, *, strip: bool = True) -> tuple[str, int]:
@@ -48,40 +54,57 @@ def repair(text: str, *, strip: bool = True) -> tuple[str, int]:
 
 
 def register_repairs(
-    connection: duckdb.DuckDBPyConnection, repaired: bool, mask: PersonalDataMask | None, *, strip: bool = True
+    connection: duckdb.DuckDBPyConnection,
+    repaired: bool,
+    masks: Mapping[MaskedGroup, PersonalDataMask],
+    *,
+    strip: bool = True,
 ) -> None:
-    """Give a connection the functions `repair_words` (titles and the like) and `repair_review` (masked as well).
+    """Give a connection a function for each group of texts (`repair_reviews`, …) and for attributes (`mask_users`, …).
 
     Args:
         repaired: Whether texts are repaired at all.
-        strip: Whether the repair takes markup out of them.
-        mask: Takes personal data out of reviews; None: nothing is masked.
+        masks: What takes personal data out of each group.
+        strip: Whether the repair takes markup out of texts.
     """
 
-    def words(text: str) -> dict[str, object]:
-        result, kinds = repair(text, strip=strip) if repaired else (text.strip(), 0)
-        return {"text": result or None, "kinds": kinds}
+    def repairing(mask: PersonalDataMask) -> Callable[[str, bool], dict[str, object]]:
+        def words(text: str, suspect: bool) -> dict[str, object]:
+            result, kinds = repair(text, strip=strip) if repaired else (text.strip(), 0)
+            if suspect or kinds & ~_SPACING:  # an entity, a tag or a broken character may have hidden something
+                result, masked = mask.apply(result)
+                kinds |= masked << len(KINDS)
+            return {"text": result or None, "kinds": kinds}
 
-    def review(text: str) -> dict[str, object]:
-        result, kinds = repair(text, strip=strip) if repaired else (text.strip(), 0)
-        if mask is not None:
-            result, masked = mask.apply(result)
-            kinds |= masked << len(KINDS)
-        return {"text": result or None, "kinds": kinds}
+        return words
 
-    struct = "STRUCT(text VARCHAR, kinds INTEGER)"
-    functions: dict[str, Callable[[str], dict[str, object]]] = {"repair_words": words, "repair_review": review}
-    for name, function in functions.items():
-        connection.create_function(name, function, ["VARCHAR"], struct)
+    def masking(mask: PersonalDataMask, of_person: bool) -> Callable[[str], dict[str, object]]:
+        def attributes(text: str) -> dict[str, object]:
+            result, masked = mask_attributes(text, mask, of_person=of_person)
+            return {"text": result, "kinds": masked}
+
+        return attributes
+
+    for group, mask in masks.items():
+        connection.create_function(f"repair_{group}", repairing(mask), ["VARCHAR", "BOOLEAN"], _STRUCT)
+    for group in ("users", "items"):
+        connection.create_function(f"mask_{group}", masking(masks[group], group == "users"), ["VARCHAR"], _STRUCT)
 
 
-def repaired_words_sql(value: str, *, review: bool, repaired: bool, masked: Collection[str]) -> str:
-    """A struct of the repaired text (null where blank) and the kinds of repair, for a column of words."""
-    patterns = [f"{SUSPECT}|{MARKUP_SUSPECT}"] if repaired else []
-    patterns += [suspect_pattern(kind) for kind in sorted(masked)] if review else []
+def repaired_words_sql(value: str, group: MaskedGroup, mask: PersonalDataMask, *, repaired: bool) -> str:
+    """A struct of the repaired and masked text (null where blank) and the kinds of repair, for a column of words."""
     plain = f"{{'text': nullif(trim({value}), ''), 'kinds': 0}}"
-    if not patterns:
+    cases = [f"WHEN {mask.suspect_sql(value)} THEN repair_{group}({value}, true)"] if mask.kinds else []
+    if repaired:
+        needed = f"regexp_matches({value}, {literal(f'{SUSPECT}|{MARKUP_SUSPECT}')})"
+        cases.append(f"WHEN {needed} THEN repair_{group}({value}, false)")
+    return f"CASE {' '.join(cases)} ELSE {plain} END" if cases else plain
+
+
+def masked_attributes_sql(group: MaskedGroup, mask: PersonalDataMask) -> str:
+    """A struct of the masked attributes, JSON text, and the kinds of personal data that they had."""
+    plain = "{'text': attributes, 'kinds': 0}"
+    if not mask.kinds:
         return plain
-    function = "repair_review" if review else "repair_words"
-    needed = " OR ".join(f"regexp_matches({value}, {literal(pattern)})" for pattern in patterns)
-    return f"CASE WHEN {needed} THEN {function}({value}) ELSE {plain} END"
+    suspect = f"({mask.suspect_sql('attributes')} OR {suspect_attributes_sql('attributes')})"
+    return f"CASE WHEN attributes <> '' AND {suspect} THEN mask_{group}(attributes) ELSE {plain} END"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,18 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from core.schema import TABLE_NAMES, TABLES, USER_ID, TableName
+from core.settings.validation import CleaningSettings
 from core.sql import literal
 from core.storage import atomic_file, digest_of, sync_folder
 from core.tombstones import IsForgotten, nobody
+from validation.cleaning.steps import GROUPS, build_masks
+from validation.cleaning.text_repair import MaskedGroup
 from validation.errors import ReadmissionError
+from validation.masking.attributes import mask_attributes
+from validation.masking.mask import PersonalDataMask
+from validation.raw.originals import read_originals
 from validation.raw.writer import as_text
+from validation.staging.layers import WORDS
 
 _DO = "Correct the line, or export the rows again: sommelier quarantine export"
 _FILE_SCHEMA = pa.schema(
@@ -35,6 +42,7 @@ _FILE_SCHEMA = pa.schema(
 )
 
 
+_AS_USUAL = CleaningSettings()
 _MAX_CORRECTED = 2  # values in which two corrections of one row differ
 
 
@@ -82,7 +90,7 @@ def select(quarantine: Path, table: TableName | None = None, rules: Collection[s
         table: Only rows of this table.
         rules: Only rows that break one of these; empty: whichever.
     Raises:
-        ReadmissionError: there is no quarantine, or a file of it cannot be read.
+        ReadmissionError: there is no quarantine, its rows were removed, or a file of it cannot be read.
     """
     if not quarantine.is_dir():
         raise ReadmissionError(
@@ -90,6 +98,15 @@ def select(quarantine: Path, table: TableName | None = None, rules: Collection[s
             got=f"folder={quarantine}",
             expected="the quarantine folder beside the clean tables",
             do="Run the pipeline first",
+        )
+    gone = read_originals(quarantine)
+    if gone.removed_at is not None:
+        raise ReadmissionError(
+            f"The quarantined rows were removed {gone.kept_days:g} days after they were read",
+            got=f"read_at={gone.read_at:%Y-%m-%d}, removed_at={gone.removed_at:%Y-%m-%d}",
+            expected="rows that are kept, see platform.originals_days",
+            where=str(quarantine),
+            do="Read and validate the source anew: sommelier run pipeline refresh=true",
         )
     return [
         row
@@ -135,16 +152,25 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
     return [_read_line(line, f"{path.name}:{number}") for number, line in lines if line.strip()]
 
 
-def readmit(rows: Sequence[QuarantinedRow], folder: Path, is_forgotten: IsForgotten = nobody) -> ReadmissionSummary:
+def readmit(
+    rows: Sequence[QuarantinedRow],
+    folder: Path,
+    is_forgotten: IsForgotten = nobody,
+    cleaning: CleaningSettings = _AS_USUAL,
+) -> ReadmissionSummary:
     """Readmit rows: one file per table, atomically; the next ingest reads them beside the source.
 
-    A row that was readmitted before, and is corrected once more, takes the place of the former correction.
+    A row that was readmitted before, and is corrected once more, takes the place of the former correction. These files
+    stay for as long as the rows are let in, so personal data are masked already here.
 
     Args:
         is_forgotten: Whether a user is; nothing of theirs is let in.
+        cleaning: Says what is masked.
     """
     given = len(rows)
     rows = [row for row in rows if not is_forgotten(row.values.get(USER_ID) or "")]
+    masks = build_masks(cleaning)
+    rows = [_masked(row, masks) for row in rows]
     counts: dict[TableName, int] = {}
     files = []
     for table in TABLE_NAMES:
@@ -298,6 +324,19 @@ def _read_line(line: str, where: str) -> QuarantinedRow:
 
 def _bad(got: str, expected: str, where: str) -> ReadmissionError:
     return ReadmissionError("Cannot readmit", got=got, expected=expected, where=where, do=_DO)
+
+
+def _masked(row: QuarantinedRow, masks: Mapping[MaskedGroup, PersonalDataMask]) -> QuarantinedRow:
+    """A row without personal data in its texts and attributes."""
+    values = {
+        name: masks[GROUPS.get(name, "titles")].apply(text)[0] if text and name in WORDS else text
+        for name, text in row.values.items()
+    }
+    attributes = row.attributes
+    if any(attributes.values()) and (row.table == "users" or row.table == "items"):
+        text, found = mask_attributes(_json(attributes), masks[row.table], of_person=row.table == "users")
+        attributes = json.loads(text) if found else attributes
+    return replace(row, values=values, attributes=attributes)
 
 
 def _json(texts: Mapping[str, str | None]) -> str:

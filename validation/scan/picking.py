@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from validation.masking.mask import PersonalDataMask
 from validation.scan.scan import Scan
 from validation.staging.parts import StagedPart
 
@@ -37,8 +38,12 @@ def picked_name(name: str, scan: Scan, one: StagedPart) -> str:
     return f"{name}_{scan.table}_{one.index}"
 
 
-def pick_broken(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
-    """Read quarantined rows and examples again, and keep the examples' values."""
+def pick_broken(connection: duckdb.DuckDBPyConnection, scan: Scan, mask: PersonalDataMask) -> None:
+    """Read quarantined rows and examples again, and keep the examples' values.
+
+    Args:
+        mask: Takes personal data out of the examples, which pages and errors show.
+    """
     broken = [rule for rule in scan.rules if scan.broken.get(rule.name)]
     if not broken:
         return
@@ -61,11 +66,11 @@ def pick_broken(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
     connection.unregister("chosen")
     values: Mapping[int, Sequence[Any]] = {number: some for number, *some in rows}
     for place, (rule, some) in enumerate(zip(broken, numbers, strict=True)):
-        scan.examples[rule.name] = [_safe(values[number][place]) for number in some or ()]
+        scan.examples[rule.name] = [_safe(values[number][place], mask) for number in some or ()]
 
 
-def _safe(value: Any) -> Any:
+def _safe(value: Any, mask: PersonalDataMask) -> Any:
     """A value for a page of the Data Docs, which do not escape what they show."""
     if isinstance(value, str):
-        return html.escape(value[:_EXAMPLE_CHARS])
+        return html.escape(mask.apply(value)[0][:_EXAMPLE_CHARS])
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)

@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -26,6 +27,7 @@ from core.settings.source import (
 from core.storage import atomic_folder, digest_of, file_digest, write_json
 from core.tombstones import read_tombstones
 from validation.errors import RawFolderError
+from validation.raw.originals import note_originals
 from validation.raw.parts import EVENT_LOG, NOTE_FILE, RawTables
 from validation.raw.writer import RawWriter, RowParts
 from validation.sources import amazon_2014, amazon_2023, recbole, simulated, tables
@@ -79,6 +81,7 @@ def ingest(
         SourceError: a file is missing, empty, truncated or unreadable. A bad row is no error: it comes along, marked.
         RawFolderError: the disk is full.
     """
+    read_at = datetime.now(UTC)
     fingerprint = source_fingerprint(source, event_log, readmitted, forgotten)
     forms = plain_forms(source)
     with _disk_errors(target), atomic_folder(target) as folder:
@@ -96,6 +99,7 @@ def ingest(
             log_sequence=log_sequence,
             forgotten=dict(sorted(writer.forgotten.items())),
         )
+        note_originals(folder, read_at)
         write_json(folder / NOTE_FILE, written.model_dump(mode="json"))
     return written
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from core import schema
 from core.schema import TABLES, TableName
 
+ATTRIBUTES = "attributes"  # of a user or an item, JSON text
 WORDS = (schema.TITLE, schema.DESCRIPTION, schema.CATEGORY, schema.BRAND, schema.TEXT)
 
 
@@ -41,7 +42,7 @@ def repaired_sql(table: TableName, read: str, steps: Sequence[Step]) -> tuple[st
     Returns:
         The SQL, whose column `repaired` has bit i set where the ith kind of repair touched the row; and the kinds.
     """
-    known = {column.name for column in TABLES[table].columns}
+    known = {ATTRIBUTES, *(column.name for column in TABLES[table].columns)}
     query = f"SELECT *, 0::BIGINT AS repaired FROM ({read})"
     kinds = list(dict.fromkeys(name for step in steps for name in step.counted))
     for step in steps:

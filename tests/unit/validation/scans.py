@@ -25,6 +25,7 @@ from core.settings.source import Source, TablesSource
 from core.settings.validation import ValidationSettings
 from tests.unit.validation.source_files import json_lines, read_rows, write
 from validation.clean_tables import write_entities, write_events
+from validation.cleaning.steps import build_masks
 from validation.gate import scan_tables, summarise
 from validation.quarantine.files import rule_names_sql, write_quarantine
 from validation.scan.picking import pick_broken
@@ -111,7 +112,7 @@ def scan_raw(raw: Path, settings: ValidationSettings = LENIENT, *, quarantine: b
         }
         if quarantine:
             for scan in scans.values():
-                pick_broken(connection, scan)
+                pick_broken(connection, scan, build_masks(settings.cleaning)["reviews"])
                 write_quarantine(connection, scan, note.fingerprint, target)
         return Scanned(
             tables={

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.settings.source import TablesSource
 from core.settings.validation import CleaningSettings, MissingValues, Outliers, ValidationSettings
 from tests.unit.validation.scans import LENIENT, Scanned, scan_rows
+from tests.unit.validation.source_files import json_lines, write
 from validation.errors import RuleError
 from validation.gate import validate
+from validation.sources.ingest import ingest
 
 OFF = {"mend_text": False, "mask_pii": ()}
 
@@ -75,14 +79,49 @@ def test_texts_stay_as_they_are_where_mending_is_off(tmp_path: Path) -> None:
     assert summary.tables["feedback"].cleaned == {}
 
 
-def test_personal_data_in_reviews_are_masked_and_counted(tmp_path: Path) -> None:
-    texts = ["write to jo@example.com", "call 212-555-0187", "it costs 1,299.00 here"]
-    cleaning = {"mask_pii": ("email", "phone")}
-    reviews = [_review(text, i) for i, text in enumerate(texts)]
-    summary = _scan(tmp_path, cleaning, feedback=reviews, items=[{"item_id": "i1", "title": "jo@example.com"}])
-    assert summary.clean("feedback", "text") == ["write to <EMAIL>", "call <PHONE>", "it costs 1,299.00 here"]
-    assert summary.tables["feedback"].cleaned == {"pii_email": 1, "pii_phone": 1}
-    assert summary.clean("items", "title") == ["jo@example.com"]
+def test_personal_data_leave_the_gate_nowhere_and_are_counted(tmp_path: Path) -> None:
+    texts = ["write to jo@example.com", "call 212\u2011555\u20110187", "it costs 1,299.00 here", "jo&#64;example.com"]
+    items = [
+        {
+            "item_id": "i1",
+            "title": "Set 212-555-0187",
+            "description": "Ask jo@example.com, 212-555-0187",
+            "brand": "A <jo@x.com>",
+        },
+        {"item_id": "i2", "title": "by jo@x.com", "category": "Lamps", "seller": "jo@x.com", "model": "212-555-0187"},
+    ]
+    contact = {"mail": ["jo@x.com"], "phone": 2125550187}
+    users: list[Any] = [{"user_id": f"u{number}"} for number in range(4)]
+    users[0] |= {"name": "Ada King", "age": "34", "contact": contact}
+    pii = ("email", "phone", "person")
+    summary = _scan(
+        tmp_path,
+        {"mend_text": True, "mask_pii": pii},
+        feedback=[_review(text, i) for i, text in enumerate(texts)],
+        items=items,
+        users=users,
+    )
+    assert summary.clean("feedback", "text") == [
+        "write to <EMAIL>", "call <PHONE>", "it costs 1,299.00 here", "<EMAIL>",
+    ]  # fmt: skip
+    assert summary.clean("items", "title", "description", "brand", "seller", "model")[:2] == [
+        ("Set 212-555-0187", "Ask <EMAIL>, <PHONE>", "A <<EMAIL>>", None, None),
+        ("by <EMAIL>", None, None, "<EMAIL>", "212-555-0187"),
+    ]
+    ((name, age, reached),) = summary.clean("users", "name", "age", "contact")[:1]
+    assert (name, age, json.loads(reached)) == ("<PERSON>", "34", {"mail": ["<EMAIL>"], "phone": "<PHONE>"})
+    found = {table: counts.cleaned for table, counts in summary.tables.items()}
+    assert found["feedback"] == {"html_entities": 1, "pii_email": 2, "pii_phone": 1}
+    assert found["items"] == {"pii_email": 2, "pii_phone": 1}
+    assert found["users"] == {"pii_email": 1, "pii_person": 1, "pii_phone": 1}
+
+
+def test_personal_data_stay_where_the_settings_mask_none(tmp_path: Path) -> None:
+    off = {"mask_pii": (), "mask_pii_items": (), "mask_pii_titles": ()}
+    items = [{"item_id": "i1", "title": "jo@x.com", "description": "jo@x.com", "seller": "jo@x.com"}]
+    summary = _scan(tmp_path, off, feedback=[_review("jo@x.com")], items=items)
+    assert summary.clean("items", "title", "description", "seller") == [("jo@x.com",) * 3]
+    assert summary.clean("feedback", "text") == ["jo@x.com"]
 
 
 def test_prices_with_a_decimal_comma(tmp_path: Path) -> None:
@@ -244,3 +283,19 @@ def test_a_cleaning_that_does_not_fit_says_so(tmp_path: Path, missing: MissingVa
 def test_outliers_of_words_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match="column='title' of type string"):
         _scan(tmp_path, {"outliers": (Outliers(table="items", column="title"),)}, items=_items(1))
+
+
+def test_examples_of_broken_rows_show_no_personal_data(tmp_path: Path) -> None:
+    bad = [_event(0), _event(1, timestamp="mail jo@example.com"), _event(2, event="call 212-555-0187")]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*bad))
+    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw")
+    summary = validate(
+        tmp_path / "raw",
+        tmp_path / "clean",
+        ValidationSettings(min_interactions=1, max_quarantined_share=1),
+        tmp_path / "docs",
+    )
+    pages = "".join(page.read_text() for page in summary.docs.parent.rglob("*.html"))
+    assert "&lt;EMAIL&gt;" in pages
+    assert "jo@example.com" not in pages
+    assert "212-555-0187" not in pages

@@ -13,7 +13,7 @@ import pytest
 from core.events import canonical_id
 from core.logs.events import EventLog, Interaction
 from core.settings.source import TablesSource
-from core.settings.validation import OwnRule, ValidationSettings
+from core.settings.validation import CleaningSettings, OwnRule, ValidationSettings
 from tests.unit.validation.scans import Scanned, scan_source
 from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_rows, write
 from validation.errors import ReadmissionError
@@ -353,3 +353,17 @@ def test_rows_of_the_forgotten_are_not_let_in_and_those_that_were_can_be_erased(
     assert erase(tmp_path / "all", lambda user: canonical_id(user) == "gone") == 0
     assert [path.name for path in (tmp_path / "all").iterdir()] == list(some.files)
     assert erase(tmp_path / "missing", lambda _: True) == 0
+
+
+def test_rows_are_let_in_without_personal_data(tmp_path: Path) -> None:
+    text = {"user_id": "jo@x.com", "item_id": "i1", "rating": "4", "text": "Mail jo@x.com", "timestamp": "soon"}
+    rows = [
+        QuarantinedRow("feedback", (), "a.csv", 1, text, {}),
+        QuarantinedRow("users", (), "b.csv", 2, {"user_id": "u1"}, {"name": "Ada King", "city": "Oslo"}),
+    ]
+    let_in = readmit(rows, tmp_path)
+    held = [row for file in let_in.files for row in read_rows(tmp_path / file)]
+    assert [json.loads(row["attributes"] or "{}") for row in held] == [{"name": "<PERSON>", "city": "Oslo"}, {}]
+    assert json.loads(held[1]["values"]) == {**text, "text": "Mail <EMAIL>"}  # an id stays an id
+    off = CleaningSettings(mask_pii=())
+    assert json.loads(read_rows(tmp_path / readmit(rows[:1], tmp_path, cleaning=off).files[0])[0]["values"]) == text

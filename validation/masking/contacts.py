@@ -1,0 +1,225 @@
+"""How a person is reached: e-mail addresses, telephone numbers, links to a person or an account, user names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from validation.masking.marks import Span
+from validation.masking.normalisation import Normalised
+from validation.masking.suspects import WORDS
+
+_AT = r"\s?(?:[(\[{<]\s?(?:at|ät|arroba|arobase|chiocciola)\s?[)\]}>]|@)\s?"
+_DOT = r"\s?[(\[{<]\s?(?:dot|punkt|point|punto)\s?[)\]}>]\s?"
+_WORD = r"[\w+-]{1,64}"
+# "jo (dot) doe (at) example (dot) com", "jo at example dot com": a plain "at" needs a spelled dot.
+_SPELLED = re.compile(
+    rf"{_WORD}(?:(?:\.|{_DOT}){_WORD}){{0,4}}{_AT}[\w-]{{1,63}}(?:(?:\.|{_DOT})[\w-]{{1,63}}){{1,4}}"
+    r"|[\w+.-]{2,64} (?:(?:at|ät) [\w-]{2,63}(?: (?:dot|punkt) [\w-]{2,63}){1,4}"
+    r"|arobase [\w-]{2,63}(?: point [\w-]{2,63}){1,4}"
+    r"|(?:arroba|chiocciola) [\w-]{2,63}(?: punto [\w-]{2,63}){1,4})",
+    re.I,
+)
+_SPELLED_AT = re.compile(
+    r"\s?[(\[{<]\s?(?:at|ät|arroba|arobase|chiocciola)\s?[)\]}>]\s?|\s(?:at|arroba|arobase|chiocciola)\s", re.I
+)
+_SPELLED_DOT = re.compile(r"\s?[(\[{<]\s?(?:dot|punkt|point|punto)\s?[)\]}>]\s?|\s(?:dot|punkt|point|punto)\s", re.I)
+
+_NUMBER = re.compile(
+    r"(?<![\w.,/=_-])(?<!\d )(?P<number>(?:\+|\(\+|\()?\d(?:[ ]?[().+/-]{0,3}[ ]?\d){6,16})(?:\s?(?:x|ext\.?|poste"
+    r"|durchwahl)\s?\d{1,5})?(?!\w|:\d)",
+    re.I,
+)
+_NO_TELEPHONE = re.compile(
+    r"(?:model|modell|modèle|modelo|modello|serial|serien|série|serie|part|teile?|pièce|pieza|pezzo|item|artikel"
+    r"|article"
+    r"|artículo|articolo|order|bestellung|bestell|commande|pedido|ordine|isbn|ean|asin|sku|upc|version|nummer|numero"
+    r"|tracking|sendung|suivi|no|nr|id|n°|nº|n\.º|n\.|number|#|[$€£₹])[\s.:#-]*$",
+    re.I,
+)
+_TELEPHONE_WORD = re.compile(
+    r"(?:phone|call|cell|mobile|tel|text|contact|fax|whatsapp|sms|telefon\w*|handy\w*|mobil\w*|anruf\w*|rufen|ruft"
+    r"|téléphon\w*|telephon\w*|portable|appel\w*|joindre|teléfono|móvil|movil|llam\w*|celular|telefono|cellulare"
+    r"|chiam\w*)\W+(?:\w+\W+){0,3}$",
+    re.I,
+)
+_AMOUNTS = re.compile(r"\d{1,4}(?:[.,]\d{2,3})+(?:\s+\d{1,4}(?:[.,]\d{2,3})+)*")
+_YEARS = re.compile(r"(?:(?:19|20)\d\d\D*)+")
+_DATE = re.compile(r"\d{1,4}[-/. ]\d{1,2}[-/. ]\d{1,4}(?:\D.*)?")
+_LOCAL = 140  # characters on each side of a spelled @
+_BEFORE = 40  # characters in which a word tells what a number is
+_MAX_NATIONAL = 12  # digits of a number without a country code
+_NO_TRUNK = frozenset({"US", "CA", "IN", "IT", "ES", "PL", "SG"})  # the others write a 0 first
+# Numbers of one length, of which few are free: any grouping will do. Elsewhere the area code stands apart.
+_CLOSED = frozenset({"US", "CA", "IN", "GB"})
+_FIXED = frozenset({"FR", "IT"})  # nearly every number is one: only as the country groups it
+
+_LINK = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,10}://[^\s<>\"']{4,2000}|(?<![\w@.-])(?:www\.)?[\w-]{1,40}\.com/[^\s<>\"']{2,500}", re.I
+)
+_PERSONAL_LINK = re.compile(
+    r"^[a-z][a-z0-9+.-]*://[^/?#\s]*[^/?#\s:@]+@"  # a user name, perhaps with a password
+    r"|[?&#;](?:[\w-]*(?:token|secret|passw(?:or)?d|pwd|auth|session(?:id)?|sid|signature|sig|api[_-]?key|code"
+    r"|user(?:name|_?id)?|e?-?mail|account|invite)[\w-]*)="
+    r"|[?&/=][^\s?&/=]+(?:@|%40)[\w-]+\."
+    r"|^(?:[a-z]+://)?(?:[\w-]+\.)*(?:facebook|instagram|twitter|tiktok|snapchat|vk|pinterest|threads|xing)\.(?:com"
+    r"|net)/(?!(?:p|reel|watch|pages|groups|marketplace|hashtag|explore|share|search|pin)/?\b)[\w.@-]{3,}/?$"
+    r"|^(?:[a-z]+://)?(?:[\w-]+\.)*(?:linkedin\.com/in|reddit\.com/u(?:ser)?|youtube\.com/(?:@|user)|github\.com"
+    r"|t\.me|x\.com)/?[\w.@-]{3,}/?$"
+    r"|^(?:[a-z]+://)?(?:[\w-]+\.)*amazon\.[\w.]+/(?:gp/)?profile/",
+    re.I,
+)
+
+_PLATFORM = (
+    r"(?:instagram|insta(?!ll)|twitter|tik ?tok|discord|telegram|snapchat|skype|steam|reddit"
+    r"|facebook|twitch|psn|xbox live)"
+)
+_USER_WORD = (
+    r"(?:user[ _-]?(?:name|id)|log[ -]?in(?:[ _-]?name)?|screen[ _-]?name|my handle|gamer ?tag|nick(?:[ _-]?name)?"
+    r"|benutzer(?:name|kennung)?|nutzername|anmeldename|identifiant|nom d'utilisateur|pseudo(?:nyme)?"
+    r"|(?:nombre de )?usuario|apodo|nome utente|utente)"
+)
+_IS = r"(?:(?:on|auf|bei|sur|en|su|in) [\w ]{2,20}? )?(?:(?:is|was|ist|lautet|war|est|es|era)\b|è|:|=)"
+_NAME = r"(?P<value>@?(?=[\w.-]*[a-z0-9_])[A-Za-z0-9_](?:[\w.-]{1,28}[\w])?)"
+_NAMED = re.compile(
+    rf"(?<!\w)(?:(?i:{_USER_WORD})[ ]?(?i:{_IS})[ ]?[\"'«„“]?"
+    rf"|(?i:{_PLATFORM})(?:[^\n.,;!?]{{0,12}}?[ ](?i:as|under|bin ich|als|heiße ich|heisse ich|je suis|sous|soy"
+    rf"|como|sono|come)[ ]|[ ]?[:=][ ]?)"
+    rf"|(?i:{_PLATFORM})[,: ]{{1,2}}(?=\S+[ ](?i:is my (?:handle|user|nick|name|id)))){_NAME}(?![\w@])"
+)
+_HANDLE = re.compile(r"(?<![\w.@/])@[A-Za-z_][\w.]{2,28}\w(?![\w@])")
+_NO_USERNAME = frozenset(
+    {
+        "the", "a", "an", "my", "your", "not", "in", "of", "is", "it", "to", "and", "so", "but", "too", "very",
+        "required", "invalid", "wrong", "correct", "that", "this", "same", "das", "der", "die", "ein", "eine", "nicht",
+        "falsch", "richtig", "le", "la", "les", "un", "une", "pas", "faux", "mon", "el", "los", "no", "una", "mal",
+        "il", "lo", "non", "sbagliato", "uno", "home", "work", "night", "all", "best", "first", "least", "last"
+    }
+)  # fmt: skip
+
+
+def find_emails(plain: Normalised) -> list[Span]:
+    """E-mail addresses, written with @ or spelled out, whose domain can exist."""
+    text, spans = plain.text, []
+    if "@" in text:
+        recognizer = _email_recognizer()
+        spans += [(one.start, one.end) for one in recognizer.analyze(text, recognizer.supported_entities, None) or []]
+    for at in _SPELLED_AT.finditer(text):
+        for match in _SPELLED.finditer(text, max(0, at.start() - _LOCAL), at.end() + _LOCAL):
+            address = _SPELLED_DOT.sub(".", _SPELLED_AT.sub("@", match[0])).replace(" ", "")
+            if address.count("@") == 1 and _domains()(address.rpartition("@")[2]).fqdn:
+                spans.append(match.span())
+    return spans
+
+
+def find_links(plain: Normalised) -> list[Span]:
+    """Links with a user name, a password, a token or an e-mail address in them, and links to a person's profile."""
+    spans = []
+    for match in _LINK.finditer(plain.text):
+        link = match[0].rstrip(".,;:!?)]}")
+        if _PERSONAL_LINK.search(link):
+            spans.append((match.start(), match.start() + len(link)))
+    return spans
+
+
+def find_usernames(plain: Normalised) -> list[Span]:
+    """Names of accounts: after a word that says so, and words that begin with @."""
+    spans = [
+        match.span("value")
+        for match in plain.near(_NAMED, WORDS["username"])
+        if match["value"].lstrip("@").lower() not in _NO_USERNAME
+    ]
+    if "@" in plain.text:
+        spans += [match.span() for match in _HANDLE.finditer(plain.text) if match[0][1:].lower() not in _NO_USERNAME]
+    return spans
+
+
+def telephone_finder(regions: Sequence[str]) -> Callable[[Normalised], list[Span]]:
+    """A function that finds telephone numbers.
+
+    Args:
+        regions: Whose numbers are known without a country code.
+    """
+
+    def find(plain: Normalised) -> list[Span]:
+        text = plain.text
+        return [match.span() for match in _NUMBER.finditer(text) if _is_telephone(text, match, regions)]
+
+    return find
+
+
+def _is_telephone(text: str, match: re.Match[str], regions: Sequence[str]) -> bool:
+    """Whether digits are a telephone number: they can be dialled, and are written as one or named one."""
+    import phonenumbers
+
+    number, before = match["number"], text[max(0, match.start() - _BEFORE) : match.start()]
+    digits = sum(char.isdigit() for char in number)
+    named = bool(_TELEPHONE_WORD.search(before))
+    if not named:
+        if _NO_TELEPHONE.search(before):
+            return False
+        if _AMOUNTS.fullmatch(number) or _YEARS.fullmatch(number) or (_DATE.fullmatch(number) and digits <= 8):
+            return False
+        if digits < 9:
+            return False
+    plain = number.lstrip("(").replace("(0)", "", 1)
+    if plain.startswith(("+", "00")):
+        plain = "+" + plain.removeprefix("+").removeprefix("00") if not plain.startswith("+") else plain
+        return digits >= 8 and _parsed(plain, None, valid=True) is not None
+    if digits > _MAX_NATIONAL:
+        return False
+    for region in regions:
+        parsed = _parsed(number, region, valid=not named)
+        if parsed is None:
+            continue
+        if named:
+            return True
+        if region not in _NO_TRUNK and not number.lstrip("(").startswith("0"):
+            continue
+        written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+        groups, usual = _groups(number), _groups(written)
+        is_apart = groups[0] == usual[0] and region not in _FIXED
+        if groups == usual or (digits >= 10 and (len(groups) == 1 or region in _CLOSED or is_apart)):
+            return True
+    return False
+
+
+def _groups(number: str) -> list[str]:
+    return re.findall(r"\d+", number)
+
+
+def _parsed(number: str, region: str | None, *, valid: bool) -> Any:
+    import phonenumbers
+
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if valid:
+        fits = phonenumbers.is_valid_number(parsed) and (
+            region is None or phonenumbers.is_valid_number_for_region(parsed, region)
+        )
+    else:
+        fits = phonenumbers.is_possible_number(parsed)
+    return parsed if fits else None
+
+
+@cache
+def _domains() -> Any:
+    """The list of top-level domains that comes with the package: nothing is fetched."""
+    import tldextract
+
+    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+@cache
+def _email_recognizer() -> Any:
+    from presidio_analyzer.predefined_recognizers import EmailRecognizer
+
+    class OfflineEmailRecognizer(EmailRecognizer):
+        def validate_result(self, pattern_text: str) -> bool:
+            return bool(_domains()(pattern_text).fqdn)
+
+    return OfflineEmailRecognizer()
