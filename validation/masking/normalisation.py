@@ -19,6 +19,7 @@ _DOTS = "\u2022\u2024\u2219\u22c5\u00b7\u3002\uff61\u066b"
 _APOSTROPHES = "\u2018\u2019\u02bc\u00b4"
 _SLASHES = "\u2044\u2215\u29f8"
 _INVISIBLE = "\u00ad\u180e\u034f"  # beside those that Unicode calls formats
+_DIGIT = re.compile("[0-9]")
 _SHAPE = {code: "9" if chr(code).isdigit() else "A" for code in range(128) if chr(code).isalnum()}
 _LAST = 0x1FFFF  # no plane above has digits, dashes or spaces
 
@@ -43,6 +44,11 @@ class Normalised:
         if len(lower) == len(self.text):
             return lower
         return "".join(small if len(small := char.lower()) == 1 else char for char in self.text)
+
+    @cached_property
+    def has_digit(self) -> bool:
+        """Whether there is a digit."""
+        return bool(_DIGIT.search(self.text))
 
     @cached_property
     def shape(self) -> str:

@@ -187,8 +187,10 @@ def find_birth_dates(plain: Normalised) -> list[Span]:
 def find_streets(plain: Normalised) -> list[Span]:
     """A street with its number, as five languages write it."""
     text = plain.text
-    spans = [match.span() for pattern in _NUMBER_FIRST for match in pattern.finditer(text)]
-    spans += [match.span() for match in plain.near(_STREET_FIRST, _STREET_WORDS)]
+    spans = [match.span() for match in plain.near(_STREET_FIRST, _STREET_WORDS)]
+    if not plain.has_digit:
+        return spans
+    spans += [match.span() for pattern in _NUMBER_FIRST for match in pattern.finditer(text)]
     for digit in _DIGIT.finditer(text):
         place = digit.start()
         if plain.lower[max(0, place - 9) : place].rstrip(" ").endswith(_GERMAN_ENDINGS):

@@ -123,6 +123,7 @@ _OF_KIND: dict[PersonalData, tuple[str, ...]] = {
 # An automaton finds shapes that count far more quickly apart from the others.
 _COUNTING = frozenset({"code", "long", "house", "calle"})
 _AT_THE_END = frozenset({"signed"})
+_OF_DIGITS = frozenset({"number", "nino", "mbi", "code", "ipv4"})
 _DASHES = 3  # in a MAC address up to where it is told from a date
 _LONG = 26
 _SPELLED = (
@@ -187,6 +188,8 @@ class Clues:
 
     def _search(self, shape: str) -> bool:
         text = self._plain.text
+        if shape in _OF_DIGITS and not self._plain.has_digit:
+            return False
         match shape:
             case "at":
                 return "@" in text
@@ -208,7 +211,9 @@ class Clues:
 @cache
 def _plain_shapes() -> dict[str, re.Pattern[str]]:
     parting = f"[{re.escape(_PARTING)}]"
-    shapes = {**_SHAPES, "code": "[A-Z0-9]{10,}"}
+    # That begins with digits, which are rarer than letters; what is found behind it has the letters too.
+    nino = "[0-9]{2}_?[0-9]{2}_?[0-9]{2}_?[A-Za-z]"
+    shapes = {**_SHAPES, "code": "[A-Z0-9]{10,}", "nino": nino}
     return {name: re.compile(shape.replace("~", parting).replace("_", "(?: +)")) for name, shape in shapes.items()}
 
 
