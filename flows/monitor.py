@@ -38,5 +38,4 @@ def monitor(params: PipelineParams) -> bool:
         )
     learned_until = datetime.fromisoformat(manifest.data.test_at)
     _, clean = pass_data_gate(run)
-    drifted = watch(run, clean, learned_until).drifted
-    return drifted
+    return watch(run, clean, learned_until).drifted

@@ -51,7 +51,8 @@ def test_a_raw_folder_holds_parts_and_a_note(tmp_path: Path) -> None:
     assert raw.rows == {"users": 0, "items": 0, "interactions": 5, "feedback": 0}
     assert raw.provided == ("interactions",)
     assert raw == read_note(tmp_path / "raw")
-    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["interactions.parquet", "raw.json"]
+    names = sorted(path.name for path in (tmp_path / "raw").iterdir())
+    assert names == ["interactions.parquet", "originals.json", "raw.json"]
 
 
 def test_a_simulated_shop_gives_a_part_for_each_table(tmp_path: Path) -> None:
