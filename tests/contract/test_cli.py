@@ -218,7 +218,7 @@ def test_an_answer_of_a_loaded_bundle_says_so_aside(shop, first, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    ["settings --set recipe.seed=none", "evaluate nowhere", "promote nowhere", "rollback", "quarantine list"],
+    ["evaluate nowhere", "promote nowhere", "rollback", "quarantine list"],
 )
 def test_what_the_user_can_act_on_is_one_line_and_code_1(words, tmp_path, capsys):
     assert main([*words.split(), *where(tmp_path), "--set", "shop=empty"]) == FAILED
