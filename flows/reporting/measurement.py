@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,4 +75,11 @@ def read_steps(flow_run_id: str) -> list[dict[str, Any]]:
     file = steps_file(flow_run_id)
     if not file.exists():
         return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return list(_whole(file.read_text(encoding="utf-8").splitlines()))
+
+
+def _whole(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """The lines but for those that a kill cut short: a run that Prefect is asked to retry keeps its file."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)

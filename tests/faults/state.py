@@ -136,7 +136,8 @@ def _monitoring(layout: Layout) -> Iterator[tuple[str, str]]:
 
         LocalState.load(str(layout.monitoring), None)
         workspace = Workspace.create(str(layout.monitoring))
-        for project in workspace.list_projects():
+        # One without its metadata is none, for Evidently too.
+        for project in filter(None, workspace.list_projects()):
             runs = [workspace.get_run(project.id, run) for run in workspace.list_runs(project.id)]
             panels = [panel.title for panel in project.dashboard.model().panels]
             yield f"monitoring/{project.name}", f"{panels}, {len(runs)} runs"

@@ -18,8 +18,8 @@ from tests.faults.points import ROOT
 from tests.faults.scenarios import SCENARIOS
 
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10**6))
-# Beside these, which are quick, one of the others.
-QUICK = ("prune", "events")
+# Beside this one, which is quick, one of the others.
+QUICK = "events"
 
 
 def run(*arguments: str) -> None:
@@ -31,7 +31,7 @@ def run(*arguments: str) -> None:
 
 def test_a_sample_of_faults() -> None:
     other = random.Random(SEED).choice(sorted(name for name in SCENARIOS if SCENARIOS[name].after in ("", "pipeline")))
-    run(*QUICK, *({other} - {*QUICK}), "--sample", "3", "--seed", str(SEED))
+    run(*sorted({QUICK, other}), "--sample", "2", "--seed", str(SEED))
 
 
 @pytest.mark.slow

@@ -78,25 +78,6 @@ def test_what_was_left_unfinished_goes_wherever_it_lies(tmp_path, monkeypatch):
     assert not any(file.exists() for file in left)
 
 
-def test_a_prune_that_is_killed_leaves_no_half_of_a_result(tmp_path, monkeypatch):
-    layout = Layout(tmp_path, "small")
-    for age in range(KEPT_RESULTS + 1):
-        layout.clean(f"key{age}").mkdir(parents=True)
-        (layout.clean(f"key{age}") / "users.parquet").write_text("rows")
-        os.utime(layout.clean(f"key{age}"), (1_000_000 - age, 1_000_000 - age))
-    unlink = os.unlink
-
-    def killed(*args, **named):
-        unlink(*args, **named)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "unlink", killed)
-    with pytest.raises(KeyboardInterrupt):
-        prune(layout)
-    assert not layout.clean(f"key{KEPT_RESULTS}").exists()
-    assert layout.clean("key0").exists()
-
-
 def test_a_flow_says_that_the_disk_is_full(tmp_path, monkeypatch):
     monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
 

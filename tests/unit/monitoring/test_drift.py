@@ -137,8 +137,8 @@ def test_the_oldest_runs_of_the_workspace_go(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("monitoring.drift.KEPT_SNAPSHOTS", 2)
     kept = []
-    for _ in range(3):
-        _report(tmp_path, moved=False)
+    for number in range(3):
+        _report(tmp_path, moved=False, name=f"cut-{number}")
         workspace = Workspace.create(str(tmp_path / "monitoring"))
         kept.append(set(workspace.list_runs(workspace.search_project("shop")[0].id)))
     first, second, third = kept
