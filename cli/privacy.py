@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show, show_aside
+from core.errors import WrongUsage
 
 if TYPE_CHECKING:
     from core.layout import Layout
@@ -39,14 +40,13 @@ def forget(
     """
     settings = chosen.enter()
     from core.layout import Layout
-    from flows.errors import NotForgotten
 
     layout = Layout(settings.work_dir, settings.shop)
     if listed:
         _list(layout, as_json)
         return
     if not user:
-        raise NotForgotten(
+        raise WrongUsage(
             "Cannot forget", got="user=''", expected="the shop's id of a user", do="Name one: sommelier forget USER"
         )
     from flows.erasure.removal import preview, take_back

@@ -218,7 +218,7 @@ def test_an_answer_of_a_loaded_bundle_says_so_aside(shop, first, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    ["evaluate nowhere", "promote nowhere", "rollback", "quarantine list"],
+    ["evaluate nowhere", "promote nowhere", "rollback", "quarantine list", "forget nobody --lift"],
 )
 def test_what_the_user_can_act_on_is_one_line_and_code_1(words, tmp_path, capsys):
     assert main([*words.split(), *where(tmp_path), "--set", "shop=empty"]) == FAILED
@@ -248,6 +248,14 @@ def test_wrong_usage_is_one_line_and_code_2(words, capsys):
     assert said.startswith("sommelier: ")
     assert re.search(r" See: sommelier( [a-z]+)* --help\n$", said)
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["settings --set recipe.seed=none", "forget"])
+def test_a_wrong_or_missing_value_is_one_line_and_code_2(words, tmp_path, capsys):
+    assert main([*words.split(), *where(tmp_path)]) == WRONG_USAGE
+    told = capsys.readouterr()
+    assert told.err.startswith("sommelier: Cannot ")
+    assert told.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", ["", "models", "quarantine"])
