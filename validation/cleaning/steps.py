@@ -95,15 +95,17 @@ def _word_steps(table: TableName, settings: CleaningSettings) -> list[Step]:
             continue
         group = GROUPS.get(name, "titles")
         sql = repaired_words_sql(name, group, masks[group], repaired=settings.mend_text)
-        steps += _found_steps(name, sql, (*KINDS, *_PII))
+        steps += _found_steps(name, sql, (*KINDS, *_PII), masks[group])
     if table == "users" or table == "items":
-        steps += _found_steps("attributes", masked_attributes_sql(table, masks[table]), _PII)
+        steps += _found_steps("attributes", masked_attributes_sql(table, masks[table]), _PII, masks[table])
     return steps
 
 
-def _found_steps(name: str, sql: str, kinds: Sequence[str]) -> list[Step]:
-    """A column replaced by the text of a struct, and the bits of its kinds counted."""
-    found = {kind: f"{name}_repaired.kinds & {1 << bit} <> 0" for bit, kind in enumerate(kinds)}
+def _found_steps(name: str, sql: str, kinds: Sequence[str], mask: PersonalDataMask) -> list[Step]:
+    """A column replaced by the text of a struct, and the bits of its kinds counted, of those that are looked for."""
+    possible = {*KINDS, *(f"pii_{kind}" for kind in mask.kinds)}
+    bits = {kind: 1 << bit for bit, kind in enumerate(kinds) if kind in possible}
+    found = {kind: f"{name}_repaired.kinds & {value} <> 0" for kind, value in bits.items()}
     return [Step({f"{name}_repaired": sql}), Step({name: f"{name}_repaired.text"}, found)]
 
 
