@@ -18,7 +18,18 @@ from core.storage import UNFINISHED
 MANIFEST = "manifest.json"
 STAGES = ("raw", "clean", "training", "candidates", "baselines")
 # Clocks and random names: nothing that two equal runs share.
-_PASSING = ("created_at", "seconds", "fit_seconds", "flow_run_id", "steps", "in_service", "parent", "at", "received_at")
+_PASSING = (
+    "created_at",
+    "seconds",
+    "fit_seconds",
+    "flow_run_id",
+    "steps",
+    "in_service",
+    "parent",
+    "at",
+    "received_at",
+    "read_at",
+)
 _RECORDS = ("outcome.json", "recipe.json", "tuned.toml")
 _TAG = re.compile(r"sommelier-[a-z0-9._-]+:[a-z0-9]+")
 
