@@ -18,7 +18,18 @@ from core.storage import UNFINISHED
 MANIFEST = "manifest.json"
 STAGES = ("raw", "clean", "training", "candidates", "baselines")
 # Clocks and random names: nothing that two equal runs share.
-_PASSING = ("created_at", "seconds", "fit_seconds", "flow_run_id", "steps", "in_service", "parent", "at", "received_at")
+_PASSING = (
+    "created_at",
+    "seconds",
+    "fit_seconds",
+    "flow_run_id",
+    "steps",
+    "in_service",
+    "parent",
+    "at",
+    "received_at",
+    "read_at",
+)
 _RECORDS = ("outcome.json", "recipe.json", "tuned.toml")
 _TAG = re.compile(r"sommelier-[a-z0-9._-]+:[a-z0-9]+")
 
@@ -189,6 +200,10 @@ def _content(path: Path) -> str:
         import pyarrow.parquet as pq
 
         return repr(pq.read_table(path).to_pylist())
+    if path.name == "outcome.json":
+        # The newest run says what it did itself: after a promotion, that its bundle is in service already.
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        return json.dumps(_lasting({name: one for name, one in outcome.items() if name not in ("promoted", "reason")}))
     if path.suffix == ".json":
         return json.dumps(_lasting(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True)
     return sha256(path.read_bytes()).hexdigest()
