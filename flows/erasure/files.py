@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from core.layout import Layout
 from core.logs.wal import scrub
@@ -51,8 +52,10 @@ def is_sidecar(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; that it is gone lasts."""
+    """Remove a file or a folder; that it is gone lasts. A folder that is removed in part has another name."""
     if path.is_dir() and not path.is_symlink():
+        if not path.name.endswith(UNFINISHED):
+            path = path.rename(path.with_name(f".{path.name}.{uuid4().hex[:8]}{UNFINISHED}"))
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -100,7 +100,8 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
 def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, receipt: Receipt) -> Receipt:
     """Everything below the shop's folder; nobody reads or writes its data meanwhile."""
     stages = [layout.root / stage for stage in (*READ_STAGES, *_MADE_STAGES)]
-    remove_unfinished(*stages, layout.reports, layout.readmitted, layout.feast)
+    others = (layout.reports, layout.readmitted, layout.feast, layout.searches.parent, layout.monitoring, layout.gx)
+    remove_unfinished(*stages, *others)
     receipt = save(layout, receipt.counting("readmitted rows", erase_readmitted(layout.readmitted, person.is_value)))
     receipt = save(layout, receipt.dating(*_clean_times(layout, person)))
     rows, times = erase_offline(layout.feast, stores, person.id)

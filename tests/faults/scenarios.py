@@ -240,6 +240,23 @@ def _tune(place: Place) -> Any:
     return run_flow(tune, TuneParams(shop=SHOP, recipe=recipe_of(place.source), search=search))
 
 
+def _forget(place: Place) -> Any:
+    """A person with rows in the source and events in the log is removed; the next run learns without them."""
+    from core.settings.features import FeatureStoreSettings
+    from flows.erasure.removal import remove_person
+
+    receipt = remove_person(place.layout, FeatureStoreSettings(), "u00")
+    assert receipt.search is not None
+    return receipt.state, receipt.search.left
+
+
+def _meet(place: Place) -> None:
+    """The person did something on the shop's pages too, and somebody else did."""
+    log = EventLog(place.layout.events)
+    log.append([sent(40, "u00", "tea-2"), sent(41, "u01", "tea-3")])
+    log.close()
+
+
 def _fill_stages(place: Place) -> None:
     """More results of each stage than are kept."""
     for stage in ("raw", "clean", "training", "candidates", "components/vectors"):
@@ -336,6 +353,8 @@ SCENARIOS: dict[str, Scenario] = {
     "promote": Scenario(_promote, after="fine-tune", most_s=0.3, refusals=_BY_COMMAND),
     "monitor": Scenario(_monitor, after="pipeline"),
     "tune": Scenario(_tune, after="pipeline", between=("searches",)),
+    # Results of stages, rows and events go one after the other.
+    "forget": Scenario(_forget, after="pipeline", before=_meet, between=("",), most_s=1, refusals=_BY_COMMAND),
     "prune": Scenario(_prune, after="pipeline", before=_fill_stages, most_s=0.1, refusals=_BY_COMMAND),
     "service": Scenario(
         _serve, after="fine-tune", before=_leave_events, between=("events", "online/"), most_s=1, refusals=(NotPushed,)

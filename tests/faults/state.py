@@ -49,6 +49,7 @@ def sections(layout: Layout, names: Iterable[str]) -> dict[str, tuple[str, ...]]
         "events": (f"{shop}/events.sqlite",),
         "records": tuple(f"{shop}/{name}" for name in (*_RECORDS, "readmitted/", "last_validation.json", "clean/")),
         "searches": (f"{shop}/searches/",),
+        "forgotten": tuple(f"{shop}/{name}" for name in ("forgotten.json", "receipts/")),
     }
     for name in names:
         result = re.match(rf"({shop}/(?:{'|'.join(STAGES)}|components/[^/]+)/[^./][^/.]*)(?:$|/)", name)
@@ -170,11 +171,23 @@ def _records(layout: Layout) -> Iterator[tuple[str, str]]:
     yield "readmitted", _digest(sorted(_content(path) for path in layout.readmitted.glob("*.parquet")))
     validation = read_last_validation(layout)
     if validation is not None:
-        select(validation.quarantine)
+        if validation.folder.exists():  # gone where somebody was forgotten, until the next run
+            select(validation.quarantine)
         yield "validation", str(validation.folder)
     for name in _RECORDS:
         if (layout.root / name).exists():
             yield name, _content(layout.root / name)
+
+
+def _forgotten(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Who is forgotten, and how far that came; not the salted hashes, nor counts, which a kill may have cost."""
+    from core.tombstones import read_tombstones
+    from flows.erasure.receipts import read_receipts
+
+    yield "forgotten", str(len(read_tombstones(layout.forgotten).forgotten))
+    for receipt in read_receipts(layout):
+        bundles = [(one.place, one.digest, one.state) for one in receipt.bundles or ()]
+        yield f"receipt/{receipt.number}", f"{receipt.state}, {receipt.seen}, {bundles}"
 
 
 def _searches(layout: Layout) -> Iterator[tuple[str, str]]:
@@ -229,4 +242,5 @@ _READERS = {
     "events": _events,
     "records": _records,
     "searches": _searches,
+    "forgotten": _forgotten,
 }

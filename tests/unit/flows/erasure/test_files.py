@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.erasure.contents import count_rows, names
-from flows.erasure.files import blot_log, redact, redact_sqlite, remove_naming
+from flows.erasure.files import blot_log, redact, redact_sqlite, remove, remove_naming, remove_unfinished
 from flows.erasure.person import FORGOTTEN, Person
 from tests.integration.byte_search import find
 
@@ -131,3 +131,18 @@ def test_a_log_that_is_being_written_loses_the_id_and_nothing_moves(tmp_path, mo
         writer.write("after\n")
     kept = path.read_text().splitlines()
     assert kept == [*(line.replace(ID, "*" * len(ID)) for line in lines), "after"]
+
+
+def test_a_folder_that_is_removed_in_part_has_no_name_of_a_result(tmp_path, monkeypatch):
+    (tmp_path / "key").mkdir()
+
+    def kill(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            remove(tmp_path / "key")
+    assert not (tmp_path / "key").exists()
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
