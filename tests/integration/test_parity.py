@@ -98,6 +98,7 @@ ITEMS = [
     {"item_id": "b", "category": "Tools", "brand": "Zeta", "created_at": START - timedelta(days=3)},
     {"item_id": "c", "category": "Bells", "brand": "Acme", "price": 0.1},
     {"item_id": "d"},
+    {"item_id": "z"},
 ]
 BEFORE = [
     Row("u", "a", 0, 5.0, "rating"), Row("u", "b", 86_400, event="click"), Row("v", "c", 90_000, 2.0, "rating"),
