@@ -19,7 +19,7 @@ from flows.last_validation import require_validation
 from tests.integration.conftest import small_overrides
 from validation.quarantine.readmission import export, select
 
-FLOWS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit"}
+FLOWS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit", "forget"}
 ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
 
 

@@ -80,5 +80,6 @@ def test_the_value_of_a_variable_is_left_nowhere(client, prefect_home, tmp_path,
         time.sleep(0.2)
     assert holding(prefect_home) == []
     assert holding(tmp_path / "work") == []
-    assert Layout(tmp_path / "work", "secret").root.exists() == server.startswith("sqlite")
+    shop = Layout(tmp_path / "work", "secret")
+    assert (shop.root / "raw").exists() == server.startswith("sqlite")
     assert SECRET not in load_settings().model_dump_json()
