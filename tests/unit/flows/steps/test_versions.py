@@ -26,15 +26,12 @@ OTHERS = {
     "tomli-w",
 }
 
-# Presidio finds telephone numbers by it.
-OF_DEPENDENCIES = {"phonenumbers"}
-
 
 def test_every_dependency_is_known_to_decide_results_or_not_to():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[\[<>=~!]", line)[0] for line in project["dependencies"]}
     assert names <= set(versions.LIBRARIES) | OTHERS
-    assert set(versions.LIBRARIES) <= names | OF_DEPENDENCIES
+    assert set(versions.LIBRARIES) <= names
     assert not set(versions.LIBRARIES) & OTHERS
 
 
