@@ -16,6 +16,7 @@ from flows.erasure.removal import remove_person
 from flows.errors import ErasureUnfinished
 from flows.params import ForgetParams
 from flows.platform.single_run import run_once
+from flows.pruning import saying_full
 
 
 def forget_user(
@@ -31,13 +32,15 @@ def forget_user(
         own_recipe: Whether to train by the settings' recipe; otherwise by the one that the shop was last served with.
     Raises:
         TombstoneError: the id is none.
+        DiskFull: there is no room; the tombstone may stand already, and the same command goes on.
         ErasureUnfinished: something of the person could not be removed; the receipt says where.
         PortTaken, ShopTaken, PartFailed, RunFailed: the training could not start, or failed; the receipt stays open.
     """
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
     enter_environment(settings)
     layout = Layout(settings.work_dir, settings.shop)
-    receipt = remove_person(layout, settings.feature_store, user_id, show)
+    with saying_full(layout.root):
+        receipt = remove_person(layout, settings.feature_store, user_id, show)
     if receipt.search is not None and receipt.search.left:
         raise ErasureUnfinished(
             "Cannot remove everything",
@@ -46,7 +49,8 @@ def forget_user(
             where=f"receipt {receipt.number}",
             do="Remove or move these by hand, and run the command again; the tombstone stands, nothing new is taken in",
         )
-    finish_erasures(layout)
+    with saying_full(layout.root):
+        finish_erasures(layout)
     receipt = _read(layout, receipt.number)
     if receipt.is_open and retrain:
         if not own_recipe and layout.recipe.is_file():

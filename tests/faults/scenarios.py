@@ -242,12 +242,11 @@ def _tune(place: Place) -> Any:
 
 def _forget(place: Place) -> Any:
     """A person with rows in the source and events in the log is removed; the next run learns without them."""
-    from core.settings.features import FeatureStoreSettings
-    from flows.erasure.removal import remove_person
+    from core.settings.tree import Settings
+    from flows.platform.forget import forget_user
 
-    receipt = remove_person(place.layout, FeatureStoreSettings(), "u00")
-    assert receipt.search is not None
-    return receipt.state, receipt.search.left
+    settings = Settings(work_dir=place.work_dir, shop=SHOP, recipe=recipe_of(place.source))
+    return forget_user(settings, "u00", lambda _: None, retrain=False).state
 
 
 def _meet(place: Place) -> None:
