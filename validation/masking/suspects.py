@@ -254,33 +254,35 @@ def _class(chars: str) -> str:
     return f"[{''.join(re.escape(char) + _lookalikes().get(char, '') for char in chars)}]"
 
 
+_PARTS = re.compile(r"\\x[0-9a-f]{2}|\\.|\[\^|\(\?:|\{\d+(?:,\d*)?\}|.", re.S)
+
+
 def _widen(shape: str) -> str:
-    """A shape with the lookalikes of its signs, outside of its classes."""
-    widened, inside, place = "", False, 0
-    while place < len(shape):
-        char = shape[place]
-        if char == "\\":
-            escaped = shape[place + 1]
-            widened += _class(".") if escaped == "." and not inside else char + escaped
-            place += 2
-            continue
-        if inside:
-            inside = char != "]"
-        elif char == "[":
-            inside = True
-        elif char == "~":
-            char = _class(_PARTING)
-        elif char == "_":
-            char = f"(?:(?:{_class(' ')}|\\s)+)"
-        elif char in "@:/-'" and not widened.endswith("(?"):
-            char = _class(char)
-        widened += char
-        place += 1
+    """A shape with the lookalikes of its signs, in its classes too but for those that say what is not meant."""
+    widened, opened = "", ""  # the bracket of the class that a sign stands in
+    parts = _PARTS.findall(shape)
+    for place, part in enumerate(parts):
+        sign = chr(int(part[2:], 16)) if part[:2] == "\\x" else part.removeprefix("\\")
+        is_range = sign == "-" and parts[place - 1] != "[" and parts[place + 1] != "]"
+        wide = part
+        if part == "]":
+            opened = ""
+        elif not opened and part in ("[", "[^"):
+            opened = part
+        elif opened == "[" and not sign.isalnum() and not is_range:
+            wide = re.escape(sign) + _lookalikes().get(sign, "")
+        elif not opened and part == "~":
+            wide = _class(_PARTING)
+        elif not opened and part == "_":
+            wide = f"(?:(?:{_class(' ')}|\\s)+)"
+        elif not opened and part in ("\\.", "@", ":", "/", "-", "'", ","):
+            wide = _class(sign)
+        widened += wide
     return widened
 
 
 def _widen_word(word: str) -> str:
-    return "".join(_class(char) + "+" * (char == " ") if char in " -'./" else re.escape(char) for char in word)
+    return "".join(_class(char) + "+" * (char == " ") if char in " -'./,!" else re.escape(char) for char in word)
 
 
 @cache
