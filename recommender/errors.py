@@ -23,3 +23,7 @@ class TrainingDataError(RecommenderError):
 
 class MetricError(RecommenderError):
     """A metric cannot be computed from what it was given."""
+
+
+class NotFinite(RecommenderError):
+    """A score, a loss or a weight is NaN or infinite: what came of it would be chosen, or served, by chance."""
