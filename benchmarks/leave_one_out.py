@@ -44,9 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
             strict = fit_apart(fits, data.leave_one_out("strict"), fitted)
             results.setdefault("strict", []).append(strict)
             if chosen.protocol != "strict":
-                as_chosen = {"max_epochs": strict["best_epoch"], "patience": 1000}
-                again = fits.with_settings(sequence=recipe.sequence.model_copy(update=as_chosen))
-                refit = fit_apart(again, data.leave_one_out("refit"), data.work / f"refit-{seed}", fitted)
+                refit = fit_apart(fits, data.leave_one_out("refit"), data.work / f"refit-{seed}", fitted)
                 results.setdefault("refit", []).append(refit)
     for protocol, runs in results.items():
         _print_results(protocol, runs, chosen.threads)

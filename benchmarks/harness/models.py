@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.timing import timed
-from core.settings.models import NeighbourSettings
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.manifest import Component, DataRange
-from recommender.fitting.component import SUMMARY
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
 from recommender.metrics.top_k import Scores
-from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.blend_training import fit_blend
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.model import GenerativeModel, load_generative_model
@@ -71,18 +67,18 @@ class Fits:
         """The same with some parts of the recipe replaced."""
         return replace(self, recipe=self.recipe.model_copy(update=settings))
 
-    def context(self, training: Path) -> FitContext:
-        """What every fit on a training set is given."""
-        return FitContext(training, self.seed, K, self.threads, print)
+    def context(self, training: Path, held: Path | None = None) -> FitContext:
+        """What every fit on a training set is given; `held` is the component whose choices are taken over."""
+        return FitContext(training, self.seed, K, self.threads, print, held)
 
-    def embed(self, training: Path, target: Path) -> ItemVectors:
+    def embed(self, training: Path, target: Path, held: Path | None = None) -> ItemVectors:
         """Embed the catalogue, fine-tuning the encoder where the recipe says so."""
-        return embed_catalogue(self.context(training), target, self.recipe.encoder)
+        return embed_catalogue(self.context(training, held), target, self.recipe.encoder)
 
-    def fit_sequence(self, training: Path, vectors: Path, target: Path) -> FitSummary:
+    def fit_sequence(self, training: Path, vectors: Path, target: Path, held: Path | None = None) -> FitSummary:
         """Fit the sequence model; returns the fit's summary."""
         history = self.recipe.features.max_history
-        return fit_sequence(self.context(training), vectors, target, self.recipe.sequence, history)
+        return fit_sequence(self.context(training, held), vectors, target, self.recipe.sequence, history)
 
     def sequence_ranker(self, training: Path, vectors: Path, target: Path) -> tuple[Ranker, FitSummary]:
         """A ranker by a newly fitted sequence model alone, and the fit's summary."""
@@ -107,7 +103,8 @@ class Fits:
         Args:
             training: The training set.
             folder: Where parts and bundle go.
-            strict: The folder of the fits under strict leave-one-out, whose choices are taken over.
+            strict: The folder of the fits under strict leave-one-out, whose choices are held: epochs, weights,
+                strengths.
         """
         parts: dict[Component, Path] = {
             "vectors": folder / "vectors",
@@ -121,27 +118,9 @@ class Fits:
         return Fitted(target, best_epoch, seconds)
 
     def _fit_parts(self, training: Path, parts: dict[Component, Path], strict: Path | None) -> int:
-        self.embed(training, parts["vectors"])
-        summary = self.fit_sequence(training, parts["vectors"], parts["sequence"])
-        neighbours = self.recipe.neighbours if strict is None else _neighbours_as_before(self.recipe.neighbours, strict)
-        given = (parts["vectors"], parts["sequence"], parts["blend"], neighbours, self.recipe.blend)
-        fit_blend(self.context(training), *given)
-        if strict is not None:
-            _choose_as_before(parts, strict)
+        held = {name: None if strict is None else strict / name for name in parts}
+        self.embed(training, parts["vectors"], held["vectors"])
+        summary = self.fit_sequence(training, parts["vectors"], parts["sequence"], held["sequence"])
+        given = (parts["vectors"], parts["sequence"], parts["blend"], self.recipe.neighbours, self.recipe.blend)
+        fit_blend(self.context(training, held["blend"]), *given)
         return summary.best_epoch
-
-
-def _neighbours_as_before(settings: NeighbourSettings, strict: Path) -> NeighbourSettings:
-    """The regularisation that was chosen under strict, and no other."""
-    chosen = json.loads((strict / "blend" / SUMMARY).read_text(encoding="utf-8"))["metrics"]["regularisation"]
-    return settings.model_copy(update={"regularisation": chosen, "try_regularisations": ()})
-
-
-def _choose_as_before(parts: dict[Component, Path], strict: Path) -> None:
-    """Take over what was chosen under strict: validation events that were learned can choose nothing any more."""
-    before = load_sequence_model(strict / "sequence", ItemVectors.load(strict / "vectors"))
-    model = load_sequence_model(parts["sequence"], ItemVectors.load(parts["vectors"]))
-    model.popularity_weight.fill_(before.popularity_weight)
-    model.save(parts["sequence"])
-    Blend.load(strict / "blend").save(parts["blend"])
-    ColdItems.load(strict / "blend").save(parts["blend"])

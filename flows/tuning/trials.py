@@ -125,6 +125,7 @@ def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, tria
     get_run_logger().info("%s: %s", name, _shown(trial.values))
 
     def on_epoch(epoch: Epoch) -> None:
+        assert epoch.ndcg is not None  # a trial holds no choices
         trial.report(epoch.number, epoch.ndcg)
 
     try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Choice:
         check: Which one that was, from 1; 0 where there was none.
         weights: What was learned by then; None where it ranks no better than before.
         vectors: Those that are kept.
+        steps: After how many steps the weights are as they are kept; 0 where none are.
         curve: Loss and NDCG of every check, as `FitSummary` has it.
     """
 
@@ -57,6 +58,7 @@ class Choice:
     check: int
     weights: dict[str, torch.Tensor] | None
     vectors: ItemVectors
+    steps: int = 0
     curve: tuple[dict[str, float], ...] = ()
 
 
@@ -127,10 +129,36 @@ def fine_tune_encoder(
         losses = []
         if best.is_beaten_by(after):
             best.keep(checked_at[number], after, (weights, vectors) if after > before else unchanged)
-    choice = Choice(before, best.value, best.step, *best.state, curve=tuple(curve))
-    is_kept = choice.weights is not None
+    is_kept = best.state[0] is not None
+    n_steps = {check: number for number, check in checked_at.items()}[best.step] if is_kept else 0
+    choice = Choice(before, best.value, best.step, *best.state, n_steps, tuple(curve))
     fit.progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
     return choice
+
+
+def fine_tune_again(
+    fit: FitContext, pretrained: ItemVectors, whitening: Whitening, settings: EncoderSettings, n_steps: int
+) -> tuple[dict[str, torch.Tensor], ItemVectors]:
+    """Learn from the training sequences for as many steps as were best before, at the rates of the whole course.
+
+    Args:
+        pretrained: Whitened vectors of the pretrained encoder.
+        n_steps: `Choice.steps` of that fit, at least 1.
+    Returns:
+        What was learned, and the catalogue's vectors by it.
+    Raises:
+        TrainingDataError: no sequence has two known items.
+        EncoderError: the encoder cannot be loaded.
+    """
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    untouched = copy.deepcopy(base.model)
+    learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
+    tokens = learner.tokens(pretrained.catalogue.texts)
+    sequences = sequences_with_text(fit.training, pretrained)
+    losses = list(islice(_learn(learner, tokens, sequences, whitening, settings, fit.seed), n_steps))
+    fit.progress(f"text encoder, {settings.fine_tune}: {n_steps} steps as chosen before, loss {np.mean(losses):.3f}")
+    weights = learned_weights(learner.model, settings)
+    return weights, _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
 
 
 def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:

@@ -6,13 +6,14 @@ Item-kNN and ALS are `implicit`'s, BM25 is `bm25s`'s, SASRec is the sequence mod
 from __future__ import annotations
 
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from core.settings.tree import Recipe
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
-from recommender.fitting.summary import Progress
+from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
@@ -56,6 +57,48 @@ BM25_ITEMS = (1, 3, 10)
 SASREC_THREADS = 2
 
 
+@dataclass(frozen=True)
+class Tuned(Generic[ANY_RANKER]):
+    """A baseline, and the settings that it was built with."""
+
+    ranker: ANY_RANKER
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the settings of a baseline are chosen.
+
+    Attributes:
+        name: Of the baseline.
+        validation: The queries that the settings are tried on.
+        k: Length of the list.
+        held: The settings that were chosen before; None: choose.
+    """
+
+    name: str
+    validation: Queries
+    k: int
+    progress: Progress
+    held: Mapping[str, Any] | None = None
+
+    def choose(self, grid: Sequence[Mapping[str, Any]], build: Callable[..., ANY_RANKER]) -> Tuned[ANY_RANKER]:
+        """The one with the best validation NDCG, the first of equals; the first where there is nothing to choose by."""
+        if self.held is not None:
+            return Tuned(build(**self.held), self.held)
+        if not len(self.validation):
+            return Tuned(build(**grid[0]), grid[0])
+        tried = []
+        for settings in grid:
+            ranker = build(**settings)
+            ndcg = evaluate_ranker(ranker, self.validation, self.k).per_query["ndcg"]
+            tried.append((float(ndcg.mean()), Tuned(ranker, settings)))
+        value, best = max(tried, key=lambda one: one[0])
+        chosen = ", ".join(f"{key}={setting:g}" for key, setting in best.settings.items())
+        self.progress(f"baseline {self.name}: {chosen}, validation {metric_key('ndcg', self.k)} {value:.4f}")
+        return best
+
+
 def fit_baselines(fit: FitContext, names: Sequence[BaselineName], vectors: Path, recipe: Recipe) -> dict[str, Scores]:
     """Fit baselines on the training sequences of a training set.
 
@@ -69,24 +112,28 @@ def fit_baselines(fit: FitContext, names: Sequence[BaselineName], vectors: Path,
         TrainingDataError: a table is missing, or there is too little to train SASRec on.
         BundleError: the vectors cannot be read.
     """
-    items = ItemVectors.load(vectors)
-    validation = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
-    found: dict[str, Scores | None] = {}
-    for name in names:
-        if name == "popularity_recent":
-            found[name] = fit_recent_popularity(items, validation, recipe.features.windows_days, fit.k, fit.progress)
-        elif name == "bm25":
-            found[name] = fit_bm25(items, validation, fit.k, fit.progress)
-        elif name == "sasrec":
-            found[name] = fit_sasrec(fit, vectors, items, recipe)
-        else:
-            had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
-            found[name] = (
-                fit_item_knn(items, had, validation, fit.k, fit.progress)
-                if name == "item_knn"
-                else fit_als(items, had, validation, fit.k, fit.seed, fit.progress)
-            )
-    return {name: ranker for name, ranker in found.items() if ranker is not None}
+    items, validation = ItemVectors.load(vectors), _validation_queries(fit)
+    tuned = {name: _fit(fit, name, vectors, items, validation, recipe) for name in names}
+    return {name: one.ranker for name, one in tuned.items() if one is not None}
+
+
+def _validation_queries(fit: FitContext) -> Queries:
+    return sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
+
+
+def _fit(
+    fit: FitContext, name: BaselineName, vectors: Path, items: ItemVectors, validation: Queries, recipe: Recipe
+) -> Tuned[Any] | None:
+    held = fit.held_summary()
+    search = Grid(name, validation, fit.k, fit.progress, None if held is None else held.choices)
+    if name == "popularity_recent":
+        return fit_recent_popularity(items, search, recipe.features.windows_days)
+    if name == "bm25":
+        return fit_bm25(items, search)
+    if name == "sasrec":
+        return Tuned(fit_sasrec(fit, vectors, items, recipe), {})
+    had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
+    return fit_item_knn(items, had, search) if name == "item_knn" else fit_als(items, had, search, fit.seed)
 
 
 def fit_baseline(
@@ -100,6 +147,8 @@ def fit_baseline(
 ) -> BaselineRanker:
     """Fit one that can serve, equal to the one that the evaluation ranks with, and write its component.
 
+    Where `fit.held` is given, its settings are taken over: the window, the number of neighbours.
+
     Args:
         target: The `baseline` component's folder.
         interactions: The clean events, of which popularity makes its lists; None: of the training events alone.
@@ -107,13 +156,13 @@ def fit_baseline(
         TrainingDataError: a table is missing, or the training set has no counts of a recent window.
         BundleError: the vectors cannot be read.
     """
-    items = ItemVectors.load(vectors)
-    ranker: Scores | None
+    started, items = time.monotonic(), ItemVectors.load(vectors)
+    tuned: Tuned[Any] | None
     if kind == "popularity" or kind == "text_encoder":
-        ranker = BaselineRanker(items, kind)
+        tuned = Tuned(BaselineRanker(items, kind), {})
     else:
-        ranker = fit_baselines(fit, [kind], vectors, recipe).get(kind)
-    if not isinstance(ranker, BaselineRanker):
+        tuned = _fit(fit, kind, vectors, items, _validation_queries(fit), recipe)
+    if tuned is None:
         raise TrainingDataError(
             "Cannot fit baseline",
             got=f"kind={kind} without counts of a recent window",
@@ -121,10 +170,13 @@ def fit_baseline(
             where=str(fit.training),
             do="Build the training set again, or give longer windows",
         )
+    ranker: BaselineRanker = tuned.ranker
     if interactions is not None and kind in POPULARITIES:
-        ranker = ranker.up_to(*_counts_so_far(interactions, items.ids, ranker.window_days, recipe.features))
+        ranker = ranker.up_to(*_counts_so_far(interactions, ranker.ids, ranker.window_days, recipe.features))
+    seconds, choices = time.monotonic() - started, dict(tuned.settings)
     with atomic_folder(target) as folder:
         ranker.save(folder)
+        FitSummary(folder=target, epochs=1, best_epoch=1, metrics={}, seconds=seconds, choices=choices).write(folder)
     return ranker
 
 
@@ -144,8 +196,8 @@ def _counts_so_far(
 
 
 def fit_recent_popularity(
-    items: ItemVectors, validation: Queries, windows_days: Sequence[int], k: int, progress: Progress
-) -> BaselineRanker | None:
+    items: ItemVectors, search: Grid, windows_days: Sequence[int]
+) -> Tuned[BaselineRanker] | None:
     """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
     windows = items.catalogue.table.column("item_popularity").to_pylist()
     n_windows = max((len(counts or ()) for counts in windows), default=0)
@@ -158,12 +210,10 @@ def fit_recent_popularity(
         days = sorted(windows_days)[window - 1]
         return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1], window_days=days)
 
-    return _chosen("popularity_recent", grid, build, validation, k, progress)
+    return search.choose(grid, build)
 
 
-def fit_item_knn(
-    items: ItemVectors, had: csr_matrix, validation: Queries, k: int, progress: Progress
-) -> BaselineRanker:
+def fit_item_knn(items: ItemVectors, had: csr_matrix, search: Grid) -> Tuned[BaselineRanker]:
     """Cosines of items by who had them; a history's score of an item is the sum over its entries."""
     from implicit.nearest_neighbours import CosineRecommender
 
@@ -172,12 +222,10 @@ def fit_item_knn(
         _fit_quietly(model, had)
         return BaselineRanker(items, "item_knn", weights=model.similarity)
 
-    return _chosen("item_knn", [{"n_neighbours": n} for n in KNN_NEIGHBOURS], build, validation, k, progress)
+    return search.choose([{"n_neighbours": n} for n in KNN_NEIGHBOURS], build)
 
 
-def fit_als(
-    items: ItemVectors, had: csr_matrix, validation: Queries, k: int, seed: int, progress: Progress
-) -> HistoryRanker:
+def fit_als(items: ItemVectors, had: csr_matrix, search: Grid, seed: int) -> Tuned[HistoryRanker]:
     """Implicit-feedback matrix factorisation; a user's factors are solved for from the history as it stands.
 
     Source: Hu, Koren & Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets.
@@ -202,10 +250,10 @@ def fit_als(
         return HistoryRanker(items, score)
 
     grid = [{"factors": f, "regularisation": r} for f, r in product(ALS_FACTORS, ALS_REGULARISATIONS)]
-    return _chosen("als", grid, build, validation, k, progress)
+    return search.choose(grid, build)
 
 
-def fit_bm25(items: ItemVectors, validation: Queries, k: int, progress: Progress) -> HistoryRanker | None:
+def fit_bm25(items: ItemVectors, search: Grid) -> Tuned[HistoryRanker] | None:
     """BM25 over the items' texts, the query being the texts of the newest items; None where no item has words.
 
     Source: Robertson & Zaragoza 2009, in the form of Lù 2024, BM25S.
@@ -231,7 +279,7 @@ def fit_bm25(items: ItemVectors, validation: Queries, k: int, progress: Progress
 
         return HistoryRanker(items, score)
 
-    return _chosen("bm25", [{"n_items": n} for n in BM25_ITEMS], build, validation, k, progress)
+    return search.choose([{"n_items": n} for n in BM25_ITEMS], build)
 
 
 def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recipe) -> Ranker:
@@ -253,27 +301,6 @@ def plain_sasrec(recipe: Recipe) -> SequenceSettings:
     """The recipe's sequence model without texts or any other content, its weights as the last step left them."""
     plain = {"use_ids": True, "use_text": False, "use_modality": False, "id_dropout": 0.0, "average_epochs": 0.0}
     return recipe.sequence.model_copy(update=plain)
-
-
-def _chosen(
-    name: str,
-    grid: Sequence[Mapping[str, Any]],
-    build: Callable[..., ANY_RANKER],
-    validation: Queries,
-    k: int,
-    progress: Progress,
-) -> ANY_RANKER:
-    """The one with the best validation NDCG, the first of equals; the first where there is nothing to choose by."""
-    if not len(validation):
-        return build(**grid[0])
-    tried = []
-    for settings in grid:
-        ranker = build(**settings)
-        tried.append((float(evaluate_ranker(ranker, validation, k).per_query["ndcg"].mean()), ranker, settings))
-    value, ranker, settings = max(tried, key=lambda one: one[0])
-    chosen = ", ".join(f"{key}={setting:g}" for key, setting in settings.items())
-    progress(f"baseline {name}: {chosen}, validation {metric_key('ndcg', k)} {value:.4f}")
-    return ranker
 
 
 def _fit_quietly(model: Any, had: csr_matrix) -> None:

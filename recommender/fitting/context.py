@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from recommender.fitting.summary import Progress
+from recommender.fitting.summary import FitSummary, Progress
 
 
 def silent(line: str) -> None:
@@ -22,6 +22,9 @@ class FitContext:
         k: Length of the list by which a fit compares rankings.
         threads: Torch's threads while it fits; None leaves them as they are.
         progress: Called with each line of progress.
+        held: The component as it was fitted under the split, whose choices are taken over; None: choose on validation.
+            What was chosen is kept (epochs or steps as they were, scaled by nothing; weights between parts; which part
+            counts at all), what is learned is learned again, of all that the training folder holds.
     """
 
     training: Path
@@ -29,3 +32,12 @@ class FitContext:
     k: int = 10
     threads: int | None = None
     progress: Progress = silent
+    held: Path | None = None
+
+    def held_summary(self) -> FitSummary | None:
+        """What the held fit says of itself, its choices among it; None where choices are made on validation.
+
+        Raises:
+            BundleError: the held component has no summary, or a damaged one.
+        """
+        return None if self.held is None else FitSummary.read(self.held)

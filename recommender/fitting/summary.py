@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from core.storage import write_json
-from recommender.fitting.component import SUMMARY
+from recommender.fitting.component import SUMMARY, loading, read_config
 
 Progress = Callable[[str], None]
 
@@ -20,9 +21,10 @@ class FitSummary(BaseModel):
         folder: Where the component lies.
         epochs: Epochs that were run.
         best_epoch: The one that was kept, from 1.
-        metrics: On the validation window, e.g. `{"ndcg_at_10": 0.05}`.
+        metrics: On the validation window, e.g. `{"ndcg_at_10": 0.05}`; none where choices were held.
         seconds: Wall time of the fit.
         curve: What each epoch came to, e.g. `{"epoch": 1, "loss": 5.1, "ndcg": 0.04}`; empty where there are no epochs.
+        choices: What else was chosen on the validation window, by name: a fit that holds them takes it over from here.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,7 +35,19 @@ class FitSummary(BaseModel):
     metrics: dict[str, float]
     seconds: float
     curve: tuple[dict[str, float], ...] = ()
+    choices: dict[str, Any] = {}
 
     def write(self, folder: Path) -> None:
         """Leave the summary beside the weights; it is no part of a bundle's digest."""
         write_json(folder / SUMMARY, self.model_dump(mode="json", exclude={"folder"}))
+
+    @classmethod
+    def read(cls, folder: Path) -> FitSummary:
+        """What `write` left beside the weights.
+
+        Raises:
+            BundleError: the file is missing or not as it was written.
+        """
+        config = read_config(folder / SUMMARY)
+        with loading("component", got=f"file={folder / SUMMARY}", expected="what a fit says of itself"):
+            return cls(folder=folder, **config)

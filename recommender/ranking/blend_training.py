@@ -5,6 +5,7 @@ ranked: the `blend` component.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,12 @@ from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import EncoderOf
-from recommender.ranking.cold_users_training import TrainingUsers, fit_cold_users
+from recommender.ranking.cold_users_training import (
+    ColdUserChoices,
+    TrainingUsers,
+    fit_cold_users,
+    refit_cold_users,
+)
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -43,6 +49,9 @@ def fit_blend(
 ) -> FitSummary:
     """Learn neighbours from the training sequences, choose the blend on the validation window, write the component.
 
+    Where `fit.held` is given, its blend, strength and weights are taken over; neighbours, shares and the regression on
+    users' texts are learned again.
+
     Args:
         vectors: The `vectors` component.
         sequence: The `sequence` component.
@@ -54,8 +63,13 @@ def fit_blend(
     started = time.monotonic()
     items = ItemVectors.load(vectors)
     ranker = Ranker(items, load_sequence_model(sequence, items))
+    held = fit.held_summary()
     with deterministic(fit.seed, fit.threads):
-        asked = read_queries(fit.training, "validation")
+        if held is not None:
+            neighbours = neighbours.model_copy(
+                update={"regularisation": held.choices["regularisation"], "try_regularisations": ()}
+            )
+        asked = Queries((), ()) if held is not None else read_queries(fit.training, "validation")
         warm = _warm_queries(ranker, asked)
         queries = sample_queries(warm, MAX_QUERIES, fit.seed)
         histories = read_user_items(fit.training, items.ids)
@@ -64,19 +78,34 @@ def fit_blend(
             one = neighbours.model_copy(update={"regularisation": strength})
             model = NeighbourModel.fit(histories, len(items.ids), one)
             chosen, metrics = _choose(ranker, model, queries, blend, fit.k)
-            fit.progress(f"neighbours, regularisation {strength:g}: {_describe(chosen, metrics)}")
+            if held is None:
+                fit.progress(f"neighbours, regularisation {strength:g}: {_describe(chosen, metrics)}")
             tried.append((model, chosen, {**metrics, "regularisation": strength}))
         model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', fit.k)}_blend", 0.0))
+        strength = metrics["regularisation"]
         cold, figures = ColdItems(), dict[str, float]()
-        if len(queries):
+        if fit.held is not None:
+            chosen, cold = Blend.load(fit.held), ColdItems.load(fit.held)
+        elif len(queries):
             blended = Ranker(items, ranker.model, model, chosen)
             cold, figures = choose_cold(blended, warm, fit.k, fit.seed)
         encode = EncoderOf(vectors) if blend.profiles else None
         users = TrainingUsers.read(fit.training, items.ids)
-        cold_users, of_cold_users = fit_cold_users(fit, users, asked, items.catalogue, encode)
-    metrics = {**metrics, **figures, **of_cold_users}
+        if held is None:
+            cold_users, of_cold_users, cold_choices = fit_cold_users(fit, users, asked, items.catalogue, encode)
+            metrics = {**metrics, **figures, **of_cold_users}
+        else:
+            cold_choices = ColdUserChoices(**held.choices["cold_users"])
+            cold_users, metrics = refit_cold_users(fit, users, cold_choices, items.catalogue, encode), {}
     fit.progress(f"blend: {_describe(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
-    summary = FitSummary(folder=target, epochs=1, best_epoch=1, metrics=metrics, seconds=time.monotonic() - started)
+    summary = FitSummary(
+        folder=target,
+        epochs=1,
+        best_epoch=1,
+        metrics=metrics,
+        seconds=time.monotonic() - started,
+        choices={"regularisation": strength, "cold_users": asdict(cold_choices)},
+    )
     with atomic_folder(target) as folder:
         model.save(folder)
         chosen.save(folder)
@@ -122,7 +151,8 @@ def _choose(
 
 def _describe(blend: Blend, metrics: dict[str, float]) -> str:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    return f"{blend.kind}, neighbours' weight {_shown(blend)}; validation {figures}"
+    by = f"validation {figures}" if metrics else "held"
+    return f"{blend.kind}, neighbours' weight {_shown(blend)}; {by}"
 
 
 def _shown(blend: Blend) -> str:

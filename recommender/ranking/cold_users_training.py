@@ -38,6 +38,21 @@ OLDER_SHARE = 0.1
 
 
 @dataclass(frozen=True)
+class ColdUserChoices:
+    """What was chosen on validation.
+
+    Attributes:
+        shares: Name of what an item's share is.
+        ridge: Of the regression; 0 where users' texts are left out.
+        weight: Of what texts add to the shares.
+    """
+
+    shares: str = "counted"
+    ridge: float = 0.0
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class TrainingUsers:
     """The users of the training sequences who took a known item, row by row.
 
@@ -92,7 +107,7 @@ class TrainingUsers:
 
 def fit_cold_users(
     fit: FitContext, users: TrainingUsers, queries: Queries, items: Catalogue, encode: Encode | None
-) -> tuple[ColdUserWeights, dict[str, float]]:
+) -> tuple[ColdUserWeights, dict[str, float], ColdUserChoices]:
     """Choose the shares and, where they rank clearly better so, learn what users' texts add to them.
 
     Args:
@@ -100,24 +115,24 @@ def fit_cold_users(
         items: Counts what was common recently.
         encode: The encoder; None leaves texts out.
     Returns:
-        The weights, and the NDCG of each way on validation; no figures where the window has too few users.
+        The weights, the NDCG of each way on validation (no figures where the window has too few users), and what was
+        chosen.
     """
     generator = np.random.default_rng([fit.seed, 3])
     held_out = _hold_out(users, queries, generator)
     if len(held_out) < MIN_USERS:
-        return ColdUserWeights.of_shares(users.counted_shares()), {}
+        return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
     evaluate = NdcgOfScores(held_out, items.ids, fit.k)
-    ways = {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
+    ways = all_shares(users, items)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
     base = max(ndcgs, key=lambda name: ndcgs[name].mean())
     shares = ways[base].astype(np.float32)
-    rows = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
-    with_text = users.take(sample_places(rows, MAX_USERS, generator))
+    with_text = _with_text(users, generator)
     apart = np.isin(with_text.ids, np.array(held_out.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in held_out.users)
     if encode is None or not speaks or (~apart).sum() < MIN_USERS:
-        return ColdUserWeights.of_shares(shares), figures
+        return ColdUserWeights.of_shares(shares), figures, ColdUserChoices(base)
     vectors = encode(with_text.texts)
     asking = encode([user.attributes for user in held_out.users])
     silent = np.array([not user.attributes.strip() for user in held_out.users])
@@ -134,13 +149,49 @@ def fit_cold_users(
     figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
         fit.progress(f"cold-start users: texts are left out, as they rank no better; {_listed(figures)}")
-        return ColdUserWeights.of_shares(shares), figures
-    whole = _Regression(vectors, with_text.taken)
-    left, right = whole.solve(ridge)
+        return ColdUserWeights.of_shares(shares), figures, ColdUserChoices(base)
     fit.progress(
         f"cold-start users: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_listed(figures)}"
     )
-    return ColdUserWeights(shares, whole.mean, left, np.float32(weight) * right), figures
+    choices = ColdUserChoices(base, ridge, weight)
+    return _of_texts(shares, vectors, with_text, choices), figures, choices
+
+
+def refit_cold_users(
+    fit: FitContext, users: TrainingUsers, choices: ColdUserChoices, items: Catalogue, encode: Encode | None
+) -> ColdUserWeights:
+    """Count the shares and learn what users' texts add to them, by choices that were made before.
+
+    Args:
+        choices: Of the same training with its validation window.
+        items: Counts what was common recently.
+        encode: The encoder; None leaves texts out.
+    """
+    shares = all_shares(users, items)[choices.shares].astype(np.float32)
+    if encode is None or not choices.ridge:
+        return ColdUserWeights.of_shares(shares)
+    with_text = _with_text(users, np.random.default_rng([fit.seed, 3]))
+    return _of_texts(shares, encode(with_text.texts), with_text, choices)
+
+
+def all_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
+    """What an item's share may be, by name: of all users, with long histories counting less, or recently."""
+    return {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
+
+
+def _with_text(users: TrainingUsers, generator: np.random.Generator) -> TrainingUsers:
+    """Those who say something of themselves; a sample where they are many."""
+    rows = np.array([row for row, text in enumerate(users.texts) if text], dtype=np.int64)
+    return users.take(sample_places(rows, MAX_USERS, generator))
+
+
+def _of_texts(
+    shares: np.ndarray, vectors: np.ndarray, with_text: TrainingUsers, choices: ColdUserChoices
+) -> ColdUserWeights:
+    """The shares, and the regression on the texts of all these users."""
+    whole = _Regression(vectors, with_text.taken)
+    left, right = whole.solve(choices.ridge)
+    return ColdUserWeights(shares, whole.mean, left, np.float32(choices.weight) * right)
 
 
 def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:

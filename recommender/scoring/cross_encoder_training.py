@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,6 +18,19 @@ from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
 MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class CrossEncoderCourse:
+    """How long a language model was trained.
+
+    Attributes:
+        n_steps: Over which the rate was to come down.
+        kept: The step whose weights were kept; 0 where training has brought nothing.
+    """
+
+    n_steps: int
+    kept: int
 
 
 class Examples:
@@ -43,32 +58,20 @@ def train_cross_encoder(
     rating_weight: float,
     seed: int,
     progress: Progress,
-) -> tuple[int, int]:
+) -> CrossEncoderCourse:
     """AdamW with warm-up and linear descent; the weights of the best look at the validation pairs are put back.
 
     Args:
         rating_weight: Of the squared rating error beside the like loss.
-    Returns:
-        Steps run, and the step kept; 0 where training has brought nothing.
     Source: Loshchilov & Hutter 2019, Decoupled weight decay regularization.
     """
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches_per_epoch = -(-len(train) // settings.batch_size)
     n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
-    schedule = warmed_up(optimiser, n_steps)
     start, patience = _loss_of(encoder, validation, rating_weight), settings.patience * settings.look_every
     best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True)
     started, total, step = time.monotonic(), 0.0, 0
-    for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
-        encoder.train()
-        logits, ratings = encoder([train.texts[row] for row in rows.tolist()])
-        loss = _loss(logits, ratings, train.likes[rows], train.ratings[rows], rating_weight)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRADIENT_NORM)
-        optimiser.step()
-        schedule.step()
-        total += loss.item()
+    for step, loss in enumerate(_steps(encoder, train, settings, rating_weight, n_steps, seed), start=1):
+        total += loss
         if step % settings.look_every and step < n_steps:
             continue
         validation_loss = _loss_of(encoder, validation, rating_weight)
@@ -81,7 +84,47 @@ def train_cross_encoder(
         if best.is_over(step):
             break
     encoder.load_state_dict(best.state)
-    return step, best.step
+    return CrossEncoderCourse(n_steps, best.step)
+
+
+def train_cross_encoder_again(
+    encoder: CrossEncoder,
+    train: Examples,
+    settings: CrossEncoderSettings,
+    rating_weight: float,
+    seed: int,
+    course: CrossEncoderCourse,
+) -> None:
+    """Train as `train_cross_encoder` does, by a course that was chosen before: its rates, up to the step that was kept.
+
+    Args:
+        rating_weight: Of the squared rating error beside the like loss.
+    """
+    for _ in islice(_steps(encoder, train, settings, rating_weight, course.n_steps, seed), course.kept):
+        pass
+
+
+def _steps(
+    encoder: CrossEncoder,
+    train: Examples,
+    settings: CrossEncoderSettings,
+    rating_weight: float,
+    n_steps: int,
+    seed: int,
+) -> Iterator[float]:
+    """Take the steps; yields the loss of each."""
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = warmed_up(optimiser, n_steps)
+    for rows in _batches(len(train), settings.batch_size, n_steps, seed):
+        encoder.train()
+        logits, ratings = encoder([train.texts[row] for row in rows.tolist()])
+        loss = _loss(logits, ratings, train.likes[rows], train.ratings[rows], rating_weight)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRADIENT_NORM)
+        optimiser.step()
+        schedule.step()
+        yield loss.item()
 
 
 def _batches(n_rows: int, batch_size: int, n_batches: int, seed: int) -> Iterator[Tensor]:

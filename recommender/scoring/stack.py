@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class Stack:
 
     like: Weights
     rating: Weights
+
+    @classmethod
+    def of(cls, config: Mapping[str, Mapping[str, float]]) -> Stack:
+        """From what `asdict` gives."""
+        return cls(Weights(**config["like"]), Weights(**config["rating"]))
 
     @classmethod
     def fit(
@@ -142,7 +147,7 @@ class StackedScorer:
         config = read_config(folder / STACK_FILE)
         got, expected = f"file={folder / STACK_FILE}", "weights for like and rating"
         with loading("pair scorer", got=got, expected=expected, do="Fit the scorer again"):
-            stack = Stack(Weights(**config["like"]), Weights(**config["rating"]))
+            stack = Stack.of(config)
         return cls(PairScorer.load(folder, vectors), CrossEncoder.load(folder / FOLDER), stack)
 
 

@@ -11,7 +11,12 @@ from core.settings.models import CrossEncoderSettings
 from recommender.fitting.context import FitContext
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.scoring.cross_encoder import load_cross_encoder, pair_texts
-from recommender.scoring.cross_encoder_training import Examples, train_cross_encoder
+from recommender.scoring.cross_encoder_training import (
+    CrossEncoderCourse,
+    Examples,
+    train_cross_encoder,
+    train_cross_encoder_again,
+)
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import Stack, StackedScorer
 
@@ -23,29 +28,35 @@ def fit_stacked(
     validation: RatedPairs,
     settings: CrossEncoderSettings,
     rating_weight: float,
-) -> tuple[StackedScorer, dict[str, float]]:
+) -> tuple[StackedScorer, dict[str, float], CrossEncoderCourse]:
     """Train the language model on the training pairs, stop it and weigh it on a sample of the validation pairs.
+
+    Where `fit.held` is given, course and weights are taken over, and no pair is asked for.
 
     Args:
         light: Trained on the same pairs.
         rating_weight: Of the squared rating error beside the like loss.
     Returns:
-        The scorer, and errors on the sample: of both together, and of each alone.
+        The scorer, errors on the sample (of both together, and of each alone), and how long training went.
     Raises:
         EncoderError: the language model is named by a path that does not exist.
         CrossEncoderError: it cannot be loaded, or cannot see so many tokens.
     """
-    sample = validation.take(
-        np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
-    )
-    train_examples, examples = (_examples(light, pairs) for pairs in (train, sample))
+    held = fit.held_summary()
     like_share = min(max(light.baseline.like_share, 0.01), 0.99)
     start = (float(np.log(like_share / (1 - like_share))), light.baseline.global_mean)
     encoder, reason = load_cross_encoder(settings, start)
     fit.progress(f"cross-encoder {settings.model}: {reason}")
-    _, best_step = train_cross_encoder(
-        encoder, train_examples, examples, settings, rating_weight, fit.seed, fit.progress
+    train_examples = _examples(light, train)
+    if held is not None:
+        course = CrossEncoderCourse(**held.choices["course"])
+        train_cross_encoder_again(encoder, train_examples, settings, rating_weight, fit.seed, course)
+        return StackedScorer(light, encoder, Stack.of(held.choices["stack"])), {}, course
+    sample = validation.take(
+        np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
     )
+    examples = _examples(light, sample)
+    course = train_cross_encoder(encoder, train_examples, examples, settings, rating_weight, fit.seed, fit.progress)
     by_light = light.outputs(sample.users, sample.item_ids)
     by_language = encoder.outputs(examples.texts)
     stack = Stack.fit(by_light, by_language, examples.likes, examples.ratings)
@@ -58,7 +69,8 @@ def fit_stacked(
         "cross_encoder_log_loss": F.binary_cross_entropy_with_logits(by_language[0], examples.likes),
         "light_rmse": F.mse_loss(by_light[1].clamp(*schema.RATING_RANGE), examples.ratings).sqrt(),
     }
-    return scorer, {"cross_encoder_step": float(best_step), **{name: float(value) for name, value in errors.items()}}
+    figures = {"cross_encoder_step": float(course.kept), **{name: float(value) for name, value in errors.items()}}
+    return scorer, figures, course
 
 
 def _examples(light: PairScorer, pairs: RatedPairs) -> Examples:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,8 @@ def fit_scorer(
 ) -> FitSummary | None:
     """Train on the ratings before the cut-off, stop and calibrate on the validation window, write the component.
 
+    Where `fit.held` is given, epochs, calibration and weights are taken over, and no pair is held out.
+
     In training an item's ratings are those just before the pair; in validation those of the catalogue, as in serving.
 
     Args:
@@ -66,29 +69,38 @@ def fit_scorer(
         BundleError: the vectors cannot be read.
         UnknownItem: a pair names an item that has no vector.
     """
-    started = time.monotonic()
+    started, held = time.monotonic(), fit.held_summary()
     train = RatedPairs.read(fit.training, "train")
     if len(train) < MIN_TRAIN_PAIRS:
         fit.progress(f"pair scorer: none, for {len(train)} rated training pairs are fewer than {MIN_TRAIN_PAIRS}")
         return None
     with deterministic(fit.seed, fit.threads):
-        train, validation = _with_validation(train, RatedPairs.read(fit.training, "validation"), fit.seed, fit.progress)
+        validation = RatedPairs.read(fit.training, "validation")
+        if held is None:
+            train, validation = _with_validation(train, validation, fit.seed, fit.progress)
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
         rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
         light, epochs, best_epoch, metrics = _fit_light(fit, items, train, rows, validation, light_settings)
         scorer: PairScorer | StackedScorer = light
+        choices: dict[str, Any] = {"calibration": asdict(light.calibration)}
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
-            scorer, of_language = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
+            scorer, of_language, course = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
             metrics |= of_language
+            choices |= {"course": asdict(course), "stack": asdict(scorer.stack)}
         summary = FitSummary(
-            folder=target, epochs=epochs, best_epoch=best_epoch, metrics=metrics, seconds=time.monotonic() - started
+            folder=target,
+            epochs=epochs,
+            best_epoch=best_epoch,
+            metrics=metrics,
+            seconds=time.monotonic() - started,
+            choices=choices,
         )
         with atomic_folder(target) as folder:
             scorer.save(folder)
             summary.write(folder)
-    figures = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items())
+    figures = ", ".join(f"validation {name} {value:.4f}" for name, value in metrics.items()) or "as chosen before"
     fit.progress(f"pair scorer: kept epoch {best_epoch}, {figures}, {summary.seconds:.1f} s")
     return summary
 
@@ -104,13 +116,18 @@ def _fit_light(
     """Baseline and factors from the training pairs, the network from the chosen rows of them.
 
     Returns:
-        The scorer, epochs run, the one kept, and errors on the validation pairs.
+        The scorer, epochs run, the one kept, and errors on the validation pairs; none of those where choices are held.
     """
+    held = fit.held_summary()
     baseline = fit_baseline(train, settings.like_from)
     factors, opinions = learn_factors(train, items.ids, settings, fit.seed)
     share = settings.stranger_share
     learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], share, fit.seed)
     run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
+    if held is not None:
+        run.train_again(held.best_epoch, fit.seed)
+        calibration = Calibration(**held.choices["calibration"])
+        return PairScorer(run.network, baseline, factors, calibration, items), held.best_epoch, held.best_epoch, {}
     epochs, best_epoch = run.train(fit.seed, fit.progress)
     calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
     metrics = run.validation_metrics(calibration)
@@ -241,10 +258,7 @@ class _Run:
             Epochs run, and the epoch kept; epoch 0 is the regression on the numbers.
         """
         network, settings = self.network, self.settings
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        order = torch.Generator().manual_seed(seed)
+        optimiser, order = self._optimiser(), torch.Generator().manual_seed(seed)
         start = self._validation_loss()
         best = EarlyStopping(start, weights_of(network), settings.patience, lower_is_better=True)
         epoch = 0
@@ -262,6 +276,19 @@ class _Run:
                 break
         network.load_state_dict(best.state)
         return epoch, best.step
+
+    def train_again(self, n_epochs: int, seed: int) -> None:
+        """Train as `train` does, for a number of epochs that was chosen before."""
+        optimiser, order = self._optimiser(), torch.Generator().manual_seed(seed)
+        for _ in range(n_epochs):
+            self._train_epoch(optimiser, order)
+        self.network.eval()
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
 
     def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator) -> float:
         network, total = self.network.train(), 0.0

@@ -45,7 +45,8 @@ def fit_writer(
 ) -> FitSummary | None:
     """Train on the reviews before the cut-off and write the component; no later review is trained on.
 
-    Perplexity before and after is measured on samples of the validation and the test window.
+    Perplexity before and after is measured on samples of the validation and the test window. Where `fit.held` is given,
+    the course is as it came out there, and nothing is looked at or measured.
 
     Args:
         target: The component's folder, written atomically.
@@ -63,17 +64,24 @@ def fit_writer(
         fit.progress(f"feedback writer: none, for {len(reviews)} training reviews are fewer than {MIN_TRAIN_REVIEWS}")
         return None
     examples = training_examples(reviews)
-    windows: tuple[schema.Split, ...] = ("validation", "test")
+    held = fit.held_summary()
+    windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     samples = {split: perplexity_sample(fit.training, split, catalogue) for split in windows}
     with deterministic(fit.seed, fit.threads):
         writer = _new_writer(settings, examples)
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
-        epochs = _train(fit, writer, examples, samples["validation"], settings, augmentation)
+        validation = samples.get("validation", [])
+        epochs, course = _train(fit, writer, examples, validation, settings, augmentation)
         after = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         metrics = {f"{split}_perplexity": value for split, value in after.items()}
         metrics |= {f"{split}_perplexity_before": value for split, value in writer.perplexity_before.items()}
         summary = FitSummary(
-            folder=target, epochs=epochs, best_epoch=epochs, metrics=metrics, seconds=time.monotonic() - started
+            folder=target,
+            epochs=epochs,
+            best_epoch=epochs,
+            metrics=metrics,
+            seconds=time.monotonic() - started,
+            choices=course.as_taken,
         )
         with atomic_folder(target) as folder:
             writer.save(folder)
@@ -136,6 +144,11 @@ def _new_writer(
     return FeedbackWriter(GPT2LMHeadModel(config), tokenizer, settings.max_tokens)
 
 
+def _course(n_texts: int, settings: SmallWriterSettings | HuggingFaceWriterSettings) -> Course:
+    n_batches = math.ceil(n_texts / settings.batch_size)
+    return Course(min(settings.max_steps, settings.max_epochs * n_batches))
+
+
 def _train(
     fit: FitContext,
     writer: FeedbackWriter,
@@ -143,11 +156,11 @@ def _train(
     validation: Sequence[WritingExample],
     settings: SmallWriterSettings | HuggingFaceWriterSettings,
     augmentation: AugmentationSettings,
-) -> int:
-    """Run the steps, fewer where validation shows that more would gain little; the epochs begun are returned."""
+) -> tuple[int, Course]:
+    """Run the steps, fewer where validation shows that more would gain little; the epochs begun, and the course."""
+    held = fit.held_summary()
+    course = _course(len(examples), settings) if held is None else Course.held(**held.choices)
     rows = [tokenize(example, writer) for example in examples]
-    n_batches = math.ceil(len(rows) / settings.batch_size)
-    course = Course(min(settings.max_steps, settings.max_epochs * n_batches))
     dtype, reason = choose_dtype("auto")
     size = settings.batch_size
     fit.progress(f"feedback writer: {len(rows)} texts, at most {course.n_steps} steps of {size}, {reason}")
@@ -181,7 +194,7 @@ def _train(
             if step == course.n_steps:
                 break
     writer.model.eval()
-    return epoch
+    return epoch, course
 
 
 class Course:
@@ -200,6 +213,18 @@ class Course:
         self._warm_up = max(1, round(n_steps * WARM_UP_SHARE))
         self._descent_at = n_steps - round(n_steps * DESCENT_SHARE)
         self._best = math.inf
+
+    @classmethod
+    def held(cls, n_steps: int, warm_up: int, descent_at: int) -> Course:
+        """The course as another training took it."""
+        course = cls(n_steps)
+        course._warm_up, course._descent_at = warm_up, descent_at
+        return course
+
+    @property
+    def as_taken(self) -> dict[str, int]:
+        """What `held` needs, once training is over."""
+        return {"n_steps": self.n_steps, "warm_up": self._warm_up, "descent_at": self._descent_at}
 
     def rate_share(self, step: int) -> float:
         """Share of the learning rate at a step."""

@@ -37,6 +37,8 @@ def fit_generative(
 ) -> FitSummary | None:
     """Give every item a semantic id, learn to write the next one, write the component.
 
+    Where `fit.held` is given, learn for as many epochs as were best there; nothing is validated.
+
     Args:
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
@@ -49,28 +51,31 @@ def fit_generative(
     """
     if not settings.enabled:
         return None
-    started = time.monotonic()
+    started, held = time.monotonic(), fit.held_summary()
+    if held is not None:
+        settings = settings.model_copy(update={"max_epochs": held.best_epoch})
     items = ItemVectors.load(vectors)
     with deterministic(fit.seed, fit.threads):
         sequences = read_sequences(fit.training, items.ids, max_history + 1)
-        queries = _validation_queries(fit.training, fit.seed)
+        queries = None if held is not None else _validation_queries(fit.training, fit.seed)
         model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
         curve = _train(fit, model, sequences, ranker, queries, settings)
-    best = max(curve, key=lambda point: point["ndcg"])
+    best = max(curve, key=lambda point: point["ndcg"]) if held is None else curve[-1]
+    metrics = {metric_key("ndcg", fit.k): best["ndcg"]} if held is None else {}
     summary = FitSummary(
         folder=target,
         epochs=len(curve),
         best_epoch=int(best["epoch"]),
-        metrics={metric_key("ndcg", fit.k): best["ndcg"]},
+        metrics=metrics,
         seconds=time.monotonic() - started,
         curve=tuple(curve),
     )
     with atomic_folder(target) as folder:
         model.save(folder)
         summary.write(folder)
-    kept = f"{metric_key('ndcg', fit.k)} {best['ndcg']:.4f}"
-    fit.progress(f"generative: kept epoch {summary.best_epoch}, {kept}, {summary.seconds:.1f} s")
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()) or "as chosen before"
+    fit.progress(f"generative: kept epoch {summary.best_epoch}, {figures}, {summary.seconds:.1f} s")
     return summary
 
 
@@ -108,11 +113,13 @@ def _train(
     model: GenerativeModel,
     sequences: list[torch.Tensor],
     ranker: GenerativeRanker,
-    queries: Queries,
+    queries: Queries | None,
     settings: GenerativeSettings,
 ) -> list[dict[str, float]]:
     """Train until the validation NDCG has not risen for `patience` epochs, and put the best weights back.
 
+    Args:
+        queries: Of the validation window; None trains all epochs and keeps the last.
     Returns:
         Per epoch its number, loss and NDCG by beam search; the first with the best NDCG was kept.
     """
@@ -124,6 +131,10 @@ def _train(
         started = time.monotonic()
         loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
         model.eval()
+        if queries is None:
+            curve.append({"epoch": epoch, "loss": loss})
+            fit.progress(f"generative epoch {epoch}/{settings.max_epochs}: loss {loss:.3f}")
+            continue
         ndcg = float(evaluate_ranker(ranker, queries, fit.k).per_query["ndcg"].mean())
         curve.append({"epoch": epoch, "loss": loss, "ndcg": ndcg})
         fit.progress(
@@ -134,7 +145,8 @@ def _train(
             best.keep(epoch, ndcg, weights_of(model))
         if best.is_over(epoch):
             break
-    model.load_state_dict(best.state)
+    if queries is not None:
+        model.load_state_dict(best.state)
     model.eval()
     return curve
 

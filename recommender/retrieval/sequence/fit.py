@@ -15,7 +15,7 @@ from recommender.fitting.summary import FitSummary
 from recommender.inputs.augmentation import AS_THEY_ARE
 from recommender.inputs.item_vectors import VECTORS_FILE, ItemVectors
 from recommender.metrics.ranking import metric_key
-from recommender.retrieval.sequence.training import Epoch, train_sequence_model
+from recommender.retrieval.sequence.training import Epoch, best_of, train_sequence_model
 
 
 def fit_sequence(
@@ -28,6 +28,8 @@ def fit_sequence(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> FitSummary:
     """Train the sequence model: writes the `sequence` component. A fit that was killed goes on from its checkpoint.
+
+    Where `fit.held` is given, its number of epochs and its popularity weight are taken over, and nothing is validated.
 
     Args:
         vectors: The folder that `embed_catalogue` wrote.
@@ -42,23 +44,32 @@ def fit_sequence(
     started = time.monotonic()
     items = ItemVectors.load(vectors)
     inputs = (settings.model_dump(), augmentation.model_dump(), max_history, fit.k, fit.seed, fit.threads)
-    checkpoint = Checkpoint(target, *inputs, file_digest(vectors / VECTORS_FILE), _sequences_digest(fit.training))
+    held = fit.held_summary()
+    choices = () if held is None else (held.best_epoch, held.choices)
+    digests = (file_digest(vectors / VECTORS_FILE), _sequences_digest(fit.training))
+    checkpoint = Checkpoint(target, *inputs, *choices, *digests)
     with deterministic(fit.seed, fit.threads):
         model, epochs = train_sequence_model(fit, items, settings, max_history, augmentation, checkpoint, on_epoch)
-    best = max(epochs, key=lambda epoch: epoch.ndcg)
+    best = best_of(epochs)
     summary = FitSummary(
         folder=target,
         epochs=len(epochs),
         best_epoch=best.number,
-        metrics={metric_key("ndcg", fit.k): best.ndcg},
+        metrics={} if best.ndcg is None else {metric_key("ndcg", fit.k): best.ndcg},
         seconds=time.monotonic() - started,
-        curve=tuple({"epoch": epoch.number, "loss": epoch.loss, "ndcg": epoch.ndcg} for epoch in epochs),
+        curve=tuple(_point(epoch) for epoch in epochs),
+        choices={"popularity_weight": best.popularity_weight},
     )
     with atomic_folder(target) as folder:
         model.save(folder)
         summary.write(folder)
     checkpoint.clear()
     return summary
+
+
+def _point(epoch: Epoch) -> dict[str, float]:
+    of_validation = {} if epoch.ndcg is None else {"ndcg": epoch.ndcg}
+    return {"epoch": epoch.number, "loss": epoch.loss, **of_validation}
 
 
 def _sequences_digest(training: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -41,11 +41,14 @@ CHECKPOINT_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class Epoch:
-    """What came out of one pass over the sequences: the best NDCG of any popularity weight, and that weight."""
+    """What came out of one pass over the sequences: the best NDCG of any popularity weight, and that weight.
+
+    Where choices are held nothing is validated: there is no NDCG, and the weight is the held one.
+    """
 
     number: int
     loss: float
-    ndcg: float
+    ndcg: float | None
     popularity_weight: float
 
 
@@ -79,6 +82,8 @@ def train_sequence_model(
 ) -> tuple[SequenceModel, list[Epoch]]:
     """Train until the validation NDCG has not risen for `patience` epochs; the best epoch's weights are kept.
 
+    Where `fit.held` is given, train for as many epochs as were best there, with its popularity weight.
+
     Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
 
     Args:
@@ -91,7 +96,9 @@ def train_sequence_model(
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
     """
     sequences = read_sequences(fit.training, vectors.ids, max_history + 1)
-    evaluator = ValidationEvaluator(vectors, _validation_queries(fit.training, fit.seed), max_history, fit.k)
+    evaluator = None
+    if fit.held is None:
+        evaluator = ValidationEvaluator(vectors, _validation_queries(fit.training, fit.seed), max_history, fit.k)
     learned = learned_items(sequences, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
@@ -111,6 +118,9 @@ def train_sequence_model(
         f"sequence model: {sum(len(s) - 1 for s in sequences)} next items in {len(sequences)} sequences, "
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
+    if held := fit.held_summary():
+        settings = settings.model_copy(update={"max_epochs": held.best_epoch})
+        model.popularity_weight.fill_(held.choices["popularity_weight"])
     run = _Run(model, sequences, evaluator, settings, Augmenter(augmentation, fit.seed), fit.seed)
     return run.fit(fit.progress, checkpoint, on_epoch)
 
@@ -122,7 +132,7 @@ class _Run:
         self,
         model: SequenceModel,
         sequences: list[torch.Tensor],
-        evaluator: ValidationEvaluator,
+        evaluator: ValidationEvaluator | None,
         settings: SequenceSettings,
         augmenter: Augmenter,
         seed: int,
@@ -146,9 +156,8 @@ class _Run:
             started = time.monotonic()
             epoch = self._run_epoch()
             progress(
-                f"epoch {epoch.number}/{self.settings.max_epochs}: loss {epoch.loss:.3f}, "
-                f"{metric_key('ndcg', self.evaluator.k)} {epoch.ndcg:.4f} "
-                f"(popularity weight {epoch.popularity_weight:g}), {time.monotonic() - started:.1f} s"
+                f"epoch {epoch.number}/{self.settings.max_epochs}: loss {epoch.loss:.3f}, {self._validated(epoch)}"
+                f"{time.monotonic() - started:.1f} s"
             )
             if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 self._keep(checkpoint)
@@ -158,10 +167,16 @@ class _Run:
         self.model.load_state_dict(self.best.state)
         return self.model.eval(), self.epochs
 
+    def _validated(self, epoch: Epoch) -> str:
+        if self.evaluator is None:
+            return ""
+        weight = f"popularity weight {epoch.popularity_weight:g}"
+        return f"{metric_key('ndcg', self.evaluator.k)} {epoch.ndcg:.4f} ({weight}), "
+
     def _is_over(self, progress: Progress) -> bool:
         if len(self.epochs) >= self.settings.max_epochs:
             return True
-        if not self.best.is_over(len(self.epochs)):
+        if self.evaluator is None or not self.best.is_over(len(self.epochs)):
             return False
         progress(f"stopped: no better epoch than {self.best.step} in {self.settings.patience}")
         return True
@@ -170,10 +185,15 @@ class _Run:
         drawn = batches(self.augmenter.sequences(self.sequences), self.settings.batch_size, self.generator)
         loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
         averaged = cast(SequenceModel, self.average.module)
-        ndcg, weight = self.evaluator.choose_popularity_weight(averaged)
-        epoch = Epoch(len(self.epochs) + 1, loss, ndcg, weight)
-        if self.best.is_beaten_by(ndcg):
-            self.best.keep(epoch.number, ndcg, weights_of(averaged))
+        number = len(self.epochs) + 1
+        if self.evaluator is None:
+            epoch = Epoch(number, loss, None, float(averaged.popularity_weight))
+            self.best.keep(number, 0.0, weights_of(averaged))
+        else:
+            ndcg, weight = self.evaluator.choose_popularity_weight(averaged)
+            epoch = Epoch(number, loss, ndcg, weight)
+            if self.best.is_beaten_by(ndcg):
+                self.best.keep(number, ndcg, weights_of(averaged))
         self.epochs.append(epoch)
         return epoch
 
@@ -209,8 +229,8 @@ class _Run:
             state.setdefault(int(place), {})[rest] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.epochs = [Epoch(**epoch) for epoch in notes["epochs"]]
-        best = max(self.epochs, key=lambda epoch: epoch.ndcg)
-        self.best.keep(best.number, best.ndcg, by_part["best"])
+        best = best_of(self.epochs)
+        self.best.keep(best.number, best.ndcg or 0.0, by_part["best"])
         self.generator.bit_generator.state = notes["order"]
         self.augmenter.state = notes["augmenter"]
         progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
@@ -256,6 +276,11 @@ class ValidationEvaluator:
         best = int(np.argmax(ndcgs))
         model.popularity_weight.fill_(POPULARITY_WEIGHTS[best])
         return ndcgs[best], POPULARITY_WEIGHTS[best]
+
+
+def best_of(epochs: Sequence[Epoch]) -> Epoch:
+    """The first with the best NDCG; the last where choices are held, as nothing was validated."""
+    return max(epochs, key=lambda epoch: epoch.number if epoch.ndcg is None else epoch.ndcg)
 
 
 def averaged(model: SequenceModel, n_steps: float) -> AveragedModel:

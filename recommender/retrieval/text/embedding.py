@@ -11,7 +11,7 @@ import numpy as np
 from core.settings.models import EncoderSettings, ModalitySettings
 from core.storage import atomic_folder, write_json
 from recommender.encoders.encoder import TextEncoder
-from recommender.encoders.fine_tuning import Choice, fine_tune_encoder
+from recommender.encoders.fine_tuning import Choice, fine_tune_again, fine_tune_encoder
 from recommender.encoders.modality import read_modality
 from recommender.encoders.weights import SETTINGS_FILE, save_weights
 from recommender.encoders.whitening import Whitening
@@ -34,6 +34,8 @@ def embed_catalogue(
 ) -> ItemVectors:
     """Encode and whiten every item's text, by the encoder fine-tuned where that helps: writes the `vectors` component.
 
+    Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not.
+
     Args:
         fit: Of its training folder the catalogue is read, and to fine-tune the sequences and validation queries.
         target: The component's folder.
@@ -51,9 +53,8 @@ def embed_catalogue(
         whitening = Whitening.fit(raw[has_text])
         rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
         vectors = ItemVectors.from_rows(catalogue, rows)
-        choice = None
-        if encoder.fine_tune != "none":
-            choice = fine_tune_encoder(fit, vectors, whitening, encoder, TextRanker)
+        choice = None if encoder.fine_tune == "none" else _fine_tune(fit, vectors, whitening, encoder)
+        if choice is not None:
             vectors = choice.vectors
     if modality.path is not None:
         other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
@@ -68,11 +69,20 @@ def embed_catalogue(
     return vectors
 
 
+def _fine_tune(fit: FitContext, vectors: ItemVectors, whitening: Whitening, encoder: EncoderSettings) -> Choice:
+    held = fit.held_summary()
+    if held is None:
+        return fine_tune_encoder(fit, vectors, whitening, encoder, TextRanker)
+    n_steps = held.choices["steps"]
+    weights, chosen = fine_tune_again(fit, vectors, whitening, encoder, n_steps) if n_steps else (None, vectors)
+    return Choice(0.0, 0.0, held.best_epoch, weights, chosen, n_steps)
+
+
 def _record_choice(folder: Path, target: Path, choice: Choice, k: int, seconds: float) -> None:
-    """The weights that were kept, and the figures by which."""
+    """The weights that were kept, and the figures by which, where something was validated."""
     key = metric_key("ndcg", k)
-    metrics = {f"{key}_pretrained": choice.before, f"{key}_fine_tuned": choice.after}
-    checks = {"epochs": len(choice.curve), "best_epoch": choice.check}
+    metrics = {f"{key}_pretrained": choice.before, f"{key}_fine_tuned": choice.after} if choice.curve else {}
+    checks = {"epochs": len(choice.curve), "best_epoch": choice.check, "choices": {"steps": choice.steps}}
     summary = FitSummary(folder=target, **checks, metrics=metrics, seconds=seconds, curve=choice.curve)
     summary.write(folder)
     if choice.weights is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from core.settings.tree import Recipe
 from recommender.errors import TrainingDataError
-from recommender.evaluation.baselines import fit_baselines, fit_bm25, plain_sasrec
+from recommender.evaluation.baselines import Grid, fit_baselines, fit_bm25, plain_sasrec
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
@@ -105,8 +105,9 @@ def test_bm25_finds_by_words(tmp_path):
     training = write_training_set(tmp_path / "training")
     write(training, "catalogue", rows)
     items = random_vectors(training)
-    ranker = fit_bm25(items, Queries((), ()), 2, print)
-    assert ranker is not None
+    tuned = fit_bm25(items, Grid("bm25", Queries((), ()), 2, print))
+    assert tuned is not None
+    ranker = tuned.ranker
     scores = dict(zip(items.ids, ranker.scores([UserState.from_history(["a"])])[0], strict=True))
     assert scores["b"] > scores["c"] == scores["d"] == 0
     # Who had only what has no words is answered by popularity.

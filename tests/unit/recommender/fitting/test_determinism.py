@@ -55,4 +55,5 @@ def test_a_summary_says_nothing_of_where_it_lies(tmp_path):
         "metrics": {"ndcg_at_10": 0.5},
         "seconds": 1.5,
         "curve": [],
+        "choices": {},
     }

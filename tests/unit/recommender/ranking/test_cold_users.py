@@ -61,7 +61,7 @@ def training(tmp_path: Path) -> Path:
 def fit(training: Path, encoder: Encode | None = encode) -> tuple[ColdUserWeights, dict[str, float], ItemVectors]:
     vectors = random_vectors(training)
     users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
-    weights, figures = fit_cold_users(FitContext(Path(), 1, k=5), users, queries, vectors.catalogue, encoder)
+    weights, figures, _ = fit_cold_users(FitContext(Path(), 1, k=5), users, queries, vectors.catalogue, encoder)
     return weights, figures, vectors
 
 
