@@ -25,6 +25,7 @@ from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
 from features.errors import FeatureError
+from recommender.errors import NotFinite
 from serving.api.events import EventsReceipt
 from serving.api.feedback import Feedback
 from serving.api.model import ModelInfo
@@ -186,6 +187,9 @@ class Sommelier:
             answered = answer(loaded.value)
         except ServingError as error:
             return refuse(error.status, str(error))
+        except NotFinite as error:
+            logger.exception("The bundle in service answers with what is no number")
+            return refuse(500, str(error))
         except (FeatureError, TombstoneError):
             logger.exception("The online store cannot be read")
             return refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")

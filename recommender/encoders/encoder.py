@@ -12,7 +12,9 @@ import torch
 
 from core.settings.models import EncoderSettings
 from recommender.errors import RecommenderError
+from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.summary import Progress
+from recommender.fitting.tensors import check_loaded
 from recommender.inputs.batching import by_length
 
 PACKAGED_MODEL = "minilm"
@@ -57,6 +59,7 @@ class TextEncoder:
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
             model = AutoModel.from_pretrained(source)
+            check_loaded(source, model.state_dict())
         except (OSError, ValueError) as error:
             raise EncoderError(
                 "Cannot load text encoder",
@@ -78,6 +81,9 @@ class TextEncoder:
 
         Each different text is read once. Texts are taken in order of their tokens, so that a batch holds hardly any
         padding, and mostly none.
+
+        Raises:
+            NotFinite: a number of a vector is NaN or infinite.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
         places: dict[str, list[int]] = {}
@@ -90,7 +96,7 @@ class TextEncoder:
         done = 0
         for chosen in by_length([len(ids) for ids in tokens], self.batch_size):
             with torch.inference_mode():
-                rows = self.embed([tokens[number] for number in chosen]).numpy()
+                rows = finite_scores("text encoder", self.embed([tokens[number] for number in chosen]).numpy())
             for number, row in zip(chosen, rows, strict=True):
                 vectors[places[different[number]]] = row
             now, done = time.monotonic(), done + len(chosen)

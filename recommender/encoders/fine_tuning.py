@@ -20,6 +20,7 @@ from recommender.encoders.encoder import TextEncoder, choose_dtype
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.context import FitContext
+from recommender.fitting.descent import descend
 from recommender.fitting.early_stopping import EarlyStopping
 from recommender.fitting.schedule import warmed_up
 from recommender.inputs.batching import by_length
@@ -30,6 +31,7 @@ from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
 
+PART = "text encoder"
 # Items of a sequence that a step sees: what came next hangs on the newest few.
 WINDOW = 5
 # Of a step; fewer where the shop has fewer sequences.
@@ -111,7 +113,7 @@ def fine_tune_encoder(
     tokens = learner.tokens(pretrained.catalogue.texts)
     checked_at = {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
     started = time.monotonic()
-    best = EarlyStopping(0.0, unchanged)
+    best = EarlyStopping(0.0, unchanged, part=PART)
     losses: list[float] = []
     curve: list[dict[str, float]] = []
     for number, loss in enumerate(_learn(learner, tokens, sequences, whitening, settings, fit.seed), start=1):
@@ -259,19 +261,15 @@ def _learn(
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
     log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
-    for _ in range(settings.max_steps):
-        step = next(drawn)
+    for number, step in enumerate(islice(drawn, settings.max_steps), start=1):
         learner.model.train()
         with _arithmetic(settings.precision):
             raw = embed_by_length(learner, [tokens[index - 1] for index in step.items])
         loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature, log_shares[step.items])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        value = descend(PART, loss, optimizer, f"step {number}")
         schedule.step()
         learner.model.eval()
-        yield loss.item()
+        yield value
 
 
 def _arithmetic(precision: str) -> AbstractContextManager[Any]:

@@ -91,7 +91,7 @@ class Grid:
         tried = []
         for settings in grid:
             ranker = build(**settings)
-            ndcg = evaluate_ranker(ranker, self.validation, self.k).per_query["ndcg"]
+            ndcg = evaluate_ranker(ranker, self.validation, self.k, name=f"baseline {self.name}").per_query["ndcg"]
             tried.append((float(ndcg.mean()), Tuned(ranker, settings)))
         value, best = max(tried, key=lambda one: one[0])
         chosen = ", ".join(f"{key}={setting:g}" for key, setting in best.settings.items())
@@ -247,7 +247,7 @@ def fit_als(items: ItemVectors, had: csr_matrix, search: Grid, seed: int) -> Tun
             scores: np.ndarray = users @ model.item_factors.T
             return scores
 
-        return HistoryRanker(items, score)
+        return HistoryRanker(items, score, "baseline als")
 
     grid = [{"factors": f, "regularisation": r} for f, r in product(ALS_FACTORS, ALS_REGULARISATIONS)]
     return search.choose(grid, build)
@@ -277,7 +277,7 @@ def fit_bm25(items: ItemVectors, search: Grid) -> Tuned[HistoryRanker] | None:
                     rows[row] = index.get_scores(query)
             return rows
 
-        return HistoryRanker(items, score)
+        return HistoryRanker(items, score, "baseline bm25")
 
     return search.choose([{"n_items": n} for n in BM25_ITEMS], build)
 

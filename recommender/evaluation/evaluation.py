@@ -56,7 +56,7 @@ def evaluate_rankers(
         `by_history_length` {known items: {n_queries, model: ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
         hold 95 %, users drawn with replacement.
     """
-    evaluated = {name: evaluate_ranker(ranker, queries, k, with_auc=True) for name, ranker in rankers.items()}
+    evaluated = {name: evaluate_ranker(ranker, queries, k, True, name) for name, ranker in rankers.items()}
     if vectors is not None:
         expected = evaluated[POPULARITY].lists
         evaluated = {name: one.beyond_accuracy(vectors, expected) for name, one in evaluated.items()}

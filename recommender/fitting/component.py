@@ -18,11 +18,15 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read the JSON settings that a component was saved with.
 
     Raises:
-        BundleError: the file is missing or not JSON.
+        BundleError: the file is missing or not JSON, or a number in it is NaN or infinite.
     """
     with loading("component", got=f"file={path}", expected="readable JSON"):
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     return config
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no finite number")
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from recommender.fitting.finiteness import finite_loss
+
 State = TypeVar("State")
 
 
@@ -20,6 +22,7 @@ class EarlyStopping(Generic[State]):
         patience: Steps or epochs without a better figure after which training is over; None is never over.
         lower_is_better: As with losses.
         step: When the best was reached; 0 is the start.
+        part: What is trained, as an error says it: "pair scorer".
     """
 
     value: float
@@ -27,9 +30,15 @@ class EarlyStopping(Generic[State]):
     patience: int | None = None
     lower_is_better: bool = False
     step: int = 0
+    part: str = "model"
 
     def is_beaten_by(self, value: float) -> bool:
-        """Whether a figure is better than the best so far."""
+        """Whether a figure is better than the best so far.
+
+        Raises:
+            NotFinite: it is NaN or infinite: such a training is never the best, and what led to it is to be said.
+        """
+        finite_loss(self.part, value, f"on validation, after the best of step {self.step}")
         return value < self.value if self.lower_is_better else value > self.value
 
     def keep(self, step: int, value: float, state: State) -> None:

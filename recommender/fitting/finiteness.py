@@ -60,6 +60,19 @@ def finite_loss(part: str, loss: float, where: str) -> float:
     return loss
 
 
+def finite_weights(part: str, tensors: Tensors) -> None:
+    """Refuse weights that a fit came to.
+
+    Args:
+        part: What was fitted, as the error says it.
+    Raises:
+        NotFinite: names the tensor.
+    """
+    wrong = name_not_finite(tensors)
+    if wrong:
+        raise NotFinite(f"Cannot fit {part}", got=wrong, expected="finite numbers", do=DO_AT_A_FIT)
+
+
 def name_not_finite(tensors: Tensors) -> str | None:
     """The first tensor that holds a NaN or an infinite number, and how many; None where all are finite."""
     for name, values in tensors.items():

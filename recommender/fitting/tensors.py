@@ -10,9 +10,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from recommender.errors import BundleError
+from recommender.fitting.finiteness import DO_AT_A_FIT, name_not_finite
+
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> None:
-    """Write them, in rows whatever their strides are."""
+    """Write them, in rows whatever their strides are.
+
+    Raises:
+        BundleError: a number in them is NaN or infinite; nothing is written.
+    """
+    check_before_saving(path.name, tensors)
     save_file({name: _contiguous(values) for name, values in tensors.items()}, path)
 
 
@@ -23,7 +31,7 @@ def read_tensors(path: Path, *names: str) -> dict[str, torch.Tensor]:
         names: Those that have to be among them.
     Raises:
         OSError: the file is missing.
-        ValueError: it is damaged, or lacks a tensor.
+        ValueError: it is damaged, lacks a tensor, or holds a number that is NaN or infinite.
     """
     try:
         tensors = load_file(path)
@@ -32,7 +40,32 @@ def read_tensors(path: Path, *names: str) -> dict[str, torch.Tensor]:
     missing = [name for name in names if name not in tensors]
     if missing:
         raise ValueError(f"{path.name} has no {' and no '.join(missing)}")
+    check_loaded(path.name, tensors)
     return tensors
+
+
+def check_before_saving(name: str, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> None:
+    """Refuse weights that would answer nobody.
+
+    Args:
+        name: Of the file, or of what is saved.
+    Raises:
+        BundleError: names the tensor.
+    """
+    wrong = name_not_finite(tensors)
+    if wrong:
+        raise BundleError("Cannot save weights", got=f"{name}: {wrong}", expected="finite numbers", do=DO_AT_A_FIT)
+
+
+def check_loaded(name: str, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> None:
+    """The same of weights that were read; `component.loading` says of which component.
+
+    Raises:
+        ValueError: names the tensor.
+    """
+    wrong = name_not_finite(tensors)
+    if wrong:
+        raise ValueError(f"in {name} {wrong}")
 
 
 def _contiguous(values: torch.Tensor | np.ndarray) -> torch.Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from recommender.errors import MetricError
+from recommender.fitting.finiteness import finite_scores
 
 
 def precision(hits: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
@@ -116,6 +117,8 @@ def ranking_auc(scores: np.ndarray, targets: Sequence[int], n_targets: int) -> f
         scores: Of every item. Shape (n_items,).
         targets: Places in `scores` of the targets that the model knows.
         n_targets: All targets of the query.
+    Raises:
+        NotFinite: a score is NaN or +inf.
 
     >>> ranking_auc(np.array([3.0, 2.0, 1.0, 2.0, -np.inf]), [1], 1)  # one item above, one equal, one below
     0.5
@@ -124,6 +127,7 @@ def ranking_auc(scores: np.ndarray, targets: Sequence[int], n_targets: int) -> f
     """
     # Not scikit-learn's roc_auc_score: equal to 1e-16, but 100 times as slow (9.8 s against 0.1 s for 300 users and
     # 20,000 items).
+    finite_scores("a ranker", scores, masked=True)
     others = scores > -np.inf
     others[list(targets)] = False
     n_others = int(others.sum())

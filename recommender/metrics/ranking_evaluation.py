@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recommender.errors import TrainingDataError
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.metrics.lists import coverage, diversity, gini, mean_popularity, novelty, serendipity
 from recommender.metrics.ranking import PER_QUERY, metric_key, ranking_auc
-from recommender.metrics.top_k import Scores, best_indices, hits_of
+from recommender.metrics.top_k import ANY_RANKER, Scores, best_indices, hits_of
 
 QUERIES_PER_PASS = 256
 # Over the whole ranking, not its first k places; its mean over users is GAUC.
@@ -68,13 +69,17 @@ class RankingEvaluation:
         return replace(self, per_query={**self.per_query, **more})
 
 
-def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = False) -> RankingEvaluation:
+def evaluate_ranker(
+    ranker: Scores, queries: Queries, k: int, with_auc: bool = False, name: str = ANY_RANKER
+) -> RankingEvaluation:
     """Rank the ranker's whole catalogue for every query; a target that it does not know is a miss.
 
     Args:
         with_auc: Measure the whole ranking too, which costs a pass over all scores per target.
+        name: What the ranker is called where its scores are refused.
     Raises:
         TrainingDataError: there is no query.
+        NotFinite: a score is NaN or +inf.
     """
     if not len(queries):
         raise TrainingDataError(
@@ -85,7 +90,7 @@ def evaluate_ranker(ranker: Scores, queries: Queries, k: int, with_auc: bool = F
         )
     lists, aucs = [], []
     for start in range(0, len(queries), QUERIES_PER_PASS):
-        scores = ranker.scores(queries.users[start : start + QUERIES_PER_PASS])
+        scores = finite_scores(name, ranker.scores(queries.users[start : start + QUERIES_PER_PASS]), masked=True)
         lists.append(best_indices(scores, k))
         if with_auc:
             targets = queries.targets[start : start + QUERIES_PER_PASS]
@@ -107,12 +112,15 @@ class NdcgOfScores:
     Attributes:
         targets: Per query, item indices of the targets that the catalogue knows.
         seen: Per query, places of the seen items in the catalogue, from 0.
+
+    Args:
+        name: What is ranked by is called so where its scores are refused.
     """
 
-    def __init__(self, queries: Queries, ids: IdMap, k: int) -> None:
+    def __init__(self, queries: Queries, ids: IdMap, k: int, name: str = ANY_RANKER) -> None:
         self.targets = [ids.known_indices(wanted) for wanted in queries.targets]
         self.seen = [user.seen_places(ids) for user in queries.users]
-        self._n_targets, self._k = queries.n_targets, k
+        self._n_targets, self._k, self._name = queries.n_targets, k, name
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """NDCG of each query.
@@ -122,7 +130,10 @@ class NdcgOfScores:
                 (n, n_items) or (n_items,).
         Returns:
             Shape (n,).
+        Raises:
+            NotFinite: a score is NaN or +inf.
         """
+        finite_scores(self._name, scores, masked=True)
         rows = scores if scores.ndim == 2 else np.tile(scores.astype(np.float32), (len(self.targets), 1))
         for row, places in enumerate(self.seen):
             rows[row, places] = -np.inf

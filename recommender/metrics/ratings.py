@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recommender.errors import MetricError
+from recommender.fitting.finiteness import finite_scores
 
 
 def rmse(predicted: np.ndarray, actual: np.ndarray) -> float:
@@ -126,7 +127,7 @@ def reliability(probabilities: np.ndarray, positive: np.ndarray, n_bins: int = 1
 
 
 def _same_length(predicted: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    predicted, actual = np.asarray(predicted), np.asarray(actual)
+    predicted, actual = finite_scores("a scorer", np.asarray(predicted)), np.asarray(actual)
     if predicted.shape != actual.shape or predicted.ndim != 1 or not len(predicted):
         raise MetricError(
             "Cannot compute metric",

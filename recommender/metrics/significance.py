@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommender.errors import MetricError
+from recommender.fitting.finiteness import finite_scores
 
 CONFIDENCE = 0.95
 # A p-value above it is read as: could be chance.
@@ -53,6 +54,7 @@ def bootstrap_intervals(
         Lower and upper ends, each shape (m,).
     Raises:
         MetricError: there is no row.
+        NotFinite: a figure is NaN or infinite.
     Source: Efron & Tibshirani 1993, ch. 13; paired by query as in Sakai 2006.
     """
     _check(values, "interval")
@@ -88,6 +90,7 @@ def sign_flip_p_values(differences: np.ndarray, seed: int, n_samples: int = N_SA
         Shape (m,); the least is 1 / (1 + n_samples).
     Raises:
         MetricError: there is no row.
+        NotFinite: a figure is NaN or infinite.
     Source: Fisher 1935; for retrieval Smucker, Allan & Carterette 2007.
     """
     _check(differences, "p-value")
@@ -107,3 +110,4 @@ def _check(values: np.ndarray, what: str) -> None:
         raise MetricError(
             f"Cannot compute {what}", got="queries=0", expected="at least 1", do="Evaluate on more queries"
         )
+    finite_scores(f"the {what}", values)

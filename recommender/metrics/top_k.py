@@ -7,8 +7,12 @@ from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.user import UserState
+
+# Whose scores are refused where no part has refused them in its own name.
+ANY_RANKER = "a ranker"
 
 
 class Scores(Protocol):
@@ -18,7 +22,9 @@ class Scores(Protocol):
     def ids(self) -> IdMap: ...
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
-        """Higher is better; -inf never comes back. Shape (B, n_items), float32, in the order of `ids`."""
+        """Higher is better; -inf never comes back, NaN and +inf never stand here. Shape (B, n_items), float32, in the
+        order of `ids`.
+        """
         ...
 
 
@@ -100,7 +106,10 @@ def best_indices(scores: np.ndarray, k: int) -> np.ndarray:
         scores: Shape (B, n_items); -inf never comes back.
     Returns:
         Item indices, from 1; 0 where a row has fewer than k. Shape (B, k), int64.
+    Raises:
+        NotFinite: a score is NaN or +inf.
     """
+    finite_scores(ANY_RANKER, scores, masked=True)
     n_items = scores.shape[1]
     taken = min(k, n_items)
     lists = np.full((len(scores), k), PADDING, dtype=np.int64)
@@ -122,7 +131,10 @@ def hits_of(scores: np.ndarray, targets: Sequence[Sequence[int]], k: int) -> np.
         targets: Item indices, from 1, of each row.
     Returns:
         Shape (B, k), bool.
+    Raises:
+        NotFinite: a score is NaN or +inf.
     """
+    finite_scores(ANY_RANKER, scores, masked=True)
     hits = np.zeros((len(scores), k), dtype=bool)
     for row, (values, wanted) in enumerate(zip(scores, targets, strict=True)):
         for target in wanted:

@@ -76,7 +76,7 @@ class BaselineRanker:
             assert self._recent is not None
             return RecentPopularityRanker(self.vectors, self._recent)
         if self.kind == "item_knn":
-            return HistoryRanker(self.vectors, self._sum_weights)
+            return HistoryRanker(self.vectors, self._sum_weights, "baseline item_knn")
         return TextRanker(self._text) if self.kind == "text_encoder" else PopularityRanker(self.vectors)
 
     def _sum_weights(self, histories: list[list[int]]) -> np.ndarray:

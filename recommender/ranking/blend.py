@@ -16,6 +16,8 @@ import torch
 from core.settings.models import BlendKind
 from core.storage import write_json
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.finiteness import finite_scores
+from recommender.metrics.top_k import ANY_RANKER
 
 CONFIG_FILE = "blend.json"
 COLD_FILE = "cold.json"
@@ -114,8 +116,15 @@ class ColdItems:
             return cls(**config)
 
 
-def standardised(scores: np.ndarray) -> np.ndarray:
-    """Each row less its mean, by its standard deviation; a row of equal scores is all zeros. Shape (B, n_items)."""
+def standardised(scores: np.ndarray, part: str = ANY_RANKER) -> np.ndarray:
+    """Each row less its mean, by its standard deviation; a row of equal scores is all zeros. Shape (B, n_items).
+
+    Args:
+        part: Whose scores they are, as an error says it: "sequence model".
+    Raises:
+        NotFinite: a score is NaN or infinite: its row would come out as zeros, and say nothing.
+    """
+    finite_scores(part, scores)
     spread = scores.std(axis=1, keepdims=True)
     centred: np.ndarray = (scores - scores.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-9)
     return np.where(spread > 1e-9, centred, 0.0).astype(np.float32)

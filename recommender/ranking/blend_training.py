@@ -130,8 +130,8 @@ def _choose(
         return Blend("none"), {}
     histories = [ranker.ids.known_indices(user.items) for user in queries.users]
     lengths = np.array([len(history) for history in histories])
-    first = standardised(ranker.scores(queries.users, exclude_seen=False))
-    second = standardised(model.scores(histories))
+    first = standardised(ranker.scores(queries.users, exclude_seen=False), "sequence model")
+    second = standardised(model.scores(histories), "neighbours")
     ndcg = NdcgOfScores(queries, ranker.ids, k)
 
     def measure(blend: Blend) -> float:

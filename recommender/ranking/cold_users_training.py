@@ -122,7 +122,7 @@ def fit_cold_users(
     held_out = _hold_out(users, queries, generator)
     if len(held_out) < MIN_USERS:
         return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
-    evaluate = NdcgOfScores(held_out, items.ids, fit.k)
+    evaluate = NdcgOfScores(held_out, items.ids, fit.k, "cold-start users' weights")
     ways = all_shares(users, items)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}

@@ -11,6 +11,7 @@ from typing import Literal, Unpack
 import numpy as np
 import torch
 
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import sequence_input
@@ -24,6 +25,8 @@ from recommender.retrieval.sequence.model import SequenceModel
 AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
 # What put an item on a list.
 Part = Literal["sequence", "neighbours", "text", "popularity", "profile"]
+# What the parts are called where their scores are refused.
+SEQUENCE, NEIGHBOURS, TEXT, COLD = "sequence model", "neighbours", "item texts", "cold-start users' weights"
 ALONE = Blend()
 NO_COLD_ITEMS = ColdItems()
 
@@ -106,11 +109,14 @@ class Ranker:
         return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
 
     def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
-        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32.
+        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32, all finite.
 
         The sequence model's are dot products, plus its popularity weight times log(1 + count). Where another part
         counts they are standardised per user, and so are the neighbours', times their weight. Of items that no event
         taught, the neighbours know nothing, and the text adds its cosine times a weight, and the lift.
+
+        Raises:
+            NotFinite: names the part whose scores are not finite.
         """
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         return self._parts(history, [self.ids.known_indices(user.items) for user in users])
@@ -121,21 +127,21 @@ class Ranker:
         lengths = np.array([len(indices) for indices in known])
         blends = self.neighbours is not None and bool(self.blend.weights(lengths).any())
         if not (blends or self._ranks_cold):
-            return {"sequence": sequence}
-        parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence)}
+            return {"sequence": finite_scores(SEQUENCE, sequence)}
+        parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence, SEQUENCE)}
         if self.neighbours is not None and blends:
-            parts["neighbours"] = self.blend.part(standardised(self.neighbours.scores(known)), lengths)
+            parts["neighbours"] = self.blend.part(standardised(self.neighbours.scores(known), NEIGHBOURS), lengths)
         if self._ranks_cold:
             if blends:
                 parts["neighbours"][:, self._unlearned] = 0.0
             profiles = np.stack([self.vectors.profile(indices) for indices in known])
             parts["text"] = np.zeros_like(sequence)
             cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
-            parts["text"][:, self._unlearned] = self.cold.part(cosines)
+            parts["text"][:, self._unlearned] = self.cold.part(finite_scores(TEXT, cosines))
         return parts
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
-        return self._popularity if self.cold_users is None else self.cold_users.scores(users)
+        return self._popularity if self.cold_users is None else finite_scores(COLD, self.cold_users.scores(users))
 
     def _cold_user_parts(self, user: UserState) -> dict[Part, np.ndarray]:
         """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -19,28 +20,41 @@ class HistoryRanker:
     Args:
         score: From histories of item indices, oldest first, none empty, to scores, shape (B, n_items); a row of equal
             scores has nothing to say.
+        name: What it is called where its scores are refused.
     """
 
-    def __init__(self, vectors: ItemVectors, score: Callable[[list[list[int]]], np.ndarray]) -> None:
+    def __init__(
+        self, vectors: ItemVectors, score: Callable[[list[list[int]]], np.ndarray], name: str = "a baseline"
+    ) -> None:
         self.ids: IdMap = vectors.ids
         self._counts = vectors.catalogue.n_events
-        self._score = score
+        self._score, self._name = score, name
 
     def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
-        """The model's scores; seen items are -inf. Shape (B, n_items), float32."""
+        """The model's scores; seen items are -inf. Shape (B, n_items), float32.
+
+        Raises:
+            NotFinite: a score of the model is NaN or infinite.
+        """
         scores = np.tile(self._counts, (len(users), 1))
         histories = [self.ids.known_indices(user.items) for user in users]
         warm = np.array([row for row, history in enumerate(histories) if history], dtype=np.int64)
         if len(warm):
             found = self._score([histories[row] for row in warm])
-            speaks = _speaks(found)
+            speaks = self._speaks(found)
             scores[warm[speaks]] = found[speaks]
         return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
     def speaks(self, user: UserState) -> bool:
         """Whether the model has something for this user; else popularity answers."""
         history = self.ids.known_indices(user.items)
-        return bool(history) and bool(_speaks(self._score([history]))[0])
+        return bool(history) and bool(self._speaks(self._score([history]))[0])
+
+    def _speaks(self, scores: np.ndarray) -> np.ndarray:
+        """Of each row of scores, whether it orders any items. Shape (B,), bool."""
+        finite_scores(self._name, scores)
+        speaks: np.ndarray = scores.max(axis=1) > scores.min(axis=1)
+        return speaks
 
 
 class NeighbourRanker:
@@ -52,13 +66,12 @@ class NeighbourRanker:
         self._counts = vectors.catalogue.n_events
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
-        """Sums of weights; seen items are -inf. Shape (B, n_items), float32."""
-        scores = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
+        """Sums of weights; seen items are -inf. Shape (B, n_items), float32.
+
+        Raises:
+            NotFinite: a sum is NaN or infinite.
+        """
+        found = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
+        scores = finite_scores("neighbours", found)
         scores[~scores.any(axis=1)] = self._counts
         return mask_seen(scores, users, self.ids)
-
-
-def _speaks(scores: np.ndarray) -> np.ndarray:
-    """Of each row of scores, whether it orders any items. Shape (B,), bool."""
-    speaks: np.ndarray = scores.max(axis=1) > scores.min(axis=1)
-    return speaks

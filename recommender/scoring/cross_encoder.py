@@ -15,7 +15,8 @@ from core.storage import write_json
 from recommender.encoders.encoder import choose_dtype, model_source
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
-from recommender.fitting.tensors import read_tensors, save_tensors
+from recommender.fitting.finiteness import finite_scores
+from recommender.fitting.tensors import check_before_saving, check_loaded, read_tensors, save_tensors
 from recommender.inputs.batching import by_length
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.texts import taste_text
@@ -84,15 +85,26 @@ class CrossEncoder(nn.Module):
 
     @torch.inference_mode()
     def outputs(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
-        """As `forward`, without dropout and for any number of pairs; those of like length share a pass."""
+        """As `forward`, without dropout and for any number of pairs; those of like length share a pass.
+
+        Raises:
+            NotFinite: an answer is NaN or infinite.
+        """
         self.eval()
         likes, ratings = torch.zeros(len(texts)), torch.zeros(len(texts))
         for places in by_length([len(profile) + len(item) for profile, item in texts], PAIRS_PER_PASS):
             likes[places], ratings[places] = self([texts[place] for place in places])
+        for answers in (likes, ratings):
+            finite_scores("cross-encoder", answers.numpy())
         return likes, ratings
 
     def save(self, folder: Path) -> None:
-        """Write weights, tokenizer and configuration into a folder that exists."""
+        """Write weights, tokenizer and configuration into a folder that exists.
+
+        Raises:
+            BundleError: a weight is NaN or infinite.
+        """
+        check_before_saving("cross-encoder", self.model.state_dict())
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         save_tensors(folder / HEADS_FILE, self.heads.state_dict())
@@ -173,4 +185,6 @@ def _load_pretrained(source: str) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    return AutoModel.from_pretrained(source, dtype=torch.float32), AutoTokenizer.from_pretrained(source)
+    model, tokenizer = AutoModel.from_pretrained(source, dtype=torch.float32), AutoTokenizer.from_pretrained(source)
+    check_loaded(source, model.state_dict())
+    return model, tokenizer

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.settings.models import CrossEncoderSettings
+from recommender.fitting.descent import descend
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
+from recommender.fitting.finiteness import finite_loss
 from recommender.fitting.schedule import warmed_up
 from recommender.fitting.summary import Progress
 from recommender.scoring.cross_encoder import CrossEncoder, Texts
 
-MAX_GRADIENT_NORM = 1.0
+PART = "cross-encoder"
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ def train_cross_encoder(
     """
     batches_per_epoch = -(-len(train) // settings.batch_size)
     n_steps = min(settings.max_steps, settings.max_epochs * batches_per_epoch)
-    start, patience = _loss_of(encoder, validation, rating_weight), settings.patience * settings.look_every
-    best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True)
+    start = finite_loss(PART, _loss_of(encoder, validation, rating_weight), "on validation, before the first step")
+    patience = settings.patience * settings.look_every
+    best = EarlyStopping(start, weights_of(encoder), patience, lower_is_better=True, part=PART)
     started, total, step = time.monotonic(), 0.0, 0
     for step, loss in enumerate(_steps(encoder, train, settings, rating_weight, n_steps, seed), start=1):
         total += loss
@@ -115,16 +118,13 @@ def _steps(
     """Take the steps; yields the loss of each."""
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = warmed_up(optimiser, n_steps)
-    for rows in _batches(len(train), settings.batch_size, n_steps, seed):
+    for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
         encoder.train()
         logits, ratings = encoder([train.texts[row] for row in rows.tolist()])
         loss = _loss(logits, ratings, train.likes[rows], train.ratings[rows], rating_weight)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRADIENT_NORM)
-        optimiser.step()
+        value = descend(PART, loss, optimiser, f"step {step}")
         schedule.step()
-        yield loss.item()
+        yield value
 
 
 def _batches(n_rows: int, batch_size: int, n_batches: int, seed: int) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recommender.fitting.component import loading
+from recommender.fitting.finiteness import finite_weights
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
@@ -95,7 +96,7 @@ class RatingFactors:
                 q, z, spread = self.vectors[item], means[user], covariances[user]
                 ratings = self.global_mean + self.biases[item] + (q * z).sum(dim=1)
                 variance = torch.einsum("bi,bij,bj->b", q, spread, q) + (self.spreads[item] * z**2).sum(dim=1)
-                found[some.numpy()] = torch.stack([ratings, variance.sqrt()], dim=1).float().numpy()
+                found[some.numpy()] = torch.stack([ratings, variance.clamp(min=0).sqrt()], dim=1).float().numpy()
         return found
 
     def _fold_in(self, histories: list[list[tuple[int, float]]]) -> tuple[Tensor, Tensor]:
@@ -117,7 +118,11 @@ class RatingFactors:
 
     def save(self, folder: Path) -> None:
         """Write the tensors into a folder that exists."""
-        save_tensors(folder / FACTORS_FILE, {field.name: getattr(self, field.name) for field in fields(self)})
+        save_tensors(folder / FACTORS_FILE, self.tensors())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def load(cls, folder: Path) -> RatingFactors:
@@ -141,6 +146,8 @@ def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: i
         n_items: Of the catalogue, without padding.
         rank: K, factors at most.
         n_steps: Steps; more than 30 have brought nothing.
+    Raises:
+        NotFinite: the ratings lead nowhere.
     Source: Lim & Teh 2007, Variational Bayesian approach to movie rating prediction; relevance is Nakajima & Sugiyama
         2011.
     """
@@ -157,13 +164,15 @@ def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: i
         z, spread = state.users(by_user, deviations)
         state = state.items_given(z, spread, by_item, deviations, seen, learn_weights=step >= 4)
     known = seen.unsqueeze(1)
-    return RatingFactors(
+    factors = RatingFactors(
         global_mean=mean,
         noise=state.noise,
         biases=state.means[:, 0] * seen,
         vectors=torch.where(known, state.means[:, 1:], state.prior[1:]) * _not_padding(n_items).unsqueeze(1),
         spreads=torch.where(known, state.spreads[:, 1:], 1 / state.weights[1:]) * _not_padding(n_items).unsqueeze(1),
     )
+    finite_weights("matrix factorisation", factors.tensors())
+    return factors
 
 
 @dataclass(frozen=True)

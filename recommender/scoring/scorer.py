@@ -20,6 +20,7 @@ from core import schema
 from core.storage import write_json
 from recommender.errors import BundleError
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -155,6 +156,7 @@ class PairScorer:
 
         Raises:
             UnknownItem: an item is not in the catalogue.
+            NotFinite: an answer is NaN or infinite.
         """
         logits, predicted = self.outputs(users, item_ids, ratings)
         return self.calibration(logits).numpy(), predicted.clamp(*schema.RATING_RANGE).numpy()
@@ -167,8 +169,11 @@ class PairScorer:
 
         Raises:
             UnknownItem: an item is not in the catalogue.
+            NotFinite: an answer is NaN or infinite.
         """
         logits, predicted = self.network(self.input(users, item_ids, ratings), self._items)
+        for answers in (logits, predicted):
+            finite_scores("pair scorer", answers.numpy())
         return logits, predicted
 
     def input(

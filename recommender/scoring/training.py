@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from core.settings.models import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
 from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
+from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
+from recommender.fitting.finiteness import finite_loss
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import IdMap
@@ -32,6 +34,7 @@ from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
 from recommender.scoring.stack import StackedScorer
 from recommender.scoring.stack_training import fit_stacked
 
+PART = "pair scorer"
 MIN_TRAIN_PAIRS = 200
 # Below this, the validation window is too small to stop by or to calibrate on: a tenth of the training pairs stands in.
 MIN_VALIDATION_PAIRS = 50
@@ -259,12 +262,12 @@ class _Run:
         """
         network, settings = self.network, self.settings
         optimiser, order = self._optimiser(), torch.Generator().manual_seed(seed)
-        start = self._validation_loss()
-        best = EarlyStopping(start, weights_of(network), settings.patience, lower_is_better=True)
+        start = finite_loss(PART, self._validation_loss(), "on validation, before the first epoch")
+        best = EarlyStopping(start, weights_of(network), settings.patience, lower_is_better=True, part=PART)
         epoch = 0
         for epoch in range(1, settings.max_epochs + 1):
             started = time.monotonic()
-            train_loss = self._train_epoch(optimiser, order)
+            train_loss = self._train_epoch(optimiser, order, epoch)
             validation_loss = self._validation_loss()
             if best.is_beaten_by(validation_loss):
                 best.keep(epoch, validation_loss, weights_of(network))
@@ -280,8 +283,8 @@ class _Run:
     def train_again(self, n_epochs: int, seed: int) -> None:
         """Train as `train` does, for a number of epochs that was chosen before."""
         optimiser, order = self._optimiser(), torch.Generator().manual_seed(seed)
-        for _ in range(n_epochs):
-            self._train_epoch(optimiser, order)
+        for epoch in range(1, n_epochs + 1):
+            self._train_epoch(optimiser, order, epoch)
         self.network.eval()
 
     def _optimiser(self) -> torch.optim.Optimizer:
@@ -290,16 +293,13 @@ class _Run:
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
 
-    def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator) -> float:
+    def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator, epoch: int) -> float:
         network, total = self.network.train(), 0.0
         shuffled = torch.randperm(len(self.train_input), generator=order)
         for rows in shuffled.split(self.settings.batch_size):
             logits, ratings = network(self.train_input.take(rows), network.project(self.text))
             loss = _loss(logits, ratings, self.train_likes[rows], self.train_ratings[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * len(rows)
+            total += descend(PART, loss, optimiser, f"epoch {epoch}") * len(rows)
         return total / len(shuffled)
 
     def _validation_loss(self) -> float:

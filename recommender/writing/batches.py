@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recommender.fitting.finiteness import finite_loss
 from recommender.inputs.batching import by_length, shuffled_by_length
 from recommender.metrics.texts import sentences
 from recommender.writing.examples import WritingExample
@@ -118,6 +119,8 @@ def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch
 
     Args:
         examples: At least one.
+    Raises:
+        NotFinite: a text's likelihood is no number.
     """
     rows = [tokenize(example, writer) for example in examples]
     total = count = 0.0
@@ -126,4 +129,4 @@ def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch
             batch = collate([rows[place] for place in places], writer.end)
             total += float(text_loss(writer.model, batch))
             count += batch.n_targets
-    return math.exp(min(total / count, 100.0))
+    return math.exp(min(finite_loss("feedback writer", total / count, "the perplexity of texts"), 100.0))

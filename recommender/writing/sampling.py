@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from core.storage import digest_of
+from recommender.fitting.finiteness import finite_scores
 
 MIN_NEW_TOKENS = 6
 NO_REPEAT_LENGTH = 4
@@ -84,9 +85,13 @@ class Sampling:
         Args:
             input_ids: Prompts and what is written. Shape (B, T), int64.
             scores: Of the next token. Shape (B, V).
+        Raises:
+            NotFinite: a score is NaN or +inf.
         """
         written = input_ids[:, self.prompt_length :]
-        scores = scores.float().masked_fill(self._forbidden(written), -torch.inf)
+        scores = scores.float()
+        finite_scores("feedback writer", scores.numpy(), masked=True)
+        scores = scores.masked_fill(self._forbidden(written), -torch.inf)
         if self.temperature == 0:
             return scores
         scores = keep_top_p(scores / self.temperature, self.top_p)

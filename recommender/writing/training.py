@@ -15,6 +15,7 @@ from core.settings.models import AugmentationSettings, HuggingFaceWriterSettings
 from core.storage import atomic_folder
 from recommender.encoders.encoder import choose_dtype
 from recommender.fitting.context import FitContext
+from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.schedule import rate_share
 from recommender.fitting.summary import FitSummary, Progress
@@ -24,6 +25,7 @@ from recommender.writing.batches import perplexity, shuffled_batches, text_loss,
 from recommender.writing.examples import WritingExample, perplexity_sample, read_reviews, training_examples
 from recommender.writing.writer import FeedbackWriter, load_language_model
 
+PART = "feedback writer"
 MIN_TRAIN_REVIEWS = 100
 END = "<|end|>"
 PADDING = "<|padding|>"
@@ -33,7 +35,6 @@ DESCENT_SHARE = 0.25
 FINAL_RATE_SHARE = 0.1
 LOOK_EVERY = 100
 LEAST_GAIN = 0.02
-MAX_GRADIENT_NORM = 1.0
 N_REPORTS = 10
 
 
@@ -180,13 +181,9 @@ def _train(
         for batch in shuffled_batches(rows, size, writer.end, order):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
                 loss = text_loss(writer.model, batch) / batch.n_targets
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(writer.model.parameters(), MAX_GRADIENT_NORM)
-            optimiser.step()
-            schedule.step()
             step += 1
-            meter.count(step, loss.item(), int(batch.real.sum()))
+            meter.count(step, descend(PART, loss, optimiser, f"step {step}"), int(batch.real.sum()))
+            schedule.step()
             if validation and course.looks_after(step):
                 writer.model.eval()
                 course.look(step, math.log(perplexity(writer, validation)))

@@ -13,6 +13,7 @@ from core.storage import write_json
 from recommender.encoders.encoder import names_path
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.tensors import check_before_saving, check_loaded
 from recommender.writing.examples import WritingRequest
 from recommender.writing.sampling import TextSampler, sampling_seed
 
@@ -103,6 +104,7 @@ class FeedbackWriter:
             top_p: Draw from the likeliest tokens that have this probability together, above 0.
         Raises:
             WriterError: an argument is out of its range.
+            NotFinite: the model's scores of a word are NaN or infinite.
         """
         _check_range(
             "max_new_tokens", max_new_tokens, 1 <= max_new_tokens <= self.max_tokens, f"1 to {self.max_tokens}"
@@ -148,7 +150,12 @@ class FeedbackWriter:
         return tokens
 
     def save(self, folder: Path) -> None:
-        """Write weights, tokenizer and configuration into a folder that exists, in transformers' own layout."""
+        """Write weights, tokenizer and configuration into a folder that exists, in transformers' own layout.
+
+        Raises:
+            BundleError: a weight is NaN or infinite.
+        """
+        check_before_saving("feedback writer", self.model.state_dict())
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         write_json(folder / CONFIG_FILE, {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before})
@@ -181,7 +188,9 @@ def load_language_model(name: str) -> tuple[Any, Any]:
             raise OSError("there is no such folder")
         source = str(path) if path.is_dir() else name
         tokenizer = AutoTokenizer.from_pretrained(source)
-        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32), tokenizer
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        check_loaded(source, model.state_dict())
+        return model, tokenizer
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise WriterError(

@@ -20,9 +20,9 @@ SkippedHistory = Annotated[
 
 
 class Message(BaseModel):
-    """A request or an answer: an unknown field is an error, and no type is guessed from another."""
+    """A request or an answer: an unknown field is an error, no type is guessed from another, and numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class UserRequest(Message):

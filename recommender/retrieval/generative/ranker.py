@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -89,7 +90,8 @@ class GenerativeRanker:
             rows = slice(start, start + USERS_PER_SEARCH)
             history = right_padded(histories[rows], self.model.shape.max_history)
             found, log_probabilities = search(self.model, history, width, allowed[rows])
-            items[rows], scores[rows] = found.numpy(), log_probabilities.numpy()
+            items[rows] = found.numpy()
+            scores[rows] = finite_scores("generative model", log_probabilities.numpy(), masked=True)
         return items, scores
 
     def _allowed(self, users: Sequence[UserState], **filters: Unpack[ListFilters]) -> torch.Tensor:

@@ -13,6 +13,7 @@ from core.settings.models import GenerativeSettings
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
+from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
@@ -28,6 +29,7 @@ from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.semantic_ids import assign_semantic_ids
 from recommender.retrieval.sequence.training import learned_items
 
+PART = "generative model"
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 1000
 
@@ -126,10 +128,10 @@ def _train(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
     generator = np.random.default_rng(fit.seed)
     curve: list[dict[str, float]] = []
-    best = EarlyStopping(-math.inf, model.state_dict(), settings.patience)
+    best = EarlyStopping(-math.inf, model.state_dict(), settings.patience, part=PART)
     for epoch in range(1, settings.max_epochs + 1):
         started = time.monotonic()
-        loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator)
+        loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator, epoch)
         model.eval()
         if queries is None:
             curve.append({"epoch": epoch, "loss": loss})
@@ -157,6 +159,7 @@ def _train_epoch(
     batch_size: int,
     optimiser: torch.optim.Optimizer,
     generator: np.random.Generator,
+    epoch: int,
 ) -> float:
     """One pass; returns the mean loss of an item."""
     model.train()
@@ -165,11 +168,8 @@ def _train_epoch(
     for rows in shuffled_by_length(lengths, batch_size, generator.permutation):
         batch = right_padded([sequences[row].tolist() for row in rows], max(lengths[row] for row in rows))
         losses = next_code_losses(model, batch)
-        loss = losses.sum(dim=1).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        total += loss.item() * len(losses)
+        loss = descend(PART, losses.sum(dim=1).mean(), optimiser, f"epoch {epoch}")
+        total += loss * len(losses)
         n_items += len(losses)
     return total / n_items
 

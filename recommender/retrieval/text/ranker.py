@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -25,11 +26,15 @@ class TextRanker:
         self._counts = vectors.catalogue.n_events
 
     def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:
-        """Cosines; seen items are -inf. Shape (B, n_items), float32."""
+        """Cosines; seen items are -inf. Shape (B, n_items), float32.
+
+        Raises:
+            NotFinite: a cosine is NaN or infinite.
+        """
         scores = np.tile(self._counts, (len(users), 1))
         histories = [self.ids.known_indices(user.items) for user in users]
         warm = [row for row, history in enumerate(histories) if history]
         if warm:
             profiles = np.stack([self._vectors.profile(histories[row]) for row in warm])
-            scores[warm] = profiles @ self._text[1:].T
+            scores[warm] = finite_scores("item texts", profiles @ self._text[1:].T)
         return mask_seen(scores, users, self.ids) if exclude_seen else scores

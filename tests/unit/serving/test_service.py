@@ -5,20 +5,25 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from core.logs.events import EventLog, EventLogError
 from core.tombstones import TombstoneFile, bury, nobody
 from features.errors import StoreNotReady
+from recommender.fitting.finiteness import finite_scores
 from serving import service
 from serving.api.events import EventsRequest
 from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.score import Score, ScoreRequest, Scores
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 
@@ -57,6 +62,24 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
         "error": "Cannot answer for a known user: the online store cannot be read. Try again later."
     }
     assert "Cannot open: folder=x" in caplog.text
+
+
+def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def score(_: object) -> Scores:
+        finite_scores("pair scorer", np.array([0.5, np.nan]))
+        raise AssertionError
+
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    answer = shell._answer(ScoreRequest(item_ids=["i"]), "/score", score)
+    assert answer.status_code == 500
+    assert json.loads(answer.body)["error"].startswith("Cannot use scores of pair scorer: scores=nan in 1 of 2 places")
+    assert "pair scorer" in caplog.text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_answer_can_hold_a_number_that_is_none(value: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Score(item_id="i", p_like=value, rating=3.0)
 
 
 def test_events_that_cannot_be_kept_are_a_503(shell: Any, caplog: pytest.LogCaptureFixture) -> None:

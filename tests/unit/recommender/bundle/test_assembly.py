@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
 from core.settings.tree import Recipe
+from core.storage import file_digest
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Manifest, read_manifest
@@ -27,6 +30,7 @@ from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.sequence.fit import fit_sequence
 from recommender.retrieval.text.embedding import embed_catalogue
+from serving.watcher import Promoted, Watcher
 from tests.unit.recommender.tiny_shop import DATA, QUICK, item, save_tiny_encoder, write, write_training_set
 
 K = 5
@@ -362,3 +366,37 @@ def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=catalogue"):
         embed_catalogue(FitContext(tmp_path, 1), tmp_path / "vectors", workshop.encoder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "tensor"),
+    [
+        ("vectors/vectors.safetensors", "text"),
+        ("sequence/sequence.safetensors", "positions"),
+        ("blend/neighbours.safetensors", "weights"),
+        ("blend/newcomers.safetensors", "shares"),
+        ("blend/cold.json", "lift"),
+    ],
+)
+def test_weights_that_are_no_numbers_never_come_into_service(bundle, tmp_path, file, tensor):
+    broken = Path(shutil.copytree(bundle, tmp_path / "broken"))
+    if file.endswith(".json"):
+        (broken / file).write_text('{"text_weight": 0.0, "lift": NaN}')
+        named = "it holds NaN"
+    else:
+        tensors = load_file(broken / file)
+        tensors[tensor].view(-1)[-1] = torch.nan
+        save_file(tensors, broken / file)
+        named = f"{tensor} has 1 numbers that are not finite"
+    # As a bundle that was made so: the digests are right.
+    edit_manifest(broken, files={name: file_digest(broken / name) for name in read_manifest(broken).files})
+    with pytest.raises(BundleError, match=named):
+        load_bundle(broken)
+    promoted = [Promoted("tiny:1", bundle)]
+    watcher = Watcher(find=lambda: promoted, load=lambda one: load_bundle(one.folder), poll_s=1.0)
+    watcher.poll()
+    promoted = [Promoted("tiny:2", broken), *promoted]
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.loaded.model == "tiny:1"
+    assert named in str(watcher.problem)

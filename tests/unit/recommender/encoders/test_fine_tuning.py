@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from core.settings.models import EncoderSettings
 from core.storage import write_json
-from recommender.encoders.encoder import TextEncoder
+from recommender.encoders.encoder import EncoderError, TextEncoder
 from recommender.encoders.fine_tuning import (
     Step,
     as_step,
@@ -24,7 +24,7 @@ from recommender.encoders.fine_tuning import (
 )
 from recommender.encoders.weights import learned_weights, load_encoder, save_weights, trainable
 from recommender.encoders.whitening import Whitening
-from recommender.errors import BundleError
+from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.evaluation import parts_of
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
@@ -233,3 +233,22 @@ def test_both_encoders_are_evaluated_where_fine_tuning_was_kept(training, tuned)
         users = [UserState.from_history(list(vectors.ids)[:2])]
         rows = [parts[name].scores(users) for name in names]
         assert len({row.tobytes() for row in rows}) == len(names)
+
+
+def test_a_fine_tuning_that_diverges_ends_at_once_and_leaves_no_component(training, settings, tmp_path):
+    wild = settings.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(NotFinite, match=r"Cannot fit text encoder: (loss|length of the gradient)=(nan|inf).*\(step"):
+        embed_catalogue(FitContext(training, 7, threads=1), tmp_path / "vectors", wild)
+    assert not (tmp_path / "vectors").exists()
+
+
+def test_an_encoder_of_vectors_that_are_no_numbers_is_refused(settings, tmp_path):
+    encoder = TextEncoder.load(settings, print)
+    for weight in encoder.model.parameters():
+        weight.requires_grad_(False).fill_(torch.nan)
+    with pytest.raises(NotFinite, match="scores of text encoder"):
+        encoder.encode(["tea"], print)
+    encoder.model.save_pretrained(tmp_path)
+    encoder.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="numbers that are not finite"):
+        TextEncoder.load(settings.model_copy(update={"model": str(tmp_path)}), print)

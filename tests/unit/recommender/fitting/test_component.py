@@ -54,3 +54,11 @@ def test_what_no_file_leads_to_is_not_hidden():
         raise KeyboardInterrupt
     with pytest.raises(AssertionError):
         load(AssertionError())
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_in_a_config_that_is_not_finite_is_refused(tmp_path, value):
+    path = tmp_path / "blend.json"
+    path.write_text(f'{{"weight": {value}}}')
+    with pytest.raises(BundleError, match=f"it holds {value}, which is no finite number"):
+        read_config(path)

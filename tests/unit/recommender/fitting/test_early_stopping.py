@@ -1,7 +1,9 @@
 import math
 
+import pytest
 import torch
 
+from recommender.errors import NotFinite
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 
 
@@ -43,9 +45,12 @@ def test_a_better_figure_starts_the_patience_anew_and_none_is_never_over():
     assert best.step == 1
 
 
-def test_a_figure_that_is_no_number_is_never_the_best():
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_no_number_ends_the_fit(value):
     for lower in (False, True):
-        assert not EarlyStopping(0.5, "start", lower_is_better=lower).is_beaten_by(math.nan)
+        best = EarlyStopping(0.5, "start", lower_is_better=lower, step=4, part="pair scorer")
+        with pytest.raises(NotFinite, match=rf"Cannot fit pair scorer: loss={value}, .*after the best of step 4"):
+            best.is_beaten_by(value)
 
 
 def test_kept_weights_and_buffers_stay_as_they_were():

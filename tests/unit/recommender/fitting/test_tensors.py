@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from recommender.errors import BundleError
 from recommender.fitting.tensors import read_tensors, save_tensors
 
 
@@ -40,4 +42,15 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path):
         read_tensors(path, "a", "b", "c")
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match=r"t\.safetensors is damaged: "):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, value: float):
+    path, broken = tmp_path / "t.safetensors", {"a": torch.ones(2), "b": torch.tensor([1.0, value, value])}
+    with pytest.raises(BundleError, match=r"t\.safetensors: b has 2 numbers that are not finite, expected finite"):
+        save_tensors(path, broken)
+    assert not path.exists()
+    save_file(broken, path)
+    with pytest.raises(ValueError, match=r"in t\.safetensors b has 2 numbers that are not finite"):
         read_tensors(path)

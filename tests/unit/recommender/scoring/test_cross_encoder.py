@@ -19,7 +19,7 @@ from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component
 from recommender.encoders.encoder import EncoderError
-from recommender.errors import BundleError
+from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
@@ -132,7 +132,7 @@ def test_one_seed_gives_the_same_bytes(fitted, model, tmp_path) -> None:
 def test_training_that_brings_nothing_stops_and_is_not_kept(model, tmp_path) -> None:
     training, vectors = write_shop(tmp_path, n_train=210)
     said: list[str] = []
-    wild = settings_of(model, learning_rate=1e4, max_steps=30, look_every=2, patience=2)
+    wild = settings_of(model, learning_rate=1.0, max_steps=30, look_every=2, patience=2)
     summary = fit_scorer(FitContext(training, 1, threads=1, progress=said.append), vectors, tmp_path / "scorer", wild)
     assert summary is not None
     assert summary.metrics["cross_encoder_step"] == 0
@@ -249,3 +249,26 @@ def test_the_kind_is_chosen_by_one_word() -> None:
     assert isinstance(chosen, CrossEncoderSettings)
     assert (chosen.model, chosen.light.hidden, chosen.learning_rate) == ("minilm", 32, 2e-5)
     assert math.isclose(chosen.weight_decay, 0.01)
+
+
+def test_a_language_model_that_diverges_or_is_broken_is_refused(fitted, model, tmp_path) -> None:
+    training, vectors, component, _ = fitted
+    with pytest.raises(NotFinite, match=r"Cannot fit cross-encoder: (loss|length of the gradient)=(nan|inf)"):
+        fit_scorer(
+            FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", settings_of(model, learning_rate=1e30)
+        )
+    assert not (tmp_path / "scorer").exists()
+    scorer = load_scorer(component, ItemVectors.load(vectors))
+    assert isinstance(scorer, StackedScorer)
+    with torch.inference_mode():
+        scorer.encoder.heads.bias.fill_(torch.inf)
+    with pytest.raises(NotFinite, match="scores of cross-encoder: scores=inf in 1 of 1"):
+        scorer.score(UserState(), ["i1"])
+    with torch.inference_mode():
+        next(scorer.encoder.model.parameters()).fill_(torch.nan)
+    with pytest.raises(BundleError, match=r"Cannot save weights: cross-encoder: .* numbers that are not finite"):
+        scorer.encoder.save(tmp_path)
+    scorer.encoder.model.save_pretrained(tmp_path / "broken")
+    scorer.encoder.tokenizer.save_pretrained(tmp_path / "broken")
+    with pytest.raises(CrossEncoderError, match="numbers that are not finite"):
+        load_cross_encoder(settings_of(tmp_path / "broken"), (0.0, 3.0))

@@ -13,12 +13,14 @@ import torch
 from core import schema
 from core.settings.models import ScorerSettings
 from core.storage import file_digest
+from recommender.errors import NotFinite
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
+from recommender.scoring.factors import Ratings, fit_factors
 from recommender.scoring.scorer import Calibration, PairScorer
 from recommender.scoring.training import fit_baseline, fit_calibration, fit_scorer, learn_factors, with_unknown_users
 from tests.unit.recommender.tiny_shop import write
@@ -178,3 +180,28 @@ def test_calibration_never_turns_the_order() -> None:
     logits = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]])
     assert fit_calibration(logits, torch.tensor([1.0, 0.0, 0.0, 1.0])) == Calibration()
     assert fit_calibration(logits, torch.ones(4)) == Calibration()
+
+
+def test_a_fit_that_diverges_ends_at_once_and_leaves_no_component(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    wild = SETTINGS.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(NotFinite, match=r"Cannot fit pair scorer: loss=(nan|inf), .* \(epoch 1\)"):
+        fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", wild)
+    assert not (tmp_path / "scorer").exists()
+
+
+def test_ratings_that_lead_nowhere_name_the_factorisation() -> None:
+    ratings = Ratings(torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([4.0, math.nan], dtype=torch.float64))
+    with pytest.raises(NotFinite, match=r"Cannot fit matrix factorisation: global_mean has 1 numbers"):
+        fit_factors(ratings, n_items=2, rank=2, n_steps=3, seed=1)
+
+
+def test_an_answer_that_is_no_number_is_not_given(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    assert fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", SETTINGS)
+    scorer = PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
+    with torch.inference_mode():
+        scorer.network.heads.bias.fill_(torch.nan)
+    for ask in (lambda: scorer.score(UserState(), ["i1"]), lambda: evaluate_scorer(scorer, training, "test")):
+        with pytest.raises(NotFinite, match="scores of pair scorer: scores=nan"):
+            ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.settings.models import HuggingFaceWriterSettings
 from core.storage import file_digest
+from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.context import FitContext
+from recommender.writing.batches import perplexity
 from recommender.writing.examples import read_reviews, sample
 from recommender.writing.training import LEAST_GAIN, Course, fit_writer, train_tokenizer
 from recommender.writing.writer import FeedbackWriter, WriterError
@@ -182,3 +185,30 @@ def test_a_sample_is_always_the_same(training: Path) -> None:
     assert sample(reviews, 5) == sample(reviews, 5)
     assert len(sample(reviews, 5)) == 5
     assert sample(reviews, 1000) == reviews
+
+
+def test_a_fit_that_diverges_ends_at_once_and_leaves_no_component(training: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match=r"Cannot fit feedback writer: (loss|length of the gradient)=(nan|inf).*\(step"):
+        fit_writer(
+            FitContext(training, 1, threads=1), tmp_path / "writer", TINY.model_copy(update={"learning_rate": 1e30})
+        )
+    assert not (tmp_path / "writer").exists()
+
+
+def test_a_broken_writer_is_refused_when_it_writes_is_measured_saved_and_loaded(
+    training: Path, fitted: Path, tmp_path: Path
+) -> None:
+    writer = FeedbackWriter.load(fitted)
+    with torch.inference_mode():
+        writer.model.transformer.ln_f.weight.fill_(torch.nan)
+    examples = sample(read_reviews(training, "test", catalogue_of(training)), 2)
+    with pytest.raises(NotFinite, match="scores of feedback writer: scores=nan"):
+        writer.write([examples[0].request], seed=1)
+    with pytest.raises(NotFinite, match="Cannot fit feedback writer: loss=nan"):
+        perplexity(writer, examples)
+    with pytest.raises(BundleError, match=r"Cannot save weights: feedback writer: transformer.ln_f.weight has 32"):
+        writer.save(tmp_path)
+    shutil.copytree(fitted, tmp_path / "copy")
+    writer.model.save_pretrained(tmp_path / "copy")
+    with pytest.raises(BundleError, match=r"Cannot load feedback writer: .*transformer.ln_f.weight has 32 numbers"):
+        FeedbackWriter.load(tmp_path / "copy")

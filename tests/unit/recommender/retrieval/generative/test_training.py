@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from core.settings.models import GenerativeSettings
 from core.storage import file_digest
-from recommender.errors import TrainingDataError
+from recommender.errors import BundleError, NotFinite, TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
+from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.training import fit_generative
@@ -75,3 +78,26 @@ def test_without_a_validation_user_there_is_nothing_to_choose_by(shop: Path) -> 
     write(shop / "training", "queries", [{"user_id": "u", "split": "test", **history([]), "targets": [item(1)]}])
     with pytest.raises(TrainingDataError, match="validation queries=0"):
         fit(shop)
+
+
+def test_a_fit_that_diverges_ends_at_once_and_leaves_no_component(shop: Path) -> None:
+    with pytest.raises(NotFinite, match=r"Cannot fit generative model: loss=(nan|inf), .* \(epoch 1\)"):
+        fit(shop, QUICK.model_copy(update={"learning_rate": 1e30}))
+    assert not (shop / "generative").exists()
+
+
+def test_a_broken_model_is_refused_when_it_answers_and_when_it_is_loaded(shop: Path) -> None:
+    fit(shop, QUICK.model_copy(update={"max_epochs": 1}))
+    vectors = ItemVectors.load(shop / "vectors")
+    ranker = GenerativeRanker.load(shop / "generative", vectors)
+    with torch.inference_mode():
+        ranker.model.start.fill_(torch.nan)
+    for ask in (lambda: ranker.scores([UserState()]), lambda: ranker.top_k([UserState.from_history([item(3)])], 2)):
+        with pytest.raises(NotFinite, match="scores of generative model: scores=nan"):
+            ask()
+    with pytest.raises(BundleError, match=r"Cannot save weights: generative.safetensors: start has 16 numbers"):
+        ranker.model.save(shop / "generative")
+    file = shop / "generative" / "generative.safetensors"
+    save_file({**load_file(file), "start": torch.full((16,), torch.nan)}, file)
+    with pytest.raises(BundleError, match=r"Cannot load generative model: .*start has 16 numbers that are not finite"):
+        GenerativeRanker.load(shop / "generative", vectors)
