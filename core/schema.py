@@ -123,6 +123,8 @@ TABLES: dict[TableName, Table] = {
 # An entry of a history is one item at the user's latest event on it, oldest first.
 HISTORY_ITEMS = "history_items"
 HISTORY_VALUES = "history_values"
+# How many leading entries of a training sequence are read and never predicted; null is none.
+N_CONTEXT = "n_context"
 # What does not come back to a user, at any length: keys of items, ascending (recommender.inputs.seen).
 SEEN_KEYS = "seen_keys"
 N_EVENTS = "n_events"
@@ -202,9 +204,16 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             *_fields(ITEM_FEATURES, ITEM_N_EVENTS, ITEM_N_RATINGS),
         ]
     ),
-    # Training sequences: a user's history at the cut-off, in pieces of at most max_history entries.
+    # Training sequences of at most max_history entries: n_context entries of a history as it stood just before the
+    # next one, then items that the user touched for the first time, in that order. Every first touch before the
+    # cut-off is such an item of one sequence.
     "sequences": pa.schema(
-        [pa.field(USER_ID, pa.string(), nullable=False), *_HISTORY, pa.field(ATTRIBUTES, pa.string())]
+        [
+            pa.field(USER_ID, pa.string(), nullable=False),
+            *_HISTORY,
+            pa.field(N_CONTEXT, pa.int64()),
+            pa.field(ATTRIBUTES, pa.string()),
+        ]
     ),
     # One row per user who took something in the window that they had not seen: the history and what was seen when it
     # opens, and what they took. Without seen_keys the history is all that was seen.

@@ -48,6 +48,11 @@ class Lists:
         place = np.arange(len(self.values)) - np.repeat(self.starts, self.lengths)
         return Lists(np.minimum(self.lengths, n), self.values[place < n], self.names)
 
+    def last(self, n: int) -> Lists:
+        """The last `n` values of each list."""
+        from_end = np.repeat(self.starts + self.lengths, self.lengths) - np.arange(len(self.values))
+        return Lists(np.minimum(self.lengths, n), self.values[from_end <= n], self.names)
+
     def sums(self) -> Array:
         """Shape (B,)."""
         if len(self.lengths) == 1:

@@ -1,73 +1,106 @@
-"""Training sequences: every user's history at the training cut-off, in pieces that a model takes."""
+"""Training sequences: what each user touched for the first time, behind the history that would have been served then.
+
+A sequence is a history as of just before its first target, and the targets that followed it: items that the user had
+not touched before, in the order of first touch. A model that reads it from left to right predicts every target from
+what serving would have read at that moment, newest entry last, and from nothing that came later. An item that is
+touched again moves to the end of the history from then on, so the sequence ends there and the next one begins with the
+history as it stands then; the entries that it begins with are context (`n_context`): read, never predicted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import schema
 from core.schema import TRAINING_TABLES
-from features.counting.columns import Columns
+from features.counting.columns import Columns, Lists
 from features.counting.moments import as_us
 from features.feast.definitions import SEQUENCE_MODEL
 from features.point_in_time.lookup import Page, PointInTime, as_column
 
-_PIECES = pa.schema(
-    [
-        (schema.USER_ID, pa.string()), ("until", pa.int64()), (schema.HISTORY_ITEMS, pa.list_(pa.string())),
-        (schema.HISTORY_VALUES, pa.list_(pa.float64())), (schema.ATTRIBUTES, pa.string()),
-    ]
-)  # fmt: skip
-_BEFORE_THE_OLDEST = """
-    SELECT e.user_id, max(e.clock) AS clock, max(e.clock) AS until
-    FROM events AS e JOIN earlier AS o ON e.user_id = o.user_id AND e.item_id = o.item_id AND e.clock < o.until
-    GROUP BY e.user_id
+# A touch is a user's events on an item with no other item between them; its value is the latest rating among them.
+_TOUCHES = """
+    SELECT user_id, item_id, min(clock) AS clock, bool_or(is_first) AS is_first,
+        coalesce(last(value ORDER BY clock) FILTER (WHERE value IS NOT NULL), 'nan'::DOUBLE) AS value
+    FROM (
+        SELECT *, count(*) FILTER (WHERE item_id IS DISTINCT FROM before) OVER (PARTITION BY user_id ORDER BY clock)
+            AS touch
+        FROM (
+            SELECT *, lag(item_id) OVER (PARTITION BY user_id ORDER BY clock) AS before,
+                row_number() OVER (PARTITION BY user_id, item_id ORDER BY clock) = 1 AS is_first
+            FROM events WHERE clock < {opens}
+        )
+    )
+    GROUP BY user_id, item_id, touch
+"""
+# Targets with only first touches between them share a run; `n_before` items had been touched before each, `place` of
+# them within the run. A run is cut where a sequence is full.
+_SEQUENCES = """
+    WITH touches AS ({touches}),
+    runs AS (
+        SELECT *, count(*) FILTER (WHERE NOT is_first) OVER (PARTITION BY user_id ORDER BY clock) AS run FROM touches
+    ),
+    targets AS (
+        SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY clock) - 1 AS n_before,
+            row_number() OVER (PARTITION BY user_id, run ORDER BY clock) - 1 AS place
+        FROM runs WHERE is_first
+    ),
+    pieces AS (
+        SELECT *, {longest} - least(n_before - place, {context}) AS room,
+            CASE WHEN place < room THEN 0 ELSE 1 + (place - room) // ({longest} - {context}) END AS piece
+        FROM targets
+    )
+    SELECT user_id, min(clock) AS clock, list(item_id ORDER BY clock) AS targets, list(value ORDER BY clock) AS ratings
+    FROM pieces GROUP BY user_id, run, piece ORDER BY user_id, clock
 """
 
 
 def sequences(lookup: PointInTime) -> Iterator[Page]:
-    """Every user's history at the training cut-off, cut into pieces of at most `max_history` entries, oldest first.
+    """Every first touch before the training cut-off as a target of one sequence, a user's oldest first.
 
-    A piece is the history as of just before the piece that follows, less the items that follow: those have their
-    entry there. Feast is asked again only for users whose last answer was a full history.
+    A sequence has at most `max_history` entries, of which half at most are context: where a user's history is longer,
+    a target is predicted from its newest entries.
     """
-    opens = as_us(lookup.cuts.validation_at)
-    rounds: list[pa.Table] = []
-    later: dict[str, set[str]] = {}
-    moments = f"SELECT DISTINCT user_id, {opens} AS clock, {opens} AS until FROM events WHERE clock < {opens}"
-    while moments:
-        pages = [_histories(*page) for page in lookup.look_up(SEQUENCE_MODEL, moments)]
-        found = pa.concat_tables(pages) if pages else _PIECES.empty_table()
-        is_full = pc.equal(pc.list_value_length(found.column(schema.HISTORY_ITEMS)), lookup.settings.max_history)
-        full = found.filter(is_full)
-        rounds.append(_without(found, later) if rounds else found)
-        for user_id, items in zip(
-            full.column(schema.USER_ID).to_pylist(), full.column(schema.HISTORY_ITEMS).to_pylist(), strict=True
-        ):
-            later.setdefault(user_id, set()).update(items)
-        # The clock of the oldest entry: of the user's latest event on it before the moment asked for.
-        oldest = pc.list_element(full.column(schema.HISTORY_ITEMS), 0)
-        lookup.database.register("earlier", full.select([schema.USER_ID, "until"]).append_column("item_id", oldest))
-        moments = _BEFORE_THE_OLDEST if len(full) else ""
-    numbered = [table.append_column("round", pa.array([-n] * len(table), pa.int64())) for n, table in enumerate(rounds)]
-    pieces = pa.concat_tables(numbered).sort_by([(schema.USER_ID, "ascending"), ("round", "ascending")])
-    pieces = pieces.filter(pc.greater(pc.list_value_length(pieces.column(schema.HISTORY_ITEMS)), 0))
-    yield {name: pieces.column(name) for name in TRAINING_TABLES["sequences"].names}
+    longest = lookup.settings.max_history
+    context = longest // 2
+    touches = _TOUCHES.format(opens=as_us(lookup.cuts.validation_at))
+    moments = _SEQUENCES.format(touches=touches, longest=longest, context=context)
+    for labels, features in lookup.look_up(SEQUENCE_MODEL, moments):
+        yield _page(labels, features, context)
 
 
-def _histories(labels: pa.Table, features: Columns) -> pa.Table:
-    columns = {**{name: labels.column(name) for name in (schema.USER_ID, "until")}, **features}
-    return pa.table([as_column(columns[field.name], field.type) for field in _PIECES], schema=_PIECES)
+def _page(labels: pa.Table, features: Columns, context: int) -> Page:
+    fields = TRAINING_TABLES["sequences"]
+    known = {name: _newest(features, name, context) for name in (schema.HISTORY_ITEMS, schema.HISTORY_VALUES)}
+    following = {schema.HISTORY_ITEMS: "targets", schema.HISTORY_VALUES: "ratings"}
+    return {
+        schema.USER_ID: labels.column(schema.USER_ID),
+        schema.ATTRIBUTES: features[schema.ATTRIBUTES],
+        schema.N_CONTEXT: known[schema.HISTORY_ITEMS].lengths,
+        **{
+            name: _joined(
+                as_column(known[name], fields.field(name).type), as_column(labels[column], fields.field(name).type)
+            )
+            for name, column in following.items()
+        },
+    }
 
 
-def _without(found: pa.Table, later: dict[str, set[str]]) -> pa.Table:
-    """The pieces without the items of the pieces that follow them."""
-    rows = found.to_pylist()
-    for row in rows:
-        pairs = zip(row[schema.HISTORY_ITEMS], row[schema.HISTORY_VALUES], strict=True)
-        kept = [pair for pair in pairs if pair[0] not in later[row[schema.USER_ID]]]
-        row[schema.HISTORY_ITEMS] = [item for item, _ in kept]
-        row[schema.HISTORY_VALUES] = [value for _, value in kept]
-    return pa.Table.from_pylist(rows, schema=_PIECES)
+def _newest(features: Columns, name: str, n: int) -> Lists:
+    entries = features[name]
+    assert isinstance(entries, Lists), name
+    return entries.last(n)
+
+
+def _joined(before: pa.ListArray, after: pa.ListArray) -> pa.ListArray:
+    """Row by row the entries of the one, then those of the other."""
+    rows = np.concatenate([pc.list_parent_indices(lists).to_numpy().astype(np.int64) for lists in (before, after)])
+    order = np.argsort(rows, kind="stable")
+    flat = pa.concat_arrays([before.flatten(), after.flatten()]).take(pa.array(order))
+    return pa.ListArray.from_arrays(
+        pa.array(np.searchsorted(rows[order], np.arange(len(before) + 1)), pa.int32()), flat
+    )

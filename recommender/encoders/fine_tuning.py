@@ -26,7 +26,7 @@ from recommender.fitting.schedule import warmed_up
 from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
-from recommender.inputs.sequences import read_sequences
+from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.top_k import Scores
@@ -163,50 +163,52 @@ def fine_tune_again(
     return weights, _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
 
 
-def sequences_with_text(training: Path, vectors: ItemVectors) -> list[np.ndarray]:
-    """The training sequences as item indices, without items that have no text; each has two or more.
+def sequences_with_text(training: Path, vectors: ItemVectors) -> list[TrainingSequence]:
+    """The training sequences without items that have no text; each has a target behind another item.
 
     Raises:
         TrainingDataError: no sequence has two known items.
     """
     has_text = vectors.text.any(dim=1)
     longest = max(len(vectors.ids), 2)
-    cut = [sequence[has_text[sequence]].numpy() for sequence in read_sequences(training, vectors.ids, longest)]
-    return [sequence for sequence in cut if len(sequence) >= 2]
+    cut = [sequence.where(has_text[sequence.items]) for sequence in read_sequences(training, vectors.ids, longest)]
+    return [sequence for sequence in cut if sequence.first_target < len(sequence)]
 
 
-def steps(sequences: list[np.ndarray], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
+def steps(sequences: list[TrainingSequence], n_texts: int, generator: np.random.Generator) -> Iterator[Step]:
     """Windows of sequences in random order, round after round: as many in a step as have `n_texts` different items.
 
     Args:
-        sequences: Item indices, oldest first; each shape (T,), T >= 2.
+        sequences: Each with a target behind another item; a window of one holds such a target too.
     """
     most = min(len(sequences), MAX_WINDOWS)
-    windows: list[np.ndarray] = []
+    windows: list[TrainingSequence] = []
     items: set[int] = set()
     while True:
         for number in generator.permutation(len(sequences)):
             sequence = sequences[number]
-            start = int(generator.integers(max(len(sequence) - WINDOW, 0) + 1))
-            window = sequence[start : start + WINDOW]
-            if windows and (len(windows) == most or len(items.union(window.tolist())) > n_texts):
+            first = max(sequence.first_target + 1 - WINDOW, 0)
+            start = int(generator.integers(first, max(len(sequence) - WINDOW, 0) + 1))
+            window = sequence.stretch(start, start + WINDOW)
+            inside = window.items.tolist()
+            if windows and (len(windows) == most or len(items.union(inside)) > n_texts):
                 yield as_step(windows)
                 windows, items = [], set()
             windows.append(window)
-            items.update(window.tolist())
+            items.update(inside)
 
 
-def as_step(windows: list[np.ndarray]) -> Step:
-    """Every place of every window but the first, with what came before it, newest counting most."""
-    items = np.unique(np.concatenate(windows))
-    n_places = sum(len(window) - 1 for window in windows)
+def as_step(windows: list[TrainingSequence]) -> Step:
+    """Every target of every window that something came before, with what came before it, newest counting most."""
+    items = np.unique(np.concatenate([window.items for window in windows]))
+    n_places = sum(len(window) - window.first_target for window in windows)
     before = torch.zeros(n_places, len(items))
     others = torch.zeros(n_places, len(items), dtype=torch.bool)
     target = torch.zeros(n_places, dtype=torch.int64)
     row = 0
     for window in windows:
-        columns = torch.from_numpy(np.searchsorted(items, window))
-        for place in range(1, len(window)):
+        columns = torch.from_numpy(np.searchsorted(items, window.items))
+        for place in range(window.first_target, len(window)):
             before[row, columns[:place]] = RECENCY ** torch.arange(place - 1, -1, -1, dtype=torch.float32)
             others[row, columns] = True
             target[row] = columns[place]
@@ -249,7 +251,7 @@ def whiten(vectors: torch.Tensor, whitening: Whitening) -> torch.Tensor:
 def _learn(
     learner: TextEncoder,
     tokens: list[list[int]],
-    sequences: list[np.ndarray],
+    sequences: list[TrainingSequence],
     whitening: Whitening,
     settings: EncoderSettings,
     seed: int,
@@ -259,7 +261,7 @@ def _learn(
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.01)
     schedule = warmed_up(optimizer, settings.max_steps)
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
-    counts = np.bincount(np.concatenate(sequences), minlength=len(tokens) + 1)
+    counts = np.bincount(np.concatenate([sequence.targets for sequence in sequences]), minlength=len(tokens) + 1)
     log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
     for number, step in enumerate(islice(drawn, settings.max_steps), start=1):
         learner.model.train()

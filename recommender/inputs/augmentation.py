@@ -14,12 +14,13 @@ import torch
 
 from core.settings.models import AugmentationSettings
 from recommender.inputs.ids import PADDING
+from recommender.inputs.sequences import TrainingSequence
 
 # A sequence that is shorter teaches nothing: its first item is read, the second is the target.
 MIN_LENGTH = 2
 AS_THEY_ARE = AugmentationSettings()
 
-_Change = Callable[[torch.Tensor], torch.Tensor]
+_Change = Callable[[TrainingSequence], TrainingSequence]
 
 
 class Augmenter:
@@ -42,13 +43,13 @@ class Augmenter:
     def state(self, state: Mapping[str, Any]) -> None:
         self._random.bit_generator.state = state
 
-    def sequences(self, sequences: list[torch.Tensor]) -> list[torch.Tensor]:
+    def sequences(self, sequences: list[TrainingSequence]) -> list[TrainingSequence]:
         """The sequences of one epoch.
 
         Args:
-            sequences: Item indices, oldest first. Each shape (T,), int64, T >= 2.
+            sequences: Each at least two long, the last item a target.
         Returns:
-            Those with cold items repeated; of all of them, some changed. Each at least two long.
+            Those with cold items repeated; of all of them, some changed. Each at least two long, the last one a target.
         """
         settings = self._settings
         drawn = [sequences[place] for place in self._oversampled(_rarest(sequences))]
@@ -113,34 +114,39 @@ class Augmenter:
         drawn = self._random.random(len(more)) < more - whole
         return np.repeat(np.arange(len(more)), whole + drawn)
 
-    def _crop(self, row: torch.Tensor) -> torch.Tensor:
-        """A stretch of the sequence."""
+    def _crop(self, row: TrainingSequence) -> TrainingSequence:
+        """A stretch of the sequence; the whole where it would hold no target."""
         length = self._part(len(row))
         start = int(self._random.integers(len(row) - length + 1))
-        return row[start : start + length]
+        cropped = row.stretch(start, start + length)
+        return cropped if cropped.first_target < length else row
 
-    def _mask(self, row: torch.Tensor) -> torch.Tensor:
-        """The sequence without some of its items."""
+    def _mask(self, row: TrainingSequence) -> TrainingSequence:
+        """The sequence without some of its items; the whole where no target would be left."""
         left_out = min(round(len(row) * self._settings.strength), len(row) - MIN_LENGTH)
         kept = np.sort(self._random.choice(len(row), len(row) - left_out, replace=False))
-        return row[torch.from_numpy(kept)]
+        masked = TrainingSequence(row.items[torch.from_numpy(kept)], int(np.searchsorted(kept, row.n_context)))
+        return masked if masked.first_target < len(masked) else row
 
-    def _reorder(self, row: torch.Tensor) -> torch.Tensor:
-        """The sequence with a stretch of it shuffled."""
-        length = round(len(row) * self._settings.strength)
-        start = int(self._random.integers(len(row) - length + 1))
-        changed = row.clone()
-        changed[start : start + length] = row[start : start + length][
+    def _reorder(self, row: TrainingSequence) -> TrainingSequence:
+        """The sequence with a stretch of its context, or of its targets, shuffled: no item changes sides."""
+        begin, end = row.n_context, len(row)
+        if begin and self._random.random() * end < begin:
+            begin, end = 0, begin
+        length = min(round(len(row) * self._settings.strength), end - begin)
+        start = begin + int(self._random.integers(end - begin - length + 1))
+        changed = row.items.clone()
+        changed[start : start + length] = row.items[start : start + length][
             torch.from_numpy(self._random.permutation(length))
         ]
-        return changed
+        return TrainingSequence(changed, row.n_context)
 
     def _part(self, length: int) -> int:
         return max(MIN_LENGTH, round(length * (1 - self._settings.strength)))
 
 
-def _rarest(sequences: list[torch.Tensor]) -> np.ndarray:
-    """Per sequence, how many events the rarest of its items has among all of them. Shape (N,), int64."""
-    counts = torch.bincount(torch.cat(sequences))
+def _rarest(sequences: list[TrainingSequence]) -> np.ndarray:
+    """Per sequence, how many users the rarest of its targets has among all of them. Shape (N,), int64."""
+    counts = torch.bincount(torch.cat([sequence.targets for sequence in sequences]))
     counts[PADDING] = torch.iinfo(counts.dtype).max
-    return np.array([int(counts[row].min()) for row in sequences])
+    return np.array([int(counts[sequence.targets].min()) for sequence in sequences])

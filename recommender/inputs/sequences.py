@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,41 @@ from recommender.errors import TrainingDataError
 from recommender.inputs.catalogue import read_training_table
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.user import UserState
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """A training sequence as item indices.
+
+    Attributes:
+        items: Oldest first, each once. Shape (T,), int64.
+        n_context: How many of them, from the first on, are read and never predicted: they had been touched before, and
+            stand as they stood when the next one was touched for the first time.
+    """
+
+    items: torch.Tensor
+    n_context: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def first_target(self) -> int:
+        """The place of the first item that is predicted from something: the very first one never is."""
+        return max(self.n_context, 1)
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """The items that are not context: those whose first touch this sequence holds."""
+        return self.items[self.n_context :]
+
+    def stretch(self, start: int, stop: int) -> TrainingSequence:
+        """The entries from one place up to another."""
+        return TrainingSequence(self.items[start:stop], min(max(self.n_context - start, 0), max(stop - start, 0)))
+
+    def where(self, kept: torch.Tensor) -> TrainingSequence:
+        """Some of the entries. `kept` is of shape (T,), bool."""
+        return TrainingSequence(self.items[kept], int(kept[: self.n_context].sum()))
 
 
 def sequence_input(users: Sequence[UserState], ids: IdMap, max_history: int) -> torch.Tensor:
@@ -30,25 +66,37 @@ def sequence_input(users: Sequence[UserState], ids: IdMap, max_history: int) -> 
     return torch.tensor(rows, dtype=torch.int64).reshape(len(users), max(longest, 1))
 
 
-def read_sequences(training: Path, ids: IdMap, max_length: int) -> list[torch.Tensor]:
-    """The training sequences as item indices, each shape (T,), int64, 2 <= T <= max_length; shorter ones teach nothing.
+def read_sequences(training: Path, ids: IdMap, max_length: int) -> list[TrainingSequence]:
+    """The training sequences, each with a target behind another item; others teach nothing.
 
+    Args:
+        max_length: Of a sequence; of a longer one the newest entries are taken.
     Raises:
         TrainingDataError: the table is missing or damaged, or no sequence has two known items.
     """
-    histories = read_training_table(training, "sequences", [schema.HISTORY_ITEMS]).column(0).to_pylist()
-    users = [UserState.from_history(history or []) for history in histories]
-    rows = [sequence_input([user], ids, max_length)[0] for user in users]
-    sequences = [row for row in rows if len(row) >= 2]
+    table = read_training_table(training, "sequences", [schema.HISTORY_ITEMS, schema.N_CONTEXT])
+    rows = zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True)
+    read = [_newest(_known(history or [], n_context or 0, ids), max_length) for history, n_context in rows]
+    sequences = [sequence for sequence in read if sequence.first_target < len(sequence)]
     if not sequences:
         raise TrainingDataError(
             "Cannot train sequence model",
-            got=f"sequences with two known items=0 of {len(rows)}",
+            got=f"sequences with two known items=0 of {len(read)}",
             expected="at least 1",
             where=str(training),
             do="Give more interactions per user",
         )
     return sequences
+
+
+def _known(history: Sequence[str], n_context: int, ids: IdMap) -> TrainingSequence:
+    """A row of the table without the items that the model does not know."""
+    context, following = (ids.known_indices(items) for items in (history[:n_context], history[n_context:]))
+    return TrainingSequence(torch.tensor(context + following, dtype=torch.int64), len(context))
+
+
+def _newest(sequence: TrainingSequence, n: int) -> TrainingSequence:
+    return sequence.stretch(max(len(sequence) - n, 0), len(sequence))
 
 
 def read_user_items(training: Path, ids: IdMap) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
-from recommender.inputs.sequences import read_sequences
+from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
@@ -113,7 +113,7 @@ def _build(
 def _train(
     fit: FitContext,
     model: GenerativeModel,
-    sequences: list[torch.Tensor],
+    sequences: list[TrainingSequence],
     ranker: GenerativeRanker,
     queries: Queries | None,
     settings: GenerativeSettings,
@@ -155,7 +155,7 @@ def _train(
 
 def _train_epoch(
     model: GenerativeModel,
-    sequences: list[torch.Tensor],
+    sequences: list[TrainingSequence],
     batch_size: int,
     optimiser: torch.optim.Optimizer,
     generator: np.random.Generator,
@@ -166,27 +166,29 @@ def _train_epoch(
     total, n_items = 0.0, 0
     lengths = [len(sequence) for sequence in sequences]
     for rows in shuffled_by_length(lengths, batch_size, generator.permutation):
-        batch = right_padded([sequences[row].tolist() for row in rows], max(lengths[row] for row in rows))
-        losses = next_code_losses(model, batch)
+        batch = right_padded([sequences[row].items.tolist() for row in rows], max(lengths[row] for row in rows))
+        losses = next_code_losses(model, batch, torch.tensor([sequences[row].n_context for row in rows]))
         loss = descend(PART, losses.sum(dim=1).mean(), optimiser, f"epoch {epoch}")
         total += loss * len(losses)
         n_items += len(losses)
     return total / n_items
 
 
-def next_code_losses(model: GenerativeModel, batch: torch.Tensor) -> torch.Tensor:
-    """Negative log probability of every code of every item, given the items before it; the first has none before it.
+def next_code_losses(model: GenerativeModel, batch: torch.Tensor, n_context: torch.Tensor) -> torch.Tensor:
+    """Negative log probability of every code of every target, given the items before it; the first may have none.
 
     Args:
         batch: Item indices, oldest first, right-padded. Shape (B, T), int64.
+        n_context: How many leading items of each row are no targets. Shape (B,), int64.
     Returns:
-        Shape (N, L), where N is the number of items that are no padding.
+        Shape (N, L), where N is the number of targets.
     """
     real = batch != PADDING
     last = real & (real.cumsum(dim=1) == real.sum(dim=1, keepdim=True))
+    wanted = real & (torch.arange(batch.shape[1]) >= n_context[:, None])
     # The last item is a target only, so that the newest one that is read has the place it has in answers.
-    states = model(batch.masked_fill(last, PADDING)[:, :-1])[real]  # (N, D): what was expected before each item
-    targets = batch[real] - 1
+    states = model(batch.masked_fill(last, PADDING)[:, :-1])[wanted]  # (N, D): what was expected before each target
+    targets = batch[wanted] - 1
     codes, paths = model.codes[targets], model.paths[targets]  # (N, L)
     places = model.trie.places_among_siblings(paths)
     decoded = model.decode(states, codes[:, :-1])  # (N, L, D)

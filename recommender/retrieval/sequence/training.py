@@ -26,7 +26,7 @@ from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack
 from recommender.inputs.queries import Queries, read_queries, sample_queries
-from recommender.inputs.sequences import read_sequences, sequence_input
+from recommender.inputs.sequences import TrainingSequence, read_sequences, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -58,17 +58,25 @@ class NextItems:
 
     Attributes:
         history: Of N items.
-        targets: The item after each of them. Shape (N,), int64.
+        targets: The item after each of them; 0 where that is context, which is not predicted. Shape (N,), int64.
     """
 
     history: Packed
     targets: torch.Tensor
 
     @classmethod
-    def of(cls, sequences: list[torch.Tensor]) -> NextItems:
+    def of(cls, sequences: list[TrainingSequence]) -> NextItems:
         """From whole sequences, each of two items at least."""
-        history = pack([sequence[:-1] for sequence in sequences])
-        return cls(history, torch.cat([sequences[place][1:] for place in history.order.tolist()]))
+        history = pack([sequence.items[:-1] for sequence in sequences])
+        in_order = [sequences[place] for place in history.order.tolist()]
+        following = torch.cat([sequence.items[1:] for sequence in in_order])
+        context = [torch.arange(1, len(sequence)) < sequence.first_target for sequence in in_order]
+        return cls(history, following.masked_fill(torch.cat(context), PADDING))
+
+    @property
+    def n_targets(self) -> int:
+        """How many items are predicted."""
+        return int((self.targets != PADDING).sum())
 
 
 def train_sequence_model(
@@ -115,7 +123,7 @@ def train_sequence_model(
     model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
     n_weights = sum(weight.numel() for weight in model.parameters())
     fit.progress(
-        f"sequence model: {sum(len(s) - 1 for s in sequences)} next items in {len(sequences)} sequences, "
+        f"sequence model: {sum(len(s) - s.first_target for s in sequences)} next items in {len(sequences)} sequences, "
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
     if held := fit.held_summary():
@@ -131,7 +139,7 @@ class _Run:
     def __init__(
         self,
         model: SequenceModel,
-        sequences: list[torch.Tensor],
+        sequences: list[TrainingSequence],
         evaluator: ValidationEvaluator | None,
         settings: SequenceSettings,
         augmenter: Augmenter,
@@ -308,13 +316,13 @@ def _train_epoch(
         loss.backward()
         optimizer.step()
         average.update_parameters(model)
-        total += loss.item() * len(batch.targets)
-        places += len(batch.targets)
+        total += loss.item() * batch.n_targets
+        places += batch.n_targets
     return total / places
 
 
 def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Tensor, n_negatives: int) -> torch.Tensor:
-    """Softmax loss of the next item, the mean over all places of the batch.
+    """Softmax loss of the next item, the mean over all places of the batch that have a target.
 
     Args:
         candidates: The items that the softmax runs over: those that occur in training, for an item that never does
@@ -323,7 +331,8 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
             full softmax.
     Source: Klenitskiy & Vasilev 2023, Turning Dross Into Gold Loss.
     """
-    expected, targets = model(batch.history), batch.targets  # (N, D), (N,)
+    predicted = torch.nonzero(batch.targets != PADDING).flatten()
+    expected, targets = model(batch.history)[predicted], batch.targets[predicted]  # (n, D), (n,)
     if n_negatives and n_negatives < len(candidates):
         negatives = candidates[torch.randperm(len(candidates))[:n_negatives]]
         positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (N,)
@@ -341,15 +350,15 @@ def _without_targets(logits: torch.Tensor, negatives: torch.Tensor, targets: tor
     return logits.index_put_((rows, column[targets][rows]), torch.tensor(-torch.inf))
 
 
-def learned_items(sequences: list[torch.Tensor], n_items: int) -> torch.Tensor:
+def learned_items(sequences: list[TrainingSequence], n_items: int) -> torch.Tensor:
     """True for items that occur in the sequences. Shape (n_items + 1,), bool."""
     learned = torch.zeros(n_items + 1, dtype=torch.bool)
-    learned[torch.cat(sequences)] = True
+    learned[torch.cat([sequence.items for sequence in sequences])] = True
     learned[PADDING] = False
     return learned
 
 
-def batches(sequences: list[torch.Tensor], batch_size: int, generator: np.random.Generator) -> Iterator[NextItems]:
+def batches(sequences: list[TrainingSequence], batch_size: int, generator: np.random.Generator) -> Iterator[NextItems]:
     """Every sequence once, in random order, but such that those of a batch are about equally long.
 
     Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.

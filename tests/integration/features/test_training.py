@@ -38,19 +38,33 @@ def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None
     assert (catalogue["e"]["item_n_events"], catalogue["e"]["item_mean_rating"]) == (0, None)
 
 
-def test_sequences_are_the_history_at_the_cut_in_pieces(training: dict[str, list[dict]]) -> None:
-    # u's history before second 6 is b, c, d, a: the newest three, and before them b. The rating of a is remembered,
-    # although a had fallen out of the newest three between its two events.
+def test_sequences_hold_first_touches_behind_the_history_as_it_stood_then(training: dict[str, list[dict]]) -> None:
+    # u touches a, b, c and d, in this order: a sequence of three is full, and d is read behind the newest half of it.
+    # That u comes back to a, after d and before the cut, changes nothing of what came before.
+    def row(user: str, country: str, items: list[str], values: list[float | None], n_context: int) -> dict:
+        history = {"history_items": items, "history_values": values}
+        return {"user_id": user, **history, "n_context": n_context, "attributes": f"country {country}"}
+
     assert training["sequences"] == [
-        {"user_id": "u", "history_items": ["b"], "history_values": [None], "attributes": "country FR"},
-        {
-            "user_id": "u",
-            "history_items": ["c", "d", "a"],
-            "history_values": [2.0, None, 5.0],
-            "attributes": "country FR",
-        },
-        {"user_id": "v", "history_items": ["c"], "history_values": [4.0], "attributes": "country NL"},
+        row("u", "FR", ["a", "b", "c"], [5.0, None, 2.0], 0),
+        row("u", "FR", ["c", "d"], [2.0, None], 1),
+        row("v", "NL", ["c"], [4.0], 0),
     ]
+
+
+def test_an_item_touched_again_stands_where_it_stood_at_each_target(tmp_path: Path) -> None:
+    # u: a, b, a again with a rating, c, d, and long after c once more. v: all of the later windows.
+    log = [Row("u", "a", 0), Row("u", "b", 1), Row("u", "a", 2, 2.0, "rating"), Row("u", "c", 3), Row("u", "d", 4)]
+    log += [Row("u", "c", 5, 4.0, "rating"), *(Row("v", f"v{n}", 6 + n) for n in range(8))]
+    write_shop(tmp_path / "clean", log)
+    settings = FeatureSettings(max_history=10)
+    refresh_features(tmp_path / "clean", tmp_path / "feast", settings)
+    build_training_set(tmp_path / "clean", tmp_path / "feast", tmp_path / "training", settings, EVALUATION)
+    rows = pq.read_table(tmp_path / "training" / "sequences.parquet").to_pylist()
+    of_u = [(row["history_items"], row["history_values"], row["n_context"]) for row in rows if row["user_id"] == "u"]
+    assert of_u == [
+        (["a", "b"], [None, None], 0), (["b", "a", "c", "d"], [None, 2.0, None, None], 2),
+    ]  # fmt: skip
 
 
 def test_queries_hold_what_was_new_to_the_user_in_the_window(training: dict[str, list[dict]]) -> None:
@@ -138,20 +152,22 @@ def test_reviews_know_the_writer_as_of_before(training: dict[str, list[dict]]) -
         ),
         min_size=15,
         max_size=50,
-    ).filter(lambda log: len({event.at for event in log if event.event == "view"}) >= 3)
+    ).filter(lambda log: len({event.at for event in log if event.event == "view"}) >= 3),
+    st.sampled_from([2, 3, 6]),
 )
-def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row]) -> None:
+def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max_history: int) -> None:
+    chosen = SETTINGS.model_copy(update={"max_history": max_history})
     with tempfile.TemporaryDirectory() as name:
         clean, feast, target = (Path(name) / part for part in ("clean", "feast", "training"))
         write_shop(clean, log)
-        refresh_features(clean, feast, SETTINGS)
-        summary = build_training_set(clean, feast, target, SETTINGS, EVALUATION)
+        refresh_features(clean, feast, chosen)
+        summary = build_training_set(clean, feast, target, chosen, EVALUATION)
         tables = {part: pq.read_table(target / f"{part}.parquet").to_pylist() for part in TRAINING_TABLES}
     rated = [(clock, e.user, e) for clock, e in clocks(log) if e.value is not None]
     assert len(tables["pairs"]) == len(rated)
     for row, (clock, user, rating) in zip(tables["pairs"], rated, strict=True):
         assert (row["user_id"], row["item_id"], row["rating"]) == (user, rating.item, rating.value)
-        assert (row["history_items"], row["history_values"]) == history_before(log, user, clock, 3)
+        assert (row["history_items"], row["history_values"]) == history_before(log, user, clock, max_history)
         assert row["n_ratings"] == len(ratings_before(log, clock, user=user))
         assert row["item_n_ratings"] == len(ratings_before(log, clock, item=rating.item))
     opens = {
@@ -169,13 +185,25 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row]) -> 
             if user in found:
                 assert found[user]["seen_keys"] == sorted(map(item_key, known))
                 assert len(found[user]["targets"]) == len(new)
-                assert (found[user]["history_items"], found[user]["history_values"]) == history_before(log, user, us, 3)
+                history = found[user]["history_items"], found[user]["history_values"]
+                assert history == history_before(log, user, us, max_history)
     cut = round((opens["validation"] - START).total_seconds() * 1e6) + START_US
     for user in "uvw":
-        whole = history_before(log, user, cut, 1000)[0]
-        pieces = [row["history_items"] for row in tables["sequences"] if row["user_id"] == user]
-        assert [item for piece in pieces for item in piece] == whole
-        assert all(0 < len(piece) <= 3 for piece in pieces)
+        touched = {e.item: clock for clock, e in reversed(clocks(log)) if e.user == user and clock < cut}
+        rows = [row for row in tables["sequences"] if row["user_id"] == user]
+        targets = [item for row in rows for item in row["history_items"][row["n_context"] :]]
+        assert targets == sorted(touched, key=lambda item: touched[item])
+        for row in rows:
+            items, values, n_context = row["history_items"], row["history_values"], row["n_context"]
+            assert n_context < len(items) == len(values) <= max_history
+            for place in range(n_context, len(items)):
+                # What serving would have read just before the user touched this item for the first time.
+                served, ratings = history_before(log, user, touched[items[place]], max_history)
+                assert (items[:place], values[:place]) == (
+                    served[len(served) - place :],
+                    ratings[len(served) - place :],
+                )
+                assert place >= min(len(served), max_history // 2)
 
 
 def test_a_training_set_of_other_tables_or_settings_is_refused(clean: Path, refreshed: Path, tmp_path: Path) -> None:

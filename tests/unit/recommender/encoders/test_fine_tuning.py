@@ -28,6 +28,7 @@ from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.evaluation import parts_of
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.sequences import TrainingSequence
 from recommender.inputs.user import UserState
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -63,12 +64,27 @@ def tuned(training, settings, tmp_path_factory):
     return folder
 
 
+def whole(items: list[int]) -> TrainingSequence:
+    return TrainingSequence(torch.tensor(items))
+
+
 def test_a_step_weighs_the_newest_most_and_spares_the_users_other_items():
-    step = as_step([np.array([5, 9, 7]), np.array([9, 5])])
+    step = as_step([whole([5, 9, 7]), whole([9, 5])])
     assert step.items.tolist() == [5, 7, 9]
     np.testing.assert_allclose(step.before, [[1, 0, 0], [0.9, 0, 1], [0, 0, 1]])
     assert step.target.tolist() == [2, 1, 0]
     assert step.others.tolist() == [[True, True, False], [True, False, True], [False, False, True]]
+
+
+def test_context_is_read_and_not_predicted():
+    step = as_step([TrainingSequence(torch.tensor([5, 9, 7]), n_context=2)])
+    np.testing.assert_allclose(step.before, [[0.9, 0, 1]])
+    assert step.target.tolist() == [1]
+
+
+def test_a_window_of_a_long_context_holds_a_target():
+    drawn = steps([TrainingSequence(torch.arange(1, 41), n_context=39)], 64, np.random.default_rng(0))
+    assert all(next(drawn).items.tolist() == [36, 37, 38, 39, 40] for _ in range(5))
 
 
 def test_the_loss_is_the_softmax_over_the_items_of_others():
@@ -102,7 +118,7 @@ def test_texts_are_embedded_by_their_length_and_come_back_in_order(settings):
 
 
 def test_steps_hold_no_more_texts_than_asked_and_come_to_every_sequence():
-    sequences = [np.array([2 * n + 1, 2 * n + 2]) for n in range(30)]
+    sequences = [whole([2 * n + 1, 2 * n + 2]) for n in range(30)]
     drawn = steps(sequences, 8, np.random.default_rng(0))
     taken = [next(drawn).items.tolist() for _ in range(8)]
     assert max(len(items) for items in taken) == 8
@@ -110,7 +126,7 @@ def test_steps_hold_no_more_texts_than_asked_and_come_to_every_sequence():
 
 
 def test_a_shop_that_fits_into_a_step_is_one():
-    drawn = steps([np.array([1, 2]), np.array([2, 3])], 64, np.random.default_rng(0))
+    drawn = steps([whole([1, 2]), whole([2, 3])], 64, np.random.default_rng(0))
     assert [next(drawn).items.tolist() for _ in range(2)] == [[1, 2, 3]] * 2
 
 

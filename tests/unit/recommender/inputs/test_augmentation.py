@@ -14,7 +14,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.rated_pairs import RatedPairs
-from recommender.inputs.sequences import read_sequences
+from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.retrieval.sequence.training import train_sequence_model
 from recommender.scoring.training import fit_scorer
 from recommender.writing.examples import read_reviews, training_examples
@@ -27,7 +27,7 @@ from tests.unit.recommender.written_shop import TINY, catalogue_of, write_review
 FULL = AugmentationSettings(
     crop=1.0, mask=1.0, reorder=1.0, strength=0.5, perturb_words=0.5, cold_oversampling=3.0, cold_below=1000
 )
-ROWS = [torch.arange(1, length + 1) for length in (2, 3, 10, 40)]
+ROWS = [TrainingSequence(torch.arange(1, length + 1)) for length in (2, 3, 10, 40)]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -44,28 +44,41 @@ def test_off_by_default_everything_passes_as_it_is() -> None:
 def test_a_crop_is_a_stretch() -> None:
     changed = Augmenter(AugmentationSettings(crop=1.0, strength=0.5), seed=1).sequences(ROWS)
     assert [len(row) for row in changed] == [2, 2, 5, 20]
-    assert all((row.diff() == 1).all() for row in changed)
+    assert all((row.items.diff() == 1).all() for row in changed)
 
 
 def test_a_mask_leaves_items_out_and_keeps_the_order() -> None:
     changed = Augmenter(AugmentationSettings(mask=1.0, strength=0.5), seed=1).sequences(ROWS)
     assert [len(row) for row in changed] == [2, 2, 5, 20]
-    assert all((row.diff() >= 1).all() for row in changed)
-    assert (changed[-1].diff() > 1).any()
+    assert all((row.items.diff() >= 1).all() for row in changed)
+    assert (changed[-1].items.diff() > 1).any()
 
 
 def test_a_reordering_shuffles_a_stretch_only() -> None:
     changed = Augmenter(AugmentationSettings(reorder=1.0, strength=0.5), seed=1).sequences(ROWS)
-    moved = torch.nonzero(changed[-1] != ROWS[-1]).flatten()
-    assert sorted(changed[-1].tolist()) == ROWS[-1].tolist()
+    moved = torch.nonzero(changed[-1].items != ROWS[-1].items).flatten()
+    assert sorted(changed[-1].items.tolist()) == ROWS[-1].items.tolist()
     assert len(moved) >= 2
     assert moved.max() - moved.min() < 20
-    assert ROWS[-1].tolist() == list(range(1, 41))  # what was given is not touched
+    assert ROWS[-1].items.tolist() == list(range(1, 41))  # what was given is not touched
+
+
+@pytest.mark.parametrize("change", ["crop", "mask", "reorder"])
+def test_context_stays_context(change: str) -> None:
+    row = TrainingSequence(torch.arange(1, 21), n_context=12)
+    augmenter = Augmenter(AugmentationSettings(strength=0.5, **{change: 1.0}), seed=1)
+    drawn = [changed for _ in range(40) for changed in augmenter.sequences([row])]
+    assert any(changed.items.tolist() != row.items.tolist() for changed in drawn)
+    for changed in drawn:
+        context, targets = changed.items[: changed.n_context].tolist(), changed.targets.tolist()
+        assert set(context) <= set(range(1, 13))
+        assert set(targets) <= set(range(13, 21))
+        assert changed.first_target < len(changed)
 
 
 def test_every_epoch_is_another_and_the_seed_decides_it() -> None:
     def told(augmenter: Augmenter) -> list[list[int]]:
-        return [row.tolist() for row in augmenter.sequences(ROWS)]
+        return [row.items.tolist() for row in augmenter.sequences(ROWS)]
 
     one, same = Augmenter(FULL, seed=1), Augmenter(FULL, seed=1)
     first = told(one)
@@ -76,7 +89,7 @@ def test_every_epoch_is_another_and_the_seed_decides_it() -> None:
 
 def test_cold_items_are_seen_more_often() -> None:
     settings = AugmentationSettings(cold_oversampling=2.5, cold_below=5)
-    warm, cold = torch.tensor([1, 2]), torch.tensor([1, 3])
+    warm, cold = TrainingSequence(torch.tensor([1, 2])), TrainingSequence(torch.tensor([1, 3]))
     drawn = Augmenter(settings, seed=1).sequences([*[warm] * 100, *[cold] * 4])
     assert sum(row is warm for row in drawn) == 100
     assert 8 <= sum(row is cold for row in drawn) <= 12
@@ -109,8 +122,8 @@ def test_sequences_of_evaluation_are_never_augmented(tmp_path: Path, monkeypatch
     # Weights that do not move rank the same queries the same, though they saw other sequences.
     assert told[0].ndcg == told[1].ndcg
     assert told[0].loss != told[1].loss
-    wanted = [row.tolist() for row in read_sequences(training, vectors.ids, 7)]
-    assert [[row.tolist() for row in rows] for rows in given] == [wanted, wanted]
+    wanted = [row.items.tolist() for row in read_sequences(training, vectors.ids, 7)]
+    assert [[row.items.tolist() for row in rows] for rows in given] == [wanted, wanted]
     assert digests(training) == before
 
 

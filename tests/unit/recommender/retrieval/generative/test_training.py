@@ -15,9 +15,9 @@ from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
-from recommender.retrieval.generative.training import fit_generative
+from recommender.retrieval.generative.training import fit_generative, next_code_losses
 from recommender.retrieval.popularity import PopularityRanker
-from tests.unit.recommender.retrieval.generative.tiny_model import QUICK
+from tests.unit.recommender.retrieval.generative.tiny_model import QUICK, random_model, tiny_vectors
 from tests.unit.recommender.tiny_shop import (
     history,
     item,
@@ -52,6 +52,13 @@ def test_the_next_item_is_learned(shop: Path, softmax: str) -> None:
     assert ndcg > 2 * evaluate_ranker(PopularityRanker(vectors), queries, 5).per_query["ndcg"].mean()
     assert [point["epoch"] for point in summary.curve] == list(range(1, summary.epochs + 1))
     assert any("semantic ids of 4 x 4 x" in line for line in said)
+
+
+def test_context_is_read_and_not_predicted(tmp_path: Path) -> None:
+    model, batch = random_model(tiny_vectors(tmp_path)), torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0]])
+    whole = next_code_losses(model, batch, torch.tensor([0, 0]))  # of 1, 2, 3, 4, 5, 6, 7
+    torch.testing.assert_close(next_code_losses(model, batch, torch.tensor([2, 0])), whole[2:])
+    torch.testing.assert_close(next_code_losses(model, batch, torch.tensor([3, 2])), whole[[3, 6]])
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_rest(shop: Path) -> None:

@@ -13,7 +13,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.packing import pack
 from recommender.inputs.queries import Queries
-from recommender.inputs.sequences import read_sequences
+from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.inputs.user import UserState
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -59,29 +59,54 @@ def small_model(n_items: int = 9, text_width: int = 4) -> SequenceModel:
     return SequenceModel(shape, torch.randn(n_items + 1, text_width), mask).eval()
 
 
+def whole(*items: list[int]) -> list[TrainingSequence]:
+    return [TrainingSequence(torch.tensor(one)) for one in items]
+
+
 def test_full_softmax_loss_is_the_mean_over_all_places():
     model = small_model()
-    sequences = [torch.tensor([4, 5, 6, 7, 8]), torch.tensor([1, 2, 3])]
+    sequences = whole([4, 5, 6, 7, 8], [1, 2, 3])
     candidates = torch.arange(1, 10)
     loss = next_item_loss(model, NextItems.of(sequences), candidates, n_negatives=0)
     losses = []
     for sequence in sequences:
-        expected = model(pack([sequence[:-1]]))
+        expected = model(pack([sequence.items[:-1]]))
         logits = expected @ model.item_vectors(candidates).T
-        losses += [F.cross_entropy(logits[i], sequence[i + 1] - 1) for i in range(len(sequence) - 1)]
+        losses += [F.cross_entropy(logits[i], sequence.items[i + 1] - 1) for i in range(len(sequence) - 1)]
     assert len(losses) == 2 + 4
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
+@pytest.mark.parametrize("n_negatives", [0, 3])
+def test_context_is_read_and_not_predicted(n_negatives):
+    model, candidates = small_model(), torch.arange(1, 10)
+    sequence = TrainingSequence(torch.tensor([4, 5, 6, 7, 8]), n_context=3)
+    torch.manual_seed(0)
+    loss = next_item_loss(model, NextItems.of([sequence, *whole([1, 2])]), candidates, n_negatives)
+    losses = []
+    torch.manual_seed(0)
+    drawn = candidates[torch.randperm(9)[:n_negatives]] if n_negatives else candidates
+    # The targets 2, 7 and 8, behind all that came before each.
+    for before, target in (([1], 2), ([4, 5, 6, 7], 7), ([4, 5, 6, 7], 8)):
+        place = before.index(target) - 1 if target in before else -1
+        others = drawn[drawn != target]
+        logits = (
+            model(pack([torch.tensor(before)]))[place]
+            @ model.item_vectors(torch.cat([torch.tensor([target]), others])).T
+        )
+        losses.append(F.cross_entropy(logits, torch.tensor(0)))
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
 def test_as_many_negatives_as_items_are_the_full_softmax():
-    model, batch, candidates = small_model(), NextItems.of([torch.tensor([1, 2, 3])]), torch.arange(1, 10)
+    model, batch, candidates = small_model(), NextItems.of(whole([1, 2, 3])), torch.arange(1, 10)
     full = next_item_loss(model, batch, candidates, n_negatives=0)
     assert next_item_loss(model, batch, candidates, n_negatives=9) == full
 
 
 def test_a_drawn_negative_that_is_the_target_is_no_negative():
     model, candidates = small_model(), torch.tensor([2, 3, 4])
-    batch = NextItems.of([torch.tensor([1, 2]), torch.tensor([1, 9])])
+    batch = NextItems.of(whole([1, 2], [1, 9]))
     # Two of three are drawn: with 2 among them, the first place has one negative less than the second, else as many.
     for _ in range(8):
         state = torch.get_rng_state()
@@ -98,7 +123,7 @@ def test_a_drawn_negative_that_is_the_target_is_no_negative():
 
 def test_every_next_item_comes_once_an_epoch_and_batches_hold_few_lengths():
     generator = np.random.default_rng(0)
-    sequences = [torch.full((int(length),), n + 1) for n, length in enumerate(generator.integers(2, 40, 300))]
+    sequences = whole(*([n + 1] * int(length) for n, length in enumerate(generator.integers(2, 40, 300))))
     taken = list(batches(sequences, 16, generator))
     seen = torch.cat([batch.targets for batch in taken])
     assert torch.equal(torch.bincount(seen)[1:], torch.tensor([len(sequence) - 1 for sequence in sequences]))
@@ -107,7 +132,7 @@ def test_every_next_item_comes_once_an_epoch_and_batches_hold_few_lengths():
 
 
 def test_items_that_no_sequence_holds_are_not_learned():
-    assert learned_items([torch.tensor([2, 3])], n_items=4).tolist() == [False, False, True, True, False]
+    assert learned_items(whole([2, 3]), n_items=4).tolist() == [False, False, True, True, False]
 
 
 def test_sequences_that_teach_nothing_are_left_out(training):
@@ -115,7 +140,7 @@ def test_sequences_that_teach_nothing_are_left_out(training):
     rows = [history(["unknown", item(1)]), history([item(1), item(2)]), history([])]
     write(training, "sequences", [{"user_id": f"u{n}", **row} for n, row in enumerate(rows)])
     (sequence,) = read_sequences(training, vectors.ids, max_length=5)
-    assert sequence.tolist() == vectors.ids.known_indices([item(1), item(2)])
+    assert sequence.items.tolist() == vectors.ids.known_indices([item(1), item(2)])
 
 
 def test_no_sequence_at_all_is_refused(training):
