@@ -51,9 +51,10 @@ def evaluate_rankers(
             and recall by item popularity.
         attributes: What is known of each query's user, for the gap between user groups.
     Returns:
-        JSON-able: `ranking` {model: {metric: mean}}, the same by group under `groups`, `intervals` {model: {metric:
-        [low, high]}}, `n_queries`, `differences` {model it is compared with: {metric: {mean, low, high, p_value}}},
-        `by_history_length` {known items: {n_queries, model: ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
+        JSON-able: `ranking` {model: {metric: mean}} (`gauc` of those alone that rank the whole catalogue), the same by
+        group under `groups`, `intervals` {model: {metric: [low, high]}}, `n_queries`, `differences` {model it is
+        compared with: {metric: {mean, low, high, p_value}}}, `by_history_length` {known items: {n_queries, model:
+        ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
         hold 95 %, users drawn with replacement.
     """
     evaluated = {name: evaluate_ranker(ranker, queries, k, True, name) for name, ranker in rankers.items()}
@@ -181,7 +182,7 @@ def _intervals(evaluated: Mapping[str, RankingEvaluation], seed: int) -> dict[st
 
 
 def _differences(model: RankingEvaluation, other: RankingEvaluation, seed: int) -> dict[str, dict[str, float]]:
-    names = list(model.per_query)
+    names = [name for name in model.per_query if name in other.per_query]
     by_query = np.stack([model.per_query[name] - other.per_query[name] for name in names], axis=1)
     low, high = bootstrap_intervals(by_query, seed)
     columns = zip(names, by_query.mean(axis=0), low, high, sign_flip_p_values(by_query, seed), strict=True)

@@ -49,7 +49,8 @@ DEFINITIONS = {
     "MRR": "1 / place of the first hit.",
     "MAP": "Mean of the precision at each hit's place, over the most hits that there could be.",
     "hit rate": "Share of users with a hit.",
-    "GAUC": "Chance that a wanted item stands above one that is not, in the whole ranking; every user counts the same.",
+    "GAUC": "Chance that a wanted item stands above one that is not, in the whole ranking; every user counts the same. "
+    "A ranker that finds only some items, as a beam search does, has none.",
     "coverage": "Share of the catalogue that is in anybody's list.",
     "Gini": "How unequally the lists' places fall to the catalogue: 0 evenly, 1 all to one item.",
     "diversity": "1 - mean cosine of the text vectors of a list's pairs.",

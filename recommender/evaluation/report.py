@@ -117,11 +117,14 @@ def _ranking_table(
     ranking, intervals = metrics["ranking"], metrics["intervals"]
     keys = {name: _key(name, metrics["k"]) for name in measures}
     keys = {name: key for name, key in keys.items() if key in ranking[SERVED]}
-    best = {key: max(ranking[model][key] for model in names) for key in keys.values()}
+    best = {key: max(ranking[model][key] for model in names if key in ranking[model]) for key in keys.values()}
     rows = []
     for model, called in names.items():
         cells = []
         for name, key in keys.items():
+            if key not in ranking[model]:
+                cells.append({"text": "–", "note": "", "mark": ""})
+                continue
             interval = intervals[model].get(key)
             cells.append(
                 {

@@ -80,7 +80,7 @@ def read_sequences(training: Path, ids: IdMap, max_length: int) -> list[Training
     sequences = [sequence for sequence in read if sequence.first_target < len(sequence)]
     if not sequences:
         raise TrainingDataError(
-            "Cannot train sequence model",
+            "Cannot train on sequences",
             got=f"sequences with two known items=0 of {len(read)}",
             expected="at least 1",
             where=str(training),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
+from recommender.inputs.user import UserState
 from recommender.metrics.lists import coverage, diversity, gini, mean_popularity, novelty, serendipity
 from recommender.metrics.ranking import PER_QUERY, metric_key, ranking_auc
 from recommender.metrics.top_k import ANY_RANKER, Scores, best_indices, hits_of
@@ -75,7 +77,8 @@ def evaluate_ranker(
     """Rank the ranker's whole catalogue for every query; a target that it does not know is a miss.
 
     Args:
-        with_auc: Measure the whole ranking too, which costs a pass over all scores per target.
+        with_auc: Measure the whole ranking too, which costs a pass over all scores per target. A ranker that leaves
+            items out which a user has not seen, as a beam search does, has no whole ranking, and no such measure.
         name: What the ranker is called where its scores are refused.
     Raises:
         TrainingDataError: there is no query.
@@ -88,11 +91,12 @@ def evaluate_ranker(
             expected="users with new items in the window",
             do="Give more interactions, or larger shares under recipe.evaluation",
         )
-    lists, aucs = [], []
+    lists, aucs, ranks_all = [], list[float](), with_auc
     for start in range(0, len(queries), QUERIES_PER_PASS):
         scores = finite_scores(name, ranker.scores(queries.users[start : start + QUERIES_PER_PASS]), masked=True)
         lists.append(best_indices(scores, k))
-        if with_auc:
+        ranks_all = ranks_all and _ranks_all(scores, queries.users[start : start + QUERIES_PER_PASS], ranker.ids)
+        if ranks_all:
             targets = queries.targets[start : start + QUERIES_PER_PASS]
             aucs += [
                 ranking_auc(row, [index - 1 for index in ranker.ids.known_indices(wanted)], len(wanted))
@@ -101,7 +105,7 @@ def evaluate_ranker(
     joined = np.concatenate(lists)
     hits = _hits(joined, queries, ranker.ids)
     per_query = {name: metric(hits, queries.n_targets) for name, metric in PER_QUERY.items()}
-    if with_auc:
+    if ranks_all:
         per_query[AUC] = np.array(aucs)
     return RankingEvaluation(k, per_query, joined, hits, len(ranker.ids))
 
@@ -139,6 +143,14 @@ class NdcgOfScores:
             rows[row, places] = -np.inf
         found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self.targets, self._k), self._n_targets)
         return found
+
+
+def _ranks_all(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> bool:
+    """Whether every item has a place that its user has not seen."""
+    left_out = scores == -np.inf
+    for row, user in enumerate(users):
+        left_out[row, user.seen_places(ids)] = False
+    return not left_out.any()
 
 
 def _hits(lists: np.ndarray, queries: Queries, ids: IdMap) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core import schema
 from core.storage import write_json
@@ -56,7 +57,11 @@ class Stack:
     def fit(
         cls, light: tuple[Tensor, Tensor], language: tuple[Tensor, Tensor], likes: Tensor, ratings: Tensor
     ) -> Stack:
-        """Regressions on pairs that neither has learned from; an answer that would count negatively does not count.
+        """Regressions on pairs that neither has learned from, with weights that are not negative.
+
+        Where both would be, neither counts: the answer is one for all, the log odds of a like or the mean rating. Where
+        all of the pairs are likes, or none is, there is nothing to weigh like logits by: the light form's stay as they
+        are.
 
         Args:
             light: Like logits and ratings of the light form. Shapes (N,).
@@ -64,21 +69,40 @@ class Stack:
             likes: 1 for a like, else 0. Shape (N,).
             ratings: Shape (N,).
         """
-
-        def regress(logistic: bool) -> Weights:
-            place = 0 if logistic else 1
-            both = torch.stack([light[place], language[place]], dim=1)
-            target, fit = (likes, fit_logistic) if logistic else (ratings, fit_linear)
-            (first, second), offset = fit(both, target, PENALTY)
-            if first >= 0 and second >= 0:
-                return Weights(first, second, offset)
-            kept = 0 if first >= 0 else 1
-            (weight,), offset = fit(both[:, kept : kept + 1], target, PENALTY)
-            return Weights(weight * (kept == 0), weight * (kept == 1), offset)
-
+        rating = _weigh(light[1], language[1], ratings, fit_linear, F.mse_loss, Tensor.clone)
         if likes.min() == likes.max():
-            return cls(Weights(1.0, 0.0, 0.0), regress(logistic=False))
-        return cls(regress(logistic=True), regress(logistic=False))
+            return cls(Weights(1.0, 0.0, 0.0), rating)
+        log_loss = F.binary_cross_entropy_with_logits
+        return cls(_weigh(light[0], language[0], likes, fit_logistic, log_loss, torch.logit), rating)
+
+
+def _weigh(
+    light: Tensor,
+    language: Tensor,
+    target: Tensor,
+    fit: Callable[[Tensor, Tensor, float], tuple[list[float], float]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    alone: Callable[[Tensor], Tensor],
+) -> Weights:
+    """The least penalised loss that weights of at least 0 reach.
+
+    The loss is convex, so that it is reached by both answers, by one alone, or by none: each is fitted freely, and of
+    those whose weights are not negative the best is taken.
+
+    Args:
+        alone: From the mean of the target to the offset that is best where no answer counts.
+    """
+    answers, found = torch.stack([light, language], dim=1), []
+    for chosen in ([0, 1], [0], [1], []):
+        fitted, offset = (
+            fit(answers[:, chosen], target, PENALTY) if chosen else ([], float(alone(target.double().mean())))
+        )
+        weights = dict(zip(chosen, fitted, strict=True))
+        one = Weights(weights.get(0, 0.0), weights.get(1, 0.0), offset)
+        if min(one.light, one.language) >= 0:
+            penalty = PENALTY * (one.light**2 + one.language**2)
+            found.append((float(loss(one(light, language).double(), target.double())) + penalty, one))
+    return min(found, key=lambda reached: reached[0])[1]
 
 
 class StackedScorer:

@@ -6,9 +6,11 @@ import pytest
 
 from recommender.errors import TrainingDataError
 from recommender.evaluation.evaluation import evaluate_ranker, evaluate_rankers
+from recommender.evaluation.report import render
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
+from recommender.metrics.top_k import mask_seen
 from tests.unit.recommender.tiny_shop import history, item, random_vectors, write, write_training_set
 
 
@@ -52,6 +54,40 @@ def test_evaluation_is_by_group_and_json():
     assert difference["mean"] == pytest.approx((1 + 0.5 - 1) / 3)
     assert difference["low"] <= difference["mean"] <= difference["high"]
     assert json.loads(json.dumps(result)) == result
+
+
+class Beam(Fixed):
+    """Finds the first items alone."""
+
+    def __init__(self, n_found: int) -> None:
+        super().__init__()
+        self._n_found = n_found
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        found = mask_seen(super().scores(users), users, self.ids)
+        found[:, self._n_found :] = -np.inf
+        return found
+
+
+def test_the_whole_ranking_is_measured_exactly_or_not_at_all():
+    queries = QUERIES.take(np.array([0, 1]))  # d is seen by the second, and so no part of a ranking
+    whole = evaluate_ranker(Beam(4), queries, k=2, with_auc=True).per_query["gauc"]
+    np.testing.assert_allclose(whole, [1, 0.5 / 2])
+    assert "gauc" not in evaluate_ranker(Beam(3), queries, k=2, with_auc=True).per_query
+    assert "gauc" in evaluate_ranker(Beam(3), queries.take(np.array([1])), k=2, with_auc=True).per_query
+    assert "gauc" not in evaluate_ranker(Beam(4), queries, k=2).per_query
+
+
+def test_a_ranker_without_a_whole_ranking_stands_in_every_table_without_that_figure():
+    result = evaluate_rankers({"popularity": Fixed(), "generative": Beam(2), "blend": Fixed()}, QUERIES, k=2, seed=0)
+    assert "gauc" in result["ranking"]["blend"]
+    for table in ("ranking", "intervals", "differences"):
+        assert "gauc" in result[table]["popularity"]
+        assert "gauc" not in result[table]["generative"]
+        assert "ndcg_at_2" in result[table]["generative"]
+    assert "gauc" not in result["groups"]["warm"]["generative"]
+    page = render(result | {"curves": {}, "scorer": None}, "t", "s")
+    assert page.count('<span class="">–</span>') == 1
 
 
 def test_a_group_without_queries_is_left_out():

@@ -29,7 +29,7 @@ from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.scoring.cross_encoder import CrossEncoder, CrossEncoderError, load_cross_encoder, pair_texts
 from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScorer
-from recommender.scoring.stack import Stack, StackedScorer, Weights, load_scorer
+from recommender.scoring.stack import PENALTY, Stack, StackedScorer, Weights, load_scorer
 from recommender.scoring.training import fit_scorer
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
@@ -153,6 +153,51 @@ def test_the_stack_takes_the_better_one_and_never_turns_the_other() -> None:
             assert getattr(weights, of_bad) == 0
             assert max(weights.light, weights.language) > 0.5
     assert Stack.fit(good, bad, torch.ones(400), ratings).like == Weights(1.0, 0.0, 0.0)
+
+
+def test_no_weight_of_the_stack_is_negative_and_none_that_may_be_does_better() -> None:
+    generator = np.random.default_rng(3)
+
+    def loss(
+        weights: Weights, answers: tuple[torch.Tensor, torch.Tensor], target: torch.Tensor, logistic: bool
+    ) -> float:
+        measure = torch.nn.functional.binary_cross_entropy_with_logits if logistic else torch.nn.functional.mse_loss
+        return float(measure(weights(*answers).double(), target.double())) + PENALTY * (
+            weights.light**2 + weights.language**2
+        )
+
+    n_alone = n_none = 0
+    for _ in range(20):
+        truth = torch.from_numpy(generator.normal(size=60)).float()
+        likes, ratings = (truth > 0.3).float(), 3 + truth
+        noisy = torch.from_numpy(generator.normal(size=(2, 60))).float()
+        signs = generator.choice([-1.0, 0.0, 1.0], size=2)
+        light, language = (float(sign) * truth + noise for sign, noise in zip(signs, noisy, strict=True))
+        stack = Stack.fit((light, 3 + light), (language, 3 + language), likes, ratings)
+        for weights, target, logistic in ((stack.like, likes, True), (stack.rating, ratings, False)):
+            assert weights.light >= 0
+            assert weights.language >= 0
+            n_none += weights.light == weights.language == 0
+            n_alone += (weights.light == 0) != (weights.language == 0)
+            answers = (light, language) if logistic else (3 + light, 3 + language)
+            best = loss(weights, answers, target, logistic)
+            for _ in range(20):
+                moved = np.array([weights.light, weights.language, weights.offset]) + generator.normal(
+                    scale=0.1, size=3
+                )
+                nearby = Weights(max(0.0, moved[0]), max(0.0, moved[1]), moved[2])
+                assert loss(nearby, answers, target, logistic) >= best - 1e-9
+    assert n_none >= 2
+    assert n_alone >= 2
+
+
+def test_answers_that_are_both_turned_round_are_left_out() -> None:
+    truth = torch.linspace(-1, 1, 50)
+    likes, ratings = (truth > 0.5).float(), 3 + truth
+    stack = Stack.fit((-truth, 3 - truth), (-2 * truth, 3 - truth), likes, ratings)
+    share = float(likes.mean())
+    assert stack.like == Weights(0.0, 0.0, pytest.approx(math.log(share / (1 - share)), abs=1e-4))
+    assert stack.rating == Weights(0.0, 0.0, pytest.approx(3.0, abs=1e-4))
 
 
 def test_a_model_that_is_not_there_is_named(model, tmp_path) -> None:
