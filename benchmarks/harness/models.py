@@ -121,6 +121,7 @@ class Fits:
         held = {name: None if strict is None else strict / name for name in parts}
         self.embed(training, parts["vectors"], held["vectors"])
         summary = self.fit_sequence(training, parts["vectors"], parts["sequence"], held["sequence"])
-        given = (parts["vectors"], parts["sequence"], parts["blend"], self.recipe.neighbours, self.recipe.blend)
+        settings = (self.recipe.neighbours, self.recipe.item_knn)
+        given = (parts["vectors"], parts["sequence"], parts["blend"], settings, self.recipe.blend)
         fit_blend(self.context(training, held["blend"]), *given)
         return summary.best_epoch

@@ -9,7 +9,7 @@ from pydantic import Field, Tag
 
 from core.settings.form import Frozen, Share, kind_or
 
-BlendKind = Literal["auto", "none", "mean", "weighted", "gate"]
+BlendKind = Literal["auto", "none", "part", "mean", "weighted", "gate"]
 
 
 class EncoderSettings(Frozen):
@@ -70,19 +70,35 @@ class NeighbourSettings(Frozen):
     n_neighbours: int = Field(100, ge=1, le=10_000, description="Weights kept of each item, the strongest ones.")
     regularisation: float = Field(50.0, gt=0, description="The larger, the more common co-occurrence has to be.")
     try_regularisations: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (500.0,), description="Tried beside it; the one whose blend ranks best on the validation window is kept."
+        (500.0,), description="Tried beside it; the one that ranks best on the validation window is kept."
     )
     recency: float = Field(0.7, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 
 
+class ItemKnnSettings(Frozen):
+    """Item-kNN: cosines of items by who had them, newer entries of a history counting more."""
+
+    n_neighbours: int = Field(100, ge=1, le=10_000, description="Cosines kept of each item, the largest ones.")
+    recency: float = Field(0.85, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
+    try_recencies: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.7, 0.95), description="Tried beside it; the one that ranks best on the validation window is kept."
+    )
+    max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
+
+
 class BlendSettings(Frozen):
-    """How the sequence model and the neighbourhood model rank together."""
+    """How the parts rank together: sequence model, neighbours, item-kNN, texts, popularity of all time and of late."""
 
     kind: BlendKind = Field(
         "auto",
-        description="none: the sequence model alone. mean: both equally. weighted: one weight. gate: a weight by the "
-        "length of the history. auto: whichever ranks best on the validation window.",
+        description="none: the sequence model alone, no other part is fitted. part: the part that ranks best alone. "
+        "mean: sequence model and neighbours equally. gate: the neighbours' weight by the length of the history. "
+        "weighted: a weight per part. auto: by cross-validation over the users of the validation window, the simplest "
+        "within one standard error of the best, and none that ranks worse than the best part alone.",
+    )
+    candidates: int = Field(
+        50, ge=10, le=1000, description="Of each part the best so many items; weights are learned on their union."
     )
     profiles: bool = Field(
         True,

@@ -21,6 +21,7 @@ from core.settings.models import (
     BlendSettings,
     EncoderSettings,
     GenerativeSettings,
+    ItemKnnSettings,
     ModalitySettings,
     NeighbourSettings,
     Scorer,
@@ -64,6 +65,7 @@ class Recipe(Frozen):
     modality: ModalitySettings = Field(default_factory=ModalitySettings)
     sequence: SequenceSettings = Field(default_factory=SequenceSettings)
     neighbours: NeighbourSettings = Field(default_factory=NeighbourSettings)
+    item_knn: ItemKnnSettings = Field(default_factory=ItemKnnSettings)
     blend: BlendSettings = Field(default_factory=BlendSettings)
     generative: GenerativeSettings = Field(default_factory=GenerativeSettings)
     scorer: Scorer = Field(default_factory=ScorerSettings, json_schema_extra=say_any_of)

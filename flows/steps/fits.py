@@ -70,15 +70,16 @@ def fine_tune_sequence(
     return True
 
 
-@step("blend", at=component("blend"), reads=("neighbours", "blend", "evaluation.k", "seed"))
+@step("blend", at=component("blend"), reads=("neighbours", "item_knn", "blend", "evaluation.k", "seed"))
 def blend_models(
     step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], sequence: Output[bool]
 ) -> bool:
-    """Learn the neighbourhood model, and choose how it blends with the sequence model."""
+    """Fit the parts beside the sequence model, and choose how all of them blend."""
     from recommender.ranking.blend_training import fit_blend
 
     fit, recipe = step.fit(training.folder), step.recipe
-    fit_blend(fit, vectors.folder, sequence.folder, step.target, recipe.neighbours, recipe.blend)
+    parts = (recipe.neighbours, recipe.item_knn)
+    fit_blend(fit, vectors.folder, sequence.folder, step.target, parts, recipe.blend)
     return True
 
 

@@ -13,9 +13,9 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, EncoderOf
+from recommender.ranking.parts import load_parts
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
-from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import load_sequence_model
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import StackedScorer, load_scorer
@@ -107,7 +107,7 @@ def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
     if blend is None:
         return Ranker(items, model)
     cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors))
-    return Ranker(items, model, NeighbourModel.load(blend), Blend.load(blend), ColdItems.load(blend), cold_users)
+    return Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
 
 
 def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:

@@ -5,7 +5,7 @@ manifest.json                       schema version, kind, recipe, data range, me
 vectors/  catalogue.parquet, ids.json, vectors.safetensors, whitening.safetensors, encoder.json
           encoder.safetensors (where the text encoder was fine-tuned and that helped: what it learned)
 sequence/ sequence.safetensors, sequence.json
-blend/    neighbours.safetensors, neighbours.json, blend.json, cold.json, newcomers.safetensors
+blend/    blend.json, parts.json, neighbours.* and item_knn.* (.safetensors, .json), cold.json, newcomers.safetensors
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews)

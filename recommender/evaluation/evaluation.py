@@ -13,7 +13,7 @@ from core.settings.evaluation import BaselineName
 from recommender.bundle.loading import Bundle
 from recommender.evaluation.baselines import fit_baselines
 from recommender.evaluation.groups import by_history_length, by_item_popularity, by_user_group, read_attributes
-from recommender.evaluation.names import SERVED
+from recommender.evaluation.names import SERVED, part_key
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.component import SUMMARY, loading, read_config
@@ -26,12 +26,14 @@ from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_r
 from recommender.metrics.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.blend import Blend
 from recommender.ranking.ranker import Ranker
-from recommender.retrieval.history import NeighbourRanker
 from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.text.ranker import TextRanker
 
 POPULARITY = "popularity"
+# Parts that the table shows otherwise: popularity stands among the baselines, and so does what the texts give alone.
+SHOWN_OTHERWISE = ("popularity", "text")
 
 
 def evaluate_rankers(
@@ -121,8 +123,9 @@ def parts_of(bundle: Bundle) -> dict[str, Scores]:
         parts["text_encoder_fine_tuned"] = TextRanker(vectors)
     if isinstance(ranker, BaselineRanker):
         return parts
-    if ranker.neighbours is not None:
-        parts["neighbours"] = NeighbourRanker(vectors, ranker.neighbours)
+    for name in ranker.retrievers:
+        if name not in SHOWN_OTHERWISE:
+            parts[part_key(name)] = Ranker(vectors, ranker.model, ranker.retrievers, Blend("part", {name: 1.0}))
     if bundle.generative is not None:
         parts["generative"] = bundle.generative.at_least(bundle.manifest.recipe.evaluation.k)
     parts["sequence"] = Ranker(vectors, ranker.model)

@@ -16,6 +16,8 @@ MODEL_NAMES = {
     "sasrec": "SASRec, ids alone",
     "text_encoder": "text encoder, before fine-tuning",
     "text_encoder_fine_tuned": "text encoder, after fine-tuning",
+    **{f"part_popularity_recent_{n}": f"popularity, window {n}, as a part" for n in range(1, 6)},
+    "part_item_knn": "item-kNN with recency, as a part",
     "neighbours": "neighbourhood model",
     "generative": "generative retrieval",
     "sequence": "sequence model, after fine-tuning",
@@ -60,6 +62,11 @@ DEFINITIONS = {
     "interval": "95 %, by drawing users with replacement 2,000 times (percentiles). A difference is per user, paired.",
     "p": "How often random signs of the users' differences give a mean as far from zero (2,000 draws, two-sided).",
 }
+
+
+def part_key(name: str) -> str:
+    """A bundle's part in the evaluation, where a baseline may have the same name."""
+    return name if name in MODEL_NAMES and name != "item_knn" else f"part_{name}"
 
 
 def served_in(metrics: Mapping[str, Any]) -> str | None:

@@ -28,7 +28,8 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters, best_items, nearest_items
-from recommender.ranking.ranker import AnsweredBy, Part
+from recommender.ranking.parts import Part
+from recommender.ranking.ranker import AnsweredBy
 from recommender.retrieval.history import HistoryRanker
 from recommender.retrieval.popularity import PopularityRanker, RecentPopularityRanker
 from recommender.retrieval.text.ranker import TextRanker

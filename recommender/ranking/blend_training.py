@@ -1,5 +1,5 @@
-"""Fits the neighbourhood model, chooses how it blends with the sequence model, and how users without a history are
-ranked: the `blend` component.
+"""Fits the parts beside the sequence model, chooses how all of them blend, and how users without a history are ranked:
+the `blend` component.
 """
 
 from __future__ import annotations
@@ -10,33 +10,38 @@ from pathlib import Path
 
 import numpy as np
 
-from core.settings.models import BlendSettings, NeighbourSettings
+from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings
 from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
-from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking import metric_key
-from recommender.metrics.ranking_evaluation import NdcgOfScores
-from recommender.ranking.blend import Blend, ColdItems, choose_blend, fit_gate, standardised
+from recommender.ranking.blend import Blend, ColdItems
+from recommender.ranking.candidates import Candidates
+from recommender.ranking.choice import MIN_QUERIES, Option, cross_validated, fixed, folds_of, simplest_of_the_best
 from recommender.ranking.cold_items import choose_cold
-from recommender.ranking.cold_users import EncoderOf
+from recommender.ranking.cold_users import ColdUserWeights, EncoderOf
 from recommender.ranking.cold_users_training import (
     ColdUserChoices,
     TrainingUsers,
     fit_cold_users,
     refit_cold_users,
 )
+from recommender.ranking.part_fits import FITS, fit_parts
+from recommender.ranking.parts import save_parts
 from recommender.ranking.ranker import Ranker
-from recommender.retrieval.neighbours import NeighbourModel
+from recommender.ranking.weights import fit_gate, fit_weights
 from recommender.retrieval.sequence.model import load_sequence_model
 
-# Enough for a steady choice, and little memory: two score matrices of so many rows lie in it at once.
+# Enough for a steady choice.
 MAX_QUERIES = 2000
-# The gate's gradients are some copies of the matrices more.
-MAX_GATE_QUERIES = 500
+# Evenly: the two that rank best alone wherever they were measured. Where too few users can be asked it is taken unseen.
+EVENLY = Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
+MEAN = Blend("mean", {"sequence": 1.0, "neighbours": 1.0})
+# By kind, which parts it needs beside the sequence model; all where it is not named.
+NEEDED: dict[str, tuple[str, ...]] = {"none": (), "mean": ("neighbours",), "gate": ("neighbours",)}
 
 
 def fit_blend(
@@ -44,59 +49,45 @@ def fit_blend(
     vectors: Path,
     sequence: Path,
     target: Path,
-    neighbours: NeighbourSettings,
+    parts: tuple[NeighbourSettings, ItemKnnSettings],
     blend: BlendSettings,
 ) -> FitSummary:
-    """Learn neighbours from the training sequences, choose the blend on the validation window, write the component.
+    """Fit the parts on the training sequences, choose the blend on the validation window, write the component.
 
-    Where `fit.held` is given, its blend, strength and weights are taken over; neighbours, shares and the regression on
-    users' texts are learned again.
+    Where `fit.held` is given, its blend, its variants of the parts and its weights are taken over; the parts, shares
+    and the regression on users' texts are learned again.
 
     Args:
         vectors: The `vectors` component.
         sequence: The `sequence` component.
         target: The component's folder, written atomically.
+        parts: Settings of neighbours and item-kNN.
     Raises:
         TrainingDataError: the sequences or the queries cannot be read.
         BundleError: vectors or sequence model cannot be read.
     """
     started = time.monotonic()
     items = ItemVectors.load(vectors)
-    ranker = Ranker(items, load_sequence_model(sequence, items))
+    model = load_sequence_model(sequence, items)
     held = fit.held_summary()
     with deterministic(fit.seed, fit.threads):
-        if held is not None:
-            neighbours = neighbours.model_copy(
-                update={"regularisation": held.choices["regularisation"], "try_regularisations": ()}
-            )
         asked = Queries((), ()) if held is not None else read_queries(fit.training, "validation")
-        warm = _warm_queries(ranker, asked)
+        warm = _warm_queries(Ranker(items, model), asked)
         queries = sample_queries(warm, MAX_QUERIES, fit.seed)
-        histories = read_user_items(fit.training, items.ids)
-        tried = []
-        for strength in dict.fromkeys((neighbours.regularisation, *neighbours.try_regularisations)):
-            one = neighbours.model_copy(update={"regularisation": strength})
-            model = NeighbourModel.fit(histories, len(items.ids), one)
-            chosen, metrics = _choose(ranker, model, queries, blend, fit.k)
-            if held is None:
-                fit.progress(f"neighbours, regularisation {strength:g}: {_describe(chosen, metrics)}")
-            tried.append((model, chosen, {**metrics, "regularisation": strength}))
-        model, chosen, metrics = max(tried, key=lambda one: one[2].get(f"{metric_key('ndcg', fit.k)}_blend", 0.0))
-        strength = metrics["regularisation"]
-        cold, figures = ColdItems(), dict[str, float]()
+        kinds = NEEDED.get(blend.kind, tuple(FITS))
+        retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held))
+        ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
         if fit.held is not None:
             chosen, cold = Blend.load(fit.held), ColdItems.load(fit.held)
-        elif len(queries):
-            blended = Ranker(items, ranker.model, model, chosen)
-            cold, figures = choose_cold(blended, warm, fit.k, fit.seed)
-        encode = EncoderOf(vectors) if blend.profiles else None
-        users = TrainingUsers.read(fit.training, items.ids)
-        if held is None:
-            cold_users, of_cold_users, cold_choices = fit_cold_users(fit, users, asked, items.catalogue, encode)
-            metrics = {**metrics, **figures, **of_cold_users}
         else:
-            cold_choices = ColdUserChoices(**held.choices["cold_users"])
-            cold_users, metrics = refit_cold_users(fit, users, cold_choices, items.catalogue, encode), {}
+            chosen, metrics = _choose(ranker, queries, blend, fit)
+            if len(queries):
+                cold, figures = choose_cold(Ranker(items, model, retrievers, chosen), warm, fit.k, fit.seed)
+                metrics |= figures
+        cold_users, figures, cold_choices = _cold_users(
+            fit, items, asked, EncoderOf(vectors) if blend.profiles else None
+        )
+    metrics |= figures
     fit.progress(f"blend: {_describe(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
     summary = FitSummary(
         folder=target,
@@ -104,15 +95,42 @@ def fit_blend(
         best_epoch=1,
         metrics=metrics,
         seconds=time.monotonic() - started,
-        choices={"regularisation": strength, "cold_users": asdict(cold_choices)},
+        choices={**choices, "cold_users": asdict(cold_choices)},
     )
     with atomic_folder(target) as folder:
-        model.save(folder)
+        save_parts(folder, retrievers)
         chosen.save(folder)
         cold.save(folder)
         cold_users.save(folder)
         summary.write(folder)
     return summary
+
+
+def _as_chosen(
+    parts: tuple[NeighbourSettings, ItemKnnSettings], held: FitSummary | None
+) -> tuple[NeighbourSettings, ItemKnnSettings]:
+    """The settings of the parts, with the variants that a held fit chose in place of those to try."""
+    neighbours, item_knn = parts
+    if held is None:
+        return parts
+    strength = held.choices.get("regularisation", neighbours.regularisation)
+    recency = held.choices.get("recency", item_knn.recency)
+    return (
+        neighbours.model_copy(update={"regularisation": strength, "try_regularisations": ()}),
+        item_knn.model_copy(update={"recency": recency, "try_recencies": ()}),
+    )
+
+
+def _cold_users(
+    fit: FitContext, items: ItemVectors, asked: Queries, encode: EncoderOf | None
+) -> tuple[ColdUserWeights, dict[str, float], ColdUserChoices]:
+    """How users without a history are ranked, the figures, and what was chosen."""
+    users = TrainingUsers.read(fit.training, items.ids)
+    held = fit.held_summary()
+    if held is None:
+        return fit_cold_users(fit, users, asked, items.catalogue, encode)
+    choices = ColdUserChoices(**held.choices["cold_users"])
+    return refit_cold_users(fit, users, choices, items.catalogue, encode), {}, choices
 
 
 def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
@@ -124,38 +142,56 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
 
 
 def _choose(
-    ranker: Ranker, model: NeighbourModel, queries: Queries, settings: BlendSettings, k: int
+    ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext
 ) -> tuple[Blend, dict[str, float]]:
-    if not len(queries):
-        return Blend("none"), {}
-    histories = [ranker.ids.known_indices(user.items) for user in queries.users]
-    lengths = np.array([len(history) for history in histories])
-    first = standardised(ranker.scores(queries.users, exclude_seen=False), "sequence model")
-    second = standardised(model.scores(histories), "neighbours")
-    ndcg = NdcgOfScores(queries, ranker.ids, k)
+    """The blend, and the NDCG of each part alone, of each kind and of the chosen one."""
+    names: tuple[str, ...] = ("sequence", *ranker.retrievers)
+    unseen = {"none": Blend(), "mean": MEAN}.get(settings.kind, EVENLY)
+    if not len(queries) or (len(queries) < MIN_QUERIES and settings.kind == "auto"):
+        return unseen, {}
+    candidates = Candidates.of(
+        lambda users: ranker.standard_scores(users, names), queries, ranker.ids, names, settings.candidates
+    )
+    tried = _options(settings.kind, candidates, fit)
+    key = metric_key("ndcg", fit.k)
+    for option in tried:
+        shown = _shown(option.blend)
+        fit.progress(f"blend {option.blend.kind}, {shown}: cross-validated {key} {option.ndcg.mean():.4f}")
+    chosen = simplest_of_the_best(tried) if settings.kind == "auto" else max(tried, key=lambda one: one.ndcg.mean())
+    alone = {f"{key}_{name}": candidates.ndcg(candidates.of_part(name), fit.k).mean() for name in names}
+    return chosen.blend, {**{name: float(value) for name, value in alone.items()}, f"{key}_blend": chosen.ndcg.mean()}
 
-    def measure(blend: Blend) -> float:
-        return float(ndcg(first + blend.part(second, lengths)).mean())
 
-    gate = None
-    fittable = [row for row, wanted in enumerate(ndcg.targets) if wanted][:MAX_GATE_QUERIES]
-    if settings.kind in ("auto", "gate") and fittable:
-        places = [[index - 1 for index in ndcg.targets[row]] for row in fittable]
-        gate = fit_gate(
-            first[fittable], second[fittable], lengths[fittable], places, [ndcg.seen[row].tolist() for row in fittable]
-        )
-    chosen, value = choose_blend(settings.kind, measure, gate)
-    key = metric_key("ndcg", k)
-    return chosen, {f"{key}_sequence": measure(Blend("none")), f"{key}_blend": value}
+def _options(kind: str, candidates: Candidates, fit: FitContext) -> list[Option]:
+    """What is tried for a kind; `auto` tries all."""
+
+    def wanted(*kinds: str) -> bool:
+        return kind in ("auto", *kinds)
+
+    k, folds = fit.k, folds_of(len(candidates), fit.seed)
+    found = [fixed(Blend(), candidates, k)] if wanted("none", "part") else []
+    if wanted("part"):
+        others = [name for name in candidates.names if name != "sequence"]
+        found += [fixed(Blend("part", {name: 1.0}), candidates, k) for name in others]
+    if wanted("mean"):
+        found += [fixed(MEAN, candidates, k)]
+    if kind == "auto":
+        found += [fixed(EVENLY, candidates, k)]
+    if wanted("gate"):
+        found += [cross_validated(fit_gate, candidates, folds, k, level=1)]
+    if wanted("weighted"):
+        found += [cross_validated(fit_weights, candidates, folds, k, level=1)]
+    return found
 
 
 def _describe(blend: Blend, metrics: dict[str, float]) -> str:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    by = f"validation {figures}" if metrics else "held"
-    return f"{blend.kind}, neighbours' weight {_shown(blend)}; {by}"
+    return f"{blend.kind}, {_shown(blend)}; {f'validation {figures}' if metrics else 'held'}"
 
 
 def _shown(blend: Blend) -> str:
+    """Each part with its weight."""
     if blend.kind != "gate":
-        return f"{float(blend.weights(np.array([1]))[0]):g}"
-    return ", ".join(f"{float(blend.weights(np.array([n]))[0]):.2f} at {n}" for n in (1, 5, 20))
+        return ", ".join(f"{part} {weight:.2g}" for part, weight in blend.weights.items())
+    weights = (f"{float(blend.weight_of('neighbours', np.array([n]))[0]):.2f} at {n}" for n in (1, 5, 20))
+    return f"neighbours {', '.join(weights)}"

@@ -21,6 +21,7 @@ from recommender.inputs.queries import Queries, sample_queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.ranking.blend import ColdItems
+from recommender.ranking.parts import Asked
 from recommender.ranking.ranker import Ranker
 
 HELD_OUT_SHARE = 0.1
@@ -96,13 +97,13 @@ class _Asked:
 
     @classmethod
     def of(cls, ranker: Ranker, queries: Queries, k: int) -> _Asked:
-        """Ask a ranker whose text weight is 1 and whose lift is 0."""
+        """Ask a ranker that ranks no cold items yet."""
         cold = ~ranker.model.learned[1:].numpy()
-        parts = ranker.parts(queries.users)
-        cosines = parts.pop("text")[:, cold]
-        first, *more = parts.values()
+        asked = Asked.of(queries.users, ranker.ids)
+        first, *more = ranker.shares(asked).values()
         scores = mask_seen(sum(more, first), queries.users, ranker.ids)
-        return cls(scores, cosines, cold, [ranker.ids.known_indices(one) for one in queries.targets], ranker.ids, k)
+        targets = [ranker.ids.known_indices(one) for one in queries.targets]
+        return cls(scores, ranker.cold_cosines(asked), cold, targets, ranker.ids, k)
 
     def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
         """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""
@@ -125,7 +126,7 @@ def _is_worse(values: np.ndarray, than: np.ndarray, standard_errors: float) -> b
 
 
 def _without(ranker: Ranker, held_out: np.ndarray) -> Ranker:
-    """The ranker with some items held out as cold, with a text weight of 1 and no lift."""
+    """The ranker with some items held out as cold."""
     model = copy.deepcopy(ranker.model)
     model.learned[torch.from_numpy(held_out)] = False
-    return Ranker(ranker.vectors, model, ranker.neighbours, ranker.blend, ColdItems(text_weight=1.0))
+    return Ranker(ranker.vectors, model, ranker.retrievers, ranker.blend)

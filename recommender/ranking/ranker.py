@@ -1,34 +1,32 @@
-"""Ranks the catalogue for users: the sequence model, leaning on popularity and blended with the neighbourhood model as
-far as that helped in validation, for those with a history; popularity, and users with similar attributes, for the
-others.
+"""Ranks the catalogue for users: the blend of all parts, as it was chosen on validation, for those with a history;
+popularity, and users with similar attributes, for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Unpack
 
 import numpy as np
 import torch
 
 from recommender.fitting.finiteness import finite_scores
-from recommender.inputs.ids import PADDING, IdMap
+from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import sequence_input
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters, best_items, mask_seen, nearest_items
 from recommender.ranking.blend import Blend, ColdItems, standardised
 from recommender.ranking.cold_users import ColdUsers
-from recommender.retrieval.neighbours import NeighbourModel
+from recommender.ranking.parts import LEARNED_BY_EVENTS, Asked, Part, Retriever, shown_as
 from recommender.retrieval.sequence.model import SequenceModel
 
 AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
-# What put an item on a list.
-Part = Literal["sequence", "neighbours", "text", "popularity", "profile"]
 # What the parts are called where their scores are refused.
-SEQUENCE, NEIGHBOURS, TEXT, COLD = "sequence model", "neighbours", "item texts", "cold-start users' weights"
+SEQUENCE, TEXT, COLD = "sequence model", "item texts", "cold-start users' weights"
 ALONE = Blend()
 NO_COLD_ITEMS = ColdItems()
+NO_PARTS: Mapping[str, Retriever] = {}
 
 
 class Ranker:
@@ -37,8 +35,8 @@ class Ranker:
     Args:
         vectors: Catalogue, ids and text vectors.
         model: Trained with these vectors.
-        neighbours: Trained with the same ids; None where the blend is of kind "none".
-        blend: How much the neighbours count.
+        parts: Fitted with the same ids; at least those that the blend counts, beside the sequence model.
+        blend: How much each part counts.
         cold: How items that no event taught are ranked.
         cold_users: How cold-start users are ranked; None counts events.
     """
@@ -47,12 +45,12 @@ class Ranker:
         self,
         vectors: ItemVectors,
         model: SequenceModel,
-        neighbours: NeighbourModel | None = None,
+        parts: Mapping[str, Retriever] = NO_PARTS,
         blend: Blend = ALONE,
         cold: ColdItems = NO_COLD_ITEMS,
         cold_users: ColdUsers | None = None,
     ) -> None:
-        self.neighbours, self.blend, self.cold, self.cold_users = neighbours, blend, cold, cold_users
+        self.retrievers, self.blend, self.cold, self.cold_users = parts, blend, cold, cold_users
         self.vectors = vectors
         self.model = model.eval()
         with torch.inference_mode():
@@ -60,6 +58,8 @@ class Ranker:
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
         self._unlearned = ~model.learned[1:].numpy()
+        # Of items that are held out as cold, every part's knowledge is.
+        self._held_out = self._unlearned & (self._popularity > 0)
         counts = np.where(self._unlearned, 0, self._popularity)
         self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
         self._ranks_cold = not cold.changes_nothing and bool(self._unlearned.any())
@@ -85,13 +85,12 @@ class Ranker:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
             history gets those of `cold_users`; the others the sum of `parts`. So scores compare within a user only.
         """
-        history = sequence_input(users, self.ids, self.model.shape.max_history)
-        warm = (history[:, -1] != PADDING).numpy()
+        warm = np.array([self.knows(user) for user in users], dtype=bool)
         scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
         scores[~warm] = self._answer_cold_users([user for user, known in zip(users, warm, strict=True) if not known])
         if warm.any():
-            known = [self.ids.known_indices(user.items) for user, is_warm in zip(users, warm, strict=True) if is_warm]
-            first, *others = self._parts(history[warm], known).values()
+            known = [user for user, is_warm in zip(users, warm, strict=True) if is_warm]
+            first, *others = self.parts(known).values()
             scores[warm] = sum(others, first)
         return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
@@ -106,44 +105,70 @@ class Ranker:
         if answered_by == "popularity":
             return ["popularity"] * len(places)
         parts = self.parts([user]) if answered_by == "sequence" else self._cold_user_parts(user)
-        return [max(parts, key=lambda part: float(parts[part][0, place])) for place in places]
+        return [shown_as(max(parts, key=lambda part: float(parts[part][0, place]))) for place in places]
 
-    def parts(self, users: Sequence[UserState]) -> dict[Part, np.ndarray]:
-        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32, all finite.
+    def parts(self, users: Sequence[UserState]) -> dict[str, np.ndarray]:
+        """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32.
 
-        The sequence model's are dot products, plus its popularity weight times log(1 + count). Where another part
-        counts they are standardised per user, and so are the neighbours', times their weight. Of items that no event
-        taught, the neighbours know nothing, and the text adds its cosine times a weight, and the lift.
+        The sequence model's alone are dot products, plus its popularity weight times log(1 + count). Where another
+        part counts all are standardised per user, times their weights. Of items that no event taught, parts that learn
+        from events alone know nothing, and the text adds its cosine times a weight, and the lift.
 
         Raises:
             NotFinite: names the part whose scores are not finite.
         """
-        history = sequence_input(users, self.ids, self.model.shape.max_history)
-        return self._parts(history, [self.ids.known_indices(user.items) for user in users])
-
-    def _parts(self, history: torch.Tensor, known: list[list[int]]) -> dict[Part, np.ndarray]:
-        with torch.inference_mode():
-            sequence = (self.model.expect(history) @ self._items.T).numpy() + self._prior
-        lengths = np.array([len(indices) for indices in known])
-        blends = self.neighbours is not None and bool(self.blend.weights(lengths).any())
-        if not (blends or self._ranks_cold):
-            return {"sequence": finite_scores(SEQUENCE, sequence)}
-        parts: dict[Part, np.ndarray] = {"sequence": standardised(sequence, SEQUENCE)}
-        if self.neighbours is not None and blends:
-            parts["neighbours"] = self.blend.part(standardised(self.neighbours.scores(known), NEIGHBOURS), lengths)
+        asked = Asked.of(users, self.ids)
+        if self.blend.is_sequence_alone and not self._ranks_cold:
+            return {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}
+        shares = self.shares(asked)
         if self._ranks_cold:
-            if blends:
-                parts["neighbours"][:, self._unlearned] = 0.0
-            profiles = np.stack([self.vectors.profile(indices) for indices in known])
-            parts["text"] = np.zeros_like(sequence)
-            cosines = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
-            parts["text"][:, self._unlearned] = self.cold.part(finite_scores(TEXT, cosines))
-        return parts
+            added = np.zeros((len(users), len(self.ids)), dtype=np.float32)
+            added[:, self._unlearned] = self.cold.part(finite_scores(TEXT, self.cold_cosines(asked)))
+            shares["text"] = shares["text"] + added if "text" in shares else added
+        return shares
+
+    def shares(self, asked: Asked) -> dict[str, np.ndarray]:
+        """What each part that counts adds, before anything is added for items that no event taught."""
+        return self.blend.shares(self._standard(asked, self.blend.parts), asked.lengths)
+
+    def cold_cosines(self, asked: Asked) -> np.ndarray:
+        """Of the texts of items that no event taught to the histories'. Shape (B, n_cold), float32."""
+        profiles = np.stack([self.vectors.profile(history) for history in asked.histories])
+        cosines: np.ndarray = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
+        return cosines
+
+    def standard_scores(self, users: Sequence[UserState], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """What parts make of every item, for users with a known history: per user less the mean, by the deviation.
+
+        Returns:
+            Shapes (B, n_items), float32.
+        """
+        return self._standard(Asked.of(users, self.ids), names)
+
+    def _standard(self, asked: Asked, names: Sequence[str]) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for name in names:
+            if name == "sequence":
+                found[name] = standardised(self._sequence_scores(asked.users), SEQUENCE)
+                continue
+            scores = self.retrievers[name].scores(asked)
+            if name != "text" and self._held_out.any():
+                scores[:, self._held_out] = 0.0
+            found[name] = standardised(scores, TEXT if name == "text" else name)
+            if name in LEARNED_BY_EVENTS:
+                found[name][:, self._unlearned] = 0.0
+        return found
+
+    def _sequence_scores(self, users: Sequence[UserState]) -> np.ndarray:
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        with torch.inference_mode():
+            scores: np.ndarray = (self.model.expect(history) @ self._items.T).numpy() + self._prior
+        return scores
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
         return self._popularity if self.cold_users is None else finite_scores(COLD, self.cold_users.scores(users))
 
-    def _cold_user_parts(self, user: UserState) -> dict[Part, np.ndarray]:
+    def _cold_user_parts(self, user: UserState) -> dict[str, np.ndarray]:
         """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""
         assert self.cold_users is not None
         shares, profile = self.cold_users.parts([user])

@@ -11,7 +11,6 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import mask_seen
-from recommender.retrieval.neighbours import NeighbourModel
 
 
 class HistoryRanker:
@@ -55,23 +54,3 @@ class HistoryRanker:
         finite_scores(self._name, scores)
         speaks: np.ndarray = scores.max(axis=1) > scores.min(axis=1)
         return speaks
-
-
-class NeighbourRanker:
-    """The neighbourhood model alone; users without a learned item are answered by popularity."""
-
-    def __init__(self, vectors: ItemVectors, neighbours: NeighbourModel) -> None:
-        self.ids: IdMap = vectors.ids
-        self._neighbours = neighbours
-        self._counts = vectors.catalogue.n_events
-
-    def scores(self, users: Sequence[UserState]) -> np.ndarray:
-        """Sums of weights; seen items are -inf. Shape (B, n_items), float32.
-
-        Raises:
-            NotFinite: a sum is NaN or infinite.
-        """
-        found = self._neighbours.scores([self.ids.known_indices(user.items) for user in users])
-        scores = finite_scores("neighbours", found)
-        scores[~scores.any(axis=1)] = self._counts
-        return mask_seen(scores, users, self.ids)

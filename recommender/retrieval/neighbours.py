@@ -1,25 +1,26 @@
-"""The neighbourhood model: which items go with which, learned in closed form from who had what. The `neighbours` part.
+"""Which items go with which, learned from who had what: in closed form (the `neighbours` part), or by the cosines of
+the items' columns (the `item_knn` part).
 
-It knows no order but recency and no texts, and so errs elsewhere than the sequence model does: the two blend well.
+They know no order but recency and no texts, and so err elsewhere than the sequence model does: they blend well with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from core.settings.models import NeighbourSettings
+from core.settings.models import ItemKnnSettings, NeighbourSettings
 from core.storage import write_json
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 
-WEIGHTS_FILE = "neighbours.safetensors"
-CONFIG_FILE = "neighbours.json"
-_ROWS_PER_PASS = 1024
+NEIGHBOURS = "neighbours"
+# Numbers of a dense block of item-to-item weights.
+_BLOCK = 1 << 24
 
 
 class NeighbourModel:
@@ -47,21 +48,60 @@ class NeighbourModel:
             n_items: Of the catalogue. Only the `max_items` most frequent ones are learned: the solution is dense.
         Source: Steck 2019 (EASE), eq. 8: B = I - P · diag(1 / P), P = (XᵀX + λI)⁻¹; rows are cut to their K largest.
         """
-        counts = np.bincount(np.concatenate([*sequences, np.zeros(0, dtype=np.int64)]), minlength=n_items + 1)
-        counts[PADDING] = 0
-        learned = np.sort(np.argsort(-counts, kind="stable")[: settings.max_items])
-        learned = learned[counts[learned] > 0]
-        place = np.full(n_items + 1, -1, dtype=np.int64)
-        place[learned] = np.arange(len(learned))
+        learned, place = _most_frequent(sequences, n_items, settings.max_items)
         weights = _weights(_gram(sequences, place, settings.regularisation))
-        width = min(settings.n_neighbours, len(learned))
+        return cls._strongest(weights.split, learned, n_items, settings.n_neighbours, settings.recency)
+
+    @classmethod
+    def fit_cosines(cls, sequences: Sequence[np.ndarray], n_items: int, settings: ItemKnnSettings) -> NeighbourModel:
+        """Learn from histories, as `fit` does: the weight of two items is the cosine of who had them.
+
+        Source: Sarwar et al. 2001, Item-based Collaborative Filtering Recommendation Algorithms.
+        """
+        from scipy.sparse import csc_array, diags_array
+
+        learned, place = _most_frequent(sequences, n_items, settings.max_items)
+        rows = [place[np.unique(sequence)] for sequence in sequences]
+        rows = [known[known >= 0] for known in rows]
+        users = np.repeat(np.arange(len(rows)), [len(known) for known in rows])
+        columns = np.concatenate([*rows, np.zeros(0, dtype=np.int64)])
+        had = csc_array((np.ones(len(users), dtype=np.float32), (users, columns)), shape=(len(rows), len(learned)))
+        length = np.sqrt(np.maximum(np.asarray(had.sum(axis=0)), 1)).astype(np.float32)
+        scaled = had @ diags_array(1 / length)
+
+        def blocks(size: int) -> Iterator[torch.Tensor]:
+            for start in range(0, len(learned), size):
+                cosines = (scaled[:, start : start + size].T @ scaled).toarray()
+                cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = 0.0
+                yield torch.from_numpy(cosines.astype(np.float32))
+
+        return cls._strongest(blocks, learned, n_items, settings.n_neighbours, settings.recency)
+
+    @classmethod
+    def _strongest(
+        cls,
+        blocks: Callable[[int], Iterable[torch.Tensor]],
+        learned: np.ndarray,
+        n_items: int,
+        n_neighbours: int,
+        recency: float,
+    ) -> NeighbourModel:
+        """Of the weights of the learned items, given in blocks of rows, those of each row's strongest neighbours."""
+        width = min(n_neighbours, len(learned))
         items = np.zeros((n_items + 1, width), dtype=np.int32)
         kept = np.zeros((n_items + 1, width), dtype=np.float32)
-        for rows in torch.arange(len(learned)).split(_ROWS_PER_PASS):
-            strongest = weights[rows].abs().topk(width, dim=1).indices
-            items[learned[rows]] = learned[strongest.numpy()]
-            kept[learned[rows]] = weights[rows].gather(1, strongest).numpy()
-        return cls(items, kept, settings.recency)
+        start = 0
+        for block in blocks(max(_BLOCK // max(len(learned), 1), 1)):
+            strongest = block.abs().topk(width, dim=1).indices
+            rows = learned[start : start + len(block)]
+            items[rows] = learned[strongest.numpy()]
+            kept[rows] = block.gather(1, strongest).numpy()
+            start += len(block)
+        return cls(items, kept, recency)
+
+    def with_recency(self, recency: float) -> NeighbourModel:
+        """The same weights, and another recency."""
+        return NeighbourModel(self.items, self.weights, recency)
 
     def scores(self, histories: Sequence[Sequence[int]]) -> np.ndarray:
         """Score every item for each history.
@@ -80,23 +120,35 @@ class NeighbourModel:
                 rows[place] = np.bincount(self.items[newest_last].ravel(), weights.ravel(), minlength=self.n_items + 1)
         return rows[:, 1:]
 
-    def save(self, folder: Path) -> None:
-        """Write weights and settings into a folder that exists."""
-        save_tensors(folder / WEIGHTS_FILE, {"items": self.items, "weights": self.weights})
-        write_json(folder / CONFIG_FILE, {"recency": self.recency})
+    def save(self, folder: Path, name: str = NEIGHBOURS) -> None:
+        """Write `<name>.safetensors` and `<name>.json` into a folder that exists."""
+        save_tensors(folder / f"{name}.safetensors", {"items": self.items, "weights": self.weights})
+        write_json(folder / f"{name}.json", {"recency": self.recency})
 
     @classmethod
-    def load(cls, folder: Path) -> NeighbourModel:
+    def load(cls, folder: Path, name: str = NEIGHBOURS) -> NeighbourModel:
         """Read what `save` wrote.
 
         Raises:
             BundleError: a file is missing or unreadable.
         """
-        config = read_config(folder / CONFIG_FILE)
-        expected = f"{WEIGHTS_FILE} and {CONFIG_FILE}"
-        with loading("neighbours", got=f"folder={folder}", expected=expected, do="Fit them again"):
-            tensors = read_tensors(folder / WEIGHTS_FILE, "items", "weights")
+        weights_file, config_file = f"{name}.safetensors", f"{name}.json"
+        config = read_config(folder / config_file)
+        expected = f"{weights_file} and {config_file}"
+        with loading(name, got=f"folder={folder}", expected=expected, do="Fit them again"):
+            tensors = read_tensors(folder / weights_file, "items", "weights")
             return cls(tensors["items"].numpy(), tensors["weights"].numpy(), float(config["recency"]))
+
+
+def _most_frequent(sequences: Sequence[np.ndarray], n_items: int, max_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """The item indices that are learned, ascending, and the place of each index among them, -1 for the others."""
+    counts = np.bincount(np.concatenate([*sequences, np.zeros(0, dtype=np.int64)]), minlength=n_items + 1)
+    counts[PADDING] = 0
+    learned = np.sort(np.argsort(-counts, kind="stable")[:max_items])
+    learned = learned[counts[learned] > 0]
+    place = np.full(n_items + 1, -1, dtype=np.int64)
+    place[learned] = np.arange(len(learned))
+    return learned, place
 
 
 def _weights(gram: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from core.settings.search import Choices, Dimension, Range, SearchSettings, Valu
 from core.settings.tree import Recipe
 
 # What ranks, in the order of fitting. The other groups decide the questions, or what the ranking does not hang on.
-SEARCHABLE = ("encoder", "augmentation", "sequence", "neighbours", "blend")
+SEARCHABLE = ("encoder", "augmentation", "sequence", "neighbours", "item_knn", "blend")
 Values = dict[str, Value]
 # Digits of a proposed number: more would make no difference, and make a settings file hard to read.
 _DIGITS = 4

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Ids, Message, SkippedHistory
 
-AnsweringPart = Literal["sequence", "neighbours", "text", "popularity", "profile", "generative"]
+AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
 
 
 class RecommendRequest(DescribedUserRequest):
@@ -51,9 +51,9 @@ class Recommendation(Message):
     brand: str | None = None
     price: float | None = None
     part: AnsweringPart = Field(
-        description="The model that contributed most to this item: sequence (the user's history), neighbours (items "
-        "that go together), text (similar text, for new items), popularity, profile (similar users, for a user without "
-        "a history), or generative (generative retrieval, if requested)."
+        description="The model that contributed most to this item: sequence (the user's history), neighbours and "
+        "item_knn (items that go together), text (similar text), popularity (of all time or of late), profile (similar "
+        "users, for a user without a history), or generative (generative retrieval, if requested)."
     )
     because: list[str] = Field(
         description="The items of the user's history that are most similar to this one. Empty at a cold start, and "

@@ -45,7 +45,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "promote": ("{bare} --reason 'a try'", "in service: sommelier-tiny:"),
     "rollback": ("{first} --reason complaints", "in service again: sommelier-tiny:{first}"),
     "evaluate": ("", "ndcg_at_10_interval"),
-    "recommend": ("u01 -k 3", "sequence"),
+    "recommend": ("u01 -k 3", "hard cheese"),
     "score": ("u01 tea-1 wine-3", "p_like"),
     "feedback": ("u01 tea-1 --task reason --rating 4 --seed 3", "\n"),
     "similar": ("tea-1 -k 3", "of the tea shelf"),

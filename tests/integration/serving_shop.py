@@ -91,7 +91,7 @@ def build_shop(work_dir: Path) -> TinyShop:
         vectors,
         parts["sequence"],
         parts["blend"],
-        RECIPE.neighbours,
+        (RECIPE.neighbours, RECIPE.item_knn),
         RECIPE.blend,
     )
     assert fit_generative(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
+from core.settings.models import BlendSettings, EncoderSettings, ItemKnnSettings, NeighbourSettings
 from core.settings.tree import Recipe
 from core.storage import file_digest
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
@@ -63,7 +63,7 @@ class Workshop:
             parts / "vectors",
             parts / "sequence",
             parts / "blend",
-            NeighbourSettings(),
+            (NeighbourSettings(), ItemKnnSettings()),
             blend,
         )
         assemble_bundle(
@@ -112,6 +112,7 @@ def test_a_bundle_holds_what_serving_needs_and_no_pickle(built):
         "sequence/summary.json",
         "blend/neighbours.safetensors",
         "blend/neighbours.json",
+        "blend/parts.json",
         "blend/blend.json",
         "blend/cold.json",
         "blend/newcomers.safetensors",

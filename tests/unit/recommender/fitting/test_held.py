@@ -12,7 +12,7 @@ import pytest
 
 from core import schema
 from core.settings.evaluation import BaselineKind
-from core.settings.models import BlendSettings, EncoderSettings, NeighbourSettings
+from core.settings.models import BlendSettings, EncoderSettings, ItemKnnSettings, NeighbourSettings
 from core.settings.tree import Recipe
 from core.storage import file_digest
 from recommender.errors import BundleError
@@ -141,10 +141,11 @@ def test_blend_takes_kind_weights_and_strength_over(shop: Path, tmp_path: Path, 
 
     def fit(fit: FitContext, target: Path) -> None:
         sequence, blend = tmp_path / "sequence", BlendSettings(kind=kind)
-        fit_blend(fit, shop / "vectors", sequence, target, neighbours, blend)
+        fit_blend(fit, shop / "vectors", sequence, target, (neighbours, ItemKnnSettings()), blend)
 
     fitted = fit_both(fit, shop / "training", shop / "closed", tmp_path)
     assert fitted.choices["regularisation"] in (1.0, 5.0)
+    assert Blend.load(tmp_path / "refit") == Blend.load(tmp_path / "judged")
     assert Blend.load(tmp_path / "refit").kind != "none"
     ColdItems(2.0, -0.5).save(tmp_path / "judged")
     fit(context(shop / "closed", tmp_path / "judged"), tmp_path / "again")

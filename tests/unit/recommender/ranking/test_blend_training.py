@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from core.settings.models import BlendSettings, NeighbourSettings, SequenceSettings
+from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
 from recommender.fitting.context import FitContext
 from recommender.inputs.seen import item_key
@@ -45,7 +45,7 @@ def fit(shop: Path, kind: str = "auto", name: str = "blend"):
         shop / "vectors",
         shop / "sequence",
         shop / name,
-        NeighbourSettings(regularisation=1.0),
+        (NeighbourSettings(regularisation=1.0), ItemKnnSettings()),
         BlendSettings(kind=kind),
     )
     return summary, said
@@ -61,6 +61,7 @@ def test_it_chooses_what_ranks_best_on_validation(shop: Path) -> None:
 def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None:
     assert fit(shop, "none")[0].metrics["ndcg_at_5_blend"] == fit(shop, "none")[0].metrics["ndcg_at_5_sequence"]
     assert Blend.load(shop / "blend") == Blend("none")
+    assert not list((shop / "blend").glob("neighbours*"))  # nothing is fitted that does not count
     fit(shop, "mean")
     assert Blend.load(shop / "blend").kind == "mean"
     fit(shop, "gate")
@@ -85,11 +86,11 @@ def test_equal_input_gives_equal_files(shop: Path) -> None:
     assert Blend.load(shop / "one") == Blend.load(shop / "two")
 
 
-def test_without_a_warm_validation_user_the_sequence_model_stands_alone(shop: Path) -> None:
+def test_without_a_warm_validation_user_sequence_model_and_item_knn_count_evenly(shop: Path) -> None:
     row = {"user_id": "u", "split": "validation", **history([]), "targets": [item(1)]}
     write(shop / "training", "queries", [row])
     fit(shop)
-    assert Blend.load(shop / "blend") == Blend("none")
+    assert Blend.load(shop / "blend") == Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
     assert NeighbourModel.load(shop / "blend").n_items == 24
 
 

@@ -15,6 +15,7 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_items import choose_cold
+from recommender.ranking.parts import ItemToItem
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -40,8 +41,10 @@ def model_of(vectors: ItemVectors, never: tuple[int, ...] = (), use_text: bool =
 def test_the_text_speaks_for_cold_items_alone(vectors: ItemVectors) -> None:
     cold = vectors.ids.index(item(9))
     sequences = [np.array(vectors.ids.known_indices([item(n), item(n + 1)])) for n in range(8)]
-    neighbours = NeighbourModel.fit(sequences, N_ITEMS, NeighbourSettings(regularisation=1.0))
-    ranker = Ranker(vectors, model_of(vectors, (cold,)), neighbours, Blend("mean"), ColdItems(2.0, 0.5))
+    model = NeighbourModel.fit(sequences, N_ITEMS, NeighbourSettings(regularisation=1.0))
+    neighbours = {"neighbours": ItemToItem("neighbours", model)}
+    mean = Blend("mean", {"sequence": 1.0, "neighbours": 1.0})
+    ranker = Ranker(vectors, model_of(vectors, (cold,)), neighbours, mean, ColdItems(2.0, 0.5))
     parts = ranker.parts([WARM])
     profile = vectors.profile(vectors.ids.known_indices(WARM.items))
     expected = 2 * float(profile @ vectors.text[cold].numpy()) + 0.5
@@ -50,7 +53,7 @@ def test_the_text_speaks_for_cold_items_alone(vectors: ItemVectors) -> None:
     assert parts["neighbours"][0, cold - 1] == 0
     scores = ranker.scores([WARM], exclude_seen=False)
     np.testing.assert_allclose(scores, sum(parts.values()), rtol=1e-5)
-    lifted = Ranker(vectors, ranker.model, neighbours, Blend("mean"), ColdItems(lift=99.0))
+    lifted = Ranker(vectors, ranker.model, neighbours, mean, ColdItems(lift=99.0))
     assert lifted.top_k([WARM], 1)[0][0][0] == item(9)
     assert lifted.parts_of(WARM, [item(9), item(5)])[0] == "text"
 

@@ -13,8 +13,9 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.ranking.blend import Blend, ColdItems, standardised
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights
+from recommender.ranking.parts import ItemToItem
 from recommender.ranking.ranker import Ranker
-from recommender.retrieval.history import HistoryRanker, NeighbourRanker
+from recommender.retrieval.history import HistoryRanker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.retrieval.text.ranker import TextRanker
@@ -40,10 +41,11 @@ def ranker(vectors) -> Ranker:
     learned[[0, 7]] = False
     generator = np.random.default_rng(4)
     histories = [generator.choice(np.arange(1, N_ITEMS + 1), 4, replace=False) for _ in range(30)]
-    neighbours = NeighbourModel.fit(histories, N_ITEMS, NeighbourSettings())
+    neighbours = ItemToItem("neighbours", NeighbourModel.fit(histories, N_ITEMS, NeighbourSettings()))
     cold_users = ColdUsers(ColdUserWeights.of_shares(np.arange(N_ITEMS)), lambda texts: np.zeros((len(texts), 0)))
     model = SequenceModel(shape, vectors.content(False, False), learned)
-    return Ranker(vectors, model, neighbours, Blend("mean"), ColdItems(text_weight=1.0), cold_users)
+    blend = Blend("mean", {"sequence": 1.0, "neighbours": 1.0})
+    return Ranker(vectors, model, {"neighbours": neighbours}, blend, ColdItems(text_weight=1.0), cold_users)
 
 
 def break_sequence(ranker: Ranker) -> None:
@@ -52,7 +54,9 @@ def break_sequence(ranker: Ranker) -> None:
 
 
 def break_neighbours(ranker: Ranker) -> None:
-    ranker.neighbours.weights[ranker.ids.index(item(4))] = np.inf
+    part = ranker.retrievers["neighbours"]
+    assert isinstance(part, ItemToItem)
+    part.model.weights[ranker.ids.index(item(4))] = np.inf
 
 
 def break_texts(ranker: Ranker) -> None:
@@ -102,9 +106,10 @@ def test_parts_that_rank_alone_are_refused_too(ranker: Ranker, vectors: ItemVect
     broken = replace(vectors, text=torch.full_like(vectors.text, torch.nan))
     with pytest.raises(NotFinite, match="scores of item texts"):
         TextRanker(broken).scores([WARM])
+    alone = Ranker(vectors, ranker.model, ranker.retrievers, Blend("part", {"neighbours": 1.0}))
     break_neighbours(ranker)
     with pytest.raises(NotFinite, match="scores of neighbours"):
-        NeighbourRanker(vectors, ranker.neighbours).scores([WARM])
+        alone.scores([WARM])
     # A row of NaN orders nothing, and popularity would have answered in its place.
     history = HistoryRanker(vectors, lambda rows: np.full((len(rows), N_ITEMS), np.nan, dtype=np.float32), "als")
     for ask in (lambda: history.scores([WARM]), lambda: history.speaks(WARM)):

@@ -10,6 +10,7 @@ from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import best_indices
 from recommender.ranking.blend import Blend, standardised
+from recommender.ranking.parts import Asked, ItemToItem
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.popularity import PopularityRanker
@@ -83,13 +84,14 @@ def test_cold_users_and_those_of_unknown_items_get_popularity(ranker, vectors):
 def blended(vectors, ranker) -> Ranker:
     generator = np.random.default_rng(4)
     histories = [generator.choice(np.arange(1, N_ITEMS + 1), 4, replace=False) for _ in range(30)]
-    neighbours = NeighbourModel.fit(histories, N_ITEMS, NeighbourSettings())
-    return Ranker(vectors, ranker.model, neighbours, Blend("weighted", weight=0.5))
+    neighbours = ItemToItem("neighbours", NeighbourModel.fit(histories, N_ITEMS, NeighbourSettings()))
+    blend = Blend("weighted", {"sequence": 1.0, "neighbours": 0.5})
+    return Ranker(vectors, ranker.model, {"neighbours": neighbours}, blend)
 
 
 def test_a_blend_adds_the_standardised_scores(ranker, blended, vectors):
     alone = ranker.scores([WARM], exclude_seen=False)
-    neighbours = blended.neighbours.scores([vectors.ids.known_indices(WARM.items)])
+    neighbours = blended.retrievers["neighbours"].scores(Asked.of([WARM], vectors.ids))
     expected = standardised(alone) + 0.5 * standardised(neighbours)
     np.testing.assert_allclose(blended.scores([WARM], exclude_seen=False), expected, rtol=1e-4, atol=1e-5)
     cold = [UserState(), STRANGE]

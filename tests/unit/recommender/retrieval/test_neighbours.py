@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.settings.models import NeighbourSettings
+from core.settings.models import ItemKnnSettings, NeighbourSettings
 from recommender.errors import BundleError
-from recommender.retrieval.neighbours import WEIGHTS_FILE, NeighbourModel
+from recommender.retrieval.neighbours import NeighbourModel
 
 N_ITEMS = 12
 ALL = NeighbourSettings(n_neighbours=N_ITEMS, regularisation=3.0, recency=0.5)
@@ -63,6 +63,25 @@ def test_it_loads_back_equal(sequences: list[np.ndarray], tmp_path: Path) -> Non
     model.save(tmp_path)
     histories = [[1, 2], [3], [11, 4, 9]]
     assert (NeighbourModel.load(tmp_path).scores(histories) == model.scores(histories)).all()
-    (tmp_path / WEIGHTS_FILE).unlink()
-    with pytest.raises(BundleError, match=WEIGHTS_FILE):
+    (tmp_path / "neighbours.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"neighbours\.safetensors"):
         NeighbourModel.load(tmp_path)
+
+
+def test_cosines_are_those_of_the_items_columns(sequences: list[np.ndarray]) -> None:
+    x = np.zeros((len(sequences), N_ITEMS + 1))
+    for row, sequence in zip(x, sequences, strict=True):
+        row[sequence] = 1
+    lengths = np.maximum(np.linalg.norm(x, axis=0), 1e-9)
+    cosines = (x / lengths).T @ (x / lengths)
+    np.fill_diagonal(cosines, 0)
+    settings = ItemKnnSettings(n_neighbours=N_ITEMS, recency=0.5)
+    model = NeighbourModel.fit_cosines(sequences, N_ITEMS, settings)
+    expected = 0.25 * cosines[4] + 0.5 * cosines[2] + cosines[7]
+    assert model.scores([[4, 2, 7]])[0] == pytest.approx(expected[1:], abs=1e-5)
+    assert not model.scores([[12]]).any()  # it never occurs
+    three = NeighbourModel.fit_cosines(sequences, N_ITEMS, settings.model_copy(update={"n_neighbours": 3}))
+    assert sorted(three.scores([[5]])[0])[-3:] == pytest.approx(sorted(cosines[5])[-3:], abs=1e-5)
+    assert np.count_nonzero(three.scores([[5]])) == 3
+    even = three.with_recency(1.0).scores([[5, 7]])[0]
+    assert even == pytest.approx(three.scores([[5]])[0] + three.scores([[7]])[0], abs=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from core.settings.models import BlendSettings, NeighbourSettings
+from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
 from recommender.evaluation.evaluation import evaluate_ranker
@@ -26,7 +26,7 @@ def shop(tmp_path_factory):
     fit_sequence(FitContext(training, 1, k=K, threads=1), folder / "vectors", folder / "sequence", QUICK, 6)
     neighbours, blend = NeighbourSettings(regularisation=1.0), BlendSettings(kind="mean")
     parts = (folder / "vectors", folder / "sequence", folder / "blend")
-    fit_blend(FitContext(training, 1, K, 1), *parts, neighbours, blend)
+    fit_blend(FitContext(training, 1, K, 1), *parts, (neighbours, ItemKnnSettings()), blend)
     return folder
 
 

@@ -1,0 +1,113 @@
+"""The candidates of queries: every part's best items, with what each part makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recommender.inputs.ids import IdMap
+from recommender.inputs.queries import Queries
+from recommender.inputs.user import UserState
+from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.top_k import best_indices, hits_of
+
+QUERIES_PER_PASS = 128
+# From users to what each part makes of every item, standardised. Shapes (B, n_items).
+StandardScores = Callable[[Sequence[UserState]], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The union of every part's best items for each of B queries, C at most; seen items are none.
+
+    Attributes:
+        names: The parts.
+        places: Of each candidate in the catalogue, from 0, ascending; -1 where a query has fewer. Shape (B, C), int64.
+        scores: Standardised over the catalogue, by part; 0 where there is no candidate. Shape (B, C, P), float32.
+        wanted: Which of them are targets. Shape (B, C), bool.
+        n_targets: Of each query, candidates or not. Shape (B,), int64.
+        lengths: Of the histories. Shape (B,), int64.
+    """
+
+    names: tuple[str, ...]
+    places: np.ndarray
+    scores: np.ndarray
+    wanted: np.ndarray
+    n_targets: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, standard: StandardScores, queries: Queries, ids: IdMap, names: Sequence[str], n: int) -> Candidates:
+        """Ask the parts about queries of users with a known history.
+
+        Args:
+            names: The parts that are asked.
+            n: How many of each part's best items are taken.
+        """
+        places, scores = [], []
+        for start in range(0, len(queries), QUERIES_PER_PASS):
+            users = queries.users[start : start + QUERIES_PER_PASS]
+            by_part = standard(users)
+            matrices = [by_part[name] for name in names]
+            for row, user in enumerate(users):
+                rows = np.stack([matrix[row] for matrix in matrices])  # (P, n_items)
+                union = union_of(rows, user.seen_places(ids), n)
+                places.append(union)
+                scores.append(rows[:, union].T)
+        width = max((len(union) for union in places), default=0)
+        padded = np.full((len(places), width), -1, dtype=np.int64)
+        values = np.zeros((len(places), width, len(names)), dtype=np.float32)
+        wanted = np.zeros((len(places), width), dtype=bool)
+        for row, (union, own, targets) in enumerate(zip(places, scores, queries.targets, strict=True)):
+            padded[row, : len(union)], values[row, : len(union)] = union, own
+            wanted[row, : len(union)] = np.isin(union, np.array(ids.known_indices(targets), dtype=np.int64) - 1)
+        lengths = np.array([len(ids.known_indices(user.items)) for user in queries.users], dtype=np.int64)
+        return cls(tuple(names), padded, values, wanted, queries.n_targets, lengths)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def there(self) -> np.ndarray:
+        """Which places hold a candidate. Shape (B, C), bool."""
+        there: np.ndarray = self.places >= 0
+        return there
+
+    def take(self, rows: np.ndarray) -> Candidates:
+        """Some of the queries."""
+        return replace(
+            self,
+            places=self.places[rows],
+            scores=self.scores[rows],
+            wanted=self.wanted[rows],
+            n_targets=self.n_targets[rows],
+            lengths=self.lengths[rows],
+        )
+
+    def of_part(self, name: str) -> np.ndarray:
+        """What one part makes of them. Shape (B, C), float32."""
+        scores: np.ndarray = self.scores[:, :, self.names.index(name)]
+        return scores
+
+    def ndcg(self, scores: np.ndarray, k: int) -> np.ndarray:
+        """NDCG at k of each query, of the candidates ranked by scores of shape (B, C). Shape (B,)."""
+        ranked = np.where(self.there, scores, -np.inf)
+        targets = [(np.flatnonzero(row) + 1).tolist() for row in self.wanted]
+        found: np.ndarray = PER_QUERY["ndcg"](hits_of(ranked, targets, k), self.n_targets)
+        return found
+
+
+def union_of(scores: np.ndarray, seen: np.ndarray, n: int) -> np.ndarray:
+    """The places that are among the n best of any row of scores, seen ones left out, ascending.
+
+    Args:
+        scores: Of one query, a row per part. Shape (P, n_items).
+        seen: Places that do not come back.
+    """
+    unseen = scores.copy()
+    unseen[:, seen] = -np.inf
+    best = best_indices(unseen, n)
+    places: np.ndarray = np.unique(best[best > 0]) - 1
+    return places

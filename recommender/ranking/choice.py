@@ -1,0 +1,88 @@
+"""Chooses among ways to rank by cross-validation over the users of the validation window.
+
+Of all that lie within one standard error of the best, by users' paired differences, the simplest one is taken: few
+users tell no complicated ranker from a simple one. None is taken whose mean is below that of the best part alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recommender.ranking.blend import Blend
+from recommender.ranking.candidates import Candidates
+
+N_FOLDS = 5
+# Fewer users tell nothing apart.
+MIN_QUERIES = 20
+
+# From the candidates of some queries to a way to rank.
+FitBlend = Callable[[Candidates], Blend]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to rank.
+
+    Attributes:
+        blend: Fitted on all queries.
+        ndcg: Of each query, by a fit that did not see it. Shape (B,).
+        level: How much it learns: 0 nothing but which one it is. Higher is more.
+        is_part: Whether it is one part alone.
+    """
+
+    blend: Blend
+    ndcg: np.ndarray
+    level: int
+    is_part: bool = False
+
+
+def folds_of(n_queries: int, seed: int) -> np.ndarray:
+    """Which fold each query is in, at random, as equal in size as can be. Shape (n_queries,)."""
+    return np.random.default_rng([seed, 5]).permutation(n_queries) % N_FOLDS
+
+
+def fixed(blend: Blend, candidates: Candidates, k: int) -> Option:
+    """A blend that nothing was learned for."""
+    scores = blended(blend, candidates)
+    return Option(blend, candidates.ndcg(scores, k), level=0, is_part=len(blend.parts) == 1)
+
+
+def cross_validated(fit: FitBlend, candidates: Candidates, folds: np.ndarray, k: int, level: int) -> Option:
+    """A blend that is learned: figures of each fold come from a fit on the others."""
+    ndcg = np.zeros(len(candidates))
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds == fold)
+        held_out = candidates.take(inside)
+        blend = fit(candidates.take(np.flatnonzero(folds != fold)))
+        ndcg[inside] = held_out.ndcg(blended(blend, held_out), k)
+    return Option(fit(candidates), ndcg, level)
+
+
+def simplest_of_the_best(options: Sequence[Option]) -> Option:
+    """See the module; among options of one level the best, of equals the first.
+
+    Source: Breiman et al. 1984, Classification and Regression Trees (the one-standard-error rule).
+    """
+    best = max(options, key=lambda option: float(option.ndcg.mean()))
+    floor = max((float(option.ndcg.mean()) for option in options if option.is_part), default=0.0)
+    eligible = [
+        option for option in options if option.ndcg.mean() >= floor and not _is_surely_worse(option.ndcg, best.ndcg)
+    ]
+    return min(eligible, key=lambda option: (option.level, -float(option.ndcg.mean())))
+
+
+def blended(blend: Blend, candidates: Candidates) -> np.ndarray:
+    """The candidates' scores by a blend. Shape (B, C), float32."""
+    scores = {part: candidates.of_part(part) for part in blend.parts}
+    shares = blend.shares(scores, candidates.lengths).values()
+    total: np.ndarray = sum(shares, np.zeros(candidates.places.shape, dtype=np.float32))
+    return total
+
+
+def _is_surely_worse(ndcg: np.ndarray, best: np.ndarray) -> bool:
+    """Whether the mean is lower by more than a standard error of the paired difference."""
+    lost = best - ndcg
+    return bool(lost.mean() > lost.std(ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else bool(lost.mean() > 0)

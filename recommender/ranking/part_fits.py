@@ -1,0 +1,122 @@
+"""Fits the parts beside the sequence model; of each the variant is kept that ranks best alone on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.settings.models import ItemKnnSettings, NeighbourSettings
+from recommender.fitting.context import FitContext
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import Queries
+from recommender.inputs.sequences import read_user_items
+from recommender.metrics.ranking import metric_key
+from recommender.metrics.ranking_evaluation import NdcgOfScores
+from recommender.ranking.parts import (
+    RECENT,
+    Asked,
+    ItemToItem,
+    Popularity,
+    RecentPopularity,
+    Retriever,
+    TextLikeness,
+    recent_counts,
+)
+from recommender.retrieval.neighbours import NeighbourModel
+
+# The part's name, what a variant of it is told apart by, and the variant.
+Variant = tuple[str, dict[str, float], Retriever]
+
+
+@dataclass(frozen=True)
+class PartInputs:
+    """What parts are fitted from.
+
+    Attributes:
+        histories: Item indices of each training user.
+        vectors: Catalogue and text vectors.
+        neighbours, item_knn: Settings.
+    """
+
+    histories: list[np.ndarray]
+    vectors: ItemVectors
+    neighbours: NeighbourSettings
+    item_knn: ItemKnnSettings
+
+
+def fit_parts(
+    fit: FitContext,
+    vectors: ItemVectors,
+    kinds: tuple[str, ...],
+    queries: Queries,
+    settings: tuple[NeighbourSettings, ItemKnnSettings],
+) -> tuple[dict[str, Retriever], dict[str, float]]:
+    """Fit parts on the training sequences.
+
+    Args:
+        kinds: Keys of `FITS`; one that the data do not allow is left out.
+        queries: Of the validation window, each with a known history.
+        settings: Of neighbours and item-kNN.
+    Returns:
+        The parts, and what each chosen variant is told apart by.
+    Raises:
+        TrainingDataError: the sequences cannot be read.
+    """
+    if not kinds:
+        return {}, {}
+    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings)
+    ndcg, asked = NdcgOfScores(queries, vectors.ids, fit.k), Asked.of(queries.users, vectors.ids)
+    best: dict[str, tuple[float, dict[str, float], Retriever]] = {}
+    for kind in kinds:
+        for name, told_by, part in FITS[kind](inputs):
+            value = float(ndcg(part.scores(asked)).mean()) if len(queries) else 0.0
+            if name not in best or value > best[name][0]:
+                best[name] = value, told_by, part
+    for name, (value, told_by, _) in best.items():
+        chosen = "".join(f", {key} {setting:g}" for key, setting in told_by.items())
+        if len(queries):
+            fit.progress(f"part {name}{chosen}: validation {metric_key('ndcg', fit.k)} {value:.4f}")
+    choices = {key: setting for _, told_by, _ in best.values() for key, setting in told_by.items()}
+    return {name: part for name, (_, _, part) in best.items()}, choices
+
+
+def _neighbours(inputs: PartInputs) -> Iterator[Variant]:
+    settings, n_items = inputs.neighbours, len(inputs.vectors.ids)
+    for strength in dict.fromkeys((settings.regularisation, *settings.try_regularisations)):
+        one = settings.model_copy(update={"regularisation": strength})
+        model = NeighbourModel.fit(inputs.histories, n_items, one)
+        yield "neighbours", {"regularisation": strength}, ItemToItem("neighbours", model)
+
+
+def _item_knn(inputs: PartInputs) -> Iterator[Variant]:
+    settings = inputs.item_knn
+    model = NeighbourModel.fit_cosines(inputs.histories, len(inputs.vectors.ids), settings)
+    for recency in dict.fromkeys((settings.recency, *settings.try_recencies)):
+        yield "item_knn", {"recency": recency}, ItemToItem("item_knn", model.with_recency(recency))
+
+
+def _text(inputs: PartInputs) -> Iterator[Variant]:
+    if bool(inputs.vectors.text.any()):
+        yield "text", {}, TextLikeness(inputs.vectors)
+
+
+def _popularity(inputs: PartInputs) -> Iterator[Variant]:
+    yield "popularity", {}, Popularity(inputs.vectors)
+
+
+def _popularity_recent(inputs: PartInputs) -> Iterator[Variant]:
+    """Each window is a part: one against the other tells what is rising."""
+    counts = recent_counts(inputs.vectors.catalogue)
+    for window in range(counts.shape[1]):
+        yield f"{RECENT}{window + 1}", {}, RecentPopularity(inputs.vectors, window)
+
+
+FITS: dict[str, Callable[[PartInputs], Iterator[Variant]]] = {
+    "neighbours": _neighbours,
+    "item_knn": _item_knn,
+    "text": _text,
+    "popularity": _popularity,
+    RECENT: _popularity_recent,
+}

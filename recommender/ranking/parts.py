@@ -1,0 +1,180 @@
+"""The parts that a ranking is blended of beside the sequence model: each scores every item by itself.
+
+A further part needs a name, a class with the methods of `Retriever`, a line in `LOADERS` here and in `part_fits.FITS`,
+and what answers call it (`shown_as`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+import numpy as np
+
+from core.storage import write_json
+from recommender.fitting.component import loading, read_config
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.user import UserState
+from recommender.retrieval.neighbours import NeighbourModel
+
+# What puts an item on a list, as answers say it.
+Part = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile"]
+# Of a window that the feature store counts: `popularity_recent_1` is the shortest.
+RECENT = "popularity_recent_"
+# Those that know nothing of an item without training events.
+LEARNED_BY_EVENTS = ("neighbours", "item_knn")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Users, each with an item in the history that is known, and those items by their indices, oldest first."""
+
+    users: Sequence[UserState]
+    histories: list[list[int]]
+
+    @classmethod
+    def of(cls, users: Sequence[UserState], ids: IdMap) -> Asked:
+        """Look the histories' items up."""
+        return cls(users, [ids.known_indices(user.items) for user in users])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Known items of each history. Shape (B,), int64."""
+        return np.array([len(history) for history in self.histories], dtype=np.int64)
+
+
+class Retriever(Protocol):
+    """What a part has to be able to."""
+
+    def scores(self, asked: Asked) -> np.ndarray:
+        """Higher is better, on any scale; an item that the part knows nothing of has 0. Shape (B, n_items), float32."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `LOADERS` reads into a folder that exists."""
+        ...
+
+
+@dataclass(frozen=True)
+class ItemToItem:
+    """Weights of the items of a history, added: `neighbours` and `item_knn`."""
+
+    name: str
+    model: NeighbourModel
+
+    def scores(self, asked: Asked) -> np.ndarray:
+        """See `Retriever`."""
+        return self.model.scores(asked.histories)
+
+    def save(self, folder: Path) -> None:
+        """See `Retriever`."""
+        self.model.save(folder, self.name)
+
+
+@dataclass(frozen=True)
+class TextLikeness:
+    """The cosine of an item's text to the texts of the history: `text`."""
+
+    vectors: ItemVectors
+
+    def scores(self, asked: Asked) -> np.ndarray:
+        """See `Retriever`."""
+        profiles = np.stack([self.vectors.profile(history) for history in asked.histories])
+        cosines: np.ndarray = profiles @ self.vectors.text[1:].numpy().T
+        return cosines
+
+    def save(self, folder: Path) -> None:
+        """Nothing: the vectors are a component of their own."""
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """log(1 + events) of all time up to the training cut-off: `popularity`."""
+
+    vectors: ItemVectors
+
+    def scores(self, asked: Asked) -> np.ndarray:
+        """See `Retriever`."""
+        return np.tile(np.log1p(self.vectors.catalogue.n_events), (len(asked.users), 1))
+
+    def save(self, folder: Path) -> None:
+        """Nothing: the counts are the catalogue's."""
+
+
+@dataclass(frozen=True)
+class RecentPopularity:
+    """log(1 + events) in a recent window; equal counts by the events of all time: `popularity_recent_1` and so on.
+
+    Args:
+        window: Which of the windows that the feature store counts, 0 for the shortest.
+    """
+
+    vectors: ItemVectors
+    window: int
+
+    def scores(self, asked: Asked) -> np.ndarray:
+        """See `Retriever`."""
+        counts = self.vectors.catalogue.n_events
+        recent = recent_counts(self.vectors.catalogue)[:, self.window]
+        scores = np.log1p(recent + counts / (counts.max(initial=0) + 1)).astype(np.float32)
+        return np.tile(scores, (len(asked.users), 1))
+
+    def save(self, folder: Path) -> None:
+        """Nothing: the counts are the catalogue's."""
+
+
+def shown_as(name: str) -> Part:
+    """What answers call a part."""
+    shown: Part = "popularity" if name.startswith(RECENT) else cast(Part, name)
+    return shown
+
+
+def recent_counts(catalogue: Catalogue) -> np.ndarray:
+    """Events of each item in each window before the training cut-off, shortest first. Shape (n_items, n_windows)."""
+    rows = catalogue.table.column("item_popularity").to_pylist()
+    n_windows = max((len(counts or ()) for counts in rows), default=0)
+    return np.array([counts or [0] * n_windows for counts in rows], dtype=np.float64).reshape(len(rows), n_windows)
+
+
+def load_parts(folder: Path, vectors: ItemVectors) -> dict[str, Retriever]:
+    """The parts whose names stand in a `blend` component.
+
+    Raises:
+        BundleError: a file is missing or unreadable.
+    """
+    names = read_config(folder / PARTS_FILE).get("parts", [])
+    with loading("parts", got=f"{PARTS_FILE}={names}", expected=f"of {', '.join(LOADERS)}"):
+        return {name: LOADERS[name.rstrip("0123456789")](folder, vectors, name) for name in names}
+
+
+def save_parts(folder: Path, parts: Mapping[str, Retriever]) -> None:
+    """Write them, and their names, into a folder that exists."""
+    for part in parts.values():
+        part.save(folder)
+    write_json(folder / PARTS_FILE, {"parts": list(parts)})
+
+
+def _load_weights(folder: Path, vectors: ItemVectors, name: str) -> ItemToItem:
+    return ItemToItem(name, NeighbourModel.load(folder, name))
+
+
+def _load_recent(folder: Path, vectors: ItemVectors, name: str) -> RecentPopularity:
+    window = int(name.removeprefix(RECENT)) - 1
+    if not 0 <= window < recent_counts(vectors.catalogue).shape[1]:
+        raise ValueError(f"the catalogue has no counts for {name}")
+    return RecentPopularity(vectors, window)
+
+
+PARTS_FILE = "parts.json"
+# By the name without its number.
+LOADERS: dict[str, Callable[[Path, ItemVectors, str], Retriever]] = {
+    "neighbours": _load_weights,
+    "item_knn": _load_weights,
+    "text": lambda _, vectors, __: TextLikeness(vectors),
+    "popularity": lambda _, vectors, __: Popularity(vectors),
+    RECENT: _load_recent,
+}
