@@ -64,7 +64,7 @@ def build_training_set(
         feast_folder: The feature store, refreshed with the same tables and settings.
         target: Written atomically: `<table>.parquet` for each of `schema.TRAINING_TABLES`, and summary.json.
         features: History length, ignored events, length of an item's text.
-        evaluation: Shares of the validation and the test window.
+        evaluation: Where the validation and the test window open.
     Raises:
         CleanTablesError: a table is missing or of another shape.
         StoreNotReady: the features were never refreshed.
@@ -83,8 +83,9 @@ def build_training_set(
 def _collect(
     clean: Path, target: Path, store: Any, facts: ShopFacts, features: FeatureSettings, evaluation: EvaluationSettings
 ) -> TrainingSummary:
-    times = facts.events.us[facts.events.counted].astype("datetime64[us]")
-    cuts = global_time_cuts(times, evaluation.validation_share, evaluation.test_share)
+    events = facts.events
+    times = events.us[events.counted].astype("datetime64[us]")
+    cuts = global_time_cuts(times, evaluation, events.user[events.counted])
     with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:
         lookup = PointInTime(database, store, cuts, features)
         tables = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.settings.form import Frozen, Share
 
@@ -15,11 +16,47 @@ BaselineKind = Literal["popularity", "popularity_recent", "item_knn", "text_enco
 BASELINE_KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
 
 
+def _no_number(value: Any) -> Any:
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal()):
+        raise ValueError(f"a date, such as 2026-05-01, or a duration, such as 14d or PT6H; not {value}")
+    return value
+
+
+def _aware_or_positive(value: timedelta | datetime) -> timedelta | datetime:
+    if isinstance(value, timedelta):
+        if value <= timedelta(0):
+            raise ValueError("a duration above zero")
+        return value
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+WindowStart = Annotated[timedelta | datetime, BeforeValidator(_no_number), AfterValidator(_aware_or_positive)]
+"""Where a window opens: a moment (UTC where it names no zone), or how long before the window closes."""
+
+
 class EvaluationSettings(Frozen):
     """The global time split: one cut-off for everyone, no training event after it."""
 
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the validation window.")
-    test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of events in the test window, the newest.")
+    validation_share: float = Field(
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="Share of events in the validation window. In shares, a user with more than ten times the median "
+        "user's events counts as one with ten times as many.",
+    )
+    test_share: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of events in the test window, the newest, counted in the same way."
+    )
+    validation_from: WindowStart | None = Field(
+        None,
+        description="In the place of validation_share: a date (2026-05-01), or for how long before the test window "
+        "(14d, PT6H).",
+    )
+    test_from: WindowStart | None = Field(
+        None,
+        description="In the place of test_share: a date (2026-05-29), or for how long up to the newest event (14d, "
+        "PT6H).",
+    )
     k: int = Field(10, ge=1, le=1000, description="Length of the evaluated list.")
     baselines: tuple[BaselineName, ...] = Field(
         ("popularity_recent", "item_knn", "bm25"),

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
+# The evaluation's settings that a training set depends on.
+_WINDOWS = ("validation_share", "test_share", "validation_from", "test_from")
+
+
 @step("ingest", at=lambda layout, key, _: layout.raw(key), reads=("source",))
 def ingest(step: StepContext, fingerprint: str) -> RawTables:
     """Read the source, the service's event log and the readmitted rows into raw tables.
@@ -72,14 +76,14 @@ def refresh_features(step: StepContext, clean: Output[ValidationSummary]) -> Fea
 @step(
     "training-set",
     at=lambda layout, key, _: layout.training(key),
-    reads=("features", "evaluation.validation_share", "evaluation.test_share"),
+    reads=("features", *(f"evaluation.{name}" for name in _WINDOWS)),
 )
 def collect_training_set(step: StepContext, clean: Output[ValidationSummary]) -> TrainingSummary:
     """Point-in-time training set from Feast."""
     from features.training import build_training_set
 
-    shares = step.recipe.evaluation
-    windows = EvaluationSettings(validation_share=shares.validation_share, test_share=shares.test_share)
+    evaluation = step.recipe.evaluation
+    windows = EvaluationSettings(**{name: getattr(evaluation, name) for name in _WINDOWS})
     return build_training_set(clean.folder, step.layout.feast, step.target, step.recipe.features, windows)
 
 

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from core.logs.events import EventLog, Interaction
+from core.settings.evaluation import EvaluationSettings
 from core.settings.monitoring import DriftSettings
 from core.settings.source import SimulatedSource
 from core.settings.validation import ValidationSettings
@@ -34,7 +35,7 @@ def _cuts(clean: Path) -> Cuts:
     with duckdb.connect() as connection:
         path = str(clean / "interactions.parquet")
         times = connection.execute("SELECT epoch_us(timestamp) AS t FROM read_parquet(?)", [path]).fetchnumpy()["t"]
-    return global_time_cuts(times.astype("datetime64[us]"), 0.1, 0.1)
+    return global_time_cuts(times.astype("datetime64[us]"), EvaluationSettings())
 
 
 @pytest.fixture(scope="module")

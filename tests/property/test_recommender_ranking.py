@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from core.settings.evaluation import EvaluationSettings
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import sequence_input
@@ -143,7 +144,7 @@ def test_no_training_event_lies_after_the_cut(hours, validation_share, test_shar
     start = datetime(2026, 1, 1, tzinfo=UTC)
     times = [start + timedelta(hours=hour) for hour in hours]
     stamps = np.array([time.replace(tzinfo=None) for time in times], dtype="datetime64[us]")
-    cuts = global_time_cuts(stamps, validation_share, test_share)
+    cuts = global_time_cuts(stamps, EvaluationSettings(validation_share=validation_share, test_share=test_share))
     windows = {split: [t for t in times if cuts.split_of(t) == split] for split in ("train", "validation", "test")}
     assert max(windows["train"]) < cuts.validation_at == min(windows["validation"])
     assert max(windows["validation"]) < cuts.test_at == min(windows["test"])

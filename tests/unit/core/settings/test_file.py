@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.settings.evaluation import EvaluationSettings
 from core.settings.file import write_settings_file
 from core.settings.loading import load_settings
 from core.settings.source import Amazon2014Source
@@ -16,6 +17,7 @@ from recommender.tuning.space import with_values
         Recipe(),
         with_values(Recipe(seed=3), {"sequence.dropout": 0.25, "blend.kind": "gate", "sequence.use_ids": False}),
         Recipe(source=Amazon2014Source(path="reviews.json.gz")),
+        Recipe(evaluation=EvaluationSettings(validation_from="2026-05-01", test_from="14d")),
         # A rule has fields without a value, which TOML cannot say.
         Recipe(validation=ValidationSettings(rules=(OwnRule(name="cheap", table="items", check="not_null"),))),
     ],

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,24 @@ def test_a_recipe_keeps_the_name_of_a_variable_and_not_its_value(monkeypatch: py
     settings = load_settings(overrides=[f"recipe.source={source}", f"feature_store.postgres={url}"])
     assert "hush" not in settings.model_dump_json()
     assert "${SHOP_PASSWORD}" in settings.recipe.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("14d", timedelta(days=14)),
+        ("PT6H", timedelta(hours=6)),
+        ("2026-05-01", datetime(2026, 5, 1, tzinfo=UTC)),
+        ("2026-05-01T06:00:00+02:00", datetime(2026, 5, 1, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_window_opens_at_a_date_or_a_duration_before_its_end(given, read):
+    recipe = load_settings(overrides=[f"recipe.evaluation.test_from={given}"]).recipe
+    assert recipe.evaluation.test_from == read
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("given", ["14", "0.1", "1777593600", "-3d", "PT0S", "soon"])
+def test_a_window_of_no_known_form_is_refused(given):
+    with pytest.raises(SettingsError, match=r"evaluation\.test_from"):
+        load_settings(overrides=[f"recipe.evaluation.test_from={given}"])
