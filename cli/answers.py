@@ -13,6 +13,8 @@ from cli.output import print_json, print_rows, show, show_aside
 Count = Annotated[int, Parameter(name=("-k", "--k"), show_default=True, validator=Number(gte=1))]
 Stars = Annotated[float, Parameter(validator=Number(gte=1, lte=5))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))]
+Portion = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
+Diversity = Literal["none", "mmr", "calibration"]
 Task = Literal["review", "reason"]
 
 
@@ -23,6 +25,10 @@ def recommend(
     history: Annotated[list[str] | None, Parameter(consume_multiple=True, json_list=False)] = None,
     about: str = "",
     k: Count = 10,
+    diversity: Diversity | None = None,
+    strength: Portion | None = None,
+    item_floor: Portion | None = None,
+    provider_floor: Portion | None = None,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
 ) -> None:
@@ -33,18 +39,29 @@ def recommend(
         history: Item ids, oldest first, of a visitor without an id.
         about: What is known of the user, in words.
         k: How many items.
+        diversity: Re-rank the list: mmr (unlike one another), calibration (as the history's categories) or none.
+        strength: How much that counts, 0 to 1.
+        item_floor: Share of the list, at least, for items with few events.
+        provider_floor: Share of the list, at least, for brands with few events.
     """
     settings = chosen.enter()
     from serving.api.recommend import RecommendRequest
     from serving.client import connect, read_request
 
-    request = read_request(RecommendRequest, {"user_id": user, "history": history, "about": about, "k": k})
+    asked = {"kind": diversity, "strength": strength, "item_floor": item_floor, "provider_floor": provider_floor}
+    given = {name: value for name, value in asked.items() if value is not None} or None
+    fields = {"user_id": user, "history": history, "about": about, "k": k, "diversity": given}
+    request = read_request(RecommendRequest, fields)
     answer = connect(settings, show_aside).recommend(request)
     if as_json:
         print_json(answer.model_dump())
         return
     if answer.reason:
         show_aside(f"cold start: {answer.reason}")
+    if answer.diversity:
+        show_aside(f"re-ranked: {answer.diversity.n_changed} of the items are not in the model's own list")
+        if not answer.diversity.floors_met:
+            show_aside("too few such items are left for the floor")
     shown = ("item_id", "label", "score", "category", "part")
     rows = [{name: value for name, value in item.model_dump().items() if name in shown} for item in answer.items]
     print_rows([{**row, "score": f"{row['score']:.4f}"} for row in rows], as_json=False)

@@ -22,6 +22,7 @@ SIGNUP_AT = "signup_at"
 TITLE = "title"
 DESCRIPTION = "description"
 CATEGORY = "category"
+CATEGORY_SEPARATOR = " > "
 BRAND = "brand"
 PRICE = "price"
 CREATED_AT = "created_at"
@@ -85,7 +86,7 @@ TABLES: dict[TableName, Table] = {
             Column(ITEM_ID, pa.string(), True, "The shop's own id of the item."),
             Column(TITLE, pa.string(), False, "What the shop calls it."),
             Column(DESCRIPTION, pa.string(), False, "The catalogue text."),
-            Column(CATEGORY, pa.string(), False, "Category path, parts joined by ' > '."),
+            Column(CATEGORY, pa.string(), False, f"Category path, parts joined by '{CATEGORY_SEPARATOR}'."),
             Column(BRAND, pa.string(), False, "Maker or label."),
             Column(PRICE, pa.float64(), False, "In the shop's currency, not negative."),
             Column(CREATED_AT, TIME, False, "When the item entered the catalogue."),

@@ -25,5 +25,9 @@ class MetricError(RecommenderError):
     """A metric cannot be computed from what it was given."""
 
 
+class RerankError(RecommenderError):
+    """A list cannot be re-ranked as asked, as the catalogue lacks what that looks at."""
+
+
 class NotFinite(RecommenderError):
     """A score, a loss or a weight is NaN or infinite: what came of it would be chosen, or served, by chance."""

@@ -16,12 +16,15 @@ from core import schema
 from recommender.bundle.loading import Bundle
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
+from recommender.metrics.top_k import ListFilters
+from recommender.reranking.reranker import Reranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.examples import WritingRequest
 from serving.api.feedback import Feedback, FeedbackRequest
-from serving.api.recommend import AnsweringPart, Recommendation, Recommendations, RecommendRequest
+from serving.api.recommend import AnsweringPart, AppliedDiversity, Recommendation, Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
+from serving.diversity import applied, reranker_of
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from serving.events.terms import EventTerms
 from serving.filters import ItemFilter
@@ -54,6 +57,7 @@ class Engine:
         self._brands = table.column(schema.BRAND).to_pylist()
         self._prices = table.column(schema.PRICE).to_pylist()
         self._filter = ItemFilter(self._categories, self._prices)
+        self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
         self._labels = [bundle.catalogue.label(item_id) for item_id in self._ids]
 
     @property
@@ -67,21 +71,20 @@ class Engine:
         }
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
-        """The k best items for a known user, for a visitor's history, or, with neither, for anybody.
+        """The k best items for a known user, for a visitor's history, or, with neither, for anybody; re-ranked where
+        the recipe or the request says so.
 
         Fewer than k come back where fewer are left. An unknown user is answered as a cold start.
 
         Raises:
-            BadRequest: k is larger than the service allows.
-            CapabilityMissing: generative retrieval is asked for, and the bundle has none.
+            BadRequest: k is larger than the service allows, or the re-ranking that is asked for contradicts itself.
+            CapabilityMissing: generative retrieval is asked for, and the bundle has none; or the catalogue lacks what
+                the re-ranking looks at.
         """
         self._check_k("recommend", request.k)
         ranker = self.bundle.ranker
         visitor = identify(request, self.features, self.bundle)
-        allowed = self._filter.allowed(request.categories, request.max_price)
-        best = (ranker if request.by == "blend" else self._generative()).top_k(
-            [visitor.state], request.k, exclude=[request.exclude], exclude_seen=request.exclude_seen, allowed=allowed
-        )[0]
+        best, diversity = self._list(request, visitor.state)
         ids = [item_id for item_id, _ in best]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
         reason = visitor.reason
@@ -98,6 +101,7 @@ class Engine:
             items=[
                 self._show(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
             ],
+            diversity=diversity,
         )
 
     def score(self, request: ScoreRequest) -> Scores:
@@ -198,6 +202,22 @@ class Engine:
             self.score(ScoreRequest(item_ids=[first]))
         if self.bundle.writer is not None:
             self.feedback(FeedbackRequest(item_id=first, seed=0))
+
+    def _list(
+        self, request: RecommendRequest, user: UserState
+    ) -> tuple[list[tuple[str, float]], AppliedDiversity | None]:
+        """Items with their scores, best first, and how they were re-ranked; None where they are the ranker's own."""
+        ranker = self.bundle.ranker if request.by == "blend" else self._generative()
+        filters: ListFilters = {
+            "exclude": [request.exclude],
+            "exclude_seen": request.exclude_seen,
+            "allowed": self._filter.allowed(request.categories, request.max_price),
+        }
+        reranker = reranker_of(request.diversity, self._reranker, self.model)
+        if reranker.settings.changes_nothing:
+            return ranker.top_k([user], request.k, **filters)[0], None
+        found = reranker.top_k(ranker, user, request.k, **filters)
+        return found.items, applied(reranker.settings, found)
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:

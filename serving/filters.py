@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-CATEGORY_SEPARATOR = " > "
+from core.schema import CATEGORY_SEPARATOR
 
 
 class ItemFilter:

@@ -32,6 +32,7 @@ from core.settings.models import (
 )
 from core.settings.monitoring import DriftSettings
 from core.settings.platform import PlatformSettings, ServingSettings
+from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
 from core.settings.validation import ValidationSettings
@@ -68,6 +69,7 @@ class Recipe(Frozen):
     item_knn: ItemKnnSettings = Field(default_factory=ItemKnnSettings)
     blend: BlendSettings = Field(default_factory=BlendSettings)
     generative: GenerativeSettings = Field(default_factory=GenerativeSettings)
+    rerank: RerankSettings = Field(default_factory=RerankSettings)
     scorer: Scorer = Field(default_factory=ScorerSettings, json_schema_extra=say_any_of)
     writer: Writer = Field(default_factory=SmallWriterSettings, json_schema_extra=say_any_of)
     augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)

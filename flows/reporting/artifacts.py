@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recommender.evaluation.names import MODEL_NAMES, name_models, served_in
+from recommender.evaluation.names import MODEL_NAMES, RERANKED, gap_warnings, name_models, rerank_name, served_in
 from recommender.metrics.ranking import metric_key
 
 if TYPE_CHECKING:
@@ -101,6 +101,37 @@ def history_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def rerank_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per re-ranking: what its lists are like, rounded, and what it costs in NDCG, with the interval."""
+    rows = []
+    for row in metrics["reranking"]["rows"]:
+        cost = row.get("cost")
+        said = "" if cost is None else f"{cost['mean']:+.4f} ({cost['low']:+.4f} to {cost['high']:+.4f})"
+        figures = {title: said if name == "cost" else round(row[name], 4) for name, title in RERANKED.items()}
+        rows.append({"list": rerank_name(row), **figures})
+    return rows
+
+
+def describe_gaps(metrics: Mapping[str, Any]) -> str:
+    """Markdown: every gap between groups with its interval and p-values, and a warning for each one beyond noise."""
+    gaps, warnings = metrics["gaps"], gap_warnings(metrics)
+    lines = [
+        "# Gaps between groups",
+        "",
+        *(f"- **Warning**: {warning}" for warning in warnings or []),
+        *([] if warnings else ["None is beyond noise."]),
+        "",
+        "| grouping | measure | best | worst | gap | 95 % | p | p, corrected |",
+        "| --- | --- | --- | --- | ---: | --- | ---: | ---: |",
+    ]
+    for gap in gaps:
+        means = (f"{gap[name]}: {gap['groups'][gap[name]]['mean']:.4f}" for name in ("best", "worst"))
+        interval = f"{gap['low']:.4f} to {gap['high']:.4f}"
+        figures = f"{gap['gap']:.4f} | {interval} | {gap['p_value']:.4f} | {gap['adjusted_p_value']:.4f}"
+        lines.append(f"| {gap['grouping']} | {gap['metric']} | {' | '.join(means)} | {figures} |")
+    return "\n".join(lines)
+
+
 def describe_decision(decision: Decision, in_service: Version | None) -> str:
     """Markdown: promoted or kept, why, the best baseline, and which bundle is in service now."""
     best = decision.baseline
@@ -163,6 +194,8 @@ def publish_metrics(metrics: Mapping[str, Any], k: int, page_url: str) -> None:
     _table("metrics", metric_rows(metrics, k), "Test window, full ranking: baselines, before and after fine-tuning")
     _table("beyond-accuracy", beyond_rows(metrics, k), "Coverage, diversity, novelty, serendipity, popularity bias")
     _table("history-lengths", history_rows(metrics), "NDCG by how many items of the history the model knows")
+    _table("reranking", rerank_rows(metrics), "What re-ranking brings, and what it costs in NDCG")
+    _markdown("group-gaps", describe_gaps(metrics), "Who is served better, and whether that is more than noise")
     link = f"[Evaluation report]({page_url}) · [the same as JSON]({page_url.removesuffix('.html')}.json)"
     _markdown("evaluation-report", link, "Tables with intervals, plots, calibration, learning curves")
 

@@ -17,6 +17,7 @@ from flows.reporting.reports import EVALUATIONS, write_index
 from flows.steps.bundles import bundle_of_baseline
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
+from recommender.evaluation.names import gap_warnings
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -105,6 +106,8 @@ def release(
     What another flow or a rollback puts into service meanwhile is what the candidate is compared with then.
     """
     evaluated = evaluate_candidate(run, candidate=candidate, training=training, clean=clean).value
+    for warning in gap_warnings(evaluated):
+        get_run_logger().warning("%s", warning)
     version = None
     for _ in range(_DECISIONS):
         bundle, decision = _decide(run, training, clean, candidate, evaluated)

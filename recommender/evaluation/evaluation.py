@@ -12,8 +12,10 @@ from core.schema import Split
 from core.settings.evaluation import BaselineName
 from recommender.bundle.loading import Bundle
 from recommender.evaluation.baselines import fit_baselines
+from recommender.evaluation.gaps import audit_gaps
 from recommender.evaluation.groups import by_history_length, by_item_popularity, by_user_group, read_attributes
 from recommender.evaluation.names import SERVED, part_key
+from recommender.evaluation.reranking import evaluate_reranking
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.component import SUMMARY, loading, read_config
@@ -56,7 +58,7 @@ def evaluate_rankers(
         JSON-able: `ranking` {model: {metric: mean}} (`gauc` of those alone that rank the whole catalogue), the same by
         group under `groups`, `intervals` {model: {metric: [low, high]}}, `n_queries`, `differences` {model it is
         compared with: {metric: {mean, low, high, p_value}}}, `by_history_length` {known items: {n_queries, model:
-        ndcg}}, `by_user_group` and `by_item_popularity`. Intervals
+        ndcg}}, `by_user_group`, `by_item_popularity`, and `gaps` of the model, as `audit_gaps` returns them. Intervals
         hold 95 %, users drawn with replacement.
     """
     evaluated = {name: evaluate_ranker(ranker, queries, k, True, name) for name, ranker in rankers.items()}
@@ -79,6 +81,9 @@ def evaluate_rankers(
         "by_history_length": by_history_length(evaluated, queries, ids),
         "by_user_group": by_user_group(evaluated, queries, ids, attributes),
         "by_item_popularity": {} if vectors is None else by_item_popularity(evaluated, queries, vectors.catalogue),
+        "gaps": audit_gaps(
+            evaluated[model], queries, ids, seed, attributes, None if vectors is None else vectors.catalogue
+        ),
     }
 
 
@@ -98,10 +103,11 @@ def evaluate_bundle(
         baselines: Those fitted for the comparison; the recipe's by default.
         users: The clean users table, for groups by what users are; activity alone without it.
     Returns:
-        What `evaluate_rankers` returns, with `split`, `scorer` and `writer` (None where the bundle has none), and
-        `curves` {component: [{epoch, …}]} of the components that kept one.
+        What `evaluate_rankers` returns, with `split`, `reranking` (as `evaluate_reranking` returns it), `scorer` and
+        `writer` (None where the bundle has none), and `curves` {component: [{epoch, …}]} of those that kept one.
     Raises:
         TrainingDataError: the window has no query.
+        RerankError: the recipe re-ranks by what the catalogue lacks.
     """
     recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
     names = recipe.evaluation.baselines if baselines is None else baselines
@@ -111,8 +117,9 @@ def evaluate_bundle(
     queries = read_queries(training, split)
     attributes = None if users is None else read_attributes(users, queries)
     ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
+    reranking = evaluate_reranking(bundle.ranker, vectors, queries, k, recipe.rerank, recipe.seed)
     words = _evaluate_scorer_and_writer(bundle, training, split, recipe.seed)
-    return {"split": split, **ranking, **words, "curves": read_curves(bundle.folder)}
+    return {"split": split, **ranking, "reranking": reranking, **words, "curves": read_curves(bundle.folder)}
 
 
 def parts_of(bundle: Bundle) -> dict[str, Scores]:

@@ -98,18 +98,29 @@ def by_user_group(
         {grouping: {"groups": {group: {n_queries, ranker: ndcg}}, "gap": {ranker: best group - worst group}}}. Groups of
         fewer than 10 queries are left out, and groupings of fewer than two groups.
     """
-    groupings = {"activity": activity_thirds(_known_lengths(queries, ids)), **(attributes or {})}
     table: dict[str, dict[str, Any]] = {}
-    for grouping, values in groupings.items():
+    for grouping, values in user_groupings(queries, ids, attributes).items():
         of_query = np.array([value or "" for value in values], dtype=object)
-        names = [name for name in dict.fromkeys([*ACTIVITIES, *sorted(set(of_query))]) if name]
-        members = {name: of_query == name for name in names}
+        members = {name: of_query == name for name in order_of_groups(values)}
         groups = {name: _ndcg(evaluated, chosen) for name, chosen in members.items() if chosen.sum() >= MIN_GROUP}
         if len(groups) > 1:
             spread = {model: [group[model] for group in groups.values()] for model in evaluated}
             gap = {model: max(values) - min(values) for model, values in spread.items()}
             table[grouping] = {"groups": groups, "gap": gap}
     return table
+
+
+def user_groupings(
+    queries: Queries, ids: IdMap, attributes: Mapping[str, Sequence[str | None]] | None = None
+) -> dict[str, Sequence[str | None]]:
+    """Every way in which users are grouped: by activity, and by each attribute; the group of each query's user."""
+    return {"activity": activity_thirds(_known_lengths(queries, ids)), **(attributes or {})}
+
+
+def order_of_groups(values: Sequence[str | None]) -> list[str]:
+    """The groups among the values, in the order of every table."""
+    there = {value for value in values if value}
+    return [name for name in dict.fromkeys([*ACTIVITIES, *POPULARITIES, *sorted(there)]) if name in there]
 
 
 def activity_thirds(lengths: np.ndarray) -> list[str | None]:

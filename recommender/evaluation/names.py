@@ -59,6 +59,11 @@ DEFINITIONS = {
     "novelty": "Mean of -log2 of an item's share of the training events, bits.",
     "serendipity": "Share of the list that is a hit and is not in popularity's list for the same user.",
     "mean popularity": "Mean number of training events of a list's items.",
+    "divergence": "Mean KL divergence of the list's categories from the history's, nats; 0 in proportion.",
+    "under-exposed": "Share of the lists' places that go to items, or to items of providers, with few training events: "
+    "they and all with fewer hold a small share of all events (recipe.rerank.under_exposed).",
+    "gap": "The best group's mean less the worst one's; beyond noise where groups drawn by lot are rarely as far apart "
+    "(2,000 draws, Holm's correction over all groupings). Its interval is that of these two groups' difference.",
     "interval": "95 %, by drawing users with replacement 2,000 times (percentiles). A difference is per user, paired.",
     "p": "How often random signs of the users' differences give a mean as far from zero (2,000 draws, two-sided).",
 }
@@ -67,6 +72,43 @@ DEFINITIONS = {
 def part_key(name: str) -> str:
     """A bundle's part in the evaluation, where a baseline may have the same name."""
     return name if name in MODEL_NAMES and name != "item_knn" else f"part_{name}"
+
+
+RERANKED = {
+    "ndcg": "NDCG",
+    "cost": "NDCG less the ranker's own",
+    "diversity": "diversity",
+    "coverage": "coverage",
+    "divergence": "divergence",
+    "rare_items": "under-exposed items",
+    "rare_providers": "under-exposed providers",
+}
+
+
+def rerank_name(row: Mapping[str, Any]) -> str:
+    """What a row of the re-ranking table is called."""
+    by = f" by {row['similarity']}" if row["kind"] == "mmr" else ""
+    parts = [] if row["kind"] == "none" else [f"{row['kind']} {row['strength']:g}{by}"]
+    floors = {"item_floor": "items", "provider_floor": "providers"}
+    parts += [f"floor of {row[floor]:.0%} for {what}" for floor, what in floors.items() if row[floor]]
+    return ", ".join(parts) or "the ranker's own"
+
+
+def gap_warnings(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence for each gap beyond noise of an evaluation."""
+    gaps = metrics.get("gaps", [])
+    return [
+        f"{gap['metric']} differs by {gap['grouping']} beyond noise: {_group(gap, gap['best'])}, "
+        f"{_group(gap, gap['worst'])}, a gap of {gap['gap']:.4f} [{gap['low']:.4f}, {gap['high']:.4f}], "
+        f"p = {gap['adjusted_p_value']:.4f} corrected for {len(gaps)} groupings."
+        for gap in gaps
+        if gap["beyond_noise"]
+    ]
+
+
+def _group(gap: Mapping[str, Any], name: str) -> str:
+    group = gap["groups"][name]
+    return f"{name} {group['mean']:.4f} (n = {group['n']:,})"
 
 
 def served_in(metrics: Mapping[str, Any]) -> str | None:

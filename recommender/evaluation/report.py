@@ -9,7 +9,17 @@ from typing import Any
 
 from core.storage import atomic_file, write_json
 from recommender.evaluation.evaluation import POPULARITY, SERVED
-from recommender.evaluation.names import ACCURACY, BEYOND_ACCURACY, DEFINITIONS, NOT_RANKED, name_models, served_in
+from recommender.evaluation.names import (
+    ACCURACY,
+    BEYOND_ACCURACY,
+    DEFINITIONS,
+    NOT_RANKED,
+    RERANKED,
+    gap_warnings,
+    name_models,
+    rerank_name,
+    served_in,
+)
 from recommender.evaluation.plots import plot_curve, plot_groups, plot_reliability, plot_trade_off, plot_user_groups
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.significance import Comparison
@@ -61,7 +71,14 @@ def render(
         verdict=verdict(metrics),
         decision=decision,
         champion=None if comparison is None else comparison.sentence(),
-        tables=[*_ranking_tables(metrics, names), _difference_table(metrics, names), *_scorer_tables(metrics)],
+        warnings=gap_warnings(metrics),
+        tables=[
+            *_ranking_tables(metrics, names),
+            _difference_table(metrics, names),
+            *_reranking_tables(metrics),
+            *_gap_tables(metrics),
+            *_scorer_tables(metrics),
+        ],
         plots=_plots(metrics, names),
         definitions=DEFINITIONS,
     )
@@ -157,6 +174,63 @@ def _difference_cell(one: Mapping[str, float]) -> dict[str, str]:
     mark = "better" if one["low"] > 0 else "worse" if one["high"] < 0 else ""
     note = f"{one['low']:+.4f} to {one['high']:+.4f}\np {one['p_value']:.4f}"
     return {"text": f"{one['mean']:+.4f}", "note": note, "mark": mark}
+
+
+def _reranking_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = metrics.get("reranking")
+    if not table:
+        return []
+    rows = [
+        {
+            "name": rerank_name(row),
+            "served": False,
+            "cells": [_reranking_cell(row, name) for name in RERANKED],
+        }
+        for row in table["rows"]
+    ]
+    note = (
+        f"Lists of {metrics['k']} for {table['n_queries']:,} users, re-ranked. The gate and every other table look at "
+        "the ranker's own lists."
+    )
+    return [{"title": "Re-ranking", "note": note, "columns": ["list", *RERANKED.values()], "rows": rows}]
+
+
+def _reranking_cell(row: Mapping[str, Any], name: str) -> dict[str, str]:
+    if name != "cost":
+        return {"text": _shown(row[name]), "note": "", "mark": ""}
+    return _difference_cell(row["cost"]) if "cost" in row else {"text": "–", "note": "", "mark": ""}
+
+
+def _gap_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    gaps = metrics.get("gaps")
+    if not gaps:
+        return []
+    rows = [
+        {
+            "name": gap["grouping"],
+            "served": False,
+            "cells": [
+                {"text": gap["metric"], "note": "", "mark": ""},
+                *(_gap_group(gap, gap[which]) for which in ("best", "worst")),
+                {"text": f"{gap['gap']:.4f}", "note": f"{gap['low']:.4f} to {gap['high']:.4f}", "mark": ""},
+                {"text": f"{gap['p_value']:.4f}", "note": "", "mark": ""},
+                {
+                    "text": f"{gap['adjusted_p_value']:.4f}",
+                    "note": "beyond noise" if gap["beyond_noise"] else "",
+                    "mark": "worse" if gap["beyond_noise"] else "",
+                },
+            ],
+        }
+        for gap in gaps
+    ]
+    columns = ["grouping", "measure", "best group", "worst group", "gap", "p", "p, corrected"]
+    note = f"Of {_ranker_in_words(metrics)}. Groups of at least 10."
+    return [{"title": "Gaps between groups", "note": note, "columns": columns, "rows": rows}]
+
+
+def _gap_group(gap: Mapping[str, Any], name: str) -> dict[str, str]:
+    group = gap["groups"][name]
+    return {"text": f"{name}: {group['mean']:.4f}", "note": f"n = {group['n']:,}", "mark": ""}
 
 
 def _scorer_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

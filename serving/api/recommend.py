@@ -6,9 +6,35 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from core.settings.reranking import MAX_POOL, RerankKind, Similarity
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Ids, Message, SkippedHistory
 
 AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
+
+
+class Diversity(Message):
+    """How this list is re-ranked, in place of the bundle's recipe.rerank; what is left out is as set there."""
+
+    kind: RerankKind | None = Field(
+        None,
+        description="mmr: each next item is unlike the items before it. calibration: categories in the proportions of "
+        "the user's history (without a history, of all users' events). none: neither of them.",
+    )
+    strength: float | None = Field(
+        None, ge=0, le=1, description="Of kind: 0 keeps the model's order, 1 looks at nothing but variety."
+    )
+    similarity: Similarity | None = Field(
+        None, description="Of mmr: text is the similarity of the items' texts, category is 1 within a category, or 0."
+    )
+    pool: int | None = Field(
+        None, ge=1, le=MAX_POOL, description="The list is made of so many of the model's best items, at least k."
+    )
+    item_floor: float | None = Field(
+        None, ge=0, le=1, description="Share of the list, at least, for under-exposed items, those with few events."
+    )
+    provider_floor: float | None = Field(
+        None, ge=0, le=1, description="Share of the list, at least, for items of under-exposed brands."
+    )
 
 
 class RecommendRequest(DescribedUserRequest):
@@ -39,6 +65,11 @@ class RecommendRequest(DescribedUserRequest):
         description="What ranks the items: the blend of models, or generative retrieval, which generates the items' "
         "semantic ids code by code.",
     )
+    diversity: Diversity | None = Field(
+        None,
+        description="Re-rank the list: more varied, calibrated to the user's history, or with places for items and "
+        "brands that are rarely shown.",
+    )
 
 
 class Recommendation(Message):
@@ -46,7 +77,10 @@ class Recommendation(Message):
 
     item_id: str
     label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
-    score: float = Field(description="Higher is better. Scores are comparable within one answer only.")
+    score: float = Field(
+        description="Higher is better. Scores are comparable within one answer only; a re-ranked list is not in their "
+        "order."
+    )
     category: str | None = None
     brand: str | None = None
     price: float | None = None
@@ -64,6 +98,20 @@ class Recommendation(Message):
     )
 
 
+class AppliedDiversity(Message):
+    """How the list was re-ranked."""
+
+    kind: RerankKind
+    strength: float = Field(description="Of kind; 0 if kind is none.")
+    item_floor: float
+    provider_floor: float
+    n_changed: int = Field(description="How many of the items the model's own list does not contain.")
+    floors_met: bool = Field(
+        description="Whether the list has as many under-exposed items, and items of under-exposed brands, as the "
+        "floors ask for; false if too few are left after exclusions and filters."
+    )
+
+
 class Recommendations(Message):
     """The recommended items, best first."""
 
@@ -75,4 +123,7 @@ class Recommendations(Message):
     )
     reason: str | None = Field(description="Why this is a cold start; null if it is not.")
     items: list[Recommendation]
+    diversity: AppliedDiversity | None = Field(
+        None, description="How the list was re-ranked; null if it is the model's own."
+    )
     skipped_history: SkippedHistory = Field([])

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from cli.main import main
+from serving.api.recommend import AppliedDiversity, Diversity, Recommendations
 
 
 def test_source_and_data_choose_the_source_and_name_the_shop(capsys, tmp_path):
@@ -45,9 +46,30 @@ def test_a_wrong_setting_of_a_file_is_an_error(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["recommend", "u", "-k", "0"], ["similar", "i", "-k", "0"], ["feedback", "u", "i", "--rating", "9"],
+    [["recommend", "u", "-k", "0"], ["recommend", "u", "--strength", "1.5"], ["similar", "i", "-k", "0"],
+     ["feedback", "u", "i", "--rating", "9"],
      ["feedback", "u", "i", "--seed", "-1"]],
 )  # fmt: skip
 def test_a_number_that_cannot_be_is_wrong_usage(capsys, words):
     assert main(words) == 2
     assert re.search(r"Invalid value .* Must be", capsys.readouterr().err)
+
+
+def test_recommend_asks_for_the_diversity_that_is_named(capsys, monkeypatch):
+    asked = []
+
+    class Answering:
+        def recommend(self, request):
+            asked.append(request.diversity)
+            done = AppliedDiversity(
+                kind="mmr", strength=0.4, item_floor=0.2, provider_floor=0.0, n_changed=2, floors_met=False
+            )
+            return Recommendations(model="m:1", user_id="u", cold_start=False, reason=None, items=[], diversity=done)
+
+    monkeypatch.setattr("serving.client.connect", lambda settings, show: Answering())
+    assert main(["recommend", "u"]) == 0
+    assert main(["recommend", "u", "--diversity", "mmr", "--strength", "0.4", "--item-floor", "0.2"]) == 0
+    assert asked == [None, Diversity(kind="mmr", strength=0.4, item_floor=0.2)]
+    told = capsys.readouterr().err
+    assert "2 of the items are not in the model's own list" in told
+    assert "too few such items are left for the floor" in told

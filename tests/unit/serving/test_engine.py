@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from core import schema
+from core.settings.reranking import RerankSettings
+from core.settings.tree import Recipe
 from recommender.bundle.loading import Bundle
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
@@ -17,7 +19,7 @@ from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
 from serving.api.feedback import FeedbackRequest
-from serving.api.recommend import RecommendRequest
+from serving.api.recommend import Diversity, RecommendRequest
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
@@ -31,6 +33,10 @@ class FakeRanker:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        items = catalogue()
+        # Even numbers are alike, and so are odd ones.
+        rows = [[1.0, 0.0] if int(item[1:]) % 2 else [0.0, 1.0] for item in items.ids]
+        self.vectors = ItemVectors.from_rows(items, np.array(rows))
 
     def knows(self, user: UserState) -> bool:
         return bool(set(user.items) & set(ITEMS))
@@ -112,8 +118,11 @@ def catalogue() -> Catalogue:
     return catalogue_of(items, seed=3)
 
 
-def make(scorer: bool = True, writer: bool = True, generative: bool = True) -> Engine:
+def make(
+    scorer: bool = True, writer: bool = True, generative: bool = True, rerank: RerankSettings | None = None
+) -> Engine:
     bundle = SimpleNamespace(
+        manifest=SimpleNamespace(recipe=Recipe(rerank=rerank or RerankSettings())),
         catalogue=catalogue(),
         ranker=FakeRanker(),
         scorer=FakeScorer() if scorer else None,
@@ -181,6 +190,44 @@ def test_generative_retrieval_answers_where_it_is_asked_for(engine: Engine) -> N
     ) as caught:
         make(generative=False).recommend(RecommendRequest(user_id="known", by="generative"))
     assert caught.value.status == 501
+
+
+def test_a_list_is_re_ranked_as_the_request_asks(engine: Engine) -> None:
+    plain = engine.recommend(RecommendRequest(user_id="known", k=3))
+    assert (ids_of(plain), plain.diversity) == (["i11", "i10", "i9"], None)
+    asked = Diversity(kind="mmr", strength=0.9, item_floor=0.4)
+    answer = engine.recommend(RecommendRequest(user_id="known", k=3, diversity=asked))
+    # i10 is unlike i11; of items with few events i5 is the best: those of i0 to i5 are 15 of 66, of i0 to i4 10.
+    assert ids_of(answer) == ["i11", "i4", "i3"]
+    assert answer.diversity is not None
+    assert answer.diversity.model_dump() == {
+        "kind": "mmr", "strength": 0.9, "item_floor": 0.4, "provider_floor": 0.0, "n_changed": 2, "floors_met": True,
+    }  # fmt: skip
+    cold = engine.recommend(RecommendRequest(k=2, diversity=Diversity(kind="mmr", strength=0.9)))
+    assert (cold.cold_start, ids_of(cold)) == (True, ["i0", "i1"])
+    generated = engine.recommend(RecommendRequest(user_id="known", k=3, by="generative", diversity=asked))
+    assert (ids_of(generated), generated.items[0].part) == (["i11", "i4", "i3"], "generative")
+
+
+def test_the_recipe_re_ranks_where_the_request_says_nothing() -> None:
+    engine = make(rerank=RerankSettings(item_floor=0.4))
+    answer = engine.recommend(RecommendRequest(user_id="known", k=3))
+    assert (ids_of(answer), answer.diversity is not None) == (["i11", "i4", "i3"], True)
+    turned_off = engine.recommend(RecommendRequest(user_id="known", k=3, diversity=Diversity(item_floor=0.0)))
+    assert (ids_of(turned_off), turned_off.diversity) == (["i11", "i10", "i9"], None)
+
+
+def test_a_re_ranking_that_contradicts_itself_or_the_catalogue_is_refused(engine: Engine) -> None:
+    def refused(error: type[Exception], **fields: Any) -> str:
+        with pytest.raises(error) as caught:
+            engine.recommend(RecommendRequest(k=3, diversity=Diversity(**fields)))
+        return str(caught.value)
+
+    assert "diversity.strength=0.5 with kind=none, expected kind=mmr or calibration" in refused(
+        BadRequest, strength=0.5
+    )
+    assert "expected kind=mmr." in refused(BadRequest, kind="calibration", similarity="text")
+    assert "model=m:1, items with a brand=0" in refused(CapabilityMissing, provider_floor=0.5)
 
 
 def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
@@ -350,6 +397,7 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
     """The history decides nothing but what is left out, so no reason is drawn from it."""
     vectors = ItemVectors.from_rows(catalogue(), np.ones((12, 2)))
     bundle = SimpleNamespace(
+        manifest=SimpleNamespace(recipe=Recipe()),
         catalogue=catalogue(),
         ranker=BaselineRanker(vectors, "popularity"),
         scorer=FakeScorer(),

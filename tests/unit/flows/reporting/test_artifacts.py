@@ -10,13 +10,15 @@ from flows.reporting.artifacts import (
     beyond_rows,
     describe_decision,
     describe_drift,
+    describe_gaps,
     describe_readmission,
     describe_validation,
     history_rows,
     metric_rows,
+    rerank_rows,
 )
 from monitoring.drift import ColumnDrift, DriftSummary
-from recommender.evaluation.names import BEYOND_ACCURACY
+from recommender.evaluation.names import BEYOND_ACCURACY, RERANKED
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.significance import Comparison
 from validation.quarantine.readmission import ReadmissionSummary
@@ -65,6 +67,25 @@ def metrics() -> dict[str, Any]:
         "intervals": {model: {"ndcg_at_10": [0.1, 0.2]} for model in models},
         "by_history_length": {"0": {"n_queries": 7, **dict.fromkeys(models, 0.5)}},
     }
+
+
+def test_re_ranking_is_told_with_its_cost_and_gaps_with_a_warning_where_they_are_beyond_noise() -> None:
+    figures = {name: 0.5 for name in RERANKED if name != "cost"}
+    own = {"kind": "none", "strength": 0.3, "similarity": "text", "item_floor": 0.0, "provider_floor": 0.0, **figures}
+    cost = {"mean": -0.01, "low": -0.02, "high": 0.005, "p_value": 0.3}
+    first, second = rerank_rows({"reranking": {"rows": [own, {**own, "kind": "calibration", "cost": cost}]}})
+    assert (first["list"], first["NDCG less the ranker's own"]) == ("the ranker's own", "")
+    assert second["NDCG less the ranker's own"] == "-0.0100 (-0.0200 to +0.0050)"
+    gap = {
+        "grouping": "age", "metric": "ndcg_at_10", "best": "old", "worst": "young", "gap": 0.1, "low": 0.05,
+        "high": 0.15, "p_value": 0.001, "adjusted_p_value": 0.002, "beyond_noise": True,
+        "groups": {"old": {"n": 30, "mean": 0.3}, "young": {"n": 20, "mean": 0.2}},
+    }  # fmt: skip
+    text = describe_gaps({"gaps": [gap, {**gap, "grouping": "city", "beyond_noise": False}]})
+    assert "**Warning**: ndcg_at_10 differs by age beyond noise: old 0.3000 (n = 30), young 0.2000 (n = 20)" in text
+    assert text.count("Warning") == 1
+    assert "| city | ndcg_at_10 | old: 0.3000 | young: 0.2000 | 0.1000 | 0.0500 to 0.1500 | 0.0010 | 0.0020 |" in text
+    assert "None is beyond noise." in describe_gaps({"gaps": []})
 
 
 def test_every_ranker_has_a_row_with_its_interval() -> None:

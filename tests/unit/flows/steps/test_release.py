@@ -19,9 +19,9 @@ POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, 
 def released(monkeypatch):
     """Runs `release` with what the gate decides each time, and which promotions come too late."""
 
-    def call(decisions, n_late=0, instead=None):
+    def call(decisions, n_late=0, instead=None, gaps=()):
         gate, late = iter(decisions), [True] * n_late
-        seen = SimpleNamespace(promoted=[], reported=[], published=[])
+        seen = SimpleNamespace(promoted=[], reported=[], published=[], warned=[])
 
         def promote(run, *, bundle, metrics, decision):
             if late:
@@ -35,13 +35,14 @@ def released(monkeypatch):
             return Path("page")
 
         replaced = {
-            "evaluate_candidate": lambda run, **inputs: Output(Path(), "", {"ranking": {}}),
+            "evaluate_candidate": lambda run, **inputs: Output(Path(), "", {"ranking": {}, "gaps": gaps}),
             "pass_gate": lambda run, **inputs: next(gate),
             "pass_gate_with_baseline": lambda run, **inputs: instead,
             "bundle_of_baseline": lambda *inputs: Output(Path("popular"), "", "digest"),
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
+            "get_run_logger": lambda: SimpleNamespace(warning=lambda form, line: seen.warned.append(line)),
         }
         for name, function in replaced.items():
             monkeypatch.setattr(module, name, function)
@@ -58,6 +59,17 @@ def test_what_passes_the_gate_is_promoted_once(released):
     result, seen = released([WON])
     assert (result.version, seen.promoted) == ("version", [(Path("candidate"), "blend")])
     assert seen.published == [WON]
+
+
+def test_a_gap_beyond_noise_is_a_warning_in_the_log(released):
+    gap = {
+        "grouping": "age", "metric": "ndcg_at_10", "best": "old", "worst": "young", "gap": 0.1, "low": 0.05,
+        "high": 0.15, "adjusted_p_value": 0.002,
+        "groups": {"old": {"n": 30, "mean": 0.3}, "young": {"n": 20, "mean": 0.2}},
+    }  # fmt: skip
+    _, seen = released([WON], gaps=[{**gap, "beyond_noise": True}, {**gap, "beyond_noise": False}])
+    assert len(seen.warned) == 1
+    assert seen.warned[0].startswith("ndcg_at_10 differs by age beyond noise: old 0.3000")
 
 
 def test_what_changed_meanwhile_is_what_the_candidate_is_compared_with_then(released):

@@ -7,10 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from core.settings.reranking import RerankSettings
 from recommender.evaluation.evaluation import evaluate_rankers
 from recommender.evaluation.names import name_models
 from recommender.evaluation.plots import plot_groups
 from recommender.evaluation.report import render, verdict, write_report
+from recommender.evaluation.reranking import evaluate_reranking
 from recommender.inputs.queries import read_queries
 from recommender.metrics.ratings import reliability
 from recommender.metrics.significance import Comparison
@@ -30,11 +32,12 @@ def metrics(tmp_path_factory):
     rankers = {"popularity": PopularityRanker(vectors), "blend": TextRanker(vectors)}
     gender = ["F" if n % 2 else "M" for n in range(len(queries))]
     evaluated = evaluate_rankers(rankers, queries, 5, 0, vectors, {"gender & more": gender})
+    reranking = evaluate_reranking(rankers["blend"], vectors, queries, 5, RerankSettings(), 0)
     said = np.linspace(0.05, 0.95, 40)
     bins = reliability(said, np.random.default_rng(0).random(40) < said)
     scorer = {"n_pairs": 40, "reliability": bins, "models": {"pair_scorer": {"rmse": 0.9}, "global_mean": {"mae": 1.0}}}
     curve = [{"epoch": n, "loss": 5.0 - n, "ndcg": 0.1 * n} for n in (1, 2, 3)]
-    return {**evaluated, "scorer": scorer, "writer": None, "curves": {"sequence": curve}}
+    return {**evaluated, "reranking": reranking, "scorer": scorer, "writer": None, "curves": {"sequence": curve}}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,8 @@ def test_the_page_has_a_section_for_everything_that_was_measured(page):
         "Accuracy",
         "Beyond accuracy",
         "What is served, less each other ranker",
+        "Re-ranking",
+        "Gaps between groups",
         "Ratings and likes",
         "Quality by history length",
         "Quality by item popularity",
@@ -97,6 +102,20 @@ def test_figures_and_intervals_are_shown_as_measured(page, metrics):
     assert f"{metrics['differences']['popularity']['ndcg_at_5']['mean']:+.4f}" in page
     assert COMPARISON.sentence() in page.replace("&#43;", "+")
     assert "gender &amp; more: F" in page
+
+
+def test_re_ranking_and_gaps_have_a_table_and_a_gap_beyond_noise_a_warning(metrics, page):
+    text = page.replace("&#43;", "+")
+    assert {"Re-ranking", "Gaps between groups"} <= set(Page(page).headings)
+    for row in metrics["reranking"]["rows"][1:]:
+        assert f"{row['cost']['low']:+.4f} to {row['cost']['high']:+.4f}" in text
+    assert [gap["grouping"] for gap in metrics["gaps"]] == ["activity", "gender & more", "item popularity"]
+    for gap in metrics["gaps"]:
+        assert f"{gap['low']:.4f} to {gap['high']:.4f}" in text
+    sure, unsure = ([{**gap, "beyond_noise": is_sure} for gap in metrics["gaps"]] for is_sure in (True, False))
+    warning = f"gender &amp; more beyond noise: {metrics['gaps'][1]['best']} "
+    assert warning in render({**metrics, "gaps": sure}, "small", "bundle")
+    assert "Warning:" not in render({**metrics, "gaps": unsure}, "small", "bundle")
 
 
 def test_a_bundle_without_scorer_curves_or_champion_has_no_such_sections(metrics):
