@@ -42,16 +42,27 @@ class ModalitySettings(Frozen):
 
 
 class SequenceSettings(Frozen):
-    """The sequence model: a causal transformer over item vectors (learned id + projected whitened text)."""
+    """The sequence model: a transformer with a low-pass filter over item vectors (learned id + projected text)."""
 
     width: int = Field(64, ge=8, le=1024)
-    n_blocks: int = Field(1, ge=1, le=8)
-    n_heads: int = Field(2, ge=1, le=16)
-    dropout: float = Field(0.4, ge=0, lt=1)
-    id_dropout: float = Field(0.2, ge=0, lt=1, description="Share of id vectors dropped in training: the cold path.")
+    n_blocks: int = Field(2, ge=1, le=8)
+    n_heads: int = Field(1, ge=1, le=16)
+    filter_share: Share = Field(
+        0.7, description="Of what a block mixes over time: the filter's; attention has the rest. 0: attention alone."
+    )
+    filter_frequencies: int = Field(
+        3, ge=1, le=500, description="Waves that pass the filter, the constant included; the rest is weighed by itself."
+    )
+    dropout: float = Field(0.5, ge=0, lt=1)
+    id_dropout: float = Field(0.1, ge=0, lt=1, description="Share of id vectors dropped in training: the cold path.")
     use_ids: bool = Field(True, description="Learn a vector per item.")
     use_text: bool = Field(True, description="Project the item's whitened text vector.")
     use_modality: bool = Field(True, description="Project the item's further vector, where recipe.modality gives one.")
+    popularity_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0, 0.5, 1.0, 2.0, 3.0),
+        min_length=1,
+        description="How much the logarithm of an item's count may add to its score; validation chooses.",
+    )
     n_negatives: int = Field(
         2048, ge=0, description="Uniform negatives per batch; 0, or more than there are items, is the full softmax."
     )
@@ -59,9 +70,12 @@ class SequenceSettings(Frozen):
         3.0, ge=0, description="The weights are averaged over about so many epochs, exponentially; 0: they are not."
     )
     learning_rate: float = Field(1e-3, gt=0)
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(256, ge=1, description="Examples of a step; every prefix of a history is one.")
     max_epochs: int = Field(60, ge=1, le=1000)
     patience: int = Field(5, ge=1, description="Epochs without a better validation NDCG before training stops.")
+    n_seeds: int = Field(
+        1, ge=1, le=10, description="Models that differ in their seed, whose scores are averaged; each costs a fit."
+    )
 
 
 class NeighbourSettings(Frozen):

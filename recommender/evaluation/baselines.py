@@ -55,6 +55,7 @@ ALS_ITERATIONS = 15
 # How many of a history's newest items speak for it.
 BM25_ITEMS = (1, 3, 10)
 SASREC_THREADS = 2
+SASREC_DROPOUTS = (0.5, 0.2)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _fit(
     if name == "bm25":
         return fit_bm25(items, search)
     if name == "sasrec":
-        return Tuned(fit_sasrec(fit, vectors, items, recipe), {})
+        return fit_sasrec(fit, vectors, items, recipe, search)
     had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
     return fit_item_knn(items, had, search) if name == "item_knn" else fit_als(items, had, search, fit.seed)
 
@@ -282,25 +283,28 @@ def fit_bm25(items: ItemVectors, search: Grid) -> Tuned[HistoryRanker] | None:
     return search.choose([{"n_items": n} for n in BM25_ITEMS], build)
 
 
-def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recipe) -> Ranker:
-    """The sequence model as it is usually copied: learned ids and nothing else, no leaning on popularity.
+def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recipe, search: Grid) -> Tuned[Ranker]:
+    """The sequence model as it is usually copied: attention over learned ids, and nothing else.
+
+    It has the recipe's training: width, blocks, rate, epochs, early stopping, averaged weights.
 
     Source: Kang & McAuley 2018; the softmax loss is Klenitskiy & Vasilev 2023.
     """
+    own = replace(fit, threads=SASREC_THREADS, held=None)
 
-    with tempfile.TemporaryDirectory() as name:
-        target = Path(name) / "sequence"
-        history = recipe.features.max_history
-        fit_sequence(replace(fit, threads=SASREC_THREADS), vectors, target, plain_sasrec(recipe), history)
-        model = load_sequence_model(target, items)
-    model.popularity_weight.fill_(0.0)
-    return Ranker(items, model)
+    def build(dropout: float) -> Ranker:
+        with tempfile.TemporaryDirectory() as name:
+            target = Path(name) / "sequence"
+            fit_sequence(own, vectors, target, plain_sasrec(recipe, dropout), recipe.features.max_history)
+            return Ranker(items, load_sequence_model(target, items))
+
+    return search.choose([{"dropout": dropout} for dropout in SASREC_DROPOUTS], build)
 
 
-def plain_sasrec(recipe: Recipe) -> SequenceSettings:
-    """The recipe's sequence model without texts or any other content, its weights as the last step left them."""
-    plain = {"use_ids": True, "use_text": False, "use_modality": False, "id_dropout": 0.0, "average_epochs": 0.0}
-    return recipe.sequence.model_copy(update=plain)
+def plain_sasrec(recipe: Recipe, dropout: float) -> SequenceSettings:
+    """The recipe's sequence model without filter, texts, any other content, or a leaning on popularity."""
+    plain = {"use_ids": True, "use_text": False, "use_modality": False, "filter_share": 0.0, "id_dropout": 0.0}
+    return recipe.sequence.model_copy(update={**plain, "popularity_weights": (0.0,), "dropout": dropout})
 
 
 def _fit_quietly(model: Any, had: csr_matrix) -> None:

@@ -26,14 +26,9 @@ class Packed:
     groups: tuple[tuple[int, int], ...]
     order: torch.Tensor
 
-    def newest(self, values: torch.Tensor) -> torch.Tensor:
-        """Of what stands at every item, shape (N, D), the newest item's, in the order in which sequences were given.
-
-        Returns:
-            Shape (B, D).
-        """
-        found = values[self.places == 0]
-        return torch.empty_like(found).index_copy(0, self.order, found)
+    def as_given(self, rows: torch.Tensor) -> torch.Tensor:
+        """What stands for each sequence, shape (B, D), put from this order into that of the given sequences."""
+        return torch.empty_like(rows).index_copy(0, self.order, rows)
 
 
 def pack(sequences: Sequence[torch.Tensor]) -> Packed:
@@ -58,6 +53,20 @@ def pack_rows(rows: torch.Tensor) -> Packed:
     lengths = real.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     return _packed(rows[order][real[order]], lengths, order)
+
+
+def pack_slices(items: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor) -> Packed:
+    """Lay stretches of one long row end to end; they may overlap.
+
+    Args:
+        items: Item indices. Shape (M,), int64.
+        starts: Where each stretch begins. Shape (B,), int64.
+        lengths: How long it is, 1 at least. Shape (B,), int64.
+    """
+    order = torch.argsort(lengths, stable=True)
+    ranked = lengths[order]
+    within = torch.arange(int(ranked.sum())) - torch.repeat_interleave(ranked.cumsum(0) - ranked, ranked)
+    return _packed(items[torch.repeat_interleave(starts[order], ranked) + within], lengths, order)
 
 
 def _packed(items: torch.Tensor, lengths: torch.Tensor, order: torch.Tensor) -> Packed:

@@ -19,7 +19,7 @@ from recommender.metrics.top_k import ListFilters, best_items, mask_seen, neares
 from recommender.ranking.blend import Blend, ColdItems, standardised
 from recommender.ranking.cold_users import ColdUsers
 from recommender.ranking.parts import LEARNED_BY_EVENTS, Asked, Part, Retriever, shown_as
-from recommender.retrieval.sequence.model import SequenceModel
+from recommender.retrieval.sequence.model import AnySequenceModel
 
 AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
 # What the parts are called where their scores are refused.
@@ -44,7 +44,7 @@ class Ranker:
     def __init__(
         self,
         vectors: ItemVectors,
-        model: SequenceModel,
+        model: AnySequenceModel,
         parts: Mapping[str, Retriever] = NO_PARTS,
         blend: Blend = ALONE,
         cold: ColdItems = NO_COLD_ITEMS,

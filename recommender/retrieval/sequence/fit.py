@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from core.settings.models import AugmentationSettings, SequenceSettings
@@ -15,7 +16,11 @@ from recommender.fitting.summary import FitSummary
 from recommender.inputs.augmentation import AS_THEY_ARE
 from recommender.inputs.item_vectors import VECTORS_FILE, ItemVectors
 from recommender.metrics.ranking import metric_key
-from recommender.retrieval.sequence.training import Epoch, best_of, train_sequence_model
+from recommender.retrieval.sequence.model import SequenceEnsemble, SequenceModel
+from recommender.retrieval.sequence.training import Epoch, ValidationEvaluator, best_of, train_sequence_model
+
+# Between the seeds of models that are fitted together, so that fits of neighbouring seeds share none.
+SEED_STEP = 1000
 
 
 def fit_sequence(
@@ -31,40 +36,61 @@ def fit_sequence(
 
     Where `fit.held` is given, its number of epochs and its popularity weight are taken over, and nothing is validated.
 
+    With `n_seeds` models, each is trained by itself, and they answer together; the curve is the first one's.
+
     Args:
         vectors: The folder that `embed_catalogue` wrote.
         target: The component's folder.
         max_history: Entries of a history that the model sees.
         augmentation: Of the training sequences.
-        on_epoch: Called with every epoch; what it raises ends the fit.
+        on_epoch: Called with every epoch of the first model; what it raises ends the fit.
     Raises:
         TrainingDataError: too little to train on or to choose the epoch by.
         BundleError: the vectors cannot be read.
     """
     started = time.monotonic()
-    items = ItemVectors.load(vectors)
-    inputs = (settings.model_dump(), augmentation.model_dump(), max_history, fit.k, fit.seed, fit.threads)
-    held = fit.held_summary()
-    choices = () if held is None else (held.best_epoch, held.choices)
+    items, held = ItemVectors.load(vectors), fit.held_summary()
     digests = (file_digest(vectors / VECTORS_FILE), _sequences_digest(fit.training))
-    checkpoint = Checkpoint(target, *inputs, *choices, *digests)
-    with deterministic(fit.seed, fit.threads):
-        model, epochs = train_sequence_model(fit, items, settings, max_history, augmentation, checkpoint, on_epoch)
-    best = best_of(epochs)
+    inputs = (settings.model_dump(), augmentation.model_dump(), max_history, fit.k, fit.seed, fit.threads, *digests)
+    choices = () if held is None else (held.best_epoch, held.choices)
+    models: list[SequenceModel] = []
+    curves: list[list[Epoch]] = []
+    checkpoints = [Checkpoint(_numbered(target, number), *inputs, *choices) for number in range(settings.n_seeds)]
+    for number, checkpoint in enumerate(checkpoints):
+        own = replace(fit, seed=fit.seed + number * SEED_STEP)
+        told = on_epoch if number == 0 else None
+        epochs_held = {} if held is None else {"max_epochs": held.choices["best_epochs"][number]}
+        given = (settings.model_copy(update=epochs_held), max_history, augmentation, checkpoint, told)
+        with deterministic(own.seed, fit.threads):
+            model, epochs = train_sequence_model(own, items, *given)
+        models.append(model)
+        curves.append(epochs)
+    ensemble, first = SequenceEnsemble(models), best_of(curves[0])
+    ndcg = first.ndcg
+    if len(models) > 1 and held is None:
+        ndcg, _ = ValidationEvaluator.of(fit, items, settings, max_history).choose_popularity_weight(ensemble)
+        fit.progress(f"{len(models)} models: {metric_key('ndcg', fit.k)} {ndcg:.4f}")
+    weight, best_epochs = float(ensemble.popularity_weight), [best_of(epochs).number for epochs in curves]
     summary = FitSummary(
         folder=target,
-        epochs=len(epochs),
-        best_epoch=best.number,
-        metrics={} if best.ndcg is None else {metric_key("ndcg", fit.k): best.ndcg},
+        epochs=sum(len(epochs) for epochs in curves),
+        best_epoch=first.number,
+        metrics={} if ndcg is None else {metric_key("ndcg", fit.k): ndcg},
         seconds=time.monotonic() - started,
-        curve=tuple(_point(epoch) for epoch in epochs),
-        choices={"popularity_weight": best.popularity_weight},
+        curve=tuple(_point(epoch) for epoch in curves[0]),
+        choices={"popularity_weight": weight, "best_epochs": best_epochs},
     )
     with atomic_folder(target) as folder:
-        model.save(folder)
+        ensemble.save(folder)
         summary.write(folder)
-    checkpoint.clear()
+    for checkpoint in checkpoints:
+        checkpoint.clear()
     return summary
+
+
+def _numbered(target: Path, number: int) -> Path:
+    """Beside which a model's checkpoint lies: the first one's beside the component itself."""
+    return target if number == 0 else target.with_name(f"{target.name}.{number}")
 
 
 def _point(epoch: Epoch) -> dict[str, float]:

@@ -1,10 +1,13 @@
-"""The sequence model: a causal transformer over item vectors, each a learned id plus the projected whitened text."""
+"""The sequence model: a transformer over item vectors, each a learned id plus the projected whitened text, with a
+low-pass filter beside attention.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,13 +19,13 @@ from recommender.fitting.component import loading, read_config
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack_rows
+from recommender.retrieval.sequence.blocks import Block, low_pass_basis
 
 WEIGHTS_FILE = "sequence.safetensors"
 CONFIG_FILE = "sequence.json"
-INITIAL_SD = 0.05
-# How fast the text is learned beside the ids: rows of length 1 are made this long. At 1 training sits on a plateau for
-# several epochs; at sqrt(text_width), unit variance, a small shop overfits its texts before its ids are learned.
-TEXT_SCALE = 4.0
+INITIAL_SD = 0.02
+# Of the projection: every item reads it, so that it learns faster than an id, which has a start of its own.
+TEXT_INITIAL_SD = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class SequenceShape:
     use_ids: bool
     use_text: bool
     use_modality: bool = False
+    filter_share: float = 0.7
+    filter_frequencies: int = 3
 
     def check(self) -> None:
         """Refuse what cannot be built.
@@ -65,47 +70,8 @@ class SequenceShape:
             )
 
 
-class Block(nn.Module):
-    """One transformer block, normalised before attention and before the feed-forward part."""
-
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
-        self.feed_norm = nn.LayerNorm(width)
-        self.feed_in = nn.Linear(width, 4 * width)
-        self.feed_out = nn.Linear(4 * width, width)
-
-    def forward(self, x: torch.Tensor, groups: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """Shape (N, D) -> (N, D); `groups` as in `Packed` says which items are of one sequence."""
-        heads = self.query_key_value(self.attention_norm(x))  # (N, 3 D)
-        seen = torch.cat([self._attend(part, n) for part, n in _parts(heads, groups)])
-        x = x + self._drop(self.attention_out(seen))
-        return x + self._drop(self.feed_out(self._drop(F.gelu(self.feed_in(self.feed_norm(x))))))
-
-    def _attend(self, heads: torch.Tensor, n: int) -> torch.Tensor:
-        """Causal attention within `n` sequences of one length T, laid end to end: shape (n T, 3 D) -> (n T, D)."""
-        t, d = len(heads) // n, heads.shape[1] // 3
-        query, key, value = heads.view(n, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)  # (n, H, T, …)
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        return seen.transpose(1, 2).reshape(n * t, d)
-
-    def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, self.dropout, self.training)
-
-
-def _parts(values: torch.Tensor, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[torch.Tensor, int]]:
-    """The rows of each group, and how many sequences it has."""
-    sizes = [n * length for n, length in groups]
-    return zip(torch.split(values, sizes), (n for n, _ in groups), strict=True)
-
-
 class SequenceModel(nn.Module):
-    """Predicts, at every place of a history, the item that comes next.
+    """Predicts the item that comes after a history.
 
     Args:
         shape: Sizes and switches.
@@ -115,7 +81,8 @@ class SequenceModel(nn.Module):
         dropout: On embeddings, attention and blocks.
         id_dropout: Share of id vectors left out in training, so that the text alone learns to carry an item.
 
-    Source: Kang & McAuley 2018 (SASRec), with the text as in SCIENCE's prototype: id + linear projection.
+    Source: Kang & McAuley 2018 (SASRec), with the filter of Shin et al. 2024 (BSARec), and the projected text added to
+        the id.
     """
 
     def __init__(
@@ -129,7 +96,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         shape.check()
         self.shape, self.dropout, self.id_dropout = shape, dropout, id_dropout
-        self.register_buffer("text", text * TEXT_SCALE, persistent=False)
+        self.register_buffer("text", text, persistent=False)
         self.register_buffer("learned", learned, persistent=True)
         # How much the logarithm of an item's count adds to its score: not trained, but chosen by validation.
         self.register_buffer("popularity_weight", torch.zeros(()))
@@ -140,11 +107,13 @@ class SequenceModel(nn.Module):
             self.id_vectors = nn.Parameter(torch.randn(shape.n_items + 1, shape.width) * INITIAL_SD)
         if shape.text_width:
             self.text_projection = nn.Linear(shape.text_width, shape.width, bias=False)
-            # At this scale both parts of an item start equally long.
-            nn.init.normal_(self.text_projection.weight, std=INITIAL_SD / TEXT_SCALE)
+            nn.init.normal_(self.text_projection.weight, std=TEXT_INITIAL_SD)
         self.positions = nn.Parameter(torch.randn(shape.max_history, shape.width) * INITIAL_SD)
-        self.blocks = nn.ModuleList(Block(shape.width, shape.n_heads, dropout) for _ in range(shape.n_blocks))
-        self.last_norm = nn.LayerNorm(shape.width)
+        self.first_norm = nn.LayerNorm(shape.width)
+        basis = low_pass_basis(shape.max_history, shape.filter_frequencies)
+        self.blocks = nn.ModuleList(
+            Block(shape.width, shape.n_heads, dropout, shape.filter_share, basis) for _ in range(shape.n_blocks)
+        )
 
     def item_vectors(self, items: torch.Tensor | None = None) -> torch.Tensor:
         """The vectors of items, as input and as output.
@@ -166,22 +135,23 @@ class SequenceModel(nn.Module):
         return torch.stack(parts).sum(dim=0)
 
     def forward(self, history: Packed) -> torch.Tensor:
-        """What the model expects after every item of every history.
+        """What the model expects after each history.
 
         Args:
-            history: N items in all, no history longer than max_history.
+            history: B histories, none longer than max_history.
         Returns:
-            Shape (N, width).
+            Shape (B, width), in the order in which the histories were given.
         """
-        x = self.item_vectors(history.items) + F.embedding(history.places, self.positions)
+        x = self.first_norm(self.item_vectors(history.items) + F.embedding(history.places, self.positions))
         x = F.dropout(x, self.dropout, self.training)
-        for block in self.blocks:
-            x = block(x, history.groups)
-        result: torch.Tensor = self.last_norm(x)
-        return result
+        newest = torch.nonzero(history.places == 0).flatten()
+        for block in self.blocks[:-1]:
+            x = block(x, history.groups, None)
+        # Nothing reads the last block's other places.
+        return history.as_given(self.blocks[-1](x, history.groups, newest))
 
     def expect(self, history: torch.Tensor) -> torch.Tensor:
-        """What the model expects after whole histories.
+        """What the model expects after each history.
 
         Args:
             history: Item indices, oldest first, left-padded with 0, no row of padding alone. Shape (B, T), int64,
@@ -189,32 +159,80 @@ class SequenceModel(nn.Module):
         Returns:
             Shape (B, width).
         """
-        packed = pack_rows(history)
-        return packed.newest(self(packed))
+        result: torch.Tensor = self(pack_rows(history))
+        return result
 
     def save(self, folder: Path) -> None:
         """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
-        save_tensors(folder / WEIGHTS_FILE, self.state_dict())
-        write_json(folder / CONFIG_FILE, asdict(self.shape))
+        SequenceEnsemble([self]).save(folder)
 
 
-def load_sequence_model(folder: Path, vectors: ItemVectors) -> SequenceModel:
-    """Read what `SequenceModel.save` wrote.
+class SequenceEnsemble(nn.Module):
+    """Sequence models that differ in their seed: what it scores is the mean of their scores.
+
+    It answers as one model whose vectors are theirs side by side.
+
+    Args:
+        models: Of one shape, one at least, that have learned the same items. The first one's popularity weight counts.
+    """
+
+    def __init__(self, models: Sequence[SequenceModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.shape, self.learned, self.popularity_weight = (
+            models[0].shape,
+            models[0].learned,
+            models[0].popularity_weight,
+        )
+        for model in models:
+            model.learned = self.learned
+
+    def item_vectors(self) -> torch.Tensor:
+        """The vectors of all items, padding first. Shape (n_items + 1, n_models · width)."""
+        return torch.cat([model.item_vectors() for model in self._each()], dim=-1) / len(self.models)
+
+    def expect(self, history: torch.Tensor) -> torch.Tensor:
+        """As `SequenceModel.expect`. Shape (B, n_models · width)."""
+        return torch.cat([model.expect(history) for model in self._each()], dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
+        tensors: dict[str, torch.Tensor] = {}
+        for number, model in enumerate(self._each()):
+            tensors |= {f"{number}.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
+        save_tensors(folder / WEIGHTS_FILE, tensors)
+        write_json(folder / CONFIG_FILE, {**asdict(self.shape), "n_models": len(self.models)})
+
+    def _each(self) -> list[SequenceModel]:
+        return cast(list[SequenceModel], list(self.models))
+
+
+AnySequenceModel = SequenceModel | SequenceEnsemble
+
+
+def load_sequence_model(folder: Path, vectors: ItemVectors) -> AnySequenceModel:
+    """Read what `save` wrote.
 
     Args:
         folder: The sequence component.
         vectors: Those that the model was trained with.
+    Returns:
+        One model, or several as one, in evaluation mode.
     Raises:
         BundleError: a file is missing or unreadable, or the weights and the text vectors do not fit together.
     """
     config = read_config(folder / CONFIG_FILE)
     expected = f"{WEIGHTS_FILE} and {CONFIG_FILE} that belong together"
     with loading("sequence model", got=f"folder={folder}", expected=expected):
+        n_models = config.pop("n_models")
         shape = SequenceShape(**config)
-        tensors = read_tensors(folder / WEIGHTS_FILE, "learned")
+        tensors = read_tensors(folder / WEIGHTS_FILE, *(f"{number}.learned" for number in range(n_models)))
         text = vectors.content(shape.use_text, shape.use_modality)
         if tuple(text.shape) != (shape.n_items + 1, shape.text_width):
             raise ValueError(f"the item vectors are {tuple(text.shape)}")
-        model = SequenceModel(shape, text, tensors["learned"])
-        model.load_state_dict(tensors)
-    return model.eval()
+        models = []
+        for start in (f"{number}." for number in range(n_models)):
+            own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+            models.append(SequenceModel(shape, text, own["learned"]))
+            models[-1].load_state_dict(own)
+    return models[0].eval() if n_models == 1 else SequenceEnsemble(models).eval()

@@ -1,10 +1,10 @@
-"""Trains the sequence model: next-item softmax over the real places of the training sequences, early stopping."""
+"""Trains the sequence model: softmax over the items that may come next, every prefix an example, early stopping."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -18,24 +18,22 @@ from core.settings.models import AugmentationSettings, SequenceSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
+from recommender.fitting.descent import descend
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
-from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.packing import Packed, pack
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import TrainingSequence, read_sequences, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
-from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from recommender.retrieval.sequence.examples import Examples, NextItems
+from recommender.retrieval.sequence.model import AnySequenceModel, SequenceModel, SequenceShape
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 2000
 QUERIES_PER_PASS = 256
-# Where histories are few, popularity is hard to beat and worth leaning on; 0 leaves it out.
-POPULARITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)
 CHECKPOINT_EVERY_S = 10.0
 
 
@@ -52,33 +50,6 @@ class Epoch:
     popularity_weight: float
 
 
-@dataclass(frozen=True)
-class NextItems:
-    """A batch: what was read, and what came next.
-
-    Attributes:
-        history: Of N items.
-        targets: The item after each of them; 0 where that is context, which is not predicted. Shape (N,), int64.
-    """
-
-    history: Packed
-    targets: torch.Tensor
-
-    @classmethod
-    def of(cls, sequences: list[TrainingSequence]) -> NextItems:
-        """From whole sequences, each of two items at least."""
-        history = pack([sequence.items[:-1] for sequence in sequences])
-        in_order = [sequences[place] for place in history.order.tolist()]
-        following = torch.cat([sequence.items[1:] for sequence in in_order])
-        context = [torch.arange(1, len(sequence)) < sequence.first_target for sequence in in_order]
-        return cls(history, following.masked_fill(torch.cat(context), PADDING))
-
-    @property
-    def n_targets(self) -> int:
-        """How many items are predicted."""
-        return int((self.targets != PADDING).sum())
-
-
 def train_sequence_model(
     fit: FitContext,
     vectors: ItemVectors,
@@ -90,7 +61,7 @@ def train_sequence_model(
 ) -> tuple[SequenceModel, list[Epoch]]:
     """Train until the validation NDCG has not risen for `patience` epochs; the best epoch's weights are kept.
 
-    Where `fit.held` is given, train for as many epochs as were best there, with its popularity weight.
+    Where `fit.held` is given, train for `max_epochs`, with its popularity weight.
 
     Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
 
@@ -104,9 +75,7 @@ def train_sequence_model(
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
     """
     sequences = read_sequences(fit.training, vectors.ids, max_history + 1)
-    evaluator = None
-    if fit.held is None:
-        evaluator = ValidationEvaluator(vectors, _validation_queries(fit.training, fit.seed), max_history, fit.k)
+    evaluator = None if fit.held else ValidationEvaluator.of(fit, vectors, settings, max_history)
     learned = learned_items(sequences, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
@@ -118,6 +87,8 @@ def train_sequence_model(
         max_history=max_history,
         use_ids=settings.use_ids,
         use_text=settings.use_text,
+        filter_share=settings.filter_share,
+        filter_frequencies=settings.filter_frequencies,
         use_modality=settings.use_modality,
     )
     model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
@@ -127,7 +98,6 @@ def train_sequence_model(
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
     if held := fit.held_summary():
-        settings = settings.model_copy(update={"max_epochs": held.best_epoch})
         model.popularity_weight.fill_(held.choices["popularity_weight"])
     run = _Run(model, sequences, evaluator, settings, Augmenter(augmentation, fit.seed), fit.seed)
     return run.fit(fit.progress, checkpoint, on_epoch)
@@ -148,7 +118,7 @@ class _Run:
         self.model, self.sequences, self.evaluator, self.settings = model, sequences, evaluator, settings
         self.augmenter, self.generator = augmenter, np.random.default_rng(seed)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-        n_batches = math.ceil(len(sequences) / settings.batch_size)
+        n_batches = math.ceil(len(Examples(sequences)) / settings.batch_size)
         self.average = averaged(model, settings.average_epochs * n_batches)
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
@@ -190,8 +160,7 @@ class _Run:
         return True
 
     def _run_epoch(self) -> Epoch:
-        drawn = batches(self.augmenter.sequences(self.sequences), self.settings.batch_size, self.generator)
-        loss = _train_epoch(self.model, self.average, self.optimizer, drawn, self.candidates, self.settings)
+        loss = self._train_epoch()
         averaged = cast(SequenceModel, self.average.module)
         number = len(self.epochs) + 1
         if self.evaluator is None:
@@ -204,6 +173,17 @@ class _Run:
                 self.best.keep(number, ndcg, weights_of(averaged))
         self.epochs.append(epoch)
         return epoch
+
+    def _train_epoch(self) -> float:
+        """One pass over the examples; returns the mean loss of one."""
+        self.model.train()
+        total, where = 0.0, f"epoch {len(self.epochs) + 1}"
+        examples = Examples(self.augmenter.sequences(self.sequences))
+        for batch in examples.batches(self.settings.batch_size, self.generator.permutation):
+            loss = next_item_loss(self.model, batch, self.candidates, self.settings.n_negatives)
+            total += descend("sequence model", loss, self.optimizer, where) * len(batch.targets)
+            self.average.update_parameters(self.model)
+        return total / len(examples)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -251,10 +231,14 @@ class ValidationEvaluator:
         vectors: The catalogue.
         queries: Each of a user with a known history.
         k: Length of the evaluated list.
+        popularity_weights: Those to choose from. Where histories are few, popularity is hard to beat and worth leaning
+            on; 0 leaves it out.
     """
 
-    def __init__(self, vectors: ItemVectors, queries: Queries, max_history: int, k: int) -> None:
-        self.k, self.ids = k, vectors.ids
+    def __init__(
+        self, vectors: ItemVectors, queries: Queries, max_history: int, k: int, popularity_weights: Sequence[float]
+    ) -> None:
+        self.k, self.ids, self.popularity_weights = k, vectors.ids, tuple(popularity_weights)
         self.prior = np.log1p(vectors.catalogue.n_events).astype(np.float32)
         self.users = [
             queries.users[start : start + QUERIES_PER_PASS] for start in range(0, len(queries), QUERIES_PER_PASS)
@@ -263,13 +247,25 @@ class ValidationEvaluator:
         self.targets = [vectors.ids.known_indices(wanted) for wanted in queries.targets]
         self.n_targets = queries.n_targets
 
-    def choose_popularity_weight(self, model: SequenceModel) -> tuple[float, float]:
+    @classmethod
+    def of(
+        cls, fit: FitContext, vectors: ItemVectors, settings: SequenceSettings, max_history: int
+    ) -> ValidationEvaluator:
+        """On a sample of a training set's validation queries.
+
+        Raises:
+            TrainingDataError: no user with a history is in the validation window.
+        """
+        queries = _validation_queries(fit.training, fit.seed)
+        return cls(vectors, queries, max_history, fit.k, settings.popularity_weights)
+
+    def choose_popularity_weight(self, model: AnySequenceModel) -> tuple[float, float]:
         """Set the model's popularity weight to the one with the best NDCG.
 
         Returns:
             That NDCG, and the weight; the smaller weight where two do equally well.
         """
-        hits: dict[float, list[np.ndarray]] = {weight: [] for weight in POPULARITY_WEIGHTS}
+        hits: dict[float, list[np.ndarray]] = {weight: [] for weight in self.popularity_weights}
         model.eval()
         with torch.inference_mode():
             items = model.item_vectors()[1:]
@@ -282,8 +278,8 @@ class ValidationEvaluator:
                 start += len(users)
         ndcgs = [float(PER_QUERY["ndcg"](np.concatenate(found), self.n_targets).mean()) for found in hits.values()]
         best = int(np.argmax(ndcgs))
-        model.popularity_weight.fill_(POPULARITY_WEIGHTS[best])
-        return ndcgs[best], POPULARITY_WEIGHTS[best]
+        model.popularity_weight.fill_(self.popularity_weights[best])
+        return ndcgs[best], self.popularity_weights[best]
 
 
 def best_of(epochs: Sequence[Epoch]) -> Epoch:
@@ -299,30 +295,8 @@ def averaged(model: SequenceModel, n_steps: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(math.exp(-1 / n_steps) if n_steps else 0.0))
 
 
-def _train_epoch(
-    model: SequenceModel,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-    epoch_batches: Iterator[NextItems],
-    candidates: torch.Tensor,
-    settings: SequenceSettings,
-) -> float:
-    """One pass; returns the mean loss of a next item."""
-    model.train()
-    total, places = 0.0, 0
-    for batch in epoch_batches:
-        loss = next_item_loss(model, batch, candidates, settings.n_negatives)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        average.update_parameters(model)
-        total += loss.item() * batch.n_targets
-        places += batch.n_targets
-    return total / places
-
-
 def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Tensor, n_negatives: int) -> torch.Tensor:
-    """Softmax loss of the next item, the mean over all places of the batch that have a target.
+    """Softmax loss of the next item, the mean over the batch.
 
     Args:
         candidates: The items that the softmax runs over: those that occur in training, for an item that never does
@@ -331,19 +305,18 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
             full softmax.
     Source: Klenitskiy & Vasilev 2023, Turning Dross Into Gold Loss.
     """
-    predicted = torch.nonzero(batch.targets != PADDING).flatten()
-    expected, targets = model(batch.history)[predicted], batch.targets[predicted]  # (n, D), (n,)
+    expected, targets = model(batch.history), batch.targets  # (B, D), (B,)
     if n_negatives and n_negatives < len(candidates):
         negatives = candidates[torch.randperm(len(candidates))[:n_negatives]]
-        positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (N,)
+        positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (B,)
         logits = _without_targets(expected @ model.item_vectors(negatives).T, negatives, targets)
         return (torch.logaddexp(positive, torch.logsumexp(logits, dim=1)) - positive).mean()
-    logits = expected @ model.item_vectors(candidates).T  # (N, n)
+    logits = expected @ model.item_vectors(candidates).T  # (B, n)
     return F.cross_entropy(logits, torch.searchsorted(candidates, targets))
 
 
 def _without_targets(logits: torch.Tensor, negatives: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """-inf where a negative is the row's own target, in place. Shape (N, n)."""
+    """-inf where a negative is the row's own target, in place. Shape (B, n)."""
     column = torch.full((int(max(negatives.max(), targets.max())) + 1,), -1)
     column[negatives] = torch.arange(len(negatives))
     rows = torch.nonzero(column[targets] >= 0).flatten()
@@ -356,15 +329,6 @@ def learned_items(sequences: list[TrainingSequence], n_items: int) -> torch.Tens
     learned[torch.cat([sequence.items for sequence in sequences])] = True
     learned[PADDING] = False
     return learned
-
-
-def batches(sequences: list[TrainingSequence], batch_size: int, generator: np.random.Generator) -> Iterator[NextItems]:
-    """Every sequence once, in random order, but such that those of a batch are about equally long.
-
-    Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.
-    """
-    for rows in shuffled_by_length([len(sequence) for sequence in sequences], batch_size, generator.permutation):
-        yield NextItems.of([sequences[row] for row in rows])
 
 
 def _validation_queries(training: Path, seed: int) -> Queries:

@@ -373,7 +373,7 @@ def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
     ("file", "tensor"),
     [
         ("vectors/vectors.safetensors", "text"),
-        ("sequence/sequence.safetensors", "positions"),
+        ("sequence/sequence.safetensors", "0.positions"),
         ("blend/neighbours.safetensors", "weights"),
         ("blend/newcomers.safetensors", "shares"),
         ("blend/cold.json", "lift"),

@@ -116,11 +116,12 @@ def test_bm25_finds_by_words(tmp_path):
 
 
 def test_sasrec_reads_ids_alone(fitted):
-    settings = plain_sasrec(RECIPE)
+    settings = plain_sasrec(RECIPE, 0.2)
     assert (settings.use_ids, settings.use_text, settings.use_modality) == (True, False, False)
-    assert (settings.id_dropout, settings.average_epochs) == (0, 0)
-    assert settings.width == QUICK.width
+    assert (settings.filter_share, settings.id_dropout, settings.dropout) == (0, 0, 0.2)
+    assert (settings.width, settings.max_epochs) == (QUICK.width, QUICK.max_epochs)
     assert not fitted["sasrec"].model.shape.use_text
+    assert fitted["sasrec"].model.shape.filter_share == 0
     assert float(fitted["sasrec"].model.popularity_weight) == 0
 
 

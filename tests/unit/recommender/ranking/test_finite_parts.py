@@ -50,7 +50,7 @@ def ranker(vectors) -> Ranker:
 
 def break_sequence(ranker: Ranker) -> None:
     with torch.inference_mode():
-        ranker.model.last_norm.weight.fill_(torch.nan)
+        ranker.model.blocks[-1].feed_norm.weight.fill_(torch.nan)
 
 
 def break_neighbours(ranker: Ranker) -> None:

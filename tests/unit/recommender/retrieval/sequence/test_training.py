@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.inputs.user import UserState
 from recommender.ranking.ranker import Ranker
-from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from recommender.retrieval.sequence.examples import Examples
+from recommender.retrieval.sequence.fit import fit_sequence
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape, load_sequence_model
 from recommender.retrieval.sequence.training import (
-    NextItems,
     ValidationEvaluator,
     averaged,
-    batches,
     learned_items,
     next_item_loss,
     train_sequence_model,
@@ -63,16 +64,15 @@ def whole(*items: list[int]) -> list[TrainingSequence]:
     return [TrainingSequence(torch.tensor(one)) for one in items]
 
 
-def test_full_softmax_loss_is_the_mean_over_all_places():
+def test_full_softmax_loss_is_the_mean_over_all_prefixes():
     model = small_model()
-    sequences = whole([4, 5, 6, 7, 8], [1, 2, 3])
-    candidates = torch.arange(1, 10)
-    loss = next_item_loss(model, NextItems.of(sequences), candidates, n_negatives=0)
-    losses = []
+    sequences = [[4, 5, 6, 7, 8], [1, 2, 3]]
+    candidates, losses = torch.arange(1, 10), []
+    loss = next_item_loss(model, Examples(whole(*sequences)).of(list(range(6))), candidates, n_negatives=0)
     for sequence in sequences:
-        expected = model(pack([sequence.items[:-1]]))
-        logits = expected @ model.item_vectors(candidates).T
-        losses += [F.cross_entropy(logits[i], sequence.items[i + 1] - 1) for i in range(len(sequence) - 1)]
+        for length in range(1, len(sequence)):
+            logits = model(pack([torch.tensor(sequence[:length])])) @ model.item_vectors(candidates).T
+            losses.append(F.cross_entropy(logits, torch.tensor([sequence[length] - 1])))
     assert len(losses) == 2 + 4
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
@@ -81,32 +81,30 @@ def test_full_softmax_loss_is_the_mean_over_all_places():
 def test_context_is_read_and_not_predicted(n_negatives):
     model, candidates = small_model(), torch.arange(1, 10)
     sequence = TrainingSequence(torch.tensor([4, 5, 6, 7, 8]), n_context=3)
+    examples = Examples([sequence, *whole([1, 2])])
+    assert len(examples) == 3
     torch.manual_seed(0)
-    loss = next_item_loss(model, NextItems.of([sequence, *whole([1, 2])]), candidates, n_negatives)
+    loss = next_item_loss(model, examples.of([0, 1, 2]), candidates, n_negatives)
     losses = []
     torch.manual_seed(0)
     drawn = candidates[torch.randperm(9)[:n_negatives]] if n_negatives else candidates
     # The targets 2, 7 and 8, behind all that came before each.
-    for before, target in (([1], 2), ([4, 5, 6, 7], 7), ([4, 5, 6, 7], 8)):
-        place = before.index(target) - 1 if target in before else -1
+    for before, target in (([1], 2), ([4, 5, 6], 7), ([4, 5, 6, 7], 8)):
         others = drawn[drawn != target]
-        logits = (
-            model(pack([torch.tensor(before)]))[place]
-            @ model.item_vectors(torch.cat([torch.tensor([target]), others])).T
-        )
-        losses.append(F.cross_entropy(logits, torch.tensor(0)))
+        choices = model.item_vectors(torch.cat([torch.tensor([target]), others]))
+        losses.append(F.cross_entropy(model(pack([torch.tensor(before)]))[0] @ choices.T, torch.tensor(0)))
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
 def test_as_many_negatives_as_items_are_the_full_softmax():
-    model, batch, candidates = small_model(), NextItems.of(whole([1, 2, 3])), torch.arange(1, 10)
+    model, batch, candidates = small_model(), Examples(whole([1, 2, 3])).of([0, 1]), torch.arange(1, 10)
     full = next_item_loss(model, batch, candidates, n_negatives=0)
     assert next_item_loss(model, batch, candidates, n_negatives=9) == full
 
 
 def test_a_drawn_negative_that_is_the_target_is_no_negative():
     model, candidates = small_model(), torch.tensor([2, 3, 4])
-    batch = NextItems.of(whole([1, 2], [1, 9]))
+    batch = Examples(whole([1, 2], [1, 9])).of([0, 1])
     # Two of three are drawn: with 2 among them, the first place has one negative less than the second, else as many.
     for _ in range(8):
         state = torch.get_rng_state()
@@ -121,13 +119,18 @@ def test_a_drawn_negative_that_is_the_target_is_no_negative():
         torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
-def test_every_next_item_comes_once_an_epoch_and_batches_hold_few_lengths():
+def test_every_prefix_comes_once_an_epoch_with_its_next_item_and_batches_hold_few_lengths():
     generator = np.random.default_rng(0)
-    sequences = whole(*([n + 1] * int(length) for n, length in enumerate(generator.integers(2, 40, 300))))
-    taken = list(batches(sequences, 16, generator))
-    seen = torch.cat([batch.targets for batch in taken])
-    assert torch.equal(torch.bincount(seen)[1:], torch.tensor([len(sequence) - 1 for sequence in sequences]))
-    assert all(torch.equal(batch.targets, batch.history.items) for batch in taken)
+    sequences = [generator.integers(1, 1000, length).tolist() for length in generator.integers(2, 40, 300)]
+    taken = list(Examples(whole(*sequences)).batches(16, generator.permutation))
+    found = []
+    for batch in taken:
+        ends = torch.nonzero(batch.history.places == 0).flatten().tolist()
+        starts = [0, *(end + 1 for end in ends)]
+        rows = [tuple(batch.history.items[start : end + 1].tolist()) for start, end in zip(starts, ends, strict=False)]
+        found += [(rows[rank], int(batch.targets[place])) for rank, place in enumerate(batch.history.order.tolist())]
+    wanted = [(tuple(row[:n]), row[n]) for row in sequences for n in range(1, len(row))]
+    assert sorted(found) == sorted(wanted)
     assert np.mean([len(batch.history.groups) for batch in taken]) < 6
 
 
@@ -177,10 +180,12 @@ def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
     user, best = UserState.from_history([item(0)]), (item(23), item(22))
     model = small_model(len(vectors.ids), text_width=8)
     with torch.no_grad():
-        model.last_norm.weight.zero_()
+        model.blocks[-1].feed_norm.weight.zero_()
         # Every place expects the same vector, and hardly likes one item more than another.
-        model.last_norm.bias.fill_(0.01)
-    ndcg, weight = ValidationEvaluator(vectors, Queries((user,), (best,)), 6, k=2).choose_popularity_weight(model)
+        model.blocks[-1].feed_norm.bias.fill_(0.01)
+    ndcg, weight = ValidationEvaluator(vectors, Queries((user,), (best,)), 6, 2, (0.0, 1.0)).choose_popularity_weight(
+        model
+    )
     assert weight > 0
     assert ndcg == 1
     assert model.popularity_weight == weight
@@ -271,3 +276,27 @@ def test_what_is_kept_and_evaluated_is_the_average(training):
             weights[n_epochs] = train_sequence_model(FitContext(training, 1), random_vectors(training), one, 6)[0]
     # With the average the weights are still nearer to where they began, which is small.
     assert weights[5.0].positions.abs().mean() < weights[0.0].positions.abs().mean()
+
+
+def test_several_seeds_are_fitted_and_answer_together(training, tmp_path):
+    vectors = random_vectors(training)
+    vectors.save(tmp_path / "vectors")
+    said: list[str] = []
+    settings = QUICK.model_copy(update={"n_seeds": 2, "max_epochs": 3})
+    fit = FitContext(training, 1, threads=1, progress=said.append)
+    summary = fit_sequence(fit, tmp_path / "vectors", tmp_path / "sequence", settings, 6)
+    model = load_sequence_model(tmp_path / "sequence", vectors)
+    first, second = model.models
+    assert not torch.equal(first.positions, second.positions)
+    assert summary.epochs == 6
+    assert len(summary.curve) == 3
+    assert said[-1].startswith("2 models: ndcg_at_10 ")
+    # A fit that holds these choices trains each for as long as it was best for.
+    again = fit_sequence(
+        replace(fit, held=tmp_path / "sequence"), tmp_path / "vectors", tmp_path / "again", settings, 6
+    )
+    assert again.choices == summary.choices
+    held = load_sequence_model(tmp_path / "again", vectors)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, held.state_dict()[name]), name
+    assert not list(tmp_path.glob("*.checkpoint"))

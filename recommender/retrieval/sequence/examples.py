@@ -1,0 +1,61 @@
+"""What the sequence model learns from: every prefix of a training sequence, and the item that comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recommender.inputs.batching import shuffled_by_length
+from recommender.inputs.packing import Packed, pack_slices
+from recommender.inputs.sequences import TrainingSequence
+
+
+@dataclass(frozen=True)
+class NextItems:
+    """A batch: what was read, and what came next.
+
+    Attributes:
+        history: Of B prefixes.
+        targets: The item after each of them. Shape (B,), int64.
+    """
+
+    history: Packed
+    targets: torch.Tensor
+
+
+class Examples:
+    """Every prefix of some sequences that an item follows, each an example of its own: its newest item stands at the
+    place that it has in an answer.
+
+    Args:
+        sequences: Each with a target behind another item; what is context is read and never predicted.
+    """
+
+    def __init__(self, sequences: Sequence[TrainingSequence]) -> None:
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        n_targets = torch.tensor([len(sequence) - sequence.first_target for sequence in sequences])
+        self._items = torch.cat([sequence.items for sequence in sequences])
+        self._starts = torch.repeat_interleave(lengths.cumsum(0) - lengths, n_targets)
+        self._lengths = torch.cat([torch.arange(one.first_target, len(one)) for one in sequences])
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def of(self, rows: list[int]) -> NextItems:
+        """The examples of some rows."""
+        starts, lengths = self._starts[rows], self._lengths[rows]
+        return NextItems(pack_slices(self._items, starts, lengths), self._items[starts + lengths])
+
+    def batches(self, size: int, permute: Callable[[int], np.ndarray]) -> Iterator[NextItems]:
+        """Every example once, in random order, but such that those of a batch are about equally long.
+
+        Attention runs over the sequences of one length at once, so that few lengths in a batch are few runs.
+
+        Args:
+            permute: From n to the numbers below n in random order.
+        """
+        for rows in shuffled_by_length(self._lengths.tolist(), size, permute):
+            yield self.of(rows)
