@@ -129,11 +129,13 @@ def load_engine(settings: Settings) -> Engine:
     Raises:
         NotRunning: nothing was promoted yet.
         BundleError: the bundle cannot be loaded.
+        SettingsError: the settings want a GPU, and there is none.
     """
     from transformers.utils.logging import disable_progress_bar
 
     from features.online import OnlineFeatures
     from recommender.bundle.loading import load_bundle
+    from recommender.fitting.device import resolve_device
 
     layout = Layout(settings.work_dir, settings.shop)
     promoted = find_promoted(layout.model_name)
@@ -146,7 +148,7 @@ def load_engine(settings: Settings) -> Engine:
             do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
         )
     disable_progress_bar()
-    bundle = load_bundle(promoted[0].folder)
+    bundle = load_bundle(promoted[0].folder, resolve_device(settings.serving.device, "serving.device"))
     is_forgotten = TombstoneFile(layout.forgotten).holds
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
     return Engine(model=promoted[0].model, bundle=bundle, features=online, max_k=settings.serving.max_k)

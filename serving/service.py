@@ -203,8 +203,9 @@ class Sommelier:
     def _load(self, promoted: Promoted) -> Engine:
         """Load a bundle and answer with it once, beside the one in service."""
         from recommender.bundle.loading import load_bundle
+        from recommender.fitting.device import resolve_device
 
-        bundle = load_bundle(promoted.folder)
+        bundle = load_bundle(promoted.folder, resolve_device(SETTINGS.serving.device, "serving.device"))
         engine = Engine(
             model=promoted.model,
             bundle=bundle,

@@ -57,11 +57,13 @@ class Fits:
         recipe: The settings of every model.
         seed: Of every random generator.
         threads: Of the CPU.
+        device: Where torch computes, "cpu" or "cuda".
     """
 
     recipe: Recipe
     seed: int
     threads: int
+    device: str = "cpu"
 
     def with_settings(self, **settings: Any) -> Fits:
         """The same with some parts of the recipe replaced."""
@@ -69,7 +71,7 @@ class Fits:
 
     def context(self, training: Path, held: Path | None = None) -> FitContext:
         """What every fit on a training set is given; `held` is the component whose choices are taken over."""
-        return FitContext(training, self.seed, K, self.threads, print, held)
+        return FitContext(training, self.seed, K, self.threads, print, held, self.device)
 
     def embed(self, training: Path, target: Path, held: Path | None = None) -> ItemVectors:
         """Embed the catalogue, fine-tuning the encoder where the recipe says so."""

@@ -11,6 +11,9 @@ from core.settings.form import Frozen
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+Device = Literal["auto", "cpu", "cuda"]
+
+
 class ServingSettings(Frozen):
     """The service."""
 
@@ -19,6 +22,7 @@ class ServingSettings(Frozen):
     max_body_bytes: int = Field(1_000_000, ge=1000, description="A larger request body is answered 413.")
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     threads: int = Field(4, ge=1)
+    device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
 
 
 PartName = Literal["prefect", "service", "monitoring", "reports"]
@@ -37,6 +41,11 @@ class PlatformSettings(Frozen):
     service_port: Port = 3000
     monitoring_port: Port = 8000
     reports_port: Port = 8010
+    device: Device = Field(
+        "auto",
+        description="Where the flows fit and evaluate models. auto: a CUDA GPU where torch sees one. What another "
+        "device fitted is fitted again.",
+    )
     step_timeout_s: float = Field(
         86_400.0, gt=0, description="A step of a flow that takes longer fails, and is not tried again, seconds."
     )

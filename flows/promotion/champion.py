@@ -33,7 +33,13 @@ def is_withdrawn(digest: str, standing: Standing) -> bool:
 
 
 def compare_with_champion(
-    folder: Path, training: Path, k: int, metric: str, standing: Standing, to_go: Collection[str] = ()
+    folder: Path,
+    training: Path,
+    k: int,
+    metric: str,
+    standing: Standing,
+    to_go: Collection[str] = (),
+    device: str = "cpu",
 ) -> tuple[Comparison | None, str]:
     """Evaluate a bundle and the one in service on the same test events.
 
@@ -44,6 +50,7 @@ def compare_with_champion(
         metric: Such as `ndcg`.
         standing: Says what is in service.
         to_go: Versions that learned from people who are forgotten.
+        device: Where the bundles' models compute.
     Returns:
         The comparison; or None, and why there is none: nothing is in service, or what is has to go, or cannot be loaded
         or asked any more, and so is to be replaced, not to be kept for ever.
@@ -56,10 +63,10 @@ def compare_with_champion(
         return None, NO_CHAMPION
     if champion.version in to_go:
         return None, f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, device)
     try:
         with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):
-            in_service = load_bundle(champion.folder)
+            in_service = load_bundle(champion.folder, device)
         return compare_bundles(bundle, in_service, training, k, metric), ""
     except BundleError as error:
         _raise_if_out_of_memory(error)

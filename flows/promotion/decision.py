@@ -24,6 +24,8 @@ def decide_candidate(
     k: int,
     model: str,
     to_go: Collection[str] = (),
+    *,
+    device: str = "cpu",
 ) -> Decision:
     """Compare a candidate with the best baseline, and with the bundle in service on the same test events.
 
@@ -34,9 +36,10 @@ def decide_candidate(
         k: Length of the lists.
         model: The model's name in the store.
         to_go: Versions that learned from people who are forgotten: one of them in service keeps nothing out.
+        device: Where the bundles' models compute.
     """
     standing = read_standing(model)
-    decision = _decide(candidate, training, metrics, gate, k, standing, to_go)
+    decision = _decide(candidate, training, metrics, gate, k, standing, to_go, device)
     return decision.model_copy(update={"generation": standing.generation})
 
 
@@ -48,6 +51,7 @@ def _decide(
     k: int,
     standing: Standing,
     to_go: Collection[str],
+    device: str,
 ) -> Decision:
     key = f"{gate.metric}_at_{k}"
     digest = read_manifest(candidate).digest
@@ -59,7 +63,7 @@ def _decide(
         return Decision(promote=False, reason=f"this bundle {WAS_WITHDRAWN}", **figures)
     if (lost := decide(gate, champion=None, **figures)).lost_to_baseline:
         return lost
-    compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, standing, to_go)
+    compared, no_champion = compare_with_champion(candidate, training, k, gate.metric, standing, to_go, device)
     return decide(gate, champion=compared, no_champion=no_champion, **figures)
 
 
@@ -71,13 +75,15 @@ def decide_served_baseline(
     k: int,
     model: str,
     to_go: Collection[str] = (),
+    *,
+    device: str = "cpu",
 ) -> Decision:
     """Compare the baseline that a candidate lost to with the bundle in service on the same test events.
 
     Args:
         bundle: That in which the baseline serves.
         refused: What was decided of the candidate.
-        to_go: As for `decide_candidate`.
+        to_go, device: As for `decide_candidate`.
     """
     standing, manifest = read_standing(model), read_manifest(bundle)
     refused = refused.model_copy(update={"generation": standing.generation})
@@ -86,7 +92,7 @@ def decide_served_baseline(
         return refused.model_copy(update={"reason": reason, "served": manifest.kind})
     if is_withdrawn(manifest.digest, standing):
         return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WAS_WITHDRAWN}"})
-    compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, standing, to_go)
+    compared, no_champion = compare_with_champion(bundle, training, k, gate.metric, standing, to_go, device)
     return decide_baseline(gate, refused, compared, no_champion)
 
 

@@ -57,7 +57,7 @@ def assemble_candidate(
     return manifest.digest
 
 
-@step("fit-baseline", at=component("baseline"), reads=WHOLE_RECIPE)
+@step("fit-baseline", at=component("baseline"), reads=WHOLE_RECIPE, computes=True)
 def fit_served_baseline(
     step: StepContext,
     kind: BaselineKind,

@@ -22,7 +22,7 @@ def component(name: str) -> Where:
     return lambda layout, key, _: layout.component(name, key)
 
 
-@step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"))
+@step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"), computes=True)
 def embed_catalogue(
     step: StepContext, training: Output[TrainingSummary], model_digest: str, modality_digest: str
 ) -> bool:
@@ -43,6 +43,7 @@ def embed_catalogue(
     at=component("sequence"),
     reads=("sequence", "augmentation", "features.max_history", "evaluation.k", "seed"),
     unkeyed=("on_epoch",),
+    computes=True,
 )
 def fine_tune_sequence(
     step: StepContext,
@@ -70,7 +71,7 @@ def fine_tune_sequence(
     return True
 
 
-@step("blend", at=component("blend"), reads=("neighbours", "item_knn", "blend", "evaluation.k", "seed"))
+@step("blend", at=component("blend"), reads=("neighbours", "item_knn", "blend", "evaluation.k", "seed"), computes=True)
 def blend_models(
     step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], sequence: Output[bool]
 ) -> bool:
@@ -87,6 +88,7 @@ def blend_models(
     "fine-tune-generative",
     at=component("generative"),
     reads=("generative", "features.max_history", "evaluation.k", "seed"),
+    computes=True,
 )
 def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
     """Give items semantic ids and learn to write the next one; False where the recipe has it off."""
@@ -96,7 +98,7 @@ def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], v
     return bool(fit_generative(fit, vectors.folder, step.target, recipe.generative, recipe.features.max_history))
 
 
-@step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"))
+@step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"), computes=True)
 def fine_tune_scorer(
     step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], model_digest: str
 ) -> bool:
@@ -111,7 +113,7 @@ def fine_tune_scorer(
     return bool(fit_scorer(fit, vectors.folder, step.target, recipe.scorer, recipe.augmentation))
 
 
-@step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"))
+@step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"), computes=True)
 def fine_tune_writer(step: StepContext, training: Output[TrainingSummary], model_digest: str) -> bool:
     """Train the feedback writer; False where the shop has too few reviews.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DECISIONS = 3  # tries, where what is in service changes between gate and promotion
 
 
-@step("evaluate", reads=("evaluation.k",))
+@step("evaluate", reads=("evaluation.k",), computes=True)
 def evaluate_candidate(
     step: StepContext,
     candidate: Output[str],
@@ -37,29 +37,31 @@ def evaluate_candidate(
     from recommender.bundle.loading import load_bundle
     from recommender.evaluation.evaluation import evaluate_bundle
 
-    bundle, users = load_bundle(candidate.folder), clean.folder / "users.parquet"
+    bundle, users = load_bundle(candidate.folder, step.device), clean.folder / "users.parquet"
     k = step.recipe.evaluation.k
     return evaluate_bundle(bundle, training.folder, k, users=users, progress=step.progress)
 
 
-@action("gate", reads=("gate", "evaluation.k"))
+@action("gate", reads=("gate", "evaluation.k"), computes=True)
 def pass_gate(step: StepContext, candidate: Path, training: Path, metrics: dict[str, Any]) -> Decision:
     """Compare a candidate with the best baseline, and with the bundle in service on the same test events."""
     from flows.promotion.decision import decide_candidate
 
     recipe, model = step.recipe, step.layout.model_name
     to_go = versions_to_go(step.layout)
-    return decide_candidate(candidate, training, metrics, recipe.gate, recipe.evaluation.k, model, to_go)
+    k, device = recipe.evaluation.k, step.device
+    return decide_candidate(candidate, training, metrics, recipe.gate, k, model, to_go, device=device)
 
 
-@action("gate-baseline", reads=("gate", "evaluation.k"))
+@action("gate-baseline", reads=("gate", "evaluation.k"), computes=True)
 def pass_gate_with_baseline(step: StepContext, bundle: Path, training: Path, refused: Decision) -> Decision:
     """Compare the baseline that a candidate lost to with the bundle in service on the same test events."""
     from flows.promotion.decision import decide_served_baseline
 
     recipe, model = step.recipe, step.layout.model_name
     to_go = versions_to_go(step.layout)
-    return decide_served_baseline(bundle, training, refused, recipe.gate, recipe.evaluation.k, model, to_go)
+    k, device = recipe.evaluation.k, step.device
+    return decide_served_baseline(bundle, training, refused, recipe.gate, k, model, to_go, device=device)
 
 
 @action("report-evaluation")

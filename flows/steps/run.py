@@ -47,6 +47,17 @@ class Run:
         """The same run by another recipe."""
         return replace(self, recipe=recipe)
 
+    @property
+    def device(self) -> str:
+        """Where models compute in this run, "cpu" or "cuda".
+
+        Raises:
+            SettingsError: the settings want a GPU, and there is none.
+        """
+        from recommender.fitting.device import resolve_device
+
+        return resolve_device(self.platform.device)
+
     @contextmanager
     def holding_data(self) -> Iterator[None]:
         """Read and write the shop's data while nobody removes a person from them.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import getsource, signature
 from pathlib import Path
@@ -80,10 +80,11 @@ class StepContext:
         name: The step's.
         run: The flow run.
         reads: Dotted names of the settings of the recipe that the step reads.
+        computes: Whether it computes with models.
     """
 
-    def __init__(self, name: str, run: Run, reads: tuple[str, ...]) -> None:
-        self.name, self.run, self._reads = name, run, reads
+    def __init__(self, name: str, run: Run, reads: tuple[str, ...], computes: bool = False) -> None:
+        self.name, self.run, self._reads, self.computes = name, run, reads, computes
         self.layout: Layout = run.layout
         self.stores: FeatureStoreSettings = run.stores
         self.min_free_bytes = run.platform.min_free_bytes
@@ -93,12 +94,24 @@ class StepContext:
         self.key = ""
         self.target = Path()
 
+    @property
+    def device(self) -> str:
+        """Where the step's models compute, "cpu" or "cuda"; the key knows of it where the step says that it computes.
+
+        Raises:
+            SettingsError: the settings want a GPU, and there is none.
+        """
+        if not self.computes:
+            raise AttributeError(f"step {self.name} computes with models and does not declare it")
+        return self.run.device
+
     def fit(self, training: Path) -> FitContext:
         """The surroundings of a fit on this training set; its list length where the step reads `evaluation.k`."""
-        fit = FitContext(training, self.recipe.seed, threads=THREADS, progress=self.progress)
+        seed, device = self.recipe.seed, self.device
+        fit = FitContext(training, seed, threads=THREADS, progress=self.progress, device=device)
         if self._reads != WHOLE_RECIPE and "evaluation.k" not in self._reads:
             return fit
-        return FitContext(training, fit.seed, self.recipe.evaluation.k, fit.threads, fit.progress)
+        return replace(fit, k=self.recipe.evaluation.k)
 
     def progress(self, line: str) -> None:
         """Log a line of progress in the flow run."""
@@ -122,7 +135,7 @@ class _Readable:
 
 @dataclass
 class StepKey(CachePolicy):
-    """The key of a step's result: its name, settings and inputs, our code, and the libraries that decide a result.
+    """The key of a step's result: its name, settings, inputs and device, our code, the libraries that decide a result.
 
     Attributes:
         unkeyed: Inputs that change nothing of what comes out.
@@ -144,12 +157,18 @@ class StepKey(CachePolicy):
         """The key of a step with these inputs: 16 hexadecimal digits."""
         given = {name: _plain(name, value) for name, value in inputs.items() if name not in self.unkeyed}
         settings = {name: _plain(name, value) for name, value in context.settings.items()}
-        made_by = (self.source, THREADS, code_version(), library_versions())
+        where = (THREADS, context.device) if context.computes else THREADS
+        made_by = (self.source, where, code_version(), library_versions())
         return digest_of(context.name, settings, given, *made_by)
 
 
 def step(
-    name: str, *, at: Where | None = None, reads: tuple[str, ...] = (), unkeyed: tuple[str, ...] = ()
+    name: str,
+    *,
+    at: Where | None = None,
+    reads: tuple[str, ...] = (),
+    unkeyed: tuple[str, ...] = (),
+    computes: bool = False,
 ) -> Callable[[Callable[Concatenate[StepContext, P], R]], Callable[Concatenate[Run, P], Output[R]]]:
     """Make a step whose result is kept: equal work is done once, also by later runs.
 
@@ -158,6 +177,7 @@ def step(
         at: Where the output lies; a result whose output is gone is made again. None: the returned value is all.
         reads: Dotted names of the settings of the recipe that decide the result; no other can be read.
         unkeyed: Inputs that change nothing of the result.
+        computes: Whether it fits or asks models: where they compute decides the last digits of the result.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], Output[R]]:
@@ -167,7 +187,7 @@ def step(
 
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> Output[R]:
-            context, inputs = StepContext(name, run, reads), _by_name(body, args, named)
+            context, inputs = StepContext(name, run, reads, computes), _by_name(body, args, named)
             context.key = policy.key(context, inputs)
             mark_used(result_file(run.layout, context.key))
             is_gone = False
@@ -184,7 +204,12 @@ def step(
 
 
 def action(
-    name: str, *, reads: tuple[str, ...] = (), retries: bool = False, needs_room: bool = False
+    name: str,
+    *,
+    reads: tuple[str, ...] = (),
+    retries: bool = False,
+    needs_room: bool = False,
+    computes: bool = False,
 ) -> Callable[[Callable[Concatenate[StepContext, P], R]], Callable[Concatenate[Run, P], R]]:
     """Make a step that is done every time: it asks or changes what lies outside of its inputs.
 
@@ -193,6 +218,7 @@ def action(
         reads: Dotted names of the settings of the recipe that it reads.
         retries: Whether it is tried again after what may pass by itself, such as a server that does not answer.
         needs_room: Whether it is refused where the disk has less room than the settings keep free.
+        computes: Whether it asks models.
     """
 
     def make(body: Callable[Concatenate[StepContext, P], R]) -> Callable[Concatenate[Run, P], R]:
@@ -202,7 +228,7 @@ def action(
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> R:
             limited = made.with_options(timeout_seconds=run.platform.step_timeout_s)
-            result: R = limited(StepContext(name, run, reads), **_by_name(body, args, named))
+            result: R = limited(StepContext(name, run, reads, computes), **_by_name(body, args, named))
             return result
 
         return cast("Callable[Concatenate[Run, P], R]", call)

@@ -51,6 +51,7 @@ def fit_and_evaluate(
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
+    from recommender.fitting.context import FitContext
     from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
 
     figures: list[float] = []
@@ -61,14 +62,9 @@ def fit_and_evaluate(
         except NotPromising as stopped:
             return str(stopped)
         with run.holding_data():
-            ndcg = evaluate_on_validation(
-                training.folder,
-                ranking.vectors.folder,
-                ranking.sequence.folder,
-                ranking.blend.folder,
-                recipe.evaluation.k,
-                run.recipe.seed,
-            )
+            fit = FitContext(training.folder, run.recipe.seed, recipe.evaluation.k, device=run.device)
+            parts = (ranking.vectors.folder, ranking.sequence.folder, ranking.blend.folder)
+            ndcg = evaluate_on_validation(fit, *parts)
             write_ndcg(file, ndcg)
         figures.append(float(ndcg.mean()))
     return sum(figures) / len(figures)

@@ -37,26 +37,31 @@ class Bundle:
     scorer: PairScorer | StackedScorer | None
     writer: FeedbackWriter | None
     generative: GenerativeRanker | None = None
+    device: str = "cpu"
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
     """Read a bundle whole, having checked every file against the manifest.
+
+    Args:
+        device: Where its models compute, "cpu" or "cuda", as `device.resolve_device` says.
 
     Raises:
         BundleError: the manifest cannot be read, or a file is missing or differs from what the manifest says.
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    ranker = _load_served(folder, manifest)
+    ranker = _load_served(folder, manifest, device)
     vectors = ranker.vectors
     return Bundle(
         folder=folder,
         manifest=manifest,
         catalogue=vectors.catalogue,
         ranker=ranker,
-        scorer=_load_scorer(folder, manifest, vectors),
-        writer=_load_writer(folder, manifest),
-        generative=_load_generative(folder, manifest, vectors),
+        scorer=_load_scorer(folder, manifest, vectors, device),
+        writer=_load_writer(folder, manifest, device),
+        generative=_load_generative(folder, manifest, vectors, device),
+        device=device,
     )
 
 
@@ -79,9 +84,10 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _load_served(folder: Path, manifest: Manifest) -> Ranker | BaselineRanker:
+def _load_served(folder: Path, manifest: Manifest, device: str) -> Ranker | BaselineRanker:
     if manifest.kind == "blend":
-        return load_ranker(folder / "vectors", folder / "sequence", folder / "blend" if manifest.has("blend") else None)
+        blend = folder / "blend" if manifest.has("blend") else None
+        return load_ranker(folder / "vectors", folder / "sequence", blend, device)
 
     ranker = BaselineRanker.load(folder / "baseline", ItemVectors.load(folder / "vectors"))
     if ranker.kind != manifest.kind:
@@ -95,7 +101,7 @@ def _load_served(folder: Path, manifest: Manifest) -> Ranker | BaselineRanker:
     return ranker
 
 
-def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
+def load_ranker(vectors: Path, sequence: Path, blend: Path | None, device: str = "cpu") -> Ranker:
     """The ranker of these components, as it is served; `blend` is None where there is none.
 
     Raises:
@@ -103,29 +109,31 @@ def load_ranker(vectors: Path, sequence: Path, blend: Path | None) -> Ranker:
     """
 
     items = ItemVectors.load(vectors)
-    model = load_sequence_model(sequence, items)
+    model = load_sequence_model(sequence, items, device)
     if blend is None:
         return Ranker(items, model)
-    cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors))
+    cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors, device))
     return Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
 
 
-def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors) -> GenerativeRanker | None:
+def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors, device: str) -> GenerativeRanker | None:
     if not manifest.has("generative"):
         return None
 
-    return GenerativeRanker.load(folder / "generative", vectors)
+    return GenerativeRanker.load(folder / "generative", vectors, device)
 
 
-def _load_scorer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> PairScorer | StackedScorer | None:
+def _load_scorer(
+    folder: Path, manifest: Manifest, vectors: ItemVectors, device: str
+) -> PairScorer | StackedScorer | None:
     if not manifest.has("scorer"):
         return None
 
-    return load_scorer(folder / "scorer", vectors)
+    return load_scorer(folder / "scorer", vectors, device)
 
 
-def _load_writer(folder: Path, manifest: Manifest) -> FeedbackWriter | None:
+def _load_writer(folder: Path, manifest: Manifest, device: str) -> FeedbackWriter | None:
     if not manifest.has("writer"):
         return None
 
-    return FeedbackWriter.load(folder / "writer")
+    return FeedbackWriter.load(folder / "writer", device)

@@ -12,6 +12,7 @@ import torch
 
 from core.settings.models import EncoderSettings
 from recommender.errors import RecommenderError
+from recommender.fitting.device import choose_dtype, device_of
 from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
@@ -43,9 +44,11 @@ class TextEncoder:
         self.batch_size = batch_size
 
     @classmethod
-    def load(cls, settings: EncoderSettings, progress: Progress) -> TextEncoder:
+    def load(cls, settings: EncoderSettings, progress: Progress, device: str = "cpu") -> TextEncoder:
         """Load the encoder that the settings name.
 
+        Args:
+            device: Where it computes.
         Raises:
             EncoderError: no such folder, or the model is not at hand and cannot be fetched.
         """
@@ -54,11 +57,11 @@ class TextEncoder:
 
         # Progress goes where the caller wants it, and not over the terminal of a flow.
         disable_progress_bar()
-        dtype, reason = choose_dtype(settings.precision)
+        dtype, reason = choose_dtype(settings.precision, device)
         source = model_source(settings.model)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModel.from_pretrained(source)
+            model = AutoModel.from_pretrained(source).to(device)
             check_loaded(source, model.state_dict())
         except (OSError, ValueError) as error:
             raise EncoderError(
@@ -96,7 +99,7 @@ class TextEncoder:
         done = 0
         for chosen in by_length([len(ids) for ids in tokens], self.batch_size):
             with torch.inference_mode():
-                rows = finite_scores("text encoder", self.embed([tokens[number] for number in chosen]).numpy())
+                rows = finite_scores("text encoder", self.embed([tokens[number] for number in chosen]).cpu().numpy())
             for number, row in zip(chosen, rows, strict=True):
                 vectors[places[different[number]]] = row
             now, done = time.monotonic(), done + len(chosen)
@@ -118,13 +121,15 @@ class TextEncoder:
         Args:
             tokens: Of each text, at least one.
         """
-        longest = max(len(ids) for ids in tokens)
+        longest, device = max(len(ids) for ids in tokens), device_of(self.model)
         padding = self.tokenizer.pad_token_id or 0
-        padded = torch.tensor([[*ids, *[padding] * (longest - len(ids))] for ids in tokens])  # (B, T)
-        lengths = torch.tensor([len(ids) for ids in tokens])
-        real = torch.arange(longest) < lengths[:, None]  # (B, T)
+        rows = [[*ids, *[padding] * (longest - len(ids))] for ids in tokens]
+        padded = torch.tensor(rows, device=device)  # (B, T)
+        lengths = torch.tensor([len(ids) for ids in tokens], device=device)
+        real = torch.arange(longest, device=device) < lengths[:, None]  # (B, T)
         # Without padding there is nothing to mask, and attention is quicker so.
-        mask = {} if bool(real.all()) else {"attention_mask": real.long()}
+        is_even = min(len(ids) for ids in tokens) == longest
+        mask = {} if is_even else {"attention_mask": real.long()}
         hidden = self.model(input_ids=padded, **mask).last_hidden_state.float()  # (B, T, D)
         pooled = (hidden * real.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
         return torch.nn.functional.normalize(pooled, dim=-1)
@@ -155,19 +160,3 @@ def model_source(name: str) -> str:
 def names_path(name: str) -> bool:
     """Whether a model's name is meant as a path and not looked up in the hub."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
-def choose_dtype(precision: str) -> tuple[torch.dtype, str]:
-    """The arithmetic of the encoder, and why.
-
-    Args:
-        precision: 'float32', 'bfloat16', or 'auto': bfloat16 where the CPU has matrix units for it. Those that have
-            only its vector instructions (avx512_bf16) multiply matrices no faster so, and some of them slower.
-    """
-    if precision == "float32":
-        return torch.float32, "float32, as set"
-    if precision == "bfloat16":
-        return torch.bfloat16, "bfloat16, as set"
-    if torch.cpu.get_capabilities().get("amx_bf16"):
-        return torch.bfloat16, "bfloat16 (the CPU has amx_bf16)"
-    return torch.float32, "float32 (the CPU has no amx_bf16)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -16,11 +15,12 @@ import torch
 from torch.nn import functional as F
 
 from core.settings.models import EncoderSettings
-from recommender.encoders.encoder import TextEncoder, choose_dtype
+from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.weights import learned_weights, trainable, with_weights
 from recommender.encoders.whitening import Whitening
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
+from recommender.fitting.device import autocast, choose_dtype, device_of, moved
 from recommender.fitting.early_stopping import EarlyStopping
 from recommender.fitting.schedule import warmed_up
 from recommender.inputs.batching import by_length
@@ -103,7 +103,7 @@ def fine_tune_encoder(
     queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
     before = _ndcg(ranker(pretrained), queries, fit.k)
     unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress, fit.device)
     sequences = sequences_with_text(fit.training, pretrained)
     if not sequences or not len(queries):
         fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
@@ -152,7 +152,7 @@ def fine_tune_again(
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress, fit.device)
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
     tokens = learner.tokens(pretrained.catalogue.texts)
@@ -221,8 +221,8 @@ def embed_by_length(learner: TextEncoder, tokens: list[list[int]]) -> torch.Tens
     """`TextEncoder.embed` in passes of texts of about equal length: there is little padding then. Shape (B, width)."""
     batches = by_length([len(ids) for ids in tokens], TEXTS_PER_PASS)
     passes = [learner.embed([tokens[place] for place in places]) for places in batches]
-    order = torch.tensor(list(chain.from_iterable(batches)))
-    return torch.cat(passes)[order.argsort()]
+    order = torch.tensor(list(chain.from_iterable(batches))).argsort()
+    return torch.cat(passes)[order.to(device_of(learner.model))]
 
 
 def contrastive_loss(vectors: torch.Tensor, step: Step, temperature: float, log_shares: torch.Tensor) -> torch.Tensor:
@@ -244,7 +244,7 @@ def contrastive_loss(vectors: torch.Tensor, step: Step, temperature: float, log_
 
 def whiten(vectors: torch.Tensor, whitening: Whitening) -> torch.Tensor:
     """`Whitening.apply`, through which gradients flow. Shape (n, D) -> (n, d)."""
-    mean, projection = torch.from_numpy(whitening.mean), torch.from_numpy(whitening.projection)
+    mean, projection = (torch.from_numpy(one).to(vectors.device) for one in (whitening.mean, whitening.projection))
     return F.normalize((vectors - mean) @ projection, dim=-1)
 
 
@@ -263,21 +263,19 @@ def _learn(
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
     counts = np.bincount(np.concatenate([sequence.targets for sequence in sequences]), minlength=len(tokens) + 1)
     log_shares = torch.from_numpy(np.log(np.maximum(counts, 1) / counts.sum())).float()
-    for number, step in enumerate(islice(drawn, settings.max_steps), start=1):
+    device = device_of(learner.model)
+    # The weights stay float32; where the encoder computes in bfloat16, training does too.
+    dtype, _ = choose_dtype(settings.precision, device)
+    for number, drawn_step in enumerate(islice(drawn, settings.max_steps), start=1):
+        step = moved(drawn_step, device)
         learner.model.train()
-        with _arithmetic(settings.precision):
+        with autocast(device, dtype):
             raw = embed_by_length(learner, [tokens[index - 1] for index in step.items])
-        loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature, log_shares[step.items])
+        loss = contrastive_loss(whiten(raw, whitening), step, settings.temperature, log_shares[step.items].to(device))
         value = descend(PART, loss, optimizer, f"step {number}")
         schedule.step()
         learner.model.eval()
         yield value
-
-
-def _arithmetic(precision: str) -> AbstractContextManager[Any]:
-    """The weights stay float32; where the encoder computes in bfloat16, training does too."""
-    dtype, _ = choose_dtype(precision)
-    return nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
 
 
 def _vectors(
@@ -289,7 +287,7 @@ def _vectors(
     settings: EncoderSettings,
 ) -> ItemVectors:
     """The catalogue by the encoder as it would be loaded again with these weights."""
-    dtype, _ = choose_dtype(settings.precision)
+    dtype, _ = choose_dtype(settings.precision, device_of(untouched))
     model = with_weights(copy.deepcopy(untouched), settings, weights)
     encoder = TextEncoder(model, tokenizer, settings.max_tokens, settings.batch_size, dtype)
     return whitened_vectors(pretrained, encoder, whitening)

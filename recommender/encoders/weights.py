@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from core.settings.models import EncoderSettings
-from recommender.encoders.encoder import TextEncoder, choose_dtype
+from recommender.encoders.encoder import TextEncoder
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.device import choose_dtype
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import read_tensors, save_tensors
 
@@ -66,24 +67,25 @@ def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     save_tensors(folder / WEIGHTS_FILE, weights)
 
 
-def load_encoder(vectors: Path, progress: Progress) -> TextEncoder:
+def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> TextEncoder:
     """The encoder that made the vectors of a component, fine-tuned where they are: new texts are encoded by it.
 
     Its vectors are to be whitened by the component's whitening.
 
     Args:
         vectors: The `vectors` component.
+        device: Where it computes.
     Raises:
         BundleError: a file is missing or damaged, or its weights are of another model.
         EncoderError: the pretrained model is not at hand.
     """
     settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
     if not (vectors / WEIGHTS_FILE).exists():
-        return TextEncoder.load(settings, progress)
-    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress)
+        return TextEncoder.load(settings, progress, device)
+    base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress, device)
     expected = f"{WEIGHTS_FILE} of {settings.model} fine-tuned by {settings.fine_tune}"
     with loading("text encoder", got=f"folder={vectors}", expected=expected, do="Fit the vectors again"):
         model = with_weights(base.model, settings, read_tensors(vectors / WEIGHTS_FILE))
-    dtype, reason = choose_dtype(settings.precision)
+    dtype, reason = choose_dtype(settings.precision, device)
     progress(f"text encoder {settings.model}, fine-tuned on the shop: {reason}")
     return TextEncoder(model, base.tokenizer, settings.max_tokens, settings.batch_size, dtype)

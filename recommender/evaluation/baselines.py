@@ -296,7 +296,7 @@ def fit_sasrec(fit: FitContext, vectors: Path, items: ItemVectors, recipe: Recip
         with tempfile.TemporaryDirectory() as name:
             target = Path(name) / "sequence"
             fit_sequence(own, vectors, target, plain_sasrec(recipe, dropout), recipe.features.max_history)
-            return Ranker(items, load_sequence_model(target, items))
+            return Ranker(items, load_sequence_model(target, items, fit.device))
 
     return search.choose([{"dropout": dropout} for dropout in SASREC_DROPOUTS], build)
 

@@ -111,7 +111,7 @@ def evaluate_bundle(
     """
     recipe, vectors = bundle.manifest.recipe, bundle.ranker.vectors
     names = recipe.evaluation.baselines if baselines is None else baselines
-    fit = FitContext(training, recipe.seed, k, progress=progress)
+    fit = FitContext(training, recipe.seed, k, progress=progress, device=bundle.device)
     fitted = fit_baselines(fit, names, bundle.folder / "vectors", recipe)
     rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
     queries = read_queries(training, split)

@@ -14,7 +14,7 @@ def silent(line: str) -> None:
 
 @dataclass(frozen=True)
 class FitContext:
-    """The surroundings of a fit. Equal data, settings, seeds and threads give bitwise equal weights.
+    """The surroundings of a fit. Equal data, settings, seeds, threads and devices give bitwise equal weights.
 
     Attributes:
         training: The training folder: catalogue, sequences as of the cut-off, queries, rated pairs, reviews.
@@ -25,6 +25,7 @@ class FitContext:
         held: The component as it was fitted under the split, whose choices are taken over; None: choose on validation.
             What was chosen is kept (epochs or steps as they were, scaled by nothing; weights between parts; which part
             counts at all), what is learned is learned again, of all that the training folder holds.
+        device: Where torch computes, "cpu" or "cuda", as `device.resolve_device` says.
     """
 
     training: Path
@@ -33,6 +34,7 @@ class FitContext:
     threads: int | None = None
     progress: Progress = silent
     held: Path | None = None
+    device: str = "cpu"
 
     def held_summary(self) -> FitSummary | None:
         """What the held fit says of itself, its choices among it; None where choices are made on validation.

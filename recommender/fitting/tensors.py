@@ -15,7 +15,7 @@ from recommender.fitting.finiteness import DO_AT_A_FIT, name_not_finite
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor | np.ndarray]) -> None:
-    """Write them, in rows whatever their strides are.
+    """Write them from whatever device, in rows whatever their strides are.
 
     Raises:
         BundleError: a number in them is NaN or infinite; nothing is written.
@@ -71,4 +71,4 @@ def check_loaded(name: str, tensors: Mapping[str, torch.Tensor | np.ndarray]) ->
 def _contiguous(values: torch.Tensor | np.ndarray) -> torch.Tensor:
     if isinstance(values, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(values))
-    return values.contiguous()
+    return values.detach().cpu().contiguous()

@@ -68,7 +68,7 @@ def fit_blend(
     """
     started = time.monotonic()
     items = ItemVectors.load(vectors)
-    model = load_sequence_model(sequence, items)
+    model = load_sequence_model(sequence, items, fit.device)
     held = fit.held_summary()
     with deterministic(fit.seed, fit.threads):
         asked = Queries((), ()) if held is not None else read_queries(fit.training, "validation")
@@ -85,7 +85,7 @@ def fit_blend(
                 cold, figures = choose_cold(Ranker(items, model, retrievers, chosen), warm, fit.k, fit.seed)
                 metrics |= figures
         cold_users, figures, cold_choices = _cold_users(
-            fit, items, asked, EncoderOf(vectors) if blend.profiles else None
+            fit, items, asked, EncoderOf(vectors, fit.device) if blend.profiles else None
         )
     metrics |= figures
     fit.progress(f"blend: {_describe(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")

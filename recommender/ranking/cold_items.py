@@ -46,7 +46,7 @@ def choose_cold(ranker: Ranker, queries: Queries, k: int, seed: int) -> tuple[Co
         catalogue, and among such items alone; no figures where nothing was chosen.
     """
     generator = np.random.default_rng([seed, 2])
-    learned = np.flatnonzero(ranker.model.learned.numpy())
+    learned = np.flatnonzero(ranker.model.learned.cpu().numpy())
     held_out = np.sort(generator.choice(learned, round(len(learned) * HELD_OUT_SHARE), replace=False))
     names = {ranker.ids.item_id(int(index)) for index in held_out}
     wants = np.array([not names.isdisjoint(wanted) for wanted in queries.targets], dtype=bool)
@@ -98,7 +98,7 @@ class _Asked:
     @classmethod
     def of(cls, ranker: Ranker, queries: Queries, k: int) -> _Asked:
         """Ask a ranker that ranks no cold items yet."""
-        cold = ~ranker.model.learned[1:].numpy()
+        cold = ~ranker.model.learned[1:].cpu().numpy()
         asked = Asked.of(queries.users, ranker.ids)
         first, *more = ranker.shares(asked).values()
         scores = mask_seen(sum(more, first), queries.users, ranker.ids)

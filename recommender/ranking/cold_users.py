@@ -107,10 +107,14 @@ class ColdUsers:
 
 
 class EncoderOf:
-    """The encoder of a `vectors` component, loaded when the first text comes."""
+    """The encoder of a `vectors` component, loaded when the first text comes.
 
-    def __init__(self, vectors: Path) -> None:
-        self._vectors, self._lock = vectors, threading.Lock()
+    Args:
+        device: Where it computes.
+    """
+
+    def __init__(self, vectors: Path, device: str = "cpu") -> None:
+        self._vectors, self._device, self._lock = vectors, device, threading.Lock()
         self._encode: Encode | None = None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -124,6 +128,6 @@ class EncoderOf:
             if self._encode is None:
                 from recommender.encoders.weights import load_encoder
 
-                encoder = load_encoder(self._vectors, lambda _: None)
+                encoder = load_encoder(self._vectors, lambda _: None, self._device)
                 self._encode = lambda given: encoder.encode(given, lambda _: None)
         return self._encode(texts)

@@ -38,12 +38,14 @@ class PartInputs:
         histories: Item indices of each training user.
         vectors: Catalogue and text vectors.
         neighbours, item_knn: Settings.
+        device: Where torch computes.
     """
 
     histories: list[np.ndarray]
     vectors: ItemVectors
     neighbours: NeighbourSettings
     item_knn: ItemKnnSettings
+    device: str = "cpu"
 
 
 def fit_parts(
@@ -66,7 +68,7 @@ def fit_parts(
     """
     if not kinds:
         return {}, {}
-    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings)
+    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings, fit.device)
     ndcg, asked = NdcgOfScores(queries, vectors.ids, fit.k), Asked.of(queries.users, vectors.ids)
     best: dict[str, tuple[float, dict[str, float], Retriever]] = {}
     for kind in kinds:
@@ -86,7 +88,7 @@ def _neighbours(inputs: PartInputs) -> Iterator[Variant]:
     settings, n_items = inputs.neighbours, len(inputs.vectors.ids)
     for strength in dict.fromkeys((settings.regularisation, *settings.try_regularisations)):
         one = settings.model_copy(update={"regularisation": strength})
-        model = NeighbourModel.fit(inputs.histories, n_items, one)
+        model = NeighbourModel.fit(inputs.histories, n_items, one, inputs.device)
         yield "neighbours", {"regularisation": strength}, ItemToItem("neighbours", model)
 
 

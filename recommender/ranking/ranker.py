@@ -57,7 +57,7 @@ class Ranker:
             self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
-        self._unlearned = ~model.learned[1:].numpy()
+        self._unlearned = ~model.learned[1:].cpu().numpy()
         # Of items that are held out as cold, every part's knowledge is.
         self._held_out = self._unlearned & (self._popularity > 0)
         counts = np.where(self._unlearned, 0, self._popularity)
@@ -162,7 +162,8 @@ class Ranker:
     def _sequence_scores(self, users: Sequence[UserState]) -> np.ndarray:
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         with torch.inference_mode():
-            scores: np.ndarray = (self.model.expect(history) @ self._items.T).numpy() + self._prior
+            expected = self.model.expect(history.to(self._items.device))
+            scores: np.ndarray = (expected @ self._items.T).cpu().numpy() + self._prior
         return scores
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:

@@ -40,16 +40,19 @@ class NeighbourModel:
         return len(self.items) - 1
 
     @classmethod
-    def fit(cls, sequences: Sequence[np.ndarray], n_items: int, settings: NeighbourSettings) -> NeighbourModel:
+    def fit(
+        cls, sequences: Sequence[np.ndarray], n_items: int, settings: NeighbourSettings, device: str = "cpu"
+    ) -> NeighbourModel:
         """Learn from histories.
 
         Args:
             sequences: Item indices of each user, in any order, each item once. Each shape (T,), integers.
             n_items: Of the catalogue. Only the `max_items` most frequent ones are learned: the solution is dense.
+            device: Where it is solved.
         Source: Steck 2019 (EASE), eq. 8: B = I - P · diag(1 / P), P = (XᵀX + λI)⁻¹; rows are cut to their K largest.
         """
         learned, place = _most_frequent(sequences, n_items, settings.max_items)
-        weights = _weights(_gram(sequences, place, settings.regularisation))
+        weights = _weights(_gram(sequences, place, settings.regularisation).to(device))
         return cls._strongest(weights.split, learned, n_items, settings.n_neighbours, settings.recency)
 
     @classmethod
@@ -94,8 +97,8 @@ class NeighbourModel:
         for block in blocks(max(_BLOCK // max(len(learned), 1), 1)):
             strongest = block.abs().topk(width, dim=1).indices
             rows = learned[start : start + len(block)]
-            items[rows] = learned[strongest.numpy()]
-            kept[rows] = block.gather(1, strongest).numpy()
+            items[rows] = learned[strongest.cpu().numpy()]
+            kept[rows] = block.gather(1, strongest).cpu().numpy()
             start += len(block)
         return cls(items, kept, recency)
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from core.settings.models import CrossEncoderSettings
 from core.storage import write_json
-from recommender.encoders.encoder import choose_dtype, model_source
+from recommender.encoders.encoder import model_source
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.device import autocast, choose_dtype, device_of
 from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.tensors import check_before_saving, check_loaded, read_tensors, save_tensors
 from recommender.inputs.batching import by_length
@@ -75,8 +76,8 @@ class CrossEncoder(nn.Module):
                 truncation="longest_first",
                 max_length=self.max_tokens,
                 return_tensors="pt",
-            )
-        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+            ).to(device_of(self))
+        with autocast(device_of(self), self.dtype):
             hidden = self.model(**tokens).last_hidden_state.float()  # (B, T, D)
         real = tokens["attention_mask"].unsqueeze(-1).float()  # (B, T, 1)
         pooled = (hidden * real).sum(dim=1) / real.sum(dim=1)
@@ -85,7 +86,7 @@ class CrossEncoder(nn.Module):
 
     @torch.inference_mode()
     def outputs(self, texts: Sequence[Texts]) -> tuple[Tensor, Tensor]:
-        """As `forward`, without dropout and for any number of pairs; those of like length share a pass.
+        """As `forward`, without dropout, for any number of pairs, and on the CPU; pairs of like length share a pass.
 
         Raises:
             NotFinite: an answer is NaN or infinite.
@@ -93,7 +94,8 @@ class CrossEncoder(nn.Module):
         self.eval()
         likes, ratings = torch.zeros(len(texts)), torch.zeros(len(texts))
         for places in by_length([len(profile) + len(item) for profile, item in texts], PAIRS_PER_PASS):
-            likes[places], ratings[places] = self([texts[place] for place in places])
+            found = self([texts[place] for place in places])
+            likes[places], ratings[places] = found[0].cpu(), found[1].cpu()
         for answers in (likes, ratings):
             finite_scores("cross-encoder", answers.numpy())
         return likes, ratings
@@ -112,7 +114,7 @@ class CrossEncoder(nn.Module):
         write_json(folder / CONFIG_FILE, config)
 
     @classmethod
-    def load(cls, folder: Path) -> CrossEncoder:
+    def load(cls, folder: Path, device: str = "cpu") -> CrossEncoder:
         """Read what `save` wrote.
 
         Raises:
@@ -125,19 +127,22 @@ class CrossEncoder(nn.Module):
             dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config["dtype"]]
             encoder = cls(model, tokenizer, config["max_tokens"], dtype)
             encoder.heads.load_state_dict(read_tensors(folder / HEADS_FILE))
-        return encoder.eval()
+        return encoder.to(device).eval()
 
 
-def load_cross_encoder(settings: CrossEncoderSettings, start: tuple[float, float]) -> tuple[CrossEncoder, str]:
+def load_cross_encoder(
+    settings: CrossEncoderSettings, start: tuple[float, float], device: str = "cpu"
+) -> tuple[CrossEncoder, str]:
     """A pretrained encoder with new heads, and why it computes as it does; no code of the repository is run.
 
     Args:
         start: See `CrossEncoder`.
+        device: Where it computes.
     Raises:
         EncoderError: the model is named by a path that does not exist.
         CrossEncoderError: it is not at hand and cannot be fetched, or cannot see so many tokens.
     """
-    dtype, reason = choose_dtype(settings.precision)
+    dtype, reason = choose_dtype(settings.precision, device)
     try:
         model, tokenizer = _load_pretrained(model_source(settings.model))
     except (OSError, ValueError) as error:
@@ -156,7 +161,7 @@ def load_cross_encoder(settings: CrossEncoderSettings, start: tuple[float, float
             expected=f"at most {most}, all that {settings.model} can see",
             do="Lower it",
         )
-    return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start), reason
+    return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start).to(device), reason
 
 
 def pair_texts(user: UserState, item_id: str, catalogue: Catalogue, like_from: float) -> Texts:

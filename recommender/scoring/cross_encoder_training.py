@@ -121,7 +121,8 @@ def _steps(
     for step, rows in enumerate(_batches(len(train), settings.batch_size, n_steps, seed), start=1):
         encoder.train()
         logits, ratings = encoder([train.texts[row] for row in rows.tolist()])
-        loss = _loss(logits, ratings, train.likes[rows], train.ratings[rows], rating_weight)
+        likes, rated = (one[rows].to(logits.device) for one in (train.likes, train.ratings))
+        loss = _loss(logits, ratings, likes, rated, rating_weight)
         value = descend(PART, loss, optimiser, f"step {step}")
         schedule.step()
         yield value

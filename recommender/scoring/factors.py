@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recommender.fitting.component import loading
+from recommender.fitting.device import moved
 from recommender.fitting.finiteness import finite_weights
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import IdMap
@@ -136,7 +137,9 @@ class RatingFactors:
             return cls(**read_tensors(folder / FACTORS_FILE))
 
 
-def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: int) -> RatingFactors:
+def fit_factors(
+    ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: int, device: str = "cpu"
+) -> RatingFactors:
     """Learn items from ratings by variational expectation maximisation, from a random start.
 
     Each step takes the users' posteriors given the items, then the items' given the users, then the noise, and from
@@ -146,12 +149,13 @@ def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: i
         n_items: Of the catalogue, without padding.
         rank: K, factors at most.
         n_steps: Steps; more than 30 have brought nothing.
+        device: Where they are learned; the factors come back on the CPU.
     Raises:
         NotFinite: the ratings lead nowhere.
     Source: Lim & Teh 2007, Variational Bayesian approach to movie rating prediction; relevance is Nakajima & Sugiyama
         2011.
     """
-    n_users = int(ratings.users.max()) + 1
+    ratings, n_users = moved(ratings, device), int(ratings.users.max()) + 1
     by_user, by_item = (
         _Bags.of(ratings.users, ratings.items, n_users),
         _Bags.of(ratings.items, ratings.users, n_items + 1),
@@ -159,7 +163,7 @@ def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: i
     mean = ratings.values.mean()
     deviations = ratings.values - mean
     seen = torch.bincount(ratings.items, minlength=n_items + 1) > 0
-    state = _Items.start(n_items, rank, seed)
+    state = moved(_Items.start(n_items, rank, seed), device)
     for step in range(n_steps):
         z, spread = state.users(by_user, deviations)
         state = state.items_given(z, spread, by_item, deviations, seen, learn_weights=step >= 4)
@@ -168,11 +172,11 @@ def fit_factors(ratings: Ratings, n_items: int, rank: int, n_steps: int, seed: i
         global_mean=mean,
         noise=state.noise,
         biases=state.means[:, 0] * seen,
-        vectors=torch.where(known, state.means[:, 1:], state.prior[1:]) * _not_padding(n_items).unsqueeze(1),
-        spreads=torch.where(known, state.spreads[:, 1:], 1 / state.weights[1:]) * _not_padding(n_items).unsqueeze(1),
+        vectors=torch.where(known, state.means[:, 1:], state.prior[1:]) * _not_padding(known).unsqueeze(1),
+        spreads=torch.where(known, state.spreads[:, 1:], 1 / state.weights[1:]) * _not_padding(known).unsqueeze(1),
     )
     finite_weights("matrix factorisation", factors.tensors())
-    return factors
+    return moved(factors, "cpu")
 
 
 @dataclass(frozen=True)
@@ -265,7 +269,7 @@ def _posterior(precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
         precision: Of the evidence. Shape (U, K, K).
         pull: Shape (U, K).
     """
-    covariances = torch.linalg.inv(precision + torch.eye(pull.shape[1], dtype=pull.dtype))
+    covariances = torch.linalg.inv(precision + torch.eye(pull.shape[1], dtype=pull.dtype, device=pull.device))
     return (covariances @ pull.unsqueeze(2)).squeeze(2), covariances
 
 
@@ -274,8 +278,8 @@ def _flat_squares(rows: Tensor, covariances: Tensor) -> Tensor:
     return (rows.unsqueeze(2) * rows.unsqueeze(1) + covariances).flatten(1)
 
 
-def _not_padding(n_items: int) -> Tensor:
-    return (torch.arange(n_items + 1) > 0).double()
+def _not_padding(rows: Tensor) -> Tensor:
+    return (torch.arange(len(rows), device=rows.device) > 0).double()
 
 
 def _rated(user: UserState, ids: IdMap) -> list[tuple[int, float]]:

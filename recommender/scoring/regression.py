@@ -32,7 +32,7 @@ def fit_logistic(features: Tensor, likes: Tensor, penalty: float) -> tuple[list[
     # scikit-learn minimises C * (sum of log losses) + squared weights / 2.
     strength = 1 / (2 * penalty * n) if penalty else np.inf
     model = LogisticRegression(C=strength, solver="newton-cholesky", tol=TOLERANCE)
-    model.fit(features.double().numpy(), likes.double().numpy())
+    model.fit(features.double().cpu().numpy(), likes.double().cpu().numpy())
     return model.coef_[0].tolist(), float(model.intercept_[0])
 
 
@@ -49,5 +49,5 @@ def fit_linear(features: Tensor, targets: Tensor, penalty: float) -> tuple[list[
     from sklearn.linear_model import Ridge  # as above
 
     model = Ridge(alpha=penalty * len(features))
-    model.fit(features.double().numpy(), targets.double().numpy())
+    model.fit(features.double().cpu().numpy(), targets.double().cpu().numpy())
     return model.coef_.tolist(), float(model.intercept_)

@@ -20,6 +20,7 @@ from core import schema
 from core.storage import write_json
 from recommender.errors import BundleError
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.device import device_of, moved
 from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
@@ -137,7 +138,7 @@ class PairScorer:
         self.vectors = vectors
         self._ratings = ItemRatings.of_catalogue(vectors.catalogue)
         with torch.inference_mode():
-            self._items = self.network.project(vectors.text)  # (n_items + 1, H)
+            self._items = self.network.project(vectors.text.to(device_of(network)))  # (n_items + 1, H)
 
     def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
         """Score some items for one user, in the order given.
@@ -165,13 +166,14 @@ class PairScorer:
     def outputs(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Like logits before calibration, and ratings that may lie out of range. Shapes (B,).
+        """Like logits before calibration, and ratings that may lie out of range. Shapes (B,), on the CPU.
 
         Raises:
             UnknownItem: an item is not in the catalogue.
             NotFinite: an answer is NaN or infinite.
         """
-        logits, predicted = self.network(self.input(users, item_ids, ratings), self._items)
+        pairs = moved(self.input(users, item_ids, ratings), device_of(self.network))
+        logits, predicted = (answers.cpu() for answers in self.network(pairs, self._items))
         for answers in (logits, predicted):
             finite_scores("pair scorer", answers.numpy())
         return logits, predicted
@@ -202,12 +204,13 @@ class PairScorer:
         write_json(folder / CONFIG_FILE, config)
 
     @classmethod
-    def load(cls, folder: Path, vectors: ItemVectors) -> PairScorer:
+    def load(cls, folder: Path, vectors: ItemVectors, device: str = "cpu") -> PairScorer:
         """Read what `save` wrote.
 
         Args:
             folder: The `scorer` component.
             vectors: The `vectors` component that it was trained on.
+            device: Where the network computes.
         Raises:
             BundleError: a file is missing or unreadable, or the vectors are of another width.
         """
@@ -227,4 +230,4 @@ class PairScorer:
                 where=str(folder),
                 do=do,
             )
-        return cls(network, baseline, RatingFactors.load(folder), calibration, vectors)
+        return cls(network.to(device), baseline, RatingFactors.load(folder), calibration, vectors)

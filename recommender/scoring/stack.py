@@ -162,7 +162,7 @@ class StackedScorer:
         write_json(folder / STACK_FILE, asdict(self.stack))
 
     @classmethod
-    def load(cls, folder: Path, vectors: ItemVectors) -> StackedScorer:
+    def load(cls, folder: Path, vectors: ItemVectors, device: str = "cpu") -> StackedScorer:
         """Read what `save` wrote.
 
         Raises:
@@ -172,14 +172,14 @@ class StackedScorer:
         got, expected = f"file={folder / STACK_FILE}", "weights for like and rating"
         with loading("pair scorer", got=got, expected=expected, do="Fit the scorer again"):
             stack = Stack.of(config)
-        return cls(PairScorer.load(folder, vectors), CrossEncoder.load(folder / FOLDER), stack)
+        return cls(PairScorer.load(folder, vectors, device), CrossEncoder.load(folder / FOLDER, device), stack)
 
 
-def load_scorer(folder: Path, vectors: ItemVectors) -> PairScorer | StackedScorer:
+def load_scorer(folder: Path, vectors: ItemVectors, device: str = "cpu") -> PairScorer | StackedScorer:
     """The scorer of a bundle, of either kind.
 
     Raises:
         BundleError: a file is missing or unreadable, or the vectors are of another width.
     """
     kind = StackedScorer if (folder / STACK_FILE).exists() else PairScorer
-    return kind.load(folder, vectors)
+    return kind.load(folder, vectors, device)

@@ -45,7 +45,7 @@ def fit_stacked(
     held = fit.held_summary()
     like_share = min(max(light.baseline.like_share, 0.01), 0.99)
     start = (float(np.log(like_share / (1 - like_share))), light.baseline.global_mean)
-    encoder, reason = load_cross_encoder(settings, start)
+    encoder, reason = load_cross_encoder(settings, start, fit.device)
     fit.progress(f"cross-encoder {settings.model}: {reason}")
     train_examples = _examples(light, train)
     if held is not None:

@@ -19,6 +19,7 @@ from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.device import moved
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.finiteness import finite_loss
 from recommender.fitting.summary import FitSummary, Progress
@@ -123,10 +124,11 @@ def _fit_light(
     """
     held = fit.held_summary()
     baseline = fit_baseline(train, settings.like_from)
-    factors, opinions = learn_factors(train, items.ids, settings, fit.seed)
+    factors, opinions = learn_factors(train, items.ids, settings, fit.seed, fit.device)
     share = settings.stranger_share
     learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], share, fit.seed)
     run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
+    run.to(fit.device)
     if held is not None:
         run.train_again(held.best_epoch, fit.seed)
         calibration = Calibration(**held.choices["calibration"])
@@ -154,13 +156,15 @@ def with_unknown_users(
 
 
 def learn_factors(
-    train: RatedPairs, ids: IdMap, settings: ScorerSettings, seed: int
+    train: RatedPairs, ids: IdMap, settings: ScorerSettings, seed: int, device: str = "cpu"
 ) -> tuple[RatingFactors, np.ndarray]:
     """Factorise the training ratings, and say what the factors make of the very same pairs.
 
     Factors that have seen a user's ratings would predict them better than those of a new pair. So the users are dealt
     into parts, and the pairs of each are predicted by factors that were learned from the other parts.
 
+    Args:
+        device: Where they are learned; they answer on the CPU, a few small products at a time.
     Returns:
         The factors of all ratings, and opinions of the training pairs: as they are, and with an unknown user in place
         of the user. Shape (2, N, 2).
@@ -172,7 +176,9 @@ def learn_factors(
         torch.tensor(indices),
         torch.from_numpy(train.ratings).double(),
     )
-    fit = partial(fit_factors, n_items=len(ids), rank=settings.factors, n_steps=settings.factor_steps, seed=seed)
+    fit = partial(
+        fit_factors, device=device, n_items=len(ids), rank=settings.factors, n_steps=settings.factor_steps, seed=seed
+    )
     part_of = torch.from_numpy(np.random.default_rng(seed).permutation(len(known))) % USER_PARTS
     opinions = np.zeros((2, len(train), 2), dtype=np.float32)
     for part in range(USER_PARTS):
@@ -254,6 +260,15 @@ class _Run:
             self.network.of_numbers.weight.copy_(torch.tensor([like_weights, weights]))
             self.network.of_numbers.bias.copy_(torch.tensor([like_offset, offset]))
 
+    def to(self, device: str) -> None:
+        """Take everything to where the network is to learn."""
+        self.network.to(device)
+        self.text = self.text.to(device)
+        self.train_input, self.validation_input = moved(self.train_input, device), moved(self.validation_input, device)
+        self.train_ratings, self.train_likes = self.train_ratings.to(device), self.train_likes.to(device)
+        self.validation_ratings = self.validation_ratings.to(device)
+        self.validation_likes = self.validation_likes.to(device)
+
     def train(self, seed: int, progress: Progress) -> tuple[int, int]:
         """Train until validation stops getting better, and put the best weights back.
 
@@ -295,7 +310,7 @@ class _Run:
 
     def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator, epoch: int) -> float:
         network, total = self.network.train(), 0.0
-        shuffled = torch.randperm(len(self.train_input), generator=order)
+        shuffled = torch.randperm(len(self.train_input), generator=order).to(self.text.device)
         for rows in shuffled.split(self.settings.batch_size):
             logits, ratings = network(self.train_input.take(rows), network.project(self.text))
             loss = _loss(logits, ratings, self.train_likes[rows], self.train_ratings[rows])
@@ -311,7 +326,7 @@ class _Run:
         """Like logits and ratings of the validation pairs. Shapes (N,)."""
         network, pairs = self.network.eval(), self.validation_input
         items = network.project(self.text)
-        batches = torch.arange(len(pairs)).split(PREDICTION_BATCH)
+        batches = torch.arange(len(pairs), device=self.text.device).split(PREDICTION_BATCH)
         parts = [network(pairs.take(rows), items) for rows in batches]
         return torch.cat([like for like, _ in parts]), torch.cat([rating for _, rating in parts])
 

@@ -10,6 +10,7 @@ import numpy as np
 from core.storage import atomic_file
 from recommender.bundle.loading import load_ranker
 from recommender.errors import BundleError
+from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries, sample_queries
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.metrics.significance import bootstrap_interval
@@ -39,20 +40,20 @@ class Gain:
         return self.low > 0
 
 
-def evaluate_on_validation(training: Path, vectors: Path, sequence: Path, blend: Path, k: int, seed: int) -> np.ndarray:
-    """NDCG at k of the blend as it is served, for each validation query.
+def evaluate_on_validation(fit: FitContext, vectors: Path, sequence: Path, blend: Path) -> np.ndarray:
+    """NDCG at `fit.k` of the blend as it is served, for each validation query.
 
     Args:
-        seed: Which queries are taken where there are many; trials that are compared take the same.
+        fit: Its seed says which queries are taken where there are many; trials that are compared take the same.
     Returns:
         Shape (n_queries,), float64.
     Raises:
         TrainingDataError: the validation window has no query.
         BundleError: a component is missing or damaged.
     """
-    queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed)
-    ranker = load_ranker(vectors, sequence, blend)
-    return evaluate_ranker(ranker, queries, k).per_query["ndcg"].astype(np.float64)
+    queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed)
+    ranker = load_ranker(vectors, sequence, blend, fit.device)
+    return evaluate_ranker(ranker, queries, fit.k).per_query["ndcg"].astype(np.float64)
 
 
 def measure_gain(before: list[np.ndarray], after: list[np.ndarray], seed: int, confirmed: bool) -> Gain:

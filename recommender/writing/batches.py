@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recommender.fitting.device import moved
 from recommender.fitting.finiteness import finite_loss
 from recommender.inputs.batching import by_length, shuffled_by_length
 from recommender.metrics.texts import sentences
@@ -126,7 +127,7 @@ def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch
     total = count = 0.0
     with torch.inference_mode():
         for places in by_length([len(row.text) for row in rows], batch_size):
-            batch = collate([rows[place] for place in places], writer.end)
+            batch = moved(collate([rows[place] for place in places], writer.end), writer.model.device)
             total += float(text_loss(writer.model, batch))
             count += batch.n_targets
     return math.exp(min(finite_loss("feedback writer", total / count, "the perplexity of texts"), 100.0))

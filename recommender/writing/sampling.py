@@ -90,14 +90,15 @@ class Sampling:
         """
         written = input_ids[:, self.prompt_length :]
         scores = scores.float()
-        finite_scores("feedback writer", scores.numpy(), masked=True)
-        scores = scores.masked_fill(self._forbidden(written), -torch.inf)
+        finite_scores("feedback writer", scores.cpu().numpy(), masked=True)
+        scores = scores.masked_fill(self._forbidden(written.cpu()).to(scores.device), -torch.inf)
         if self.temperature == 0:
             return scores
         scores = keep_top_p(scores / self.temperature, self.top_p)
+        # Drawn on the CPU wherever the model computes: the same seed gives the same numbers.
         noise = torch.stack(
             [torch.empty(scores.shape[1]).exponential_(generator=generator) for generator in self.generators]
-        )
+        ).to(scores.device)
         # -log of an exponential variable is a Gumbel variable.
         return scores - noise.clamp_min(torch.finfo(torch.float32).tiny).log()
 

@@ -13,10 +13,10 @@ import torch
 from core import schema
 from core.settings.models import AugmentationSettings, HuggingFaceWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
-from recommender.encoders.encoder import choose_dtype
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.device import autocast, choose_dtype, moved
 from recommender.fitting.schedule import rate_share
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
@@ -70,6 +70,7 @@ def fit_writer(
     samples = {split: perplexity_sample(fit.training, split, catalogue) for split in windows}
     with deterministic(fit.seed, fit.threads):
         writer = _new_writer(settings, examples)
+        writer.model.to(fit.device)
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         validation = samples.get("validation", [])
         epochs, course = _train(fit, writer, examples, validation, settings, augmentation)
@@ -162,7 +163,7 @@ def _train(
     held = fit.held_summary()
     course = _course(len(examples), settings) if held is None else Course.held(**held.choices)
     rows = [tokenize(example, writer) for example in examples]
-    dtype, reason = choose_dtype("auto")
+    dtype, reason = choose_dtype("auto", fit.device)
     size = settings.batch_size
     fit.progress(f"feedback writer: {len(rows)} texts, at most {course.n_steps} steps of {size}, {reason}")
     optimiser = torch.optim.AdamW(
@@ -179,8 +180,8 @@ def _train(
         if augmentation.perturb_words:
             rows = [tokenize(example, writer, augmenter.text(example.request.prompt)) for example in examples]
         for batch in shuffled_batches(rows, size, writer.end, order):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-                loss = text_loss(writer.model, batch) / batch.n_targets
+            with autocast(fit.device, dtype):
+                loss = text_loss(writer.model, moved(batch, fit.device)) / batch.n_targets
             step += 1
             meter.count(step, descend(PART, loss, optimiser, f"step {step}"), int(batch.real.sum()))
             schedule.step()

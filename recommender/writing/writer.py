@@ -131,9 +131,13 @@ class FeedbackWriter:
         config = GenerationConfig(
             do_sample=False, num_beams=1, max_new_tokens=n_new, eos_token_id=self.end, pad_token_id=self.end
         )
+        device = self.model.device
         with torch.inference_mode():
             written: torch.Tensor = self.model.generate(
-                tokens, attention_mask=real, generation_config=config, logits_processor=LogitsProcessorList([sampling])
+                tokens.to(device),
+                attention_mask=real.to(device),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([sampling]),
             )
         return written
 
@@ -161,7 +165,7 @@ class FeedbackWriter:
         write_json(folder / CONFIG_FILE, {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before})
 
     @classmethod
-    def load(cls, folder: Path) -> FeedbackWriter:
+    def load(cls, folder: Path, device: str = "cpu") -> FeedbackWriter:
         """Read what `save` wrote.
 
         Raises:
@@ -171,7 +175,7 @@ class FeedbackWriter:
         expected = f"a model, its tokenizer and {CONFIG_FILE}"
         with loading("feedback writer", got=f"folder={folder}", expected=expected, do="Fit the writer again"):
             model, tokenizer = load_language_model(str(folder))
-            return cls(model, tokenizer, config["max_tokens"], config["perplexity_before"])
+            return cls(model.to(device), tokenizer, config["max_tokens"], config["perplexity_before"])
 
 
 def load_language_model(name: str) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from recommender.fitting.component import loading, read_config
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.retrieval.generative.trie import Trie
+from recommender.retrieval.generative.trie import Levels, Trie
 
 WEIGHTS_FILE = "generative.safetensors"
 CONFIG_FILE = "generative.json"
@@ -90,7 +90,8 @@ class GenerativeModel(nn.Module):
         shape.check()
         self.shape, self.dropout, self.id_dropout = shape, dropout, id_dropout
         self.trie = Trie(codes.numpy(), shape.sizes)
-        self.paths = self.trie.paths()  # (n_items, L)
+        self.paths: torch.Tensor
+        self.register_buffer("paths", self.trie.paths(), persistent=False)  # (n_items, L)
         self.register_buffer("text", vectors.text * TEXT_SCALE, persistent=False)
         self.register_buffer("learned", learned)
         self.register_buffer("codes", codes)
@@ -113,16 +114,19 @@ class GenerativeModel(nn.Module):
         self.node_vectors = nn.ParameterList(nn.Parameter(torch.zeros(len(nodes), width)) for nodes in self.trie.codes)
         # How much the logarithm of the events below a prefix adds to its logit: at 1 everything starts as popularity.
         self.popularity = nn.Parameter(torch.ones(n_levels))
-        self._offsets = [sum(shape.sizes[:level]) for level in range(n_levels)]
-        self._log_counts = [torch.log1p(total) for total in self.trie.totals(vectors.catalogue.n_events)]
-        self._known = [total > 0 for total in self.trie.totals(learned[1:].numpy())]
+        self._offsets: torch.Tensor
+        self.register_buffer(
+            "_offsets", torch.tensor([sum(shape.sizes[:level]) for level in range(n_levels)]), persistent=False
+        )
+        self._log_counts = Levels([torch.log1p(total) for total in self.trie.totals(vectors.catalogue.n_events)])
+        self._known = Levels([total > 0 for total in self.trie.totals(learned[1:].numpy())])
 
     def item_vectors(self, items: torch.Tensor) -> torch.Tensor:
         """What is read of items: codes, text, and the id where it was learned. Shape (...) -> (..., width)."""
         kept = self.learned[items]
         if self.training and self.id_dropout:
-            kept = kept & (torch.rand(items.shape) >= self.id_dropout)
-        rows = self.codes[(items - 1).clamp(min=0)] + torch.tensor(self._offsets)  # (..., L)
+            kept = kept & (torch.rand(items.shape, device=items.device) >= self.id_dropout)
+        rows = self.codes[(items - 1).clamp(min=0)] + self._offsets  # (..., L)
         codes = F.embedding(rows, self.code_vectors).sum(dim=-2)
         return codes + F.embedding(items, self.id_vectors) * kept.unsqueeze(-1) + self.text_projection(self.text[items])
 
@@ -144,7 +148,7 @@ class GenerativeModel(nn.Module):
 
     def last_states(self, history: torch.Tensor) -> torch.Tensor:
         """What the model expects next. Shape (B, T) -> (B, width)."""
-        return self(history)[torch.arange(len(history)), (history != PADDING).sum(dim=1)]
+        return self(history)[torch.arange(len(history), device=history.device), (history != PADDING).sum(dim=1)]
 
     def decode(self, states: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """What comes at every level, after the codes before it.
@@ -156,7 +160,7 @@ class GenerativeModel(nn.Module):
             For levels 0 to l. Shape (N, l + 1, width).
         """
         n_written = codes.shape[1]
-        rows = codes + torch.tensor(self._offsets[:n_written], dtype=torch.int64)
+        rows = codes + self._offsets[:n_written]
         x = torch.cat([states.unsqueeze(1), F.embedding(rows, self.code_vectors)], dim=1) + self.steps[: n_written + 1]
         # No dropout in here: it reads nothing but the state and the codes, and random masks would be most of its cost.
         return self.decoder_norm(_run(self.decoder_blocks, x))
@@ -168,9 +172,9 @@ class GenerativeModel(nn.Module):
             decoded: Of `decode` at this level. Shape (N, width).
             nodes: Of the trie, where the prefixes end. Shape (N,), int64.
         Returns:
-            In the order of `trie.children`, -inf where there is none. Shape (N, most children), float32.
+            In the order of `trie.followers`, -inf where there is none. Shape (N, most children), float32.
         """
-        children = self.trie.children(level, nodes)
+        children = self.trie.followers(level, nodes)
         missing, children = children < 0, children.clamp(min=0)
         if self.shape.softmax == "codes":
             of_codes = self.logits(level, decoded).log_softmax(dim=-1)
@@ -182,12 +186,12 @@ class GenerativeModel(nn.Module):
     def is_choice(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
         """Whether the softmax after these prefixes runs over more than one code. Shape (N,) -> (N,), bool."""
         if self.shape.softmax == "codes":
-            return torch.ones(nodes.shape, dtype=torch.bool)
+            return torch.ones_like(nodes, dtype=torch.bool)
         return self.trie.n_children(level, nodes) > 1
 
     def logits(self, level: int, decoded: torch.Tensor) -> torch.Tensor:
         """Of every code of a level, whether it may follow or not. Shape (N, width) -> (N, size of the level)."""
-        offset = self._offsets[level]
+        offset = sum(self.shape.sizes[:level])
         return decoded @ self.code_vectors[offset : offset + self.shape.sizes[level]].T
 
     def _node_logits(self, level: int, decoded: torch.Tensor, children: torch.Tensor) -> torch.Tensor:
@@ -198,12 +202,12 @@ class GenerativeModel(nn.Module):
         if children.numel() < n_nodes:
             vectors = self._vectors_of(level, children)
         else:
-            vectors = F.embedding(children, self._vectors_of(level, torch.arange(n_nodes)))
+            vectors = F.embedding(children, self._vectors_of(level, torch.arange(n_nodes, device=children.device)))
         return (vectors @ decoded.unsqueeze(2)).squeeze(2)
 
     def _vectors_of(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
         """As outputs: the code's vector plus the prefix's own. Shape (...) -> (..., width)."""
-        codes = F.embedding(self.trie.codes[level][nodes] + self._offsets[level], self.code_vectors)
+        codes = F.embedding(self.trie.codes[level][nodes] + sum(self.shape.sizes[:level]), self.code_vectors)
         return codes + F.embedding(nodes, self.node_vectors[level]) * self._known[level][nodes].unsqueeze(-1)
 
     def save(self, folder: Path) -> None:
@@ -212,12 +216,13 @@ class GenerativeModel(nn.Module):
         write_json(folder / CONFIG_FILE, asdict(self.shape))
 
 
-def load_generative_model(folder: Path, vectors: ItemVectors) -> GenerativeModel:
+def load_generative_model(folder: Path, vectors: ItemVectors, device: str = "cpu") -> GenerativeModel:
     """Read what `GenerativeModel.save` wrote.
 
     Args:
         folder: The generative component.
         vectors: Those that the model was trained with.
+        device: Where it computes.
     Raises:
         BundleError: a file is missing or unreadable, or the weights and the item vectors do not fit together.
     """
@@ -230,7 +235,7 @@ def load_generative_model(folder: Path, vectors: ItemVectors) -> GenerativeModel
             raise ValueError(f"the item vectors are {tuple(vectors.text.shape)}")
         model = GenerativeModel(shape, vectors, tensors["codes"], tensors["learned"])
         model.load_state_dict(tensors)
-    return model.eval()
+    return model.to(device).eval()
 
 
 def right_padded(histories: list[list[int]], max_history: int) -> torch.Tensor:
@@ -245,7 +250,7 @@ def right_padded(histories: list[list[int]], max_history: int) -> torch.Tensor:
 
 def _run(blocks: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
     """Every place reads itself and what stands before it. Shape (B, T, width) -> (B, T, width)."""
-    causal = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+    causal = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
     for block in blocks:
         x = block(x, src_mask=causal, is_causal=True)
     return x

@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from recommender.fitting.device import device_of
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.item_vectors import ItemVectors
@@ -35,13 +36,13 @@ class GenerativeRanker:
         self.width = model.shape.beam_width if width is None else width
 
     @classmethod
-    def load(cls, folder: Path, vectors: ItemVectors) -> GenerativeRanker:
+    def load(cls, folder: Path, vectors: ItemVectors, device: str = "cpu") -> GenerativeRanker:
         """Read the `generative` component.
 
         Raises:
             BundleError: it cannot be read, or was not trained with these vectors.
         """
-        return cls(vectors, load_generative_model(folder, vectors))
+        return cls(vectors, load_generative_model(folder, vectors, device))
 
     def at_least(self, k: int) -> GenerativeRanker:
         """The same ranker, with a beam wide enough for lists of k."""
@@ -83,15 +84,15 @@ class GenerativeRanker:
         ]
 
     def _search(self, users: Sequence[UserState], width: int, allowed: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        histories = [self.ids.known_indices(user.items) for user in users]
+        histories, device = [self.ids.known_indices(user.items) for user in users], device_of(self.model)
         items = np.full((len(users), width), PADDING, dtype=np.int64)
         scores = np.full((len(users), width), -np.inf, dtype=np.float32)
         for start in range(0, len(users), USERS_PER_SEARCH):
             rows = slice(start, start + USERS_PER_SEARCH)
             history = right_padded(histories[rows], self.model.shape.max_history)
-            found, log_probabilities = search(self.model, history, width, allowed[rows])
-            items[rows] = found.numpy()
-            scores[rows] = finite_scores("generative model", log_probabilities.numpy(), masked=True)
+            found, log_probabilities = search(self.model, history.to(device), width, allowed[rows].to(device))
+            items[rows] = found.cpu().numpy()
+            scores[rows] = finite_scores("generative model", log_probabilities.cpu().numpy(), masked=True)
         return items, scores
 
     def _allowed(self, users: Sequence[UserState], **filters: Unpack[ListFilters]) -> torch.Tensor:

@@ -19,7 +19,7 @@ def search(
     reach, and from then on the beam is full.
 
     Args:
-        model: In evaluation mode.
+        model: In evaluation mode, on the device of what it is given.
         history: Item indices, oldest first, right-padded with 0. Shape (B, T), int64.
         width: Prefixes kept at every level.
         allowed: By item index less one; None allows all. Shape (B, n_items), bool.
@@ -30,14 +30,14 @@ def search(
     trie, n = model.trie, len(history)
     running = None if allowed is None else trie.running_counts(allowed)
     states = model.last_states(history)
-    codes = torch.zeros(n, 1, 0, dtype=torch.int64)  # (B, W, level)
-    nodes, scores = torch.zeros(n, 1, dtype=torch.int64), torch.zeros(n, 1)  # (B, W)
+    codes = history.new_zeros(n, 1, 0)  # (B, W, level)
+    nodes, scores = history.new_zeros(n, 1), states.new_zeros(n, 1, dtype=torch.float32)  # (B, W)
     for level in range(trie.n_levels):
         kept = nodes.shape[1]
         repeated = states.repeat_interleave(kept, dim=0)
         decoded = model.decode(repeated, codes.flatten(0, 1))[:, -1]
         following = model.log_probabilities(level, decoded, nodes.flatten())  # (B * W, M)
-        children = trie.children(level, nodes).flatten(1)  # (B, W * M)
+        children = trie.followers(level, nodes).flatten(1)  # (B, W * M)
         candidates = (scores.unsqueeze(2) + following.view(n, kept, -1)).flatten(1)
         if running is not None:
             candidates = candidates.masked_fill(trie.counts_below(level, children, running) == 0, -torch.inf)

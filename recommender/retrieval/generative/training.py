@@ -15,6 +15,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
+from recommender.fitting.device import device_of, on_gpu_bfloat16
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.batching import shuffled_by_length
@@ -61,6 +62,7 @@ def fit_generative(
         sequences = read_sequences(fit.training, items.ids, max_history + 1)
         queries = None if held is not None else _validation_queries(fit.training, fit.seed)
         model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
+        model.to(fit.device)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
         curve = _train(fit, model, sequences, ranker, queries, settings)
     best = max(curve, key=lambda point: point["ndcg"]) if held is None else curve[-1]
@@ -163,11 +165,13 @@ def _train_epoch(
 ) -> float:
     """One pass; returns the mean loss of an item."""
     model.train()
-    total, n_items = 0.0, 0
+    total, n_items, device = 0.0, 0, device_of(model)
     lengths = [len(sequence) for sequence in sequences]
     for rows in shuffled_by_length(lengths, batch_size, generator.permutation):
         batch = right_padded([sequences[row].items.tolist() for row in rows], max(lengths[row] for row in rows))
-        losses = next_code_losses(model, batch, torch.tensor([sequences[row].n_context for row in rows]))
+        contexts = torch.tensor([sequences[row].n_context for row in rows])
+        with on_gpu_bfloat16(device):
+            losses = next_code_losses(model, batch.to(device), contexts.to(device))
         loss = descend(PART, losses.sum(dim=1).mean(), optimiser, f"epoch {epoch}")
         total += loss * len(losses)
         n_items += len(losses)
@@ -199,7 +203,7 @@ def next_code_losses(model: GenerativeModel, batch: torch.Tensor, n_context: tor
         rows = torch.nonzero(model.is_choice(level, before)).flatten()
         following = model.log_probabilities(level, decoded[rows, level], before[rows])
         chosen = following.gather(1, places[rows, level : level + 1]).squeeze(1)
-        losses.append(torch.zeros(len(targets)).index_put((rows,), -chosen))
+        losses.append(chosen.new_zeros(len(targets)).index_put((rows,), -chosen))
     return torch.stack(losses, dim=1)
 
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 
-class Trie:
+class Levels(nn.Module):
+    """A tensor for each level of a trie, which goes where the model goes and is in no file."""
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        for level, tensor in enumerate(tensors):
+            self.register_buffer(str(level), tensor, persistent=False)
+
+    def __getitem__(self, level: int) -> torch.Tensor:
+        return self.get_buffer(str(level))
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return self.buffers(recurse=False)
+
+    def __len__(self) -> int:
+        return len(self._buffers)
+
+
+class Trie(nn.Module):
     """Prefixes of the semantic ids; a node of the last level is one item.
 
     The nodes of a level are numbered in lexicographic order of their prefixes. So a node's children are a range of the
@@ -24,13 +43,15 @@ class Trie:
     """
 
     def __init__(self, codes: np.ndarray, sizes: Sequence[int]) -> None:
+        super().__init__()
         order = np.lexsort(codes.T[::-1])
         ordered = codes[order]
         self.sizes = tuple(sizes)
-        self.items = torch.from_numpy(order + 1)
-        self.codes: list[torch.Tensor] = []
-        self._first_items: list[torch.Tensor] = []  # of each node, and the end
-        self._first_children: list[torch.Tensor] = []  # of each node of the level above, and the end
+        self.items: torch.Tensor
+        self.register_buffer("items", torch.from_numpy(order + 1), persistent=False)
+        of_nodes: list[torch.Tensor] = []
+        first_items_of_nodes: list[torch.Tensor] = []
+        children_of_nodes: list[torch.Tensor] = []
         self._most_children: list[int] = []
         begins = np.zeros(len(ordered), dtype=bool)
         begins[0] = True
@@ -39,11 +60,14 @@ class Trie:
             begins[1:] |= ordered[1:, level] != ordered[:-1, level]
             starts = np.flatnonzero(begins)
             first_children = np.searchsorted(starts, above)
-            self.codes.append(torch.from_numpy(ordered[starts, level].copy()))
-            self._first_children.append(torch.from_numpy(first_children))
+            of_nodes.append(torch.from_numpy(ordered[starts, level].copy()))
+            children_of_nodes.append(torch.from_numpy(first_children))
             self._most_children.append(int(np.diff(first_children).max()))
             above = np.append(starts, len(ordered))
-            self._first_items.append(torch.from_numpy(above))
+            first_items_of_nodes.append(torch.from_numpy(above))
+        self.codes = Levels(of_nodes)
+        self._first_items = Levels(first_items_of_nodes)  # of each node, and the end
+        self._first_children = Levels(children_of_nodes)  # of each node of the level above, and the end
 
     @property
     def n_levels(self) -> int:
@@ -53,7 +77,7 @@ class Trie:
     def n_items(self) -> int:
         return len(self.items)
 
-    def children(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
+    def followers(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
         """Nodes of `level` that follow nodes of the level above; -1 where a node has fewer than another.
 
         Args:
@@ -62,7 +86,7 @@ class Trie:
             One axis more than `nodes`, as long as the most children of a node of that level.
         """
         first, end = self._first_children[level][nodes], self._first_children[level][nodes + 1]
-        children = first.unsqueeze(-1) + torch.arange(self._most_children[level])
+        children = first.unsqueeze(-1) + torch.arange(self._most_children[level], device=nodes.device)
         return children.masked_fill(children >= end.unsqueeze(-1), -1)
 
     def n_children(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
@@ -71,14 +95,14 @@ class Trie:
 
     def paths(self) -> torch.Tensor:
         """The nodes that lead to each item, level by level. Shape (n_items, L), int64; row i is of index i + 1."""
-        nodes = torch.empty(self.n_items, self.n_levels, dtype=torch.int64)
-        places = torch.arange(self.n_items)
+        nodes = torch.empty(self.n_items, self.n_levels, dtype=torch.int64, device=self.items.device)
+        places = torch.arange(self.n_items, device=self.items.device)
         for level, first in enumerate(self._first_items):
             nodes[self.items - 1, level] = torch.searchsorted(first, places, right=True) - 1
         return nodes
 
     def places_among_siblings(self, paths: torch.Tensor) -> torch.Tensor:
-        """Where the nodes of paths stand in `children` of the nodes before them. Shape (N, L) -> (N, L), int64."""
+        """Where the nodes of paths stand in `followers` of the nodes before them. Shape (N, L) -> (N, L), int64."""
         parents = torch.cat([torch.zeros_like(paths[:, :1]), paths[:, :-1]], dim=1)
         firsts = [first[parents[:, level]] for level, first in enumerate(self._first_children)]
         return paths - torch.stack(firsts, dim=1)

@@ -210,7 +210,7 @@ class SequenceEnsemble(nn.Module):
 AnySequenceModel = SequenceModel | SequenceEnsemble
 
 
-def load_sequence_model(folder: Path, vectors: ItemVectors) -> AnySequenceModel:
+def load_sequence_model(folder: Path, vectors: ItemVectors, device: str = "cpu") -> AnySequenceModel:
     """Read what `save` wrote.
 
     Args:
@@ -218,6 +218,7 @@ def load_sequence_model(folder: Path, vectors: ItemVectors) -> AnySequenceModel:
         vectors: Those that the model was trained with.
     Returns:
         One model, or several as one, in evaluation mode.
+        device: Where it computes.
     Raises:
         BundleError: a file is missing or unreadable, or the weights and the text vectors do not fit together.
     """
@@ -235,4 +236,5 @@ def load_sequence_model(folder: Path, vectors: ItemVectors) -> AnySequenceModel:
             own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
             models.append(SequenceModel(shape, text, own["learned"]))
             models[-1].load_state_dict(own)
-    return models[0].eval() if n_models == 1 else SequenceEnsemble(models).eval()
+    loaded = models[0] if n_models == 1 else SequenceEnsemble(models)
+    return loaded.to(device).eval()

@@ -48,7 +48,7 @@ def embed_catalogue(
     catalogue = Catalogue.read(fit.training, fit.seed)
     texts = catalogue.texts
     with deterministic(fit.seed, fit.threads):
-        raw = TextEncoder.load(encoder, fit.progress).encode(texts, fit.progress)
+        raw = TextEncoder.load(encoder, fit.progress, fit.device).encode(texts, fit.progress)
         has_text = np.array([bool(text.strip()) for text in texts])
         whitening = Whitening.fit(raw[has_text])
         rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))

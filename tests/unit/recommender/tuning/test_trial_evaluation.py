@@ -31,7 +31,8 @@ def shop(tmp_path_factory):
 
 
 def evaluated(shop):
-    return evaluate_on_validation(shop / "training", shop / "vectors", shop / "sequence", shop / "blend", K, 1)
+    context = FitContext(shop / "training", 1, K, 1)
+    return evaluate_on_validation(context, shop / "vectors", shop / "sequence", shop / "blend")
 
 
 def test_it_is_the_blend_that_is_evaluated(shop):

@@ -17,9 +17,9 @@ def test_items_lie_in_the_order_of_their_codes() -> None:
 
 
 def test_children_are_what_exists() -> None:
-    assert TRIE.children(0, torch.tensor([0])).tolist() == [[0, 1]]
-    assert TRIE.children(1, torch.tensor([[0], [1]])).tolist() == [[[0, 1]], [[2, 3]]]
-    assert TRIE.children(2, torch.arange(4)).tolist() == [[0, -1], [1, 2], [3, 4], [5, -1]]
+    assert TRIE.followers(0, torch.tensor([0])).tolist() == [[0, 1]]
+    assert TRIE.followers(1, torch.tensor([[0], [1]])).tolist() == [[[0, 1]], [[2, 3]]]
+    assert TRIE.followers(2, torch.arange(4)).tolist() == [[0, -1], [1, 2], [3, 4], [5, -1]]
     assert TRIE.n_children(2, torch.arange(4)).tolist() == [1, 2, 2, 1]
 
 

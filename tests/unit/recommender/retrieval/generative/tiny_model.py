@@ -58,6 +58,6 @@ def log_probabilities_of_all(model: GenerativeModel, history: torch.Tensor) -> t
         for level, node in enumerate(path.tolist()):
             before = torch.full((len(states),), int(path[level - 1]) if level else 0)
             following = model.log_probabilities(level, decoded[:, level], before)
-            total += following[model.trie.children(level, before) == node]
+            total += following[model.trie.followers(level, before) == node]
         columns.append(total)
     return torch.stack(columns, dim=1)

@@ -1,0 +1,181 @@
+"""Where models compute: what a setting stands for, and that every model computes where it is put.
+
+There need not be a GPU: torch's meta device holds shapes and no numbers, and is another one than the CPU.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental import _config as meta_settings
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from core.errors import SettingsError
+from core.settings.models import EncoderSettings, NeighbourSettings
+from recommender.encoders.encoder import TextEncoder
+from recommender.fitting import device as devices
+from recommender.fitting.context import FitContext
+from recommender.fitting.device import autocast, choose_dtype, device_of, moved, resolve_device
+from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.queries import read_queries
+from recommender.retrieval.generative.ranker import GenerativeRanker
+from recommender.retrieval.generative.search import search
+from recommender.retrieval.generative.training import fit_generative, next_code_losses
+from recommender.retrieval.neighbours import NeighbourModel
+from recommender.scoring.factors import fit_factors
+from tests.unit.recommender.retrieval.generative.tiny_model import QUICK, random_model, tiny_vectors
+from tests.unit.recommender.scoring.test_factors import N_ITEMS, made_ratings
+from tests.unit.recommender.scoring.test_scorer import ITEMS, USER, VECTORS, made_scorer
+from tests.unit.recommender.tiny_shop import save_random_vectors, save_tiny_encoder, write_training_set
+
+RECOMMENDER = Path(devices.__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_gpu", "resolved"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch, wanted, has_gpu, resolved):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert resolve_device(wanted) == resolved
+
+
+def test_products_on_a_gpu_are_the_same_every_time(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    resolve_device("cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    resolve_device("cuda")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8", "torch's deterministic algorithms refuse cuBLAS without"
+
+
+def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=r"serving\.device=cuda, expected a CUDA GPU .*Set serving\.device=cpu"):
+        resolve_device("cuda", "serving.device")
+
+
+def test_a_gpu_computes_in_bfloat16_where_it_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_dtype("auto", "cuda") == (torch.bfloat16, "bfloat16 (the GPU has bfloat16)")
+    assert choose_dtype("float32", "cuda")[0] == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert choose_dtype("auto", "cuda") == (torch.float32, "float32 (the GPU has no bfloat16)")
+
+
+def test_autocast_is_of_the_device():
+    with autocast("cpu", torch.bfloat16):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with autocast("cpu", torch.float32):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_record_is_moved_with_its_tensors_alone():
+    @dataclass(frozen=True)
+    class Record:
+        name: str
+        values: torch.Tensor
+
+    there = moved(Record("a", torch.ones(2)), "meta")
+    assert (there.name, there.values.device.type) == ("a", "meta")
+
+
+# `cuda` and `cpu` are said where a device is chosen, and where what is computed leaves torch.
+ALLOWED = {"fitting/device.py", "fitting/context.py"}
+
+
+def test_nothing_else_names_a_device():
+    found = [
+        f"{file.relative_to(RECOMMENDER)}:{number}: {line.strip()}"
+        for file in sorted(RECOMMENDER.rglob("*.py"))
+        if str(file.relative_to(RECOMMENDER)) not in ALLOWED
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(r"""autocast\(["']|\.cuda\(|device=["']|\.to\(["'](cpu|cuda)|torch\.device\(""", line)
+    ]
+    assert not found
+
+
+NOWHERE = torch.device("meta")
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses, as a GPU does, an operation whose tensors lie on several devices; numbers may lie anywhere."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor) and one.dim()]
+        if "copy" not in str(func) and len({one.device for one in tensors}) > 1:
+            raise RuntimeError(f"{func}: tensors on several devices")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    monkeypatch.setattr(meta_settings, "meta_nonzero_assume_all_nonzero", True)
+    with OneDevice():
+        yield
+
+
+def test_a_product_of_two_devices_is_refused(strict):
+    with pytest.raises(RuntimeError, match="several devices"):
+        torch.ones(2, device=NOWHERE) + torch.ones(2)
+
+
+def test_generative_retrieval_computes_where_its_weights_lie(tmp_path, strict):
+    vectors = tiny_vectors(tmp_path)
+    model = random_model(vectors).to(NOWHERE)
+    history = torch.tensor([[1, 2, 0], [3, 4, 5]]).to(NOWHERE)
+    allowed = torch.ones(2, len(vectors.ids), dtype=torch.bool, device=NOWHERE)
+    items, scores = search(model, history, 4, allowed)
+    assert items.device == scores.device == NOWHERE
+    assert next_code_losses(model.train(), history).device == NOWHERE
+
+
+def test_the_pair_scorer_computes_where_its_weights_lie(strict):
+    scorer = made_scorer(VECTORS)
+    pairs = moved(scorer.input([USER] * len(ITEMS), ITEMS), NOWHERE)
+    network = scorer.network.to(NOWHERE)
+    items = network.project(VECTORS.text.to(NOWHERE))
+    assert {answer.device for answer in network(pairs, items)} == {NOWHERE}
+
+
+def test_the_text_encoder_computes_where_its_weights_lie(tmp_path, strict):
+    settings = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "model")))
+    encoder = TextEncoder.load(settings, print, "meta")
+    assert device_of(encoder.model) == NOWHERE
+    assert encoder.embed([[1, 2], [1, 2, 3]]).device == NOWHERE
+
+
+with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+@with_gpu
+def test_what_a_gpu_learns_of_neighbours_and_ratings_is_what_the_cpu_learns():
+    sequences = [np.random.default_rng(n).permutation(12)[:5] + 1 for n in range(40)]
+    here, there = (NeighbourModel.fit(sequences, 12, NeighbourSettings(), device) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(here.scores([[1, 2]]), there.scores([[1, 2]]), atol=1e-4)
+    known, _ = made_ratings()
+    ours, theirs = (fit_factors(known, N_ITEMS, 6, 20, 1, device) for device in ("cpu", "cuda"))
+    torch.testing.assert_close(ours.vectors, theirs.vectors, atol=1e-6, rtol=1e-4)
+    assert theirs.vectors.device.type == "cpu"
+
+
+@with_gpu
+def test_what_a_gpu_fits_ranks_as_well_and_answers_anywhere(tmp_path):
+    training, vectors = write_training_set(tmp_path / "training", n_users=100), tmp_path / "vectors"
+    save_random_vectors(training, vectors)
+    summaries = {
+        device: fit_generative(FitContext(training, 1, 5, 1, device=device), vectors, tmp_path / device, QUICK, 6)
+        for device in ("cpu", "cuda")
+    }
+    figures = [summary.metrics["ndcg_at_5"] for summary in summaries.values()]
+    assert figures[0] == pytest.approx(figures[1], abs=0.1)
+    users, items = read_queries(training, "validation").users[:8], ItemVectors.load(vectors)
+    here, there = (GenerativeRanker.load(tmp_path / "cuda", items, device).scores(users) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(here, there, atol=1e-3)
