@@ -92,11 +92,36 @@ def test_a_step_reads_no_setting_that_it_does_not_name(run):
 
 def test_a_fit_compares_lists_of_the_length_that_its_step_reads(run):
     longer = changed(run, evaluation=RECIPE.evaluation.model_copy(update={"k": 33}))
-    reading = StepContext("fit", longer, ("seed", "evaluation.k")).fit(Path("training"))
+    reading = StepContext("fit", longer, ("seed", "evaluation.k"), computes=True).fit(Path("training"))
     assert (reading.k, reading.seed, reading.threads) == (33, 1, THREADS)
-    assert StepContext("fit", longer, WHOLE_RECIPE).fit(Path("training")).k == 33
+    assert StepContext("fit", longer, WHOLE_RECIPE, computes=True).fit(Path("training")).k == 33
     # Its key does not know the length, so the length must not reach the fit.
-    assert StepContext("fit", longer, ("seed",)).fit(Path("training")).k == 10
+    assert StepContext("fit", longer, ("seed",), computes=True).fit(Path("training")).k == 10
+
+
+def test_what_a_gpu_fitted_is_not_taken_for_what_the_cpu_fits(run, monkeypatch):
+    def keys(device):
+        monkeypatch.setattr(Run, "device", property(lambda _: device))
+        contexts = [StepContext("fit", run, ("seed",), computes) for computes in (True, False)]
+        return [StepKey().key(context, {}) for context in contexts]
+
+    (fit_here, read_here), (fit_there, read_there) = keys("cpu"), keys("cuda")
+    assert fit_here != fit_there
+    assert read_here == read_there, "what asks no model does not depend on it"
+    assert StepContext("fit", run, ("seed",), computes=True).fit(Path("training")).device == "cuda"
+
+
+def test_a_step_that_does_not_say_that_it_computes_cannot_fit(run):
+    with pytest.raises(AttributeError, match="step read computes with models and does not declare it"):
+        StepContext("read", run, ("seed",)).fit(Path("training"))
+
+
+def test_a_gpu_is_asked_for_in_the_settings(run):
+    wanting = replace(run, platform=PlatformSettings(device="cuda"))
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match=r"platform\.device=cuda"):
+            _ = wanting.device
+    assert replace(run, platform=PlatformSettings(device="cpu")).device == "cpu"
 
 
 @pytest.fixture(scope="module")
