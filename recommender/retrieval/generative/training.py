@@ -189,7 +189,7 @@ def next_code_losses(model: GenerativeModel, batch: torch.Tensor, n_context: tor
     """
     real = batch != PADDING
     last = real & (real.cumsum(dim=1) == real.sum(dim=1, keepdim=True))
-    wanted = real & (torch.arange(batch.shape[1]) >= n_context[:, None])
+    wanted = real & (torch.arange(batch.shape[1], device=batch.device) >= n_context[:, None])
     # The last item is a target only, so that the newest one that is read has the place it has in answers.
     states = model(batch.masked_fill(last, PADDING)[:, :-1])[wanted]  # (N, D): what was expected before each target
     targets = batch[wanted] - 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import torch
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
