@@ -16,11 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from core.errors import SettingsError
-from core.settings.models import EncoderSettings, NeighbourSettings
-from recommender.encoders.encoder import TextEncoder
+from core.settings.models import NeighbourSettings
 from recommender.fitting import device as devices
 from recommender.fitting.context import FitContext
-from recommender.fitting.device import autocast, choose_dtype, device_of, moved, resolve_device
+from recommender.fitting.device import autocast, choose_dtype, moved, resolve_device
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.retrieval.generative.ranker import GenerativeRanker
@@ -31,7 +30,7 @@ from recommender.scoring.factors import fit_factors
 from tests.unit.recommender.retrieval.generative.tiny_model import QUICK, random_model, tiny_vectors
 from tests.unit.recommender.scoring.test_factors import N_ITEMS, made_ratings
 from tests.unit.recommender.scoring.test_scorer import ITEMS, USER, VECTORS, made_scorer
-from tests.unit.recommender.tiny_shop import save_random_vectors, save_tiny_encoder, write_training_set
+from tests.unit.recommender.tiny_shop import save_random_vectors, write_training_set
 
 RECOMMENDER = Path(devices.__file__).parents[1]
 
@@ -142,11 +141,6 @@ def test_the_pair_scorer_computes_where_its_weights_lie(strict):
     network = scorer.network.to(NOWHERE)
     items = network.project(VECTORS.text.to(NOWHERE))
     assert {answer.device for answer in network(pairs, items)} == {NOWHERE}
-
-
-def test_the_text_encoder_is_loaded_where_it_is_to_compute(tmp_path):
-    settings = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "model")))
-    assert device_of(TextEncoder.load(settings, print, NOWHERE.type).model) == NOWHERE
 
 
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
