@@ -15,6 +15,7 @@ from recommender.fitting.tensors import read_tensors, save_tensors
 TENSORS_FILE = "state.safetensors"
 NOTES_FILE = "state.json"
 RANDOM = "torch_random_state"
+RANDOM_ON_GPU = "torch_random_state_of_the_gpu"
 
 
 class Checkpoint:
@@ -32,7 +33,10 @@ class Checkpoint:
     def save(self, tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
         """Replace what was kept, atomically; torch's random state goes with it."""
         with atomic_folder(self.folder) as folder:
-            save_tensors(folder / TENSORS_FILE, {**tensors, RANDOM: torch.get_rng_state()})
+            random = {RANDOM: torch.get_rng_state()}
+            if torch.cuda.is_initialized():
+                random[RANDOM_ON_GPU] = torch.cuda.get_rng_state()
+            save_tensors(folder / TENSORS_FILE, {**tensors, **random})
             write_json(folder / NOTES_FILE, {"key": self._key, "notes": notes})
 
     def load(self, progress: Progress) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -48,6 +52,9 @@ class Checkpoint:
         if record["key"] != self._key:
             return None
         torch.set_rng_state(tensors.pop(RANDOM))
+        on_gpu = tensors.pop(RANDOM_ON_GPU, None)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu)
         return tensors, record["notes"]
 
     def clear(self) -> None:

@@ -65,14 +65,16 @@ def pack_slices(items: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor
     """
     order = torch.argsort(lengths, stable=True)
     ranked = lengths[order]
-    within = torch.arange(int(ranked.sum())) - torch.repeat_interleave(ranked.cumsum(0) - ranked, ranked)
+    within = torch.arange(int(ranked.sum()), device=ranked.device) - torch.repeat_interleave(
+        ranked.cumsum(0) - ranked, ranked
+    )
     return _packed(items[torch.repeat_interleave(starts[order], ranked) + within], lengths, order)
 
 
 def _packed(items: torch.Tensor, lengths: torch.Tensor, order: torch.Tensor) -> Packed:
     ranked = lengths[order]
     ends = ranked.cumsum(0)
-    places = torch.repeat_interleave(ends, ranked) - 1 - torch.arange(len(items))
+    places = torch.repeat_interleave(ends, ranked) - 1 - torch.arange(len(items), device=items.device)
     sizes, counts = torch.unique_consecutive(ranked, return_counts=True)
     groups = tuple(zip(counts.tolist(), sizes.tolist(), strict=True))
     return Packed(items, places, groups, order)

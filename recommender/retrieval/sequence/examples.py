@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from recommender.fitting.device import moved
 from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.packing import Packed, pack_slices
 from recommender.inputs.sequences import TrainingSequence
@@ -24,6 +25,10 @@ class NextItems:
 
     history: Packed
     targets: torch.Tensor
+
+    def to(self, device: torch.device) -> NextItems:
+        """The same on a device."""
+        return NextItems(moved(self.history, device), self.targets.to(device))
 
 
 class Examples:

@@ -51,7 +51,16 @@ def fit_sequence(
     started = time.monotonic()
     items, held = ItemVectors.load(vectors), fit.held_summary()
     digests = (file_digest(vectors / VECTORS_FILE), _sequences_digest(fit.training))
-    inputs = (settings.model_dump(), augmentation.model_dump(), max_history, fit.k, fit.seed, fit.threads, *digests)
+    inputs = (
+        settings.model_dump(),
+        augmentation.model_dump(),
+        max_history,
+        fit.k,
+        fit.seed,
+        fit.threads,
+        fit.device,
+        *digests,
+    )
     choices = () if held is None else (held.best_epoch, held.choices)
     models: list[SequenceModel] = []
     curves: list[list[Epoch]] = []

@@ -123,12 +123,12 @@ class SequenceModel(nn.Module):
         Returns:
             One axis more than `items`, of length `width`.
         """
-        rows = torch.arange(self.shape.n_items + 1) if items is None else items
+        rows = torch.arange(self.shape.n_items + 1, device=self.learned.device) if items is None else items
         parts = []
         if self.shape.use_ids:
             kept = self.learned[rows]
             if self.training and self.id_dropout:
-                kept = kept & (torch.rand(rows.shape) >= self.id_dropout)
+                kept = kept & (torch.rand(rows.shape, device=rows.device) >= self.id_dropout)
             parts.append(F.embedding(rows, self.id_vectors) * kept.unsqueeze(-1))
         if self.shape.text_width:
             parts.append(self.text_projection(self.text[rows]))
@@ -216,9 +216,9 @@ def load_sequence_model(folder: Path, vectors: ItemVectors, device: str = "cpu")
     Args:
         folder: The sequence component.
         vectors: Those that the model was trained with.
+        device: Where it computes.
     Returns:
         One model, or several as one, in evaluation mode.
-        device: Where it computes.
     Raises:
         BundleError: a file is missing or unreadable, or the weights and the text vectors do not fit together.
     """
@@ -236,5 +236,7 @@ def load_sequence_model(folder: Path, vectors: ItemVectors, device: str = "cpu")
             own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
             models.append(SequenceModel(shape, text, own["learned"]))
             models[-1].load_state_dict(own)
-    loaded = models[0] if n_models == 1 else SequenceEnsemble(models)
-    return loaded.to(device).eval()
+    # An ensemble shares what its models have learned: they are where they are to be before they are one.
+    for model in models:
+        model.to(device)
+    return models[0].eval() if n_models == 1 else SequenceEnsemble(models).eval()

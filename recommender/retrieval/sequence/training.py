@@ -19,6 +19,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
+from recommender.fitting.device import on_gpu_bfloat16
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
@@ -91,7 +92,7 @@ def train_sequence_model(
         filter_frequencies=settings.filter_frequencies,
         use_modality=settings.use_modality,
     )
-    model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout)
+    model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout).to(fit.device)
     n_weights = sum(weight.numel() for weight in model.parameters())
     fit.progress(
         f"sequence model: {sum(len(s) - s.first_target for s in sequences)} next items in {len(sequences)} sequences, "
@@ -177,10 +178,11 @@ class _Run:
     def _train_epoch(self) -> float:
         """One pass over the examples; returns the mean loss of one."""
         self.model.train()
-        total, where = 0.0, f"epoch {len(self.epochs) + 1}"
+        total, where, device = 0.0, f"epoch {len(self.epochs) + 1}", self.candidates.device
         examples = Examples(self.augmenter.sequences(self.sequences))
         for batch in examples.batches(self.settings.batch_size, self.generator.permutation):
-            loss = next_item_loss(self.model, batch, self.candidates, self.settings.n_negatives)
+            with on_gpu_bfloat16(device):
+                loss = next_item_loss(self.model, batch.to(device), self.candidates, self.settings.n_negatives)
             total += descend("sequence model", loss, self.optimizer, where) * len(batch.targets)
             self.average.update_parameters(self.model)
         return total / len(examples)
@@ -271,7 +273,8 @@ class ValidationEvaluator:
             items = model.item_vectors()[1:]
             start = 0
             for users, history in zip(self.users, self.histories, strict=True):
-                scores = mask_seen((model.expect(history) @ items.T).numpy(), users, self.ids)
+                expected = model.expect(history.to(items.device))
+                scores = mask_seen((expected @ items.T).cpu().numpy(), users, self.ids)
                 targets = self.targets[start : start + len(users)]
                 for weight, found in hits.items():
                     found.append(hits_of(scores + np.float32(weight) * self.prior, targets, self.k))
@@ -307,7 +310,8 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
     """
     expected, targets = model(batch.history), batch.targets  # (B, D), (B,)
     if n_negatives and n_negatives < len(candidates):
-        negatives = candidates[torch.randperm(len(candidates))[:n_negatives]]
+        drawn = torch.randperm(len(candidates))[:n_negatives]
+        negatives = candidates[drawn.to(candidates.device)]
         positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (B,)
         logits = _without_targets(expected @ model.item_vectors(negatives).T, negatives, targets)
         return (torch.logaddexp(positive, torch.logsumexp(logits, dim=1)) - positive).mean()
@@ -317,10 +321,10 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
 
 def _without_targets(logits: torch.Tensor, negatives: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """-inf where a negative is the row's own target, in place. Shape (B, n)."""
-    column = torch.full((int(max(negatives.max(), targets.max())) + 1,), -1)
-    column[negatives] = torch.arange(len(negatives))
+    column = torch.full((int(max(negatives.max(), targets.max())) + 1,), -1, device=logits.device)
+    column[negatives] = torch.arange(len(negatives), device=logits.device)
     rows = torch.nonzero(column[targets] >= 0).flatten()
-    return logits.index_put_((rows, column[targets][rows]), torch.tensor(-torch.inf))
+    return logits.index_put_((rows, column[targets][rows]), logits.new_tensor(-torch.inf))
 
 
 def learned_items(sequences: list[TrainingSequence], n_items: int) -> torch.Tensor:

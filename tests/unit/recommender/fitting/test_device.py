@@ -22,10 +22,14 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.device import autocast, choose_dtype, moved, resolve_device
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
+from recommender.inputs.sequences import read_sequences
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.search import search
 from recommender.retrieval.generative.training import fit_generative, next_code_losses
 from recommender.retrieval.neighbours import NeighbourModel
+from recommender.retrieval.sequence.examples import Examples
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
+from recommender.retrieval.sequence.training import learned_items, next_item_loss
 from recommender.scoring.factors import fit_factors
 from tests.unit.recommender.retrieval.generative.tiny_model import QUICK, random_model, tiny_vectors
 from tests.unit.recommender.scoring.test_factors import N_ITEMS, made_ratings
@@ -141,6 +145,31 @@ def test_the_pair_scorer_computes_where_its_weights_lie(strict):
     network = scorer.network.to(NOWHERE)
     items = network.project(VECTORS.text.to(NOWHERE))
     assert {answer.device for answer in network(pairs, items)} == {NOWHERE}
+
+
+def test_what_is_fitted_on_a_gpu_can_be_computed_in_bfloat16(tmp_path):
+    """As it is there; a CPU computes in it too, more slowly."""
+    vectors = tiny_vectors(tmp_path)
+    sequences = read_sequences(tmp_path / "training", vectors.ids, 6)
+    batch = Examples(sequences).of(list(range(8)))
+    shape = SequenceShape(len(vectors.ids), vectors.text.shape[1], 16, 2, 2, 6, True, True, 0.5, 2)
+    torch.manual_seed(0)
+    sequence = SequenceModel(shape, vectors.text, learned_items(sequences, len(vectors.ids)))
+    generative = random_model(vectors)
+    history, contexts = torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.zeros(2, dtype=torch.int64)
+
+    def losses(dtype):
+        with autocast("cpu", dtype):
+            candidates = torch.nonzero(sequence.learned).flatten()
+            sampled, full = (next_item_loss(sequence, batch, candidates, n) for n in (5, 0))
+            codes = next_code_losses(generative, history, contexts).sum()
+        (sampled + full + codes).backward()
+        return [float(sampled.detach()), float(full.detach()), float(codes.detach())]
+
+    torch.manual_seed(1)
+    exact = losses(torch.float32)
+    torch.manual_seed(1)
+    assert losses(torch.bfloat16) == pytest.approx(exact, rel=0.05)
 
 
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
