@@ -50,7 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
     settings = SequenceSettings(
-        use_text=False, n_negatives=0, id_dropout=0.0, max_epochs=chosen.epochs, patience=chosen.epochs
+        use_text=False,
+        filter_share=0.0,
+        n_negatives=0,
+        id_dropout=0.0,
+        max_epochs=chosen.epochs,
+        patience=chosen.epochs,
     )
     features = recipe.features.model_copy(update={"max_history": MAX_HISTORY})
     fitted = recipe.model_copy(update={"sequence": settings, "features": features})

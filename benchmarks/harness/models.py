@@ -82,9 +82,11 @@ class Fits:
         history = self.recipe.features.max_history
         return fit_sequence(self.context(training, held), vectors, target, self.recipe.sequence, history)
 
-    def sequence_ranker(self, training: Path, vectors: Path, target: Path) -> tuple[Ranker, FitSummary]:
+    def sequence_ranker(
+        self, training: Path, vectors: Path, target: Path, held: Path | None = None
+    ) -> tuple[Ranker, FitSummary]:
         """A ranker by a newly fitted sequence model alone, and the fit's summary."""
-        summary = self.fit_sequence(training, vectors, target)
+        summary = self.fit_sequence(training, vectors, target, held)
         items = ItemVectors.load(vectors)
         return Ranker(items, load_sequence_model(target, items)), summary
 

@@ -104,6 +104,28 @@ def test_leave_one_out_is_evaluated_under_both_protocols(
     assert "strict leave-one-out, 60 users, 1 seeds" in shown
     assert "refit leave-one-out, 60 users, 1 seeds" in shown
     assert shown.count("\nblend ") == 2
+    assert shown.count("\nbsarec ") == 2
+
+
+def test_bsarec_can_be_evaluated_alone(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_one_out.main(
+        [
+            "--data",
+            str(walks),
+            "--seeds",
+            "1",
+            "--protocol",
+            "strict",
+            "--rows",
+            "bsarec",
+            *quick("sequence.max_epochs=1"),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert shown.count("\nbsarec ") == 1
+    assert "\nblend " not in shown
 
 
 def test_cold_items_and_users_are_evaluated(

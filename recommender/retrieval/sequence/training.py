@@ -304,9 +304,10 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
     Args:
         candidates: The items that the softmax runs over: those that occur in training, for an item that never does
             would only ever be pushed down. Shape (n,), int64.
-        n_negatives: Drawn uniformly, none twice, for the whole batch; 0, or no fewer than there are candidates, is the
-            full softmax.
-    Source: Klenitskiy & Vasilev 2023, Turning Dross Into Gold Loss.
+        n_negatives: Drawn uniformly, none twice, for the whole batch, together standing for all candidates; 0, or no
+            fewer than there are candidates, is the full softmax.
+    Source: Klenitskiy & Vasilev 2023, Turning Dross Into Gold Loss; the weight of what is drawn is that of Bengio &
+        Senecal 2003, Quick Training of Probabilistic Neural Nets by Importance Sampling.
     """
     expected, targets = model(batch.history), batch.targets  # (B, D), (B,)
     if n_negatives and n_negatives < len(candidates):
@@ -314,6 +315,7 @@ def next_item_loss(model: SequenceModel, batch: NextItems, candidates: torch.Ten
         negatives = candidates[drawn.to(candidates.device)]
         positive = (expected * model.item_vectors(targets)).sum(dim=-1)  # (B,)
         logits = _without_targets(expected @ model.item_vectors(negatives).T, negatives, targets)
+        logits = logits + math.log(len(candidates) / n_negatives)
         return (torch.logaddexp(positive, torch.logsumexp(logits, dim=1)) - positive).mean()
     logits = expected @ model.item_vectors(candidates).T  # (B, n)
     return F.cross_entropy(logits, torch.searchsorted(candidates, targets))

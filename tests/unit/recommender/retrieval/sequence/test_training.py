@@ -92,7 +92,9 @@ def test_context_is_read_and_not_predicted(n_negatives):
     for before, target in (([1], 2), ([4, 5, 6], 7), ([4, 5, 6, 7], 8)):
         others = drawn[drawn != target]
         choices = model.item_vectors(torch.cat([torch.tensor([target]), others]))
-        losses.append(F.cross_entropy(model(pack([torch.tensor(before)]))[0] @ choices.T, torch.tensor(0)))
+        logits = model(pack([torch.tensor(before)]))[0] @ choices.T
+        logits[1:] += math.log(9 / len(drawn))
+        losses.append(F.cross_entropy(logits, torch.tensor(0)))
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
@@ -102,7 +104,7 @@ def test_as_many_negatives_as_items_are_the_full_softmax():
     assert next_item_loss(model, batch, candidates, n_negatives=9) == full
 
 
-def test_a_drawn_negative_that_is_the_target_is_no_negative():
+def test_drawn_negatives_stand_for_all_and_one_that_is_the_target_is_none():
     model, candidates = small_model(), torch.tensor([2, 3, 4])
     batch = Examples(whole([1, 2], [1, 9])).of([0, 1])
     # Two of three are drawn: with 2 among them, the first place has one negative less than the second, else as many.
@@ -115,6 +117,7 @@ def test_a_drawn_negative_that_is_the_target_is_no_negative():
         for place, target in enumerate(batch.targets):
             others = negatives[negatives != target]
             logits = expected[place] @ model.item_vectors(torch.cat([target[None], others])).T
+            logits[1:] += math.log(3 / 2)  # two stand for three
             losses.append(F.cross_entropy(logits, torch.tensor(0)))
         torch.testing.assert_close(loss, torch.stack(losses).mean())
 
