@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from core.settings.form import Frozen, Share, kind_or
 
+COLUMN = "vector"
 BlendKind = Literal["auto", "none", "part", "mean", "weighted", "gate"]
 
 
@@ -35,10 +36,20 @@ class EncoderSettings(Frozen):
 
 
 class ModalitySettings(Frozen):
-    """Vectors of items that are no text: of images, of sound, of a knowledge graph."""
+    """Vectors of items that are no text: of images, of sound, of a knowledge graph.
+
+    The sequence model, generative retrieval and the pair scorer's light form read them beside the texts, each where its
+    use_modality is on. Text retrieval, the cross-encoder and the feedback writer read words alone.
+    """
 
     path: Path | None = Field(None, description="A Parquet file with item_id and a vector per item; empty: none.")
-    column: str = Field("vector", description="Its column of lists of numbers, all equally long.")
+    column: str = Field(COLUMN, description="Its column of lists of numbers, all equally long.")
+
+    @model_validator(mode="after")
+    def _has_a_file(self) -> ModalitySettings:
+        if self.path is None and self.column != COLUMN:
+            raise ValueError(f"column={self.column} is a column of no file: give a path too")
+        return self
 
 
 class SequenceSettings(Frozen):
@@ -134,6 +145,7 @@ class GenerativeSettings(Frozen):
     n_blocks: int = Field(1, ge=1, le=8, description="Of the transformer that reads the history.")
     n_decoder_blocks: int = Field(1, ge=1, le=8, description="Of the one that writes the codes.")
     n_heads: int = Field(2, ge=1, le=16)
+    use_modality: bool = Field(True, description="Read the items' further vectors, where recipe.modality gives some.")
     dropout: float = Field(0.3, ge=0, lt=1)
     id_dropout: float = Field(0.2, ge=0, lt=1, description="Share of id vectors dropped in training: the cold path.")
     learning_rate: float = Field(3e-3, gt=0)
@@ -150,6 +162,7 @@ class ScorerSettings(Frozen):
     factors: int = Field(24, ge=1, le=128, description="Factors at most of the matrix factorisation it reads.")
     factor_steps: int = Field(20, ge=1, le=200, description="Steps in which those are learned.")
     stranger_share: Share = Field(0.1, description="Share of training pairs learned once more with an unknown user.")
+    use_modality: bool = Field(True, description="Read the items' further vectors, where recipe.modality gives some.")
     hidden: int = Field(64, ge=4)
     dropout: float = Field(0.4, ge=0, lt=1)
     learning_rate: float = Field(3e-4, gt=0)
@@ -221,7 +234,11 @@ Writer = Annotated[
 
 
 class AugmentationSettings(Frozen):
-    """Training data made more varied; evaluation data never is. All off by default."""
+    """Training data made more varied; evaluation data never is. All off by default.
+
+    Sequences are those of the sequence model and of generative retrieval; cold items are seen more often by these two
+    and by the pair scorer.
+    """
 
     crop: Share = Field(0.0, description="Share of training sequences cut to a stretch, chosen each epoch.")
     mask: Share = Field(0.0, description="Share of training sequences from which items are left out.")

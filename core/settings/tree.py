@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from core.settings.evaluation import EvaluationSettings, GateSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
@@ -77,6 +77,17 @@ class Recipe(Frozen):
     gate: GateSettings = Field(default_factory=GateSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     seed: int = Field(7, ge=0, description="Seeds every generator of training.")
+
+    @model_validator(mode="after")
+    def _modality_is_read(self) -> Recipe:
+        light = self.scorer if isinstance(self.scorer, ScorerSettings) else self.scorer.light
+        generative = self.generative.enabled and self.generative.use_modality
+        if self.modality.path is not None and not (self.sequence.use_modality or generative or light.use_modality):
+            raise ValueError(
+                "modality.path is given and no model reads it: switch use_modality on, of sequence, generative or "
+                "scorer"
+            )
+        return self
 
 
 class Settings(Frozen):

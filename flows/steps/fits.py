@@ -87,7 +87,7 @@ def blend_models(
 @step(
     "fine-tune-generative",
     at=component("generative"),
-    reads=("generative", "features.max_history", "evaluation.k", "seed"),
+    reads=("generative", "augmentation", "features.max_history", "evaluation.k", "seed"),
     computes=True,
 )
 def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
@@ -95,7 +95,8 @@ def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], v
     from recommender.retrieval.generative.training import fit_generative
 
     fit, recipe = step.fit(training.folder), step.recipe
-    return bool(fit_generative(fit, vectors.folder, step.target, recipe.generative, recipe.features.max_history))
+    history, augmentation = recipe.features.max_history, recipe.augmentation
+    return bool(fit_generative(fit, vectors.folder, step.target, recipe.generative, history, augmentation))
 
 
 @step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"), computes=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.settings.models import ItemKnnSettings, NeighbourSettings
 from recommender.fitting.context import FitContext
+from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.inputs.sequences import read_user_items
@@ -73,7 +74,7 @@ def fit_parts(
     best: dict[str, tuple[float, dict[str, float], Retriever]] = {}
     for kind in kinds:
         for name, told_by, part in FITS[kind](inputs):
-            value = float(ndcg(part.scores(asked)).mean()) if len(queries) else 0.0
+            value = float(ndcg(finite_scores(name, part.scores(asked))).mean()) if len(queries) else 0.0
             if name not in best or value > best[name][0]:
                 best[name] = value, told_by, part
     for name, (value, told_by, _) in best.items():

@@ -36,7 +36,7 @@ class ScorerNetwork(nn.Module):
     """Pairs to a like logit and a rating.
 
     Args:
-        text_width: Length D of an item's text vector.
+        text_width: Length D of an item's vector.
         hidden: Width of the projection and of the hidden layer.
         dropout: Of the hidden layer's input.
     """
@@ -59,7 +59,7 @@ class ScorerNetwork(nn.Module):
 
         Args:
             pairs: B pairs.
-            items: The items' text vectors through `project`, row 0 zeros. Shape (n_items + 1, H).
+            items: The items' vectors through `project`, row 0 zeros. Shape (n_items + 1, H).
         """
         item = items[pairs.items]  # (B, H)
         means = torch.stack(
@@ -120,7 +120,8 @@ class PairScorer:
         baseline: As in training.
         factors: Learned from all training ratings.
         calibration: Fitted on the validation window.
-        vectors: Items' text vectors, and the catalogue with the items' ratings at the cut-off.
+        vectors: Items' vectors, and the catalogue with the items' ratings at the cut-off.
+        use_modality: Whether the network reads the items' further vectors beside their texts'.
     """
 
     def __init__(
@@ -130,15 +131,19 @@ class PairScorer:
         factors: RatingFactors,
         calibration: Calibration,
         vectors: ItemVectors,
+        *,
+        use_modality: bool = False,
     ) -> None:
         self.network = network.eval()
+        self.use_modality = use_modality
         self.baseline = baseline
         self.factors = factors
         self.calibration = calibration
         self.vectors = vectors
         self._ratings = ItemRatings.of_catalogue(vectors.catalogue)
         with torch.inference_mode():
-            self._items = self.network.project(vectors.text.to(device_of(network)))  # (n_items + 1, H)
+            content = vectors.content(True, use_modality).to(device_of(network))
+            self._items = self.network.project(content)  # (n_items + 1, H)
 
     def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
         """Score some items for one user, in the order given.
@@ -198,6 +203,7 @@ class PairScorer:
         config = {
             "text_width": self.network.project.in_features,
             "hidden": self.network.project.out_features,
+            "use_modality": self.use_modality,
             "baseline": asdict(self.baseline),
             "calibration": asdict(self.calibration),
         }
@@ -221,7 +227,8 @@ class PairScorer:
             network.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
             baseline = RatingBaseline(**config["baseline"])
             calibration = Calibration(**config["calibration"])
-        width = vectors.text.shape[1]
+        use_modality = bool(config.get("use_modality", False))
+        width = vectors.content(True, use_modality).shape[1]
         if width != config["text_width"]:
             raise BundleError(
                 "Cannot load pair scorer",
@@ -230,4 +237,5 @@ class PairScorer:
                 where=str(folder),
                 do=do,
             )
-        return cls(network.to(device), baseline, RatingFactors.load(folder), calibration, vectors)
+        factors = RatingFactors.load(folder)
+        return cls(network.to(device), baseline, factors, calibration, vectors, use_modality=use_modality)

@@ -132,11 +132,13 @@ def _fit_light(
     if held is not None:
         run.train_again(held.best_epoch, fit.seed)
         calibration = Calibration(**held.choices["calibration"])
-        return PairScorer(run.network, baseline, factors, calibration, items), held.best_epoch, held.best_epoch, {}
+        light = PairScorer(run.network, baseline, factors, calibration, items, use_modality=settings.use_modality)
+        return light, held.best_epoch, held.best_epoch, {}
     epochs, best_epoch = run.train(fit.seed, fit.progress)
     calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
     metrics = run.validation_metrics(calibration)
-    return PairScorer(run.network, baseline, factors, calibration, items), epochs, best_epoch, metrics
+    light = PairScorer(run.network, baseline, factors, calibration, items, use_modality=settings.use_modality)
+    return light, epochs, best_epoch, metrics
 
 
 def with_unknown_users(
@@ -236,8 +238,8 @@ class _Run:
         validation: RatedPairs,
         settings: ScorerSettings,
     ) -> None:
-        self.settings, self.text = settings, vectors.text
-        self.network = ScorerNetwork(vectors.text.shape[1], settings.hidden, settings.dropout)
+        self.settings, self.content = settings, vectors.content(True, settings.use_modality)
+        self.network = ScorerNetwork(self.content.shape[1], settings.hidden, settings.dropout)
         indices = [vectors.ids.index(item_id) for item_id in train.item_ids]
         ratings = ItemRatings(train.item_means, train.item_counts)
         self.train_input = scorer_input(train.users, indices, ratings, vectors, baseline, train_opinions)
@@ -310,9 +312,9 @@ class _Run:
 
     def _train_epoch(self, optimiser: torch.optim.Optimizer, order: torch.Generator, epoch: int) -> float:
         network, total = self.network.train(), 0.0
-        shuffled = torch.randperm(len(self.train_input), generator=order).to(self.text.device)
+        shuffled = torch.randperm(len(self.train_input), generator=order).to(self.content.device)
         for rows in shuffled.split(self.settings.batch_size):
-            logits, ratings = network(self.train_input.take(rows), network.project(self.text))
+            logits, ratings = network(self.train_input.take(rows), network.project(self.content))
             loss = _loss(logits, ratings, self.train_likes[rows], self.train_ratings[rows])
             total += descend(PART, loss, optimiser, f"epoch {epoch}") * len(rows)
         return total / len(shuffled)
@@ -325,8 +327,8 @@ class _Run:
     def validation_outputs(self) -> tuple[Tensor, Tensor]:
         """Like logits and ratings of the validation pairs. Shapes (N,)."""
         network, pairs = self.network.eval(), self.validation_input
-        items = network.project(self.text)
-        batches = torch.arange(len(pairs), device=self.text.device).split(PREDICTION_BATCH)
+        items = network.project(self.content)
+        batches = torch.arange(len(pairs), device=self.content.device).split(PREDICTION_BATCH)
         parts = [network(pairs.take(rows), items) for rows in batches]
         return torch.cat([like for like, _ in parts]), torch.cat([rating for _, rating in parts])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +17,11 @@ from core.settings.tree import Recipe
 # What ranks, in the order of fitting. The other groups decide the questions, or what the ranking does not hang on.
 SEARCHABLE = ("encoder", "augmentation", "sequence", "neighbours", "item_knn", "blend")
 Values = dict[str, Value]
+# Of a setting of which a fit tries several values, the setting that holds the others.
+TRIED_BESIDE = {
+    "neighbours.regularisation": "neighbours.try_regularisations",
+    "item_knn.recency": "item_knn.try_recencies",
+}
 # Digits of a proposed number: more would make no difference, and make a settings file hard to read.
 _DIGITS = 4
 
@@ -41,13 +46,18 @@ def check_space(recipe: Recipe, space: Mapping[str, Dimension]) -> None:
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
-    """The recipe with these settings changed.
+    """The recipe with these settings changed; it itself, where it has these values.
+
+    What a fit would try beside a value that is searched is taken out: the fit would overrule the search.
 
     Raises:
         ValidationError: a setting may not have its value.
     """
+    if values == values_of(recipe, values):
+        return recipe
+    alone: dict[str, Any] = {TRIED_BESIDE[path]: () for path in values if path in TRIED_BESIDE}
     tree = recipe.model_dump()
-    for path, value in values.items():
+    for path, value in {**values, **alone}.items():
         *groups, name = path.split(".")
         node = tree
         for group in groups:
@@ -56,7 +66,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
     return Recipe.model_validate(tree)
 
 
-def values_of(recipe: Recipe, space: Mapping[str, Dimension]) -> Values:
+def values_of(recipe: Recipe, space: Iterable[str]) -> Values:
     """What the recipe has for every setting of the space."""
     return {path: _find(recipe, path) for path in space}
 

@@ -34,6 +34,7 @@ class GenerativeShape:
 
     Attributes:
         sizes: Codes of each level, the last one telling equal ids apart.
+        text_width: Of what is known of an item beside its id: its text, or its text and its modality.
         beam_width: Of the search, where no longer list is asked for.
     """
 
@@ -46,6 +47,7 @@ class GenerativeShape:
     max_history: int
     softmax: Softmax
     beam_width: int
+    use_modality: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be built.
@@ -67,7 +69,7 @@ class GenerativeModel(nn.Module):
 
     Args:
         shape: Sizes.
-        vectors: Catalogue (its counts of events) and text vectors.
+        vectors: Catalogue (its counts of events) and vectors of the items' content.
         codes: Semantic ids; row i is the item of index i + 1. Shape (n_items, L), int64.
         learned: True for items that occur in training: only they have an id vector. Shape (n_items + 1,).
         dropout: On inputs and blocks.
@@ -92,7 +94,7 @@ class GenerativeModel(nn.Module):
         self.trie = Trie(codes.numpy(), shape.sizes)
         self.paths: torch.Tensor
         self.register_buffer("paths", self.trie.paths(), persistent=False)  # (n_items, L)
-        self.register_buffer("text", vectors.text * TEXT_SCALE, persistent=False)
+        self.register_buffer("text", vectors.content(True, shape.use_modality) * TEXT_SCALE, persistent=False)
         self.register_buffer("learned", learned)
         self.register_buffer("codes", codes)
         self.text: torch.Tensor
@@ -231,8 +233,9 @@ def load_generative_model(folder: Path, vectors: ItemVectors, device: str = "cpu
     with loading("generative model", got=f"folder={folder}", expected=expected):
         shape = GenerativeShape(**{**config, "sizes": tuple(config["sizes"])})
         tensors = read_tensors(folder / WEIGHTS_FILE, "codes", "learned")
-        if len(tensors["codes"]) != len(vectors.ids) or shape.text_width != vectors.text.shape[1]:
-            raise ValueError(f"the item vectors are {tuple(vectors.text.shape)}")
+        content = vectors.content(True, shape.use_modality)
+        if len(tensors["codes"]) != len(vectors.ids) or shape.text_width != content.shape[1]:
+            raise ValueError(f"the item vectors are {tuple(content.shape)}")
         model = GenerativeModel(shape, vectors, tensors["codes"], tensors["learned"])
         model.load_state_dict(tensors)
     return model.to(device).eval()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from core.settings.models import GenerativeSettings
+from core.settings.models import AugmentationSettings, GenerativeSettings
 from core.storage import atomic_folder
 from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
@@ -18,6 +20,7 @@ from recommender.fitting.determinism import deterministic
 from recommender.fitting.device import device_of, on_gpu_bfloat16
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
 from recommender.fitting.summary import FitSummary, Progress
+from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
@@ -36,7 +39,12 @@ MAX_VALIDATION_QUERIES = 1000
 
 
 def fit_generative(
-    fit: FitContext, vectors: Path, target: Path, settings: GenerativeSettings, max_history: int
+    fit: FitContext,
+    vectors: Path,
+    target: Path,
+    settings: GenerativeSettings,
+    max_history: int,
+    augmentation: AugmentationSettings = AS_THEY_ARE,
 ) -> FitSummary | None:
     """Give every item a semantic id, learn to write the next one, write the component.
 
@@ -46,6 +54,7 @@ def fit_generative(
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
         max_history: Entries of a history that the model reads.
+        augmentation: What each epoch's training sequences are changed by.
     Returns:
         None where the settings switch it off: nothing is written then.
     Raises:
@@ -64,7 +73,8 @@ def fit_generative(
         model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
         model.to(fit.device)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
-        curve = _train(fit, model, sequences, ranker, queries, settings)
+        drawn = partial(Augmenter(augmentation, fit.seed).sequences, sequences)
+        curve = _train(fit, model, drawn, ranker, queries, settings)
     best = max(curve, key=lambda point: point["ndcg"]) if held is None else curve[-1]
     metrics = {metric_key("ndcg", fit.k): best["ndcg"]} if held is None else {}
     summary = FitSummary(
@@ -91,10 +101,11 @@ def _build(
     seed: int,
     progress: Progress,
 ) -> GenerativeModel:
-    codes, sizes = assign_semantic_ids(items.text[1:].numpy(), items.catalogue.n_events, settings, seed)
+    content = items.content(True, settings.use_modality)
+    codes, sizes = assign_semantic_ids(content[1:].numpy(), items.catalogue.n_events, settings, seed)
     shape = GenerativeShape(
         sizes=sizes,
-        text_width=items.text.shape[1],
+        text_width=content.shape[1],
         width=settings.width,
         n_blocks=settings.n_blocks,
         n_decoder_blocks=settings.n_decoder_blocks,
@@ -102,6 +113,7 @@ def _build(
         max_history=max_history,
         softmax=settings.softmax,
         beam_width=settings.beam_width,
+        use_modality=settings.use_modality,
     )
     model = GenerativeModel(shape, items, torch.from_numpy(codes), learned, settings.dropout, settings.id_dropout)
     shared = int((codes[:, -1] > 0).sum())
@@ -115,7 +127,7 @@ def _build(
 def _train(
     fit: FitContext,
     model: GenerativeModel,
-    sequences: list[TrainingSequence],
+    drawn: Callable[[], list[TrainingSequence]],
     ranker: GenerativeRanker,
     queries: Queries | None,
     settings: GenerativeSettings,
@@ -123,6 +135,7 @@ def _train(
     """Train until the validation NDCG has not risen for `patience` epochs, and put the best weights back.
 
     Args:
+        drawn: Gives the sequences of an epoch.
         queries: Of the validation window; None trains all epochs and keeps the last.
     Returns:
         Per epoch its number, loss and NDCG by beam search; the first with the best NDCG was kept.
@@ -133,7 +146,7 @@ def _train(
     best = EarlyStopping(-math.inf, model.state_dict(), settings.patience, part=PART)
     for epoch in range(1, settings.max_epochs + 1):
         started = time.monotonic()
-        loss = _train_epoch(model, sequences, settings.batch_size, optimiser, generator, epoch)
+        loss = _train_epoch(model, drawn(), settings.batch_size, optimiser, generator, epoch)
         model.eval()
         if queries is None:
             curve.append({"epoch": epoch, "loss": loss})

@@ -13,7 +13,7 @@ import torch
 from core import schema
 from core.settings.models import ScorerSettings
 from core.storage import file_digest
-from recommender.errors import NotFinite
+from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
@@ -205,3 +205,27 @@ def test_an_answer_that_is_no_number_is_not_given(tmp_path: Path) -> None:
     for ask in (lambda: scorer.score(UserState(), ["i1"]), lambda: evaluate_scorer(scorer, training, "test")):
         with pytest.raises(NotFinite, match="scores of pair scorer: scores=nan"):
             ask()
+
+
+def test_a_modality_is_read_where_it_is_on(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=220)
+    items = ItemVectors.load(vectors)
+    pictured = replace(items, modality=torch.eye(len(items.text)))
+    (tmp_path / "pictured").mkdir()
+    pictured.save(tmp_path / "pictured")
+
+    def fit(vectors: Path, use_modality: bool) -> PairScorer:
+        settings = SETTINGS.model_copy(update={"use_modality": use_modality})
+        assert fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", settings)
+        return PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
+
+    def answers(scorer: PairScorer) -> list[float]:
+        return [pair.p_like for pair in scorer.score(UserState.from_history(["i1"]), ["i2", "i3"])]
+
+    without = answers(fit(vectors, True))
+    assert answers(fit(tmp_path / "pictured", False)) == without
+    scorer = fit(tmp_path / "pictured", True)
+    assert scorer.network.project.in_features == items.text.shape[1] + len(items.text)
+    assert answers(scorer) != without
+    with pytest.raises(BundleError, match="text_width="):
+        PairScorer.load(tmp_path / "scorer", items)

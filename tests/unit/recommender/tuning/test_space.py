@@ -108,3 +108,14 @@ def test_a_grid_beyond_the_budget_comes_in_an_order_of_the_seed():
     assert grid != grid_of(Recipe(seed=RECIPE.seed + 1), settings)
     # Its beginning already has every value of every setting.
     assert all(len({point[path] for point in grid[:20]}) == 3 for path in settings.space)
+
+
+def test_a_strength_that_is_searched_is_not_overruled_by_those_that_a_fit_would_try():
+    recipe = Recipe.model_validate({"neighbours": {"regularisation": 50.0, "try_regularisations": [500.0, 5.0]}})
+    changed = with_values(recipe, {"neighbours.regularisation": 7.0, "neighbours.recency": 0.5})
+    assert changed.neighbours.regularisation == 7.0
+    assert changed.neighbours.try_regularisations == ()
+    assert with_values(recipe, {"item_knn.recency": 0.6}).item_knn.try_recencies == ()
+    # What is searched beside them leaves them, and the recipe as given is the recipe as given.
+    assert with_values(recipe, {"neighbours.recency": 0.5}).neighbours.try_regularisations == (500.0, 5.0)
+    assert with_values(recipe, {"neighbours.regularisation": 50.0}) == recipe

@@ -1,12 +1,13 @@
 """Fitting the generative model on users who walk round the catalogue."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.settings.models import GenerativeSettings
+from core.settings.models import AugmentationSettings, GenerativeSettings
 from core.storage import file_digest
 from recommender.errors import BundleError, NotFinite, TrainingDataError
 from recommender.fitting.context import FitContext
@@ -108,3 +109,26 @@ def test_a_broken_model_is_refused_when_it_answers_and_when_it_is_loaded(shop: P
     save_file({**load_file(file), "start": torch.full((16,), torch.nan)}, file)
     with pytest.raises(BundleError, match=r"Cannot load generative model: .*start has 16 numbers that are not finite"):
         GenerativeRanker.load(shop / "generative", vectors)
+
+
+def test_augmentation_and_modality_are_read(shop: Path) -> None:
+    settings = QUICK.model_copy(update={"max_epochs": 1})
+    vectors = ItemVectors.load(shop / "vectors")
+    pictures = torch.nn.functional.normalize(torch.randn(len(vectors.text), 5, generator=torch.Generator()), dim=1)
+    pictures[0] = 0.0
+    (shop / "pictured").mkdir()
+    replace(vectors, modality=pictures).save(shop / "pictured")
+
+    def digest(vectors: str, augmentation: AugmentationSettings, **changes: object) -> str:
+        context = FitContext(shop / "training", 1, 5, 1)
+        fit_generative(context, shop / vectors, shop / "out", settings.model_copy(update=changes), 6, augmentation)
+        return file_digest(shop / "out" / "generative.safetensors")
+
+    plain, cropped = AugmentationSettings(), AugmentationSettings(crop=1.0)
+    assert digest("vectors", plain) == digest("pictured", plain, use_modality=False)
+    assert digest("vectors", plain) != digest("vectors", cropped)
+    assert digest("vectors", plain) != digest("pictured", plain)
+    ranker = GenerativeRanker.load(shop / "out", ItemVectors.load(shop / "pictured"))
+    assert len(ranker.top_k([UserState.from_history([item(3)])], 5)[0]) == 5
+    with pytest.raises(BundleError, match="the item vectors are"):
+        GenerativeRanker.load(shop / "out", vectors)
