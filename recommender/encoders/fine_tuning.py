@@ -25,7 +25,7 @@ from recommender.fitting.early_stopping import EarlyStopping
 from recommender.fitting.schedule import warmed_up
 from recommender.inputs.batching import by_length
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
-from recommender.inputs.queries import Queries, read_queries, sample_queries
+from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_queries
 from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
@@ -100,7 +100,9 @@ def fine_tune_encoder(
         TrainingDataError: no sequence has two known items.
         EncoderError: the encoder cannot be loaded.
     """
-    queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
+    asked = read_queries(fit.training, "validation")
+    queries = sample_queries(asked, MAX_QUERIES, fit.seed, warm_only=True)
+    fit.cap("validation users that the text encoder is chosen by", len(queries), int(asked.is_warm.sum()), A_SAMPLE)
     before = _ndcg(ranker(pretrained), queries, fit.k)
     unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress, fit.device)

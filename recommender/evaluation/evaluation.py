@@ -104,7 +104,8 @@ def evaluate_bundle(
         users: The clean users table, for groups by what users are; activity alone without it.
     Returns:
         What `evaluate_rankers` returns, with `split`, `reranking` (as `evaluate_reranking` returns it), `scorer` and
-        `writer` (None where the bundle has none), and `curves` {component: [{epoch, …}]} of those that kept one.
+        `writer` (None where the bundle has none), `curves` {component: [{epoch, …}]} of those that kept one, and `caps`
+        {component: [{what, taken, there, by}]} of those that left something out.
     Raises:
         TrainingDataError: the window has no query.
         RerankError: the recipe re-ranks by what the catalogue lacks.
@@ -119,7 +120,8 @@ def evaluate_bundle(
     ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
     reranking = evaluate_reranking(bundle.ranker, vectors, queries, k, recipe.rerank, recipe.seed)
     words = _evaluate_scorer_and_writer(bundle, training, split, recipe.seed)
-    return {"split": split, **ranking, "reranking": reranking, **words, "curves": read_curves(bundle.folder)}
+    caps = {"caps": read_caps(bundle.folder)}
+    return {"split": split, **ranking, "reranking": reranking, **words, "curves": read_curves(bundle.folder), **caps}
 
 
 def parts_of(bundle: Bundle) -> dict[str, Scores]:
@@ -141,8 +143,16 @@ def parts_of(bundle: Bundle) -> dict[str, Scores]:
 
 def read_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
     """The learning curve of each component that kept one in its summary."""
-    summaries = {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))}
-    return {name: summary["curve"] for name, summary in summaries.items() if summary.get("curve")}
+    return {name: summary["curve"] for name, summary in _summaries(folder).items() if summary.get("curve")}
+
+
+def read_caps(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What each component was fitted on only a part of, by its summary."""
+    return {name: summary["caps"] for name, summary in _summaries(folder).items() if summary.get("caps")}
+
+
+def _summaries(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))}
 
 
 def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def render(
             *_reranking_tables(metrics),
             *_gap_tables(metrics),
             *_scorer_tables(metrics),
+            *_cap_tables(metrics),
         ],
         plots=_plots(metrics, names),
         definitions=DEFINITIONS,
@@ -248,6 +249,26 @@ def _scorer_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     note = f"{metrics['scorer']['n_pairs']:,} ratings of the test window."
     return [{"title": "Ratings and likes", "note": note, "columns": ["model", *measures], "rows": rows}]
+
+
+def _cap_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the fits took only a part of; none where each took all."""
+    rows = [
+        {
+            "name": cap["what"],
+            "served": False,
+            "cells": [
+                {"text": text, "note": "", "mark": ""}
+                for text in (component, f"{cap['taken']:,}", f"{cap['there']:,}", cap["by"])
+            ],
+        }
+        for component, caps in metrics.get("caps", {}).items()
+        for cap in caps
+    ]
+    if not rows:
+        return []
+    note = "Where a fit took only so many of what there is."
+    return [{"title": "Left out", "note": note, "columns": ["", "component", "taken", "of", "by"], "rows": rows}]
 
 
 def _plots(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recommender.fitting.summary import FitSummary, Progress
+from recommender.fitting.summary import Cap, FitSummary, Progress
 
 
 def silent(line: str) -> None:
@@ -26,6 +26,7 @@ class FitContext:
             What was chosen is kept (epochs or steps as they were, scaled by nothing; weights between parts; which part
             counts at all), what is learned is learned again, of all that the training folder holds.
         device: Where torch computes, "cpu" or "cuda", as `device.resolve_device` says.
+        caps: What the fit took only so many of, so far.
     """
 
     training: Path
@@ -35,6 +36,23 @@ class FitContext:
     progress: Progress = silent
     held: Path | None = None
     device: str = "cpu"
+    caps: list[Cap] = field(default_factory=list, compare=False)
+
+    def afresh(self) -> FitContext:
+        """The same for another fit, which has left nothing out yet."""
+        return replace(self, caps=[])
+
+    def cap(self, what: str, taken: int, there: int, by: str) -> None:
+        """Say that only so many are taken, where that is not all: in the progress and, by `caps`, in the summary.
+
+        Args:
+            what: In the plural: "items that the neighbours learn".
+            by: The setting or the bound that says so: "neighbours.max_items".
+        """
+        one = Cap(what=what, taken=taken, there=there, by=by)
+        if taken < there and one not in self.caps:
+            self.caps.append(one)
+            self.progress(one.sentence())
 
     def held_summary(self) -> FitSummary | None:
         """What the held fit says of itself, its choices among it; None where choices are made on validation.

@@ -14,6 +14,28 @@ from recommender.fitting.component import SUMMARY, loading, read_config
 Progress = Callable[[str], None]
 
 
+class Cap(BaseModel):
+    """Something of which a fit took only so many.
+
+    Attributes:
+        what: In the plural: "items that the neighbours learn".
+        taken: How many were taken.
+        there: Of how many.
+        by: The setting or the bound that says so: "neighbours.max_items".
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    taken: int
+    there: int
+    by: str
+
+    def sentence(self) -> str:
+        """What was left out, in a line."""
+        return f"{self.what}: {self.taken:,} of {self.there:,}, by {self.by}"
+
+
 class FitSummary(BaseModel):
     """What a fit says of itself.
 
@@ -25,6 +47,7 @@ class FitSummary(BaseModel):
         seconds: Wall time of the fit.
         curve: What each epoch came to, e.g. `{"epoch": 1, "loss": 5.1, "ndcg": 0.04}`; empty where there are no epochs.
         choices: What else was chosen on the validation window, by name: a fit that holds them takes it over from here.
+        caps: What the fit took only so many of.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +59,7 @@ class FitSummary(BaseModel):
     seconds: float
     curve: tuple[dict[str, float], ...] = ()
     choices: dict[str, Any] = {}
+    caps: tuple[Cap, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Leave the summary beside the weights; it is no part of a bundle's digest."""

@@ -12,6 +12,9 @@ from core.schema import Split
 from recommender.inputs.catalogue import read_training_table
 from recommender.inputs.user import UserState
 
+# Why only so many are asked, as a cap says it.
+A_SAMPLE = "a sample that is enough for a steady figure"
+
 
 @dataclass(frozen=True)
 class Queries:

@@ -16,7 +16,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries, sample_queries
+from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_queries
 from recommender.metrics.ranking import metric_key
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.candidates import Candidates
@@ -24,6 +24,7 @@ from recommender.ranking.choice import MIN_QUERIES, Option, cross_validated, fix
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import ColdUserWeights, EncoderOf
 from recommender.ranking.cold_users_training import (
+    MAX_USERS,
     ColdUserChoices,
     TrainingUsers,
     fit_cold_users,
@@ -66,7 +67,7 @@ def fit_blend(
         TrainingDataError: the sequences or the queries cannot be read.
         BundleError: vectors or sequence model cannot be read.
     """
-    started = time.monotonic()
+    started, fit = time.monotonic(), fit.afresh()
     items = ItemVectors.load(vectors)
     model = load_sequence_model(sequence, items, fit.device)
     held = fit.held_summary()
@@ -74,6 +75,7 @@ def fit_blend(
         asked = Queries((), ()) if held is not None else read_queries(fit.training, "validation")
         warm = _warm_queries(Ranker(items, model), asked)
         queries = sample_queries(warm, MAX_QUERIES, fit.seed)
+        fit.cap("validation users that the blend is chosen by", len(queries), len(warm), A_SAMPLE)
         kinds = NEEDED.get(blend.kind, tuple(FITS))
         retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held))
         ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
@@ -96,6 +98,7 @@ def fit_blend(
         metrics=metrics,
         seconds=time.monotonic() - started,
         choices={**choices, "cold_users": asdict(cold_choices)},
+        caps=tuple(fit.caps),
     )
     with atomic_folder(target) as folder:
         save_parts(folder, retrievers)
@@ -126,6 +129,9 @@ def _cold_users(
 ) -> tuple[ColdUserWeights, dict[str, float], ColdUserChoices]:
     """How users without a history are ranked, the figures, and what was chosen."""
     users = TrainingUsers.read(fit.training, items.ids)
+    if encode is not None:
+        n_with_text = sum(map(bool, users.texts))
+        fit.cap("users whose attributes are learned from", min(MAX_USERS, n_with_text), n_with_text, A_SAMPLE)
     held = fit.held_summary()
     if held is None:
         return fit_cold_users(fit, users, asked, items.catalogue, encode)

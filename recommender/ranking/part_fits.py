@@ -70,6 +70,10 @@ def fit_parts(
     if not kinds:
         return {}, {}
     inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings, fit.device)
+    n_had = len(np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *inputs.histories])))
+    for kind, most in (("neighbours", inputs.neighbours.max_items), ("item_knn", inputs.item_knn.max_items)):
+        if kind in kinds:
+            fit.cap(f"items that {kind} learns", min(most, n_had), n_had, f"{kind}.max_items")
     ndcg, asked = NdcgOfScores(queries, vectors.ids, fit.k), Asked.of(queries.users, vectors.ids)
     best: dict[str, tuple[float, dict[str, float], Retriever]] = {}
     for kind in kinds:

@@ -55,10 +55,13 @@ def fit_stacked(
     sample = validation.take(
         np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
     )
+    fit.cap("pairs that the cross-encoder is chosen by", len(sample), len(validation), "scorer.max_validation")
     examples = _examples(light, sample)
     course = train_cross_encoder(encoder, train_examples, examples, settings, rating_weight, fit.seed, fit.progress)
     by_light = light.outputs(sample.users, sample.item_ids)
     by_language = encoder.outputs(examples.texts)
+    shown = min(course.n_steps * settings.batch_size, len(train))
+    fit.cap("pairs that the cross-encoder is shown", shown, len(train), "scorer.max_steps")
     stack = Stack.fit(by_light, by_language, examples.likes, examples.ratings)
     scorer = StackedScorer(light, encoder, stack)
     p_like, ratings = (torch.from_numpy(values) for values in scorer.predict(sample.users, sample.item_ids))

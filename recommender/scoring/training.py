@@ -73,6 +73,7 @@ def fit_scorer(
         BundleError: the vectors cannot be read.
         UnknownItem: a pair names an item that has no vector.
     """
+    fit = fit.afresh()
     started, held = time.monotonic(), fit.held_summary()
     train = RatedPairs.read(fit.training, "train")
     if len(train) < MIN_TRAIN_PAIRS:
@@ -100,6 +101,7 @@ def fit_scorer(
             metrics=metrics,
             seconds=time.monotonic() - started,
             choices=choices,
+            caps=tuple(fit.caps),
         )
         with atomic_folder(target) as folder:
             scorer.save(folder)
@@ -265,7 +267,7 @@ class _Run:
     def to(self, device: str) -> None:
         """Take everything to where the network is to learn."""
         self.network.to(device)
-        self.text = self.text.to(device)
+        self.content = self.content.to(device)
         self.train_input, self.validation_input = moved(self.train_input, device), moved(self.validation_input, device)
         self.train_ratings, self.train_likes = self.train_ratings.to(device), self.train_likes.to(device)
         self.validation_ratings = self.validation_ratings.to(device)

@@ -58,7 +58,7 @@ def fit_writer(
         TrainingDataError: catalogue or reviews cannot be read.
         WriterError: the language model cannot be loaded, or cannot see `max_tokens`.
     """
-    started = time.monotonic()
+    started, fit = time.monotonic(), fit.afresh()
     catalogue = Catalogue.read(fit.training, fit.seed)
     reviews = read_reviews(fit.training, "train", catalogue)
     if len(reviews) < MIN_TRAIN_REVIEWS:
@@ -74,6 +74,10 @@ def fit_writer(
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         validation = samples.get("validation", [])
         epochs, course = _train(fit, writer, examples, validation, settings, augmentation)
+        read = min(course.n_steps * settings.batch_size, len(examples))
+        fit.cap(
+            "texts that the writer is shown", read, len(examples), "writer.max_steps, or fewer where more gain little"
+        )
         after = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         metrics = {f"{split}_perplexity": value for split, value in after.items()}
         metrics |= {f"{split}_perplexity_before": value for split, value in writer.perplexity_before.items()}
@@ -84,6 +88,7 @@ def fit_writer(
             metrics=metrics,
             seconds=time.monotonic() - started,
             choices=course.as_taken,
+            caps=tuple(fit.caps),
         )
         with atomic_folder(target) as folder:
             writer.save(folder)

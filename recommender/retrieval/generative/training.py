@@ -24,13 +24,13 @@ from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.batching import shuffled_by_length
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries, sample_queries
+from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_queries
 from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
 from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
 from recommender.retrieval.generative.ranker import GenerativeRanker
-from recommender.retrieval.generative.semantic_ids import assign_semantic_ids
+from recommender.retrieval.generative.semantic_ids import MAX_FITTED, assign_semantic_ids
 from recommender.retrieval.sequence.training import learned_items
 
 PART = "generative model"
@@ -63,13 +63,16 @@ def fit_generative(
     """
     if not settings.enabled:
         return None
+    fit = fit.afresh()
     started, held = time.monotonic(), fit.held_summary()
     if held is not None:
         settings = settings.model_copy(update={"max_epochs": held.best_epoch})
     items = ItemVectors.load(vectors)
+    fitted = min(MAX_FITTED, len(items.ids))
+    fit.cap("items that the semantic ids' codes are fitted on; all get one", fitted, len(items.ids), A_SAMPLE)
     with deterministic(fit.seed, fit.threads):
         sequences = read_sequences(fit.training, items.ids, max_history + 1)
-        queries = None if held is not None else _validation_queries(fit.training, fit.seed)
+        queries = None if held is not None else _validation_queries(fit)
         model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
         model.to(fit.device)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
@@ -84,6 +87,7 @@ def fit_generative(
         metrics=metrics,
         seconds=time.monotonic() - started,
         curve=tuple(curve),
+        caps=tuple(fit.caps),
     )
     with atomic_folder(target) as folder:
         model.save(folder)
@@ -220,14 +224,16 @@ def next_code_losses(model: GenerativeModel, batch: torch.Tensor, n_context: tor
     return torch.stack(losses, dim=1)
 
 
-def _validation_queries(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
+def _validation_queries(fit: FitContext) -> Queries:
+    queries = read_queries(fit.training, "validation")
     if not len(queries):
         raise TrainingDataError(
             "Cannot train generative model",
             got="validation queries=0",
             expected="at least 1",
-            where=str(training),
+            where=str(fit.training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed)
+    sample = sample_queries(queries, MAX_VALIDATION_QUERIES, fit.seed)
+    fit.cap("validation users that the generative model is chosen by", len(sample), len(queries), A_SAMPLE)
+    return sample

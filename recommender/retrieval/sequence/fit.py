@@ -49,6 +49,7 @@ def fit_sequence(
         BundleError: the vectors cannot be read.
     """
     started = time.monotonic()
+    fit = fit.afresh()
     items, held = ItemVectors.load(vectors), fit.held_summary()
     digests = (file_digest(vectors / VECTORS_FILE), _sequences_digest(fit.training))
     inputs = (
@@ -88,6 +89,7 @@ def fit_sequence(
         seconds=time.monotonic() - started,
         curve=tuple(_point(epoch) for epoch in curves[0]),
         choices={"popularity_weight": weight, "best_epochs": best_epochs},
+        caps=tuple(fit.caps),
     )
     with atomic_folder(target) as folder:
         ensemble.save(folder)

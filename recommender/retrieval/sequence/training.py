@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -25,7 +24,7 @@ from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries, sample_queries
+from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_queries
 from recommender.inputs.sequences import TrainingSequence, read_sequences, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
@@ -258,7 +257,7 @@ class ValidationEvaluator:
         Raises:
             TrainingDataError: no user with a history is in the validation window.
         """
-        queries = _validation_queries(fit.training, fit.seed)
+        queries = _validation_queries(fit)
         return cls(vectors, queries, max_history, fit.k, settings.popularity_weights)
 
     def choose_popularity_weight(self, model: AnySequenceModel) -> tuple[float, float]:
@@ -337,14 +336,16 @@ def learned_items(sequences: list[TrainingSequence], n_items: int) -> torch.Tens
     return learned
 
 
-def _validation_queries(training: Path, seed: int) -> Queries:
-    queries = read_queries(training, "validation")
+def _validation_queries(fit: FitContext) -> Queries:
+    queries = read_queries(fit.training, "validation")
     if not queries.is_warm.any():
         raise TrainingDataError(
             "Cannot train sequence model",
             got=f"validation queries with a history=0 of {len(queries)}",
             expected="at least 1",
-            where=str(training),
+            where=str(fit.training),
             do="Give more interactions, or a larger recipe.evaluation.validation_share",
         )
-    return sample_queries(queries, MAX_VALIDATION_QUERIES, seed, warm_only=True)
+    sample = sample_queries(queries, MAX_VALIDATION_QUERIES, fit.seed, warm_only=True)
+    fit.cap("validation users that the sequence model is chosen by", len(sample), int(queries.is_warm.sum()), A_SAMPLE)
+    return sample

@@ -44,7 +44,7 @@ def embed_catalogue(
         TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
         EncoderError: the encoder cannot be loaded.
     """
-    started = time.monotonic()
+    started, fit = time.monotonic(), fit.afresh()
     catalogue = Catalogue.read(fit.training, fit.seed)
     texts = catalogue.texts
     with deterministic(fit.seed, fit.threads):
@@ -64,7 +64,7 @@ def embed_catalogue(
         whitening.save(folder / WHITENING_FILE)
         write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
         if choice is not None:
-            _record_choice(folder, target, choice, fit.k, time.monotonic() - started)
+            _record_choice(folder, target, choice, fit, time.monotonic() - started)
     fit.progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
 
@@ -78,11 +78,16 @@ def _fine_tune(fit: FitContext, vectors: ItemVectors, whitening: Whitening, enco
     return Choice(0.0, 0.0, held.best_epoch, weights, chosen, n_steps)
 
 
-def _record_choice(folder: Path, target: Path, choice: Choice, k: int, seconds: float) -> None:
+def _record_choice(folder: Path, target: Path, choice: Choice, fit: FitContext, seconds: float) -> None:
     """The weights that were kept, and the figures by which, where something was validated."""
-    key = metric_key("ndcg", k)
+    key = metric_key("ndcg", fit.k)
     metrics = {f"{key}_pretrained": choice.before, f"{key}_fine_tuned": choice.after} if choice.curve else {}
-    checks = {"epochs": len(choice.curve), "best_epoch": choice.check, "choices": {"steps": choice.steps}}
+    checks = {
+        "epochs": len(choice.curve),
+        "best_epoch": choice.check,
+        "choices": {"steps": choice.steps},
+        "caps": tuple(fit.caps),
+    }
     summary = FitSummary(folder=target, **checks, metrics=metrics, seconds=seconds, curve=choice.curve)
     summary.write(folder)
     if choice.weights is not None:
