@@ -124,12 +124,10 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert json.loads(figures.read_text(), parse_constant=pytest.fail)["k"] == K
     same = compare_bundles(bundle, bundle, way.training, K, "ndcg")
     assert (same.difference, same.low, same.high) == (0, 0, 0)
-    ndcg = evaluate_on_validation(
-        way.training, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend", K, seed=1
-    )
+    fit = FitContext(way.training, 1, K, threads=1)
+    ndcg = evaluate_on_validation(fit, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend")
     assert ((ndcg >= 0) & (ndcg <= 1)).all()
     for kind in ("popularity", "popularity_recent", "item_knn", "text_encoder"):
-        fit = FitContext(way.training, 1, K, threads=1)
         baseline = fit_baseline(fit, kind, tmp_path / "vectors", tmp_path / kind, way.recipe)
         assert_answers(baseline.top_k)
         assert_answers(BaselineRanker.load(tmp_path / kind, bundle.ranker.vectors).top_k)
