@@ -25,12 +25,11 @@ from benchmarks.harness.timing import timed
 from core.settings.tree import Recipe
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.weights import load_encoder
-from recommender.encoders.whitening import Whitening
+from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import mask_seen
-from recommender.retrieval.text.embedding import WHITENING_FILE
 from recommender.retrieval.text.ranker import TextRanker
 
 # The newest items of a history that are read as one text: more do not fit into the encoder's tokens.

@@ -228,19 +228,21 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(TARGETS, pa.list_(pa.string()), nullable=False),
         ]
     ),
-    # One row per rating, with every feature as it stood just before the rating.
+    # One row per rating, with every feature as it stood just before the rating. item_text stands where the item's text
+    # in the catalogue quotes this user, and is the text without their words; else it is null.
     "pairs": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
             pa.field(ITEM_ID, pa.string(), nullable=False),
             pa.field(RATING, pa.float64(), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
+            pa.field(ITEM_TEXT, pa.string()),
             *_HISTORY,
             *_fields(USER_FEATURES, N_RATINGS),
             *_fields(ITEM_FEATURES, ITEM_N_RATINGS),
         ]
     ),
-    # One row per review, with the writer's profile as it stood just before the review.
+    # One row per review, with the writer's profile as it stood just before the review; item_text as for ratings.
     "reviews": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
@@ -248,6 +250,7 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(RATING, pa.float64()),
             pa.field(TEXT, pa.string(), nullable=False),
             pa.field(SPLIT, pa.string(), nullable=False),
+            pa.field(ITEM_TEXT, pa.string()),
             *_HISTORY,
             pa.field(OWN_WORDS, pa.string()),
             pa.field(ATTRIBUTES, pa.string()),

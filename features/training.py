@@ -22,7 +22,7 @@ from core.storage import atomic_folder, write_json
 from features.archive.shop_facts import ShopFacts, pinned
 from features.counting.moments import as_moment
 from features.feast.store import open_store
-from features.point_in_time.catalogue import catalogue
+from features.point_in_time.catalogue import catalogue, describe_items
 from features.point_in_time.labels import pairs, queries, reviews
 from features.point_in_time.lookup import Page, PointInTime, as_column, database_of
 from features.point_in_time.sequences import sequences
@@ -88,8 +88,9 @@ def _collect(
     cuts = global_time_cuts(times, evaluation, events.user[events.counted])
     with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:
         lookup = PointInTime(database, store, cuts, features)
+        describe_items(lookup, clean)
         tables = {
-            "catalogue": catalogue(lookup, clean),
+            "catalogue": catalogue(lookup),
             "sequences": sequences(lookup),
             "queries": queries(lookup),
             "pairs": pairs(lookup),

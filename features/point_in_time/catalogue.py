@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from core import schema
 from features.clean_tables import table_path
 from features.counting.moments import as_us
@@ -13,14 +15,56 @@ from features.point_in_time.lookup import Page, PointInTime, page_of
 from recommender.inputs.texts import item_text
 
 _REVIEWS_PER_ITEM = 3
+_NAMES = ("title", "brand", "category", "description")
+# The reviews before the cut-off of items without words of their own, the longest first: those that stand for a text.
+_REVIEWS = """
+    SELECT item_id, user_id, text,
+        row_number() OVER (PARTITION BY item_id ORDER BY length(text) DESC, clock, user_id) AS place
+    FROM reviews_at JOIN items USING (item_id)
+    WHERE epoch_us(timestamp) < {opens} AND title IS NULL AND description IS NULL
+"""
+# Per user whom a text quotes, those that would stand for it without any of theirs.
+_BY_OTHERS = """
+    WITH by_others AS (
+        SELECT quoted.item_id, quoted.user_id, text, place
+        FROM (SELECT DISTINCT item_id, user_id FROM reviews WHERE place <= {n}) AS quoted
+            LEFT JOIN reviews ON reviews.item_id = quoted.item_id AND reviews.user_id <> quoted.user_id
+        QUALIFY row_number() OVER (PARTITION BY quoted.item_id, quoted.user_id ORDER BY place) <= {n}
+    )
+    SELECT user_id, item_id, {names}, texts
+    FROM (
+        SELECT user_id, item_id, list(text ORDER BY place) FILTER (WHERE text IS NOT NULL) AS texts
+        FROM by_others GROUP BY user_id, item_id
+    ) JOIN items USING (item_id) ORDER BY item_id, user_id
+"""
 
 
-def catalogue(lookup: PointInTime, clean: Path) -> Iterator[Page]:
-    """Every item, as of the training cut-off."""
-    lookup.database.execute(
+def describe_items(lookup: PointInTime, clean: Path) -> None:
+    """Make the items known to the database, with what their texts are made of as of the training cut-off.
+
+    `items` is the catalogue, `reviews` the reviews that may stand for an item's text. `texts_by_others` has the text of
+    each item once more for each user whom it quotes, without their words: nobody's rating or review is to be predicted
+    from their own review.
+    """
+    database, max_chars = lookup.database, lookup.settings.max_item_chars
+    database.execute(
         "CREATE TABLE items AS SELECT *, file_row_number AS row_id FROM read_parquet($items, file_row_number = true)",
         {"items": str(table_path(clean, "items"))},
     )
+    database.execute(f"CREATE TABLE reviews AS {_REVIEWS.format(opens=as_us(lookup.cuts.validation_at))}")
+    names = ", ".join(_NAMES)
+    rows = database.execute(_BY_OTHERS.format(n=_REVIEWS_PER_ITEM, names=names)).fetchall()
+    texts = [
+        item_text(title, brand, category, description, reviews or [], max_chars)
+        for _, _, title, brand, category, description, reviews in rows
+    ]
+    columns = {schema.USER_ID: [row[0] for row in rows], schema.ITEM_ID: [row[1] for row in rows]}
+    others = {name: pa.array(values, pa.string()) for name, values in (columns | {schema.ITEM_TEXT: texts}).items()}
+    database.register("texts_by_others", pa.table(others))
+
+
+def catalogue(lookup: PointInTime) -> Iterator[Page]:
+    """Every item, as of the training cut-off."""
     texts = _item_texts(lookup)
     clock = as_us(lookup.cuts.validation_at)
     moments = f"SELECT item_id, title, category, brand, price, {clock} AS clock FROM items ORDER BY row_id"
@@ -35,12 +79,10 @@ def _item_texts(lookup: PointInTime) -> list[str]:
     rows = lookup.database.execute(
         f"""
         WITH described AS (
-            SELECT item_id, list(text ORDER BY length(text) DESC, clock, user_id)[:{_REVIEWS_PER_ITEM}] AS texts
-            FROM reviews_at JOIN items USING (item_id)
-            WHERE epoch_us(timestamp) < {as_us(lookup.cuts.validation_at)} AND title IS NULL AND description IS NULL
-            GROUP BY item_id
+            SELECT item_id, list(text ORDER BY place) AS texts FROM reviews
+            WHERE place <= {_REVIEWS_PER_ITEM} GROUP BY item_id
         )
-        SELECT title, brand, category, description, coalesce(texts, [])
+        SELECT {", ".join(_NAMES)}, coalesce(texts, [])
         FROM items LEFT JOIN described USING (item_id) ORDER BY row_id
         """
     ).fetchall()

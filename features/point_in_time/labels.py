@@ -14,6 +14,9 @@ from features.counting.seen import seen_then, unseen
 from features.feast.definitions import FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES
 from features.point_in_time.lookup import Page, PointInTime, as_column, page_of
 
+# What came later stands in no text as of the cut-off, and serving leaves no words out.
+_TEXT_BY_OTHERS = "CASE WHEN split = 'train' THEN own.item_text END AS item_text"
+
 
 def queries(lookup: PointInTime) -> Iterator[Page]:
     """One row per window and user who chose something in it that they had not seen when it opened.
@@ -46,17 +49,19 @@ def queries(lookup: PointInTime) -> Iterator[Page]:
 
 def pairs(lookup: PointInTime) -> Iterator[Page]:
     """One row per rating, with every feature as it stood just before it; a user's together: they share their events."""
-    moments = """
-        SELECT user_id, item_id, value AS rating, split_of(us) AS split, clock
-        FROM events WHERE value IS NOT NULL ORDER BY user_id, clock
+    moments = f"""
+        SELECT user_id, item_id, value AS rating, split_of(us) AS split, {_TEXT_BY_OTHERS}, clock
+        FROM events LEFT JOIN texts_by_others AS own USING (user_id, item_id)
+        WHERE value IS NOT NULL ORDER BY user_id, clock
     """
     return (page_of(*page) for page in lookup.look_up(PAIR_SCORER, moments))
 
 
 def reviews(lookup: PointInTime) -> Iterator[Page]:
     """One row per review, with the writer's profile as it stood just before it."""
-    moments = """
-        SELECT user_id, item_id, rating, text, split_of(epoch_us(timestamp)) AS split, clock
-        FROM reviews_at ORDER BY clock, user_id, item_id, timestamp
+    moments = f"""
+        SELECT user_id, item_id, rating, text, split_of(epoch_us(timestamp)) AS split, {_TEXT_BY_OTHERS}, clock
+        FROM reviews_at LEFT JOIN texts_by_others AS own USING (user_id, item_id)
+        ORDER BY clock, user_id, item_id, timestamp
     """
     return (page_of(*page) for page in lookup.look_up(FEEDBACK_WRITER, moments))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from core.settings.models import EncoderSettings
 from recommender.encoders.encoder import TextEncoder
+from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.device import choose_dtype
 from recommender.fitting.summary import Progress
@@ -65,6 +68,21 @@ def with_weights(model: Any, settings: EncoderSettings, weights: dict[str, torch
 def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write what was learned into a folder that exists."""
     save_tensors(folder / WEIGHTS_FILE, weights)
+
+
+def encode_texts(vectors: Path, texts: Sequence[str], progress: Progress, device: str = "cpu") -> np.ndarray:
+    """Texts as the `vectors` component has those of its items: whitened, of length 1, zeros for one without words.
+
+    Returns:
+        Shape (n, D), float32.
+    Raises:
+        BundleError: a file is missing or damaged, or its weights are of another model.
+        EncoderError: the pretrained model is not at hand.
+    """
+    raw = load_encoder(vectors, progress, device).encode(list(texts), progress)
+    has_text = np.array([bool(text.strip()) for text in texts])
+    rows: np.ndarray = np.where(has_text[:, None], Whitening.load(vectors / WHITENING_FILE).apply(raw), np.float32(0))
+    return rows
 
 
 def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> TextEncoder:

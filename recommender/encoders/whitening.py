@@ -10,6 +10,8 @@ import numpy as np
 from recommender.fitting.component import loading
 from recommender.fitting.tensors import read_tensors, save_tensors
 
+WHITENING_FILE = "whitening.safetensors"
+
 
 @dataclass(frozen=True)
 class Whitening:

@@ -79,9 +79,16 @@ class Catalogue:
         row: dict[str, Any] = self.table.slice(self.ids.index(item_id) - 1, 1).to_pylist()[0]
         return row
 
-    def label(self, item_id: str) -> str:
-        """What to call an item: its title, else the start of its text, else its id; an unknown item is its id."""
-        return self.labels[self.ids.index(item_id) - 1] if item_id in self.ids else item_id
+    def label(self, item_id: str, text: str | None = None) -> str:
+        """What to call an item: its title, else the start of its text, else its id; an unknown item is its id.
+
+        Args:
+            text: In the place of its text.
+        """
+        if item_id not in self.ids:
+            return item_id
+        place = self.ids.index(item_id) - 1
+        return self.labels[place] if text is None else label_of(self._titles[place], text, item_id)
 
     def text(self, item_id: str) -> str:
         """What language models read of an item; empty where the shop gives no words.
@@ -94,9 +101,11 @@ class Catalogue:
     @cached_property
     def labels(self) -> list[str]:
         """`label` of all items, in the order of the indices."""
-        titles = self.table.column(schema.TITLE).to_pylist()
-        rows = zip(titles, self.texts, self.ids, strict=True)
-        return [title or shorten(text, LABEL_CHARS) or item_id for title, text, item_id in rows]
+        return [label_of(*row) for row in zip(self._titles, self.texts, self.ids, strict=True)]
+
+    @cached_property
+    def _titles(self) -> list[str | None]:
+        return list(self.table.column(schema.TITLE).to_pylist())
 
     @cached_property
     def texts(self) -> list[str]:
@@ -108,6 +117,11 @@ class Catalogue:
         """Training events of each item, in the order of the indices. Shape (n_items,), float32."""
         counts = self.table.column(schema.ITEM_N_EVENTS).to_numpy(zero_copy_only=False)
         return np.nan_to_num(counts.astype(np.float32))
+
+
+def label_of(title: str | None, text: str, item_id: str) -> str:
+    """What to call an item; see `Catalogue.label`."""
+    return title or shorten(text, LABEL_CHARS) or item_id
 
 
 def read_training_table(training: Path, name: str, columns: list[str] | None = None) -> pa.Table:

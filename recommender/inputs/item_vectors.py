@@ -33,12 +33,15 @@ class ItemVectors:
         pretrained: The same by the encoder before it was fine-tuned, for comparison; None where `text` is that.
         modality: Vectors of another kind (images, say), whitened, length 1; zeros where an item has none. Shape
             (n_items + 1, M), float32; None where the shop gives none.
+        versions: Of each further row of `text`, behind the catalogue's, the item that it is another text of; only
+            while a model is fitted, for those who would read their own words in the catalogue's text.
     """
 
     catalogue: Catalogue
     text: torch.Tensor
     pretrained: torch.Tensor | None = None
     modality: torch.Tensor | None = None
+    versions: tuple[int, ...] = ()
 
     @property
     def ids(self) -> IdMap:
@@ -48,6 +51,17 @@ class ItemVectors:
     def from_rows(cls, catalogue: Catalogue, rows: np.ndarray) -> ItemVectors:
         """Put the padding row before the items' rows, shape (n_items, D)."""
         return cls(catalogue, padded(rows))
+
+    def with_versions(self, items: Sequence[int], rows: np.ndarray) -> ItemVectors:
+        """The same with further texts of some items, whose rows follow those that there are. `rows`: shape (n, D)."""
+        text = torch.cat([self.text, torch.from_numpy(rows.astype(np.float32))])
+        modality = None if self.modality is None else torch.cat([self.modality, self.modality[list(items)]])
+        return replace(self, text=text, modality=modality, versions=(*self.versions, *items))
+
+    def item_at(self, row: int) -> int:
+        """The index of the item that a row of `text` describes."""
+        n_rows = len(self.ids) + 1
+        return row if row < n_rows else self.versions[row - n_rows]
 
     def profile(self, history: Sequence[int]) -> np.ndarray:
         """A history as text: the mean of its items' vectors, newer ones weighing more, of length 1. Shape (D,).

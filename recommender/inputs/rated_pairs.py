@@ -18,6 +18,7 @@ _COLUMNS = [
     schema.ITEM_ID,
     schema.RATING,
     schema.SPLIT,
+    schema.ITEM_TEXT,
     schema.HISTORY_ITEMS,
     schema.HISTORY_VALUES,
     schema.MEAN_RATING,
@@ -38,6 +39,7 @@ class RatedPairs:
         ratings: 1 to 5. Shape (N,), float32.
         item_means: Mean of the item's ratings before this one, NaN without any. Shape (N,), float32.
         item_counts: How many those are. Shape (N,), float32.
+        item_texts: One per rating: the item's text without this user's words; None where it quotes none of them.
     """
 
     user_ids: tuple[str, ...]
@@ -46,6 +48,7 @@ class RatedPairs:
     ratings: np.ndarray
     item_means: np.ndarray
     item_counts: np.ndarray
+    item_texts: tuple[str | None, ...]
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -66,6 +69,7 @@ class RatedPairs:
             ratings=_floats(table.column(schema.RATING)),
             item_means=_floats(table.column(schema.ITEM_MEAN_RATING)),
             item_counts=_floats(table.column(schema.ITEM_N_RATINGS)),
+            item_texts=tuple(table.column(schema.ITEM_TEXT).to_pylist()),
         )
 
     def take(self, rows: np.ndarray) -> RatedPairs:
@@ -77,6 +81,7 @@ class RatedPairs:
             ratings=self.ratings[rows],
             item_means=self.item_means[rows],
             item_counts=self.item_counts[rows],
+            item_texts=tuple(self.item_texts[row] for row in rows),
         )
 
     def join(self, others: RatedPairs) -> RatedPairs:
@@ -88,6 +93,7 @@ class RatedPairs:
             ratings=np.concatenate([self.ratings, others.ratings]),
             item_means=np.concatenate([self.item_means, others.item_means]),
             item_counts=np.concatenate([self.item_counts, others.item_counts]),
+            item_texts=self.item_texts + others.item_texts,
         )
 
 

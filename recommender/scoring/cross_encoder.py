@@ -164,13 +164,16 @@ def load_cross_encoder(
     return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start).to(device), reason
 
 
-def pair_texts(user: UserState, item_id: str, catalogue: Catalogue, like_from: float) -> Texts:
+def pair_texts(
+    user: UserState, item_id: str, catalogue: Catalogue, like_from: float, item_text: str | None = None
+) -> Texts:
     """What the language model reads of a pair: the one function for training, evaluation and serving.
 
     Of the user only what the rated pairs of a training set have too, so that training and serving read the same.
 
     Args:
         like_from: A rating of at least this is a like; an entry without a rating counts as one.
+        item_text: What is read of the item, where its text in the catalogue quotes the user.
     Raises:
         UnknownItem: the item is not in the catalogue.
     """
@@ -179,10 +182,11 @@ def pair_texts(user: UserState, item_id: str, catalogue: Catalogue, like_from: f
     for item, value in zip(reversed(user.items), reversed(user.values), strict=True):
         names = liked if value is None or value >= like_from else disliked
         if len(names) < N_NAMES and item in catalogue.ids:
-            names.append(catalogue.label(item))
+            names.append(catalogue.label(item, item_text if item == item_id else None))
         if len(liked) == len(disliked) == N_NAMES:
             break
-    return taste_text(user.mean_rating, liked, disliked), catalogue.text(item_id)
+    text = catalogue.text(item_id)
+    return taste_text(user.mean_rating, liked, disliked), text if item_text is None else item_text
 
 
 def _load_pretrained(source: str) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,8 +84,8 @@ class ScorerInput:
     """What the network reads of B pairs.
 
     Attributes:
-        items: Item indices. Shape (B,), int64.
-        history: Indices of the user's history, right-padded with 0. Shape (B, T), int64, T >= 1.
+        items: Rows of the items' text vectors: indices, or versions of them. Shape (B,), int64.
+        history: Rows of the user's history, right-padded with 0. Shape (B, T), int64, T >= 1.
         weights: Of the entries in the means of the liked, the disliked, all; each sums to 1 or to 0. Shape (3, B, T).
         numbers: Biases, counts, how the item looks from the history, what the factors say. Shape (B, N_NUMBERS).
         baseline: Global mean + biases. Shape (B,), float32.
@@ -125,15 +125,19 @@ def scorer_input(
 
     Args:
         users: One per pair; the same object may stand for many pairs, and is read once then.
-        items: Their indices in `vectors.ids`, one per pair.
+        items: Their rows in `vectors.text`, one per pair: the index in `vectors.ids`, or that of another version of the
+            item's text, which then stands for the item in the history too.
         ratings: What others' ratings say of these items, one per pair.
         vectors: Items of a history that it does not know are left out.
         opinions: What `RatingFactors.opinions` says of the pairs. Shape (B, 2).
     """
-    rows_of: dict[int, list[int]] = {}
-    for row, user in enumerate(users):
-        rows_of.setdefault(id(user), []).append(row)
-    histories = [(rows, _History.of(users[rows[0]], vectors, baseline)) for rows in rows_of.values()]
+    rows_of: dict[tuple[int, int], list[int]] = {}
+    for row, (user, item) in enumerate(zip(users, items, strict=True)):
+        rows_of.setdefault((id(user), item if item > len(vectors.ids) else PADDING), []).append(row)
+    histories = [
+        (rows, _History.of(users[rows[0]], vectors, baseline).with_version(version, vectors))
+        for (_, version), rows in rows_of.items()
+    ]
     longest = max((len(history.items) for _, history in histories), default=0)
     entries = np.zeros((len(users), max(longest, 1)), dtype=np.int64)
     weights = np.zeros((N_MEANS, *entries.shape), dtype=np.float32)
@@ -196,6 +200,12 @@ class _History:
             deviations=np.nan_to_num(values - centre),
             rated=(~np.isnan(values)).astype(np.float64),
         )
+
+    def with_version(self, version: int, vectors: ItemVectors) -> _History:
+        """The same with another text of an item, where it holds that item; `version` 0 is none."""
+        if version == PADDING:
+            return self
+        return replace(self, items=np.where(self.items == vectors.item_at(version), version, self.items))
 
     def views(self, cosines: np.ndarray) -> np.ndarray:
         """How some items look from here: their mean cosine, and what the user thought of similar ones, two ways.

@@ -78,6 +78,6 @@ def fit_stacked(
 
 def _examples(light: PairScorer, pairs: RatedPairs) -> Examples:
     catalogue, like_from = light.vectors.catalogue, light.baseline.like_from
-    rows = zip(pairs.users, pairs.item_ids, strict=True)
-    texts = [pair_texts(user, item_id, catalogue, like_from) for user, item_id in rows]
+    rows = zip(pairs.users, pairs.item_ids, pairs.item_texts, strict=True)
+    texts = [pair_texts(user, item_id, catalogue, like_from, text) for user, item_id, text in rows]
     return Examples(texts, torch.from_numpy(pairs.ratings), like_from)

@@ -34,6 +34,7 @@ from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
 from recommender.scoring.stack import StackedScorer
 from recommender.scoring.stack_training import fit_stacked
+from recommender.scoring.texts_by_others import TextsByOthers
 
 PART = "pair scorer"
 MIN_TRAIN_PAIRS = 200
@@ -86,7 +87,8 @@ def fit_scorer(
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
         rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
-        light, epochs, best_epoch, metrics = _fit_light(fit, items, train, rows, validation, light_settings)
+        texts = TextsByOthers.of(items, vectors, [train, validation], fit.progress, fit.device)
+        light, epochs, best_epoch, metrics = _fit_light(fit, texts, train, rows, validation, light_settings)
         scorer: PairScorer | StackedScorer = light
         choices: dict[str, Any] = {"calibration": asdict(light.calibration)}
         if isinstance(settings, CrossEncoderSettings):
@@ -113,7 +115,7 @@ def fit_scorer(
 
 def _fit_light(
     fit: FitContext,
-    items: ItemVectors,
+    texts: TextsByOthers,
     train: RatedPairs,
     rows: np.ndarray,
     validation: RatedPairs,
@@ -126,20 +128,20 @@ def _fit_light(
     """
     held = fit.held_summary()
     baseline = fit_baseline(train, settings.like_from)
-    factors, opinions = learn_factors(train, items.ids, settings, fit.seed, fit.device)
+    factors, opinions = learn_factors(train, texts.items.ids, settings, fit.seed, fit.device)
     share = settings.stranger_share
     learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], share, fit.seed)
-    run = _Run(items, baseline, factors, learned_opinions, learned, validation, settings)
+    run = _Run(texts, baseline, factors, learned_opinions, learned, validation, settings)
     run.to(fit.device)
     if held is not None:
         run.train_again(held.best_epoch, fit.seed)
         calibration = Calibration(**held.choices["calibration"])
-        light = PairScorer(run.network, baseline, factors, calibration, items, use_modality=settings.use_modality)
+        light = PairScorer(run.network, baseline, factors, calibration, texts.items, use_modality=settings.use_modality)
         return light, held.best_epoch, held.best_epoch, {}
     epochs, best_epoch = run.train(fit.seed, fit.progress)
     calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
     metrics = run.validation_metrics(calibration)
-    light = PairScorer(run.network, baseline, factors, calibration, items, use_modality=settings.use_modality)
+    light = PairScorer(run.network, baseline, factors, calibration, texts.items, use_modality=settings.use_modality)
     return light, epochs, best_epoch, metrics
 
 
@@ -232,7 +234,7 @@ class _Run:
 
     def __init__(
         self,
-        vectors: ItemVectors,
+        texts: TextsByOthers,
         baseline: RatingBaseline,
         factors: RatingFactors,
         train_opinions: np.ndarray,
@@ -240,15 +242,16 @@ class _Run:
         validation: RatedPairs,
         settings: ScorerSettings,
     ) -> None:
+        vectors = texts.versions
         self.settings, self.content = settings, vectors.content(True, settings.use_modality)
         self.network = ScorerNetwork(self.content.shape[1], settings.hidden, settings.dropout)
-        indices = [vectors.ids.index(item_id) for item_id in train.item_ids]
         ratings = ItemRatings(train.item_means, train.item_counts)
-        self.train_input = scorer_input(train.users, indices, ratings, vectors, baseline, train_opinions)
+        self.train_input = scorer_input(train.users, texts.rows_of(train), ratings, vectors, baseline, train_opinions)
         indices = [vectors.ids.index(item_id) for item_id in validation.item_ids]
         ratings = ItemRatings.of_catalogue(vectors.catalogue).take(indices)
         opinions = factors.opinions(validation.users, indices, vectors.ids)
-        self.validation_input = scorer_input(validation.users, indices, ratings, vectors, baseline, opinions)
+        rows = texts.rows_of(validation)
+        self.validation_input = scorer_input(validation.users, rows, ratings, vectors, baseline, opinions)
         self.train_ratings = torch.from_numpy(train.ratings)
         self.validation_ratings = torch.from_numpy(validation.ratings)
         self.train_likes = (self.train_ratings >= settings.like_from).float()
@@ -359,5 +362,7 @@ def _with_validation(
         "a tenth of the training pairs is held out instead"
     )
     shuffled = np.random.default_rng(seed).permutation(len(train))
+    # First those that read what serving reads: an item's text of the catalogue.
+    shuffled = shuffled[np.argsort([train.item_texts[row] is not None for row in shuffled], kind="stable")]
     n_held_out = len(train) // 10
     return train.take(np.sort(shuffled[n_held_out:])), train.take(shuffled[:n_held_out])

@@ -54,15 +54,28 @@ class WritingRequest:
 
     @classmethod
     def of(
-        cls, task: WritingTask, rating: float | None, user: UserState, item_id: str, catalogue: Catalogue
+        cls,
+        task: WritingTask,
+        rating: float | None,
+        user: UserState,
+        item_id: str,
+        catalogue: Catalogue,
+        item_text: str | None = None,
     ) -> WritingRequest:
         """Describe user and item: the one function for training, evaluation and serving.
 
+        Args:
+            item_text: What is read of the item, where its text in the catalogue quotes the user.
         Raises:
             UnknownItem: the item is not in the catalogue.
         """
-        recent = [catalogue.label(item) for item in reversed(user.items[-N_RECENT_LABELS:])]
-        return cls(task, rating, profile_text(user.attributes, user.own_words, recent), catalogue.text(item_id))
+        recent = [
+            catalogue.label(item, item_text if item == item_id else None)
+            for item in reversed(user.items[-N_RECENT_LABELS:])
+        ]
+        text = catalogue.text(item_id)
+        profile = profile_text(user.attributes, user.own_words, recent)
+        return cls(task, rating, profile, text if item_text is None else item_text)
 
     @property
     def prompt(self) -> str:
@@ -88,20 +101,20 @@ def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> l
     table = read_training_table(training, "reviews")
     table = table.filter(pc.equal(table.column(schema.SPLIT), split))
     rows: Iterator[Mapping[str, Any]] = (row for batch in table.to_batches() for row in batch.to_pylist())
-    examples = (
-        WritingExample(
-            WritingRequest.of("review", row[schema.RATING], UserState.from_row(row), row[schema.ITEM_ID], catalogue),
-            tidy(row[schema.TEXT]),
-        )
-        for row in rows
-    )
+    examples = (WritingExample(_request(row, catalogue), tidy(row[schema.TEXT])) for row in rows)
     return [example for example in examples if words(example.text)]
+
+
+def _request(row: Mapping[str, Any], catalogue: Catalogue) -> WritingRequest:
+    user = UserState.from_row(row)
+    return WritingRequest.of("review", row[schema.RATING], user, row[schema.ITEM_ID], catalogue, row[schema.ITEM_TEXT])
 
 
 def training_examples(reviews: list[WritingExample]) -> list[WritingExample]:
     """What the writer learns from reviews: each whole, and the reasons in those that liked the item.
 
-    Where an item has no words of its own, its text is made of reviews. A review that stands in there is left out.
+    Where an item has no words of its own, its text is made of others' reviews. A review that says what stands there is
+    left out.
     """
     examples: list[WritingExample] = []
     for review in reviews:

@@ -14,7 +14,7 @@ from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.fine_tuning import Choice, fine_tune_again, fine_tune_encoder
 from recommender.encoders.modality import read_modality
 from recommender.encoders.weights import SETTINGS_FILE, save_weights
-from recommender.encoders.whitening import Whitening
+from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
@@ -22,9 +22,6 @@ from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.metrics.ranking import metric_key
 from recommender.retrieval.text.ranker import TextRanker
-
-WHITENING_FILE = "whitening.safetensors"
-
 
 NO_MODALITY = ModalitySettings()
 

@@ -19,7 +19,12 @@ from features.errors import FeaturesOutdated
 from features.refresh import refresh_features
 from features.training import build_training_set
 from recommender.errors import TrainingDataError
+from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.seen import item_key
+from recommender.inputs.texts import tidy
+from recommender.scoring.cross_encoder import pair_texts
+from recommender.writing.examples import read_reviews
 from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
 from tests.unit.features.shops import START, START_US, Row, clocks, history_before, ratings_before, write_shop
 
@@ -36,6 +41,52 @@ def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None
     assert (catalogue["c"]["item_n_ratings"], catalogue["c"]["item_mean_rating"]) == (2, 3.0)
     assert catalogue["e"]["item_text"] == ""
     assert (catalogue["e"]["item_n_events"], catalogue["e"]["item_mean_rating"]) == (0, None)
+
+
+def test_nobody_reads_their_own_review_in_an_items_text(training: dict[str, list[dict]]) -> None:
+    by_pair = {(row["user_id"], row["item_id"], row["split"]): row["item_text"] for row in training["pairs"]}
+    # c's text is made of the reviews of u and v. What w says of it comes after the cut, and stands in no text.
+    assert by_pair["u", "c", "train"] == "a longer text about it"
+    assert by_pair["v", "c", "train"] == "twang once again"
+    assert by_pair["w", "c", "validation"] is None
+    assert by_pair["u", "a", "train"] is None  # a has words of its own
+    of_reviews = {(row["user_id"], row["item_id"]): row["item_text"] for row in training["reviews"]}
+    assert (of_reviews["u", "c"], of_reviews["v", "c"]) == ("a longer text about it", "twang once again")
+    assert of_reviews["w", "g"] == ""  # the only one to say anything of g
+    assert (of_reviews["u", "e"], of_reviews["w", "c"], of_reviews["u", "a"]) == (None, None, None)
+
+
+@settings(
+    max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(st.lists(st.tuples(st.sampled_from("uvwx"), st.sampled_from("ab"), st.integers(0, 40)), min_size=4, max_size=14))
+def test_a_review_is_in_no_input_of_its_own_row(said: list[tuple[str, str, int]]) -> None:
+    # Everybody says a sentence of their own about items without a title; some say several of one item.
+    log = [Row(user, item, n, float(n % 5 + 1), "rating") for n, (user, item, _) in enumerate(said)]
+    log += [Row(user, "a", n + 0.5, event="purchase") for n, (user, _, _) in enumerate(said)]
+    log += [Row("z", f"z{n}", 100 + n, 3.0, "rating") for n in range(8)]
+    reviews = [
+        (user, item, float(n), f"Planted {n} by {user} {'very ' * long}") for n, (user, item, long) in enumerate(said)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        clean, feast, target = (Path(name) / part for part in ("clean", "feast", "training"))
+        write_shop(clean, log, reviews=reviews)
+        refresh_features(clean, feast, SETTINGS)
+        build_training_set(clean, feast, target, SETTINGS, EvaluationSettings(test_from="PT4S", validation_from="PT3S"))
+        catalogue = Catalogue.read(target, seed=1)
+        pairs = RatedPairs.read(target, "train")
+        written = read_reviews(target, "train", catalogue)
+        rows = [row for row in pq.read_table(target / "reviews.parquet").to_pylist() if row["split"] == "train"]
+    assert len(pairs) == len(written) == len(said)
+    for user_id, user, item, text in zip(pairs.user_ids, pairs.users, pairs.item_ids, pairs.item_texts, strict=True):
+        read = " ".join(pair_texts(user, item, catalogue, 4.0, text))
+        own = [n for n, (who, what, _) in enumerate(said) if (who, what) == (user_id, item)]
+        assert not any(f"Planted {n} by" in read for n in own)
+        others = [n for n, (who, what, _) in enumerate(said) if who != user_id and what == item]
+        assert not others or "Planted" in pair_texts(user, item, catalogue, 4.0, text)[1]
+    for row, example in zip(rows, written, strict=True):
+        assert example.text == tidy(row["text"])
+        assert " ".join(example.text.split()[:3]) not in example.request.prompt
 
 
 def test_sequences_hold_first_touches_behind_the_history_as_it_stood_then(training: dict[str, list[dict]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_biases_are_shrunk_towards_the_global_mean() -> None:
     assert numbers[0] == pytest.approx(2 / (2 + 2) * 1.0)
     assert numbers[1] == pytest.approx(4 / (4 + 4) * -0.5)
     assert baseline == pytest.approx(3.5 + 0.5 - 0.25)
+
+
+def test_another_text_of_an_item_stands_for_it_in_the_history_too() -> None:
+    # "c" is bought, then rated: what is read of it, here and there, is the version without the user's own words.
+    item, other = VECTORS.ids.index("c"), np.full((1, VECTORS.text.shape[1]), 0.25, dtype=np.float32)
+    versions = VECTORS.with_versions([item], other)
+    ratings, opinions = ItemRatings(np.full(2, 4.0), np.full(2, 3.0)), np.zeros((2, 2))
+    found = scorer_input([USER, USER], [len(VECTORS.text), item], ratings, versions, BASELINE, opinions)
+    text = VECTORS.text.clone()
+    text[item] = torch.from_numpy(other[0])
+    without = scorer_input([USER], [item], ratings.take([0]), replace(VECTORS, text=text), BASELINE, opinions[:1])
+    torch.testing.assert_close(found.numbers[0], without.numbers[0])
+    torch.testing.assert_close(versions.text[found.history[0]], text[without.history[0]])
+    assert found.items.tolist() == [len(VECTORS.text), item]
+    usual = scorer_input([USER], [item], ratings.take([0]), VECTORS, BASELINE, opinions[:1])
+    torch.testing.assert_close(found.numbers[1], usual.numbers[0])
+    assert found.history[1].tolist() == usual.history[0].tolist()
 
 
 def test_a_pair_of_which_nothing_is_known_is_the_global_mean() -> None:
