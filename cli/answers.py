@@ -93,7 +93,15 @@ def score(
     if answer.reason:
         show_aside(f"cold start: {answer.reason}")
     print_rows(
-        [{"item_id": i.item_id, "p_like": f"{i.p_like:.4f}", "rating": f"{i.rating:.2f}"} for i in answer.items],
+        [
+            {
+                "item_id": item.item_id,
+                "p_like": f"{item.p_like:.4f}",
+                "rating": f"{item.rating:.2f}",
+                "median_rating": f"{item.median_rating:g}",
+            }
+            for item in answer.items
+        ],
         as_json=False,
     )
 

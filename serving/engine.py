@@ -6,6 +6,7 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from secrets import randbelow
 from typing import Literal
@@ -123,7 +124,7 @@ class Engine:
             reason=visitor.reason,
             skipped_history=list(visitor.skipped),
             items=[
-                Score(item_id=pair.item_id, p_like=pair.p_like, rating=pair.rating)
+                Score(**asdict(pair))
                 for pair in scorer.score(visitor.state, request.item_ids, self._ratings_now(request.item_ids))
             ],
         )

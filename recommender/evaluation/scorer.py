@@ -18,6 +18,7 @@ from recommender.scoring.stack import StackedScorer
 def evaluate_scorer(scorer: PairScorer | StackedScorer, training: Path, split: schema.Split) -> dict[str, Any]:
     """Errors of rating and P(like) on one window, with the items' ratings as serving has them (as of the cut-off).
 
+    `mae` is of the expected rating, as `rmse` is; `mae_of_median` of the median one, which is the answer that it wants.
     `user_item_bias` is global mean + user bias + item bias, read from the same inputs; `global_mean` knows neither.
     A baseline's like score is its rating; only `global_mean` has a probability too: the share of likes in training.
 
@@ -46,6 +47,7 @@ def evaluate_scorer(scorer: PairScorer | StackedScorer, training: Path, split: s
         "models": {
             "pair_scorer": {
                 **_rating_metrics(ratings, pairs.ratings),
+                "mae_of_median": mae(scorer.median(ratings), pairs.ratings),
                 **_like_metrics(p_like, likes, p_like >= 0.5, pairs.user_ids),
                 "ece": expected_calibration_error(p_like, likes),
             },

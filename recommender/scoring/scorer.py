@@ -27,6 +27,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors
 from recommender.scoring.input import N_MEANS, N_NUMBERS, ItemRatings, RatingBaseline, ScorerInput, scorer_input
+from recommender.scoring.median import RatingMedian
 
 WEIGHTS_FILE = "scorer.safetensors"
 CONFIG_FILE = "scorer.json"
@@ -91,25 +92,29 @@ class PairScore:
 
     Attributes:
         p_like: Calibrated probability of a like, 0 to 1.
-        rating: Expected rating, within `schema.RATING_RANGE`.
+        rating: Expected rating, within `schema.RATING_RANGE`: the answer with the least squared error.
+        median_rating: The rating with the least expected absolute error, one that people give.
     """
 
     item_id: str
     p_like: float
     rating: float
+    median_rating: float
 
 
 def score_items(
     predict: Callable[[Sequence[UserState], Sequence[str], ItemRatings | None], tuple[np.ndarray, np.ndarray]],
+    median: RatingMedian,
     user: UserState,
     item_ids: Sequence[str],
     ratings: ItemRatings | None,
 ) -> list[PairScore]:
-    """What a scorer's `predict` says of some items for one user."""
+    """What a scorer's `predict`, and the median of its ratings, say of some items for one user."""
     if not item_ids:
         return []
     p_like, predicted = predict([user] * len(item_ids), item_ids, ratings)
-    return [PairScore(*row) for row in zip(item_ids, p_like.tolist(), predicted.tolist(), strict=True)]
+    columns = (p_like.tolist(), predicted.tolist(), median(predicted).tolist())
+    return [PairScore(*row) for row in zip(item_ids, *columns, strict=True)]
 
 
 class PairScorer:
@@ -120,6 +125,7 @@ class PairScorer:
         baseline: As in training.
         factors: Learned from all training ratings.
         calibration: Fitted on the validation window.
+        median: Likewise.
         vectors: Items' vectors, and the catalogue with the items' ratings at the cut-off.
         use_modality: Whether the network reads the items' further vectors beside their texts'.
     """
@@ -130,6 +136,7 @@ class PairScorer:
         baseline: RatingBaseline,
         factors: RatingFactors,
         calibration: Calibration,
+        median: RatingMedian,
         vectors: ItemVectors,
         *,
         use_modality: bool = False,
@@ -139,6 +146,7 @@ class PairScorer:
         self.baseline = baseline
         self.factors = factors
         self.calibration = calibration
+        self.median = median
         self.vectors = vectors
         self._ratings = ItemRatings.of_catalogue(vectors.catalogue)
         with torch.inference_mode():
@@ -153,7 +161,7 @@ class PairScorer:
         Raises:
             UnknownItem: an item is not in the catalogue.
         """
-        return score_items(self.predict, user, item_ids, ratings)
+        return score_items(self.predict, self.median, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None
@@ -206,6 +214,7 @@ class PairScorer:
             "use_modality": self.use_modality,
             "baseline": asdict(self.baseline),
             "calibration": asdict(self.calibration),
+            "median": asdict(self.median),
         }
         write_json(folder / CONFIG_FILE, config)
 
@@ -227,6 +236,7 @@ class PairScorer:
             network.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
             baseline = RatingBaseline(**config["baseline"])
             calibration = Calibration(**config["calibration"])
+            median = RatingMedian.of(config["median"])
         use_modality = bool(config.get("use_modality", False))
         width = vectors.content(True, use_modality).shape[1]
         if width != config["text_width"]:
@@ -238,4 +248,4 @@ class PairScorer:
                 do=do,
             )
         factors = RatingFactors.load(folder)
-        return cls(network.to(device), baseline, factors, calibration, vectors, use_modality=use_modality)
+        return cls(network.to(device), baseline, factors, calibration, median, vectors, use_modality=use_modality)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.cross_encoder import CrossEncoder, pair_texts
 from recommender.scoring.input import ItemRatings, RatingBaseline, ScorerInput
+from recommender.scoring.median import RatingMedian
 from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import PairScore, PairScorer, score_items
 
@@ -40,18 +42,19 @@ class Weights:
 
 @dataclass(frozen=True)
 class Stack:
-    """How much each of the two counts, for the like logit and for the rating.
+    """How much each of the two counts, for the like logit and for the rating, and the median of such ratings.
 
     Source: Wolpert 1992, Stacked generalization; the like logit is calibrated by it too, as by Platt 1999.
     """
 
     like: Weights
     rating: Weights
+    median: RatingMedian
 
     @classmethod
-    def of(cls, config: Mapping[str, Mapping[str, float]]) -> Stack:
+    def of(cls, config: Mapping[str, Any]) -> Stack:
         """From what `asdict` gives."""
-        return cls(Weights(**config["like"]), Weights(**config["rating"]))
+        return cls(Weights(**config["like"]), Weights(**config["rating"]), RatingMedian.of(config["median"]))
 
     @classmethod
     def fit(
@@ -70,10 +73,12 @@ class Stack:
             ratings: Shape (N,).
         """
         rating = _weigh(light[1], language[1], ratings, fit_linear, F.mse_loss, Tensor.clone)
+        expected = rating(light[1], language[1]).clamp(*schema.RATING_RANGE)
+        median = RatingMedian.fit(expected.numpy(), ratings.numpy())
         if likes.min() == likes.max():
-            return cls(Weights(1.0, 0.0, 0.0), rating)
+            return cls(Weights(1.0, 0.0, 0.0), rating, median)
         log_loss = F.binary_cross_entropy_with_logits
-        return cls(_weigh(light[0], language[0], likes, fit_logistic, log_loss, torch.logit), rating)
+        return cls(_weigh(light[0], language[0], likes, fit_logistic, log_loss, torch.logit), rating, median)
 
 
 def _weigh(
@@ -123,9 +128,13 @@ class StackedScorer:
     def baseline(self) -> RatingBaseline:
         return self.light.baseline
 
+    @property
+    def median(self) -> RatingMedian:
+        return self.stack.median
+
     def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings | None = None) -> list[PairScore]:
         """See `PairScorer.score`."""
-        return score_items(self.predict, user, item_ids, ratings)
+        return score_items(self.predict, self.median, user, item_ids, ratings)
 
     def predict(
         self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None = None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core import schema
 from core.settings.models import AugmentationSettings, CrossEncoderSettings, Scorer, ScorerSettings
 from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
@@ -30,6 +31,7 @@ from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors, Ratings, fit_factors
 from recommender.scoring.input import ItemRatings, RatingBaseline, scorer_input
+from recommender.scoring.median import RatingMedian
 from recommender.scoring.regression import fit_linear, fit_logistic
 from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
 from recommender.scoring.stack import StackedScorer
@@ -90,7 +92,7 @@ def fit_scorer(
         texts = TextsByOthers.of(items, vectors, [train, validation], fit.progress, fit.device)
         light, epochs, best_epoch, metrics = _fit_light(fit, texts, train, rows, validation, light_settings)
         scorer: PairScorer | StackedScorer = light
-        choices: dict[str, Any] = {"calibration": asdict(light.calibration)}
+        choices: dict[str, Any] = {"calibration": asdict(light.calibration), "median": asdict(light.median)}
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
             scorer, of_language, course = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
@@ -135,13 +137,19 @@ def _fit_light(
     run.to(fit.device)
     if held is not None:
         run.train_again(held.best_epoch, fit.seed)
-        calibration = Calibration(**held.choices["calibration"])
-        light = PairScorer(run.network, baseline, factors, calibration, texts.items, use_modality=settings.use_modality)
+        calibration, median = Calibration(**held.choices["calibration"]), RatingMedian.of(held.choices["median"])
+        light = PairScorer(
+            run.network, baseline, factors, calibration, median, texts.items, use_modality=settings.use_modality
+        )
         return light, held.best_epoch, held.best_epoch, {}
     epochs, best_epoch = run.train(fit.seed, fit.progress)
-    calibration = fit_calibration(run.validation_outputs()[0].unsqueeze(1), run.validation_likes)
+    logits, ratings = run.validation_outputs()
+    calibration = fit_calibration(logits.unsqueeze(1), run.validation_likes)
+    median = RatingMedian.fit(ratings.clamp(*schema.RATING_RANGE).numpy(), validation.ratings)
     metrics = run.validation_metrics(calibration)
-    light = PairScorer(run.network, baseline, factors, calibration, texts.items, use_modality=settings.use_modality)
+    light = PairScorer(
+        run.network, baseline, factors, calibration, median, texts.items, use_modality=settings.use_modality
+    )
     return light, epochs, best_epoch, metrics
 
 

@@ -22,7 +22,13 @@ class Score(Message):
 
     item_id: str
     p_like: float = Field(description="Probability that the user likes the item, 0 to 1.")
-    rating: float = Field(description="The rating that the user would give, 1 to 5.")
+    rating: float = Field(
+        description="The rating that the user would give, 1 to 5: the expected value, with the least squared error."
+    )
+    median_rating: float = Field(
+        description="The median of the ratings that the user may give: one of the shop's own ratings, with the least "
+        "absolute error."
+    )
 
 
 class Scores(Message):

@@ -18,6 +18,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
+from recommender.scoring.scorer import PairScore
 from serving.api.feedback import FeedbackRequest
 from serving.api.recommend import Diversity, RecommendRequest
 from serving.api.score import ScoreRequest
@@ -72,9 +73,11 @@ class FakeScorer:
     def __init__(self) -> None:
         self.asked: list[ItemRatings] = []
 
-    def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings) -> list[SimpleNamespace]:
+    def score(self, user: UserState, item_ids: Sequence[str], ratings: ItemRatings) -> list[PairScore]:
         self.asked.append(ratings)
-        return [SimpleNamespace(item_id=i, p_like=0.5, rating=3.0 + len(user.items) / 10) for i in item_ids]
+        return [
+            PairScore(item_id=i, p_like=0.5, rating=3.0 + len(user.items) / 10, median_rating=3.0) for i in item_ids
+        ]
 
 
 class FakeWriter:
@@ -337,7 +340,8 @@ def test_unknown_items_of_a_bare_history_are_skipped_and_named(engine: Engine) -
 
 def test_scores_come_in_the_order_asked(engine: Engine) -> None:
     answer = engine.score(ScoreRequest(user_id="known", item_ids=["i5", "i1", "i5"]))
-    assert [(s.item_id, s.p_like, s.rating) for s in answer.items] == [(i, 0.5, 3.2) for i in ("i5", "i1", "i5")]
+    shown = [(s.item_id, s.p_like, s.rating, s.median_rating) for s in answer.items]
+    assert shown == [(i, 0.5, 3.2, 3.0) for i in ("i5", "i1", "i5")]
     assert answer.cold_start is False
     (ratings,) = cast(FakeScorer, engine.bundle.scorer).asked
     assert (ratings.mean.tolist(), ratings.n.tolist()) == ([5, 1, 5], [5, 1, 5])  # as the online store has them now

@@ -13,7 +13,7 @@ from flows.errors import ChampionChanged
 from flows.promotion.decision import decide_candidate, decide_served_baseline, promote_decided
 from flows.promotion.model_store import promote, roll_back
 from recommender.bundle.assembly import assemble_baseline, assemble_bundle
-from recommender.bundle.manifest import read_manifest
+from recommender.bundle.manifest import SCHEMA_VERSION, read_manifest
 from recommender.encoders.encoder import EncoderError
 from recommender.errors import BundleError
 from recommender.evaluation.baselines import fit_baseline
@@ -125,7 +125,7 @@ def damage(folder):
 @pytest.mark.parametrize(
     ("name", "spoil", "words"),
     [
-        ("e", old_schema, "schema_version=3, expected 4"),
+        ("e", old_schema, f"schema_version=3, expected {SCHEMA_VERSION}"),
         ("f", damage, "vectors/vectors.safetensors="),
         ("g", shutil.rmtree, "readable JSON"),
     ],

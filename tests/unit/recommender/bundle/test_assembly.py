@@ -17,7 +17,7 @@ from core.settings.tree import Recipe
 from core.storage import file_digest
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
 from recommender.bundle.loading import load_bundle
-from recommender.bundle.manifest import Manifest, read_manifest
+from recommender.bundle.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle, parts_of
@@ -218,7 +218,7 @@ def test_a_manifest_that_is_no_json_is_named(bundle):
 @pytest.mark.parametrize("version", [3, None, "4"])
 def test_another_schema_version_is_refused(bundle, version):
     edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected 4"):
+    with pytest.raises(BundleError, match=f"schema_version={version}, expected {SCHEMA_VERSION}"):
         load_bundle(bundle)
 
 

@@ -170,6 +170,7 @@ def test_scorer_takes_epochs_and_calibration_over(tmp_path: Path) -> None:
     fitted = fit_both(lambda fit, target: fit_scorer(fit, vectors, target, settings), training, closed, tmp_path)
     assert fitted.best_epoch
     assert fitted.choices["calibration"] != {"slope": 1.0, "offset": 0.0}
+    assert len(fitted.choices["median"]["levels"]) > 1
 
 
 def test_writer_takes_its_course_over(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.scoring.factors import RatingFactors
 from recommender.scoring.input import ItemRatings, RatingBaseline, scorer_input
+from recommender.scoring.median import RatingMedian
 from recommender.scoring.scorer import Calibration, PairScorer, ScorerNetwork
 from tests.unit.recommender.tiny_shop import catalogue_of
 
 BASELINE = RatingBaseline(global_mean=3.5, like_share=0.6, like_from=4.0, user_shrinkage=2.0, item_shrinkage=4.0)
 ITEMS = tuple("abcdef")
+MEDIAN = RatingMedian((1.0, 3.0, 5.0), (2.5, 4.0))
 
 
 def made_vectors() -> ItemVectors:
@@ -50,7 +52,7 @@ def made_scorer(vectors: ItemVectors) -> PairScorer:
     network = ScorerNetwork(text_width=5, hidden=4, dropout=0.5)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return PairScorer(network, BASELINE, FACTORS, Calibration(1.5, -0.2), vectors)
+    return PairScorer(network, BASELINE, FACTORS, Calibration(1.5, -0.2), MEDIAN, vectors)
 
 
 def made_factors(rank: int = 2) -> RatingFactors:
@@ -182,7 +184,7 @@ def test_the_untrained_network_predicts_the_baseline_and_its_numbers() -> None:
     network = ScorerNetwork(text_width=5, hidden=4, dropout=0.0)
     torch.nn.init.zeros_(network.of_numbers.weight)
     torch.nn.init.zeros_(network.of_numbers.bias)
-    (score,) = PairScorer(network, BASELINE, FACTORS, Calibration(), VECTORS).score(USER, ["b"])
+    (score,) = PairScorer(network, BASELINE, FACTORS, Calibration(), MEDIAN, VECTORS).score(USER, ["b"])
     assert score.rating == pytest.approx(3.5 + 0 + 4 / 8 * 1.0)
     assert score.p_like == pytest.approx(0.5)
 

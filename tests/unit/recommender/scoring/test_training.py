@@ -88,6 +88,7 @@ def test_it_learns_the_law_and_beats_the_baselines(tmp_path: Path) -> None:
     assert models["pair_scorer"]["auc"] > 0.95
     assert models["pair_scorer"]["accuracy"] > 0.9
     assert models["pair_scorer"]["rmse"] < 0.8 * models["user_item_bias"]["rmse"]
+    assert models["pair_scorer"]["mae_of_median"] <= models["pair_scorer"]["mae"]
     assert models["global_mean"]["auc"] == pytest.approx(0.5)
 
 
