@@ -38,8 +38,14 @@ def main(source: str, target: str, seed: int) -> None:
         tried.append((*errors, settings, predicted, on_validation))
     by_rmse = min(tried, key=lambda one: one[0])
     by_mae = min(tried, key=lambda one: one[1])
-    answers = {"by_rmse": by_rmse[3], "by_mae": by_mae[3], "by_mae_validation": by_mae[4]}
-    np.savez(target, **answers, settings=[by_rmse[2], by_mae[2]], n_tried=len(tried))
+    np.savez(
+        target,
+        by_rmse=by_rmse[3],
+        by_mae=by_mae[3],
+        by_mae_validation=by_mae[4],
+        settings=[by_rmse[2], by_mae[2]],
+        n_tried=len(tried),
+    )
 
 
 def predict(model: Any, data: Dataset, users: np.ndarray, items: np.ndarray) -> np.ndarray:
