@@ -145,7 +145,7 @@ def _fit_light(
     epochs, best_epoch = run.train(fit.seed, fit.progress)
     logits, ratings = run.validation_outputs()
     calibration = fit_calibration(logits.unsqueeze(1), run.validation_likes)
-    median = RatingMedian.fit(ratings.clamp(*schema.RATING_RANGE).numpy(), validation.ratings)
+    median = RatingMedian.fit(ratings.clamp(*schema.RATING_RANGE).cpu().numpy(), validation.ratings)
     metrics = run.validation_metrics(calibration)
     light = PairScorer(
         run.network, baseline, factors, calibration, median, texts.items, use_modality=settings.use_modality
