@@ -34,9 +34,6 @@ from recommender.retrieval.text.ranker import TextRanker
 
 # The newest items of a history that are read as one text: more do not fit into the encoder's tokens.
 TEXT_ITEMS = 5
-# LoRA's matrices start at zero and need larger steps than pretrained weights.
-RATES = {"lora": 5e-4, "full": 5e-5}
-
 Row = dict[str, tuple[float, float]]
 
 
@@ -62,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_source(parser)
     options.add_fits(parser)
     options.add_recipe(parser)
-    parser.add_argument("--ways", default="lora,full", help="ways of fine-tuning, by commas (default: lora,full)")
+    parser.add_argument("--ways", default="head,lora,full", help="by commas (default: head,lora,full)")
     parser.add_argument("--history-text", action="store_true", help="also read histories as texts, which takes long")
     parser.add_argument("--sequence", action="store_true", help="fit the sequence model on each encoder's vectors")
     chosen = options.parse(parser, arguments)
@@ -81,9 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def fine_tuned_by(way: str, recipe: Recipe) -> Recipe:
-    """The recipe with another way of fine-tuning, at the learning rate that suits it."""
-    changed = {"fine_tune": way, "learning_rate": RATES.get(way, recipe.encoder.learning_rate)}
-    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=changed)})
+    """The recipe with another way of fine-tuning."""
+    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"fine_tune": way})})
 
 
 def evaluate_encoder(fits: Fits, training: Path, folder: Path, chosen: argparse.Namespace) -> tuple[Row, float]:

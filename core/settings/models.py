@@ -22,17 +22,30 @@ class EncoderSettings(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the CPU computes in it faster (AMX)."
     )
-    fine_tune: Literal["none", "lora", "full"] = Field(
-        "none",
-        description="Learn from the shop's sequences, all weights (full) or small additions to them (lora). What is "
-        "learned is kept only where texts then rank better on the validation window.",
+    fine_tune: Literal["none", "head", "lora", "full"] = Field(
+        "head",
+        description="Learn from the shop's sequences: a matrix behind the encoder (head, in seconds), small additions "
+        "to its layers (lora) or all its weights (full). What is learned is kept only where texts then rank better on "
+        "the validation window.",
     )
-    learning_rate: float = Field(5e-5, gt=0, description="Of fine-tuning; lora wants about ten times as much.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Of fine-tuning; empty: 1e-3 for a head, 5e-4 for lora, 5e-5 for full."
+    )
     max_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of fine-tuning.")
-    step_texts: int = Field(64, ge=4, description="Different item texts of a step: each is a negative of the others.")
+    step_texts: int = Field(
+        64,
+        ge=4,
+        description="Different item texts of a step of lora and full: each is a negative of the others. A head has the "
+        "whole catalogue before it, up to 2,048 items a step.",
+    )
     temperature: float = Field(0.05, gt=0, description="Of the softmax over a step's items.")
-    checks: int = Field(2, ge=1, description="How often fine-tuning is evaluated on the validation window.")
+    checks: int = Field(3, ge=1, description="How often fine-tuning is evaluated on the validation window.")
     lora_rank: int = Field(8, ge=1, le=256)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, by the way of fine-tuning where none is given."""
+        return self.learning_rate or {"full": 5e-5, "lora": 5e-4}.get(self.fine_tune, 1e-3)
 
 
 class ModalitySettings(Frozen):

@@ -49,10 +49,11 @@ class Choice:
         before: NDCG at k of the pretrained encoder's vectors on the validation window.
         after: The best one of any check while it was fine-tuned.
         check: Which one that was, from 1; 0 where there was none.
-        weights: What was learned by then; None where it ranks no better than before.
+        weights: What was learned by then of the encoder; None where it ranks no better than before.
         vectors: Those that are kept.
-        steps: After how many steps the weights are as they are kept; 0 where none are.
+        steps: After how many steps what was learned is as it is kept; 0 where nothing is.
         curve: Loss and NDCG of every check, as `FitSummary` has it.
+        head: What was learned where that is a head; None elsewhere.
     """
 
     before: float
@@ -62,6 +63,7 @@ class Choice:
     vectors: ItemVectors
     steps: int = 0
     curve: tuple[dict[str, float], ...] = ()
+    head: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def fine_tune_encoder(
     asked = read_queries(fit.training, "validation")
     queries = sample_queries(asked, MAX_QUERIES, fit.seed, warm_only=True)
     fit.cap("validation users that the text encoder is chosen by", len(queries), int(asked.is_warm.sum()), A_SAMPLE)
-    before = _ndcg(ranker(pretrained), queries, fit.k)
+    before = ndcg_of(ranker(pretrained), queries, fit.k)
     unchanged: tuple[dict[str, torch.Tensor] | None, ItemVectors] = (None, pretrained)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), fit.progress, fit.device)
     sequences = sequences_with_text(fit.training, pretrained)
@@ -113,8 +115,7 @@ def fine_tune_encoder(
     untouched = copy.deepcopy(base.model)
     learner = TextEncoder(trainable(base.model, settings), base.tokenizer, settings.max_tokens, 1, torch.float32)
     tokens = learner.tokens(pretrained.catalogue.texts)
-    checked_at = {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
-    started = time.monotonic()
+    checked_at, started = checks_of(settings), time.monotonic()
     best = EarlyStopping(0.0, unchanged, part=PART)
     losses: list[float] = []
     curve: list[dict[str, float]] = []
@@ -124,7 +125,7 @@ def fine_tune_encoder(
             continue
         weights = learned_weights(learner.model, settings)
         vectors = _vectors(untouched, base.tokenizer, weights, pretrained, whitening, settings)
-        after = _ndcg(ranker(vectors), queries, fit.k)
+        after = ndcg_of(ranker(vectors), queries, fit.k)
         fit.progress(
             f"text encoder, {settings.fine_tune}: step {number}/{settings.max_steps}, loss {np.mean(losses):.3f}, "
             f"{metric_key('ndcg', fit.k)} {after:.4f} (pretrained {before:.4f}), {time.monotonic() - started:.1f} s"
@@ -138,6 +139,11 @@ def fine_tune_encoder(
     choice = Choice(before, best.value, best.step, *best.state, n_steps, tuple(curve))
     fit.progress(f"text encoder: fine-tuning is {'kept' if is_kept else 'dropped, as it ranks no better'}")
     return choice
+
+
+def checks_of(settings: EncoderSettings) -> dict[int, int]:
+    """After which steps fine-tuning is evaluated, and which check that is, from 1."""
+    return {round(settings.max_steps * check / settings.checks): check for check in range(1, settings.checks + 1)}
 
 
 def fine_tune_again(
@@ -260,7 +266,7 @@ def _learn(
 ) -> Iterator[float]:
     """Take the steps; yields the loss of each. AdamW, the rate warmed up and then let down in a line."""
     weights = [weight for weight in learner.model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(weights, lr=settings.rate, weight_decay=0.01)
     schedule = warmed_up(optimizer, settings.max_steps)
     drawn = steps(sequences, settings.step_texts, np.random.default_rng(seed))
     counts = np.bincount(np.concatenate([sequence.targets for sequence in sequences]), minlength=len(tokens) + 1)
@@ -296,14 +302,15 @@ def _vectors(
 
 
 def whitened_vectors(like: ItemVectors, encoder: TextEncoder, whitening: Whitening) -> ItemVectors:
-    """The vectors of the same catalogue by another encoder; zeros where there are no words."""
+    """The same catalogue with its vectors by another encoder beside them; zeros where there are no words."""
     raw = encoder.encode(like.catalogue.texts, lambda _: None)
     has_text = raw.any(axis=1, keepdims=True)
     rows = np.where(has_text, whitening.apply(raw), np.float32(0))
-    return replace(like, text=ItemVectors.from_rows(like.catalogue, rows).text, pretrained=like.text)
+    return replace(like, tuned=ItemVectors.from_rows(like.catalogue, rows).text)
 
 
-def _ndcg(ranker: Scores, queries: Queries, k: int) -> float:
+def ndcg_of(ranker: Scores, queries: Queries, k: int) -> float:
+    """Mean NDCG of a ranker; 0 where there is no query."""
     if not len(queries):
         return 0.0
     return float(evaluate_ranker(ranker, queries, k).per_query["ndcg"].mean())

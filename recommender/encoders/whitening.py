@@ -15,17 +15,19 @@ WHITENING_FILE = "whitening.safetensors"
 
 @dataclass(frozen=True)
 class Whitening:
-    """x -> (x - mean) @ projection, then length 1.
+    """x -> (x - mean) @ projection, through the head where there is one, then length 1.
 
     Attributes:
         mean: Shape (D,), float32.
         projection: Shape (D, d), float32.
+        head: Learned from the shop's sequences (`encoders.head`). Shape (d, d), float32; None where there is none.
 
     Source: Su et al. 2021, Whitening Sentence Representations, with shrunk eigenvalues.
     """
 
     mean: np.ndarray
     projection: np.ndarray
+    head: np.ndarray | None = None
 
     @classmethod
     def fit(cls, vectors: np.ndarray, shrinkage: float = 0.1) -> Whitening:
@@ -53,12 +55,18 @@ class Whitening:
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """Whitened vectors of length 1. Shape (n, D) -> (n, d), float32."""
         white = (vectors - self.mean) @ self.projection
-        lengths = np.linalg.norm(white, axis=1, keepdims=True)
-        return (white / np.maximum(lengths, 1e-12)).astype(np.float32)
+        return _of_length_1(white if self.head is None else white @ self.head)
+
+    def undo(self, white: np.ndarray) -> np.ndarray:
+        """Where vectors that were whitened without a head pointed before, seen from their mean: where whitening makes
+        every direction count alike, here items of one kind lie together. Shape (n, d) -> (n, D), float32, length 1.
+        """
+        return _of_length_1(white @ np.linalg.pinv(self.projection.astype(np.float64)))
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
-        save_tensors(path, {"mean": self.mean, "projection": self.projection})
+        tensors = {"mean": self.mean, "projection": self.projection}
+        save_tensors(path, tensors if self.head is None else {**tensors, "head": self.head})
 
     @classmethod
     def load(cls, path: Path) -> Whitening:
@@ -70,4 +78,9 @@ class Whitening:
         expected = "mean and projection"
         with loading("whitening", got=f"file={path}", expected=expected, do="Fit the vectors again"):
             tensors = read_tensors(path, "mean", "projection")
-            return cls(tensors["mean"].numpy(), tensors["projection"].numpy())
+            return cls(**{name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+def _of_length_1(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)

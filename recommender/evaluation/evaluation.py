@@ -128,7 +128,7 @@ def parts_of(bundle: Bundle) -> dict[str, Scores]:
     """The bundle's parts, each ranking alone, in the order of the table; of a baseline's bundle the texts alone."""
     ranker, vectors = bundle.ranker, bundle.ranker.vectors
     parts: dict[str, Scores] = {"text_encoder": TextRanker(vectors.before_fine_tuning())}
-    if vectors.pretrained is not None:
+    if vectors.tuned is not None:
         parts["text_encoder_fine_tuned"] = TextRanker(vectors)
     if isinstance(ranker, BaselineRanker):
         return parts

@@ -18,7 +18,7 @@ from recommender.inputs.ids import IdMap
 VECTORS_FILE = "vectors.safetensors"
 IDS_FILE = "ids.json"
 TEXT = "text"
-PRETRAINED = "pretrained"
+TUNED = "tuned"
 MODALITY = "modality"
 # Of a history as text: the newest item weighs 1, each earlier one this many times the next.
 RECENCY = 0.9
@@ -30,7 +30,8 @@ class ItemVectors:
 
     Attributes:
         text: Whitened, length 1; zeros for padding (row 0) and items without words. Shape (n_items + 1, D), float32.
-        pretrained: The same by the encoder before it was fine-tuned, for comparison; None where `text` is that.
+        tuned: The same by the encoder fine-tuned on the shop's sequences: texts are retrieved by them, and items
+            that no event taught are ranked. None where it was not fine-tuned, or where that ranks no better.
         modality: Vectors of another kind (images, say), whitened, length 1; zeros where an item has none. Shape
             (n_items + 1, M), float32; None where the shop gives none.
         versions: Of each further row of `text`, behind the catalogue's, the item that it is another text of; only
@@ -39,7 +40,7 @@ class ItemVectors:
 
     catalogue: Catalogue
     text: torch.Tensor
-    pretrained: torch.Tensor | None = None
+    tuned: torch.Tensor | None = None
     modality: torch.Tensor | None = None
     versions: tuple[int, ...] = ()
 
@@ -66,11 +67,13 @@ class ItemVectors:
     def profile(self, history: Sequence[int]) -> np.ndarray:
         """A history as text: the mean of its items' vectors, newer ones weighing more, of length 1. Shape (D,).
 
+        Its cosines to `retrieval` say which texts go with it.
+
         Args:
             history: Item indices, oldest first.
         """
         weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
-        profile: np.ndarray = weights @ self.text.numpy()[list(history)]
+        profile: np.ndarray = weights @ self.retrieval.numpy()[list(history)]
         return profile / max(float(np.linalg.norm(profile)), 1e-12)
 
     def content(self, use_text: bool, use_modality: bool) -> torch.Tensor:
@@ -82,15 +85,20 @@ class ItemVectors:
 
     def before_fine_tuning(self) -> ItemVectors:
         """The vectors of the encoder that never saw the shop."""
-        return self if self.pretrained is None else replace(self, text=self.pretrained, pretrained=None)
+        return replace(self, tuned=None)
+
+    @property
+    def retrieval(self) -> torch.Tensor:
+        """The vectors that texts are retrieved by: those of the fine-tuned encoder where there is one."""
+        return self.text if self.tuned is None else self.tuned
 
     def save(self, folder: Path) -> None:
         """Write catalogue, ids and vectors into a folder that exists."""
         self.catalogue.save(folder / CATALOGUE_FILE)
         self.ids.save(folder / IDS_FILE)
         tensors = {TEXT: self.text}
-        if self.pretrained is not None:
-            tensors[PRETRAINED] = self.pretrained.half()  # read by comparisons only, so half the bytes do
+        if self.tuned is not None:
+            tensors[TUNED] = self.tuned
         if self.modality is not None:
             tensors[MODALITY] = self.modality
         save_tensors(folder / VECTORS_FILE, tensors)
@@ -106,7 +114,7 @@ class ItemVectors:
         with loading(what, got=f"folder={folder}", expected=f"{CATALOGUE_FILE} and {VECTORS_FILE}", do=do):
             catalogue = Catalogue.load(folder / CATALOGUE_FILE)
             tensors = read_tensors(folder / VECTORS_FILE, TEXT)
-            text, pretrained = tensors[TEXT], tensors.get(PRETRAINED)
+            text = tensors[TEXT]
         ids = IdMap.load(folder / IDS_FILE)
         if ids != catalogue.ids or len(text) != len(ids) + 1:
             raise BundleError(
@@ -116,7 +124,7 @@ class ItemVectors:
                 where=str(folder),
                 do=do,
             )
-        return cls(catalogue, text, None if pretrained is None else pretrained.float(), tensors.get(MODALITY))
+        return cls(catalogue, text, tensors.get(TUNED), tensors.get(MODALITY))
 
 
 def padded(rows: np.ndarray) -> torch.Tensor:

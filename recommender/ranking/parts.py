@@ -84,7 +84,7 @@ class TextLikeness:
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
         profiles = np.stack([self.vectors.profile(history) for history in asked.histories])
-        cosines: np.ndarray = profiles @ self.vectors.text[1:].numpy().T
+        cosines: np.ndarray = profiles @ self.vectors.retrieval[1:].numpy().T
         return cosines
 
     def save(self, folder: Path) -> None:

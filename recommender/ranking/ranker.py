@@ -134,7 +134,7 @@ class Ranker:
     def cold_cosines(self, asked: Asked) -> np.ndarray:
         """Of the texts of items that no event taught to the histories'. Shape (B, n_cold), float32."""
         profiles = np.stack([self.vectors.profile(history) for history in asked.histories])
-        cosines: np.ndarray = profiles @ self.vectors.text[1:].numpy()[self._unlearned].T
+        cosines: np.ndarray = profiles @ self.vectors.retrieval[1:].numpy()[self._unlearned].T
         return cosines
 
     def standard_scores(self, users: Sequence[UserState], names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from core.settings.models import EncoderSettings, ModalitySettings
 from core.storage import atomic_folder, write_json
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.fine_tuning import Choice, fine_tune_again, fine_tune_encoder
+from recommender.encoders.head import fine_tune_head, fine_tune_head_again
 from recommender.encoders.modality import read_modality
 from recommender.encoders.weights import SETTINGS_FILE, save_weights
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
@@ -52,7 +53,7 @@ def embed_catalogue(
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None if encoder.fine_tune == "none" else _fine_tune(fit, vectors, whitening, encoder)
         if choice is not None:
-            vectors = choice.vectors
+            vectors, whitening = choice.vectors, replace(whitening, head=choice.head)
     if modality.path is not None:
         other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
         vectors = replace(vectors, modality=padded(other))
@@ -68,11 +69,21 @@ def embed_catalogue(
 
 def _fine_tune(fit: FitContext, vectors: ItemVectors, whitening: Whitening, encoder: EncoderSettings) -> Choice:
     held = fit.held_summary()
+    if encoder.fine_tune == "head":
+        return _fine_tune_head(fit, vectors, encoder, held)
     if held is None:
         return fine_tune_encoder(fit, vectors, whitening, encoder, TextRanker)
     n_steps = held.choices["steps"]
     weights, chosen = fine_tune_again(fit, vectors, whitening, encoder, n_steps) if n_steps else (None, vectors)
     return Choice(0.0, 0.0, held.best_epoch, weights, chosen, n_steps)
+
+
+def _fine_tune_head(fit: FitContext, vectors: ItemVectors, encoder: EncoderSettings, held: FitSummary | None) -> Choice:
+    if held is None:
+        return fine_tune_head(fit, vectors, encoder, TextRanker)
+    n_steps = held.choices["steps"]
+    head, chosen = fine_tune_head_again(fit, vectors, encoder, n_steps) if n_steps else (None, vectors)
+    return Choice(0.0, 0.0, held.best_epoch, None, chosen, n_steps, head=head)
 
 
 def _record_choice(folder: Path, target: Path, choice: Choice, fit: FitContext, seconds: float) -> None:

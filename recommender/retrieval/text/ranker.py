@@ -22,7 +22,7 @@ class TextRanker:
 
     def __init__(self, vectors: ItemVectors) -> None:
         self.ids: IdMap = vectors.ids
-        self._vectors, self._text = vectors, vectors.text.numpy()
+        self._vectors, self._text = vectors, vectors.retrieval.numpy()
         self._counts = vectors.catalogue.n_events
 
     def scores(self, users: Sequence[UserState], exclude_seen: bool = True) -> np.ndarray:

@@ -145,15 +145,15 @@ def test_fine_tuning_learns_what_follows_and_is_kept(tuned):
     told = json.loads((tuned / "summary.json").read_text())["metrics"]
     assert told["ndcg_at_10_fine_tuned"] > told["ndcg_at_10_pretrained"] + 0.05
     vectors = ItemVectors.load(tuned)
-    assert vectors.pretrained is not None
-    assert not torch.allclose(vectors.text, vectors.pretrained, atol=0.1)
+    assert vectors.tuned is not None
+    assert not torch.allclose(vectors.text, vectors.tuned, atol=0.1)
 
 
 def test_the_encoder_is_loaded_again_as_it_made_the_vectors(tuned):
     vectors = ItemVectors.load(tuned)
     raw = load_encoder(tuned, print).encode(vectors.catalogue.texts, print)
     again = Whitening.load(tuned / "whitening.safetensors").apply(raw)
-    np.testing.assert_allclose(again, vectors.text[1:].numpy(), atol=1e-6)
+    np.testing.assert_allclose(again, vectors.tuned[1:].numpy(), atol=1e-6)
 
 
 def test_lora_learns_small_additions_and_is_loaded_again(settings, tmp_path):
@@ -201,7 +201,7 @@ def test_one_seed_gives_the_same_bits(training, settings, tuned, tmp_path):
 def test_what_ranks_no_better_is_dropped(training, settings, tmp_path):
     still = settings.model_copy(update={"learning_rate": 1e-12, "max_steps": 2})
     vectors = embed_catalogue(FitContext(training, 7, threads=1), tmp_path / "vectors", still)
-    assert vectors.pretrained is None
+    assert vectors.tuned is None
     assert not (tmp_path / "vectors" / "encoder.safetensors").exists()
     assert "ndcg_at_10_fine_tuned" in json.loads((tmp_path / "vectors" / "summary.json").read_text())["metrics"]
 
