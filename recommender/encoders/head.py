@@ -24,6 +24,7 @@ from recommender.encoders.fine_tuning import (
     ndcg_of,
     sequences_with_text,
 )
+from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.device import moved
@@ -85,12 +86,13 @@ def fine_tune_head(
     Args:
         pretrained: Whitened vectors of the encoder.
         ranker: Ranks the catalogue by vectors; heads are compared by what it reaches with theirs.
-    Raises:
-        TrainingDataError: no sequence has two known items.
     """
     queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
     before = ndcg_of(ranker(pretrained), queries, fit.k)
-    sequences = sequences_with_text(fit.training, pretrained)
+    try:
+        sequences = sequences_with_text(fit.training, pretrained)
+    except TrainingDataError:
+        sequences = []  # the sequence model says so, where it is fitted
     if not sequences or not len(queries):
         fit.progress("text encoder: nothing to fine-tune it on, or to evaluate it on")
         return Choice(before, 0.0, 0, None, pretrained)

@@ -42,7 +42,8 @@ class Workshop:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.training = write_training_set(root / "training")
-        self.encoder = EncoderSettings(model=str(save_tiny_encoder(root / "encoder")), precision="float32")
+        model = str(save_tiny_encoder(root / "encoder"))
+        self.encoder = EncoderSettings(model=model, precision="float32", fine_tune="none")
         self.said: list[str] = []
 
     def build(self, name: str, seed: int = 1, training: Path | None = None) -> Path:

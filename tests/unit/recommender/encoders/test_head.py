@@ -1,6 +1,7 @@
 """Fine-tuning a linear head on the frozen encoder: what it learns from, when it is kept, and who reads it."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import TrainingSequence
 from recommender.retrieval.text.embedding import embed_catalogue
 from recommender.retrieval.text.ranker import TextRanker
-from tests.unit.recommender.tiny_shop import random_vectors, save_tiny_encoder, write_training_set
+from tests.unit.recommender.tiny_shop import history, item, random_vectors, save_tiny_encoder, write, write_training_set
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,13 @@ def test_a_shop_without_words_keeps_what_it_has(training, settings):
     choice = fine_tune_head(FitContext(training, 7, progress=said.append), empty, settings, TextRanker)
     assert choice.vectors is empty
     assert any("nothing to fine-tune" in line for line in said)
+
+
+def test_a_shop_without_sequences_is_no_error_of_a_default(training, settings, tmp_path):
+    copy = shutil.copytree(training, tmp_path / "training")
+    write(copy, "sequences", [{"user_id": "u1", **history([item(1)])}])
+    vectors = random_vectors(training)
+    assert fine_tune_head(FitContext(copy, 7), vectors, settings, TextRanker).vectors is vectors
 
 
 def test_items_without_words_stay_zeros():
