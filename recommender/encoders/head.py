@@ -31,7 +31,7 @@ from recommender.fitting.device import moved
 from recommender.fitting.early_stopping import EarlyStopping
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import RECENCY, ItemVectors
-from recommender.inputs.queries import read_queries, sample_queries
+from recommender.inputs.queries import A_SAMPLE, read_queries, sample_queries
 from recommender.inputs.sequences import TrainingSequence
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.top_k import Scores
@@ -87,7 +87,9 @@ def fine_tune_head(
         pretrained: Whitened vectors of the encoder.
         ranker: Ranks the catalogue by vectors; heads are compared by what it reaches with theirs.
     """
-    queries = sample_queries(read_queries(fit.training, "validation"), MAX_QUERIES, fit.seed, warm_only=True)
+    asked = read_queries(fit.training, "validation")
+    queries = sample_queries(asked, MAX_QUERIES, fit.seed, warm_only=True)
+    fit.cap("validation users that the text encoder is chosen by", len(queries), int(asked.is_warm.sum()), A_SAMPLE)
     before = ndcg_of(ranker(pretrained), queries, fit.k)
     try:
         sequences = sequences_with_text(fit.training, pretrained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,19 @@ def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def encode_texts(vectors: Path, texts: Sequence[str], progress: Progress, device: str = "cpu") -> np.ndarray:
-    """Texts as the `vectors` component has those of its items: whitened, of length 1, zeros for one without words.
+    """Texts as `ItemVectors.text` has the items' own: by the encoder as it came, whitened, zeros where there are no words.
 
     Returns:
         Shape (n, D), float32.
     Raises:
-        BundleError: a file is missing or damaged, or its weights are of another model.
+        BundleError: a file is missing or damaged.
         EncoderError: the pretrained model is not at hand.
     """
-    raw = load_encoder(vectors, progress, device).encode(list(texts), progress)
+    settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+    raw = TextEncoder.load(settings, progress, device).encode(list(texts), progress)
+    whitening = replace(Whitening.load(vectors / WHITENING_FILE), head=None)
     has_text = np.array([bool(text.strip()) for text in texts])
-    rows: np.ndarray = np.where(has_text[:, None], Whitening.load(vectors / WHITENING_FILE).apply(raw), np.float32(0))
+    rows: np.ndarray = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
     return rows
 
 
