@@ -72,7 +72,7 @@ def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def encode_texts(vectors: Path, texts: Sequence[str], progress: Progress, device: str = "cpu") -> np.ndarray:
-    """Texts as `ItemVectors.text` has the items' own: by the encoder as it came, whitened, zeros where there are no words.
+    """Texts as `ItemVectors.text` has those of items: by the encoder as it came, whitened; zeros where it has no words.
 
     Returns:
         Shape (n, D), float32.
