@@ -32,7 +32,7 @@ from recommender.retrieval.sequence.examples import Examples, NextItems
 from recommender.retrieval.sequence.model import AnySequenceModel, SequenceModel, SequenceShape
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
-MAX_VALIDATION_QUERIES = 2000
+MAX_VALIDATION_QUERIES = 5000
 QUERIES_PER_PASS = 256
 CHECKPOINT_EVERY_S = 10.0
 
