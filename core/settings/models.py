@@ -96,7 +96,7 @@ class SequenceSettings(Frozen):
     learning_rate: float = Field(2e-3, gt=0)
     batch_size: int = Field(256, ge=1, description="Examples of a step; every prefix of a history is one.")
     max_epochs: int = Field(40, ge=1, le=1000)
-    patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG before training stops.")
+    patience: int = Field(5, ge=1, description="Epochs without a better validation NDCG before training stops.")
     n_seeds: int = Field(
         1, ge=1, le=10, description="Models that differ in their seed, whose scores are averaged; each costs a fit."
     )
