@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]
         users: The clean users table; attributes are its columns beyond the contract's.
     Returns:
         Name to one value per query, None where it is not known. Attributes of more than 12 values are cut into thirds
-        where they are numbers, and left out where they are not.
+        where they are numbers; of words the 12 most frequent values are kept that at least 10 of the users have, and an
+        attribute that has fewer than two such values is left out.
     """
     if not users.is_file() or not queries.user_ids:
         return {}
@@ -152,7 +154,7 @@ def read_attributes(users: Path, queries: Queries) -> dict[str, list[str | None]
         if name not in contract:
             column = table.column(name).to_pylist()
             values = [None if row is None or column[row] in (None, "") else str(column[row]) for row in rows]
-            grouped = values if len(set(values)) <= MAX_VALUES else _thirds(values)
+            grouped = values if len(set(values)) <= MAX_VALUES else _thirds(values) or _most_frequent(values)
             if grouped is not None:
                 found[name] = grouped
     return found
@@ -167,6 +169,13 @@ def _thirds(values: Sequence[str | None]) -> list[str | None] | None:
     first, second = np.nanquantile(numbers, [1 / 3, 2 / 3])
     names = (f"up to {first:g}", f"{first:g} to {second:g}", f"over {second:g}")
     return [None if np.isnan(n) else names[int(n > first) + int(n > second)] for n in numbers]
+
+
+def _most_frequent(values: Sequence[str | None]) -> list[str | None] | None:
+    """The values that are frequent enough for a group, None in place of the others; None where they are not two."""
+    counts = Counter(value for value in values if value is not None)
+    kept = {value for value, count in counts.most_common(MAX_VALUES) if count >= MIN_GROUP}
+    return [value if value in kept else None for value in values] if len(kept) > 1 else None
 
 
 def _known_lengths(queries: Queries, ids: IdMap) -> np.ndarray:

@@ -71,7 +71,7 @@ def users(tmp_path) -> Path:
 
 
 def test_attributes_are_those_that_part_users_into_a_few_groups(users):
-    """Numbers are cut into thirds, words of many values are no groups, and the contract's columns no attributes."""
+    """Numbers are cut into thirds, words that few share are no groups, and the contract's columns no attributes."""
     asked = ("u29", "u1", "nobody", *(f"u{n}" for n in range(2, 20)))
     queries = Queries((UserState(),) * len(asked), (("a",),) * len(asked), asked)
     found = read_attributes(users, queries)
@@ -80,6 +80,16 @@ def test_attributes_are_those_that_part_users_into_a_few_groups(users):
     assert len(set(found["age"]) - {None}) == 3
     assert found["age"][0].startswith("over ")
     assert found["age"][1].startswith("up to ")
+
+
+def test_of_many_words_those_that_enough_users_have_are_groups(tmp_path):
+    jobs = ["cook"] * 12 + ["nurse"] * 10 + ["clerk"] * 9 + [f"job {n}" for n in range(20)]
+    rows = [{"user_id": f"u{n}", "job": job} for n, job in enumerate(jobs)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "users.parquet")
+    asked = tuple(f"u{n}" for n in range(len(jobs)))
+    queries = Queries((UserState(),) * len(asked), (("a",),) * len(asked), asked)
+    found = read_attributes(tmp_path / "users.parquet", queries)["job"]
+    assert found == ["cook"] * 12 + ["nurse"] * 10 + [None] * 29
 
 
 def test_without_a_users_table_there_are_no_attributes(tmp_path):
