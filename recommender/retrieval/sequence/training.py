@@ -20,6 +20,7 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.device import on_gpu_bfloat16
 from recommender.fitting.early_stopping import EarlyStopping, weights_of
+from recommender.fitting.finiteness import finite_scores
 from recommender.fitting.summary import Progress
 from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
@@ -33,6 +34,7 @@ from recommender.retrieval.sequence.model import AnySequenceModel, SequenceModel
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 5000
+PART = "sequence model"
 QUERIES_PER_PASS = 256
 CHECKPOINT_EVERY_S = 10.0
 
@@ -122,7 +124,7 @@ class _Run:
         self.average = averaged(model, settings.average_epochs * n_batches)
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
-        self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience)
+        self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience, part=PART)
 
     def fit(
         self, progress: Progress, checkpoint: Checkpoint | None, on_epoch: Callable[[Epoch], None] | None
@@ -182,7 +184,7 @@ class _Run:
         for batch in examples.batches(self.settings.batch_size, self.generator.permutation):
             with on_gpu_bfloat16(device):
                 loss = next_item_loss(self.model, batch.to(device), self.candidates, self.settings.n_negatives)
-            total += descend("sequence model", loss, self.optimizer, where) * len(batch.targets)
+            total += descend(PART, loss, self.optimizer, where) * len(batch.targets)
             self.average.update_parameters(self.model)
         return total / len(examples)
 
@@ -265,6 +267,8 @@ class ValidationEvaluator:
 
         Returns:
             That NDCG, and the weight; the smaller weight where two do equally well.
+        Raises:
+            NotFinite: a score is NaN or infinite.
         """
         hits: dict[float, list[np.ndarray]] = {weight: [] for weight in self.popularity_weights}
         model.eval()
@@ -273,7 +277,8 @@ class ValidationEvaluator:
             start = 0
             for users, history in zip(self.users, self.histories, strict=True):
                 expected = model.expect(history.to(items.device))
-                scores = mask_seen((expected @ items.T).cpu().numpy(), users, self.ids)
+                answers = finite_scores(PART, (expected @ items.T).cpu().numpy())
+                scores = mask_seen(answers, users, self.ids)
                 targets = self.targets[start : start + len(users)]
                 for weight, found in hits.items():
                     found.append(hits_of(scores + np.float32(weight) * self.prior, targets, self.k))

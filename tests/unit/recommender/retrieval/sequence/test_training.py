@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from core.settings.models import AugmentationSettings
-from recommender.errors import TrainingDataError
+from recommender.errors import NotFinite, TrainingDataError
 from recommender.evaluation.evaluation import evaluate_ranker
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
@@ -33,6 +33,7 @@ from tests.unit.recommender.tiny_shop import (
     history,
     item,
     random_vectors,
+    save_random_vectors,
     write,
     write_training_set,
 )
@@ -303,3 +304,22 @@ def test_several_seeds_are_fitted_and_answer_together(training, tmp_path):
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, held.state_dict()[name]), name
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_fit_that_diverges_ends_at_once_and_leaves_no_component(training, tmp_path):
+    save_random_vectors(training, tmp_path / "vectors")
+    wild = QUICK.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(NotFinite, match=r"sequence model: (loss|length of the gradient|scores)=(nan|inf)"):
+        fit_sequence(FitContext(training, 1, 5, 1), tmp_path / "vectors", tmp_path / "sequence", wild, 6)
+    assert not (tmp_path / "sequence").exists()
+
+
+def test_an_epoch_whose_scores_are_no_numbers_is_not_chosen(training):
+    vectors = random_vectors(training)
+    evaluator = ValidationEvaluator.of(FitContext(training, 1, 5, 1), vectors, QUICK, 6)
+    model = small_model(len(vectors.ids), vectors.text.shape[1])
+    assert 0 <= evaluator.choose_popularity_weight(model)[0] <= 1
+    with torch.inference_mode():
+        model.id_vectors[3] = torch.nan
+    with pytest.raises(NotFinite, match="scores of sequence model: scores=nan"):
+        evaluator.choose_popularity_weight(model)
