@@ -79,7 +79,7 @@ def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, ca
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_no_answer_can_hold_a_number_that_is_none(value: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
-        Score(item_id="i", p_like=value, rating=3.0)
+        Score(item_id="i", p_like=value, rating=3.0, median_rating=3.0)
 
 
 def test_events_that_cannot_be_kept_are_a_503(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
