@@ -25,6 +25,7 @@ from benchmarks.harness.models import Fits, K, recall_and_ndcg
 from benchmarks.harness.tables import RANKING_COLUMNS, print_table
 from benchmarks.harness.timing import timed
 from core import schema
+from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
@@ -124,6 +125,7 @@ def _write_synthetic(training: Path, vectors: Path, n_items: int) -> None:
     content /= np.linalg.norm(content, axis=1, keepdims=True)
     vectors.mkdir()
     ItemVectors.from_rows(order, content[places]).save(vectors)
+    Whitening(np.zeros(32, dtype=np.float32), np.eye(32, dtype=np.float32)).save(vectors / WHITENING_FILE)
 
 
 def _requests(training: Path, items: ItemVectors, n: int) -> list[Request]:

@@ -151,6 +151,14 @@ class GenerativeSettings(Frozen):
     enabled: bool = Field(True, description="Off: the bundle has no generative part.")
     levels: int = Field(3, ge=1, le=6, description="Codes of a semantic id; one more distinguishes equal ids.")
     codes: int = Field(0, ge=0, le=4096, description="Codes per level; 0: by the size of the catalogue, 256 at most.")
+    ids_from: Literal["raw", "whitened"] = Field(
+        "raw",
+        description="Text vectors that the ids are made of. raw: as the encoder gave them, where items of one kind lie "
+        "together. whitened: as the other models read them.",
+    )
+    collaborative_weight: float = Field(
+        1.0, ge=0, description="Of who had the items beside their texts, in the ids; 0: the texts alone."
+    )
     softmax: Literal["trie", "codes"] = Field(
         "trie", description="trie: over the codes that exist after a prefix. codes: over all codes of the level."
     )

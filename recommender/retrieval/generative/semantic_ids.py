@@ -27,7 +27,7 @@ def assign_semantic_ids(
     all codes, those with most events first.
 
     Args:
-        vectors: Of the items' texts, about of length 1. Shape (n_items, D), float32.
+        vectors: Of the items, each part of them about of length 1. Shape (n_items, D), float32.
         counts: Training events of each item. Shape (n_items,).
         settings: Levels and codes per level.
         seed: Equal seeds give equal ids.

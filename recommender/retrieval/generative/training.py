@@ -28,6 +28,7 @@ from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_q
 from recommender.inputs.sequences import TrainingSequence, read_sequences
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
+from recommender.retrieval.generative.id_vectors import semantic_id_vectors
 from recommender.retrieval.generative.model import GenerativeModel, GenerativeShape, right_padded
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.generative.semantic_ids import MAX_FITTED, assign_semantic_ids
@@ -73,7 +74,9 @@ def fit_generative(
     with deterministic(fit.seed, fit.threads):
         sequences = read_sequences(fit.training, items.ids, max_history + 1)
         queries = None if held is not None else _validation_queries(fit)
-        model = _build(items, learned_items(sequences, len(items.ids)), settings, max_history, fit.seed, fit.progress)
+        made_of = semantic_id_vectors(fit.training, items, vectors, settings)
+        ids = assign_semantic_ids(made_of, items.catalogue.n_events, settings, fit.seed)
+        model = _build(items, ids, learned_items(sequences, len(items.ids)), settings, max_history, fit.progress)
         model.to(fit.device)
         ranker = GenerativeRanker(items, model).at_least(fit.k)
         drawn = partial(Augmenter(augmentation, fit.seed).sequences, sequences)
@@ -99,14 +102,14 @@ def fit_generative(
 
 def _build(
     items: ItemVectors,
+    ids: tuple[np.ndarray, tuple[int, ...]],
     learned: torch.Tensor,
     settings: GenerativeSettings,
     max_history: int,
-    seed: int,
     progress: Progress,
 ) -> GenerativeModel:
     content = items.content(True, settings.use_modality)
-    codes, sizes = assign_semantic_ids(content[1:].numpy(), items.catalogue.n_events, settings, seed)
+    codes, sizes = ids
     shape = GenerativeShape(
         sizes=sizes,
         text_width=content.shape[1],

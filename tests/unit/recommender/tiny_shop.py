@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from core import schema
 from core.settings.models import SequenceSettings
 from recommender.bundle.manifest import DataRange
+from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 
@@ -80,8 +81,15 @@ def random_vectors(training: Path, width: int = 8, seed: int = 5) -> ItemVectors
 def save_random_vectors(training: Path, folder: Path) -> Path:
     """The item vectors of a training set as a component's files."""
     folder.mkdir(parents=True)
-    random_vectors(training).save(folder)
+    vectors = random_vectors(training)
+    vectors.save(folder)
+    not_whitened(vectors.text.shape[1]).save(folder / WHITENING_FILE)
     return folder
+
+
+def not_whitened(width: int) -> Whitening:
+    """A whitening that leaves vectors as they are."""
+    return Whitening(np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32))
 
 
 def catalogue_of(rows: Iterable[Mapping[str, Any]], seed: int = 1) -> Catalogue:

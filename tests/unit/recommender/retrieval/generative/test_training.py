@@ -1,5 +1,6 @@
 """Fitting the generative model on users who walk round the catalogue."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_augmentation_and_modality_are_read(shop: Path) -> None:
     vectors = ItemVectors.load(shop / "vectors")
     pictures = torch.nn.functional.normalize(torch.randn(len(vectors.text), 5, generator=torch.Generator()), dim=1)
     pictures[0] = 0.0
-    (shop / "pictured").mkdir()
+    shutil.copytree(shop / "vectors", shop / "pictured")
     replace(vectors, modality=pictures).save(shop / "pictured")
 
     def digest(vectors: str, augmentation: AugmentationSettings, **changes: object) -> str:
