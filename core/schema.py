@@ -216,8 +216,16 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(ATTRIBUTES, pa.string()),
         ]
     ),
-    # One row per user who took something in the window that they had not seen: the history and what was seen when it
-    # opens, and what they took. Without seen_keys the history is all that was seen.
+    # Every item as it stood when each window of queries opens.
+    "items_then": pa.schema(
+        [
+            pa.field(SPLIT, pa.string(), nullable=False),
+            pa.field(ITEM_ID, pa.string(), nullable=False),
+            *_fields(ITEM_FEATURES),
+        ]
+    ),
+    # One row per user who took something in the window that they had not seen: the history, what was seen and the
+    # user's features when it opens, and what they took. Without seen_keys the history is all that was seen.
     "queries": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
@@ -225,6 +233,7 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             *_HISTORY,
             pa.field(SEEN_KEYS, pa.list_(pa.int64())),
             pa.field(ATTRIBUTES, pa.string()),
+            *_fields(USER_FEATURES),
             pa.field(TARGETS, pa.list_(pa.string()), nullable=False),
         ]
     ),

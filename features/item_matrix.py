@@ -17,6 +17,8 @@ from features.counting.derivation import ITEM_INPUTS, count_windows, derive_item
 from features.counting.streams import DAY_US, Array
 from features.counting.views import ITEM_PROFILE
 from features.feast.rows import parse_row
+from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import NUMBERS, ItemColumns
 
 _NUMBERS = tuple(name for name in ITEM_INPUTS if name not in ("item_days", "item_day_counts"))
 _PRICE = _NUMBERS.index("item_price")
@@ -40,6 +42,7 @@ class ItemMatrix:
         self._counts: list[Array] = [np.zeros(0, dtype=np.int64)]
         self._popularity = np.zeros((1, len(self._windows)), dtype=np.int64)
         self._today = 0
+        self._rows: tuple[IdMap, int, Array] | None = None
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -89,6 +92,27 @@ class ItemMatrix:
         facts: dict[str, Any] = dict(zip(_NUMBERS, numbers.T, strict=True))
         return derive_item(facts, np.full(len(rows), at_us), self._windows, popularity)
 
+    def at(self, at_us: int) -> ItemsAt:
+        """The items as of a moment."""
+        return ItemsAt(self, at_us)
+
+    def popularity(self, ids: IdMap, at_us: int) -> Array:
+        """Events in each window that ends at a moment, of a catalogue's items. Shape (n_items, n_windows), int64."""
+        with self._lock:
+            rows = self._rows_of(ids)
+            today = at_us // DAY_US
+            if today > self._today:
+                self._popularity, self._today = self._count(range(len(self._numbers)), today), today
+            return self._popularity[rows] if today == self._today else self._count(rows.tolist(), today)
+
+    def _rows_of(self, ids: IdMap) -> Array:
+        """Where a catalogue's items stand; looked up again where items have come in since."""
+        known = self._rows
+        if known is None or known[0] is not ids or known[1] != len(self._row_of):
+            rows = np.array([self._row_of.get(item, 0) for item in ids], dtype=np.int64)
+            self._rows = known = (ids, len(self._row_of), rows)
+        return known[2]
+
     def _count(self, rows: Sequence[int], today: int) -> Array:
         days, counts = [self._days[row] for row in rows], [self._counts[row] for row in rows]
         lengths = np.array([len(own) for own in days], dtype=np.int64)
@@ -105,3 +129,19 @@ class ItemMatrix:
         numbers = np.zeros((n, len(_NUMBERS)), dtype=np.int64)
         numbers[:, _PRICE] = -1
         return numbers
+
+
+class ItemsAt:
+    """The items of a matrix as of one moment, for a ranker: `recommender.inputs.item_moments.ItemsThen`."""
+
+    def __init__(self, matrix: ItemMatrix, at_us: int) -> None:
+        self._matrix, self._at_us = matrix, at_us
+
+    def of(self, ids: IdMap) -> ItemColumns:
+        """Those of a catalogue, as fresh as the matrix was when it was asked."""
+
+        def numbers(places: Array) -> dict[str, Array]:
+            found = self._matrix.read([ids.item_ids[place] for place in places], self._at_us)
+            return {name: np.asarray(found[name], dtype=np.float64) for name in NUMBERS}
+
+        return ItemColumns(self._matrix.popularity(ids, self._at_us), numbers)

@@ -42,7 +42,7 @@ from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_P
 from features.errors import FeastFailure, FeatureError, StoreNotReady
 from features.feast.rows import Merge, StoredRow, packed_lists, parse_row
 from features.feast.store import open_store
-from features.item_matrix import ItemMatrix
+from features.item_matrix import ItemMatrix, ItemsAt
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 
@@ -95,8 +95,22 @@ class OnlineFeatures:
             StoreNotReady: no flow has made the store yet.
             FeastFailure: the store cannot be read.
         """
-        texts, _ = self._read(user_id)
+        texts, change = self._read(user_id)
+        if change > self._items.seen:
+            self._follow()
         return None if self._is_forgotten(user_id) else self._user(texts, _us(at))
+
+    def items_at(self, at: datetime | None = None) -> ItemsAt:
+        """All items at a moment, now by default, as fresh as the store: what a ranker reads of them.
+
+        Raises:
+            StoreNotReady: no flow has made the store yet.
+            FeastFailure: the store cannot be read.
+        """
+        _, change = self._read("")
+        if change > self._items.seen:
+            self._follow()
+        return self._items.at(_us(at))
 
     def read_items(self, item_ids: Sequence[str], at: datetime | None = None) -> Facts:
         """The features of items, as fresh as the store; an item it does not know has none.
@@ -213,7 +227,8 @@ class OnlineFeatures:
             row |= parse_row(USER_PROFILE, profile)
         features = features_of(row, at_us, self._settings.n_affinities)
         row[schema.MEAN_RATING] = features[schema.MEAN_RATING]
-        return replace(UserState.from_row(row), seen=self._seen(seen, at_us), features=features)
+        state = UserState.from_row(row)
+        return replace(state, seen=self._seen(seen, at_us), features=features, items_then=self._items.at(at_us))
 
     def _seen(self, served: Any, at_us: int) -> SeenItems:
         """Nothing of a user without a row: their events are all of other kinds."""

@@ -22,7 +22,7 @@ from core.storage import atomic_folder, write_json
 from features.archive.shop_facts import ShopFacts, pinned
 from features.counting.moments import as_moment
 from features.feast.store import open_store
-from features.point_in_time.catalogue import catalogue, describe_items
+from features.point_in_time.catalogue import catalogue, describe_items, items_then
 from features.point_in_time.labels import pairs, queries, reviews
 from features.point_in_time.lookup import Page, PointInTime, as_column, database_of
 from features.point_in_time.sequences import sequences
@@ -92,6 +92,7 @@ def _collect(
         tables = {
             "catalogue": catalogue(lookup),
             "sequences": sequences(lookup),
+            "items_then": items_then(lookup),
             "queries": queries(lookup),
             "pairs": pairs(lookup),
             "reviews": reviews(lookup),

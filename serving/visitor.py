@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from recommender.bundle.loading import Bundle
+from recommender.inputs.item_moments import ItemsThen
 from recommender.inputs.user import UserState
 from serving.api.message import DescribedUserRequest, UserRequest
 
@@ -16,6 +17,10 @@ class FeatureReader(Protocol):
 
     def read_user(self, user_id: str) -> UserState | None:
         """The user's features now; None for a user it does not know."""
+        ...
+
+    def items_at(self) -> ItemsThen:
+        """All items now, as a ranker reads them."""
         ...
 
     def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
@@ -60,6 +65,8 @@ def identify(request: UserRequest, features: FeatureReader, bundle: Bundle) -> V
     else:
         reason = "neither a user nor a history is given"
     state = state or UserState()
+    if state.items_then is None and bundle.ranker.reads_items_then:
+        state = replace(state, items_then=features.items_at())
     if isinstance(request, DescribedUserRequest) and not state.attributes:
         state = replace(state, attributes=request.about)
     if bundle.ranker.knows(state):

@@ -10,7 +10,7 @@ from pydantic import Field, Tag, model_validator
 from core.settings.form import Frozen, Share, kind_or
 
 COLUMN = "vector"
-BlendKind = Literal["auto", "none", "part", "mean", "weighted", "gate"]
+BlendKind = Literal["auto", "none", "part", "mean", "weighted", "gate", "network", "trees"]
 
 
 class EncoderSettings(Frozen):
@@ -132,11 +132,17 @@ class BlendSettings(Frozen):
         "auto",
         description="none: the sequence model alone, no other part is fitted. part: the part that ranks best alone. "
         "mean: sequence model and neighbours equally. gate: the neighbours' weight by the length of the history. "
-        "weighted: a weight per part. auto: by cross-validation over the users of the validation window, the simplest "
-        "within one standard error of the best, and none that ranks worse than the best part alone.",
+        "weighted: a weight per part. network, trees: the weights, corrected by a small network or by boosted trees, "
+        "which read the feature store's features of user and item. auto: by cross-validation over the users of the "
+        "validation window, the simplest within one standard error of the best, and none that ranks worse than the "
+        "best part alone.",
     )
     candidates: int = Field(
-        50, ge=10, le=1000, description="Of each part the best so many items; weights are learned on their union."
+        50,
+        ge=10,
+        le=1000,
+        description="Of each part the best so many items; weights and corrections are learned on "
+        "their union, and only it is corrected.",
     )
     profiles: bool = Field(
         True,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from core import schema
+from core.sql import literal
 from features.clean_tables import table_path
 from features.counting.moments import as_us
 from features.feast.definitions import CATALOGUE
@@ -72,6 +73,17 @@ def catalogue(lookup: PointInTime) -> Iterator[Page]:
     for labels, features in lookup.look_up(CATALOGUE, moments):
         yield {**page_of(labels, features), schema.ITEM_TEXT: texts[start : start + len(labels)]}
         start += len(labels)
+
+
+def items_then(lookup: PointInTime) -> Iterator[Page]:
+    """Every item of the catalogue as each window of queries opens; `catalogue` comes before it."""
+    opens = {"validation": as_us(lookup.cuts.validation_at), "test": as_us(lookup.cuts.test_at)}
+    parts = [
+        f"SELECT {literal(split)} AS split, item_id, row_id, {clock} AS clock FROM items"
+        for split, clock in opens.items()
+    ]
+    moments = f"SELECT * EXCLUDE (row_id) FROM ({' UNION ALL '.join(parts)}) ORDER BY clock, row_id"
+    return (page_of(*page) for page in lookup.look_up(CATALOGUE, moments))
 
 
 def _item_texts(lookup: PointInTime) -> list[str]:

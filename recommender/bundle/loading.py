@@ -13,6 +13,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, EncoderOf
+from recommender.ranking.correction import has_correction, load_correction
 from recommender.ranking.parts import load_parts
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
@@ -113,7 +114,8 @@ def load_ranker(vectors: Path, sequence: Path, blend: Path | None, device: str =
     if blend is None:
         return Ranker(items, model)
     cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors, device))
-    return Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
+    ranker = Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
+    return ranker.corrected(load_correction(blend, ranker.describer.names) if has_correction(blend) else None)
 
 
 def _load_generative(folder: Path, manifest: Manifest, vectors: ItemVectors, device: str) -> GenerativeRanker | None:

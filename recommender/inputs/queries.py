@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core import schema
 from core.schema import Split
 from recommender.inputs.catalogue import read_training_table
+from recommender.inputs.item_moments import read_items_then
 from recommender.inputs.user import UserState
 
 # Why only so many are asked, as a cap says it.
 A_SAMPLE = "a sample that is enough for a steady figure"
+_LISTS = ("top_categories", "category_shares", "top_brands", "brand_shares")
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,15 @@ def read_queries(training: Path, split: Split) -> Queries:
     Raises:
         TrainingDataError: the table is missing or not as the contract has it.
     """
-    rows = read_training_table(training, "queries").to_pylist()
+    rows, items_then = read_training_table(training, "queries").to_pylist(), read_items_then(training, split)
     kept = [row for row in rows if row[schema.SPLIT] == split and row[schema.TARGETS]]
     return Queries(
-        users=tuple(UserState.from_row(row) for row in kept),
+        users=tuple(replace(UserState.from_row(row), features=_features(row), items_then=items_then) for row in kept),
         targets=tuple(tuple(dict.fromkeys(row[schema.TARGETS])) for row in kept),
         user_ids=tuple(row[schema.USER_ID] for row in kept),
     )
+
+
+def _features(row: dict[str, Any]) -> dict[str, Any]:
+    """As serving has them: lists as tuples, None without a value."""
+    return {name: tuple(row[name] or ()) if name in _LISTS else row[name] for name in schema.USER_FEATURES}

@@ -10,6 +10,7 @@ import numpy as np
 
 from core import schema
 from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import ItemsThen
 from recommender.inputs.seen import SeenItems
 
 
@@ -28,6 +29,7 @@ class UserState:
             one. What counts as seen is a setting: `core.settings.features.SeenSettings`.
         features: Everything that the feature store derives of the user, by name; empty for a bare history. Follows
             from the same events, so it takes no part in comparisons.
+        items_then: The items at the same moment; None: what is known of them is as of the training cut-off.
     """
 
     items: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class UserState:
     attributes: str = ""
     seen: SeenItems | None = None
     features: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    items_then: ItemsThen | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_cold(self) -> bool:

@@ -86,6 +86,11 @@ class BaselineRanker:
         return sums
 
     @property
+    def reads_items_then(self) -> bool:
+        """Whether the features of the items at the moment of asking are read."""
+        return False
+
+    @property
     def ids(self) -> IdMap:
         return self.vectors.ids
 

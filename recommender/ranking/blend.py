@@ -17,6 +17,7 @@ from core.storage import write_json
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.finiteness import finite_scores
 from recommender.metrics.top_k import ANY_RANKER
+from recommender.ranking.candidates import Candidates
 
 CONFIG_FILE = "blend.json"
 COLD_FILE = "cold.json"
@@ -29,15 +30,17 @@ class Blend:
 
     Attributes:
         kind: none: the sequence model alone. part: one part alone. mean, weighted: by `weights`. gate: the neighbours'
-            weight is a logistic unit on log(1 + history length).
+            weight is a logistic unit on log(1 + history length). network, trees: weighted, and corrected by them.
         weights: Of each part that counts; a part that ranks badly may count against an item.
         slope, offset: Of kind gate.
+        candidates: Of each part the best so many items are corrected, where anything corrects the blend.
     """
 
     kind: BlendKind = "none"
     weights: Mapping[str, float] = field(default_factory=lambda: {"sequence": 1.0})
     slope: float = 0.0
     offset: float = 0.0
+    candidates: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -64,6 +67,13 @@ class Blend:
             lengths: Of the users' histories. Shape (B,).
         """
         return {part: self.weight_of(part, lengths)[:, None] * scores[part] for part in self.parts}
+
+    def of_candidates(self, candidates: Candidates) -> np.ndarray:
+        """The candidates' scores. Shape (B, C), float32."""
+        scores = {part: candidates.of_part(part) for part in self.parts}
+        shares = self.shares(scores, candidates.lengths).values()
+        total: np.ndarray = sum(shares, np.zeros(candidates.places.shape, dtype=np.float32))
+        return total
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that exists."""

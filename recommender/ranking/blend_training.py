@@ -5,12 +5,13 @@ the `blend` component.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings
+from core.settings.models import BlendKind, BlendSettings, ItemKnnSettings, NeighbourSettings
 from core.storage import atomic_folder
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
@@ -20,7 +21,16 @@ from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_q
 from recommender.metrics.ranking import metric_key
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.candidates import Candidates
-from recommender.ranking.choice import MIN_QUERIES, Option, cross_validated, fixed, folds_of, simplest_of_the_best
+from recommender.ranking.choice import (
+    MIN_QUERIES,
+    Fit,
+    Option,
+    Way,
+    cross_validated,
+    fixed,
+    folds_of,
+    simplest_of_the_best,
+)
 from recommender.ranking.cold_items import choose_cold
 from recommender.ranking.cold_users import ColdUserWeights, EncoderOf
 from recommender.ranking.cold_users_training import (
@@ -30,6 +40,8 @@ from recommender.ranking.cold_users_training import (
     fit_cold_users,
     refit_cold_users,
 )
+from recommender.ranking.correction import Correction, has_correction, load_correction
+from recommender.ranking.correction_training import fit_network, fit_trees
 from recommender.ranking.part_fits import FITS, fit_parts
 from recommender.ranking.parts import save_parts
 from recommender.ranking.ranker import Ranker
@@ -41,6 +53,13 @@ MAX_QUERIES = 2000
 # Evenly: the two that rank best alone wherever they were measured. Where too few users can be asked it is taken unseen.
 EVENLY = Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
 MEAN = Blend("mean", {"sequence": 1.0, "neighbours": 1.0})
+# What corrects the weighted blend, the simpler one first.
+LEARNED: dict[BlendKind, Callable[[Candidates, Blend, tuple[str, ...], int], Correction]] = {
+    "network": fit_network,
+    "trees": fit_trees,
+}
+# Queries with a target among their candidates; of fewer no correction is learned unless it is asked for.
+MIN_LEARNED = 50
 # By kind, which parts it needs beside the sequence model; all where it is not named.
 NEEDED: dict[str, tuple[str, ...]] = {"none": (), "mean": ("neighbours",), "gate": ("neighbours",)}
 
@@ -80,17 +99,19 @@ def fit_blend(
         retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held))
         ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
         if fit.held is not None:
-            chosen, cold = Blend.load(fit.held), ColdItems.load(fit.held)
+            chosen, cold = _held_way(ranker, fit.held), ColdItems.load(fit.held)
         else:
             chosen, metrics = _choose(ranker, queries, blend, fit)
             if len(queries):
-                cold, figures = choose_cold(Ranker(items, model, retrievers, chosen), warm, fit.k, fit.seed)
+                cold, figures = choose_cold(Ranker(items, model, retrievers, chosen.blend), warm, fit.k, fit.seed)
                 metrics |= figures
         cold_users, figures, cold_choices = _cold_users(
             fit, items, asked, EncoderOf(vectors, fit.device) if blend.profiles else None
         )
     metrics |= figures
-    fit.progress(f"blend: {_describe(chosen, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}")
+    fit.progress(
+        f"blend: {_describe(chosen.blend, metrics)}; cold items: text {cold.text_weight:g}, lift {cold.lift:g}"
+    )
     summary = FitSummary(
         folder=target,
         epochs=1,
@@ -102,11 +123,19 @@ def fit_blend(
     )
     with atomic_folder(target) as folder:
         save_parts(folder, retrievers)
-        chosen.save(folder)
+        chosen.blend.save(folder)
+        if chosen.correction is not None:
+            chosen.correction.save(folder)
         cold.save(folder)
         cold_users.save(folder)
         summary.write(folder)
     return summary
+
+
+def _held_way(ranker: Ranker, held: Path) -> Way:
+    """The blend of a held fit, and its correction, as they were."""
+    correction = load_correction(held, ranker.describer.names) if has_correction(held) else None
+    return Way(Blend.load(held), correction)
 
 
 def _as_chosen(
@@ -147,32 +176,45 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
     return queries.take(np.array(warm, dtype=np.int64))
 
 
-def _choose(
-    ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext
-) -> tuple[Blend, dict[str, float]]:
-    """The blend, and the NDCG of each part alone, of each kind and of the chosen one."""
-    names: tuple[str, ...] = ("sequence", *ranker.retrievers)
+def _choose(ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext) -> tuple[Way, dict[str, float]]:
+    """The way to rank, and the NDCG of each part alone, of each kind and of the chosen one."""
+    names = ranker.part_names
     unseen = {"none": Blend(), "mean": MEAN}.get(settings.kind, EVENLY)
     if not len(queries) or (len(queries) < MIN_QUERIES and settings.kind == "auto"):
-        return unseen, {}
+        return Way(unseen), {}
     candidates = Candidates.of(
-        lambda users: ranker.standard_scores(users, names), queries, ranker.ids, names, settings.candidates
+        lambda users: ranker.standard_scores(users, names),
+        queries,
+        ranker.ids,
+        names,
+        settings.candidates,
+        ranker.describer if settings.kind in ("auto", *LEARNED) else None,
     )
-    tried = _options(settings.kind, candidates, fit)
+    tried = _options(settings, candidates, fit, ranker.describer.names)
     key = metric_key("ndcg", fit.k)
     for option in tried:
-        shown = _shown(option.blend)
-        fit.progress(f"blend {option.blend.kind}, {shown}: cross-validated {key} {option.ndcg.mean():.4f}")
+        shown = _shown(option.way.blend)
+        fit.progress(f"blend {option.way.blend.kind}, {shown}: cross-validated {key} {option.ndcg.mean():.4f}")
     chosen = simplest_of_the_best(tried) if settings.kind == "auto" else max(tried, key=lambda one: one.ndcg.mean())
     alone = {f"{key}_{name}": candidates.ndcg(candidates.of_part(name), fit.k).mean() for name in names}
-    return chosen.blend, {**{name: float(value) for name, value in alone.items()}, f"{key}_blend": chosen.ndcg.mean()}
+    return chosen.way, {**{name: float(value) for name, value in alone.items()}, f"{key}_blend": chosen.ndcg.mean()}
 
 
-def _options(kind: str, candidates: Candidates, fit: FitContext) -> list[Option]:
+def _options(
+    settings: BlendSettings, candidates: Candidates, fit: FitContext, features: tuple[str, ...]
+) -> list[Option]:
     """What is tried for a kind; `auto` tries all."""
+    kind = settings.kind
 
     def wanted(*kinds: str) -> bool:
         return kind in ("auto", *kinds)
+
+    def learned(name: BlendKind) -> Fit:
+        def fit_way(some: Candidates) -> Way:
+            blend = replace(fit_weights(some), kind=name, candidates=settings.candidates)
+            return Way(blend, LEARNED[name](some, blend, features, fit.seed))
+
+        return fit_way
 
     k, folds = fit.k, folds_of(len(candidates), fit.seed)
     found = [fixed(Blend(), candidates, k)] if wanted("none", "part") else []
@@ -184,9 +226,13 @@ def _options(kind: str, candidates: Candidates, fit: FitContext) -> list[Option]
     if kind == "auto":
         found += [fixed(EVENLY, candidates, k)]
     if wanted("gate"):
-        found += [cross_validated(fit_gate, candidates, folds, k, level=1)]
+        found += [cross_validated(lambda some: Way(fit_gate(some)), candidates, folds, k, level=1)]
     if wanted("weighted"):
-        found += [cross_validated(fit_weights, candidates, folds, k, level=1)]
+        found += [cross_validated(lambda some: Way(fit_weights(some)), candidates, folds, k, level=1)]
+    for level, name in enumerate(LEARNED, start=2):
+        enough = int(candidates.wanted.any(axis=1).sum()) >= MIN_LEARNED
+        if kind == name or (kind == "auto" and enough):
+            found += [cross_validated(learned(name), candidates, folds, k, level)]
     return found
 
 

@@ -12,6 +12,7 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import best_indices, hits_of
+from recommender.ranking.candidate_features import Describer
 
 QUERIES_PER_PASS = 128
 # From users to what each part makes of every item, standardised. Shapes (B, n_items).
@@ -29,6 +30,7 @@ class Candidates:
         wanted: Which of them are targets. Shape (B, C), bool.
         n_targets: Of each query, candidates or not. Shape (B,), int64.
         lengths: Of the histories. Shape (B,), int64.
+        features: What a correction reads of them. Shape (B, C, F), float32; F is 0 where none is fitted.
     """
 
     names: tuple[str, ...]
@@ -37,16 +39,28 @@ class Candidates:
     wanted: np.ndarray
     n_targets: np.ndarray
     lengths: np.ndarray
+    features: np.ndarray
 
     @classmethod
-    def of(cls, standard: StandardScores, queries: Queries, ids: IdMap, names: Sequence[str], n: int) -> Candidates:
+    def of(
+        cls,
+        standard: StandardScores,
+        queries: Queries,
+        ids: IdMap,
+        names: Sequence[str],
+        n: int,
+        describer: Describer | None = None,
+    ) -> Candidates:
         """Ask the parts about queries of users with a known history.
 
         Args:
             names: The parts that are asked.
             n: How many of each part's best items are taken.
+            describer: Describes them for a correction.
         """
-        places, scores = [], []
+        places: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
+        described: list[np.ndarray] = []
         for start in range(0, len(queries), QUERIES_PER_PASS):
             users = queries.users[start : start + QUERIES_PER_PASS]
             by_part = standard(users)
@@ -56,6 +70,9 @@ class Candidates:
                 union = union_of(rows, user.seen_places(ids), n)
                 places.append(union)
                 scores.append(rows[:, union].T)
+                if describer is not None:
+                    length = len(ids.known_indices(user.items))
+                    described.append(describer.describe(user, length, union, scores[-1]))
         width = max((len(union) for union in places), default=0)
         padded = np.full((len(places), width), -1, dtype=np.int64)
         values = np.zeros((len(places), width, len(names)), dtype=np.float32)
@@ -63,8 +80,12 @@ class Candidates:
         for row, (union, own, targets) in enumerate(zip(places, scores, queries.targets, strict=True)):
             padded[row, : len(union)], values[row, : len(union)] = union, own
             wanted[row, : len(union)] = np.isin(union, np.array(ids.known_indices(targets), dtype=np.int64) - 1)
+        n_features = described[0].shape[1] if described else 0
+        features = np.zeros((len(places), width, n_features), dtype=np.float32)
+        for row, own in enumerate(described):
+            features[row, : len(own)] = own
         lengths = np.array([len(ids.known_indices(user.items)) for user in queries.users], dtype=np.int64)
-        return cls(tuple(names), padded, values, wanted, queries.n_targets, lengths)
+        return cls(tuple(names), padded, values, wanted, queries.n_targets, lengths, features)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -84,6 +105,7 @@ class Candidates:
             wanted=self.wanted[rows],
             n_targets=self.n_targets[rows],
             lengths=self.lengths[rows],
+            features=self.features[rows],
         )
 
     def of_part(self, name: str) -> np.ndarray:

@@ -13,13 +13,31 @@ import numpy as np
 
 from recommender.ranking.blend import Blend
 from recommender.ranking.candidates import Candidates
+from recommender.ranking.correction import Correction
 
 N_FOLDS = 5
 # Fewer users tell nothing apart.
 MIN_QUERIES = 20
 
+
+@dataclass(frozen=True)
+class Way:
+    """A way to rank candidates: a blend, and what corrects it."""
+
+    blend: Blend
+    correction: Correction | None = None
+
+    def scores(self, candidates: Candidates) -> np.ndarray:
+        """Shape (B, C), float32."""
+        found = self.blend.of_candidates(candidates)
+        if self.correction is not None:
+            there = candidates.there
+            found[there] += self.correction.added(candidates.features[there])
+        return found
+
+
 # From the candidates of some queries to a way to rank.
-FitBlend = Callable[[Candidates], Blend]
+Fit = Callable[[Candidates], Way]
 
 
 @dataclass(frozen=True)
@@ -27,13 +45,13 @@ class Option:
     """One way to rank.
 
     Attributes:
-        blend: Fitted on all queries.
+        way: Fitted on all queries.
         ndcg: Of each query, by a fit that did not see it. Shape (B,).
         level: How much it learns: 0 nothing but which one it is. Higher is more.
         is_part: Whether it is one part alone.
     """
 
-    blend: Blend
+    way: Way
     ndcg: np.ndarray
     level: int
     is_part: bool = False
@@ -46,18 +64,18 @@ def folds_of(n_queries: int, seed: int) -> np.ndarray:
 
 def fixed(blend: Blend, candidates: Candidates, k: int) -> Option:
     """A blend that nothing was learned for."""
-    scores = blended(blend, candidates)
-    return Option(blend, candidates.ndcg(scores, k), level=0, is_part=len(blend.parts) == 1)
+    way = Way(blend)
+    return Option(way, candidates.ndcg(way.scores(candidates), k), level=0, is_part=len(blend.parts) == 1)
 
 
-def cross_validated(fit: FitBlend, candidates: Candidates, folds: np.ndarray, k: int, level: int) -> Option:
-    """A blend that is learned: figures of each fold come from a fit on the others."""
+def cross_validated(fit: Fit, candidates: Candidates, folds: np.ndarray, k: int, level: int) -> Option:
+    """A way that is learned: figures of each fold come from a fit on the others."""
     ndcg = np.zeros(len(candidates))
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds == fold)
         held_out = candidates.take(inside)
-        blend = fit(candidates.take(np.flatnonzero(folds != fold)))
-        ndcg[inside] = held_out.ndcg(blended(blend, held_out), k)
+        way = fit(candidates.take(np.flatnonzero(folds != fold)))
+        ndcg[inside] = held_out.ndcg(way.scores(held_out), k)
     return Option(fit(candidates), ndcg, level)
 
 
@@ -72,14 +90,6 @@ def simplest_of_the_best(options: Sequence[Option]) -> Option:
         option for option in options if option.ndcg.mean() >= floor and not _is_surely_worse(option.ndcg, best.ndcg)
     ]
     return min(eligible, key=lambda option: (option.level, -float(option.ndcg.mean())))
-
-
-def blended(blend: Blend, candidates: Candidates) -> np.ndarray:
-    """The candidates' scores by a blend. Shape (B, C), float32."""
-    scores = {part: candidates.of_part(part) for part in blend.parts}
-    shares = blend.shares(scores, candidates.lengths).values()
-    total: np.ndarray = sum(shares, np.zeros(candidates.places.shape, dtype=np.float32))
-    return total
 
 
 def _is_surely_worse(ndcg: np.ndarray, best: np.ndarray) -> bool:

@@ -17,6 +17,7 @@ from core.storage import write_json
 from recommender.fitting.component import loading, read_config
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import POPULARITY, window_counts
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.retrieval.neighbours import NeighbourModel
@@ -109,6 +110,8 @@ class Popularity:
 class RecentPopularity:
     """log(1 + events) in a recent window; equal counts by the events of all time: `popularity_recent_1` and so on.
 
+    The window ends when the user is asked about; without counts of then, at the training cut-off.
+
     Args:
         window: Which of the windows that the feature store counts, 0 for the shortest.
     """
@@ -119,9 +122,20 @@ class RecentPopularity:
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
         counts = self.vectors.catalogue.n_events
-        recent = recent_counts(self.vectors.catalogue)[:, self.window]
-        scores = np.log1p(recent + counts / (counts.max(initial=0) + 1)).astype(np.float32)
-        return np.tile(scores, (len(asked.users), 1))
+        ties = counts / (counts.max(initial=0) + 1)
+        scores = np.empty((len(asked.users), len(counts)), dtype=np.float32)
+        rows: dict[int, np.ndarray] = {}  # users of one moment share theirs
+        for row, user in enumerate(asked.users):
+            moment = id(user.items_then)
+            if moment not in rows:
+                rows[moment] = np.log1p(self._counts(user)[:, self.window] + ties)
+            scores[row] = rows[moment]
+        return scores
+
+    def _counts(self, user: UserState) -> np.ndarray:
+        if user.items_then is None:
+            return recent_counts(self.vectors.catalogue)
+        return user.items_then.of(self.vectors.ids).popularity
 
     def save(self, folder: Path) -> None:
         """Nothing: the counts are the catalogue's."""
@@ -135,9 +149,7 @@ def shown_as(name: str) -> Part:
 
 def recent_counts(catalogue: Catalogue) -> np.ndarray:
     """Events of each item in each window before the training cut-off, shortest first. Shape (n_items, n_windows)."""
-    rows = catalogue.table.column("item_popularity").to_pylist()
-    n_windows = max((len(counts or ()) for counts in rows), default=0)
-    return np.array([counts or [0] * n_windows for counts in rows], dtype=np.float64).reshape(len(rows), n_windows)
+    return window_counts(catalogue.table.column(POPULARITY).to_pylist())
 
 
 def load_parts(folder: Path, vectors: ItemVectors) -> dict[str, Retriever]:

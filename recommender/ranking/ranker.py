@@ -4,7 +4,9 @@ popularity, and users with similar attributes, for the others.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal, Unpack
 
 import numpy as np
@@ -17,8 +19,11 @@ from recommender.inputs.sequences import sequence_input
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters, best_items, mask_seen, nearest_items
 from recommender.ranking.blend import Blend, ColdItems, standardised
+from recommender.ranking.candidate_features import Describer
+from recommender.ranking.candidates import union_of
 from recommender.ranking.cold_users import ColdUsers
-from recommender.ranking.parts import LEARNED_BY_EVENTS, Asked, Part, Retriever, shown_as
+from recommender.ranking.correction import Correction
+from recommender.ranking.parts import LEARNED_BY_EVENTS, RECENT, Asked, Part, Retriever, shown_as
 from recommender.retrieval.sequence.model import AnySequenceModel
 
 AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
@@ -57,12 +62,37 @@ class Ranker:
             self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
+        self.correction: Correction | None = None
         self._unlearned = ~model.learned[1:].cpu().numpy()
         # Of items that are held out as cold, every part's knowledge is.
         self._held_out = self._unlearned & (self._popularity > 0)
         counts = np.where(self._unlearned, 0, self._popularity)
         self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
         self._ranks_cold = not cold.changes_nothing and bool(self._unlearned.any())
+
+    def corrected(self, correction: Correction | None) -> Ranker:
+        """The same, whose blend is corrected by what reads `describer`; None leaves it as it is.
+
+        Of each part the best `blend.candidates` items are corrected; all others follow below.
+        """
+        other = copy.copy(self)
+        other.correction = correction
+        return other
+
+    @cached_property
+    def describer(self) -> Describer:
+        """Of the candidates of all parts."""
+        return Describer(self.vectors, self._unlearned, self.part_names)
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The sequence model, and every part beside it."""
+        return ("sequence", *self.retrievers)
+
+    @property
+    def reads_items_then(self) -> bool:
+        """Whether the features of the items at the moment of asking are read."""
+        return self.correction is not None or any(part.startswith(RECENT) for part in self.blend.parts)
 
     @property
     def ids(self) -> IdMap:
@@ -83,15 +113,15 @@ class Ranker:
 
         Returns:
             Shape (B, n_items), float32, in the order of the id map; seen items are -inf. A user without a known
-            history gets those of `cold_users`; the others the sum of `parts`. So scores compare within a user only.
+            history gets those of `cold_users`; the others the sum of `parts`, and what a correction adds to the best
+            of each part. So scores compare within a user only.
         """
         warm = np.array([self.knows(user) for user in users], dtype=bool)
         scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
         scores[~warm] = self._answer_cold_users([user for user, known in zip(users, warm, strict=True) if not known])
         if warm.any():
             known = [user for user, is_warm in zip(users, warm, strict=True) if is_warm]
-            first, *others = self.parts(known).values()
-            scores[warm] = sum(others, first)
+            scores[warm] = self._score_known(known, exclude_seen)
         return mask_seen(scores, users, self.ids) if exclude_seen else scores
 
     def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
@@ -118,11 +148,36 @@ class Ranker:
             NotFinite: names the part whose scores are not finite.
         """
         asked = Asked.of(users, self.ids)
-        if self.blend.is_sequence_alone and not self._ranks_cold:
+        if self.blend.is_sequence_alone and not self._ranks_cold and self.correction is None:
             return {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}
-        shares = self.shares(asked)
+        return self._with_cold(asked, self.shares(asked))
+
+    def _score_known(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
+        """Of users with a known history. Shape (B, n_items), float32."""
+        if self.correction is None:
+            first, *others = self.parts(users).values()
+            return np.asarray(sum(others, first))
+        asked = Asked.of(users, self.ids)
+        standard = self._standard(asked, self.part_names)
+        first, *others = self._with_cold(asked, self.blend.shares(standard, asked.lengths)).values()
+        scores: np.ndarray = sum(others, first)
+        for row, user in enumerate(users):
+            by_part = np.stack([standard[name][row] for name in self.part_names])
+            seen = user.seen_places(self.ids) if exclude_seen else np.zeros(0, dtype=np.int64)
+            union = union_of(by_part, seen, self.blend.candidates)
+            described = self.describer.describe(user, len(asked.histories[row]), union, by_part[:, union].T)
+            scores[row, union] += self.correction.added(described)
+            others_below = np.ones(scores.shape[1], dtype=bool)
+            others_below[union] = False
+            gap = scores[row, others_below].max(initial=-np.inf) - scores[row, union].min(initial=np.inf)
+            if np.isfinite(gap) and gap >= 0:
+                scores[row, others_below] -= gap + 1.0
+        return scores
+
+    def _with_cold(self, asked: Asked, shares: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The shares, and what is added to items that no event taught."""
         if self._ranks_cold:
-            added = np.zeros((len(users), len(self.ids)), dtype=np.float32)
+            added = np.zeros((len(asked.users), len(self.ids)), dtype=np.float32)
             added[:, self._unlearned] = self.cold.part(finite_scores(TEXT, self.cold_cosines(asked)))
             shares["text"] = shares["text"] + added if "text" in shares else added
         return shares
@@ -179,7 +234,8 @@ class Ranker:
         self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, as `best_items` gives them, by `scores`."""
-        return best_items(self.scores(users, exclude_seen=False), users, self.ids, k, **filters)
+        scores = self.scores(users, exclude_seen=filters.get("exclude_seen", True))
+        return best_items(scores, users, self.ids, k, **filters)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that are most like an item: the reasons for it.

@@ -21,7 +21,7 @@ _GATE_PENALTY = 1e-4
 
 def fit_weights(candidates: Candidates) -> Blend:
     """A weight per part, of either sign; those of the largest one are 1."""
-    there, share = _targets(candidates)
+    there, share = targets_of(candidates)
     if not len(share):
         return Blend("weighted")
     scores = torch.from_numpy(candidates.scores[there])
@@ -31,7 +31,7 @@ def fit_weights(candidates: Candidates) -> Blend:
 
     def loss() -> torch.Tensor:
         logits = (scores @ weights).masked_fill(padding, -torch.inf)
-        return _missed(logits, wanted) + _RIDGE * weights.square().sum()
+        return missed(logits, wanted) + _RIDGE * weights.square().sum()
 
     _minimise([weights], loss, _STEPS)
     found = weights.detach().double().numpy()
@@ -44,7 +44,7 @@ def fit_gate(candidates: Candidates) -> Blend:
 
     No logistic regression: the gate stands inside the softmax, so the scores are not linear in its weights.
     """
-    there, share = _targets(candidates)
+    there, share = targets_of(candidates)
     if not len(share):
         return Blend("gate", {"sequence": 1.0, "neighbours": 1.0}, offset=-2.0)
     first, second = (torch.from_numpy(candidates.of_part(part)[there]) for part in ("sequence", "neighbours"))
@@ -59,21 +59,21 @@ def fit_gate(candidates: Candidates) -> Blend:
     def loss() -> torch.Tensor:
         weight = MOST * torch.sigmoid(offset + slope * logged)
         logits = ((first + weight[:, None] * second) * sharpness.exp()).masked_fill(padding, -torch.inf)
-        return _missed(logits, wanted) + _GATE_PENALTY * (slope.square() + offset.square() + sharpness.square())
+        return missed(logits, wanted) + _GATE_PENALTY * (slope.square() + offset.square() + sharpness.square())
 
     _minimise([slope, offset, sharpness], loss, _GATE_STEPS)
     weights = {"sequence": 1.0, "neighbours": 1.0}
     return Blend("gate", weights, slope=float(slope.detach()), offset=float((offset - slope * centre).detach()))
 
 
-def _targets(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+def targets_of(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
     """The queries with a target among their candidates, and each one's share of its query's, 0 for the others."""
     there = np.flatnonzero(candidates.wanted.any(axis=1))
     wanted = candidates.wanted[there].astype(np.float32)
     return there, wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1.0)
 
 
-def _missed(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def missed(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the queries' targets. Shapes (B, C)."""
     logged = torch.log_softmax(logits, dim=1).masked_fill(wanted == 0, 0.0)
     return -(logged * wanted).sum(dim=1).mean()

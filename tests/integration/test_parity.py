@@ -28,7 +28,13 @@ from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.queries import read_queries
 from recommender.inputs.sequences import sequence_input
 from recommender.inputs.user import UserState
+from recommender.ranking.blend import Blend
+from recommender.ranking.correction import Network
+from recommender.ranking.parts import Popularity, RecentPopularity, TextLikeness
+from recommender.ranking.ranker import Ranker
+from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from tests.unit.features.shops import START, Row, write_shop
+from tests.unit.recommender.tiny_shop import random_vectors
 from validation.gate import validate
 from validation.sources.ingest import ingest
 
@@ -152,6 +158,59 @@ def test_every_feature_is_the_same_offline_and_online_after_each_arrival(tmp_pat
         write_shop(tmp_path / "clean", BEFORE + arriving[:n], users=users, items=ITEMS, reviews=reviews)
         refresh_features(tmp_path / "clean", tmp_path / "counted", settings)
         compare(open_store(tmp_path / "counted"), online, settings)
+
+
+def test_the_ranker_reads_and_ranks_the_same_offline_and_online(tmp_path):
+    """The queries of a window, and the requests of the same users at the moment when it opens."""
+    clean, training, settings = tmp_path / "clean", tmp_path / "training", FeatureSettings(max_history=MAX_HISTORY)
+    ingest(SimulatedSource(n_users=120, n_items=60, n_days=120), tmp_path / "raw")
+    validate(tmp_path / "raw", clean, ValidationSettings(), tmp_path / "docs")
+    refresh_features(clean, tmp_path / "feast", settings)
+    summary = build_training_set(clean, tmp_path / "feast", training, settings, EvaluationSettings())
+    opens = datetime.fromisoformat(summary.test_at)
+    interactions = pq.read_table(clean / "interactions.parquet")
+    then = pc.less(interactions["timestamp"], pa.scalar(opens, interactions.schema.field("timestamp").type))
+    pq.write_table(interactions.filter(then), clean / "interactions.parquet")
+    refresh_features(clean, tmp_path / "then", settings)
+    online = OnlineFeatures(tmp_path / "then", settings)
+
+    ranker = corrected_ranker(random_vectors(training))
+    queries = read_queries(training, "test")
+    warm = [place for place, user in enumerate(queries.users) if ranker.knows(user)][:12]
+    assert len(warm) == 12
+    moved = 0
+    for place in warm:
+        offline, served = (
+            queries.users[place],
+            online.read_user(queries.user_ids[place], opens - timedelta(microseconds=1)),
+        )
+        assert served.features == offline.features
+        everything = np.arange(len(ranker.ids))
+        scores = np.zeros((len(everything), len(ranker.part_names)))
+        seen = [ranker.describer.describe(user, 3, everything, scores) for user in (offline, served)]
+        np.testing.assert_array_equal(*seen)
+        assert np.isfinite(seen[0]).mean() > 0.7
+        assert ranker.top_k([served], 10) == ranker.top_k([offline], 10)
+        moved += ranker.top_k([served], 10) != ranker.top_k([replace(served, items_then=None)], 10)
+    assert moved > 6  # the moment counts
+
+
+def corrected_ranker(vectors):
+    """A ranker of random weights that reads every part without a fit, and every feature."""
+    shape = SequenceShape(len(vectors.ids), 8, 8, 1, 2, MAX_HISTORY, use_ids=True, use_text=True)
+    learned = torch.ones(len(vectors.ids) + 1, dtype=torch.bool)
+    learned[0] = False
+    torch.manual_seed(0)
+    windows = {f"popularity_recent_{n + 1}": RecentPopularity(vectors, n) for n in range(3)}
+    parts = {"text": TextLikeness(vectors), "popularity": Popularity(vectors), **windows}
+    blend = Blend("network", dict.fromkeys(("sequence", *parts), 1.0), candidates=10)
+    ranker = Ranker(vectors, SequenceModel(shape, vectors.text, learned), parts, blend)
+    names, generator = ranker.describer.names, np.random.default_rng(1)
+    tensors = {
+        "mean": np.zeros(len(names)), "scale": np.ones(len(names)), "hidden": generator.normal(size=(len(names), 4)),
+        "hidden_bias": np.zeros(4), "out": generator.normal(size=4),
+    }  # fmt: skip
+    return ranker.corrected(Network(names, {name: one.astype(np.float32) for name, one in tensors.items()}))
 
 
 def compare(store, online, settings):

@@ -32,6 +32,8 @@ ITEMS = [f"i{n}" for n in range(12)]
 class FakeRanker:
     """Ranks by the number in the id, highest first; popularity the other way round."""
 
+    reads_items_then = False
+
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         items = catalogue()
@@ -89,6 +91,9 @@ class FakeWriter:
         return [f"{request.task} {request.rating} {seed}" for request in requests]
 
 
+NOW = object()
+
+
 class FakeFeatures:
     def __init__(self) -> None:
         self.states = {
@@ -99,6 +104,9 @@ class FakeFeatures:
 
     def read_user(self, user_id: str) -> UserState | None:
         return self.states.get(user_id)
+
+    def items_at(self) -> Any:
+        return NOW
 
     def read_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
         numbers = [int(item[1:]) for item in item_ids]
@@ -431,3 +439,13 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
     assert [score.item_id for score in engine.score(ScoreRequest(user_id="known", item_ids=["i5"])).items] == ["i5"]
     with pytest.raises(CapabilityMissing, match="without a generative part"):
         engine.recommend(RecommendRequest(user_id="known", by="generative"))
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_visitor_is_ranked_by_the_items_as_they_are_now_where_the_ranker_reads_that(reads, monkeypatch):
+    from serving.visitor import identify
+
+    monkeypatch.setattr(FakeRanker, "reads_items_then", reads)
+    bundle = SimpleNamespace(catalogue=catalogue(), ranker=FakeRanker())
+    for request in (RecommendRequest(history=["i1"]), RecommendRequest()):
+        assert identify(request, FakeFeatures(), bundle).state.items_then is (NOW if reads else None)

@@ -9,7 +9,7 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.ranking.blend import Blend
 from recommender.ranking.candidates import Candidates
-from recommender.ranking.choice import Option, cross_validated, folds_of, simplest_of_the_best
+from recommender.ranking.choice import Option, Way, cross_validated, folds_of, simplest_of_the_best
 from recommender.ranking.parts import Popularity
 from tests.unit.recommender.tiny_shop import N_ITEMS, item, random_vectors, write_training_set
 
@@ -17,7 +17,7 @@ EVEN = np.tile([0.0, 1.0], 50)
 
 
 def option(ndcg: np.ndarray, level: int, name: str = "sequence", is_part: bool = False) -> Option:
-    return Option(Blend("part", {name: 1.0}), ndcg, level, is_part)
+    return Option(Way(Blend("part", {name: 1.0})), ndcg, level, is_part)
 
 
 def test_the_simplest_within_a_standard_error_of_the_best_is_taken() -> None:
@@ -52,13 +52,13 @@ def test_a_fold_is_measured_by_a_fit_that_did_not_see_it() -> None:
     targets = np.arange(n)
     wanted = np.arange(n) == targets[:, None]
     scores = np.stack([np.zeros((n, n)), wanted], axis=2).astype(np.float32)
-    places = np.tile(np.arange(n), (n, 1))
-    whole = Candidates(("sequence", "text"), places, scores, wanted, np.ones(n, dtype=int), np.ones(n, dtype=int))
+    places, ones = np.tile(np.arange(n), (n, 1)), np.ones(n, dtype=int)
+    whole = Candidates(("sequence", "text"), places, scores, wanted, ones, ones, np.zeros((n, n, 0)))
     seen: list[set[int]] = []
 
-    def fit(candidates: Candidates) -> Blend:
+    def fit(candidates: Candidates) -> Way:
         seen.append(set(np.flatnonzero(candidates.wanted.any(axis=0)).tolist()))
-        return Blend("weighted", {"text": 1.0})
+        return Way(Blend("weighted", {"text": 1.0}))
 
     found = cross_validated(fit, whole, folds_of(n, 0), k=5, level=1)
     assert found.ndcg.tolist() == [1.0] * n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,8 @@ def candidates_of(parts: dict[str, np.ndarray], targets: np.ndarray, lengths: np
     n, width = len(targets), next(iter(parts.values())).shape[1]
     scores = np.stack(list(parts.values()), axis=2).astype(np.float32)
     wanted = np.arange(width) == targets[:, None]
-    return Candidates(tuple(parts), np.tile(np.arange(width), (n, 1)), scores, wanted, np.ones(n, dtype=int), lengths)
+    places, features = np.tile(np.arange(width), (n, 1)), np.zeros((n, width, 0))
+    return Candidates(tuple(parts), places, scores, wanted, np.ones(n, dtype=int), lengths, features)
 
 
 def test_parts_weigh_by_how_much_they_tell_and_may_weigh_against_an_item() -> None:
@@ -57,7 +60,7 @@ def test_what_is_no_candidate_teaches_nothing() -> None:
     whole = candidates_of({"sequence": sequence, "neighbours": neighbours}, np.ones(40), np.ones(40, dtype=int))
     places = whole.places.copy()
     places[:, 0] = -1
-    without = Candidates(whole.names, places, whole.scores, whole.wanted, whole.n_targets, whole.lengths)
+    without = replace(whole, places=places)
     weights = [fit_gate(one).weight_of("neighbours", np.array([1]))[0] for one in (without, whole)]
     assert weights[0] > 0.5
     assert weights[1] < 0.2
