@@ -39,6 +39,17 @@ def events(**change: Any) -> str:
         (RecommendRequest, '{"k": "ten"}', 'k="ten", input should be a valid integer.'),
         (RecommendRequest, '{"k": "10"}', 'k="10", input should be a valid integer.'),
         (RecommendRequest, '{"k": 2.5}', "k=2.5, input should be a valid integer."),
+        (
+            RecommendRequest,
+            '{"diversity": {"strength": 1.5}}',
+            "diversity.strength=1.5, input should be less than or equal to 1.",
+        ),
+        (
+            RecommendRequest,
+            '{"diversity": {"kind": "random"}}',
+            "diversity.kind=\"random\", expected 'none', 'mmr' or 'calibration'.",
+        ),
+        (RecommendRequest, '{"diversity": {"lambda": 0.5}}', "diversity.lambda is not one of its fields."),
         (RecommendRequest, '{"kk": 1}', "kk is not one of its fields."),
         (RecommendRequest, '{"user_id": 7}', "user_id=7, input should be a valid string."),
         (RecommendRequest, '{"user_id": ""}', 'user_id="", string should have at least 1 character.'),
