@@ -56,4 +56,5 @@ def test_a_summary_says_nothing_of_where_it_lies(tmp_path):
         "seconds": 1.5,
         "curve": [],
         "choices": {},
+        "caps": [],
     }

@@ -110,7 +110,7 @@ def test_sequence_takes_the_popularity_weight_over(shop: Path, tmp_path: Path) -
     judged = tmp_path / "judged"
     summary = fit_sequence(context(shop / "training"), shop / "vectors", judged, settings, 6)
     other = 2.0 if summary.choices["popularity_weight"] != 2 else 3.0
-    summary.model_copy(update={"choices": {"popularity_weight": other}}).write(judged)
+    summary.model_copy(update={"choices": {**summary.choices, "popularity_weight": other}}).write(judged)
     fit_sequence(context(shop / "closed", judged), shop / "vectors", tmp_path / "refit", settings, 6)
     model = load_sequence_model(tmp_path / "refit", ItemVectors.load(shop / "vectors"))
     assert float(model.popularity_weight) == other
