@@ -95,6 +95,12 @@ class SequenceSettings(Frozen):
     )
     learning_rate: float = Field(2e-3, gt=0)
     batch_size: int = Field(256, ge=1, description="Examples of a step; every prefix of a history is one.")
+    epoch_items: int = Field(
+        1_200_000,
+        ge=1,
+        description="Items that the examples of an epoch have together, at most: of more a random part is drawn anew "
+        "for each epoch, so that long histories do not make a fit long.",
+    )
     max_epochs: int = Field(40, ge=1, le=1000)
     patience: int = Field(5, ge=1, description="Epochs without a better validation NDCG before training stops.")
     n_seeds: int = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,20 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self._lengths)
+
+    def drawn(self, n_items: int, permute: Callable[[int], np.ndarray]) -> Examples:
+        """All of them, or where they have more items together than `n_items`, a random part that has about as many.
+
+        Args:
+            permute: From n to the numbers below n in random order.
+        """
+        if int(self._lengths.sum()) <= n_items:
+            return self
+        rows = torch.from_numpy(permute(len(self)))
+        part = copy.copy(self)
+        rows = rows[: max(int((self._lengths[rows].cumsum(0) <= n_items).sum()), 1)]
+        part._starts, part._lengths = self._starts[rows], self._lengths[rows]
+        return part
 
     def of(self, rows: list[int]) -> NextItems:
         """The examples of some rows."""

@@ -120,8 +120,8 @@ class _Run:
         self.model, self.sequences, self.evaluator, self.settings = model, sequences, evaluator, settings
         self.augmenter, self.generator = augmenter, np.random.default_rng(seed)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-        n_batches = math.ceil(len(Examples(sequences)) / settings.batch_size)
-        self.average = averaged(model, settings.average_epochs * n_batches)
+        of_an_epoch = Examples(sequences).drawn(settings.epoch_items, np.random.default_rng(seed).permutation)
+        self.average = averaged(model, settings.average_epochs * math.ceil(len(of_an_epoch) / settings.batch_size))
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
         self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience, part=PART)
@@ -180,8 +180,9 @@ class _Run:
         """One pass over the examples; returns the mean loss of one."""
         self.model.train()
         total, where, device = 0.0, f"epoch {len(self.epochs) + 1}", self.candidates.device
-        examples = Examples(self.augmenter.sequences(self.sequences))
-        for batch in examples.batches(self.settings.batch_size, self.generator.permutation):
+        permute = self.generator.permutation
+        examples = Examples(self.augmenter.sequences(self.sequences)).drawn(self.settings.epoch_items, permute)
+        for batch in examples.batches(self.settings.batch_size, permute):
             with on_gpu_bfloat16(device):
                 loss = next_item_loss(self.model, batch.to(device), self.candidates, self.settings.n_negatives)
             total += descend(PART, loss, self.optimizer, where) * len(batch.targets)

@@ -38,7 +38,7 @@ def fitted(shop):
     training, vectors = shop
     rankers = fit_baselines(FitContext(training, RECIPE.seed, 5, progress=said.append), names, vectors, RECIPE)
     assert list(rankers) == list(names)
-    for name in ("item_knn", "als", "bm25"):
+    for name in ("item_knn", "als", "bm25", "sasrec"):
         assert any(line.startswith(f"baseline {name}: ") and "validation ndcg_at_5" in line for line in said)
     return rankers
 

@@ -138,6 +138,21 @@ def test_every_prefix_comes_once_an_epoch_with_its_next_item_and_batches_hold_fe
     assert np.mean([len(batch.history.groups) for batch in taken]) < 6
 
 
+def test_of_more_items_than_an_epoch_reads_another_part_is_drawn_each_time():
+    generator = np.random.default_rng(0)
+    examples = Examples(whole(*([list(range(1, 42))] * 50)))  # 40 prefixes of 20.5 items on average, 50 times
+    assert examples.drawn(41_000, generator.permutation) is examples
+    parts = [examples.drawn(4_100, generator.permutation) for _ in range(2)]
+    targets, items = [], []
+    for part in parts:
+        taken = list(part.batches(16, generator.permutation))
+        targets.append(sorted(target for batch in taken for target in batch.targets.tolist()))
+        items.append(sum(len(batch.history.items) for batch in taken))
+        assert len(part) == len(targets[-1])
+    assert all(4_000 < n <= 4_100 for n in items)
+    assert targets[0] != targets[1]
+
+
 def test_items_that_no_sequence_holds_are_not_learned():
     assert learned_items(whole([2, 3]), n_items=4).tolist() == [False, False, True, True, False]
 
