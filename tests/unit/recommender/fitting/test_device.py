@@ -3,6 +3,7 @@
 There need not be a GPU: torch's meta device holds shapes and no numbers, and is another one than the CPU.
 """
 
+import ast
 import os
 import re
 from dataclasses import dataclass
@@ -106,6 +107,28 @@ def test_nothing_else_names_a_device():
 
 
 NOWHERE = torch.device("meta")
+
+
+# What computes on the device of its weights, and the functions there that make tensors before anything is moved.
+COMPUTING = {
+    "encoders/encoder.py": set(),
+    "retrieval/generative/model.py": {"__init__", "right_padded"},
+    "retrieval/generative/search.py": set(),
+    "retrieval/generative/trie.py": {"__init__", "totals"},
+    "retrieval/sequence/blocks.py": {"__init__", "low_pass_basis"},
+    "retrieval/sequence/model.py": {"__init__"},
+    "scoring/scorer.py": {"__init__"},
+}
+MAKERS = {"arange", "empty", "full", "ones", "rand", "randn", "randperm", "tensor", "zeros", "from_numpy"}
+
+
+@pytest.mark.parametrize("name", COMPUTING)
+def test_a_tensor_that_is_made_on_the_way_is_made_where_the_weights_lie(name):
+    tree = ast.parse((RECOMMENDER / name).read_text(encoding="utf-8"))
+    functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name not in COMPUTING[name]]
+    calls = [call for function in functions for call in ast.walk(function) if isinstance(call, ast.Call)]
+    made = [call for call in calls if re.fullmatch(rf"torch\.({'|'.join(MAKERS)})", ast.unparse(call.func))]
+    assert not [ast.unparse(call) for call in made if "device" not in {keyword.arg for keyword in call.keywords}]
 
 
 class OneDevice(TorchDispatchMode):
