@@ -64,6 +64,8 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
 def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
     """Show the evaluation of a bundle, as its manifest keeps it: the metrics of every model on the test window.
 
+    Those of a bundle that was fitted again on everything are those of the one that was judged in its place.
+
     Args:
         bundle: A folder, a promoted version, or the beginning of the digest of one or of a candidate; without it, the
             one in service.
@@ -71,6 +73,7 @@ def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = N
     settings = chosen.enter()
     from core.layout import Layout
     from flows.promotion.bundles import find_bundle, read_metrics
+    from flows.promotion.refits import describe_refit
     from flows.reporting.artifacts import metric_rows
 
     manifest = read_metrics(find_bundle(Layout(settings.work_dir, settings.shop), bundle))
@@ -78,4 +81,6 @@ def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = N
         print_json(manifest.metrics)
         return
     show(f"bundle {manifest.digest}, {manifest.kind}, shop {manifest.shop}, events from {manifest.data.test_at}")
+    if refit := describe_refit(manifest):
+        show(refit)
     print_rows(metric_rows(manifest.metrics, manifest.recipe.evaluation.k), as_json=False)

@@ -50,6 +50,10 @@ class Layout:
         """A bundle in which a baseline serves in a candidate's place."""
         return self.root / "baselines" / key
 
+    def refit_bundle(self, key: str) -> Path:
+        """A bundle that was fitted again on everything, to go into service."""
+        return self.root / "refits" / key
+
     def bundle(self, key: str) -> Path:
         """A candidate bundle, before the gate."""
         return self.root / "candidates" / key

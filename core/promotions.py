@@ -52,6 +52,11 @@ class Version(Frozen):
         """Of the bundle; the version where the store does not say."""
         return self.labels.get("digest") or self.version
 
+    @property
+    def judged(self) -> str:
+        """Digest of the bundle that was judged in its place, before it was fitted again on everything; else empty."""
+        return self.labels.get("judged", "")
+
 
 class Change(Frozen):
     """One change of what is in service.

@@ -7,6 +7,7 @@ grow with the number of labels.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from core import schema
 from core.schema import TRAINING_TABLES
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
 from core.storage import atomic_folder, write_json
-from features.archive.shop_facts import ShopFacts, pinned
-from features.counting.moments import as_moment
+from features.archive.shop_facts import ShopFacts, pinned, review_clocks
+from features.counting.moments import as_moment, as_us
 from features.feast.store import open_store
 from features.point_in_time.catalogue import catalogue, describe_items, items_then
 from features.point_in_time.labels import pairs, queries, reviews
 from features.point_in_time.lookup import Page, PointInTime, as_column, database_of
 from features.point_in_time.sequences import sequences
 from features.refresh import require_fresh
-from recommender.inputs.splits import global_time_cuts
+from recommender.inputs.splits import Cuts, global_time_cuts
 
 SUMMARY_FILE = "summary.json"
 
@@ -38,7 +40,8 @@ class TrainingSummary(BaseModel):
     Attributes:
         folder: Where `<table>.parquet` lies.
         validation_at: Where the validation window opens: nothing the models are fitted on happened then or later.
-        test_at: Where the test window opens.
+        test_at: Where the test window opens. Without windows both are just after everything.
+        learned_until: From when on nothing is learned: `validation_at`; without windows, the newest event or review.
         first_event_at: The first event that counts.
         last_event_at: The last one.
         rows: Rows per table.
@@ -51,11 +54,12 @@ class TrainingSummary(BaseModel):
     test_at: str
     first_event_at: str
     last_event_at: str
+    learned_until: str
     rows: dict[str, int]
 
 
 def build_training_set(
-    clean: Path, feast_folder: Path, target: Path, features: FeatureSettings, evaluation: EvaluationSettings
+    clean: Path, feast_folder: Path, target: Path, features: FeatureSettings, evaluation: EvaluationSettings | None
 ) -> TrainingSummary:
     """Write the training set of the clean tables, point in time, through Feast's offline store.
 
@@ -64,7 +68,8 @@ def build_training_set(
         feast_folder: The feature store, refreshed with the same tables and settings.
         target: Written atomically: `<table>.parquet` for each of `schema.TRAINING_TABLES`, and summary.json.
         features: History length, ignored events, length of an item's text.
-        evaluation: Where the validation and the test window open.
+        evaluation: Where the validation and the test window open. None: there are no windows, everything is to learn
+            from, and the features of the catalogue are as of after it.
     Raises:
         CleanTablesError: a table is missing or of another shape.
         StoreNotReady: the features were never refreshed.
@@ -80,20 +85,57 @@ def build_training_set(
         return _collect(clean, target, store, facts, features, evaluation)
 
 
+def build_queries(clean: Path, feast_folder: Path, target: Path, features: FeatureSettings, opens: datetime) -> Path:
+    """Write the queries of a test window of its own: from a moment on, to the newest event.
+
+    Args:
+        clean: The folder of the clean tables.
+        feast_folder: The feature store, refreshed with the same tables and settings.
+        target: Written atomically: queries.parquet and items_then.parquet, all of split `test`; empty where nothing
+            happened since.
+        features: As for `build_training_set`.
+        opens: Where the window opens: histories are as of just before it.
+    Returns:
+        The target.
+    Raises:
+        CleanTablesError, StoreNotReady, FeaturesOutdated, ArchiveDamaged, FeastFailure: as `build_training_set`.
+    """
+    store = open_store(feast_folder)
+    with pinned(feast_folder) as (published, facts):
+        require_fresh(clean, feast_folder, features, published)
+        cuts = Cuts(opens, opens)
+        with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:
+            lookup = PointInTime(database, store, cuts, features)
+            describe_items(lookup, clean)
+            happened = bool((facts.events.us[facts.events.counted] >= as_us(opens)).any())
+            _write(unfinished, "items_then", items_then(lookup, ("test",)) if happened else ())
+            _write(unfinished, "queries", queries(lookup, ("test",)) if happened else ())
+    return target
+
+
 def _collect(
-    clean: Path, target: Path, store: Any, facts: ShopFacts, features: FeatureSettings, evaluation: EvaluationSettings
+    clean: Path,
+    target: Path,
+    store: Any,
+    facts: ShopFacts,
+    features: FeatureSettings,
+    evaluation: EvaluationSettings | None,
 ) -> TrainingSummary:
     events = facts.events
     times = events.us[events.counted].astype("datetime64[us]")
-    cuts = global_time_cuts(times, evaluation, events.user[events.counted])
+    newest = _newest_us(facts)
+    if evaluation is None:
+        cuts = _after_everything(facts, newest)
+    else:
+        cuts = global_time_cuts(times, evaluation, events.user[events.counted])
     with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:
         lookup = PointInTime(database, store, cuts, features)
         describe_items(lookup, clean)
         tables = {
             "catalogue": catalogue(lookup),
             "sequences": sequences(lookup),
-            "items_then": items_then(lookup),
-            "queries": queries(lookup),
+            "items_then": () if evaluation is None else items_then(lookup, ("validation", "test")),
+            "queries": () if evaluation is None else queries(lookup, ("validation", "test")),
             "pairs": pairs(lookup),
             "reviews": reviews(lookup),
         }
@@ -103,10 +145,28 @@ def _collect(
             test_at=cuts.test_at.isoformat(),
             first_event_at=_iso(times.min()),
             last_event_at=_iso(times.max()),
+            learned_until=(as_moment(newest) if evaluation is None else cuts.validation_at).isoformat(),
             rows={name: _write(unfinished, name, pages) for name, pages in tables.items()},
         )
         write_json(unfinished / SUMMARY_FILE, summary.model_dump())
     return summary
+
+
+def _newest_us(facts: ShopFacts) -> int:
+    """When the newest event that counts happened, or the newest review was written. Microseconds."""
+    return int(max(facts.events.us[facts.events.counted].max(), _written_us(facts).max(initial=0)))
+
+
+def _after_everything(facts: ShopFacts, newest: int) -> Cuts:
+    """No windows: all clocks are before it, those too that ties have pushed on."""
+    pushed = max(facts.events.clock.max(initial=0), review_clocks(facts.events, facts.texts).max(initial=0))
+    moment = as_moment(max(newest, int(pushed)) + 1)
+    return Cuts(moment, moment)
+
+
+def _written_us(facts: ShopFacts) -> np.ndarray:
+    written: np.ndarray = facts.texts.column(schema.TIMESTAMP).cast(schema.TIME).cast(pa.int64()).to_numpy()
+    return written
 
 
 def _iso(moment: np.datetime64) -> str:

@@ -17,14 +17,13 @@ from flows.steps.run import Run
 @flow(name="fine-tune", log_prints=False)
 @pruned
 def fine_tune(params: PipelineParams) -> Decision:
-    """Fine-tune, evaluate, gate, promote; earlier stages run only where the data is new.
+    """Fine-tune, evaluate, gate, refit, promote; earlier stages run only where the data is new.
 
     Args:
         params: The shop and the recipe; change the models' settings here to try others.
     """
     run = Run.of(params)
     prepared = prepare(run)
-    training, candidate = learn(run, prepared)
-    decision = release(run, training, prepared.clean, candidate).decision
+    decision = release(run, prepared, learn(run, prepared)).decision
     finish_erasures(run.layout)
     return decision

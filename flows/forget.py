@@ -68,8 +68,7 @@ def _learn_without(params: ForgetParams, layout: Layout) -> None:
         return
     prepared = prepare(run)
     if to_go:
-        training, candidate = learn(run, prepared)
-        release(run, training, prepared.clean, candidate)
+        release(run, prepared, learn(run, prepared))
 
 
 def _hide_user(params: ForgetParams, receipt: int) -> None:

@@ -24,15 +24,15 @@ from flows.steps.run import Run
 @flow(name="pipeline", log_prints=False)
 @pruned
 def pipeline(params: PipelineParams) -> Outcome:
-    """Ingest, validate, build features, fine-tune, evaluate, gate, promote, monitor.
+    """Ingest, validate, build features, fine-tune, evaluate, gate, refit, promote, monitor.
 
     Args:
         params: The shop and the recipe. Equal work is not done twice: a run that was killed continues where it was.
     """
     run = Run.of(params)
     prepared = prepare(run)
-    training, candidate = learn(run, prepared)
-    released = release(run, training, prepared.clean, candidate)
+    learned = learn(run, prepared)
+    training, released = learned.training, release(run, prepared, learned)
     drift = watch(run, prepared.clean, datetime.fromisoformat(training.value.test_at))
     steps = read_steps(str(flow_run.id))
     artifacts.publish_steps(steps)

@@ -5,6 +5,7 @@ them what is younger than `platform.history_days`. Prefect prunes its database b
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from core.layout import Layout
-from core.promotions import model_folder
+from core.promotions import PromotionRecordError, model_folder, version_in_service
 from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
@@ -86,6 +87,8 @@ def prune_history(work_dir: Path, days: float) -> list[Path]:
 def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     """Remove all but the newest results of every stage; promoted bundles, the feature store and events stay.
 
+    So does the bundle that was judged in place of the one in service: the gate asks it when there are few newer events.
+
     What killed processes left unfinished long ago goes too, wherever in the shop it lies.
 
     Args:
@@ -94,11 +97,15 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
         What was removed.
     """
     root = layout.root
-    stages = [root / name for name in ("raw", "clean", "training", "candidates", "baselines")]
     components = root / "components"
-    if components.exists():
-        stages += sorted(components.iterdir())
-    removed = [folder for stage in stages for folder in _older_than_newest(stage, kept)]
+    # Of these a run leaves two where it promotes: as it was judged, and of everything.
+    twofold = [root / "training", *(sorted(components.iterdir()) if components.exists() else ())]
+    removed = [folder for stage in twofold for folder in _older_than_newest(stage, 2 * kept)]
+    for name in ("raw", "clean", "refits"):
+        removed += _older_than_newest(root / name, kept)
+    judged = _judged_in_service(layout)
+    for name in ("candidates", "baselines"):
+        removed += [folder for folder in _older_than_newest(root / name, kept) if _digest_of(folder) != judged]
     unused = [result_file(layout, folder.name) for folder in removed]
     removed += _older_than_newest(layout.reports, KEPT_REPORTS)
     for folder in removed:
@@ -163,6 +170,22 @@ def _lack_of_room(where: Path, got: str, expected: str) -> DiskFull:
         where=str(where),
         do="Free room on this disk and run the flow again: what was done is kept",
     )
+
+
+def _judged_in_service(layout: Layout) -> str:
+    """Digest of the bundle that was judged in place of the one in service; empty where that was judged itself."""
+    try:
+        version = version_in_service(layout.model_name)
+    except PromotionRecordError:
+        return ""  # it is for those to say who promote
+    return version.judged if version else ""
+
+
+def _digest_of(bundle: Path) -> str | None:
+    try:
+        return str(json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _abandoned(place: Path) -> list[Path]:

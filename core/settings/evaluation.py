@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.settings.form import Frozen, Share
 
@@ -64,15 +64,40 @@ class EvaluationSettings(Frozen):
     )
 
 
+class RefitSettings(Frozen):
+    """What is promoted: the bundle as it was judged, or fitted again on everything up to now with its choices held."""
+
+    enabled: bool = Field(
+        True,
+        description="Fit again on everything before a promotion: epochs, weights and settings as they were chosen on "
+        "validation. false promotes the judged bundle, which knows nothing of the validation and the test window.",
+    )
+
+
+# The rules of `undecided` by the names that they had before: recipes and bundles of then are read as they were.
+_UNDECIDED_BEFORE = {"not_worse": "figures", "not_surely_worse": "promote", "surely_better": "keep"}
+
+
 class GateSettings(Frozen):
-    """When a candidate replaces the bundle in service; both are evaluated on the same test events."""
+    """When a candidate replaces the bundle in service; both are evaluated on test events that neither learned from.
+
+    One that is surely better, by the paired 95 % interval over users, replaces it; one that is surely worse does not.
+    """
 
     metric: Literal["ndcg", "recall", "hit_rate", "mrr", "map", "precision"] = Field("ndcg", description="At k.")
     tolerance: float = Field(0.0, ge=0, le=1, description="Share by which a candidate may be worse and still replace.")
-    beat_champion: Literal["not_worse", "not_surely_worse", "surely_better"] = Field(
-        "not_worse",
-        description="Than the bundle in service less the tolerance: by the figures, or as far as the 95 % interval of "
-        "the difference over users says; surely_better takes the bundle in service without the tolerance.",
+    min_queries: int = Field(
+        50,
+        ge=1,
+        description="Users who chose something that neither bundle learned from. With fewer of them the interval says "
+        "nothing, and undecided settles it.",
+    )
+    undecided: Literal["promote", "keep", "figures"] = Field(
+        "promote",
+        description="Where the interval cannot tell a candidate from the bundle in service, or too few users chose "
+        "what neither learned from. promote: the candidate, for it knows newer events and has held its own against the "
+        "baselines; keep: what is in service; figures: whichever has the better figure, the tolerance allowed for, "
+        "and the candidate where there is none.",
     )
     beat_baseline: Literal["not_surely_worse", "surely_better", "off"] = Field(
         "not_surely_worse",
@@ -82,3 +107,11 @@ class GateSettings(Frozen):
     baseline_tolerance: Share = Field(
         0.05, description="Share by which a candidate may fall short of that baseline where the interval is undecided."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_name(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "beat_champion" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "beat_champion"}
+        return {"undecided": _UNDECIDED_BEFORE.get(values["beat_champion"], values["beat_champion"]), **rest}

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from core.settings.evaluation import EvaluationSettings, GateSettings
+from core.settings.evaluation import EvaluationSettings, GateSettings, RefitSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.form import Frozen, say_any_of
 from core.settings.models import (
@@ -75,6 +75,7 @@ class Recipe(Frozen):
     augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    refit: RefitSettings = Field(default_factory=RefitSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     seed: int = Field(7, ge=0, description="Seeds every generator of training.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,9 +75,10 @@ def catalogue(lookup: PointInTime) -> Iterator[Page]:
         start += len(labels)
 
 
-def items_then(lookup: PointInTime) -> Iterator[Page]:
-    """Every item of the catalogue as each window of queries opens; `catalogue` comes before it."""
-    opens = {"validation": as_us(lookup.cuts.validation_at), "test": as_us(lookup.cuts.test_at)}
+def items_then(lookup: PointInTime, splits: Sequence[schema.Split]) -> Iterator[Page]:
+    """Every item of the catalogue as the window of each split opens; `describe_items` comes before it."""
+    windows = {"validation": as_us(lookup.cuts.validation_at), "test": as_us(lookup.cuts.test_at)}
+    opens = {split: windows[split] for split in splits}
     parts = [
         f"SELECT {literal(split)} AS split, item_id, row_id, {clock} AS clock FROM items"
         for split, clock in opens.items()

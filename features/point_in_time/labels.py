@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow.compute as pc
 
@@ -18,12 +18,15 @@ from features.point_in_time.lookup import Page, PointInTime, as_column, page_of
 _TEXT_BY_OTHERS = "CASE WHEN split = 'train' THEN own.item_text END AS item_text"
 
 
-def queries(lookup: PointInTime) -> Iterator[Page]:
+def queries(lookup: PointInTime, splits: Sequence[schema.Split]) -> Iterator[Page]:
     """One row per window and user who chose something in it that they had not seen when it opened.
 
     What is seen is what serving would mask at that moment, so every target could have been recommended.
+
+    Args:
+        splits: Of validation and test, whose windows are asked for.
     """
-    windows = {
+    windows: dict[schema.Split, tuple[int, int]] = {
         "validation": (as_us(lookup.cuts.validation_at), as_us(lookup.cuts.test_at)),
         "test": (as_us(lookup.cuts.test_at), 1 << 62),
     }
@@ -36,7 +39,7 @@ def queries(lookup: PointInTime) -> Iterator[Page]:
         )
         GROUP BY user_id
         """
-        for split, (opens, closes) in windows.items()
+        for split, (opens, closes) in ((split, windows[split]) for split in splits)
     ]
     moments = f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY clock, user_id"
     for labels, features in lookup.look_up(RANKING_QUERIES, moments):

@@ -13,6 +13,9 @@ from flows.erasure.receipts import Learned, Receipt, now, read_receipts, save
 from flows.promotion.model_store import erase_versions
 from recommender.bundle.manifest import MANIFEST
 
+# Where the bundles lie that are made before one of them goes into the model store.
+_MADE = {"candidate": Layout.bundle, "baseline": Layout.baseline_bundle, "refit": Layout.refit_bundle}
+
 
 def finish_erasures(layout: Layout) -> list[Receipt]:
     """Bring every receipt that waits for a retraining as far as what is in service now allows; those that changed.
@@ -47,11 +50,11 @@ def _looked_at(layout: Layout, bundle: Learned) -> Learned:
     if bundle.state != "scheduled":
         return bundle
     if bundle.place != "model store":
-        folder = layout.bundle(bundle.name) if bundle.place == "candidate" else layout.baseline_bundle(bundle.name)
+        folder = _MADE[bundle.place](layout, bundle.name)
         if folder.is_dir():
             remove(folder)
         return bundle.model_copy(update={"state": "removed"})
-    made = [*stage_folders(layout, "candidates"), *stage_folders(layout, "baselines")]
+    made = [folder for stage in ("candidates", "baselines", "refits") for folder in stage_folders(layout, stage)]
     if bundle.digest in map(_digest_of, made):
         # Those that are there now were all made since, without the person.
         return bundle.model_copy(update={"state": "unaffected"})

@@ -83,7 +83,7 @@ def _bundles(layout: Layout) -> list[_Bundle]:
         _read("model store", version.version, version.folder, version.version == current)
         for version in list_versions(name)
     ]
-    for place, stage in (("candidate", "candidates"), ("baseline", "baselines")):
+    for place, stage in (("candidate", "candidates"), ("baseline", "baselines"), ("refit", "refits")):
         found += [_read(place, folder.name, folder, False) for folder in stage_folders(layout, stage)]
     return [bundle for bundle in found if bundle is not None]
 

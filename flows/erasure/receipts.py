@@ -20,7 +20,7 @@ class Learned(Frozen):
     """A bundle that learned from the person.
 
     Attributes:
-        place: `model store`, `candidate` or `baseline`.
+        place: `model store`, `candidate`, `baseline`, or `refit` for what was fitted again on everything.
         name: The version in the model store; else the folder's name.
         digest: Of the bundle.
         in_service: Whether it was in service when the person was forgotten.
@@ -29,7 +29,7 @@ class Learned(Frozen):
             gave the very same bundle.
     """
 
-    place: Literal["model store", "candidate", "baseline"]
+    place: Literal["model store", "candidate", "baseline", "refit"]
     name: str
     digest: str
     in_service: bool

@@ -44,7 +44,7 @@ from flows.reporting.reports import write_index
 from validation.quarantine.readmission import erase as erase_readmitted
 
 READ_STAGES = ("raw", "clean", "training")  # hold rows of people
-_MADE_STAGES = ("components", "candidates", "baselines")  # were learned from them
+_MADE_STAGES = ("components", "candidates", "baselines", "refits")  # were learned from them
 _OWN = ("forgotten.json", "receipts", "data.lock", "forgotten.json.lock", "erasure.lock")
 
 

@@ -116,14 +116,7 @@ def read_status(settings: Settings) -> Status:
 def describe_status(status: Status) -> list[str]:
     """What is known beside the two tables, a line each."""
     version, outcome, validation = status.in_service, status.last_outcome, status.last_validation
-    lines = [
-        "in service: "
-        + (
-            f"{version['version']}, {version['kind']}, digest {version['digest']}, since {version['promoted_at']}"
-            if version
-            else "nothing"
-        )
-    ]
+    lines = [f"in service: {_describe_version(version) if version else 'nothing'}"]
     if outcome is None:
         lines.append("last pipeline: none that ended")
     else:
@@ -143,6 +136,13 @@ def describe_status(status: Status) -> list[str]:
             todo = "give the command again: sommelier forget USER"
         lines.append(f"forgetting, receipt {one.receipt}: {one.state} since {one.since}, {todo}")
     return lines
+
+
+def _describe_version(version: dict[str, Any]) -> str:
+    said = f"{version['version']}, {version['kind']}, digest {version['digest']}, since {version['promoted_at']}"
+    if version["learned_until"]:
+        said += f", learned until {version['learned_until']}"
+    return f"{said} by the choices of {version['judged']}, whose figures it has" if version["judged"] else said
 
 
 def _parts(settings: Settings, layout: Layout) -> Iterator[Part]:

@@ -13,12 +13,12 @@ from core.layout import Layout
 from core.promotions import Standing, Version, list_versions, read_standing, version_in_service
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.model_store import find_fault, promote
+from flows.promotion.refits import SHOWN_DIGEST_CHARS, labels_of
 from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
 from recommender.evaluation.names import SERVED
 from recommender.metrics.ranking import metric_key
 
 _MIN_DIGEST_CHARS = 4
-_SHOWN_DIGEST_CHARS = 16
 
 
 def find_bundle(layout: Layout, named: str = "") -> Path:
@@ -66,6 +66,8 @@ def find_bundle(layout: Layout, named: str = "") -> Path:
 def version_rows(name: str) -> list[dict[str, Any]]:
     """One row per promoted version, newest first: what it is, when it last went into service, and what became of it.
 
+    The figure of a bundle that was fitted again on everything is that of the one that was judged, which is named.
+
     Args:
         name: The model's name in the store.
     """
@@ -87,10 +89,12 @@ def _row(version: Version, standing: Standing) -> dict[str, Any]:
     return {
         "version": version.version,
         "state": _state(version, standing),
-        "digest": version.digest[:_SHOWN_DIGEST_CHARS],
+        "digest": version.digest[:SHOWN_DIGEST_CHARS],
         "kind": labels.get("kind", ""),
         "metric": labels.get("metric", ""),
         "value": labels.get("value", ""),
+        "learned_until": labels.get("learned_until", "")[:16],
+        "judged": version.judged[:SHOWN_DIGEST_CHARS],
         "promoted_at": f"{(change.at if change else version.created_at)[:19]}Z",
         "note": _note(version, standing),
     }
@@ -134,8 +138,7 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
         return champion
     metric, value = _figure(manifest)
     labels = {
-        "digest": manifest.digest,
-        "kind": manifest.kind,
+        **labels_of(manifest),
         "parent": champion.version if champion else "",
         "metric": metric,
         "value": value,
@@ -184,9 +187,17 @@ def read_metrics(folder: Path) -> Manifest:
     return manifest
 
 
+def find_judged(layout: Layout, digest: str) -> Path | None:
+    """The folder of a bundle as it was judged; None where it is gone."""
+    return dict(_candidates(layout)).get(digest)
+
+
 def _candidates(layout: Layout) -> Iterator[tuple[str, Path]]:
-    """Digest and folder of every candidate, and of every baseline that could serve in its place; oldest first."""
-    files = [*layout.bundle("").glob(f"*/{MANIFEST}"), *layout.baseline_bundle("").glob(f"*/{MANIFEST}")]
+    """Digest and folder of every candidate, of every baseline that could serve in its place, and of what was fitted
+    again of them; oldest first.
+    """
+    places = (layout.bundle(""), layout.baseline_bundle(""), layout.refit_bundle(""))
+    files = [file for place in places for file in place.glob(f"*/{MANIFEST}")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime):
         try:
             yield str(json.loads(file.read_text(encoding="utf-8"))["digest"]), file.parent

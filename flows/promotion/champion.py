@@ -2,76 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.promotions import Standing
-from flows.promotion.gate import NO_CHAMPION
+from core.promotions import Standing, list_versions
+from core.settings.evaluation import GateSettings
+from flows.promotion.gate import AgainstChampion
 from flows.promotion.model_store import find_fault
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
 from recommender.fitting.component import loading
 
 if TYPE_CHECKING:
+    from recommender.bundle.loading import Bundle
     from recommender.metrics.significance import Comparison
 
 WAS_WITHDRAWN = "was taken out of service by a rollback"
 
 
-def tag_in_service(digest: str, standing: Standing) -> str | None:
-    """The tag of the bundle in service where it is the one of this digest, and not damaged in the store."""
+@dataclass(frozen=True)
+class UnseenEvents:
+    """Where the events lie that two bundles are compared on.
+
+    Attributes:
+        training: The candidate's training set, whose test window both are asked about where neither learned of it.
+        queries_since: Gives the folder of the queries of a window of its own, from a moment on; it may have none.
+        find_judged: Gives the folder of a bundle as it was judged, by its digest; None where it is gone.
+        device: Where the bundles' models compute.
+    """
+
+    training: Path
+    queries_since: Callable[[datetime], Path]
+    find_judged: Callable[[str], Path | None] = lambda _: None
+    device: str = "cpu"
+
+
+def tag_in_service(judged: Manifest, standing: Standing) -> str | None:
+    """The tag of the bundle in service where it is this very one, or was fitted again from it on the same data.
+
+    None where it is damaged in the store.
+    """
     champion = standing.in_service
-    if champion is None or champion.digest != digest or find_fault(champion):
+    if champion is None or find_fault(champion):
         return None
-    return champion.tag
+    served = read_manifest(champion.folder)
+    is_refit = (served.judged, served.data.fingerprint) == (judged.digest, judged.data.fingerprint)
+    return champion.tag if champion.digest == judged.digest or is_refit else None
 
 
 def is_withdrawn(digest: str, standing: Standing) -> bool:
-    """Whether a rollback took the bundle of this digest out of service."""
-    return digest in standing.withdrawn
+    """Whether a rollback took the bundle of this digest out of service, or what was fitted again from it."""
+    withdrawn = standing.withdrawn
+    versions = list_versions(standing.folder.name) if withdrawn else []
+    return digest in withdrawn | {version.judged for version in versions if version.digest in withdrawn}
 
 
 def compare_with_champion(
-    folder: Path,
-    training: Path,
-    k: int,
-    metric: str,
-    standing: Standing,
-    to_go: Collection[str] = (),
-    device: str = "cpu",
-) -> tuple[Comparison | None, str]:
-    """Evaluate a bundle and the one in service on the same test events.
+    folder: Path, events: UnseenEvents, k: int, gate: GateSettings, standing: Standing, to_go: Collection[str] = ()
+) -> AgainstChampion:
+    """Evaluate a bundle and the one in service on test events that neither learned from.
+
+    A champion that was fitted again on everything leaves few such events, and knows newer ones than the candidate does
+    as it is judged. So where it does not lose on them for sure, the bundle that was judged in its place is asked
+    instead, if it is still there: on the whole test window, of which neither knows anything.
 
     Args:
         folder: The bundle.
-        training: The training set whose test events are asked.
+        events: Which those are.
         k: Length of the lists.
-        metric: Such as `ndcg`.
+        gate: The metric, and how many users make an interval.
         standing: Says what is in service.
         to_go: Versions that learned from people who are forgotten.
-        device: Where the bundles' models compute.
-    Returns:
-        The comparison; or None, and why there is none: nothing is in service, or what is has to go, or cannot be loaded
-        or asked any more, and so is to be replaced, not to be kept for ever.
     """
     from recommender.bundle.loading import load_bundle
-    from recommender.evaluation.evaluation import compare_bundles
 
     champion = standing.in_service
     if champion is None:
-        return None, NO_CHAMPION
+        return AgainstChampion()
     if champion.version in to_go:
-        return None, f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
-    bundle = load_bundle(folder, device)
+        gone = f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
+        return AgainstChampion(no_champion=gone)
+    candidate = load_bundle(folder, events.device)
     try:
         with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):
-            in_service = load_bundle(champion.folder, device)
-        return compare_bundles(bundle, in_service, training, k, metric), ""
+            in_service = load_bundle(champion.folder, events.device)
+        found = _compare(candidate, in_service, events, k, gate.metric)
+        if found is None or found.n_queries < gate.min_queries or found.low <= 0:
+            found = _compare_as_judged(candidate, in_service, events, k, gate) or found
     except BundleError as error:
         _raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
-        return None, f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
+        lost = f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
+        return AgainstChampion(no_champion=lost)
+    return AgainstChampion(found, tag=champion.tag)
+
+
+def _compare(
+    candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, metric: str, *, as_judged: bool = False
+) -> Comparison | None:
+    """On the candidate's test window, or on the part of it that came after all that either learned; None where nobody
+    chose anything then.
+    """
+    from recommender.evaluation.evaluation import compare_bundles
+    from recommender.inputs.queries import read_queries
+
+    ours, theirs = candidate.manifest.data, champion.manifest.data
+    learned, opens = max(ours.learned_until_at, theirs.learned_until_at), datetime.fromisoformat(ours.test_at)
+    where = events.training
+    if learned >= opens:
+        opens = learned + timedelta(microseconds=1)
+        where = events.queries_since(opens)
+    queries = read_queries(where, "test")
+    if not len(queries):
+        return None
+    found = compare_bundles(candidate, champion, queries, k, metric)
+    return replace(found, since=opens.isoformat(), until=ours.last_event_at, as_judged=as_judged)
+
+
+def _compare_as_judged(
+    candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, gate: GateSettings
+) -> Comparison | None:
+    """With the bundle that was judged in the champion's place; None where there is none, or too few events for it."""
+    from recommender.bundle.loading import load_bundle
+
+    digest = champion.manifest.judged
+    folder = None if digest is None else events.find_judged(digest)
+    if folder is None:
+        return None
+    try:
+        judged = load_bundle(folder, events.device)
+        found = _compare(candidate, judged, events, k, gate.metric, as_judged=True)
+    except BundleError as error:
+        _raise_if_out_of_memory(error)
+        return None  # it is no more than further evidence
+    return found if found is not None and found.n_queries >= gate.min_queries else None
 
 
 def read_served_manifest(standing: Standing) -> Manifest | None:

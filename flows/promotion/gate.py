@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind, GateSettings
@@ -11,6 +12,21 @@ from recommender.evaluation.names import MODEL_NAMES, SERVED
 from recommender.metrics.significance import Comparison
 
 NO_CHAMPION = "no bundle was in service"
+
+
+@dataclass(frozen=True)
+class AgainstChampion:
+    """What is evaluated against the bundle in service.
+
+    Attributes:
+        comparison: On events that neither learned from; None where there is no such event, or no bundle to compare.
+        tag: Of the bundle in service; None where none is, or it is to be replaced whatever the figures say.
+        no_champion: Why there is no tag.
+    """
+
+    comparison: Comparison | None = None
+    tag: str | None = None
+    no_champion: str = NO_CHAMPION
 
 
 class BestBaseline(Frozen):
@@ -52,6 +68,7 @@ class Decision(Frozen):
         served: Which ranker of this evaluation is in service afterwards; None where it is another bundle, or none.
         comparison: How sure the difference is between the bundle in service and what was held against it: the
             candidate, or the baseline in its place.
+        refit: What goes into service in place of what was judged, a sentence; empty where it is what was judged.
         generation: How often what is in service had changed when this was decided; the promotion holds only while
             nothing else was promoted or rolled back. None where the model store was not asked.
     """
@@ -66,6 +83,7 @@ class Decision(Frozen):
     promote_baseline: bool = False
     served: str | None = None
     comparison: Comparison | None = None
+    refit: str = ""
     generation: int | None = None
 
 
@@ -97,8 +115,7 @@ def decide(
     metric: str,
     candidate: float,
     baseline: BestBaseline | None,
-    champion: Comparison | None,
-    no_champion: str = NO_CHAMPION,
+    champion: AgainstChampion,
 ) -> Decision:
     """Promote a candidate that holds its own against the best baseline and against the bundle in service.
 
@@ -107,38 +124,34 @@ def decide(
         metric: The metric's key, such as `ndcg_at_10`; higher is better.
         candidate: The candidate's figure.
         baseline: The best baseline that can serve.
-        champion: The candidate against the bundle in service, on the same test events; None where there is none.
-        no_champion: Why there is none.
+        champion: The candidate against the bundle in service.
     """
-    figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": champion}
-    figures["champion"] = None if champion is None else champion.champion
+    compared = champion.comparison
+    figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": compared}
+    figures["champion"] = None if compared is None else compared.champion
     is_lost, by_baseline = hold_against_baseline(settings, metric, candidate, baseline)
     if is_lost:
         return Decision(promote=False, reason=by_baseline, lost_to_baseline=True, **figures)
-    if champion is None:
-        return Decision(
-            promote=True, reason="; ".join(filter(None, (no_champion, by_baseline))), served=SERVED, **figures
-        )
+    if champion.tag is None:
+        reason = "; ".join(filter(None, (champion.no_champion, by_baseline)))
+        return Decision(promote=True, reason=reason, served=SERVED, **figures)
     is_held, by_champion = _hold_against_champion(settings, metric, champion)
     # A candidate that the bundle in service keeps out is refused for that alone.
     reason = "; ".join(filter(None, (by_champion, by_baseline))) if is_held else by_champion
     return Decision(promote=is_held, reason=reason, served=SERVED if is_held else None, **figures)
 
 
-def decide_baseline(
-    settings: GateSettings, refused: Decision, champion: Comparison | None, no_champion: str = NO_CHAMPION
-) -> Decision:
+def decide_baseline(settings: GateSettings, refused: Decision, champion: AgainstChampion) -> Decision:
     """Promote the baseline that a candidate lost to, where it holds its own against the bundle in service.
 
     Args:
         settings: The rules.
         refused: What was decided of the candidate.
-        champion: The baseline against the bundle in service, on the same test events; None where there is none.
-        no_champion: Why there is none.
+        champion: The baseline against the bundle in service.
     """
     assert refused.baseline is not None
-    is_held, by_champion = True, "" if no_champion == NO_CHAMPION else no_champion
-    if champion is not None:
+    is_held, by_champion = True, "" if champion.no_champion == NO_CHAMPION else champion.no_champion
+    if champion.tag is not None:
         is_held, by_champion = _hold_against_champion(settings, refused.metric, champion)
     verdict = "that baseline is served instead" if is_held else "that baseline is not served either"
     return refused.model_copy(
@@ -146,8 +159,8 @@ def decide_baseline(
             "promote_baseline": is_held,
             "served": refused.baseline.kind if is_held else None,
             "reason": f"{refused.reason}; {verdict}{': ' if by_champion else ''}{by_champion}",
-            "champion": None if champion is None else champion.champion,
-            "comparison": champion,
+            "champion": None if champion.comparison is None else champion.comparison.champion,
+            "comparison": champion.comparison,
         }
     )
 
@@ -170,21 +183,37 @@ def hold_against_baseline(
     return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.describe()}"
 
 
-def _hold_against_champion(settings: GateSettings, metric: str, champion: Comparison) -> tuple[bool, str]:
+def _hold_against_champion(settings: GateSettings, metric: str, against: AgainstChampion) -> tuple[bool, str]:
     """Whether what is evaluated may replace the bundle in service, and how the two compare."""
+    champion = against.comparison
+    if champion is None:
+        rule = settings.undecided
+        none = f"nobody chose anything that neither it nor the bundle in service, {against.tag}, learned from"
+        return rule != "keep", f"{none}: {_settled_by(rule)}"
     margin = champion.champion * settings.tolerance
-    value, floor = f"{metric} {champion.candidate:.4f}", champion.champion - margin
-    interval = _interval(champion.difference, champion.low, champion.high)
-    if settings.beat_champion == "not_worse":
-        is_held = champion.candidate >= floor
-        less = f" (in service {champion.champion:.4f} less the tolerance)"
-        return is_held, f"{value} is {'not ' if is_held else ''}below {floor:.4f}{'' if is_held else less}"
-    if settings.beat_champion == "surely_better":
-        is_held = champion.low > 0
-        return is_held, f"{value} is {'' if is_held else 'not '}surely better than {champion.champion:.4f} {interval}"
-    is_held = champion.high >= -margin
-    than = f"{champion.champion:.4f} in service {interval} less the tolerance"
-    return is_held, f"{value} is {'not ' if is_held else ''}surely worse than {than}"
+    value = f"{metric} {champion.candidate:.4f}"
+    than = f"{champion.champion:.4f} in service {_interval(champion.difference, champion.low, champion.high)}"
+    if champion.n_queries < settings.min_queries:
+        few = f"{value} against {than} on only {champion.evidence} (gate.min_queries={settings.min_queries})"
+        return _settle(settings, few, champion, margin)
+    if champion.low > 0:
+        return True, f"{value} is surely better than {than} on {champion.evidence}"
+    if champion.high < -margin:
+        return False, f"{value} is surely worse than {than} less the tolerance on {champion.evidence}"
+    return _settle(settings, f"{value} cannot be told apart from {than} on {champion.evidence}", champion, margin)
+
+
+def _settle(settings: GateSettings, found: str, champion: Comparison, margin: float) -> tuple[bool, str]:
+    """What becomes of a bundle where the interval cannot tell."""
+    rule, floor = settings.undecided, champion.champion - margin
+    if rule != "figures":
+        return rule == "promote", f"{found}: {_settled_by(rule)}"
+    is_held = champion.candidate >= floor
+    return is_held, f"{found}: {_settled_by(rule)}, it is {'not ' if is_held else ''}below {floor:.4f}"
+
+
+def _settled_by(rule: str) -> str:
+    return f"settled by gate.undecided={rule}"
 
 
 def _interval(difference: float, low: float, high: float) -> str:

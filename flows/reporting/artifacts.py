@@ -154,6 +154,7 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
         interval = f"{best.difference:+.4f} [{best.low:+.4f}, {best.high:+.4f}]"
         lines += ["", f"Candidate less the best baseline: {interval}, p = {best.p_value:.4f}."]
     lines += ["", decision.comparison.sentence()] if decision.comparison else []
+    lines += ["", decision.refit] if decision.refit else []
     return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
-from flows.steps.fits import (
-    component,
-    fine_tune_generative,
-    fine_tune_scorer,
-    fine_tune_writer,
-    fit_ranking,
-    model_digest,
-)
+from flows.steps.fits import Ranking, component, fine_tune_generative, fit_ranking, fit_words
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
 from flows.steps.versions import code_version
@@ -45,6 +39,7 @@ def assemble_candidate(
         validation_at=windows.validation_at,
         test_at=windows.test_at,
         rows=windows.rows,
+        learned_until=windows.learned_until,
     )
     manifest = assemble_bundle(
         step.target,
@@ -63,13 +58,18 @@ def fit_served_baseline(
     kind: BaselineKind,
     training: Output[TrainingSummary],
     clean: Output[ValidationSummary],
-    candidate: Output[str],
+    vectors: Output[bool],
+    held: Output[bool] | None = None,
 ) -> bool:
-    """Fit the baseline that serves in a candidate's place, equal to the one evaluated; popularity counts up to now."""
+    """Fit the baseline that serves in a candidate's place, equal to the one evaluated; popularity counts up to now.
+
+    Args:
+        held: Of a refit: the baseline that was evaluated, whose settings are taken over.
+    """
     from recommender.evaluation.baselines import fit_baseline
 
-    vectors, events = candidate.folder / "vectors", clean.folder / "interactions.parquet"
-    fit_baseline(step.fit(training.folder), kind, vectors, step.target, step.recipe, interactions=events)
+    fit, events = step.fit(training.folder, held), clean.folder / "interactions.parquet"
+    fit_baseline(fit, kind, vectors.folder, step.target, step.recipe, interactions=events)
     return True
 
 
@@ -83,30 +83,52 @@ def assemble_served_baseline(
     return assemble_baseline(step.target, candidate.folder, baseline.folder, kind, code_version()).digest
 
 
-def learn(run: Run, prepared: Prepared) -> tuple[Output[TrainingSummary], Output[str]]:
+@dataclass(frozen=True)
+class Learned:
+    """What was learned under the split.
+
+    Attributes:
+        training: The training set, with its windows.
+        components: Those that were fitted; of value False those that the shop's data do not allow.
+        candidate: The bundle of them.
+    """
+
+    training: Output[TrainingSummary]
+    components: dict[Component, Output[bool]]
+    candidate: Output[str]
+
+
+def learn(run: Run, prepared: Prepared) -> Learned:
     """The training set, and the candidate: a bundle of every component that the shop's data allow."""
     training = collect_training_set(run, clean=prepared.clean)
-    ranking = fit_ranking(run, training)
-    components: dict[Component, Output[bool]] = {
-        "vectors": ranking.vectors,
-        "sequence": ranking.sequence,
-        "blend": ranking.blend,
-        "generative": fine_tune_generative(run, training=training, vectors=ranking.vectors),
-        "scorer": fine_tune_scorer(
-            run, training=training, vectors=ranking.vectors, model_digest=model_digest(run.recipe.scorer)
-        ),
-        "writer": fine_tune_writer(run, training=training, model_digest=model_digest(run.recipe.writer)),
-    }
-    return training, assemble_candidate(run, raw=prepared.raw, training=training, components=components)
+    components = fit_components(run, training)
+    candidate = assemble_candidate(run, raw=prepared.raw, training=training, components=components)
+    return Learned(training, components, candidate)
+
+
+def fit_components(
+    run: Run, training: Output[TrainingSummary], held: Mapping[Component, Output[bool]] | None = None
+) -> dict[Component, Output[bool]]:
+    """Every component of a bundle that ranks by what it learned.
+
+    Args:
+        held: Those whose choices are taken over.
+    """
+    before = None if held is None else Ranking(held["vectors"], held["sequence"], held["blend"])
+    ranking = fit_ranking(run, training, held=before)
+    found: dict[Component, Output[bool]] = {
+        "vectors": ranking.vectors, "sequence": ranking.sequence, "blend": ranking.blend
+    }  # fmt: skip
+    generative = None if held is None else held["generative"]
+    if generative is None or generative.value:
+        found["generative"] = fine_tune_generative(run, training=training, vectors=ranking.vectors, held=generative)
+    return found | fit_words(run, training, ranking.vectors, held)
 
 
 def bundle_of_baseline(
-    run: Run,
-    kind: BaselineKind,
-    training: Output[TrainingSummary],
-    clean: Output[ValidationSummary],
-    candidate: Output[str],
-) -> Output[str]:
-    """The bundle in which a baseline serves in a candidate's place."""
-    baseline = fit_served_baseline(run, kind=kind, training=training, clean=clean, candidate=candidate)
-    return assemble_served_baseline(run, kind=kind, candidate=candidate, baseline=baseline)
+    run: Run, kind: BaselineKind, learned: Learned, clean: Output[ValidationSummary]
+) -> tuple[Output[bool], Output[str]]:
+    """A baseline, and the bundle in which it serves in a candidate's place."""
+    vectors = learned.components["vectors"]
+    baseline = fit_served_baseline(run, kind=kind, training=learned.training, clean=clean, vectors=vectors)
+    return baseline, assemble_served_baseline(run, kind=kind, candidate=learned.candidate, baseline=baseline)

@@ -87,6 +87,14 @@ def collect_training_set(step: StepContext, clean: Output[ValidationSummary]) ->
     return build_training_set(clean.folder, step.layout.feast, step.target, step.recipe.features, windows)
 
 
+@step("training-set-full", at=lambda layout, key, _: layout.training(key), reads=("features",))
+def collect_everything(step: StepContext, clean: Output[ValidationSummary]) -> TrainingSummary:
+    """Training set without windows: everything up to the newest event is there to learn from."""
+    from features.training import build_training_set
+
+    return build_training_set(clean.folder, step.layout.feast, step.target, step.recipe.features, None)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Validated tables, and features that are up to date with them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from flows.steps.step import Output, StepContext, Where, step
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
+    from recommender.bundle.manifest import Component
     from recommender.retrieval.sequence.training import Epoch
 
 
@@ -24,17 +25,22 @@ def component(name: str) -> Where:
 
 @step("embed-catalogue", at=component("vectors"), reads=("encoder", "modality", "evaluation.k", "seed"), computes=True)
 def embed_catalogue(
-    step: StepContext, training: Output[TrainingSummary], model_digest: str, modality_digest: str
+    step: StepContext,
+    training: Output[TrainingSummary],
+    model_digest: str,
+    modality_digest: str,
+    held: Output[bool] | None = None,
 ) -> bool:
     """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so.
 
     Args:
         model_digest: Of the language model's folder: files that change under its name are another input.
         modality_digest: Of the modality's file, likewise.
+        held: Of a refit, here as in the steps below: the component that was judged, whose choices are taken over.
     """
     from recommender.retrieval.text.embedding import embed_catalogue
 
-    embed_catalogue(step.fit(training.folder), step.target, step.recipe.encoder, step.recipe.modality)
+    embed_catalogue(step.fit(training.folder, held), step.target, step.recipe.encoder, step.recipe.modality)
     return True
 
 
@@ -49,6 +55,7 @@ def fine_tune_sequence(
     step: StepContext,
     training: Output[TrainingSummary],
     vectors: Output[bool],
+    held: Output[bool] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> bool:
     """Fine-tune on the shop's sequences.
@@ -60,7 +67,7 @@ def fine_tune_sequence(
 
     recipe = step.recipe
     fit_sequence(
-        step.fit(training.folder),
+        step.fit(training.folder, held),
         vectors.folder,
         step.target,
         recipe.sequence,
@@ -73,12 +80,16 @@ def fine_tune_sequence(
 
 @step("blend", at=component("blend"), reads=("neighbours", "item_knn", "blend", "evaluation.k", "seed"), computes=True)
 def blend_models(
-    step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], sequence: Output[bool]
+    step: StepContext,
+    training: Output[TrainingSummary],
+    vectors: Output[bool],
+    sequence: Output[bool],
+    held: Output[bool] | None = None,
 ) -> bool:
     """Fit the parts beside the sequence model, and choose how all of them blend."""
     from recommender.ranking.blend_training import fit_blend
 
-    fit, recipe = step.fit(training.folder), step.recipe
+    fit, recipe = step.fit(training.folder, held), step.recipe
     parts = (recipe.neighbours, recipe.item_knn)
     fit_blend(fit, vectors.folder, sequence.folder, step.target, parts, recipe.blend)
     return True
@@ -90,18 +101,24 @@ def blend_models(
     reads=("generative", "augmentation", "features.max_history", "evaluation.k", "seed"),
     computes=True,
 )
-def fine_tune_generative(step: StepContext, training: Output[TrainingSummary], vectors: Output[bool]) -> bool:
+def fine_tune_generative(
+    step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], held: Output[bool] | None = None
+) -> bool:
     """Give items semantic ids and learn to write the next one; False where the recipe has it off."""
     from recommender.retrieval.generative.training import fit_generative
 
-    fit, recipe = step.fit(training.folder), step.recipe
+    fit, recipe = step.fit(training.folder, held), step.recipe
     history, augmentation = recipe.features.max_history, recipe.augmentation
     return bool(fit_generative(fit, vectors.folder, step.target, recipe.generative, history, augmentation))
 
 
 @step("fine-tune-scorer", at=component("scorer"), reads=("scorer", "augmentation", "seed"), computes=True)
 def fine_tune_scorer(
-    step: StepContext, training: Output[TrainingSummary], vectors: Output[bool], model_digest: str
+    step: StepContext,
+    training: Output[TrainingSummary],
+    vectors: Output[bool],
+    model_digest: str,
+    held: Output[bool] | None = None,
 ) -> bool:
     """Train the pair scorer; False where the shop has too few ratings.
 
@@ -110,12 +127,14 @@ def fine_tune_scorer(
     """
     from recommender.scoring.training import fit_scorer
 
-    fit, recipe = step.fit(training.folder), step.recipe
+    fit, recipe = step.fit(training.folder, held), step.recipe
     return bool(fit_scorer(fit, vectors.folder, step.target, recipe.scorer, recipe.augmentation))
 
 
 @step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"), computes=True)
-def fine_tune_writer(step: StepContext, training: Output[TrainingSummary], model_digest: str) -> bool:
+def fine_tune_writer(
+    step: StepContext, training: Output[TrainingSummary], model_digest: str, held: Output[bool] | None = None
+) -> bool:
     """Train the feedback writer; False where the shop has too few reviews.
 
     Args:
@@ -124,7 +143,7 @@ def fine_tune_writer(step: StepContext, training: Output[TrainingSummary], model
     from recommender.writing.training import fit_writer
 
     recipe = step.recipe
-    return bool(fit_writer(step.fit(training.folder), step.target, recipe.writer, recipe.augmentation))
+    return bool(fit_writer(step.fit(training.folder, held), step.target, recipe.writer, recipe.augmentation))
 
 
 def model_digest(settings: object) -> str:
@@ -147,18 +166,52 @@ class Ranking:
 
 
 def fit_ranking(
-    run: Run, training: Output[TrainingSummary], on_epoch: Callable[[Epoch], None] | None = None
+    run: Run,
+    training: Output[TrainingSummary],
+    on_epoch: Callable[[Epoch], None] | None = None,
+    held: Ranking | None = None,
 ) -> Ranking:
     """The components that rank: text vectors, the sequence model, and its blend with the neighbourhood model.
 
     Args:
+        held: Those whose choices are taken over.
         on_epoch: Called with every epoch of the sequence model that is run; what it raises ends the fit.
     """
+    before = (None, None, None) if held is None else (held.vectors, held.sequence, held.blend)
+    vectors = embed(run, training, before[0])
+    sequence = fine_tune_sequence(run, training=training, vectors=vectors, held=before[1], on_epoch=on_epoch)
+    blend = blend_models(run, training=training, vectors=vectors, sequence=sequence, held=before[2])
+    return Ranking(vectors, sequence, blend)
+
+
+def embed(run: Run, training: Output[TrainingSummary], held: Output[bool] | None = None) -> Output[bool]:
+    """The text vectors, by the files of the encoder and the modality as they are now."""
     file = run.recipe.modality.path
     # A missing file is for the fit to say.
     digest = file_digest(file) if file and file.is_file() else ""
-    vectors = embed_catalogue(
-        run, training=training, model_digest=model_digest(run.recipe.encoder), modality_digest=digest
+    return embed_catalogue(
+        run, training=training, model_digest=model_digest(run.recipe.encoder), modality_digest=digest, held=held
     )
-    sequence = fine_tune_sequence(run, training=training, vectors=vectors, on_epoch=on_epoch)
-    return Ranking(vectors, sequence, blend_models(run, training=training, vectors=vectors, sequence=sequence))
+
+
+def fit_words(
+    run: Run,
+    training: Output[TrainingSummary],
+    vectors: Output[bool],
+    held: Mapping[Component, Output[bool]] | None = None,
+) -> dict[Component, Output[bool]]:
+    """The pair scorer and the feedback writer.
+
+    Args:
+        held: Those whose choices are taken over; what the shop had too few ratings or reviews for stays away.
+    """
+    recipe = run.recipe
+    scorer, writer = (None, None) if held is None else (held["scorer"], held["writer"])
+    found: dict[Component, Output[bool]] = {}
+    if scorer is None or scorer.value:
+        digest = model_digest(recipe.scorer)
+        found["scorer"] = fine_tune_scorer(run, training=training, vectors=vectors, model_digest=digest, held=scorer)
+    if writer is None or writer.value:
+        digest = model_digest(recipe.writer)
+        found["writer"] = fine_tune_writer(run, training=training, model_digest=digest, held=writer)
+    return found

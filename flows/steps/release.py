@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 
 from core.promotions import Version, version_in_service
+from features.counting.moments import as_us
 from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
+from flows.promotion.bundles import find_judged
+from flows.promotion.champion import UnseenEvents
 from flows.promotion.gate import Decision
 from flows.reporting import artifacts
 from flows.reporting.reports import EVALUATIONS, write_index
-from flows.steps.bundles import bundle_of_baseline
+from flows.steps.bundles import Learned, bundle_of_baseline
+from flows.steps.data import Prepared
+from flows.steps.refit import refit, refit_baseline
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
 from recommender.evaluation.names import gap_warnings
@@ -42,26 +52,43 @@ def evaluate_candidate(
     return evaluate_bundle(bundle, training.folder, k, users=users, progress=step.progress)
 
 
-@action("gate", reads=("gate", "evaluation.k"), computes=True)
-def pass_gate(step: StepContext, candidate: Path, training: Path, metrics: dict[str, Any]) -> Decision:
-    """Compare a candidate with the best baseline, and with the bundle in service on the same test events."""
+@action("gate", reads=("gate", "evaluation.k", "features"), computes=True)
+def pass_gate(step: StepContext, candidate: Path, training: Path, clean: Path, metrics: dict[str, Any]) -> Decision:
+    """Compare a candidate with the best baseline, and with the bundle in service on events that neither learned."""
     from flows.promotion.decision import decide_candidate
 
     recipe, model = step.recipe, step.layout.model_name
     to_go = versions_to_go(step.layout)
-    k, device = recipe.evaluation.k, step.device
-    return decide_candidate(candidate, training, metrics, recipe.gate, k, model, to_go, device=device)
+    with _test_events(step, training, clean) as events:
+        return decide_candidate(candidate, events, metrics, recipe.gate, recipe.evaluation.k, model, to_go)
 
 
-@action("gate-baseline", reads=("gate", "evaluation.k"), computes=True)
-def pass_gate_with_baseline(step: StepContext, bundle: Path, training: Path, refused: Decision) -> Decision:
-    """Compare the baseline that a candidate lost to with the bundle in service on the same test events."""
+@action("gate-baseline", reads=("gate", "evaluation.k", "features"), computes=True)
+def pass_gate_with_baseline(
+    step: StepContext, bundle: Path, training: Path, clean: Path, refused: Decision
+) -> Decision:
+    """Compare the baseline that a candidate lost to with the bundle in service, likewise."""
     from flows.promotion.decision import decide_served_baseline
 
     recipe, model = step.recipe, step.layout.model_name
     to_go = versions_to_go(step.layout)
-    k, device = recipe.evaluation.k, step.device
-    return decide_served_baseline(bundle, training, refused, recipe.gate, k, model, to_go, device=device)
+    with _test_events(step, training, clean) as events:
+        return decide_served_baseline(bundle, events, refused, recipe.gate, recipe.evaluation.k, model, to_go)
+
+
+@contextmanager
+def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[UnseenEvents]:
+    """What bundles are compared on; the queries of a window of its own are looked up when they are asked for."""
+    from features.training import build_queries
+
+    layout, features = step.layout, step.recipe.features
+    with TemporaryDirectory(prefix="gate-") as place:
+
+        def queries_since(opens: datetime) -> Path:
+            target = Path(place) / str(as_us(opens))
+            return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
+
+        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device)
 
 
 @action("report-evaluation")
@@ -71,7 +98,7 @@ def report_evaluation(
     """Write the evaluation's page and its JSON."""
     from recommender.evaluation.report import write_report
 
-    compared, reason = decision.comparison, decision.reason
+    compared, reason = decision.comparison, ". ".join(filter(None, (decision.reason, decision.refit.removesuffix("."))))
     return write_report(page, metrics, title=title, subtitle=subtitle, comparison=compared, decision=reason)
 
 
@@ -100,21 +127,21 @@ class Released:
     version: Version | None
 
 
-def release(
-    run: Run, training: Output[TrainingSummary], clean: Output[ValidationSummary], candidate: Output[str]
-) -> Released:
-    """Evaluate, pass the gate, promote: the candidate, or the best baseline where that is why it is refused.
+def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
+    """Evaluate, pass the gate, fit again on everything, promote: the candidate, or the best baseline where that is why
+    it is refused. What is refused is not fitted again.
 
     What another flow or a rollback puts into service meanwhile is what the candidate is compared with then.
     """
-    evaluated = evaluate_candidate(run, candidate=candidate, training=training, clean=clean).value
+    candidate, training = learned.candidate, learned.training
+    evaluated = evaluate_candidate(run, candidate=candidate, training=training, clean=prepared.clean).value
     for warning in gap_warnings(evaluated):
         get_run_logger().warning("%s", warning)
     version = None
     for _ in range(_DECISIONS):
-        bundle, decision = _decide(run, training, clean, candidate, evaluated)
+        bundle, decision = _decide(run, prepared, learned, evaluated)
         metrics = {**evaluated, "served": decision.served}
-        page = _report(run, training.value, clean.key, candidate.value, metrics, decision)
+        page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
         is_wanted = decision.promote or decision.promote_baseline
         version = promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision) if is_wanted else None
         if version is not None or not is_wanted:
@@ -122,25 +149,32 @@ def release(
     else:
         decision = _give_up(decision)
         metrics = {**evaluated, "served": None}
-        page = _report(run, training.value, clean.key, candidate.value, metrics, decision)
+        page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
     return Released(metrics, decision, version)
 
 
-def _decide(
-    run: Run,
-    training: Output[TrainingSummary],
-    clean: Output[ValidationSummary],
-    candidate: Output[str],
-    metrics: dict[str, Any],
-) -> tuple[Path, Decision]:
-    """The gate's decision, and the bundle that it is about: the candidate, or the best baseline in its place."""
-    decision = pass_gate(run, candidate=candidate.folder, training=training.folder, metrics=metrics)
+def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, Any]) -> tuple[Path, Decision]:
+    """What is decided, and the bundle that it is about: the candidate, or the best baseline in its place; fitted again
+    on everything where it is to go into service and the recipe says so.
+    """
+    from flows.promotion.decision import decide_refit
+
+    candidate, training, clean = learned.candidate, learned.training.folder, prepared.clean.folder
+    decision = pass_gate(run, candidate=candidate.folder, training=training, clean=clean, metrics=metrics)
+    is_refit = run.recipe.refit.enabled
     if not decision.lost_to_baseline or decision.baseline is None:
-        return candidate.folder, decision
-    bundle = bundle_of_baseline(run, decision.baseline.kind, training, clean, candidate).folder
-    return bundle, pass_gate_with_baseline(run, bundle=bundle, training=training.folder, refused=decision)
+        if not (decision.promote and is_refit):
+            return candidate.folder, decision
+        bundle = refit(run, prepared, learned).folder
+    else:
+        baseline, judged = bundle_of_baseline(run, decision.baseline.kind, learned, prepared.clean)
+        decision = pass_gate_with_baseline(run, bundle=judged.folder, training=training, clean=clean, refused=decision)
+        if not (decision.promote_baseline and is_refit):
+            return judged.folder, decision
+        bundle = refit_baseline(run, prepared, learned, baseline, judged).folder
+    return bundle, decide_refit(bundle, decision, run.layout.model_name)
 
 
 def _give_up(decision: Decision) -> Decision:
@@ -156,7 +190,7 @@ def _report(
 ) -> Path:
     """The evaluation's page; one that stands is written again only where there is more to say."""
     page = run.layout.reports / clean_key / EVALUATIONS / f"{digest}.html"
-    if decision.comparison or run.refresh or not page.exists():
+    if decision.comparison or decision.refit or run.refresh or not page.exists():
         title = f"{run.layout.shop}: evaluation of a bundle"
         subtitle = (
             f"Bundle {digest}; learned from {windows.first_event_at[:10]} to {windows.validation_at[:10]}, "

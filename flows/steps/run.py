@@ -25,6 +25,7 @@ class Run:
     Attributes:
         recipe: Every step says which of its settings it reads.
         refresh: Whether steps are done again whose results are kept.
+        is_refit: Whether its steps fit again what was judged: the table of steps says so behind their names.
         generation: Of the record of who is forgotten, at the run's begin: the data that the run reads are without them.
     """
 
@@ -33,6 +34,7 @@ class Run:
     platform: PlatformSettings
     stores: FeatureStoreSettings
     refresh: bool = False
+    is_refit: bool = False
     generation: int = 0
 
     @classmethod
@@ -41,7 +43,12 @@ class Run:
         settings = current_settings()
         layout = Layout(settings.work_dir, params.shop)
         generation = read_tombstones(layout.forgotten).generation
-        return cls(params.recipe, layout, settings.platform, settings.feature_store, params.refresh, generation)
+        stores = settings.feature_store
+        return cls(params.recipe, layout, settings.platform, stores, params.refresh, generation=generation)
+
+    def for_refit(self) -> Run:
+        """The same run, fitting again what was judged."""
+        return replace(self, is_refit=True)
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """The same run by another recipe."""

@@ -85,6 +85,7 @@ class StepContext:
 
     def __init__(self, name: str, run: Run, reads: tuple[str, ...], computes: bool = False) -> None:
         self.name, self.run, self._reads, self.computes = name, run, reads, computes
+        self.title = f"{name} (refit)" if run.is_refit else name
         self.layout: Layout = run.layout
         self.stores: FeatureStoreSettings = run.stores
         self.min_free_bytes = run.platform.min_free_bytes
@@ -105,10 +106,16 @@ class StepContext:
             raise AttributeError(f"step {self.name} computes with models and does not declare it")
         return self.run.device
 
-    def fit(self, training: Path) -> FitContext:
-        """The surroundings of a fit on this training set; its list length where the step reads `evaluation.k`."""
+    def fit(self, training: Path, held: Output[Any] | None = None) -> FitContext:
+        """The surroundings of a fit on this training set; its list length where the step reads `evaluation.k`.
+
+        Args:
+            held: The component whose choices are taken over.
+        """
         seed, device = self.recipe.seed, self.device
         fit = FitContext(training, seed, threads=THREADS, progress=self.progress, device=device)
+        if held is not None:
+            fit = replace(fit, held=held.folder)
         if self._reads != WHOLE_RECIPE and "evaluation.k" not in self._reads:
             return fit
         return replace(fit, k=self.recipe.evaluation.k)
@@ -195,7 +202,11 @@ def step(
                 context.target = at(run.layout, context.key, inputs)
                 mark_used(context.target)
                 is_gone = not context.target.exists()
-            again = made.with_options(refresh_cache=run.refresh or is_gone, timeout_seconds=run.platform.step_timeout_s)
+            again = made.with_options(
+                name=context.title,
+                refresh_cache=run.refresh or is_gone,
+                timeout_seconds=run.platform.step_timeout_s,
+            )
             return Output(context.target, context.key, again(context, **inputs))
 
         return cast("Callable[Concatenate[Run, P], Output[R]]", call)
@@ -258,7 +269,7 @@ def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: A
         with saying_full(step.layout.root):
             if needs_room:
                 require_room(step.layout, step.min_free_bytes)
-            with step.run.holding_data(), measured(name):
+            with step.run.holding_data(), measured(step.title):
                 return body(step, **inputs)
 
     return Task(measured_body, name=name, **options)

@@ -28,6 +28,7 @@ def assemble_bundle(
     components: Mapping[Component, Path],
     code_version: str,
     kind: Kind = "blend",
+    judged: str | None = None,
 ) -> Manifest:
     """Copy the components into one folder with a manifest, atomically.
 
@@ -35,6 +36,7 @@ def assemble_bundle(
         target: The bundle's folder; one that stands there is replaced.
         components: The folders that the fits wrote; all but the required ones may be missing.
         kind: Who ranks.
+        judged: Digest of the bundle that is evaluated in its place.
     Raises:
         BundleError: a required component is not given, one is given that such a bundle does not hold, or a component's
             folder does not exist.
@@ -60,6 +62,7 @@ def assemble_bundle(
             code_version=code_version,
             digest=_identity(files, recipe),
             files=files,
+            judged=judged,
         )
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest

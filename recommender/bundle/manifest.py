@@ -17,6 +17,7 @@ Weights are safetensors, never pickle. It is written atomically, and its files a
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,12 @@ Kind = Literal["blend"] | BaselineKind
 
 
 class DataRange(BaseModel):
-    """Which events the bundle learned from and was evaluated on. Times are ISO 8601, UTC."""
+    """Which events the bundle learned from and was evaluated on. Times are ISO 8601, UTC.
+
+    Attributes:
+        learned_until: Nothing later was learned: `validation_at`, or the newest event for a bundle that was fitted
+            again on everything. Empty in bundles from before that was done.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +52,12 @@ class DataRange(BaseModel):
     validation_at: str
     test_at: str
     rows: dict[str, int]
+    learned_until: str = ""
+
+    @property
+    def learned_until_at(self) -> datetime:
+        """The moment after which the bundle learned nothing."""
+        return datetime.fromisoformat(self.learned_until or self.validation_at)
 
 
 class Manifest(BaseModel):
@@ -55,9 +67,12 @@ class Manifest(BaseModel):
         kind: Who ranks: the blend of what was learned, or a baseline that ranked better.
         digest: Of all files but the summaries, and of the recipe, wherever its source lies: equal data, recipe and
             seed give equal digests.
-        metrics: Of its evaluation; empty, as `parent` is None, until `record_evaluation`.
+        metrics: Of its evaluation; empty, as `parent` is None, until `record_evaluation`. Where `judged` is given, of
+            the evaluation of that one.
         files: Name within the folder to SHA-256, for every file but the manifest.
         parent: The digest of the bundle that was in service when this one was evaluated.
+        judged: The digest of the bundle that was evaluated in this one's place, whose choices it holds: it was fitted
+            again on everything, so that no event is left to judge it by. None where it was evaluated itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +88,7 @@ class Manifest(BaseModel):
     code_version: str
     digest: str
     files: dict[str, str]
+    judged: str | None = None
 
     def has(self, component: Component) -> bool:
         """Whether the bundle holds this component."""

@@ -164,17 +164,18 @@ def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, se
     }
 
 
-def compare_bundles(candidate: Bundle, champion: Bundle, training: Path, k: int, metric: str) -> Comparison:
-    """Compare two bundles on the same test queries, those of the candidate's data.
+def compare_bundles(candidate: Bundle, champion: Bundle, queries: Queries, k: int, metric: str) -> Comparison:
+    """Compare two bundles on the same queries, of events that neither learned from.
 
     The champion ranks its own catalogue, so a target it does not know is its miss.
 
     Args:
+        queries: At least one.
         metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
     Raises:
         BundleError: the champion cannot rank them, as a part that it needs is missing.
     """
-    queries, seed = read_queries(training, "test"), candidate.manifest.recipe.seed
+    seed = candidate.manifest.recipe.seed
     ours = evaluate_ranker(candidate.ranker, queries, k).per_query[metric]
     with loading("bundle", got=f"bundle={champion.folder}", expected="one that ranks the test queries"):
         theirs = evaluate_ranker(champion.ranker, queries, k).per_query[metric]

@@ -21,8 +21,14 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two bundles on the same queries. `low` and `high` bound the difference, candidate minus champion, at 95 %;
-    `p_value` is how often chance alone would set them as far apart.
+    """Two bundles on the same queries.
+
+    Attributes:
+        difference: Candidate minus champion; `low` and `high` bound it at 95 %.
+        p_value: How often chance alone would set them as far apart.
+        since: From when on the events are that the queries are of, ISO 8601; empty where it is not said.
+        until: The newest of them.
+        as_judged: Whether the champion is the one that was judged, before it was fitted again on everything.
     """
 
     metric: str
@@ -33,14 +39,28 @@ class Comparison:
     high: float
     p_value: float
     n_queries: int
+    since: str = ""
+    until: str = ""
+    as_judged: bool = False
+
+    @property
+    def evidence(self) -> str:
+        """Whose choices the figures are of: how many users, and when."""
+        when = f" from {_minute(self.since)} to {_minute(self.until)}" if self.since else ""
+        each = ", each bundle as it was judged" if self.as_judged else ""
+        return f"{self.n_queries:,} users' choices{when} that neither learned from{each}"
 
     def sentence(self) -> str:
         """The figures, and whether they are more than chance."""
         surely = "could be chance" if self.p_value > CHANCE else "more than chance"
         return (
             f"{self.metric} {self.candidate:.4f} against {self.champion:.4f} in service: {self.difference:+.4f} "
-            f"[{self.low:+.4f}, {self.high:+.4f}], p = {self.p_value:.4f} over {self.n_queries:,} users, {surely}."
+            f"[{self.low:+.4f}, {self.high:+.4f}], p = {self.p_value:.4f} on {self.evidence}: {surely}."
         )
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 def bootstrap_intervals(

@@ -185,9 +185,7 @@ def _fine_tune(place: Place) -> Any:
 
 def _serve_baseline(place: Place) -> Any:
     """The candidate is refused, and the best baseline serves in its place."""
-    return _pipeline(
-        place, seed=3, gate={"beat_baseline": "surely_better", "beat_champion": "not_worse", "tolerance": 1.0}
-    )
+    return _pipeline(place, seed=3, gate={"beat_baseline": "surely_better", "undecided": "promote", "tolerance": 1.0})
 
 
 def _readmit(place: Place) -> Any:
@@ -258,8 +256,8 @@ def _meet(place: Place) -> None:
 
 def _fill_stages(place: Place) -> None:
     """More results of each stage than are kept."""
-    for stage in ("raw", "clean", "training", "candidates", "components/vectors"):
-        for number in range(4):
+    for stage in ("raw", "clean", "training", "candidates", "refits", "components/vectors"):
+        for number in range(8):
             folder = place.layout.root / stage / f"{number:016x}"
             folder.mkdir(parents=True)
             for name in ("one", "two"):

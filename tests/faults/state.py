@@ -16,7 +16,7 @@ from core.layout import Layout
 from core.storage import UNFINISHED
 
 MANIFEST = "manifest.json"
-STAGES = ("raw", "clean", "training", "candidates", "baselines")
+STAGES = ("raw", "clean", "training", "candidates", "baselines", "refits")
 # Clocks and random names: nothing that two equal runs share.
 _PASSING = (
     "created_at",

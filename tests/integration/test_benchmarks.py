@@ -16,6 +16,7 @@ from benchmarks import (
     embed_catalogue,
     encoder_fine_tuning,
     feature_read,
+    freshness,
     generative_validity,
     global_split,
     leave_one_out,
@@ -126,6 +127,18 @@ def test_bsarec_can_be_evaluated_alone(
     shown = capsys.readouterr().out
     assert shown.count("\nbsarec ") == 1
     assert "\nblend " not in shown
+
+
+def test_the_refit_is_evaluated_on_the_month_after(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--days", "4", "--months", "2", "--seeds", "1", "--users", "50"]
+    freshness.main(["--data", str(walks), *asked, *quick()])
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"^month from .*: [1-9]\d* users", shown, re.MULTILINE)) == 2
+    assert len(re.findall(r"^.*seed 0, (judged|refit) ", shown, re.MULTILINE)) == 4
+    for metric in ("R@10", "N@10"):
+        assert re.search(rf"^{metric}: refit less judged [+-]\d\.\d{{4}} \[", shown, re.MULTILINE)
 
 
 def test_cold_items_and_users_are_evaluated(

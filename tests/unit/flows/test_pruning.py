@@ -13,6 +13,8 @@ from core.storage import UNFINISHED
 from flows.errors import DiskFull
 from flows.params import ForgetParams, PipelineParams, ReadmitParams, TuneParams
 from flows.platform.deployments import read_topology
+from flows.promotion.model_store import promote
+from flows.promotion.refits import labels_of
 from flows.pruning import (
     ABANDONED_AFTER_S,
     KEPT_PAGES,
@@ -26,14 +28,18 @@ from flows.pruning import (
 )
 from flows.refresh_features import refresh_features
 from flows.reporting.reports import EVALUATIONS
+from recommender.bundle.manifest import read_manifest
+from tests.unit.flows.promotion.written_bundle import write_bundle
 
 
 def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):
     layout = Layout(tmp_path, "small")
     for age in range(KEPT_RESULTS + 2):
-        for folder in (layout.clean(f"key{age}"), layout.component("writer", f"key{age}")):
-            folder.mkdir(parents=True)
-            os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+        _make(layout.clean(f"key{age}"), age)
+    # A run leaves two of these: as it is judged, and of everything.
+    for age in range(2 * KEPT_RESULTS + 1):
+        _make(layout.component("writer", f"key{age}"), age)
+        _make(layout.training(f"key{age}"), age)
     oldest = layout.clean(f"key{KEPT_RESULTS + 1}")
     unfinished = layout.clean(".being-written")
     unfinished.mkdir()
@@ -45,10 +51,31 @@ def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):
     assert set(removed) == {
         layout.clean(f"key{KEPT_RESULTS - 1}"),
         layout.clean(f"key{KEPT_RESULTS}"),
-        layout.component("writer", f"key{KEPT_RESULTS}"),
-        layout.component("writer", f"key{KEPT_RESULTS + 1}"),
+        layout.component("writer", f"key{2 * KEPT_RESULTS}"),
+        layout.training(f"key{2 * KEPT_RESULTS}"),
     }
     assert not any(folder.exists() for folder in removed)
+
+
+def _make(folder, age):
+    folder.mkdir(parents=True)
+    os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+
+
+@pytest.mark.parametrize("place", [Layout.bundle, Layout.baseline_bundle])
+def test_what_was_judged_in_place_of_the_bundle_in_service_stays(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    layout = Layout(tmp_path, "small")
+    bundles = []
+    for age in range(KEPT_RESULTS + 2):
+        bundles.append(write_bundle(place(layout, f"key{age}"), f"digest{age}"))
+        os.utime(bundles[-1], (1_000_000 - age, 1_000_000 - age))
+    refit = write_bundle(layout.refit_bundle("key"), "refit", judged=f"digest{KEPT_RESULTS + 1}")
+    promote(refit, layout.model_name, labels_of(read_manifest(refit)))
+    assert prune(layout) == [bundles[KEPT_RESULTS]]
+    other = write_bundle(tmp_path / "other", "other")
+    promote(other, layout.model_name, labels_of(read_manifest(other)))
+    assert prune(layout) == [bundles[KEPT_RESULTS + 1]]
 
 
 def test_a_shop_that_never_ran_has_nothing_to_prune(tmp_path):

@@ -30,6 +30,8 @@ from flows.erasure.removal import preview, remove_person, take_back
 from flows.errors import BundleRefused, NotForgotten
 from flows.promotion.bundles import promote_by_hand
 from flows.promotion.model_store import promote, roll_back
+from flows.promotion.refits import labels_of
+from recommender.bundle.manifest import read_manifest
 from tests.integration.byte_search import find
 from tests.unit.features.shops import write_shop
 from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, build_shop
@@ -154,6 +156,22 @@ def test_somebody_who_was_never_there_changes_nothing_but_the_record(layout: Lay
 
 def version(layout: Layout, digest: str) -> str:
     return next(change.version for change in read_standing(layout.model_name).changes if change.digest == digest)
+
+
+def test_what_was_fitted_again_of_their_data_goes_too(layout: Layout) -> None:
+    data = read_manifest(layout.bundle("late")).data
+    refit = write_bundle(layout.refit_bundle("again"), "again", shop="shop", judged="late", data=data)
+    version = promote(refit, layout.model_name, labels_of(read_manifest(refit)))
+    receipt = removed(layout)
+    found = [(one.place, one.name, one.in_service) for one in receipt.bundles if one.digest == "again"]
+    assert found == [("model store", version.version, True), ("refit", "again", False)]
+    assert not refit.exists()
+    # Fitted again without them it is another bundle; a twin of the same digest may stay.
+    write_bundle(layout.refit_bundle("twin"), "again", shop="shop", judged="late")
+    refresh_features(write_shop(layout.clean("c2"), LOG), layout.feast, SETTINGS)
+    (done,) = finish_erasures(layout)
+    states = {(one.place, one.digest): one.state for one in done.bundles}
+    assert (states["model store", "again"], states["refit", "again"]) == ("unaffected", "removed")
 
 
 def test_a_preview_says_where_and_changes_nothing(layout: Layout) -> None:

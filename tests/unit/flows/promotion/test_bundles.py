@@ -20,6 +20,7 @@ from flows.promotion.model_store import roll_back
 from recommender.bundle.manifest import SCHEMA_VERSION
 from recommender.errors import BundleError, OtherSchemaVersion
 from tests.unit.flows.promotion.written_bundle import write_bundle
+from tests.unit.recommender.tiny_shop import DATA
 
 METRICS = {"ranking": {"blend": {"ndcg_at_10": 0.25}, "item_knn": {"ndcg_at_10": 0.1}}, "intervals": {}}
 
@@ -71,6 +72,8 @@ def test_a_promotion_by_hand_says_who_and_why(layout, candidate, monkeypatch):
     assert second.labels == {
         "digest": "bbbb2222",
         "kind": "blend",
+        "judged": "",
+        "learned_until": "2026-05-01T00:00:00+00:00",
         "parent": first.version,
         "metric": "ndcg_at_10",
         "value": "0.2500",
@@ -132,6 +135,16 @@ def test_the_list_says_what_became_of_each_version(layout, candidate, monkeypatc
     ]
     assert row_in_service(layout.model_name) == rows[1]
     assert rows[1]["version"] == first.version
+
+
+def test_the_list_says_until_when_a_bundle_learned_and_of_which_its_figure_is(layout, candidate):
+    data = DATA.model_copy(update={"learned_until": DATA.last_event_at})
+    promote_by_hand(layout, candidate("aaaa1111", metrics=METRICS), "")
+    promote_by_hand(layout, candidate("bbbb2222", data=data, judged="aaaa1111", metrics=METRICS), "")
+    assert [(row["learned_until"], row["judged"]) for row in version_rows(layout.model_name)] == [
+        ("2026-06-30T00:00", "aaaa1111"),
+        ("2026-05-01T00:00", ""),
+    ]
 
 
 def test_a_bundle_that_is_damaged_in_service_is_promoted_again(layout, candidate):

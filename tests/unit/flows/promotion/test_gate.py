@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.settings.evaluation import GateSettings
-from flows.promotion.gate import BestBaseline, decide, decide_baseline, find_best_baseline
+from flows.promotion.gate import AgainstChampion, BestBaseline, decide, decide_baseline, find_best_baseline
 from recommender.metrics.significance import Comparison
 
 METRIC = "ndcg_at_10"
@@ -15,14 +15,16 @@ def baseline(value, low, high, kind="popularity_recent", difference=None):
     return BestBaseline(kind=kind, value=value, difference=middle, low=low, high=high, p_value=0.5)
 
 
-def against(candidate, champion, half=0.001):
-    """A comparison with the bundle in service whose interval reaches `half` to both sides."""
+def against(candidate, champion, half=0.0005, n_queries=100):
+    """Held against the bundle in service, with an interval that reaches `half` to both sides."""
     by = candidate - champion
-    return Comparison(METRIC, candidate, champion, by, by - half, by + half, 0.5, 100)
+    window = ("2025-06-01T12:00:00+00:00", "2025-06-08T18:30:00+00:00")
+    compared = Comparison(METRIC, candidate, champion, by, by - half, by + half, 0.5, n_queries, *window)
+    return AgainstChampion(compared, tag="sommelier-t:one")
 
 
-def decided(candidate, champion=None, best=None, half=0.001, **settings):
-    compared = None if champion is None else against(candidate, champion, half)
+def decided(candidate, champion=None, best=None, half=0.0005, n_queries=100, **settings):
+    compared = AgainstChampion() if champion is None else against(candidate, champion, half, n_queries)
     return decide(GateSettings(**settings), metric=METRIC, candidate=candidate, baseline=best, champion=compared)
 
 
@@ -96,58 +98,97 @@ def test_the_rule_of_before_is_no_setting_any_more():
         GateSettings(beat_popularity=True)
 
 
-def test_a_worse_candidate_leaves_the_bundle_in_service():
-    decision = decided(0.049, champion=0.050, best=baseline(0.02, 0.01, 0.04))
-    assert (decision.promote, decision.served, decision.lost_to_baseline) == (False, None, False)
-    assert decision.champion == 0.050
-    assert decision.reason == "ndcg_at_10 0.0490 is below 0.0500 (in service 0.0500 less the tolerance)"
+WHERE = "on 100 users' choices from 2025-06-01 12:00 to 2025-06-08 18:30 that neither learned from"
 
 
-def test_an_equal_candidate_replaces():
-    assert decided(0.05, champion=0.05, best=baseline(0.02, 0.01, 0.04)).promote
+@pytest.mark.parametrize("rule", ["promote", "keep", "figures"])
+def test_what_is_surely_better_replaces_and_what_is_surely_worse_does_not_by_any_rule(rule):
+    best = baseline(0.02, 0.01, 0.04)
+    better, worse = (decided(value, champion=0.050, best=best, undecided=rule) for value in (0.051, 0.049))
+    assert (better.promote, better.served) == (True, "blend")
+    assert better.reason.startswith(
+        f"ndcg_at_10 0.0510 is surely better than 0.0500 in service (+0.0010 [+0.0005, +0.0015]) {WHERE}; "
+    )
+    assert (worse.promote, worse.served, worse.lost_to_baseline, worse.champion) == (False, None, False, 0.050)
+    assert worse.reason == (
+        "ndcg_at_10 0.0490 is surely worse than 0.0500 in service (-0.0010 [-0.0015, -0.0005]) less the tolerance "
+        + WHERE
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "candidate", "promote"),
+    [
+        ("promote", 0.049, True), ("keep", 0.051, False), ("figures", 0.049, False), ("figures", 0.05, True),
+        ("figures", 0.051, True),
+    ],
+)  # fmt: skip
+def test_where_the_interval_cannot_tell_a_setting_settles_it_and_the_reason_says_so(rule, candidate, promote):
+    decision = decided(candidate, champion=0.050, half=0.002, undecided=rule)
+    assert decision.promote is promote
+    assert f"ndcg_at_10 {candidate:.4f} cannot be told apart from 0.0500 in service (" in decision.reason
+    assert f"{WHERE}: settled by gate.undecided={rule}" in decision.reason
+
+
+def test_by_default_the_fresher_bundle_goes_in():
+    assert decided(0.049, champion=0.050, half=0.002).promote
+    assert GateSettings().undecided == "promote"
+
+
+@pytest.mark.parametrize(("n_queries", "promote"), [(49, True), (50, False)])
+def test_an_interval_over_too_few_users_says_nothing(n_queries, promote):
+    decision = decided(0.03, champion=0.05, n_queries=n_queries)
+    assert decision.promote is promote
+    few = f"on only {n_queries} users' choices" in decision.reason
+    assert few is ("(gate.min_queries=50): settled by gate.undecided=promote" in decision.reason) is promote
+    assert not decided(0.03, champion=0.05, n_queries=49, undecided="keep").promote
+    assert not decided(0.03, champion=0.05, n_queries=49, undecided="figures").promote
+
+
+@pytest.mark.parametrize(("rule", "promote"), [("promote", True), ("keep", False), ("figures", True)])
+def test_without_any_event_that_neither_learned_the_setting_settles_it(rule, promote):
+    nothing = AgainstChampion(tag="sommelier-t:one")
+    decision = decide(GateSettings(undecided=rule), metric=METRIC, candidate=0.05, baseline=None, champion=nothing)
+    assert (decision.promote, decision.comparison, decision.champion) == (promote, None, None)
+    assert decision.reason == (
+        "nobody chose anything that neither it nor the bundle in service, sommelier-t:one, learned from: "
+        f"settled by gate.undecided={rule}"
+    )
 
 
 def test_the_tolerance_is_a_share_of_the_champions_figure():
     assert decided(0.046, champion=0.050, tolerance=0.1).promote
     assert not decided(0.044, champion=0.050, tolerance=0.1).promote
+    assert decided(0.046, champion=0.050, half=0.01, tolerance=0.1, undecided="figures").promote
+    assert not decided(0.044, champion=0.050, half=0.01, tolerance=0.1, undecided="figures").promote
 
 
 @pytest.mark.parametrize(
-    ("rule", "half", "tolerance", "promote"),
-    [
-        ("not_surely_worse", 0.002, 0.0, True),
-        ("not_surely_worse", 0.0005, 0.0, False),
-        ("not_surely_worse", 0.0005, 0.1, True),
-        ("surely_better", 0.002, 0.0, False),
-        ("surely_better", 0.0005, 0.0, False),
-    ],
+    ("before", "now"), [("not_worse", "figures"), ("not_surely_worse", "promote"), ("surely_better", "keep")]
 )
-def test_the_bundle_in_service_may_be_read_by_the_interval_too(rule, half, tolerance, promote):
-    decision = decided(0.049, champion=0.050, half=half, tolerance=tolerance, beat_champion=rule)
-    assert decision.promote is promote
-    assert "(-0.0010 [" in decision.reason
-    assert decided(0.06, champion=0.05, half=half, beat_champion=rule).promote
+def test_the_rule_is_read_by_its_former_name(before, now):
+    assert GateSettings.model_validate({"beat_champion": before}) == GateSettings(undecided=now)
+    with pytest.raises(ValidationError, match="undecided"):
+        GateSettings.model_validate({"beat_champion": "whatever"})
 
 
 def test_the_baseline_serves_in_the_candidates_place():
-    decision = decide_baseline(GateSettings(), refused(), None)
+    decision = decide_baseline(GateSettings(), refused(), AgainstChampion())
     assert (decision.promote, decision.promote_baseline, decision.served) == (False, True, "popularity_recent")
     assert decision.reason == refused().reason + "; that baseline is served instead"
 
 
-def test_the_baseline_replaces_a_bundle_in_service_that_it_is_not_worse_than():
+def test_the_baseline_replaces_a_bundle_in_service_that_it_is_better_than():
     decision = decide_baseline(GateSettings(), refused(), against(0.0313, 0.0200))
     assert decision.promote_baseline
-    assert decision.reason.endswith("; that baseline is served instead: ndcg_at_10 0.0313 is not below 0.0200")
-    assert (decision.champion, decision.comparison) == (0.02, against(0.0313, 0.0200))
+    assert "; that baseline is served instead: ndcg_at_10 0.0313 is surely better than 0.0200" in decision.reason
+    assert (decision.champion, decision.comparison) == (0.02, against(0.0313, 0.0200).comparison)
 
 
 def test_the_baseline_leaves_a_better_bundle_in_service():
     decision = decide_baseline(GateSettings(), refused(), against(0.0313, 0.0400))
     assert (decision.promote, decision.promote_baseline, decision.served) == (False, False, None)
-    assert decision.reason.endswith(
-        "; that baseline is not served either: ndcg_at_10 0.0313 is below 0.0400 (in service 0.0400 less the tolerance)"
-    )
+    assert "; that baseline is not served either: ndcg_at_10 0.0313 is surely worse than 0.0400" in decision.reason
 
 
 def metrics(**figures):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -10,8 +11,10 @@ from core.promotions import read_standing, version_in_service
 from core.settings.evaluation import GateSettings
 from core.settings.tree import Recipe
 from flows.errors import ChampionChanged
-from flows.promotion.decision import decide_candidate, decide_served_baseline, promote_decided
+from flows.promotion.champion import UnseenEvents
+from flows.promotion.decision import decide_candidate, decide_refit, decide_served_baseline, promote_decided
 from flows.promotion.model_store import promote, roll_back
+from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import assemble_baseline, assemble_bundle
 from recommender.bundle.manifest import SCHEMA_VERSION, read_manifest
 from recommender.encoders.encoder import EncoderError
@@ -19,7 +22,7 @@ from recommender.errors import BundleError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
-from tests.unit.recommender.tiny_shop import DATA, QUICK, save_random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import DATA, QUICK, save_random_vectors, write, write_training_set
 
 K = 5
 METRIC = "ndcg_at_5"
@@ -59,12 +62,25 @@ def metrics(low, high):
 LOST, WON = metrics(-0.2, -0.1), metrics(0.1, 0.2)
 
 
-def hold(shop, judged, model, **settings):
-    return decide_candidate(shop / "candidate", shop / "training", judged, GateSettings(**settings), K, model)
+# So small a shop has few users.
+GATE = GateSettings(min_queries=20, undecided="figures")
+
+
+def unseen(shop):
+    """The events of the test window, of which no bundle here learned."""
+
+    def fail(opens):
+        raise AssertionError(f"events from {opens} on are asked for, though the test window is unknown to both")
+
+    return UnseenEvents(shop / "training", fail)
+
+
+def hold(shop, judged, model):
+    return decide_candidate(shop / "candidate", unseen(shop), judged, GATE, K, model)
 
 
 def hold_baseline(shop, refused, model):
-    return decide_served_baseline(shop / "popular", shop / "training", refused, GateSettings(), K, model)
+    return decide_served_baseline(shop / "popular", unseen(shop), refused, GATE, K, model)
 
 
 def put(folder, model):
@@ -90,7 +106,8 @@ def test_a_candidate_replaces_a_baseline_in_service_that_it_beats_on_the_same_ev
     decision = hold(shop, WON, "sommelier-gate-b")
     assert decision.promote
     assert decision.comparison.difference > 0
-    assert "is not below" in decision.reason
+    assert "is surely better than" in decision.reason
+    assert "41 users' choices from 2026-06-01 00:00 to 2026-06-30 00:00 that neither learned from" in decision.reason
     put(shop / "candidate", "sommelier-gate-b")
     assert "the same bundle is in service already" in hold(shop, WON, "sommelier-gate-b").reason
     # And the baseline does not come back past it.
@@ -188,15 +205,126 @@ def test_a_champion_that_learned_from_somebody_forgotten_keeps_nothing_out(shop)
     version = put(shop / "candidate", model).version
     refused = hold(shop, LOST, "sommelier-gate-none")
     assert not hold_baseline(shop, refused, model).promote_baseline
-    decided = decide_served_baseline(shop / "popular", shop / "training", refused, GateSettings(), K, model, {version})
+    decided = decide_served_baseline(shop / "popular", unseen(shop), refused, GATE, K, model, {version})
     assert (decided.promote_baseline, decided.served, decided.comparison) == (True, "popularity", None)
     assert f"{model}:{version}, learned from a person who was forgotten, and has to go" in decided.reason
     put(shop / "popular", model)
     to_go = {version_in_service(model).version}
-    strict = GateSettings(beat_champion="surely_better", beat_baseline="off")
-    decided = decide_candidate(shop / "candidate", shop / "training", WON, strict, K, model, to_go)
+    strict = GateSettings(undecided="keep", beat_baseline="off")
+    decided = decide_candidate(shop / "candidate", unseen(shop), WON, strict, K, model, to_go)
     assert (decided.promote, decided.comparison) == (True, None)
     # The rules about the baselines hold on.
-    assert decide_candidate(
-        shop / "candidate", shop / "training", LOST, GateSettings(), K, model, to_go
-    ).lost_to_baseline
+    assert decide_candidate(shop / "candidate", unseen(shop), LOST, GATE, K, model, to_go).lost_to_baseline
+
+
+LEARNED_ALL = DATA.model_copy(update={"learned_until": DATA.last_event_at})
+
+
+@pytest.fixture(scope="module")
+def again(shop):
+    """The bundle of popularity, as one that was fitted again on everything."""
+    parts = {name: shop / "popular" / name for name in ("vectors", "baseline")}
+    told = {"kind": "popularity", "judged": read_manifest(shop / "popular").digest, "data": LEARNED_ALL}
+    recipe = RECIPE.model_copy(update={"seed": 8})  # for another digest
+    assemble_bundle(shop / "again", shop="t", recipe=recipe, components=parts, code_version="c", **told)
+    return shop / "again"
+
+
+def served_again(again, model):
+    return promote(again, model, labels_of(read_manifest(again)))
+
+
+def test_a_champion_that_learned_everything_is_asked_about_newer_events_alone(shop, again):
+    model, asked = "sommelier-gate-k", []
+    served_again(again, model)
+
+    def since(opens):
+        asked.append(opens.isoformat())
+        return shop / "training"  # as if all of it came later
+
+    decision = decide_candidate(shop / "candidate", UnseenEvents(shop / "training", since), WON, GATE, K, model)
+    assert asked == ["2026-06-30T00:00:00.000001+00:00"]
+    assert "41 users' choices from 2026-06-30 00:00 to" in decision.reason
+    assert (decision.comparison.since, decision.comparison.as_judged) == (asked[0], False)
+
+
+@pytest.mark.parametrize(("rule", "promote_it"), [("promote", True), ("keep", False)])
+def test_without_newer_events_the_setting_settles_it(shop, again, tmp_path, rule, promote_it):
+    model, gate = f"sommelier-gate-{rule}", GateSettings(min_queries=20, undecided=rule)
+    version = served_again(again, model)
+    write(tmp_path, "queries", [])
+    events = UnseenEvents(shop / "training", lambda _: tmp_path)
+    decision = decide_candidate(shop / "candidate", events, WON, gate, K, model)
+    assert (decision.promote, decision.comparison) == (promote_it, None)
+    assert f"the bundle in service, {version.tag}, learned from: settled by gate.undecided={rule}" in decision.reason
+
+
+@pytest.mark.parametrize("n_newer", [0, 3])
+def test_with_too_few_newer_events_what_was_judged_in_its_place_is_asked(shop, again, tmp_path, n_newer):
+    """On the test window, of which neither knows anything."""
+    model, sought = "sommelier-gate-l", []
+    served_again(again, model)
+    write(tmp_path, "queries", pq.read_table(shop / "training" / "queries.parquet").to_pylist()[1 : 2 * n_newer : 2])
+
+    def find(digest):
+        sought.append(digest)
+        return shop / "popular"
+
+    events = UnseenEvents(shop / "training", lambda _: tmp_path, find)
+    decision = decide_candidate(shop / "candidate", events, WON, GATE, K, model)
+    assert set(sought) == {read_manifest(shop / "popular").digest}
+    assert (decision.comparison.as_judged, decision.comparison.n_queries) == (True, 41)
+    assert "neither learned from, each bundle as it was judged" in decision.reason
+    gone = UnseenEvents(shop / "training", lambda _: tmp_path)
+    alone = decide_candidate(shop / "candidate", gone, WON, GATE, K, model).comparison
+    assert (alone.n_queries if alone else 0) == n_newer
+
+
+def refitted(shop, folder, **update):
+    """The candidate as if it had been fitted again: of other bytes."""
+    shutil.copytree(shop / "candidate", folder)
+    manifest = read_manifest(folder)
+    told = {"digest": f"again-{folder.name}", "judged": manifest.digest, "data": LEARNED_ALL, **update}
+    (folder / "manifest.json").write_text(manifest.model_copy(update=told).model_dump_json())
+    return folder
+
+
+def test_what_was_fitted_again_from_the_candidate_on_the_same_data_is_the_same_bundle(shop, tmp_path):
+    model = "sommelier-gate-m"
+    again = refitted(shop, tmp_path / "one")
+    version = promote(again, model, labels_of(read_manifest(again)))
+    decision = hold(shop, WON, model)
+    assert (decision.promote, decision.served) == (False, "blend")
+    assert decision.reason == f"the same bundle is in service already: {version.tag}"
+    # Of other data it is another one.
+    older = refitted(shop, tmp_path / "two", data=LEARNED_ALL.model_copy(update={"fingerprint": "older"}))
+    promote(older, model, labels_of(read_manifest(older)))
+    events = UnseenEvents(shop / "training", lambda _: shop / "training")
+    assert "same bundle" not in decide_candidate(shop / "candidate", events, WON, GATE, K, model).reason
+    # And where that comes to the same once more, it does not go into service twice.
+    wanted = hold(shop, WON, "sommelier-gate-none")
+    once_more = decide_refit(older, wanted, model)
+    assert (once_more.promote, once_more.served) == (False, "blend")
+    assert "fitted again on everything, it is the bundle in service already" in once_more.reason
+
+
+def test_what_was_fitted_again_from_a_withdrawn_candidate_is_withdrawn_too(shop, tmp_path):
+    model = "sommelier-gate-n"
+    again = refitted(shop, tmp_path / "one")
+    put(shop / "popular", model)
+    promote(again, model, labels_of(read_manifest(again)))
+    roll_back(model, "", "complaints")
+    assert hold(shop, WON, model).reason == "this bundle was taken out of service by a rollback"
+    refused = decide_refit(again, hold(shop, WON, "sommelier-gate-none"), model)
+    assert (refused.promote, refused.served) == (False, None)
+    assert refused.reason.endswith("fitted again on everything, this bundle was taken out of service by a rollback")
+
+
+def test_a_bundle_says_of_which_its_figures_are(shop, tmp_path):
+    manifest = read_manifest(refitted(shop, tmp_path / "one"))
+    assert describe_refit(manifest) == (
+        f"Bundle again-one learned from everything until 2026-06-30 00:00, by the choices of {manifest.judged[:16]}, "
+        "which learned until 2026-05-01 00:00: the figures are those of that one."
+    )
+    assert describe_refit(read_manifest(shop / "candidate")) == ""
+    assert labels_of(manifest)["judged"] == manifest.judged

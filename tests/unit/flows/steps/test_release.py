@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.settings.evaluation import RefitSettings
 from core.settings.tree import Recipe
 from flows.promotion.gate import BestBaseline, Decision
 from flows.steps import release as module
+from flows.steps.bundles import Learned
 from flows.steps.step import Output
 
+RECIPE = Recipe()
 WON = Decision(promote=True, reason="it is better", metric="ndcg_at_10", candidate=0.2, served="blend")
 LOST = Decision(promote=False, reason="it is below", metric="ndcg_at_10", candidate=0.2)
 POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, high=-0.05, p_value=0.01)
@@ -19,9 +22,9 @@ POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, 
 def released(monkeypatch):
     """Runs `release` with what the gate decides each time, and which promotions come too late."""
 
-    def call(decisions, n_late=0, instead=None, gaps=()):
+    def call(decisions, n_late=0, instead=None, gaps=(), after_refit=lambda decision: decision, recipe=RECIPE):
         gate, late = iter(decisions), [True] * n_late
-        seen = SimpleNamespace(promoted=[], reported=[], published=[], warned=[])
+        seen = SimpleNamespace(promoted=[], reported=[], published=[], refitted=[], warned=[])
 
         def promote(run, *, bundle, metrics, decision):
             if late:
@@ -38,7 +41,9 @@ def released(monkeypatch):
             "evaluate_candidate": lambda run, **inputs: Output(Path(), "", {"ranking": {}, "gaps": gaps}),
             "pass_gate": lambda run, **inputs: next(gate),
             "pass_gate_with_baseline": lambda run, **inputs: instead,
-            "bundle_of_baseline": lambda *inputs: Output(Path("popular"), "", "digest"),
+            "bundle_of_baseline": lambda *inputs: (Output(Path(), "", True), Output(Path("popular"), "", "digest")),
+            "refit": lambda run, *inputs: seen.refitted.append("candidate") or Output(Path("refit"), "", "digest"),
+            "refit_baseline": lambda run, *inputs: seen.refitted.append("baseline") or Output(Path("again"), "", "d"),
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
@@ -48,17 +53,46 @@ def released(monkeypatch):
             monkeypatch.setattr(module, name, function)
         monkeypatch.setattr(module.artifacts, "publish_metrics", lambda metrics, k, url: None)
         monkeypatch.setattr(module.artifacts, "publish_decision", lambda decision, _: seen.published.append(decision))
-        run = SimpleNamespace(recipe=Recipe(), layout=SimpleNamespace(model_name="sommelier-t"), page_url=str)
+        monkeypatch.setattr(
+            "flows.promotion.decision.decide_refit", lambda bundle, decision, model: after_refit(decision)
+        )
+        run = SimpleNamespace(recipe=recipe, layout=SimpleNamespace(model_name="sommelier-t"), page_url=str)
         training, clean = Output(Path("training"), "t", None), Output(Path("clean"), "c", None)
-        return module.release(run, training, clean, Output(Path("candidate"), "k", "digest")), seen
+        learned = Learned(training, {}, Output(Path("candidate"), "k", "digest"))
+        return module.release(run, SimpleNamespace(clean=clean), learned), seen
 
     return call
 
 
-def test_what_passes_the_gate_is_promoted_once(released):
+def test_what_passes_the_gate_is_fitted_again_and_promoted_once(released):
     result, seen = released([WON])
-    assert (result.version, seen.promoted) == ("version", [(Path("candidate"), "blend")])
+    assert (result.version, seen.promoted) == ("version", [(Path("refit"), "blend")])
     assert seen.published == [WON]
+    assert seen.refitted == ["candidate"]
+
+
+def test_what_the_gate_refuses_is_not_fitted_again(released):
+    result, seen = released([LOST])
+    assert (result.version, seen.promoted, seen.refitted) == (None, [], [])
+    lost = LOST.model_copy(update={"lost_to_baseline": True, "baseline": POPULAR})
+    _, seen = released([lost], instead=lost)
+    assert (seen.promoted, seen.refitted) == ([], [])
+
+
+def test_where_the_refit_is_switched_off_what_was_judged_is_promoted(released):
+    recipe = Recipe(refit=RefitSettings(enabled=False))
+    _, seen = released([WON], recipe=recipe)
+    assert (seen.promoted, seen.refitted) == ([(Path("candidate"), "blend")], [])
+    lost = LOST.model_copy(update={"lost_to_baseline": True, "baseline": POPULAR})
+    instead = lost.model_copy(update={"promote_baseline": True, "served": "popularity"})
+    _, seen = released([lost], instead=instead, recipe=recipe)
+    assert (seen.promoted, seen.refitted) == ([(Path("popular"), "popularity")], [])
+
+
+def test_a_refit_that_is_in_service_already_is_not_promoted_again(released):
+    already = WON.model_copy(update={"promote": False, "reason": "it is in service"})
+    result, seen = released([WON], after_refit=lambda _: already)
+    assert (result.version, result.decision, seen.promoted) == (None, already, [])
 
 
 def test_a_gap_beyond_noise_is_a_warning_in_the_log(released):
@@ -93,4 +127,5 @@ def test_the_baseline_in_its_place_is_what_is_promoted(released):
     lost = LOST.model_copy(update={"lost_to_baseline": True, "baseline": POPULAR})
     instead = lost.model_copy(update={"promote_baseline": True, "served": "popularity"})
     _, seen = released([lost, lost], n_late=1, instead=instead)
-    assert seen.promoted == [(Path("popular"), "popularity")]
+    assert seen.promoted == [(Path("again"), "popularity")]
+    assert set(seen.refitted) == {"baseline"}

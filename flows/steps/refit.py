@@ -1,0 +1,77 @@
+"""What is promoted: the bundle that was judged, fitted again on everything up to now with its choices held.
+
+What was chosen on the validation window (epochs, weights, settings, which part counts) is taken over as it is; what is
+learned is learned again, of all events. None is left to judge such a bundle by: its figures are those of the one that
+was judged, and its manifest says which that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from flows.steps.bundles import Learned, fit_components, fit_served_baseline
+from flows.steps.data import Prepared, collect_everything
+from flows.steps.fits import embed, fit_words
+from flows.steps.run import Run
+from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
+from flows.steps.versions import code_version
+
+if TYPE_CHECKING:
+    from features.training import TrainingSummary
+    from recommender.bundle.manifest import Component
+
+
+@step("assemble-bundle", at=lambda layout, key, _: layout.refit_bundle(key), reads=WHOLE_RECIPE)
+def assemble_refit(
+    step: StepContext,
+    judged: Output[str],
+    training: Output[TrainingSummary],
+    components: Mapping[Component, Output[bool]],
+) -> str:
+    """Put what was learned again into one bundle, whose manifest names the judged one; returns the bundle's digest."""
+    from recommender.bundle.assembly import assemble_bundle
+    from recommender.bundle.manifest import read_manifest
+
+    before, everything = read_manifest(judged.folder), training.value
+    update = {"learned_until": everything.learned_until, "rows": everything.rows}
+    manifest = assemble_bundle(
+        step.target,
+        shop=step.layout.shop,
+        recipe=step.recipe,
+        data=before.data.model_copy(update=update),
+        components={name: part.folder for name, part in components.items() if part.value},
+        code_version=code_version(),
+        kind=before.kind,
+        judged=before.digest,
+    )
+    return manifest.digest
+
+
+def refit(run: Run, prepared: Prepared, learned: Learned) -> Output[str]:
+    """The candidate, fitted again on everything."""
+    run = run.for_refit()
+    training = collect_everything(run, clean=prepared.clean)
+    components = fit_components(run, training, learned.components)
+    return assemble_refit(run, judged=learned.candidate, training=training, components=components)
+
+
+def refit_baseline(
+    run: Run, prepared: Prepared, learned: Learned, baseline: Output[bool], judged: Output[str]
+) -> Output[str]:
+    """The bundle in which a baseline serves, fitted again on everything: the baseline, texts, scorer and writer.
+
+    Args:
+        baseline: That was judged.
+        judged: The bundle of it.
+    """
+    from recommender.bundle.manifest import read_manifest
+
+    run, kind = run.for_refit(), read_manifest(judged.folder).kind
+    assert kind != "blend"
+    training = collect_everything(run, clean=prepared.clean)
+    vectors = embed(run, training, learned.components["vectors"])
+    again = fit_served_baseline(run, kind=kind, training=training, clean=prepared.clean, vectors=vectors, held=baseline)
+    words = fit_words(run, training, vectors, learned.components)
+    components: dict[Component, Output[bool]] = {"vectors": vectors, "baseline": again, **words}
+    return assemble_refit(run, judged=judged, training=training, components=components)
