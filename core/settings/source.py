@@ -103,6 +103,12 @@ class SimulatedSource(Frozen):
     drift: Literal["none", "taste", "catalogue"] = Field(
         "none", description="What drifts in the last tenth of the time: nothing, the users' tastes, or the catalogue."
     )
+    item_lifetime_days: float | None = Field(
+        None,
+        gt=0,
+        description="For about how long an item is in the shop, new ones coming all the time, as in a shop of news or "
+        "fashion; empty: items that have come stay.",
+    )
     seed: int = Field(11, description="Seed of the simulation; the same seed gives the same shop.")
 
 

@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,12 +67,18 @@ class Shelf:
     def __init__(self, items: list[Item]) -> None:
         self.items = sorted(items, key=lambda item: item.created_at)
         self.created_s = np.array([item.created_at.timestamp() for item in self.items])
+        self.gone_s = np.array([np.inf if item.gone_at is None else item.gone_at.timestamp() for item in self.items])
         self.character = np.array([CHARACTER_NAMES.index(item.character) for item in self.items], dtype=int)
         self.second = np.array([CHARACTER_NAMES.index(item.second) for item in self.items], dtype=int)
         self.origin = np.array([ORIGIN_NAMES.index(item.origin) for item in self.items], dtype=int)
         self.range = np.array([RANGES.index(item.range_name) for item in self.items], dtype=int)
         self.quality = np.array([item.quality for item in self.items])
         self.pull = np.array([item.pull for item in self.items])
+
+    def there(self, now: datetime) -> np.ndarray:
+        """The places of the items that are in the shop, ascending. Shape (n,), integers."""
+        n_come = int(np.searchsorted(self.created_s, now.timestamp()))
+        return np.flatnonzero(self.gone_s[:n_come] > now.timestamp())
 
     def match(self, taste: Taste, at: np.ndarray) -> np.ndarray:
         """How well the items at these places meet a taste, about standard normal. Shape as `at`."""
@@ -101,6 +108,12 @@ class Crowd:
         self.shelves = [Shelf([item for item in items if item.section == name]) for name in SECTION_NAMES]
         self.kinds = [_draw_taste(rng) for _ in range(_KINDS)]
         self.fashion = _fashion(rng)
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    raised = np.exp(values - values.max())
+    shares: np.ndarray = raised / raised.sum()
+    return shares
 
 
 def _draw_taste(rng: np.random.Generator) -> Taste:
@@ -174,10 +187,9 @@ class User:
                 continue
             section, item, match = chosen
             yield from self._log(item, "view", now)
-            if self.rng.random() < 1 / (1 + np.exp(-(0.8 + 0.5 * match))):
+            if self.buys(match):
                 basket.append((item, match))
-                self.last = (section, item)
-                self.bought.add(item.item_id)
+                self.take(section, item)
         paid_at = now + timedelta(seconds=int(self.rng.integers(30, 300)))
         for position, (item, _) in enumerate(basket):  # paid together: these events share their timestamp
             yield from self._log(item, "purchase", paid_at, position=position)
@@ -191,18 +203,23 @@ class User:
         taste, hold = self._taste_at(now)
         section = self._choose_section(taste, hold)
         shelf = self.crowd.shelves[section]
-        there = int(np.searchsorted(shelf.created_s, now.timestamp()))
-        if there == 0:
+        there = shelf.there(now)
+        if not len(there):
             return None
-        at = np.arange(there) if there <= _CANDIDATES else self.rng.integers(there, size=_CANDIDATES)
+        at = there if len(there) <= _CANDIDATES else there[self.rng.integers(len(there), size=_CANDIDATES)]
         match = shelf.match(taste, at)
-        wish = _SHARPNESS * match + 0.3 * shelf.quality[at] + 0.25 * shelf.pull[at]
+        wish = self._wish(shelf, at, match, hold)
+        best = int(np.argmax(wish + self.rng.gumbel(size=len(at))))
+        return section, shelf.items[at[best]], float(match[best])
+
+    def _wish(self, shelf: Shelf, at: np.ndarray, match: np.ndarray, hold: float) -> np.ndarray:
+        """How much each of the items at these places is wanted now. Shape as `at`."""
+        wish: np.ndarray = _SHARPNESS * match + 0.3 * shelf.quality[at] + 0.25 * shelf.pull[at]
         if self.last is not None:  # the thread: what was bought last sets the character of the next
             wish += hold * _THREAD * (shelf.character[at] == CHARACTER_NAMES.index(self.last[1].character))
             wish += hold * 0.5 * _THREAD * (shelf.character[at] == CHARACTER_NAMES.index(self.last[1].second))
         wish -= _BOUGHT_BEFORE * np.array([shelf.items[place].item_id in self.bought for place in at])
-        best = int(np.argmax(wish + self.rng.gumbel(size=len(at))))
-        return section, shelf.items[at[best]], float(match[best])
+        return wish
 
     def _choose_section(self, taste: Taste, hold: float) -> int:
         draw = self.rng.random()
@@ -212,6 +229,57 @@ class User:
             friends = SHELVES[SECTION_NAMES[self.last[0]]].goes_with
             return SECTION_NAMES.index(friends[int(self.rng.integers(len(friends)))])
         return int(np.argmax(taste.sections + self.rng.gumbel(size=len(SECTION_NAMES))))
+
+    def choice_probabilities(self, now: datetime) -> list[np.ndarray]:
+        """How likely each item is the next that the user looks at: what `_choose` draws from, exactly.
+
+        Where a shelf has more items than a user can compare, as if they could be compared all.
+
+        Returns:
+            One array per shelf, shape (n_items of the shelf,). They sum to 1 less the chance of an empty shelf.
+        """
+        taste, hold = self._taste_at(now)
+        sections, found = self._section_probabilities(taste, hold), []
+        for shelf, share in zip(self.crowd.shelves, sections.tolist(), strict=True):
+            chances, at = np.zeros(len(shelf.items)), shelf.there(now)
+            if len(at):
+                chances[at] = share * _softmax(self._wish(shelf, at, shelf.match(taste, at), hold))
+            found.append(chances)
+        return found
+
+    def _section_probabilities(self, taste: Taste, hold: float) -> np.ndarray:
+        """What `_choose_section` draws from. Shape (n_sections,)."""
+        by_taste = _softmax(taste.sections)
+        if self.last is None:
+            return by_taste
+        shares = (1 - hold * (_STAYS + _FOLLOWS)) * by_taste
+        shares[self.last[0]] += hold * _STAYS
+        friends = SHELVES[SECTION_NAMES[self.last[0]]].goes_with
+        for friend in friends:
+            shares[SECTION_NAMES.index(friend)] += hold * _FOLLOWS / len(friends)
+        return shares
+
+    def buys(self, match: float) -> bool:
+        """Whether an item that was looked at is bought."""
+        return bool(self.rng.random() < 1 / (1 + np.exp(-(0.8 + 0.5 * match))))
+
+    def take(self, section: int, item: Item) -> None:
+        """Remember a purchase."""
+        self.last = (section, item)
+        self.bought.add(item.item_id)
+
+    def consider(self, section: int, place: int, now: datetime) -> None:
+        """Look at an item, and buy it or not."""
+        shelf = self.crowd.shelves[section]
+        taste, _ = self._taste_at(now)
+        if self.buys(float(shelf.match(taste, np.array([place]))[0])):
+            self.take(section, shelf.items[place])
+
+    def fork(self, rng: np.random.Generator) -> User:
+        """The same user as they are now, to go on with other chances; what the one does leaves the other as it is."""
+        other = copy(self)
+        other.rng, other.bought = rng, set(self.bought)
+        return other
 
     def _taste_at(self, now: datetime) -> tuple[Taste, float]:
         """The taste of the day, and how much hold the last purchase has on the next, 0 to 1."""

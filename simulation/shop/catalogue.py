@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -59,6 +59,7 @@ class Item(Traits):
     Attributes:
         quality: How good it is, standard normal; shows in ratings.
         pull: How visible the shop makes it, about standard normal; shows in counts.
+        gone_at: When it leaves the shop; None: never.
     """
 
     item_id: str
@@ -68,10 +69,16 @@ class Item(Traits):
     created_at: datetime
     quality: float
     pull: float
+    gone_at: datetime | None = None
 
 
 def stock(
-    n_items: int, opened_at: datetime, days: int, new_wave_at: datetime | None, rng: np.random.Generator
+    n_items: int,
+    opened_at: datetime,
+    days: int,
+    new_wave_at: datetime | None,
+    rng: np.random.Generator,
+    lifetime_days: float | None = None,
 ) -> list[Item]:
     """Make a catalogue.
 
@@ -79,13 +86,18 @@ def stock(
         opened_at: When the log begins; most items are older.
         days: Length of the log, days.
         new_wave_at: When a wave of dearer items of new makers, and a whole new section, enters; None for no wave.
+        lifetime_days: For about how long an item is there; items come as steadily as they go. None: for ever.
     """
     ids = rng.permutation(n_items)
     waves = rng.random(n_items) < (_NEW_WAVE if new_wave_at is not None else 0.0)
     items = []
     for number in range(n_items):
         is_new = bool(waves[number])
-        if is_new and new_wave_at is not None:
+        gone = None
+        if lifetime_days is not None:
+            created = opened_at + timedelta(days=float(rng.uniform(-lifetime_days, days)))
+            gone = created + timedelta(days=lifetime_days * float(rng.lognormal(-0.045, 0.3)))
+        elif is_new and new_wave_at is not None:
             created = new_wave_at + timedelta(minutes=float(rng.uniform(0, 1440)))
         elif rng.random() < _LATECOMERS:
             created = opened_at + timedelta(days=float(rng.uniform(0, 0.9 * days)))
@@ -93,7 +105,8 @@ def stock(
             created = opened_at - timedelta(days=float(rng.uniform(1, 700)))
         # Every section has its turn, so that a small catalogue has them all.
         names = tuple(NEW_SECTIONS) if is_new and rng.random() < 0.6 else tuple(SECTIONS)
-        items.append(_make_item(f"i{10_000 + int(ids[number])}", names[number % len(names)], created, is_new, rng))
+        item = _make_item(f"i{10_000 + int(ids[number])}", names[number % len(names)], created, is_new, rng)
+        items.append(replace(item, gone_at=gone))
     return items
 
 

@@ -23,6 +23,7 @@ from benchmarks import (
     materialise,
     rating,
     seen_items,
+    simulated_shops,
     training_set,
 )
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
@@ -185,6 +186,19 @@ def test_what_is_served_is_evaluated_beside_baselines_under_the_global_split(
     assert all(row.count("[") == 1 for row in rows[:-1])
     assert page.is_file()
     assert page.with_suffix(".json").is_file()
+
+
+def test_models_are_compared_with_the_oracle_of_simulated_shops(
+    quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated_shops.main(["--shops", "60:40,60:120:40", "--baselines", "item_knn", *quick()])
+    shown = capsys.readouterr().out
+    assert "60:120:40, seed 0: " in shown
+    _, pooled = shown.split("\nall 2 shops, ")
+    rows = {line.split()[0]: line.split()[1:] for line in pooled.splitlines()[2:]}
+    assert {"oracle", "popularity", "item_knn", "neighbours", "sequence", "blend"} <= rows.keys()
+    assert rows["oracle"][1] == "100.0%"
+    assert all(float(cells[0]) < float(rows["oracle"][0]) for name, cells in rows.items() if name != "oracle")
 
 
 def test_generated_items_are_counted_beside_an_unconstrained_beam(capsys: pytest.CaptureFixture[str]) -> None:
