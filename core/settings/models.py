@@ -29,7 +29,7 @@ class EncoderSettings(Frozen):
         "the validation window.",
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Of fine-tuning; empty: 1e-3 for a head, 5e-4 for lora, 5e-5 for full."
+        None, gt=0, description="Of fine-tuning; empty: 1e-3 for a head, 2e-3 for lora, 5e-5 for full."
     )
     max_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of fine-tuning.")
     step_texts: int = Field(
@@ -45,7 +45,7 @@ class EncoderSettings(Frozen):
     @property
     def rate(self) -> float:
         """The learning rate, by the way of fine-tuning where none is given."""
-        return self.learning_rate or {"full": 5e-5, "lora": 5e-4}.get(self.fine_tune, 1e-3)
+        return self.learning_rate or {"full": 5e-5, "lora": 2e-3}.get(self.fine_tune, 1e-3)
 
 
 class ModalitySettings(Frozen):

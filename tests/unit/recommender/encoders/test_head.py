@@ -41,7 +41,7 @@ def tuned(training, settings, tmp_path_factory):
 def test_a_head_is_what_is_tried_where_nothing_is_said():
     settings = EncoderSettings()
     assert (settings.fine_tune, settings.rate) == ("head", 1e-3)
-    assert settings.model_copy(update={"fine_tune": "lora"}).rate == 5e-4
+    assert settings.model_copy(update={"fine_tune": "lora"}).rate == 2e-3
     assert settings.model_copy(update={"fine_tune": "full"}).rate == 5e-5
     assert settings.model_copy(update={"fine_tune": "full", "learning_rate": 1e-6}).rate == 1e-6
 
