@@ -30,8 +30,8 @@ class ItemVectors:
 
     Attributes:
         text: Whitened, length 1; zeros for padding (row 0) and items without words. Shape (n_items + 1, D), float32.
-        tuned: The same by the encoder fine-tuned on the shop's sequences: texts are retrieved by them, and items
-            that no event taught are ranked. None where it was not fine-tuned, or where that ranks no better.
+        tuned: The same by the encoder fine-tuned on the shop's sequences: texts are retrieved by them. None
+            where it was not fine-tuned, or where that ranks no better.
         modality: Vectors of another kind (images, say), whitened, length 1; zeros where an item has none. Shape
             (n_items + 1, M), float32; None where the shop gives none.
         versions: Of each further row of `text`, behind the catalogue's, the item that it is another text of; only

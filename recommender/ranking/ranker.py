@@ -187,9 +187,14 @@ class Ranker:
         return self.blend.shares(self._standard(asked, self.blend.parts), asked.lengths)
 
     def cold_cosines(self, asked: Asked) -> np.ndarray:
-        """Of the texts of items that no event taught to the histories'. Shape (B, n_cold), float32."""
-        profiles = np.stack([self.vectors.profile(history) for history in asked.histories])
-        cosines: np.ndarray = profiles @ self.vectors.retrieval[1:].numpy()[self._unlearned].T
+        """Of the texts of items that no event taught to the histories'. Shape (B, n_cold), float32.
+
+        By the encoder as it came: a fine-tuned one has learned from the events of the items that are held out as cold
+        where their weight is chosen, and would be trusted too much.
+        """
+        vectors = self.vectors.before_fine_tuning()
+        profiles = np.stack([vectors.profile(history) for history in asked.histories])
+        cosines: np.ndarray = profiles @ vectors.text[1:].numpy()[self._unlearned].T
         return cosines
 
     def standard_scores(self, users: Sequence[UserState], names: Sequence[str]) -> dict[str, np.ndarray]:

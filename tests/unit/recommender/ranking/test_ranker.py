@@ -173,3 +173,17 @@ def test_text_ranker_weighs_the_newest_most(vectors):
     assert unseen.sum() == N_ITEMS - 3
     np.testing.assert_allclose(scores[0, unseen], cosines[unseen], rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(scores[1], vectors.catalogue.n_events)
+
+
+def test_texts_are_retrieved_by_the_fine_tuned_encoder_and_cold_items_ranked_by_it_as_it_came(vectors):
+    stretched = vectors.text * torch.arange(1, 1 + vectors.text.shape[1])
+    tuned = replace(vectors, tuned=torch.nn.functional.normalize(stretched, dim=-1))
+    users = [UserState.from_history([vectors.ids.item_id(3)])]
+    assert not np.array_equal(TextRanker(tuned).scores(users), TextRanker(vectors).scores(users))
+    learned = torch.ones(len(vectors.ids) + 1, dtype=torch.bool)
+    learned[[0, 5, 6]] = False
+    shape = SequenceShape(len(vectors.ids), vectors.text.shape[1], 8, 1, 1, 6, True, True)
+    rankers = [Ranker(items, SequenceModel(shape, items.text, learned)) for items in (vectors, tuned)]
+    before, after = (ranker.cold_cosines(Asked.of(users, vectors.ids)) for ranker in rankers)
+    assert before.shape == (1, 2)
+    np.testing.assert_array_equal(before, after)
