@@ -117,6 +117,12 @@ class NeighbourSettings(Frozen):
         (500.0,), description="Tried beside it; the one that ranks best on the validation window is kept."
     )
     recency: float = Field(0.7, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
+    low_ratings: tuple[Share, ...] = Field(
+        (1.0, 0.5, 0.0),
+        min_length=1,
+        description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
+        "the validation window is kept, the first of equals.",
+    )
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 
 
@@ -127,6 +133,12 @@ class ItemKnnSettings(Frozen):
     recency: float = Field(0.85, gt=0, le=1, description="How much an earlier entry of a history counts of the next.")
     try_recencies: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.7, 0.95), description="Tried beside it; the one that ranks best on the validation window is kept."
+    )
+    low_ratings: tuple[Share, ...] = Field(
+        (1.0, 0.5, 0.0),
+        min_length=1,
+        description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
+        "the validation window is kept, the first of equals.",
     )
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 

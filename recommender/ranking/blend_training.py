@@ -145,11 +145,14 @@ def _as_chosen(
     neighbours, item_knn = parts
     if held is None:
         return parts
-    strength = held.choices.get("regularisation", neighbours.regularisation)
-    recency = held.choices.get("recency", item_knn.recency)
+    given = held.choices
+    strength, recency = given.get("regularisation", neighbours.regularisation), given.get("recency", item_knn.recency)
+    lows = [given.get(f"{name}_low_rating", 1.0) for name in ("neighbours", "item_knn")]
     return (
-        neighbours.model_copy(update={"regularisation": strength, "try_regularisations": ()}),
-        item_knn.model_copy(update={"recency": recency, "try_recencies": ()}),
+        neighbours.model_copy(
+            update={"regularisation": strength, "try_regularisations": (), "low_ratings": (lows[0],)}
+        ),
+        item_knn.model_copy(update={"recency": recency, "try_recencies": (), "low_ratings": (lows[1],)}),
     )
 
 

@@ -94,14 +94,18 @@ def _neighbours(inputs: PartInputs) -> Iterator[Variant]:
     for strength in dict.fromkeys((settings.regularisation, *settings.try_regularisations)):
         one = settings.model_copy(update={"regularisation": strength})
         model = NeighbourModel.fit(inputs.histories, n_items, one, inputs.device)
-        yield "neighbours", {"regularisation": strength}, ItemToItem("neighbours", model)
+        for low in settings.low_ratings:
+            told_by = {"regularisation": strength, "neighbours_low_rating": low}
+            yield "neighbours", told_by, ItemToItem("neighbours", model.with_low_rating(low))
 
 
 def _item_knn(inputs: PartInputs) -> Iterator[Variant]:
     settings = inputs.item_knn
     model = NeighbourModel.fit_cosines(inputs.histories, len(inputs.vectors.ids), settings)
     for recency in dict.fromkeys((settings.recency, *settings.try_recencies)):
-        yield "item_knn", {"recency": recency}, ItemToItem("item_knn", model.with_recency(recency))
+        for low in settings.low_ratings:
+            told_by = {"recency": recency, "item_knn_low_rating": low}
+            yield "item_knn", told_by, ItemToItem("item_knn", model.with_recency(recency).with_low_rating(low))
 
 
 def _text(inputs: PartInputs) -> Iterator[Variant]:

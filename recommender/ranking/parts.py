@@ -32,15 +32,21 @@ LEARNED_BY_EVENTS = ("neighbours", "item_knn")
 
 @dataclass(frozen=True)
 class Asked:
-    """Users, each with an item in the history that is known, and those items by their indices, oldest first."""
+    """Users, each with an item in the history that is known, those items by their indices, oldest first, and what the
+    user rated each, None where they did not.
+    """
 
     users: Sequence[UserState]
     histories: list[list[int]]
+    ratings: list[list[float | None]]
 
     @classmethod
     def of(cls, users: Sequence[UserState], ids: IdMap) -> Asked:
         """Look the histories' items up."""
-        return cls(users, [ids.known_indices(user.items) for user in users])
+        ratings = [
+            [value for item, value in zip(user.items, user.values, strict=True) if item in ids] for user in users
+        ]
+        return cls(users, [ids.known_indices(user.items) for user in users], ratings)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -69,7 +75,7 @@ class ItemToItem:
 
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
-        return self.model.scores(asked.histories)
+        return self.model.scores(asked.histories, asked.ratings)
 
     def save(self, folder: Path) -> None:
         """See `Retriever`."""

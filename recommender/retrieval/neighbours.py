@@ -19,6 +19,8 @@ from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 
 NEIGHBOURS = "neighbours"
+# Of five: a rating that is no praise.
+LOW = 2.0
 # Numbers of a dense block of item-to-item weights.
 _BLOCK = 1 << 24
 
@@ -30,10 +32,11 @@ class NeighbourModel:
         items: Index of each neighbour, 0 where there are fewer. Shape (n_items + 1, K), int32, padding row first.
         weights: Its weight, 0 where there is none. Shape (n_items + 1, K), float32.
         recency: The newest entry of a history counts 1, each earlier one `recency` times the next.
+        low_rating: How much an entry counts that the user rated `LOW` or less.
     """
 
-    def __init__(self, items: np.ndarray, weights: np.ndarray, recency: float) -> None:
-        self.items, self.weights, self.recency = items, weights, recency
+    def __init__(self, items: np.ndarray, weights: np.ndarray, recency: float, low_rating: float = 1.0) -> None:
+        self.items, self.weights, self.recency, self.low_rating = items, weights, recency, low_rating
 
     @property
     def n_items(self) -> int:
@@ -104,13 +107,20 @@ class NeighbourModel:
 
     def with_recency(self, recency: float) -> NeighbourModel:
         """The same weights, and another recency."""
-        return NeighbourModel(self.items, self.weights, recency)
+        return NeighbourModel(self.items, self.weights, recency, self.low_rating)
 
-    def scores(self, histories: Sequence[Sequence[int]]) -> np.ndarray:
+    def with_low_rating(self, low_rating: float) -> NeighbourModel:
+        """The same weights, where entries that the user rated low count so much."""
+        return NeighbourModel(self.items, self.weights, self.recency, low_rating)
+
+    def scores(
+        self, histories: Sequence[Sequence[int]], ratings: Sequence[Sequence[float | None]] | None = None
+    ) -> np.ndarray:
         """Score every item for each history.
 
         Args:
             histories: Item indices, oldest first.
+            ratings: What each was rated, None where it was not; none at all by default.
         Returns:
             Shape (B, n_items), float32; all zeros for a history without learned items.
         """
@@ -119,14 +129,18 @@ class NeighbourModel:
             if history:
                 newest_last = np.asarray(history)
                 ages = np.arange(len(history) - 1, -1, -1, dtype=np.float32)
-                weights = self.weights[newest_last] * (self.recency**ages)[:, None]  # (T, K)
+                counted = self.recency**ages
+                if ratings is not None and self.low_rating != 1.0:
+                    low = [rating is not None and rating <= LOW for rating in ratings[place]]
+                    counted = np.where(low, self.low_rating * counted, counted)
+                weights = self.weights[newest_last] * counted[:, None]  # (T, K)
                 rows[place] = np.bincount(self.items[newest_last].ravel(), weights.ravel(), minlength=self.n_items + 1)
         return rows[:, 1:]
 
     def save(self, folder: Path, name: str = NEIGHBOURS) -> None:
         """Write `<name>.safetensors` and `<name>.json` into a folder that exists."""
         save_tensors(folder / f"{name}.safetensors", {"items": self.items, "weights": self.weights})
-        write_json(folder / f"{name}.json", {"recency": self.recency})
+        write_json(folder / f"{name}.json", {"recency": self.recency, "low_rating": self.low_rating})
 
     @classmethod
     def load(cls, folder: Path, name: str = NEIGHBOURS) -> NeighbourModel:
@@ -140,7 +154,8 @@ class NeighbourModel:
         expected = f"{weights_file} and {config_file}"
         with loading(name, got=f"folder={folder}", expected=expected, do="Fit them again"):
             tensors = read_tensors(folder / weights_file, "items", "weights")
-            return cls(tensors["items"].numpy(), tensors["weights"].numpy(), float(config["recency"]))
+            recency, low_rating = float(config["recency"]), float(config["low_rating"])
+            return cls(tensors["items"].numpy(), tensors["weights"].numpy(), recency, low_rating)
 
 
 def _most_frequent(sequences: Sequence[np.ndarray], n_items: int, max_items: int) -> tuple[np.ndarray, np.ndarray]:

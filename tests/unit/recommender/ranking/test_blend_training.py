@@ -14,6 +14,7 @@ from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
 from recommender.ranking.blend import Blend
 from recommender.ranking.blend_training import fit_blend
+from recommender.ranking.parts import ItemToItem, load_parts
 from recommender.retrieval.neighbours import NeighbourModel
 from tests.unit.recommender.tiny_shop import (
     N_ITEMS,
@@ -92,6 +93,22 @@ def test_without_a_warm_validation_user_sequence_model_and_item_knn_count_evenly
     fit(shop)
     assert Blend.load(shop / "blend") == Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
     assert NeighbourModel.load(shop / "blend").n_items == 24
+
+
+def test_the_weight_of_low_ratings_is_the_one_that_ranks_best(shop: Path) -> None:
+    """What was rated low says nothing of what is taken next: of every history the item before the last leads astray."""
+    rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
+    for number, row in enumerate(rows):
+        if row["history_items"]:
+            astray = item(number * 7 + 11)
+            row["history_items"] = [*row["history_items"][:-1], astray, row["history_items"][-1]]
+            row["history_values"] = [None] * (len(row["history_items"]) - 2) + [1.0, None]
+    write(shop / "training", "queries", rows)
+    summary, _ = fit(shop)
+    assert summary.choices["neighbours_low_rating"] < 1.0
+    part = load_parts(shop / "blend", random_vectors(shop / "training"))["neighbours"]
+    assert isinstance(part, ItemToItem)
+    assert part.model.low_rating == summary.choices["neighbours_low_rating"]
 
 
 def test_a_history_in_pieces_is_one_users(shop: Path) -> None:

@@ -68,6 +68,19 @@ def test_it_loads_back_equal(sequences: list[np.ndarray], tmp_path: Path) -> Non
         NeighbourModel.load(tmp_path)
 
 
+def test_what_a_user_rated_low_counts_less_and_that_is_kept(sequences: list[np.ndarray], tmp_path: Path) -> None:
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL)
+    one, two = model.scores([[1], [2]])
+    damped = model.with_low_rating(0.25)
+    ratings = [[2.0, None], [2.5, 5.0], [None, 1.0]]
+    scores = damped.scores([[1, 2]] * 3, ratings)
+    for row, (older, newer) in enumerate([(0.25, 1.0), (1.0, 1.0), (1.0, 0.25)]):
+        assert scores[row] == pytest.approx(0.5 * older * one + newer * two, abs=1e-6)
+    assert damped.scores([[1, 2]])[0] == pytest.approx(scores[1])  # nothing is known of ratings
+    damped.save(tmp_path)
+    np.testing.assert_array_equal(NeighbourModel.load(tmp_path).scores([[1, 2]] * 3, ratings), scores)
+
+
 def test_cosines_are_those_of_the_items_columns(sequences: list[np.ndarray]) -> None:
     x = np.zeros((len(sequences), N_ITEMS + 1))
     for row, sequence in zip(x, sequences, strict=True):
