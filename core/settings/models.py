@@ -121,7 +121,7 @@ class NeighbourSettings(Frozen):
         (1.0, 0.5, 0.0),
         min_length=1,
         description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
-        "the validation window is kept, the first of equals.",
+        "the validation window is kept, less than 1 only where that is better by a standard error.",
     )
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 
@@ -138,7 +138,7 @@ class ItemKnnSettings(Frozen):
         (1.0, 0.5, 0.0),
         min_length=1,
         description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
-        "the validation window is kept, the first of equals.",
+        "the validation window is kept, less than 1 only where that is better by a standard error.",
     )
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 

@@ -75,18 +75,26 @@ def fit_parts(
         if kind in kinds:
             fit.cap(f"items that {kind} learns", min(most, n_had), n_had, f"{kind}.max_items")
     ndcg, asked = NdcgOfScores(queries, vectors.ids, fit.k), Asked.of(queries.users, vectors.ids)
-    best: dict[str, tuple[float, dict[str, float], Retriever]] = {}
+    best: dict[str, tuple[np.ndarray, dict[str, float], Retriever]] = {}
     for kind in kinds:
         for name, told_by, part in FITS[kind](inputs):
-            value = float(ndcg(finite_scores(name, part.scores(asked))).mean()) if len(queries) else 0.0
-            if name not in best or value > best[name][0]:
-                best[name] = value, told_by, part
-    for name, (value, told_by, _) in best.items():
+            values = ndcg(finite_scores(name, part.scores(asked))) if len(queries) else np.zeros(0)
+            if name not in best or _is_better(values, best[name][0], told_by.get(f"{name}_low_rating", 1.0) != 1.0):
+                best[name] = values, told_by, part
+    for name, (values, told_by, _) in best.items():
         chosen = "".join(f", {key} {setting:g}" for key, setting in told_by.items())
         if len(queries):
-            fit.progress(f"part {name}{chosen}: validation {metric_key('ndcg', fit.k)} {value:.4f}")
+            fit.progress(f"part {name}{chosen}: validation {metric_key('ndcg', fit.k)} {values.mean():.4f}")
     choices = {key: setting for _, told_by, _ in best.values() for key, setting in told_by.items()}
     return {name: part for name, (_, _, part) in best.items()}, choices
+
+
+def _is_better(values: np.ndarray, than: np.ndarray, surely: bool) -> bool:
+    """Whether the mean is higher; `surely`: by more than a standard error of the paired difference. Shapes (B,)."""
+    if not len(values):
+        return False
+    gain = values - than
+    return bool(gain.mean() > (gain.std() / np.sqrt(len(gain)) if surely else 0.0))
 
 
 def _neighbours(inputs: PartInputs) -> Iterator[Variant]:
