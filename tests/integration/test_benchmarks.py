@@ -180,7 +180,7 @@ def test_what_is_served_is_evaluated_beside_baselines_under_the_global_split(
     shown = capsys.readouterr().out
     rows = [line for line in shown.splitlines() if re.search(r"\d ± \d", line)]
     assert [row.split()[0] for row in rows] == [
-        "popularity", "item_knn", "als", "text_encoder", "neighbours", "part_item_knn",
+        "popularity", "item_knn", "als", "text_encoder", "text_encoder_fine_tuned", "neighbours", "part_item_knn",
         "part_popularity_recent_1", "part_popularity_recent_2", "part_popularity_recent_3", "sequence", "blend",
     ]  # fmt: skip
     assert all(row.count("[") == 1 for row in rows[:-1])

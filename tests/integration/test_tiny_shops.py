@@ -24,6 +24,7 @@ from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle
 from recommender.evaluation.report import write_report
 from recommender.fitting.context import FitContext
+from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend_training import fit_blend
@@ -122,7 +123,7 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert all(math.isfinite(number) for number in numbers(metrics))
     figures = write_report(tmp_path / "report.html", metrics, title="t", subtitle="s")
     assert json.loads(figures.read_text(), parse_constant=pytest.fail)["k"] == K
-    same = compare_bundles(bundle, bundle, way.training, K, "ndcg")
+    same = compare_bundles(bundle, bundle, read_queries(way.training, "test"), K, "ndcg")
     assert (same.difference, same.low, same.high) == (0, 0, 0)
     fit = FitContext(way.training, 1, K, threads=1)
     ndcg = evaluate_on_validation(fit, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend")
