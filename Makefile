@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that run the tests, each with services of its own.
+WORKERS ?= 2
 STAMP := $(VENV)/installed
 # uv wants pip's folder of ready wheels under a name of its own.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -35,7 +37,7 @@ run: env ## Run the platform: pipeline once, then Prefect, service and monitorin
 	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 test: env lint ## Lint, types, import rules, then every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: env ## The tests that take minutes each.
 	$(BIN)/python -m pytest -m slow $(ARGS)
