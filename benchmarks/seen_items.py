@@ -30,6 +30,7 @@ from core.settings.tree import Recipe
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
 from recommender.bundle.loading import Bundle
+from recommender.bundle.manifest import Manifest
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.ranker import Ranker
@@ -157,8 +158,8 @@ def _bundle(n_items: int) -> Bundle:
     learned[0] = False
     torch.manual_seed(7)
     ranker = Ranker(vectors, SequenceModel(shape, vectors.text, learned))
-    # No manifest: nothing of it is read to recommend.
-    return Bundle(Path(), None, vectors.catalogue, ranker, None, None)  # type: ignore[arg-type]
+    # Of the manifest the recipe alone is read to recommend.
+    return Bundle(Path(), Manifest.model_construct(recipe=recipe), vectors.catalogue, ranker, None, None)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def outcomes(tmp_path_factory, flow_environment):
         "recipe.encoder.max_tokens": 16,
         "recipe.sequence.width": 16,
         "recipe.sequence.max_epochs": 1,
+        "recipe.blend.kind": "none",
         "recipe.generative.enabled": False,
     }
     settings = load_settings(overrides=[f"{name}={json.dumps(value)}" for name, value in chosen.items()])
