@@ -119,7 +119,9 @@ def _compare(
     if not len(queries):
         return None
     found = compare_bundles(candidate, champion, queries, k, metric)
-    return replace(found, since=opens.isoformat(), until=ours.last_event_at, as_judged=as_judged)
+    is_ahead = theirs.learned_until_at > ours.learned_until_at
+    since, until = opens.isoformat(), ours.last_event_at
+    return replace(found, since=since, until=until, as_judged=as_judged, champion_is_ahead=is_ahead)
 
 
 def _compare_as_judged(

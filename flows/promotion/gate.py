@@ -199,7 +199,12 @@ def _hold_against_champion(settings: GateSettings, metric: str, against: Against
     if champion.low > 0:
         return True, f"{value} is surely better than {than} on {champion.evidence}"
     if champion.high < -margin:
-        return False, f"{value} is surely worse than {than} less the tolerance on {champion.evidence}"
+        worse = f"{value} is surely worse than {than} less the tolerance on {champion.evidence}"
+        if not champion.champion_is_ahead:
+            return False, worse
+        # What would go in learns those events too: a loss for want of them says nothing of it.
+        ahead = "the one in service learned of events that this one, as it is judged, did not"
+        return _settle(settings, f"{worse}, but {ahead}", champion, margin)
     return _settle(settings, f"{value} cannot be told apart from {than} on {champion.evidence}", champion, margin)
 
 

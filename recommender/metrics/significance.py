@@ -29,6 +29,7 @@ class Comparison:
         since: From when on the events are that the queries are of, ISO 8601; empty where it is not said.
         until: The newest of them.
         as_judged: Whether the champion is the one that was judged, before it was fitted again on everything.
+        champion_is_ahead: Whether the champion learned of events that the candidate, as it is judged, did not.
     """
 
     metric: str
@@ -42,6 +43,7 @@ class Comparison:
     since: str = ""
     until: str = ""
     as_judged: bool = False
+    champion_is_ahead: bool = False
 
     @property
     def evidence(self) -> str:

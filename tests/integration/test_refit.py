@@ -152,7 +152,7 @@ def test_nothing_new_fits_nothing_again(runs):
 def test_bundles_are_compared_on_what_neither_learned(runs, versions):
     """The champion learned up to its newest event, so that only what came after it counts."""
     third = runs[1][2]
-    assert third["promoted"]
+    assert third["promoted"], third["reason"]
     learned_until, newer = versions[0][1].data.learned_until, versions[1][1].data
     opens = max(
         datetime.fromisoformat(learned_until) + timedelta(microseconds=1), datetime.fromisoformat(newer.test_at)

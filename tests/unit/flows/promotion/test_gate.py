@@ -1,5 +1,7 @@
 """The gate holds a candidate against the best baseline, by the interval, and against the bundle in service."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -21,6 +23,19 @@ def against(candidate, champion, half=0.0005, n_queries=100):
     window = ("2025-06-01T12:00:00+00:00", "2025-06-08T18:30:00+00:00")
     compared = Comparison(METRIC, candidate, champion, by, by - half, by + half, 0.5, n_queries, *window)
     return AgainstChampion(compared, tag="sommelier-t:one")
+
+
+@pytest.mark.parametrize(("undecided", "promoted"), [("promote", True), ("keep", False), ("figures", False)])
+def test_a_loss_to_a_champion_that_knows_newer_events_is_undecided(undecided, promoted):
+    compared = against(0.04, 0.05)
+    ahead = replace(compared, comparison=replace(compared.comparison, champion_is_ahead=True))
+    settings = GateSettings(undecided=undecided)
+    decision = decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=ahead)
+    assert decision.promote is promoted
+    assert "is surely worse than 0.0500 in service" in decision.reason
+    assert "learned of events that this one, as it is judged, did not" in decision.reason
+    assert f"settled by gate.undecided={undecided}" in decision.reason
+    assert not decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=compared).promote
 
 
 def decided(candidate, champion=None, best=None, half=0.0005, n_queries=100, **settings):
