@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,6 @@ from core.settings.tree import Recipe
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
 from recommender.bundle.loading import Bundle
-from recommender.bundle.manifest import Manifest
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.ranker import Ranker
@@ -159,7 +159,8 @@ def _bundle(n_items: int) -> Bundle:
     torch.manual_seed(7)
     ranker = Ranker(vectors, SequenceModel(shape, vectors.text, learned))
     # Of the manifest the recipe alone is read to recommend.
-    return Bundle(Path(), Manifest.model_construct(recipe=recipe), vectors.catalogue, ranker, None, None)
+    manifest = SimpleNamespace(recipe=recipe)
+    return Bundle(Path(), manifest, vectors.catalogue, ranker, None, None)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
