@@ -20,7 +20,7 @@ from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScore
 from serving.api.feedback import FeedbackRequest
-from serving.api.recommend import Diversity, RecommendRequest
+from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
@@ -201,44 +201,6 @@ def test_generative_retrieval_answers_where_it_is_asked_for(engine: Engine) -> N
     ) as caught:
         make(generative=False).recommend(RecommendRequest(user_id="known", by="generative"))
     assert caught.value.status == 501
-
-
-def test_a_list_is_re_ranked_as_the_request_asks(engine: Engine) -> None:
-    plain = engine.recommend(RecommendRequest(user_id="known", k=3))
-    assert (ids_of(plain), plain.diversity) == (["i11", "i10", "i9"], None)
-    asked = Diversity(kind="mmr", strength=0.9, item_floor=0.4)
-    answer = engine.recommend(RecommendRequest(user_id="known", k=3, diversity=asked))
-    # i10 is unlike i11; of items with few events i5 is the best: those of i0 to i5 are 15 of 66, of i0 to i4 10.
-    assert ids_of(answer) == ["i11", "i4", "i3"]
-    assert answer.diversity is not None
-    assert answer.diversity.model_dump() == {
-        "kind": "mmr", "strength": 0.9, "item_floor": 0.4, "provider_floor": 0.0, "n_changed": 2, "floors_met": True,
-    }  # fmt: skip
-    cold = engine.recommend(RecommendRequest(k=2, diversity=Diversity(kind="mmr", strength=0.9)))
-    assert (cold.cold_start, ids_of(cold)) == (True, ["i0", "i1"])
-    generated = engine.recommend(RecommendRequest(user_id="known", k=3, by="generative", diversity=asked))
-    assert (ids_of(generated), generated.items[0].part) == (["i11", "i4", "i3"], "generative")
-
-
-def test_the_recipe_re_ranks_where_the_request_says_nothing() -> None:
-    engine = make(rerank=RerankSettings(item_floor=0.4))
-    answer = engine.recommend(RecommendRequest(user_id="known", k=3))
-    assert (ids_of(answer), answer.diversity is not None) == (["i11", "i4", "i3"], True)
-    turned_off = engine.recommend(RecommendRequest(user_id="known", k=3, diversity=Diversity(item_floor=0.0)))
-    assert (ids_of(turned_off), turned_off.diversity) == (["i11", "i10", "i9"], None)
-
-
-def test_a_re_ranking_that_contradicts_itself_or_the_catalogue_is_refused(engine: Engine) -> None:
-    def refused(error: type[Exception], **fields: Any) -> str:
-        with pytest.raises(error) as caught:
-            engine.recommend(RecommendRequest(k=3, diversity=Diversity(**fields)))
-        return str(caught.value)
-
-    assert "diversity.strength=0.5 with kind=none, expected kind=mmr or calibration" in refused(
-        BadRequest, strength=0.5
-    )
-    assert "expected kind=mmr." in refused(BadRequest, kind="calibration", similarity="text")
-    assert "model=m:1, items with a brand=0" in refused(CapabilityMissing, provider_floor=0.5)
 
 
 def test_a_bare_history_is_a_user_without_a_name(engine: Engine) -> None:
