@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     runs = []
     with open_dataset(recipe, chosen.cache) as data:
         strict = data.leave_one_out("strict")
-        for seed in range(chosen.seeds):
+        for seed in options.seeds_of(chosen):
             cold = data.work / f"cold-{seed}"
             held_out = hold_out(strict, cold, chosen.share, seed)
             fitted = Fits(recipe, seed, chosen.threads).fit_bundle(cold, data.work / f"fits-{seed}")

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         strict = data.leave_one_out("strict")
         for way in ["none", *chosen.ways.split(",")]:
             # Without fine-tuning and without the sequence model a seed changes nothing but the items' order.
-            for seed in range(chosen.seeds if chosen.sequence or way != "none" else 1):
+            for seed in options.seeds_of(chosen)[: None if chosen.sequence or way != "none" else 1]:
                 fits = Fits(fine_tuned_by(way, recipe), seed, chosen.threads)
                 row, minutes = evaluate_encoder(fits, strict, data.work / f"{way}-{seed}", chosen)
                 runs.setdefault(way, []).append(row)

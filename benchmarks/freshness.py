@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         clean = _sampled(data, chosen.users)
         for opens in newest_months(clean, chosen.months, length):
             month = read_month(data, clean, opens, length, chosen.queries)
-            for seed in range(chosen.seeds):
+            for seed in options.seeds_of(chosen):
                 folder = data.work / f"{month.opens:%Y-%m-%d}-{seed}"
                 found = compare(Fits(recipe, seed, chosen.threads).with_settings(seed=seed), month, folder)
                 rows += [[f"{month.opens:%Y-%m-%d}, seed {seed}, {name}", *_means(one)] for name, one in found.items()]

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         training, summary = data.time_split()
         runs = [
             evaluate_seed(Fits(recipe, seed, chosen.threads), training, data.work / f"seed-{seed}", names, chosen.split)
-            for seed in range(chosen.seeds)
+            for seed in options.seeds_of(chosen)
         ]
         if chosen.report is not None:
             report(data, names, chosen.split, chosen.report)

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = options.recipe_of(chosen)
     results: dict[str, list[dict[str, Any]]] = {}
     with open_dataset(recipe, chosen.cache) as data:
-        for seed in range(chosen.seeds):
+        for seed in options.seeds_of(chosen):
             fits, fitted = Fits(recipe, seed, chosen.threads), data.work / f"strict-{seed}"
             strict = fit_apart(fits, data.leave_one_out("strict"), fitted, rows=chosen.rows)
             results.setdefault("strict", []).append(strict)
@@ -62,6 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
                 folder = data.work / f"refit-{seed}"
                 refit = fit_apart(fits, data.leave_one_out("refit"), folder, fitted, rows=chosen.rows)
                 results.setdefault("refit", []).append(refit)
+            for protocol, runs in results.items():
+                print(f"seed {seed}, {protocol}: {_figures(runs[-1])}", flush=True)
     for protocol, runs in results.items():
         _print_results(protocol, runs, chosen.threads)
 
@@ -107,13 +109,15 @@ def evaluate_bsarec(fits: Fits, training: Path, folder: Path, strict: Path | Non
     return {metric_key("recall", K): recall, metric_key("ndcg", K): ndcg}
 
 
+def _figures(run: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    keys = [metric_key(metric, K) for metric in ("recall", "ndcg")]
+    return {model: (ranking[keys[0]], ranking[keys[1]]) for model, ranking in run["ranking"].items()}
+
+
 def _print_results(protocol: str, runs: list[dict[str, Any]], threads: int) -> None:
     print(f"\n{protocol} leave-one-out, {runs[0]['n_queries']['all']} users, {len(runs)} seeds")
-    keys = [metric_key(metric, K) for metric in ("recall", "ndcg")]
-    figures = {
-        model: [(run["ranking"][model][keys[0]], run["ranking"][model][keys[1]]) for run in runs]
-        for model in runs[0]["ranking"]
-    }
+    found = [_figures(run) for run in runs]
+    figures = {model: [one[model] for one in found] for model in found[0]}
     published = [(f"{model} (published)", *given) for model, *given in PUBLISHED[protocol]]
     beside = (*published, ("limit on Beauty", *LIMITS[protocol]))
     rows = [[str(label), *(f"{figure:.4f}" for figure in given)] for label, *given in beside]

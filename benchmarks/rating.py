@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         prepared = Prepared(data, data.work / "vectors", peer)
         Fits(recipe, recipe.seed, chosen.threads).embed(data.time_split()[0], prepared.vectors)
         for protocol in ("time", "random") if chosen.protocol == "both" else (chosen.protocol,):
-            fits = [Fits(recipe, seed, chosen.threads) for seed in range(chosen.seeds)]
+            fits = [Fits(recipe, seed, chosen.threads) for seed in options.seeds_of(chosen)]
             runs = [evaluate_seed(prepared, protocol, one) for one in fits]
             history = f"histories of at most {recipe.features.max_history} entries"
             print(f"\n{protocol} split, {len(runs)} seeds, {history}")

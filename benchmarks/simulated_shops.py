@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_peer(parser)
     chosen = options.parse(parser, arguments)
     shops = [
-        run_shop(spec, seed, chosen) for spec in chosen.shops.split(",") for seed in range(chosen.seeds)
+        run_shop(spec, seed, chosen) for spec in chosen.shops.split(",") for seed in options.seeds_of(chosen)
     ]  # fmt: skip
     for shop in shops:
         print(f"\n{shop.name}: {len(shop.ndcg[SERVED])} users in the test window")

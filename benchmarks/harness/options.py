@@ -34,8 +34,9 @@ def add_source(parser: argparse.ArgumentParser, kind: str = "tables", instead: s
 
 
 def add_fits(parser: argparse.ArgumentParser) -> None:
-    """`--seeds` and `--threads`."""
+    """`--seeds`, `--first-seed` and `--threads`."""
     parser.add_argument("--seeds", type=int, default=3, help="fit once per seed: 0, 1, … (default: 3)")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the seeds (default: 0)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of a fit (default: 2)")
 
 
@@ -59,6 +60,11 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
     if getattr(chosen, "needs_data", False) and not has_data(chosen):
         parser.error(f"--data is required unless --source is {SIMULATED}")
     return chosen
+
+
+def seeds_of(chosen: argparse.Namespace) -> range:
+    """The seeds of `--seeds` and `--first-seed`."""
+    return range(chosen.first_seed, chosen.first_seed + chosen.seeds)
 
 
 def has_data(chosen: argparse.Namespace) -> bool:
