@@ -82,16 +82,14 @@ def main(arguments: list[str] | None = None) -> None:
     """One shop after the other, then what they say together."""
     parser = options.command(__doc__)
     parser.add_argument("--shops", default=QUICK_SHOPS, help=f"users:items[:days], comma-separated ({QUICK_SHOPS})")
-    parser.add_argument("--seeds", type=int, default=1, help="simulate and fit each shop so often (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a fit (default: 1)")
+    options.add_fits(parser, n_seeds=1, threads=1)
     parser.add_argument("--baselines", default="", help=f"of {','.join(get_args(BaselineName))} (default: all)")
     parser.add_argument("--cache", type=Path, help="keep clean tables and training sets here, and use them again")
     options.add_recipe(parser)
     options.add_peer(parser)
     chosen = options.parse(parser, arguments)
-    shops = [
-        run_shop(spec, seed, chosen) for spec in chosen.shops.split(",") for seed in options.seeds_of(chosen)
-    ]  # fmt: skip
+    seeds = options.seeds_of(chosen)
+    shops = [run_shop(spec, seed, chosen) for spec in chosen.shops.split(",") for seed in seeds]
     for shop in shops:
         print(f"\n{shop.name}: {len(shop.ndcg[SERVED])} users in the test window")
         print_results([shop])

@@ -33,11 +33,12 @@ def add_source(parser: argparse.ArgumentParser, kind: str = "tables", instead: s
     parser.set_defaults(needs_data=not instead)
 
 
-def add_fits(parser: argparse.ArgumentParser) -> None:
-    """`--seeds`, `--first-seed` and `--threads`."""
-    parser.add_argument("--seeds", type=int, default=3, help="fit once per seed: 0, 1, … (default: 3)")
-    parser.add_argument("--first-seed", type=int, default=0, help="of the seeds (default: 0)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of a fit (default: 2)")
+def add_fits(parser: argparse.ArgumentParser, n_seeds: int = 3, threads: int = 2) -> None:
+    """`--seeds`, `--first-seed` and `--threads`, with their defaults."""
+    seeds = f"fit so often, with a seed of its own each (default: {n_seeds})"
+    parser.add_argument("--seeds", type=int, default=n_seeds, help=seeds)
+    parser.add_argument("--first-seed", type=int, default=0, help="the seeds count up from here (default: 0)")
+    parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads of a fit (default: {threads})")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
