@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "== environment: $(VENV) from constraints.txt"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --group weights --editable '.[dev]'
 	@touch $@
 
 # SOURCE is a kind of reader, DATA its file or folder (alone: what it is gets guessed), ARGS further settings:
@@ -59,8 +59,8 @@ constraints: ## Resolve again in a scratch environment and write constraints.txt
 	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt
 	$(PYTHON) -m venv build/constraints/env
 	build/constraints/env/bin/python -m pip install --quiet --disable-pip-version-check uv
-	build/constraints/env/bin/uv pip compile pyproject.toml --extra dev --quiet --output-file constraints.txt > /dev/null
-	build/constraints/env/bin/uv pip install --quiet --python build/constraints/env/bin/python --constraint constraints.txt '.[dev]'
+	build/constraints/env/bin/uv pip compile pyproject.toml --extra dev --group weights --quiet --output-file constraints.txt > /dev/null
+	build/constraints/env/bin/uv pip install --quiet --python build/constraints/env/bin/python --constraint constraints.txt --group weights '.[dev]'
 	build/constraints/env/bin/uv pip freeze --python build/constraints/env/bin/python --exclude sommelier --exclude pip | sed -E 's/\+cpu$$//' > build/constraints/constraints.txt
 	mv build/constraints/constraints.txt constraints.txt && rm -rf build
 

@@ -21,6 +21,11 @@ class Layout:
         return self.work_dir.absolute() / self.shop
 
     @property
+    def language_models(self) -> Path:
+        """Pretrained language models that were converted for this machine; all shops share them."""
+        return self.work_dir.absolute() / "language-models"
+
+    @property
     def recipe(self) -> Path:
         """The recipe that the shop's deployments were last served with."""
         return self.root / "recipe.json"

@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from flows.environment import POLITE, QUIET, home_variables
@@ -24,3 +25,9 @@ settings.load_profile("sommelier")
 def _end_with_the_summary() -> None:
     """DuckDB's binding reports harmless leaks while the interpreter goes down, long after pytest's summary."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+@pytest.fixture(scope="session")
+def embedded_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the embedded language model is converted, once for all tests that read it."""
+    return tmp_path_factory.mktemp("language-models")

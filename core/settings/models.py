@@ -264,7 +264,7 @@ class HuggingFaceWriterSettings(Frozen):
     """Any Hugging Face causal language model by name or path, fine-tuned on the shop's reviews."""
 
     kind: Literal["huggingface"] = "huggingface"
-    model: str = Field(description="Name or path.")
+    model: str = Field(description="'smollm2' (comes as a package), or a Hugging Face name or path.")
     max_tokens: int = Field(128, ge=32, le=4096)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(5e-5, gt=0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.storage import digest_of, file_digest
+from core.storage import file_digest
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, Where, step
 
@@ -147,13 +146,13 @@ def fine_tune_writer(
 
 
 def model_digest(settings: object) -> str:
-    """Digest of the files of a language model that settings name as a folder; empty for any other, or none."""
+    """Digest of the language model that settings name: the embedded one's, or of a folder's files; empty for any
+    other, or none.
+    """
+    from recommender.encoders.language_model import language_model_digest
+
     name = getattr(settings, "model", "")
-    folder = Path(name).expanduser()
-    if not name or not folder.is_dir():
-        return ""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of([(str(file.relative_to(folder)), file_digest(file)) for file in files])
+    return language_model_digest(name) if name else ""
 
 
 @dataclass(frozen=True)

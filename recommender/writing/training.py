@@ -13,6 +13,7 @@ import torch
 from core import schema
 from core.settings.models import AugmentationSettings, HuggingFaceWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
+from recommender.encoders.language_model import load_language_model
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.determinism import deterministic
@@ -23,7 +24,7 @@ from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.catalogue import Catalogue
 from recommender.writing.batches import perplexity, shuffled_batches, text_loss, tokenize
 from recommender.writing.examples import WritingExample, perplexity_sample, read_reviews, training_examples
-from recommender.writing.writer import FeedbackWriter, load_language_model
+from recommender.writing.writer import FeedbackWriter
 
 PART = "feedback writer"
 MIN_TRAIN_REVIEWS = 100
@@ -56,7 +57,8 @@ def fit_writer(
         None where the shop has fewer than 100 reviews to learn from: nothing is written then.
     Raises:
         TrainingDataError: catalogue or reviews cannot be read.
-        WriterError: the language model cannot be loaded, or cannot see `max_tokens`.
+        LanguageModelError: the language model is not at hand.
+        WriterError: it cannot see `max_tokens`.
     """
     started, fit = time.monotonic(), fit.afresh()
     catalogue = Catalogue.read(fit.training, fit.seed)
@@ -69,7 +71,7 @@ def fit_writer(
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     samples = {split: perplexity_sample(fit.training, split, catalogue) for split in windows}
     with deterministic(fit.seed, fit.threads):
-        writer = _new_writer(settings, examples)
+        writer = _new_writer(fit, settings, examples)
         writer.model.to(fit.device)
         writer.perplexity_before = {split: perplexity(writer, rows) for split, rows in samples.items() if rows}
         validation = samples.get("validation", [])
@@ -122,11 +124,11 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 
 
 def _new_writer(
-    settings: SmallWriterSettings | HuggingFaceWriterSettings, examples: Sequence[WritingExample]
+    fit: FitContext, settings: SmallWriterSettings | HuggingFaceWriterSettings, examples: Sequence[WritingExample]
 ) -> FeedbackWriter:
     if isinstance(settings, HuggingFaceWriterSettings):
-        model, tokenizer = load_language_model(settings.model)
-        return FeedbackWriter(model, tokenizer, settings.max_tokens)
+        language = load_language_model(settings.model, fit.models, fit.progress)
+        return FeedbackWriter(language.model, language.tokenizer, settings.max_tokens)
     from transformers import GPT2Config, GPT2LMHeadModel
 
     # Prompts and texts as they will be met: a text follows its prompt behind a space.

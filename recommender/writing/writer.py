@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from core.storage import write_json
-from recommender.encoders.encoder import names_path
+from recommender.encoders.language_model import read_language_model
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
-from recommender.fitting.tensors import check_before_saving, check_loaded
+from recommender.fitting.tensors import check_before_saving
 from recommender.writing.examples import WritingRequest
 from recommender.writing.sampling import TextSampler, sampling_seed
 
@@ -29,7 +29,7 @@ _SPACE = re.compile(r"\s+")
 
 
 class WriterError(RecommenderError):
-    """A language model cannot be loaded, or cannot be used as a feedback writer."""
+    """A language model cannot be used as a feedback writer, or not as asked."""
 
 
 class FeedbackWriter:
@@ -174,35 +174,8 @@ class FeedbackWriter:
         config = read_config(folder / CONFIG_FILE)
         expected = f"a model, its tokenizer and {CONFIG_FILE}"
         with loading("feedback writer", got=f"folder={folder}", expected=expected, do="Fit the writer again"):
-            model, tokenizer = load_language_model(str(folder))
+            model, tokenizer = read_language_model(str(folder), str(folder))
             return cls(model.to(device), tokenizer, config["max_tokens"], config["perplexity_before"])
-
-
-def load_language_model(name: str) -> tuple[Any, Any]:
-    """A causal language model in float32 and its tokenizer, by name or path; no code of the repository is run.
-
-    Raises:
-        WriterError: it is not at hand and cannot be fetched, or it is no causal language model.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    path = Path(name).expanduser()
-    try:
-        if names_path(name) and not path.is_dir():
-            raise OSError("there is no such folder")
-        source = str(path) if path.is_dir() else name
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-        check_loaded(source, model.state_dict())
-        return model, tokenizer
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-        raise WriterError(
-            "Cannot load language model",
-            got=f"model={name}",
-            expected=f"a folder or name of a Hugging Face causal language model that is at hand, but {reason}",
-            do="Give a local folder in recipe.writer.model, or let the hub be reached (HF_HUB_OFFLINE=0)",
-        ) from error
 
 
 def finish_sentence(text: str, ended: bool) -> str:

@@ -1,7 +1,9 @@
 """What decides a fit beside its settings: the files of a model that the settings name."""
 
 from core.settings.models import HuggingFaceWriterSettings, SmallWriterSettings
+from core.storage import file_digest
 from flows.steps.fits import model_digest
+from recommender.encoders.embedded_model import find_weights
 
 
 def test_a_model_that_changes_in_its_folder_is_another_input(tmp_path):
@@ -13,6 +15,11 @@ def test_a_model_that_changes_in_its_folder_is_another_input(tmp_path):
     assert model_digest(settings) == before != ""
     weights.write_bytes(b"two")
     assert model_digest(settings) != before
+
+
+def test_the_embedded_language_model_is_known_by_its_weights():
+    digest = model_digest(HuggingFaceWriterSettings(model="smollm2"))
+    assert digest == file_digest(find_weights().file)
 
 
 def test_a_packaged_model_a_name_and_none_have_no_files_of_their_own(tmp_path):

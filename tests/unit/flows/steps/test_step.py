@@ -96,6 +96,7 @@ def test_a_fit_compares_lists_of_the_length_that_its_step_reads(run):
     reading = StepContext("fit", longer, ("seed", "evaluation.k"), computes=True).fit(Path("training"))
     assert (reading.k, reading.seed, reading.threads) == (33, 1, THREADS)
     assert StepContext("fit", longer, WHOLE_RECIPE, computes=True).fit(Path("training")).k == 33
+    assert reading.models == longer.layout.work_dir.absolute() / "language-models"
     # Its key does not know the length, so the length must not reach the fit.
     assert StepContext("fit", longer, ("seed",), computes=True).fit(Path("training")).k == 10
 

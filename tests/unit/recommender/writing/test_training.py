@@ -11,13 +11,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.settings.models import HuggingFaceWriterSettings
 from core.storage import file_digest
+from recommender.encoders.embedded_model import LanguageModelError
 from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.context import FitContext
 from recommender.writing.batches import perplexity
 from recommender.writing.examples import read_reviews, sample
 from recommender.writing.training import LEAST_GAIN, Course, fit_writer, train_tokenizer
-from recommender.writing.writer import FeedbackWriter, WriterError
+from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 
@@ -135,7 +136,7 @@ def test_a_hugging_face_model_is_fine_tuned_and_loaded_back(training: Path, llam
 
 def test_a_hugging_face_model_that_is_not_there_stops_the_fit(training: Path, tmp_path: Path) -> None:
     settings = HuggingFaceWriterSettings(model=str(tmp_path / "nowhere"))
-    with pytest.raises(WriterError, match="nowhere"):
+    with pytest.raises(LanguageModelError, match="nowhere"):
         fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
     assert not (tmp_path / "writer").exists()
 

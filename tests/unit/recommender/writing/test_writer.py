@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import BundleError
+from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.user import UserState
@@ -25,7 +26,7 @@ from recommender.writing.examples import (
 )
 from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
 from recommender.writing.training import _new_writer
-from recommender.writing.writer import FeedbackWriter, WriterError, finish_sentence, load_language_model
+from recommender.writing.writer import FeedbackWriter, WriterError, finish_sentence
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 REQUESTS = [
@@ -46,7 +47,7 @@ def writer(training: Path) -> Iterator[FeedbackWriter]:
     examples = training_examples(read_reviews(training, "train", catalogue_of(training)))
     threads = torch.get_num_threads()
     with deterministic(0):
-        made = _new_writer(TINY, examples)
+        made = _new_writer(FitContext(training), TINY, examples)
     torch.set_num_threads(1)
     yield made
     torch.set_num_threads(threads)
@@ -260,19 +261,6 @@ def test_a_damaged_folder_is_named(writer: FeedbackWriter, tmp_path: Path) -> No
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(BundleError, match=f"folder={tmp_path}"):
         FeedbackWriter.load(tmp_path)
-
-
-def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WriterError, match=f"model={tmp_path / 'nowhere'}, expected a folder or name"):
-        load_language_model(str(tmp_path / "nowhere"))
-
-
-def test_a_hub_name_that_is_not_at_hand_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WriterError, match="model=nobody/no-such-model, expected a folder or name"):
-        load_language_model("nobody/no-such-model")
 
 
 def test_a_model_that_sees_too_little_is_refused(writer: FeedbackWriter) -> None:

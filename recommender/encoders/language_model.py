@@ -1,0 +1,143 @@
+"""Causal language models: the embedded one, or any Hugging Face one by name or local folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.storage import digest_of, file_digest
+from recommender.encoders.embedded_model import EMBEDDED_MODEL, LanguageModelError, embedded_folder, find_weights
+from recommender.encoders.encoder import names_path
+from recommender.fitting.summary import Progress
+from recommender.fitting.tensors import check_loaded
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A pretrained causal language model.
+
+    Attributes:
+        model: Of transformers, with a head that scores the next token.
+        tokenizer: Its tokenizer; a chat template is the tokenizer's own, if it has one.
+        name: As the settings name it: the embedded one, a folder, or a name in the hub.
+        digest: Of its files, or the hub's commit: what is fitted onto one model does not fit another.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """Name and digest, as an error says it; of a folder its last part: where it lies is the machine's business."""
+        return f"{Path(self.name).name if names_path(self.name) else self.name}@{self.digest[:12]}"
+
+
+def load_language_model(
+    name: str,
+    models: Path | None,
+    progress: Progress,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LanguageModel:
+    """Load a causal language model and its tokenizer: the one way for every part that needs one.
+
+    No code of a repository is run, whatever it brings.
+
+    Args:
+        name: 'smollm2' is the embedded one; else a folder, or a name in the hub.
+        models: Where the embedded model is kept once it is converted; others do not need it.
+        device: Where it computes.
+        dtype: Of its weights.
+    Raises:
+        LanguageModelError: it is not at hand and cannot be fetched, or it is no causal language model.
+    """
+    source = str(_embedded(models, progress)) if name == EMBEDDED_MODEL else _source(name)
+    model, tokenizer = read_language_model(source, name, dtype)
+    return LanguageModel(model.to(device), tokenizer, name, _digest(source, name))
+
+
+def read_language_model(source: str, name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer, as transformers finds them.
+
+    Args:
+        source: A folder, or a name in the hub.
+        name: As an error says it.
+    Raises:
+        LanguageModelError: they are not there, or are none.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    # Progress goes where the caller wants it, and not over the terminal of a flow.
+    disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        check_loaded(source, model.state_dict())
+    except (OSError, ValueError) as error:
+        raise _not_at_hand(name, next(iter(str(error).splitlines()), type(error).__name__)) from error
+    return model.eval(), tokenizer
+
+
+def language_model_digest(name: str) -> str:
+    """Digest of what a name stands for on this machine, without loading it: of the embedded weights, or of a folder's
+    files; empty for a name in the hub, for a folder that does not exist, and without the embedded weights.
+    """
+    if name == EMBEDDED_MODEL:
+        try:
+            return find_weights().digest
+        except LanguageModelError:
+            return ""  # for whoever loads it to say
+    folder = Path(name).expanduser()
+    return folder_digest(folder) if folder.is_dir() else ""
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of the names and bytes of a folder's files: 16 hexadecimal digits."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of([(str(file.relative_to(folder)), file_digest(file)) for file in files])
+
+
+def _embedded(models: Path | None, progress: Progress) -> Path:
+    if models is None:
+        raise LanguageModelError(
+            "Cannot load the embedded language model",
+            got="models=None",
+            expected="the folder where converted models are kept",
+            do="Pass Layout.language_models",
+        )
+    return embedded_folder(models, progress)
+
+
+def _source(name: str) -> str:
+    """A folder where there is one. A path has to exist, so that a slip of the pen is not looked up in the hub."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if names_path(name):
+        raise _not_at_hand(name, "there is no such folder")
+    return name
+
+
+def _digest(source: str, name: str) -> str:
+    if name == EMBEDDED_MODEL or Path(source).is_dir():
+        return language_model_digest(name)
+    from transformers.utils import cached_file
+
+    # The hub's cache keeps a model's files in a folder that has the commit's name.
+    return Path(cached_file(source, "config.json")).parent.name
+
+
+def _not_at_hand(name: str, reason: str) -> LanguageModelError:
+    return LanguageModelError(
+        "Cannot load language model",
+        got=f"model={name}",
+        expected=f"'{EMBEDDED_MODEL}', or a folder or name of a Hugging Face causal language model that is at hand, "
+        f"but {reason.rstrip('.')}",
+        do="Give a local folder in recipe.writer.model, or let the hub be reached (HF_HUB_OFFLINE=0)",
+    )
