@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,18 +103,15 @@ def compare_with_champion(
 def _compare(
     candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, metric: str, *, as_judged: bool = False
 ) -> Comparison | None:
-    """On the candidate's test window, or on the part of it that came after all that either learned; None where nobody
-    chose anything then.
+    """On the candidate's test window, or on the part of it that came after all that either learned or chose by; None
+    where nobody chose anything then.
     """
     from recommender.evaluation.evaluation import compare_bundles
     from recommender.inputs.queries import read_queries
 
     ours, theirs = candidate.manifest.data, champion.manifest.data
-    learned, opens = max(ours.learned_until_at, theirs.learned_until_at), datetime.fromisoformat(ours.test_at)
-    where = events.training
-    if learned >= opens:
-        opens = learned + timedelta(microseconds=1)
-        where = events.queries_since(opens)
+    opens = max(ours.unknown_from, theirs.unknown_from)
+    where = events.training if opens == datetime.fromisoformat(ours.test_at) else events.queries_since(opens)
     queries = read_queries(where, "test")
     if not len(queries):
         return None

@@ -17,7 +17,7 @@ Weights are safetensors, never pickle. It is written atomically, and its files a
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,12 @@ class DataRange(BaseModel):
     def learned_until_at(self) -> datetime:
         """The moment after which the bundle learned nothing."""
         return datetime.fromisoformat(self.learned_until or self.validation_at)
+
+    @property
+    def unknown_from(self) -> datetime:
+        """The moment from which on events may judge the bundle: it neither learned from them nor chose by them."""
+        after = self.learned_until_at + timedelta(microseconds=1)
+        return max(after, datetime.fromisoformat(self.test_at))
 
 
 class Manifest(BaseModel):

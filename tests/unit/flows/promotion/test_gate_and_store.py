@@ -248,6 +248,24 @@ def test_a_champion_that_learned_everything_is_asked_about_newer_events_alone(sh
     assert (decision.comparison.since, decision.comparison.as_judged) == (asked[0], False)
 
 
+def test_a_champion_is_not_judged_by_what_it_chose_its_weights_by(shop, tmp_path):
+    """Its validation window reaches into the candidate's test window, where the shares were changed since."""
+    model, asked = "sommelier-gate-chosen", []
+    later = DATA.model_copy(update={"test_at": "2026-06-20T00:00:00+00:00"})
+    parts = {name: shop / "popular" / name for name in ("vectors", "baseline")}
+    assemble_bundle(
+        tmp_path / "popular", shop="t", recipe=RECIPE, data=later, components=parts, code_version="c", kind="popularity"
+    )
+    put(tmp_path / "popular", model)
+
+    def since(opens):
+        asked.append(opens.isoformat())
+        return shop / "training"
+
+    decision = decide_candidate(shop / "candidate", UnseenEvents(shop / "training", since), WON, GATE, K, model)
+    assert asked == [decision.comparison.since] == [later.test_at]
+
+
 @pytest.mark.parametrize(("rule", "promote_it"), [("promote", True), ("keep", False)])
 def test_without_newer_events_the_setting_settles_it(shop, again, tmp_path, rule, promote_it):
     model, gate = f"sommelier-gate-{rule}", GateSettings(min_queries=20, undecided=rule)
