@@ -50,7 +50,8 @@ from recommender.retrieval.sequence.model import load_sequence_model
 
 # Enough for a steady choice.
 MAX_QUERIES = 2000
-# Evenly: the two that rank best alone wherever they were measured. Where too few users can be asked it is taken unseen.
+# Evenly: the two that rank best alone wherever they were measured. Where too few users can be asked it is taken unseen,
+# or the mean where no item-kNN is fitted for the kind.
 EVENLY = Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
 MEAN = Blend("mean", {"sequence": 1.0, "neighbours": 1.0})
 # What corrects the weighted blend, the simpler one first.
@@ -182,7 +183,7 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
 def _choose(ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext) -> tuple[Way, dict[str, float]]:
     """The way to rank, and the NDCG of each part alone, of each kind and of the chosen one."""
     names = ranker.part_names
-    unseen = {"none": Blend(), "mean": MEAN}.get(settings.kind, EVENLY)
+    unseen = {"none": Blend(), "mean": MEAN, "gate": MEAN}.get(settings.kind, EVENLY)
     if not len(queries) or (len(queries) < MIN_QUERIES and settings.kind == "auto"):
         return Way(unseen), {}
     candidates = Candidates.of(

@@ -167,7 +167,8 @@ def refit_cold_users(
         items: Counts what was common recently.
         encode: The encoder; None leaves texts out.
     """
-    shares = all_shares(users, items)[choices.shares].astype(np.float32)
+    # Of a window that now has no event only what breaks its ties is left.
+    shares = all_shares(users, items).get(choices.shares, users.damped_shares()).astype(np.float32)
     if encode is None or not choices.ridge:
         return ColdUserWeights.of_shares(shares)
     with_text = _with_text(users, np.random.default_rng([fit.seed, 3]))

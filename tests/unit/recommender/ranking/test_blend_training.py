@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
 
-from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
+from core.settings.models import BlendKind, BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
 from recommender.fitting.context import FitContext
 from recommender.inputs.seen import item_key
@@ -93,6 +94,17 @@ def test_without_a_warm_validation_user_sequence_model_and_item_knn_count_evenly
     fit(shop)
     assert Blend.load(shop / "blend") == Blend("mean", {"sequence": 1.0, "item_knn": 1.0})
     assert NeighbourModel.load(shop / "blend").n_items == 24
+
+
+@pytest.mark.parametrize("kind", get_args(BlendKind))
+def test_a_blend_that_was_chosen_unseen_counts_parts_that_were_fitted(shop: Path, kind: str) -> None:
+    row = {"user_id": "u", "split": "validation", **history([]), "targets": [item(1)]}
+    write(shop / "training", "queries", [row])
+    fit(shop, kind)
+    assert set(Blend.load(shop / "blend").parts) <= {
+        "sequence",
+        *load_parts(shop / "blend", random_vectors(shop / "training")),
+    }
 
 
 def test_the_weight_of_low_ratings_is_the_one_that_ranks_best(shop: Path) -> None:

@@ -14,7 +14,14 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, Encode
-from recommender.ranking.cold_users_training import RANK, TrainingUsers, _Regression, fit_cold_users
+from recommender.ranking.cold_users_training import (
+    RANK,
+    ColdUserChoices,
+    TrainingUsers,
+    _Regression,
+    fit_cold_users,
+    refit_cold_users,
+)
 from recommender.ranking.ranker import Ranker
 from tests.unit.recommender.ranking.test_cold_items import model_of
 from tests.unit.recommender.tiny_shop import (
@@ -156,6 +163,14 @@ def test_what_was_common_of_late_is_taken_where_that_ranks_better(tmp_path: Path
     assert {name for name, _ in best[0]} == {item(3), item(4)}
     users = TrainingUsers.read(folder, vectors.ids)
     assert weights.shares.sum() == pytest.approx(users.damped_shares().sum())
+
+
+def test_a_window_that_was_chosen_may_be_empty_where_it_is_fitted_again(training: Path) -> None:
+    """A review that is newer than every event closes the shortest window after them."""
+    items, fit = random_vectors(training).catalogue, FitContext(training)
+    users = TrainingUsers.read(training, items.ids)
+    weights = refit_cold_users(fit, users, ColdUserChoices("recent_1"), items, None)
+    np.testing.assert_array_equal(weights.shares, users.damped_shares().astype(np.float32))
 
 
 def test_the_regression_is_the_ridge_of_low_rank() -> None:
