@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class Queries:
             tuple(self.targets[p] for p in places),
             tuple(self.user_ids[p] for p in places) if self.user_ids else (),
         )
+
+    def passes(self, size: int) -> Iterator[Queries]:
+        """All of them in their order, so many at a time: memory does not grow with their number times the catalogue."""
+        for start in range(0, len(self), size):
+            yield self.take(np.arange(start, min(start + size, len(self))))
 
 
 def sample_queries(

@@ -19,6 +19,7 @@ import torch
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries, sample_queries
 from recommender.metrics.ranking import PER_QUERY
+from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.metrics.top_k import hits_of, mask_seen
 from recommender.ranking.blend import ColdItems
 from recommender.ranking.parts import Asked
@@ -99,11 +100,17 @@ class _Asked:
     def of(cls, ranker: Ranker, queries: Queries, k: int) -> _Asked:
         """Ask a ranker that ranks no cold items yet."""
         cold = ~ranker.model.learned[1:].cpu().numpy()
-        asked = Asked.of(queries.users, ranker.ids)
-        first, *more = ranker.shares(asked).values()
-        scores = mask_seen(sum(more, first), queries.users, ranker.ids)
+        scores = np.empty((len(queries), len(ranker.ids)), dtype=np.float32)
+        cosines = np.empty((len(queries), int(cold.sum())), dtype=np.float32)
+        start = 0
+        for some in queries.passes(QUERIES_PER_PASS):
+            asked, rows = Asked.of(some.users, ranker.ids), slice(start, start + len(some))
+            first, *more = ranker.shares(asked).values()
+            scores[rows] = mask_seen(sum(more, first), some.users, ranker.ids)
+            cosines[rows] = ranker.cold_cosines(asked)
+            start = rows.stop
         targets = [ranker.ids.known_indices(one) for one in queries.targets]
-        return cls(scores, ranker.cold_cosines(asked), cold, targets, ranker.ids, k)
+        return cls(scores, cosines, cold, targets, ranker.ids, k)
 
     def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
         """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""

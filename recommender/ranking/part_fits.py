@@ -14,7 +14,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking import metric_key
-from recommender.metrics.ranking_evaluation import NdcgOfScores
+from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS, NdcgOfScores
 from recommender.ranking.parts import (
     RECENT,
     Asked,
@@ -74,27 +74,47 @@ def fit_parts(
     for kind, most in (("neighbours", inputs.neighbours.max_items), ("item_knn", inputs.item_knn.max_items)):
         if kind in kinds:
             fit.cap(f"items that {kind} learns", min(most, n_had), n_had, f"{kind}.max_items")
-    ndcg, asked = NdcgOfScores(queries, vectors.ids, fit.k), Asked.of(queries.users, vectors.ids)
-    best: dict[str, tuple[np.ndarray, dict[str, float], Retriever]] = {}
+    passes = [
+        (NdcgOfScores(some, vectors.ids, fit.k), Asked.of(some.users, vectors.ids))
+        for some in queries.passes(QUERIES_PER_PASS)
+    ]
+    chosen: dict[str, _Tried] = {}
     for kind in kinds:
+        # By name, and whether low ratings count in full.
+        best: dict[tuple[str, bool], _Tried] = {}
         for name, told_by, part in FITS[kind](inputs):
-            values = ndcg(finite_scores(name, part.scores(asked))) if len(queries) else np.zeros(0)
-            if name not in best or _is_better(values, best[name][0], told_by.get(f"{name}_low_rating", 1.0) != 1.0):
-                best[name] = values, told_by, part
-    for name, (values, told_by, _) in best.items():
-        chosen = "".join(f", {key} {setting:g}" for key, setting in told_by.items())
+            found = [ndcg(finite_scores(name, part.scores(asked))) for ndcg, asked in passes]
+            tried = _Tried(np.concatenate([np.zeros(0), *found]), told_by, part)
+            which = name, told_by.get(f"{name}_low_rating", 1.0) == 1.0
+            if which not in best or tried.mean > best[which].mean:
+                best[which] = tried
+        for (name, _), tried in sorted(best.items(), key=lambda one: not one[0][1]):
+            if name not in chosen or tried.is_surely_better_than(chosen[name]):
+                chosen[name] = tried
+    for name, tried in chosen.items():
         if len(queries):
-            fit.progress(f"part {name}{chosen}: validation {metric_key('ndcg', fit.k)} {values.mean():.4f}")
-    choices = {key: setting for _, told_by, _ in best.values() for key, setting in told_by.items()}
-    return {name: part for name, (_, _, part) in best.items()}, choices
+            told = "".join(f", {key} {setting:g}" for key, setting in tried.told_by.items())
+            fit.progress(f"part {name}{told}: validation {metric_key('ndcg', fit.k)} {tried.mean:.4f}")
+    choices = {key: setting for tried in chosen.values() for key, setting in tried.told_by.items()}
+    return {name: tried.part for name, tried in chosen.items()}, choices
 
 
-def _is_better(values: np.ndarray, than: np.ndarray, surely: bool) -> bool:
-    """Whether the mean is higher; `surely`: by more than a standard error of the paired difference. Shapes (B,)."""
-    if not len(values):
-        return False
-    gain = values - than
-    return bool(gain.mean() > (gain.std() / np.sqrt(len(gain)) if surely else 0.0))
+@dataclass(frozen=True)
+class _Tried:
+    """A variant of a part, and its NDCG for each validation query. Shape (B,)."""
+
+    ndcg: np.ndarray
+    told_by: dict[str, float]
+    part: Retriever
+
+    @property
+    def mean(self) -> float:
+        return float(self.ndcg.mean()) if len(self.ndcg) else 0.0
+
+    def is_surely_better_than(self, other: _Tried) -> bool:
+        """Whether its mean is higher by more than a standard error of the paired difference."""
+        gain = self.ndcg - other.ndcg
+        return bool(self.mean - other.mean > gain.std() / np.sqrt(len(gain))) if len(gain) else False
 
 
 def _neighbours(inputs: PartInputs) -> Iterator[Variant]:

@@ -56,3 +56,10 @@ def test_places_keep_their_values():
     assert (np.diff(taken) > 0).all()
     assert np.isin(taken, places).all()
     np.testing.assert_array_equal(sample_places(places, 40, seed=0), places)
+
+
+def test_passes_hold_all_of_them_in_their_order(queries: Queries):
+    passes = list(queries.passes(15))
+    assert [len(one) for one in passes] == [15, 15, 10]
+    assert [row for one in passes for row in rows(one)] == list(range(N))
+    assert not list(Queries((), ()).passes(15))

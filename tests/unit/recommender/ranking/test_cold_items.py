@@ -13,9 +13,10 @@ from recommender.errors import BundleError
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
+from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_items import choose_cold
-from recommender.ranking.parts import ItemToItem
+from recommender.ranking.parts import Asked, ItemToItem
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -101,6 +102,26 @@ def test_texts_that_tell_nothing_do_no_harm_to_the_rest(vectors: ItemVectors) ->
     weights, figures = choose_cold(ranker, queries, 5, seed=1)
     assert figures["whole_ndcg_with_text"] > figures["whole_ndcg_without_text"] - 0.05
     assert weights == ColdItems() or weights.lift < 0
+
+
+def test_no_more_users_are_asked_at_once_than_a_pass_holds(
+    vectors: ItemVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_at_once: list[int] = []
+
+    class Counting(Ranker):
+        def shares(self, asked: Asked) -> dict[str, np.ndarray]:
+            asked_at_once.append(len(asked.users))
+            return super().shares(asked)
+
+    monkeypatch.setattr("recommender.ranking.cold_items.Ranker", Counting)
+    n_users = QUERIES_PER_PASS + 50
+    users = tuple(UserState.from_history([item(n), item(n + 1)]) for n in range(n_users))
+    queries = Queries(users, tuple((item(n + 2), item(n + 9)) for n in range(n_users)))
+    _, figures = choose_cold(Ranker(vectors, model_of(vectors)), queries, 5, seed=1)
+    assert figures
+    assert asked_at_once[:2] == [QUERIES_PER_PASS, 50]
+    assert max(asked_at_once) == QUERIES_PER_PASS
 
 
 def test_too_few_who_want_such_an_item_leave_all_as_it_is(vectors: ItemVectors) -> None:
