@@ -114,15 +114,20 @@ class _Asked:
 
     def ndcg(self, weights: ColdItems, among: Collection[str] | None = None) -> np.ndarray:
         """NDCG of each query with these weights, over the whole catalogue or among some cold items. Shape (B,)."""
-        scores = self.scores.copy()
-        scores[:, self.cold] += weights.part(self.cosines)
-        targets = self.targets
+        targets, others = self.targets, np.zeros(len(self.ids), dtype=bool)
         if among is not None:
             inside = set(self.ids.known_indices(among))
-            scores[:, [index - 1 for index in range(1, len(self.ids) + 1) if index not in inside]] = -np.inf
+            others = ~np.isin(np.arange(1, len(self.ids) + 1), list(inside))
             targets = [[index for index in wanted if index in inside] for wanted in targets]
+        hits = []
+        for start in range(0, len(self.scores), QUERIES_PER_PASS):
+            rows = slice(start, start + QUERIES_PER_PASS)
+            scores = self.scores[rows].copy()
+            scores[:, self.cold] += weights.part(self.cosines[rows])
+            scores[:, others] = -np.inf
+            hits.append(hits_of(scores, targets[rows], self.k))
         n_targets = np.array([max(len(wanted), 1) for wanted in targets])
-        found: np.ndarray = PER_QUERY["ndcg"](hits_of(scores, targets, self.k), n_targets)
+        found: np.ndarray = PER_QUERY["ndcg"](np.concatenate(hits), n_targets)
         return found
 
 

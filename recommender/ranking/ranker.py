@@ -73,7 +73,8 @@ class Ranker:
     def corrected(self, correction: Correction | None) -> Ranker:
         """The same, whose blend is corrected by what reads `describer`; None leaves it as it is.
 
-        Of each part the best `blend.candidates` items are corrected; all others follow below.
+        Of each part the best `blend.candidates` items are corrected; all others follow below, but for those that no
+        event taught where `cold` ranks them: they stand where it puts them.
         """
         other = copy.copy(self)
         other.correction = correction
@@ -166,8 +167,10 @@ class Ranker:
             seen = user.seen_places(self.ids) if exclude_seen else np.zeros(0, dtype=np.int64)
             union = union_of(by_part, seen, self.blend.candidates)
             described = self.describer.describe(user, len(asked.histories[row]), union, by_part[:, union].T)
-            scores[row, union] += self.correction.added(described)
-            others_below = np.ones(scores.shape[1], dtype=bool)
+            added = self.correction.added(described)
+            # What it adds to all of them says nothing, and would part them from items that no event taught.
+            scores[row, union] += added - (added.mean() if len(added) else 0.0)
+            others_below = ~self._unlearned if self._ranks_cold else np.ones(scores.shape[1], dtype=bool)
             others_below[union] = False
             gap = scores[row, others_below].max(initial=-np.inf) - scores[row, union].min(initial=np.inf)
             if np.isfinite(gap) and gap >= 0:

@@ -12,7 +12,7 @@ import torch
 from recommender.errors import BundleError, TrainingDataError
 from recommender.inputs.item_moments import ItemColumns
 from recommender.inputs.user import UserState
-from recommender.ranking.blend import Blend
+from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.candidates import Candidates
 from recommender.ranking.choice import Way
 from recommender.ranking.correction import Network, Trees, load_correction
@@ -132,3 +132,38 @@ def test_trees_are_saved_as_text(tmp_path: Path) -> None:
     assert isinstance(trees, Trees)
     trees.save(tmp_path)
     assert (tmp_path / "correction.txt").read_text(encoding="utf-8").startswith("tree\n")
+
+
+@FITS
+def test_whoever_has_seen_everything_gets_an_empty_list(fit, ranker: Ranker) -> None:
+    names = ranker.describer.names
+    data = candidates_of(60, 1)
+    rows = np.random.default_rng(0).normal(size=(60, 20, len(names))).astype(np.float32)
+    corrected = ranker.corrected(fit(replace(data, features=rows), ALONE, names, seed=0))
+    everything = UserState.from_history([item(n) for n in range(N_ITEMS)])
+    assert corrected.top_k([everything, WARM], 3)[0] == []
+    assert len(corrected.top_k([everything], 3, exclude_seen=False)[0]) == 3
+
+
+def test_items_that_no_event_taught_keep_their_place_among_the_corrected_ones(ranker: Ranker) -> None:
+    """They are lifted by what validation chose, whether or not they are among the best of any part."""
+    standard = ranker.standard_scores([WARM], ranker.part_names)
+    last = int(np.max(list(standard.values()), axis=0)[0].argmin())
+    learned = ranker.model.learned.clone()
+    learned[last + 1] = False
+    ranker.model.learned = learned
+    for lift, place in ((99.0, 0), (-99.0, N_ITEMS - 3)):
+        lifted = Ranker(ranker.vectors, ranker.model, ranker.retrievers, ranker.blend, ColdItems(0.0, lift))
+        for network in (network_of(lifted, 0.0), network_of(lifted, 5.0)):
+            names = [name for name, _ in lifted.corrected(network).top_k([WARM], N_ITEMS)[0]]
+            assert names.index(ranker.ids.item_id(last + 1)) == place
+    # Nor does it matter what a correction adds to all of its candidates alike.
+    lifted = Ranker(ranker.vectors, ranker.model, ranker.retrievers, ranker.blend, ColdItems(0.0, 0.5))
+    none = network_of(lifted, 0.0)
+    alike = replace(
+        none,
+        tensors={**none.tensors, "hidden": 0 * none.tensors["hidden"], "hidden_bias": np.ones(4), "out": np.ones(4)},
+    )
+    lists = [[name for name, _ in lifted.corrected(one).top_k([WARM], N_ITEMS)[0]] for one in (none, alike)]
+    assert lists[0] == lists[1]
+    assert lists[0].index(ranker.ids.item_id(last + 1)) < N_ITEMS - 3
