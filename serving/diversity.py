@@ -50,12 +50,16 @@ def _check_read(given: dict[str, object], settings: RerankSettings) -> None:
     Raises:
         BadRequest: there is one.
     """
+    kind = settings.kind
     readers = {"strength": ("mmr", "calibration"), "similarity": ("mmr",)}
+    if not (settings.item_floor or settings.provider_floor):
+        readers["pool"] = ("mmr", "calibration")
     for name, kinds in readers.items():
-        if name in given and settings.kind not in kinds:
+        if name in given and kind not in kinds:
+            floors = ", or a floor" if name == "pool" else ""
             raise BadRequest(
                 "Cannot re-rank",
-                got=f"diversity.{name}={given[name]} with kind={settings.kind}",
-                expected=f"kind={' or '.join(kinds)}",
+                got=f"diversity.{name}={given[name]} with kind={kind}",
+                expected=f"kind={' or '.join(kinds)}{floors}",
                 do="Name the kind, or leave it out",
             )

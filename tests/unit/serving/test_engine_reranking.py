@@ -52,5 +52,9 @@ def test_a_re_ranking_that_contradicts_itself_or_the_catalogue_is_refused(engine
     assert "diversity.strength=0.5 with kind=none, expected kind=mmr or calibration" in refused(
         BadRequest, strength=0.5
     )
+    assert "diversity.pool=20 with kind=none, expected kind=mmr or calibration, or a floor" in refused(
+        BadRequest, pool=20
+    )
+    assert engine.recommend(RecommendRequest(k=3, diversity=Diversity(pool=20, item_floor=0.4))).diversity
     assert "expected kind=mmr." in refused(BadRequest, kind="calibration", similarity="text")
     assert "model=m:1, items with a brand=0" in refused(CapabilityMissing, provider_floor=0.5)
