@@ -66,6 +66,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """Give an empty folder that is gone when the block ends.
+
+    What a killed process left there is below the shop's folder, named as unfinished: pruning and forgetting find it.
+
+    Args:
+        beside: Names the folder's parent, and the beginning of its own name; nothing has to be there.
+    """
+    temporary = _unfinished(beside)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_folder(target: Path) -> None:
     """Remove a folder whose name stands for something whole: first the name, in one step, then what is in it."""
     doomed = _unfinished(target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from core.layout import Layout
 from core.storage import write_json
 from flows.errors import NothingValidated
@@ -14,10 +16,11 @@ def keep_validation(layout: Layout, summary: ValidationSummary) -> None:
 
 
 def read_last_validation(layout: Layout) -> ValidationSummary | None:
-    """What the newest validation of the shop found; None before the first."""
-    if not layout.last_validation.exists():
+    """What the newest validation of the shop found; None before the first, or where another version wrote it down."""
+    try:
+        return ValidationSummary.model_validate_json(layout.last_validation.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
         return None
-    return ValidationSummary.model_validate_json(layout.last_validation.read_text(encoding="utf-8"))
 
 
 def require_validation(layout: Layout) -> ValidationSummary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import duckdb
 
 from core.schema import TABLE_NAMES, TableName
 from core.settings.validation import ValidationSettings
-from core.storage import atomic_folder, write_json
+from core.storage import atomic_folder, scratch_folder, write_json
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning.steps import build_masks, register_cleaning
 from validation.expectations.clean_rules import build_clean_rules, build_clean_suite, count_clean
@@ -69,14 +68,14 @@ def validate(
     now = datetime.now(UTC)
     with (
         _great_expectations_ahead(),
-        tempfile.TemporaryDirectory(prefix="validation-") as scratch,
-        open_staging(Path(scratch)) as connection,
+        scratch_folder(target.with_name("validation")) as scratch,
+        open_staging(scratch) as connection,
     ):
-        scans = scan_tables(connection, raw, note, rules, now, [raw, target.parent, Path(scratch)])
+        scans = scan_tables(connection, raw, note, rules, now, [raw, target.parent, scratch])
         mask = build_masks(rules.cleaning)["reviews"]
         for scan in scans.values():
             pick_broken(connection, scan, mask)
-        context = open_context(Path(scratch))
+        context = open_context(scratch)
         verdicts = {table: _check_table(context, scans[table], rules, note, previous, now) for table in TABLE_NAMES}
         page = write_data_docs(context, verdicts, note.fingerprint, docs)
         for verdict in verdicts.values():

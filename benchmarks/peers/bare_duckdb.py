@@ -54,7 +54,7 @@ def validate_bare(folder: Path, target: Path) -> dict[str, int]:
             "threads = 2",
             "memory_limit = '2GB'",
             "TimeZone = 'UTC'",
-            f"temp_directory = '{target / 'spill'}'",
+            f"temp_directory = {literal(str(target / 'spill'))}",
         ):
             db.execute(f"SET {setting}")
         for table in ("users", "items"):
@@ -64,7 +64,7 @@ def validate_bare(folder: Path, target: Path) -> dict[str, int]:
             f"CASE WHEN {mask} THEN {bits[name]}::BIGINT ELSE 0::BIGINT END"
             for name, mask in (MASKS | WARNINGS).items()
         )
-        source = f"read_parquet('{folder / 'interactions.parquet'}', file_row_number = true)"
+        source = f"read_parquet({literal(str(folder / 'interactions.parquet'))}, file_row_number = true)"
         text = ", ".join(f"nullif(trim({name}), '') AS {name}" for name in ("event_id", "user_id", "item_id"))
         columns = "event_id, user_id, item_id, event, value, timestamp, position"
         db.execute(

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.schema import USER_ID
-from core.sql import identifier
+from core.sql import identifier, literal
 from flows.erasure.person import Person
 
 _PARQUET, _SQLITE, _ZIP, _GZIP, _ZSTD = b"PAR1", b"SQLite format 3\0", b"PK\x03\x04", b"\x1f\x8b", b"(\xb5/\xfd"
@@ -102,7 +102,7 @@ def mentions_sql(column: str, person: Person) -> str:
     name = identifier(column)
     quick = " OR ".join(f"instr({name}, x'{one.encode().hex()}') > 0" for one in person.spellings)
     quick_text = " OR ".join(f"instr({name}, CAST(x'{one.encode().hex()}' AS TEXT)) > 0" for one in person.spellings)
-    label = "'" + column.replace("'", "''") + "'"
+    label = literal(column)
     return f"(CASE typeof({name}) WHEN 'blob' THEN {quick} ELSE {quick_text} END AND names({name}, {label}))"
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from core.layout import Layout
 from core.logs.wal import scrub
-from core.sql import identifier
+from core.sql import identifier, literal
 from core.storage import UNFINISHED, atomic_file, sync_folder
 from core.tombstones import Tombstones
 from flows.erasure.contents import kind_of, mentions_sql, names, open_sqlite, parse_json, tables_of
@@ -112,7 +112,7 @@ def redact_sqlite(path: Path, person: Person) -> int:
         connection.create_function("redacted", 2, lambda value, column: _redacted(value, str(column), person))
         for table, columns in tables_of(connection):
             for column in columns:
-                name, label = identifier(column), "'" + column.replace("'", "''") + "'"
+                name, label = identifier(column), literal(column)
                 where = f"WHERE {mentions_sql(column, person)}"
                 update = f"UPDATE {identifier(table)} SET {name} = redacted({name}, {label}) {where}"
                 try:

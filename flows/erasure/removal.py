@@ -115,8 +115,9 @@ def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, rec
         gone = _remove_stage(layout, stage, person)
         receipt = save(layout, receipt.counting(stage, gone))
     if receipt.seen:
-        # What was learned with them; and of searches each trial's figures, query by query.
-        for stage in _MADE_STAGES:
+        # What was learned with them, and counts of them in which no id stands; of searches each trial's figures, query
+        # by query.
+        for stage in ("training", *_MADE_STAGES):
             gone = _remove_older(_made(layout, stage), receipt)
             receipt = save(layout, receipt.counting(stage, gone))
         figures = [path for path in layout.searches.parent.glob("*") if path.is_dir()]

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.layout import Layout
 from core.promotions import Standing, Version, list_versions, read_standing, version_in_service
+from core.storage import together
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.model_store import find_fault, promote
 from flows.promotion.refits import SHOWN_DIGEST_CHARS, labels_of
@@ -111,7 +112,7 @@ def _state(version: Version, standing: Standing) -> str:
 def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
     """Put a bundle into service that the gate did not, or not now; one that is in service stays as it is.
 
-    One that a rollback withdrew is not withdrawn any more.
+    One that a rollback withdrew is not withdrawn any more. Waits while a person is removed, whose bundles may go.
 
     Args:
         layout: Of the shop.
@@ -121,6 +122,11 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
         OtherSchemaVersion, BundleError: it was written by another version of this code, or is damaged.
         BundleRefused: it is another shop's.
     """
+    with together(layout.data_lock):
+        return _promote_by_hand(layout, folder, reason)
+
+
+def _promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
     from recommender.bundle.loading import verify_files
 
     manifest = read_manifest(folder)

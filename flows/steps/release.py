@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 
 from core.promotions import Version, version_in_service
+from core.storage import scratch_folder
 from features.counting.moments import as_us
 from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
@@ -82,10 +82,10 @@ def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[Uns
     from features.training import build_queries
 
     layout, features = step.layout, step.recipe.features
-    with TemporaryDirectory(prefix="gate-") as place:
+    with scratch_folder(layout.training("gate")) as place:
 
         def queries_since(opens: datetime) -> Path:
-            target = Path(place) / str(as_us(opens))
+            target = place / str(as_us(opens))
             return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
 
         yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device)

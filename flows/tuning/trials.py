@@ -15,9 +15,9 @@ from core.settings.tree import Recipe
 from core.storage import is_disk_full
 from flows.errors import DiskFull
 from flows.pruning import prune
-from flows.steps.fits import fit_ranking
+from flows.steps.fits import Ranking, fit_ranking
 from flows.steps.run import Run
-from flows.steps.step import Output
+from flows.steps.step import Output, StepContext, action
 from flows.tuning.board import TrialBoard, trial_name
 from recommender.tuning.search import NotPromising
 
@@ -51,9 +51,6 @@ def fit_and_evaluate(
     Returns:
         The mean NDCG over queries and seeds; or, where `on_epoch` gave the trial up, why.
     """
-    from recommender.fitting.context import FitContext
-    from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
-
     figures: list[float] = []
     for seed, file in files.items():
         seeded = recipe.model_copy(update={"seed": seed})
@@ -61,13 +58,20 @@ def fit_and_evaluate(
             ranking = fit_ranking(run.with_recipe(seeded), training, None if figures else on_epoch)
         except NotPromising as stopped:
             return str(stopped)
-        with run.holding_data():
-            fit = FitContext(training.folder, run.recipe.seed, recipe.evaluation.k, device=run.device)
-            parts = (ranking.vectors.folder, ranking.sequence.folder, ranking.blend.folder)
-            ndcg = evaluate_on_validation(fit, *parts)
-            write_ndcg(file, ndcg)
-        figures.append(float(ndcg.mean()))
+        # All trials are asked about the same queries, whichever seed they were fitted under.
+        figures.append(evaluate_trial(run, training=training.folder, ranking=ranking, file=file))
     return sum(figures) / len(figures)
+
+
+@action("evaluate-trial", reads=("evaluation.k", "seed"), computes=True)
+def evaluate_trial(step: StepContext, training: Path, ranking: Ranking, file: Path) -> float:
+    """Evaluate what ranks on the validation window, and keep what it reaches on every query; the mean NDCG."""
+    from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
+
+    parts = (ranking.vectors.folder, ranking.sequence.folder, ranking.blend.folder)
+    ndcg = evaluate_on_validation(step.fit(training), *parts)
+    write_ndcg(file, ndcg)
+    return float(ndcg.mean())
 
 
 def run_trials(run: Run, training: Output[TrainingSummary], search: Search, settings: SearchSettings) -> None:

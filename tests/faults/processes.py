@@ -16,10 +16,11 @@ from flows.environment import QUIET, home_variables
 
 # What the steps import on their way; none of them starts a thread when it is imported.
 MODULES = (
-    "cli.models", "flows.fine_tune", "flows.monitor", "flows.pipeline", "flows.promotion.decision", "flows.readmit",
-    "flows.refresh_features", "flows.rollback", "flows.tune", "validation.gate", "validation.sources.ingest",
-    "features.refresh", "features.training", "features.feast.definitions", "features.online",
-    "recommender.retrieval.text.embedding", "recommender.retrieval.sequence.fit", "recommender.ranking.blend_training",
+    "cli.models", "flows.fine_tune", "flows.forget", "flows.monitor", "flows.pipeline", "flows.promotion.decision",
+    "flows.readmit", "flows.refresh_features", "flows.rollback", "flows.tune", "validation.gate",
+    "validation.sources.ingest", "features.refresh", "features.training", "features.feast.definitions",
+    "features.online", "recommender.retrieval.text.embedding", "recommender.retrieval.sequence.fit",
+    "recommender.ranking.blend_training",
     "recommender.retrieval.generative.training", "recommender.scoring.training", "recommender.writing.training",
     "recommender.bundle.assembly", "recommender.bundle.loading", "recommender.evaluation.evaluation",
     "recommender.evaluation.baselines", "recommender.evaluation.report", "recommender.tuning.trial_evaluation",

@@ -134,7 +134,16 @@ def _pipeline(place: Place, **changes: Any) -> Any:
 
 
 def _first_run(place: Place) -> Any:
-    return _pipeline(place)
+    outcome = _pipeline(place)
+    assert _served_again(place), "what is in service was not fitted again on everything"
+    return outcome
+
+
+def _served_again(place: Place) -> bool:
+    from core.promotions import version_in_service
+
+    version = version_in_service(place.layout.model_name)
+    return version is not None and version.judged != ""
 
 
 def _refresh(place: Place, **changes: Any) -> Any:
@@ -184,8 +193,11 @@ def _fine_tune(place: Place) -> Any:
 
 
 def _serve_baseline(place: Place) -> Any:
-    """The candidate is refused, and the best baseline serves in its place."""
-    return _pipeline(place, seed=3, gate={"beat_baseline": "surely_better", "undecided": "promote", "tolerance": 1.0})
+    """The candidate is refused, and the best baseline serves in its place, fitted again on everything too."""
+    gate = {"beat_baseline": "surely_better", "undecided": "promote", "tolerance": 1.0}
+    outcome = _pipeline(place, seed=3, gate=gate)
+    assert _served_again(place), "what is in service was not fitted again on everything"
+    return outcome
 
 
 def _readmit(place: Place) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,16 @@ import pytest
 
 from core.layout import Layout
 from core.tombstones import read_tombstones
+from features.feast.store import open_store
+from features.refresh import online_store_of
 from flows.erasure.receipts import read_receipts
+from flows.erasure.removal import preview, remove_person
 from flows.platform.parts import Platform, wait_until_answers
 from tests.integration.byte_search import find
+from tests.integration.features.servers import drop_schema, postgres_url, redis_client, settings
+from tests.integration.features.test_erasure import everywhere
 from tests.integration.remembering_shop import PERSON, Shop, finish
+from tests.unit.flows.erasure import known_person
 
 OTHER = "nobody-ever-0815"
 FORGET = """
@@ -124,3 +131,27 @@ def test_a_person_leaves_no_byte_and_the_shop_is_as_if_they_had_never_been(shops
         assert online_rows(shop.layout, view) == online_rows(undisturbed.layout, view), view
     for stage, before_it in learned.items():
         assert digests(shop.layout, stage) == digests(undisturbed.layout, stage) != before_it, stage
+
+
+def test_a_person_leaves_the_servers_that_features_are_kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = postgres_url()
+    if url is None or redis_client() is None:
+        pytest.skip("no PostgreSQL or no Redis answers")
+    stores = settings(offline="postgres", registry="postgres", online="redis", postgres=url)
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    person, work = known_person.PERSON, tmp_path / "work"
+    layout = known_person.build_shop(work, stores)
+    try:
+        left = preview(layout, person).search.left
+        assert {"postgres events", "postgres reviews", "postgres users", "online store"} <= {
+            re.sub(r"(_\d+)?: \d+ rows", "", one) for one in left
+        }, left
+        assert everywhere(layout.feast, person) >= 4
+        receipt = remove_person(layout, stores, person)
+        assert (receipt.state, receipt.search.left) == ("retraining", ())
+        assert receipt.removed["online store"] == 3
+        assert (everywhere(layout.feast, person), find(person, work)) == (0, set())
+    finally:
+        store = open_store(layout.feast)
+        online_store_of(store).teardown(store.config, store.list_feature_views(), [])
+        drop_schema(url, layout.feast)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.schema import TABLE_NAMES, TableName
-from core.storage import UNFINISHED, atomic_file, atomic_folder, exclusively, is_disk_full
+from core.storage import UNFINISHED, atomic_file, atomic_folder, exclusively, is_disk_full, scratch_folder
 from validation.expectations.clean_rules import RESULT_FORMAT
 from validation.expectations.suites import open_context, scanned_expectations
 
@@ -63,26 +62,27 @@ def keep_run(folder: Path, clean: Path, run: str, at: datetime, tables: Mapping[
         at: When the validation was.
     """
     shop = folder.parent.name
-    with exclusively(folder.with_name(_LOCK)), tempfile.TemporaryDirectory(prefix="validation-") as scratch:
+    with exclusively(folder.with_name(_LOCK)):
         _remove_unfinished(folder)
-        copy = Path(scratch) / folder.name
-        stands = folder.exists()
-        if stands:
-            shutil.copytree(folder, copy, ignore=_history)
-        try:
-            _bring_up_to_date(copy, shop, clean, run, at, tables)
-        except Exception as error:
-            if not stands or is_disk_full(error):
-                raise
-            stands = False
-            _set_aside(folder, error)
-            shutil.rmtree(copy)
-            _bring_up_to_date(copy, shop, clean, run, at, tables)
-        if stands:
-            _write_changed(copy, folder)
-        else:
-            with atomic_folder(folder) as written:
-                shutil.copytree(copy, written, dirs_exist_ok=True)
+        with scratch_folder(folder) as scratch:
+            copy = scratch / folder.name
+            stands = folder.exists()
+            if stands:
+                shutil.copytree(folder, copy, ignore=_history)
+            try:
+                _bring_up_to_date(copy, shop, clean, run, at, tables)
+            except Exception as error:
+                if not stands or is_disk_full(error):
+                    raise
+                stands = False
+                _set_aside(folder, error)
+                shutil.rmtree(copy)
+                _bring_up_to_date(copy, shop, clean, run, at, tables)
+            if stands:
+                _write_changed(copy, folder)
+            else:
+                with atomic_folder(folder) as written:
+                    shutil.copytree(copy, written, dirs_exist_ok=True)
         for suite in (*tables, *(f"{SCANNED}{table}" for table in tables)):
             _prune(folder / _RESULTS / suite, run)
 

@@ -15,7 +15,7 @@ _BRACKETED = r"""[\[({](?s:.*)[\])}]"""
 def list_text_sql(expression: str, join: str = ", ") -> str:
     """Words in a field that holds text, or the text of a list, whose parts are joined."""
     parts = f"list_filter({_parts_sql(expression)}, lambda part: part <> '')"
-    return f"CASE WHEN {_is_list_sql(expression)} THEN array_to_string({parts}, '{join}') ELSE {expression} END"
+    return f"CASE WHEN {_is_list_sql(expression)} THEN array_to_string({parts}, {literal(join)}) ELSE {expression} END"
 
 
 def list_path_sql(expression: str, plain: str) -> str:

@@ -88,7 +88,7 @@ def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
     to_point = f"replace({bare}, ',', '.')"
     forms = [
         # groups apart by spaces or apostrophes
-        (r"\d{1,3}(''\d{3})+([.,]\d+)?", to_point),
+        (r"\d{1,3}('\d{3})+([.,]\d+)?", to_point),
         # 1,299.00 and 1,29,900.00
         (r"\d{1,3}(,\d{2,3})*,\d{3}\.\d*", "replace(b, ',', '')"),
         (r"\d{1,3}(,\d{2,3})+,\d{3}", "replace(b, ',', '')"),
@@ -102,5 +102,5 @@ def _body_sql(body: str, decimal_comma: bool, grouped: bool) -> str:
     ]
     if grouped:  # of a price, as in Sweden
         forms.append((r"\d+:\d{2}", "replace(b, ':', '.')"))
-    cases = " ".join(f"WHEN regexp_full_match(b, '{form}') THEN {digits}" for form, digits in forms)
+    cases = " ".join(f"WHEN regexp_full_match(b, {literal(form)}) THEN {digits}" for form, digits in forms)
     return f"list_transform([{body}], lambda b: TRY_CAST(CASE {cases} END AS DOUBLE))[1]"

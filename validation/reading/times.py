@@ -88,7 +88,7 @@ def _filled(text: str, form: str) -> str:
 
 def _digits(text: str, dialect: Dialect) -> list[str]:
     return [
-        f"CASE WHEN regexp_full_match({text}, '{digits}') THEN "
+        f"CASE WHEN regexp_full_match({text}, {literal(digits)}) THEN "
         f"{_local_sql(f'try_strptime({text}, {literal(form)})', dialect.time_zone)} END"
         for digits, form in _DIGITS.items()
     ]

@@ -66,15 +66,15 @@ def archive_rows(feast: Path) -> dict[str, list[dict[str, Any]]]:
     return {table: archive.read(table, published.n_parts).to_pylist() for table in tables}
 
 
-def everywhere(feast: Path) -> int:
+def everywhere(feast: Path, person: str = PERSON) -> int:
     """In how many places of whatever the store is kept in the id stands."""
-    n = len(find(PERSON, feast))
+    n = len(find(person, feast))
     published = require_published(feast).stores
     if published.online == "redis":
         client = redis_client()
         for key in client.scan_iter(f"*{schema_name(feast)}*"):
             kept = [client.hgetall(key), key] if client.type(key) == b"hash" else [client.zrange(key, 0, -1), key]
-            n += any(repr(one)[2:-1] in repr(kept) for one in spellings(PERSON))
+            n += any(repr(one)[2:-1] in repr(kept) for one in spellings(person))
     if published.offline == "postgres":
         import psycopg
 
@@ -82,7 +82,7 @@ def everywhere(feast: Path) -> int:
             place = schema_name(feast)
             for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (place,)):
                 rows = connection.cursor().execute(f'SELECT * FROM "{place}"."{table}"').fetchall()
-                n += PERSON in repr(rows) or any(one in repr(rows).encode() for one in spellings(PERSON))
+                n += person in repr(rows) or any(one in repr(rows).encode() for one in spellings(person))
     return n
 
 

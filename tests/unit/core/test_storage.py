@@ -12,7 +12,17 @@ import pytest
 
 from core import storage
 from core.errors import SommelierError
-from core.storage import atomic_file, atomic_folder, digest_of, file_digest, is_disk_full, remove_folder, write_json
+from core.storage import (
+    UNFINISHED,
+    atomic_file,
+    atomic_folder,
+    digest_of,
+    file_digest,
+    is_disk_full,
+    remove_folder,
+    scratch_folder,
+    write_json,
+)
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -183,3 +193,15 @@ def test_what_a_name_stands_for_is_on_the_disk_before_the_name_and_the_name_befo
     place = done.index(("named", str(tmp_path / "stage")))
     assert {path.rpartition("/")[2] for _, path in done[:place]} >= {"part", "deep"}
     assert done[place + 1 :] == [("sync", str(tmp_path))]
+
+
+def test_a_scratch_folder_is_gone_however_the_block_ends(tmp_path):
+    with scratch_folder(tmp_path / "shop" / "rows") as first, scratch_folder(tmp_path / "shop" / "rows") as second:
+        (first / "one").write_text("1")
+        assert first != second
+        assert first.parent == second.parent == tmp_path / "shop"
+        assert first.name.startswith(".rows.")
+        assert first.name.endswith(UNFINISHED)
+    with pytest.raises(ValueError, match="broken"), scratch_folder(tmp_path / "shop" / "rows"):
+        raise ValueError("broken")
+    assert list((tmp_path / "shop").iterdir()) == []

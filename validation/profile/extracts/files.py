@@ -224,10 +224,10 @@ def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
     evidence = tuple(filter(None, (text.evidence, split)))
     with _as_file(text.lines, ".csv") as written:
         is_quoted = quoting_of(delimiter, text.lines.split("\n", 1)[0]) == csv.QUOTE_MINIMAL
-        quote = '"' if is_quoted else ""
+        quote = literal('"' if is_quoted else "")
         kinds = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(header))) + "}"
         source = (
-            f"read_csv({literal(str(written))}, delim = {literal(delimiter)}, quote = '{quote}', escape = '{quote}', "
+            f"read_csv({literal(str(written))}, delim = {literal(delimiter)}, quote = {quote}, escape = {quote}, "
             f"header = false, skip = 1, columns = {kinds}, auto_detect = false, ignore_errors = true, "
             "strict_mode = false, null_padding = true, parallel = false, max_line_size = 67108864)"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
-from core.settings.features import FeatureSettings
+from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.source import TablesSource
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
@@ -31,8 +31,12 @@ THEIRS = [Row(PERSON, "abcd"[n], 2 * n + 20, 5.0) for n in range(3)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def build_shop(work: Path) -> Layout:
-    """Everything that a shop keeps, in a work folder; BENTOML_HOME is set to lie below it."""
+def build_shop(work: Path, stores: FeatureStoreSettings | None = None) -> Layout:
+    """Everything that a shop keeps, in a work folder; BENTOML_HOME is set to lie below it.
+
+    Args:
+        stores: Where features are kept; in files by default.
+    """
     os.environ["BENTOML_HOME"] = str(work / "bentoml")
     layout = Layout(work, "shop")
     rows = [{"user_id": row.user, "item_id": row.item, "event": "rating", "value": row.value,
@@ -50,7 +54,7 @@ def build_shop(work: Path) -> Layout:
     write_shop(layout.clean("c1"), [*LOG, *THEIRS], users=users, reviews=reviews)
     write_shop(layout.training("t1"), [*LOG, *THEIRS])
     write_shop(layout.clean("c0"), LOG)  # from before they came
-    refresh_features(layout.clean("c1"), layout.feast, SETTINGS)
+    refresh_features(layout.clean("c1"), layout.feast, SETTINGS, stores or FeatureStoreSettings())
     events = [
         Interaction(f"x{n}", user, "a", "view", START + timedelta(days=1)) for n, user in enumerate(("u", PERSON))
     ]

@@ -19,7 +19,7 @@ from core.layout import Layout
 from core.logs.events import EventLog
 from core.promotions import read_standing
 from core.settings.features import FeatureStoreSettings
-from core.storage import together
+from core.storage import UNFINISHED, together
 from core.tombstones import read_tombstones
 from features.archive.publication import open_published, require_published
 from features.online import OnlineFeatures
@@ -34,7 +34,7 @@ from flows.promotion.refits import labels_of
 from recommender.bundle.manifest import read_manifest
 from tests.integration.byte_search import find
 from tests.unit.features.shops import write_shop
-from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, build_shop
+from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, THEIRS, build_shop
 from tests.unit.flows.promotion.written_bundle import write_bundle
 
 WRITES = ((os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync"), (os, "unlink"), (os, "rmdir"))
@@ -172,6 +172,15 @@ def test_what_was_fitted_again_of_their_data_goes_too(layout: Layout) -> None:
     (done,) = finish_erasures(layout)
     states = {(one.place, one.digest): one.state for one in done.bundles}
     assert (states["model store", "again"], states["refit", "again"]) == ("unaffected", "removed")
+
+
+def test_training_sets_that_count_them_without_their_id_go_too(layout: Layout) -> None:
+    counts, killed = layout.training("t2"), layout.training(f".gate.0a1b2c3d{UNFINISHED}")
+    write_shop(counts, LOG)
+    write_shop(killed / "1", THEIRS)  # the queries of a gate that was killed
+    receipt = removed(layout)
+    assert receipt.removed["training"] == 2
+    assert list(layout.training("").iterdir()) == []
 
 
 def test_a_preview_says_where_and_changes_nothing(layout: Layout) -> None:

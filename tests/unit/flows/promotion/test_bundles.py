@@ -1,12 +1,14 @@
 """Bundles as people name them, put into service by hand, and listed with what became of them."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor, wait
 from uuid import uuid4
 
 import pytest
 
 from core.layout import Layout
 from core.promotions import read_standing, version_in_service
+from core.storage import exclusively
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.bundles import (
     describe_promotion,
@@ -159,3 +161,18 @@ def test_a_bundle_without_an_evaluation_has_nothing_to_show(candidate):
     with pytest.raises(BundleRefused, match=r"metrics=\['ndcg_at_10'\]"):
         read_metrics(candidate("aaaa1111", metrics={"ndcg_at_10": 0.5}))
     assert read_metrics(candidate("bbbb2222", metrics=METRICS)).metrics == METRICS
+
+
+def test_nothing_is_promoted_while_a_person_is_removed(layout, candidate):
+    """What is promoted meanwhile would be missing among the bundles that learned from them."""
+    folder = candidate("aaaa1111")
+    with ThreadPoolExecutor() as pool:
+        with exclusively(layout.data_lock):
+            promoting = pool.submit(promote_by_hand, layout, folder, "")
+            wait([promoting], timeout=0.5)
+            assert not promoting.done()
+            assert version_in_service(layout.model_name) is None
+            shutil.rmtree(folder)
+        with pytest.raises(BundleError, match="readable JSON"):
+            promoting.result()
+    assert version_in_service(layout.model_name) is None

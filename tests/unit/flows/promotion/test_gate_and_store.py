@@ -10,18 +10,21 @@ import torch
 from core.promotions import read_standing, version_in_service
 from core.settings.evaluation import GateSettings
 from core.settings.tree import Recipe
-from flows.errors import ChampionChanged
+from flows.errors import BundleRefused, ChampionChanged
+from flows.promotion.bundles import version_rows
 from flows.promotion.champion import UnseenEvents
 from flows.promotion.decision import decide_candidate, decide_refit, decide_served_baseline, promote_decided
 from flows.promotion.model_store import promote, roll_back
 from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import assemble_baseline, assemble_bundle
+from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import SCHEMA_VERSION, read_manifest
 from recommender.encoders.encoder import EncoderError
 from recommender.errors import BundleError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
+from serving.watcher import Watcher, find_promoted
 from tests.unit.recommender.tiny_shop import DATA, QUICK, save_random_vectors, write, write_training_set
 
 K = 5
@@ -346,3 +349,31 @@ def test_a_bundle_says_of_which_its_figures_are(shop, tmp_path):
     )
     assert describe_refit(read_manifest(shop / "candidate")) == ""
     assert labels_of(manifest)["judged"] == manifest.judged
+
+
+def test_after_an_upgrade_the_service_says_what_to_do_and_the_next_run_replaces_the_bundle(shop):
+    """A work folder whose only bundle an earlier version of this code wrote."""
+    model = "sommelier-gate-upgraded"
+    old = put(shop / "popular", model)
+    manifest = json.loads((old.folder / "manifest.json").read_text())
+    (old.folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": SCHEMA_VERSION - 1}))
+    watcher = Watcher(
+        find=lambda: find_promoted(model), load=lambda promoted: load_bundle(promoted.folder), poll_s=60.0
+    )
+    watcher.poll()
+    assert (watcher.loaded, watcher.promoted) == (None, old.tag)
+    why = f"schema_version={SCHEMA_VERSION - 1}, expected {SCHEMA_VERSION}"
+    assert watcher.problem.startswith(f"{old.tag} cannot be loaded: Cannot load bundle: {why}")
+    assert watcher.problem.endswith("Train a new one: make run.")
+    (row,) = version_rows(model)
+    assert (row["version"], row["state"]) == (old.version, "in service")
+
+    decided = hold(shop, WON, model)
+    assert decided.promote
+    assert f"the bundle in service, {old.tag}, is not comparable, as it cannot be loaded ({why})" in decided.reason
+    new = promote_decided(shop / "candidate", model, {**WON, "intervals": {}}, decided)
+    watcher.poll()
+    assert (watcher.loaded.model, watcher.problem) == (new.tag, None)
+    with pytest.raises(BundleRefused, match=why):
+        roll_back(model)
+    assert version_in_service(model).version == new.version

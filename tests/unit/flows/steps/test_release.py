@@ -1,12 +1,16 @@
 """What the gate decided holds while nothing else went into service; then it is asked again, a few times."""
 
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from core.layout import Layout
 from core.settings.evaluation import RefitSettings
 from core.settings.tree import Recipe
+from core.storage import UNFINISHED
 from flows.promotion.gate import BestBaseline, Decision
 from flows.steps import release as module
 from flows.steps.bundles import Learned
@@ -129,3 +133,23 @@ def test_the_baseline_in_its_place_is_what_is_promoted(released):
     _, seen = released([lost, lost], n_late=1, instead=instead)
     assert seen.promoted == [(Path("again"), "popularity")]
     assert set(seen.refitted) == {"baseline"}
+
+
+def test_the_queries_of_a_window_of_its_own_lie_in_the_shop_until_the_gate_has_decided(tmp_path, monkeypatch):
+    layout, made = Layout(tmp_path, "shop"), []
+
+    def build(clean, feast, target, features, opens):
+        target.mkdir()
+        made.append(opens)
+        return target
+
+    monkeypatch.setitem(sys.modules, "features.training", SimpleNamespace(build_queries=build))
+    step = SimpleNamespace(layout=layout, recipe=RECIPE, device="cpu")
+    opens = datetime(2026, 1, 1, tzinfo=UTC)
+    with module._test_events(step, tmp_path / "training", tmp_path / "clean") as events:
+        queries = events.queries_since(opens)
+        assert (events.queries_since(opens), made) == (queries, [opens])
+        # Of a gate that is killed they are found there, by whoever prunes or forgets somebody.
+        assert queries.parent.parent == layout.training("").absolute()
+        assert queries.parent.name.endswith(UNFINISHED)
+    assert list(layout.training("").iterdir()) == []

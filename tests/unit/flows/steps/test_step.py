@@ -1,6 +1,7 @@
 """What the key of a step's result covers, and what a step may read."""
 
 import errno
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,13 @@ def test_a_step_past_its_limit_fails_and_is_not_tried_again(server, quiet_measur
         in_flow(sleep, hasty)
     assert time.monotonic() - started < 20
     assert len(tries) == 1
+
+
+def test_every_task_is_a_step_whose_time_is_limited():
+    flows = Path(steps.__file__).parents[1]
+    made = {file.relative_to(flows) for file in flows.rglob("*.py") if re.search(r"@task\b|\bTask\(", file.read_text())}
+    # A trial has no limit of its own: all that it does is done by steps.
+    assert made == {Path("steps/step.py"), Path("tuning/trials.py")}
 
 
 def test_a_step_that_writes_needs_room(server, quiet_measurement, run, tmp_path):

@@ -44,3 +44,21 @@ def test_settings_that_cannot_be_fitted_are_given_up(tmp_path, monkeypatch):
 def test_a_full_disk_gives_no_trial_up(tmp_path, monkeypatch, error):
     with pytest.raises(type(error)):
         _run_trial(tmp_path, monkeypatch, 1, error)
+
+
+def test_each_fit_of_a_trial_is_evaluated_in_a_step_of_its_own(tmp_path, monkeypatch):
+    """So that its time is limited, and nobody removes a person's data meanwhile."""
+    run: Any = SimpleNamespace(recipe=Recipe(), with_recipe=lambda recipe: SimpleNamespace(recipe=recipe))
+    training: Any = SimpleNamespace(folder=tmp_path)
+    asked: list[Any] = []
+
+    def evaluate(of: Any, *, training: Path, ranking: int, file: Path) -> float:
+        asked.append((of.recipe.seed, training, file))
+        return 0.25 * ranking
+
+    monkeypatch.setattr(trials, "fit_ranking", lambda seeded, training, on_epoch: seeded.recipe.seed)
+    monkeypatch.setattr(trials, "evaluate_trial", evaluate)
+    files = {1: tmp_path / "one", 3: tmp_path / "three"}
+    assert trials.fit_and_evaluate.fn("trial-000", run, training, Recipe(), files) == 0.5
+    # The same queries for all, whichever seed they were fitted under.
+    assert asked == [(Recipe().seed, tmp_path, file) for file in files.values()]
