@@ -33,6 +33,7 @@ SPLIT = "split"
 
 TableName = Literal["users", "items", "interactions", "feedback"]
 TABLE_NAMES: tuple[TableName, ...] = ("users", "items", "interactions", "feedback")
+# The weakest sign of interest first: of several events on one item the last of these counts as what the user did.
 EVENTS: tuple[str, ...] = ("impression", "view", "click", "cart", "purchase", "rating")
 RATING_RANGE = (1.0, 5.0)
 # Of a user, an item or an event, in the data gate and in the service: the length of a long URL.
@@ -124,6 +125,7 @@ TABLES: dict[TableName, Table] = {
 # An entry of a history is one item at the user's latest event on it, oldest first.
 HISTORY_ITEMS = "history_items"
 HISTORY_VALUES = "history_values"
+HISTORY_EVENTS = "history_events"
 # How many leading entries of a training sequence are read and never predicted; null is none.
 N_CONTEXT = "n_context"
 # What does not come back to a user, at any length: keys of items, ascending (recommender.inputs.seen).
@@ -143,6 +145,7 @@ Split = Literal["train", "validation", "test"]
 _HISTORY = [
     pa.field(HISTORY_ITEMS, pa.list_(pa.string())),
     pa.field(HISTORY_VALUES, pa.list_(pa.float64())),
+    pa.field(HISTORY_EVENTS, pa.list_(pa.string())),  # null where kinds are not known
 ]
 
 _COUNT, _SHARE, _NAMES, _SHARES = pa.int64(), pa.float64(), pa.list_(pa.string()), pa.list_(pa.float64())

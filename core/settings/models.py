@@ -7,9 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
+from core.settings.features import EventKind
 from core.settings.form import Frozen, Share, kind_or
 
 COLUMN = "vector"
+EventWeights = dict[EventKind, Share]
+# Of an entry of a history, by the strongest kind of event on it; a kind that is not named counts in full.
+COUNTINGS: tuple[EventWeights, ...] = ({}, {"view": 0.75, "click": 0.75}, {"view": 0.5, "click": 0.5, "cart": 0.75})
+_COUNTINGS_ARE = (
+    "How much an entry of a history counts by the strongest kind of event on it, such as {'view': 0.5}; kinds that are "
+    "not named count in full. Tried where histories have several kinds: the weights that rank best on the validation "
+    "window are kept, other than full ones only where that is better by a standard error."
+)
 BlendKind = Literal["auto", "none", "part", "mean", "weighted", "gate", "network", "trees"]
 
 
@@ -123,6 +132,7 @@ class NeighbourSettings(Frozen):
         description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
         "the validation window is kept, less than 1 only where that is better by a standard error.",
     )
+    event_weights: tuple[EventWeights, ...] = Field(COUNTINGS, min_length=1, description=_COUNTINGS_ARE)
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 
 
@@ -140,6 +150,7 @@ class ItemKnnSettings(Frozen):
         description="How much an entry of a history counts that its user rated 2 or less; the one that ranks best on "
         "the validation window is kept, less than 1 only where that is better by a standard error.",
     )
+    event_weights: tuple[EventWeights, ...] = Field(COUNTINGS, min_length=1, description=_COUNTINGS_ARE)
     max_items: int = Field(20_000, ge=1, description="Only so many of the most frequent items are learned.")
 
 

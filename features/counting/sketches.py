@@ -17,6 +17,8 @@ from features.counting.streams import DAY_US, RATING_UNITS
 from features.counting.views import KIND_COUNTS
 
 Row = dict[str, Any]
+# Timestamp, position and tie: what orders events.
+Order = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Arrival:
     tie: int
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> Order:
         return self.us, self.position, self.tie
 
 
@@ -68,9 +70,9 @@ def in_rating_units(value: float) -> int:
 def new_user() -> Row:
     """The facts of a user without events."""
     lists = (
-        "history_items", "history_values", "categories", "category_counts", "brands", "brand_counts", "active_days",
-        "history_us", "history_positions", "history_ties", "rated_items", "rated_values", "rated_us",
-        "rated_positions", "rated_ties",
+        "history_items", "history_values", "history_events", "categories", "category_counts", "brands", "brand_counts",
+        "active_days", "history_us", "history_positions", "history_ties", "rated_items", "rated_values", "rated_us",
+        "rated_positions", "rated_ties", "kind_items", "kind_events", "kind_us", "kind_positions", "kind_ties",
     )  # fmt: skip
     numbers = (
         "n_events", *KIND_COUNTS, "n_ratings", "rating_sum", "rating_square_sum", "first_event_us", "last_event_us",
@@ -131,6 +133,11 @@ def take_into_user(row: Row, event: Arrival, attributes: Attributes, max_history
     _put(row, "rated", list(rated.items()))
     row["rated_values"] = [ratings[item] for item in rated]
     row["history_values"] = [ratings[item] if item in rated else float("nan") for item, _ in entries]
+    kinds = _kinds(row, event, entries, max_history)
+    row["kind_events"] = [kind for _, kind, _ in kinds]
+    _put(row, "kind", [(item, order) for item, _, order in kinds])
+    strongest = {item: kind for item, kind, _ in kinds}
+    row["history_events"] = [strongest[item] for item, _ in entries]
 
 
 def take_into_item(row: Row, event: Arrival, window_days: int) -> None:
@@ -172,7 +179,31 @@ def _raise_count(row: Row, names: str, counts: str, name: str | None) -> None:
     row[names], row[counts] = [name for name, _ in in_order], [count for _, count in in_order]
 
 
-def _newest(entries: dict[str, Any], event: Arrival, limit: int) -> list[tuple[str, tuple[int, int, int]]]:
+def _kinds(row: Row, event: Arrival, entries: list[tuple[str, Order]], limit: int) -> list[tuple[str, str, Order]]:
+    """(item, kind, newest order) of the entries' events, `event` among them, an item's weakest kind first.
+
+    Those older than a full history's oldest entry are left out: its items were dropped, and their kinds with them. And
+    so are those before a stronger one of the same item: they will not count while that one does, nor after it.
+    """
+    known: dict[str, dict[str, Order]] = {}
+    columns = (row[f"kind_{column}"] for column in ("items", "events", "us", "positions", "ties"))
+    for item, kind, us, position, tie in zip(*columns, strict=True):
+        known.setdefault(item, {})[kind] = us, position, tie
+    own = known.setdefault(event.item_id, {})
+    own[event.kind] = max(own.get(event.kind, event.order), event.order)
+    oldest = entries[0][1] if len(entries) == limit else None
+    found: list[tuple[str, str, Order]] = []
+    for item, _ in reversed(entries):
+        newest = oldest
+        for kind in sorted(known[item], key=schema.EVENTS.index, reverse=True):
+            order = known[item][kind]
+            if newest is None or order >= newest:
+                found.append((item, kind, order))
+                newest = order
+    return found[::-1]
+
+
+def _newest(entries: dict[str, Any], event: Arrival, limit: int) -> list[tuple[str, Order]]:
     """Entries by their latest event, oldest first, with `event` among them; the newest `limit`."""
     orders = {item: tuple(order) for item, order in entries.items()}
     orders[event.item_id] = max(orders.get(event.item_id, event.order), event.order)

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from core import schema
 from features.counting import streams
 from features.counting.columns import Facts, ItemAttributes, Lists
 from features.counting.event_stream import EventStream, Slices
 from features.counting.streams import Array, Events, GroupCounts, NewestEntries
 from features.counting.views import KIND_COUNTS
+
+_KINDS = pa.array(schema.EVENTS)
 
 
 class UserFacts(EventStream):
@@ -44,6 +47,7 @@ class UserFacts(EventStream):
         return {
             "history_items": lambda s: self._listed(s, self._history(s), self._events.item, self._events.items),
             "history_values": self._history_values,
+            "history_events": self._history_events,
             "n_events": self.n_events,
             **kinds,
             "n_ratings": self.n_ratings,
@@ -67,6 +71,11 @@ class UserFacts(EventStream):
             "rated_us": lambda s: self._listed(s, self._newest_rated(s), self._events.us),
             "rated_positions": lambda s: self._listed(s, self._newest_rated(s), self._events.position),
             "rated_ties": lambda s: self._listed(s, self._newest_rated(s), self._events.tie),
+            "kind_items": lambda s: self._listed(s, self._kinds(s)[:2], self._events.item, self._events.items),
+            "kind_events": lambda s: self._listed(s, self._kinds(s)[:2], self._events.kind, _KINDS),
+            "kind_us": lambda s: self._listed(s, self._kinds(s)[:2], self._events.us),
+            "kind_positions": lambda s: self._listed(s, self._kinds(s)[:2], self._events.position),
+            "kind_ties": lambda s: self._listed(s, self._kinds(s)[:2], self._events.tie),
         }
 
     def as_of(self, entity: Array, moment: Array, names: Sequence[str]) -> Facts:
@@ -118,6 +127,35 @@ class UserFacts(EventStream):
         values[known] = self._events.value[rating[known]]
         return Lists.of(label, len(slices), values)
 
+    def _history_events(self, slices: Slices) -> Lists:
+        """The strongest kind of each entry."""
+        label, place, entry = self._kinds(slices)
+        strongest = np.append(np.diff(entry) != 0, True)[: len(entry)]
+        return Lists.of(label[strongest], len(slices), self._events.kind[place[strongest]], _KINDS)
+
+    def _kinds(self, slices: Slices) -> tuple[Array, Array, Array]:
+        """(which slice, place in the stream, which entry) of the newest event of each kind on each entry's item.
+
+        Of an entry the weakest kind first, and only kinds without a later event of a stronger one; where the history
+        is full, only events that are no older than its oldest entry.
+        """
+        if "kinds" not in self._memory:
+            label, place = self._history(slices)
+            n_entries = np.bincount(label, minlength=len(slices))
+            full, oldest = n_entries == self._max_history, np.zeros(len(slices), dtype=np.int64)
+            oldest[full] = place[(np.cumsum(n_entries) - n_entries)[full]]
+            later = oldest[label]  # the newest event of a stronger kind, or the oldest that counts
+            found = []
+            for latest in reversed(self._latest_of_kind):
+                at = place if latest is None else latest[place]
+                counts = np.flatnonzero(at >= later)
+                later = np.maximum(later, at)
+                found.append((counts, at[counts]))
+            entry, at = (np.concatenate(parts) for parts in zip(*reversed(found), strict=True))
+            order = np.argsort(entry, kind="stable")
+            self._memory["kinds"] = label[entry[order]], at[order], entry[order]
+        return self._memory["kinds"]
+
     def _most_frequent(self, slices: Slices, groups: GroupCounts, names: pa.Array) -> tuple[Lists, Lists]:
         """Groups and their counts, most frequent first, equals by name."""
         key = f"groups {id(groups)}"
@@ -159,15 +197,39 @@ class UserFacts(EventStream):
 
     @cached_property
     def _latest_rating(self) -> Array:
-        """The place of the user's latest rating of the event's item, up to the event; -1 without one. Shape (N,)."""
-        by_pair = NewestEntries(self.entity, self._events.item, len(self._events.items))
-        order, n = by_pair.by_pair, len(self.entity)
-        starts = np.maximum.accumulate(np.where(np.append(True, ~by_pair.same)[:n], np.arange(n), 0))
-        latest = np.maximum.accumulate(np.where(self._events.rated[order], np.arange(n), -1))
-        found = np.full(n, -1, dtype=np.int64)
+        return self._latest_on_item(self._events.rated)
+
+    @cached_property
+    def _latest_of_kind(self) -> list[Array | None]:
+        """`_latest_on_item` of each kind that counts, the weakest first; None where it is the only one: every event's
+        place.
+        """
+        counted, kind = self._events.counted, self._events.kind
+        kinds = [k for k in range(len(schema.EVENTS)) if bool((counted & (kind == k)).any())]
+        return [None] if len(kinds) < 2 else [self._latest_on_item(counted & (kind == k)) for k in kinds]
+
+    def _latest_on_item(self, chosen: Array) -> Array:
+        """The place of the user's latest chosen event on the event's item, up to the event; -1 without one.
+
+        Args:
+            chosen: Which events. Shape (N,), bool.
+        Returns:
+            Shape (N,), int64.
+        """
+        order, starts = self._by_item
+        latest = np.maximum.accumulate(np.where(chosen[order], np.arange(len(order)), -1))
+        found = np.full(len(order), -1, dtype=np.int64)
         known = latest >= starts
         found[order[known]] = order[latest[known]]
         return found
+
+    @cached_property
+    def _by_item(self) -> tuple[Array, Array]:
+        """The places of the stream, a user's events on one item after the other, and where each item's start."""
+        by_pair = NewestEntries(self.entity, self._events.item, len(self._events.items))
+        n = len(self.entity)
+        starts = np.maximum.accumulate(np.where(np.append(True, ~by_pair.same)[:n], np.arange(n), 0))
+        return by_pair.by_pair, starts
 
     @cached_property
     def _price_sums(self) -> tuple[Array, Array]:

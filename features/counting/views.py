@@ -20,7 +20,7 @@ ITEM_PROFILE = "item_profile"
 KIND_COUNTS = tuple(f"n_{'rating_event' if kind == 'rating' else kind}s" for kind in schema.EVENTS)
 
 # The version of what the views hold: a change of meaning must change it, so that nothing old is taken for new.
-VERSION = 3
+VERSION = 4
 
 # The newest number in the event log that a row has taken in; 0 where none came through the log.
 SEQUENCE = {
@@ -43,6 +43,7 @@ FACTS: dict[str, dict[str, pa.DataType]] = {
     USER_HISTORY: {
         schema.HISTORY_ITEMS: _TEXTS,
         schema.HISTORY_VALUES: _FLOATS,
+        schema.HISTORY_EVENTS: _TEXTS,
         "n_events": _INTEGER,
         **dict.fromkeys((*KIND_COUNTS, *_COUNTED), _INTEGER),
         "n_active_days": _INTEGER,
@@ -62,6 +63,11 @@ FACTS: dict[str, dict[str, pa.DataType]] = {
         "rated_us": _INTEGERS,
         "rated_positions": _INTEGERS,
         "rated_ties": _INTEGERS,
+        "kind_items": _TEXTS,
+        "kind_events": _TEXTS,
+        "kind_us": _INTEGERS,
+        "kind_positions": _INTEGERS,
+        "kind_ties": _INTEGERS,
     },
     USER_PROFILE: {schema.ATTRIBUTES: _TEXT, schema.OWN_WORDS: _TEXT},
     USER_SEEN: {
@@ -89,7 +95,7 @@ VIEWS = tuple(FACTS)
 SKETCHES: dict[str, tuple[str, ...]] = {
     USER_HISTORY: (
         "active_days", "history_us", "history_positions", "history_ties", "rated_items", "rated_values", "rated_us",
-        "rated_positions", "rated_ties",
+        "rated_positions", "rated_ties", "kind_items", "kind_events", "kind_us", "kind_positions", "kind_ties",
     ),
     USER_PROFILE: (),
     USER_SEEN: (),

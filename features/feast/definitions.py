@@ -34,7 +34,7 @@ RANKING_QUERIES = "ranking_queries"
 ONLINE_USER = "online_user"
 CATALOGUE = "catalogue"
 
-_HISTORY = [schema.HISTORY_ITEMS, schema.HISTORY_VALUES]
+_HISTORY = [schema.HISTORY_ITEMS, schema.HISTORY_VALUES, schema.HISTORY_EVENTS]
 _PROFILE = [schema.ATTRIBUTES, schema.OWN_WORDS]
 _SEEN = [schema.SEEN_KEYS, "seen_us"]
 # Service to view to facts.
@@ -64,6 +64,8 @@ MEANINGS: dict[str, str] = {
     schema.HISTORY_ITEMS: "The max_history items with the user's most recent events, oldest first.",
     schema.HISTORY_VALUES: "The latest rating of each item of the history, NaN without one. Only the max_history most "
     "recently rated items have theirs.",
+    schema.HISTORY_EVENTS: "The strongest kind of the user's events on each item of the history, by the order of "
+    "schema.EVENTS. Where the history is full, of those events that are no older than its oldest item.",
     "n_active_days": "Number of UTC days with events that count.",
     "n_priced": "Events that count and are on items with a price.",
     "price_sum": "Sum of those prices, in 1/1000 of the currency.",
@@ -80,6 +82,12 @@ MEANINGS: dict[str, str] = {
     "rated_us": "For merging: the times of those ratings.",
     "rated_positions": "For merging: their positions.",
     "rated_ties": "For merging: their places among the events of their position.",
+    "kind_items": "For merging: the history's items, each once per kind of event on it, oldest first; a kind that a "
+    "later event of a stronger kind makes meaningless is left out.",
+    "kind_events": "For merging: those kinds, the weakest of an item first.",
+    "kind_us": "For merging: the time of the newest event of that kind on that item.",
+    "kind_positions": "For merging: its position among the events of its timestamp.",
+    "kind_ties": "For merging: its place among the events of its position.",
     schema.ATTRIBUTES: "The user's attributes in the users table, as text.",
     schema.OWN_WORDS: "Words in at least two of the user's own reviews, without stop words, most frequent first.",
     "seen_n_events": "Events of the kinds that make an item seen (features.seen.events).",

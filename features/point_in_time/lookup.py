@@ -79,7 +79,8 @@ class PointInTime:
 
 
 def database_of(facts: ShopFacts, cuts: Cuts) -> Any:
-    """An in-memory DuckDB with the events that count, and the reviews at their clocks; times in microseconds.
+    """An in-memory DuckDB with the events that count, and the reviews at their clocks; times in microseconds, kinds as
+    places in `schema.EVENTS`.
 
     Its macro `split_of` names the split of a moment.
     """
@@ -92,6 +93,7 @@ def database_of(facts: ShopFacts, cuts: Cuts) -> Any:
                 schema.USER_ID: events.users.take(pa.array(events.user).take(counted)),
                 schema.ITEM_ID: events.items.take(pa.array(events.item).take(counted)),
                 schema.VALUE: pa.array(events.value, from_pandas=True).take(counted),
+                "kind": pa.array(events.kind).take(counted),
                 "us": pa.array(events.us).take(counted),
                 schema.CLOCK: pa.array(events.clock).take(counted),
             }

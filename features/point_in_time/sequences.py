@@ -22,10 +22,12 @@ from features.counting.moments import as_us
 from features.feast.definitions import SEQUENCE_MODEL
 from features.point_in_time.lookup import Page, PointInTime, as_column
 
-# A touch is a user's events on an item with no other item between them; its value is the latest rating among them.
+# A touch is a user's events on an item with no other item between them; its value is the latest rating among them, its
+# kind the strongest.
 _TOUCHES = """
     SELECT user_id, item_id, min(clock) AS clock, bool_or(is_first) AS is_first,
-        coalesce(last(value ORDER BY clock) FILTER (WHERE value IS NOT NULL), 'nan'::DOUBLE) AS value
+        coalesce(last(value ORDER BY clock) FILTER (WHERE value IS NOT NULL), 'nan'::DOUBLE) AS value,
+        max(kind) AS kind
     FROM (
         SELECT *, count(*) FILTER (WHERE item_id IS DISTINCT FROM before) OVER (PARTITION BY user_id ORDER BY clock)
             AS touch
@@ -54,7 +56,8 @@ _SEQUENCES = """
             CASE WHEN place < room THEN 0 ELSE 1 + (place - room) // ({longest} - {context}) END AS piece
         FROM targets
     )
-    SELECT user_id, min(clock) AS clock, list(item_id ORDER BY clock) AS targets, list(value ORDER BY clock) AS ratings
+    SELECT user_id, min(clock) AS clock, list(item_id ORDER BY clock) AS targets,
+        list(value ORDER BY clock) AS ratings, list({events}[kind + 1] ORDER BY clock) AS kinds
     FROM pieces GROUP BY user_id, run, piece ORDER BY user_id, clock
 """
 
@@ -68,15 +71,15 @@ def sequences(lookup: PointInTime) -> Iterator[Page]:
     longest = lookup.settings.max_history
     context = longest // 2
     touches = _TOUCHES.format(opens=as_us(lookup.cuts.validation_at))
-    moments = _SEQUENCES.format(touches=touches, longest=longest, context=context)
+    moments = _SEQUENCES.format(touches=touches, longest=longest, context=context, events=list(schema.EVENTS))
     for labels, features in lookup.look_up(SEQUENCE_MODEL, moments):
         yield _page(labels, features, context)
 
 
 def _page(labels: pa.Table, features: Columns, context: int) -> Page:
     fields = TRAINING_TABLES["sequences"]
-    known = {name: _newest(features, name, context) for name in (schema.HISTORY_ITEMS, schema.HISTORY_VALUES)}
-    following = {schema.HISTORY_ITEMS: "targets", schema.HISTORY_VALUES: "ratings"}
+    following = {schema.HISTORY_ITEMS: "targets", schema.HISTORY_VALUES: "ratings", schema.HISTORY_EVENTS: "kinds"}
+    known = {name: _newest(features, name, context) for name in following}
     return {
         schema.USER_ID: labels.column(schema.USER_ID),
         schema.ATTRIBUTES: features[schema.ATTRIBUTES],

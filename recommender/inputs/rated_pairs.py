@@ -21,6 +21,7 @@ _COLUMNS = [
     schema.ITEM_TEXT,
     schema.HISTORY_ITEMS,
     schema.HISTORY_VALUES,
+    schema.HISTORY_EVENTS,
     schema.MEAN_RATING,
     schema.N_RATINGS,
     schema.ITEM_MEAN_RATING,

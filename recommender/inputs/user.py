@@ -27,6 +27,7 @@ class UserState:
         attributes: Of the user, as the source has them, as text.
         seen: The items that do not come back, at any length; None where the history is all that is known, as of a bare
             one. What counts as seen is a setting: `core.settings.features.SeenSettings`.
+        events: The strongest kind of event on each entry (`schema.EVENTS`); empty where kinds are not known.
         features: Everything that the feature store derives of the user, by name; empty for a bare history. Follows
             from the same events, so it takes no part in comparisons.
         items_then: The items at the same moment; None: what is known of them is as of the training cut-off.
@@ -39,6 +40,7 @@ class UserState:
     own_words: str = ""
     attributes: str = ""
     seen: SeenItems | None = None
+    events: tuple[str, ...] = ()
     features: Mapping[str, Any] = field(default_factory=dict, compare=False)
     items_then: ItemsThen | None = field(default=None, compare=False, repr=False)
 
@@ -71,6 +73,7 @@ class UserState:
             own_words=row.get(schema.OWN_WORDS) or "",
             attributes=row.get(schema.ATTRIBUTES) or "",
             seen=None if seen is None else SeenItems.of_keys(seen),
+            events=tuple(_plain(row.get(schema.HISTORY_EVENTS))),
         )
 
     @classmethod

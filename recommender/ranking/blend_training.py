@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,12 +149,14 @@ def _as_chosen(
         return parts
     given = held.choices
     strength, recency = given.get("regularisation", neighbours.regularisation), given.get("recency", item_knn.recency)
-    lows = [given.get(f"{name}_low_rating", 1.0) for name in ("neighbours", "item_knn")]
+
+    def counting(name: str) -> dict[str, Any]:
+        low, weights = given.get(f"{name}_low_rating", 1.0), given.get(f"{name}_event_weights", {})
+        return {"low_ratings": (low,), "event_weights": (weights,)}
+
     return (
-        neighbours.model_copy(
-            update={"regularisation": strength, "try_regularisations": (), "low_ratings": (lows[0],)}
-        ),
-        item_knn.model_copy(update={"recency": recency, "try_recencies": (), "low_ratings": (lows[1],)}),
+        neighbours.model_copy(update={"regularisation": strength, "try_regularisations": (), **counting("neighbours")}),
+        item_knn.model_copy(update={"recency": recency, "try_recencies": (), **counting("item_knn")}),
     )
 
 

@@ -27,8 +27,11 @@ from recommender.ranking.parts import (
 )
 from recommender.retrieval.neighbours import NeighbourModel
 
+ToldBy = dict[str, float | dict[str, float]]
 # The part's name, what a variant of it is told apart by, and the variant.
-Variant = tuple[str, dict[str, float], Retriever]
+Variant = tuple[str, ToldBy, Retriever]
+# How an entry of a history counts: where it was rated low, and by its kind of event.
+Counting = tuple[float, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class PartInputs:
         histories: Item indices of each training user.
         vectors: Catalogue and text vectors.
         neighbours, item_knn: Settings.
+        asked_kinds: The kinds of events in the histories that variants are compared on.
         device: Where torch computes.
     """
 
@@ -46,6 +50,7 @@ class PartInputs:
     vectors: ItemVectors
     neighbours: NeighbourSettings
     item_knn: ItemKnnSettings
+    asked_kinds: frozenset[str] = frozenset()
     device: str = "cpu"
 
 
@@ -55,7 +60,7 @@ def fit_parts(
     kinds: tuple[str, ...],
     queries: Queries,
     settings: tuple[NeighbourSettings, ItemKnnSettings],
-) -> tuple[dict[str, Retriever], dict[str, float]]:
+) -> tuple[dict[str, Retriever], ToldBy]:
     """Fit parts on the training sequences.
 
     Args:
@@ -69,23 +74,24 @@ def fit_parts(
     """
     if not kinds:
         return {}, {}
-    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings, fit.device)
-    n_had = len(np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *inputs.histories])))
-    for kind, most in (("neighbours", inputs.neighbours.max_items), ("item_knn", inputs.item_knn.max_items)):
-        if kind in kinds:
-            fit.cap(f"items that {kind} learns", min(most, n_had), n_had, f"{kind}.max_items")
     passes = [
         (NdcgOfScores(some, vectors.ids, fit.k), Asked.of(some.users, vectors.ids))
         for some in queries.passes(QUERIES_PER_PASS)
     ]
+    asked_kinds = frozenset(kind for _, asked in passes for events in asked.events for kind in events)
+    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings, asked_kinds, fit.device)
+    n_had = len(np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *inputs.histories])))
+    for kind, most in (("neighbours", inputs.neighbours.max_items), ("item_knn", inputs.item_knn.max_items)):
+        if kind in kinds:
+            fit.cap(f"items that {kind} learns", min(most, n_had), n_had, f"{kind}.max_items")
     chosen: dict[str, _Tried] = {}
     for kind in kinds:
-        # By name, and whether low ratings count in full.
+        # By name, and whether all entries of a history count in full.
         best: dict[tuple[str, bool], _Tried] = {}
         for name, told_by, part in FITS[kind](inputs):
             found = [ndcg(finite_scores(name, part.scores(asked))) for ndcg, asked in passes]
             tried = _Tried(np.concatenate([np.zeros(0), *found]), told_by, part)
-            which = name, told_by.get(f"{name}_low_rating", 1.0) == 1.0
+            which = name, _counts_in_full(name, told_by)
             if which not in best or tried.mean > best[which].mean:
                 best[which] = tried
         for (name, _), tried in sorted(best.items(), key=lambda one: not one[0][1]):
@@ -93,7 +99,7 @@ def fit_parts(
                 chosen[name] = tried
     for name, tried in chosen.items():
         if len(queries):
-            told = "".join(f", {key} {setting:g}" for key, setting in tried.told_by.items())
+            told = "".join(f", {key} {_shown(setting)}" for key, setting in tried.told_by.items())
             fit.progress(f"part {name}{told}: validation {metric_key('ndcg', fit.k)} {tried.mean:.4f}")
     choices = {key: setting for tried in chosen.values() for key, setting in tried.told_by.items()}
     return {name: tried.part for name, tried in chosen.items()}, choices
@@ -104,7 +110,7 @@ class _Tried:
     """A variant of a part, and its NDCG for each validation query. Shape (B,)."""
 
     ndcg: np.ndarray
-    told_by: dict[str, float]
+    told_by: ToldBy
     part: Retriever
 
     @property
@@ -117,23 +123,47 @@ class _Tried:
         return bool(self.mean - other.mean > gain.std() / np.sqrt(len(gain))) if len(gain) else False
 
 
+def _counts_in_full(name: str, told_by: ToldBy) -> bool:
+    return told_by.get(f"{name}_low_rating", 1.0) == 1.0 and not told_by.get(f"{name}_event_weights")
+
+
+def _shown(setting: float | dict[str, float]) -> str:
+    if isinstance(setting, dict):
+        return " and ".join(f"{kind} {weight:g}" for kind, weight in setting.items()) or "full"
+    return f"{setting:g}"
+
+
+def _countings(settings: NeighbourSettings | ItemKnnSettings, inputs: PartInputs) -> list[Counting]:
+    """Every weight of low ratings, and with the first of them every weighting of kinds of events, where there are
+    several kinds.
+    """
+    first, *others = [{str(kind): weight for kind, weight in one.items()} for one in settings.event_weights]
+    found = [(low, first) for low in settings.low_ratings]
+    return found + [(settings.low_ratings[0], one) for one in others if len(inputs.asked_kinds) > 1]
+
+
+def _counted(name: str, model: NeighbourModel, counting: Counting, told_by: ToldBy) -> Variant:
+    """A variant whose entries of a history count so."""
+    low, weights = counting
+    told_by = {**told_by, f"{name}_low_rating": low, f"{name}_event_weights": weights}
+    return name, told_by, ItemToItem(name, model.with_low_rating(low).with_event_weights(weights))
+
+
 def _neighbours(inputs: PartInputs) -> Iterator[Variant]:
     settings, n_items = inputs.neighbours, len(inputs.vectors.ids)
     for strength in dict.fromkeys((settings.regularisation, *settings.try_regularisations)):
         one = settings.model_copy(update={"regularisation": strength})
         model = NeighbourModel.fit(inputs.histories, n_items, one, inputs.device)
-        for low in settings.low_ratings:
-            told_by = {"regularisation": strength, "neighbours_low_rating": low}
-            yield "neighbours", told_by, ItemToItem("neighbours", model.with_low_rating(low))
+        for counting in _countings(settings, inputs):
+            yield _counted("neighbours", model, counting, {"regularisation": strength})
 
 
 def _item_knn(inputs: PartInputs) -> Iterator[Variant]:
     settings = inputs.item_knn
     model = NeighbourModel.fit_cosines(inputs.histories, len(inputs.vectors.ids), settings)
     for recency in dict.fromkeys((settings.recency, *settings.try_recencies)):
-        for low in settings.low_ratings:
-            told_by = {"recency": recency, "item_knn_low_rating": low}
-            yield "item_knn", told_by, ItemToItem("item_knn", model.with_recency(recency).with_low_rating(low))
+        for counting in _countings(settings, inputs):
+            yield _counted("item_knn", model.with_recency(recency), counting, {"recency": recency})
 
 
 def _text(inputs: PartInputs) -> Iterator[Variant]:

@@ -32,13 +32,19 @@ LEARNED_BY_EVENTS = ("neighbours", "item_knn")
 
 @dataclass(frozen=True)
 class Asked:
-    """Users, each with an item in the history that is known, those items by their indices, oldest first, and what the
-    user rated each, None where they did not.
+    """Users, each with an item in the history that is known.
+
+    Attributes:
+        users: Their states.
+        histories: Those items by their indices, oldest first.
+        ratings: What the user rated each, None where they did not.
+        events: The strongest kind of event on each; empty for a user whose kinds are not known.
     """
 
     users: Sequence[UserState]
     histories: list[list[int]]
     ratings: list[list[float | None]]
+    events: list[list[str]]
 
     @classmethod
     def of(cls, users: Sequence[UserState], ids: IdMap) -> Asked:
@@ -46,7 +52,11 @@ class Asked:
         ratings = [
             [value for item, value in zip(user.items, user.values, strict=True) if item in ids] for user in users
         ]
-        return cls(users, [ids.known_indices(user.items) for user in users], ratings)
+        events = [
+            [kind for item, kind in zip(user.items, user.events, strict=True) if item in ids] if user.events else []
+            for user in users
+        ]
+        return cls(users, [ids.known_indices(user.items) for user in users], ratings, events)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -75,7 +85,7 @@ class ItemToItem:
 
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
-        return self.model.scores(asked.histories, asked.ratings)
+        return self.model.scores(asked.histories, asked.ratings, asked.events)
 
     def save(self, folder: Path) -> None:
         """See `Retriever`."""

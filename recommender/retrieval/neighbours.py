@@ -6,8 +6,9 @@ They know no order but recency and no texts, and so err elsewhere than the seque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +34,19 @@ class NeighbourModel:
         weights: Its weight, 0 where there is none. Shape (n_items + 1, K), float32.
         recency: The newest entry of a history counts 1, each earlier one `recency` times the next.
         low_rating: How much an entry counts that the user rated `LOW` or less.
+        event_weights: How much one counts by the kind of event on it; kinds that are not named count in full.
     """
 
-    def __init__(self, items: np.ndarray, weights: np.ndarray, recency: float, low_rating: float = 1.0) -> None:
+    def __init__(
+        self,
+        items: np.ndarray,
+        weights: np.ndarray,
+        recency: float,
+        low_rating: float = 1.0,
+        event_weights: Mapping[str, float] | None = None,
+    ) -> None:
         self.items, self.weights, self.recency, self.low_rating = items, weights, recency, low_rating
+        self.event_weights = dict(event_weights or {})
 
     @property
     def n_items(self) -> int:
@@ -107,20 +117,29 @@ class NeighbourModel:
 
     def with_recency(self, recency: float) -> NeighbourModel:
         """The same weights, and another recency."""
-        return NeighbourModel(self.items, self.weights, recency, self.low_rating)
+        return NeighbourModel(self.items, self.weights, recency, self.low_rating, self.event_weights)
 
     def with_low_rating(self, low_rating: float) -> NeighbourModel:
         """The same weights, where entries that the user rated low count so much."""
-        return NeighbourModel(self.items, self.weights, self.recency, low_rating)
+        return NeighbourModel(self.items, self.weights, self.recency, low_rating, self.event_weights)
+
+    def with_event_weights(self, event_weights: Mapping[str, float]) -> NeighbourModel:
+        """The same weights, where entries count so much by their kind of event."""
+        return NeighbourModel(self.items, self.weights, self.recency, self.low_rating, event_weights)
 
     def scores(
-        self, histories: Sequence[Sequence[int]], ratings: Sequence[Sequence[float | None]] | None = None
+        self,
+        histories: Sequence[Sequence[int]],
+        ratings: Sequence[Sequence[float | None]] | None = None,
+        events: Sequence[Sequence[str]] | None = None,
     ) -> np.ndarray:
         """Score every item for each history.
 
         Args:
             histories: Item indices, oldest first.
             ratings: What each was rated, None where it was not; none at all by default.
+            events: The strongest kind of event on each, none of a history whose kinds are not known: it counts in full.
+                None at all by default.
         Returns:
             Shape (B, n_items), float32; all zeros for a history without learned items.
         """
@@ -133,6 +152,8 @@ class NeighbourModel:
                 if ratings is not None and self.low_rating != 1.0:
                     low = [rating is not None and rating <= LOW for rating in ratings[place]]
                     counted = np.where(low, self.low_rating * counted, counted)
+                if events is not None and self.event_weights and events[place]:
+                    counted = counted * np.array([self.event_weights.get(kind, 1.0) for kind in events[place]])
                 weights = self.weights[newest_last] * counted[:, None]  # (T, K)
                 rows[place] = np.bincount(self.items[newest_last].ravel(), weights.ravel(), minlength=self.n_items + 1)
         return rows[:, 1:]
@@ -140,7 +161,7 @@ class NeighbourModel:
     def save(self, folder: Path, name: str = NEIGHBOURS) -> None:
         """Write `<name>.safetensors` and `<name>.json` into a folder that exists."""
         save_tensors(folder / f"{name}.safetensors", {"items": self.items, "weights": self.weights})
-        write_json(folder / f"{name}.json", {"recency": self.recency, "low_rating": self.low_rating})
+        write_json(folder / f"{name}.json", self._counting())
 
     @classmethod
     def load(cls, folder: Path, name: str = NEIGHBOURS) -> NeighbourModel:
@@ -155,7 +176,11 @@ class NeighbourModel:
         with loading(name, got=f"folder={folder}", expected=expected, do="Fit them again"):
             tensors = read_tensors(folder / weights_file, "items", "weights")
             recency, low_rating = float(config["recency"]), float(config["low_rating"])
-            return cls(tensors["items"].numpy(), tensors["weights"].numpy(), recency, low_rating)
+            event_weights = {str(kind): float(weight) for kind, weight in config["event_weights"].items()}
+            return cls(tensors["items"].numpy(), tensors["weights"].numpy(), recency, low_rating, event_weights)
+
+    def _counting(self) -> dict[str, Any]:
+        return {"recency": self.recency, "low_rating": self.low_rating, "event_weights": self.event_weights}
 
 
 def _most_frequent(sequences: Sequence[np.ndarray], n_items: int, max_items: int) -> tuple[np.ndarray, np.ndarray]:

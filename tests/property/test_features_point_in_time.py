@@ -107,7 +107,9 @@ def test_features_as_of_any_moment_are_a_plain_recount(log: list[LoggedEvent]) -
     at = np.array(moments)
     for user in "uvw":
         code = np.full(len(at), events.users.to_pylist().index(user) if user in events.users.to_pylist() else -1)
-        facts = users.as_of(code, at, [*USER_INPUTS, "history_items", "history_values", "active_days"])
+        facts = users.as_of(
+            code, at, [*USER_INPUTS, "history_items", "history_values", "history_events", "active_days"]
+        )
         derived = {**facts, **derive_user(facts, at, N_AFFINITIES)}
         for n, moment in enumerate(moments):
             expected = user_features(

@@ -28,7 +28,7 @@ from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from tests.integration.features.shop import ITEMS, LATER, LOG, REVIEWS, SETTINGS, USERS, event
 from tests.integration.features.superseding import check_superseding
-from tests.unit.features.shops import START, Row, history_before, ratings_before, write_shop
+from tests.unit.features.shops import START, Row, history_before, kinds_before, ratings_before, write_shop
 
 
 def with_items(tmp_path: Path, ids: Iterable[str]) -> Path:
@@ -41,7 +41,7 @@ def test_an_unknown_user_is_none_and_a_quiet_one_is_cold(refreshed: Path) -> Non
     online = OnlineFeatures(refreshed, SETTINGS)
     assert online.read_user("nobody") is None
     assert online.read_user("w") == UserState(
-        items=("c",), values=(1.0,), mean_rating=1.0, n_ratings=1, seen=SeenItems.of_items("c")
+        items=("c",), values=(1.0,), mean_rating=1.0, n_ratings=1, seen=SeenItems.of_items("c"), events=("view",)
     )
     assert online.read_user("quiet") == UserState(seen=SeenItems())
 
@@ -90,6 +90,7 @@ def test_a_push_gives_what_a_refresh_with_the_events_would(
     state = online.read_user(user, LATER)
     assert state is not None
     assert (list(state.items), list(state.values)) == (items, values)
+    assert list(state.events) == kinds_before(log, user, 2**60, 3)
     assert state.n_ratings == len(ratings)
     users = {**USERS, "w": {"country": None}, **({"new": {"country": None}} if user == "new" else {})}
     clean = write_shop(tmp_path / "clean", log, users=users, items=ITEMS, reviews=REVIEWS)

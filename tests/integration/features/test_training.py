@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from core.schema import TRAINING_TABLES
+from core.schema import EVENTS, TRAINING_TABLES
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings, SeenSettings
 from features.errors import FeaturesOutdated
@@ -26,7 +27,16 @@ from recommender.inputs.texts import tidy
 from recommender.scoring.cross_encoder import pair_texts
 from recommender.writing.examples import read_reviews
 from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
-from tests.unit.features.shops import START, START_US, Row, clocks, history_before, ratings_before, write_shop
+from tests.unit.features.shops import (
+    START,
+    START_US,
+    Row,
+    clocks,
+    history_before,
+    kinds_before,
+    ratings_before,
+    write_shop,
+)
 
 
 def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None:
@@ -93,7 +103,7 @@ def test_sequences_hold_first_touches_behind_the_history_as_it_stood_then(traini
     # u touches a, b, c and d, in this order: a sequence of three is full, and d is read behind the newest half of it.
     # That u comes back to a, after d and before the cut, changes nothing of what came before.
     def row(user: str, country: str, items: list[str], values: list[float | None], n_context: int) -> dict:
-        history = {"history_items": items, "history_values": values}
+        history = {"history_items": items, "history_values": values, "history_events": ["view"] * len(items)}
         return {"user_id": user, **history, "n_context": n_context, "attributes": f"country {country}"}
 
     assert training["sequences"] == [
@@ -199,11 +209,11 @@ def test_reviews_know_the_writer_as_of_before(training: dict[str, list[dict]]) -
             item=st.sampled_from("abcdefgh"),
             at=st.integers(0, 12).map(float),
             value=st.none() | st.sampled_from([1.0, 3.5, 5.0]),
-            event=st.sampled_from(["view", "impression"]),
+            event=st.sampled_from(["view", "purchase", "impression"]),
         ),
         min_size=15,
         max_size=50,
-    ).filter(lambda log: len({event.at for event in log if event.event == "view"}) >= 3),
+    ).filter(lambda log: len({event.at for event in log if event.event != "impression"}) >= 3),
     st.sampled_from([2, 3, 6]),
 )
 def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max_history: int) -> None:
@@ -219,6 +229,7 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
     for row, (clock, user, rating) in zip(tables["pairs"], rated, strict=True):
         assert (row["user_id"], row["item_id"], row["rating"]) == (user, rating.item, rating.value)
         assert (row["history_items"], row["history_values"]) == history_before(log, user, clock, max_history)
+        assert row["history_events"] == kinds_before(log, user, clock, max_history)
         assert row["n_ratings"] == len(ratings_before(log, clock, user=user))
         assert row["item_n_ratings"] == len(ratings_before(log, clock, item=rating.item))
     opens = {
@@ -238,6 +249,7 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
                 assert len(found[user]["targets"]) == len(new)
                 history = found[user]["history_items"], found[user]["history_values"]
                 assert history == history_before(log, user, us, max_history)
+                assert found[user]["history_events"] == kinds_before(log, user, us, max_history)
     cut = round((opens["validation"] - START).total_seconds() * 1e6) + START_US
     for user in "uvw":
         touched = {e.item: clock for clock, e in reversed(clocks(log)) if e.user == user and clock < cut}
@@ -247,6 +259,11 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
         for row in rows:
             items, values, n_context = row["history_items"], row["history_values"], row["n_context"]
             assert n_context < len(items) == len(values) <= max_history
+            served_kinds = kinds_before(log, user, touched[items[n_context]], max_history)
+            assert row["history_events"][:n_context] == served_kinds[len(served_kinds) - n_context :]
+            assert row["history_events"][n_context:] == [
+                kind_of_touch(log, user, item, cut) for item in items[n_context:]
+            ]
             for place in range(n_context, len(items)):
                 # What serving would have read just before the user touched this item for the first time.
                 served, ratings = history_before(log, user, touched[items[place]], max_history)
@@ -255,6 +272,13 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
                     ratings[len(served) - place :],
                 )
                 assert place >= min(len(served), max_history // 2)
+
+
+def kind_of_touch(log: list[Row], user: str, item: str, cut: int) -> str:
+    """The strongest kind of the user's first events on an item before the cut, up to one on another."""
+    own = [e for clock, e in clocks(log) if e.user == user and clock < cut]
+    touch = itertools.takewhile(lambda e: e.item == item, itertools.dropwhile(lambda e: e.item != item, own))
+    return max((e.event for e in touch), key=EVENTS.index)
 
 
 def test_a_training_set_of_other_tables_or_settings_is_refused(clean: Path, refreshed: Path, tmp_path: Path) -> None:

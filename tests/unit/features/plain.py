@@ -10,6 +10,7 @@ from typing import Any
 
 DAY = 86_400_000_000
 IGNORED = ("impression",)
+EVENTS = ("impression", "view", "click", "cart", "purchase", "rating")
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,18 @@ def user_features(
     latest, latest_rated = {e.item: e for e in events}, {e.item: e for e in rated}
     history = sorted(latest.values(), key=lambda event: event.order)[-max_history:]
     ratings = {e.item: e.value for e in sorted(latest_rated.values(), key=lambda e: e.order)[-max_history:]}
+    full = len(history) == max_history
+    counting = [event for event in events if not full or event.order >= history[0].order]
+    kinds = {
+        item: max((e.event for e in counting if e.item == item), key=EVENTS.index)
+        for item in (event.item for event in history)
+    }
     prices = [catalogue[e.item]["price"] for e in events if catalogue.get(e.item, {}).get("price") is not None]
     days = {event.us // DAY for event in events}
     return {
         "history_items": [event.item for event in history],
         "history_values": [ratings.get(event.item) for event in history],
+        "history_events": [kinds[event.item] for event in history],
         "n_events": len(events),
         **kind_counts(everything, ""),
         "n_ratings": len(rated),

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.schema import TABLES
+from core.schema import EVENTS, TABLES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
@@ -105,6 +105,15 @@ def history_before(
     ratings = dict(sorted(rated.items(), key=lambda pair: pair[1][0])[-max_history:])
     items = sorted(latest, key=lambda item: latest[item])[-max_history:]
     return items, [ratings[item][1] if item in ratings else None for item in items]
+
+
+def kinds_before(events: Sequence[Row], user: str, clock: int, max_history: int) -> list[str]:
+    """The strongest kind on each item of the history as of just before `clock`."""
+    known = sorted(((at, e) for at, e in clocks(events) if e.user == user and at < clock), key=lambda pair: pair[0])
+    latest = {event.item: at for at, event in known}
+    items = sorted(latest, key=lambda item: latest[item])[-max_history:]
+    oldest = latest[items[0]] if len(items) == max_history else 0
+    return [max((e.event for at, e in known if e.item == item and at >= oldest), key=EVENTS.index) for item in items]
 
 
 def ratings_before(

@@ -27,6 +27,17 @@ def user_of(*events: tuple[str, int, float | None], max_history: int = 3) -> Row
     return row
 
 
+def user_of_kinds(*events: tuple[str, int, str], max_history: int = 3) -> Row:
+    row = new_user()
+    for n, (item, second, kind) in enumerate(events):
+        take_into_user(row, Arrival(item, kind, True, None, second * SECOND, n, 0), PLAIN, max_history)
+    return row
+
+
+def kinds_of(row: Row) -> list[tuple[str, str]]:
+    return list(zip(row["history_items"], row["history_events"], strict=True))
+
+
 def history_of(row: Row) -> list[tuple[str, float | None]]:
     values = [None if math.isnan(value) else value for value in row["history_values"]]
     return list(zip(row["history_items"], values, strict=True))
@@ -59,6 +70,22 @@ def test_a_rating_is_remembered_while_its_item_is_among_the_newest_rated() -> No
     rated = [(item, n, 5.0) for n, item in enumerate("abc")]
     assert history_of(user_of(*rated, ("d", 8, None), ("a", 9, None)))[-1] == ("a", 5.0)
     assert history_of(user_of(*rated, ("d", 8, 1.0), ("a", 9, None)))[-1] == ("a", None)
+
+
+def test_the_strongest_kind_counts_however_late_it_comes() -> None:
+    events = [("a", 2, "purchase"), ("b", 3, "click"), ("a", 4, "view"), ("b", 1, "view"), ("c", 5, "rating")]
+    row = user_of_kinds(*events, max_history=4)
+    assert kinds_of(row) == [("b", "click"), ("a", "purchase"), ("c", "rating")]
+    # What the later purchase or click makes meaningless is not kept.
+    assert list(zip(row["kind_items"], row["kind_events"], strict=True)) == [
+        ("b", "click"), ("a", "view"), ("a", "purchase"), ("c", "rating"),
+    ]  # fmt: skip
+
+
+def test_a_full_history_knows_no_kind_older_than_its_oldest_entry() -> None:
+    bought = [("a", 1, "purchase"), ("b", 2, "view"), ("c", 3, "view")]
+    assert kinds_of(user_of_kinds(*bought, ("a", 4, "view"))) == [("b", "view"), ("c", "view"), ("a", "view")]
+    assert kinds_of(user_of_kinds(*bought[:2], ("a", 4, "view"))) == [("b", "view"), ("a", "purchase")]
 
 
 def test_ties_go_by_position() -> None:

@@ -13,6 +13,7 @@ def test_a_row_of_the_store_is_read_with_nan_as_none():
     row = {
         "history_items": np.array(["a", "b"]),
         "history_values": np.array([4.0, np.nan]),
+        "history_events": np.array(["rating", "view"]),
         "mean_rating": float("nan"),
         "n_ratings": 1,
         "own_words": None,
@@ -20,7 +21,7 @@ def test_a_row_of_the_store_is_read_with_nan_as_none():
         "seen_keys": np.array([item_key("c"), item_key("a")]),
     }
     assert UserState.from_row(row) == UserState(
-        ("a", "b"), (4.0, None), None, 1, "", "country FR", SeenItems.of_items(["a", "c"])
+        ("a", "b"), (4.0, None), None, 1, "", "country FR", SeenItems.of_items(["a", "c"]), ("rating", "view")
     )
 
 
@@ -31,6 +32,11 @@ def test_without_the_keys_nothing_is_known_of_what_was_seen_and_with_none_nothin
 
 def test_a_history_without_values_has_as_many_nones():
     assert UserState.from_row({"history_items": ["a", "b"], "history_values": None}).values == (None, None)
+
+
+def test_where_kinds_are_not_known_there_are_none():
+    assert UserState.from_row({"history_items": ["a", "b"], "history_events": None}).events == ()
+    assert UserState.from_history(["a", "b"]).events == ()
 
 
 def test_a_bare_history_keeps_the_latest_place_of_a_repeat():

@@ -40,10 +40,10 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fit(shop: Path, kind: str = "auto", name: str = "blend"):
+def fit(shop: Path, kind: str = "auto", name: str = "blend", held: Path | None = None):
     said: list[str] = []
     summary = fit_blend(
-        FitContext(shop / "training", 1, k=5, threads=1, progress=said.append),
+        FitContext(shop / "training", 1, k=5, threads=1, progress=said.append, held=held),
         shop / "vectors",
         shop / "sequence",
         shop / name,
@@ -121,6 +121,38 @@ def test_the_weight_of_low_ratings_is_the_one_that_ranks_best(shop: Path) -> Non
     part = load_parts(shop / "blend", random_vectors(shop / "training"))["neighbours"]
     assert isinstance(part, ItemToItem)
     assert part.model.low_rating == summary.choices["neighbours_low_rating"]
+
+
+def looked_at(shop: Path, kind: str) -> None:
+    """What was only looked at says nothing of what is taken next: of every history the item before the last."""
+    rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
+    for number, row in enumerate(rows):
+        if row["history_items"]:
+            row["history_items"] = [*row["history_items"][:-1], item(number * 7 + 11), row["history_items"][-1]]
+            row["history_values"] = [None] * len(row["history_items"])
+            row["history_events"] = ["purchase"] * (len(row["history_items"]) - 2) + [kind, "purchase"]
+    write(shop / "training", "queries", rows)
+
+
+def test_the_weight_of_a_kind_of_event_is_the_one_that_ranks_best_and_a_refit_holds_it(shop: Path) -> None:
+    looked_at(shop, "view")
+    summary, said = fit(shop)
+    chosen = summary.choices["neighbours_event_weights"]
+    assert chosen in NeighbourSettings().event_weights
+    assert chosen["view"] < 1.0
+    assert any("neighbours_event_weights view" in line for line in said)
+    again, _ = fit(shop, name="again", held=shop / "blend")
+    assert again.choices["neighbours_event_weights"] == chosen
+    for folder in ("blend", "again"):
+        part = load_parts(shop / folder, random_vectors(shop / "training"))["neighbours"]
+        assert isinstance(part, ItemToItem)
+        assert part.model.event_weights == chosen
+
+
+def test_kinds_of_events_count_alike_where_there_is_one_or_none_is_known(shop: Path) -> None:
+    assert fit(shop)[0].choices["neighbours_event_weights"] == {}
+    looked_at(shop, "purchase")
+    assert fit(shop, name="one kind")[0].choices["neighbours_event_weights"] == {}
 
 
 def test_a_history_in_pieces_is_one_users(shop: Path) -> None:

@@ -103,3 +103,31 @@ def test_without_anybody_to_ask_the_first_that_counts_low_ratings_in_full_is_tak
     known = {(1.0, 0.5): range(0), (1.0, 1.0): range(0), (2.0, 1.0): range(0)}
     choices, _ = chosen_of(monkeypatch, training, known, n_queries=0)
     assert choices == {"regularisation": 1.0, "neighbours_low_rating": 1.0}
+
+
+@pytest.mark.parametrize(("knows", "chosen"), [(range(50, 152), {}), (range(140), {"view": 0.5})])
+def test_kinds_of_events_count_in_full_unless_less_is_surely_better(
+    training: Path, monkeypatch: pytest.MonkeyPatch, knows: range, chosen: dict[str, float]
+) -> None:
+    vectors = random_vectors(training)
+
+    def fit_all(_: PartInputs) -> Iterator[Variant]:
+        for weights, known in (({}, range(100)), ({"view": 0.5}, knows)):
+            yield "item_knn", {"item_knn_low_rating": 1.0, "item_knn_event_weights": weights}, Known(vectors, known)
+
+    monkeypatch.setitem(FITS, "item_knn", fit_all)
+    queries = Queries((UserState.from_history([HISTORY]),) * N_QUERIES, ((TARGET,),) * N_QUERIES)
+    settings = NeighbourSettings(), ItemKnnSettings()
+    choices = fit_parts(FitContext(training), vectors, ("item_knn",), queries, settings)[1]
+    assert choices["item_knn_event_weights"] == chosen
+
+
+@pytest.mark.parametrize(("kinds", "n_tried"), [(("view", "purchase"), 3), (("view", "view"), 1), ((), 1)])
+def test_weights_of_kinds_are_tried_where_histories_have_several(
+    training: Path, kinds: tuple[str, ...], n_tried: int
+) -> None:
+    vectors = random_vectors(training)
+    settings = ItemKnnSettings(try_recencies=(), low_ratings=(1.0,))
+    inputs = PartInputs([np.array([1, 2])], vectors, NeighbourSettings(), settings, frozenset(kinds))
+    tried = [told_by["item_knn_event_weights"] for _, told_by, _ in FITS["item_knn"](inputs)]
+    assert tried == list(settings.event_weights[:n_tried])

@@ -81,6 +81,20 @@ def test_what_a_user_rated_low_counts_less_and_that_is_kept(sequences: list[np.n
     np.testing.assert_array_equal(NeighbourModel.load(tmp_path).scores([[1, 2]] * 3, ratings), scores)
 
 
+def test_entries_count_by_their_kind_of_event_and_that_is_kept(sequences: list[np.ndarray], tmp_path: Path) -> None:
+    model = NeighbourModel.fit(sequences, N_ITEMS, ALL)
+    one, two = model.scores([[1], [2]])
+    weighed = model.with_event_weights({"view": 0.25, "click": 0.75})
+    events = [["view", "purchase"], ["click", "view"], ["cart", "rating"], []]
+    scores = weighed.scores([[1, 2]] * 4, None, events)
+    for row, (older, newer) in enumerate([(0.25, 1.0), (0.75, 0.25), (1.0, 1.0), (1.0, 1.0)]):
+        assert scores[row] == pytest.approx(0.5 * older * one + newer * two, abs=1e-6)
+    both = weighed.with_low_rating(0.5).scores([[1, 2]], [[None, 1.0]], [["view", "rating"]])
+    assert both[0] == pytest.approx(0.5 * 0.25 * one + 0.5 * two, abs=1e-6)
+    weighed.save(tmp_path)
+    np.testing.assert_array_equal(NeighbourModel.load(tmp_path).scores([[1, 2]] * 4, None, events), scores)
+
+
 def test_cosines_are_those_of_the_items_columns(sequences: list[np.ndarray]) -> None:
     x = np.zeros((len(sequences), N_ITEMS + 1))
     for row, sequence in zip(x, sequences, strict=True):
