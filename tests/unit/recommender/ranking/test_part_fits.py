@@ -15,7 +15,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
-from recommender.ranking.part_fits import FITS, PartInputs, Variant, fit_parts
+from recommender.ranking.part_fits import FITS, PartInputs, ToldBy, Variant, fit_parts
 from recommender.ranking.parts import Asked
 from tests.unit.recommender.tiny_shop import item, random_vectors, write_training_set
 
@@ -51,7 +51,7 @@ def variants(vectors: ItemVectors, known: dict[tuple[float, float], range]) -> d
 
 def chosen_of(
     monkeypatch: pytest.MonkeyPatch, training: Path, known: dict[tuple[float, float], range], n_queries: int = N_QUERIES
-) -> tuple[dict[str, float], dict[tuple[float, float], Known]]:
+) -> tuple[ToldBy, dict[tuple[float, float], Known]]:
     vectors = random_vectors(training)
     parts = variants(vectors, known)
 
