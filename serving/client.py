@@ -148,7 +148,8 @@ def load_engine(settings: Settings) -> Engine:
             do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
         )
     disable_progress_bar()
-    bundle = load_bundle(promoted[0].folder, resolve_device(settings.serving.device, "serving.device"))
+    device = resolve_device(settings.serving.device, "serving.device")
+    bundle = load_bundle(promoted[0].folder, device, layout.language_models)
     is_forgotten = TombstoneFile(layout.forgotten).holds
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
     return Engine(model=promoted[0].model, bundle=bundle, features=online, max_k=settings.serving.max_k)

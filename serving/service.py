@@ -205,7 +205,8 @@ class Sommelier:
         from recommender.bundle.loading import load_bundle
         from recommender.fitting.device import resolve_device
 
-        bundle = load_bundle(promoted.folder, resolve_device(SETTINGS.serving.device, "serving.device"))
+        device = resolve_device(SETTINGS.serving.device, "serving.device")
+        bundle = load_bundle(promoted.folder, device, self._layout.language_models)
         engine = Engine(
             model=promoted.model,
             bundle=bundle,

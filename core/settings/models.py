@@ -271,20 +271,35 @@ class SmallWriterSettings(Frozen):
     max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
 
 
-class HuggingFaceWriterSettings(Frozen):
-    """Any Hugging Face causal language model by name or path, fine-tuned on the shop's reviews."""
+class LanguageModelWriterSettings(Frozen):
+    """A pretrained causal language model, fine-tuned on the shop's reviews by small additions to its upper layers."""
 
-    kind: Literal["huggingface"] = "huggingface"
-    model: str = Field(description="'smollm2' (comes as a package), or a Hugging Face name or path.")
-    max_tokens: int = Field(128, ge=32, le=4096)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
-    max_epochs: int = Field(1, ge=1)
-    max_steps: int = Field(200, ge=1)
+    kind: Literal["language_model"] = "language_model"
+    model: str = Field("smollm2", description="'smollm2' (comes as a package), or a Hugging Face name or path.")
+    prompt: Literal["plain", "chat"] = Field(
+        "plain", description="How it is asked. plain: as text that goes on. chat: by the model's own chat template."
+    )
+    max_tokens: int = Field(192, ge=32, le=4096, description="Tokens of prompt and review together.")
+    trained_layers: int = Field(
+        10, ge=0, description="So many of the uppermost layers are fine-tuned; 0: all. What comes below is frozen."
+    )
+    lora_rank: int = Field(16, ge=1, le=256)
+    learning_rate: float = Field(5e-4, gt=0)
+    step_tokens: int = Field(1024, ge=32, description="Tokens of a step, those of the prompts included.")
+    minutes: float | None = Field(
+        5.0,
+        gt=0,
+        description="Training takes so long at most. How many steps that is depends on the machine: two fits are equal "
+        "only where max_steps ends them. Empty: no limit.",
+    )
+    max_steps: int = Field(1000, ge=1, description="Steps at most.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of the frozen weights and the arithmetic. auto: bfloat16 where the device is faster in it."
+    )
 
 
 Writer = Annotated[
-    Annotated[SmallWriterSettings, Tag("small")] | Annotated[HuggingFaceWriterSettings, Tag("huggingface")],
+    Annotated[SmallWriterSettings, Tag("small")] | Annotated[LanguageModelWriterSettings, Tag("language_model")],
     kind_or("small"),
 ]
 

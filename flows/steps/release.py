@@ -47,8 +47,8 @@ def evaluate_candidate(
     from recommender.bundle.loading import load_bundle
     from recommender.evaluation.evaluation import evaluate_bundle
 
-    bundle, users = load_bundle(candidate.folder, step.device), clean.folder / "users.parquet"
-    k = step.recipe.evaluation.k
+    bundle = load_bundle(candidate.folder, step.device, step.layout.language_models)
+    k, users = step.recipe.evaluation.k, clean.folder / "users.parquet"
     return evaluate_bundle(bundle, training.folder, k, users=users, progress=step.progress)
 
 
@@ -88,7 +88,7 @@ def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[Uns
             target = place / str(as_us(opens))
             return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
 
-        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device)
+        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device, layout.language_models)
 
 
 @action("report-evaluation")

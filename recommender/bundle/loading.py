@@ -41,14 +41,16 @@ class Bundle:
     device: str = "cpu"
 
 
-def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
+def load_bundle(folder: Path, device: str = "cpu", models: Path | None = None) -> Bundle:
     """Read a bundle whole, having checked every file against the manifest.
 
     Args:
         device: Where its models compute, "cpu" or "cuda", as `device.resolve_device` says.
-
+        models: Where converted language models are kept (`Layout.language_models`); a writer that was fine-tuned from
+            the embedded one needs it.
     Raises:
-        BundleError: the manifest cannot be read, or a file is missing or differs from what the manifest says.
+        BundleError: the manifest cannot be read, a file is missing or differs from what the manifest says, or the
+            language model that a part was fine-tuned from is not at hand.
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
@@ -60,7 +62,7 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
         catalogue=vectors.catalogue,
         ranker=ranker,
         scorer=_load_scorer(folder, manifest, vectors, device),
-        writer=_load_writer(folder, manifest, device),
+        writer=_load_writer(folder, manifest, device, models),
         generative=_load_generative(folder, manifest, vectors, device),
         device=device,
     )
@@ -134,8 +136,8 @@ def _load_scorer(
     return load_scorer(folder / "scorer", vectors, device)
 
 
-def _load_writer(folder: Path, manifest: Manifest, device: str) -> FeedbackWriter | None:
+def _load_writer(folder: Path, manifest: Manifest, device: str, models: Path | None) -> FeedbackWriter | None:
     if not manifest.has("writer"):
         return None
 
-    return FeedbackWriter.load(folder / "writer", device)
+    return FeedbackWriter.load(folder / "writer", device, models)

@@ -8,7 +8,7 @@ sequence/ sequence.safetensors, sequence.json
 blend/    blend.json, parts.json, neighbours.* and item_knn.* (.safetensors, .json), cold.json, newcomers.safetensors
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
-writer/   (absent where the shop has too few reviews)
+writer/   (absent where the shop has too few reviews; of a pretrained one adapter.safetensors, writer.json alone)
 baseline/ baseline.json, baseline.safetensors (in place of sequence, blend and generative, where the kind is a baseline)
 ```
 Weights are safetensors, never pickle. It is written atomically, and its files are checked when it is read.

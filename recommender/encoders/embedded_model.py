@@ -85,6 +85,12 @@ def embedded_folder(models: Path, progress: Progress) -> Path:
     return folder
 
 
+def find_converted(models: Path, digest: str) -> Path | None:
+    """The folder that was made of the weights of this digest, by whatever version of the package; None if none was."""
+    found = sorted(models.glob(f"{EMBEDDED_MODEL}-*-{digest[:_KEY_DIGITS]}"))
+    return found[0] if found else None
+
+
 def _convert(weights: Path, folder: Path) -> None:
     """Write a GGUF file as a folder of safetensors, tokenizer and configuration, atomically.
 

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 
 from core.storage import digest_of, file_digest
-from recommender.encoders.embedded_model import EMBEDDED_MODEL, LanguageModelError, embedded_folder, find_weights
+from recommender.encoders.embedded_model import (
+    EMBEDDED_MODEL,
+    LanguageModelError,
+    embedded_folder,
+    find_converted,
+    find_weights,
+)
 from recommender.encoders.encoder import names_path
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
@@ -43,6 +49,7 @@ def load_language_model(
     progress: Progress,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    digest: str = "",
 ) -> LanguageModel:
     """Load a causal language model and its tokenizer: the one way for every part that needs one.
 
@@ -53,12 +60,19 @@ def load_language_model(
         models: Where the embedded model is kept once it is converted; others do not need it.
         device: Where it computes.
         dtype: Of its weights.
+        digest: Of the one that is wanted: an embedded model of before an upgrade is taken where it still lies in
+            `models`. It may come out as another; that is for the caller to see.
     Raises:
         LanguageModelError: it is not at hand and cannot be fetched, or it is no causal language model.
     """
-    source = str(_embedded(models, progress)) if name == EMBEDDED_MODEL else _source(name)
+    if name == EMBEDDED_MODEL:
+        folder, found = _embedded(models, progress, digest)
+        source = str(folder)
+    else:
+        source = _source(name)
+        found = _digest(source)
     model, tokenizer = read_language_model(source, name, dtype)
-    return LanguageModel(model.to(device), tokenizer, name, _digest(source, name))
+    return LanguageModel(model.to(device), tokenizer, name, found)
 
 
 def read_language_model(source: str, name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
@@ -103,7 +117,7 @@ def folder_digest(folder: Path) -> str:
     return digest_of([(str(file.relative_to(folder)), file_digest(file)) for file in files])
 
 
-def _embedded(models: Path | None, progress: Progress) -> Path:
+def _embedded(models: Path | None, progress: Progress, digest: str) -> tuple[Path, str]:
     if models is None:
         raise LanguageModelError(
             "Cannot load the embedded language model",
@@ -111,7 +125,10 @@ def _embedded(models: Path | None, progress: Progress) -> Path:
             expected="the folder where converted models are kept",
             do="Pass Layout.language_models",
         )
-    return embedded_folder(models, progress)
+    earlier = find_converted(models, digest) if digest else None
+    if earlier is not None:
+        return earlier, digest
+    return embedded_folder(models, progress), find_weights().digest
 
 
 def _source(name: str) -> str:
@@ -124,9 +141,9 @@ def _source(name: str) -> str:
     return name
 
 
-def _digest(source: str, name: str) -> str:
-    if name == EMBEDDED_MODEL or Path(source).is_dir():
-        return language_model_digest(name)
+def _digest(source: str) -> str:
+    if Path(source).is_dir():
+        return folder_digest(Path(source))
     from transformers.utils import cached_file
 
     # The hub's cache keeps a model's files in a folder that has the commit's name.

@@ -8,12 +8,8 @@ from typing import Any
 from core import schema
 from recommender.inputs.catalogue import Catalogue
 from recommender.metrics.texts import bleu_4, copied_share, distinct_n, rouge_1, rouge_l, unique_sentence_ratio
-from recommender.writing.batches import perplexity
-from recommender.writing.examples import (
-    PERPLEXITY_ROWS,
-    read_reviews,
-    sample,
-)
+from recommender.writing.batches import likelihood
+from recommender.writing.examples import read_reviews, sample
 from recommender.writing.writer import FeedbackWriter
 
 WRITE_BATCH = 16
@@ -44,11 +40,13 @@ def evaluate_writer(
     written: list[str] = []
     for start in range(0, len(chosen), WRITE_BATCH):
         written += writer.write([example.request for example in chosen[start : start + WRITE_BATCH]], seed)
+    expected = likelihood(writer, sample(examples, writer.n_measured))
     originals = [example.text for example in chosen]
     learned = (example.text for example in read_reviews(training, "train", catalogue))
     return {
         "n_reviews": len(chosen),
-        "perplexity": perplexity(writer, sample(examples, PERPLEXITY_ROWS)),
+        "perplexity": expected.perplexity,
+        "bits_per_byte": expected.bits_per_byte,
         "perplexity_before": writer.perplexity_before.get(split),
         "bleu_4": bleu_4(written, originals),
         "rouge_1": rouge_1(written, originals),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from recommender.errors import NotFinite
@@ -25,9 +27,28 @@ def descend(
         NotFinite: the loss or its gradient is NaN or infinite; no weight has changed then.
     Source: Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks (clipping).
     """
-    value = finite_loss(part, loss.item(), where)
+    return descend_in_parts(part, [loss], optimizer, where, max_norm)
+
+
+def descend_in_parts(
+    part: str,
+    losses: Iterable[torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    where: str,
+    max_norm: float = MAX_GRADIENT_NORM,
+) -> float:
+    """As `descend`, down a sum of losses; of each the graph is gone before the next one is made.
+
+    Args:
+        losses: Each shape ().
+    Returns:
+        Their sum.
+    """
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    value = 0.0
+    for loss in losses:
+        value += finite_loss(part, loss.item(), where)
+        loss.backward()
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(weights, max_norm)
     if not norm.isfinite():

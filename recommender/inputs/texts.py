@@ -9,6 +9,12 @@ from typing import Literal
 
 WritingTask = Literal["review", "reason"]
 
+_OPINIONS = {1: "very bad", 2: "bad", 3: "mixed", 4: "good", 5: "very good"}
+_QUESTIONS = {
+    "review": "Write the review that this customer writes of this item.",
+    "reason": "Write in one sentence why this item suits this customer.",
+}
+_ANSWERS = {"review": "Review:", "reason": "Why it suits the customer:"}
 _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
 _SPACE = re.compile(r"\s+")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z][.!?])(?=[A-Z])")
@@ -82,3 +88,21 @@ def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: s
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
     return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, 120)} | text:"
+
+
+def language_model_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
+    """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
+    its end where it is too long, and the rest.
+    """
+    head = f"Item: {shorten(item, 160)}\nCustomer: {shorten(profile, 120)}"
+    return head, f"{_rating_line(rating)}\n{_ANSWERS[task]}"
+
+
+def language_model_question(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
+    """The same as a question to an assistant, likewise in two parts."""
+    head = f"{_QUESTIONS[task]}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, 120)}"
+    return head, _rating_line(rating)
+
+
+def _rating_line(rating: float | None) -> str:
+    return "" if rating is None else f"\nRating: {round(rating)} out of 5 stars, {_OPINIONS[round(rating)]}"

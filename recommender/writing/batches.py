@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,14 +23,21 @@ from recommender.writing.writer import FeedbackWriter
 IGNORED = -100
 # Lengths are rounded up to a multiple: the CPU prepares and keeps kernels of their own for every shape it meets.
 LENGTH_STEP = 16
+MAX_SCORES = 64_000_000
+MAX_TEXTS = 32
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One example as tokens; the text ends with the end-of-text token where it is whole."""
+    """One example as tokens; the text ends with the end-of-text token where it is whole.
+
+    Attributes:
+        n_bytes: Of the text as it is cut, UTF-8.
+    """
 
     prompt: list[int]
     text: list[int]
+    n_bytes: int
 
 
 @dataclass(frozen=True)
@@ -53,26 +60,32 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
 
-def tokenize(example: WritingExample, writer: FeedbackWriter, asked: str | None = None) -> Tokens:
+def tokenize(example: WritingExample, writer: FeedbackWriter, perturb: Callable[[str], str] | None = None) -> Tokens:
     """Cut the text at its last sentence that fits into the writer's `max_tokens`, or hard where the first does not.
 
     Args:
-        asked: The prompt's words, where they are not the example's own.
+        perturb: Changes the prompt's words.
     """
-    prompt = writer.encode_prompt(example.request.prompt if asked is None else asked)
+    prompt = writer.prompts.encode(example.request, perturb)
     most = writer.max_tokens - len(prompt)
-    text = writer.encode_text(example.text)
+    text = writer.prompts.follow(example.text)
     if len(text) < most:
-        return Tokens(prompt, [*text, writer.end])
+        return Tokens(prompt, [*text, writer.end], _n_bytes(example.text))
     kept: list[int] = []
-    said = ""
+    said = whole = ""
     for sentence in sentences(example.text):
         said = f"{said} {sentence}".strip()
-        longer = writer.encode_text(said)
+        longer = writer.prompts.follow(said)
         if len(longer) >= most:
             break
-        kept = longer
-    return Tokens(prompt, [*kept, writer.end] if kept else text[:most])
+        kept, whole = longer, said
+    if kept:
+        return Tokens(prompt, [*kept, writer.end], _n_bytes(whole))
+    return Tokens(prompt, text[:most], _n_bytes(writer.tokenizer.decode(text[:most]).removeprefix(" ")))
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode("utf-8"))
 
 
 def collate(rows: Sequence[Tokens], padding: int) -> Batch:
@@ -113,10 +126,33 @@ def text_loss(model: Any, batch: Batch) -> Tensor:
     return F.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
-def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch_size: int = 32) -> float:
-    """exp(mean negative log likelihood of the texts' tokens, end-of-text included, given their prompts), in float32.
+@dataclass(frozen=True)
+class Likelihood:
+    """How well a writer expects texts, given their prompts.
 
-    Texts are cut as in training. Only comparable between models of one tokenizer.
+    Attributes:
+        nats: Negative log likelihood of the texts' tokens, end-of-text included, summed.
+        n_tokens: Of the texts.
+        n_bytes: Of the texts, UTF-8.
+    """
+
+    nats: float
+    n_tokens: int
+    n_bytes: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats / token). Only comparable between models of one tokenizer."""
+        return math.exp(min(self.nats / self.n_tokens, 100.0))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable between models of any tokenizers, where they read the same texts uncut."""
+        return self.nats / math.log(2) / self.n_bytes
+
+
+def likelihood(writer: FeedbackWriter, examples: Sequence[WritingExample]) -> Likelihood:
+    """Of texts, in the arithmetic of the model's weights. They are cut as in training.
 
     Args:
         examples: At least one.
@@ -124,10 +160,18 @@ def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample], batch
         NotFinite: a text's likelihood is no number.
     """
     rows = [tokenize(example, writer) for example in examples]
-    total = count = 0.0
+    # As many texts at a time as their scores have room, of every token of the vocabulary.
+    size = max(1, MAX_SCORES // (writer.max_tokens * int(writer.model.config.vocab_size)))
+    nats, n_tokens = 0.0, 0
     with torch.inference_mode():
-        for places in by_length([len(row.text) for row in rows], batch_size):
+        for places in by_length([len(row.text) for row in rows], min(size, MAX_TEXTS)):
             batch = moved(collate([rows[place] for place in places], writer.end), writer.model.device)
-            total += float(text_loss(writer.model, batch))
-            count += batch.n_targets
-    return math.exp(min(finite_loss("feedback writer", total / count, "the perplexity of texts"), 100.0))
+            nats += float(text_loss(writer.model, batch))
+            n_tokens += batch.n_targets
+    finite_loss("feedback writer", nats, "the perplexity of texts")
+    return Likelihood(nats, n_tokens, sum(row.n_bytes for row in rows))
+
+
+def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample]) -> float:
+    """`Likelihood.perplexity` of texts."""
+    return likelihood(writer, examples).perplexity

@@ -152,16 +152,8 @@ def content_words(text: str) -> set[str]:
     return {word for word in words(text) if len(word) > 3 and word not in _EMPTY_WORDS}
 
 
-# The sample that perplexity is measured on is fixed, so that a figure of before training and one of after compare.
-PERPLEXITY_ROWS = 256
-
-
+# Samples are fixed, so that a figure of before training and one of after compare.
 SAMPLE_SEED = 20140723
-
-
-def perplexity_sample(training: Path, split: schema.Split, catalogue: Catalogue) -> list[WritingExample]:
-    """The reviews of a window that perplexity is measured on; empty where it has none."""
-    return sample(read_reviews(training, split, catalogue), PERPLEXITY_ROWS)
 
 
 def sample(examples: list[WritingExample], n: int) -> list[WritingExample]:

@@ -13,12 +13,15 @@ from core.storage import write_json
 from recommender.encoders.language_model import read_language_model
 from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.context import silent
+from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_before_saving
+from recommender.writing.adapter import ADAPTER, Adapter, load_adapted
 from recommender.writing.examples import WritingRequest
+from recommender.writing.prompts import Prompts, PromptStyle
 from recommender.writing.sampling import TextSampler, sampling_seed
 
 CONFIG_FILE = "writer.json"
-PROMPT_END = " | text:"
 DEFAULT_NEW_TOKENS = 60
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.9
@@ -40,12 +43,21 @@ class FeedbackWriter:
         tokenizer: Its tokenizer.
         max_tokens: Tokens of prompt and text together, as in training.
         perplexity_before: Of the model before it was trained, by window.
+        style: How it is asked.
+        adapter: What was added to a pretrained model; None of one that is the shop's own.
     Raises:
-        WriterError: the tokenizer has no end-of-text token, or the model cannot see `max_tokens`.
+        WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
+            cannot see `max_tokens`.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, max_tokens: int, perplexity_before: Mapping[str, float] | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_tokens: int,
+        perplexity_before: Mapping[str, float] | None = None,
+        style: PromptStyle = "marked",
+        adapter: Adapter | None = None,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise WriterError(
@@ -64,25 +76,25 @@ class FeedbackWriter:
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
-        self._prompt_end = self._encode(PROMPT_END)
-        # Tokens that the tokenizer puts before every text by itself; GPT-2's none, Llama's one.
-        self._start = [token for token in tokenizer("").input_ids if token == tokenizer.bos_token_id]
+        self.adapter = adapter
+        if style == "chat" and tokenizer.chat_template is None:
+            raise WriterError(
+                "Cannot use language model",
+                got="prompt=chat",
+                expected="a tokenizer with a chat template",
+                do="Set recipe.writer.prompt=plain, or choose another model",
+            )
+        self.prompts = Prompts(tokenizer, style, max_tokens)
+
+    @property
+    def n_measured(self) -> int:
+        """Reviews of a window that perplexity is measured on: one that was pretrained is large, and takes its time."""
+        return 256 if self.prompts.style == "marked" else 32
 
     @property
     def end(self) -> int:
         """The end-of-text token."""
         return int(self.tokenizer.eos_token_id)
-
-    def encode_prompt(self, prompt: str) -> list[int]:
-        """A prompt's tokens: at most half of `max_tokens`; a longer one loses the end of the user's profile."""
-        tokens, most = self._start + self._encode(prompt), self.max_tokens // 2
-        if len(tokens) <= most:
-            return tokens
-        return tokens[: most - len(self._prompt_end)] + self._prompt_end
-
-    def encode_text(self, text: str) -> list[int]:
-        """The tokens of a text that follows a prompt, without the end-of-text token."""
-        return self._encode(f" {text}")
 
     def write(
         self,
@@ -113,7 +125,7 @@ class FeedbackWriter:
         _check_range("top_p", top_p, 0 < top_p <= 1, "above 0, at most 1")
         if not requests:
             return []
-        prompts = [self.encode_prompt(request.prompt) for request in requests]
+        prompts = [self.prompts.encode(request) for request in requests]
         width = max(len(prompt) for prompt in prompts)
         padding = [width - len(prompt) for prompt in prompts]
         tokens = torch.tensor([[self.end] * pad + prompt for pad, prompt in zip(padding, prompts, strict=True)])
@@ -149,33 +161,44 @@ class FeedbackWriter:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True).replace("\ufffd", "")
         return finish_sentence(_SPACE.sub(" ", text).strip(), ended)
 
-    def _encode(self, text: str) -> list[int]:
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return tokens
-
     def save(self, folder: Path) -> None:
-        """Write weights, tokenizer and configuration into a folder that exists, in transformers' own layout.
+        """Write a writer of the shop's own into a folder that exists, in transformers' own layout; of one that was
+        fine-tuned what was added to its base model, and which that is.
 
         Raises:
             BundleError: a weight is NaN or infinite.
         """
-        check_before_saving("feedback writer", self.model.state_dict())
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        write_json(folder / CONFIG_FILE, {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before})
+        config: dict[str, Any] = {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before}
+        if self.adapter is None:
+            check_before_saving("feedback writer", self.model.state_dict())
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        else:
+            config |= {"style": self.prompts.style, ADAPTER: self.adapter.save(folder)}
+        write_json(folder / CONFIG_FILE, config)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> FeedbackWriter:
-        """Read what `save` wrote.
+    def load(
+        cls, folder: Path, device: str = "cpu", models: Path | None = None, progress: Progress = silent
+    ) -> FeedbackWriter:
+        """Read what `save` wrote, ready to write; fine-tuning does not go on from it.
 
+        Args:
+            models: Where converted language models are kept, for a writer that was made of the embedded one.
+            progress: Called with a line where a model is converted first.
         Raises:
-            BundleError: a file is missing or unreadable.
+            BundleError: a file is missing or unreadable, or the base model is not at hand, or is another one.
         """
         config = read_config(folder / CONFIG_FILE)
-        expected = f"a model, its tokenizer and {CONFIG_FILE}"
+        added = config.get(ADAPTER)
+        expected = f"{'what was added to a model' if added else 'a model, its tokenizer'} and {CONFIG_FILE}"
         with loading("feedback writer", got=f"folder={folder}", expected=expected, do="Fit the writer again"):
-            model, tokenizer = read_language_model(str(folder), str(folder))
-            return cls(model.to(device), tokenizer, config["max_tokens"], config["perplexity_before"])
+            if added:
+                model, tokenizer = load_adapted(folder, added, models, progress, device)
+            else:
+                model, tokenizer = read_language_model(str(folder), str(folder))
+            style = config.get("style", "marked")
+            return cls(model.to(device), tokenizer, config["max_tokens"], config["perplexity_before"], style)
 
 
 def finish_sentence(text: str, ended: bool) -> str:

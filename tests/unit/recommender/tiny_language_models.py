@@ -16,6 +16,8 @@ CHAT = (
 )
 LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 POSITIONS = 256
+# Wider than that of large models: the frozen vectors of so few dimensions could not say what is likely otherwise.
+SPREAD = 0.2
 
 
 def tiny_tokenizer(chat: bool = True, texts: list[str] = TEXTS) -> Any:
@@ -52,6 +54,7 @@ def write_llama(folder: Path, chat: bool = True, seed: int = 0, texts: list[str]
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=True,
+        initializer_range=SPREAD,
     )
     return _write(folder, LlamaForCausalLM, config, tokenizer, seed)
 
@@ -70,6 +73,7 @@ def write_gpt2(folder: Path, seed: int = 0, texts: list[str] = TEXTS) -> Path:
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
+        initializer_range=SPREAD,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from core.errors import SettingsError
 from core.settings.loading import load_settings, parse_settings
-from core.settings.models import HuggingFaceWriterSettings, SmallWriterSettings
+from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
 from core.settings.source import Amazon2014Source, SimulatedSource, TablesSource
 from core.settings.tree import Recipe, Settings
 
@@ -33,8 +33,8 @@ def test_later_layers_win(tmp_path):
 def test_kind_chooses_the_variant():
     settings = load_settings(overrides=["recipe.source.kind=amazon-2014", "recipe.source.path=some/where"])
     assert settings.recipe.source == Amazon2014Source(path=Path("some/where"))
-    writer = load_settings(overrides=["recipe.writer.kind=huggingface", "recipe.writer.model=m"]).recipe.writer
-    assert writer == HuggingFaceWriterSettings(model="m")
+    writer = load_settings(overrides=["recipe.writer.kind=language_model", "recipe.writer.model=m"]).recipe.writer
+    assert writer == LanguageModelWriterSettings(model="m")
 
 
 def test_an_override_may_be_json_or_a_plain_string():

@@ -32,7 +32,7 @@ CLASSES = [
 # What no fit reads, and why.
 REASONS = {
     ("CrossEncoderSettings", "kind"): "names the class, which the fit looks at",
-    ("HuggingFaceWriterSettings", "kind"): "names the class, which the fit looks at",
+    ("LanguageModelWriterSettings", "kind"): "names the class, which the fit looks at",
     ("ScorerSettings", "kind"): "names the class, which the fit looks at",
     ("SmallWriterSettings", "kind"): "names the class, which the fit looks at",
 }
@@ -101,7 +101,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 def test_every_setting_of_a_model_is_read_or_has_a_reason(recipe: Recipe, tmp_path: Path) -> None:
     # The writer that is fitted first lies there as any Hugging Face model does.
-    tuned = {"kind": "huggingface", "model": str(tmp_path / "writer"), "max_steps": 1, "max_tokens": 64}
+    tuned = {"kind": "language_model", "model": str(tmp_path / "writer"), "max_steps": 1, "max_tokens": 64}
     other = Recipe.model_validate({"writer": tuned})
     training, reviews = write_training_set(tmp_path / "training"), write_reviews(tmp_path / "reviews", n_train=100)
     pairs, rated_vectors = write_shop(tmp_path / "rated", n_train=210)

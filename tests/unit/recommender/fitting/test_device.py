@@ -20,7 +20,7 @@ from core.errors import SettingsError
 from core.settings.models import NeighbourSettings
 from recommender.fitting import device as devices
 from recommender.fitting.context import FitContext
-from recommender.fitting.device import autocast, choose_dtype, moved, resolve_device
+from recommender.fitting.device import autocast, choose_dtype, choose_large_dtype, moved, resolve_device
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.sequences import read_sequences
@@ -48,6 +48,17 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch, wanted, has_gpu, resolved
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert resolve_device(wanted) == resolved
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)],
+)
+def test_large_models_compute_in_bfloat16_where_the_cpu_has_it_in_any_form(monkeypatch, capabilities, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert choose_large_dtype("auto")[0] == dtype
+    assert choose_large_dtype("float32")[0] == torch.float32
+    assert choose_large_dtype("bfloat16")[0] == torch.bfloat16
 
 
 def test_products_on_a_gpu_are_the_same_every_time(monkeypatch):

@@ -1,4 +1,4 @@
-"""Fitting the feedback writer, from scratch and from a Hugging Face model, and evaluating it."""
+"""Fitting the small feedback writer from scratch, and evaluating it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.settings.models import HuggingFaceWriterSettings
 from core.storage import file_digest
-from recommender.encoders.embedded_model import LanguageModelError
 from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.context import FitContext
 from recommender.writing.batches import perplexity
+from recommender.writing.course import LEAST_GAIN, Course
 from recommender.writing.examples import read_reviews, sample
-from recommender.writing.training import LEAST_GAIN, Course, fit_writer, train_tokenizer
+from recommender.writing.small_model import train_tokenizer
+from recommender.writing.training import fit_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
@@ -99,48 +98,6 @@ def test_a_window_without_reviews_is_not_evaluated(tmp_path: Path, fitted: Path)
     assert evaluated == {"n_reviews": 0}
 
 
-@pytest.fixture(scope="module")
-def llama(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama, saved as any Hugging Face model is."""
-    folder = tmp_path_factory.mktemp("llama")
-    tokenizer = train_tokenizer(
-        [example.text for example in read_reviews(training, "train", catalogue_of(training))], 350
-    )
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) + 6,  # as real models do: scores for more tokens than there are
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def test_a_hugging_face_model_is_fine_tuned_and_loaded_back(training: Path, llama: Path, tmp_path: Path) -> None:
-    settings = HuggingFaceWriterSettings(model=str(llama), max_tokens=96, max_steps=15, learning_rate=1e-2)
-    summary = fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
-    assert summary is not None
-    assert summary.metrics["test_perplexity"] < 0.8 * summary.metrics["test_perplexity_before"]
-    writer = FeedbackWriter.load(tmp_path / "writer")
-    texts = writer.write(
-        [example.request for example in read_reviews(training, "test", catalogue_of(training))], seed=1
-    )
-    assert all(text and text[0].isalpha() for text in texts)
-
-
-def test_a_hugging_face_model_that_is_not_there_stops_the_fit(training: Path, tmp_path: Path) -> None:
-    settings = HuggingFaceWriterSettings(model=str(tmp_path / "nowhere"))
-    with pytest.raises(LanguageModelError, match="nowhere"):
-        fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
-    assert not (tmp_path / "writer").exists()
-
-
 def test_the_tokenizer_gives_back_every_text() -> None:
     tokenizer = train_tokenizer(["a fruity kettle", "a smoky teapot"] * 5, vocabulary=300)
     for text in (" a fruity teapot", " naïve — 茶 🫖"):
@@ -171,9 +128,30 @@ def test_the_descent_begins_when_validation_gains_little() -> None:
     assert not course.looks_after(500)
 
 
+def test_the_descent_begins_when_three_quarters_of_the_time_are_spent() -> None:
+    course = Course(1000, max_warm_up=10)
+    assert course.rate_share(9) == 1.0
+    course.spend(29, 0.7)
+    assert course.n_steps == 1000
+    course.spend(30, 0.76)
+    assert course.as_taken == {"n_steps": 40, "warm_up": 10, "descent_at": 30}
+    course.spend(31, 0.8)
+    assert course.n_steps == 40
+    course.spend(37, 1.0)
+    assert course.n_steps == 37, "the machine is slower now, and the time is over"
+
+
+def test_a_course_that_was_cut_short_goes_on_as_it_was() -> None:
+    course = Course(1000, max_warm_up=10)
+    course.spend(30, 0.8)
+    other = Course(1000, max_warm_up=10)
+    other.go_on(**course.as_taken)
+    assert [other.rate_share(step) for step in range(40)] == [course.rate_share(step) for step in range(40)]
+
+
 def test_training_ends_early_on_a_plateau(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recommender.writing.training.LOOK_EVERY", 8)
-    monkeypatch.setattr("recommender.writing.training.LEAST_GAIN", 100.0)
+    monkeypatch.setattr("recommender.writing.course.LOOK_EVERY", 8)
+    monkeypatch.setattr("recommender.writing.course.LEAST_GAIN", 100.0)
     lines: list[str] = []
     settings = TINY.model_copy(update={"max_steps": 60, "max_epochs": 10})
     fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", settings)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import BundleError
-from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.user import UserState
@@ -25,7 +24,7 @@ from recommender.writing.examples import (
     training_examples,
 )
 from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
-from recommender.writing.training import _new_writer
+from recommender.writing.small_model import new_small_writer
 from recommender.writing.writer import FeedbackWriter, WriterError, finish_sentence
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
@@ -47,7 +46,7 @@ def writer(training: Path) -> Iterator[FeedbackWriter]:
     examples = training_examples(read_reviews(training, "train", catalogue_of(training)))
     threads = torch.get_num_threads()
     with deterministic(0):
-        made = _new_writer(FitContext(training), TINY, examples)
+        made = new_small_writer(TINY, examples)
     torch.set_num_threads(1)
     yield made
     torch.set_num_threads(threads)
@@ -188,8 +187,7 @@ def test_top_p_keeps_the_fewest_that_reach_it() -> None:
 
 
 def test_a_long_prompt_loses_its_profile_and_keeps_its_end(writer: FeedbackWriter) -> None:
-    prompt = WritingRequest("review", 5.0, "word " * 60, "A fruity kettle " * 20).prompt
-    tokens = writer.encode_prompt(prompt)
+    tokens = writer.prompts.encode(WritingRequest("review", 5.0, "word " * 60, "A fruity kettle " * 20))
     assert len(tokens) == 48
     decoded = writer.tokenizer.decode(tokens)
     assert decoded.startswith("review good, 5 stars | item:")
