@@ -72,7 +72,8 @@ def new_user() -> Row:
     lists = (
         "history_items", "history_values", "history_events", "categories", "category_counts", "brands", "brand_counts",
         "active_days", "history_us", "history_positions", "history_ties", "rated_items", "rated_values", "rated_us",
-        "rated_positions", "rated_ties", "kind_items", "kind_events", "kind_us", "kind_positions", "kind_ties",
+        "rated_positions", "rated_ties", "history_kinds", "kind_items", "kind_events", "kind_us", "kind_positions",
+        "kind_ties",
     )  # fmt: skip
     numbers = (
         "n_events", *KIND_COUNTS, "n_ratings", "rating_sum", "rating_square_sum", "first_event_us", "last_event_us",
@@ -124,6 +125,7 @@ def take_into_user(row: Row, event: Arrival, attributes: Attributes, max_history
             row["rated_items"], row["rated_us"], row["rated_positions"], row["rated_ties"], strict=True
         )
     }
+    kinds_before = _known_kinds(row)
     entries = _newest(history, event, max_history)
     if event.value is not None:
         if event.item_id not in rated or tuple(rated[event.item_id]) < event.order:
@@ -133,11 +135,7 @@ def take_into_user(row: Row, event: Arrival, attributes: Attributes, max_history
     _put(row, "rated", list(rated.items()))
     row["rated_values"] = [ratings[item] for item in rated]
     row["history_values"] = [ratings[item] if item in rated else float("nan") for item, _ in entries]
-    kinds = _kinds(row, event, entries, max_history)
-    row["kind_events"] = [kind for _, kind, _ in kinds]
-    _put(row, "kind", [(item, order) for item, _, order in kinds])
-    strongest = {item: kind for item, kind, _ in kinds}
-    row["history_events"] = [strongest[item] for item, _ in entries]
+    _put_kinds(row, _kinds(kinds_before, event, entries, max_history))
 
 
 def take_into_item(row: Row, event: Arrival, window_days: int) -> None:
@@ -179,28 +177,53 @@ def _raise_count(row: Row, names: str, counts: str, name: str | None) -> None:
     row[names], row[counts] = [name for name, _ in in_order], [count for _, count in in_order]
 
 
-def _kinds(row: Row, event: Arrival, entries: list[tuple[str, Order]], limit: int) -> list[tuple[str, str, Order]]:
-    """(item, kind, newest order) of the entries' events, `event` among them, an item's weakest kind first.
+# Of an item, each kind with the order of the newest event of that kind.
+Kinds = dict[str, Order]
+
+
+def _known_kinds(row: Row) -> dict[str, Kinds]:
+    """The kinds of the history's items, as the row keeps them."""
+    orders = zip(row["history_us"], row["history_positions"], row["history_ties"], strict=True)
+    entries = zip(row["history_items"], row["history_kinds"], orders, strict=True)
+    known: dict[str, Kinds] = {item: {kind: order} for item, kind, order in entries}
+    columns = (row[f"kind_{column}"] for column in ("items", "events", "us", "positions", "ties"))
+    for item, kind, us, position, tie in zip(*columns, strict=True):
+        known[item][kind] = us, position, tie
+    return known
+
+
+def _kinds(
+    known: dict[str, Kinds], event: Arrival, entries: list[tuple[str, Order]], limit: int
+) -> list[tuple[str, list[tuple[str, Order]]]]:
+    """The kinds of the entries' events, `event` among them: of each item the latest event's first, then stronger ones.
 
     Those older than a full history's oldest entry are left out: its items were dropped, and their kinds with them. And
     so are those before a stronger one of the same item: they will not count while that one does, nor after it.
     """
-    known: dict[str, dict[str, Order]] = {}
-    columns = (row[f"kind_{column}"] for column in ("items", "events", "us", "positions", "ties"))
-    for item, kind, us, position, tie in zip(*columns, strict=True):
-        known.setdefault(item, {})[kind] = us, position, tie
     own = known.setdefault(event.item_id, {})
     own[event.kind] = max(own.get(event.kind, event.order), event.order)
     oldest = entries[0][1] if len(entries) == limit else None
-    found: list[tuple[str, str, Order]] = []
-    for item, _ in reversed(entries):
-        newest = oldest
+    found = []
+    for item, _ in entries:
+        if len(known[item]) == 1:  # the latest event's alone: most are, and a push is quicker for it
+            found.append((item, list(known[item].items())))
+            continue
+        kinds, newest = [], oldest
         for kind in sorted(known[item], key=schema.EVENTS.index, reverse=True):
             order = known[item][kind]
             if newest is None or order >= newest:
-                found.append((item, kind, order))
+                kinds.append((kind, order))
                 newest = order
-    return found[::-1]
+        found.append((item, kinds[::-1]))
+    return found
+
+
+def _put_kinds(row: Row, kinds: list[tuple[str, list[tuple[str, Order]]]]) -> None:
+    row["history_kinds"] = [own[0][0] for _, own in kinds]
+    row["history_events"] = [own[-1][0] for _, own in kinds]
+    earlier = [(item, kind, order) for item, own in kinds for kind, order in own[1:]]
+    row["kind_events"] = [kind for _, kind, _ in earlier]
+    _put(row, "kind", [(item, order) for item, _, order in earlier])
 
 
 def _newest(entries: dict[str, Any], event: Arrival, limit: int) -> list[tuple[str, Order]]:

@@ -71,11 +71,12 @@ class UserFacts(EventStream):
             "rated_us": lambda s: self._listed(s, self._newest_rated(s), self._events.us),
             "rated_positions": lambda s: self._listed(s, self._newest_rated(s), self._events.position),
             "rated_ties": lambda s: self._listed(s, self._newest_rated(s), self._events.tie),
-            "kind_items": lambda s: self._listed(s, self._kinds(s)[:2], self._events.item, self._events.items),
-            "kind_events": lambda s: self._listed(s, self._kinds(s)[:2], self._events.kind, _KINDS),
-            "kind_us": lambda s: self._listed(s, self._kinds(s)[:2], self._events.us),
-            "kind_positions": lambda s: self._listed(s, self._kinds(s)[:2], self._events.position),
-            "kind_ties": lambda s: self._listed(s, self._kinds(s)[:2], self._events.tie),
+            "history_kinds": lambda s: self._listed(s, self._history(s), self._events.kind, _KINDS),
+            "kind_items": lambda s: self._listed(s, self._earlier_kinds(s), self._events.item, self._events.items),
+            "kind_events": lambda s: self._listed(s, self._earlier_kinds(s), self._events.kind, _KINDS),
+            "kind_us": lambda s: self._listed(s, self._earlier_kinds(s), self._events.us),
+            "kind_positions": lambda s: self._listed(s, self._earlier_kinds(s), self._events.position),
+            "kind_ties": lambda s: self._listed(s, self._earlier_kinds(s), self._events.tie),
         }
 
     def as_of(self, entity: Array, moment: Array, names: Sequence[str]) -> Facts:
@@ -132,6 +133,12 @@ class UserFacts(EventStream):
         label, place, entry = self._kinds(slices)
         strongest = np.append(np.diff(entry) != 0, True)[: len(entry)]
         return Lists.of(label[strongest], len(slices), self._events.kind[place[strongest]], _KINDS)
+
+    def _earlier_kinds(self, slices: Slices) -> tuple[Array, Array]:
+        """(which slice, place in the stream) of those of `_kinds` that are not the entry's own event."""
+        label, place, entry = self._kinds(slices)
+        earlier = np.append(False, np.diff(entry) == 0)[: len(entry)]
+        return label[earlier], place[earlier]
 
     def _kinds(self, slices: Slices) -> tuple[Array, Array, Array]:
         """(which slice, place in the stream, which entry) of the newest event of each kind on each entry's item.

@@ -20,7 +20,7 @@ ITEM_PROFILE = "item_profile"
 KIND_COUNTS = tuple(f"n_{'rating_event' if kind == 'rating' else kind}s" for kind in schema.EVENTS)
 
 # The version of what the views hold: a change of meaning must change it, so that nothing old is taken for new.
-VERSION = 4
+VERSION = 5
 
 # The newest number in the event log that a row has taken in; 0 where none came through the log.
 SEQUENCE = {
@@ -63,6 +63,7 @@ FACTS: dict[str, dict[str, pa.DataType]] = {
         "rated_us": _INTEGERS,
         "rated_positions": _INTEGERS,
         "rated_ties": _INTEGERS,
+        "history_kinds": _TEXTS,
         "kind_items": _TEXTS,
         "kind_events": _TEXTS,
         "kind_us": _INTEGERS,
@@ -95,7 +96,8 @@ VIEWS = tuple(FACTS)
 SKETCHES: dict[str, tuple[str, ...]] = {
     USER_HISTORY: (
         "active_days", "history_us", "history_positions", "history_ties", "rated_items", "rated_values", "rated_us",
-        "rated_positions", "rated_ties", "kind_items", "kind_events", "kind_us", "kind_positions", "kind_ties",
+        "rated_positions", "rated_ties", "history_kinds", "kind_items", "kind_events", "kind_us", "kind_positions",
+        "kind_ties",
     ),
     USER_PROFILE: (),
     USER_SEEN: (),

@@ -82,9 +82,10 @@ MEANINGS: dict[str, str] = {
     "rated_us": "For merging: the times of those ratings.",
     "rated_positions": "For merging: their positions.",
     "rated_ties": "For merging: their places among the events of their position.",
-    "kind_items": "For merging: the history's items, each once per kind of event on it, oldest first; a kind that a "
-    "later event of a stronger kind makes meaningless is left out.",
-    "kind_events": "For merging: those kinds, the weakest of an item first.",
+    "history_kinds": "For merging: the kind of each history item's latest event.",
+    "kind_items": "For merging: the history's items with an earlier event of a stronger kind, each once per such kind, "
+    "oldest first.",
+    "kind_events": "For merging: those kinds, the weakest of an item first; one before a stronger one is left out.",
     "kind_us": "For merging: the time of the newest event of that kind on that item.",
     "kind_positions": "For merging: its position among the events of its timestamp.",
     "kind_ties": "For merging: its place among the events of its position.",
