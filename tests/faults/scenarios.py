@@ -16,7 +16,7 @@ from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, Interaction
 from core.settings.search import SearchSettings
 from core.storage import digest_of
-from flows.params import PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from monitoring import drift
 from tests.faults.shop import START, event, recipe_of, write_source
 
@@ -259,6 +259,13 @@ def _forget(place: Place) -> Any:
     return forget_user(settings, "u00", lambda _: None, retrain=False).state
 
 
+def _learn_without(place: Place) -> Any:
+    """Train without the person, and remove the bundles that learned from them."""
+    from flows.forget import forget
+
+    return run_flow(forget, ForgetParams(shop=SHOP, recipe=recipe_of(place.source)))
+
+
 def _meet(place: Place) -> None:
     """The person did something on the shop's pages too, and somebody else did."""
     log = EventLog(place.layout.events)
@@ -364,6 +371,7 @@ SCENARIOS: dict[str, Scenario] = {
     "tune": Scenario(_tune, after="pipeline", between=("searches",)),
     # Results of stages, rows and events go one after the other.
     "forget": Scenario(_forget, after="pipeline", before=_meet, between=("",), most_s=1, refusals=_BY_COMMAND),
+    "learn-without": Scenario(_learn_without, after="forget", between=("online/", "receipt/")),
     "prune": Scenario(_prune, after="pipeline", before=_fill_stages, most_s=0.1, refusals=_BY_COMMAND),
     "service": Scenario(
         _serve, after="fine-tune", before=_leave_events, between=("events", "online/"), most_s=1, refusals=(NotPushed,)
