@@ -1,8 +1,11 @@
 """A shop and models small enough to go the whole way in seconds, and the processes that the tests need."""
 
+import csv
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -71,3 +74,49 @@ def prefect_server(tmp_path_factory):
 def flow_environment(prefect_server):
     """Makes the environment of a process that runs flows of the given settings against the test server."""
     return lambda settings: {**os.environ, **child_environment(settings), "PREFECT_API_URL": prefect_server}
+
+
+@pytest.fixture(scope="session")
+def run_flows(flow_environment):
+    """Runs code in a process with the environment of some settings; gives the JSON that it printed, line by line."""
+
+    def run(code, settings, *arguments, timeout_s=900):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            check=False,
+            env=flow_environment(settings),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+
+    return run
+
+
+def table_settings(root, shop, **more):
+    """Settings of a shop that is read from `root / "data"`, with models that learn in seconds."""
+    chosen = {
+        "shop": shop,
+        "work_dir": str(root / "work"),
+        "recipe.source.kind": "tables",
+        "recipe.source.path": str(root / "data"),
+        "recipe.encoder.max_tokens": 16,
+        "recipe.sequence.width": 16,
+        "recipe.generative.enabled": False,
+        **more,
+    }
+    return load_settings(overrides=[f"{name}={json.dumps(value)}" for name, value in chosen.items()])
+
+
+def write_tables(folder, events, items):
+    """The shop's tables: events of (user, item, time), items of (id, title, category)."""
+    folder.mkdir(exist_ok=True)
+    tables = {
+        "interactions": [("user_id", "item_id", "timestamp"), *events],
+        "items": [("item_id", "title", "category"), *items],
+    }
+    for name, table in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(table)

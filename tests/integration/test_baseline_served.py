@@ -1,21 +1,17 @@
 """A shop whose items are wanted for weeks only: what was popular recently is served where nothing learned is better."""
 
-import csv
-import json
 import random
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.layout import Layout
-from core.settings.loading import load_settings
 from recommender.bundle.loading import load_bundle
 from recommender.ranking.baseline_ranker import BaselineRanker
 from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
+from tests.integration.conftest import table_settings, write_tables
 
 SHOP = "films"
 N_ITEMS, N_DAYS, N_USERS = 100, 100, 300
@@ -46,43 +42,16 @@ def write_films(folder: Path) -> None:
             item = rng.choices(shown, [draw[one] for one in shown])[0]
             seen.add(item)
             rows.append((f"u{user:03d}", item, (start + timedelta(days=day)).isoformat()))
-    folder.mkdir()
-    tables = {
-        "interactions": [("user_id", "item_id", "timestamp"), *rows],
-        "items": [("item_id", "title", "category"), *((item, f"Film {item}", item[-1]) for item in draw)],
-    }
-    for name, table in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(table)
+    write_tables(folder, rows, [(item, f"Film {item}", item[-1]) for item in draw])
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory, flow_environment):
+def outcomes(tmp_path_factory, run_flows):
     """The pipeline, run twice over the shop: the work folder, and what each run came to."""
     root = tmp_path_factory.mktemp("films")
     write_films(root / "data")
-    chosen = {
-        "shop": SHOP,
-        "work_dir": str(root / "work"),
-        "recipe.source.kind": "tables",
-        "recipe.source.path": str(root / "data"),
-        "recipe.encoder.max_tokens": 16,
-        "recipe.sequence.width": 16,
-        "recipe.sequence.max_epochs": 1,
-        "recipe.blend.kind": "none",
-        "recipe.generative.enabled": False,
-    }
-    settings = load_settings(overrides=[f"{name}={json.dumps(value)}" for name, value in chosen.items()])
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN, settings.recipe.model_dump_json()],
-        check=False,
-        env=flow_environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return root / "work", [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    settings = table_settings(root, SHOP, **{"recipe.sequence.max_epochs": 1, "recipe.blend.kind": "none"})
+    return root / "work", run_flows(RUN, settings, settings.recipe.model_dump_json())
 
 
 def test_the_baseline_goes_into_service_once_and_the_run_says_so(outcomes):

@@ -1,9 +1,5 @@
 """The examples of docs/your-data.md, from file to answer, with nothing but the settings that profile wrote."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 from core.layout import Layout
@@ -46,7 +42,7 @@ def quick(settings, work_dir):
 
 
 @pytest.fixture(scope="module")
-def shops(tmp_path_factory, flow_environment):
+def shops(tmp_path_factory, run_flows):
     """The pipeline over every example, one after another in one work folder: settings and outcome by file."""
     root = tmp_path_factory.mktemp("own-data")
     settings = {}
@@ -55,16 +51,7 @@ def shops(tmp_path_factory, flow_environment):
         folder.mkdir()
         settings[example.file] = quick(example.settings(folder), root / "work")
     arguments = [part for one in settings.values() for part in (one.shop, one.recipe.model_dump_json())]
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
-        check=False,
-        env=flow_environment(next(iter(settings.values()))),
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    outcomes = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    outcomes = run_flows(RUN, next(iter(settings.values())), *arguments)
     return {file: (one, outcome) for (file, one), outcome in zip(settings.items(), outcomes, strict=True)}
 
 

@@ -1,10 +1,6 @@
 """What is promoted is fitted again on everything: an item of the newest fifth is known, and nothing is done twice."""
 
-import csv
-import json
 import random
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,10 +8,10 @@ import pytest
 
 from core.layout import Layout
 from core.promotions import read_standing
-from core.settings.loading import load_settings
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.inputs.user import UserState
+from tests.integration.conftest import table_settings, write_tables
 
 SHOP = "fresh"
 LATE = "late"
@@ -52,45 +48,18 @@ def write_shop(folder: Path, n_days: int) -> None:
             name = LATE if takes_late else f"i{(item + step) % N_ITEMS}"
             if 0 <= when < n_days:
                 rows.append((f"u{user:03d}", name, (START + timedelta(days=when)).isoformat()))
-    folder.mkdir(exist_ok=True)
     names = [*(f"i{n}" for n in range(N_ITEMS)), LATE]
-    tables = {
-        "interactions": [("user_id", "item_id", "timestamp"), *rows],
-        "items": [("item_id", "title", "category"), *((name, f"Thing {name}", name[-1]) for name in names)],
-    }
-    for name, table in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(table)
+    write_tables(folder, rows, [(name, f"Thing {name}", name[-1]) for name in names])
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, flow_environment):
+def runs(tmp_path_factory, run_flows):
     """The pipeline over the shop, over the same shop, over the shop with newer events: work folder, and outcomes."""
     root = tmp_path_factory.mktemp("fresh")
-    chosen = {
-        "shop": SHOP,
-        "work_dir": str(root / "work"),
-        "recipe.source.kind": "tables",
-        "recipe.source.path": str(root / "data"),
-        "recipe.encoder.max_tokens": 16,
-        "recipe.sequence.width": 16,
-        "recipe.sequence.max_epochs": 2,
-        "recipe.generative.enabled": False,
-        # What is tested is which events are asked about, not who ranks well on them.
-        "recipe.gate.beat_baseline": "off",
-        "recipe.gate.min_queries": 10,
-    }
-    settings = load_settings(overrides=[f"{name}={json.dumps(value)}" for name, value in chosen.items()])
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN, settings.recipe.model_dump_json(), str(root / "data")],
-        check=False,
-        env=flow_environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return root / "work", [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    # What is tested is which events are asked about, not who ranks well on them.
+    gate = {"recipe.gate.beat_baseline": "off", "recipe.gate.min_queries": 10}
+    settings = table_settings(root, SHOP, **{"recipe.sequence.max_epochs": 2}, **gate)
+    return root / "work", run_flows(RUN, settings, settings.recipe.model_dump_json(), root / "data")
 
 
 def promoted(work_dir: Path) -> list[tuple[Path, Manifest]]:
