@@ -269,6 +269,7 @@ class SmallWriterSettings(Frozen):
     learning_rate: float = Field(3e-3, gt=0)
     max_epochs: int = Field(4, ge=1)
     max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
+    minutes: float | None = Field(None, gt=0, description="Training takes so long at most. Empty: no limit.")
 
 
 class LanguageModelWriterSettings(Frozen):

@@ -83,10 +83,16 @@ class Course:
 
 
 class Meter:
-    """Says how training goes, about every tenth of its steps, and twice a minute where these are long."""
+    """Says how training goes, about every tenth of its steps, and twice a minute where these are long.
 
-    def __init__(self, course: Course, progress: Progress, done: int = 0) -> None:
+    Args:
+        done: Steps that an earlier try took.
+        left_s: Time that training may take from now; None: no limit.
+    """
+
+    def __init__(self, course: Course, progress: Progress, done: int = 0, left_s: float | None = None) -> None:
         self.course, self.progress, self.done = course, progress, done
+        self.left_s = math.inf if left_s is None else left_s
         self.every = max(1, course.n_steps // N_REPORTS)
         self.started = self.said = time.monotonic()
         self.loss = self.n_losses = self.n_tokens = 0.0
@@ -100,9 +106,10 @@ class Meter:
         now = time.monotonic()
         if step % self.every == 0 or step == n_steps or now - self.said > REPORT_EVERY_S:
             self.said, passed = now, now - self.started
+            to_go = min(passed / (step - self.done) * (n_steps - step), max(0.0, self.left_s - passed))
             self.progress(
                 f"feedback writer step {step}/{n_steps}: loss {self.loss / self.n_losses:.3f}, "
-                f"{self.n_tokens / passed:.0f} tokens/s, {passed / (step - self.done) * (n_steps - step):.0f} s to go"
+                f"{self.n_tokens / passed:.0f} tokens/s, {to_go:.0f} s to go"
             )
             self.loss = self.n_losses = 0.0
 
@@ -114,6 +121,7 @@ class Trained:
     Attributes:
         epochs: That were begun.
         n_shown: Different texts that were read.
+        shown: Which of the examples those are, where copying from them is to be bounded.
         shown_by: What said that it should be no more.
     """
 
@@ -121,3 +129,4 @@ class Trained:
     course: Course
     n_shown: int
     shown_by: str
+    shown: tuple[int, ...] = ()

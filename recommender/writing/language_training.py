@@ -83,8 +83,8 @@ def train_language_writer(
     run.train(checkpoint, None if held is not None or settings.minutes is None else 60 * settings.minutes)
     checkpoint.clear()
     n_read = course.n_steps * run.n_packs
-    n_shown = sum(packs[number].n_examples for number in run.order(0)[:n_read])
-    return Trained(math.ceil(n_read / len(packs)), course, n_shown, "writer.max_steps or writer.minutes")
+    shown = tuple(row for number in run.order(0)[:n_read] for row in packs[number].rows)
+    return Trained(math.ceil(n_read / len(packs)), course, len(shown), "writer.max_steps or writer.minutes", shown)
 
 
 class _Run:
@@ -128,7 +128,8 @@ class _Run:
         # Without dropout, which the frozen layers of some models have: what they make of a text is kept.
         self.model.eval()
         started = saved = time.monotonic()
-        spent_before, meter = self.spent_s, Meter(self.course, self.fit.progress, self.step)
+        spent_before, left_s = self.spent_s, None if budget_s is None else budget_s - self.spent_s
+        meter = Meter(self.course, self.fit.progress, self.step, left_s)
         while self.step < self.course.n_steps:
             numbers = self.packs_of(self.step)
             for group in self.optimizer.param_groups:

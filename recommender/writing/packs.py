@@ -29,6 +29,7 @@ class Pack:
         example: Which example a token is of, from 0. Shape (T,), int64.
         before: Places whose next token is one of a text. Shape (n,), int64.
         targets: Those tokens. Shape (n,), int64.
+        rows: Which of the given examples it holds.
     """
 
     tokens: Tensor
@@ -36,11 +37,7 @@ class Pack:
     example: Tensor
     before: Tensor
     targets: Tensor
-
-    @property
-    def n_examples(self) -> int:
-        """How many examples it holds."""
-        return int(self.example[-1]) + 1
+    rows: tuple[int, ...]
 
     def inputs(self, dtype: torch.dtype) -> dict[str, Any]:
         """What a model is given.
@@ -71,24 +68,24 @@ def pack_examples(rows: Sequence[Tokens], n_tokens: int, order: torch.Generator)
     Args:
         order: Decides which examples share a pack.
     """
-    packs: list[list[Tokens]] = [[]]
+    packs: list[list[int]] = [[]]
     size = 0
     for place in torch.randperm(len(rows), generator=order).tolist():
         length = len(rows[place].prompt) + len(rows[place].text)
         if packs[-1] and size + length > n_tokens:
             packs.append([])
             size = 0
-        packs[-1].append(rows[place])
+        packs[-1].append(place)
         size += length
-    return [_pack(pack) for pack in packs if pack]
+    return [_pack(rows, pack) for pack in packs if pack]
 
 
-def _pack(rows: Sequence[Tokens]) -> Pack:
+def _pack(rows: Sequence[Tokens], places: Sequence[int]) -> Pack:
     tokens: list[int] = []
     positions: list[int] = []
     example: list[int] = []
     before: list[int] = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows[place] for place in places):
         first_of_text = len(tokens) + len(row.prompt)
         tokens += [*row.prompt, *row.text]
         positions += range(len(row.prompt) + len(row.text))
@@ -96,4 +93,4 @@ def _pack(rows: Sequence[Tokens]) -> Pack:
         before += range(first_of_text - 1, len(tokens) - 1)
     laid = torch.tensor(tokens)
     where = torch.tensor(before)
-    return Pack(laid[None], torch.tensor(positions)[None], torch.tensor(example), where, laid[where + 1])
+    return Pack(laid[None], torch.tensor(positions)[None], torch.tensor(example), where, laid[where + 1], tuple(places))

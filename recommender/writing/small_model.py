@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,8 +107,10 @@ def train_small_writer(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, course.rate_share)
     order = torch.Generator().manual_seed(fit.seed)
-    meter = Meter(course, fit.progress)
+    budget_s = None if settings.minutes is None or held is not None else 60 * settings.minutes
+    meter = Meter(course, fit.progress, left_s=budget_s)
     writer.model.train()
+    started = time.monotonic()
     step = epoch = 0
     augmenter = Augmenter(augmentation, fit.seed)
     while step < course.n_steps:
@@ -120,11 +123,13 @@ def train_small_writer(
             step += 1
             meter.count(step, descend(PART, loss, optimiser, f"step {step}"), int(batch.real.sum()))
             schedule.step()
+            if budget_s is not None:
+                course.spend(step, (time.monotonic() - started) / budget_s)
             if validation and course.looks_after(step):
                 writer.model.eval()
                 course.look(step, math.log(perplexity(writer, validation)))
                 writer.model.train()
-            if step == course.n_steps:
+            if step >= course.n_steps:
                 break
     writer.model.eval()
     n_shown = min(course.n_steps * size, len(examples))

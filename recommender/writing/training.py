@@ -15,6 +15,7 @@ from recommender.fitting.summary import FitSummary
 from recommender.inputs.augmentation import AS_THEY_ARE
 from recommender.inputs.catalogue import Catalogue
 from recommender.writing.batches import Likelihood, likelihood
+from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import WritingExample, read_reviews, sample, training_examples
 from recommender.writing.language_training import new_language_writer, train_language_writer
 from recommender.writing.small_model import new_small_writer, train_small_writer
@@ -68,6 +69,8 @@ def fit_writer(
             trained = train_small_writer(fit, writer, examples, validation, settings, augmentation)
         else:
             trained = train_language_writer(fit, target, writer, examples, settings, augmentation)
+        if trained.shown:
+            writer.runs = TrainingRuns.of(examples[row].text for row in trained.shown)
         fit.cap("texts that the writer is shown", trained.n_shown, len(examples), trained.shown_by)
         after = _measure(writer, samples)
         summary = FitSummary(

@@ -17,6 +17,8 @@ from recommender.fitting.context import silent
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_before_saving
 from recommender.writing.adapter import ADAPTER, Adapter, load_adapted
+from recommender.writing.contacts import mask_contacts
+from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import WritingRequest
 from recommender.writing.prompts import Prompts, PromptStyle
 from recommender.writing.sampling import TextSampler, sampling_seed
@@ -25,6 +27,7 @@ CONFIG_FILE = "writer.json"
 DEFAULT_NEW_TOKENS = 60
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.9
+MAX_REDRAWS = 2
 
 _FINISHED = re.compile(r"[.!?][\"'”’)]*$")
 _LAST_SENTENCE_END = re.compile(r"^.*[.!?][\"'”’)]*(?=\s)", re.DOTALL)
@@ -45,6 +48,7 @@ class FeedbackWriter:
         perplexity_before: Of the model before it was trained, by window.
         style: How it is asked.
         adapter: What was added to a pretrained model; None of one that is the shop's own.
+        runs: What it was shown, so that it copies none of that; None where copying is not bounded.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -58,6 +62,7 @@ class FeedbackWriter:
         perplexity_before: Mapping[str, float] | None = None,
         style: PromptStyle = "marked",
         adapter: Adapter | None = None,
+        runs: TrainingRuns | None = None,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise WriterError(
@@ -76,7 +81,7 @@ class FeedbackWriter:
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
-        self.adapter = adapter
+        self.adapter, self.runs = adapter, runs
         if style == "chat" and tokenizer.chat_template is None:
             raise WriterError(
                 "Cannot use language model",
@@ -106,6 +111,9 @@ class FeedbackWriter:
     ) -> list[str]:
         """Write one text per request, in one batch; each ends with a sentence, and none is empty.
 
+        Contacts are masked. Where copying is bounded, a text that copies too much is drawn again, twice at most, and
+        then loses the sentences that are copied.
+
         No global random generator is touched. The same request and seed draw the same random numbers alone and
         in any batch.
 
@@ -125,6 +133,23 @@ class FeedbackWriter:
         _check_range("top_p", top_p, 0 < top_p <= 1, "above 0, at most 1")
         if not requests:
             return []
+        texts = self._draw(requests, seed, max_new_tokens, temperature, top_p)
+        if self.runs is None:
+            return texts
+        for again in range(1, MAX_REDRAWS + 1 if temperature > 0 else 1):
+            places = [place for place, text in enumerate(texts) if self.runs.holds_too_much(text)]
+            if not places:
+                break
+            other = sampling_seed(seed, f"again {again}")
+            drawn = self._draw([requests[place] for place in places], other, max_new_tokens, temperature, top_p)
+            for place, text in zip(places, drawn, strict=True):
+                texts[place] = text
+        return [self.runs.without_copies(text) if self.runs.holds_too_much(text) else text for text in texts]
+
+    def _draw(
+        self, requests: Sequence[WritingRequest], seed: int, max_new_tokens: int, temperature: float, top_p: float
+    ) -> list[str]:
+        """One text per request, whatever it copies."""
         prompts = [self.prompts.encode(request) for request in requests]
         width = max(len(prompt) for prompt in prompts)
         padding = [width - len(prompt) for prompt in prompts]
@@ -159,7 +184,7 @@ class FeedbackWriter:
         if ended:
             tokens = tokens[: tokens.index(self.end)]
         text = self.tokenizer.decode(tokens, skip_special_tokens=True).replace("\ufffd", "")
-        return finish_sentence(_SPACE.sub(" ", text).strip(), ended)
+        return mask_contacts(finish_sentence(_SPACE.sub(" ", text).strip(), ended))
 
     def save(self, folder: Path) -> None:
         """Write a writer of the shop's own into a folder that exists, in transformers' own layout; of one that was
@@ -175,7 +200,9 @@ class FeedbackWriter:
             self.tokenizer.save_pretrained(folder)
         else:
             config |= {"style": self.prompts.style, ADAPTER: self.adapter.save(folder)}
-        write_json(folder / CONFIG_FILE, config)
+        if self.runs is not None:
+            self.runs.save(folder)
+        write_json(folder / CONFIG_FILE, config | {"bounds_copies": self.runs is not None})
 
     @classmethod
     def load(
@@ -197,8 +224,9 @@ class FeedbackWriter:
                 model, tokenizer = load_adapted(folder, added, models, progress, device)
             else:
                 model, tokenizer = read_language_model(str(folder), str(folder))
-            style = config.get("style", "marked")
-            return cls(model.to(device), tokenizer, config["max_tokens"], config["perplexity_before"], style)
+            runs = TrainingRuns.load(folder) if config.get("bounds_copies") else None
+            style, before = config.get("style", "marked"), config["perplexity_before"]
+            return cls(model.to(device), tokenizer, config["max_tokens"], before, style, runs=runs)
 
 
 def finish_sentence(text: str, ended: bool) -> str:

@@ -16,6 +16,7 @@ from benchmarks import (
     embed_catalogue,
     encoder_fine_tuning,
     feature_read,
+    feedback_text,
     freshness,
     generative_validity,
     global_split,
@@ -26,6 +27,7 @@ from benchmarks import (
     simulated_shops,
     training_set,
 )
+from tests.unit.recommender.tiny_language_models import write_llama
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -223,3 +225,18 @@ def test_ratings_are_evaluated_under_both_splits(
     assert "random split, 1 seeds" in shown
     assert len(re.findall(r"^pair scorer +\d", shown, re.MULTILINE)) == 2
     assert shown.count("\npair scorer, live ") == 1
+
+
+def test_feedback_writers_are_evaluated_at_equal_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_llama(tmp_path / "llama", positions=512)
+    shop = ["--source", "simulated", "--set", "source.n_users=120", "--set", "source.n_items=60"]
+    writer = ["writer.kind=language_model", f"writer.model={model}", "writer.trained_layers=2", "writer.max_steps=3"]
+    asked = ["--minutes", "0.05", "--texts", "4", "--written", "4", "--characters", "200", "--seeds", "1"]
+    feedback_text.main([*shop, *asked, *(word for one in writer for word in ("--set", one))])
+    shown = capsys.readouterr().out
+    table = shown[shown.rindex("bits per byte") :].splitlines()[1:]
+    assert [line.split(",")[0] for line in table] == ["zero-shot", "language_model", "small"]
+    steps = [int(line.split()[5]) for line in table]
+    assert steps[0] == 0
+    assert steps[1] == 3
+    assert steps[2] > 0

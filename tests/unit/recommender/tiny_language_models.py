@@ -41,7 +41,9 @@ def tiny_tokenizer(chat: bool = True, texts: list[str] = TEXTS) -> Any:
     )
 
 
-def write_llama(folder: Path, chat: bool = True, seed: int = 0, texts: list[str] = TEXTS) -> Path:
+def write_llama(
+    folder: Path, chat: bool = True, seed: int = 0, texts: list[str] = TEXTS, positions: int = POSITIONS
+) -> Path:
     """A random Llama of four layers."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -50,7 +52,7 @@ def write_llama(folder: Path, chat: bool = True, seed: int = 0, texts: list[str]
         **LLAMA,
         vocab_size=len(tokenizer) + 6,  # as real models do: scores for more tokens than there are
         num_key_value_heads=2,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=True,

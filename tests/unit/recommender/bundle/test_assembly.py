@@ -1,6 +1,7 @@
 """From a training folder through the real fits to a bundle on disk, and back."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.settings.models import BlendSettings, EncoderSettings, ItemKnnSettings, NeighbourSettings
+from core.settings.models import (
+    BlendSettings,
+    EncoderSettings,
+    ItemKnnSettings,
+    LanguageModelWriterSettings,
+    NeighbourSettings,
+)
 from core.settings.tree import Recipe
 from core.storage import file_digest
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
@@ -30,8 +37,13 @@ from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend_training import fit_blend
 from recommender.retrieval.sequence.fit import fit_sequence
 from recommender.retrieval.text.embedding import embed_catalogue
+from recommender.writing.examples import WritingRequest
+from recommender.writing.training import fit_writer
 from serving.watcher import Promoted, Watcher
+from tests.unit.recommender.encoders.test_embedded_model import install
+from tests.unit.recommender.tiny_language_models import write_gguf
 from tests.unit.recommender.tiny_shop import DATA, QUICK, item, save_tiny_encoder, write, write_training_set
+from tests.unit.recommender.written_shop import write_reviews
 
 K = 5
 
@@ -327,6 +339,34 @@ def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp
     files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
     assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
     assert files["baseline/baseline.json"]
+
+
+def test_a_writer_of_the_embedded_model_is_loaded_with_the_folder_that_this_is_kept_in(built, tmp_path, monkeypatch):
+    install(monkeypatch, write_gguf(tmp_path / "tiny.gguf"))
+    reviews, models = write_reviews(tmp_path / "reviews", n_train=100), tmp_path / "models"
+    settings = LanguageModelWriterSettings(max_steps=1, minutes=None, trained_layers=1)
+    assert fit_writer(FitContext(reviews, 1, threads=1, models=models), tmp_path / "writer", settings)
+    before = read_manifest(built)
+    components = {name: built / name for name in ("vectors", "sequence", "blend")} | {"writer": tmp_path / "writer"}
+    target, recipe = tmp_path / "bundle", before.recipe.model_copy(update={"writer": settings})
+    assemble_bundle(target, shop="tiny", recipe=recipe, data=DATA, components=components, code_version="test")
+    bundle = load_bundle(target, models=models)
+    (text,) = bundle.writer.write([WritingRequest("review", 5.0, "", "A kettle")], seed=1, max_new_tokens=8)
+    assert text
+    with pytest.raises(BundleError, match="models=None, expected the folder where converted models are kept"):
+        load_bundle(target)
+
+
+def test_every_part_of_the_platform_says_where_language_models_are_kept():
+    root = Path(__file__).parents[4]
+    calls = [
+        call
+        for package in ("flows", "serving")
+        for file in (root / package).rglob("*.py")
+        for call in re.findall(r"load_bundle\((.*)\)", file.read_text())
+    ]
+    assert len(calls) >= 6
+    assert [call for call in calls if "models" not in call] == []
 
 
 def test_a_bundle_of_one_kind_holds_nothing_of_the_other(built, knn, tmp_path):

@@ -75,7 +75,8 @@ def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) 
 
 
 def test_a_bundle_holds_what_was_added_and_says_to_what(fitted: Path, llama: Path) -> None:
-    assert {path.name for path in fitted.iterdir()} == {"adapter.safetensors", "writer.json", "summary.json"}
+    names = {"adapter.safetensors", "runs.safetensors", "writer.json", "summary.json"}
+    assert {path.name for path in fitted.iterdir()} == names
     said = json.loads((fitted / "writer.json").read_text())
     digest = language_model_digest(str(llama))
     assert said["adapter"] == {"base": str(llama), "digest": digest, "layers": 3, "rank": 4}
@@ -89,6 +90,14 @@ def test_loaded_it_writes_and_keeps_what_a_prompt_is(training: Path, fitted: Pat
     assert texts == FeedbackWriter.load(fitted).write(requests, seed=1, max_new_tokens=12)
     assert all(text and text[0].isalpha() and text[-1] in ".!?\"'”’)" for text in texts)
     assert writer.prompts.style == "plain"
+
+
+def test_what_it_was_shown_is_not_copied(training: Path, llama: Path, tmp_path: Path) -> None:
+    fit(training, tmp_path / "writer", settings_of(llama, max_steps=1))
+    runs = FeedbackWriter.load(tmp_path / "writer").runs
+    texts = {example.text for example in read_reviews(training, "train", catalogue_of(training))}
+    copied = [text for text in texts if runs.holds_too_much(text)]
+    assert 0 < len(copied) < len(texts), "one step shows it some of the texts"
 
 
 @pytest.mark.parametrize(("write", "prompt"), [(write_llama, "chat"), (write_gpt2, "plain")])

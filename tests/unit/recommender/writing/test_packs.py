@@ -23,12 +23,12 @@ def packs_of(n_tokens: int, seed: int = 0) -> list[Any]:
 
 def test_every_example_is_in_one_pack_and_packs_are_full() -> None:
     packs = packs_of(40)
-    assert sum(pack.n_examples for pack in packs) == len(ROWS)
+    assert sorted(row for pack in packs for row in pack.rows) == list(range(len(ROWS)))
     assert max(pack.tokens.shape[1] for pack in packs) <= 40
     texts = []
     for pack in packs:
         whose = pack.example[pack.before]
-        texts += [tuple(pack.targets[whose == number].tolist()) for number in range(pack.n_examples)]
+        texts += [tuple(pack.targets[whose == number].tolist()) for number in range(len(pack.rows))]
     assert sorted(texts) == sorted(tuple(row.text) for row in ROWS)
     sizes = [pack.tokens.shape[1] for pack in packs]
     longest = max(len(row.prompt) + len(row.text) for row in ROWS)
@@ -36,7 +36,7 @@ def test_every_example_is_in_one_pack_and_packs_are_full() -> None:
 
 
 def test_a_longer_example_has_a_pack_of_its_own() -> None:
-    assert [pack.n_examples for pack in packs_of(4)] == [1] * len(ROWS)
+    assert [len(pack.rows) for pack in packs_of(4)] == [1] * len(ROWS)
 
 
 def test_the_seed_decides_who_shares_a_pack() -> None:

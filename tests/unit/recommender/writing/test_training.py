@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +14,9 @@ from core.storage import file_digest
 from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.context import FitContext
+from recommender.writing import small_model
 from recommender.writing.batches import perplexity
-from recommender.writing.course import LEAST_GAIN, Course
+from recommender.writing.course import LEAST_GAIN, Course, Meter
 from recommender.writing.examples import read_reviews, sample
 from recommender.writing.small_model import train_tokenizer
 from recommender.writing.training import fit_writer
@@ -141,12 +144,35 @@ def test_the_descent_begins_when_three_quarters_of_the_time_are_spent() -> None:
     assert course.n_steps == 37, "the machine is slower now, and the time is over"
 
 
+def test_the_time_to_go_is_at_most_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lines = itertools.count(), []
+    monkeypatch.setattr("recommender.writing.course.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    for left_s in (None, 9.0):
+        meter = Meter(Course(100), lines.append, done=4, left_s=left_s)
+        meter.every = 5
+        meter.count(5, 1.0, 10)
+    assert [line.rsplit(", ", 1)[1] for line in lines] == ["95 s to go", "8 s to go"]
+
+
 def test_a_course_that_was_cut_short_goes_on_as_it_was() -> None:
     course = Course(1000, max_warm_up=10)
     course.spend(30, 0.8)
     other = Course(1000, max_warm_up=10)
     other.go_on(**course.as_taken)
     assert [other.rate_share(step) for step in range(40)] == [course.rate_share(step) for step in range(40)]
+
+
+def test_training_ends_with_its_time(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(small_model, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    settings = TINY.model_copy(update={"max_steps": 500, "max_epochs": 100, "minutes": 0.2})
+    summary = fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
+    assert summary is not None
+    assert summary.choices["n_steps"] == 12
+    longer = settings.model_copy(update={"minutes": 9})
+    refit = fit_writer(FitContext(training, 1, threads=1, held=tmp_path / "writer"), tmp_path / "refit", longer)
+    assert refit is not None
+    assert refit.choices == summary.choices
 
 
 def test_training_ends_early_on_a_plateau(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
