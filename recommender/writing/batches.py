@@ -18,6 +18,7 @@ from recommender.fitting.finiteness import finite_loss
 from recommender.inputs.batching import by_length, shuffled_by_length
 from recommender.metrics.texts import sentences
 from recommender.writing.examples import WritingExample
+from recommender.writing.text_states import computes_texts_alone, text_states
 from recommender.writing.writer import FeedbackWriter
 
 IGNORED = -100
@@ -116,6 +117,11 @@ def shuffled_batches(rows: Sequence[Tokens], size: int, padding: int, order: tor
 def text_loss(model: Any, batch: Batch) -> Tensor:
     """Sum of the cross-entropies of the texts' tokens; prompts are read, never counted."""
     n_text = batch.targets.shape[1]
+    if computes_texts_alone(model):
+        # Each token is predicted from the place before it.
+        asked = batch.targets != IGNORED
+        states = text_states(model, batch.tokens[:, :-1], batch.real[:, :-1], asked)
+        return F.cross_entropy(model.lm_head(states).float(), batch.targets[asked], reduction="sum")
     takes = inspect.signature(model.forward).parameters
     extra: dict[str, Any] = {"use_cache": False}
     if "position_ids" in takes:
