@@ -2,8 +2,9 @@
 
 `Engine.recommend` in this process: the online read from SQLite, ranking, masking of seen items, reasons. The ranker is
 the sequence model of the default shape with random weights, without neighbours, whose time would only hide the cost of
-masking. Users of each length take turns within a run, so that a slow moment of the machine meets all of them; a figure
-is the median over the runs. The push of an event is timed too: it reads and writes the user's whole row.
+masking; with `--blend` texts and popularity rank beside it. Users of each length take turns within a run, so that a
+slow moment of the machine meets all of them; a figure is the median over the runs. The push of an event is timed too:
+it reads and writes the user's whole row.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from features.refresh import refresh_features
 from recommender.bundle.loading import Bundle
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
+from recommender.ranking.blend import Blend
+from recommender.ranking.parts import Popularity, Retriever, TextLikeness
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from serving.api.recommend import RecommendRequest
@@ -52,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=200, help="of each length, per run")
     parser.add_argument("--pushes", type=int, default=20, help="of each length, per run")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--blend", action="store_true", help="rank by texts and popularity too")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -59,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         _write_clean_tables(Path(name) / "clean", chosen.items, chosen.lengths)
         refresh_features(Path(name) / "clean", Path(name) / "feast", settings)
         online = OnlineFeatures(Path(name) / "feast", settings)
-        engine = Engine(model="random:1", bundle=_bundle(chosen.items), features=online, max_k=100)
+        engine = Engine(model="random:1", bundle=_bundle(chosen.items, chosen.blend), features=online, max_k=100)
         engine.warm()
         reads = [_read_times(engine, chosen.lengths, chosen.requests) for _ in range(chosen.runs)]
         pushed = [_push_times(online, chosen.lengths, chosen.pushes, run) for run in range(chosen.runs)]
@@ -137,8 +141,8 @@ def _write_clean_tables(clean: Path, n_items: int, lengths: Sequence[int]) -> No
         pq.write_table(pa.Table.from_pylist(table, schema=schema.TABLES[name].arrow()), clean / f"{name}.parquet")
 
 
-def _bundle(n_items: int) -> Bundle:
-    """A ranker of random weights over the catalogue, and nothing else."""
+def _bundle(n_items: int, is_blend: bool) -> Bundle:
+    """A ranker of random weights over the catalogue, or its blend with texts and popularity, and nothing else."""
     recipe, generator = Recipe(), np.random.default_rng(7)
     rows = [
         {
@@ -158,6 +162,10 @@ def _bundle(n_items: int) -> Bundle:
     learned[0] = False
     torch.manual_seed(7)
     ranker = Ranker(vectors, SequenceModel(shape, vectors.text, learned))
+    if is_blend:
+        parts: dict[str, Retriever] = {"text": TextLikeness(vectors), "popularity": Popularity(vectors)}
+        blend = Blend("weighted", {"sequence": 1.0, "text": 0.5, "popularity": 0.1})
+        ranker = Ranker(vectors, ranker.model, parts, blend)
     # Of the manifest the recipe alone is read to recommend.
     manifest = SimpleNamespace(recipe=recipe)
     return Bundle(Path(), manifest, vectors.catalogue, ranker, None, None)  # type: ignore[arg-type]

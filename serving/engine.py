@@ -18,6 +18,8 @@ from recommender.bundle.loading import Bundle
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.ranker import Ranker
 from recommender.reranking.reranker import Reranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
@@ -83,9 +85,9 @@ class Engine:
                 the re-ranking looks at.
         """
         self._check_k("recommend", request.k)
-        ranker = self.bundle.ranker
         visitor = identify(request, self.features, self.bundle)
-        best, diversity = self._list(request, visitor.state)
+        ranker = self.bundle.ranker.for_one(visitor.state)
+        best, diversity = self._list(request, visitor.state, ranker)
         ids = [item_id for item_id, _ in best]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
         reason = visitor.reason
@@ -205,10 +207,14 @@ class Engine:
             self.feedback(FeedbackRequest(item_id=first, seed=0))
 
     def _list(
-        self, request: RecommendRequest, user: UserState
+        self, request: RecommendRequest, user: UserState, own: Ranker | BaselineRanker
     ) -> tuple[list[tuple[str, float]], AppliedDiversity | None]:
-        """Items with their scores, best first, and how they were re-ranked; None where they are the ranker's own."""
-        ranker = self.bundle.ranker if request.by == "blend" else self._generative()
+        """Items with their scores, best first, and how they were re-ranked; None where they are the ranker's own.
+
+        Args:
+            own: The bundle's ranker, for this user.
+        """
+        ranker = own if request.by == "blend" else self._generative()
         filters: ListFilters = {
             "exclude": [request.exclude],
             "exclude_seen": request.exclude_seen,

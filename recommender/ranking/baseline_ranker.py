@@ -85,6 +85,10 @@ class BaselineRanker:
         sums: np.ndarray = (item_matrix(histories, len(self.ids)) @ self._weights).toarray().astype(np.float32)
         return sums
 
+    def for_one(self, user: UserState) -> BaselineRanker:
+        """The same for one request, as of a `Ranker`: itself, for what stands behind a list is quickly said."""
+        return self
+
     @property
     def reads_items_then(self) -> bool:
         """Whether the features of the items at the moment of asking are read."""

@@ -5,9 +5,10 @@ popularity, and users with similar attributes, for the others.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -31,7 +32,23 @@ AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
 SEQUENCE, TEXT, COLD = "sequence model", "item texts", "cold-start users' weights"
 ALONE = Blend()
 NO_COLD_ITEMS = ColdItems()
+Found = TypeVar("Found")
 NO_PARTS: Mapping[str, Retriever] = {}
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """What the parts make of users with a known history.
+
+    Attributes:
+        asked: The users.
+        added: What each part adds to their scores. Shapes (B, n_items), float32.
+        standard: Of every part, standardised, where a correction reads them; else none.
+    """
+
+    asked: Asked
+    added: dict[str, np.ndarray]
+    standard: dict[str, np.ndarray]
 
 
 class Ranker:
@@ -63,6 +80,8 @@ class Ranker:
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
         self.correction: Correction | None = None
+        self._user: UserState | None = None
+        self._computed: dict[str, Any] = {}
         self._unlearned = ~model.learned[1:].cpu().numpy()
         # Of items that are held out as cold, every part's knowledge is.
         self._held_out = self._unlearned & (self._popularity > 0)
@@ -78,6 +97,17 @@ class Ranker:
         """
         other = copy.copy(self)
         other.correction = correction
+        return other
+
+    def for_one(self, user: UserState) -> Ranker:
+        """The same for one request: what the parts make of this user is computed once, for the list and for `parts_of`.
+
+        It is for one thread.
+        """
+        other = copy.copy(self)
+        if self.correction is not None:
+            other.describer = self.describer
+        other._user, other._computed = user, {}
         return other
 
     @cached_property
@@ -148,20 +178,38 @@ class Ranker:
         Raises:
             NotFinite: names the part whose scores are not finite.
         """
+        return self._part_scores(users).added
+
+    def _part_scores(self, users: Sequence[UserState]) -> PartScores:
+        return self._once("known", users, self._compute_part_scores)
+
+    def _compute_part_scores(self, users: Sequence[UserState]) -> PartScores:
         asked = Asked.of(users, self.ids)
         if self.blend.is_sequence_alone and not self._ranks_cold and self.correction is None:
-            return {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}
-        return self._with_cold(asked, self.shares(asked))
+            return PartScores(asked, {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}, {})
+        is_corrected = self.correction is not None
+        standard = self._standard(asked, self.part_names if is_corrected else self.blend.parts)
+        added = self._with_cold(asked, self.blend.shares(standard, asked.lengths))
+        return PartScores(asked, added, standard if is_corrected else {})
+
+    def _once(self, what: str, users: Sequence[UserState], compute: Callable[[Sequence[UserState]], Found]) -> Found:
+        """Compute something of users, or look it up where it is of the one user whom this ranker is for."""
+        if len(users) != 1 or users[0] is not self._user:
+            return compute(users)
+        if what not in self._computed:
+            self._computed[what] = compute(users)
+        found: Found = self._computed[what]
+        return found
 
     def _score_known(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
         """Of users with a known history. Shape (B, n_items), float32."""
+        found = self._part_scores(users)
+        asked, standard = found.asked, found.standard
+        first, *others = found.added.values()
+        # A new array: what a user's parts add may be asked for again.
+        scores: np.ndarray = sum(others, first.copy())
         if self.correction is None:
-            first, *others = self.parts(users).values()
-            return np.asarray(sum(others, first))
-        asked = Asked.of(users, self.ids)
-        standard = self._standard(asked, self.part_names)
-        first, *others = self._with_cold(asked, self.blend.shares(standard, asked.lengths)).values()
-        scores: np.ndarray = sum(others, first)
+            return scores
         for row, user in enumerate(users):
             by_part = np.stack([standard[name][row] for name in self.part_names])
             seen = user.seen_places(self.ids) if exclude_seen else np.zeros(0, dtype=np.int64)
@@ -230,12 +278,15 @@ class Ranker:
         return scores
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
-        return self._popularity if self.cold_users is None else finite_scores(COLD, self.cold_users.scores(users))
+        if self.cold_users is None:
+            return self._popularity
+        shares, profile = self._once("cold", users, self.cold_users.parts)
+        return finite_scores(COLD, shares + profile)
 
     def _cold_user_parts(self, user: UserState) -> dict[str, np.ndarray]:
         """Of a user whose profile is read. Shares are held against their mean, as the profile is by itself."""
         assert self.cold_users is not None
-        shares, profile = self.cold_users.parts([user])
+        shares, profile = self._once("cold", [user], self.cold_users.parts)
         return {"popularity": shares - shares.mean(), "profile": profile}
 
     def top_k(

@@ -36,10 +36,15 @@ class FakeRanker:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.users: list[UserState] = []
         items = catalogue()
         # Even numbers are alike, and so are odd ones.
         rows = [[1.0, 0.0] if int(item[1:]) % 2 else [0.0, 1.0] for item in items.ids]
         self.vectors = ItemVectors.from_rows(items, np.array(rows))
+
+    def for_one(self, user: UserState) -> FakeRanker:
+        self.users.append(user)
+        return self
 
     def knows(self, user: UserState) -> bool:
         return bool(set(user.items) & set(ITEMS))
@@ -146,6 +151,18 @@ def make(
 @pytest.fixture
 def engine() -> Engine:
     return make()
+
+
+def test_one_ranker_for_the_user_lists_and_tells_the_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = engine.bundle.ranker
+    own = FakeRanker()
+    monkeypatch.setattr(shared, "for_one", lambda user: shared.users.append(user) or own)
+    monkeypatch.setattr(shared, "top_k", None)
+    monkeypatch.setattr(shared, "parts_of", None)
+    answer = engine.recommend(RecommendRequest(history=["i1"], k=2))
+    assert [user.items for user in shared.users] == [("i1",)]
+    assert ids_of(answer) == ids_of(make().recommend(RecommendRequest(history=["i1"], k=2)))
+    assert [one["user"] for one in own.asked] == shared.users
 
 
 def ids_of(answer: Any) -> list[str]:

@@ -45,7 +45,7 @@ def test_loss_and_gradients_are_those_of_the_whole_model(n_layers: int) -> None:
     for loss in (text_loss(model, batch), whole_loss(model, batch)):
         model.zero_grad()
         loss.backward()
-        found.append((float(loss), {name: weight.grad.clone() for name, weight in model.named_parameters()}))
+        found.append((loss.item(), {name: weight.grad.clone() for name, weight in model.named_parameters()}))
     (ours, gradients), (whole, expected) = found
     assert ours == pytest.approx(whole, rel=1e-5)
     for name, gradient in expected.items():
