@@ -28,7 +28,7 @@ from core.settings.tree import Recipe
 from recommender.errors import BundleError, OtherSchemaVersion
 from recommender.fitting.component import loading
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 MANIFEST = "manifest.json"
 
 Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer"]
