@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             for seed in options.seeds_of(chosen)[: 1 if name == "zero-shot" else None]:
                 fit = FitContext(training, seed, threads=chosen.threads, progress=print, models=data.folder / "models")
                 rows.append(evaluate(name, fit, recipe, data.work / f"{name}-{seed}", chosen))
+                print(", ".join(f"{title} {cell}" for title, cell in zip(HEAD, rows[-1], strict=True)), flush=True)
     print()
     print_table(HEAD, rows)
 

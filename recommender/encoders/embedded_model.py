@@ -97,7 +97,9 @@ def _convert(weights: Path, folder: Path) -> None:
     In bfloat16: the weights have four bits and a scale, so nothing that can be measured is lost by it.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
         model = AutoModelForCausalLM.from_pretrained(

@@ -24,7 +24,7 @@ from recommender.writing.writer import FeedbackWriter
 IGNORED = -100
 # Lengths are rounded up to a multiple: the CPU prepares and keeps kernels of their own for every shape it meets.
 LENGTH_STEP = 16
-MAX_SCORES = 64_000_000
+MAX_SCORES = 24_000_000
 MAX_TEXTS = 32
 
 
