@@ -63,7 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
                 refit = fit_apart(fits, data.leave_one_out("refit"), folder, fitted, rows=chosen.rows)
                 results.setdefault("refit", []).append(refit)
             for protocol, runs in results.items():
-                print(f"seed {seed}, {protocol}: {_figures(runs[-1])}", flush=True)
+                found = ", ".join(f"{model} {of[0]:.4f} / {of[1]:.4f}" for model, of in _figures(runs[-1]).items())
+                print(f"seed {seed}, {protocol}, R@{K} / N@{K}: {found}", flush=True)
     for protocol, runs in results.items():
         _print_results(protocol, runs, chosen.threads)
 
