@@ -14,10 +14,13 @@ from torch.nn import functional as F
 
 
 def computes_texts_alone(model: Any) -> bool:
-    """Whether `text_states` can stand for the model's own forward: a GPT-2 without dropout here and now."""
+    """Whether `text_states` can stand for the model's own forward: a GPT-2 without dropout here and now, and without
+    additions (LoRA), which are no part of the weights that it reads.
+    """
     from transformers import GPT2LMHeadModel
+    from transformers.pytorch_utils import Conv1D
 
-    if type(model) is not GPT2LMHeadModel:
+    if type(model) is not GPT2LMHeadModel or type(model.transformer.h[-1].attn.c_attn) is not Conv1D:
         return False
     config = model.config
     drops = model.training and max(config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) > 0

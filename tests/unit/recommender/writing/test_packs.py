@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from recommender.encoders.adapters import Adapted, AdapterShape
 from recommender.encoders.language_model import load_language_model
 from recommender.fitting.context import silent
 from recommender.writing.batches import Tokens, collate, text_loss
@@ -46,9 +47,14 @@ def test_the_seed_decides_who_shares_a_pack() -> None:
     assert first == again != other
 
 
+@pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("write", [write_llama, write_gpt2])
-def test_a_packed_example_sees_nothing_of_the_others(write: Any, tmp_path: Path) -> None:
+def test_a_packed_example_sees_nothing_of_the_others(write: Any, adapted: bool, tmp_path: Path) -> None:
     model = load_language_model(str(write(tmp_path)), None, silent).model
+    if adapted:
+        torch.manual_seed(3)
+        for weight in Adapted(model, AdapterShape.of(model, 2, 4)).trainable:
+            weight.data.normal_(std=0.2)
     with torch.inference_mode():
         packed = sum(float(pack.loss(model, pack.inputs(torch.float32))) for pack in packs_of(60))
         alone = sum(float(text_loss(model, collate([row], 1))) for row in ROWS)
