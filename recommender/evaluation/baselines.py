@@ -30,6 +30,7 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import POPULARITY, window_counts
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
@@ -199,17 +200,22 @@ def _counts_so_far(
 def fit_recent_popularity(
     items: ItemVectors, search: Grid, windows_days: Sequence[int]
 ) -> Tuned[BaselineRanker] | None:
-    """By one of the windows that the feature store counts, the longest of equals; None where none holds an event."""
-    windows = items.catalogue.table.column("item_popularity").to_pylist()
-    n_windows = max((len(counts or ()) for counts in windows), default=0)
-    counted = np.array([counts or [0] * n_windows for counts in windows], dtype=float)  # (n_items, n_windows)
-    grid = [{"window": window} for window in range(n_windows, 0, -1) if counted[:, window - 1].any()]
+    """By one of the windows that the feature store counts, the longest of equals; None where none holds an event.
+
+    A window ends when a query is asked, as for what serves: one may do that held nothing at the cut-off.
+    """
+    counted = window_counts(items.catalogue.table.column(POPULARITY).to_pylist())  # (n_items, n_windows)
+    then = next((user.items_then for user in search.validation.users if user.items_then is not None), None)
+    known = [counted] if then is None else [counted, then.of(items.ids).popularity]
+    n_windows = max(counts.shape[1] for counts in known)
+    known = [np.pad(counts, ((0, 0), (0, n_windows - counts.shape[1]))) for counts in known]
+    grid = [{"window": w} for w in range(n_windows, 0, -1) if any(counts[:, w - 1].any() for counts in known)]
     if not grid:
         return None
 
     def build(window: int) -> BaselineRanker:
-        days = sorted(windows_days)[window - 1]
-        return BaselineRanker(items, "popularity_recent", recent=counted[:, window - 1], window_days=days)
+        days, recent = sorted(windows_days)[window - 1], known[0][:, window - 1]
+        return BaselineRanker(items, "popularity_recent", recent=recent, window_days=days, window=window - 1)
 
     return search.choose(grid, build)
 

@@ -49,8 +49,9 @@ class BaselineRanker:
     Args:
         vectors: Catalogue, ids and text vectors.
         kind: Which baseline.
-        recent: Of `popularity_recent`: events of each item in the recent window. Shape (n_items,).
+        recent: Of `popularity_recent`: events of each item in the window before the training cut-off. Shape (n_items,).
         window_days: Length of that window.
+        window: Which of the windows that the feature store counts it is, 0 for the shortest.
         now: Of both popularities: what each item scores by counts up to the newest event. Shape (n_items,), float32.
             None: lists are made of the counts that were evaluated.
         weights: Of `item_knn`: how much an item of a history speaks for each item. Shape (n_items, n_items).
@@ -63,19 +64,20 @@ class BaselineRanker:
         *,
         recent: np.ndarray | None = None,
         window_days: int | None = None,
+        window: int = 0,
         now: np.ndarray | None = None,
         weights: csr_matrix | None = None,
     ) -> None:
         self.vectors, self.kind = vectors, kind
         self._recent, self._weights, self._now = recent, weights, now
-        self.window_days = window_days
+        self.window_days, self._window = window_days, window
         self._text = vectors.before_fine_tuning()
         self._evaluated = self._build()
 
     def _build(self) -> PopularityRanker | RecentPopularityRanker | HistoryRanker | TextRanker:
         if self.kind == "popularity_recent":
             assert self._recent is not None
-            return RecentPopularityRanker(self.vectors, self._recent)
+            return RecentPopularityRanker(self.vectors, self._recent, self._window)
         if self.kind == "item_knn":
             return HistoryRanker(self.vectors, self._sum_weights, "baseline item_knn")
         return TextRanker(self._text) if self.kind == "text_encoder" else PopularityRanker(self.vectors)
@@ -146,7 +148,9 @@ class BaselineRanker:
         """
         part = recent if self.kind == "popularity_recent" else 0
         now = (part + counts / (counts.max(initial=0) + 1)).astype(np.float32)
-        return BaselineRanker(self.vectors, self.kind, recent=self._recent, window_days=self.window_days, now=now)
+        return BaselineRanker(
+            self.vectors, self.kind, recent=self._recent, window_days=self.window_days, window=self._window, now=now
+        )
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that speak for an item: by their weight, or the cosine of their texts.
@@ -177,7 +181,8 @@ class BaselineRanker:
 
     def save(self, folder: Path) -> None:
         """Write the `baseline` component into a folder that exists."""
-        write_json(folder / SETTINGS_FILE, {"kind": self.kind, "window_days": self.window_days})
+        window = {"window_days": self.window_days, "window": self._window}
+        write_json(folder / SETTINGS_FILE, {"kind": self.kind, **window})
         tensors: dict[str, np.ndarray] = {}
         if self._recent is not None:
             tensors["recent"] = self._recent
@@ -216,7 +221,8 @@ class BaselineRanker:
                     if values.shape != (n_items,):
                         raise ValueError(f"{len(values)} items in place of {n_items}")
                 recent = tensors["recent"] if kind == "popularity_recent" else None
-                return cls(vectors, kind, recent=recent, window_days=window_days, now=tensors.get("now"))
+                window, now = int(config["window"]), tensors.get("now")
+                return cls(vectors, kind, recent=recent, window_days=window_days, window=window, now=now)
             return cls(vectors, kind, weights=_read_weights(tensors, n_items))
 
 

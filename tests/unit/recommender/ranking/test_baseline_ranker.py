@@ -31,6 +31,7 @@ from tests.unit.recommender.tiny_shop import (
 
 RECIPE = Recipe(sequence=SequenceSettings(max_epochs=1), seed=5)
 K = 5
+WINDOWS = ("validation", "test")
 WARM, STRANGE = UserState.from_history([item(3), item(4)]), UserState.from_history(["gone"])
 
 
@@ -221,3 +222,28 @@ def test_popularity_serves_by_the_counts_so_far_and_is_evaluated_by_those_before
     assert ranker.top_k([UserState()], 1)[0][0][0] == first
     assert ranker.top_k([UserState.from_history([first])], 1)[0][0][0] != first
     np.testing.assert_array_equal(ranker.scores([UserState(), WARM]), served[kind].scores([UserState(), WARM]))
+
+
+def test_recent_popularity_is_evaluated_by_what_was_recent_when_it_was_asked(tmp_path):
+    training = write_training_set(tmp_path / "training")
+    before, later = item(7), item(8)
+    ids = random_vectors(training).ids
+    write(
+        training,
+        "catalogue",
+        [{**catalogue_row(name, 1), "item_popularity": [0, 9 * (name == before)]} for name in ids],
+    )
+    then = [{"item_id": name, "item_popularity": [5 * (name == later), 5]} for name in ids]
+    write(training, "items_then", [{**row, "split": split} for row in then for split in ("validation", "test")])
+    history = {"history_items": [item(9)], "history_values": [None]}
+    asked = [{"user_id": f"u{n}", "split": split, **history, "targets": [later]} for n in range(5) for split in WINDOWS]
+    write(training, "queries", asked)
+    save_random_vectors(training, tmp_path / "vectors")
+    fit = FitContext(training, RECIPE.seed, k=1)
+    fit_baseline(fit, "popularity_recent", tmp_path / "vectors", tmp_path / "baseline", RECIPE)
+    ranker = BaselineRanker.load(tmp_path / "baseline", ItemVectors.load(tmp_path / "vectors"))
+    # The shortest window was empty at the cut-off; as validation opened it was not, and it is the one that hits.
+    assert ranker.window_days == sorted(RECIPE.features.windows_days)[0]
+    for split in WINDOWS:
+        users = read_queries(training, split).users
+        assert [ids.item_id(int(row.argmax()) + 1) for row in ranker.scores(users)] == [later] * 5
