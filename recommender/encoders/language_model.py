@@ -67,11 +67,12 @@ def load_language_model(
     """
     if name == EMBEDDED_MODEL:
         folder, found = _embedded(models, progress, digest)
-        source = str(folder)
+        model, tokenizer = read_language_model(str(folder), name, dtype)
     else:
         source = _source(name)
+        # Read first: only then is a name of the hub sure to be in its cache.
+        model, tokenizer = read_language_model(source, name, dtype)
         found = _digest(source)
-    model, tokenizer = read_language_model(source, name, dtype)
     return LanguageModel(model.to(device), tokenizer, name, found)
 
 

@@ -238,5 +238,5 @@ def test_feedback_writers_are_evaluated_at_equal_minutes(tmp_path: Path, capsys:
     assert [line.split(",")[0] for line in table] == ["zero-shot", "language_model", "small"]
     steps = [int(line.split()[5]) for line in table]
     assert steps[0] == 0
-    assert steps[1] == 3
+    assert 0 < steps[1] <= 3  # what ends first: the steps, or the minutes of a busy machine
     assert steps[2] > 0
