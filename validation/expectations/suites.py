@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,8 @@ def run_suite(
     result = definition.run(
         batch_parameters={"dataframe": _outcome(scan, table_rules)},
         result_format="BASIC",
-        run_id=RunIdentifier(run_name=run),
+        # Without a time Great Expectations reads one out of the name, and a fingerprint may look like a year.
+        run_id=RunIdentifier(run_name=run, run_time=datetime.now(UTC)),
     )
     failed = [one for one in result.results if (one.exception_info or {}).get("raised_exception", True)]
     if failed:  # Great Expectations would pass it off as an expectation that is not met

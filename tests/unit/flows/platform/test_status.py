@@ -34,7 +34,8 @@ OUTCOME = Outcome(
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     ports = [f"platform.{part}_port={free_port()}" for part in PARTS]
     return load_settings(overrides=[f"work_dir={tmp_path}", "shop=status-corner", *ports])
 

@@ -152,6 +152,17 @@ def test_great_expectations_on_pandas_counts_the_same_for_every_rule(tmp_path: P
     assert len(broken) > 35, sorted(broken)
 
 
+def test_a_run_whose_name_looks_like_a_year_is_of_now(tmp_path: Path) -> None:
+    raw = _dirty(tmp_path)
+    with tempfile.TemporaryDirectory() as scratch, open_staging(Path(scratch)) as connection:
+        register_cleaning(connection, SETTINGS.cleaning)
+        scan = scan_table(connection, raw.folder, raw, "users", SETTINGS, datetime.now(UTC))
+        for name in ("353666267980567", "2019122011300000"):
+            context, started = open_context(Path(scratch) / name), datetime.now(UTC)
+            result = run_suite(context, build_suite("users", scan.rules, []), scan, [], name)
+            assert result.meta["run_id"].run_time >= started
+
+
 def _settings(**shares: Any) -> ValidationSettings:
     return ValidationSettings(min_interactions=1, max_quarantined_share=1, shares=ShareRules(**shares))
 
