@@ -1,11 +1,18 @@
 """The command line resolves settings, and answers an error with one sentence and status 1."""
 
+import os
 import re
 
 import pytest
 
 from cli.main import main
 from serving.api.recommend import AppliedDiversity, Diversity, Recommendations
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own(monkeypatch):
+    """A command that enters the environment of the default work folder leaves that of later tests alone."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
 
 
 def test_source_and_data_choose_the_source_and_name_the_shop(capsys, tmp_path):
