@@ -32,14 +32,12 @@ class UnseenEvents:
         queries_since: Gives the folder of the queries of a window of its own, from a moment on; it may have none.
         find_judged: Gives the folder of a bundle as it was judged, by its digest; None where it is gone.
         device: Where the bundles' models compute.
-        models: Where converted language models are kept.
     """
 
     training: Path
     queries_since: Callable[[datetime], Path]
     find_judged: Callable[[str], Path | None] = lambda _: None
     device: str = "cpu"
-    models: Path | None = None
 
 
 def tag_in_service(judged: Manifest, standing: Standing) -> str | None:
@@ -71,6 +69,8 @@ def compare_with_champion(
     as it is judged. So where it does not lose on them for sure, the bundle that was judged in its place is asked
     instead, if it is still there: on the whole test window, of which neither knows anything.
 
+    Of each bundle only what ranks is loaded.
+
     Args:
         folder: The bundle.
         events: Which those are.
@@ -87,10 +87,10 @@ def compare_with_champion(
     if champion.version in to_go:
         gone = f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
         return AgainstChampion(no_champion=gone)
-    candidate = load_bundle(folder, events.device, events.models)
+    candidate = load_bundle(folder, events.device, parts=())
     try:
         with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):
-            in_service = load_bundle(champion.folder, events.device, events.models)
+            in_service = load_bundle(champion.folder, events.device, parts=())
         found = _compare(candidate, in_service, events, k, gate.metric)
         if found is None or found.n_queries < gate.min_queries or found.low <= 0:
             found = _compare_as_judged(candidate, in_service, events, k, gate) or found
@@ -134,7 +134,7 @@ def _compare_as_judged(
     if folder is None:
         return None
     try:
-        judged = load_bundle(folder, events.device, events.models)
+        judged = load_bundle(folder, events.device, parts=())
         found = _compare(candidate, judged, events, k, gate.metric, as_judged=True)
     except BundleError as error:
         _raise_if_out_of_memory(error)

@@ -88,7 +88,7 @@ def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[Uns
             target = place / str(as_us(opens))
             return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
 
-        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device, layout.language_models)
+        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device)
 
 
 @action("report-evaluation")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from core.storage import file_digest
 from recommender.bundle.manifest import Manifest, read_manifest
@@ -22,13 +24,17 @@ from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import StackedScorer, load_scorer
 from recommender.writing.writer import FeedbackWriter
 
+# What a bundle may hold beside its ranker.
+BundlePart = Literal["scorer", "writer", "generative"]
+EVERY_PART: tuple[BundlePart, ...] = get_args(BundlePart)
+
 
 @dataclass
 class Bundle:
     """A bundle in memory, ready to answer.
 
     `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off or
-    a baseline ranks.
+    a baseline ranks; each of them also where it was not asked for.
     """
 
     folder: Path
@@ -41,16 +47,19 @@ class Bundle:
     device: str = "cpu"
 
 
-def load_bundle(folder: Path, device: str = "cpu", models: Path | None = None) -> Bundle:
-    """Read a bundle whole, having checked every file against the manifest.
+def load_bundle(
+    folder: Path, device: str = "cpu", models: Path | None = None, parts: Collection[BundlePart] = EVERY_PART
+) -> Bundle:
+    """Read a bundle, having checked every file against the manifest.
 
     Args:
         device: Where its models compute, "cpu" or "cuda", as `device.resolve_device` says.
         models: Where converted language models are kept (`Layout.language_models`); a writer that was fine-tuned from
             the embedded one needs it.
+        parts: What is loaded beside the ranker, of what the bundle has; nothing where it is only to rank.
     Raises:
         BundleError: the manifest cannot be read, a file is missing or differs from what the manifest says, or the
-            language model that a part was fine-tuned from is not at hand.
+            language model that a part to load was fine-tuned from is not at hand.
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
@@ -61,9 +70,9 @@ def load_bundle(folder: Path, device: str = "cpu", models: Path | None = None) -
         manifest=manifest,
         catalogue=vectors.catalogue,
         ranker=ranker,
-        scorer=_load_scorer(folder, manifest, vectors, device),
-        writer=_load_writer(folder, manifest, device, models),
-        generative=_load_generative(folder, manifest, vectors, device),
+        scorer=_load_scorer(folder, manifest, vectors, device) if "scorer" in parts else None,
+        writer=_load_writer(folder, manifest, device, models) if "writer" in parts else None,
+        generative=_load_generative(folder, manifest, vectors, device) if "generative" in parts else None,
         device=device,
     )
 

@@ -178,6 +178,22 @@ def test_a_champion_that_lacks_its_encoder_is_not_comparable(shop, monkeypatch):
     assert "name=gone" in decision.reason
 
 
+def test_a_champion_whose_writer_cannot_be_loaded_is_compared_as_only_its_ranking_is_judged(shop, tmp_path):
+    writer = tmp_path / "writer"
+    writer.mkdir()
+    (writer / "writer.json").write_text("{}")
+    parts = {name: shop / name for name in ("vectors", "sequence")} | {"writer": writer}
+    champion = tmp_path / "champion"
+    assemble_bundle(champion, shop="t", recipe=RECIPE, data=DATA, components=parts, code_version="before")
+    with pytest.raises(BundleError, match="feedback writer"):
+        load_bundle(champion)
+    put(champion, "sommelier-gate-w")
+    decision = hold(shop, WON, "sommelier-gate-w")
+    assert decision.comparison is not None
+    assert decision.comparison.difference == 0
+    assert "is not comparable" not in decision.reason
+
+
 def test_too_little_memory_decides_nothing(shop, monkeypatch):
     put(shop / "popular", "sommelier-gate-i")
 

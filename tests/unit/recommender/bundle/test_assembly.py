@@ -22,8 +22,9 @@ from core.settings.models import (
 )
 from core.settings.tree import Recipe
 from core.storage import file_digest
+from recommender.bundle import loading
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
-from recommender.bundle.loading import load_bundle
+from recommender.bundle.loading import EVERY_PART, load_bundle
 from recommender.bundle.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
@@ -355,6 +356,18 @@ def test_a_writer_of_the_embedded_model_is_loaded_with_the_folder_that_this_is_k
     assert text
     with pytest.raises(BundleError, match="models=None, expected the folder where converted models are kept"):
         load_bundle(target)
+    (user,) = [UserState.from_history([next(iter(bundle.catalogue.ids))])]
+    ranking = load_bundle(target, parts=())
+    assert (ranking.writer, ranking.scorer, ranking.generative) == (None, None, None)
+    np.testing.assert_array_equal(ranking.ranker.scores([user]), bundle.ranker.scores([user]))
+
+
+@pytest.mark.parametrize("part", EVERY_PART)
+def test_a_part_is_loaded_where_it_is_asked_for(built, part, monkeypatch):
+    for loader in ("_load_scorer", "_load_writer", "_load_generative"):
+        monkeypatch.setattr(loading, loader, lambda *_, name=loader: name)
+    bundle = load_bundle(built, parts=(part,))
+    assert {name: getattr(bundle, name) for name in EVERY_PART if getattr(bundle, name)} == {part: f"_load_{part}"}
 
 
 def test_every_part_of_the_platform_says_where_language_models_are_kept():
@@ -366,7 +379,8 @@ def test_every_part_of_the_platform_says_where_language_models_are_kept():
         for call in re.findall(r"load_bundle\((.*)\)", file.read_text())
     ]
     assert len(calls) >= 6
-    assert [call for call in calls if "models" not in call] == []
+    # The gate ranks, and loads no writer.
+    assert [call for call in calls if "models" not in call and not call.endswith("parts=()")] == []
 
 
 def test_a_bundle_of_one_kind_holds_nothing_of_the_other(built, knn, tmp_path):
