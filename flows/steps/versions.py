@@ -38,6 +38,7 @@ LIBRARIES = (
     "scipy",
     "spacy",
     "stop-words",
+    "textblob",
     "tldextract",
     "tokenizers",
     "torch",

@@ -1,0 +1,24 @@
+"""An opinion in a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """An opinion in a text.
+
+    Attributes:
+        term: What it is of, singular, lower case: a noun, or two where both make its name ("battery life").
+        opinion: The word that judges it, lower case ("great"); "not great" where it is denied.
+        polarity: From -1 to 1; never 0.
+    """
+
+    term: str
+    opinion: str
+    polarity: float
+
+    @property
+    def is_praise(self) -> bool:
+        return self.polarity > 0
