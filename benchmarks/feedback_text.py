@@ -25,7 +25,7 @@ from core.settings.tree import Recipe
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.inputs.catalogue import Catalogue
-from recommender.metrics.texts import bleu_4, copied_share, distinct_n, rouge_l, sentences, unique_sentence_ratio
+from recommender.metrics.texts import bleu, copied_share, distinct_n, rouge_l, sentences, unique_sentence_ratio
 from recommender.writing.batches import Likelihood, likelihood
 from recommender.writing.examples import WritingExample, read_reviews, sample
 from recommender.writing.language_training import new_language_writer
@@ -164,7 +164,7 @@ def _of_texts(written: list[str], reviews: list[WritingExample], learned: list[s
     originals = [review.text for review in reviews]
     n_words = sum(len(text.split()) for text in written)
     return [
-        f"{bleu_4(written, originals):.2f}",
+        f"{bleu(written, originals):.2f}",
         f"{rouge_l(written, originals):.1f}",
         f"{distinct_n(written, 2):.2f}",
         f"{unique_sentence_ratio(written):.2f}",

@@ -14,6 +14,7 @@ from flows.promotion.model_store import promote
 from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
+from recommender.evaluation.feedback.names import without_samples
 from recommender.evaluation.names import SERVED
 
 
@@ -119,7 +120,7 @@ def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision:
     """
     champion = read_standing(model).in_service
     value = decision.baseline.value if decision.promote_baseline and decision.baseline else decision.candidate
-    manifest = record_evaluation(bundle, metrics, champion.digest if champion else None)
+    manifest = record_evaluation(bundle, without_samples(metrics), champion.digest if champion else None)
     labels = {
         **labels_of(manifest),
         "parent": champion.version if champion else "",

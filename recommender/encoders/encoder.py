@@ -115,12 +115,36 @@ class TextEncoder:
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return ids
 
+    def token_vectors(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Of each text the vectors of its own tokens, of length 1, without those around it. Each (T, width), float32.
+
+        Raises:
+            NotFinite: a number of a vector is NaN or infinite.
+        """
+        tokens = self.tokens(texts)
+        around = [token for token in self.tokenizer.all_special_ids if token != self.tokenizer.unk_token_id]
+        found: list[np.ndarray] = [np.empty((0, self.width), dtype=np.float32)] * len(tokens)
+        for chosen in by_length([len(ids) for ids in tokens], self.batch_size):
+            with torch.inference_mode():
+                hidden, _ = self._states([tokens[number] for number in chosen])
+                rows = torch.nn.functional.normalize(hidden, dim=-1).cpu().numpy()
+            finite_scores("text encoder", rows)
+            for number, row in zip(chosen, rows, strict=True):
+                found[number] = row[: len(tokens[number])][~np.isin(tokens[number], around)]
+        return found
+
     def embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
         """One vector of length 1 per text, in one forward pass; gradients flow through it. Shape (B, width), float32.
 
         Args:
             tokens: Of each text, at least one.
         """
+        hidden, real = self._states(tokens)
+        pooled = (hidden * real.unsqueeze(-1)).sum(dim=1) / real.sum(dim=1, keepdim=True)
+        return torch.nn.functional.normalize(pooled, dim=-1)
+
+    def _states(self, tokens: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last layer's states, shape (B, T, D), float32, and which of them are of tokens, shape (B, T)."""
         longest, device = max(len(ids) for ids in tokens), device_of(self.model)
         padding = self.tokenizer.pad_token_id or 0
         rows = [[*ids, *[padding] * (longest - len(ids))] for ids in tokens]
@@ -130,9 +154,7 @@ class TextEncoder:
         # Without padding there is nothing to mask, and attention is quicker so.
         is_even = min(len(ids) for ids in tokens) == longest
         mask = {} if is_even else {"attention_mask": real.long()}
-        hidden = self.model(input_ids=padded, **mask).last_hidden_state.float()  # (B, T, D)
-        pooled = (hidden * real.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
-        return torch.nn.functional.normalize(pooled, dim=-1)
+        return self.model(input_ids=padded, **mask).last_hidden_state.float(), real
 
 
 def model_source(name: str) -> str:

@@ -11,13 +11,14 @@ import numpy as np
 from core.schema import Split
 from core.settings.evaluation import BaselineName
 from recommender.bundle.loading import Bundle
+from recommender.encoders.encoder import TextEncoder
 from recommender.evaluation.baselines import fit_baselines
+from recommender.evaluation.feedback.evaluation import evaluate_writer
 from recommender.evaluation.gaps import audit_gaps
 from recommender.evaluation.groups import by_history_length, by_item_popularity, by_user_group, read_attributes
 from recommender.evaluation.names import SERVED, part_key
 from recommender.evaluation.reranking import evaluate_reranking
 from recommender.evaluation.scorer import evaluate_scorer
-from recommender.evaluation.writer import evaluate_writer
 from recommender.fitting.component import SUMMARY, loading, read_config
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
@@ -119,7 +120,7 @@ def evaluate_bundle(
     attributes = None if users is None else read_attributes(users, queries)
     ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
     reranking = evaluate_reranking(bundle.ranker, vectors, queries, k, recipe.rerank, recipe.seed)
-    words = _evaluate_scorer_and_writer(bundle, training, split, recipe.seed)
+    words = _evaluate_scorer_and_writer(bundle, training, split, progress)
     caps = {"caps": read_caps(bundle.folder)}
     return {"split": split, **ranking, "reranking": reranking, **words, "curves": read_curves(bundle.folder), **caps}
 
@@ -155,13 +156,19 @@ def _summaries(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.parent.name: read_config(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))}
 
 
-def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, seed: int) -> dict[str, Any]:
+def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, progress: Progress) -> dict[str, Any]:
     """The scorer's and the writer's measures; None for one that the bundle does not have."""
-    scorer, writer = bundle.scorer, bundle.writer
-    return {
-        "scorer": None if scorer is None else evaluate_scorer(scorer, training, split),
-        "writer": None if writer is None else evaluate_writer(writer, training, bundle.catalogue, split, seed=seed),
-    }
+    scorer, writer, recipe = bundle.scorer, bundle.writer, bundle.manifest.recipe
+    found: dict[str, Any] = {"scorer": None, "writer": None}
+    if scorer is not None:
+        found["scorer"] = evaluate_scorer(scorer, training, split)
+    if writer is not None:
+        encoder = TextEncoder.load(recipe.encoder, progress, bundle.device)
+        vectors = bundle.ranker.vectors
+        found["writer"] = evaluate_writer(
+            writer, training, vectors, encoder, split, seed=recipe.seed, progress=progress
+        )
+    return found
 
 
 def compare_bundles(candidate: Bundle, champion: Bundle, queries: Queries, k: int, metric: str) -> Comparison:

@@ -9,6 +9,8 @@ from typing import Any
 
 from core.storage import atomic_file, write_json
 from recommender.evaluation.evaluation import POPULARITY, SERVED
+from recommender.evaluation.feedback.names import DEFINITIONS as OF_FEEDBACK
+from recommender.evaluation.feedback.tables import feedback_samples, feedback_tables
 from recommender.evaluation.names import (
     ACCURACY,
     BEYOND_ACCURACY,
@@ -64,6 +66,7 @@ def render(
 
     template = Environment(autoescape=True, trim_blocks=False).from_string(TEMPLATE.read_text(encoding="utf-8"))
     names = name_models(metrics["ranking"], served_in(metrics))
+    feedback = feedback_tables(metrics)
     return template.render(
         title=title,
         subtitle=subtitle,
@@ -78,10 +81,12 @@ def render(
             *_reranking_tables(metrics),
             *_gap_tables(metrics),
             *_scorer_tables(metrics),
+            *feedback,
             *_cap_tables(metrics),
         ],
+        samples=feedback_samples(metrics),
         plots=_plots(metrics, names),
-        definitions=DEFINITIONS,
+        definitions={**DEFINITIONS, **(OF_FEEDBACK if feedback else {})},
     )
 
 

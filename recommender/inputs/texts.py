@@ -16,6 +16,8 @@ _QUESTIONS = {
 }
 _ANSWERS = {"review": "Review:", "reason": "Why it suits the customer:"}
 _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
+# What a writer's prompt has of the user.
+PROFILE_CHARS = 120
 _SPACE = re.compile(r"\s+")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z][.!?])(?=[A-Z])")
 
@@ -87,20 +89,20 @@ def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: s
     The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
-    return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, 120)} | text:"
+    return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
 
 
 def language_model_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
     its end where it is too long, and the rest.
     """
-    head = f"Item: {shorten(item, 160)}\nCustomer: {shorten(profile, 120)}"
+    head = f"Item: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
     return head, f"{_rating_line(rating)}\n{_ANSWERS[task]}"
 
 
 def language_model_question(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """The same as a question to an assistant, likewise in two parts."""
-    head = f"{_QUESTIONS[task]}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, 120)}"
+    head = f"{_QUESTIONS[task]}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
     return head, _rating_line(rating)
 
 

@@ -85,10 +85,17 @@ class WritingRequest:
 
 @dataclass(frozen=True)
 class WritingExample:
-    """A request and the text that a user wrote."""
+    """A request and the text that a user wrote.
+
+    Attributes:
+        user_id: Who wrote it.
+        item_id: Of what.
+    """
 
     request: WritingRequest
     text: str
+    user_id: str = ""
+    item_id: str = ""
 
 
 def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> list[WritingExample]:
@@ -101,7 +108,10 @@ def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> l
     table = read_training_table(training, "reviews")
     table = table.filter(pc.equal(table.column(schema.SPLIT), split))
     rows: Iterator[Mapping[str, Any]] = (row for batch in table.to_batches() for row in batch.to_pylist())
-    examples = (WritingExample(_request(row, catalogue), tidy(row[schema.TEXT])) for row in rows)
+    examples = (
+        WritingExample(_request(row, catalogue), tidy(row[schema.TEXT]), row[schema.USER_ID], row[schema.ITEM_ID])
+        for row in rows
+    )
     return [example for example in examples if words(example.text)]
 
 

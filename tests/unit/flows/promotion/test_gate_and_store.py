@@ -387,7 +387,9 @@ def test_after_an_upgrade_the_service_says_what_to_do_and_the_next_run_replaces_
     decided = hold(shop, WON, model)
     assert decided.promote
     assert f"the bundle in service, {old.tag}, is not comparable, as it cannot be loaded ({why})" in decided.reason
-    new = promote_decided(shop / "candidate", model, {**WON, "intervals": {}}, decided)
+    written = {"writer": {"bleu_4": 1.0, "samples": [{"user_id": "u7", "real": "What somebody wrote"}]}}
+    new = promote_decided(shop / "candidate", model, {**WON, **written, "intervals": {}}, decided)
+    assert read_manifest(new.folder).metrics["writer"] == {"bleu_4": 1.0}, "a bundle keeps nobody's texts"
     watcher.poll()
     assert (watcher.loaded.model, watcher.problem) == (new.tag, None)
     with pytest.raises(BundleRefused, match=why):

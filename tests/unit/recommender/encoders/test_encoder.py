@@ -36,6 +36,16 @@ def test_an_empty_text_is_the_zero_vector(encoder):
     np.testing.assert_allclose(lengths, [1, 0, 1, 1, 0, 1], atol=1e-6)
 
 
+def test_token_vectors_are_those_of_the_texts_own_tokens_in_any_batch(encoder):
+    found = encoder.token_vectors(["green tea", "", "a ☕ b"])
+    tokens = encoder.tokenizer("green tea", return_tensors="pt")
+    with torch.inference_mode():
+        states = encoder.model(**tokens).last_hidden_state[0, 1:-1]
+    np.testing.assert_allclose(found[0], torch.nn.functional.normalize(states, dim=-1).numpy(), atol=1e-5)
+    assert [len(one) for one in found] == [8, 0, 3], "an unknown token is one of the text's own"
+    assert encoder.token_vectors([]) == []
+
+
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(EncoderError, match="nowhere"):
         model_source(str(tmp_path / "nowhere"))

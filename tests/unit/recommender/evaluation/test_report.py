@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from core.settings.reranking import RerankSettings
+from flows.erasure.contents import names
+from flows.erasure.person import Person
 from recommender.evaluation.evaluation import evaluate_rankers
 from recommender.evaluation.names import name_models
 from recommender.evaluation.plots import plot_groups
@@ -19,6 +21,7 @@ from recommender.metrics.ratings import reliability
 from recommender.metrics.significance import Comparison
 from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.text.ranker import TextRanker
+from tests.unit.recommender.evaluation.feedback.test_tables import METRICS as OF_FEEDBACK
 from tests.unit.recommender.tiny_shop import random_vectors, write_training_set
 
 COMPARISON = Comparison("ndcg_at_5", 0.2, 0.1, 0.1, 0.05, 0.15, 0.001, 41)
@@ -126,6 +129,35 @@ def test_a_bundle_without_scorer_curves_or_champion_has_no_such_sections(metrics
         headings
     )
     assert "Against the bundle in service" not in headings
+
+
+def test_feedback_text_is_shown_beside_the_baselines_and_the_real_reviews(metrics):
+    """Texts of strangers are shown as they are, and never as part of the page."""
+    bad = '<script>alert("1")</script> & \u202e'
+    writer = {
+        **OF_FEEDBACK["writer"],
+        "samples": [{**OF_FEEDBACK["writer"]["samples"][0], "real": bad, "written": bad}],
+    }
+    page = render({**metrics, "writer": writer}, "small", "bundle")
+    parsed = Page(page)
+    assert {"Feedback text: likeness to the real reviews", "Feedback text: what it says"} <= set(parsed.headings)
+    assert "Feedback text: samples" in parsed.headings
+    assert "script" not in parsed.tags
+    assert page.count("&lt;script&gt;alert(") == 2
+    assert "A drum</b>, 2 stars, user u7" in page
+    assert "statement precision" in page
+    without = Page(render(metrics, "small", "bundle")).headings
+    assert not [heading for heading in without if heading.startswith("Feedback text")]
+
+
+def test_who_wrote_a_sample_is_named_so_that_forgetting_them_finds_the_report(metrics, tmp_path):
+    """However short the id: behind a word in the page, in a field of the JSON."""
+    sample = {**OF_FEEDBACK["writer"]["samples"][0], "user_id": "7"}
+    written = {**metrics, "writer": {**OF_FEEDBACK["writer"], "samples": [sample]}}
+    told = write_report(tmp_path / "ab.html", written, title="small", subtitle="bundle")
+    for file in (told, tmp_path / "ab.html"):
+        assert names(file, Person("7"))
+        assert not names(file, Person("8"))
 
 
 def test_json_stands_beside_the_page(metrics, tmp_path):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.metrics.texts import (
-    bleu_4,
+    bert_score,
+    bleu,
     copied_share,
     distinct_n,
+    feature_coverage_ratio,
+    feature_matching_ratio,
     longest_common_subsequence,
     ngrams,
-    rouge_1,
     rouge_l,
+    rouge_n,
     sentences,
     unique_sentence_ratio,
     words,
@@ -41,47 +45,84 @@ def test_ngrams_of_a_short_text_are_none() -> None:
 def test_bleu_is_the_geometric_mean_of_clipped_precisions() -> None:
     # 1-grams: all but "mat", 5/6. 2-grams: the-cat twice, cat-on, 3/5. 3-grams: the-cat-on, 1/4. 4-grams: none, 0.1/3.
     generated, reference = "the cat the cat on mat", "the cat sat the cat on"
-    assert bleu_4([generated], [reference]) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 0.1 / 3) ** 0.25)
+    assert bleu([generated], [reference]) == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 0.1 / 3) ** 0.25)
 
 
 def test_bleu_clips_a_repeated_word() -> None:
     # 1-grams: "the" counts twice of 4; 2-grams the-the once of 3; longer ones not at all.
-    assert bleu_4(["the the the the"], ["the the cat sat"]) == pytest.approx(
+    assert bleu(["the the the the"], ["the the cat sat"]) == pytest.approx(
         100 * (2 / 4 * 1 / 3 * 0.1 / 2 * 0.1) ** 0.25
     )
 
 
 def test_bleu_punishes_brevity() -> None:
     # All precisions are 1 with 4 words of 8: exp(1 - 8/4).
-    assert bleu_4(["a b c d"], ["a b c d e f g h"]) == pytest.approx(100 * math.exp(-1))
+    assert bleu(["a b c d"], ["a b c d e f g h"]) == pytest.approx(100 * math.exp(-1))
 
 
 def test_bleu_of_texts_without_four_words_is_zero() -> None:
-    assert bleu_4(["a b c"], ["a b c"]) == 0.0
-    assert bleu_4([], []) == 0.0
-    assert bleu_4(["x y z w"], ["a b c d"]) == 0.0
-    assert bleu_4([""], ["a"]) == 0.0
+    assert bleu(["a b c"], ["a b c"]) == 0.0
+    assert bleu([], []) == 0.0
+    assert bleu(["x y z w"], ["a b c d"]) == 0.0
+    assert bleu([""], ["a"]) == 0.0
 
 
 def test_bleu_counts_over_the_whole_corpus_in_lower_case_without_punctuation() -> None:
     # 1-grams 5 of 6, 2-grams 3 of 4, 3-grams 2 of 2, 4-grams 1 of 1 (the second text is too short for any).
     generated, references = ["Nice, warm and LIGHT.", "too small"], ["nice warm and light!", "too big"]
-    assert bleu_4(generated, references) == pytest.approx(100 * (5 / 6 * 3 / 4) ** 0.25)
+    assert bleu(generated, references) == pytest.approx(100 * (5 / 6 * 3 / 4) ** 0.25)
+
+
+def test_bleu_of_single_words_is_their_clipped_precision() -> None:
+    # "the" counts twice of 4; as long as the reference, so nothing is taken off.
+    assert bleu(["the the the the"], ["the the cat sat"], 1) == pytest.approx(50.0)
+    # Two of two words, half as long: exp(1 - 4/2).
+    assert bleu(["the cat"], ["the cat sat there"], 1) == pytest.approx(100 * math.exp(-1))
 
 
 def test_rouge_1_counts_each_shared_word_once() -> None:
     # shared: "good", "good" (twice in both), "sound" -> 3; 2 * 3 / (4 + 6)
-    assert rouge_1(["good good sound here"], ["good sound, very good for me"]) == pytest.approx(60.0)
+    assert rouge_n(["good good sound here"], ["good sound, very good for me"], 1) == pytest.approx(60.0)
+
+
+def test_rouge_2_counts_pairs_of_neighbours() -> None:
+    # "very good", "good sound" of 3 pairs and of 2 -> 2 * 2 / 5; a text of one word has no pair.
+    assert rouge_n(["a very good sound"], ["very good sound"], 2) == pytest.approx(80.0)
+    assert rouge_n(["good", "a b"], ["good", "a b"], 2) == pytest.approx(50.0)
+
+
+def test_feature_matching_is_the_share_of_the_real_features_that_are_named() -> None:
+    # strings, of strings and price; nothing of case; the third is asked for nothing: 1 of 3.
+    assert feature_matching_ratio(
+        [{"strings", "sound"}, {"sound"}, {"sound"}], [{"strings", "price"}, {"case"}, set()]
+    ) == (pytest.approx(1 / 3))
+    assert feature_matching_ratio([{"sound"}], [set()]) == feature_matching_ratio([], []) == 0.0
+
+
+def test_feature_coverage_is_the_share_of_all_features_that_any_text_names() -> None:
+    features = {"strings", "price", "case", "sound"}
+    assert feature_coverage_ratio([{"strings"}, {"strings", "price", "weather"}, set()], features) == 0.5
+    assert feature_coverage_ratio([{"strings"}], set()) == feature_coverage_ratio([], features) == 0.0
+
+
+def test_bert_score_matches_each_token_with_the_most_similar_one() -> None:
+    east, north, between = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
+    # precision: east 0.6, north 0.8 -> 0.7; recall: 0.8. F1 of both.
+    assert bert_score([np.stack([east, north])], [between[None]]) == pytest.approx(100 * 2 * 0.7 * 0.8 / 1.5)
+    same = np.stack([east, between])
+    assert bert_score([same, north[None]], [same[::-1], north[None]]) == pytest.approx(100.0)
+    assert bert_score([same, same[:0]], [same, same]) == pytest.approx(50.0), "a text without tokens is worth nothing"
+    assert bert_score([-east[None]], [east[None]]) == bert_score([], []) == 0.0
 
 
 def test_rouge_l_keeps_the_order() -> None:
     # longest common subsequence of "sound good" and "good sound": 1 -> 2 * 1 / 4
     assert rouge_l(["sound good"], ["good sound"]) == pytest.approx(50.0)
-    assert rouge_1(["sound good"], ["good sound"]) == pytest.approx(100.0)
+    assert rouge_n(["sound good"], ["good sound"], 1) == pytest.approx(100.0)
 
 
 def test_rouge_is_a_mean_over_texts() -> None:
-    assert rouge_1(["a", "b"], ["a", "c"]) == pytest.approx(50.0)
+    assert rouge_n(["a", "b"], ["a", "c"], 1) == pytest.approx(50.0)
 
 
 def test_distinct_n_is_over_all_texts_together() -> None:
@@ -102,14 +143,14 @@ def test_copied_share_counts_runs_that_stand_in_training() -> None:
 
 def test_pairs_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="generated has 2 texts, references has 1"):
-        rouge_1(["a", "b"], ["a"])
+        rouge_n(["a", "b"], ["a"], 1)
 
 
 @given(texts)
 def test_a_text_compared_with_itself_is_whole(generated: list[str]) -> None:
     spoken = [text for text in generated if words(text)]
     if spoken:
-        assert rouge_1(spoken, spoken) == pytest.approx(100.0)
+        assert rouge_n(spoken, spoken, 1) == pytest.approx(100.0)
         assert rouge_l(spoken, spoken) == pytest.approx(100.0)
 
 

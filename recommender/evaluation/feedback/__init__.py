@@ -1,0 +1,1 @@
+"""How good written feedback is: measures, beside what is had without a language model."""
