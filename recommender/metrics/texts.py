@@ -12,7 +12,10 @@ from collections.abc import Iterable, Sequence, Set
 import numpy as np
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+# Scripts without spaces put none behind a sentence either.
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])\s+|(?<=[。！？])\s*(?![”’」』）。！？\s])|(?<=[。！？][”’」』）])\s*(?![”’」』）。！？\s])"
+)
 
 # What BLEU takes a count of zero n-grams for.
 ABSENT_COUNT = 0.1
@@ -33,6 +36,8 @@ def sentences(text: str) -> list[str]:
 
     >>> sentences("Good. Very good!  Buy")
     ['Good.', 'Very good!', 'Buy']
+    >>> sentences("很好。「不错！」再买")
+    ['很好。', '「不错！」', '再买']
     """
     return [part for part in _SENTENCE_END.split(text.strip()) if part]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 
 from core.storage import write_json
 from recommender.encoders.language_model import read_language_model
-from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.context import silent
 from recommender.fitting.summary import Progress
@@ -19,23 +18,30 @@ from recommender.fitting.tensors import check_before_saving
 from recommender.writing.adapter import ADAPTER, Adapter, load_adapted
 from recommender.writing.contacts import mask_contacts
 from recommender.writing.copies import TrainingRuns
+from recommender.writing.decoding import (
+    Decoding,
+    Released,
+    ShouldStop,
+    Watch,
+    WriterError,
+    WritingStopped,
+    finish_sentence,
+    search_of,
+)
 from recommender.writing.examples import WritingRequest
 from recommender.writing.prompts import Prompts, PromptStyle
 from recommender.writing.sampling import TextSampler, sampling_seed
 
 CONFIG_FILE = "writer.json"
-DEFAULT_NEW_TOKENS = 60
-DEFAULT_TEMPERATURE = 0.7
-DEFAULT_TOP_P = 0.9
 MAX_REDRAWS = 2
+AS_DEFAULT = Decoding()
 
-_FINISHED = re.compile(r"[.!?][\"'”’)]*$")
-_LAST_SENTENCE_END = re.compile(r"^.*[.!?][\"'”’)]*(?=\s)", re.DOTALL)
 _SPACE = re.compile(r"\s+")
 
 
-class WriterError(RecommenderError):
-    """A language model cannot be used as a feedback writer, or not as asked."""
+def never() -> bool:
+    """Whoever asked for a text waits for it to its end."""
+    return False
 
 
 class FeedbackWriter:
@@ -104,10 +110,9 @@ class FeedbackWriter:
     def write(
         self,
         requests: Sequence[WritingRequest],
-        seed: int,
-        max_new_tokens: int = DEFAULT_NEW_TOKENS,
-        temperature: float = DEFAULT_TEMPERATURE,
-        top_p: float = DEFAULT_TOP_P,
+        seed: int | Sequence[int],
+        decoding: Decoding = AS_DEFAULT,
+        should_stop: ShouldStop = never,
     ) -> list[str]:
         """Write one text per request, in one batch; each ends with a sentence, and none is empty.
 
@@ -118,73 +123,118 @@ class FeedbackWriter:
         in any batch.
 
         Args:
-            seed: Equal seeds give equal texts.
-            max_new_tokens: Of a text at most; what follows its last whole sentence is cut off.
-            temperature: 0 takes the likeliest token always.
-            top_p: Draw from the likeliest tokens that have this probability together, above 0.
+            seed: Equal seeds give equal texts; one for all, or one each.
+            should_stop: Asked after each token.
         Raises:
             WriterError: an argument is out of its range.
+            WritingStopped: `should_stop` said so.
             NotFinite: the model's scores of a word are NaN or infinite.
         """
-        _check_range(
-            "max_new_tokens", max_new_tokens, 1 <= max_new_tokens <= self.max_tokens, f"1 to {self.max_tokens}"
-        )
-        _check_range("temperature", temperature, temperature >= 0, "at least 0")
-        _check_range("top_p", top_p, 0 < top_p <= 1, "above 0, at most 1")
+        decoding.check(self.max_tokens)
+        seeds = [seed] * len(requests) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(requests):
+            raise WriterError(
+                "Cannot write feedback",
+                got=f"{len(seeds)} seeds",
+                expected=f"one for each of {len(requests)} requests",
+                do="Change the argument",
+            )
         if not requests:
             return []
-        texts = self._draw(requests, seed, max_new_tokens, temperature, top_p)
+        texts = self._draw(requests, seeds, decoding, should_stop)
         if self.runs is None:
             return texts
-        for again in range(1, MAX_REDRAWS + 1 if temperature > 0 else 1):
+        for again in range(1, MAX_REDRAWS + 1 if decoding.draws else 1):
             places = [place for place, text in enumerate(texts) if self.runs.holds_too_much(text)]
             if not places:
                 break
-            other = sampling_seed(seed, f"again {again}")
-            drawn = self._draw([requests[place] for place in places], other, max_new_tokens, temperature, top_p)
+            others = [sampling_seed(seeds[place], f"again {again}") for place in places]
+            drawn = self._draw([requests[place] for place in places], others, decoding, should_stop)
             for place, text in zip(places, drawn, strict=True):
                 texts[place] = text
         return [self.runs.without_copies(text) if self.runs.holds_too_much(text) else text for text in texts]
 
+    def write_aloud(
+        self,
+        request: WritingRequest,
+        seed: int,
+        emit: Callable[[str], None],
+        decoding: Decoding = AS_DEFAULT,
+        should_stop: ShouldStop = never,
+    ) -> str:
+        """Write one text, and hand out each of its sentences as soon as it cannot change any more.
+
+        It is what `write` writes, but where that copies too much: what was handed out cannot be drawn again, so that
+        the sentences that are copied are left out at once.
+
+        Args:
+            emit: Called with each sentence, in order; with beams, with all of them at the end.
+            should_stop: Asked after each token.
+        Returns:
+            All sentences, joined by spaces.
+        Raises:
+            WriterError, WritingStopped, NotFinite: as of `write`.
+        """
+        decoding.check(self.max_tokens)
+        released = Released(emit, self.runs, decoding)
+        look = released.look if decoding.n_beams == 1 else None
+        (written,) = self._generate([request], [seed], decoding, should_stop, look)
+        return released.end(self._finish(written, decoding))
+
     def _draw(
-        self, requests: Sequence[WritingRequest], seed: int, max_new_tokens: int, temperature: float, top_p: float
+        self, requests: Sequence[WritingRequest], seeds: Sequence[int], decoding: Decoding, should_stop: ShouldStop
     ) -> list[str]:
         """One text per request, whatever it copies."""
+        look = None if decoding.max_words is None or decoding.n_beams > 1 else decoding.is_long_enough
+        written = self._generate(requests, seeds, decoding, should_stop, look)
+        return [mask_contacts(self._finish(row, decoding)) for row in written]
+
+    def _generate(
+        self,
+        requests: Sequence[WritingRequest],
+        seeds: Sequence[int],
+        decoding: Decoding,
+        should_stop: ShouldStop,
+        look: Callable[[str], bool] | None,
+    ) -> list[list[int]]:
+        """The tokens that answer each request."""
+        from transformers import GenerationConfig, StoppingCriteriaList
+
         prompts = [self.prompts.encode(request) for request in requests]
         width = max(len(prompt) for prompt in prompts)
         padding = [width - len(prompt) for prompt in prompts]
         tokens = torch.tensor([[self.end] * pad + prompt for pad, prompt in zip(padding, prompts, strict=True)])
         real = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
-        seeds = [sampling_seed(seed, request.prompt) for request in requests]
-        sampling = self._sampler.start(seeds, width, temperature, top_p)
-        written = self._generate(tokens, real, sampling, min(max_new_tokens, self.max_tokens - width))
-        return [self._finish(row) for row in written[:, width:].tolist()]
-
-    def _generate(self, tokens: torch.Tensor, real: torch.Tensor, sampling: Any, n_new: int) -> torch.Tensor:
-        """Continue `tokens`, shape (B, T), left-padded where `real` is 0. Shape (B, T + at most n_new)."""
-        from transformers import GenerationConfig, LogitsProcessorList
-
-        # Greedy, because `sampling` has already put the random draw into the scores.
-        config = GenerationConfig(
-            do_sample=False, num_beams=1, max_new_tokens=n_new, eos_token_id=self.end, pad_token_id=self.end
-        )
+        own_seeds = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
+        search, processors = search_of(self._sampler, decoding, own_seeds, width)
+        n_new = min(decoding.max_new_tokens, self.max_tokens - width)
+        config = GenerationConfig(**search, max_new_tokens=n_new, eos_token_id=self.end, pad_token_id=self.end)
+        watch = Watch(should_stop, width, self._read, look)
         device = self.model.device
         with torch.inference_mode():
             written: torch.Tensor = self.model.generate(
                 tokens.to(device),
                 attention_mask=real.to(device),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([sampling]),
+                logits_processor=processors,
+                stopping_criteria=StoppingCriteriaList([watch]),
             )
-        return written
+        if watch.stopped:
+            raise WritingStopped(
+                "Stopped writing feedback", got=f"{len(requests)} texts", expected="somebody who waits", do="Ask again"
+            )
+        return written[:, width:].tolist()
 
-    def _finish(self, tokens: list[int]) -> str:
-        """The text of generated tokens, up to its last whole sentence."""
-        ended = self.end in tokens
-        if ended:
+    def _read(self, tokens: list[int]) -> str:
+        """The text of generated tokens, up to their end."""
+        if self.end in tokens:
             tokens = tokens[: tokens.index(self.end)]
         text = self.tokenizer.decode(tokens, skip_special_tokens=True).replace("\ufffd", "")
-        return mask_contacts(finish_sentence(_SPACE.sub(" ", text).strip(), ended))
+        return _SPACE.sub(" ", text).strip()
+
+    def _finish(self, tokens: list[int], decoding: Decoding) -> str:
+        """The text of generated tokens, up to its last whole sentence."""
+        return decoding.fit(finish_sentence(self._read(tokens), ended=self.end in tokens))
 
     def save(self, folder: Path) -> None:
         """Write a writer of the shop's own into a folder that exists, in transformers' own layout; of one that was
@@ -227,24 +277,3 @@ class FeedbackWriter:
             runs = TrainingRuns.load(folder) if config.get("bounds_copies") else None
             style, before = config.get("style", "marked"), config["perplexity_before"]
             return cls(model.to(device), tokenizer, config["max_tokens"], before, style, runs=runs)
-
-
-def finish_sentence(text: str, ended: bool) -> str:
-    """Cut what follows the last whole sentence; where there is none, close the text with a full stop.
-
-    Args:
-        ended: The writer itself ended the text, so its last sentence is whole.
-    """
-    if _FINISHED.search(text):
-        return text
-    whole = _LAST_SENTENCE_END.match(text)
-    if whole and not ended:
-        return whole.group()
-    if not ended and " " in text:
-        text = text.rsplit(" ", 1)[0]
-    return text.rstrip(" ,;:-–") + "."
-
-
-def _check_range(name: str, value: float, holds: bool, rule: str) -> None:
-    if not holds:
-        raise WriterError("Cannot write feedback", got=f"{name}={value}", expected=rule, do="Change the argument")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recommender.writing.copies import MAX_COPIED_SHARE, TrainingRuns
+from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
 from recommender.writing.writer import MAX_REDRAWS, FeedbackWriter
 
@@ -60,8 +61,8 @@ class Scripted(FeedbackWriter):
         self.max_tokens, self.runs = 100, RUNS
         self.draws, self.asked = iter(draws), []
 
-    def _draw(self, requests: Any, seed: int, *_: Any) -> list[str]:
-        self.asked.append(([request.item for request in requests], seed))
+    def _draw(self, requests: Any, seeds: Any, *_: Any) -> list[str]:
+        self.asked.append(([request.item for request in requests], seeds[-1]))
         return next(self.draws)
 
 
@@ -81,7 +82,9 @@ def test_what_stays_copied_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_likeliest_text_is_not_drawn_again() -> None:
     writer = Scripted([OWN])
-    assert writer.write(REQUESTS[:1], seed=1, temperature=0) == ["My uncle Ned played this very fiddle."]
+    assert writer.write(REQUESTS[:1], seed=1, decoding=Decoding(temperature=0)) == [
+        "My uncle Ned played this very fiddle."
+    ]
 
 
 def test_without_a_bound_a_text_stays_as_it_is() -> None:

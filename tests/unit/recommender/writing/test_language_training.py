@@ -20,9 +20,10 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.writing import language_training
 from recommender.writing.batches import likelihood
+from recommender.writing.decoding import Decoding, WriterError
 from recommender.writing.examples import read_reviews, sample
 from recommender.writing.training import fit_writer
-from recommender.writing.writer import FeedbackWriter, WriterError
+from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.encoders.test_embedded_model import install
 from tests.unit.recommender.tiny_language_models import write_gguf, write_gpt2, write_llama
 from tests.unit.recommender.written_shop import catalogue_of, write_reviews
@@ -85,8 +86,8 @@ def test_a_bundle_holds_what_was_added_and_says_to_what(fitted: Path, llama: Pat
 def test_loaded_it_writes_and_keeps_what_a_prompt_is(training: Path, fitted: Path) -> None:
     writer = FeedbackWriter.load(fitted)
     requests = [example.request for example in read_reviews(training, "test", catalogue_of(training))][:3]
-    texts = writer.write(requests, seed=1, max_new_tokens=12)
-    assert texts == FeedbackWriter.load(fitted).write(requests, seed=1, max_new_tokens=12)
+    texts = writer.write(requests, seed=1, decoding=Decoding(12))
+    assert texts == FeedbackWriter.load(fitted).write(requests, seed=1, decoding=Decoding(12))
     assert all(text and text[0].isalpha() and text[-1] in ".!?\"'”’)" for text in texts)
     assert writer.prompts.style == "plain"
 

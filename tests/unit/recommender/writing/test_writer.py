@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from recommender.fitting.determinism import deterministic
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.user import UserState
 from recommender.writing.batches import IGNORED, collate, perplexity, shuffled_batches, text_loss, tokenize
+from recommender.writing.copies import TrainingRuns
+from recommender.writing.decoding import Decoding, Released, WriterError, WritingStopped, finish_sentence
 from recommender.writing.examples import (
     WritingExample,
     WritingRequest,
@@ -25,7 +28,7 @@ from recommender.writing.examples import (
 )
 from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
 from recommender.writing.small_model import new_small_writer
-from recommender.writing.writer import FeedbackWriter, WriterError, finish_sentence
+from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 REQUESTS = [
@@ -115,7 +118,7 @@ def test_texts_end_with_a_sentence(text: str, ended: bool, finished: str) -> Non
 def test_even_an_untrained_writer_writes_clean_texts(
     writer: FeedbackWriter, seed: int, temperature: float, top_p: float, n: int
 ) -> None:
-    for text in writer.write(REQUESTS[:4], seed, n, temperature, top_p):
+    for text in writer.write(REQUESTS[:4], seed, Decoding(n, temperature, top_p)):
         assert text[0].isalpha()
         assert text[-1] in ".!?\"'”’)"
         assert "\ufffd" not in text
@@ -124,19 +127,21 @@ def test_even_an_untrained_writer_writes_clean_texts(
 
 
 def test_one_seed_writes_the_same_alone_in_a_batch_and_among_threads(writer: FeedbackWriter) -> None:
-    together = writer.write(REQUESTS, seed=5, max_new_tokens=20)
-    assert together == writer.write(REQUESTS, seed=5, max_new_tokens=20)
-    assert [writer.write([request], 5, 20)[0] for request in REQUESTS] == together
+    together = writer.write(REQUESTS, seed=5, decoding=Decoding(20))
+    assert together == writer.write(REQUESTS, seed=5, decoding=Decoding(20))
+    assert [writer.write([request], 5, Decoding(20))[0] for request in REQUESTS] == together
     with ThreadPoolExecutor(4) as pool:
-        assert [texts[0] for texts in pool.map(lambda request: writer.write([request], 5, 20), REQUESTS)] == together
-    assert writer.write(REQUESTS, seed=6, max_new_tokens=20) != together
+        assert [
+            texts[0] for texts in pool.map(lambda request: writer.write([request], 5, Decoding(20)), REQUESTS)
+        ] == together
+    assert writer.write(REQUESTS, seed=6, decoding=Decoding(20)) != together
 
 
 def test_the_global_generator_is_not_touched(writer: FeedbackWriter) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    writer.write(REQUESTS[:2], seed=5, max_new_tokens=8)
+    writer.write(REQUESTS[:2], seed=5, decoding=Decoding(8))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -150,11 +155,95 @@ def test_nothing_asked_is_nothing_written(writer: FeedbackWriter) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens=0, expected 1 to 96"),
         ({"temperature": -1.0}, "temperature=-1.0, expected at least 0"),
         ({"top_p": 0.0}, "top_p=0.0, expected above 0"),
+        ({"n_beams": 9}, "n_beams=9, expected 1 to 8"),
+        ({"max_words": 0}, "max_words=0, expected at least 1"),
     ],
 )
-def test_arguments_out_of_range_are_named(writer: FeedbackWriter, arguments: dict[str, float], message: str) -> None:
+def test_arguments_out_of_range_are_named(writer: FeedbackWriter, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(WriterError, match=message):
-        writer.write(REQUESTS[:1], seed=1, **arguments)  # type: ignore[arg-type]
+        writer.write(REQUESTS[:1], seed=1, decoding=Decoding(**arguments))
+
+
+def test_each_request_may_have_a_seed_of_its_own(writer: FeedbackWriter) -> None:
+    (first, second) = writer.write([REQUESTS[0]] * 2, seed=[5, 6], decoding=Decoding(12))
+    assert first != second
+    assert [second] == writer.write(REQUESTS[:1], seed=6, decoding=Decoding(12))
+    with pytest.raises(WriterError, match="1 seeds, expected one for each of 2 requests"):
+        writer.write(REQUESTS[:2], seed=[5])
+
+
+def test_beams_draw_nothing(writer: FeedbackWriter) -> None:
+    beams = Decoding(12, n_beams=4)
+    (found,) = writer.write(REQUESTS[:1], seed=1, decoding=beams)
+    assert [found] == writer.write(REQUESTS[:1], seed=2, decoding=beams)
+    assert found[0].isalpha()
+    assert found[-1] in ".!?"
+
+
+def test_a_text_ends_within_its_words(writer: FeedbackWriter) -> None:
+    for limit in (1, 3, 7):
+        texts = writer.write(REQUESTS, seed=2, decoding=Decoding(40, max_words=limit))
+        assert all(1 <= len(text.split()) <= limit for text in texts), texts
+        assert all(text[-1] in ".!?" for text in texts), texts
+
+
+def test_who_hangs_up_stops_the_writing_at_the_next_token(writer: FeedbackWriter) -> None:
+    asked: list[None] = []
+
+    def after_three() -> bool:
+        asked.append(None)
+        return len(asked) == 3
+
+    with pytest.raises(WritingStopped, match="2 texts"):
+        writer.write(REQUESTS[:2], seed=1, decoding=Decoding(40), should_stop=after_three)
+    assert len(asked) == 3
+
+
+def test_a_text_written_aloud_is_the_same_text_sentence_by_sentence(writer: FeedbackWriter) -> None:
+    for request in REQUESTS:
+        said: list[str] = []
+        whole = writer.write_aloud(request, 5, said.append, Decoding(40))
+        assert " ".join(said) == whole
+        assert [whole] == writer.write([request], seed=5, decoding=Decoding(40))
+
+
+def test_who_hangs_up_stops_a_text_written_aloud(writer: FeedbackWriter) -> None:
+    with pytest.raises(WritingStopped):
+        writer.write_aloud(REQUESTS[0], 5, lambda _: None, Decoding(40), lambda: True)
+
+
+SO_FAR = [
+    ("Loud and", []),
+    ("Loud and clear. My", ["Loud and clear."]),
+    ("Loud and clear. My uncle Ned played this very fiddle all his life. Mail", ["Loud and clear."]),
+    ("Loud and clear. My uncle Ned played this very fiddle all his life. Mail joe@shop.com now! So", 2),
+]
+
+
+def test_only_what_cannot_change_any_more_is_said_aloud() -> None:
+    said: list[str] = []
+    released = Released(said.append, TrainingRuns.of(["my uncle ned played this very fiddle all his life"]), Decoding())
+    for text, expected in SO_FAR:
+        assert not released.look(text)
+        assert said == expected or len(said) == expected
+    assert released.end(f"{SO_FAR[-1][0]} good.") == "Loud and clear. Mail <EMAIL> now! So good."
+    assert said == ["Loud and clear.", "Mail <EMAIL> now!", "So good."]
+
+
+def test_a_copied_text_said_aloud_keeps_its_first_words() -> None:
+    said: list[str] = []
+    copied = "My uncle Ned played this very fiddle all his life."
+    assert Released(said.append, TrainingRuns.of([copied]), Decoding()).end(copied) == said[0]
+    assert said == ["My uncle Ned played this very fiddle."]
+
+
+def test_sentences_of_scripts_without_spaces_are_said_one_by_one() -> None:
+    said: list[str] = []
+    released = Released(said.append, None, Decoding())
+    for text in ("很好", "很好。不", "很好。不错！再"):
+        released.look(text)
+    assert said == ["很好。", "不错！"]
+    assert released.end("很好。不错！再买。") == "很好。 不错！ 再买。"
 
 
 def test_runs_of_tokens_are_not_repeated(writer: FeedbackWriter) -> None:
@@ -249,7 +338,9 @@ def test_saved_and_loaded_it_writes_the_same(writer: FeedbackWriter, tmp_path: P
     assert {"model.safetensors", "tokenizer.json", "config.json", "writer.json"} <= names
     loaded = FeedbackWriter.load(tmp_path)
     assert loaded.perplexity_before == {"test": 12.5}
-    assert loaded.write(REQUESTS, seed=3, max_new_tokens=12) == writer.write(REQUESTS, seed=3, max_new_tokens=12)
+    assert loaded.write(REQUESTS, seed=3, decoding=Decoding(12)) == writer.write(
+        REQUESTS, seed=3, decoding=Decoding(12)
+    )
 
 
 def test_a_damaged_folder_is_named(writer: FeedbackWriter, tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""How a writer's words are chosen, when it stops, and what of a text can no longer change while it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recommender.errors import RecommenderError
+from recommender.metrics.texts import sentences
+from recommender.writing.contacts import mask_contacts
+from recommender.writing.copies import TrainingRuns
+from recommender.writing.sampling import MIN_NEW_TOKENS, NO_REPEAT_LENGTH, TextSampler
+
+MAX_BEAMS = 8
+
+_FINISHED = re.compile(r"[.!?。！？][\"'”’)]*$")
+_LAST_SENTENCE_END = re.compile(r"^.*(?:[.!?][\"'”’)]*(?=\s)|[。！？][”’」』）]*)", re.DOTALL)
+
+ShouldStop = Callable[[], bool]
+
+
+class WriterError(RecommenderError):
+    """A language model cannot be used as a feedback writer, or not as asked."""
+
+
+class WritingStopped(WriterError):
+    """Whoever asked for a text wants it no more."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the words of a text are chosen.
+
+    Attributes:
+        max_new_tokens: Of a text at most; what follows its last whole sentence is cut off.
+        temperature: 0 takes the likeliest token always (greedy search).
+        top_p: Draw from the likeliest tokens that have this probability together, above 0 (nucleus sampling).
+        n_beams: Above 1, beam search with so many beams: nothing is drawn, whatever the temperature.
+        max_words: The text ends within so many words, at a sentence's end where there is one; None: no limit.
+    """
+
+    max_new_tokens: int = 60
+    temperature: float = 0.7
+    top_p: float = 0.9
+    n_beams: int = 1
+    max_words: int | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether another seed gives another text."""
+        return self.temperature > 0 and self.n_beams == 1
+
+    def check(self, max_tokens: int) -> None:
+        """Refuse what is out of range.
+
+        Args:
+            max_tokens: Of prompt and text together.
+        Raises:
+            WriterError: an attribute is out of its range.
+        """
+        most, words = self.max_new_tokens, self.max_words
+        _check_range("max_new_tokens", most, 1 <= most <= max_tokens, f"1 to {max_tokens}")
+        _check_range("temperature", self.temperature, self.temperature >= 0, "at least 0")
+        _check_range("top_p", self.top_p, 0 < self.top_p <= 1, "above 0, at most 1")
+        _check_range("n_beams", self.n_beams, 1 <= self.n_beams <= MAX_BEAMS, f"1 to {MAX_BEAMS}")
+        _check_range("max_words", words, words is None or words >= 1, "at least 1")
+
+    def fit(self, text: str) -> str:
+        """The text within `max_words` words; words are what stands between white space."""
+        words = text.split()
+        if self.max_words is None or len(words) <= self.max_words:
+            return text
+        return finish_sentence(f"{' '.join(words[: self.max_words])} …", ended=False)
+
+    def is_long_enough(self, text: str) -> bool:
+        """Whether all that follows would be cut off."""
+        return self.max_words is not None and len(text.split()) > self.max_words
+
+
+def search_of(sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], width: int) -> tuple[dict[str, Any], Any]:
+    """How transformers is to search: what its configuration is given, and what changes each step's scores.
+
+    Beams change places while they are searched, so the rules of a text are transformers' own there.
+
+    Args:
+        seeds: One a text.
+        width: Tokens of the prompts.
+    """
+    from transformers import (
+        LogitsProcessorList,
+        MinNewTokensLengthLogitsProcessor,
+        NoRepeatNGramLogitsProcessor,
+        SuppressTokensAtBeginLogitsProcessor,
+        SuppressTokensLogitsProcessor,
+    )
+
+    config = {"do_sample": False, "num_beams": decoding.n_beams}
+    if decoding.n_beams == 1:
+        # Greedy, because the random draw is in the scores already.
+        sampling = sampler.start(seeds, width, decoding.temperature, decoding.top_p)
+        return config, LogitsProcessorList([sampling])
+    never, no_start = (torch.nonzero(tokens).flatten().tolist() for tokens in (sampler.never, sampler.no_start))
+    rules = [
+        MinNewTokensLengthLogitsProcessor(width, MIN_NEW_TOKENS, sampler.end, device="cpu"),
+        NoRepeatNGramLogitsProcessor(NO_REPEAT_LENGTH),
+        SuppressTokensAtBeginLogitsProcessor(no_start, width, device="cpu"),
+    ]
+    return config, LogitsProcessorList([*rules, *([SuppressTokensLogitsProcessor(never, "cpu")] if never else [])])
+
+
+class Watch:
+    """Looks at a batch after each token: transformers asks it which texts are done.
+
+    Args:
+        width: Tokens of the prompts.
+        read: The text of generated tokens.
+        look: Told of each row's text as far as it is written, says whether it is long enough; None: is not told.
+    """
+
+    def __init__(
+        self,
+        should_stop: ShouldStop,
+        width: int,
+        read: Callable[[list[int]], str],
+        look: Callable[[str], bool] | None,
+    ) -> None:
+        self._should_stop, self._width, self._read, self._look = should_stop, width, read, look
+        self.stopped = False
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """Which rows are done. Shape (B,), bool."""
+        rows = len(input_ids)
+        self.stopped = self.stopped or self._should_stop()
+        if self.stopped or self._look is None:
+            done = [self.stopped] * rows
+        else:
+            done = [self._look(self._read(row)) for row in input_ids[:, self._width :].tolist()]
+        return torch.tensor(done, device=input_ids.device)
+
+
+class Released:
+    """The sentences of one text that may be shown while it is written: whole, masked, and not copied.
+
+    A sentence that would make the text copied is left out.
+
+    Args:
+        emit: Called with each sentence, in order; all of them joined by spaces are the text.
+        runs: What must not be copied; None: no bound.
+    """
+
+    def __init__(self, emit: Callable[[str], None], runs: TrainingRuns | None, decoding: Decoding) -> None:
+        self._emit, self._runs, self._decoding = emit, runs, decoding
+        self._n_seen = 0
+        self.text = ""
+
+    def look(self, text: str) -> bool:
+        """Take in the text as far as it is written; release what can no longer change.
+
+        Returns:
+            Whether it is long enough.
+        """
+        enough = self._decoding.is_long_enough(text)
+        whole = _LAST_SENTENCE_END.match(self._decoding.fit(text))
+        if whole and not enough:
+            self._release(whole.group())
+        return enough
+
+    def end(self, text: str) -> str:
+        """Release the rest of a text that is finished; returns all that was released."""
+        self._release(text)
+        if not self.text:
+            self._show(mask_contacts(text) if self._runs is None else self._runs.without_copies(mask_contacts(text)))
+        return self.text
+
+    def _release(self, text: str) -> None:
+        found = sentences(text)
+        for sentence in found[self._n_seen :]:
+            masked = mask_contacts(sentence)
+            longer = f"{self.text} {masked}".strip()
+            if self._runs is None or not self._runs.holds_too_much(longer):
+                self._show(masked)
+        self._n_seen = max(self._n_seen, len(found))
+
+    def _show(self, sentence: str) -> None:
+        self.text = f"{self.text} {sentence}".strip()
+        self._emit(sentence)
+
+
+def finish_sentence(text: str, ended: bool) -> str:
+    """Cut what follows the last whole sentence; where there is none, close the text with a full stop.
+
+    Args:
+        ended: The writer itself ended the text, so its last sentence is whole.
+    """
+    if _FINISHED.search(text):
+        return text
+    whole = _LAST_SENTENCE_END.match(text)
+    if whole and not ended:
+        return whole.group()
+    if not ended and " " in text:
+        text = text.rsplit(" ", 1)[0]
+    return text.rstrip(" ,;:-–") + "."
+
+
+def _check_range(name: str, value: float | None, holds: bool, rule: str) -> None:
+    if not holds:
+        raise WriterError("Cannot write feedback", got=f"{name}={value}", expected=rule, do="Change the argument")
