@@ -31,6 +31,7 @@ from serving.diversity import applied, reranker_of
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from serving.events.terms import EventTerms
 from serving.filters import ItemFilter
+from serving.reasons import given_facts, reason_for
 from serving.visitor import FeatureReader, Visitor, identify
 
 N_REASONS = 3
@@ -71,6 +72,7 @@ class Engine:
             "recommend_generative": self.bundle.generative is not None,
             "score": self.bundle.scorer is not None,
             "feedback": self.bundle.writer is not None,
+            "reasons": self.bundle.explainer is not None,
         }
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
@@ -135,9 +137,11 @@ class Engine:
         """The review that the user would write of an item, or why the item suits them.
 
         Raises:
-            CapabilityMissing: the bundle has no writer.
+            CapabilityMissing: the bundle has no writer, or, for a reason, no explainer.
             UnknownItem: the item is not in the catalogue.
         """
+        if request.kind == "reason":
+            return self._reason(request)
         writer = self.bundle.writer
         if writer is None:
             raise self._missing("write feedback", "writer", "review texts (the feedback table)")
@@ -157,6 +161,29 @@ class Engine:
             rating=rating,
             rating_source=source,
             seed=seed,
+            skipped_history=list(visitor.skipped),
+        )
+
+    def _reason(self, request: FeedbackRequest) -> Feedback:
+        """Why an item suits the user; a rating has no part in that."""
+        explainer = self.bundle.explainer
+        if explainer is None:
+            raise self._missing("give reasons", "explainer", "choices of users (purchases or ratings)")
+        self._check_known("give reasons", "item_id", [request.item_id])
+        visitor = identify(request, self.features, self.bundle)
+        seed = randbelow(_MAX_SEED) if request.seed is None else request.seed
+        reason = reason_for(self.bundle, explainer, visitor.state, request.item_id, seed)
+        return Feedback(
+            model=self.model,
+            user_id=request.user_id,
+            item_id=request.item_id,
+            kind="reason",
+            text=reason.text,
+            rating=request.rating,
+            rating_source="none" if request.rating is None else "given",
+            seed=seed,
+            facts=given_facts(reason),
+            grounded=reason.grounded,
             skipped_history=list(visitor.skipped),
         )
 
@@ -205,6 +232,8 @@ class Engine:
             self.score(ScoreRequest(item_ids=[first]))
         if self.bundle.writer is not None:
             self.feedback(FeedbackRequest(item_id=first, seed=0))
+        if self.bundle.explainer is not None:
+            self.feedback(FeedbackRequest(item_id=first, kind="reason", history=[first], seed=0))
 
     def _list(
         self, request: RecommendRequest, user: UserState, own: Ranker | BaselineRanker
@@ -302,7 +331,7 @@ class Engine:
     def _missing(self, doing: str, part: str, data: str) -> CapabilityMissing:
         return CapabilityMissing(
             f"Cannot {doing}",
-            got=f"model={self.model} without a {part}",
+            got=f"model={self.model} without {'an' if part[0] in 'aeiou' else 'a'} {part}",
             expected=f"one trained on {data}",
             do=f"Add such data and run the pipeline again: the {part} is trained as soon as there is enough of it",
         )

@@ -32,6 +32,7 @@ from core.settings.models import (
 )
 from core.settings.monitoring import DriftSettings
 from core.settings.platform import PlatformSettings, ServingSettings
+from core.settings.reasons import ReasonSettings
 from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
@@ -72,6 +73,7 @@ class Recipe(Frozen):
     rerank: RerankSettings = Field(default_factory=RerankSettings)
     scorer: Scorer = Field(default_factory=ScorerSettings, json_schema_extra=say_any_of)
     writer: Writer = Field(default_factory=SmallWriterSettings, json_schema_extra=say_any_of)
+    reasons: ReasonSettings = Field(default_factory=ReasonSettings)
     augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)

@@ -145,6 +145,20 @@ def fine_tune_writer(
     return bool(fit_writer(step.fit(training.folder, held), step.target, recipe.writer, recipe.augmentation))
 
 
+@step("fit-explainer", at=component("explainer"), reads=("reasons", "seed"), computes=True)
+def fit_reasons(
+    step: StepContext,
+    training: Output[TrainingSummary],
+    vectors: Output[bool],
+    held: Output[bool] | None = None,
+) -> bool:
+    """Count the facts that reasons are made of, and learn which matter; False where the shop has too few choices."""
+    from recommender.explaining.training import fit_explainer
+
+    fit = step.fit(training.folder, held)
+    return bool(fit_explainer(fit, vectors.folder, step.target, step.recipe.reasons))
+
+
 def model_digest(settings: object) -> str:
     """Digest of the language model that settings name: the embedded one's, or of a folder's files; empty for any
     other, or none.
@@ -199,13 +213,14 @@ def fit_words(
     vectors: Output[bool],
     held: Mapping[Component, Output[bool]] | None = None,
 ) -> dict[Component, Output[bool]]:
-    """The pair scorer and the feedback writer.
+    """The pair scorer, the feedback writer, and what gives reasons.
 
     Args:
         held: Those whose choices are taken over; what the shop had too few ratings or reviews for stays away.
     """
     recipe = run.recipe
-    scorer, writer = (None, None) if held is None else (held["scorer"], held["writer"])
+    names: tuple[Component, ...] = ("scorer", "writer", "explainer")
+    scorer, writer, explainer = (None if held is None else held[name] for name in names)
     found: dict[Component, Output[bool]] = {}
     if scorer is None or scorer.value:
         digest = model_digest(recipe.scorer)
@@ -213,4 +228,6 @@ def fit_words(
     if writer is None or writer.value:
         digest = model_digest(recipe.writer)
         found["writer"] = fine_tune_writer(run, training=training, model_digest=digest, held=writer)
+    if explainer is None or explainer.value:
+        found["explainer"] = fit_reasons(run, training=training, vectors=vectors, held=explainer)
     return found

@@ -19,12 +19,14 @@ class Agreement:
 
     Attributes:
         term: As `Aspect.term`.
+        name: The term as most of them write it: "strings".
         n_praise: Reviewers who praise it.
         n_blame: Reviewers who blame it.
         opinions: The words of praise, those of most reviewers first.
     """
 
     term: str
+    name: str
     n_praise: int
     n_blame: int
     opinions: tuple[str, ...]
@@ -39,11 +41,13 @@ class ReviewedItem:
     def __init__(self) -> None:
         # term -> reviewer -> opinions, each with whether it is praise
         self._said: defaultdict[str, defaultdict[str, dict[str, bool]]] = defaultdict(lambda: defaultdict(dict))
+        self._names: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, reviewer: str, aspects: Iterable[Aspect]) -> None:
         """Take in a review."""
         for aspect in aspects:
             self._said[aspect.term][reviewer][aspect.opinion] = aspect.is_praise
+            self._names[aspect.term][aspect.name or aspect.term] += 1
 
     def agreed(self, min_reviewers: int, without: str | None = None) -> list[Agreement]:
         """The aspects that at least so many reviewers praise and few blame, those of most reviewers first.
@@ -63,7 +67,7 @@ class ReviewedItem:
                 opinions.update(said if is_praise else ())
             if praise >= min_reviewers and praise >= AGREED_SHARE * (praise + blame):
                 ranked = sorted(opinions, key=lambda word: (-opinions[word], word))[:MOST_OPINIONS]
-                found.append(Agreement(term, praise, blame, tuple(ranked)))
+                found.append(Agreement(term, self._name(term), praise, blame, tuple(ranked)))
         return sorted(found, key=lambda one: (-one.n_praise, one.term))
 
     def _reviewers(self, term: str) -> dict[str, dict[str, bool]]:
@@ -75,3 +79,7 @@ class ReviewedItem:
                     for reviewer, said in reviewers.items():
                         merged[reviewer] = merged.get(reviewer, {}) | said
         return merged
+
+    def _name(self, term: str) -> str:
+        names = self._names[term]
+        return min(names, key=lambda name: (-names[name], name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,13 @@ class Aspect:
         term: What it is of, singular, lower case: a noun, or two where both make its name ("battery life").
         opinion: The word that judges it, lower case ("great"); "not great" where it is denied.
         polarity: From -1 to 1; never 0.
+        name: The term as it was written: "strings".
     """
 
     term: str
     opinion: str
     polarity: float
+    name: str = field(default="", compare=False)
 
     @property
     def is_praise(self) -> bool:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from textblob.taggers import PatternTagger
 
 Token = tuple[str, str]  # a word, lower case, and its part of speech
+Term = tuple[str, str]  # a term in the singular, and as it is written
 
 # A weaker word describes more than it judges ("high" .16, "small" -.25).
 MIN_POLARITY = 0.3
@@ -117,7 +118,7 @@ def _links(tokens: Sequence[Token], place: int) -> bool:
     return place > 0 and tokens[place - 1][1] not in ("DT", "JJ", "PRP$")
 
 
-def _term(run: Sequence[Token]) -> str | None:
+def _term(run: Sequence[Token]) -> Term | None:
     """The name of what is spoken of: the last noun, and the one before it; None where it is no side of an item."""
     nouns = [_singular(word, tag) for word, tag in run if tag in ("NN", "NNS")]
     if not nouns or run[-1][1] not in ("NN", "NNS") or nouns[-1] in NO_SIDE or run[-1][0] in NO_SIDE:
@@ -128,10 +129,10 @@ def _term(run: Sequence[Token]) -> str | None:
     # What judges is no noun here, whatever its tag; "sound" is both.
     if polarity_of(nouns[-1]) and nouns[-1] not in PERCEIVED:
         return None
-    return " ".join(kept)
+    return " ".join(kept), " ".join([word for word, tag in run if tag in ("NN", "NNS")][-len(kept) :])
 
 
-def _before(tokens: Sequence[Token], start: int, term: str) -> list[Aspect]:
+def _before(tokens: Sequence[Token], start: int, term: Term) -> list[Aspect]:
     """Rule 1: adjectives before the noun; the one that judges most."""
     if start == 0 or not _is_adjective(tokens[start - 1]):
         return []
@@ -142,7 +143,7 @@ def _before(tokens: Sequence[Token], start: int, term: str) -> list[Aspect]:
     return _judged(tokens, place, term, words)
 
 
-def _behind(tokens: Sequence[Token], start: int, end: int, term: str) -> list[Aspect]:
+def _behind(tokens: Sequence[Token], start: int, end: int, term: Term) -> list[Aspect]:
     """Rule 2: a linking verb and an adjective behind the noun, if it is what the clause is about."""
     place = _skip(tokens, end, ("RB",))
     if place >= len(tokens) or tokens[place][0] not in LINKS:
@@ -156,7 +157,7 @@ def _behind(tokens: Sequence[Token], start: int, end: int, term: str) -> list[As
     return [] if subject is None else _judged(tokens, place, subject, [tokens[place][0]])
 
 
-def _subject(tokens: Sequence[Token], start: int, term: str) -> str | None:
+def _subject(tokens: Sequence[Token], start: int, term: Term) -> Term | None:
     """What a clause is about whose verb follows a noun: "the quality of the strings is" is about the quality."""
     place = start - 1
     while place >= 0 and tokens[place][1] in ("DT", "PRP$", "JJ", "CD"):
@@ -183,11 +184,11 @@ def _perceived(tokens: Sequence[Token]) -> list[Aspect]:
         said = _skip(tokens, verb + 1, ("RB",))
         if said < len(tokens) and _is_adjective(tokens[said]):
             follows_noun = said + 1 < len(tokens) and tokens[said + 1][1].startswith("NN")
-            found += [] if follows_noun else _judged(tokens, said, PERCEIVED[tokens[verb][0]], [tokens[said][0]])
+            found += [] if follows_noun else _judged(tokens, said, (PERCEIVED[tokens[verb][0]],) * 2, [tokens[said][0]])
     return found
 
 
-def _loved(tokens: Sequence[Token], start: int, term: str) -> list[Aspect]:
+def _loved(tokens: Sequence[Token], start: int, term: Term) -> list[Aspect]:
     """Rule 4: "I love the neck"."""
     place = start
     while place > 0 and (tokens[place - 1][1] in ("DT", "PRP$", "JJ") or tokens[place - 1][0] in ("how", "that")):
@@ -203,11 +204,11 @@ def _loved(tokens: Sequence[Token], start: int, term: str) -> list[Aspect]:
     opinion, polarity = LIKING[tokens[verb][0]]
     denied = any(word in DENIALS for word, _ in tokens[place:verb])
     if not denied:
-        return [Aspect(term, opinion, polarity)]
-    return [Aspect(term, f"not {opinion}", -polarity)] if polarity > 0 else []
+        return [Aspect(term[0], opinion, polarity, term[1])]
+    return [Aspect(term[0], f"not {opinion}", -polarity, term[1])] if polarity > 0 else []
 
 
-def _judged(tokens: Sequence[Token], place: int, term: str, words: Sequence[str]) -> list[Aspect]:
+def _judged(tokens: Sequence[Token], place: int, term: Term, words: Sequence[str]) -> list[Aspect]:
     """What these adjectives make of a term; `place` is where the first one stands."""
     judging = [word for word in words if polarity_of(word)]
     if not judging:
@@ -217,10 +218,10 @@ def _judged(tokens: Sequence[Token], place: int, term: str, words: Sequence[str]
     if any(word in EXCESS for word in before):
         return []
     if not any(word in DENIALS for word in before):
-        return [Aspect(term, opinion, polarity)]
+        return [Aspect(term[0], opinion, polarity, term[1])]
     if "only" in before or polarity < 0:
         return []
-    return [Aspect(term, f"not {opinion}", -polarity)]
+    return [Aspect(term[0], f"not {opinion}", -polarity, term[1])]
 
 
 def _is_adjective(token: Token) -> bool:

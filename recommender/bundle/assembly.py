@@ -89,17 +89,18 @@ def _check_components(kind: Kind, components: Mapping[Component, Path]) -> None:
 
 
 def assemble_baseline(target: Path, candidate: Path, baseline: Path, kind: Kind, code_version: str) -> Manifest:
-    """A bundle in which a baseline ranks in place of what a candidate learned; its scorer and writer stay.
+    """A bundle in which a baseline ranks in place of what a candidate learned; its scorer, writer and
+    explainer stay.
 
     Args:
         target: The bundle's folder; one that stands there is replaced.
-        candidate: The bundle whose vectors, scorer, writer, recipe and data it takes over.
+        candidate: The bundle whose vectors, scorer, writer, explainer, recipe and data it takes over.
         baseline: The `baseline` component.
     Raises:
         BundleError: the candidate cannot be read, or the baseline's folder does not exist.
     """
     manifest = read_manifest(candidate)
-    kept: tuple[Component, ...] = ("vectors", "scorer", "writer")
+    kept: tuple[Component, ...] = ("vectors", "scorer", "writer", "explainer")
     return assemble_bundle(
         target,
         shop=manifest.shop,

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from core.storage import file_digest
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
+from recommender.explaining.explainer import Explainer
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.ranking.baseline_ranker import BaselineRanker
@@ -25,7 +26,7 @@ from recommender.scoring.stack import StackedScorer, load_scorer
 from recommender.writing.writer import FeedbackWriter
 
 # What a bundle may hold beside its ranker.
-BundlePart = Literal["scorer", "writer", "generative"]
+BundlePart = Literal["scorer", "writer", "explainer", "generative"]
 EVERY_PART: tuple[BundlePart, ...] = get_args(BundlePart)
 
 
@@ -33,8 +34,8 @@ EVERY_PART: tuple[BundlePart, ...] = get_args(BundlePart)
 class Bundle:
     """A bundle in memory, ready to answer.
 
-    `scorer` and `writer` are None where the shop's data did not allow one, `generative` where the recipe has it off or
-    a baseline ranks; each of them also where it was not asked for.
+    `scorer`, `writer` and `explainer` are None where the shop's data did not allow one, `generative` where the recipe
+    has it off or a baseline ranks; each of them also where it was not asked for.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Bundle:
     scorer: PairScorer | StackedScorer | None
     writer: FeedbackWriter | None
     generative: GenerativeRanker | None = None
+    explainer: Explainer | None = None
     device: str = "cpu"
 
 
@@ -73,6 +75,7 @@ def load_bundle(
         scorer=_load_scorer(folder, manifest, vectors, device) if "scorer" in parts else None,
         writer=_load_writer(folder, manifest, device, models) if "writer" in parts else None,
         generative=_load_generative(folder, manifest, vectors, device) if "generative" in parts else None,
+        explainer=_load_explainer(folder, manifest, vectors) if "explainer" in parts else None,
         device=device,
     )
 
@@ -150,3 +153,10 @@ def _load_writer(folder: Path, manifest: Manifest, device: str, models: Path | N
         return None
 
     return FeedbackWriter.load(folder / "writer", device, models)
+
+
+def _load_explainer(folder: Path, manifest: Manifest, vectors: ItemVectors) -> Explainer | None:
+    if not manifest.has("explainer"):
+        return None
+
+    return Explainer.load(folder / "explainer", vectors.catalogue)

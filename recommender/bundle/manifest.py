@@ -9,6 +9,7 @@ blend/    blend.json, parts.json, neighbours.* and item_knn.* (.safetensors, .js
 generative/ generative.safetensors, generative.json (absent where it is switched off)
 scorer/   (absent where the shop has too few ratings)
 writer/   (absent where the shop has too few reviews; of a pretrained one adapter.safetensors, writer.json alone)
+explainer/ aspects.parquet, terms.parquet, counts.safetensors, relevance.json (absent where too few choices teach it)
 baseline/ baseline.json, baseline.safetensors (in place of sequence, blend and generative, where the kind is a baseline)
 ```
 Weights are safetensors, never pickle. It is written atomically, and its files are checked when it is read.
@@ -28,10 +29,10 @@ from core.settings.tree import Recipe
 from recommender.errors import BundleError, OtherSchemaVersion
 from recommender.fitting.component import loading
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 MANIFEST = "manifest.json"
 
-Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer"]
+Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer", "explainer"]
 # Who ranks: what was learned, or the baseline of that name.
 Kind = Literal["blend"] | BaselineKind
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from recommender.explaining.facts import FactKind, Grounded
 from recommender.inputs.texts import WritingTask
 from serving.api.message import DescribedUserRequest, Id, Message, SkippedHistory
 
@@ -29,6 +30,26 @@ class FeedbackRequest(DescribedUserRequest):
     )
 
 
+class GivenFact(Message):
+    """A fact that a reason says, as of the model's data and the user's history now."""
+
+    kind: FactKind = Field(
+        description="aspect: reviewers praise it. words: the user's own words stand in its text. category, brand: as "
+        "of items in the history. price: against what the user usually pays. together: chosen by the same customers. "
+        "liked_together: and rated by them. similar: of the history the item most like it. rating, popularity: of all "
+        "customers. attribute: its category. new: nothing happened with it yet."
+    )
+    value: str = Field(
+        description="The aspect, word, category or brand; of a price, usual or less; empty for other kinds."
+    )
+    text: str = Field(description="The sentence that says it.")
+    support: int = Field(description="How many reviewers, customers, ratings or items of the history it rests on.")
+    numbers: dict[str, float] = Field(description="Its figures by name.")
+    item_ids: list[str] = Field(description="Items of the history that it relates to, the nearest first.")
+    opinions: list[str] = Field(description="The words of praise of an aspect, those of most reviewers first.")
+    relevance: float = Field(description="How much it matters to the user: log-odds, 0 for the average statement.")
+
+
 class Feedback(Message):
     """The text, and what it was generated from."""
 
@@ -40,4 +61,10 @@ class Feedback(Message):
     rating: float | None = Field(description="The rating that the text expresses.")
     rating_source: Literal["given", "predicted", "none"]
     seed: int
+    facts: list[GivenFact] = Field([], description="What a reason says; a review says nothing that is checked.")
+    grounded: Grounded | None = Field(
+        None,
+        description="Of a reason: template, sentences made of its facts; language_model, sentences of a model from "
+        "which all that no fact supports was cut. null for a review.",
+    )
     skipped_history: SkippedHistory = Field([])

@@ -20,7 +20,7 @@ class ModelInfo(Message):
     )
     problem: str | None = Field(description="Why the promoted bundle is not in service; null if it is.")
     capabilities: dict[str, bool] = Field(
-        description="What this bundle can answer: recommend, recommend_generative, score, feedback."
+        description="What this bundle can answer: recommend, recommend_generative, score, feedback (reviews), reasons."
     )
     n_items: int | None
     manifest: dict[str, Any] | None = Field(

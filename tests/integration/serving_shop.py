@@ -23,7 +23,7 @@ USERS = [f"u{n:02}" for n in range(60)]
 KINDS = ("red wine", "green tea", "hard cheese")
 ITEMS = [f"{kind.split()[1]}-{n}" for kind in KINDS for n in range(10)]
 EVENTS_PER_USER = 12
-WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "scorer", "writer")
+WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "scorer", "writer", "explainer")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
     {
@@ -51,7 +51,7 @@ class TinyShop:
 
     Attributes:
         whole: A bundle with every part.
-        bare: One without generative retrieval, scorer and writer.
+        bare: One without generative retrieval, scorer, writer and explainer.
     """
 
     layout: Layout
@@ -63,6 +63,7 @@ def build_shop(work_dir: Path) -> TinyShop:
     """Make the clean tables, the feature store, the training set and the bundles."""
     from features.refresh import refresh_features
     from features.training import build_training_set
+    from recommender.explaining.training import fit_explainer
     from recommender.ranking.blend_training import fit_blend
     from recommender.retrieval.generative.training import fit_generative
     from recommender.retrieval.sequence.fit import fit_sequence
@@ -103,6 +104,7 @@ def build_shop(work_dir: Path) -> TinyShop:
     )
     assert fit_scorer(FitContext(training, 7, threads=1), vectors, parts["scorer"], RECIPE.scorer)
     assert fit_writer(FitContext(training, 7, threads=1), parts["writer"], RECIPE.writer)
+    assert fit_explainer(FitContext(training, 7, threads=1), vectors, parts["explainer"], RECIPE.reasons)
     data = DataRange(
         fingerprint="tiny",
         rows=summary.rows,

@@ -70,7 +70,9 @@ def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
     assert service.client.get("/readyz").status_code == 200
     info = service.model()
     assert (info["ready"], info["problem"], info["n_items"]) == (True, None, len(ITEMS))
-    assert info["capabilities"] == dict.fromkeys(("recommend", "recommend_generative", "score", "feedback"), True)
+    assert info["capabilities"] == dict.fromkeys(
+        ("recommend", "recommend_generative", "score", "feedback", "reasons"), True
+    )
     assert info["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
 
 
@@ -141,12 +143,21 @@ def test_scores_are_probabilities_and_ratings(service: Running) -> None:
 
 
 def test_feedback_text_repeats_with_its_seed(service: Running) -> None:
-    asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "reason", "seed": 5}
+    asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "review", "seed": 5}
     first, second = service.post("/feedback", **asked).json(), service.post("/feedback", **asked).json()
     assert first == second
     assert first["text"]
-    assert (first["kind"], first["rating_source"]) == ("reason", "predicted")
+    assert (first["kind"], first["rating_source"]) == ("review", "predicted")
     assert service.post("/feedback", **asked, rating=2).json()["rating_source"] == "given"
+
+
+def test_a_reason_comes_with_its_facts(service: Running) -> None:
+    asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "reason", "seed": 5}
+    first, second = service.post("/feedback", **asked).json(), service.post("/feedback", **asked).json()
+    assert first == second
+    assert (first["kind"], first["grounded"], first["rating_source"]) == ("reason", "template", "none")
+    assert first["text"] == " ".join(fact["text"] for fact in first["facts"])
+    assert all(fact["support"] > 0 for fact in first["facts"])
 
 
 def test_the_next_recommendation_knows_the_event(service: Running) -> None:
@@ -268,9 +279,11 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
 def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) -> None:
     service.put_in_service(service.shop.bare)
     can = service.model()["capabilities"]
-    assert can == {"recommend": True, "recommend_generative": False, "score": False, "feedback": False}
+    lacking = dict.fromkeys(("recommend_generative", "score", "feedback", "reasons"), False)
+    assert can == {"recommend": True, **lacking}
     check_refusal(service.post("/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
     check_refusal(service.post("/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
+    check_refusal(service.post("/feedback", item_id=ITEMS[0], kind="reason"), 501, "without an explainer")
     check_refusal(service.post("/recommend", by="generative"), 501, "without a generative part")
     assert service.recommend(user_id="u07")["cold_start"] is False
 

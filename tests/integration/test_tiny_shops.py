@@ -23,6 +23,7 @@ from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle
 from recommender.evaluation.report import write_report
+from recommender.explaining.training import fit_explainer
 from recommender.fitting.context import FitContext
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
@@ -100,8 +101,10 @@ class Way:
         self.do("generative", fit_generative, fit, vectors, folder / "generative", recipe.generative, history)
         self.do("scorer", fit_scorer, fit, vectors, folder / "scorer", recipe.scorer)
         self.do("writer", fit_writer, fit, folder / "writer", recipe.writer)
+        self.do("explainer", fit_explainer, fit, vectors, folder / "explainer", recipe.reasons)
         self.at = "bundle"
-        names: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "scorer", "writer")
+        optional: tuple[Component, ...] = ("generative", "scorer", "writer", "explainer")
+        names: tuple[Component, ...] = ("vectors", "sequence", "blend", *optional)
         there = {name: folder / name for name in names if (folder / name).is_dir()}
         given: dict[str, Any] = {"shop": "tiny", "recipe": recipe, "data": DATA, "code_version": "test"}
         assemble_bundle(folder / "bundle", components=there, **given)
@@ -135,6 +138,9 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert bundle.generative is not None
     assert_answers(bundle.ranker.top_k)
     assert_answers(bundle.generative.top_k)
+    if bundle.explainer is not None:
+        for user in (UserState(), UserState.from_history(["i0"])):
+            assert bundle.explainer.explain(user, "i0", bundle.ranker.nearest_history, seed=1).text
     if bundle.scorer is not None:
         for user in (UserState(), UserState.from_history(["i0"])):
             (score,) = bundle.scorer.score(user, ["i0"])

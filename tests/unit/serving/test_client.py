@@ -116,7 +116,8 @@ def test_a_loaded_bundle_answers_every_request_that_the_service_does() -> None:
     loaded: Answering = make()
     assert [i.item_id for i in loaded.recommend(RecommendRequest(user_id="known", k=2)).items] == ["i11", "i10"]
     assert [i.item_id for i in loaded.score(ScoreRequest(user_id="known", item_ids=["i3"])).items] == ["i3"]
-    assert loaded.feedback(FeedbackRequest(item_id="i3", kind="reason", seed=4, rating=2)).text == "reason 2.0 4"
+    assert loaded.feedback(FeedbackRequest(item_id="i3", seed=4, rating=2)).text == "review 2.0 4"
+    assert loaded.feedback(FeedbackRequest(item_id="i3", kind="reason", seed=4)).facts
 
 
 def test_a_request_that_does_not_fit_is_refused_in_the_words_of_the_service() -> None:

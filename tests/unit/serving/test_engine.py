@@ -13,6 +13,9 @@ from core import schema
 from core.settings.reranking import RerankSettings
 from core.settings.tree import Recipe
 from recommender.bundle.loading import Bundle
+from recommender.explaining.explainer import Explainer
+from recommender.explaining.item_facts import ItemFacts, SharedCounts
+from recommender.explaining.relevance import learn
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
@@ -135,7 +138,11 @@ def catalogue() -> Catalogue:
 
 
 def make(
-    scorer: bool = True, writer: bool = True, generative: bool = True, rerank: RerankSettings | None = None
+    scorer: bool = True,
+    writer: bool = True,
+    generative: bool = True,
+    explainer: bool = True,
+    rerank: RerankSettings | None = None,
 ) -> Engine:
     bundle = SimpleNamespace(
         manifest=SimpleNamespace(recipe=Recipe(rerank=rerank or RerankSettings())),
@@ -144,8 +151,18 @@ def make(
         scorer=FakeScorer() if scorer else None,
         writer=FakeWriter() if writer else None,
         generative=FakeRanker() if generative else None,
+        explainer=explainer_of(catalogue()) if explainer else None,
     )
     return Engine(model="m:1", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=10)
+
+
+def explainer_of(items: Catalogue) -> Explainer:
+    """To which all kinds of facts matter alike; item 5 was chosen with item 2 by four customers."""
+    n, five, two = len(items), items.ids.index("i5") - 1, items.ids.index("i2") - 1
+    starts = np.searchsorted([five], np.arange(n + 1)).astype(np.int64)
+    others, n_both, none = (np.array([count], dtype=np.int64) for count in (two, 4, 0))
+    counts = SharedCounts(starts, others, n_both, none, none, np.full(n, 5, dtype=np.int64), 50)
+    return Explainer(ItemFacts(items, {}, {}, counts), learn([], 1.0))
 
 
 @pytest.fixture
@@ -340,10 +357,37 @@ def test_feedback_is_written_for_the_given_rating(engine: Engine) -> None:
 
 
 def test_feedback_without_a_rating_is_written_for_the_predicted_one(engine: Engine) -> None:
-    answer = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9))
-    assert (answer.text, answer.rating, answer.rating_source) == ("reason 3.2 9", 3.2, "predicted")
+    answer = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", seed=9))
+    assert (answer.text, answer.rating, answer.rating_source) == ("review 3.2 9", 3.2, "predicted")
+    assert (answer.facts, answer.grounded) == ([], None)
     without = make(scorer=False).feedback(FeedbackRequest(user_id="known", item_id="i5", seed=9))
     assert (without.text, without.rating, without.rating_source) == ("review None 9", None, "none")
+
+
+def test_a_reason_comes_with_its_facts_and_needs_no_writer() -> None:
+    engine = make(scorer=False, writer=False)
+    request = FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9)
+    answer = engine.feedback(request)
+    assert (answer.kind, answer.grounded, answer.rating, answer.rating_source) == ("reason", "template", None, "none")
+    fact = next(fact for fact in answer.facts if fact.kind == "together")
+    assert (fact.item_ids, fact.support, fact.numbers["n_both"]) == (["i2"], 4, 4)
+    assert "Title 2" in fact.text
+    assert "4 customers" in fact.text
+    assert answer.text == " ".join(one.text for one in answer.facts)
+    assert engine.feedback(request) == answer
+    given = engine.feedback(FeedbackRequest(item_id="i5", kind="reason", rating=2.0))
+    assert (given.rating, given.rating_source) == (2.0, "given")
+    with pytest.raises(UnknownItem, match="Cannot give reasons: item_id='x'"):
+        engine.feedback(FeedbackRequest(item_id="x", kind="reason"))
+
+
+def test_the_history_of_a_request_is_what_a_reason_relates_to(engine: Engine) -> None:
+    answer = engine.feedback(FeedbackRequest(history=["gone", "i2"], item_id="i5", kind="reason", seed=1))
+    assert "together" in [fact.kind for fact in answer.facts]
+    assert answer.skipped_history == ["gone"]
+    cold = engine.feedback(FeedbackRequest(item_id="i5", kind="reason", seed=1))
+    assert not [fact for fact in cold.facts if fact.item_ids]
+    assert cold.text
 
 
 def test_the_writer_reads_the_user_and_the_item(engine: Engine) -> None:
@@ -360,9 +404,9 @@ def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
 
 
 def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
-    bare = make(scorer=False, writer=False, generative=False)
+    bare = make(scorer=False, writer=False, generative=False, explainer=False)
     assert bare.capabilities == {
-        "recommend": True, "recommend_generative": False, "score": False, "feedback": False,
+        "recommend": True, "recommend_generative": False, "score": False, "feedback": False, "reasons": False,
     }  # fmt: skip
     with pytest.raises(
         CapabilityMissing, match=r"model=m:1 without a scorer, expected one trained on ratings"
@@ -371,6 +415,8 @@ def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
     assert caught.value.status == 501
     with pytest.raises(CapabilityMissing, match=r"model=m:1 without a writer, expected one trained on review texts"):
         bare.feedback(FeedbackRequest(item_id="i1"))
+    with pytest.raises(CapabilityMissing, match=r"model=m:1 without an explainer, expected one trained on choices"):
+        bare.feedback(FeedbackRequest(item_id="i1", kind="reason"))
 
 
 @pytest.mark.parametrize(("scorer", "writer"), [(True, True), (False, False)])
@@ -394,6 +440,7 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
         scorer=FakeScorer(),
         writer=FakeWriter(),
         generative=None,
+        explainer=explainer_of(catalogue()),
     )
     engine = Engine(model="m:2", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=12)
     engine.warm()
@@ -414,7 +461,10 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
         "i9",
         "i8",
     ]
-    assert engine.capabilities == {"recommend": True, "recommend_generative": False, "score": True, "feedback": True}
+    assert engine.capabilities == {
+        "recommend": True, "recommend_generative": False, "score": True, "feedback": True, "reasons": True,
+    }  # fmt: skip
+    assert engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason")).grounded == "template"
     assert [score.item_id for score in engine.score(ScoreRequest(user_id="known", item_ids=["i5"])).items] == ["i5"]
     with pytest.raises(CapabilityMissing, match="without a generative part"):
         engine.recommend(RecommendRequest(user_id="known", by="generative"))

@@ -15,19 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from core.settings import models
+from core.settings import models, reasons
 from core.settings.form import Frozen
 from core.settings.tree import Recipe
 from flows.steps import fits
 from recommender.fitting.context import FitContext
+from tests.unit.recommender.explaining.explained_shop import write_shop as write_explained_shop
 from tests.unit.recommender.scoring.test_training import write_shop
 from tests.unit.recommender.tiny_shop import N_ITEMS, item, save_tiny_encoder, write_training_set
 from tests.unit.recommender.written_shop import write_reviews
 
 CLASSES = [
     cls
-    for _, cls in inspect.getmembers(models, inspect.isclass)
-    if issubclass(cls, Frozen) and cls.__module__ == models.__name__
+    for module in (models, reasons)
+    for _, cls in inspect.getmembers(module, inspect.isclass)
+    if issubclass(cls, Frozen) and cls.__module__ == module.__name__
 ]
 # What no fit reads, and why.
 REASONS = {
@@ -104,6 +106,7 @@ def test_every_setting_of_a_model_is_read_or_has_a_reason(recipe: Recipe, tmp_pa
     tuned = {"kind": "language_model", "model": str(tmp_path / "writer"), "max_steps": 1, "max_tokens": 64}
     other = Recipe.model_validate({"writer": tuned})
     training, reviews = write_training_set(tmp_path / "training"), write_reviews(tmp_path / "reviews", n_train=100)
+    explained = write_explained_shop(tmp_path / "explained")
     pairs, rated_vectors = write_shop(tmp_path / "rated", n_train=210)
     with recorded() as read:
         digests = {"model_digest": "", "modality_digest": ""}
@@ -114,6 +117,7 @@ def test_every_setting_of_a_model_is_read_or_has_a_reason(recipe: Recipe, tmp_pa
         step(fits.fine_tune_scorer, recipe, tmp_path / "scorer", pairs, vectors=out(rated_vectors), model_digest="")
         step(fits.fine_tune_writer, recipe, tmp_path / "writer", reviews, model_digest="")
         step(fits.fine_tune_writer, other, tmp_path / "tuned", reviews, model_digest="")
+        step(fits.fit_reasons, recipe, tmp_path / "explainer", explained, vectors=out(explained / "vectors"))
     unread = {(cls.__name__, name) for cls in CLASSES for name in cls.model_fields} - read
     assert unread == set(REASONS)
 

@@ -316,8 +316,9 @@ def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_evaluated_at(knn
     assert again["blend"] == again["item_knn"] == evaluated["item_knn"]
 
 
-def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp_path):
-    for name in ("scorer", "writer", "generative"):
+def test_scorer_writer_and_explainer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp_path):
+    optional = ("scorer", "writer", "explainer", "generative")
+    for name in optional:
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text(name)
     manifest = read_manifest(built)
@@ -327,7 +328,7 @@ def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp
         shop="s",
         recipe=manifest.recipe,
         data=DATA,
-        components={**parts, **{name: tmp_path / name for name in ("scorer", "writer", "generative")}},
+        components={**parts, **{name: tmp_path / name for name in optional}},
         code_version="c",
     )
     part = tmp_path / "part"
@@ -339,7 +340,7 @@ def test_scorer_and_writer_stay_in_the_bundle_of_a_baseline(built, workshop, tmp
         manifest.recipe,
     )
     files = assemble_baseline(tmp_path / "b", tmp_path / "whole", part, "popularity", "c").files
-    assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer"}
+    assert {name.partition("/")[0] for name in files} == {"vectors", "baseline", "scorer", "writer", "explainer"}
     assert files["baseline/baseline.json"]
 
 
@@ -365,7 +366,7 @@ def test_a_writer_of_the_embedded_model_is_loaded_with_the_folder_that_this_is_k
 
 @pytest.mark.parametrize("part", EVERY_PART)
 def test_a_part_is_loaded_where_it_is_asked_for(built, part, monkeypatch):
-    for loader in ("_load_scorer", "_load_writer", "_load_generative"):
+    for loader in ("_load_scorer", "_load_writer", "_load_explainer", "_load_generative"):
         monkeypatch.setattr(loading, loader, lambda *_, name=loader: name)
     bundle = load_bundle(built, parts=(part,))
     assert {name: getattr(bundle, name) for name in EVERY_PART if getattr(bundle, name)} == {part: f"_load_{part}"}

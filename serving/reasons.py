@@ -1,0 +1,36 @@
+"""Reasons as answers have them: the text, who phrased it, and the facts that it says."""
+
+from __future__ import annotations
+
+from recommender.bundle.loading import Bundle
+from recommender.explaining.explainer import Explainer, Reason, Statement
+from recommender.inputs.user import UserState
+from serving.api.feedback import GivenFact
+
+
+def reason_for(bundle: Bundle, explainer: Explainer, user: UserState, item_id: str, seed: int) -> Reason:
+    """Why an item suits a user, by the bundle's own measure of which items of the history are most like it.
+
+    Raises:
+        UnknownItem: the item is not in the catalogue.
+    """
+    return explainer.explain(user, item_id, bundle.ranker.nearest_history, seed)
+
+
+def given_facts(reason: Reason) -> list[GivenFact]:
+    """The facts of a reason, as data."""
+    return [_given(one) for one in reason.statements]
+
+
+def _given(statement: Statement) -> GivenFact:
+    fact = statement.fact
+    return GivenFact(
+        kind=fact.kind,
+        value=fact.value,
+        text=statement.text,
+        support=fact.support,
+        numbers=dict(fact.numbers),
+        item_ids=list(fact.items),
+        opinions=list(fact.opinions),
+        relevance=round(statement.relevance, 3),
+    )
