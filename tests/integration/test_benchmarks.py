@@ -231,12 +231,20 @@ def test_feedback_writers_are_evaluated_at_equal_minutes(tmp_path: Path, capsys:
     model = write_llama(tmp_path / "llama", positions=512)
     shop = ["--source", "simulated", "--set", "source.n_users=120", "--set", "source.n_items=60"]
     writer = ["writer.kind=language_model", f"writer.model={model}", "writer.trained_layers=2", "writer.max_steps=3"]
-    asked = ["--minutes", "0.05", "--texts", "4", "--written", "4", "--characters", "200", "--seeds", "1"]
+    writer.append(f"encoder.model={save_tiny_encoder(tmp_path / 'encoder')}")
+    asked = ["--minutes", "0.05", "--texts", "4", "--written", "4", "--rated", "2", "--characters", "200"]
     feedback_text.main([*shop, *asked, *(word for one in writer for word in ("--set", one))])
-    shown = capsys.readouterr().out
-    table = shown[shown.rindex("bits per byte") :].splitlines()[1:]
-    assert [line.split(",")[0] for line in table] == ["zero-shot", "language_model", "small"]
-    steps = [int(line.split()[5]) for line in table]
+    shown = capsys.readouterr().out.splitlines()
+    head = next(place for place, line in enumerate(shown) if line.lstrip().startswith("zero-shot  language_model"))
+    assert shown[head - 1].endswith("reviews written, 2 for each rating")
+    writers = ["zero-shot", "language_model", "small", "unconditioned"]
+    texts = ["nearest training review", "most frequent sentence", "the real reviews"]
+    assert re.split(r"  +", shown[head].strip()) == [*writers, *texts, "bar"]
+    table = {line[0]: line[1:] for line in (re.split(r"  +", line) for line in shown[head + 1 :])}
+    steps = [int(cell) for cell in table["steps"][:4]]
     assert steps[0] == 0
     assert 0 < steps[1] <= 3  # what ends first: the steps, or the minutes of a busy machine
-    assert steps[2] > 0
+    assert min(steps[2:]) > 0
+    assert table["rating agreement, low or high"][-1].startswith(">= .85: ")
+    assert table["copied"][4] == "1.000", "the nearest review is a training review"
+    assert table["perplexity"][4:7] == ["-"] * 3

@@ -11,7 +11,7 @@ from typing import Any
 from core import schema
 from recommender.encoders.encoder import TextEncoder
 from recommender.evaluation.feedback.baselines import MostFrequentSentence, NearestReview
-from recommender.evaluation.feedback.measures import Judges
+from recommender.evaluation.feedback.measures import Figures, Judges
 from recommender.evaluation.feedback.names import MOST_FREQUENT, NEAREST, REAL, SAMPLES
 from recommender.evaluation.feedback.sample import Asked, FeedbackSample, Writes, Written
 from recommender.fitting.summary import Progress
@@ -21,6 +21,7 @@ from recommender.writing.batches import likelihood
 from recommender.writing.examples import WritingExample, read_reviews, sample
 from recommender.writing.writer import FeedbackWriter
 
+WINDOWS: tuple[schema.Split, ...] = ("train", "validation", "test")
 WRITE_BATCH = 16
 N_SHOWN = 10
 SHOWN_CHARS = 600
@@ -75,18 +76,12 @@ def evaluate_writer(
         TrainingDataError: the reviews cannot be read.
         UnknownItem: a review is of an item that the catalogue does not list.
     """
-    catalogue = vectors.catalogue
-    by_split = {one: read_reviews(training, one, catalogue) for one in ("train", "validation", "test")}
-    there, learned = by_split[split], by_split["train"]
-    if not there:
+    trial = Trial.of(training, vectors, encoder, split, sizes or Sizes.affordable(writer), seed)
+    if trial is None:
         return {"n_reviews": 0}
-    sizes = sizes or Sizes.affordable(writer)
-    drawn = FeedbackSample.draw(there, sizes.n_reviews, sizes.n_rated, seed)
-    judges = Judges.of(learned, [one for reviews in by_split.values() for one in reviews], encoder, seed)
+    drawn = trial.sample
     written = Written.of(writes(writer, seed), drawn)
-    items = vectors.text[1 : len(vectors.ids) + 1].numpy()
-    nearest = NearestReview(learned, vectors.ids, items, partial(encoder.encode, progress=progress))
-    expected = likelihood(writer, sample(there, writer.n_measured))
+    expected = likelihood(writer, sample(list(trial.there), writer.n_measured))
     return {
         "n_reviews": len(drawn.reviews),
         "n_there": drawn.n_there,
@@ -94,18 +89,67 @@ def evaluate_writer(
         "perplexity": expected.perplexity,
         "bits_per_byte": expected.bits_per_byte,
         "perplexity_before": writer.perplexity_before.get(split),
-        **judges.judge(written, drawn),
-        "baselines": {
-            # The sentiment reader has learned these very reviews: how it reads them would say nothing.
-            NEAREST: judges.judge(Written.of(nearest, drawn, by_rating=False), drawn),
-            MOST_FREQUENT: judges.judge(Written.of(MostFrequentSentence(learned), drawn), drawn),
-            REAL: judges.judge_real(drawn, there),
-        },
+        **trial.judges.judge(written, drawn),
+        "baselines": trial.judge_baselines(progress),
         SAMPLES: [
-            _shown(real, text, catalogue.label(real.item_id))
+            _shown(real, text, vectors.catalogue.label(real.item_id))
             for real, text in zip(drawn.reviews[:N_SHOWN], written.reviews, strict=False)
         ],
     }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The reviews of a window that are written anew, and what judges the texts: the same for all who write.
+
+    Attributes:
+        learned: The reviews of the training window.
+        there: Those of the window.
+    """
+
+    learned: Sequence[WritingExample]
+    there: Sequence[WritingExample]
+    sample: FeedbackSample
+    judges: Judges
+    vectors: ItemVectors
+    encoder: TextEncoder
+
+    @classmethod
+    def of(
+        cls,
+        training: Path,
+        vectors: ItemVectors,
+        encoder: TextEncoder,
+        split: schema.Split,
+        sizes: Sizes,
+        seed: int,
+    ) -> Trial | None:
+        """Draw the reviews, and have the judges learn; None where the window has no reviews.
+
+        Raises:
+            TrainingDataError: the reviews cannot be read.
+            UnknownItem: a review is of an item that the catalogue does not list.
+        """
+        by_split = {one: read_reviews(training, one, vectors.catalogue) for one in WINDOWS}
+        learned, there = by_split["train"], by_split[split]
+        if not there:
+            return None
+        judges = Judges.of(learned, [one for reviews in by_split.values() for one in reviews], encoder, seed)
+        drawn = FeedbackSample.draw(there, sizes.n_reviews, sizes.n_rated, seed)
+        return cls(learned, there, drawn, judges, vectors, encoder)
+
+    def judge_baselines(self, progress: Progress = lambda _: None) -> dict[str, Figures]:
+        """The figures of what needs no language model, and of the real reviews."""
+        items = self.vectors.text[1 : len(self.vectors.ids) + 1].numpy()
+        encode = partial(self.encoder.encode, progress=progress)
+        nearest = NearestReview(self.learned, self.vectors.ids, items, encode)
+        frequent = MostFrequentSentence(self.learned)
+        return {
+            # The sentiment reader has learned these very reviews: how it reads them would say nothing.
+            NEAREST: self.judges.judge(Written.of(nearest, self.sample, by_rating=False), self.sample),
+            MOST_FREQUENT: self.judges.judge(Written.of(frequent, self.sample), self.sample),
+            REAL: self.judges.judge_real(self.sample, self.there),
+        }
 
 
 def writes(writer: FeedbackWriter, seed: int, batch: int = WRITE_BATCH) -> Writes:
