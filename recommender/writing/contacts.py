@@ -1,4 +1,4 @@
-"""Contacts in written texts: training texts have none, as the data gate masks them, but pretraining had."""
+"""Contacts in texts: the data gate masks those of reviews, but pretraining had others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 # The marks of the data gate, which training texts have in the same places.
 EMAIL, URL, PHONE = "<EMAIL>", "<URL>", "<PHONE>"
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Also one whose end was cut off.
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
 _URL = re.compile(r"(?:https?://|www\.)\S*[\w/]", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![\w.,$€£])\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?!\w)")
 

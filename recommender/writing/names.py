@@ -1,4 +1,4 @@
-"""Names of persons in training texts: what one reviewer alone names, no writer may learn to say.
+"""Names and contacts in training texts: what one reviewer alone names, no writer may learn to say.
 
 A name is told by how it is written, so only in scripts with capital letters. In a sentence that is not in title case, a
 capitalised word that does not open it may be a name, and anywhere one that hardly anybody writes small. It counts as
@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from core import schema
 from recommender.inputs.catalogue import Catalogue
 from recommender.metrics.texts import sentences, words
+from recommender.writing.contacts import mask_contacts
 from recommender.writing.examples import WritingExample
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _POSSESSIVE = re.compile(r"['’]s$")
 # Of a sentence's words the share above which capitals are its style, as in a heading.
-TITLE_CASE = 0.5
+TITLE_CASE = 0.6
 SEVERAL = ""  # stands for the reviewers of a word that more than one uses
 
 Gram = tuple[str, ...]
@@ -45,7 +46,8 @@ class Sentence:
     def of(cls, text: str) -> Sentence:
         """Read a sentence."""
         found = _WORD.findall(text)
-        capitals = tuple(place for place, word in enumerate(found) if word[0].isupper())
+        # "I" and "A" are no names, and initials none by themselves.
+        capitals = tuple(place for place, word in enumerate(found) if word[0].isupper() and len(word) > 1)
         spoken = tuple(_POSSESSIVE.sub("", word).lower() for word in found)
         return cls(text, spoken, capitals, len(found) > 2 and len(capitals) > TITLE_CASE * len(found))
 
@@ -67,8 +69,10 @@ class Sentence:
                     yield (word, other)
 
 
-def without_names(reviews: Sequence[WritingExample], catalogue: Catalogue) -> tuple[list[WritingExample], int]:
-    """The reviews without the sentences that name what one reviewer alone names; a review that is nothing else is out.
+def without_personal_data(reviews: Sequence[WritingExample], catalogue: Catalogue) -> tuple[list[WritingExample], int]:
+    """The reviews without the sentences that hold a contact, or a name of one reviewer's alone.
+
+    A review that is nothing else is left out.
 
     Returns:
         The reviews, and how many sentences they have lost.
@@ -80,7 +84,7 @@ def without_names(reviews: Sequence[WritingExample], catalogue: Catalogue) -> tu
     own = _of_one_reviewer(read, names)
     kept, n_lost = [], 0
     for review, (_, said) in zip(reviews, read, strict=True):
-        left = [one.text for one in said if own.isdisjoint(one.names(ordinary))]
+        left = [one.text for one in said if own.isdisjoint(one.names(ordinary)) and mask_contacts(one.text) == one.text]
         n_lost += len(said) - len(left)
         if left:
             kept.append(review if len(left) == len(said) else replace(review, text=" ".join(left)))

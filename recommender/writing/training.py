@@ -18,6 +18,7 @@ from recommender.writing.batches import Likelihood, likelihood
 from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import WritingExample, read_reviews, sample, training_examples
 from recommender.writing.language_training import new_language_writer, train_language_writer
+from recommender.writing.names import without_personal_data
 from recommender.writing.small_model import new_small_writer, train_small_writer
 from recommender.writing.writer import FeedbackWriter
 
@@ -51,7 +52,10 @@ def fit_writer(
     if len(reviews) < MIN_TRAIN_REVIEWS:
         fit.progress(f"feedback writer: none, for {len(reviews)} training reviews are fewer than {MIN_TRAIN_REVIEWS}")
         return None
-    examples = training_examples(reviews)
+    shown, n_lost = without_personal_data(reviews, catalogue)
+    if n_lost:
+        fit.progress(f"feedback writer: {n_lost:,} sentences with contacts, or names of one reviewer's, are left out")
+    examples = training_examples(shown)
     held = fit.held_summary()
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     later = {split: read_reviews(fit.training, split, catalogue) for split in windows}

@@ -15,6 +15,7 @@ def test_marks_are_those_of_the_data_gate():
     ("text", "masked"),
     [
         ("Write to joe.b+shop@mail.example.com, he knows.", "Write to <EMAIL>, he knows."),
+        ("Write to joe.b+shop@mail.", "Write to <EMAIL>."),  # its end was cut off
         ("Call (555) 010-9999 or +44 20 7946 0018!", "Call <PHONE> or <PHONE>!"),
         ("Ring 01 23 45 67 89 or 5550109999.", "Ring <PHONE> or <PHONE>."),
         ("See https://shop.example/a?b=1 and www.shop.example.", "See <URL> and <URL>."),
