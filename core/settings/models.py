@@ -254,6 +254,26 @@ Scorer = Annotated[
 ]
 
 
+LowRatingShare = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=0.3,
+        description="Reviews of 1 and 2 stars, and those of 3, are repeated until each are this share of what is "
+        "learned, eight times at most. 0: as the shop has them.",
+    ),
+]
+Guidance = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=5,
+        description="How far the words of a text at 1 to 3 stars are pushed from those at 5. It doubles their cost. "
+        "0: not at all.",
+    ),
+]
+
+
 class SmallWriterSettings(Frozen):
     """A small causal language model with a tokenizer of its own, trained on the shop's reviews from scratch."""
 
@@ -270,6 +290,8 @@ class SmallWriterSettings(Frozen):
     max_epochs: int = Field(4, ge=1)
     max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
     minutes: float | None = Field(None, gt=0, description="Training takes so long at most. Empty: no limit.")
+    low_rating_share: LowRatingShare = 0.2
+    guidance: Guidance = 1.0
 
 
 class LanguageModelWriterSettings(Frozen):
@@ -297,6 +319,8 @@ class LanguageModelWriterSettings(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of the frozen weights and the arithmetic. auto: bfloat16 where the device is faster in it."
     )
+    low_rating_share: LowRatingShare = 0.2
+    guidance: Guidance = 1.0
 
 
 Writer = Annotated[

@@ -15,7 +15,7 @@ from core import schema
 from core.storage import atomic_file
 from recommender.errors import TrainingDataError
 from recommender.inputs.ids import IdMap
-from recommender.inputs.texts import shorten
+from recommender.inputs.texts import shorten, tidy
 
 CATALOGUE_FILE = "catalogue.parquet"
 LABEL_CHARS = 80
@@ -97,6 +97,12 @@ class Catalogue:
             UnknownItem: the item is not in the catalogue.
         """
         return self.texts[self.ids.index(item_id) - 1]
+
+    @cached_property
+    def kinds(self) -> list[tuple[str, ...]]:
+        """Brand and category of each item, those that are known, in the catalogue's order."""
+        columns = (self.table.column(name).to_pylist() for name in (schema.BRAND, schema.CATEGORY))
+        return [tuple(dict.fromkeys(tidy(name) for name in names if name)) for names in zip(*columns, strict=True)]
 
     @cached_property
     def labels(self) -> list[str]:

@@ -58,12 +58,31 @@ def item_text(
     return shorten(". ".join(part.rstrip(".") for part in parts if part), max_chars)
 
 
-def profile_text(attributes: str, own_words: str, recent_labels: Sequence[str]) -> str:
-    """What a language model reads of a user: attributes, own words, the newest items' names (newest first)."""
+def profile_text(
+    attributes: str,
+    own_words: str,
+    recent_labels: Sequence[str],
+    mean_rating: float | None = None,
+    likes: Sequence[str] = (),
+    dislikes: Sequence[str] = (),
+) -> str:
+    """What a language model reads of a user, summarised; what comes last is cut first where there is little room.
+
+    Args:
+        attributes: Of the user, as the source has them.
+        own_words: That come back in the user's reviews.
+        recent_labels: The newest items' names, newest first.
+        mean_rating: The usual rating.
+        likes: Brands and categories that the user comes back to, most frequent first.
+        dislikes: Names of items that the user rated low, newest first.
+    """
     parts = [
         attributes,
+        "" if mean_rating is None else f"usually gives {mean_rating:.1f} stars",
         f"often says {own_words}" if own_words else "",
+        f"comes back to {', '.join(likes)}" if likes else "",
         f"lately {'; '.join(recent_labels)}" if recent_labels else "",
+        f"did not like {'; '.join(dislikes)}" if dislikes else "",
     ]
     return ". ".join(part for part in parts if part)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from recommender.metrics.texts import (
 )
 
 N_RECENT_LABELS = 3
+N_LIKES = 3
+N_DISLIKES = 2
+DISLIKED_UP_TO = 2.5
+MAX_REPEATS = 8
 REASON_FROM = 4.0
 REASON_WORDS = (4, 30)
 # A review whose first characters stand in the item's text would be learned by copying its own prompt.
@@ -74,13 +79,28 @@ class WritingRequest:
             for item in reversed(user.items[-N_RECENT_LABELS:])
         ]
         text = catalogue.text(item_id)
-        profile = profile_text(user.attributes, user.own_words, recent)
+        likes, dislikes = _tastes(user, catalogue)
+        profile = profile_text(user.attributes, user.own_words, recent, user.mean_rating, likes, dislikes)
         return cls(task, rating, profile, text if item_text is None else item_text)
 
     @property
     def prompt(self) -> str:
         """What the language model continues."""
         return writer_prompt(self.task, self.rating, self.profile, self.item)
+
+
+def _tastes(user: UserState, catalogue: Catalogue) -> tuple[list[str], list[str]]:
+    """Brands and categories that a user chose more than once, most frequent first, and the newest items rated low."""
+    chosen: Counter[str] = Counter()
+    low: list[str] = []
+    values = user.values or (None,) * len(user.items)
+    for item, value in zip(reversed(user.items), reversed(values), strict=True):
+        if value is not None and value <= DISLIKED_UP_TO:
+            low.append(item)
+        elif item in catalogue.ids:
+            chosen.update(catalogue.kinds[catalogue.ids.index(item) - 1])
+    likes = [name for name, count in chosen.most_common(N_LIKES) if count > 1]
+    return likes, [catalogue.label(item) for item in low[:N_DISLIKES]]
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,39 @@ def reason_sentence(review: str, item: str) -> str | None:
 def content_words(text: str) -> set[str]:
     """The words that say something, lower case: neither short ones nor those that stand in any review."""
     return {word for word in words(text) if len(word) > 3 and word not in _EMPTY_WORDS}
+
+
+def with_low_ratings(examples: Sequence[WritingExample], least_share: float, seed: int) -> list[WritingExample]:
+    """Examples of which low and middling ratings have a share each, so that a writer learns how these read.
+
+    In most shops one review in twenty has one or two stars. Those are repeated, eight times at most, in whole and
+    then by lot; nothing is left out.
+
+    Args:
+        least_share: Of 1 and 2 stars, and of 3, among all that are rated; 0 repeats none.
+        seed: Of the lots.
+    """
+    groups: dict[int, list[WritingExample]] = {1: [], 3: [], 5: []}
+    for example in examples:
+        if example.request.rating is not None:
+            groups[_verdict(example.request.rating)].append(example)
+    n_rated = sum(len(group) for group in groups.values())
+    few = [verdict for verdict in (1, 3) if 0 < len(groups[verdict]) < least_share * n_rated]
+    n_wanted = least_share * (n_rated - sum(len(groups[one]) for one in few)) / (1 - least_share * len(few))
+    random = np.random.default_rng(seed)
+    more: list[WritingExample] = []
+    for verdict in few:
+        group = groups[verdict]
+        n_more = min(round(n_wanted), MAX_REPEATS * len(group)) - len(group)
+        for start in range(0, n_more, len(group)):
+            lots = random.permutation(len(group))[: n_more - start]
+            more += [group[lot] for lot in lots]
+    return [*examples, *more]
+
+
+def _verdict(rating: float) -> int:
+    stars = round(rating)
+    return 1 if stars <= 2 else 3 if stars == 3 else 5
 
 
 # Samples are fixed, so that a figure of before training and one of after compare.

@@ -16,7 +16,7 @@ from recommender.inputs.augmentation import AS_THEY_ARE
 from recommender.inputs.catalogue import Catalogue
 from recommender.writing.batches import Likelihood, likelihood
 from recommender.writing.copies import TrainingRuns
-from recommender.writing.examples import WritingExample, read_reviews, sample, training_examples
+from recommender.writing.examples import WritingExample, read_reviews, sample, training_examples, with_low_ratings
 from recommender.writing.language_training import new_language_writer, train_language_writer
 from recommender.writing.names import without_personal_data
 from recommender.writing.small_model import new_small_writer, train_small_writer
@@ -55,7 +55,7 @@ def fit_writer(
     shown, n_lost = without_personal_data(reviews, catalogue)
     if n_lost:
         fit.progress(f"feedback writer: {n_lost:,} sentences with contacts, or names of one reviewer's, are left out")
-    examples = training_examples(shown)
+    examples = with_low_ratings(training_examples(shown), settings.low_rating_share, fit.seed)
     held = fit.held_summary()
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     later = {split: read_reviews(fit.training, split, catalogue) for split in windows}
@@ -64,6 +64,7 @@ def fit_writer(
             writer = new_small_writer(settings, examples)
         else:
             writer = new_language_writer(fit, settings)
+        writer.guidance = settings.guidance
         writer.model.to(fit.device)
         samples = {split: sample(reviews, writer.n_measured) for split, reviews in later.items() if reviews}
         before = _measure(writer, samples)

@@ -29,6 +29,7 @@ from recommender.writing.decoding import (
     search_of,
 )
 from recommender.writing.examples import WritingRequest
+from recommender.writing.guidance import Guidance, contrast_of, left_padded
 from recommender.writing.prompts import Prompts, PromptStyle
 from recommender.writing.sampling import TextSampler, sampling_seed
 
@@ -55,6 +56,8 @@ class FeedbackWriter:
         style: How it is asked.
         adapter: What was added to a pretrained model; None of one that is the shop's own.
         runs: What it was shown, so that it copies none of that; None where copying is not bounded.
+        guidance: How far texts of low ratings are pushed from praise; 0: not at all. It doubles their cost. Beams are
+            not guided.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -69,6 +72,7 @@ class FeedbackWriter:
         style: PromptStyle = "marked",
         adapter: Adapter | None = None,
         runs: TrainingRuns | None = None,
+        guidance: float = 0.0,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise WriterError(
@@ -87,7 +91,7 @@ class FeedbackWriter:
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
-        self.adapter, self.runs = adapter, runs
+        self.adapter, self.runs, self.guidance = adapter, runs, guidance
         if style == "chat" and tokenizer.chat_template is None:
             raise WriterError(
                 "Cannot use language model",
@@ -201,12 +205,12 @@ class FeedbackWriter:
         from transformers import GenerationConfig, StoppingCriteriaList
 
         prompts = [self.prompts.encode(request) for request in requests]
-        width = max(len(prompt) for prompt in prompts)
-        padding = [width - len(prompt) for prompt in prompts]
-        tokens = torch.tensor([[self.end] * pad + prompt for pad, prompt in zip(padding, prompts, strict=True)])
-        real = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
+        tokens, real = left_padded(prompts, self.end)
+        width = tokens.shape[1]
         own_seeds = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
         search, processors = search_of(self._sampler, decoding, own_seeds, width)
+        if decoding.n_beams == 1:
+            processors[:0] = self._guides(requests, prompts)
         n_new = min(decoding.max_new_tokens, self.max_tokens - width)
         config = GenerationConfig(**search, max_new_tokens=n_new, eos_token_id=self.end, pad_token_id=self.end)
         watch = Watch(should_stop, width, self._read, look)
@@ -224,6 +228,18 @@ class FeedbackWriter:
                 "Stopped writing feedback", got=f"{len(requests)} texts", expected="somebody who waits", do="Ask again"
             )
         return written[:, width:].tolist()
+
+    def _guides(self, requests: Sequence[WritingRequest], prompts: Sequence[list[int]]) -> list[Guidance]:
+        """What makes the ratings show; nothing where there is none to show."""
+        contrasts = [contrast_of(request) for request in requests]
+        if not self.guidance or not any(contrasts):
+            return []
+        others = [
+            prompt if contrast is None else self.prompts.encode(contrast)
+            for contrast, prompt in zip(contrasts, prompts, strict=True)
+        ]
+        strengths = [0.0 if contrast is None else self.guidance for contrast in contrasts]
+        return [Guidance.of(self.model, others, strengths, self.end)]
 
     def _read(self, tokens: list[int]) -> str:
         """The text of generated tokens, up to their end."""
@@ -244,6 +260,7 @@ class FeedbackWriter:
             BundleError: a weight is NaN or infinite.
         """
         config: dict[str, Any] = {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before}
+        config["guidance"] = self.guidance
         if self.adapter is None:
             check_before_saving("feedback writer", self.model.state_dict())
             self.model.save_pretrained(folder)
@@ -276,4 +293,5 @@ class FeedbackWriter:
                 model, tokenizer = read_language_model(str(folder), str(folder))
             runs = TrainingRuns.load(folder) if config.get("bounds_copies") else None
             style, before = config.get("style", "marked"), config["perplexity_before"]
-            return cls(model.to(device), tokenizer, config["max_tokens"], before, style, runs=runs)
+            guidance = config.get("guidance", 0.0)
+            return cls(model.to(device), tokenizer, config["max_tokens"], before, style, runs=runs, guidance=guidance)

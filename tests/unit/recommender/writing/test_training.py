@@ -14,9 +14,10 @@ from core.storage import file_digest
 from recommender.errors import BundleError, NotFinite
 from recommender.fitting.context import FitContext
 from recommender.writing import small_model
+from recommender.writing import training as training_module
 from recommender.writing.batches import likelihood, perplexity
 from recommender.writing.course import LEAST_GAIN, Course, Meter
-from recommender.writing.examples import read_reviews, sample
+from recommender.writing.examples import WritingExample, read_reviews, sample
 from recommender.writing.small_model import train_tokenizer
 from recommender.writing.training import fit_writer
 from recommender.writing.writer import FeedbackWriter
@@ -40,6 +41,29 @@ def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) 
     writer = FeedbackWriter.load(fitted)
     later = read_reviews(training, "test", catalogue_of(training))
     assert likelihood(writer, later).perplexity < 0.2 * writer.perplexity_before["test"]
+
+
+def test_how_far_ratings_are_pushed_is_kept_with_the_writer(training: Path, tmp_path: Path) -> None:
+    settings = TINY.model_copy(update={"max_steps": 2, "guidance": 2.5})
+    assert fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings)
+    assert FeedbackWriter.load(tmp_path / "writer").guidance == 2.5
+
+
+def test_the_writer_learns_from_what_low_ratings_are_repeated_in(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def first_ten(examples: list[WritingExample], least_share: float, seed: int) -> list[WritingExample]:
+        asked.append(least_share)
+        return examples[:10]
+
+    monkeypatch.setattr(training_module, "with_low_ratings", first_ten)
+    lines: list[str] = []
+    settings = TINY.model_copy(update={"max_steps": 1, "low_rating_share": 0.3})
+    assert fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", settings)
+    assert asked == [0.3]
+    assert "feedback writer: 10 texts" in lines[0]
 
 
 def test_progress_tells_loss_speed_and_time_left(training: Path, tmp_path: Path) -> None:

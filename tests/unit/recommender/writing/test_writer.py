@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core import schema
 from recommender.errors import BundleError
 from recommender.fitting.determinism import deterministic
+from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import UnknownItem
 from recommender.inputs.user import UserState
 from recommender.writing.batches import IGNORED, collate, perplexity, shuffled_batches, text_loss, tokenize
@@ -67,6 +70,20 @@ def test_a_request_describes_user_and_item(training: Path) -> None:
     assert request.prompt.startswith("review good, 4 stars | item: A smoky teapot")
     with pytest.raises(UnknownItem, match="item_id='zebra'"):
         WritingRequest.of("review", 4.0, user, "zebra", catalogue_of(training))
+
+
+def test_a_profile_sums_up_what_the_user_comes_back_to_and_did_not_like(training: Path) -> None:
+    table = catalogue_of(training).table
+    place = table.schema.get_field_index(schema.BRAND)
+    brands = pa.array([None if number == 1 else "Tea &amp; Co" for number in range(len(table))])
+    catalogue = Catalogue.from_table(table.set_column(place, schema.BRAND, brands), 0)
+    items = ("i0", "i1", "i2", "i3", "i5", "gone")
+    user = UserState(items=items, values=(5.0, None, 1.0, 2.0, 3.0, 4.0), mean_rating=3.25, own_words="lovely")
+    labels = [catalogue.label(item) for item in items]
+    assert WritingRequest.of("review", 4.0, user, "i4", catalogue).profile == (
+        "usually gives 3.2 stars. often says lovely. comes back to Tea & Co. "
+        f"lately {'; '.join(labels[:2:-1])}. did not like {labels[3]}; {labels[2]}"
+    )
 
 
 def test_only_the_window_asked_for_is_read(training: Path) -> None:

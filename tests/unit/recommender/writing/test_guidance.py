@@ -1,0 +1,143 @@
+"""What makes the ratings of texts show: low ones are seen more often in training, and pushed from praise in writing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recommender.fitting.determinism import deterministic
+from recommender.writing.decoding import Decoding
+from recommender.writing.examples import (
+    MAX_REPEATS,
+    WritingExample,
+    WritingRequest,
+    read_reviews,
+    training_examples,
+    with_low_ratings,
+)
+from recommender.writing.guidance import Guidance, contrast_of, left_padded
+from recommender.writing.small_model import new_small_writer
+from recommender.writing.writer import FeedbackWriter
+from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
+
+BAD, MIXED, GOOD, UNRATED = (
+    WritingRequest("review", rating, "country France", item)
+    for rating, item in ((1.0, "A kettle"), (3.0, "A smoky grinder of steel"), (5.0, "A teapot"), (None, "A cup"))
+)
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeedbackWriter]:
+    training = write_reviews(tmp_path_factory.mktemp("shop"), n_train=60)
+    examples = training_examples(read_reviews(training, "train", catalogue_of(training)))
+    threads = torch.get_num_threads()
+    with deterministic(0):
+        made = new_small_writer(TINY, examples)
+    torch.set_num_threads(1)
+    yield made
+    torch.set_num_threads(threads)
+
+
+def guided(writer: FeedbackWriter, strength: float) -> FeedbackWriter:
+    return FeedbackWriter(writer.model, writer.tokenizer, writer.max_tokens, guidance=strength)
+
+
+def rated(*counts: tuple[float | None, int]) -> list[WritingExample]:
+    return [
+        WritingExample(replace(GOOD, rating=rating), f"{rating} {number}")
+        for rating, count in counts
+        for number in range(count)
+    ]
+
+
+def shares(examples: list[WritingExample]) -> dict[float | None, float]:
+    counts = Counter(example.request.rating for example in examples)
+    return {rating: count / len(examples) for rating, count in counts.items()}
+
+
+def test_low_and_middling_ratings_get_their_share_and_nothing_is_left_out() -> None:
+    examples = rated((1.0, 5), (2.0, 5), (3.0, 20), (4.0, 30), (5.0, 40))
+    learned = with_low_ratings(examples, 0.25, seed=0)
+    assert learned[: len(examples)] == examples
+    found = shares(learned)
+    assert found[1.0] + found[2.0] == pytest.approx(0.25, abs=0.01)
+    assert found[3.0] == pytest.approx(0.25, abs=0.01)
+    repeats = Counter(example.text for example in learned if example.request.rating in (1.0, 2.0))
+    assert max(repeats.values()) - min(repeats.values()) <= 1, "each is repeated as often as any other"
+    assert learned == with_low_ratings(examples, 0.25, seed=0)
+
+
+def test_a_rare_review_is_repeated_eight_times_at_most() -> None:
+    learned = with_low_ratings(rated((1.0, 2), (5.0, 1000)), 0.3, seed=0)
+    assert Counter(example.request.rating for example in learned) == {1.0: 2 * MAX_REPEATS, 5.0: 1000}
+
+
+@pytest.mark.parametrize(
+    ("examples", "share"),
+    [
+        (rated((1.0, 1), (5.0, 9)), 0.0),
+        (rated((1.0, 4), (3.0, 4), (5.0, 4)), 0.2),
+        (rated((5.0, 4)), 0.2),
+        (rated((None, 4)), 0.2),
+        (rated((1.0, 4)), 0.2),
+        ([], 0.2),
+    ],
+)
+def test_where_nothing_is_rare_the_examples_stay(examples: list[WritingExample], share: float) -> None:
+    assert with_low_ratings(examples, share, seed=0) == examples
+
+
+def test_only_low_and_middling_ratings_are_pushed_from_praise() -> None:
+    assert contrast_of(BAD) == replace(BAD, rating=5.0)
+    assert contrast_of(MIXED) == replace(MIXED, rating=5.0)
+    assert contrast_of(GOOD) is None
+    assert contrast_of(UNRATED) is None
+
+
+def test_guided_texts_are_others_and_those_that_need_no_guidance_are_the_same(writer: FeedbackWriter) -> None:
+    requests = [BAD, MIXED, GOOD, UNRATED]
+    plain = writer.write(requests, 3, Decoding(20))
+    pushed = guided(writer, 3.0).write(requests, 3, Decoding(20))
+    assert pushed[:2] != plain[:2]
+    assert pushed[2:] == plain[2:]
+
+
+def test_guidance_is_the_same_alone_and_in_a_batch(writer: FeedbackWriter) -> None:
+    requests, by = [BAD, MIXED, GOOD], guided(writer, 2.0)
+    assert [by.write([one], 3, Decoding(20))[0] for one in requests] == by.write(requests, 3, Decoding(20))
+
+
+def test_scores_are_pushed_by_the_difference_to_the_contrast_at_every_step(writer: FeedbackWriter) -> None:
+    """Step by step with what is kept of the steps before, against the whole read anew."""
+    prompts = [writer.prompts.encode(one) for one in (BAD, MIXED)]
+    contrasts = [writer.prompts.encode(contrast_of(one) or one) for one in (BAD, MIXED)]
+    guidance = Guidance.of(writer.model, contrasts, [2.0, 0.5], writer.end)
+    written, _ = left_padded(prompts, writer.end)
+    n_prompt = written.shape[1]
+    for new in ([[7], [9]], [[11], [5]], [[6], [8]]):
+        own = torch.randn(2, writer.model.config.vocab_size)
+        own[:, 3] = -torch.inf
+        with torch.inference_mode():
+            pushed = guidance(written, own)
+        for row, strength in ((0, 2.0), (1, 0.5)):
+            said = written[row, n_prompt:].tolist()
+            with torch.inference_mode():
+                whole = writer.model(torch.tensor([[*contrasts[row], *said]])).logits[0, -1].log_softmax(-1)
+            mine = own[row].log_softmax(-1)
+            expected = mine + strength * (mine - whole)
+            expected[3] = -torch.inf
+            torch.testing.assert_close(pushed[row], expected, rtol=1e-4, atol=1e-4)
+        written = torch.cat([written, torch.tensor(new)], dim=1)
+
+
+def test_a_loaded_writer_guides_as_the_saved_one(writer: FeedbackWriter, tmp_path: Path) -> None:
+    by = guided(writer, 3.0)
+    by.save(tmp_path)
+    loaded = FeedbackWriter.load(tmp_path)
+    assert loaded.guidance == 3.0
+    assert loaded.write([BAD], 3, Decoding(20)) == by.write([BAD], 3, Decoding(20))
