@@ -27,6 +27,7 @@ from flows.steps.data import Prepared
 from flows.steps.refit import refit, refit_baseline
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
+from recommender.evaluation.feedback.names import without_samples
 from recommender.evaluation.names import gap_warnings
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Released:
     """What became of a candidate.
 
     Attributes:
+        metrics: Of the candidate, without anybody's texts.
         version: What was promoted: the candidate, or a baseline in its place; None where nothing was.
     """
 
@@ -152,7 +154,7 @@ def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
         page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
-    return Released(metrics, decision, version)
+    return Released(without_samples(metrics), decision, version)
 
 
 def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, Any]) -> tuple[Path, Decision]:

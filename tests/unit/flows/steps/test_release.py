@@ -19,6 +19,7 @@ from flows.steps.step import Output
 RECIPE = Recipe()
 WON = Decision(promote=True, reason="it is better", metric="ndcg_at_10", candidate=0.2, served="blend")
 LOST = Decision(promote=False, reason="it is below", metric="ndcg_at_10", candidate=0.2)
+WRITTEN = {"bleu_4": 1.0, "samples": [{"user_id": "u7", "real": "What somebody wrote"}]}
 POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, high=-0.05, p_value=0.01)
 
 
@@ -42,7 +43,9 @@ def released(monkeypatch):
             return Path("page")
 
         replaced = {
-            "evaluate_candidate": lambda run, **inputs: Output(Path(), "", {"ranking": {}, "gaps": gaps}),
+            "evaluate_candidate": lambda run, **inputs: Output(
+                Path(), "", {"ranking": {}, "gaps": gaps, "writer": WRITTEN}
+            ),
             "pass_gate": lambda run, **inputs: next(gate),
             "pass_gate_with_baseline": lambda run, **inputs: instead,
             "bundle_of_baseline": lambda *inputs: (Output(Path(), "", True), Output(Path("popular"), "", "digest")),
@@ -73,6 +76,11 @@ def test_what_passes_the_gate_is_fitted_again_and_promoted_once(released):
     assert (result.version, seen.promoted) == ("version", [(Path("refit"), "blend")])
     assert seen.published == [WON]
     assert seen.refitted == ["candidate"]
+
+
+def test_a_run_keeps_figures_of_feedback_text_and_nobodys_texts(released):
+    result, _ = released([WON])
+    assert result.metrics["writer"] == {"bleu_4": 1.0}
 
 
 def test_what_the_gate_refuses_is_not_fitted_again(released):
