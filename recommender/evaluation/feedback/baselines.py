@@ -19,7 +19,7 @@ Encode = Callable[[Sequence[str]], np.ndarray]
 
 
 # Reviews of an item whose users are compared with the one who is asked for: the encoder reads each one's profile.
-MAX_CANDIDATES = 5
+MAX_CANDIDATES = 3
 
 
 class MostFrequentSentence:
@@ -45,7 +45,7 @@ class MostFrequentSentence:
 
 class NearestReview:
     """A training review: of the most similar item, the item itself first, that has one as favourable as is asked for;
-    of its last five of that kind the one by the user whose profile is most alike.
+    of its last three of that kind the one by the user whose profile is most alike.
 
     Args:
         reviews: Of the training window, at least one, oldest first.

@@ -42,7 +42,7 @@ class Sizes:
     @classmethod
     def affordable(cls, writer: FeedbackWriter) -> Sizes:
         """More of the small model: one that was pretrained is large, and takes its time."""
-        return cls(64, 16) if writer.prompts.style == "marked" else cls(24, 8)
+        return cls(48, 12) if writer.prompts.style == "marked" else cls(24, 8)
 
 
 def evaluate_writer(
