@@ -45,7 +45,7 @@ NO_JUDGEMENT = _words(
     "straight pure gold golden black white dark ultimate professional modern creative rich primary latest popular "
     "important significant top serious distinct original hot thin thick tough dirty negative positive special mild "
     "huge okay ok adequate wise quick genuine unique super fresh single double multiple particular favorite favourite "
-    "clean static secondary advanced famous cold rare fake experienced grand deluxe"
+    "clean sweet static secondary advanced famous cold rare fake experienced grand deluxe"
 )
 # Nouns that name the item as such, its buyer, an occasion or a turn of speech, and no side of it.
 NO_SIDE = _words(

@@ -61,10 +61,11 @@ class SharedCounts:
     n_customers: int
 
     def rows(self, place: int, others: np.ndarray) -> np.ndarray:
-        """The rows of an item that are of these other items. Shape (N,), int64."""
+        """The rows of an item that are of these other items, each given once. Shape (N,), int64."""
         start, end = int(self.starts[place]), int(self.starts[place + 1])
-        mine = self.others[start:end]
-        found: np.ndarray = np.flatnonzero(np.isin(mine, others)) + start
+        mine, wanted = self.others[start:end], np.sort(others)
+        at = np.minimum(np.searchsorted(mine, wanted), max(len(mine) - 1, 0))
+        found: np.ndarray = start + at[mine[at] == wanted] if len(mine) else at[:0]
         return found
 
 

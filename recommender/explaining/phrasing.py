@@ -11,13 +11,12 @@ from recommender.explaining.facts import Fact, FactKind
 from recommender.inputs.texts import shorten, tidy
 
 NAME_CHARS = 60
-_VERBS = {"chose": "chose", "looked at": "looked at"}
 # Slots: {value}, {item} (the history's item), {act}, and the figures by their names; {count} agrees with {support}.
 TEMPLATES: Mapping[FactKind, tuple[str, ...]] = {
     "aspect": (
         "{n_praise} reviewers praise the {value}{opinions}.",
-        "The {value} is what {n_praise} reviewers like about it{opinions}.",
-        "Reviewers agree on the {value}: {n_praise} speak well of it{opinions}.",
+        "What {n_praise} reviewers like about it: the {value}{opinions}.",
+        "{n_praise} reviewers speak well of the {value}{opinions}.",
     ),
     "words": (
         "“{value}” comes back in your reviews, and its description speaks of it too.",
@@ -54,12 +53,12 @@ TEMPLATES: Mapping[FactKind, tuple[str, ...]] = {
         "It has {mean_rating} of 5 stars on average, from {n_ratings} ratings.",
         "{n_ratings} ratings give it {mean_rating} of 5 stars on average.",
     ),
-    "popularity": ("It is number {rank} of {of} in {value} by what customers do.",),
+    "popularity": ("It is among the most popular of {value}: number {rank} of {of}.",),
     "attribute": ("It belongs to {value}.", "You find it in {value}."),
     "new": ("It is new here: there is nothing of it to go by yet.",),
 }
-_SHOP_WIDE = "It is number {rank} of {of} in the shop by what customers do."
-_COUNTED = "It has been looked at or chosen {times} so far."
+_SHOP_WIDE = "It is among the most popular of the shop: number {rank} of {of}."
+_COUNTED = "Customers have looked at it or chosen it {times} so far."
 # Behind an aspect that the user cares for, and where an item of the history is praised for the same.
 _IN_OWN_WORDS = " You write of that yourself."
 _AS_PRAISED = " The same is said of {item}, which you {act}."

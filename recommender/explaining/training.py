@@ -31,7 +31,7 @@ from recommender.metrics.top_k import nearest_items
 
 # With fewer choices nothing is learned; with fewer reviews, only choices teach.
 MIN_CHOICES, MIN_REVIEWS = 50, 100
-MAX_CHOICES = 3000
+MAX_CHOICES = 2000
 _REVIEW = [
     schema.USER_ID, schema.ITEM_ID, schema.RATING, schema.TEXT, schema.HISTORY_ITEMS, schema.HISTORY_VALUES,
     schema.HISTORY_EVENTS, schema.OWN_WORDS, schema.ATTRIBUTES,

@@ -27,6 +27,7 @@ from benchmarks import (
     simulated_shops,
     training_set,
 )
+from benchmarks.grounded_reasons import __main__ as grounded_reasons
 from tests.unit.recommender.tiny_language_models import write_llama
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
@@ -225,6 +226,20 @@ def test_ratings_are_evaluated_under_both_splits(
     assert "random split, 1 seeds" in shown
     assert len(re.findall(r"^pair scorer +\d", shown, re.MULTILINE)) == 2
     assert shown.count("\npair scorer, live ") == 1
+
+
+def test_reasons_are_held_against_the_tables(
+    quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = ["--source", "simulated", "--set", "source.n_users=150", "--set", "source.n_items=60"]
+    grounded_reasons.main([*shop, "--reasons", "40", "--show", "2", *quick()])
+    shown = capsys.readouterr().out
+    row = shown[shown.rindex("precision") :].splitlines()[1].split()
+    n_facts, precision, of_others = int(row[2]), float(row[3]), float(row[4])
+    assert n_facts >= int(row[1]) == 40
+    assert of_others < 0.5 < 0.98 <= precision
+    kinds = shown[shown.rindex("not supported") :].splitlines()[1:]
+    assert sum(int(line.split()[1]) for line in kinds) == n_facts
 
 
 def test_feedback_writers_are_evaluated_at_equal_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,9 +61,9 @@ def test_figures_stand_in_the_sentence():
     assert all("12.50" in text and "12.00" in text for text in every_form(FACTS[4]))
     assert all("7 customers" in text for text in every_form(FACTS[6]))
     assert all("4" in text and "5" in text for text in every_form(FACTS[7]))
-    assert every_form(FACTS[10]) == {"It is number 2 of 40 in Green tea by what customers do."}
-    assert every_form(FACTS[11]) == {"It is number 2 of 40 in the shop by what customers do."}
-    assert every_form(FACTS[12]) == {"It has been looked at or chosen once so far."}
+    assert every_form(FACTS[10]) == {"It is among the most popular of Green tea: number 2 of 40."}
+    assert every_form(FACTS[11]) == {"It is among the most popular of the shop: number 2 of 40."}
+    assert every_form(FACTS[12]) == {"Customers have looked at it or chosen it once so far."}
 
 
 def test_an_aspect_of_the_users_own_words_and_history_says_so():
