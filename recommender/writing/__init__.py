@@ -1,1 +1,1 @@
-"""Feedback text: the review this user would write, the reason an item suits."""
+"""Feedback text: the review that this user would write."""

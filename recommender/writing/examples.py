@@ -16,7 +16,6 @@ from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.texts import WritingTask, profile_text, shorten, tidy, writer_prompt
 from recommender.inputs.user import UserState
 from recommender.metrics.texts import (
-    sentences,
     words,
 )
 
@@ -25,20 +24,8 @@ N_LIKES = 3
 N_DISLIKES = 2
 DISLIKED_UP_TO = 2.5
 MAX_REPEATS = 8
-REASON_FROM = 4.0
-REASON_WORDS = (4, 30)
 # A review whose first characters stand in the item's text would be learned by copying its own prompt.
 OPENING_CHARS = 60
-
-# Words that say nothing of an item; short ones are left out by their length.
-_EMPTY_WORDS = frozenset(
-    words(
-        "about after also because been before being best bought buy could does doing done don't even ever every from "
-        "good great have having here i've into it's just like more most much nice only other over really should some "
-        "such than that that's their them then there these they this those through time used using very want well "
-        "were what when which while will with without work works would your"
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -141,45 +128,12 @@ def _request(row: Mapping[str, Any], catalogue: Catalogue) -> WritingRequest:
 
 
 def training_examples(reviews: list[WritingExample]) -> list[WritingExample]:
-    """What the writer learns from reviews: each whole, and the reasons in those that liked the item.
+    """What the writer learns from reviews: each of them whole.
 
     Where an item has no words of its own, its text is made of others' reviews. A review that says what stands there is
     left out.
     """
-    examples: list[WritingExample] = []
-    for review in reviews:
-        request = review.request
-        if shorten(review.text, OPENING_CHARS) in request.item:
-            continue
-        examples.append(review)
-        if request.rating is not None and request.rating >= REASON_FROM:
-            reason = reason_sentence(review.text, request.item)
-            if reason:
-                asked = WritingRequest("reason", request.rating, request.profile, request.item)
-                examples.append(WritingExample(asked, reason))
-    return examples
-
-
-def reason_sentence(review: str, item: str) -> str | None:
-    """The sentence of a review that shares most content words with the item's text; of equals, the first.
-
-    None where no sentence of 4 to 30 words shares any.
-    """
-    facts = content_words(item)
-    best: str | None = None
-    most = 0
-    for sentence in sentences(review):
-        spoken = words(sentence)
-        if REASON_WORDS[0] <= len(spoken) <= REASON_WORDS[1]:
-            shared = len(facts.intersection(spoken))
-            if shared > most:
-                best, most = sentence, shared
-    return best
-
-
-def content_words(text: str) -> set[str]:
-    """The words that say something, lower case: neither short ones nor those that stand in any review."""
-    return {word for word in words(text) if len(word) > 3 and word not in _EMPTY_WORDS}
+    return [review for review in reviews if shorten(review.text, OPENING_CHARS) not in review.request.item]
 
 
 def with_low_ratings(examples: Sequence[WritingExample], least_share: float, seed: int) -> list[WritingExample]:

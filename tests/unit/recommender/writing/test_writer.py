@@ -26,7 +26,6 @@ from recommender.writing.examples import (
     WritingExample,
     WritingRequest,
     read_reviews,
-    reason_sentence,
     training_examples,
 )
 from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
@@ -93,19 +92,10 @@ def test_only_the_window_asked_for_is_read(training: Path) -> None:
     assert not {example.text for example in train} & {example.text for example in later}
 
 
-def test_the_reason_is_the_sentence_nearest_to_the_item() -> None:
-    review = "Arrived early! The smoky taste of this kettle. A kettle for tea in the morning. Bye."
-    assert reason_sentence(review, "A smoky kettle. For every kitchen") == "The smoky taste of this kettle."
-    assert reason_sentence(review, "Wooden spoon") is None
-    assert reason_sentence("Smoky kettle.", "A smoky kettle") is None, "too short"
-
-
-def test_reasons_come_from_those_who_liked_it() -> None:
-    def example(rating: float | None) -> WritingExample:
-        return WritingExample(WritingRequest("review", rating, "", "A smoky kettle"), "I say this kettle is smoky.")
-
-    tasks = [[made.request.task for made in training_examples([example(rating)])] for rating in (5.0, 4.0, 3.0, None)]
-    assert tasks == [["review", "reason"], ["review", "reason"], ["review"], ["review"]]
+def test_reviews_are_learned_whole_and_reasons_are_not(training: Path) -> None:
+    reviews = read_reviews(training, "train", catalogue_of(training))
+    assert training_examples(reviews) == reviews
+    assert {example.request.task for example in reviews} == {"review"}
 
 
 def test_a_review_that_stands_in_its_own_prompt_is_not_learned() -> None:
