@@ -28,10 +28,11 @@ from benchmarks.harness.datasets import Dataset, open_dataset
 from benchmarks.harness.tables import print_table
 from benchmarks.harness.timing import timed
 from core import schema
+from core.settings.evaluation import BaselineKind
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
-from recommender.bundle.manifest import DataRange
+from recommender.bundle.manifest import Component, DataRange
 from recommender.evaluation.baselines import fit_baseline
 from recommender.explaining.counting import of_split
 from recommender.explaining.examples import speaks_of
@@ -47,7 +48,7 @@ from serving.api.feedback import Feedback, FeedbackRequest
 from serving.engine import Engine
 
 # A text encoder alone: which items of a history are nearest is told by their texts.
-RANKER = "text_encoder"
+RANKER: BaselineKind = "text_encoder"
 HEAD = (
     "seed", "reasons", "facts", "precision", "of others", "facts each", "p50 ms", "p99 ms", "fit CPU s", "hit",
     "by support", "at random",
@@ -134,7 +135,8 @@ def fitted(training: Path, folder: Path, recipe: Recipe, fit: FitContext) -> tup
     if summary is None:
         raise SystemExit("too few choices to learn from")
     nothing = DataRange(fingerprint="", first_event_at="", last_event_at="", validation_at="", test_at="", rows={})
-    parts = {name: folder / name for name in ("vectors", "baseline", "explainer")}
+    names: tuple[Component, ...] = ("vectors", "baseline", "explainer")
+    parts = {name: folder / name for name in names}
     described: dict[str, Any] = {"shop": "benchmark", "recipe": recipe, "data": nothing, "code_version": ""}
     assemble_bundle(folder / "bundle", components=parts, kind=RANKER, **described)
     users = read_users(training)

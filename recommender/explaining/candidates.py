@@ -30,7 +30,7 @@ MIN_LIKED_SHARE = 0.8
 USUAL_WITHIN, MIN_PRICED = 0.2, 3
 MIN_LIFT = 1.5
 MIN_COSINE = 0.4
-TOP_SHARE = 0.2  # of its category, by customers: an item further down is not called popular
+TOP_SHARE = 0.1  # of its category, by customers: an item further down is not called popular
 _DOUBT = 5.0  # is added to how many a share is of: small numbers make no large shares
 _SCALE = 4.0  # what a logarithm of a count, or a lift, is divided by
 
@@ -251,7 +251,7 @@ def _popularity(asked: _Asked) -> Iterator[Candidate]:
     if n_events < 1:
         return
     (rank, of), numbers, value = facts.ranks[asked.place], {"n_events": float(n_events)}, ""
-    if rank <= TOP_SHARE * of and n_events >= MIN_CUSTOMERS:
+    if rank <= max(1, TOP_SHARE * of) and n_events >= MIN_CUSTOMERS:
         numbers |= {"rank": float(rank), "of": float(of)}
         value = facts.categories[asked.place] or ""
     yield Candidate(Fact("popularity", value, n_events, numbers), _log(n_events), 1 - rank / of)

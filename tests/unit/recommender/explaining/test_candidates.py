@@ -116,7 +116,7 @@ def test_a_good_rating_needs_three_ratings():
     assert not [n for n in (1, 2, 3) if "rating" in found(facts_of(rows), UserState(), f"kettle-{n}")]
 
 
-def test_popularity_is_a_rank_among_the_first_fifth_of_the_category():
+def test_popularity_is_a_rank_among_the_first_of_the_category():
     facts = facts_of(ROWS)
     first, second = (found(facts, UserState(), f"kettle-{n}")["popularity"] for n in (0, 1))
     assert (first.value, first.numbers) == ("Home > Kettles", {"n_events": 20, "rank": 1, "of": 6})
