@@ -16,6 +16,8 @@ Seed = Annotated[int, Parameter(validator=Number(gte=0, lt=2**31))]
 Portion = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 Diversity = Literal["none", "mmr", "calibration"]
 Task = Literal["review", "reason"]
+Style = Literal["short", "medium", "long"]
+Words = Annotated[int, Parameter(validator=Number(gte=1, lte=200))]
 
 
 def recommend(
@@ -113,6 +115,8 @@ def feedback(
     *,
     task: Task = "review",
     rating: Stars | None = None,
+    style: Style = "medium",
+    max_words: Words | None = None,
     seed: Seed | None = None,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
@@ -124,13 +128,16 @@ def feedback(
         item: The item's id.
         task: review: what the user would write. reason: why the item suits.
         rating: Stars to write for, 1 to 5; without it, the rating that is predicted.
+        style: short: one sentence. medium: some. long: as long as the writer goes on.
+        max_words: The text ends with a sentence within so many words.
         seed: Equal seeds give equal texts.
     """
     settings = chosen.enter()
     from serving.api.feedback import FeedbackRequest
     from serving.client import connect, read_request
 
-    fields = {"user_id": user, "item_id": item, "kind": task, "rating": rating, "seed": seed}
+    asked = {"kind": task, "rating": rating, "style": style, "max_words": max_words, "seed": seed}
+    fields = {"user_id": user, "item_id": item, **asked}
     request = read_request(FeedbackRequest, fields)
     answer = connect(settings, show_aside).feedback(request)
     if as_json:

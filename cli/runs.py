@@ -10,7 +10,9 @@ from cli.options import NOT_CHOSEN, Chosen
 from cli.output import show
 
 # The deployments of deployments/prefect.yaml.
-FlowName = Literal["pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit", "forget"]
+FlowName = Literal[
+    "pipeline", "refresh-features", "fine-tune", "tune", "write-feedback", "monitor", "rollback", "readmit", "forget"
+]
 SearchMethod = Literal["bayes", "random", "grid"]
 
 

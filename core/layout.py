@@ -63,6 +63,10 @@ class Layout:
         """A candidate bundle, before the gate."""
         return self.root / "candidates" / key
 
+    def texts(self, key: str) -> Path:
+        """Texts that were written for an audience, in parts."""
+        return self.root / "texts" / key
+
     @property
     def searches(self) -> Path:
         """What was tried in searches for better settings (SQLite), and beside it each trial's figures by query."""

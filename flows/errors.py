@@ -23,6 +23,14 @@ class NothingValidated(FlowError):
     """A shop's quarantine is asked for, and nothing of it was ever validated."""
 
 
+class NoAudience(FlowError):
+    """It cannot be said for whom texts are to be written."""
+
+
+class NoWriter(FlowError):
+    """Texts are asked for, and the bundle in service has nothing that writes them."""
+
+
 class PortTaken(FlowError):
     """A part of the platform cannot listen where the settings say."""
 

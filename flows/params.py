@@ -10,6 +10,7 @@ from core.schema import TableName
 from core.settings.form import Frozen
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, ShopName
+from recommender.inputs.texts import WritingTask
 
 
 class PipelineParams(Frozen):
@@ -52,6 +53,26 @@ class ReadmitParams(Frozen):
     )
     table: TableName | None = Field(None, description="Only rows of this table; empty: of all.")
     rules: tuple[str, ...] = Field((), description="Only rows that broke one of these rules; empty: any.")
+
+
+class AudienceParams(Frozen):
+    """For whom to write texts of their best items, and what."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+    users: tuple[str, ...] = Field((), description="Ids of users; empty, and without a file: those who come below.")
+    users_file: Path | None = Field(None, description="A text file of further ids, one a line.")
+    segment: str = Field(
+        "", description="attribute=value of the users table: users with events who have it; empty: all with events."
+    )
+    n_users: int = Field(
+        1000, ge=1, description="How many of a segment or of all at most, those first who were active last."
+    )
+    k: int = Field(1, ge=1, le=100, description="Items for each user, the best of the bundle in service.")
+    kind: WritingTask = Field("reason", description="reason: why the item suits. review: what the user would write.")
+    max_words: int | None = Field(None, ge=1, le=200, description="A text ends within so many words.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Equal seeds give equal texts.")
+    users_per_part: int = Field(50, ge=1, description="Users whose texts share a file.")
+    refresh: bool = Field(False, description="Write again what is written already.")
 
 
 class ForgetParams(Frozen):

@@ -101,7 +101,7 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     # Of these a run leaves two where it promotes: as it was judged, and of everything.
     twofold = [root / "training", *(sorted(components.iterdir()) if components.exists() else ())]
     removed = [folder for stage in twofold for folder in _older_than_newest(stage, 2 * kept)]
-    for name in ("raw", "clean", "refits"):
+    for name in ("raw", "clean", "refits", "texts"):
         removed += _older_than_newest(root / name, kept)
     judged = _judged_in_service(layout)
     for name in ("candidates", "baselines"):

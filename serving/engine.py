@@ -6,16 +6,16 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
-import numpy as np
-
 from core import schema
 from recommender.bundle.loading import Bundle
+from recommender.explaining.explainer import Explainer
 from recommender.inputs.seen import SeenItems
+from recommender.inputs.texts import WritingTask
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
 from recommender.ranking.baseline_ranker import BaselineRanker
@@ -33,10 +33,29 @@ from serving.events.terms import EventTerms
 from serving.filters import ItemFilter
 from serving.reasons import given_facts, reason_for
 from serving.visitor import FeatureReader, Visitor, identify
+from serving.writing.length import Length
+from serving.writing.text import Text, Writer
 
 N_REASONS = 3
 _IDS_IN_A_SENTENCE = 10
 _MAX_SEED = 2**31
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A text to write, and the answer that it goes into.
+
+    Attributes:
+        answer: Without its text, unless that is known already.
+        text: What to write; None where there is nothing to write any more.
+    """
+
+    answer: Feedback
+    text: Text | None
+
+    def finished(self, text: str) -> Feedback:
+        """The answer, with its text."""
+        return self.answer.model_copy(update={"text": text})
 
 
 class Engine:
@@ -134,58 +153,109 @@ class Engine:
         )
 
     def feedback(self, request: FeedbackRequest) -> Feedback:
-        """The review that the user would write of an item, or why the item suits them.
+        """The review that the user would write of an item, or why the item suits them: written at once.
 
+        Args:
+            request: Of one text.
         Raises:
             CapabilityMissing: the bundle has no writer, or, for a reason, no explainer.
             UnknownItem: the item is not in the catalogue.
         """
-        if request.kind == "reason":
-            return self._reason(request)
-        writer = self.bundle.writer
-        if writer is None:
-            raise self._missing("write feedback", "writer", "review texts (the feedback table)")
-        item_id = request.item_id
-        self._check_known("write feedback", "item_id", [item_id])
-        visitor = identify(request, self.features, self.bundle)
-        rating, source = self._rating_for(request, visitor)
+        (draft,) = self.drafts(request)
+        asked = draft.text
+        if asked is None:
+            return draft.answer
+        writer = self.writer
+        (text,) = writer.write([asked.asked], asked.seed, asked.length.decoding(writer.max_tokens))
+        return draft.finished(asked.length.cut(text))
+
+    def drafts(self, request: FeedbackRequest, max_pairs: int | None = None) -> list[Draft]:
+        """What is to be written for each text that is asked for, in their order.
+
+        Args:
+            max_pairs: How many texts may be asked for; None for any number.
+        Raises:
+            BadRequest: more texts are asked for.
+            CapabilityMissing: the bundle has no writer, or, for reasons, no explainer.
+            UnknownItem: an item is not in the catalogue.
+        """
+        asked = list(request.each())
+        if max_pairs is not None and len(asked) > max_pairs:
+            raise BadRequest(
+                "Cannot write feedback",
+                got=f"pairs={len(asked)}",
+                expected=f"at most serving.max_pairs={max_pairs}",
+                do="Ask for fewer texts at once; for an audience run the deployment write-feedback",
+            )
+        doing = "give reasons" if request.kind == "reason" else "write feedback"
+        field = "item_id" if request.pairs is None else "pairs.item_id"
+        make = self._reason if request.kind == "reason" else self._draft
+        self._require_part(request.kind)
+        self._check_known(doing, field, [one.item_id for one in asked if one.item_id is not None])
         seed = randbelow(_MAX_SEED) if request.seed is None else request.seed
-        prompt = WritingRequest.of(request.kind, rating, visitor.state, item_id, self.bundle.catalogue)
-        (text,) = writer.write([prompt], seed=seed)
-        return Feedback(
+        return [make(one, one.item_id, seed) for one in asked if one.item_id is not None]
+
+    def _require_part(self, kind: WritingTask) -> None:
+        """See that the bundle has what a text of this kind comes from."""
+        if kind == "reason":
+            self._explainer()
+        else:
+            self.writer  # noqa: B018
+
+    def _explainer(self) -> Explainer:
+        if self.bundle.explainer is None:
+            raise self._missing("give reasons", "explainer", "choices of users (purchases or ratings)")
+        return self.bundle.explainer
+
+    @property
+    def writer(self) -> Writer:
+        """What writes texts.
+
+        Raises:
+            CapabilityMissing: the bundle has none.
+        """
+        if self.bundle.writer is None:
+            raise self._missing("write feedback", "writer", "review texts (the feedback table)")
+        return self.bundle.writer
+
+    def _draft(self, request: FeedbackRequest, item_id: str, seed: int) -> Draft:
+        """The review that the user would write, but for its words."""
+        visitor = identify(request, self.features, self.bundle)
+        rating, source = self._rating_for(request.rating, item_id, visitor)
+        asked = WritingRequest.of(request.kind, rating, visitor.state, item_id, self.bundle.catalogue)
+        answer = Feedback(
             model=self.model,
             user_id=request.user_id,
             item_id=item_id,
             kind=request.kind,
-            text=text,
+            text="",
             rating=rating,
             rating_source=source,
             seed=seed,
             skipped_history=list(visitor.skipped),
         )
+        return Draft(answer, Text(asked, seed, Length.of(request.style, request.max_words)))
 
-    def _reason(self, request: FeedbackRequest) -> Feedback:
-        """Why an item suits the user; a rating has no part in that."""
-        explainer = self.bundle.explainer
-        if explainer is None:
-            raise self._missing("give reasons", "explainer", "choices of users (purchases or ratings)")
-        self._check_known("give reasons", "item_id", [request.item_id])
+    def _reason(self, request: FeedbackRequest, item_id: str, seed: int) -> Draft:
+        """Why an item suits the user: known at once; a rating has no part in that."""
         visitor = identify(request, self.features, self.bundle)
-        seed = randbelow(_MAX_SEED) if request.seed is None else request.seed
-        reason = reason_for(self.bundle, explainer, visitor.state, request.item_id, seed)
-        return Feedback(
+        length = Length.of(request.style, request.max_words)
+        reason = reason_for(self.bundle, self._explainer(), visitor.state, item_id, seed, length.words)
+        text = length.cut(reason.text)
+        answer = Feedback(
             model=self.model,
             user_id=request.user_id,
-            item_id=request.item_id,
+            item_id=item_id,
             kind="reason",
-            text=reason.text,
+            text=text,
             rating=request.rating,
             rating_source="none" if request.rating is None else "given",
             seed=seed,
-            facts=given_facts(reason),
+            facts=given_facts(reason, len(text)),
             grounded=reason.grounded,
             skipped_history=list(visitor.skipped),
         )
+        return Draft(answer, None)
 
     def similar(self, item_id: str, k: int) -> list[tuple[str, float]]:
         """The k items that the model finds most similar to an item, most similar first, each with its similarity.
@@ -295,22 +365,19 @@ class Engine:
         ]
 
     def _rating_for(
-        self, request: FeedbackRequest, visitor: Visitor
+        self, given: float | None, item_id: str, visitor: Visitor
     ) -> tuple[float | None, Literal["given", "predicted", "none"]]:
         """The rating that a text expresses: the request's, else the scorer's, if the bundle has one."""
-        if request.rating is not None:
-            return request.rating, "given"
+        if given is not None:
+            return given, "given"
         if self.bundle.scorer is None:
             return None, "none"
-        item_ids = [request.item_id]
-        (pair,) = self.bundle.scorer.score(visitor.state, item_ids, self._ratings_now(item_ids))
+        (pair,) = self.bundle.scorer.score(visitor.state, [item_id], self._ratings_now([item_id]))
         return pair.rating, "predicted"
 
     def _ratings_now(self, item_ids: Sequence[str]) -> ItemRatings:
         """The items' ratings in the online store."""
-        facts = self.features.read_items(item_ids)
-        mean, n = (facts[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
-        return ItemRatings(mean, n)
+        return ItemRatings.of_features(self.features.read_items(item_ids))
 
     def _check_k(self, doing: str, k: int) -> None:
         if not 1 <= k <= self._max_k:

@@ -34,6 +34,53 @@ class CapabilityMissing(ServingError):
     status = 501
 
 
+class TooBusy(ServingError):
+    """As many requests for texts wait as may.
+
+    Args:
+        n_waiting: Requests.
+        limit: How many may wait.
+        retry_after_s: When there may be room, seconds.
+    """
+
+    status = 429
+
+    def __init__(self, n_waiting: int, limit: int, retry_after_s: int) -> None:
+        self.n_waiting, self.limit, self.retry_after_s = n_waiting, limit, retry_after_s
+        super().__init__(
+            "Cannot write a text now",
+            got=f"waiting={n_waiting} requests",
+            expected=f"fewer than serving.feedback_waiting={limit}",
+            do=f"Ask again in {retry_after_s} s",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TooBusy, (self.n_waiting, self.limit, self.retry_after_s)
+
+
+class TooSlow(ServingError):
+    """A text was not written in its time; nobody writes on it.
+
+    Args:
+        setting: That says how long it may take.
+        limit_s: How long that is.
+    """
+
+    status = 504
+
+    def __init__(self, setting: str, limit_s: float) -> None:
+        self.setting, self.limit_s = setting, limit_s
+        super().__init__(
+            "Cannot write the text in time",
+            got=f"seconds>{limit_s:g}",
+            expected=f"at most {setting}={limit_s:g}",
+            do="Ask for fewer or shorter texts, or ask again when fewer ask",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TooSlow, (self.setting, self.limit_s)
+
+
 class ServiceMisconfigured(ServingError):
     """The service was started in an environment in which it cannot find its models."""
 

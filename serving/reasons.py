@@ -8,18 +8,31 @@ from recommender.inputs.user import UserState
 from serving.api.feedback import GivenFact
 
 
-def reason_for(bundle: Bundle, explainer: Explainer, user: UserState, item_id: str, seed: int) -> Reason:
+def reason_for(
+    bundle: Bundle, explainer: Explainer, user: UserState, item_id: str, seed: int, max_words: int | None = None
+) -> Reason:
     """Why an item suits a user, by the bundle's own measure of which items of the history are most like it.
 
+    Args:
+        max_words: A second statement that would make the text longer is left out.
     Raises:
         UnknownItem: the item is not in the catalogue.
     """
-    return explainer.explain(user, item_id, bundle.ranker.nearest_history, seed)
+    return explainer.explain(user, item_id, bundle.ranker.nearest_history, seed, max_words)
 
 
-def given_facts(reason: Reason) -> list[GivenFact]:
-    """The facts of a reason, as data."""
-    return [_given(one) for one in reason.statements]
+def given_facts(reason: Reason, n_chars: int) -> list[GivenFact]:
+    """The facts of a reason, as data.
+
+    Args:
+        n_chars: Of the text so many characters are given; what is said behind them is not.
+    """
+    given, begins = [], 0
+    for one in reason.statements:
+        if begins < n_chars:
+            given.append(_given(one))
+        begins += len(one.text) + 1
+    return given
 
 
 def _given(statement: Statement) -> GivenFact:

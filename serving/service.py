@@ -33,15 +33,18 @@ from serving.api.openapi import ENDPOINTS
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.engine import Engine
-from serving.errors import BadRequest, ServiceMisconfigured, ServingError
+from serving.errors import BadRequest, ServiceMisconfigured, ServingError, TooBusy
 from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
+from serving.feedback import FeedbackDesk, Limits
 from serving.http.inputs import EventsInput, FeedbackInput, RecommendInput, ScoreInput, Unreadable
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.pages import PAGES
 from serving.http.responses import refuse, respond
+from serving.http.stream import EventStream, StopAtHangUp
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
+from serving.writing.pool import WritingPool
 
 logger = logging.getLogger("serving")
 
@@ -58,6 +61,10 @@ def _metrics() -> Metrics:
 
 def _observe(endpoint: str, status: int, seconds: float) -> None:
     _metrics().answered(endpoint, status, seconds)
+
+
+def _count_texts(outcome: str, number: int) -> None:
+    _metrics().texts(outcome, number)
 
 
 @bentoml.service(
@@ -88,6 +95,9 @@ class Sommelier:
         self._log = EventLog(layout.events, self._is_forgotten)
         self._intake = EventIntake(self._log, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
+        serving = SETTINGS.serving
+        pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
+        self._desk = FeedbackDesk(pool, serving.threads, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs))
         self._watcher: Watcher[Engine] = Watcher(
             find=lambda: find_promoted(layout.model_name),
             load=self._load,
@@ -105,8 +115,9 @@ class Sommelier:
 
     @bentoml.on_shutdown
     def end(self) -> None:
-        """Stop following, and close the event log."""
+        """Stop following, stop what is written, and close the event log."""
         self._watcher.stop()
+        self._desk.close()
         self._log.close()
 
     async def __is_ready__(self) -> bool:
@@ -126,9 +137,9 @@ class Sommelier:
         return self._answer(request, "/score", lambda engine: engine.score(request))
 
     @bentoml.api
-    def feedback(self, request: FeedbackInput, /) -> Feedback:
-        """The review that the user would write of an item, or why the item suits them."""
-        return self._answer(request, "/feedback", lambda engine: engine.feedback(request))
+    async def feedback(self, request: FeedbackInput, /) -> Feedback:
+        """The review that the user would write of an item, or why the item suits them; for many pairs, or in pieces."""
+        return await self._write(request)
 
     @bentoml.api
     def events(self, request: EventsInput, /) -> EventsReceipt:
@@ -185,17 +196,26 @@ class Sommelier:
             return refuse(503, self._not_ready())
         try:
             answered = answer(loaded.value)
-        except ServingError as error:
-            return refuse(error.status, str(error))
-        except NotFinite as error:
-            logger.exception("The bundle in service answers with what is no number")
-            return refuse(500, str(error))
-        except (FeatureError, TombstoneError):
-            logger.exception("The online store cannot be read")
-            return refuse(503, "Cannot answer for a known user: the online store cannot be read. Try again later.")
+        except Exception as error:
+            return _refuse(error)
         if isinstance(answered, Recommendations | Scores) and answered.reason is not None:
             _metrics().cold_start(endpoint, answered.reason)
         return answered
+
+    async def _write(self, request: Any) -> Any:
+        """Answer with texts; the threads that answer everything else do not wait for them."""
+        if isinstance(request, Unreadable):
+            return refuse(400, request.sentence)
+        loaded = self._watcher.loaded
+        if loaded is None:
+            return refuse(503, self._not_ready())
+        try:
+            if request.stream:
+                streamed = await self._desk.stream(loaded.value, request)
+                return EventStream(streamed.messages(), _sentence, streamed.stop)
+            return respond(await self._desk.answer(loaded.value, request))
+        except Exception as error:
+            return _refuse(error)
 
     def _not_ready(self) -> str:
         return f"Not ready: {self._watcher.problem or 'the service is starting'}."
@@ -247,6 +267,32 @@ _SERVICE.add_asgi_middleware(
 )
 _SERVICE.add_asgi_middleware(UniformErrors)
 _SERVICE.add_asgi_middleware(JsonBodyLimit, max_body_bytes=SETTINGS.serving.max_body_bytes)
+_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({"/feedback"}))
+
+
+def _refuse(error: Exception) -> Any:
+    """The answer where there is none; what is no answer but a bug is raised again."""
+    sentence = _sentence(error)
+    if sentence is None:
+        raise error
+    if isinstance(error, ServingError):
+        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, TooBusy) else None
+        return refuse(error.status, sentence, headers)
+    return refuse(500 if isinstance(error, NotFinite) else 503, sentence)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a client is told of an error; None of a bug."""
+    match error:
+        case ServingError():
+            return str(error)
+        case NotFinite():
+            logger.error("The bundle in service answers with what is no number", exc_info=error)
+            return str(error)
+        case FeatureError() | TombstoneError():
+            logger.error("The online store cannot be read", exc_info=error)
+            return "Cannot answer for a known user: the online store cannot be read. Try again later."
+    return None
 
 
 def _check_model_store() -> None:

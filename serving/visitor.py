@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from recommender.bundle.loading import Bundle
 from recommender.inputs.item_moments import ItemsThen
 from recommender.inputs.user import UserState
 from serving.api.message import DescribedUserRequest, UserRequest
+
+_SPACE = re.compile(r"\s+")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for what separates words
 
 
 class FeatureReader(Protocol):
@@ -68,9 +72,14 @@ def identify(request: UserRequest, features: FeatureReader, bundle: Bundle) -> V
     if state.items_then is None and bundle.ranker.reads_items_then:
         state = replace(state, items_then=features.items_at())
     if isinstance(request, DescribedUserRequest) and not state.attributes:
-        state = replace(state, attributes=request.about)
+        state = replace(state, attributes=_one_line(request.about))
     if bundle.ranker.knows(state):
         return Visitor(request.user_id, state, None, skipped)
     if not state.is_cold:
         reason = "no item of the user's history is in the catalogue of this model"
     return Visitor(request.user_id, state, reason, skipped)
+
+
+def _one_line(text: str) -> str:
+    """A client's words as the shop's own attributes stand in texts that models read: they cannot begin a new line."""
+    return _SPACE.sub(" ", _CONTROL.sub("", text)).strip()

@@ -22,6 +22,17 @@ class ServingSettings(Frozen):
     max_body_bytes: int = Field(1_000_000, ge=1000, description="A larger request body is answered 413.")
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     threads: int = Field(4, ge=1)
+    feedback_threads: int = Field(
+        1, ge=1, le=16, description="How many texts, or batches of them, are written at once; apart from `threads`."
+    )
+    feedback_waiting: int = Field(
+        16, ge=0, le=32, description="Requests for texts that may wait; one more is answered 429 at once."
+    )
+    feedback_batch: int = Field(
+        8, ge=1, description="Texts of requests that wait together are written together, so many at most."
+    )
+    max_pairs: int = Field(16, ge=1, le=1000, description="Pairs of user and item of one request for texts, at most.")
+    stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
 
 

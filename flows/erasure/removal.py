@@ -100,7 +100,15 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
 def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, receipt: Receipt) -> Receipt:
     """Everything below the shop's folder; nobody reads or writes its data meanwhile."""
     stages = [layout.root / stage for stage in (*READ_STAGES, *_MADE_STAGES)]
-    others = (layout.reports, layout.readmitted, layout.feast, layout.searches.parent, layout.monitoring, layout.gx)
+    others = (
+        layout.texts(""),
+        layout.reports,
+        layout.readmitted,
+        layout.feast,
+        layout.searches.parent,
+        layout.monitoring,
+        layout.gx,
+    )
     remove_unfinished(*stages, *others)
     receipt = save(layout, receipt.counting("readmitted rows", erase_readmitted(layout.readmitted, person.is_value)))
     receipt = save(layout, receipt.dating(*_clean_times(layout, person)))
@@ -120,6 +128,9 @@ def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, rec
         for stage in ("training", *_MADE_STAGES):
             gone = _remove_older(_made(layout, stage), receipt)
             receipt = save(layout, receipt.counting(stage, gone))
+        # So were texts for audiences by what learned from them.
+        texts = stage_folders(layout, "texts")
+        receipt = save(layout, receipt.counting("texts", _remove_older(texts, receipt)))
         figures = [path for path in layout.searches.parent.glob("*") if path.is_dir()]
         receipt = receipt.counting("searches", _remove_older(figures, receipt))
     return save(layout, _from_pages(layout, person, receipt))

@@ -18,7 +18,7 @@ from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, Settings
 from core.storage import digest_of
 from flows.environment import current_settings
-from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from flows.platform.served_shops import serving, shop_tag
 from flows.steps.versions import code_version
 
@@ -64,6 +64,7 @@ def build_deployments(
     pipeline = PipelineParams(shop=shop, recipe=recipe).model_dump(mode="json")
     others = {
         "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
+        "write-feedback": AudienceParams(shop=shop).model_dump(mode="json"),
         "forget": ForgetParams(shop=shop, recipe=recipe).model_dump(mode="json"),
         "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),
         "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()).model_dump(mode="json"),

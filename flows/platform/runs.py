@@ -15,7 +15,7 @@ from core.settings.loading import put_value, refusal
 from core.settings.names import without_variants
 from core.settings.tree import Settings
 from flows.environment import enter_environment
-from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from flows.platform.deployments import deployment_name
 from flows.platform.served_shops import served_revision
 
@@ -25,6 +25,7 @@ _PARAMS: dict[str, type[Frozen]] = {
     "rollback": RollbackParams,
     "readmit": ReadmitParams,
     "forget": ForgetParams,
+    "write-feedback": AudienceParams,
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from recommender.evaluation.names import MODEL_NAMES, RERANKED, gap_warnings, name_models, rerank_name, served_in
 from recommender.metrics.ranking import metric_key
@@ -219,6 +220,38 @@ def publish_steps(steps: Sequence[Mapping[str, Any]]) -> None:
 def publish_receipt(number: int, text: str) -> None:
     """Keep the receipt of a person who was forgotten with the run; it does not have their id."""
     _markdown(f"receipt-{number}", text, "What was removed, and which bundles had to go")
+
+
+def describe_texts(written: Mapping[str, Any]) -> str:
+    """Markdown: what was written for an audience, and where it lies."""
+    lines = ["# Texts", "", "| | |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in written.items())])
+
+
+def publish_texts(written: Mapping[str, Any]) -> None:
+    """Keep what was written for an audience with the run."""
+    _markdown("texts", describe_texts(written), "The texts of an audience")
+
+
+class TextsProgress:
+    """How far texts are written, as a bar in the Prefect UI."""
+
+    def __init__(self) -> None:
+        self._bar: UUID | None = None
+
+    def show(self, share: float, said: str) -> None:
+        """Bring it up to date.
+
+        Args:
+            share: Of the parts, from 0 to 1.
+        """
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        if self._bar is None:
+            made = create_progress_artifact(progress=100 * share, key="texts-progress", description=said)
+            self._bar = cast(UUID, made)
+            return
+        update_progress_artifact(self._bar, progress=100 * share, description=said)
 
 
 def _markdown(key: str, text: str, description: str) -> None:

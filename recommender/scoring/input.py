@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,6 +74,12 @@ class ItemRatings:
         mean = catalogue.table.column(schema.ITEM_MEAN_RATING).to_numpy(zero_copy_only=False).astype(np.float32)
         n = catalogue.table.column(schema.ITEM_N_RATINGS).to_numpy(zero_copy_only=False).astype(np.float32)
         return cls(np.append(np.float32(np.nan), mean), np.append(np.float32(0), n))
+
+    @classmethod
+    def of_features(cls, features: Mapping[str, Any]) -> ItemRatings:
+        """Of items as the feature store knows them; an item that it does not know has none."""
+        mean, n = (features[name].astype(np.float32) for name in (schema.ITEM_MEAN_RATING, schema.ITEM_N_RATINGS))
+        return cls(mean, n)
 
     def take(self, indices: Sequence[int]) -> ItemRatings:
         """Of some items."""

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
 from recommender.inputs.texts import WritingTask
-from serving.api.message import DescribedUserRequest, Id, Message, SkippedHistory
+from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
+from serving.writing.length import TextStyle
 
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
+MAX_WORDS = 200
+
+
+class FeedbackPair(Message):
+    """One of several texts: who, and of what."""
+
+    user_id: Id | None = Field(None, description="The shop's id of the user; without it, nobody in particular.")
+    item_id: Id
+    rating: Stars | None = Field(None, description="The rating that this text should express; else the predicted one.")
 
 
 class FeedbackRequest(DescribedUserRequest):
-    """A text to write: the review that the user would write of an item, or why the item suits them."""
+    """A text to write: the review that the user would write of an item, or why the item suits them; or many of them."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "item_id": "i0007", "kind": "review"}})
 
-    item_id: Id
+    item_id: Id | None = Field(None, description="The item, for one text.")
+    pairs: Annotated[list[FeedbackPair], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
+        None,
+        description="Users and items, for many texts; at most the service's setting serving.max_pairs. In place of "
+        "item_id, and of user_id, history, about and rating beside it.",
+    )
     kind: WritingTask = Field(
         "review", description="review: what the user would write. reason: why the item suits the user."
     )
@@ -28,6 +44,36 @@ class FeedbackRequest(DescribedUserRequest):
     seed: int | None = Field(
         None, ge=0, lt=2**31, description="The same seed gives the same text. Drawn at random if missing."
     )
+    style: TextStyle = Field(
+        "medium", description="short: one sentence. medium: some sentences. long: as long as the writer goes on."
+    )
+    max_words: int | None = Field(
+        None, ge=1, le=MAX_WORDS, description="The text ends with a sentence within so many words."
+    )
+    stream: bool = Field(
+        False,
+        description="Answer by server-sent events: `text` with each sentence as soon as nothing can change it any more "
+        "({index, text}: `index` counts the pairs from 0, and the texts of an index, put together, are its text), "
+        "`feedback` with the whole answer behind each text, and `error` where it cannot be finished.",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if self.pairs is None:
+            if self.item_id is None:
+                raise ValueError("neither item_id nor pairs is given, expected one of them")
+            return self
+        for name in ("item_id", "user_id", "history", "about", "rating"):
+            if getattr(self, name):
+                raise ValueError(f"pairs and {name} are both given, expected what each pair needs within it")
+        return self
+
+    def each(self) -> Iterator[FeedbackRequest]:
+        """One request per text."""
+        if self.pairs is None:
+            yield self
+        for pair in self.pairs or ():
+            yield self.model_copy(update={**dict(pair), "pairs": None})
 
 
 class GivenFact(Message):
@@ -68,3 +114,17 @@ class Feedback(Message):
         "which all that no fact supports was cut. null for a review.",
     )
     skipped_history: SkippedHistory = Field([])
+
+
+class FeedbackList(Message):
+    """Many texts, in the order of the pairs."""
+
+    model: str
+    items: list[Feedback]
+
+
+class TextPiece(Message):
+    """A sentence of a streamed text."""
+
+    index: int
+    text: str

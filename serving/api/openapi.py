@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving.api.events import EventsReceipt, EventsRequest
-from serving.api.feedback import Feedback, FeedbackRequest
+from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
 from serving.api.model import ModelInfo
 from serving.api.problem import Problem
 from serving.api.recommend import Recommendations, RecommendRequest
@@ -50,6 +50,9 @@ class Endpoint:
     problems: tuple[int, ...] = ()
     request: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    # What else a success may be: another model, and a stream of server-sent events.
+    other_answer: type[BaseModel] | None = None
+    streams: bool = False
 
 
 _EVERY_POST = (400, 413, 415, 429, 504)
@@ -79,10 +82,15 @@ ENDPOINTS = (
         "/feedback",
         "post",
         "Write feedback text",
-        "The review that the user would write of an item, or why the item suits them.",
+        "The review that the user would write of an item, or why the item suits them; with `pairs`, many of them in "
+        "one answer; with `stream`, sentence by sentence. Texts are written in threads of their own, and a few "
+        "requests may wait for them: one more is answered 429, with `Retry-After`. A text that takes too long, or that "
+        "nobody waits for any more, is not written on.",
         (*_EVERY_POST, 404, 501, 503),
         FeedbackRequest,
         Feedback,
+        FeedbackList,
+        streams=True,
     ),
     Endpoint(
         "/events",
@@ -114,7 +122,9 @@ ENDPOINTS = (
 def describe_api() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     requests = [(e.request, "validation") for e in ENDPOINTS if e.request is not None]
-    answers = [(e.answer, "serialization") for e in ENDPOINTS if e.answer is not None]
+    answers = [
+        (answer, "serialization") for e in ENDPOINTS for answer in (e.answer, e.other_answer) if answer is not None
+    ]
     _, definitions = models_json_schema([*requests, *answers, (Problem, "serialization")], ref_template=_REF)  # type: ignore[list-item]
     return {
         "openapi": "3.1.0",
@@ -126,7 +136,7 @@ def describe_api() -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    answers = {"200": {"description": "Success", **(_content(endpoint.answer) if endpoint.answer else {})}}
+    answers = {"200": _success(endpoint)}
     if endpoint.path == "/events":
         answers["202"] = {"description": "Stored; the online store does not have them yet", **_content(EventsReceipt)}
     for status in sorted(endpoint.problems):
@@ -140,6 +150,19 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         **body,
         "responses": answers,
     }
+
+
+def _success(endpoint: Endpoint) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": "Success"}
+    if endpoint.answer is None:
+        return described
+    described |= _content(endpoint.answer)
+    if endpoint.other_answer is not None:
+        either = [_REF.format(model=model.__name__) for model in (endpoint.answer, endpoint.other_answer)]
+        described["content"]["application/json"]["schema"] = {"anyOf": [{"$ref": one} for one in either]}
+    if endpoint.streams:
+        described["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    return described
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

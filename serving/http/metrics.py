@@ -61,6 +61,7 @@ class Metrics:
             multiprocess_mode="mostrecent",
             registry=to,
         )
+        self._texts = Counter("sommelier_texts", "Texts that were asked for, by outcome.", ["outcome"], registry=to)
         self._in_service: tuple[str, str] | None = None
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
@@ -81,6 +82,10 @@ class Metrics:
     def pending_events(self, number: int) -> None:
         """Note how many events wait to be pushed."""
         self._pending.set(number)
+
+    def texts(self, outcome: str, number: int) -> None:
+        """Count texts."""
+        self._texts.labels(outcome).inc(number)
 
     def swapped(self, model: str, digest: str) -> None:
         """Note the bundle that is in service from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,11 +11,11 @@ from starlette.responses import Response
 from serving.api.problem import Problem
 
 
-def respond(answer: BaseModel, status: int = 200) -> Any:
+def respond(answer: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
     """The answer as JSON. Typed as anything, because an endpoint declares the model and not the response."""
-    return Response(answer.model_dump_json(), status_code=status, media_type="application/json")
+    return Response(answer.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
 
 
-def refuse(status: int, sentence: str) -> Any:
+def refuse(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Any:
     """An error."""
-    return respond(Problem(error=sentence), status)
+    return respond(Problem(error=sentence), status, headers)

@@ -16,7 +16,7 @@ from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, Interaction
 from core.settings.search import SearchSettings
 from core.storage import digest_of
-from flows.params import ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
 from monitoring import drift
 from tests.faults.shop import START, event, recipe_of, write_source
 
@@ -91,6 +91,7 @@ def _without_server_and_drawings() -> list[Any]:
     from prefect import results
     from prefect.client.orchestration import SyncPrefectClient
 
+    from flows.reporting.artifacts import TextsProgress
     from flows.tuning.board import TrialBoard
     from recommender.evaluation import plots
 
@@ -101,6 +102,7 @@ def _without_server_and_drawings() -> list[Any]:
         patch.object(results, "_read_server_default_result_storage_block_id", lambda: None),
         patch("prefect.events.utilities.should_emit_events", lambda: False),
         patch("prefect.events.worker.should_emit_events", lambda: False),
+        patch.object(TextsProgress, "show", lambda *_: None),
         patch.object(TrialBoard, "show", lambda board: board._search.records()),
         patch.object(plots, "_svg", lambda *_: "<svg/>"),
         patch.object(drift, "_run", _compare_once),
@@ -250,6 +252,28 @@ def _tune(place: Place) -> Any:
     return run_flow(tune, TuneParams(shop=SHOP, recipe=recipe_of(place.source), search=search))
 
 
+def _write_feedback(place: Place) -> Any:
+    """Texts for some users, part by part; so small a shop teaches no writer, and a fixed sentence stands for it."""
+    from flows.steps import texts
+    from flows.write_feedback import write_feedback
+
+    params = AudienceParams(shop=SHOP, users=("u01", "u02", "nobody"), users_per_part=1, max_words=8, kind="review")
+    with patch.object(texts, "_author", _author_with_a_sentence):
+        return run_flow(write_feedback, params).n_texts
+
+
+def _author_with_a_sentence(layout: Layout, folder: Path, tag: str, device: str, _: str) -> Any:
+    from types import SimpleNamespace
+
+    from features.online import OnlineFeatures
+    from flows.audience.author import Author
+    from recommender.bundle.loading import load_bundle
+
+    bundle = load_bundle(folder, device, layout.language_models, parts=["scorer"])
+    bundle.writer = SimpleNamespace(write=lambda requests, seed, _: [f"Good, says {seed}." for _ in requests])  # type: ignore[assignment]
+    return Author(tag, bundle, OnlineFeatures(layout.feast, bundle.manifest.recipe.features))
+
+
 def _forget(place: Place) -> Any:
     """A person with rows in the source and events in the log is removed; the next run learns without them."""
     from core.settings.tree import Settings
@@ -369,6 +393,7 @@ SCENARIOS: dict[str, Scenario] = {
     "promote": Scenario(_promote, after="fine-tune", most_s=0.3, refusals=_BY_COMMAND),
     "monitor": Scenario(_monitor, after="pipeline"),
     "tune": Scenario(_tune, after="pipeline", between=("searches",)),
+    "write-feedback": Scenario(_write_feedback, after="pipeline", between=("texts",), most_s=1),
     # Results of stages, rows and events go one after the other.
     "forget": Scenario(_forget, after="pipeline", before=_meet, between=("",), most_s=1, refusals=_BY_COMMAND),
     "learn-without": Scenario(_learn_without, after="forget", between=("online/", "receipt/")),

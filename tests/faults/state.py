@@ -49,6 +49,7 @@ def sections(layout: Layout, names: Iterable[str]) -> dict[str, tuple[str, ...]]
         "events": (f"{shop}/events.sqlite",),
         "records": tuple(f"{shop}/{name}" for name in (*_RECORDS, "readmitted/", "last_validation.json", "clean/")),
         "searches": (f"{shop}/searches/",),
+        "texts": (f"{shop}/texts/",),
         "forgotten": tuple(f"{shop}/{name}" for name in ("forgotten.json", "receipts/")),
     }
     for name in names:
@@ -207,6 +208,13 @@ def _searches(layout: Layout) -> Iterator[tuple[str, str]]:
     yield "searches", repr(found)
 
 
+def _texts(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Texts of audiences: parts that are whole, and what they are of; the version that wrote them has a random name."""
+    for path in sorted(layout.texts("").glob("*/*.*")):
+        if not path.name.startswith("."):
+            yield f"texts/{path.relative_to(layout.texts(''))}", _TAG.sub("", _content(path))
+
+
 def _content(path: Path) -> str:
     """A file's content without clocks and random names."""
     if path.suffix == ".parquet":
@@ -242,5 +250,6 @@ _READERS = {
     "events": _events,
     "records": _records,
     "searches": _searches,
+    "texts": _texts,
     "forgotten": _forgotten,
 }

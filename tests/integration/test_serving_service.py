@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -158,6 +159,25 @@ def test_a_reason_comes_with_its_facts(service: Running) -> None:
     assert (first["kind"], first["grounded"], first["rating_source"]) == ("reason", "template", "none")
     assert first["text"] == " ".join(fact["text"] for fact in first["facts"])
     assert all(fact["support"] > 0 for fact in first["facts"])
+
+
+def test_texts_of_many_pairs_come_whole_or_in_pieces(service: Running) -> None:
+    pairs = [{"user_id": "u07", "item_id": ITEMS[5]}, {"item_id": ITEMS[6], "rating": 1}]
+    for kind in ("review", "reason"):
+        asked = {"pairs": pairs, "kind": kind, "seed": 5, "max_words": 20}
+        whole = service.post("/feedback", **asked).json()["items"]
+        assert [text["item_id"] for text in whole] == [ITEMS[5], ITEMS[6]]
+        assert all(1 <= len(text["text"].split()) <= 20 for text in whole)
+        streamed = service.post("/feedback", **asked, stream=True)
+        assert streamed.headers["content-type"].startswith("text/event-stream")
+        blocks = [block.split("\n") for block in streamed.text.strip().split("\n\n")]
+        said = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+        ends = [data for name, data in said if name == "feedback"]
+        assert [end["item_id"] for end in ends] == [ITEMS[5], ITEMS[6]]
+        for index, end in enumerate(ends):
+            pieces = [data["text"] for name, data in said if name == "text" and data["index"] == index]
+            assert end["text"] == "".join(pieces) != ""
+    assert 'sommelier_texts_total{outcome="written"}' in service.client.get("/metrics").text
 
 
 def test_the_next_recommendation_knows_the_event(service: Running) -> None:

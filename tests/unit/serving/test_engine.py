@@ -22,6 +22,7 @@ from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScore
+from recommender.writing.decoding import Decoding
 from serving.api.feedback import FeedbackRequest
 from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
@@ -61,9 +62,9 @@ class FakeRanker:
         self,
         users: Sequence[UserState],
         k: int,
-        exclude: Sequence[Sequence[str]],
-        exclude_seen: bool,
-        allowed: np.ndarray | None,
+        exclude: Sequence[Sequence[str]] = ((),),
+        exclude_seen: bool = True,
+        allowed: np.ndarray | None = None,
     ) -> list[list[tuple[str, float]]]:
         self.asked.append({"user": users[0], "exclude_seen": exclude_seen})
         out = {*exclude[0], *(users[0].items if exclude_seen else ())}
@@ -91,10 +92,14 @@ class FakeScorer:
 
 
 class FakeWriter:
+    max_tokens = 100
+
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.tokens: list[int] = []
 
-    def write(self, requests: Sequence[Any], seed: int) -> list[str]:
+    def write(self, requests: Sequence[Any], seed: int, decoding: Decoding) -> list[str]:
+        self.tokens.append(decoding.max_new_tokens)
         self.asked += requests
         return [f"{request.task} {request.rating} {seed}" for request in requests]
 

@@ -59,3 +59,12 @@ def test_a_fallback_is_told_while_it_lasts(registry: CollectorRegistry) -> None:
     for does in (True, False):
         meter.falls_back(does)
         assert registry.get_sample_value("sommelier_bundle_fallback") == does
+
+
+def test_texts_are_counted_by_what_became_of_them(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    meter.texts("written", 2)
+    meter.texts("stopped", 1)
+    meter.texts("written", 3)
+    found = [registry.get_sample_value("sommelier_texts_total", {"outcome": one}) for one in ("written", "stopped")]
+    assert found == [5, 1]

@@ -1,0 +1,53 @@
+"""A text that is to be written, and who writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from recommender.writing.decoding import Decoding
+from recommender.writing.examples import WritingRequest
+from serving.writing.length import Length
+
+
+class Writer(Protocol):
+    """The feedback writer, as far as the service needs it; see `recommender.writing.writer.FeedbackWriter`."""
+
+    max_tokens: int
+
+    def write(
+        self,
+        requests: Sequence[WritingRequest],
+        seed: int | Sequence[int],
+        decoding: Decoding = ...,
+        should_stop: Callable[[], bool] = ...,
+    ) -> list[str]:
+        """One text per request, in one batch."""
+        ...
+
+    def write_aloud(
+        self,
+        request: WritingRequest,
+        seed: int,
+        emit: Callable[[str], None],
+        decoding: Decoding = ...,
+        should_stop: Callable[[], bool] = ...,
+    ) -> str:
+        """One text, each sentence handed out as soon as nothing can change it any more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """What to write.
+
+    Attributes:
+        asked: Of whom, of what, by which rating.
+        seed: Equal seeds give equal texts.
+        length: What of it is kept.
+    """
+
+    asked: WritingRequest
+    seed: int
+    length: Length

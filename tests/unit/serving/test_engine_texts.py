@@ -1,0 +1,59 @@
+"""Texts of many pairs, and how long they are."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from serving.api.feedback import FeedbackRequest
+from serving.engine import Engine
+from serving.errors import BadRequest
+from serving.writing.length import Length
+from tests.unit.serving.test_engine import FakeWriter, make
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return make()
+
+
+def test_each_of_many_pairs_is_its_own_text_by_one_seed(engine: Engine) -> None:
+    pairs = [{"user_id": "known", "item_id": "i3"}, {"item_id": "i4", "rating": 2.0}, {"item_id": "i3"}]
+    request = FeedbackRequest.model_validate({"pairs": pairs, "style": "short", "max_words": 9})
+    drafts = engine.drafts(request, max_pairs=3)
+    alone = [engine.drafts(FeedbackRequest.model_validate(pair))[0] for pair in pairs]
+    assert [draft.text.asked for draft in drafts] == [draft.text.asked for draft in alone]
+    answers = [draft.finished("said") for draft in drafts]
+    assert [(one.user_id, one.item_id, one.rating_source, one.text) for one in answers] == [
+        ("known", "i3", "predicted", "said"),
+        (None, "i4", "given", "said"),
+        (None, "i3", "predicted", "said"),
+    ]
+    assert len({one.seed for one in answers}) == 1
+    assert {draft.text.length for draft in drafts} == {Length.of("short", 9)}
+    with pytest.raises(BadRequest, match=r"pairs=3, expected at most serving.max_pairs=2"):
+        engine.drafts(request, max_pairs=2)
+
+
+def test_a_reason_is_as_short_as_asked_for_and_has_the_facts_that_it_says(engine: Engine) -> None:
+    pairs = [{"user_id": "known", "item_id": "i5"}, {"item_id": "i5"}]
+    request = FeedbackRequest.model_validate({"pairs": pairs, "kind": "reason", "seed": 9})
+    whole, cold = (draft.answer for draft in engine.drafts(request))
+    assert all(draft.text is None for draft in engine.drafts(request))
+    assert whole == engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9))
+    assert cold.user_id is None
+    assert len(whole.facts) == 2
+    short = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9, style="short"))
+    assert whole.text.startswith(short.text)
+    assert short.facts == whole.facts[:1]
+    few = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9, max_words=3))
+    assert (len(few.text.split()), len(few.facts)) == (3, 1)
+
+
+def test_a_text_that_is_written_at_once_is_cut_too(engine: Engine) -> None:
+    answer = engine.feedback(FeedbackRequest(item_id="i3", rating=4, seed=5, max_words=1))
+    assert answer.text == "review."
+    assert cast(FakeWriter, engine.bundle.writer).tokens == [20]
+    engine.feedback(FeedbackRequest(item_id="i3", style="long"))
+    assert cast(FakeWriter, engine.bundle.writer).tokens[-1] == 100  # it sees no more
