@@ -291,7 +291,7 @@ class SmallWriterSettings(Frozen):
     max_steps: int = Field(400, ge=1, description="Steps at most; fewer where validation shows no more gain.")
     minutes: float | None = Field(None, gt=0, description="Training takes so long at most. Empty: no limit.")
     low_rating_share: LowRatingShare = 0.2
-    guidance: Guidance = 1.0
+    guidance: Guidance = 0.0
 
 
 class LanguageModelWriterSettings(Frozen):
@@ -320,7 +320,7 @@ class LanguageModelWriterSettings(Frozen):
         "auto", description="Of the frozen weights and the arithmetic. auto: bfloat16 where the device is faster in it."
     )
     low_rating_share: LowRatingShare = 0.2
-    guidance: Guidance = 1.0
+    guidance: Guidance = 3.0
 
 
 Writer = Annotated[
