@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from recommender.inputs.texts import language_model_prompt, language_model_question
@@ -31,6 +32,7 @@ class Prompts:
         if style == "chat":
             self._around = _chat_frame(tokenizer)
         # Tokens that the tokenizer puts before every text by itself; GPT-2's none, Llama's one.
+        self._specials = [token for token in tokenizer.all_special_tokens if token]
         self._start = [token for token in tokenizer("").input_ids if token == tokenizer.bos_token_id]
 
     def encode(self, request: WritingRequest, perturb: Callable[[str], str] | None = None) -> list[int]:
@@ -53,9 +55,17 @@ class Prompts:
 
     def follow(self, text: str) -> list[int]:
         """The tokens of a text that follows a prompt, without the end-of-text token."""
-        return self._encode(text if self.style == "chat" else f" {text}")
+        said = self._as_data(text)
+        return self._encode(said if self.style == "chat" else f" {said}")
+
+    def _as_data(self, text: str) -> str:
+        """A text of the shop without what the tokenizer would read as a control token, such as the end of a turn."""
+        for token in self._specials:
+            text = text.replace(token, " ")
+        return text
 
     def _asked(self, request: WritingRequest) -> tuple[str, str]:
+        request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
         if self.style == "marked":
             return request.prompt.removesuffix(MARKED_END), MARKED_END
         fields = (request.task, request.rating, request.profile, request.item)
