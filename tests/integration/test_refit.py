@@ -104,7 +104,7 @@ def candidates(work_dir: Path) -> list[Path]:
 
 def test_the_cost_of_the_refit_is_in_the_table_of_steps(runs):
     first = [step["step"] for step in runs[1][0]["steps"]]
-    again = ["training-set-full", "embed-catalogue", "fine-tune-sequence", "blend", "assemble-bundle"]
+    again = ["training-set-full", "embed-catalogue", "fine-tune-sequence", "blend", "fit-explainer", "assemble-bundle"]
     assert [step for step in first if step.endswith("(refit)")] == [f"{name} (refit)" for name in again]
     assert first.index("gate") < first.index("training-set-full (refit)") < first.index("promote")
 
