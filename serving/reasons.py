@@ -1,9 +1,9 @@
-"""Reasons as answers have them: the text, who phrased it, and the facts that it says."""
+"""Reasons as answers have them: the text, and the facts that it says."""
 
 from __future__ import annotations
 
 from recommender.bundle.loading import Bundle
-from recommender.explaining.explainer import Explainer, Reason, Statement
+from recommender.explaining.explainer import Explainer, Reason
 from recommender.inputs.user import UserState
 from serving.api.feedback import GivenFact
 
@@ -27,23 +27,4 @@ def given_facts(reason: Reason, n_chars: int) -> list[GivenFact]:
     Args:
         n_chars: Of the text so many characters are given; what is said behind them is not.
     """
-    given, begins = [], 0
-    for one in reason.statements:
-        if begins < n_chars:
-            given.append(_given(one))
-        begins += len(one.text) + 1
-    return given
-
-
-def _given(statement: Statement) -> GivenFact:
-    fact = statement.fact
-    return GivenFact(
-        kind=fact.kind,
-        value=fact.value,
-        text=statement.text,
-        support=fact.support,
-        numbers=dict(fact.numbers),
-        item_ids=list(fact.items),
-        opinions=list(fact.opinions),
-        relevance=round(statement.relevance, 3),
-    )
+    return [GivenFact(**one.as_data()) for one in reason.said_within(n_chars)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ TEXTS = pa.schema(
         pa.field("kind", pa.string(), nullable=False),
         pa.field(schema.RATING, pa.float64()),  # of a review, predicted; null without a scorer
         pa.field(schema.TEXT, pa.string(), nullable=False),
+        pa.field("facts", pa.string()),  # of a reason, what it says, as JSON; null for a review
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
     ]
@@ -109,8 +111,12 @@ class Author:
         reasons = [
             explainer.explain(user, row[schema.ITEM_ID], nearest, task.seed, task.max_words) for user, row in listed
         ]
-        fit = Decoding(max_words=task.max_words).fit
-        return [{schema.RATING: None, schema.TEXT: fit(reason.text)} for reason in reasons]
+        texts = [Decoding(max_words=task.max_words).fit(reason.text) for reason in reasons]
+        facts = [
+            json.dumps([one.as_data() for one in reason.said_within(len(text))], ensure_ascii=False)
+            for reason, text in zip(reasons, texts, strict=True)
+        ]
+        return [{schema.TEXT: text, "facts": said} for text, said in zip(texts, facts, strict=True)]
 
     def _reviews(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Task) -> list[dict[str, Any]]:
         writer, catalogue = self._bundle.writer, self._bundle.catalogue

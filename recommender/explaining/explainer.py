@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recommender.explaining.candidates import Nearest, candidates
 from recommender.explaining.facts import Fact, FactKind, Grounded
@@ -35,6 +36,20 @@ class Statement:
     relevance: float
     text: str
 
+    def as_data(self) -> dict[str, Any]:
+        """Sentence and fact as answers and files have them."""
+        fact = self.fact
+        return {
+            "kind": fact.kind,
+            "value": fact.value,
+            "text": self.text,
+            "support": fact.support,
+            "numbers": dict(fact.numbers),
+            "item_ids": list(fact.items),
+            "opinions": list(fact.opinions),
+            "relevance": round(self.relevance, 3),
+        }
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -52,6 +67,15 @@ class Reason:
     def text(self) -> str:
         """All statements, one after the other."""
         return " ".join(one.text for one in self.statements)
+
+    def said_within(self, n_chars: int) -> list[Statement]:
+        """The statements that begin within the first characters of the text: of one that is cut there, all it says."""
+        said, begins = [], 0
+        for one in self.statements:
+            if begins < n_chars:
+                said.append(one)
+            begins += len(one.text) + 1
+        return said
 
 
 @dataclass(frozen=True)

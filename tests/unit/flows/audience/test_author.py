@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,8 @@ from core.settings.tree import Recipe
 from flows.audience.author import BATCH, TEXTS, Author, Task
 from flows.errors import NoWriter
 from recommender.bundle.loading import Bundle
+from recommender.explaining.explainer import Reason, Statement
+from recommender.explaining.facts import Fact
 from recommender.inputs.user import UserState
 from recommender.writing.decoding import Decoding
 from serving.api.recommend import RecommendRequest
@@ -96,16 +99,21 @@ def test_items_as_they_are_now_are_read_where_the_ranker_reads_them() -> None:
 def test_a_reason_is_what_the_explainer_says_within_so_many_words_and_needs_no_writer() -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def explain(user: UserState, item_id: str, nearest: Any, seed: int, max_words: int | None) -> Any:
+    def explain(user: UserState, item_id: str, nearest: Any, seed: int, max_words: int | None) -> Reason:
         asked.append((user.items, item_id, nearest(user, item_id, 1), seed, max_words))
-        return SimpleNamespace(text=f"Like i1. As {item_id} is of the kind that you chose so often before.")
+        like = Statement(Fact("similar", "", 1, items=("i1",)), 0.5, "Like i1.")
+        kind = Statement(Fact("category", "tea", 7), 0.1, "It is of the kind that you chose so often before.")
+        return Reason((like, kind))
 
     bundle = bundle_of()
     bundle.explainer = cast(Any, SimpleNamespace(explain=explain))
     table = Author("m:1", bundle, FakeFeatures()).write(["known"], Task(1, "reason", 9, 4))
     (row,) = table.to_pylist()
     assert (row["item_id"], row["rating"], row["text"]) == ("i11", None, "Like i1.")
+    (fact,) = json.loads(row["facts"])
+    assert (fact["kind"], fact["item_ids"], fact["text"]) == ("similar", ["i1"], "Like i1."), "nothing that is cut off"
     assert asked == [(("i1", "i2"), "i11", [("i1", 1.0)], 4, 9)]
+    assert write(["known"], bundle_of())[0]["facts"] is None, "a review says none"
 
 
 @pytest.mark.parametrize(("kind", "part"), [("reason", "an explainer"), ("review", "a writer")])
