@@ -10,7 +10,7 @@ from core.layout import Layout
 from core.promotions import Version, version_in_service
 from core.settings.form import Frozen
 from core.storage import digest_of
-from flows.audience.author import Task
+from flows.audience.author import Assignment
 from flows.audience.parts import Parts
 from flows.errors import NothingInService
 from flows.params import AudienceParams, PipelineParams
@@ -54,7 +54,7 @@ def write_feedback(params: AudienceParams) -> Written:
     run = Run.of(PipelineParams(shop=params.shop))
     version = _in_service(run.layout)
     parts = Parts(run.layout.texts(_key(params, version)), params.users_per_part)
-    task = Task(params.k, params.kind, params.max_words, params.seed)
+    task = Assignment(params.k, params.kind, params.max_words, params.seed)
     chosen = (params.users, params.users_file, params.segment, params.n_users, params.refresh)
     n_parts = choose_audience(run, parts, *chosen)
     log, progress = get_run_logger(), TextsProgress()

@@ -49,7 +49,7 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What to write for each user.
 
     Attributes:
@@ -78,7 +78,7 @@ class Author:
         self._model, self._bundle, self._features = model, bundle, features
         self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
 
-    def write(self, users: Sequence[str], task: Task) -> pa.Table:
+    def write(self, users: Sequence[str], task: Assignment) -> pa.Table:
         """The rows of `TEXTS` of some users, in their order; a user that the shop does not know has none.
 
         Raises:
@@ -104,7 +104,7 @@ class Author:
             return ranker.top_k([user], k)[0]
         return self._reranker.top_k(ranker, user, k).items
 
-    def _reasons(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Task) -> list[dict[str, Any]]:
+    def _reasons(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Assignment) -> list[dict[str, Any]]:
         explainer, nearest = self._bundle.explainer, self._bundle.ranker.nearest_history
         if explainer is None:
             raise self._lacks("an explainer", "choices of users (purchases or ratings)")
@@ -118,7 +118,7 @@ class Author:
         ]
         return [{schema.TEXT: text, "facts": said} for text, said in zip(texts, facts, strict=True)]
 
-    def _reviews(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Task) -> list[dict[str, Any]]:
+    def _reviews(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Assignment) -> list[dict[str, Any]]:
         writer, catalogue = self._bundle.writer, self._bundle.catalogue
         if writer is None:
             raise self._lacks("a writer", "review texts (the feedback table)")

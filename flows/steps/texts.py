@@ -19,7 +19,7 @@ from flows.steps.step import StepContext, action
 from recommender.inputs.texts import WritingTask
 
 if TYPE_CHECKING:
-    from flows.audience.author import Author, Task
+    from flows.audience.author import Assignment, Author
     from recommender.bundle.loading import BundlePart
 
 
@@ -56,7 +56,7 @@ def choose_audience(
 
 
 @action("write-texts", needs_room=True, computes=True)
-def write_part(step: StepContext, parts: Parts, number: int, task: Task, version: Version) -> tuple[int, int]:
+def write_part(step: StepContext, parts: Parts, number: int, task: Assignment, version: Version) -> tuple[int, int]:
     """Write a part, unless it is there; returns how many texts it has, of how many users.
 
     Nobody who is forgotten has texts: the online store does not know them.

@@ -122,8 +122,15 @@ def _rows(both: Any, rated: Any, liked: Any, start: int) -> _Rows:
     row, column, counts = pairs.row[enough], pairs.col[enough], pairs.data[enough]
     order = np.lexsort((column, row))
     row, column, counts = row[order], column[order], counts[order]
-    n_rated, n_liked = (np.asarray(matrix[row, column]).reshape(-1) for matrix in (rated, liked))
+    n_rated, n_liked = (_at(matrix, row, column) for matrix in (rated, liked))
     return np.bincount(row, minlength=both.shape[0]), column, counts, n_rated, n_liked
+
+
+def _at(matrix: Any, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Numbers of a sparse matrix of whole numbers. Shape (n,), int64."""
+    if not len(row):  # of no place at all a matrix gives a matrix
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(matrix[row, column], dtype=np.int64).reshape(-1)
 
 
 def of_split(training: Path, table: str, split: schema.Split, columns: list[str]) -> list[dict[str, Any]]:

@@ -82,7 +82,9 @@ class Decoding:
         return self.max_words is not None and len(text.split()) > self.max_words
 
 
-def search_of(sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], width: int) -> tuple[dict[str, Any], Any]:
+def search_of(
+    sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], width: int, device: str
+) -> tuple[dict[str, Any], Any]:
     """How transformers is to search: what its configuration is given, and what changes each step's scores.
 
     Beams change places while they are searched, so the rules of a text are transformers' own there.
@@ -90,6 +92,7 @@ def search_of(sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], wi
     Args:
         seeds: One a text.
         width: Tokens of the prompts.
+        device: Where the model computes.
     """
     from transformers import (
         LogitsProcessorList,
@@ -106,11 +109,11 @@ def search_of(sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], wi
         return config, LogitsProcessorList([sampling])
     never, no_start = (torch.nonzero(tokens).flatten().tolist() for tokens in (sampler.never, sampler.no_start))
     rules = [
-        MinNewTokensLengthLogitsProcessor(width, MIN_NEW_TOKENS, sampler.end, device="cpu"),
+        MinNewTokensLengthLogitsProcessor(width, MIN_NEW_TOKENS, sampler.end, device),
         NoRepeatNGramLogitsProcessor(NO_REPEAT_LENGTH),
-        SuppressTokensAtBeginLogitsProcessor(no_start, width, device="cpu"),
+        SuppressTokensAtBeginLogitsProcessor(no_start, width, device),
     ]
-    return config, LogitsProcessorList([*rules, *([SuppressTokensLogitsProcessor(never, "cpu")] if never else [])])
+    return config, LogitsProcessorList([*rules, *([SuppressTokensLogitsProcessor(never, device)] if never else [])])
 
 
 class Watch:

@@ -61,12 +61,14 @@ class WritingRequest:
         Raises:
             UnknownItem: the item is not in the catalogue.
         """
-        recent = [
-            catalogue.label(item, item_text if item == item_id else None)
-            for item in reversed(user.items[-N_RECENT_LABELS:])
-        ]
+
+        def label(item: str) -> str:
+            return catalogue.label(item, item_text if item == item_id else None)
+
+        recent = [label(item) for item in reversed(user.items[-N_RECENT_LABELS:])]
         text = catalogue.text(item_id)
-        likes, dislikes = _tastes(user, catalogue)
+        likes, low = _tastes(user, catalogue)
+        dislikes = [label(item) for item in low[:N_DISLIKES]]
         profile = profile_text(user.attributes, user.own_words, recent, user.mean_rating, likes, dislikes)
         return cls(task, rating, profile, text if item_text is None else item_text)
 
@@ -77,7 +79,7 @@ class WritingRequest:
 
 
 def _tastes(user: UserState, catalogue: Catalogue) -> tuple[list[str], list[str]]:
-    """Brands and categories that a user chose more than once, most frequent first, and the newest items rated low."""
+    """Brands and categories that a user chose more than once, most frequent first; items rated low, newest first."""
     chosen: Counter[str] = Counter()
     low: list[str] = []
     values = user.values or (None,) * len(user.items)
@@ -87,7 +89,7 @@ def _tastes(user: UserState, catalogue: Catalogue) -> tuple[list[str], list[str]
         elif item in catalogue.ids:
             chosen.update(catalogue.kinds[catalogue.ids.index(item) - 1])
     likes = [name for name, count in chosen.most_common(N_LIKES) if count > 1]
-    return likes, [catalogue.label(item) for item in low[:N_DISLIKES]]
+    return likes, low
 
 
 @dataclass(frozen=True)

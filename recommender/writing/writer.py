@@ -208,7 +208,7 @@ class FeedbackWriter:
         tokens, real = left_padded(prompts, self.end)
         width = tokens.shape[1]
         own_seeds = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
-        search, processors = search_of(self._sampler, decoding, own_seeds, width)
+        search, processors = search_of(self._sampler, decoding, own_seeds, width, str(self.model.device))
         if decoding.n_beams == 1:
             processors[:0] = self._guides(requests, prompts)
         n_new = min(decoding.max_new_tokens, self.max_tokens - width)

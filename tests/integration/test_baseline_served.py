@@ -83,7 +83,7 @@ def test_the_bundle_in_the_store_answers_with_what_is_popular_of_late(outcomes):
     bundle = load_bundle(folder)
     assert isinstance(bundle.ranker, BaselineRanker)
     assert (bundle.manifest.kind, bundle.manifest.metrics["served"]) == ("popularity_recent", "popularity_recent")
-    assert {name.partition("/")[0] for name in bundle.manifest.files} == {"vectors", "baseline"}
+    assert {name.partition("/")[0] for name in bundle.manifest.files} == {"vectors", "baseline", "explainer"}
     features = OnlineFeatures(Layout(work_dir, SHOP).feast, bundle.manifest.recipe.features)
     engine = Engine(model=first["in_service"], bundle=bundle, features=features, max_k=50)
     answer = engine.recommend(RecommendRequest(user_id=first["example_user"], k=5))

@@ -19,7 +19,17 @@ from flows.last_validation import require_validation
 from tests.integration.conftest import small_overrides
 from validation.quarantine.readmission import export, select
 
-FLOWS = {"pipeline", "refresh-features", "fine-tune", "tune", "monitor", "rollback", "readmit", "forget"}
+FLOWS = {
+    "pipeline",
+    "refresh-features",
+    "fine-tune",
+    "tune",
+    "monitor",
+    "rollback",
+    "readmit",
+    "forget",
+    "write-feedback",
+}
 ARTIFACTS = {"validation-summary", "metrics", "history-lengths", "promotion-decision", "drift-summary", "steps"}
 
 

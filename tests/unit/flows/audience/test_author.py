@@ -11,7 +11,7 @@ import pytest
 
 from core.settings.reranking import RerankSettings
 from core.settings.tree import Recipe
-from flows.audience.author import BATCH, TEXTS, Author, Task
+from flows.audience.author import BATCH, TEXTS, Assignment, Author
 from flows.errors import NoWriter
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Reason, Statement
@@ -22,7 +22,7 @@ from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 from tests.unit.serving.test_engine import FakeFeatures, FakeRanker, FakeScorer, catalogue
 
-TASK = Task(k=2, kind="review", max_words=9, seed=4)
+TASK = Assignment(k=2, kind="review", max_words=9, seed=4)
 
 
 class Pen:
@@ -50,7 +50,9 @@ def bundle_of(scorer: bool = True, rerank: RerankSettings | None = None) -> Bund
     return cast(Bundle, made)
 
 
-def write(users: Sequence[str], bundle: Bundle, task: Task = TASK, pen: Pen | None = None) -> list[dict[str, Any]]:
+def write(
+    users: Sequence[str], bundle: Bundle, task: Assignment = TASK, pen: Pen | None = None
+) -> list[dict[str, Any]]:
     bundle.writer = bundle.writer or cast(Any, pen or Pen())
     table = Author("m:1", bundle, FakeFeatures()).write(users, task)
     assert table.schema == TEXTS
@@ -72,7 +74,7 @@ def test_the_list_is_the_one_that_the_service_answers() -> None:
         bundle = bundle_of(rerank=rerank)
         engine = Engine(model="m:1", bundle=bundle, features=FakeFeatures(), max_k=10)
         served = engine.recommend(RecommendRequest(user_id="known", k=5)).items
-        written = write(["known"], bundle, Task(5, "review", 9, 4))
+        written = write(["known"], bundle, Assignment(5, "review", 9, 4))
         assert [(row["item_id"], row["score"]) for row in written] == [(one.item_id, one.score) for one in served]
 
 
@@ -84,7 +86,7 @@ def test_without_a_scorer_no_rating_is_said() -> None:
 
 def test_texts_are_written_in_batches() -> None:
     pen = Pen()
-    write(["known"], bundle_of(), Task(10, "review", 9, 1), pen)
+    write(["known"], bundle_of(), Assignment(10, "review", 9, 1), pen)
     assert pen.batches == [BATCH, 2]
 
 
@@ -107,7 +109,7 @@ def test_a_reason_is_what_the_explainer_says_within_so_many_words_and_needs_no_w
 
     bundle = bundle_of()
     bundle.explainer = cast(Any, SimpleNamespace(explain=explain))
-    table = Author("m:1", bundle, FakeFeatures()).write(["known"], Task(1, "reason", 9, 4))
+    table = Author("m:1", bundle, FakeFeatures()).write(["known"], Assignment(1, "reason", 9, 4))
     (row,) = table.to_pylist()
     assert (row["item_id"], row["rating"], row["text"]) == ("i11", None, "Like i1.")
     (fact,) = json.loads(row["facts"])
@@ -119,4 +121,4 @@ def test_a_reason_is_what_the_explainer_says_within_so_many_words_and_needs_no_w
 @pytest.mark.parametrize(("kind", "part"), [("reason", "an explainer"), ("review", "a writer")])
 def test_a_bundle_that_lacks_the_part_says_which(kind: Any, part: str) -> None:
     with pytest.raises(NoWriter, match=f"model=m:1 without {part}, expected one trained on"):
-        Author("m:1", bundle_of(), FakeFeatures()).write(["known"], Task(1, kind, None, 4))
+        Author("m:1", bundle_of(), FakeFeatures()).write(["known"], Assignment(1, kind, None, 4))

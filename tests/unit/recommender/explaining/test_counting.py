@@ -1,5 +1,7 @@
 """What is counted over customers, and that nobody of them is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,14 @@ def test_choices_are_read_before_the_cut_off_alone(tmp_path):
     assert all(len(chosen) == 4 and set(chosen.values()) == {5.0} for chosen in choices.values())
     unrated = read_choices(write_shop(tmp_path / "unrated", reviewed=False))
     assert all(len(chosen) == 4 and set(chosen.values()) == {None} for chosen in unrated.values())
+
+
+def test_a_shop_in_which_no_three_customers_chose_the_same_is_counted_and_kept(tmp_path):
+    facts = facts_of(ROWS)
+    counts = count_together(facts.catalogue, [{ROWS[0]["item_id"]: 5.0, ROWS[1]["item_id"]: None}])
+    assert (counts.n_customers, len(counts.others), counts.n_chosen.sum()) == (1, 0, 2)
+    replace(facts, counts=counts).save(tmp_path)
+    assert ItemFacts.load(tmp_path, facts.catalogue).counts.n_rated.dtype == np.int64
 
 
 def test_who_reviews_an_item_has_chosen_it(tmp_path):
