@@ -18,7 +18,7 @@ KINDS: tuple[FactKind, ...] = get_args(FactKind)
 # What a review can speak of; of the others only behaviour tells whether they matter.
 SPOKEN_OF: frozenset[FactKind] = frozenset(("aspect", "words", "category", "brand", "price", "attribute"))
 # Who phrased a reason.
-Grounded = Literal["template", "language_model"]
+Grounded = Literal["template"]
 Act = Literal["chose", "looked at"]
 
 

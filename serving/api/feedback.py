@@ -110,8 +110,7 @@ class Feedback(Message):
     facts: list[GivenFact] = Field([], description="What a reason says; a review says nothing that is checked.")
     grounded: Grounded | None = Field(
         None,
-        description="Of a reason: template, sentences made of its facts; language_model, sentences of a model from "
-        "which all that no fact supports was cut. null for a review.",
+        description="Of a reason: template, sentences made of its facts. null for a review.",
     )
     skipped_history: SkippedHistory = Field([])
 
