@@ -51,10 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
     names = chosen.baselines.split(",") if chosen.baselines else list(get_args(BaselineName))
     with open_dataset(recipe, chosen.cache) as data:
         training, summary = data.time_split()
-        runs = [
-            evaluate_seed(Fits(recipe, seed, chosen.threads), training, data.work / f"seed-{seed}", names, chosen.split)
-            for seed in options.seeds_of(chosen)
-        ]
+        runs = []
+        for seed in options.seeds_of(chosen):
+            fits = Fits(recipe, seed, chosen.threads)
+            runs.append(evaluate_seed(fits, training, data.work / f"seed-{seed}", names, chosen.split))
+            found = {name: f"{run.per_query['ndcg'].mean():.4f}" for name, run in runs[-1].items()}
+            print(f"seed {seed}, N@{K} of each model: {found}", flush=True)
         if chosen.report is not None:
             report(data, names, chosen.split, chosen.report)
         warm = read_queries(training, chosen.split).is_warm
