@@ -48,7 +48,7 @@ WRITERS = ("zero-shot", "language_model", "small", UNCONDITIONED)
 # Of prompt and text together, for every writer: no text is cut.
 MAX_TOKENS = 384
 WRITE_BATCH = 8
-NOTHING = WritingRequest("review", None, "", "")
+NOTHING = WritingRequest(None, "", "")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ Portion = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 Diversity = Literal["none", "mmr", "calibration"]
 Task = Literal["review", "reason"]
 Style = Literal["short", "medium", "long"]
+Decoding = Literal["nucleus", "greedy", "beam"]
 Words = Annotated[int, Parameter(validator=Number(gte=1, lte=200))]
 
 
@@ -117,6 +118,7 @@ def feedback(
     rating: Stars | None = None,
     style: Style = "medium",
     max_words: Words | None = None,
+    decoding: Decoding = "nucleus",
     seed: Seed | None = None,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
@@ -130,6 +132,8 @@ def feedback(
         rating: Stars to write for, 1 to 5; without it, the rating that is predicted.
         style: short: one sentence. medium: some. long: as long as the writer goes on.
         max_words: The text ends with a sentence within so many words.
+        decoding: How words are found: nucleus (drawn from the likeliest), greedy (the likeliest) or beam (of the
+            likeliest whole texts).
         seed: Equal seeds give equal texts.
     """
     settings = chosen.enter()
@@ -137,7 +141,7 @@ def feedback(
     from serving.client import connect, read_request
 
     asked = {"kind": task, "rating": rating, "style": style, "max_words": max_words, "seed": seed}
-    fields = {"user_id": user, "item_id": item, **asked}
+    fields = {"user_id": user, "item_id": item, "decoding": decoding, **asked}
     request = read_request(FeedbackRequest, fields)
     answer = connect(settings, show_aside).feedback(request)
     if as_json:

@@ -11,6 +11,7 @@ from core.settings.form import Frozen
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, ShopName
 from recommender.inputs.texts import WritingTask
+from recommender.writing.decoding import Strategy
 
 
 class PipelineParams(Frozen):
@@ -70,6 +71,7 @@ class AudienceParams(Frozen):
     k: int = Field(1, ge=1, le=100, description="Items for each user, the best of the bundle in service.")
     kind: WritingTask = Field("reason", description="reason: why the item suits. review: what the user would write.")
     max_words: int | None = Field(None, ge=1, le=200, description="A text ends within so many words.")
+    decoding: Strategy = Field("nucleus", description="How a review's words are found: nucleus, greedy or beam.")
     seed: int = Field(0, ge=0, lt=2**31, description="Equal seeds give equal texts.")
     users_per_part: int = Field(50, ge=1, description="Users whose texts share a file.")
     refresh: bool = Field(False, description="Write again what is written already.")

@@ -54,7 +54,7 @@ def write_feedback(params: AudienceParams) -> Written:
     run = Run.of(PipelineParams(shop=params.shop))
     version = _in_service(run.layout)
     parts = Parts(run.layout.texts(_key(params, version)), params.users_per_part)
-    task = Assignment(params.k, params.kind, params.max_words, params.seed)
+    task = Assignment(params.k, params.kind, params.max_words, params.seed, params.decoding)
     chosen = (params.users, params.users_file, params.segment, params.n_users, params.refresh)
     n_parts = choose_audience(run, parts, *chosen)
     log, progress = get_run_logger(), TextsProgress()
@@ -69,7 +69,7 @@ def write_feedback(params: AudienceParams) -> Written:
     written = Written(
         folder=str(parts.folder), model=version.tag, n_users=n_users, n_unknown=n_unknown, n_texts=n_texts
     )
-    asked = params.model_dump(mode="json", include={"segment", "k", "kind", "max_words", "seed"})
+    asked = params.model_dump(mode="json", include={"segment", "k", "kind", "max_words", "seed", "decoding"})
     end_texts(run, parts=parts, summary=written.model_dump(exclude={"folder"}) | asked)
     publish_texts(written.model_dump() | asked)
     return written

@@ -166,7 +166,7 @@ class Engine:
         if asked is None:
             return draft.answer
         writer = self.writer
-        (text,) = writer.write([asked.asked], asked.seed, asked.length.decoding(writer.max_tokens))
+        (text,) = writer.write([asked.asked], asked.seed, asked.decoding(writer.max_tokens))
         return draft.finished(asked.length.cut(text))
 
     def drafts(self, request: FeedbackRequest, max_pairs: int | None = None) -> list[Draft]:
@@ -222,7 +222,7 @@ class Engine:
         """The review that the user would write, but for its words."""
         visitor = identify(request, self.features, self.bundle)
         rating, source = self._rating_for(request.rating, item_id, visitor)
-        asked = WritingRequest.of(request.kind, rating, visitor.state, item_id, self.bundle.catalogue)
+        asked = WritingRequest.of(rating, visitor.state, item_id, self.bundle.catalogue)
         answer = Feedback(
             model=self.model,
             user_id=request.user_id,
@@ -234,7 +234,7 @@ class Engine:
             seed=seed,
             skipped_history=list(visitor.skipped),
         )
-        return Draft(answer, Text(asked, seed, Length.of(request.style, request.max_words)))
+        return Draft(answer, Text(asked, seed, Length.of(request.style, request.max_words), request.decoding))
 
     def _reason(self, request: FeedbackRequest, item_id: str, seed: int) -> Draft:
         """Why an item suits the user: known at once; a rating has no part in that."""

@@ -17,7 +17,7 @@ from recommender.inputs.texts import WritingTask
 from recommender.inputs.user import UserState
 from recommender.reranking.reranker import Reranker
 from recommender.scoring.input import ItemRatings
-from recommender.writing.decoding import Decoding
+from recommender.writing.decoding import Decoding, Strategy
 from recommender.writing.examples import WritingRequest
 
 BATCH = 8  # texts that are written together
@@ -57,12 +57,14 @@ class Assignment:
         kind: A review in the user's place, or the reason why an item suits.
         max_words: Of a text; None for no limit.
         seed: Equal seeds give equal texts.
+        decoding: How a review's words are found.
     """
 
     k: int
     kind: WritingTask
     max_words: int | None
     seed: int
+    decoding: Strategy = "nucleus"
 
 
 class Author:
@@ -124,10 +126,10 @@ class Author:
             raise self._lacks("a writer", "review texts (the feedback table)")
         ratings = [self._rating(user, row[schema.ITEM_ID]) for user, row in listed]
         requests = [
-            WritingRequest.of("review", rating, user, row[schema.ITEM_ID], catalogue)
+            WritingRequest.of(rating, user, row[schema.ITEM_ID], catalogue)
             for (user, row), rating in zip(listed, ratings, strict=True)
         ]
-        decoding = Decoding(max_words=task.max_words)
+        decoding = Decoding.by(task.decoding, max_words=task.max_words)
         texts: list[str] = []
         for start in range(0, len(requests), BATCH):
             texts += writer.write(requests[start : start + BATCH], task.seed, decoding)

@@ -10,11 +10,8 @@ from typing import Literal
 WritingTask = Literal["review", "reason"]
 
 _OPINIONS = {1: "very bad", 2: "bad", 3: "mixed", 4: "good", 5: "very good"}
-_QUESTIONS = {
-    "review": "Write the review that this customer writes of this item.",
-    "reason": "Write in one sentence why this item suits this customer.",
-}
-_ANSWERS = {"review": "Review:", "reason": "Why it suits the customer:"}
+_QUESTION = "Write the review that this customer writes of this item."
+_ANSWER = "Review:"
 _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
 # What a writer's prompt has of the user.
 PROFILE_CHARS = 120
@@ -102,26 +99,26 @@ def taste_text(mean_rating: float | None, liked: Sequence[str], disliked: Sequen
     return ". ".join(part for part in parts if part)
 
 
-def writer_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> str:
-    """What the feedback writer continues: the task, the rating in words, the item, the user.
+def writer_prompt(rating: float | None, profile: str, item: str) -> str:
+    """What the feedback writer continues: the rating in words, the item, the user.
 
     The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
-    return f"{task} {stars} | item: {shorten(item, 160)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
+    return f"review {stars} | item: {shorten(item, 160)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
 
 
-def language_model_prompt(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
+def language_model_prompt(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
     its end where it is too long, and the rest.
     """
     head = f"Item: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
-    return head, f"{_rating_line(rating)}\n{_ANSWERS[task]}"
+    return head, f"{_rating_line(rating)}\n{_ANSWER}"
 
 
-def language_model_question(task: WritingTask, rating: float | None, profile: str, item: str) -> tuple[str, str]:
+def language_model_question(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """The same as a question to an assistant, likewise in two parts."""
-    head = f"{_QUESTIONS[task]}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
+    head = f"{_QUESTION}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
     return head, _rating_line(rating)
 
 

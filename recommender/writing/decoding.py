@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from recommender.writing.copies import TrainingRuns
 from recommender.writing.sampling import MIN_NEW_TOKENS, NO_REPEAT_LENGTH, TextSampler
 
 MAX_BEAMS = 8
+# How the next word is found: drawn from the likeliest, the likeliest, or as of the likeliest whole texts.
+Strategy = Literal["nucleus", "greedy", "beam"]
+N_BEAMS = 4
 
 _FINISHED = re.compile(r"[.!?。！？][\"'”’)]*$")
 _LAST_SENTENCE_END = re.compile(r"^.*(?:[.!?][\"'”’)]*(?=\s)|[。！？][”’」』）]*)", re.DOTALL)
@@ -49,6 +52,18 @@ class Decoding:
     top_p: float = 0.9
     n_beams: int = 1
     max_words: int | None = None
+
+    @classmethod
+    def by(cls, strategy: Strategy, max_new_tokens: int = 60, max_words: int | None = None) -> Decoding:
+        """With the defaults of a strategy."""
+        lengths = cls(max_new_tokens, max_words=max_words)
+        match strategy:
+            case "nucleus":
+                return lengths
+            case "greedy":
+                return replace(lengths, temperature=0.0)
+            case "beam":
+                return replace(lengths, n_beams=N_BEAMS)
 
     @property
     def draws(self) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from core import schema
 from recommender.inputs.catalogue import Catalogue, read_training_table
-from recommender.inputs.texts import WritingTask, profile_text, shorten, tidy, writer_prompt
+from recommender.inputs.texts import profile_text, shorten, tidy, writer_prompt
 from recommender.inputs.user import UserState
 from recommender.metrics.texts import (
     words,
@@ -30,16 +30,14 @@ OPENING_CHARS = 60
 
 @dataclass(frozen=True)
 class WritingRequest:
-    """What to write.
+    """A review to write in the user's place.
 
     Attributes:
-        task: A review in the user's place, or the reason why the item suits.
         rating: The rating that the text goes with; None where there is none.
         profile: `texts.profile_text` of the user.
         item: `texts.item_text` of the item.
     """
 
-    task: WritingTask
     rating: float | None
     profile: str
     item: str
@@ -47,7 +45,6 @@ class WritingRequest:
     @classmethod
     def of(
         cls,
-        task: WritingTask,
         rating: float | None,
         user: UserState,
         item_id: str,
@@ -70,12 +67,12 @@ class WritingRequest:
         likes, low = _tastes(user, catalogue)
         dislikes = [label(item) for item in low[:N_DISLIKES]]
         profile = profile_text(user.attributes, user.own_words, recent, user.mean_rating, likes, dislikes)
-        return cls(task, rating, profile, text if item_text is None else item_text)
+        return cls(rating, profile, text if item_text is None else item_text)
 
     @property
     def prompt(self) -> str:
         """What the language model continues."""
-        return writer_prompt(self.task, self.rating, self.profile, self.item)
+        return writer_prompt(self.rating, self.profile, self.item)
 
 
 def _tastes(user: UserState, catalogue: Catalogue) -> tuple[list[str], list[str]]:
@@ -126,7 +123,7 @@ def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> l
 
 def _request(row: Mapping[str, Any], catalogue: Catalogue) -> WritingRequest:
     user = UserState.from_row(row)
-    return WritingRequest.of("review", row[schema.RATING], user, row[schema.ITEM_ID], catalogue, row[schema.ITEM_TEXT])
+    return WritingRequest.of(row[schema.RATING], user, row[schema.ITEM_ID], catalogue, row[schema.ITEM_TEXT])
 
 
 def training_examples(reviews: list[WritingExample]) -> list[WritingExample]:

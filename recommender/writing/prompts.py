@@ -68,7 +68,7 @@ class Prompts:
         request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
         if self.style == "marked":
             return request.prompt.removesuffix(MARKED_END), MARKED_END
-        fields = (request.task, request.rating, request.profile, request.item)
+        fields = (request.rating, request.profile, request.item)
         if self.style == "plain":
             return language_model_prompt(*fields)
         before, after = self._around

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
 from recommender.inputs.texts import WritingTask
+from recommender.writing.decoding import Strategy
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
 from serving.writing.length import TextStyle
 
@@ -49,6 +50,12 @@ class FeedbackRequest(DescribedUserRequest):
     )
     max_words: int | None = Field(
         None, ge=1, le=MAX_WORDS, description="The text ends with a sentence within so many words."
+    )
+    decoding: Strategy = Field(
+        "nucleus",
+        description="How a review's words are found. nucleus: drawn from the likeliest. greedy: the likeliest, always. "
+        "beam: those of the likeliest of a few whole texts, which takes a few times as long, streams all at the end, "
+        "and shows the rating less. Of greedy and beam any seed gives the same text.",
     )
     stream: bool = Field(
         False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recommender.metrics.texts import sentences
-from recommender.writing.decoding import Decoding
+from recommender.writing.decoding import Decoding, Strategy
 
 TextStyle = Literal["short", "medium", "long"]
 
@@ -50,13 +50,14 @@ class Length:
             tokens = min(tokens, _TOKENS_PER_WORD * max_words + _TOKENS_AT_LEAST)
         return cls(tokens, most, max_words)
 
-    def decoding(self, max_tokens: int) -> Decoding:
+    def decoding(self, max_tokens: int, strategy: Strategy = "nucleus") -> Decoding:
         """How a writer is to decode it.
 
         Args:
             max_tokens: What the writer sees, prompt and text together.
+            strategy: How words are found.
         """
-        return Decoding(max_new_tokens=min(self.tokens, max_tokens), max_words=self.words)
+        return Decoding.by(strategy, min(self.tokens, max_tokens), self.words)
 
     def cut(self, text: str) -> str:
         """The text up to its last sentence that fits.

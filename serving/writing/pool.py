@@ -50,8 +50,8 @@ class Job:
 
     @property
     def decoding(self) -> Decoding:
-        """How its texts, which are all of one length, are decoded."""
-        return self.texts[0].length.decoding(self.writer.max_tokens)
+        """How its texts, which one request asks for, are decoded."""
+        return self.texts[0].decoding(self.writer.max_tokens)
 
     def stop(self) -> None:
         """Nobody waits for it any more."""

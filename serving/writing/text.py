@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from recommender.writing.decoding import Decoding
+from recommender.writing.decoding import Decoding, Strategy
 from recommender.writing.examples import WritingRequest
 from serving.writing.length import Length
 
@@ -46,8 +46,14 @@ class Text:
         asked: Of whom, of what, by which rating.
         seed: Equal seeds give equal texts.
         length: What of it is kept.
+        strategy: How its words are found.
     """
 
     asked: WritingRequest
     seed: int
     length: Length
+    strategy: Strategy = "nucleus"
+
+    def decoding(self, max_tokens: int) -> Decoding:
+        """How a writer that sees so many tokens is to decode it."""
+        return self.length.decoding(max_tokens, self.strategy)

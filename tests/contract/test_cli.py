@@ -27,6 +27,7 @@ from flows.promotion.bundles import promote_by_hand
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.inputs.texts import WritingTask
+from recommender.writing.decoding import Strategy
 from serving.writing.length import TextStyle
 from tests.contract.documents import DOCS, GUIDES, code, read
 from tests.integration.conftest import free_port
@@ -277,6 +278,7 @@ def test_the_choices_are_those_of_the_packages_below():
     assert get_args(quarantine.Table) == TABLE_NAMES
     assert get_args(answers.Task) == get_args(WritingTask)
     assert get_args(answers.Style) == get_args(TextStyle)
+    assert get_args(answers.Decoding) == get_args(Strategy)
 
 
 def test_help_names_every_kind_of_source(capsys, monkeypatch):

@@ -97,11 +97,13 @@ class FakeWriter:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.tokens: list[int] = []
+        self.decoded: list[Decoding] = []
 
     def write(self, requests: Sequence[Any], seed: int, decoding: Decoding) -> list[str]:
         self.tokens.append(decoding.max_new_tokens)
+        self.decoded.append(decoding)
         self.asked += requests
-        return [f"{request.task} {request.rating} {seed}" for request in requests]
+        return [f"review {request.rating} {seed}" for request in requests]
 
 
 NOW = object()

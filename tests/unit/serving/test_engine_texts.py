@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from recommender.writing.decoding import N_BEAMS, Decoding
 from serving.api.feedback import FeedbackRequest
 from serving.engine import Engine
 from serving.errors import BadRequest
@@ -57,3 +58,13 @@ def test_a_text_that_is_written_at_once_is_cut_too(engine: Engine) -> None:
     assert cast(FakeWriter, engine.bundle.writer).tokens == [20]
     engine.feedback(FeedbackRequest(item_id="i3", style="long"))
     assert cast(FakeWriter, engine.bundle.writer).tokens[-1] == 100  # it sees no more
+
+
+def test_words_are_found_as_asked_for(engine: Engine) -> None:
+    for strategy in ("nucleus", "greedy", "beam"):
+        engine.feedback(FeedbackRequest(item_id="i3", decoding=strategy, max_words=5))
+    assert cast(FakeWriter, engine.bundle.writer).decoded == [
+        Decoding(36, max_words=5),
+        Decoding(36, temperature=0.0, max_words=5),
+        Decoding(36, n_beams=N_BEAMS, max_words=5),
+    ]

@@ -29,12 +29,13 @@ class Pen:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.asked: list[Any] = []
+        self.decoded: Decoding | None = None
 
     def write(self, requests: Sequence[Any], seed: int, decoding: Decoding) -> list[str]:
-        assert decoding == Decoding(max_words=9)
+        self.decoded = decoding
         self.batches.append(len(requests))
         self.asked += requests
-        return [f"{request.task} {request.rating} {seed} {request.item}" for request in requests]
+        return [f"review {request.rating} {seed} {request.item}" for request in requests]
 
 
 def bundle_of(scorer: bool = True, rerank: RerankSettings | None = None) -> Bundle:
@@ -88,6 +89,9 @@ def test_texts_are_written_in_batches() -> None:
     pen = Pen()
     write(["known"], bundle_of(), Assignment(10, "review", 9, 1), pen)
     assert pen.batches == [BATCH, 2]
+    assert pen.decoded == Decoding(max_words=9)
+    write(["known"], bundle_of(), Assignment(2, "review", 9, 1, "greedy"), pen)
+    assert pen.decoded == Decoding(temperature=0.0, max_words=9)
 
 
 def test_items_as_they_are_now_are_read_where_the_ranker_reads_them() -> None:

@@ -354,7 +354,7 @@ def test_a_writer_of_the_embedded_model_is_loaded_with_the_folder_that_this_is_k
     target, recipe = tmp_path / "bundle", before.recipe.model_copy(update={"writer": settings})
     assemble_bundle(target, shop="tiny", recipe=recipe, data=DATA, components=components, code_version="test")
     bundle = load_bundle(target, models=models)
-    (text,) = bundle.writer.write([WritingRequest("review", 5.0, "", "A kettle")], seed=1, decoding=Decoding(8))
+    (text,) = bundle.writer.write([WritingRequest(5.0, "", "A kettle")], seed=1, decoding=Decoding(8))
     assert text
     with pytest.raises(BundleError, match="models=None, expected the folder where converted models are kept"):
         load_bundle(target)

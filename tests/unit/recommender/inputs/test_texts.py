@@ -53,6 +53,6 @@ def test_profile_leaves_out_what_is_not_known():
     )
 
 
-def test_prompt_says_task_rating_item_and_user():
-    assert writer_prompt("review", 4.0, "p", "i") == "review good, 4 stars | item: i | user: p | text:"
-    assert writer_prompt("reason", None, "p", "i") == "reason unrated | item: i | user: p | text:"
+def test_prompt_says_rating_item_and_user():
+    assert writer_prompt(4.0, "p", "i") == "review good, 4 stars | item: i | user: p | text:"
+    assert writer_prompt(None, "p", "i") == "review unrated | item: i | user: p | text:"

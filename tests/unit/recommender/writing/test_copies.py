@@ -16,7 +16,7 @@ from recommender.writing.writer import MAX_REDRAWS, FeedbackWriter
 OWN = "My uncle Ned played this very fiddle at the county fair in the rain."
 COMMON = "I would buy this again and tell all of my friends about it."
 RUNS = TrainingRuns.of([OWN, *(f"{COMMON} Number {n} says so." for n in range(3))])
-REQUESTS = [WritingRequest("review", 5.0, "", "A fiddle"), WritingRequest("review", 1.0, "", "A drum")]
+REQUESTS = [WritingRequest(5.0, "", "A fiddle"), WritingRequest(1.0, "", "A drum")]
 
 
 def test_runs_of_one_text_are_copied_and_what_many_say_is_not() -> None:

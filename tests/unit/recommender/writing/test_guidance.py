@@ -26,7 +26,7 @@ from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 BAD, MIXED, GOOD, UNRATED = (
-    WritingRequest("review", rating, "country France", item)
+    WritingRequest(rating, "country France", item)
     for rating, item in ((1.0, "A kettle"), (3.0, "A smoky grinder of steel"), (5.0, "A teapot"), (None, "A cup"))
 )
 

@@ -9,7 +9,7 @@ from recommender.writing.examples import WritingExample, WritingRequest
 from recommender.writing.names import without_personal_data
 from tests.unit.recommender.tiny_shop import catalogue_of
 
-REQUEST = WritingRequest("review", 5.0, "", "")
+REQUEST = WritingRequest(5.0, "", "")
 CATALOGUE = catalogue_of(
     [
         {

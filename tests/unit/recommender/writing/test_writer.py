@@ -34,7 +34,7 @@ from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 REQUESTS = [
-    WritingRequest("review", rating, "country France. lately A malty whisk", item)
+    WritingRequest(rating, "country France. lately A malty whisk", item)
     for rating in (5.0, 1.0, None)
     for item in ("A fruity kettle. For every kitchen", "A smoky grinder", "")
 ]
@@ -61,14 +61,14 @@ def test_a_request_describes_user_and_item(training: Path) -> None:
     user = UserState(
         items=("i0", "i1", "i2", "i3"), values=(None,) * 4, own_words="lovely", attributes="country France"
     )
-    request = WritingRequest.of("review", 4.0, user, "i4", catalogue_of(training))
+    request = WritingRequest.of(4.0, user, "i4", catalogue_of(training))
     assert request.profile == (
         "country France. often says lovely. lately A fruity teapot; A malty kettle; A smoky kettle"
     )
     assert request.item == "A smoky teapot. For every kitchen"
     assert request.prompt.startswith("review good, 4 stars | item: A smoky teapot")
     with pytest.raises(UnknownItem, match="item_id='zebra'"):
-        WritingRequest.of("review", 4.0, user, "zebra", catalogue_of(training))
+        WritingRequest.of(4.0, user, "zebra", catalogue_of(training))
 
 
 def test_a_profile_sums_up_what_the_user_comes_back_to_and_did_not_like(training: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_profile_sums_up_what_the_user_comes_back_to_and_did_not_like(training
     items = ("i0", "i1", "i2", "i3", "i5", "gone")
     user = UserState(items=items, values=(5.0, None, 1.0, 2.0, 3.0, 4.0), mean_rating=3.25, own_words="lovely")
     labels = [catalogue.label(item) for item in items]
-    assert WritingRequest.of("review", 4.0, user, "i4", catalogue).profile == (
+    assert WritingRequest.of(4.0, user, "i4", catalogue).profile == (
         "usually gives 3.2 stars. often says lovely. comes back to Tea & Co. "
         f"lately {'; '.join(labels[:2:-1])}. did not like {labels[3]}; {labels[2]}"
     )
@@ -92,15 +92,14 @@ def test_only_the_window_asked_for_is_read(training: Path) -> None:
     assert not {example.text for example in train} & {example.text for example in later}
 
 
-def test_reviews_are_learned_whole_and_reasons_are_not(training: Path) -> None:
+def test_reviews_are_learned_whole(training: Path) -> None:
     reviews = read_reviews(training, "train", catalogue_of(training))
     assert training_examples(reviews) == reviews
-    assert {example.request.task for example in reviews} == {"review"}
 
 
 def test_a_review_that_stands_in_its_own_prompt_is_not_learned() -> None:
     text = "I bought this kettle for my mother and she uses it every single day of the week."
-    shown = WritingRequest("review", 5.0, "", f"{text} Another review")
+    shown = WritingRequest(5.0, "", f"{text} Another review")
     assert training_examples([WritingExample(shown, text)]) == []
 
 
@@ -183,6 +182,7 @@ def test_beams_draw_nothing(writer: FeedbackWriter) -> None:
     beams = Decoding(12, n_beams=4)
     (found,) = writer.write(REQUESTS[:1], seed=1, decoding=beams)
     assert [found] == writer.write(REQUESTS[:1], seed=2, decoding=beams)
+    assert Decoding.by("beam", 12) == beams
     assert found[0].isalpha()
     assert found[-1] in ".!?"
 
@@ -283,7 +283,7 @@ def test_top_p_keeps_the_fewest_that_reach_it() -> None:
 
 
 def test_a_long_prompt_loses_its_profile_and_keeps_its_end(writer: FeedbackWriter) -> None:
-    tokens = writer.prompts.encode(WritingRequest("review", 5.0, "word " * 60, "A fruity kettle " * 20))
+    tokens = writer.prompts.encode(WritingRequest(5.0, "word " * 60, "A fruity kettle " * 20))
     assert len(tokens) == 48
     decoded = writer.tokenizer.decode(tokens)
     assert decoded.startswith("review good, 5 stars | item:")
@@ -291,7 +291,7 @@ def test_a_long_prompt_loses_its_profile_and_keeps_its_end(writer: FeedbackWrite
 
 
 def test_texts_are_cut_at_a_sentence_that_fits(writer: FeedbackWriter) -> None:
-    request = WritingRequest("review", 5.0, "", "A kettle")
+    request = WritingRequest(5.0, "", "A kettle")
     sentence = "This kettle is good."
     cut = tokenize(WritingExample(request, " ".join([sentence] * 40)), writer)
     assert len(cut.prompt) + len(cut.text) <= writer.max_tokens

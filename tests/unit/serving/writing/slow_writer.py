@@ -66,7 +66,7 @@ class SlowWriter:
 
 def text(item: str, seed: int = 1, length: Length | None = None) -> Text:
     """A text about an item."""
-    return Text(WritingRequest("review", None, "", item), seed, length or Length())
+    return Text(WritingRequest(None, "", item), seed, length or Length())
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

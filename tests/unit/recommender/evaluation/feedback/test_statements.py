@@ -35,7 +35,7 @@ def test_a_statement_is_supported_where_a_review_of_the_item_praises_or_blames_t
 
 
 def test_the_items_own_text_supports_what_it_says() -> None:
-    described = WritingExample(WritingRequest("review", 5.0, "", "A guitar with excellent tuners"), "", "u1", "i9")
+    described = WritingExample(WritingRequest(5.0, "", "A guitar with excellent tuners"), "", "u1", "i9")
     said = ["The tuners are excellent.", "The tuners are awful.", "The strings are excellent."]
     assert EVIDENCE.support(said, [described] * 3) == Support(1, 3)
 
