@@ -13,7 +13,7 @@ from core.layout import Layout
 from core.settings.tree import Settings
 from core.tombstones import TombstoneFile
 from serving.api.feedback import Feedback, FeedbackRequest
-from serving.api.message import Message
+from serving.api.message import API_PREFIX, Message
 from serving.api.problem import explain
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
@@ -62,16 +62,16 @@ class Client:
         self.url, self.model, self._timeout_s = url, model, timeout_s
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
-        """Ask `/recommend`."""
-        return self._ask("/recommend", request, Recommendations)
+        """Ask `/v1/recommend`."""
+        return self._ask(f"{API_PREFIX}/recommend", request, Recommendations)
 
     def score(self, request: ScoreRequest) -> Scores:
-        """Ask `/score`."""
-        return self._ask("/score", request, Scores)
+        """Ask `/v1/score`."""
+        return self._ask(f"{API_PREFIX}/score", request, Scores)
 
     def feedback(self, request: FeedbackRequest) -> Feedback:
-        """Ask `/feedback`."""
-        return self._ask("/feedback", request, Feedback)
+        """Ask `/v1/feedback`."""
+        return self._ask(f"{API_PREFIX}/feedback", request, Feedback)
 
     def _ask(self, endpoint: str, request: Message, kind: type[Read]) -> Read:
         try:
@@ -114,7 +114,7 @@ def find_service(settings: Settings) -> Client | None:
     """The service of this shop, ready to answer; None where none is there: another shop's does not count."""
     url = _service_url(settings)
     try:
-        model = httpx.get(f"{url}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()["model"]
+        model = httpx.get(f"{url}{API_PREFIX}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()["model"]
     except (httpx.TransportError, ValueError, KeyError, TypeError):
         return None
     name = Layout(settings.work_dir, settings.shop).model_name

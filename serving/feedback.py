@@ -1,4 +1,4 @@
-"""Answering `/feedback` beside everything else: drafts are made in threads of their own, texts in the pool's."""
+"""Answering `/v1/feedback` beside everything else: drafts are made in threads of their own, texts in the pool's."""
 
 from __future__ import annotations
 

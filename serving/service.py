@@ -28,8 +28,9 @@ from features.errors import FeatureError
 from recommender.errors import NotFinite
 from serving.api.events import EventsReceipt
 from serving.api.feedback import Feedback
+from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
-from serving.api.openapi import ENDPOINTS
+from serving.api.openapi import ENDPOINTS, SUCCESSORS
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.engine import Engine
@@ -43,6 +44,7 @@ from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformError
 from serving.http.pages import PAGES
 from serving.http.responses import refuse, respond
 from serving.http.stream import EventStream, StopAtHangUp
+from serving.http.versions import EarlierPaths
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 from serving.writing.pool import WritingPool
 
@@ -126,22 +128,22 @@ class Sommelier:
             raise HTTPException(503, self._not_ready())
         return True
 
-    @bentoml.api
+    @bentoml.api(route=f"{API_PREFIX}/recommend")
     def recommend(self, request: RecommendInput, /) -> Recommendations:
         """The k best items for a known user, for a visitor's history, or for nobody in particular."""
-        return self._answer(request, "/recommend", lambda engine: engine.recommend(request))
+        return self._answer(request, f"{API_PREFIX}/recommend", lambda engine: engine.recommend(request))
 
-    @bentoml.api
+    @bentoml.api(route=f"{API_PREFIX}/score")
     def score(self, request: ScoreInput, /) -> Scores:
         """How much the user would like each item."""
-        return self._answer(request, "/score", lambda engine: engine.score(request))
+        return self._answer(request, f"{API_PREFIX}/score", lambda engine: engine.score(request))
 
-    @bentoml.api
+    @bentoml.api(route=f"{API_PREFIX}/feedback")
     async def feedback(self, request: FeedbackInput, /) -> Feedback:
         """The review that the user would write of an item, or why the item suits them; for many pairs, or in pieces."""
         return await self._write(request)
 
-    @bentoml.api
+    @bentoml.api(route=f"{API_PREFIX}/events")
     def events(self, request: EventsInput, /) -> EventsReceipt:
         """Store events on disk, then push them to the online store."""
         return self._take_in(request)
@@ -173,7 +175,7 @@ class Sommelier:
         return answer if receipt.pushed else respond(answer, 202)
 
     def model_info(self) -> ModelInfo:
-        """What GET /model answers."""
+        """What GET /v1/model answers."""
         loaded = self._watcher.loaded
         bundle = None if loaded is None else loaded.value.bundle
         return ModelInfo(
@@ -260,14 +262,15 @@ class Sommelier:
         _metrics().pending_events(self._intake.n_pending())
 
 
-# The decorator has made a BentoML service of the class. The first is outermost: it counts what the others refuse.
+# The decorator has made a BentoML service of the class. The first is outermost; the second counts what others refuse.
 _SERVICE: Any = Sommelier
+_SERVICE.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
 _SERVICE.add_asgi_middleware(
     ObserveRequests, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe
 )
 _SERVICE.add_asgi_middleware(UniformErrors)
 _SERVICE.add_asgi_middleware(JsonBodyLimit, max_body_bytes=SETTINGS.serving.max_body_bytes)
-_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({"/feedback"}))
+_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
 
 
 def _refuse(error: Exception) -> Any:

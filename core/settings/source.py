@@ -37,7 +37,7 @@ class SourceForms(Frozen):
         default_factory=dict,
         description="Table to column to {the source's value: the contract's}, ignoring case: "
         "{interactions: {event: {addtocart: cart}}}. An empty text empties the value, or leaves out the row of an "
-        "event. /events takes these names too.",
+        "event. /v1/events takes these names too.",
     )
     no_time: Literal["refuse", "file_order"] = Field(
         "refuse", description="Interactions without times: refuse them, or take the order of the file instead."

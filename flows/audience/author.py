@@ -100,7 +100,7 @@ class Author:
         return pa.Table.from_pylist([row | more for (_, row), more in zip(listed, said, strict=True)], schema=TEXTS)
 
     def _list(self, user: UserState, k: int) -> list[tuple[str, float]]:
-        """The user's best items, as `/recommend` lists them by the recipe."""
+        """The user's best items, as `/v1/recommend` lists them by the recipe."""
         ranker = self._bundle.ranker.for_one(user)
         if self._reranker.settings.changes_nothing:
             return ranker.top_k([user], k)[0]

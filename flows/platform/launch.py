@@ -265,7 +265,7 @@ def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None
     Raises:
         PartFailed: the service does not answer it.
     """
-    url = f"{settings.platform.url_of('service')}/recommend"
+    url = f"{settings.platform.url_of('service')}/v1/recommend"
     body = {"user_id": user, "k": 3} if user else {"k": 3}
     show(f"curl -s {url} -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
     try:

@@ -168,7 +168,7 @@ def _prefect_state(settings: Settings) -> str:
 def _service_state(address: str, model_name: str) -> str:
     """Whose bundle the service has loaded, if there is a service at all."""
     try:
-        answer = httpx.get(f"{address}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()
+        answer = httpx.get(f"{address}/v1/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()
         model = answer["model"]
     except httpx.TransportError:
         return "down"

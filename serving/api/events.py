@@ -1,4 +1,4 @@
-"""POST /events: the request and its receipt."""
+"""POST /v1/events: the request and its receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /feedback: the request and its answer."""
+"""POST /v1/feedback: the request and its answer."""
 
 from __future__ import annotations
 

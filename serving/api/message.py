@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from core.schema import MAX_ID_CHARS
 
+# Before the path of every endpoint: the version of what is asked and answered.
+API_PREFIX = "/v1"
 MAX_IDS = 1000
 MAX_ABOUT_CHARS = 2000
 

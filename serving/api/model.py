@@ -1,4 +1,4 @@
-"""GET /model: the answer."""
+"""GET /v1/model: the answer."""
 
 from __future__ import annotations
 

@@ -14,17 +14,18 @@ from pydantic.json_schema import models_json_schema
 
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
+from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
 from serving.api.problem import Problem
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 
-API_VERSION = "1.0.0"
+API_VERSION = "1.1.0"
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = """Recommends items, scores them, writes feedback text, and receives events.
 
 The promoted bundle answers: a trained model with everything that it needs. One that cannot be loaded leaves the bundle
-before it in service; `GET /model` says so.
+before it in service; `GET /v1/model` says so.
 
 Every error is `{"error": "one sentence"}`."""
 _PROBLEMS = {
@@ -53,12 +54,19 @@ class Endpoint:
     # What else a success may be: another model, and a stream of server-sent events.
     other_answer: type[BaseModel] | None = None
     streams: bool = False
+    # The path of earlier releases, which is answered too.
+    earlier: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the document: its path without the version."""
+        return self.path.removeprefix(API_PREFIX).strip("/")
 
 
 _EVERY_POST = (400, 413, 415, 429, 504)
 ENDPOINTS = (
     Endpoint(
-        "/recommend",
+        f"{API_PREFIX}/recommend",
         "post",
         "Recommend items",
         "For a known user, for the history of a visitor, or for nobody in particular. An unknown user is not an error: "
@@ -68,18 +76,20 @@ ENDPOINTS = (
         (*_EVERY_POST, 501, 503),
         RecommendRequest,
         Recommendations,
+        earlier="/recommend",
     ),
     Endpoint(
-        "/score",
+        f"{API_PREFIX}/score",
         "post",
         "Score given items",
         "The probability that the user likes each item, and the rating that they would give it.",
         (*_EVERY_POST, 404, 501, 503),
         ScoreRequest,
         Scores,
+        earlier="/score",
     ),
     Endpoint(
-        "/feedback",
+        f"{API_PREFIX}/feedback",
         "post",
         "Write feedback text",
         "The review that the user would write of an item, or why the item suits them; with `pairs`, many of them in "
@@ -91,9 +101,10 @@ ENDPOINTS = (
         Feedback,
         FeedbackList,
         streams=True,
+        earlier="/feedback",
     ),
     Endpoint(
-        "/events",
+        f"{API_PREFIX}/events",
         "post",
         "Send events",
         "Each accepted event is on disk before the answer. 200: the next recommendation takes them into account. "
@@ -103,20 +114,24 @@ ENDPOINTS = (
         (*_EVERY_POST, 503),
         EventsRequest,
         EventsReceipt,
+        earlier="/events",
     ),
     Endpoint(
-        "/model",
+        f"{API_PREFIX}/model",
         "get",
         "The bundle in service",
         "What it was trained on, how good it is, and since when it answers.",
         (),
         None,
         ModelInfo,
+        earlier="/model",
     ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
     Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),
     Endpoint("/metrics", "get", "Prometheus metrics", "Text in Prometheus's format."),
 )
+# From the path of an earlier release to the one that answers it.
+SUCCESSORS = {endpoint.earlier: endpoint.path for endpoint in ENDPOINTS if endpoint.earlier is not None}
 
 
 def describe_api() -> dict[str, Any]:
@@ -130,14 +145,21 @@ def describe_api() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Sommelier", "version": API_VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "."}],
-        "paths": {endpoint.path: {endpoint.method: _operation(endpoint)} for endpoint in ENDPOINTS},
+        "paths": {
+            **{endpoint.path: {endpoint.method: _operation(endpoint)} for endpoint in ENDPOINTS},
+            **{
+                endpoint.earlier: {endpoint.method: _deprecated(endpoint)}
+                for endpoint in ENDPOINTS
+                if endpoint.earlier is not None
+            },
+        },
         "components": {"schemas": definitions["$defs"]},
     }
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     answers = {"200": _success(endpoint)}
-    if endpoint.path == "/events":
+    if endpoint.answer is EventsReceipt:
         answers["202"] = {"description": "Stored; the online store does not have them yet", **_content(EventsReceipt)}
     for status in sorted(endpoint.problems):
         answers[str(status)] = {"description": _PROBLEMS[status], **_content(Problem)}
@@ -145,10 +167,22 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "summary": endpoint.summary,
         "description": endpoint.description,
-        "operationId": endpoint.path.strip("/"),
+        "operationId": endpoint.name,
         "tags": ["answers" if endpoint.request else "service"],
         **body,
         "responses": answers,
+    }
+
+
+def _deprecated(endpoint: Endpoint) -> dict[str, Any]:
+    """The same operation on the path of earlier releases."""
+    return {
+        **_operation(endpoint),
+        "summary": f"{endpoint.summary}: the path of earlier releases",
+        "description": f"Use `{endpoint.path}`: the answer is the same, with the headers `Deprecation` and `Link`.",
+        "operationId": f"{endpoint.name}_of_earlier_releases",
+        "tags": ["deprecated"],
+        "deprecated": True,
     }
 
 

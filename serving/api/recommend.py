@@ -1,4 +1,4 @@
-"""POST /recommend: the request and its answer."""
+"""POST /v1/recommend: the request and its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /score: the request and its answer."""
+"""POST /v1/score: the request and its answer."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serving.api.message import API_PREFIX
 from serving.api.openapi import describe_api
 from serving.http.responses import respond
 
@@ -50,5 +51,5 @@ async def _show_model(_: Request) -> Response:
 
 # BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.
 PAGES = Starlette(
-    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route("/model", _show_model)],
+    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route(f"{API_PREFIX}/model", _show_model)],
 )

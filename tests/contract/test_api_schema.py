@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from core import schema
 from core.settings.features import EventKind
 from serving.api.feedback import FeedbackRequest
-from serving.api.openapi import ENDPOINTS, describe_api
+from serving.api.openapi import ENDPOINTS, SUCCESSORS, describe_api
 from serving.events.terms import PLAIN_TERMS
 from serving.http.pages import PAGE
 
@@ -87,6 +87,18 @@ def test_the_service_serves_what_the_schema_says() -> None:
             assert issubclass(posts[endpoint.path].output_spec, endpoint.answer)
     own = {e.path for e in ENDPOINTS if e.method == "get"} - {"/livez", "/readyz", "/metrics"}
     assert own <= {getattr(route, "path", "") for route in service.PAGES.routes}
+
+
+def test_the_paths_of_earlier_releases_are_marked_and_otherwise_the_same() -> None:
+    described = describe_api()["paths"]
+    names = ("recommend", "score", "feedback", "events", "model")
+    assert {f"/{name}": f"/v1/{name}" for name in names} == SUCCESSORS
+    for earlier, successor in SUCCESSORS.items():
+        ((method, old),) = described[earlier].items()
+        new = described[successor][method]
+        assert (old["deprecated"], new.get("deprecated")) == (True, None)
+        assert (old["responses"], old.get("requestBody")) == (new["responses"], new.get("requestBody"))
+        assert successor in old["description"]
 
 
 if __name__ == "__main__":

@@ -42,12 +42,12 @@ class Running:
         return self.client.post(path, json=body)
 
     def recommend(self, **body: Any) -> dict[str, Any]:
-        answer = self.post("/recommend", **body)
+        answer = self.post("/v1/recommend", **body)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def model(self) -> dict[str, Any]:
-        return dict(self.client.get("/model").json())
+        return dict(self.client.get("/v1/model").json())
 
     def promote(self, folder: Path) -> str:
         """Put a bundle into the model store, as the promotion task does; its name and version."""

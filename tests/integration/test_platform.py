@@ -84,7 +84,7 @@ class RunningPlatform:
             self.process.wait(60)
 
     def recommend(self, **body):
-        return httpx.post(self.url("service", "/recommend"), json=body, timeout=30)
+        return httpx.post(self.url("service", "/v1/recommend"), json=body, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +153,14 @@ def test_evidently_shows_the_project(platform):
 
 
 def test_a_run_from_the_rest_api_does_the_real_work_and_the_service_swaps(platform):
-    before = httpx.get(platform.url("service", "/model"), timeout=30).json()
+    before = httpx.get(platform.url("service", "/v1/model"), timeout=30).json()
     deployment = deployment_of(platform, "fine-tune")
     recipe = deployment["parameters"]["params"]["recipe"]
     recipe = {**recipe, "seed": 8, "gate": {**recipe["gate"], "tolerance": 1.0}}
     state, _ = run_deployment(platform, "fine-tune", {"recipe": recipe})
     assert state["type"] == "COMPLETED", state["message"]
     deadline = time.monotonic() + 30
-    while (after := httpx.get(platform.url("service", "/model"), timeout=30).json())["model"] == before["model"]:
+    while (after := httpx.get(platform.url("service", "/v1/model"), timeout=30).json())["model"] == before["model"]:
         assert time.monotonic() < deadline, "the service did not swap"
         time.sleep(0.3)
     assert after["manifest"]["recipe"]["seed"] == 8
@@ -168,7 +168,7 @@ def test_a_run_from_the_rest_api_does_the_real_work_and_the_service_swaps(platfo
     state, _ = run_deployment(platform, "rollback", {"reason": "a test"})
     assert state["type"] == "COMPLETED", state["message"]
     deadline = time.monotonic() + 30
-    while (back := httpx.get(platform.url("service", "/model"), timeout=30).json())["model"] == after["model"]:
+    while (back := httpx.get(platform.url("service", "/v1/model"), timeout=30).json())["model"] == after["model"]:
         assert time.monotonic() < deadline, "the service did not swap back"
         time.sleep(0.3)
     assert back["manifest"]["digest"] == before["manifest"]["digest"]
@@ -284,7 +284,7 @@ def test_a_second_shop_joins_the_server_and_leaves_it_to_the_first(platform):
     try:
         second.wait_for("Ctrl-C stops everything", 400)
         assert recipe_in_service(second)["source"]["n_users"] == 120
-        models = [httpx.get(one.url("service", "/model"), timeout=30).json()["model"] for one in (platform, second)]
+        models = [httpx.get(one.url("service", "/v1/model"), timeout=30).json()["model"] for one in (platform, second)]
         assert [model.partition(":")[0] for model in models] == ["sommelier-small", "sommelier-second"]
         assert not deployment_of(platform, "monitor", "second")["paused"]
     finally:

@@ -39,10 +39,10 @@ def running(shop: TinyShop) -> Iterator[Running]:
         started.before = {
             "livez": client.get("/livez"),
             "readyz": client.get("/readyz"),
-            "model": client.get("/model"),
-            "recommend": started.post("/recommend", k=3),
+            "model": client.get("/v1/model"),
+            "recommend": started.post("/v1/recommend", k=3),
             "events": started.post(
-                "/events", events=[{"user_id": "early-bird", "item_id": ITEMS[0], "event": "purchase"}]
+                "/v1/events", events=[{"user_id": "early-bird", "item_id": ITEMS[0], "event": "purchase"}]
             ),
         }
         started.put_in_service(shop.whole)
@@ -111,7 +111,7 @@ def test_a_bare_history_is_answered_like_a_user(service: Running) -> None:
 def test_unknown_items_of_a_bare_history_are_skipped(service: Running) -> None:
     answer = service.recommend(history=["delisted", ITEMS[0]], k=3)
     assert (answer["cold_start"], answer["skipped_history"]) == (False, ["delisted"])
-    scores = service.post("/score", history=["delisted"], item_ids=[ITEMS[3]]).json()
+    scores = service.post("/v1/score", history=["delisted"], item_ids=[ITEMS[3]]).json()
     assert (scores["cold_start"], scores["skipped_history"]) == (True, ["delisted"])
     assert scores["reason"] == "no item of the history is in the catalogue of this model"
 
@@ -119,7 +119,7 @@ def test_unknown_items_of_a_bare_history_are_skipped(service: Running) -> None:
 def test_who_has_seen_everything_gets_an_empty_list(service: Running) -> None:
     """More than once, and with events that come after: the history that models read holds the newest ones alone."""
     bought = [{"user_id": "regular", "item_id": item, "event": "Purchase"} for item in ITEMS]
-    assert service.post("/events", events=bought).json()["pushed"] is True
+    assert service.post("/v1/events", events=bought).json()["pushed"] is True
     for by in ("blend", "generative"):
         answer = service.recommend(user_id="regular", k=20, by=by)
         assert (answer["cold_start"], answer["items"]) == (False, [])
@@ -138,23 +138,23 @@ def test_generative_retrieval_answers_where_it_is_asked_for(service: Running) ->
 
 
 def test_scores_are_probabilities_and_ratings(service: Running) -> None:
-    answer = service.post("/score", user_id="u07", item_ids=[ITEMS[20], ITEMS[3]]).json()
+    answer = service.post("/v1/score", user_id="u07", item_ids=[ITEMS[20], ITEMS[3]]).json()
     assert [item["item_id"] for item in answer["items"]] == [ITEMS[20], ITEMS[3]]
     assert all(0 <= item["p_like"] <= 1 and 1 <= item["rating"] <= 5 for item in answer["items"])
 
 
 def test_feedback_text_repeats_with_its_seed(service: Running) -> None:
     asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "review", "seed": 5}
-    first, second = service.post("/feedback", **asked).json(), service.post("/feedback", **asked).json()
+    first, second = service.post("/v1/feedback", **asked).json(), service.post("/v1/feedback", **asked).json()
     assert first == second
     assert first["text"]
     assert (first["kind"], first["rating_source"]) == ("review", "predicted")
-    assert service.post("/feedback", **asked, rating=2).json()["rating_source"] == "given"
+    assert service.post("/v1/feedback", **asked, rating=2).json()["rating_source"] == "given"
 
 
 def test_a_reason_comes_with_its_facts(service: Running) -> None:
     asked = {"user_id": "u07", "item_id": ITEMS[5], "kind": "reason", "seed": 5}
-    first, second = service.post("/feedback", **asked).json(), service.post("/feedback", **asked).json()
+    first, second = service.post("/v1/feedback", **asked).json(), service.post("/v1/feedback", **asked).json()
     assert first == second
     assert (first["kind"], first["grounded"], first["rating_source"]) == ("reason", "template", "none")
     assert first["text"] == " ".join(fact["text"] for fact in first["facts"])
@@ -165,10 +165,10 @@ def test_texts_of_many_pairs_come_whole_or_in_pieces(service: Running) -> None:
     pairs = [{"user_id": "u07", "item_id": ITEMS[5]}, {"item_id": ITEMS[6], "rating": 1}]
     for kind in ("review", "reason"):
         asked = {"pairs": pairs, "kind": kind, "seed": 5, "max_words": 20}
-        whole = service.post("/feedback", **asked).json()["items"]
+        whole = service.post("/v1/feedback", **asked).json()["items"]
         assert [text["item_id"] for text in whole] == [ITEMS[5], ITEMS[6]]
         assert all(1 <= len(text["text"].split()) <= 20 for text in whole)
-        streamed = service.post("/feedback", **asked, stream=True)
+        streamed = service.post("/v1/feedback", **asked, stream=True)
         assert streamed.headers["content-type"].startswith("text/event-stream")
         blocks = [block.split("\n") for block in streamed.text.strip().split("\n\n")]
         said = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
@@ -184,14 +184,14 @@ def test_the_next_recommendation_knows_the_event(service: Running) -> None:
     before = service.recommend(user_id="u11", k=5)
     taken = before["items"][0]["item_id"]
     event = {"event_id": "bought-it", "user_id": "u11", "item_id": taken, "event": "purchase"}
-    receipt = service.post("/events", events=[event])
+    receipt = service.post("/v1/events", events=[event])
     assert receipt.status_code == 200
     assert receipt.json() == {"accepted": 1, "duplicates": 0, "left_out": 0, "pushed": True, "unknown_items": []}
     after = service.recommend(user_id="u11", k=5)
     assert taken not in [item["item_id"] for item in after["items"]]
     assert after["items"] != before["items"]
     assert taken in [b for i in service.recommend(user_id="u11", k=20)["items"] for b in i["because"]]
-    again = service.post("/events", events=[event, {**event, "event_id": "unheard", "item_id": "not-yet-listed"}])
+    again = service.post("/v1/events", events=[event, {**event, "event_id": "unheard", "item_id": "not-yet-listed"}])
     assert again.json() == {
         "accepted": 1,
         "duplicates": 1,
@@ -208,39 +208,39 @@ def test_the_shops_own_names_and_scale_are_kept_as_the_contracts(service: Runnin
         {**about, "event_id": "own-2", "event": "rating", "value": 7.5},
         {**about, "event_id": "own-3", "event": "hover"},
     ]
-    receipt = service.post("/events", events=sent)
+    receipt = service.post("/v1/events", events=sent)
     assert (receipt.status_code, receipt.json()["accepted"], receipt.json()["left_out"]) == (200, 2, 1)
     with closing(EventLog(service.shop.layout.events)) as log:
         kept = [(event.event, event.value) for _, event in log.read() if event.user_id == "own-terms"]
     assert kept == [("purchase", None), ("rating", 4.0)]
-    too_much = service.post("/events", events=[{**about, "event": "rating", "value": 10.5}])
+    too_much = service.post("/v1/events", events=[{**about, "event": "rating", "value": 10.5}])
     check_refusal(too_much, 400, "events.0.value=10.5, expected a rating from 0 to 10, the shop's scale")
 
 
 def test_a_new_user_is_warm_after_one_event(service: Running) -> None:
     assert service.recommend(user_id="cold-start-user")["reason"] == "unknown user"
-    service.post("/events", events=[{"user_id": "cold-start-user", "item_id": ITEMS[9], "event": "view"}])
+    service.post("/v1/events", events=[{"user_id": "cold-start-user", "item_id": ITEMS[9], "event": "view"}])
     assert service.recommend(user_id="cold-start-user", k=1)["items"][0]["because"] == [ITEMS[9]]
 
 
 BAD = [
-    ("/recommend", {"k": 0}, 400, "k=0, input should be greater than or equal to 1"),
-    ("/recommend", {"k": MAX_K + 1}, 400, f"k={MAX_K + 1}, expected 1 to {MAX_K}"),
-    ("/recommend", {"k": "ten"}, 400, 'k="ten", input should be a valid integer'),
-    ("/recommend", {"user": "u07"}, 400, "user is not one of its fields"),
-    ("/recommend", {"user_id": "u07", "history": [ITEMS[0]]}, 400, "user_id and history are both given"),
-    ("/recommend", {"user_id": "u" * 2049}, 400, "string should have at most 2048 characters"),
-    ("/recommend", {"history": ["i"] * 1001}, 400, "list should have at most 1000 items"),
-    ("/score", {}, 400, "item_ids is missing"),
-    ("/score", {"user_id": "u07", "item_ids": ["ghost"]}, 404, "item_ids='ghost', expected items of the catalogue"),
-    ("/feedback", {"item_id": "ghost"}, 404, "item_id='ghost'"),
-    ("/feedback", {"item_id": ITEMS[0], "rating": 9}, 400, "rating=9, input should be less than or equal to 5"),
-    ("/feedback", {"item_id": ITEMS[0], "kind": "ode"}, 400, "expected 'review' or 'reason'"),
-    ("/events", {"events": [{"user_id": "u", "item_id": "i", "event": "ate"}]}, 400, "events.0.event='ate'"),
-    ("/events", {"events": [{"user_id": "u", "item_id": "i", "event": "rating"}]}, 400, "events.0.value=null"),
-    ("/events", {"events": [{"user_id": "u", "event": "view"}]}, 400, "events.0.item_id is missing"),
+    ("/v1/recommend", {"k": 0}, 400, "k=0, input should be greater than or equal to 1"),
+    ("/v1/recommend", {"k": MAX_K + 1}, 400, f"k={MAX_K + 1}, expected 1 to {MAX_K}"),
+    ("/v1/recommend", {"k": "ten"}, 400, 'k="ten", input should be a valid integer'),
+    ("/v1/recommend", {"user": "u07"}, 400, "user is not one of its fields"),
+    ("/v1/recommend", {"user_id": "u07", "history": [ITEMS[0]]}, 400, "user_id and history are both given"),
+    ("/v1/recommend", {"user_id": "u" * 2049}, 400, "string should have at most 2048 characters"),
+    ("/v1/recommend", {"history": ["i"] * 1001}, 400, "list should have at most 1000 items"),
+    ("/v1/score", {}, 400, "item_ids is missing"),
+    ("/v1/score", {"user_id": "u07", "item_ids": ["ghost"]}, 404, "item_ids='ghost', expected items of the catalogue"),
+    ("/v1/feedback", {"item_id": "ghost"}, 404, "item_id='ghost'"),
+    ("/v1/feedback", {"item_id": ITEMS[0], "rating": 9}, 400, "rating=9, input should be less than or equal to 5"),
+    ("/v1/feedback", {"item_id": ITEMS[0], "kind": "ode"}, 400, "expected 'review' or 'reason'"),
+    ("/v1/events", {"events": [{"user_id": "u", "item_id": "i", "event": "ate"}]}, 400, "events.0.event='ate'"),
+    ("/v1/events", {"events": [{"user_id": "u", "item_id": "i", "event": "rating"}]}, 400, "events.0.value=null"),
+    ("/v1/events", {"events": [{"user_id": "u", "event": "view"}]}, 400, "events.0.item_id is missing"),
     (
-        "/events",
+        "/v1/events",
         {"events": [{"user_id": "u", "item_id": "i", "event": "view", "timestamp": "2100-01-01T00:00:00Z"}]},
         400,
         "not more than 5 minutes in the future",
@@ -271,7 +271,7 @@ def test_bad_bodies_get_one_clear_sentence(
     service: Running, content: bytes, media_type: str, status: int, said: str
 ) -> None:
     check_refusal(
-        service.client.post("/recommend", content=content, headers={"content-type": media_type}), status, said
+        service.client.post("/v1/recommend", content=content, headers={"content-type": media_type}), status, said
     )
 
 
@@ -290,10 +290,23 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
         assert service.client.get(f"/static_content/{asset}").status_code == 200
     assert service.client.get("/docs.json").json()["info"]["title"] == "Sommelier"
     metrics = service.client.get("/metrics").text
-    assert 'sommelier_requests_total{endpoint="/recommend",outcome="ok",status="200"}' in metrics
-    assert 'sommelier_cold_starts_total{endpoint="/recommend",reason="unknown user"}' in metrics
+    assert 'sommelier_requests_total{endpoint="/v1/recommend",outcome="ok",status="200"}' in metrics
+    assert 'sommelier_cold_starts_total{endpoint="/v1/recommend",reason="unknown user"}' in metrics
     assert "sommelier_request_duration_seconds_bucket" in metrics
     assert f'model="{service.model()["model"]}"}} 1.0' in metrics
+
+
+def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service: Running) -> None:
+    before = answers_counted(service)
+    answers = [service.post(path, user_id="u07", k=3) for path in ("/recommend", "/v1/recommend")]
+    old, new = answers
+    assert old.json() == new.json()
+    assert old.headers["deprecation"] == "true"
+    assert old.headers["link"] == '</v1/recommend>; rel="successor-version"'
+    assert "deprecation" not in new.headers
+    assert answers_counted(service) == before + 2
+    assert service.client.get("/model").json() == service.model()
+    check_refusal(service.post("/score"), 400, "item_ids is missing")
 
 
 def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) -> None:
@@ -301,10 +314,10 @@ def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) ->
     can = service.model()["capabilities"]
     lacking = dict.fromkeys(("recommend_generative", "score", "feedback", "reasons"), False)
     assert can == {"recommend": True, **lacking}
-    check_refusal(service.post("/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
-    check_refusal(service.post("/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
-    check_refusal(service.post("/feedback", item_id=ITEMS[0], kind="reason"), 501, "without an explainer")
-    check_refusal(service.post("/recommend", by="generative"), 501, "without a generative part")
+    check_refusal(service.post("/v1/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
+    check_refusal(service.post("/v1/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
+    check_refusal(service.post("/v1/feedback", item_id=ITEMS[0], kind="reason"), 501, "without an explainer")
+    check_refusal(service.post("/v1/recommend", by="generative"), 501, "without a generative part")
     assert service.recommend(user_id="u07")["cold_start"] is False
 
 
@@ -318,7 +331,7 @@ def answers_counted(service: Running) -> float:
     return sum(
         float(line.rpartition(" ")[2])
         for line in lines
-        if line.startswith('sommelier_requests_total{endpoint="/recommend"')
+        if line.startswith('sommelier_requests_total{endpoint="/v1/recommend"')
     )
 
 
@@ -365,7 +378,7 @@ def test_two_promotions_under_load_fail_no_request(service: Running) -> None:
     def ask(number: int) -> None:
         with httpx.Client(base_url=service.client.base_url, timeout=30) as client:
             while not done.is_set():
-                answer = client.post("/recommend", json={"user_id": f"u{number:02}", "k": 5})
+                answer = client.post("/v1/recommend", json={"user_id": f"u{number:02}", "k": 5})
                 seen.append((answer.status_code, answer.json().get("model", answer.text)))
 
     def answered_by(model: str) -> bool:

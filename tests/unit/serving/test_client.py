@@ -25,7 +25,7 @@ SCORES = {"model": "m", "user_id": "u1", "cold_start": False, "reason": None, "i
 
 
 class Service(HTTPServer):
-    """Answers `/model` with a model, everything else with one answer, and keeps what it was asked."""
+    """Answers `/v1/model` with a model, everything else with one answer, and keeps what it was asked."""
 
     model: str | None = "sommelier-corner:v1"
     answer: tuple[int, Any] = (200, SCORES)
@@ -77,7 +77,7 @@ def test_the_service_of_the_shop_is_asked_past_any_proxy(settings, service, monk
     client = connect(settings, said.append)
     answer = client.score(ScoreRequest(user_id="u1", item_ids=["i1", "i2"]))
     assert answer == Scores.model_validate(SCORES)
-    assert service.asked == [("/score", {"user_id": "u1", "history": None, "item_ids": ["i1", "i2"]})]
+    assert service.asked == [("/v1/score", {"user_id": "u1", "history": None, "item_ids": ["i1", "i2"]})]
     assert (client.model, said) == ("sommelier-corner:v1", [])
 
 
@@ -100,7 +100,7 @@ def test_a_refusal_keeps_the_words_of_the_service(settings, service) -> None:
 def test_what_is_no_answer_is_told_with_the_address(settings, service, answer) -> None:
     service.answer = answer
     client = connect(settings, print)
-    with pytest.raises(NotRunning, match=rf"Cannot ask /score: error=.*127\.0\.0\.1:{service.server_port}"):
+    with pytest.raises(NotRunning, match=rf"Cannot ask /v1/score: error=.*127\.0\.0\.1:{service.server_port}"):
         client.score(ScoreRequest(user_id="u1", item_ids=["i9"]))
 
 

@@ -44,12 +44,12 @@ class Served:
         self.client = httpx.Client(base_url=url, timeout=WAIT_S)
 
     def ask(self, **body: Any) -> httpx.Response:
-        return self.client.post("/feedback", json=body)
+        return self.client.post("/v1/feedback", json=body)
 
     def ask_aside(self, threads: ThreadPoolExecutor, n: int, **body: Any) -> list[Any]:
         """Have n requests under way, of which the pool has begun one."""
         before = len(self.writer.batches)
-        asked = [threads.submit(httpx.post, f"{self.url}/feedback", json=body, timeout=WAIT_S) for _ in range(n)]
+        asked = [threads.submit(httpx.post, f"{self.url}/v1/feedback", json=body, timeout=WAIT_S) for _ in range(n)]
         wait_for(lambda: len(self.writer.batches) > before)
         return asked
 
@@ -147,9 +147,9 @@ def test_slow_texts_keep_neither_recommendations_nor_events_waiting(
     asked = served.ask_aside(threads, 3, item_id="i3")  # one is written, and two wait: more than there are threads
     started = time.monotonic()
     for _ in range(5):
-        assert served.client.post("/recommend", json={"user_id": "known", "k": 2}).status_code == 200
+        assert served.client.post("/v1/recommend", json={"user_id": "known", "k": 2}).status_code == 200
         event = {"user_id": "u", "item_id": "i1", "event": "view"}
-        assert served.client.post("/events", json={"events": [event]}).json()["accepted"] == 1
+        assert served.client.post("/v1/events", json={"events": [event]}).json()["accepted"] == 1
     assert time.monotonic() - started < PROMPT_S
     assert not any(one.done() for one in asked)
     served.writer.released.set()
@@ -190,15 +190,15 @@ def test_a_text_past_its_time_is_not_written_on(tmp_path: Path) -> None:
 
 def test_a_client_that_hangs_up_on_a_whole_text_stops_its_writing(served: Served) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{served.url}/feedback", json={"item_id": "i3"}, timeout=0.5)
+        httpx.post(f"{served.url}/v1/feedback", json={"item_id": "i3"}, timeout=0.5)
     wait_for(lambda: served.writer.n_stopped == 1)
     assert not served.writer.released.is_set()
     # And nothing of the request is left.
-    wait_for(lambda: served.observed == [("/feedback", 499)])
+    wait_for(lambda: served.observed == [("/v1/feedback", 499)])
 
 
 def test_a_client_that_hangs_up_on_a_stream_stops_its_writing(served: Served) -> None:
-    with served.client.stream("POST", "/feedback", json={"pairs": PAIRS, "stream": True}) as answer:
+    with served.client.stream("POST", "/v1/feedback", json={"pairs": PAIRS, "stream": True}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         assert next(lines) == "event: text"  # while the writer is still at it

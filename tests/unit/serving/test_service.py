@@ -56,7 +56,7 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
 
     shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
     with caplog.at_level(logging.ERROR):
-        answer = shell._answer(RecommendRequest(), "/recommend", fail)
+        answer = shell._answer(RecommendRequest(), "/v1/recommend", fail)
     assert answer.status_code == 503
     assert json.loads(answer.body) == {
         "error": "Cannot answer for a known user: the online store cannot be read. Try again later."
@@ -70,7 +70,7 @@ def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, ca
         raise AssertionError
 
     shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
-    answer = shell._answer(ScoreRequest(item_ids=["i"]), "/score", score)
+    answer = shell._answer(ScoreRequest(item_ids=["i"]), "/v1/score", score)
     assert answer.status_code == 500
     assert json.loads(answer.body)["error"].startswith("Cannot use scores of pair scorer: scores=nan in 1 of 2 places")
     assert "pair scorer" in caplog.text

@@ -16,16 +16,16 @@ def registry() -> CollectorRegistry:
 def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry) -> None:
     meter = Metrics(registry)
     for status in (200, 202, 404, 503):
-        meter.answered("/recommend", status, 0.004)
+        meter.answered("/v1/recommend", status, 0.004)
 
     def count(outcome: str, status: str) -> float | None:
-        labels = {"endpoint": "/recommend", "outcome": outcome, "status": status}
+        labels = {"endpoint": "/v1/recommend", "outcome": outcome, "status": status}
         return registry.get_sample_value("sommelier_requests_total", labels)
 
     assert [count("ok", "200"), count("ok", "202"), count("refused", "404"), count("failed", "503")] == [1, 1, 1, 1]
-    seconds = {"endpoint": "/recommend"}
+    seconds = {"endpoint": "/v1/recommend"}
     assert registry.get_sample_value("sommelier_request_duration_seconds_count", seconds) == 4
-    within = {"endpoint": "/recommend", "le": "0.005"}
+    within = {"endpoint": "/v1/recommend", "le": "0.005"}
     assert registry.get_sample_value("sommelier_request_duration_seconds_bucket", within) == 4
 
 
@@ -44,12 +44,12 @@ def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry
     meter = Metrics(registry)
     meter.received_events(accepted=3, duplicates=1)
     meter.pending_events(2)
-    meter.cold_start("/recommend", "unknown user")
+    meter.cold_start("/v1/recommend", "unknown user")
     meter.bundle_failed()
     assert registry.get_sample_value("sommelier_events_total", {"outcome": "accepted"}) == 3
     assert registry.get_sample_value("sommelier_events_total", {"outcome": "duplicate"}) == 1
     assert registry.get_sample_value("sommelier_events_pending") == 2
-    cold = {"endpoint": "/recommend", "reason": "unknown user"}
+    cold = {"endpoint": "/v1/recommend", "reason": "unknown user"}
     assert registry.get_sample_value("sommelier_cold_starts_total", cold) == 1
     assert registry.get_sample_value("sommelier_bundle_failures_total") == 1
 

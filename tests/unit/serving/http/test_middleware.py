@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
+from serving.http.versions import EarlierPaths
 
 JSON = {"content-type": "application/json"}
 
@@ -152,3 +153,24 @@ def test_an_app_that_dies_is_observed_too() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(app(scope, None, None))  # type: ignore[arg-type]
     assert observed == [("/x", 499)]
+
+
+def test_a_path_of_earlier_releases_is_answered_and_counted_as_its_successor_and_marked() -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def say(request: Request) -> Response:
+        return JSONResponse({"path": request.url.path}, headers={"link": "<x>; rel=y"})
+
+    routes = [Route("/v1/say", say, methods=["POST", "GET"]), Route("/other", say, methods=["GET"])]
+    counted = ObserveRequests(Starlette(routes=routes), frozenset({"/v1/say"}), lambda *one: seen.append(one[:2]))
+    client = TestClient(EarlierPaths(counted, {"/say": "/v1/say"}))
+    for asked in ("post", "get"):
+        old, new = getattr(client, asked)("/say"), getattr(client, asked)("/v1/say")
+        assert old.json() == new.json() == {"path": "/v1/say"}
+        assert old.headers["deprecation"] == "true"
+        assert old.headers.get_list("link") == ["<x>; rel=y", '</v1/say>; rel="successor-version"']
+        assert "deprecation" not in new.headers
+    assert "deprecation" not in client.get("/other").headers
+    assert client.delete("/say").status_code == 405
+    assert client.delete("/say").headers["deprecation"] == "true"
+    assert seen[:4] == [("/v1/say", 200)] * 4
