@@ -29,9 +29,14 @@ CREATE TABLE IF NOT EXISTS events (
     event TEXT NOT NULL,
     value REAL,
     timestamp TEXT NOT NULL,
-    received_at TEXT NOT NULL
+    received_at TEXT NOT NULL,
+    recommendation_id TEXT,
+    shown_position INTEGER
 )
 """
+# Logs of earlier releases lack these columns: whoever opens one for writing adds them.
+_ADDED = {"recommendation_id": "TEXT", "shown_position": "INTEGER"}
+_COLUMNS = "SELECT name FROM pragma_table_info('events')"
 _MARK_TABLE = "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL)"
 _MARK = """
 INSERT INTO marks (name, sequence) VALUES ('pushed', ?)
@@ -44,18 +49,26 @@ _FIRST_NUMBER = (
 )
 _RAISE_NUMBERS = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'events'"
 _INSERT = """
-INSERT INTO events (event_id, user_id, item_id, event, value, timestamp, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (event_id) DO NOTHING
+INSERT INTO events (event_id, user_id, item_id, event, value, timestamp, received_at, recommendation_id, shown_position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING
 """
 _PAGE = """
-SELECT sequence, event_id, user_id, item_id, event, value, timestamp FROM events
+SELECT sequence, event_id, user_id, item_id, event, value, timestamp, {added} FROM events
 WHERE sequence > ? ORDER BY sequence LIMIT ?
+"""
+_SINCE = """
+SELECT user_id, item_id, event, timestamp, {added} FROM events WHERE timestamp >= ? ORDER BY sequence
 """
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """One event, as a client sends it and as the event log keeps it."""
+    """One event, as a client sends it and as the event log keeps it.
+
+    Attributes:
+        recommendation_id: Of the answer that showed the item, where the client says so.
+        shown_position: The item's place in that answer, 1 for the first.
+    """
 
     event_id: str
     user_id: str
@@ -63,6 +76,8 @@ class Interaction:
     event: str
     timestamp: datetime
     value: float | None = None
+    recommendation_id: str | None = None
+    shown_position: int | None = None
 
 
 class EventLogError(SommelierError):
@@ -111,7 +126,13 @@ class EventLog:
             UserRefused: a user is forgotten; nothing was written either.
         """
         received_at = _as_text(datetime.now(UTC))
-        rows = [(e.event_id, e.user_id, e.item_id, e.event, e.value, _as_text(_aware(e)), received_at) for e in events]
+        rows = [
+            (
+                *(e.event_id, e.user_id, e.item_id, e.event, e.value, _as_text(_aware(e)), received_at),
+                *(e.recommendation_id, e.shown_position),
+            )
+            for e in events
+        ]
         if not rows:
             return []
         with self._lock:
@@ -170,10 +191,20 @@ class EventLog:
         Raises:
             EventLogError: the file is not an event log, or SQLite cannot read it.
         """
-        while page := self._read_page(after):
-            for sequence, event_id, user_id, item_id, event, value, timestamp in page:
-                yield sequence, Interaction(event_id, user_id, item_id, event, datetime.fromisoformat(timestamp), value)
+        statement = self._with_added(_PAGE)
+        while page := self._query(statement, (after, _PAGE_ROWS)):
+            for sequence, event_id, user_id, item_id, event, value, timestamp, *shown in page:
+                moment = datetime.fromisoformat(timestamp)
+                yield sequence, Interaction(event_id, user_id, item_id, event, moment, value, *shown)
             after = page[-1][0]
+
+    def since(self, moment: datetime) -> list[tuple[str, str, str, str, str | None, int | None]]:
+        """The events from a moment on: user, item, kind, ISO 8601 time in UTC, recommendation_id, shown_position.
+
+        Raises:
+            EventLogError: the file is not an event log, or SQLite cannot read it.
+        """
+        return self._query(self._with_added(_SINCE), (_as_text(moment),))
 
     def count(self, after: int = 0) -> int:
         """How many events the log holds, of those with a sequence above `after`.
@@ -255,8 +286,10 @@ class EventLog:
                     do="Leave this user's events out",
                 )
 
-    def _read_page(self, after: int) -> list[tuple]:
-        return self._query(_PAGE, (after, _PAGE_ROWS))
+    def _with_added(self, statement: str) -> str:
+        """A statement over every column; those that a log of an earlier release lacks are null."""
+        there = {name for (name,) in self._query(_COLUMNS)}
+        return statement.format(added=", ".join(name if name in there else "NULL" for name in _ADDED))
 
     def _query(self, statement: str, parameters: tuple = ()) -> list[tuple]:
         if not self.path.exists():
@@ -285,6 +318,9 @@ class EventLog:
                 writer.execute("PRAGMA synchronous = FULL")  # WAL's own default may lose the newest commits
                 writer.execute("BEGIN IMMEDIATE")
                 writer.execute(_TABLE)
+                there = {name for (name,) in writer.execute(_COLUMNS)}
+                for name in _ADDED.keys() - there:
+                    writer.execute(f"ALTER TABLE events ADD COLUMN {name} {_ADDED[name]}")
                 writer.execute(_MARK_TABLE)
                 opened_us = time.time_ns() // 1000
                 writer.execute(_BORN, (opened_us,))

@@ -17,6 +17,7 @@ from serving.events.terms import LEFT_OUT, PLAIN_TERMS, EventTerms
 
 MAX_EVENT_NAME_CHARS = 200
 MAX_EVENTS = 1000
+MAX_POSITION = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,6 +52,12 @@ class Event(Message):
     timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(
         None, description="ISO 8601 with a time zone, at most 5 minutes in the future. Now, if missing."
     )
+    recommendation_id: Id | None = Field(
+        None, description="Of the answer that showed the item, if one did: what experiments count clicks by."
+    )
+    position: Annotated[int, Field(ge=1, le=MAX_POSITION)] | None = Field(
+        None, description="The item's place in that answer, 1 for the first."
+    )
 
     def interaction(
         self, received_at: datetime, terms: EventTerms, where: str, is_forgotten: IsForgotten
@@ -73,6 +80,8 @@ class Event(Message):
             event=kind,
             timestamp=terms.time(self.timestamp or received_at, received_at, where),
             value=terms.value(kind, self.value, where),
+            recommendation_id=self.recommendation_id,
+            shown_position=self.position,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from core.ids import time_ordered_id
 from core.settings.reranking import MAX_POOL, RerankKind, Similarity
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Ids, Message, SkippedHistory
 
@@ -42,6 +43,11 @@ class RecommendRequest(DescribedUserRequest):
 
     model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
 
+    visitor_id: Id | None = Field(
+        None,
+        description="A pseudonym of a visitor without a user id, such as a session's: an experiment shows the same "
+        "visitor the same variant, and the prediction log keeps it. It says nothing of what they like.",
+    )
     k: int = Field(10, ge=1, description="How many items to return, at most the service's setting serving.max_k.")
     exclude_seen: bool = Field(
         True,
@@ -115,6 +121,10 @@ class AppliedDiversity(Message):
 class Recommendations(Message):
     """The recommended items, best first."""
 
+    recommendation_id: str = Field(
+        default_factory=time_ordered_id,
+        description="Of this answer; an event on one of its items may name it. Ids sort by time (UUID version 7).",
+    )
     model: str = Field(description="The bundle that answered, as name:version.")
     user_id: str | None
     cold_start: bool = Field(

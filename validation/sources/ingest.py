@@ -35,6 +35,7 @@ from validation.sources import database as sql_source
 from validation.sources import readmitted as readmitted_rows
 
 READERS_VERSION = 3  # raise it when a reader gives other rows for the same source
+_OF_ANSWERS = ("recommendation_id", "shown_position")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -175,7 +176,9 @@ def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
     sequence = newest = log.newest()
     with RowParts(writer, EVENT_LOG, origin="events") as parts:
         for sequence, event in log.read():
-            values = {**asdict(event), "position": sequence}
+            # Which answer showed the item is for experiments, and no column of the four tables.
+            values = {name: value for name, value in asdict(event).items() if name not in _OF_ANSWERS}
+            values["position"] = sequence
             parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
     return max(newest, sequence)
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -235,3 +236,30 @@ def test_no_event_of_a_forgotten_user_is_written_and_none_that_came_with_it(tmp_
     assert log.count() == 0
     assert EventLog(tmp_path / "none.sqlite").erase(lambda _: True) == []
     assert EventLog(tmp_path / "none.sqlite").newest() == 0
+
+
+def test_an_event_may_name_the_answer_that_showed_its_item(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.sqlite")
+    shown = Interaction("a", "u", "i", "click", NOON, None, "r-1", 3)
+    log.append([shown, event("b", timestamp=NOON - timedelta(hours=1))])
+    assert next(kept for _, kept in log.read()) == shown
+    assert log.since(NOON) == [("u", "i", "click", "2026-03-01T12:00:00.000000+00:00", "r-1", 3)]
+
+
+def test_a_log_of_an_earlier_release_is_read_as_it_is_and_takes_new_events(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.execute(
+            "CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE NOT NULL, "
+            "user_id TEXT NOT NULL, item_id TEXT NOT NULL, event TEXT NOT NULL, value REAL, timestamp TEXT NOT NULL, "
+            "received_at TEXT NOT NULL)"
+        )
+        at = "2026-03-01T12:00:00.000000+00:00"
+        old.execute("INSERT INTO events VALUES (1, 'a', 'u', 'i', 'view', NULL, ?, ?)", (at, at))
+        old.commit()
+    log = EventLog(path)
+    assert [kept for _, kept in log.read()] == [event("a")]
+    assert log.since(NOON) == [("u", "i", "view", at, None, None)]
+    new = Interaction("b", "u", "i", "click", NOON, None, "r-1", 1)
+    assert log.append([new]) == [new]
+    assert [kept for _, kept in EventLog(path).read()] == [event("a"), new]

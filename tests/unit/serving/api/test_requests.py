@@ -187,3 +187,11 @@ def test_any_values_in_the_fields_are_read_or_explained(body: dict[str, Any]) ->
     except ValidationError as error:
         said = explain(error)
     assert said == "" or said.startswith("Cannot read the request: ")
+
+
+def test_an_event_may_name_the_answer_that_showed_its_item() -> None:
+    shown = {"user_id": "u", "item_id": "i", "event": "click", "recommendation_id": "r-1", "position": 2}
+    (kept,) = EventsRequest.model_validate({"events": [shown]}).interactions()
+    assert (kept.recommendation_id, kept.shown_position) == ("r-1", 2)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        EventsRequest.model_validate({"events": [{**shown, "position": 0}]})

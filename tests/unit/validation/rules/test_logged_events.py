@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -97,3 +98,11 @@ def test_events_of_the_log_that_the_source_exports_are_copies(tmp_path: Path) ->
     assert counts.rules == {"exact_duplicate": 19, "key_unique": 1}
     rows = {row["event_id"]: row for row in read_rows(tmp_path / "clean" / "interactions.parquet")}
     assert [rows[one.event_id]["timestamp"] for one in log[1:]] == [one.timestamp for one in log[1:]]
+
+
+def test_the_answer_that_showed_an_item_is_no_column_of_the_tables(tmp_path: Path) -> None:
+    plain = Interaction("l1", "u", "i", "click", NOON)
+    assert gate(tmp_path, [replace(plain, recommendation_id="r-1", shown_position=3)]) == [
+        ("u", "i", "click", None, NOON)
+    ]
+    assert not [path for path in (tmp_path / "raw").rglob("*") if path.is_file() and b"r-1" in path.read_bytes()]

@@ -1,0 +1,25 @@
+"""Ids that sort by their time."""
+
+from __future__ import annotations
+
+import time
+from uuid import RFC_4122, UUID
+
+from core.ids import time_ordered_id
+
+
+def test_an_id_is_a_uuid_of_version_7_that_holds_its_time() -> None:
+    before = time.time_ns() // 1_000_000
+    given = UUID(time_ordered_id())
+    after = time.time_ns() // 1_000_000
+    assert (given.version, given.variant) == (7, RFC_4122)
+    assert before <= given.int >> 80 <= after
+
+
+def test_ids_sort_by_time_and_none_comes_twice(monkeypatch) -> None:
+    now = iter(range(1_000_000_000_000_000_000, 1_000_000_005_000_000_000, 1_000_000))
+    monkeypatch.setattr("core.ids.time.time_ns", lambda: next(now))
+    ids = [time_ordered_id() for _ in range(5000)]
+    assert ids == sorted(ids)
+    monkeypatch.setattr("core.ids.time.time_ns", lambda: 1_000_000_000_000_000_000)
+    assert len({time_ordered_id() for _ in range(5000)}) == 5000
