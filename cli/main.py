@@ -14,7 +14,7 @@ from importlib.metadata import version as installed_version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli import answers, models, platform, privacy, quarantine, runs, settings
+from cli import answers, keys, models, platform, privacy, quarantine, runs, settings
 from core.errors import NotRunning, SommelierError, WrongUsage
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
@@ -46,6 +46,9 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
     "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
     "quarantine revoke": (quarantine.revoke, "sommelier quarantine revoke rows.jsonl"),
+    "keys create": (keys.create, "sommelier keys create 'web shop' --scope read --scope events --days 365"),
+    "keys list": (keys.list_keys, "sommelier keys list"),
+    "keys revoke": (keys.revoke, "sommelier keys revoke 3f9c2d41a07e"),
     "forget": (privacy.forget, "sommelier forget u10001"),
     "profile": (settings.profile, "sommelier profile orders.csv"),
     "tune": (runs.tune, "sommelier tune --method random --trials 20"),
@@ -55,6 +58,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 _GROUPS = {
     "models": "Look at the promoted bundles.",
+    "keys": "API keys of the service: make, list and revoke them.",
     "quarantine": "Look at rows that broke a rule of validation, and let them in again.",
 }
 

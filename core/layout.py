@@ -102,6 +102,11 @@ class Layout:
         return self.root / "forgotten.json"
 
     @property
+    def api_keys(self) -> Path:
+        """The service's API keys, as hashes (`core.keys`)."""
+        return self.root / "api_keys.json"
+
+    @property
     def receipts(self) -> Path:
         """What was removed of each person who was forgotten, one file each."""
         return self.root / "receipts"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+from pydantic import BaseModel
+
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
@@ -54,8 +56,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         f"{VARIABLE_PREFIX}WORK_DIR": str(work_dir),
         **_variables("PLATFORM", platform.model_dump(mode="json")),
         **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
-        **_variables("SERVING", settings.serving.model_dump(mode="json")),
-        **_variables("SEARCH", {name: json.dumps(v) for name, v in settings.search.model_dump(mode="json").items()}),
+        **_variables("SERVING", _as_json(settings.serving)),
+        **_variables("SEARCH", _as_json(settings.search)),
         **home_variables(work_dir),
         "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
@@ -133,3 +135,8 @@ def _breaks_clients(name: str, value: str) -> bool:
 
 def _variables(group: str, values: Mapping[str, object]) -> dict[str, str]:
     return {f"{VARIABLE_PREFIX}{group}__{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _as_json(group: BaseModel) -> dict[str, str]:
+    """Values that are lists or groups too, as a variable can say them."""
+    return {name: json.dumps(value) for name, value in group.model_dump(mode="json").items()}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import httpx
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from core.errors import NotRunning
+from core.keys import given_key, key_header
 from core.layout import Layout
 from core.settings.tree import Settings
 from core.tombstones import TombstoneFile
@@ -56,10 +57,11 @@ class Client:
         url: Of the service.
         model: The bundle that it has loaded.
         timeout_s: Of a request, seconds.
+        key: Sent with each request, where the service needs one.
     """
 
-    def __init__(self, url: str, model: str, timeout_s: float) -> None:
-        self.url, self.model, self._timeout_s = url, model, timeout_s
+    def __init__(self, url: str, model: str, timeout_s: float, key: SecretStr | None = None) -> None:
+        self.url, self.model, self._timeout_s, self._key = url, model, timeout_s, key
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
         """Ask `/v1/recommend`."""
@@ -76,7 +78,11 @@ class Client:
     def _ask(self, endpoint: str, request: Message, kind: type[Read]) -> Read:
         try:
             answer = httpx.post(
-                f"{self.url}{endpoint}", json=request.model_dump(), timeout=self._timeout_s, trust_env=False
+                f"{self.url}{endpoint}",
+                json=request.model_dump(),
+                headers=key_header(self._key),
+                timeout=self._timeout_s,
+                trust_env=False,
             )
             if answer.is_success:
                 return kind.model_validate_json(answer.content)
@@ -120,7 +126,7 @@ def find_service(settings: Settings) -> Client | None:
     name = Layout(settings.work_dir, settings.shop).model_name
     if not isinstance(model, str) or model.rpartition(":")[0] != name:
         return None
-    return Client(url, model, settings.serving.timeout_s + _GRACE_S)
+    return Client(url, model, settings.serving.timeout_s + _GRACE_S, given_key())
 
 
 def load_engine(settings: Settings) -> Engine:

@@ -19,6 +19,7 @@ import bentoml
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from core.keys import KeyFile
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, UserRefused
 from core.settings.features import FeatureSettings
@@ -38,6 +39,8 @@ from serving.errors import BadRequest, ServiceMisconfigured, ServingError, TooBu
 from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
 from serving.feedback import FeedbackDesk, Limits
+from serving.guard.caller import current_caller
+from serving.guard.gate import KeyGate
 from serving.http.inputs import EventsInput, FeedbackInput, RecommendInput, ScoreInput, Unreadable
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
@@ -51,6 +54,7 @@ from serving.writing.pool import WritingPool
 logger = logging.getLogger("serving")
 
 SETTINGS = load_settings(variables=os.environ)
+_KEYS = KeyFile(Layout(SETTINGS.work_dir, SETTINGS.shop).api_keys)
 # Requests that are worked on or wait for a thread; one more is answered 429 at once, and not after a long wait.
 MAX_CONCURRENCY = 64
 
@@ -87,6 +91,7 @@ class Sommelier:
         import torch
 
         _check_model_store()
+        SETTINGS.check_exposure()
         logging.getLogger("serving").setLevel(logging.INFO)
         # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
         torch.set_num_threads(1)
@@ -112,6 +117,8 @@ class Sommelier:
     @bentoml.on_startup
     def begin(self) -> None:
         """Load the promoted bundle, if there is one, and follow the model store from then on."""
+        if SETTINGS.needs_keys and _KEYS.is_empty():
+            logger.warning("Every request needs an API key, and there is none yet: make one with sommelier keys create")
         self._watcher.start()
         _settle_memory()
 
@@ -125,7 +132,11 @@ class Sommelier:
     async def __is_ready__(self) -> bool:
         """What /readyz asks; the exception's text becomes its answer."""
         if self._watcher.loaded is None:
-            raise HTTPException(503, self._not_ready())
+            # Everybody may ask, and the reason may name files.
+            reason = (
+                self._not_ready() if current_caller().may("read") else "Not ready: ask /v1/model with a key for more."
+            )
+            raise HTTPException(503, reason)
         return True
 
     @bentoml.api(route=f"{API_PREFIX}/recommend")
@@ -269,6 +280,13 @@ _SERVICE.add_asgi_middleware(
     ObserveRequests, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe
 )
 _SERVICE.add_asgi_middleware(UniformErrors)
+_SERVICE.add_asgi_middleware(
+    KeyGate,
+    find=_KEYS.find,
+    needs_keys=SETTINGS.needs_keys,
+    by_address=not (SETTINGS.serving.require_keys == "never" and SETTINGS.serving.open_to_all),
+    open_metrics=SETTINGS.serving.open_metrics,
+)
 _SERVICE.add_asgi_middleware(JsonBodyLimit, max_body_bytes=SETTINGS.serving.max_body_bytes)
 _SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
 

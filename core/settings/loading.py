@@ -16,6 +16,8 @@ from core.settings.passwords import hide_passwords
 from core.settings.tree import Settings
 
 VARIABLE_PREFIX = "SOMMELIER_"
+# What a client takes its key of a service from; a secret, so no setting.
+API_KEY_VARIABLE = "SOMMELIER_API_KEY"
 
 
 def load_settings(
@@ -43,7 +45,7 @@ def load_settings(
                 do="Correct the file",
             ) from error
     for name, value in sorted((variables or {}).items()):
-        if name.startswith(VARIABLE_PREFIX):
+        if name.startswith(VARIABLE_PREFIX) and name != API_KEY_VARIABLE:
             put_value(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value)
     for override in overrides:
         dotted, equals, value = override.partition("=")

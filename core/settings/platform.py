@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -34,6 +35,27 @@ class ServingSettings(Frozen):
     max_pairs: int = Field(16, ge=1, le=1000, description="Pairs of user and item of one request for texts, at most.")
     stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
+    require_keys: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether requests need an API key. auto: where the service listens beyond this machine, or is "
+        "reached from beyond it.",
+    )
+    open_to_all: bool = Field(
+        False,
+        description="Lets require_keys=never stand where the service listens beyond this machine: whoever reaches it "
+        "may do everything.",
+    )
+    open_metrics: bool = Field(False, description="/metrics needs no key, as a scraper without one wants it.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on a host; False of any name but localhost."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 PartName = Literal["prefect", "service", "monitoring", "reports"]
@@ -83,6 +105,10 @@ class PlatformSettings(Frozen):
     def host_of(self, part: PartName) -> str:
         """Where a part listens."""
         return str(getattr(self, f"{part}_host")) or self.host
+
+    def is_local(self, part: PartName) -> bool:
+        """Whether nobody but this machine reaches a part."""
+        return is_loopback(self.host_of(part))
 
     def port_of(self, part: PartName) -> int:
         """The port that it listens on."""

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from core.errors import SettingsError
 from core.settings.evaluation import EvaluationSettings, GateSettings, RefitSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.form import Frozen, say_any_of
@@ -103,3 +104,25 @@ class Settings(Frozen):
     serving: ServingSettings = Field(default_factory=ServingSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether every request of the service needs an API key, by the address that it listens on."""
+        wanted = self.serving.require_keys
+        return wanted == "always" or (wanted == "auto" and not self.platform.is_local("service"))
+
+    def check_exposure(self) -> None:
+        """Refuse to open the service to others without keys, unless that is said outright.
+
+        Raises:
+            SettingsError: it would listen beyond this machine and answer everybody.
+        """
+        where, serving = self.platform, self.serving
+        if serving.require_keys == "never" and not serving.open_to_all and not where.is_local("service"):
+            raise SettingsError(
+                "Cannot start the service",
+                got=f"serving.require_keys=never on host {where.host_of('service')}",
+                expected="API keys where others than this machine reach the service",
+                do="Leave serving.require_keys=auto and make keys: sommelier keys create; or say outright that whoever "
+                "reaches it may do everything: serving.open_to_all=true",
+            )

@@ -13,8 +13,10 @@ from typing import get_args
 
 import httpx
 
+from core.keys import given_key, key_header
 from core.layout import Layout
 from core.settings.command_line import changed_source
+from core.settings.loading import API_KEY_VARIABLE
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 from core.storage import write_json
@@ -43,6 +45,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
         show: Called with each line of progress.
         stay: Whether to stay up after the pipeline; otherwise stop once the first answer is there.
     Raises:
+        SettingsError: the service would be open to others without keys.
         SourceError: the source is not there, or not as the settings say; nothing was started then.
         ShopTaken: another platform serves this shop, or others of this work folder from another port.
         PortTaken, PartFailed, RunFailed: a part could not start, or the pipeline failed; everything is stopped by then.
@@ -52,6 +55,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
     show = _unfailing(show)
+    settings.check_exposure()
     check_source(settings.recipe.source)
     check_not_served(Layout(settings.work_dir, settings.shop).root)
     joins = server_is_up(settings)
@@ -257,6 +261,9 @@ def _show_places(settings: Settings, show: Callable[[str], None]) -> None:
     show(f"service       {where.url_of('service')}   (API page; metrics at /metrics)")
     show(f"Evidently UI  {where.url_of('monitoring')}")
     show(f"reports       {where.url_of('reports')}   (Data Docs, drift)")
+    for name in get_args(PartName):
+        if name != "service" and not where.is_local(name):
+            show(f"warning: {name} listens on {where.host_of(name)} and has no keys: whoever reaches it may use it")
 
 
 def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None]) -> None:
@@ -267,9 +274,14 @@ def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None
     """
     url = f"{settings.platform.url_of('service')}/v1/recommend"
     body = {"user_id": user, "k": 3} if user else {"k": 3}
-    show(f"curl -s {url} -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
+    key = given_key()
+    if settings.needs_keys and key is None:
+        show(f"the service needs an API key: make one with sommelier keys create, and set {API_KEY_VARIABLE} to it")
+        return
+    sent = f' -H "Authorization: Bearer ${API_KEY_VARIABLE}"' if key else ""
+    show(f"curl -s {url} -H 'Content-Type: application/json'{sent} -d '{json.dumps(body)}'")
     try:
-        answer = httpx.post(url, json=body, timeout=_ANSWER_TIMEOUT_S, trust_env=False)
+        answer = httpx.post(url, json=body, headers=key_header(key), timeout=_ANSWER_TIMEOUT_S, trust_env=False)
         show(json.dumps(answer.json(), indent=2))
         answer.raise_for_status()
     except (httpx.HTTPError, ValueError) as error:

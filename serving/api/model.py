@@ -9,6 +9,15 @@ from pydantic import Field
 from serving.api.message import Message
 
 
+class ModelSummary(Message):
+    """What everybody may know of the bundle in service: all that is told without a key that may read, where one is
+    needed.
+    """
+
+    ready: bool
+    model: str | None = Field(description="name:version in the model store; null until a bundle is loaded.")
+
+
 class ModelInfo(Message):
     """The bundle in service, and why the promoted one is not, where they differ."""
 
@@ -26,3 +35,7 @@ class ModelInfo(Message):
     manifest: dict[str, Any] | None = Field(
         description="The bundle's manifest: recipe, data range, metrics, parent, code version, digest."
     )
+
+    def summary(self) -> ModelSummary:
+        """What everybody may know of it."""
+        return ModelSummary(ready=self.ready, model=self.model)

@@ -15,10 +15,11 @@ from pydantic.json_schema import models_json_schema
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
 from serving.api.message import API_PREFIX
-from serving.api.model import ModelInfo
+from serving.api.model import ModelInfo, ModelSummary
 from serving.api.problem import Problem
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
+from serving.guard.access import need_of
 
 API_VERSION = "1.1.0"
 _REF = "#/components/schemas/{model}"
@@ -27,9 +28,18 @@ _DESCRIPTION = """Recommends items, scores them, writes feedback text, and recei
 The promoted bundle answers: a trained model with everything that it needs. One that cannot be loaded leaves the bundle
 before it in service; `GET /v1/model` says so.
 
+Where the service listens beyond its own machine, a request carries an API key, as `Authorization: Bearer <key>` or in
+`X-API-Key`; its scope is said with each endpoint.
+
 Every error is `{"error": "one sentence"}`."""
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key that `sommelier keys create` made."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
 _PROBLEMS = {
     400: "Malformed JSON, a missing or unknown field, a wrong type, or a value out of range. The error names it.",
+    401: "The service needs an API key, and none was given, or one that is not valid.",
+    403: "The API key lacks the scope that this needs, or a page of another origin asks.",
     404: "An item of the request is not in the catalogue of the bundle in service.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -120,10 +130,12 @@ ENDPOINTS = (
         f"{API_PREFIX}/model",
         "get",
         "The bundle in service",
-        "What it was trained on, how good it is, and since when it answers.",
+        "What it was trained on, how good it is, and since when it answers; without a key that may read, where one is "
+        "needed, its name alone.",
         (),
         None,
         ModelInfo,
+        ModelSummary,
         earlier="/model",
     ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
@@ -153,7 +165,7 @@ def describe_api() -> dict[str, Any]:
                 if endpoint.earlier is not None
             },
         },
-        "components": {"schemas": definitions["$defs"]},
+        "components": {"schemas": definitions["$defs"], "securitySchemes": _KEYS},
     }
 
 
@@ -161,12 +173,18 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     answers = {"200": _success(endpoint)}
     if endpoint.answer is EventsReceipt:
         answers["202"] = {"description": "Stored; the online store does not have them yet", **_content(EventsReceipt)}
-    for status in sorted(endpoint.problems):
+    need = need_of(endpoint.method.upper(), endpoint.path)
+    refused = () if need == "nothing" else (401, 403)
+    for status in sorted({*endpoint.problems, *refused}):
         answers[str(status)] = {"description": _PROBLEMS[status], **_content(Problem)}
     body = {"requestBody": {"required": True, **_content(endpoint.request)}} if endpoint.request else {}
+    # An empty one: where the service listens on its own machine alone, no key is needed.
+    security = {"security": [{}, *({name: [need]} for name in _KEYS)]} if refused else {}
+    said = f" Needs a key of scope `{need}`, where keys are needed." if refused else ""
     return {
+        **security,
         "summary": endpoint.summary,
-        "description": endpoint.description,
+        "description": f"{endpoint.description}{said}",
         "operationId": endpoint.name,
         "tags": ["answers" if endpoint.request else "service"],
         **body,

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from serving.api.message import API_PREFIX
 from serving.api.openapi import describe_api
+from serving.guard.caller import current_caller
 from serving.http.responses import respond
 
 # BentoML's own page loads a tracker. The style and scripts are those that BentoML serves at /static_content.
@@ -46,7 +47,8 @@ async def _show_description(_: Request) -> Response:
 
 async def _show_model(_: Request) -> Response:
     service: Any = bentoml.get_current_service()
-    return respond(service.model_info())
+    info = service.model_info()
+    return respond(info if current_caller().may("read") else info.summary())
 
 
 # BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.

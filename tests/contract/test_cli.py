@@ -16,8 +16,9 @@ from typing import get_args
 import pytest
 from cyclopts import App
 
-from cli import answers, quarantine, runs
+from cli import answers, keys, quarantine, runs
 from cli.main import FAILED, NOT_RUNNING, WRONG_USAGE, build_app, main
+from core.keys import KEY_SCOPES, create_key, read_keys
 from core.schema import TABLE_NAMES
 from core.settings.search import SearchMethod
 from core.settings.source import SOURCE_KINDS
@@ -55,6 +56,9 @@ RUNS: dict[str, tuple[str, str]] = {
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
     "quarantine revoke": ("", "2 rows taken back"),
+    "keys create": ("'web shop' --scope read --scope events --days 30", "som_"),
+    "keys list": ("", "a test"),
+    "keys revoke": ("{key}", "revoked: {key}, a test"),
     "forget": ("somebody-else --no-retrain", "no data of the person were found"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
     "tune": ("--method random --trials 2", "a search: random, 2"),
@@ -95,6 +99,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
         record_evaluation(bundle, METRICS, None)
     validate_source(shop.layout, write_source(folder / "source"), "bad")
     (folder / "recipe.json").write_text(Recipe().model_dump_json())
+    create_key(shop.layout.api_keys, "a test", ["read"])
     return shop
 
 
@@ -146,7 +151,8 @@ def call(shop: TinyShop, words: str, first: str, *more: str) -> tuple[int, str]:
     """Run a command as `RUNS` has it; its exit code, and what it has to say."""
     said, told = RUNS[words]
     folder = shop.layout.work_dir
-    filled = {"first": first, "folder": str(folder), "bare": read_manifest(shop.bare).digest}
+    key = read_keys(shop.layout.api_keys).keys[0].id
+    filled = {"first": first, "folder": str(folder), "bare": read_manifest(shop.bare).digest, "key": key}
     options = [] if words in WITHOUT_SETTINGS else where(folder)
     arguments = [*words.split(), *shlex.split(said.format(**filled)), *shlex.split(MORE.get(words, "")), *more]
     return main([*arguments, *options]), told.format(**filled)
@@ -190,7 +196,16 @@ def test_json_can_be_parsed(shop, first, words, capsys):
 
 def test_every_command_that_prints_a_table_prints_json_too():
     answering = {"recommend", "score", "feedback", "similar"}
-    assert {*TABLES} == {"status", "models list", "evaluate", "quarantine list", "forget", *answering}
+    assert {*TABLES} == {
+        "status",
+        "models list",
+        "evaluate",
+        "quarantine list",
+        "forget",
+        "keys create",
+        "keys list",
+        *answering,
+    }
 
 
 @pytest.mark.parametrize("words", ["recommend u01", "score u01 tea-1", "feedback u01 tea-1", "similar tea-1"])
@@ -260,7 +275,7 @@ def test_a_wrong_or_missing_value_is_one_line_and_code_2(words, tmp_path, capsys
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", ["", "models", "quarantine"])
+@pytest.mark.parametrize("words", ["", "models", "quarantine", "keys"])
 def test_no_command_shows_the_commands_and_is_wrong_usage(words, capsys):
     assert main(words.split()) == WRONG_USAGE
     assert "Commands" in capsys.readouterr().out
@@ -276,6 +291,7 @@ def test_the_choices_are_those_of_the_packages_below():
     assert {*get_args(runs.FlowName)} == {entry["name"] for entry in read_topology()}
     assert get_args(runs.SearchMethod) == get_args(SearchMethod)
     assert get_args(quarantine.Table) == TABLE_NAMES
+    assert get_args(keys.Scope) == KEY_SCOPES
     assert get_args(answers.Task) == get_args(WritingTask)
     assert get_args(answers.Style) == get_args(TextStyle)
     assert get_args(answers.Decoding) == get_args(Strategy)

@@ -89,8 +89,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def start_service(shop: TinyShop, name: str) -> Iterator[Running]:
-    """The service of a shop in its own process, from the moment that it answers."""
+def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running]:
+    """The service of a shop in its own process, from the moment that it answers; with further settings of `serving`."""
     port, work_dir = free_port(), shop.layout.work_dir
     log = work_dir / f"{name}.log"
     environment = {
@@ -98,7 +98,9 @@ def start_service(shop: TinyShop, name: str) -> Iterator[Running]:
         "BENTOML_HOME": str(work_dir / "bentoml"),
         "SOMMELIER_SHOP": SHOP,
         "SOMMELIER_WORK_DIR": str(work_dir),
-        "SOMMELIER_SERVING": json.dumps({"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K}),
+        "SOMMELIER_SERVING": json.dumps(
+            {"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K, **serving}
+        ),
     }
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:

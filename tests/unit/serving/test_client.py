@@ -33,6 +33,7 @@ class Service(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -42,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, {"model": self.server.model})
 
     def do_POST(self) -> None:
+        self.server.keys.append(self.headers["Authorization"])
         self.server.asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
         self._send(*self.server.answer)
 
@@ -85,6 +87,14 @@ def test_the_service_of_the_shop_is_asked_past_any_proxy(settings, service, monk
 def test_a_service_of_another_shop_or_without_a_bundle_is_not_asked(settings, service, model) -> None:
     service.model = model
     assert find_service(settings) is None
+
+
+def test_the_key_of_the_environment_goes_along(settings, service, monkeypatch) -> None:
+    monkeypatch.setenv("SOMMELIER_API_KEY", "som_1_2")
+    connect(settings, print).score(ScoreRequest(user_id="u1", item_ids=["i1"]))
+    monkeypatch.delenv("SOMMELIER_API_KEY")
+    connect(settings, print).score(ScoreRequest(user_id="u1", item_ids=["i1"]))
+    assert service.keys == ["Bearer som_1_2", None]
 
 
 def test_a_refusal_keeps_the_words_of_the_service(settings, service) -> None:

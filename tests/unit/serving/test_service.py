@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 
 from core.logs.events import EventLog, EventLogError
 from core.tombstones import TombstoneFile, bury, nobody
@@ -26,6 +28,7 @@ from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
+from serving.guard.caller import Caller, set_caller
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
 EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
@@ -134,3 +137,22 @@ def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:
     service._settle_memory()
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == (50_000, 20, 1000)
+
+
+@pytest.mark.parametrize(
+    ("caller", "said"),
+    [
+        (Caller(is_trusted=True), "Not ready: /srv/shop/manifest.json is damaged."),
+        (Caller(), "Not ready: ask /v1/model with a key for more."),
+    ],
+)
+def test_who_has_no_key_is_not_told_why_it_is_not_ready(shell: Any, caller: Caller, said: str) -> None:
+    shell._watcher = SimpleNamespace(loaded=None, problem="/srv/shop/manifest.json is damaged")
+
+    async def ask() -> None:
+        set_caller(caller)
+        await shell.__is_ready__()
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(ask())
+    assert (refused.value.status_code, refused.value.detail) == (503, said)

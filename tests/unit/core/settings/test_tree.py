@@ -197,3 +197,40 @@ def test_a_window_opens_at_a_date_or_a_duration_before_its_end(given, read):
 def test_a_window_of_no_known_form_is_refused(given):
     with pytest.raises(SettingsError, match=r"evaluation\.test_from"):
         load_settings(overrides=[f"recipe.evaluation.test_from={given}"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "needs"),
+    [
+        ([], False),
+        (["platform.host=localhost"], False),
+        (["platform.service_host=::1"], False),
+        (["platform.service_host=127.8.8.8"], False),
+        (["platform.host=0.0.0.0"], True),
+        (["platform.host=0.0.0.0", "platform.service_host=127.0.0.1"], False),
+        (["platform.service_host=::"], True),
+        (["platform.service_host=10.0.0.8"], True),
+        (["platform.service_host=shop.example"], True),
+        (["serving.require_keys=always"], True),
+        (["platform.host=0.0.0.0", "serving.require_keys=never", "serving.open_to_all=true"], False),
+    ],
+)
+def test_keys_are_needed_as_soon_as_the_service_listens_beyond_loopback(chosen, needs):
+    settings = load_settings(overrides=chosen)
+    settings.check_exposure()
+    assert settings.needs_keys is needs
+
+
+def test_a_service_for_everybody_has_to_be_asked_for_outright():
+    settings = load_settings(overrides=["platform.host=0.0.0.0", "serving.require_keys=never"])
+    with pytest.raises(
+        SettingsError,
+        match=r"^Cannot start the service: serving\.require_keys=never on host 0\.0\.0\.0, expected API keys",
+    ):
+        settings.check_exposure()
+
+
+def test_the_key_of_a_client_is_no_setting():
+    settings = load_settings(variables={"SOMMELIER_API_KEY": "som_secret", "SOMMELIER_SHOP": "tea"})
+    assert settings.shop == "tea"
+    assert "som_secret" not in settings.model_dump_json()

@@ -30,6 +30,7 @@ def service():
     class Echo(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.server.authorization = self.headers["Authorization"]
             self.send_response(self.server.status)
             self.end_headers()
             self.wfile.write(json.dumps({"asked": body}).encode())
@@ -96,6 +97,36 @@ def test_a_first_request_that_is_refused_is_one_sentence(start_all, service):
     service.status = 404
     with pytest.raises(PartFailed, match=r"does not answer its first request: error=.*404"):
         start_all(in_service="sommelier-simulated:1")
+
+
+def test_where_a_key_is_needed_the_first_request_has_it_or_says_how_to_make_one(settings, service, monkeypatch):
+    port = f"platform.service_port={service.server_port}"
+    guarded = load_settings(overrides=[f"work_dir={settings.work_dir}", port, "serving.require_keys=always"])
+    lines = []
+    monkeypatch.delenv("SOMMELIER_API_KEY", raising=False)
+    launch._show_first_answer(guarded, "u7", lines.append)
+    assert lines == [
+        "the service needs an API key: make one with sommelier keys create, and set SOMMELIER_API_KEY to it"
+    ]
+    monkeypatch.setenv("SOMMELIER_API_KEY", "som_1_2")
+    launch._show_first_answer(guarded, "u7", lines.append)
+    assert service.authorization == "Bearer som_1_2"
+    assert '-H "Authorization: Bearer $SOMMELIER_API_KEY"' in lines[1]
+    assert not any("som_1_2" in line for line in lines)
+
+
+def test_a_service_without_keys_for_everybody_is_refused_before_anything_starts(capsys, tmp_path):
+    chosen = ["platform.service_host=0.0.0.0", "serving.require_keys=never", f"work_dir={tmp_path / 'work'}"]
+    assert main(["up", *(word for one in chosen for word in ("--set", one))]) == 1
+    assert capsys.readouterr().err.startswith("sommelier: Cannot start the service: serving.require_keys=never on host")
+    assert not (tmp_path / "work").exists()
+
+
+def test_parts_that_others_reach_without_a_key_are_named(tmp_path):
+    lines = []
+    launch._show_places(load_settings(overrides=["platform.host=0.0.0.0", "platform.prefect_host=::1"]), lines.append)
+    warned = [line.split()[1] for line in lines if line.startswith("warning: ")]
+    assert warned == ["monitoring", "reports"]
 
 
 def test_a_source_that_is_not_there_is_told_before_anything_starts(capsys, tmp_path):

@@ -1,0 +1,128 @@
+"""The gate before every endpoint: a valid key with the scope that the endpoint needs, where keys are needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from core.keys import ApiKey, KeyFileError
+from core.settings.platform import is_loopback
+from serving.guard.access import Need, is_change, need_of
+from serving.guard.caller import Caller, set_caller
+
+logger = logging.getLogger(__name__)
+
+FindKey = Callable[[str], ApiKey | None]
+
+_SCHEME = "Bearer"
+_REALM = f'{_SCHEME} realm="sommelier"'
+_OWN_PAGE = ("same-origin", "none")
+
+
+class KeyGate:
+    """Answers 401 to whoever lacks a valid key, and 403 to one whose key lacks the scope.
+
+    Both say nothing of which keys there are: an unknown, an expired and a revoked key get the same answer. A page of
+    another origin may change nothing, by the rule of Go's CrossOriginProtection: a browser tells where its request
+    comes from, and needs no leave to send some of them.
+
+    Args:
+        app: The next app.
+        find: The valid key of what a client gave; None for anything else. Raises KeyFileError.
+        needs_keys: Whether every request needs a key.
+        by_address: Whether a request that came in by another address than loopback needs one in any case: the
+            service was told to listen elsewhere than its settings say.
+        open_metrics: Whether /metrics needs none.
+        origins: Other origins whose pages may ask, as a browser writes them; "*" for all.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        find: FindKey,
+        needs_keys: bool,
+        by_address: bool = True,
+        open_metrics: bool = False,
+        origins: tuple[str, ...] = (),
+    ) -> None:
+        self._app = app
+        self._find = find
+        self._needs_keys = needs_keys
+        self._by_address = by_address
+        self._open_metrics = open_metrics
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        answer = self._admit(scope, Headers(scope=scope))
+        await (answer or self._app)(scope, receive, send)
+
+    def _admit(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        """The refusal; None, and the caller is known from here on, where the request may pass."""
+        asked = f"{scope['method']} {scope['path']}"
+        if is_change(scope["method"]) and self._is_foreign(headers):
+            sentence = "it comes from a page of another origin. Name the origin in serving.cors_origins to let it in."
+            return _refusal(403, f"Cannot answer {asked}: {sentence}")
+        given = _given(headers)
+        try:
+            key = self._find(given) if given else None
+        except KeyFileError:
+            logger.exception("API keys cannot be checked")
+            return _refusal(503, f"Cannot answer {asked}: API keys cannot be checked. Try again later.")
+        is_trusted = not self._needs_keys and not (self._by_address and _is_from_outside(scope))
+        caller = Caller(key, is_trusted)
+        set_caller(caller)
+        need = self._need(scope)
+        if need == "nothing" or caller.may(need):
+            return None
+        if key is None:
+            fault = "the API key is not valid" if given else "no API key was given"
+            header = f'{_REALM}, error="invalid_token"' if given else _REALM
+            sentence = f"{fault}. Send one that `sommelier keys create` made: Authorization: {_SCHEME} <key>."
+            return _refusal(401, f"Cannot answer {asked}: {sentence}", header)
+        header = f'{_REALM}, error="insufficient_scope", scope="{need}"'
+        sentence = f"the API key lacks the scope {need}. Use a key that has it."
+        return _refusal(403, f"Cannot answer {asked}: {sentence}", header)
+
+    def _need(self, scope: Scope) -> Need:
+        if self._open_metrics and scope["path"] == "/metrics":
+            return "nothing"
+        return need_of(scope["method"], scope["path"])
+
+    def _is_foreign(self, headers: Headers) -> bool:
+        """Whether a page of an origin sent it that is neither the service's own nor named."""
+        origin = headers.get("origin")
+        if origin is not None and ("*" in self._origins or origin in self._origins):
+            return False
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site not in _OWN_PAGE
+        return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+def _given(headers: Headers) -> str:
+    """The key that a client gave; empty where none is there."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    return text.strip() if scheme.lower() == _SCHEME.lower() else headers.get("x-api-key", "").strip()
+
+
+def _is_from_outside(scope: Scope) -> bool:
+    """Whether the connection came in by an address of this machine that others can reach."""
+    server = scope.get("server")
+    return server is not None and server[1] is not None and not is_loopback(server[0])
+
+
+def _refusal(status: int, sentence: str, authenticate: str = "") -> JSONResponse:
+    # The body is not read, so the connection cannot be used again.
+    headers = {"connection": "close"} | ({"www-authenticate": authenticate} if authenticate else {})
+    return JSONResponse({"error": sentence}, status_code=status, headers=headers)
