@@ -18,6 +18,7 @@ from typing import Any
 import bentoml
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from core.keys import KeyFile
 from core.layout import Layout
@@ -40,7 +41,10 @@ from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
-from serving.guard.gate import KeyGate
+from serving.guard.connections import limit_heads
+from serving.guard.gate import KeyGate, cors_options
+from serving.guard.shape import ShapeLimit
+from serving.http.headers import SecurityHeaders
 from serving.http.inputs import EventsInput, FeedbackInput, RecommendInput, ScoreInput, Unreadable
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
@@ -273,21 +277,32 @@ class Sommelier:
         _metrics().pending_events(self._intake.n_pending())
 
 
+limit_heads(SETTINGS.serving.header_s, SETTINGS.serving.max_header_bytes)
 # The decorator has made a BentoML service of the class. The first is outermost; the second counts what others refuse.
 _SERVICE: Any = Sommelier
 _SERVICE.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
 _SERVICE.add_asgi_middleware(
     ObserveRequests, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe
 )
+_SERVICE.add_asgi_middleware(SecurityHeaders)
 _SERVICE.add_asgi_middleware(UniformErrors)
+if SETTINGS.serving.cors_origins:
+    _SERVICE.add_asgi_middleware(CORSMiddleware, **cors_options(SETTINGS.serving.cors_origins))
 _SERVICE.add_asgi_middleware(
     KeyGate,
     find=_KEYS.find,
     needs_keys=SETTINGS.needs_keys,
     by_address=not (SETTINGS.serving.require_keys == "never" and SETTINGS.serving.open_to_all),
     open_metrics=SETTINGS.serving.open_metrics,
+    origins=SETTINGS.serving.cors_origins,
+    rates=SETTINGS.serving.rates,
 )
-_SERVICE.add_asgi_middleware(JsonBodyLimit, max_body_bytes=SETTINGS.serving.max_body_bytes)
+_SERVICE.add_asgi_middleware(
+    JsonBodyLimit,
+    max_body_bytes=SETTINGS.serving.max_body_bytes,
+    seconds=SETTINGS.serving.body_s,
+    shape=ShapeLimit(SETTINGS.serving.max_json_depth, SETTINGS.serving.max_json_values),
+)
 _SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
 
 

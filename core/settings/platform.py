@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.settings.form import Frozen
 
@@ -13,6 +14,28 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+class Rate(Frozen):
+    """How often one key, or one address, may ask."""
+
+    per_s: float = Field(0.0, ge=0, description="Requests a second; 0: as many as come.")
+    burst: int = Field(20, ge=1, description="Requests at once after a pause.")
+
+
+class RateSettings(Frozen):
+    """Rate limits, each in every worker by itself."""
+
+    read: Rate = Field(default_factory=Rate, description="Of each key, for what needs the scope read.")
+    events: Rate = Field(default_factory=Rate, description="Of each key, for what needs the scope events.")
+    admin: Rate = Field(default_factory=Rate, description="Of each key, for what needs the scope admin.")
+    keyless: Rate = Field(
+        default_factory=Rate,
+        description="Of each client address, for requests without a valid key; not for /livez and /readyz.",
+    )
+
+
+_ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 
 
 class ServingSettings(Frozen):
@@ -45,7 +68,30 @@ class ServingSettings(Frozen):
         description="Lets require_keys=never stand where the service listens beyond this machine: whoever reaches it "
         "may do everything.",
     )
+    rates: RateSettings = Field(default_factory=RateSettings)
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins whose pages may ask from a browser, such as https://shop.example; '*' for all. None by "
+        "default.",
+    )
+    header_s: float = Field(
+        10.0, gt=0, description="A client whose request's headers take longer to come is answered 408, seconds."
+    )
+    max_header_bytes: int = Field(32_768, ge=1000, description="Longer headers of a request are answered 431.")
+    body_s: float = Field(5.0, gt=0, description="A body that takes longer to come is answered 408, seconds.")
+    max_json_depth: int = Field(
+        64, ge=4, le=150, description="A body with more lists and objects within each other is answered 400."
+    )
+    max_json_values: int = Field(50_000, ge=100, description="A body with more values in all is answered 400.")
     open_metrics: bool = Field(False, description="/metrics needs no key, as a scraper without one wants it.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"origins as browsers write them, such as https://shop.example, or '*'; not {origin}")
+        return origins
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from core.layout import Layout
 from core.storage import atomic_file
@@ -38,7 +39,7 @@ def _row(folder: Path) -> str:
     made = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     cells = [
         f"{made:%Y-%m-%d %H:%M} UTC",
-        folder.name,
+        escape(folder.name),
         _link(folder, DATA_DOCS, "Data Docs"),
         _links(folder, EVALUATIONS),
         _links(folder, DRIFT),
@@ -55,4 +56,4 @@ def _links(folder: Path, kind: Path) -> str:
 def _link(folder: Path, page: Path, text: str) -> str:
     if not (folder / page).exists():
         return "–"
-    return f'<a href="{folder.name}/{page.as_posix()}">{text}</a>'
+    return f'<a href="{escape(quote(f"{folder.name}/{page.as_posix()}"))}">{escape(text)}</a>'

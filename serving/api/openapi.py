@@ -41,6 +41,7 @@ _PROBLEMS = {
     401: "The service needs an API key, and none was given, or one that is not valid.",
     403: "The API key lacks the scope that this needs, or a page of another origin asks.",
     404: "An item of the request is not in the catalogue of the bundle in service.",
+    408: "The request did not come in time.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests at once. Try again.",
@@ -73,7 +74,7 @@ class Endpoint:
         return self.path.removeprefix(API_PREFIX).strip("/")
 
 
-_EVERY_POST = (400, 413, 415, 429, 504)
+_EVERY_POST = (400, 408, 413, 415, 429, 504)
 ENDPOINTS = (
     Endpoint(
         f"{API_PREFIX}/recommend",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -11,9 +13,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.keys import ApiKey, KeyFileError
-from core.settings.platform import is_loopback
+from core.settings.platform import RateSettings, is_loopback
 from serving.guard.access import Need, is_change, need_of
 from serving.guard.caller import Caller, set_caller
+from serving.guard.rates import TokenBuckets
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ FindKey = Callable[[str], ApiKey | None]
 
 _SCHEME = "Bearer"
 _REALM = f'{_SCHEME} realm="sommelier"'
+_PROBES = ("/livez", "/readyz")
+_UNLIMITED = RateSettings()
 _OWN_PAGE = ("same-origin", "none")
 
 
@@ -39,6 +44,7 @@ class KeyGate:
             service was told to listen elsewhere than its settings say.
         open_metrics: Whether /metrics needs none.
         origins: Other origins whose pages may ask, as a browser writes them; "*" for all.
+        rates: How often each key and each address may ask.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class KeyGate:
         by_address: bool = True,
         open_metrics: bool = False,
         origins: tuple[str, ...] = (),
+        rates: RateSettings = _UNLIMITED,
     ) -> None:
         self._app = app
         self._find = find
@@ -56,6 +63,7 @@ class KeyGate:
         self._by_address = by_address
         self._open_metrics = open_metrics
         self._origins = frozenset(origins)
+        self._buckets = {name: TokenBuckets(getattr(rates, name)) for name in RateSettings.model_fields}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,16 +91,26 @@ class KeyGate:
         caller = Caller(key, is_trusted)
         set_caller(caller)
         need = self._need(scope)
+        if wait_s := self._wait_s(scope, caller, need):
+            sentence = f"too many requests. Ask again in {math.ceil(wait_s)} s."
+            return _refusal(429, f"Cannot answer {asked}: {sentence}", {"retry-after": str(math.ceil(wait_s))})
         if need == "nothing" or caller.may(need):
             return None
         if key is None:
             fault = "the API key is not valid" if given else "no API key was given"
             header = f'{_REALM}, error="invalid_token"' if given else _REALM
             sentence = f"{fault}. Send one that `sommelier keys create` made: Authorization: {_SCHEME} <key>."
-            return _refusal(401, f"Cannot answer {asked}: {sentence}", header)
+            return _refusal(401, f"Cannot answer {asked}: {sentence}", {"www-authenticate": header})
         header = f'{_REALM}, error="insufficient_scope", scope="{need}"'
         sentence = f"the API key lacks the scope {need}. Use a key that has it."
-        return _refusal(403, f"Cannot answer {asked}: {sentence}", header)
+        return _refusal(403, f"Cannot answer {asked}: {sentence}", {"www-authenticate": header})
+
+    def _wait_s(self, scope: Scope, caller: Caller, need: Need) -> float:
+        """How long the caller has to wait by the rate limits; 0 where it may ask."""
+        if caller.key is not None:
+            return 0.0 if need == "nothing" else self._buckets[need].take(caller.key.id)
+        client = scope.get("client")
+        return 0.0 if client is None or scope["path"] in _PROBES else self._buckets["keyless"].take(client[0])
 
     def _need(self, scope: Scope) -> Need:
         if self._open_metrics and scope["path"] == "/metrics":
@@ -122,7 +140,17 @@ def _is_from_outside(scope: Scope) -> bool:
     return server is not None and server[1] is not None and not is_loopback(server[0])
 
 
-def _refusal(status: int, sentence: str, authenticate: str = "") -> JSONResponse:
+def _refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     # The body is not read, so the connection cannot be used again.
-    headers = {"connection": "close"} | ({"www-authenticate": authenticate} if authenticate else {})
-    return JSONResponse({"error": sentence}, status_code=status, headers=headers)
+    return JSONResponse({"error": sentence}, status_code=status, headers={"connection": "close", **(headers or {})})
+
+
+def cors_options(origins: tuple[str, ...]) -> dict[str, Any]:
+    """What Starlette's CORSMiddleware is to let pages of these origins do."""
+    return {
+        "allow_origins": list(origins),
+        "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+        "allow_headers": ["authorization", "content-type", "x-api-key"],
+        "expose_headers": ["retry-after"],
+        "max_age": 600,
+    }

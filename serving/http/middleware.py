@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.guard.shape import ShapeLimit
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     Observer = Callable[[str, int, float], None]
 
 _JSON = "application/json"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_MAX_DIGITS = 18  # of a length that is worth reading as a number
 
 
 class JsonBodyLimit:
-    """Reads a POST's body whole, up to a limit, and accepts only JSON.
+    """Reads a body whole, up to a limit, and accepts only JSON.
 
     Bodies are small here, so holding one is cheaper than watching it stream, and the endpoint never starts on a body
     that turns out to be too long.
@@ -28,14 +33,18 @@ class JsonBodyLimit:
     Args:
         app: The next app.
         max_body_bytes: A longer body is answered 413, as soon as its header or its bytes show it.
+        seconds: A body that is not whole after so long is answered 408.
+        shape: A body that breaks it is answered 400, before it is parsed.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, seconds: float, shape: ShapeLimit) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._seconds = seconds
+        self._shape = shape
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -46,12 +55,23 @@ class JsonBodyLimit:
             await self._refuse(415, sentence, scope, receive, send)
             return
         declared = headers.get("content-length", "")
-        body = None if declared.isdigit() and int(declared) > self._max_body_bytes else await self._read(receive)
+        is_long = declared.isdigit() and (len(declared) > _MAX_DIGITS or int(declared) > self._max_body_bytes)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = None if is_long else await self._read(receive)
+        except TimeoutError:
+            sentence = f"Cannot read the request: its body did not come within {self._seconds:g} s. Send it at once."
+            await self._refuse(408, sentence, scope, receive, send)
+            return
         if body is None:
             sentence = (
                 f"Cannot read the request: the body is longer than {self._max_body_bytes} bytes. Send less at once."
             )
             await self._refuse(413, sentence, scope, receive, send)
+            return
+        if fault := self._shape.find_fault(body):
+            answer = JSONResponse({"error": f"Cannot read the request: {fault}. Send less at once."}, status_code=400)
+            await answer(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 

@@ -13,10 +13,14 @@ from starlette.routing import Route
 from serving.api.message import API_PREFIX
 from serving.api.openapi import describe_api
 from serving.guard.caller import current_caller
+from serving.http.headers import page_policy
 from serving.http.responses import respond
 
+_SCRIPT = """
+SwaggerUIBundle({ url: "docs.json", dom_id: "#api", tryItOutEnabled: true, defaultModelsExpandDepth: 0 })
+"""
 # BentoML's own page loads a tracker. The style and scripts are those that BentoML serves at /static_content.
-PAGE = """<!DOCTYPE html>
+PAGE = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -24,21 +28,20 @@ PAGE = """<!DOCTYPE html>
 <title>Sommelier API</title>
 <link rel="stylesheet" href="static_content/swagger-ui.css">
 <link rel="icon" href="data:,">
-<style>body { margin: 0; background: #fafafa }</style>
+<style>body {{ margin: 0; background: #fafafa }}</style>
 </head>
 <body>
 <div id="api"></div>
 <script src="static_content/swagger-ui-bundle.js"></script>
-<script>
-SwaggerUIBundle({ url: "docs.json", dom_id: "#api", tryItOutEnabled: true, defaultModelsExpandDepth: 0 })
-</script>
+<script>{_SCRIPT}</script>
 </body>
 </html>
 """
+_PAGE_HEADERS = {"content-security-policy": page_policy(_SCRIPT)}
 
 
 async def _show_page(_: Request) -> Response:
-    return HTMLResponse(PAGE)
+    return HTMLResponse(PAGE, headers=_PAGE_HEADERS)
 
 
 async def _show_description(_: Request) -> Response:

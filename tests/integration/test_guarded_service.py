@@ -1,7 +1,10 @@
-"""The service as others than its own machine meet it: keys, scopes, what is left in logs and files."""
+"""The service as others than its own machine meet it: keys, scopes, limits, what is left in logs and files."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +23,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
 
 @pytest.fixture(scope="module")
 def running(shop: TinyShop) -> Iterator[Running]:
-    with start_service(shop, "guarded", require_keys="always") as started:
+    limits = {
+        "body_s": 1.0,
+        "header_s": 1.0,
+        "max_body_bytes": 20_000_000,
+        "rates": {"admin": {"per_s": 0.01, "burst": 3}},
+    }
+    with start_service(shop, "guarded", require_keys="always", **limits) as started:
         assert started.client.get("/readyz").json() == {"error": "Not ready: ask /v1/model with a key for more."}
         started.put_in_service(shop.whole)
         yield started
@@ -77,3 +86,72 @@ def test_no_key_is_left_in_a_log_or_a_file(running: Running) -> None:
     files = [file for file in work_dir.rglob("*") if file.is_file()]
     assert running.log in files
     assert not [file for file in files if secret[:-1].encode() in file.read_bytes()]
+
+
+BODIES = {
+    "nested 10,000 deep": (b"[" * 10_000, "it is nested 10000 deep, expected at most 64"),
+    "objects 10,000 deep": (b'{"k":' * 10_000, "it is nested 10000 deep"),
+    "a million keys": (b"{" + b",".join(b'"k%d":1' % n for n in range(1_000_000)) + b"}", "it has 1000000 values"),
+    "a number beyond all": (b'{"max_price": 1e999}', "max_price=Infinity, input should be a finite number"),
+    "no number": (b'{"max_price": NaN}', "max_price=NaN"),
+    "five thousand digits": (b'{"k": ' + b"9" * 5000 + b"}", "the body is not JSON (number out of range"),
+    "half a character": (b'{"user_id": "\\ud800"}', "the body is not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_made_to_do_harm_is_refused_at_once(running: Running, name: str) -> None:
+    body, said = BODIES[name]
+    headers = {"content-type": "application/json", **make(running, "read")[1]}
+    started = time.monotonic()
+    answer = running.client.post("/v1/recommend", content=body, headers=headers)
+    assert time.monotonic() - started < 5
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+
+
+def test_of_a_name_that_comes_twice_the_last_counts(running: Running) -> None:
+    headers = {"content-type": "application/json", **make(running, "read")[1]}
+    answer = running.client.post("/v1/recommend", content=b'{"k": 1, "k": 2}', headers=headers)
+    assert len(answer.json()["items"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "drops"),
+    [
+        (b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\nx-api-key: %s\r\n\r\n", b" "),
+        (b"POST /v1/recommend HTTP/1.1\r\nx-api-key: %s\r\n", b"x: y\r\n"),
+    ],
+    ids=["the body", "the headers"],
+)
+def test_a_client_that_drips_is_ended(running: Running, head: bytes, drops: bytes) -> None:
+    key = make(running, "read")[1]["Authorization"].removeprefix("Bearer ").encode()
+    url = running.client.base_url
+    with socket.create_connection((url.host, int(url.port or 0)), timeout=10) as client:
+        client.sendall(head % key)
+        client.settimeout(0.2)
+        came, until = b"", time.monotonic() + 10
+        while not came and time.monotonic() < until:
+            client.sendall(drops)
+            with contextlib.suppress(TimeoutError):
+                came = client.recv(1000)
+    assert came.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert running.client.get("/livez").status_code == 200
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(running: Running) -> None:
+    headers = make(running, "admin")[1]
+    answers = [running.client.get("/nowhere", headers=headers) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
+    assert int(answers[3].headers["retry-after"]) > 60
+    assert list(answers[3].json()) == ["error"]
+
+
+def test_browsers_are_told_to_keep_pages_of_others_away(running: Running) -> None:
+    page, answer = running.client.get("/"), ask(running, make(running, "read")[1])
+    assert "script-src 'self' 'sha256-" in page.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    elsewhere = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in running.client.options("/v1/recommend", headers=elsewhere).headers
+    refused = ask(running, {**make(running, "read")[1], "origin": "https://evil.example"})
+    assert (refused.status_code, "another origin" in refused.json()["error"]) == (403, True)

@@ -93,3 +93,10 @@ def test_parts_listen_where_each_is_told_to(tmp_path):
     assert environment["PREFECT_SERVER_API_HOST"] == "::1"
     assert environment["PREFECT_API_URL"] == "http://[::1]:4200/api"
     assert load_settings(variables=environment).platform.prefect_host == "::1"
+
+
+def test_lists_and_groups_of_the_service_reach_its_process(tmp_path):
+    chosen = ['serving.cors_origins=["https://shop.example"]', "serving.rates.read.per_s=5", f"work_dir={tmp_path}"]
+    settings = load_settings(overrides=chosen)
+    environment = {name: value for name, value in child_environment(settings).items() if name.startswith("SOMMELIER_")}
+    assert load_settings(variables=environment).serving == settings.serving

@@ -234,3 +234,14 @@ def test_the_key_of_a_client_is_no_setting():
     settings = load_settings(variables={"SOMMELIER_API_KEY": "som_secret", "SOMMELIER_SHOP": "tea"})
     assert settings.shop == "tea"
     assert "som_secret" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize("origin", ["https://shop.example", "http://127.0.0.1:8080", "*"])
+def test_origins_are_as_browsers_write_them(origin):
+    assert load_settings(overrides=[f'serving.cors_origins=["{origin}"]']).serving.cors_origins == (origin,)
+
+
+@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/", "https://*.example", "null", ""])
+def test_what_is_no_origin_is_refused(origin):
+    with pytest.raises(SettingsError, match=r"serving\.cors_origins=.*expected origins as browsers write them"):
+        load_settings(overrides=[f'serving.cors_origins=["{origin}"]'])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -14,8 +15,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from core.keys import KeyFile, create_key, revoke_key
+from core.settings.platform import Rate, RateSettings
 from serving.guard.caller import Caller, current_caller
-from serving.guard.gate import KeyGate
+from serving.guard.gate import KeyGate, cors_options
 
 OUTSIDE, LOOPBACK = "http://10.0.0.7:3000", "http://127.0.0.1:3000"
 PATHS = ("/recommend", "/events", "/model", "/metrics", "/livez", "/v1/items/i1", "/made-up")
@@ -167,3 +169,42 @@ def test_there_are_no_web_sockets(file: Path) -> None:
 def test_outside_of_a_request_nobody_may_do_anything() -> None:
     assert current_caller() == Caller()
     assert not current_caller().may("read")
+
+
+LIMITED = RateSettings(read=Rate(per_s=0.01, burst=2), keyless=Rate(per_s=0.01, burst=3))
+
+
+def test_a_key_that_asks_too_often_waits_and_no_other_does(file: Path) -> None:
+    client, first, second = service(file, rates=LIMITED), key_of(file, "read", "events"), key_of(file, "admin")
+    answers = [client.post("/recommend", headers=first) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 90 <= int(answers[2].headers["retry-after"]) <= 100
+    assert answers[2].json()["error"].startswith("Cannot answer POST /recommend: too many requests. Ask again in ")
+    assert client.post("/events", headers=first).status_code == 200
+    assert client.post("/recommend", headers=second).status_code == 200
+
+
+def test_who_has_no_key_is_limited_by_address_and_probes_are_not(file: Path) -> None:
+    client = service(file, rates=LIMITED)
+    assert [client.post("/recommend").status_code for _ in range(4)] == [401, 401, 401, 429]
+    assert {client.get("/livez").status_code for _ in range(5)} == {200}
+    assert client.post("/recommend", headers=key_of(file, "read")).status_code == 200
+    trusted = service(file, needs_keys=False, rates=LIMITED)
+    assert [trusted.post("/recommend").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_nobody_is_limited_by_default(file: Path) -> None:
+    client, headers = service(file), key_of(file, "read")
+    assert {client.post("/recommend", headers=headers).status_code for _ in range(100)} == {200}
+
+
+def test_pages_of_an_origin_that_is_named_may_ask_and_others_may_not(file: Path) -> None:
+    gated = service(file, origins=("https://shop.example",)).app
+    client = TestClient(CORSMiddleware(gated, **cors_options(("https://shop.example",))), base_url=LOOPBACK)
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    known = client.options("/recommend", headers={"origin": "https://shop.example", **asked})
+    assert (known.status_code, known.headers["access-control-allow-origin"]) == (200, "https://shop.example")
+    unknown = client.options("/recommend", headers={"origin": "https://evil.example", **asked})
+    assert (unknown.status_code, "access-control-allow-origin" in unknown.headers) == (400, False)
+    answer = client.post("/recommend", headers={"origin": "https://shop.example", **key_of(file, "read")})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")

@@ -14,10 +14,12 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from serving.guard.shape import ShapeLimit
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.versions import EarlierPaths
 
 JSON = {"content-type": "application/json"}
+SHAPE = ShapeLimit(max_depth=10, max_values=20)
 
 
 async def echo(request: Request) -> Response:
@@ -36,7 +38,8 @@ def client_of(answer: Response | Exception) -> TestClient:
 
 @pytest.fixture
 def limited() -> TestClient:
-    return TestClient(JsonBodyLimit(Starlette(routes=[Route("/x", echo, methods=["POST", "GET"])]), max_body_bytes=100))
+    app = Starlette(routes=[Route("/x", echo, methods=["POST", "GET", "PUT"])])
+    return TestClient(JsonBodyLimit(app, max_body_bytes=100, seconds=5, shape=SHAPE))
 
 
 def test_a_body_up_to_the_limit_passes_whole(limited: TestClient) -> None:
@@ -71,8 +74,45 @@ def test_reading_stops_at_the_limit() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(JsonBodyLimit(Starlette(), max_body_bytes=100)(scope, receive, send))
+    asyncio.run(JsonBodyLimit(Starlette(), max_body_bytes=100, seconds=5, shape=SHAPE)(scope, receive, send))
     assert len(read) == 2
+    assert sent[0]["status"] == 413
+
+
+def test_a_body_that_drips_is_ended() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": "/x", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(JsonBodyLimit(Starlette(), max_body_bytes=100, seconds=0.1, shape=SHAPE)(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert b"its body did not come within 0.1 s" in sent[1]["body"]
+
+
+def test_a_body_of_too_many_values_or_too_deep_is_refused_before_the_endpoint(limited: TestClient) -> None:
+    for content, said in ((b"[" * 11, "nested 11 deep, expected at most 10"), (b"1," * 21, "22 values")):
+        answer = limited.put("/x", content=content, headers=JSON)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+
+
+def test_a_length_that_is_no_sensible_number_is_too_long() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", b"9" * 5000)]
+    scope = {"type": "http", "method": "POST", "path": "/x", "headers": headers}
+    limit = JsonBodyLimit(Starlette(), max_body_bytes=100, seconds=5, shape=SHAPE)
+    asyncio.run(limit(scope, None, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == 413
 
 
