@@ -100,6 +100,16 @@ class OnlineFeatures:
             self._follow()
         return None if self._is_forgotten(user_id) else self._user(texts, _us(at))
 
+    def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        """What a user saw in so many days before a moment, now by default, whatever the settings say of days.
+
+        Raises:
+            StoreNotReady: no flow has made the store yet.
+            FeastFailure: the store cannot be read.
+        """
+        (_, _, seen), _ = self._read(user_id)
+        return SeenItems() if self._is_forgotten(user_id) else self._seen(seen, _us(at), within_days)
+
     def items_at(self, at: datetime | None = None) -> ItemsAt:
         """All items at a moment, now by default, as fresh as the store: what a ranker reads of them.
 
@@ -228,14 +238,20 @@ class OnlineFeatures:
         features = features_of(row, at_us, self._settings.n_affinities)
         row[schema.MEAN_RATING] = features[schema.MEAN_RATING]
         state = UserState.from_row(row)
-        return replace(state, seen=self._seen(seen, at_us), features=features, items_then=self._items.at(at_us))
+        return replace(
+            state,
+            seen=self._seen(seen, at_us, self._settings.seen.within_days),
+            features=features,
+            items_then=self._items.at(at_us),
+        )
 
-    def _seen(self, served: Any, at_us: int) -> SeenItems:
+    @staticmethod
+    def _seen(served: Any, at_us: int, within_days: float | None) -> SeenItems:
         """Nothing of a user without a row: their events are all of other kinds."""
         if served is None:
             return SeenItems()
         keys, us = packed_lists(USER_SEEN, served)
-        return seen_at(keys, us, at_us, self._settings.seen.within_days)
+        return seen_at(keys, us, at_us, within_days)
 
     def _open(self) -> tuple[Any, Any]:
         opened = self._opened

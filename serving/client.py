@@ -79,7 +79,7 @@ class Client:
         try:
             answer = httpx.post(
                 f"{self.url}{endpoint}",
-                json=request.model_dump(),
+                json=request.model_dump(mode="json"),
                 headers=key_header(self._key),
                 timeout=self._timeout_s,
                 trust_env=False,
@@ -158,7 +158,10 @@ def load_engine(settings: Settings) -> Engine:
     bundle = load_bundle(promoted[0].folder, device, layout.language_models)
     is_forgotten = TombstoneFile(layout.forgotten).holds
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
-    return Engine(model=promoted[0].model, bundle=bundle, features=online, max_k=settings.serving.max_k)
+    limits = settings.serving
+    return Engine(
+        model=promoted[0].model, bundle=bundle, features=online, max_k=limits.max_k, max_users=limits.max_users
+    )
 
 
 def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:

@@ -17,7 +17,6 @@ from recommender.explaining.explainer import Explainer
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.texts import WritingTask
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import ListFilters
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.ranker import Ranker
 from recommender.reranking.reranker import Reranker
@@ -25,18 +24,28 @@ from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.examples import WritingRequest
 from serving.api.feedback import Feedback, FeedbackRequest
-from serving.api.recommend import AnsweringPart, AppliedDiversity, Recommendation, Recommendations, RecommendRequest
+from serving.api.options import ListOptions
+from serving.api.recommend import (
+    AnsweringPart,
+    Recommendation,
+    Recommendations,
+    RecommendationsList,
+    RecommendRequest,
+)
 from serving.api.score import Score, ScoreRequest, Scores
-from serving.diversity import applied, reranker_of
+from serving.diversity import reranker_of
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from serving.events.terms import EventTerms
-from serving.filters import ItemFilter
+from serving.lists.circumstances import visitor_of
+from serving.lists.making import ListMaker, MadeItem, MadeList
+from serving.lists.selection import ItemSelection
 from serving.reasons import given_facts, reason_for
 from serving.visitor import FeatureReader, Visitor, identify
 from serving.writing.length import Length
 from serving.writing.text import Text, Writer
 
 N_REASONS = 3
+MAX_USERS = 64
 _IDS_IN_A_SENTENCE = 10
 _MAX_SEED = 2**31
 
@@ -66,20 +75,23 @@ class Engine:
         bundle: Loaded and checked.
         features: Reads the online store.
         max_k: The largest k that a request may ask for.
+        max_users: For how many users a request may ask at once.
     """
 
-    def __init__(self, *, model: str, bundle: Bundle, features: FeatureReader, max_k: int) -> None:
+    def __init__(
+        self, *, model: str, bundle: Bundle, features: FeatureReader, max_k: int, max_users: int = MAX_USERS
+    ) -> None:
         self.model = model
         self.bundle = bundle
         self.features = features
-        self._max_k = max_k
+        self._max_k, self._max_users = max_k, max_users
         self._ids = bundle.catalogue.ids
         # As lists: a row out of an Arrow table takes a tenth of a millisecond, and every answered item needs one.
         table = bundle.catalogue.table
         self._categories = table.column(schema.CATEGORY).to_pylist()
         self._brands = table.column(schema.BRAND).to_pylist()
         self._prices = table.column(schema.PRICE).to_pylist()
-        self._filter = ItemFilter(self._categories, self._prices)
+        self._lists = ListMaker(self._ids, ItemSelection(bundle.catalogue, model), bundle.catalogue.n_events)
         self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
         self._labels = [bundle.catalogue.label(item_id) for item_id in self._ids]
 
@@ -106,10 +118,11 @@ class Engine:
                 the re-ranking looks at.
         """
         self._check_k("recommend", request.k)
-        visitor = identify(request, self.features, self.bundle)
+        self._check_pins("recommend", request)
+        visitor = visitor_of(request, self.features, self.bundle, self.model)
         ranker = self.bundle.ranker.for_one(visitor.state)
-        best, diversity = self._list(request, visitor.state, ranker)
-        ids = [item_id for item_id, _ in best]
+        made = self._list(request, visitor.state, ranker)
+        ids = [item.item_id for item in made.items]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
         reason = visitor.reason
         if request.by == "blend":
@@ -122,11 +135,29 @@ class Engine:
             cold_start=visitor.is_cold,
             reason=reason,
             skipped_history=list(visitor.skipped),
-            items=[
-                self._show(visitor, item_id, score, part) for (item_id, score), part in zip(best, parts, strict=True)
-            ],
-            diversity=diversity,
+            items=[self._show(visitor, item, part) for item, part in zip(made.items, parts, strict=True)],
+            diversity=made.diversity,
+            applied=made.applied,
+            exploration=made.exploration,
+            unknown_items=made.unknown,
         )
+
+    def recommend_each(self, request: RecommendRequest) -> RecommendationsList:
+        """The answer of `recommend` for each of many users, in their order.
+
+        Raises:
+            BadRequest: more users than the service allows; or as `recommend`.
+            CapabilityMissing, UnknownItem: as `recommend`.
+        """
+        n_users = len(request.users or ())
+        if n_users > self._max_users:
+            raise BadRequest(
+                "Cannot recommend",
+                got=f"users={n_users}",
+                expected=f"at most serving.max_users={self._max_users}",
+                do="Ask for fewer users at once",
+            )
+        return RecommendationsList(model=self.model, answers=[self.recommend(one) for one in request.each()])
 
     def score(self, request: ScoreRequest) -> Scores:
         """P(like) and rating of each item, in the order given.
@@ -305,25 +336,15 @@ class Engine:
         if self.bundle.explainer is not None:
             self.feedback(FeedbackRequest(item_id=first, kind="reason", history=[first], seed=0))
 
-    def _list(
-        self, request: RecommendRequest, user: UserState, own: Ranker | BaselineRanker
-    ) -> tuple[list[tuple[str, float]], AppliedDiversity | None]:
-        """Items with their scores, best first, and how they were re-ranked; None where they are the ranker's own.
+    def _list(self, request: RecommendRequest, user: UserState, own: Ranker | BaselineRanker) -> MadeList:
+        """The list that is asked for.
 
         Args:
             own: The bundle's ranker, for this user.
         """
         ranker = own if request.by == "blend" else self._generative()
-        filters: ListFilters = {
-            "exclude": [request.exclude],
-            "exclude_seen": request.exclude_seen,
-            "allowed": self._filter.allowed(request.categories, request.max_price),
-        }
         reranker = reranker_of(request.diversity, self._reranker, self.model)
-        if reranker.settings.changes_nothing:
-            return ranker.top_k([user], request.k, **filters)[0], None
-        found = reranker.top_k(ranker, user, request.k, **filters)
-        return found.items, applied(reranker.settings, found)
+        return self._lists.make(request, ranker, user, reranker, request.exploration)
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:
@@ -335,20 +356,22 @@ class Engine:
             )
         return self.bundle.generative
 
-    def _show(self, visitor: Visitor, item_id: str, score: float, part: AnsweringPart) -> Recommendation:
+    def _show(self, visitor: Visitor, item: MadeItem, part: AnsweringPart) -> Recommendation:
+        item_id = item.item_id
         row = self._ids.index(item_id) - 1
         nearest = [] if visitor.is_cold else self.bundle.ranker.nearest_history(visitor.state, item_id, N_REASONS)
         because = [near for near, _ in nearest]
         return Recommendation(
             item_id=item_id,
             label=self._labels[row],
-            score=score,
+            score=item.score,
             category=self._categories[row],
             brand=self._brands[row],
             price=self._prices[row],
             part=part,
             because=because,
             matches=self._matches(row, because),
+            propensity=item.propensity,
         )
 
     def _matches(self, row: int, others: Sequence[str]) -> list[Literal["category", "brand"]]:
@@ -382,6 +405,9 @@ class Engine:
     def _check_k(self, doing: str, k: int) -> None:
         if not 1 <= k <= self._max_k:
             raise BadRequest(f"Cannot {doing}", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
+
+    def _check_pins(self, doing: str, asked: ListOptions) -> None:
+        self._check_known(doing, "pin.item_id", [pin.item_id for pin in asked.pin])
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
         unknown = self.unknown_items(item_ids)

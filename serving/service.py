@@ -33,7 +33,7 @@ from serving.api.feedback import Feedback
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
 from serving.api.openapi import ENDPOINTS, SUCCESSORS
-from serving.api.recommend import Recommendations
+from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured, ServingError, TooBusy
@@ -145,8 +145,12 @@ class Sommelier:
 
     @bentoml.api(route=f"{API_PREFIX}/recommend")
     def recommend(self, request: RecommendInput, /) -> Recommendations:
-        """The k best items for a known user, for a visitor's history, or for nobody in particular."""
-        return self._answer(request, f"{API_PREFIX}/recommend", lambda engine: engine.recommend(request))
+        """The k best items for a known user, for a visitor's history, or for nobody in particular; or for many."""
+
+        def answer(engine: Engine) -> Recommendations | RecommendationsList:
+            return engine.recommend(request) if request.users is None else engine.recommend_each(request)
+
+        return self._answer(request, f"{API_PREFIX}/recommend", answer)
 
     @bentoml.api(route=f"{API_PREFIX}/score")
     def score(self, request: ScoreInput, /) -> Scores:
@@ -215,9 +219,10 @@ class Sommelier:
             answered = answer(loaded.value)
         except Exception as error:
             return _refuse(error)
-        if isinstance(answered, Recommendations | Scores) and answered.reason is not None:
-            _metrics().cold_start(endpoint, answered.reason)
-        return answered
+        for one in answered.answers if isinstance(answered, RecommendationsList) else [answered]:
+            if isinstance(one, Recommendations | Scores) and one.reason is not None:
+                _metrics().cold_start(endpoint, one.reason)
+        return respond(answered) if isinstance(answered, RecommendationsList) else answered
 
     async def _write(self, request: Any) -> Any:
         """Answer with texts; the threads that answer everything else do not wait for them."""
@@ -249,6 +254,7 @@ class Sommelier:
             bundle=bundle,
             features=self._features(bundle.manifest.recipe.features),
             max_k=SETTINGS.serving.max_k,
+            max_users=SETTINGS.serving.max_users,
         )
         engine.warm()
         return engine

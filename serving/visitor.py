@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from recommender.bundle.loading import Bundle
 from recommender.inputs.item_moments import ItemsThen
+from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from serving.api.message import DescribedUserRequest, UserRequest
 
@@ -19,12 +21,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for what
 class FeatureReader(Protocol):
     """The online store, as far as answers need it."""
 
-    def read_user(self, user_id: str) -> UserState | None:
-        """The user's features now; None for a user it does not know."""
+    def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
+        """The user's features at a moment, now by default; None for a user it does not know."""
         ...
 
-    def items_at(self) -> ItemsThen:
-        """All items now, as a ranker reads them."""
+    def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        """What the user saw in the days before a moment, now by default; nothing of a user it does not know."""
+        ...
+
+    def items_at(self, at: datetime | None = None) -> ItemsThen:
+        """All items at a moment, now by default, as a ranker reads them."""
         ...
 
     def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
@@ -53,14 +59,25 @@ class Visitor:
         return self.reason is not None
 
 
-def identify(request: UserRequest, features: FeatureReader, bundle: Bundle) -> Visitor:
-    """Who is asking; where the bundle can use no history of theirs, say why."""
+def identify(
+    request: UserRequest,
+    features: FeatureReader,
+    bundle: Bundle,
+    session: Sequence[str] = (),
+    at: datetime | None = None,
+) -> Visitor:
+    """Who is asking; where the bundle can use no history of theirs, say why.
+
+    Args:
+        session: Items that follow the history, oldest first; unknown ones are skipped.
+        at: The moment of the features; now by default.
+    """
     reason = "the user has no history"
     state: UserState | None = UserState()
     skipped: tuple[str, ...] = ()
     ids = bundle.catalogue.ids
     if request.user_id is not None:
-        state = features.read_user(request.user_id)
+        state = features.read_user(request.user_id, at)
         reason = "unknown user" if state is None else reason
     elif request.history:
         skipped = tuple(ids.unknown(dict.fromkeys(request.history)))
@@ -69,8 +86,11 @@ def identify(request: UserRequest, features: FeatureReader, bundle: Bundle) -> V
     else:
         reason = "neither a user nor a history is given"
     state = state or UserState()
+    if session:
+        skipped = tuple(ids.unknown(dict.fromkeys((*skipped, *session))))
+        state = state.followed_by([item_id for item_id in session if item_id in ids])
     if state.items_then is None and bundle.ranker.reads_items_then:
-        state = replace(state, items_then=features.items_at())
+        state = replace(state, items_then=features.items_at(at))
     if isinstance(request, DescribedUserRequest) and not state.attributes:
         state = replace(state, attributes=_one_line(request.about))
     if bundle.ranker.knows(state):

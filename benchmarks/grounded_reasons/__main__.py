@@ -41,6 +41,7 @@ from recommender.explaining.training import fit_explainer
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_moments import ItemsThen
 from recommender.inputs.queries import read_queries
+from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from recommender.metrics.texts import words
 from recommender.retrieval.text.embedding import embed_catalogue
@@ -149,10 +150,13 @@ class Users:
     def __init__(self, states: Mapping[str, UserState]) -> None:
         self._states = states
 
-    def read_user(self, user_id: str) -> UserState | None:
+    def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         return self._states.get(user_id)
 
-    def items_at(self) -> ItemsThen:
+    def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        raise NotImplementedError("reasons look at nothing that was seen")
+
+    def items_at(self, at: datetime | None = None) -> ItemsThen:
         raise NotImplementedError("this ranker reads no items as of the moment")
 
     def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ class ServingSettings(Frozen):
     timeout_s: float = Field(10.0, gt=0, description="A request that takes longer is answered 504.")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="A larger request body is answered 413.")
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
+    max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
     threads: int = Field(4, ge=1)
     feedback_threads: int = Field(
         1, ge=1, le=16, description="How many texts, or batches of them, are written at once; apart from `threads`."

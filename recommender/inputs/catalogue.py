@@ -118,6 +118,14 @@ class Catalogue:
         """`text` of all items, in the order of the indices."""
         return [text or "" for text in self.table.column(schema.ITEM_TEXT).to_pylist()]
 
+    def attributes(self) -> dict[str, pa.ChunkedArray]:
+        """What may be asked of an item, by name: every column of single values but its id and its text."""
+        return {
+            field.name: self.table.column(field.name)
+            for field in self.table.schema
+            if field.name not in (schema.ITEM_ID, schema.ITEM_TEXT) and not pa.types.is_nested(field.type)
+        }
+
     @property
     def n_events(self) -> np.ndarray:
         """Training events of each item, in the order of the indices. Shape (n_items,), float32."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ import numpy as np
 from core import schema
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_moments import ItemsThen
-from recommender.inputs.seen import SeenItems
+from recommender.inputs.seen import SeenItems, item_keys
+
+# The kind of an event that is known for nothing but its item.
+VIEWED = "view"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,28 @@ class UserState:
         if self.seen is None:
             return np.array(ids.known_indices(self.items), dtype=np.int64) - 1
         return ids.places_of(self.seen)
+
+    def followed_by(self, items: Sequence[str]) -> UserState:
+        """The same user after a session: its items are the newest entries of the history, and seen.
+
+        An item that was in the history before keeps its rating and its kind of event; others have been viewed.
+
+        Args:
+            items: Oldest first; repeats keep their latest place.
+        """
+        last = tuple(reversed(dict.fromkeys(reversed(items))))
+        if not last:
+            return self
+        values = dict(zip(self.items, self.values, strict=True))
+        order = (*(item for item in self.items if item not in set(last)), *last)
+        events: tuple[str, ...] = ()
+        if self.events or not self.items:
+            kinds = dict(zip(self.items, self.events, strict=True))
+            events = tuple(kinds.get(item, VIEWED) for item in order)
+        seen = self.seen
+        if seen is not None:
+            seen = SeenItems.of_keys(np.concatenate([seen.keys, item_keys(last)]))
+        return replace(self, items=order, values=tuple(values.get(item) for item in order), events=events, seen=seen)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> UserState:

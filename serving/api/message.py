@@ -20,6 +20,10 @@ SkippedHistory = Annotated[
     list[str], Field(description="Items of the given history that are not in the catalogue and were skipped.")
 ]
 
+UnknownItems = Annotated[
+    list[str], Field(description="Items of `allow`, and of boosts and buries, that are not in the catalogue.")
+]
+
 
 class Message(BaseModel):
     """A request or an answer: an unknown field is an error, no type is guessed from another, and numbers are finite."""

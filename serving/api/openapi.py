@@ -17,7 +17,7 @@ from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo, ModelSummary
 from serving.api.problem import Problem
-from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 from serving.guard.access import need_of
 
@@ -83,10 +83,12 @@ ENDPOINTS = (
         "For a known user, for the history of a visitor, or for nobody in particular. An unknown user is not an error: "
         "the answer is then a cold start, marked `cold_start`. Items of a visitor's history that are not in the "
         "catalogue are skipped and listed. Items that the user has seen are left out; a user who has seen them all "
-        "gets an empty list. Filters by category and price hold for every way of ranking.",
-        (*_EVERY_POST, 501, 503),
+        "gets an empty list. Filters, pins, boosts, buries and exploration mean the same for every way of ranking, and "
+        "the answer says what each did. With `users`, each of many users gets an answer of their own.",
+        (*_EVERY_POST, 404, 501, 503),
         RecommendRequest,
         Recommendations,
+        RecommendationsList,
         earlier="/recommend",
     ),
     Endpoint(

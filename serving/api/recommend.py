@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from core.ids import time_ordered_id
 from core.settings.reranking import MAX_POOL, RerankKind, Similarity
-from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Ids, Message, SkippedHistory
+from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory, UnknownItems
+from serving.api.options import AppliedExploration, AppliedRule, Context, Exploration, ListOptions, SeenRule
 
 AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
 
@@ -38,33 +40,27 @@ class Diversity(Message):
     )
 
 
-class RecommendRequest(DescribedUserRequest):
-    """The best items for a known user, for the history of a visitor, or for nobody in particular."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
+class RecommendUser(DescribedUserRequest):
+    """One of several users."""
 
     visitor_id: Id | None = Field(
         None,
         description="A pseudonym of a visitor without a user id, such as a session's: an experiment shows the same "
         "visitor the same variant, and the prediction log keeps it. It says nothing of what they like.",
     )
-    k: int = Field(10, ge=1, description="How many items to return, at most the service's setting serving.max_k.")
-    exclude_seen: bool = Field(
-        True,
-        description="Leave out every item that the user has seen. Which events make an item seen, and for how long, is "
-        "set by features.seen in the bundle's recipe. The items of a visitor's history count as seen.",
-    )
-    exclude: Ids = Field(
-        [], description="Item ids to leave out, for example out of stock or already shown. Unknown ids are ignored."
-    )
-    categories: Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
-        None, description="Only items in these categories or below them ('Cheese' includes 'Cheese > Hard')."
-    )
-    max_price: float | None = Field(
+    context: Context | None = Field(None, description="The moment that the list is made for.")
+
+
+class RecommendRequest(ListOptions, RecommendUser):
+    """The best items for a known user, for the history of a visitor, or for nobody in particular; or for many users."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "u0001", "k": 5}})
+
+    users: Annotated[list[RecommendUser], Field(min_length=1, max_length=MAX_IDS)] | None = Field(
         None,
-        ge=0,
-        allow_inf_nan=False,
-        description="Only items that cost at most this. Items without a price are left out.",
+        description="Users to answer, each with a list of its own, in this order; at most the service's setting "
+        "serving.max_users. In place of user_id, history, about, visitor_id and context beside it. The other "
+        "fields hold for each.",
     )
     by: Literal["blend", "generative"] = Field(
         "blend",
@@ -76,6 +72,30 @@ class RecommendRequest(DescribedUserRequest):
         description="Re-rank the list: more varied, calibrated to the user's history, or with places for items and "
         "brands that are rarely shown.",
     )
+    seen: SeenRule | None = Field(
+        None, description="What counts as seen, by kind of event and by age, in place of the bundle's recipe."
+    )
+    exploration: Exploration | None = Field(None, description="Show other items now and then, with propensities.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.users is not None:
+            for name in ("user_id", "history", "about", "visitor_id", "context"):
+                if getattr(self, name):
+                    raise ValueError(f"users and {name} are both given, expected what each user needs within it")
+        if self.seen is not None and not self.exclude_seen:
+            raise ValueError("seen is given and exclude_seen=false, expected exclude_seen=true")
+        return self
+
+    def each(self) -> Iterator[RecommendRequest]:
+        """One request per user; the seed of exploration is one more for each next one."""
+        if self.users is None:
+            yield self
+        for number, user in enumerate(self.users or ()):
+            exploration = self.exploration
+            if exploration is not None and exploration.seed is not None:
+                exploration = exploration.model_copy(update={"seed": (exploration.seed + number) % 2**31})
+            yield self.model_copy(update={**_of_user(user), "users": None, "exploration": exploration})
 
 
 class Recommendation(Message):
@@ -84,8 +104,8 @@ class Recommendation(Message):
     item_id: str
     label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
     score: float = Field(
-        description="Higher is better. Scores are comparable within one answer only; a re-ranked list is not in their "
-        "order."
+        description="The model's own. Higher is better. Scores are comparable within one answer only; a list that is "
+        "re-ranked, explored, or moved by rules is not in their order."
     )
     category: str | None = None
     brand: str | None = None
@@ -101,6 +121,11 @@ class Recommendation(Message):
     )
     matches: list[Literal["category", "brand"]] = Field(
         description="Attributes that this item shares with an item in `because`."
+    )
+    propensity: float | None = Field(
+        None,
+        description="With exploration: the probability that this item was shown at this place, given the items above "
+        "it; 1 for a pinned item. null without exploration.",
     )
 
 
@@ -137,3 +162,17 @@ class Recommendations(Message):
         None, description="How the list was re-ranked; null if it is the model's own."
     )
     skipped_history: SkippedHistory = Field([])
+    applied: list[AppliedRule] = Field([], description="What each pin, boost and bury of the request did.")
+    exploration: AppliedExploration | None = Field(None, description="How the list was explored; null if it was not.")
+    unknown_items: UnknownItems = Field([])
+
+
+class RecommendationsList(Message):
+    """The answers for many users, in the order of the request."""
+
+    model: str = Field(description="The bundle that answered, as name:version.")
+    answers: list[Recommendations]
+
+
+def _of_user(user: RecommendUser) -> dict[str, Any]:
+    return {name: getattr(user, name) for name in RecommendUser.model_fields}

@@ -23,7 +23,7 @@ from tests.integration.running_service import (
     start_service,
     stop,
 )
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, KINDS, TinyShop, build_shop
 
 
 @pytest.fixture(scope="module")
@@ -296,11 +296,78 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
     assert f'model="{service.model()["model"]}"}} 1.0' in metrics
 
 
+BOTH = pytest.mark.parametrize("by", ["blend", "generative"])
+
+
+@BOTH
+def test_the_options_of_a_list_hold_for_every_way_of_ranking(service: Running, by: str) -> None:
+    wanted = {"categories": [KINDS[0], KINDS[1]], "min_price": 6, "max_price": 13}
+    wanted["attributes"] = [{"name": "item_n_events", "min": 1}]
+    pins = [{"item_id": ITEMS[3], "position": 2, "even_if_seen": True}, {"item_id": ITEMS[9], "position": 1}]
+    rules = {"pin": pins, "boost": [{"categories": [KINDS[1]], "factor": 10}], "bury": [{"items": ITEMS[:3]}]}
+    answer = service.recommend(user_id="u07", k=6, by=by, exclude=[ITEMS[5]], **wanted, **rules)
+    shown = [item["item_id"] for item in answer["items"]]
+    assert shown[1] == ITEMS[3]
+    assert not {ITEMS[5], ITEMS[9]} & set(shown)
+    assert all(6 <= item["price"] <= 13 and item["category"] in KINDS[:2] for item in answer["items"])
+    by_rule = {(one["rule"], one["number"]): one for one in answer["applied"]}
+    assert list(by_rule) == [("pin", 0), ("pin", 1), ("boost", 0), ("bury", 0)]
+    assert by_rule["pin", 1]["note"] == "left out by the filters"
+    for one in answer["applied"]:
+        for moved in one["items"]:
+            place = moved["to_place"]
+            assert place is None or shown[place - 1] == moved["item_id"]
+
+
+@BOTH
+def test_a_list_may_explore_with_propensities(service: Running, by: str) -> None:
+    for kind in ("epsilon", "thompson"):
+        asked = {"user_id": "u07", "k": 4, "by": by, "exploration": {"kind": kind, "seed": 11}}
+        first, second = service.recommend(**asked), service.recommend(**asked)
+        assert first["items"] == second["items"]
+        assert all(0 < item["propensity"] <= 1 for item in first["items"])
+        assert first["exploration"]["seed"] == 11
+
+
+def test_many_users_are_answered_in_their_order(service: Running) -> None:
+    users = [
+        {"user_id": "u07"},
+        {"history": ["delisted", ITEMS[0]]},
+        {"user_id": "u08", "context": {"items": [ITEMS[4]]}},
+    ]
+    answers = service.post("/v1/recommend", users=users, k=3).json()["answers"]
+    assert [one["user_id"] for one in answers] == ["u07", None, "u08"]
+    assert answers[1]["skipped_history"] == ["delisted"]
+    assert answers[0]["items"] == service.recommend(user_id="u07", k=3)["items"]
+    check_refusal(
+        service.post("/v1/recommend", users=[{}] * 65), 400, "users=65, expected at most serving.max_users=64"
+    )
+
+
+def test_what_counts_as_seen_may_be_said_in_a_request(service: Running) -> None:
+    def shown(**asked: Any) -> set[str]:
+        return {item["item_id"] for item in service.recommend(user_id="u23", k=MAX_K, **asked)["items"]}
+
+    # All of the user's events are ratings, long ago.
+    assert len(shown(seen={"within_days": 1})) == MAX_K
+    assert len(shown()) == len(ITEMS) - 12
+    assert shown() == shown(seen={"within_days": 36500}) == shown(seen={"at_least": "rating"})
+    check_refusal(service.post("/v1/recommend", seen={"within_days": 1}), 400, "seen, without a user_id")
+    later = "2099-01-01T00:00:00+00:00"
+    check_refusal(service.post("/v1/recommend", context={"time": later}), 400, "expected now or later, within 366 days")
+    unknown = [{"name": "colour", "equals": "red"}]
+    check_refusal(
+        service.post("/v1/recommend", attributes=unknown), 400, "expected an attribute of the catalogue: brand"
+    )
+    check_refusal(service.post("/v1/recommend", in_stock=True), 501, "catalogue has no attribute in_stock")
+    check_refusal(service.post("/v1/recommend", pin=[{"item_id": "ghost", "position": 1}]), 404, "pin.item_id='ghost'")
+
+
 def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service: Running) -> None:
     before = answers_counted(service)
     answers = [service.post(path, user_id="u07", k=3) for path in ("/recommend", "/v1/recommend")]
     old, new = answers
-    assert old.json() == new.json()
+    assert old.json()["items"] == new.json()["items"]
     assert old.headers["deprecation"] == "true"
     assert old.headers["link"] == '</v1/recommend>; rel="successor-version"'
     assert "deprecation" not in new.headers

@@ -158,6 +158,11 @@ def test_what_was_seen_is_known_at_any_length_by_kind_and_by_age(tmp_path: Path)
     assert seen(20) == SeenItems.of_items([*(f"p{n}" for n in range(40)), "shown"])
     assert seen(40) == SeenItems.of_items([f"p{n}" for n in range(16, 40)])
     assert seen(63) == SeenItems.of_items(["p39"])
+    # A request may look further back than the settings do, or less far.
+    at = START + timedelta(hours=63)
+    assert online.read_seen("u", 30.0, at) == seen(20)
+    assert online.read_seen("u", 1.0, at) == seen(63)
+    assert online.read_seen("nobody", 30.0, at) == SeenItems()
     assert seen(63.1) == SeenItems()
 
 

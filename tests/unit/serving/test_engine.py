@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -17,7 +18,9 @@ from recommender.explaining.explainer import Explainer
 from recommender.explaining.item_facts import ItemFacts, SharedCounts
 from recommender.explaining.relevance import learn
 from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.scoring.input import ItemRatings
@@ -45,6 +48,10 @@ class FakeRanker:
         # Even numbers are alike, and so are odd ones.
         rows = [[1.0, 0.0] if int(item[1:]) % 2 else [0.0, 1.0] for item in items.ids]
         self.vectors = ItemVectors.from_rows(items, np.array(rows))
+
+    @property
+    def ids(self) -> IdMap:
+        return self.vectors.ids
 
     def for_one(self, user: UserState) -> FakeRanker:
         self.users.append(user)
@@ -117,10 +124,15 @@ class FakeFeatures:
             "stranger-things": UserState(items=("gone",), values=(None,)),
         }
 
-    def read_user(self, user_id: str) -> UserState | None:
+    def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         return self.states.get(user_id)
 
-    def items_at(self) -> Any:
+    def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        seen = {"i1": 1.0, "i2": 40.0}  # days ago
+        state = self.states.get(user_id) or UserState()
+        return SeenItems.of_items(item for item in state.items if seen.get(item, 1e9) <= within_days)
+
+    def items_at(self, at: datetime | None = None) -> Any:
         return NOW
 
     def read_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -257,7 +257,7 @@ def test_a_writer_that_fails_ends_the_stream_with_a_sentence(served: Served, mon
 
 
 def test_an_online_store_that_is_away_is_a_503(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")
 
     monkeypatch.setattr(served.engine.features, "read_user", fail)

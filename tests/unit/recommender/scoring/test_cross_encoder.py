@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -238,7 +239,7 @@ def test_a_damaged_component_is_named(fitted, tmp_path) -> None:
 class Store:
     """An online store that knows two ratings of every item, and one user."""
 
-    def read_user(self, user_id: str) -> UserState | None:
+    def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         return UserState(items=("i1",), values=(5.0,), mean_rating=5.0, n_ratings=1) if user_id == "known" else None
 
     def read_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:

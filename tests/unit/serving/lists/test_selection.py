@@ -1,0 +1,110 @@
+"""Which items filters let through, by every kind of column, and what is said of one that does not exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core import schema
+from recommender.inputs.catalogue import Catalogue
+from serving.api.criteria import ItemCriteria, ItemMatch
+from serving.errors import BadRequest, CapabilityMissing
+from serving.lists.selection import ItemSelection
+from tests.unit.recommender.tiny_shop import catalogue_of
+
+ROWS: dict[str, dict[str, Any]] = {
+    "brie": {"category": "Cheese > Soft", "brand": "Alp", "price": 4.0, "item_n_events": 5, "item_mean_rating": 4.5},
+    "gouda": {"category": "Cheese > Hard", "brand": "Dike", "price": 9.0, "item_n_events": 2},
+    "port": {"category": "Wine", "brand": "Alp", "price": None, "item_n_events": 0, "item_mean_rating": 2.0},
+    "salt": {"category": None, "brand": None, "price": 1.0, "item_n_events": 1},
+}
+
+
+def catalogue() -> Catalogue:
+    rows = [
+        {schema.ITEM_ID: name, schema.TITLE: name.title(), schema.ITEM_TEXT: name, "item_n_ratings": 0, **row}
+        for name, row in ROWS.items()
+    ]
+    return catalogue_of(rows, seed=2)
+
+
+@pytest.fixture
+def selection() -> ItemSelection:
+    return ItemSelection(catalogue(), "m:1")
+
+
+def names(selection: ItemSelection, **wanted: Any) -> set[str]:
+    mask = selection.of(ItemCriteria.model_validate(wanted))
+    assert mask is not None
+    return {item_id for item_id, is_in in zip(catalogue().ids, mask, strict=True) if is_in}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"categories": ["Cheese"]}, {"brie", "gouda"}),
+        ({"brands": ["Alp"]}, {"brie", "port"}),
+        ({"brands": ["Alp"], "categories": ["Cheese", "Wine"], "max_price": 5.0}, {"brie"}),
+        ({"min_price": 2.0}, {"brie", "gouda"}),
+        ({"min_price": 1.0, "max_price": 4.0}, {"brie", "salt"}),
+        ({"attributes": [{"name": "title", "equals": "Port"}]}, {"port"}),
+        ({"attributes": [{"name": "title", "any_of": ["Port", "Salt", "Ghost"]}]}, {"port", "salt"}),
+        ({"attributes": [{"name": "item_n_events", "min": 1}]}, {"brie", "gouda", "salt"}),
+        ({"attributes": [{"name": "item_n_events", "equals": 2.0}]}, {"gouda"}),
+        ({"attributes": [{"name": "item_n_events", "any_of": [0, 5]}]}, {"brie", "port"}),
+        ({"attributes": [{"name": "item_mean_rating", "max": 5.0}]}, {"brie", "port"}),
+        ({"attributes": [{"name": "item_mean_rating", "min": 3}, {"name": "price", "max": 4}]}, {"brie"}),
+    ],
+)
+def test_items_that_meet_everything_pass(selection: ItemSelection, wanted: Any, expected: set[str]) -> None:
+    assert names(selection, **wanted) == expected
+
+
+def test_nothing_wanted_is_no_mask(selection: ItemSelection) -> None:
+    assert selection.of(ItemCriteria()) is None
+
+
+def test_a_rule_means_ids_and_what_items_are(selection: ItemSelection) -> None:
+    ids = catalogue().ids
+
+    def matched(**wanted: Any) -> set[str]:
+        mask = selection.matched(ItemMatch.model_validate(wanted))
+        return {item_id for item_id, is_in in zip(ids, mask, strict=True) if is_in}
+
+    assert matched(items=["port", "ghost"]) == {"port"}
+    assert matched(items=["port", "gouda"], brands=["Alp"]) == {"port"}
+    assert matched(brands=["Alp"]) == {"brie", "port"}
+
+
+def test_an_unknown_attribute_is_answered_with_the_known_ones(selection: ItemSelection) -> None:
+    wanted = ItemCriteria.model_validate({"attributes": [{"name": "colour", "equals": "red"}]})
+    with pytest.raises(BadRequest, match=r"attributes\.0\.name='colour', expected an attribute .*: brand, category"):
+        selection.of(wanted)
+    assert set(selection.names) >= {"brand", "category", "price", "title", "item_n_events", "item_mean_rating"}
+    assert schema.ITEM_TEXT not in selection.names
+
+
+def test_a_range_of_what_is_no_number_is_refused(selection: ItemSelection) -> None:
+    wanted = ItemCriteria.model_validate({"attributes": [{"name": "title", "min": 1.0}]})
+    with pytest.raises(BadRequest, match=r"'title', which has values that are no numbers.*expected an attribute of"):
+        selection.of(wanted)
+
+
+def test_without_a_column_of_the_stock_nothing_is_said_of_it(selection: ItemSelection) -> None:
+    with pytest.raises(CapabilityMissing, match=r"catalogue has no attribute in_stock, expected a column in_stock"):
+        selection.of(ItemCriteria(in_stock=True))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"min_price": 3.0, "max_price": 2.0}, "min_price=3 and max_price=2"),
+        ({"attributes": [{"name": "price"}]}, "expected equals, any_of, or min and max"),
+        ({"attributes": [{"name": "price", "equals": 1.0, "min": 0.0}]}, "expected equals, any_of, or min and max"),
+        ({"attributes": [{"name": "price", "min": 2.0, "max": 1.0}]}, "min=2 and max=1"),
+    ],
+)
+def test_contradictions_are_refused(wanted: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ItemCriteria.model_validate(wanted)
