@@ -33,9 +33,13 @@ def create(
     """
     from core.keys import create_key
     from core.layout import Layout
+    from core.logs.audit import audited
 
-    settings = chosen.resolve()
-    made = create_key(Layout(settings.work_dir, settings.shop).api_keys, name, scope or ["read"], days)
+    settings, scopes = chosen.resolve(), scope or ["read"]
+    layout = Layout(settings.work_dir, settings.shop)
+    with audited(layout.audit, "keys create", scopes=" ".join(scopes)) as details:
+        made = create_key(layout.api_keys, name, scopes, days)
+        details["key"] = made.key.id
     if as_json:
         print_json({**_row(made.key), "key": made.text.get_secret_value()})
         return
@@ -61,9 +65,12 @@ def revoke(key: str, /, *, chosen: Chosen = NOT_CHOSEN) -> None:
     """
     from core.keys import revoke_key
     from core.layout import Layout
+    from core.logs.audit import audited
 
     settings = chosen.resolve()
-    revoked = revoke_key(Layout(settings.work_dir, settings.shop).api_keys, key)
+    layout = Layout(settings.work_dir, settings.shop)
+    with audited(layout.audit, "keys revoke", key=key):
+        revoked = revoke_key(layout.api_keys, key)
     show(f"revoked: {revoked.id}, {revoked.name}")
 
 

@@ -29,12 +29,15 @@ def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) ->
     """
     settings = chosen.enter()
     from core.layout import Layout
+    from core.logs.audit import audited
     from core.promotions import read_standing
     from flows.promotion.bundles import describe_promotion, find_bundle, promote_by_hand
 
     layout = Layout(settings.work_dir, settings.shop)
     before = read_standing(layout.model_name)
-    version = promote_by_hand(layout, find_bundle(layout, bundle), reason)
+    with audited(layout.audit, "promote", bundle=bundle) as details:
+        version = promote_by_hand(layout, find_bundle(layout, bundle), reason)
+        details["version"] = version.version
     for line in describe_promotion(before, version, reason):
         show(line)
 
@@ -51,13 +54,16 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
     """
     settings = chosen.enter()
     from core.layout import Layout
+    from core.logs.audit import audited
     from flows.promotion.model_store import roll_back
 
-    name = Layout(settings.work_dir, settings.shop).model_name
+    layout = Layout(settings.work_dir, settings.shop)
     # No version is that short.
     is_count = version.isdecimal() and len(version) <= _MAX_STEPS_CHARS
     steps, version = (int(version), "") if is_count else (1, version)
-    back = roll_back(name, version, reason, steps=steps)
+    with audited(layout.audit, "rollback", **({"to": version} if version else {"steps": str(steps)})) as details:
+        back = roll_back(layout.model_name, version, reason, steps=steps)
+        details["version"] = back.version
     show(f"in service again: {back.tag}, digest {back.digest}")
 
 

@@ -49,18 +49,26 @@ def forget(
         raise WrongUsage(
             "Cannot forget", got="user=''", expected="the shop's id of a user", do="Name one: sommelier forget USER"
         )
+    from core.logs.audit import audited
     from flows.erasure.removal import preview, take_back
     from flows.platform.forget import forget_user
 
+    # The record has the number of the receipt, and nothing of the person.
     if lift:
-        _print(take_back(layout, user), as_json)
+        with audited(layout.audit, "forget --lift") as details:
+            receipt = take_back(layout, user)
+            details["receipt"] = str(receipt.number)
+        _print(receipt, as_json)
     elif dry_run:
         _preview(preview(layout, user), as_json)
     else:
         own = chosen.settings or chosen.source or chosen.data
         is_own = bool(own) or any(override.startswith("recipe.") for override in chosen.overrides)
         progress = show_aside if as_json else show
-        _print(forget_user(settings, user, progress, retrain=not no_retrain, own_recipe=is_own), as_json)
+        with audited(layout.audit, "forget") as details:
+            receipt = forget_user(settings, user, progress, retrain=not no_retrain, own_recipe=is_own)
+            details["receipt"] = str(receipt.number)
+        _print(receipt, as_json)
 
 
 def _list(layout: Layout, as_json: bool) -> None:

@@ -107,6 +107,11 @@ class Layout:
         return self.root / "api_keys.json"
 
     @property
+    def audit(self) -> Path:
+        """Who changed what of the shop that is served (`core.logs.audit`)."""
+        return self.root / "audit.jsonl"
+
+    @property
     def receipts(self) -> Path:
         """What was removed of each person who was forgotten, one file each."""
         return self.root / "receipts"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from core.layout import Layout
+from core.logs.audit import audited
 from flows.environment import current_settings
 from flows.params import RollbackParams
 from flows.promotion.model_store import roll_back
@@ -21,7 +22,9 @@ def rollback(params: RollbackParams) -> str:
         NothingInService: there is no such version.
     """
     layout = Layout(current_settings().work_dir, params.shop)
-    with saying_full():
+    to = {"to": params.version} if params.version else {"steps": str(params.steps)}
+    with saying_full(), audited(layout.audit, "flow rollback", **to) as details:
         version = roll_back(layout.model_name, params.version, params.reason, steps=params.steps)
+        details["version"] = version.version
     get_run_logger().info("In service again: %s", version.tag)
     return version.tag

@@ -41,6 +41,7 @@ from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
+from serving.guard.changes import AuditChanges
 from serving.guard.connections import limit_heads
 from serving.guard.gate import KeyGate, cors_options
 from serving.guard.shape import ShapeLimit
@@ -303,6 +304,7 @@ _SERVICE.add_asgi_middleware(
     origins=SETTINGS.serving.cors_origins,
     rates=SETTINGS.serving.rates,
 )
+_SERVICE.add_asgi_middleware(AuditChanges, file=Layout(SETTINGS.work_dir, SETTINGS.shop).audit)
 _SERVICE.add_asgi_middleware(
     JsonBodyLimit,
     max_body_bytes=SETTINGS.serving.max_body_bytes,

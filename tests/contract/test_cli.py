@@ -19,6 +19,7 @@ from cyclopts import App
 from cli import answers, keys, quarantine, runs
 from cli.main import FAILED, NOT_RUNNING, WRONG_USAGE, build_app, main
 from core.keys import KEY_SCOPES, create_key, read_keys
+from core.logs.audit import begin, read_acts
 from core.schema import TABLE_NAMES
 from core.settings.search import SearchMethod
 from core.settings.source import SOURCE_KINDS
@@ -59,6 +60,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "keys create": ("'web shop' --scope read --scope events --days 30", "som_"),
     "keys list": ("", "a test"),
     "keys revoke": ("{key}", "revoked: {key}, a test"),
+    "audit": ("-n 1000", "an old act"),
     "forget": ("somebody-else --no-retrain", "no data of the person were found"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
     "tune": ("--method random --trials 2", "a search: random, 2"),
@@ -100,6 +102,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     validate_source(shop.layout, write_source(folder / "source"), "bad")
     (folder / "recipe.json").write_text(Recipe().model_dump_json())
     create_key(shop.layout.api_keys, "a test", ["read"])
+    begin(shop.layout.audit, "an old act", "user:ann")
     return shop
 
 
@@ -194,6 +197,20 @@ def test_json_can_be_parsed(shop, first, words, capsys):
     assert json.loads(capsys.readouterr().out)
 
 
+def test_what_changes_what_is_served_is_on_record(shop, first, capsys):
+    before = len(read_acts(shop.layout.audit))
+    changes = ("rollback", "promote", "keys create", "keys revoke", "forget")
+    assert [call(shop, words, first)[0] for words in changes] == [0] * len(changes)
+    assert call(shop, "evaluate", first)[0] == 0
+    acts = read_acts(shop.layout.audit)[before:]
+    assert [(act.what, act.outcome) for act in acts] == [(words, "done") for words in changes]
+    assert acts[0].details == {"to": first, "version": first}
+    assert acts[4].details.keys() == {"receipt"}
+    assert "somebody-else" not in shop.layout.audit.read_text()
+    assert main(["rollback", "no-such-version", *where(shop.layout.work_dir)]) == FAILED
+    assert read_acts(shop.layout.audit)[-1].outcome == "failed: NothingInService"
+
+
 def test_every_command_that_prints_a_table_prints_json_too():
     answering = {"recommend", "score", "feedback", "similar"}
     assert {*TABLES} == {
@@ -204,6 +221,7 @@ def test_every_command_that_prints_a_table_prints_json_too():
         "forget",
         "keys create",
         "keys list",
+        "audit",
         *answering,
     }
 

@@ -1,0 +1,41 @@
+"""Who changed what of a shop that is served."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from cli.options import NOT_CHOSEN, AsJson, Chosen
+from cli.output import print_json, print_rows
+
+Last = Annotated[int, Parameter(name=("-n", "--last"), show_default=True, validator=Number(gte=1))]
+
+
+def audit(*, last: Last = 50, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Show what was changed, by whom, and how it ended, oldest first: promotions, keys, people forgotten, admin calls.
+
+    Args:
+        last: How many, the newest.
+    """
+    from core.layout import Layout
+    from core.logs.audit import read_acts
+
+    settings = chosen.resolve()
+    file = Layout(settings.work_dir, settings.shop).audit
+    acts = read_acts(file)[-last:]
+    if as_json:
+        print_json([act.model_dump() for act in acts])
+        return
+    rows = [
+        {
+            "at": act.at,
+            "who": act.who,
+            "what": act.what,
+            "details": " ".join(f"{name}={value}" for name, value in act.details.items()),
+            "outcome": act.outcome,
+        }
+        for act in acts
+    ]
+    print_rows(rows, as_json, none=f"nothing was recorded yet: {file}")

@@ -1,0 +1,83 @@
+"""Requests that change something are on record before they begin, and their outcome before the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from core.keys import KeyFile, create_key
+from core.logs.audit import read_acts
+from serving.guard.changes import AuditChanges
+from serving.guard.gate import KeyGate
+
+CHANGING = ["PUT", "POST", "DELETE"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def client(file: Path) -> TestClient:
+    async def answer(request: Request) -> Response:
+        if request.method == "DELETE":
+            raise HTTPException(404, "no such thing")
+        return JSONResponse([act.outcome for act in read_acts(file)])
+
+    async def fail(_: Request) -> Response:
+        raise RuntimeError("u1 is secret")
+
+    routes = [
+        Route(path, answer, methods=["GET", *CHANGING]) for path in ("/v1/items/{i}", "/v1/users/{i}", "/v1/events")
+    ]
+    app = AuditChanges(Starlette(routes=[*routes, Route("/v1/experiments", fail, methods=CHANGING)]), file)
+    gate = KeyGate(app, KeyFile(file.with_name("keys.json")).find, needs_keys=True)
+    key = create_key(file.with_name("keys.json"), "n", ["admin"]).text.get_secret_value()
+    return TestClient(gate, base_url="http://127.0.0.1:3000", headers={"X-API-Key": key}, raise_server_exceptions=False)
+
+
+def test_a_change_is_on_record_before_it_begins_and_its_outcome_after(client: TestClient, file: Path) -> None:
+    assert client.put("/v1/items/i7").json() == ["begun"]
+    assert client.delete("/v1/items/i8").status_code == 404
+    assert client.post("/v1/experiments").status_code == 500
+    acts = read_acts(file)
+    assert [(act.what, act.outcome) for act in acts] == [
+        ("PUT /v1/items/i7", "status 200"),
+        ("DELETE /v1/items/i8", "status 404"),
+        ("POST /v1/experiments", "status 500"),
+    ]
+    assert {act.who[:4] for act in acts} == {"key:"}
+    assert len({act.who for act in acts}) == 1
+
+
+def test_no_record_has_the_id_of_a_user(client: TestClient, file: Path) -> None:
+    assert client.put("/v1/users/ann-7").status_code == 200
+    assert read_acts(file)[0].what == "PUT /users/*"
+    assert "ann-7" not in file.read_text()
+
+
+def test_what_only_asks_or_sends_events_is_not_recorded(client: TestClient, file: Path) -> None:
+    client.get("/v1/items/i7")
+    client.post("/v1/events")
+    client.post("/nowhere")
+    assert not file.exists()
+
+
+def test_who_is_refused_leaves_no_record(client: TestClient, file: Path) -> None:
+    assert client.put("/v1/items/i7", headers={"X-API-Key": "x"}).status_code == 401
+    assert not file.exists()
+
+
+def test_where_nothing_can_be_recorded_nothing_is_changed(client: TestClient, file: Path) -> None:
+    file.mkdir()
+    answer = client.put("/v1/items/i7")
+    assert answer.status_code == 503
+    assert str(file) not in answer.text
