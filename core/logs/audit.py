@@ -21,10 +21,9 @@ from getpass import getuser
 from itertools import pairwise
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import SommelierError
-from core.settings.form import Frozen
 from core.storage import exclusively, sync_folder
 
 MAX_BYTES = 5_000_000
@@ -36,7 +35,7 @@ class AuditError(SommelierError):
     """What is about to be done cannot be recorded, and so is not done."""
 
 
-class Act(Frozen):
+class Act(BaseModel):
     """Something that somebody did, or a line about it.
 
     Attributes:
@@ -47,6 +46,8 @@ class Act(Frozen):
         details: What it was done to.
         outcome: `begun`, `done`, `status …` of a request, or `failed: ` and the kind of error.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     at: str
