@@ -14,7 +14,7 @@ from importlib.metadata import version as installed_version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli import answers, audit, keys, models, platform, privacy, quarantine, runs, settings
+from cli import answers, audit, experiments, keys, models, platform, privacy, quarantine, runs, settings
 from core.errors import NotRunning, SommelierError, WrongUsage
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
@@ -35,6 +35,9 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (runs.run, "sommelier run pipeline --param refresh=true"),
     "status": (platform.status, "sommelier status --json"),
     "models list": (models.list_models, "sommelier models list"),
+    "models canary": (experiments.canary, "sommelier models canary c6453648b76c --share 0.05"),
+    "models pin": (experiments.pin, "sommelier models pin c6453648b76c --reason 'holiday freeze'"),
+    "models unpin": (experiments.unpin, "sommelier models unpin"),
     "promote": (models.promote, "sommelier promote c6453648b76c --reason 'better on new items'"),
     "rollback": (models.rollback, "sommelier rollback --reason complaints"),
     "evaluate": (models.evaluate, "sommelier evaluate"),
@@ -42,6 +45,14 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "score": (answers.score, "sommelier score u10001 i10007 i10042"),
     "feedback": (answers.feedback, "sommelier feedback u10001 i10007 --task reason"),
     "similar": (answers.similar, "sommelier similar i10007 -k 5"),
+    "experiments start": (
+        experiments.start,
+        "sommelier experiments start spring --variant new=c6453648b76c:0.5 --reason 'longer histories'",
+    ),
+    "experiments stop": (experiments.stop, "sommelier experiments stop spring --reason 'new is better'"),
+    "experiments list": (experiments.list_experiments, "sommelier experiments list"),
+    "experiments show": (experiments.show_experiment, "sommelier experiments show spring"),
+    "predictions export": (experiments.export_predictions, "sommelier predictions export --since 2026-03-01"),
     "quarantine list": (quarantine.list_rules, "sommelier quarantine list --table interactions"),
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
     "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
@@ -58,7 +69,9 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "version": (version, "sommelier version"),
 }
 _GROUPS = {
-    "models": "Look at the promoted bundles.",
+    "models": "Look at the promoted bundles, try one on some users, pin one.",
+    "experiments": "Try bundles on a share of the users, and see what they bring.",
+    "predictions": "What the service showed to whom.",
     "keys": "API keys of the service: make, list and revoke them.",
     "quarantine": "Look at rows that broke a rule of validation, and let them in again.",
 }

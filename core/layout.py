@@ -132,6 +132,11 @@ class Layout:
         return self.root / "events.sqlite"
 
     @property
+    def predictions(self) -> Path:
+        """What the service showed to whom (`core.logs.predictions`), and what was exported of it."""
+        return self.root / "predictions"
+
+    @property
     def reports(self) -> Path:
         """Pages for people: Data Docs, evaluation and drift reports; served as they are."""
         return self.root / "reports"

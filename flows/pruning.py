@@ -16,11 +16,13 @@ from inspect import signature
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from core.experiments import ExperimentError
 from core.layout import Layout
 from core.promotions import PromotionRecordError, model_folder, version_in_service
 from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
+from flows.promotion.experiments import candidates_in_use
 from flows.reporting.measurement import steps_folder
 from flows.reporting.reports import DRIFT, EVALUATIONS
 
@@ -103,9 +105,10 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     removed = [folder for stage in twofold for folder in _older_than_newest(stage, 2 * kept)]
     for name in ("raw", "clean", "refits", "texts"):
         removed += _older_than_newest(root / name, kept)
-    judged = _judged_in_service(layout)
+    judged, tried = _judged_in_service(layout), _tried(layout)
     for name in ("candidates", "baselines"):
         removed += [folder for folder in _older_than_newest(root / name, kept) if _digest_of(folder) != judged]
+    removed = [folder for folder in removed if folder not in tried]
     unused = [result_file(layout, folder.name) for folder in removed]
     removed += _older_than_newest(layout.reports, KEPT_REPORTS)
     for folder in removed:
@@ -179,6 +182,14 @@ def _judged_in_service(layout: Layout) -> str:
     except PromotionRecordError:
         return ""  # it is for those to say who promote
     return version.judged if version else ""
+
+
+def _tried(layout: Layout) -> set[Path]:
+    """Bundles below the shop's folder that experiments answer with."""
+    try:
+        return candidates_in_use(layout)
+    except ExperimentError:
+        return set()  # the service refuses it, and says so
 
 
 def _digest_of(bundle: Path) -> str | None:

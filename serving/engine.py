@@ -5,7 +5,7 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from secrets import randbelow
@@ -142,9 +142,14 @@ class Engine:
             unknown_items=made.unknown,
         )
 
-    def recommend_each(self, request: RecommendRequest) -> RecommendationsList:
+    def recommend_each(
+        self, request: RecommendRequest, answer: Callable[[RecommendRequest], Recommendations] | None = None
+    ) -> RecommendationsList:
         """The answer of `recommend` for each of many users, in their order.
 
+        Args:
+            request: Of many users.
+            answer: Answers each of them, in place of `recommend`.
         Raises:
             BadRequest: more users than the service allows; or as `recommend`.
             CapabilityMissing, UnknownItem: as `recommend`.
@@ -157,7 +162,8 @@ class Engine:
                 expected=f"at most serving.max_users={self._max_users}",
                 do="Ask for fewer users at once",
             )
-        return RecommendationsList(model=self.model, answers=[self.recommend(one) for one in request.each()])
+        answers = [(answer or self.recommend)(one) for one in request.each()]
+        return RecommendationsList(model=self.model, answers=answers)
 
     def score(self, request: ScoreRequest) -> Scores:
         """P(like) and rating of each item, in the order given.

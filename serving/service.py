@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -27,8 +27,10 @@ from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
 from features.errors import FeatureError
+from recommender.bundle.manifest import read_manifest
 from recommender.errors import NotFinite
 from serving.api.events import EventsReceipt
+from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
@@ -39,6 +41,7 @@ from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured, ServingError, TooBusy
 from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
+from serving.experiments.desk import ExperimentDesk
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
 from serving.guard.changes import AuditChanges
@@ -118,12 +121,16 @@ class Sommelier:
             on_poll=self._after_poll,
             on_failure=lambda: _metrics().bundle_failed(),
         )
+        self._experiments = ExperimentDesk(
+            layout, serving, self._load_beside, self._log, self._is_forgotten, _metrics(), _settle_memory
+        )
 
     @bentoml.on_startup
     def begin(self) -> None:
         """Load the promoted bundle, if there is one, and follow the model store from then on."""
         if SETTINGS.needs_keys and _KEYS.is_empty():
             logger.warning("Every request needs an API key, and there is none yet: make one with sommelier keys create")
+        self._experiments.start()
         self._watcher.start()
         _settle_memory()
 
@@ -132,6 +139,7 @@ class Sommelier:
         """Stop following, stop what is written, and close the event log."""
         self._watcher.stop()
         self._desk.close()
+        self._experiments.close()
         self._log.close()
 
     async def __is_ready__(self) -> bool:
@@ -147,11 +155,8 @@ class Sommelier:
     @bentoml.api(route=f"{API_PREFIX}/recommend")
     def recommend(self, request: RecommendInput, /) -> Recommendations:
         """The k best items for a known user, for a visitor's history, or for nobody in particular; or for many."""
-
-        def answer(engine: Engine) -> Recommendations | RecommendationsList:
-            return engine.recommend(request) if request.users is None else engine.recommend_each(request)
-
-        return self._answer(request, f"{API_PREFIX}/recommend", answer)
+        endpoint = f"{API_PREFIX}/recommend"
+        return self._answer(request, endpoint, lambda engine: self._experiments.recommend(request, engine, endpoint))
 
     @bentoml.api(route=f"{API_PREFIX}/score")
     def score(self, request: ScoreInput, /) -> Scores:
@@ -204,10 +209,15 @@ class Sommelier:
             loaded_at=None if loaded is None else loaded.loaded_at.isoformat(timespec="seconds"),
             promoted=self._watcher.promoted,
             problem=self._watcher.problem,
+            experiment_problems=self._experiments.problems(),
             capabilities={} if loaded is None else loaded.value.capabilities,
             n_items=None if bundle is None else len(bundle.catalogue),
             manifest=None if bundle is None else bundle.manifest.model_dump(mode="json"),
         )
+
+    def experiments_info(self) -> ExperimentsInfo:
+        """What GET /v1/experiments answers."""
+        return self._experiments.info()
 
     def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
         """Answer with the engine of this moment; a swap in the meantime does not touch it."""
@@ -243,13 +253,15 @@ class Sommelier:
     def _not_ready(self) -> str:
         return f"Not ready: {self._watcher.problem or 'the service is starting'}."
 
-    def _load(self, promoted: Promoted) -> Engine:
-        """Load a bundle and answer with it once, beside the one in service."""
+    def _load(self, promoted: Promoted, beside: Sequence[Engine] = ()) -> Engine:
+        """Load a bundle and answer with it once, beside those in service; what is equal in them is shared."""
         from recommender.bundle.loading import load_bundle
         from recommender.fitting.device import resolve_device
 
         device = resolve_device(SETTINGS.serving.device, "serving.device")
-        bundle = load_bundle(promoted.folder, device, self._layout.language_models)
+        others = [loaded.value for loaded in (self._watcher.loaded,) if loaded is not None]
+        in_memory = [engine.bundle for engine in (*others, *beside)]
+        bundle = load_bundle(promoted.folder, device, self._layout.language_models, beside=in_memory)
         engine = Engine(
             model=promoted.model,
             bundle=bundle,
@@ -259,6 +271,24 @@ class Sommelier:
         )
         engine.warm()
         return engine
+
+    def _load_beside(self, promoted: Promoted, beside: Sequence[Engine]) -> Engine:
+        """Load a bundle for an experiment. It reads the online store of the bundle in service.
+
+        Raises:
+            ServiceMisconfigured: it is of another shop, or its recipe reads the store in another way.
+        """
+        manifest = read_manifest(promoted.folder)
+        ours = None if self._online is None else self._online[0]
+        if manifest.shop != SETTINGS.shop or manifest.recipe.features != ours:
+            raise ServiceMisconfigured(
+                "Cannot answer beside the bundle in service",
+                got=f"shop={manifest.shop}, recipe.features={manifest.recipe.features.model_dump_json()}",
+                expected=f"shop={SETTINGS.shop}, recipe.features={'' if ours is None else ours.model_dump_json()}",
+                where=promoted.model,
+                do="Train a bundle for this shop with the features of the one in service",
+            )
+        return self._load(promoted, beside)
 
     def _features(self, settings: FeatureSettings) -> Any:
         """The online store as the bundle's recipe reads it; the open one, where the recipe reads it the same way."""
@@ -280,6 +310,7 @@ class Sommelier:
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
         _metrics().falls_back(self._watcher.falls_back)
+        self._experiments.follow(self._watcher.loaded)
         self._intake.push_pending()
         _metrics().pending_events(self._intake.n_pending())
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from core.experiments import ExperimentError, read_experiments
 from core.promotions import read_standing
 
 logger = logging.getLogger(__name__)
@@ -50,12 +51,20 @@ class _Failure:
 
 
 def find_promoted(model_name: str) -> list[Promoted]:
-    """The promoted bundle, and after it those to fall back to: what was in service before and not withdrawn.
+    """The bundle to serve, and after it those to fall back to: what was in service before and not withdrawn.
 
-    BENTOML_HOME says where the model store lies.
+    The first is the pinned one, where one is pinned, else the promoted one. BENTOML_HOME says where the model store
+    lies.
     """
     standing = read_standing(model_name)
-    return [Promoted(f"{model_name}:{version}", standing.folder / version) for version in standing.good.values()]
+    versions = list(standing.good.values())
+    try:
+        pin = read_experiments(model_name).pin_in_force(standing)
+    except ExperimentError:
+        pin = None  # the service says so with the experiments
+    if pin is not None and versions:
+        versions = [pin.version, *(version for version in versions if version != pin.version)]
+    return [Promoted(f"{model_name}:{version}", standing.folder / version) for version in versions]
 
 
 class Watcher(Generic[T]):

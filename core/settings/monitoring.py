@@ -1,4 +1,4 @@
-"""Settings of monitoring."""
+"""Settings of monitoring: drift of data, the log of what was shown, experiments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pydantic import Field
 
 from core.settings.form import Frozen, Share
 
+EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
+
 
 class DriftSettings(Frozen):
     """Drift: is the newest window of data still like the training window?"""
@@ -15,3 +17,44 @@ class DriftSettings(Frozen):
     method: Literal["psi", "wasserstein", "jensenshannon"] = Field("psi", description="Evidently's drift measure.")
     threshold: float = Field(0.2, gt=0, description="A column above it has drifted.")
     share: Share = Field(0.5, description="Share of drifted columns from which the data set has drifted.")
+
+
+class PredictionLogSettings(Frozen):
+    """The log of what was shown to whom."""
+
+    enabled: bool = Field(True, description="Keep it. Without it experiments have no figures.")
+    max_bytes: int = Field(
+        2_000_000_000, ge=1_000_000, description="Room that it takes at most, about; the oldest records go. Bytes."
+    )
+    days: float = Field(30.0, gt=0, description="Records go this many days after the last one of their file.")
+    max_waiting: int = Field(
+        10_000,
+        ge=1,
+        description="Records that may wait to be written, in each worker; one more is dropped, and counted.",
+    )
+    flush_s: float = Field(
+        0.2, ge=0, le=60, description="A record waits so long for others, to share one fsync, seconds."
+    )
+
+
+class ExperimentSettings(Frozen):
+    """Experiments on bundles: what their figures count."""
+
+    clicks: tuple[EventName, ...] = Field(
+        ("view", "click", "cart", "purchase"), min_length=1, description="Events that count as a click on a shown item."
+    )
+    click_window_s: float = Field(
+        1800.0, gt=0, description="An event counts for an answer that is at most so old, seconds."
+    )
+    observe_s: float = Field(
+        86_400.0,
+        gt=0,
+        description="The sequential test takes each user's lists of so long after their first one, seconds; a user "
+        "counts once that is over.",
+    )
+    figures_s: float = Field(
+        60.0, ge=0, description="The service computes figures again when they are so old, seconds."
+    )
+    shadow_waiting: int = Field(
+        32, ge=1, description="Answers that wait for a shadow's; one more is answered without, and counted."
+    )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from core.settings.form import Frozen
+from core.settings.monitoring import ExperimentSettings, PredictionLogSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -58,6 +59,8 @@ class ServingSettings(Frozen):
     )
     max_pairs: int = Field(16, ge=1, le=1000, description="Pairs of user and item of one request for texts, at most.")
     stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
+    predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
+    experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
     require_keys: Literal["auto", "always", "never"] = Field(
         "auto",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.layout import Layout
 from core.logs.events import EventLog
+from core.logs.predictions import erase_predictions
 from core.settings.features import FeatureStoreSettings
 from core.storage import exclusively
 from core.tombstones import Tombstone, Tombstones, bury, lift, read_tombstones
@@ -41,6 +42,7 @@ from flows.erasure.person import Person
 from flows.erasure.receipts import Receipt, Search, now, open_receipt, save
 from flows.errors import NotForgotten
 from flows.reporting.reports import write_index
+from monitoring.online.export import erase_exported
 from validation.quarantine.readmission import erase as erase_readmitted
 
 READ_STAGES = ("raw", "clean", "training")  # hold rows of people
@@ -94,6 +96,9 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     times = log.erase(person.is_value)
     log.close()
     receipt = save(layout, receipt.counting("event log", len(times)).dating(*times))
+    shown = erase_predictions(layout.predictions, person.is_value)
+    receipt = receipt.counting("prediction log", shown)
+    receipt = save(layout, receipt.counting("exports", erase_exported(layout.predictions, person.is_value)))
     return save(layout, receipt.counting("online store", erase_online(layout.feast, person.id)))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from core.storage import file_digest
-from recommender.bundle.manifest import Manifest, read_manifest
+from recommender.bundle.manifest import Component, Manifest, read_manifest
 from recommender.errors import BundleError
 from recommender.explaining.explainer import Explainer
 from recommender.inputs.catalogue import Catalogue
@@ -50,7 +50,11 @@ class Bundle:
 
 
 def load_bundle(
-    folder: Path, device: str = "cpu", models: Path | None = None, parts: Collection[BundlePart] = EVERY_PART
+    folder: Path,
+    device: str = "cpu",
+    models: Path | None = None,
+    parts: Collection[BundlePart] = EVERY_PART,
+    beside: Sequence[Bundle] = (),
 ) -> Bundle:
     """Read a bundle, having checked every file against the manifest.
 
@@ -59,25 +63,61 @@ def load_bundle(
         models: Where converted language models are kept (`Layout.language_models`); a writer that was fine-tuned from
             the embedded one needs it.
         parts: What is loaded beside the ranker, of what the bundle has; nothing where it is only to rank.
+        beside: Bundles in memory: a component whose files are equal is shared with one of them, and not read again.
     Raises:
         BundleError: the manifest cannot be read, a file is missing or differs from what the manifest says, or the
             language model that a part to load was fine-tuned from is not at hand.
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    ranker = _load_served(folder, manifest, device)
+    twins = _Twins(manifest, [one for one in beside if one.device == device])
+    served = twins.of("vectors", "sequence", "blend", "baseline")
+    ranker = served.ranker if served is not None else _load_served(folder, manifest, device, twins)
     vectors = ranker.vectors
+
+    def shared(part: BundlePart, *needs: Component) -> Bundle | None:
+        twin = twins.of(part, *needs)
+        return twin if twin is not None and getattr(twin, part) is not None else None
+
+    generative, scorer = shared("generative", "vectors"), shared("scorer", "vectors")
+    writer, explainer = shared("writer"), shared("explainer", "vectors")
     return Bundle(
         folder=folder,
         manifest=manifest,
         catalogue=vectors.catalogue,
         ranker=ranker,
-        scorer=_load_scorer(folder, manifest, vectors, device) if "scorer" in parts else None,
-        writer=_load_writer(folder, manifest, device, models) if "writer" in parts else None,
-        generative=_load_generative(folder, manifest, vectors, device) if "generative" in parts else None,
-        explainer=_load_explainer(folder, manifest, vectors) if "explainer" in parts else None,
+        scorer=(scorer.scorer if scorer else _load_scorer(folder, manifest, vectors, device))
+        if "scorer" in parts
+        else None,
+        writer=(writer.writer if writer else _load_writer(folder, manifest, device, models))
+        if "writer" in parts
+        else None,
+        generative=(generative.generative if generative else _load_generative(folder, manifest, vectors, device))
+        if "generative" in parts
+        else None,
+        explainer=(explainer.explainer if explainer else _load_explainer(folder, manifest, vectors))
+        if "explainer" in parts
+        else None,
         device=device,
     )
+
+
+class _Twins:
+    """Bundles in memory, and which of their components have the files that a manifest names."""
+
+    def __init__(self, manifest: Manifest, bundles: Sequence[Bundle]) -> None:
+        self._manifest, self._bundles = manifest, bundles
+
+    def of(self, *components: Component) -> Bundle | None:
+        """A bundle all of these components of which are equal; None where there is none."""
+        ours = [_files_of(self._manifest, one) for one in components]
+        alike = (one for one in self._bundles if one.manifest.kind == self._manifest.kind)
+        return next((one for one in alike if [_files_of(one.manifest, name) for name in components] == ours), None)
+
+
+def _files_of(manifest: Manifest, component: Component) -> dict[str, str]:
+    """A component's files with their digests."""
+    return {name: digest for name, digest in manifest.files.items() if name.startswith(f"{component}/")}
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
@@ -99,12 +139,14 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _load_served(folder: Path, manifest: Manifest, device: str) -> Ranker | BaselineRanker:
+def _load_served(folder: Path, manifest: Manifest, device: str, twins: _Twins) -> Ranker | BaselineRanker:
+    twin = twins.of("vectors")
+    vectors = ItemVectors.load(folder / "vectors") if twin is None else twin.ranker.vectors
     if manifest.kind == "blend":
         blend = folder / "blend" if manifest.has("blend") else None
-        return load_ranker(folder / "vectors", folder / "sequence", blend, device)
+        return _assemble(vectors, folder / "sequence", blend, device, EncoderOf(folder / "vectors", device))
 
-    ranker = BaselineRanker.load(folder / "baseline", ItemVectors.load(folder / "vectors"))
+    ranker = BaselineRanker.load(folder / "baseline", vectors)
     if ranker.kind != manifest.kind:
         raise BundleError(
             "Cannot load bundle",
@@ -122,12 +164,14 @@ def load_ranker(vectors: Path, sequence: Path, blend: Path | None, device: str =
     Raises:
         BundleError: a component is missing or damaged.
     """
+    return _assemble(ItemVectors.load(vectors), sequence, blend, device, EncoderOf(vectors, device))
 
-    items = ItemVectors.load(vectors)
+
+def _assemble(items: ItemVectors, sequence: Path, blend: Path | None, device: str, encode: EncoderOf) -> Ranker:
     model = load_sequence_model(sequence, items, device)
     if blend is None:
         return Ranker(items, model)
-    cold_users = ColdUsers(ColdUserWeights.load(blend), EncoderOf(vectors, device))
+    cold_users = ColdUsers(ColdUserWeights.load(blend), encode)
     ranker = Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
     return ranker.corrected(load_correction(blend, ranker.describer.names) if has_correction(blend) else None)
 

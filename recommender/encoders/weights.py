@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 
 from core.settings.models import EncoderSettings
+from core.storage import file_digest
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.fitting.component import loading, read_config
@@ -20,6 +23,8 @@ from recommender.fitting.tensors import read_tensors, save_tensors
 
 SETTINGS_FILE = "encoder.json"
 WEIGHTS_FILE = "encoder.safetensors"
+_IN_MEMORY: WeakValueDictionary[str, TextEncoder] = WeakValueDictionary()
+_LOADING = threading.Lock()
 
 
 def trainable(model: Any, settings: EncoderSettings) -> Any:
@@ -101,6 +106,17 @@ def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> Text
         EncoderError: the pretrained model is not at hand.
     """
     settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+    weights = vectors / WEIGHTS_FILE
+    key = f"{device} {file_digest(weights) if weights.exists() else ''} {settings.model_dump_json()}"
+    # Nothing changes an encoder that is loaded here: bundles that are in memory together share one.
+    with _LOADING:
+        encoder = _IN_MEMORY.get(key)
+        if encoder is None:
+            encoder = _IN_MEMORY[key] = _load_encoder(vectors, settings, progress, device)
+    return encoder
+
+
+def _load_encoder(vectors: Path, settings: EncoderSettings, progress: Progress, device: str) -> TextEncoder:
     if not (vectors / WEIGHTS_FILE).exists():
         return TextEncoder.load(settings, progress, device)
     base = TextEncoder.load(settings.model_copy(update={"precision": "float32"}), progress, device)

@@ -25,9 +25,12 @@ class ModelInfo(Message):
     model: str | None = Field(description="name:version in the model store; null until a bundle is loaded.")
     loaded_at: str | None
     promoted: str | None = Field(
-        description="The bundle that was promoted; another one than `model` where it cannot be loaded."
+        description="The bundle that was promoted, or is pinned; another one than `model` where it cannot be loaded."
     )
-    problem: str | None = Field(description="Why the promoted bundle is not in service; null if it is.")
+    problem: str | None = Field(description="Why that bundle is not in service; null if it is.")
+    experiment_problems: list[str] = Field(
+        [], description="Why experiments that run are not followed; everybody is then answered by `model`."
+    )
     capabilities: dict[str, bool] = Field(
         description="What this bundle can answer: recommend, recommend_generative, score, feedback (reviews), reasons."
     )

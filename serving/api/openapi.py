@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving.api.events import EventsReceipt, EventsRequest
+from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo, ModelSummary
@@ -140,6 +141,17 @@ ENDPOINTS = (
         ModelInfo,
         ModelSummary,
         earlier="/model",
+    ),
+    Endpoint(
+        f"{API_PREFIX}/experiments",
+        "get",
+        "Experiments on bundles",
+        "Which run, on whom, what became of each, and their figures by variant: clicks, hit rate, latency and coverage "
+        "with intervals, and a sequential test that may be looked at any time. Figures are computed beside the "
+        "requests, and kept for a while.",
+        (),
+        None,
+        ExperimentsInfo,
     ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
     Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),

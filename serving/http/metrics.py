@@ -62,6 +62,25 @@ class Metrics:
             registry=to,
         )
         self._texts = Counter("sommelier_texts", "Texts that were asked for, by outcome.", ["outcome"], registry=to)
+        self._variant_seconds = Histogram(
+            "sommelier_variant_duration_seconds",
+            "Time to compute a list within an experiment, by experiment and variant.",
+            ["experiment", "variant"],
+            buckets=_BUCKETS_S,
+            registry=to,
+        )
+        self._predictions = Counter(
+            "sommelier_predictions", "Records of the prediction log, by outcome.", ["outcome"], registry=to
+        )
+        self._shadows = Counter(
+            "sommelier_shadow_answers", "Answers that a shadow was asked for, by outcome.", ["outcome"], registry=to
+        )
+        self._refused = Gauge(
+            "sommelier_experiments_refused",
+            "Experiments that run and are not followed: refused or overruled.",
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
         self._in_service: tuple[str, str] | None = None
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
@@ -86,6 +105,22 @@ class Metrics:
     def texts(self, outcome: str, number: int) -> None:
         """Count texts."""
         self._texts.labels(outcome).inc(number)
+
+    def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
+        """Count a list of an experiment, and its time. There are as many labels as variants that were ever started."""
+        self._variant_seconds.labels(experiment, variant).observe(seconds)
+
+    def predictions(self, outcome: str, number: int) -> None:
+        """Count records of the prediction log."""
+        self._predictions.labels(outcome).inc(number)
+
+    def shadow(self, outcome: str) -> None:
+        """Count an answer that a shadow was asked for."""
+        self._shadows.labels(outcome).inc()
+
+    def refused_experiments(self, number: int) -> None:
+        """Note how many experiments run and are not followed."""
+        self._refused.set(number)
 
     def swapped(self, model: str, digest: str) -> None:
         """Note the bundle that is in service from now on."""

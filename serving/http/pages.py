@@ -6,6 +6,7 @@ from typing import Any
 
 import bentoml
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -54,7 +55,18 @@ async def _show_model(_: Request) -> Response:
     return respond(info if current_caller().may("read") else info.summary())
 
 
+async def _show_experiments(_: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    # It looks into files: not on the loop that answers everybody.
+    return respond(await run_in_threadpool(service.experiments_info))
+
+
 # BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.
 PAGES = Starlette(
-    routes=[Route("/", _show_page), Route("/docs.json", _show_description), Route(f"{API_PREFIX}/model", _show_model)],
+    routes=[
+        Route("/", _show_page),
+        Route("/docs.json", _show_description),
+        Route(f"{API_PREFIX}/model", _show_model),
+        Route(f"{API_PREFIX}/experiments", _show_experiments),
+    ],
 )

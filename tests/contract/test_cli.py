@@ -18,14 +18,17 @@ from cyclopts import App
 
 from cli import answers, keys, quarantine, runs
 from cli.main import FAILED, NOT_RUNNING, WRONG_USAGE, build_app, main
+from core.experiments import RECORD
 from core.keys import KEY_SCOPES, create_key, read_keys
 from core.logs.audit import begin, read_acts
+from core.promotions import model_folder
 from core.schema import TABLE_NAMES
 from core.settings.search import SearchMethod
 from core.settings.source import SOURCE_KINDS
 from core.settings.tree import Recipe
 from flows.platform.deployments import read_topology
 from flows.promotion.bundles import promote_by_hand
+from flows.promotion.experiments import start_experiment
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.inputs.texts import WritingTask
@@ -46,6 +49,9 @@ RUNS: dict[str, tuple[str, str]] = {
     "up": ("--once", "the platform of tiny, once"),
     "status": ("", "in service: "),
     "models list": ("", "in service"),
+    "models canary": ("{first} --share 0.1", "started: canary, canary: candidate 0.1 ({first})"),
+    "models pin": ("{first} --reason 'a freeze'", "pinned: sommelier-tiny:{first}"),
+    "models unpin": ("", "nothing is pinned"),
     "promote": ("{bare} --reason 'a try'", "in service: sommelier-tiny:"),
     "rollback": ("{first} --reason complaints", "in service again: sommelier-tiny:{first}"),
     "evaluate": ("", "ndcg_at_10_interval"),
@@ -53,6 +59,11 @@ RUNS: dict[str, tuple[str, str]] = {
     "score": ("u01 tea-1 wine-3", "p_like"),
     "feedback": ("u01 tea-1 --task reason --rating 4 --seed 3", "\n"),
     "similar": ("tea-1 -k 3", "of the tea shelf"),
+    "experiments start": ("spring --variant new={bare}:0.5", "started: spring, split: new 0.5"),
+    "experiments stop": ("autumn --reason enough", "stopped: autumn"),
+    "experiments list": ("", "autumn"),
+    "experiments show": ("autumn", "autumn: answers from"),
+    "predictions export": ("{folder}/exported", "0 rows in"),
     "quarantine list": ("--table interactions", "timestamp_parses"),
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
@@ -107,11 +118,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
 
 
 @pytest.fixture
-def first(shop: TinyShop, environment: None) -> str:
-    """The version in the store of the bundle without scorer and writer; the whole one is in service."""
+def first(shop: TinyShop, environment: None, request: pytest.FixtureRequest) -> str:
+    """The version in the store of the bundle without scorer and writer; the whole one is in service.
+
+    An experiment runs where a command is to look at one.
+    """
     os.environ["BENTOML_HOME"] = str(shop.layout.work_dir / "bentoml")
     before = promote_by_hand(shop.layout, shop.bare, "")
     promote_by_hand(shop.layout, shop.whole, "")
+    (model_folder(shop.layout.model_name) / RECORD).unlink(missing_ok=True)
+    words = request.node.callspec.params.get("words", "") if hasattr(request.node, "callspec") else ""
+    if words in ("experiments stop", "experiments list", "experiments show"):
+        start_experiment(shop.layout, "autumn", "split", {"new": (before.version, 0.5)})
     return before.version
 
 
@@ -215,6 +233,8 @@ def test_every_command_that_prints_a_table_prints_json_too():
     answering = {"recommend", "score", "feedback", "similar"}
     assert {*TABLES} == {
         "status",
+        "experiments list",
+        "experiments show",
         "models list",
         "evaluate",
         "quarantine list",
@@ -293,7 +313,7 @@ def test_a_wrong_or_missing_value_is_one_line_and_code_2(words, tmp_path, capsys
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", ["", "models", "quarantine", "keys"])
+@pytest.mark.parametrize("words", ["", "models", "experiments", "predictions", "quarantine", "keys"])
 def test_no_command_shows_the_commands_and_is_wrong_usage(words, capsys):
     assert main(words.split()) == WRONG_USAGE
     assert "Commands" in capsys.readouterr().out

@@ -37,7 +37,9 @@ EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i"
 @pytest.fixture
 def shell() -> Any:
     """The service without its parts: nothing is opened and no thread runs."""
-    return object.__new__(INNER)
+    made = object.__new__(INNER)
+    made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [])
+    return made
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_a_worker_ends_with_its_supervisor(
     monkeypatch.setattr(service.os, "getppid", lambda: parent)
     monkeypatch.setattr(service.os, "kill", lambda _, number: sent.append(number))
     shell._parent = 7
-    shell._watcher = SimpleNamespace(falls_back=False)
+    shell._watcher = SimpleNamespace(falls_back=False, loaded=None)
     shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
     shell._after_poll()
     assert sent == signals

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
+from core.logs.predictions import EXPORTED
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.source import TablesSource
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
 from flows.promotion.model_store import promote
+from monitoring.online.export import export_predictions
 from recommender.bundle.manifest import DataRange
 from tests.unit.features.shops import Row, write_shop
 from tests.unit.flows.promotion.written_bundle import write_bundle
@@ -92,6 +94,11 @@ def _write_records(layout: Layout) -> None:
     snapshot.write_text(json.dumps({"values": [PERSON, 1]}))
     for folder in (work / "logs", work / "prefect" / "results"):
         folder.mkdir(parents=True)
+    shown = {"recommendation_id": "r", "at": "2026-01-01T00:00:00+00:00", "items": ["a", "b"], "scores": [2.0, 1.0]}
+    layout.predictions.mkdir()
+    lines = [json.dumps({**shown, **who}) for who in ({"user_id": PERSON}, {"visitor_id": PERSON}, {"user_id": "u"})]
+    (layout.predictions / "one.jsonl").write_text("\n".join(lines) + "\n")
+    export_predictions(layout.predictions, EventLog(layout.events), layout.predictions / EXPORTED, ("click",), 60.0)
     (work / "logs" / "service.log").write_text(f"flood of {PERSON}\nflood of u\n")
     (work / "prefect" / "results" / "one").write_text(json.dumps({"result": json.dumps({"user": PERSON})}))
     (work / "prefect" / "results" / "two").write_text(json.dumps({"result": json.dumps({"user": "u"})}))

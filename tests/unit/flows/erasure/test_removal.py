@@ -17,6 +17,7 @@ import pytest
 
 from core.layout import Layout
 from core.logs.events import EventLog
+from core.logs.predictions import read_predictions
 from core.promotions import read_standing
 from core.settings.features import FeatureStoreSettings
 from core.storage import UNFINISHED, together
@@ -77,7 +78,8 @@ def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout)
     before = find(PERSON, work)
     places = {
         *(f"shop/{name}" for name in ("raw", "clean", "training", "feast", "readmitted", "reports", "monitoring")),
-        *("shop/events.sqlite", "shop/outcome.json", "prefect/results", "prefect/prefect.db", "logs"),
+        *("shop/events.sqlite", "shop/predictions/one", "shop/predictions/exported", "shop/outcome.json"),
+        *("prefect/results", "prefect/prefect.db", "logs"),
     }
     assert {place for place in places if any(one.startswith(place) for one in before)} == places
     archive = offline_rows(layout)
@@ -87,12 +89,15 @@ def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout)
     assert receipt.search is not None
     assert receipt.search.left == ()
     assert receipt.removed == {
-        "event log": 1, "online store": 3, "readmitted rows": 1, "offline events": 3, "offline reviews": 1,
-        "offline users": 1, "raw": 1, "clean": 1, "training": 1, "components": 1, "candidates": 2, "reports": 1,
+        "event log": 1, "prediction log": 2, "exports": 4, "online store": 3, "readmitted rows": 1,
+        "offline events": 3, "offline reviews": 1, "offline users": 1, "raw": 1, "clean": 1,
+        "training": 1, "components": 1, "candidates": 2, "reports": 1,
         "monitoring": 1, "outcome.json": 1, "Prefect results": 1, "Prefect database": 1, "logs": 1,
     }  # fmt: skip
     assert receipt.seen_from == "2026-01-01T00:00:20+00:00"
     assert [event.user_id for _, event in EventLog(layout.events).read()] == ["u"]
+    assert [record["user_id"] for record in read_predictions(layout.predictions)] == ["u"]
+    assert duckdb.sql(f"SELECT DISTINCT user_id FROM '{layout.predictions}/exported/*.parquet'").fetchall() == [("u",)]
     assert layout.clean("c0").is_dir()
     assert (layout.reports / "k2" / "data-docs" / "index.html").is_file()
     assert sorted(path.name for path in (work / "prefect" / "results").iterdir()) == ["two"]

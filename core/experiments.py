@@ -1,0 +1,305 @@
+"""Experiments on bundles, and the pin: one record beside what is in service, which every worker of the service follows.
+
+```
+<BENTOML_HOME>/models/<name>/experiments.json   every experiment that was started, the oldest first; the pin, if any
+```
+The record names bundles by where they lie, and never copies one. It is replaced atomically, under a lock, by whoever
+read the generation before: of two changes at once the second sees the first.
+
+A pin serves one version to everybody. It lasts until it is lifted, or until a rollback: the newer word counts. A pin
+in force, and a rollback since it began, overrule an experiment: everybody is then answered by the bundle in service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from core.errors import SommelierError
+from core.promotions import Change, Standing, model_folder
+from core.settings.form import Frozen
+from core.storage import exclusively, sync_folder, write_json
+
+RECORD = "experiments.json"
+CHAMPION = "champion"  # the variant of everybody whom no other one answers: the bundle in service
+MAX_NAME_CHARS = 40
+_LOCK = "experiments.lock"
+_NAME = re.compile(rf"[a-z0-9]([a-z0-9_-]{{0,{MAX_NAME_CHARS - 2}}}[a-z0-9])?")
+_EVERYBODY = 1.0 + 1e-9
+
+Kind = Literal["split", "canary", "shadow"]
+Portion = Annotated[float, Field(gt=0, le=1)]
+
+
+class ExperimentError(SommelierError):
+    """The record of experiments cannot be read, or a change of it is not possible."""
+
+
+class BundlePlace(Frozen):
+    """Where a bundle lies.
+
+    Attributes:
+        version: In the model store; empty for a candidate.
+        candidate: Its folder below the shop's, for one that was never promoted.
+        digest: Of the bundle.
+    """
+
+    version: str = ""
+    candidate: str = ""
+    digest: str
+
+
+class Variant(Frozen):
+    """One bundle of an experiment.
+
+    Attributes:
+        name: In the log, the metrics and the figures.
+        bundle: Where it lies.
+        share: Of users, or of the answers that a shadow computes too.
+    """
+
+    name: str
+    bundle: BundlePlace
+    share: Portion
+
+
+class Experiment(Frozen):
+    """One experiment.
+
+    Attributes:
+        kind: split and canary answer a share of the users by another bundle, always the same users; shadow computes
+            answers that are compared and logged, and never shown.
+        variants: Beside the bundle in service, which answers everybody else.
+        started_at, stopped_at: ISO 8601, UTC; None while it runs.
+        generation: Of the record of what is in service when it began.
+        reason, stop_reason: Of whoever started and stopped it.
+    """
+
+    name: str
+    kind: Kind
+    variants: tuple[Variant, ...]
+    started_at: str
+    generation: int
+    stopped_at: str | None = None
+    reason: str = ""
+    stop_reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether nobody has stopped it."""
+        return self.stopped_at is None
+
+
+class Pin(Frozen):
+    """A version that everybody is answered by, whatever is promoted.
+
+    Attributes:
+        at: When it was pinned, ISO 8601, UTC.
+        generation: Of the record of what is in service at that time.
+        reason: Of whoever pinned it.
+    """
+
+    version: str
+    digest: str
+    at: str
+    generation: int
+    reason: str = ""
+
+
+class Experiments(Frozen):
+    """The record, as one read has it.
+
+    Attributes:
+        generation: Counts the changes.
+        experiments: The oldest first.
+        pin: The last one that was not lifted.
+    """
+
+    generation: int = 0
+    experiments: tuple[Experiment, ...] = ()
+    pin: Pin | None = None
+
+    @property
+    def running(self) -> tuple[Experiment, ...]:
+        """Those that nobody has stopped."""
+        return tuple(one for one in self.experiments if one.runs)
+
+    def find(self, name: str) -> Experiment | None:
+        """The newest experiment of a name."""
+        return next((one for one in reversed(self.experiments) if one.name == name), None)
+
+    def pin_in_force(self, standing: Standing) -> Pin | None:
+        """The pin, unless a rollback came after it."""
+        if self.pin is None or _rolled_back_since(self.pin.generation, standing):
+            return None
+        return self.pin
+
+    def overruled(self, experiment: Experiment, standing: Standing) -> str:
+        """Why an experiment that runs is not followed, one clause; empty where it is."""
+        pin = self.pin_in_force(standing)
+        if pin is not None:
+            return f"version {pin.version} is pinned"
+        back = _rolled_back_since(experiment.generation, standing)
+        return f"a rollback at {back[-1].at} put version {back[-1].version} back in service" if back else ""
+
+
+def read_experiments(name: str) -> Experiments:
+    """The experiments and the pin of a model; none where there is no record.
+
+    Raises:
+        ExperimentError: the record is there and cannot be read.
+    """
+    file = model_folder(name) / RECORD
+    try:
+        return Experiments.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Experiments()
+    except (OSError, ValueError) as error:
+        words = f"{error.error_count()} wrong fields" if isinstance(error, ValidationError) else str(error)
+        raise ExperimentError(
+            "Cannot read the experiments",
+            got=f"record={words}",
+            expected="JSON as `sommelier experiments` writes it",
+            where=str(file),
+            do="Put it back from a backup, or remove it: then no experiment runs and nothing is pinned",
+        ) from error
+
+
+def start(name: str, experiment: Experiment, *, generation: int | None = None) -> Experiments:
+    """Begin an experiment.
+
+    Args:
+        name: The model's name in the store.
+        experiment: Running.
+        generation: Of the record that was decided on; None takes whatever there is.
+    Raises:
+        ExperimentError: names, shares or another experiment are in the way, or the record was changed meanwhile.
+    """
+
+    def begun(before: Experiments) -> Experiments:
+        _check_names(experiment)
+        _check_room(experiment, before)
+        return before.model_copy(update={"experiments": (*before.experiments, experiment)})
+
+    return _change(name, begun, "start the experiment", generation)
+
+
+def stop(name: str, which: str, reason: str = "", *, generation: int | None = None) -> Experiment:
+    """End an experiment that runs.
+
+    Args:
+        name: The model's name in the store.
+        which: The experiment's name.
+        reason: Kept with it.
+        generation: See `start`.
+    Raises:
+        ExperimentError: no experiment of this name runs.
+    """
+
+    def ended(before: Experiments) -> Experiments:
+        found = before.find(which)
+        if found is None or not found.runs:
+            running = ", ".join(one.name for one in before.running) or "none"
+            raise ExperimentError(
+                "Cannot stop the experiment",
+                got=f"name={which}",
+                expected=f"one that runs: {running}",
+                do="See them all: sommelier experiments list",
+            )
+        over = found.model_copy(update={"stopped_at": now(), "stop_reason": reason})
+        return before.model_copy(
+            update={"experiments": tuple(over if one is found else one for one in before.experiments)}
+        )
+
+    stopped = _change(name, ended, "stop the experiment", generation).find(which)
+    assert stopped is not None
+    return stopped
+
+
+def set_pin(name: str, pin: Pin | None, *, generation: int | None = None) -> Experiments:
+    """Pin a version, or lift the pin.
+
+    Args:
+        name: The model's name in the store.
+        pin: None lifts it.
+        generation: See `start`.
+    """
+    return _change(name, lambda before: before.model_copy(update={"pin": pin}), "change the pin", generation)
+
+
+def now() -> str:
+    """This moment as records have it: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def place_of(bundle: BundlePlace, name: str, shop_root: Path) -> tuple[str, Path]:
+    """A bundle's name in answers, and its folder.
+
+    Args:
+        name: The model's name in the store.
+        shop_root: The shop's folder, below which candidates lie.
+    """
+    if bundle.version:
+        return f"{name}:{bundle.version}", model_folder(name) / bundle.version
+    return f"{name}:candidate-{bundle.digest[:12]}", shop_root / bundle.candidate
+
+
+def _change(name: str, update: Callable[[Experiments], Experiments], doing: str, generation: int | None) -> Experiments:
+    folder = model_folder(name)
+    with exclusively(folder / _LOCK):
+        before = read_experiments(name)
+        if generation is not None and generation != before.generation:
+            raise ExperimentError(
+                f"Cannot {doing}",
+                got=f"generation={before.generation}",
+                expected=f"{generation}, as it was decided on",
+                where=str(folder / RECORD),
+                do="Somebody changed the experiments meanwhile: look at them, and decide again",
+            )
+        after = update(before).model_copy(update={"generation": before.generation + 1})
+        write_json(folder / RECORD, after.model_dump(mode="json"))
+        sync_folder(folder)
+    return after
+
+
+def _check_names(experiment: Experiment) -> None:
+    names = [one.name for one in experiment.variants]
+    for name in (experiment.name, *names):
+        if not _NAME.fullmatch(name) or name == CHAMPION:
+            raise ExperimentError(
+                "Cannot start the experiment",
+                got=f"name={name[:60]!r}",
+                expected=f"1 to {MAX_NAME_CHARS} lower-case letters, digits, dashes or underscores, and not {CHAMPION}",
+                do="Choose another name",
+            )
+    total = sum(one.share for one in experiment.variants)
+    if not names or len({*names}) < len(names) or total > _EVERYBODY:
+        raise ExperimentError(
+            "Cannot start the experiment",
+            got=f"variants={', '.join(f'{one.name}:{one.share:g}' for one in experiment.variants) or 'none'}",
+            expected="one or more, each of its own name, whose shares are 1 together at most",
+            do="Give each variant as NAME=BUNDLE:SHARE",
+        )
+
+
+def _check_room(experiment: Experiment, before: Experiments) -> None:
+    """One experiment splits the users at a time, and one shadow runs beside it."""
+    for other in before.running:
+        same_name = other.name == experiment.name
+        if same_name or (other.kind == "shadow") == (experiment.kind == "shadow"):
+            raise ExperimentError(
+                "Cannot start the experiment",
+                got=f"name={experiment.name}, kind={experiment.kind}, beside {other.name} ({other.kind})",
+                expected="a name that no running experiment has, one split or canary at a time, and one shadow",
+                do=f"Stop the other one: sommelier experiments stop {other.name}",
+            )
+
+
+def _rolled_back_since(generation: int, standing: Standing) -> list[Change]:
+    return [change for change in standing.changes[generation:] if change.action == "rolled back"]

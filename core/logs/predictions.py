@@ -1,0 +1,326 @@
+"""The prediction log: who was shown what, by which bundle, and how likely that was. One record per answer.
+
+```
+<shop>/predictions/<id>.jsonl        segments, a JSON object per line; each process writes its own, one after another
+<shop>/predictions/exported/         what was exported as Parquet
+```
+Records are written by a thread of their own, off the path of the answers: a batch is on the disk `flush_s` and one
+fsync after its first. When more wait than the queue takes, the answer is given all the same; how many were dropped is
+counted, and a line of the log says so. Segments go, the oldest first, when they are too old or too many bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
+
+from pydantic_core import to_json
+
+from core.ids import time_ordered_id
+from core.storage import atomic_file, exclusively, sync_folder, together
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".jsonl"
+EXPORTED = "exported"
+_LOCK = ".lock"
+_DAY_S = 24 * 3600
+_SEGMENTS = 16  # that the bytes of the log are made of, at least
+_MAX_SEGMENT_BYTES = 64_000_000
+_TIDY_EVERY_S = 600.0
+_CLOSE_S = 5.0
+
+# shown: to whoever asked. shadow: computed beside it, and never shown.
+Role = Literal["shown", "shadow"]
+# What the split is made by. request: of somebody without any id, who may see another variant the next time.
+Unit = Literal["user", "visitor", "request"]
+Outcome = Literal["written", "dropped", "forgotten"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer: a list of items, best first. A line of the log has these names.
+
+    Attributes:
+        recommendation_id: Of the answer; that of a shadow is that of the answer beside which it was computed.
+        at: When it was asked for, ISO 8601, UTC.
+        endpoint: Where.
+        model: The bundle that answered, name:version.
+        items: Their ids; the first has position 1.
+        scores: Of the items, as the answer has them.
+        parts: What put each item there; empty where the answer does not say.
+        propensities: How likely each item was to stand where it does, given those above it; None where none was drawn.
+        user_id, visitor_id: Who asked, if they said so.
+        experiment: That decided which bundle answers; empty where none did.
+        variant: Of the experiment; that of the bundle in service has a name of its own.
+        unit: What the variant was decided by.
+        k: How many items were asked for.
+        seed: Of what was drawn; None where nothing was.
+        cold_start: Whether nothing was known of the user.
+        took_ms: To compute it.
+        overlap: Of a shadow: the share of the shown items that it has too.
+        rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
+    """
+
+    recommendation_id: str
+    at: str
+    endpoint: str
+    model: str
+    items: Sequence[str]
+    scores: Sequence[float]
+    parts: Sequence[str] = ()
+    propensities: Sequence[float | None] | None = None
+    user_id: str | None = None
+    visitor_id: str | None = None
+    experiment: str = ""
+    variant: str = ""
+    unit: Unit = "request"
+    role: Role = "shown"
+    k: int = 0
+    seed: int | None = None
+    cold_start: bool = False
+    took_ms: float = 0.0
+    overlap: float | None = None
+    rank_correlation: float | None = None
+
+
+class PredictionLog:
+    """Writes predictions from a thread of its own. Safe to add to from many threads.
+
+    Args:
+        folder: Of the shop's log.
+        max_bytes: That all segments have together, about; the oldest go.
+        days: A segment that was last written to so long ago goes.
+        max_waiting: Records that may wait; one more is dropped.
+        flush_s: How long a record waits for others, seconds: they share one fsync.
+        is_forgotten: Whether nothing of a user or visitor may be kept; asked of each before it is written.
+        count: Told what became of how many.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        days: float,
+        max_waiting: int,
+        flush_s: float,
+        is_forgotten: Callable[[str], bool] = lambda _: False,
+        count: Callable[[Outcome, int], None] = lambda *_: None,
+    ) -> None:
+        self.folder = folder
+        self._max_bytes, self._days, self._max_waiting, self._flush_s = max_bytes, days, max_waiting, flush_s
+        self._segment_bytes = min(max(max_bytes // _SEGMENTS, 1), _MAX_SEGMENT_BYTES)
+        self._is_forgotten, self._count = is_forgotten, count
+        self._queue: SimpleQueue[Prediction | threading.Event | None] = SimpleQueue()
+        self._dropped = 0
+        self._drops = threading.Lock()
+        self._segment: Path | None = None
+        self._opened = self._tidied = 0.0
+        self._failing = False
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def add(self, prediction: Prediction) -> bool:
+        """Have a record written soon; False where the queue is full: it is dropped, and counted."""
+        if self._queue.qsize() >= self._max_waiting:
+            self._drop(1)
+            return False
+        self._queue.put(prediction)
+        return True
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until what was added before is on the disk; False if it is not within the time."""
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(timeout_s)
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        self._closing.set()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=_CLOSE_S)
+
+    def _run(self) -> None:
+        ends = False
+        while not ends:
+            self._tidy()
+            try:
+                first = self._queue.get(timeout=_TIDY_EVERY_S)
+            except Empty:
+                continue
+            if isinstance(first, Prediction):
+                self._closing.wait(self._flush_s)  # others may come to share the fsync
+            taken = [first, *self._drain()]
+            ends = None in taken
+            self._write([one for one in taken if isinstance(one, Prediction)])
+            for one in taken:
+                if isinstance(one, threading.Event):
+                    one.set()
+
+    def _drain(self) -> Iterator[Prediction | threading.Event | None]:
+        with suppress(Empty):
+            for _ in range(self._max_waiting):
+                yield self._queue.get_nowait()
+
+    def _write(self, batch: list[Prediction]) -> None:
+        """Append a batch; one that cannot be written is dropped: an answer is worth more than its record."""
+        dropped = self._take_drops()
+        if not batch and not dropped:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Whoever forgets somebody writes that down first, and then waits for this lock to rewrite segments.
+            with together(self.folder / _LOCK):
+                kept = [one for one in batch if not self._is_of_forgotten(one)]
+                lines = [to_json(one) for one in kept]
+                if dropped:
+                    lines.append(to_json({"dropped": dropped, "at": datetime.now(UTC).isoformat()}))
+                if lines:
+                    self._append(b"\n".join(lines) + b"\n")
+        except Exception:
+            self._segment = None  # may end within a line
+            self._restore_drops(dropped)
+            self._drop(len(batch))
+            if not self._failing:
+                logger.exception("Cannot write the prediction log; answers are given all the same, and not recorded")
+            self._failing = True
+            return
+        self._failing = False
+        for outcome, number in (("written", len(kept)), ("forgotten", len(batch) - len(kept))):
+            if number:
+                self._count(outcome, number)  # type: ignore[arg-type]
+
+    def _append(self, content: bytes) -> None:
+        is_new = self._segment is None or time.monotonic() - self._opened > _DAY_S
+        if is_new or self._segment is None:
+            self._segment, self._opened = self.folder / f"{time_ordered_id()}{SUFFIX}", time.monotonic()
+        # Opened anew for each batch: it may have been rewritten or removed meanwhile.
+        with self._segment.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        if is_new:
+            sync_folder(self.folder)
+        if size >= self._segment_bytes:
+            self._segment = None
+            self._tidied = 0.0
+
+    def _tidy(self) -> None:
+        if self._tidied and time.monotonic() - self._tidied < _TIDY_EVERY_S:
+            return
+        self._tidied = time.monotonic()
+        try:
+            prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days)
+        except OSError:
+            logger.exception("Old segments of the prediction log cannot be removed")
+
+    def _is_of_forgotten(self, prediction: Prediction) -> bool:
+        return any(one is not None and self._is_forgotten(one) for one in (prediction.user_id, prediction.visitor_id))
+
+    def _drop(self, number: int) -> None:
+        self._restore_drops(number)
+        if number:
+            self._count("dropped", number)
+
+    def _restore_drops(self, number: int) -> None:
+        with self._drops:
+            self._dropped += number
+
+    def _take_drops(self) -> int:
+        with self._drops:
+            taken, self._dropped = self._dropped, 0
+        return taken
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """The segments, the oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def prune_segments(folder: Path, max_bytes: int, days: float) -> list[Path]:
+    """Remove segments that are too old, and the oldest where they have too many bytes together.
+
+    Returns:
+        Those that were removed.
+    """
+    oldest, room, gone = time.time() - days * _DAY_S, max_bytes, []
+    for segment in reversed(segments_of(folder)):
+        with suppress(FileNotFoundError):  # another process removes them too
+            found = segment.stat()
+            room -= found.st_size
+            if room < 0 or found.st_mtime < oldest:
+                segment.unlink()
+                gone.append(segment)
+    return gone
+
+
+def read_predictions(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the log in the order of the segments; one that was cut short by a killed process is left out."""
+    for segment in segments_of(folder):
+        with suppress(FileNotFoundError), segment.open("rb") as lines:
+            for line in lines:
+                record = _parsed(line)
+                if record is not None:
+                    yield record
+
+
+def erase_predictions(folder: Path, is_gone: Callable[[str], bool]) -> int:
+    """Rewrite the segments without the records of users or visitors; a running service goes on writing behind them.
+
+    Args:
+        is_gone: Whether a user's or a visitor's records go.
+    Returns:
+        How many went.
+    """
+    if not folder.is_dir():
+        return 0
+    with exclusively(folder / _LOCK):
+        return sum(_without(segment, is_gone) for segment in segments_of(folder))
+
+
+def _without(segment: Path, is_gone: Callable[[str], bool]) -> int:
+    try:
+        lines, found = segment.read_bytes().splitlines(keepends=True), segment.stat()
+    except FileNotFoundError:
+        return 0  # too old, and removed meanwhile
+    records = [_parsed(line) for line in lines]
+    gone = [record is not None and _is_of(record, is_gone) for record in records]
+    # What is no record may be the beginning of one of theirs.
+    kept = [
+        line for line, record, is_out in zip(lines, records, gone, strict=True) if record is not None and not is_out
+    ]
+    if len(kept) < len(lines):
+        with atomic_file(segment) as temporary:
+            temporary.write_bytes(b"".join(kept))
+            os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
+    return sum(gone)
+
+
+def _is_of(record: dict[str, Any], is_gone: Callable[[str], bool]) -> bool:
+    return any(isinstance(one, str) and is_gone(one) for one in (record.get("user_id"), record.get("visitor_id")))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,364 @@
+"""Figures of an experiment by variant: clicks, hit rate, latency, coverage, with intervals and sequential tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from core.experiments import CHAMPION, Experiment, place_of
+from core.logs.events import EventLog
+from core.promotions import Standing
+from core.settings.monitoring import ExperimentSettings
+from monitoring.online.sequential import LEVEL, MIN_USERS, compare
+from monitoring.online.shown import open_shown
+from recommender.inputs.catalogue import CATALOGUE_FILE
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_Z = 1.96
+_ANSWERS = """
+SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a.took_ms,
+    coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
+FROM answers a LEFT JOIN clicked c USING (recommendation_id)
+WHERE a.role = 'shown' AND a."at" <= $until
+GROUP BY a.variant, unit_id, a.took_ms, n_shown, a.recommendation_id
+"""
+_REACH = """
+SELECT variant, count(DISTINCT item_id)::BIGINT AS items, array_agg(DISTINCT model) AS models
+FROM (SELECT variant, model, unnest(items) AS item_id FROM answers WHERE role = $role) GROUP BY variant
+"""
+_SHADOWS = """
+SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms, list(overlap) AS overlaps,
+    list(rank_correlation) FILTER (rank_correlation IS NOT NULL) AS correlations
+FROM answers WHERE role = 'shadow' AND "at" <= $until GROUP BY variant
+"""
+# One row per user: what their first lists brought. The order is that in which users are known to the end.
+_USERS = """
+WITH first AS (SELECT who, min("at") AS first_at FROM answers WHERE role = 'shown' AND unit <> 'request' GROUP BY who),
+hits AS (
+    SELECT a.who, f.first_at, a."at", a.variant, a.recommendation_id, count(c.item_id) > 0 AS is_hit
+    FROM answers a JOIN first f USING (who) LEFT JOIN clicked c USING (recommendation_id)
+    WHERE a.role = 'shown' AND a."at" <= f.first_at + to_microseconds($observe_us)
+    GROUP BY ALL
+)
+SELECT arg_min(variant, "at") AS variant, avg(is_hit::INT) AS value FROM hits
+WHERE first_at + to_microseconds($closed_us) <= $until
+GROUP BY who, first_at ORDER BY first_at, who
+"""
+
+
+class Interval(BaseModel):
+    """A figure, and its 95 % interval at this moment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    low: float
+    high: float
+
+
+class VariantFigures(BaseModel):
+    """What a variant's answers brought.
+
+    Attributes:
+        share: Of the users.
+        models: The bundles that answered.
+        answers, users: Lists, and the users and visitors who got them; without an id each list is a user of its own.
+        impressions, clicks: Items that were shown, and those of them that were clicked.
+        ctr: Clicks per shown item; the interval takes users as the unit.
+        hit_rate: Share of lists with a click; likewise.
+        latency_p50_ms, latency_p99_ms: Of computing an answer, within the service.
+        coverage: Share of the catalogue that was shown to somebody.
+        overlap, rank_correlation: Of a shadow: means, against what was shown.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str
+    share: float
+    models: tuple[str, ...] = ()
+    answers: int = 0
+    users: int = 0
+    impressions: int = 0
+    clicks: int = 0
+    ctr: Interval | None = None
+    hit_rate: Interval | None = None
+    latency_p50_ms: Interval | None = None
+    latency_p99_ms: Interval | None = None
+    coverage: float | None = None
+    overlap: Interval | None = None
+    rank_correlation: Interval | None = None
+
+
+class VariantTest(BaseModel):
+    """A variant against the control, by users' hit rates. It may be looked at any time.
+
+    Attributes:
+        users: Who are known to the end: their time of observation is over.
+        difference: Variant less control, with a confidence sequence: it holds the true one at all looks together,
+            with the chance `level` says. None before there are enough users.
+        p_value: Always valid: the smallest so far. Below 1 - level the variants differ.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str
+    control: str
+    users: int
+    difference: Interval | None = None
+    p_value: float | None = None
+    level: float = 1.0 - LEVEL
+    note: str = ""
+
+
+class ExperimentFigures(BaseModel):
+    """All of an experiment.
+
+    Attributes:
+        since: From when on answers count: the start, or the last promotion, which changed the control.
+        until: When these figures were computed, or the experiment stopped.
+        dropped: Records that the prediction log had to leave out in this time, of all answers.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    since: str
+    until: str
+    dropped: int
+    variants: tuple[VariantFigures, ...]
+    tests: tuple[VariantTest, ...] = ()
+
+
+def compute_figures(
+    experiment: Experiment,
+    standing: Standing,
+    log: Path,
+    events: EventLog,
+    settings: ExperimentSettings,
+    now: datetime | None = None,
+) -> ExperimentFigures:
+    """Compute the figures of an experiment from the prediction log and the event log.
+
+    Args:
+        experiment: Running or stopped.
+        standing: What is in service, and was: a promotion changes the control, and the count begins anew.
+        log: The folder of the prediction log.
+        events: The service's event log.
+        settings: What counts as a click, and for how long users are observed.
+        now: This moment, by default.
+    Raises:
+        PredictionLogError, EventLogError: a log cannot be read.
+    """
+    until = now or datetime.now(UTC)
+    if experiment.stopped_at is not None:
+        until = min(until, _moment(experiment.stopped_at))
+    since = max([_moment(experiment.started_at), *(_moment(c.at) for c in standing.changes[experiment.generation :])])
+    window_s = settings.click_window_s
+    with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment.name) as (
+        tables,
+        dropped,
+    ):
+        n_items = _sizes(experiment, standing, log.parent)
+        if experiment.kind == "shadow":
+            variants = _shadows(experiment, tables, until, n_items)
+            tests: tuple[VariantTest, ...] = ()
+        else:
+            variants = _variants(experiment, tables, until, n_items)
+            tests = _tests(experiment, tables, until, settings)
+    return ExperimentFigures(
+        name=experiment.name,
+        since=since.isoformat(timespec="seconds"),
+        until=until.isoformat(timespec="seconds"),
+        dropped=dropped,
+        variants=tuple(variants),
+        tests=tests,
+    )
+
+
+def shares_of(experiment: Experiment) -> dict[str, float]:
+    """The share of each variant; that of the bundle in service is what the others leave."""
+    shares = {one.name: one.share for one in experiment.variants}
+    if experiment.kind == "shadow":
+        return shares
+    left = 1.0 - sum(shares.values())
+    return {CHAMPION: left, **shares} if left > 1e-9 else shares
+
+
+def _variants(
+    experiment: Experiment, tables: DuckDBPyConnection, until: datetime, n_items: Callable[[str], int | None]
+) -> list[VariantFigures]:
+    rows = tables.execute(_ANSWERS, {"until": until}).fetchnumpy()
+    reach = _reach(tables, "shown", n_items)
+    found = []
+    for name, share in shares_of(experiment).items():
+        mine = np.asarray(rows["variant"] == name)
+        if not mine.any():
+            found.append(VariantFigures(variant=name, share=share))
+            continue
+        shown, clicked = rows["n_shown"][mine].astype(float), rows["n_clicked"][mine].astype(float)
+        _, unit = np.unique(rows["unit_id"][mine].astype(str), return_inverse=True)
+        took = np.sort(rows["took_ms"][mine].astype(float))
+        models, coverage = reach.get(name, ((), None))
+        found.append(
+            VariantFigures(
+                variant=name,
+                share=share,
+                models=models,
+                answers=len(shown),
+                users=int(unit.max()) + 1,
+                impressions=int(shown.sum()),
+                clicks=int(clicked.sum()),
+                ctr=ratio(clicked, shown, unit),
+                hit_rate=ratio(np.asarray(clicked > 0, dtype=float), np.ones_like(shown), unit),
+                latency_p50_ms=quantile(took, 0.50),
+                latency_p99_ms=quantile(took, 0.99),
+                coverage=coverage,
+            )
+        )
+    return found
+
+
+def _shadows(
+    experiment: Experiment, tables: DuckDBPyConnection, until: datetime, n_items: Callable[[str], int | None]
+) -> list[VariantFigures]:
+    rows = {row[0]: row[1:] for row in tables.execute(_SHADOWS, {"until": until}).fetchall()}
+    reach = _reach(tables, "shadow", n_items)
+    found = []
+    for name, share in shares_of(experiment).items():
+        answers, took, overlaps, correlations = rows.get(name, (0, [], [], []))
+        models, coverage = reach.get(name, ((), None))
+        found.append(
+            VariantFigures(
+                variant=name,
+                share=share,
+                models=models,
+                answers=answers,
+                latency_p50_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.50),
+                latency_p99_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.99),
+                coverage=coverage,
+                overlap=_mean(overlaps or []),
+                rank_correlation=_mean(correlations or []),
+            )
+        )
+    return found
+
+
+def _tests(
+    experiment: Experiment, tables: DuckDBPyConnection, until: datetime, settings: ExperimentSettings
+) -> tuple[VariantTest, ...]:
+    observe_us = round(settings.observe_s * 1e6)
+    closed_us = observe_us + round(settings.click_window_s * 1e6)
+    asked = {"until": until, "observe_us": observe_us, "closed_us": closed_us}
+    users = tables.execute(_USERS, asked).fetchnumpy()
+    shares = shares_of(experiment)
+    control, *others = shares
+    found = []
+    for name in others:
+        both = np.asarray((users["variant"] == name) | (users["variant"] == control), dtype=bool)
+        treated = np.asarray(users["variant"][both] == name, dtype=bool)
+        values = users["value"][both].astype(float)
+        seen = compare(values, treated, shares[name] / (shares[name] + shares[control]))
+        if seen is None:
+            waits = timedelta(seconds=settings.observe_s + settings.click_window_s)
+            note = (
+                f"Too few users yet: {int(treated.sum())} of {name} and {int((~treated).sum())} of {control} are known "
+                f"to the end, expected {MIN_USERS} of each; a user is {waits} after their first list."
+            )
+            found.append(VariantTest(variant=name, control=control, users=len(values), note=note))
+            continue
+        difference = Interval(value=seen.difference, low=seen.low, high=seen.high)
+        note = "The hit rates differ." if seen.p_value <= LEVEL else "No difference has shown so far."
+        found.append(
+            VariantTest(
+                variant=name,
+                control=control,
+                users=seen.n_users,
+                difference=difference,
+                p_value=seen.p_value,
+                note=note,
+            )
+        )
+    return tuple(found)
+
+
+def ratio(top: np.ndarray, bottom: np.ndarray, unit: np.ndarray) -> Interval | None:
+    """The ratio of two sums, with an interval that takes units (users) as drawn, by the delta method.
+
+    Args:
+        top, bottom: One per answer. Shape (n,).
+        unit: The number of the user of each answer. Shape (n,), int.
+    """
+    tops, bottoms = np.bincount(unit, weights=top), np.bincount(unit, weights=bottom)
+    if not bottoms.sum():
+        return None
+    value, n = float(tops.sum() / bottoms.sum()), len(tops)
+    if n < 2:
+        return Interval(value=value, low=0.0, high=1.0)
+    spread = float(np.sum((tops - value * bottoms) ** 2) / (n - 1))
+    wide = _Z * sqrt(spread / n) / float(bottoms.mean())
+    return Interval(value=value, low=max(value - wide, 0.0), high=value + wide)
+
+
+def quantile(ordered: np.ndarray, q: float) -> Interval | None:
+    """A quantile, with the interval of its order statistics: no form of distribution is taken for granted.
+
+    Args:
+        ordered: Ascending. Shape (n,).
+    """
+    n = len(ordered)
+    if not n:
+        return None
+    wide = _Z * sqrt(n * q * (1 - q))
+    places = [min(max(round(place), 0), n - 1) for place in (n * q - wide, n * q - 0.5, n * q + wide)]
+    low, value, high = (float(ordered[place]) for place in places)
+    return Interval(value=value, low=low, high=high)
+
+
+def _mean(values: list[float]) -> Interval | None:
+    if not values:
+        return None
+    found = np.array(values, dtype=float)
+    wide = _Z * float(found.std(ddof=1)) / sqrt(len(found)) if len(found) > 1 else 0.0
+    return Interval(value=float(found.mean()), low=float(found.mean()) - wide, high=float(found.mean()) + wide)
+
+
+def _reach(
+    tables: DuckDBPyConnection, role: str, n_items: Callable[[str], int | None]
+) -> dict[str, tuple[tuple[str, ...], float | None]]:
+    """Of each variant the bundles that answered, and the share of their catalogue that was shown."""
+    found: dict[str, tuple[tuple[str, ...], float | None]] = {}
+    rows: list[tuple[Any, ...]] = tables.execute(_REACH, {"role": role}).fetchall()
+    for variant, items, models in rows:
+        sizes = [size for size in map(n_items, models) if size]
+        found[variant] = (tuple(sorted(models)), min(items / max(sizes), 1.0) if sizes else None)
+    return found
+
+
+def _sizes(experiment: Experiment, standing: Standing, shop_root: Path) -> Callable[[str], int | None]:
+    """Says how many items the catalogue of a bundle has, by its name in answers; None where it is gone."""
+    name = standing.folder.name
+    places = dict(place_of(one.bundle, name, shop_root) for one in experiment.variants if one.bundle.candidate)
+
+    def n_items(model: str) -> int | None:
+        import pyarrow.parquet as pq
+
+        folder = places.get(model, standing.folder / model.rpartition(":")[2])
+        try:
+            return int(pq.read_metadata(folder / "vectors" / CATALOGUE_FILE).num_rows)
+        except OSError:
+            return None
+
+    return n_items
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,266 @@
+"""Experiments as the service sees them: what chooses the bundle of a request and records the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from random import random
+from typing import Protocol
+
+from core.events import canonical_id
+from core.experiments import Experiment
+from core.layout import Layout
+from core.logs.events import EventLog
+from core.logs.predictions import Prediction, PredictionLog
+from core.promotions import read_standing
+from core.settings.platform import ServingSettings
+from core.tombstones import IsForgotten
+from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
+from serving.api.experiments import ExperimentInfo, ExperimentsInfo, VariantInfo
+from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
+from serving.engine import Engine
+from serving.experiments.figures import FiguresCache
+from serving.experiments.follower import Follower
+from serving.experiments.plan import Choice, Followed, Shadow, choose
+from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
+from serving.watcher import Loaded, Promoted
+
+_SHOWN_STOPPED = 20
+
+
+class Counts(Protocol):
+    """Where experiments are counted."""
+
+    def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
+        """Count an answer of an experiment, and its time."""
+        ...
+
+    def predictions(self, outcome: str, number: int) -> None:
+        """Count records of the prediction log."""
+        ...
+
+    def shadow(self, outcome: str) -> None:
+        """Count a shadow's answer."""
+        ...
+
+    def refused_experiments(self, number: int) -> None:
+        """Note how many experiments run and are not followed."""
+        ...
+
+
+class ExperimentDesk:
+    """Chooses, records, compares, and says what there is.
+
+    Args:
+        layout: Of the shop.
+        settings: Of the service.
+        load: Loads a bundle for an experiment, given the engines that there are.
+        events: The service's event log.
+        is_forgotten: Whether nothing of a user may be kept.
+        counts: The metrics.
+        on_change: Called when bundles were loaded or let go.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: ServingSettings,
+        load: Callable[[Promoted, list[Engine]], Engine],
+        events: EventLog,
+        is_forgotten: IsForgotten,
+        counts: Counts,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._layout, self._settings, self._events, self._counts = layout, settings.experiments, events, counts
+        self._follower: Follower[Engine] = Follower(layout, load, settings.poll_s, on_change)
+        predictions = settings.predictions
+        self._log: PredictionLog | None = None
+        if predictions.enabled:
+            self._log = PredictionLog(
+                layout.predictions,
+                max_bytes=predictions.max_bytes,
+                days=predictions.days,
+                max_waiting=predictions.max_waiting,
+                flush_s=predictions.flush_s,
+                is_forgotten=is_forgotten,
+                count=counts.predictions,
+            )
+        self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow)
+        self._figures = FiguresCache(self._compute, self._settings.figures_s)
+
+    def start(self) -> None:
+        """Begin to record."""
+        if self._log is not None:
+            self._log.start()
+
+    def close(self) -> None:
+        """Write what is still to be recorded, and end the threads."""
+        self._shadows.close()
+        if self._log is not None:
+            self._log.close()
+
+    def follow(self, champion: Loaded[Engine] | None) -> None:
+        """Follow the record of experiments; called at each check of the model store."""
+        self._follower.follow(champion)
+        self._counts.refused_experiments(sum(bool(one.problem) for one in self._follower.plan.states))
+
+    def recommend(
+        self, request: RecommendRequest, champion: Engine, endpoint: str
+    ) -> Recommendations | RecommendationsList:
+        """A list by whatever answers this user, or one for each of many; recorded.
+
+        Args:
+            request: What is asked.
+            champion: Of the bundle in service.
+            endpoint: Where it is asked.
+        Raises:
+            What the engine raises.
+        """
+        if request.users is not None:
+            return champion.recommend_each(request, lambda one: self._recommend(one, champion, endpoint))
+        return self._recommend(request, champion, endpoint)
+
+    def choose(self, request: RecommendRequest, champion: Engine) -> Choice[Engine]:
+        """What answers a request for one list."""
+        # As the event log has them, and however a client writes them.
+        user_id, visitor_id = _canonical(request.user_id), _canonical(request.visitor_id)
+        return choose(self._follower.plan, champion, user_id, visitor_id)
+
+    def answered(
+        self,
+        choice: Choice[Engine],
+        request: RecommendRequest,
+        answer: Recommendations,
+        endpoint: str,
+        seconds: float,
+        champion: Engine,
+    ) -> None:
+        """Record a list that is given, and have shadows answer beside it.
+
+        Args:
+            choice: What answered.
+            request: What was asked.
+            answer: The list.
+            endpoint: Where it was asked.
+            seconds: That it took.
+            champion: Of the bundle in service.
+        """
+        if choice.experiment:
+            self._counts.variant_answered(choice.experiment, choice.variant, seconds)
+        plan = self._follower.plan
+        if self._log is None and not plan.shadows:
+            return
+        given = prediction_of(choice, request, answer, endpoint, seconds)
+        if self._log is not None:
+            self._log.add(given)
+        for shadow in plan.shadows:
+            if shadow.share >= 1.0 or random() < shadow.share:
+                engine = champion if shadow.engine is None else shadow.engine
+                self._shadows.submit(partial(self._compare, shadow, engine, request, given))
+
+    def info(self) -> ExperimentsInfo:
+        """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits."""
+        record, plan = self._follower.record, self._follower.plan
+        stopped = [one for one in record.experiments if not one.runs][-_SHOWN_STOPPED:]
+        shown = [*record.running, *reversed(stopped)]
+        self._figures.refresh([*record.running, *stopped[-1:]])
+        states = {one.name: one for one in plan.states}
+        pin = record.pin
+        if pin is not None:
+            pin = record.pin_in_force(read_standing(self._layout.model_name))
+        return ExperimentsInfo(
+            problem=" ".join(filter(None, (plan.problem, self._figures.problem))) or None,
+            pinned=None if pin is None else pin.version,
+            experiments=[self._describe(one, states) for one in shown],
+        )
+
+    def problems(self) -> list[str]:
+        """Why experiments are not followed, a sentence each, with their names."""
+        plan = self._follower.plan
+        found = [f"{one.name}: {one.problem}" for one in plan.states if one.problem]
+        return [plan.problem, *found] if plan.problem else found
+
+    def _describe(self, experiment: Experiment, states: dict[str, Followed]) -> ExperimentInfo:
+        state = states.get(experiment.name) if experiment.runs else None
+        bundles = {one.name: one.bundle for one in experiment.variants}
+        return ExperimentInfo(
+            name=experiment.name,
+            kind=experiment.kind,
+            state="stopped" if not experiment.runs else state.state if state else "starting",
+            problem=state.problem or None if state else None,
+            started_at=experiment.started_at,
+            stopped_at=experiment.stopped_at,
+            reason=experiment.reason,
+            variants=[
+                VariantInfo(
+                    name=name,
+                    share=share,
+                    version=bundles[name].version or None if name in bundles else None,
+                    digest=bundles[name].digest if name in bundles else None,
+                )
+                for name, share in shares_of(experiment).items()
+            ],
+            figures=self._figures.of(experiment),
+        )
+
+    def _recommend(self, request: RecommendRequest, champion: Engine, endpoint: str) -> Recommendations:
+        choice = self.choose(request, champion)
+        started = time.perf_counter()
+        answer = choice.engine.recommend(request)
+        self.answered(choice, request, answer, endpoint, time.perf_counter() - started, champion)
+        return answer
+
+    def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
+        started = time.perf_counter()
+        answer = engine.recommend(request)
+        seconds = time.perf_counter() - started
+        items = [item.item_id for item in answer.items]
+        if self._log is not None:
+            beside = Choice(engine, shadow.experiment, shadow.variant, given.unit)
+            record = prediction_of(beside, request, answer, given.endpoint, seconds)
+            compared = replace(
+                record,
+                recommendation_id=given.recommendation_id,
+                role="shadow",
+                overlap=overlap(given.items, items),
+                rank_correlation=rank_correlation(given.items, items),
+            )
+            self._log.add(compared)
+
+    def _compute(self, experiment: Experiment) -> ExperimentFigures:
+        standing = read_standing(self._layout.model_name)
+        return compute_figures(experiment, standing, self._layout.predictions, self._events, self._settings)
+
+
+def prediction_of(
+    choice: Choice[Engine], request: RecommendRequest, answer: Recommendations, endpoint: str, seconds: float
+) -> Prediction:
+    """The record of an answer."""
+    items = answer.items
+    explored = answer.exploration
+    return Prediction(
+        recommendation_id=answer.recommendation_id,
+        at=datetime.now(UTC).isoformat(),
+        endpoint=endpoint,
+        model=answer.model,
+        items=[item.item_id for item in items],
+        scores=[item.score for item in items],
+        parts=[item.part for item in items],
+        propensities=None if explored is None else [item.propensity for item in items],
+        user_id=_canonical(request.user_id),
+        visitor_id=_canonical(request.visitor_id),
+        experiment=choice.experiment,
+        variant=choice.variant,
+        unit=choice.unit,
+        k=request.k,
+        seed=None if explored is None else explored.seed,
+        cold_start=answer.cold_start,
+        took_ms=seconds * 1000.0,
+    )
+
+
+def _canonical(given: str | None) -> str | None:
+    return None if given is None else canonical_id(given)

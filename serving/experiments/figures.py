@@ -1,0 +1,73 @@
+"""Figures of experiments, computed beside the requests when somebody looks, and kept for a while."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from core.experiments import Experiment
+from monitoring.online.figures import ExperimentFigures
+
+logger = logging.getLogger(__name__)
+
+
+class FiguresCache:
+    """Keeps the figures of experiments; whoever asks gets what there is, and has it made anew if it is old.
+
+    Args:
+        compute: Computes those of one experiment; may take seconds.
+        keep_s: How old they may become.
+    """
+
+    def __init__(self, compute: Callable[[Experiment], ExperimentFigures], keep_s: float) -> None:
+        self._compute, self._keep_s = compute, keep_s
+        self._figures: dict[tuple[str, str], ExperimentFigures] = {}
+        self._problem = ""
+        self._computed_at: float | None = None
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._lock = threading.Lock()
+        self._at_work: threading.Thread | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why the last figures could not be computed; empty where they could."""
+        return self._problem
+
+    def of(self, experiment: Experiment) -> ExperimentFigures | None:
+        """The figures of an experiment, as they were last computed; None before that."""
+        return self._figures.get(_key(experiment))
+
+    def refresh(self, experiments: Sequence[Experiment]) -> None:
+        """Have the figures of these computed in a thread, if they are old or there are others among them."""
+        keys = frozenset(map(_key, experiments))
+        with self._lock:
+            is_old = self._computed_at is None or time.monotonic() - self._computed_at > self._keep_s
+            at_work = self._at_work is not None and self._at_work.is_alive()
+            if at_work or not (is_old or keys - self._known) or not experiments:
+                return
+            self._at_work = threading.Thread(
+                target=self._run, args=(list(experiments), keys), name="experiment-figures", daemon=True
+            )
+            self._at_work.start()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for what is being computed."""
+        thread = self._at_work
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def _run(self, experiments: list[Experiment], keys: frozenset[tuple[str, str]]) -> None:
+        try:
+            self._figures = {_key(one): self._compute(one) for one in experiments}
+            self._problem = ""
+        except Exception as error:
+            if not self._problem:
+                logger.exception("The figures of experiments cannot be computed")
+            self._problem = f"The figures cannot be computed: {error}"
+        self._known, self._computed_at = keys, time.monotonic()
+
+
+def _key(experiment: Experiment) -> tuple[str, str]:
+    return experiment.name, experiment.started_at

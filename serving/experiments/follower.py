@@ -1,0 +1,163 @@
+"""Follows the record of experiments: loads the bundles that it names beside the one in service, and makes the plan.
+
+What cannot be followed is refused as a whole: everybody is then answered by the bundle in service, and the state says
+why. It works in the watcher's thread, at each of its checks.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from core.experiments import Experiment, Experiments, Variant, place_of, read_experiments
+from core.layout import Layout
+from core.promotions import Standing, read_standing
+from serving.experiments.plan import Arm, Followed, Plan, Shadow, Split
+from serving.watcher import MAX_WAIT_S, Loaded, Promoted
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Failure:
+    sentence: str
+    wait_s: float
+    retry_at: float
+
+
+class Follower(Generic[T]):
+    """Keeps `plan` at what the record says, and the bundles that it needs loaded.
+
+    Args:
+        layout: Of the shop.
+        load: Loads and warms a bundle, given those that are loaded already.
+        poll_s: A bundle that cannot be loaded is tried again after so long, then ever more rarely.
+        on_change: Called when bundles were loaded or let go.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        load: Callable[[Promoted, list[T]], T],
+        poll_s: float,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._layout, self._load, self._poll_s, self._on_change = layout, load, poll_s, on_change
+        # Read by requests without a lock: assigning a reference is atomic.
+        self._plan: Plan[T] = Plan()
+        self._record = Experiments()
+        self._loaded: dict[str, Loaded[T]] = {}
+        self._failures: dict[str, _Failure] = {}
+
+    @property
+    def plan(self) -> Plan[T]:
+        """What is followed now."""
+        return self._plan
+
+    @property
+    def record(self) -> Experiments:
+        """The record as it was last read."""
+        return self._record
+
+    def follow(self, champion: Loaded[T] | None) -> None:
+        """Read the record, and make the plan. Never raises: what goes wrong is said in the plan.
+
+        Args:
+            champion: The bundle in service; None before the first.
+        """
+        try:
+            standing = read_standing(self._layout.model_name)
+            self._record = read_experiments(self._layout.model_name)
+        except Exception as error:
+            self._record = Experiments()
+            self._adopt(Plan(problem=f"the experiments cannot be followed: {error}"), set())
+            return
+        if champion is None:
+            self._adopt(Plan(states=tuple(Followed(one.name, "starting") for one in self._record.running)), set())
+            return
+        needed: set[str] = set()
+        states: list[Followed] = []
+        split: Split[T] | None = None
+        shadows: list[Shadow[T]] = []
+        for experiment in self._record.running:
+            if overruled := self._record.overruled(experiment, standing):
+                states.append(Followed(experiment.name, "overruled", f"Overruled: {overruled}."))
+                continue
+            arms = {one.name: self._obtain(one, standing, champion, needed) for one in experiment.variants}
+            problems = [found for found in arms.values() if isinstance(found, str)]
+            if problems:
+                states.append(Followed(experiment.name, "refused", f"Refused: {problems[0]}"))
+                continue
+            states.append(Followed(experiment.name, "running"))
+            engines = {
+                name: None if found is None or isinstance(found, str) else found.value for name, found in arms.items()
+            }
+            if experiment.kind == "shadow":
+                shadows += [
+                    Shadow(experiment.name, one.name, one.share, engines[one.name]) for one in experiment.variants
+                ]
+            else:
+                split = Split(experiment.name, _arms(experiment, engines))
+        self._adopt(Plan(split, tuple(shadows), tuple(states)), needed)
+
+    def _obtain(
+        self, variant: Variant, standing: Standing, champion: Loaded[T], needed: set[str]
+    ) -> Loaded[T] | str | None:
+        """A variant's bundle; None for the one in service itself, a sentence for one that cannot be had."""
+        model, folder = place_of(variant.bundle, self._layout.model_name, self._layout.root)
+        needed.add(model)
+        if any(one.version == variant.bundle.version for one in standing.erased):
+            return f"{model} learned from a person who was forgotten, and is gone."
+        if model == champion.model:
+            return None
+        if model not in self._loaded and not self._try(model, folder, champion):
+            return self._failures[model].sentence
+        return self._loaded[model]
+
+    def _try(self, model: str, folder: Path, champion: Loaded[T]) -> bool:
+        failed = self._failures.get(model)
+        if failed is not None and time.monotonic() < failed.retry_at:
+            return False
+        started = time.perf_counter()
+        try:
+            value = self._load(Promoted(model, folder), [champion.value, *(one.value for one in self._loaded.values())])
+        except Exception as error:
+            wait_s = self._poll_s if failed is None else min(failed.wait_s * 2, MAX_WAIT_S)
+            sentence = f"{model} cannot be loaded: {error}"
+            self._failures[model] = _Failure(sentence, wait_s, time.monotonic() + wait_s)
+            if failed is None or failed.sentence != sentence:
+                logger.warning("An experiment is refused: %s", sentence, exc_info=error)
+            return False
+        self._failures.pop(model, None)
+        self._loaded[model] = Loaded(model, value, datetime.now(UTC))
+        logger.info("Loaded for an experiment: %s (in %.1f s)", model, time.perf_counter() - started)
+        self._on_change()
+        return True
+
+    def _adopt(self, plan: Plan[T], needed: set[str]) -> None:
+        if plan.problem and plan.problem != self._plan.problem:
+            logger.warning("%s", plan.problem)
+        self._plan = plan
+        gone = self._loaded.keys() - needed
+        self._failures = {model: failure for model, failure in self._failures.items() if model in needed}
+        if gone:
+            # Requests that are under way keep what they were given.
+            self._loaded = {model: one for model, one in self._loaded.items() if model in needed}
+            logger.info("Not needed by an experiment any more: %s", ", ".join(sorted(gone)))
+            self._on_change()
+
+
+def _arms(experiment: Experiment, engines: dict[str, T | None]) -> tuple[Arm[T], ...]:
+    below, arms = 0.0, []
+    for one in experiment.variants:
+        below += one.share
+        arms.append(Arm(one.name, below, engines[one.name]))
+    # Shares that are 1 together take everybody, whatever their sum is in floating point.
+    return tuple(arms if below < 1.0 - 1e-9 else [*arms[:-1], Arm(arms[-1].variant, 1.0, arms[-1].engine)])

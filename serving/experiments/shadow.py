@@ -1,0 +1,96 @@
+"""A shadow computes an answer beside the one that was given: it is compared and logged, and never shown."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Full, Queue
+from typing import Literal
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_S = 5.0
+
+Outcome = Literal["compared", "dropped", "failed"]
+
+
+class ShadowQueue:
+    """Runs what shadows have to do in a thread of its own, one after another; what does not fit is left out.
+
+    Args:
+        max_waiting: Tasks that may wait.
+        count: Told what became of each.
+    """
+
+    def __init__(self, max_waiting: int, count: Callable[[Outcome], None]) -> None:
+        self._queue: Queue[Callable[[], None] | None] = Queue(max_waiting)
+        self._count = count
+        self._failing = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, task: Callable[[], None]) -> bool:
+        """Have a task done soon; False where too many wait."""
+        try:
+            self._queue.put_nowait(task)
+        except Full:
+            self._count("dropped")
+            return False
+        if self._thread is None:
+            # The first task is rare: most services have no shadow.
+            self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+            self._thread.start()
+        return True
+
+    def close(self) -> None:
+        """End the thread; what waits is left out."""
+        self._stopping.set()
+        if self._thread is not None:
+            with suppress(Full):  # then it is at work, and looks between two tasks
+                self._queue.put_nowait(None)
+            self._thread.join(timeout=_CLOSE_S)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until nothing waits or is at work; False if it takes longer."""
+        until = time.monotonic() + timeout_s
+        while self._queue.unfinished_tasks and time.monotonic() < until:
+            time.sleep(0.005)
+        return not self._queue.unfinished_tasks
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            task = self._queue.get()
+            try:
+                if task is not None:
+                    task()
+                    self._count("compared")
+                self._failing = False
+            except Exception:
+                self._count("failed")
+                if not self._failing:
+                    logger.exception("A shadow cannot answer; what is shown does not depend on it")
+                self._failing = True
+            finally:
+                self._queue.task_done()
+
+
+def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float:
+    """The share of the shown items that the shadow has too; 1 where nothing was shown."""
+    return len({*shown} & {*shadow}) / len(shown) if shown else 1.0
+
+
+def rank_correlation(shown: Sequence[str], shadow: Sequence[str]) -> float | None:
+    """Spearman's correlation of the places of the items that both lists have; None for fewer than two of them.
+
+    Of n common items, whose places among each other differ by d: 1 - 6 sum(d²) / (n (n² - 1)).
+    """
+    common = {*shown} & {*shadow}
+    n = len(common)
+    if n < 2:
+        return None
+    places = {item: place for place, item in enumerate(item for item in shadow if item in common)}
+    moved = sum((place - places[item]) ** 2 for place, item in enumerate(item for item in shown if item in common))
+    return 1.0 - 6.0 * moved / (n * (n * n - 1))

@@ -1,0 +1,224 @@
+"""The prediction log: durable soon, bounded, never in the way of an answer, and without those who are forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.logs.predictions import (
+    Prediction,
+    PredictionLog,
+    erase_predictions,
+    prune_segments,
+    read_predictions,
+    segments_of,
+)
+
+
+def prediction(number: int = 0, **more: Any) -> Prediction:
+    fields = {
+        "recommendation_id": f"r{number}",
+        "at": "2026-03-01T12:00:00+00:00",
+        "endpoint": "/v1/recommend",
+        "model": "sommelier-tiny:v1",
+        "items": ("i1", "i2"),
+        "scores": (0.5, 0.25),
+    }
+    return Prediction(**{**fields, **more})
+
+
+@contextmanager
+def opened(folder: Path, **more: Any) -> Iterator[PredictionLog]:
+    settings = {"max_bytes": 10_000_000, "days": 30.0, "max_waiting": 1000, "flush_s": 0.0}
+    log = PredictionLog(folder, **{**settings, **more})
+    log.start()
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def ids(folder: Path) -> list[str]:
+    return [record["recommendation_id"] for record in read_predictions(folder) if "recommendation_id" in record]
+
+
+def test_what_was_added_is_read_as_it_was(tmp_path: Path) -> None:
+    given = prediction(
+        user_id="u1", experiment="try", variant="new", unit="user", parts=("sequence", "text"), propensities=(0.9, 0.1)
+    )
+    with opened(tmp_path / "deep" / "predictions") as log:
+        assert log.add(given)
+        assert log.flush(10)
+        (record,) = read_predictions(log.folder)
+    assert record["items"] == ["i1", "i2"]
+    assert record == json.loads(json.dumps({name: getattr(given, name) for name in Prediction.__slots__}))
+
+
+def test_a_batch_is_synchronised_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("core.logs.predictions.os.fsync", synced.append)
+    with opened(tmp_path, flush_s=0.3) as log:
+        for number in range(100):
+            log.add(prediction(number))
+        assert log.flush(10)
+    assert len(synced) == 2  # the segment, and the folder that got its name
+    assert ids(tmp_path) == [f"r{number}" for number in range(100)]
+
+
+def test_a_full_queue_drops_and_the_log_says_how_many(tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
+    log = PredictionLog(
+        tmp_path,
+        max_bytes=10_000_000,
+        days=30,
+        max_waiting=3,
+        flush_s=0.0,
+        count=lambda outcome, number: counts.update({outcome: number}),
+    )
+    assert [log.add(prediction(number)) for number in range(5)] == [True, True, True, False, False]
+    log.start()
+    assert log.flush(10)
+    log.close()
+    *_, last = read_predictions(tmp_path)
+    assert last["dropped"] == 2
+    assert ids(tmp_path) == ["r0", "r1", "r2"]
+    assert counts == {"dropped": 2, "written": 3}
+
+
+def test_what_cannot_be_written_is_counted_and_later_records_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "predictions"
+    place.write_text("in the way")
+    counts: Counter[str] = Counter()
+    with opened(place, count=lambda outcome, number: counts.update({outcome: number})) as log:
+        log.add(prediction(1))
+        assert log.flush(10)
+        assert "Cannot write the prediction log" in caplog.text
+        place.unlink()
+        log.add(prediction(2))
+        assert log.flush(10)
+    assert [record.get("dropped") for record in read_predictions(place)] == [None, 1]
+    assert ids(place) == ["r2"]
+    assert counts == {"dropped": 1, "written": 1}
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    with opened(tmp_path, flush_s=60.0) as log:
+        for number in range(10):
+            log.add(prediction(number))
+    assert len(ids(tmp_path)) == 10
+
+
+def test_segments_are_bounded_by_bytes_and_the_newest_stay(tmp_path: Path) -> None:
+    with opened(tmp_path, max_bytes=32_000) as log:
+        for number in range(400):
+            log.add(prediction(number))
+            if not number % 4:
+                assert log.flush(10)
+        assert log.flush(10)
+    assert sum(segment.stat().st_size for segment in segments_of(tmp_path)) <= 32_000
+    kept = ids(tmp_path)
+    assert 40 < len(kept) < 400
+    assert kept == [f"r{number}" for number in range(400 - len(kept), 400)]
+
+
+def test_segments_that_are_too_old_go(tmp_path: Path) -> None:
+    for name, age_days in (("a", 3), ("b", 1)):
+        segment = tmp_path / f"{name}.jsonl"
+        segment.write_text("{}\n")
+        moment = time.time() - age_days * 24 * 3600
+        os.utime(segment, (moment, moment))
+    assert [one.name for one in prune_segments(tmp_path, 10_000, 2.0)] == ["a.jsonl"]
+    assert [one.name for one in segments_of(tmp_path)] == ["b.jsonl"]
+
+
+def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        log.add(prediction(1))
+        assert log.flush(10)
+    (segment,) = segments_of(tmp_path)
+    with segment.open("ab") as file:
+        file.write(b'{"recommendation_id": "r2", "user')
+    assert ids(tmp_path) == ["r1"]
+
+
+def test_who_is_forgotten_is_not_written(tmp_path: Path) -> None:
+    with opened(tmp_path, is_forgotten=lambda user: user == "gone") as log:
+        for number, who in enumerate(({"user_id": "gone"}, {"visitor_id": "gone"}, {"user_id": "stays"}, {})):
+            log.add(prediction(number, **who))
+        assert log.flush(10)
+    assert ids(tmp_path) == ["r2", "r3"]
+
+
+def test_erasing_leaves_no_byte_of_theirs_and_the_log_goes_on(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        for number, user in enumerate(("u-gone-1", "u-stays", "u-gone-1")):
+            log.add(prediction(number, user_id=user))
+        assert log.flush(10)
+        (segment,) = segments_of(tmp_path)
+        with segment.open("ab") as file:
+            file.write(b'{"recommendation_id": "r9", "user_id": "u-gone-1\n')  # a batch that a kill cut short
+        before = segment.stat().st_mtime_ns
+        assert erase_predictions(tmp_path, lambda user: user == "u-gone-1") == 2
+        assert segment.stat().st_mtime_ns == before
+        assert b"u-gone-1" not in segment.read_bytes()
+        log.add(prediction(3, user_id="u-stays"))
+        assert log.flush(10)
+    assert ids(tmp_path) == ["r1", "r3"]
+    assert erase_predictions(tmp_path, lambda user: user == "u-gone-1") == 0
+    assert erase_predictions(tmp_path / "none", lambda _: True) == 0
+
+
+def test_many_threads_add_and_nothing_is_lost(tmp_path: Path) -> None:
+    with opened(tmp_path, max_waiting=10_000, flush_s=0.01) as log:
+        threads = [
+            threading.Thread(target=lambda start=start: [log.add(prediction(start + n)) for n in range(250)])
+            for start in range(0, 1000, 250)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert log.flush(10)
+    assert sorted(ids(tmp_path)) == sorted(f"r{number}" for number in range(1000))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from core.logs.predictions import PredictionLog
+from tests.unit.core.logs.test_predictions import prediction
+log = PredictionLog(Path(sys.argv[1]), max_bytes=10**7, days=30, max_waiting=10**5, flush_s=0.01)
+log.start()
+number = 0
+while True:
+    for _ in range(10):
+        log.add(prediction(number))
+        number += 1
+    log.flush(10)
+    print(number, flush=True)
+"""
+
+
+def test_what_was_flushed_outlives_a_kill(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    flushed = 0
+    for _ in range(20):
+        flushed = int(process.stdout.readline())
+    process.kill()
+    rest = process.communicate()[0].split()
+    flushed = int(rest[-1]) if rest else flushed
+    assert ids(tmp_path)[:flushed] == [f"r{number}" for number in range(flushed)]

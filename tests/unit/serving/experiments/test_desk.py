@@ -1,0 +1,256 @@
+"""The desk: what is recorded of an answer, what a shadow does beside it, and what is said of an experiment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.experiments import BundlePlace, Experiment, Kind, Variant, start
+from core.layout import Layout
+from core.logs.events import EventLog
+from core.logs.predictions import read_predictions
+from core.promotions import RECORD, model_folder
+from core.settings.platform import ServingSettings
+from core.storage import write_json
+from serving.api.options import AppliedExploration
+from serving.api.recommend import Recommendation, Recommendations, RecommendationsList, RecommendRequest
+from serving.experiments.desk import ExperimentDesk
+from serving.watcher import Loaded
+
+MODEL = "sommelier-tiny"
+ENDPOINT = "/v1/recommend"
+
+
+class FakeEngine:
+    """Answers with items of its own."""
+
+    def __init__(self, model: str, *items: str) -> None:
+        self.model, self.items = model, items
+        self.asked: list[RecommendRequest] = []
+        self.explored: AppliedExploration | None = None
+
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        self.asked.append(request)
+        propensity = None if self.explored is None else 0.5
+        shown = [
+            Recommendation(
+                item_id=item, label=item, score=1 / n, part="text", because=[], matches=[], propensity=propensity
+            )
+            for n, item in enumerate(self.items, 1)
+        ]
+        return Recommendations(
+            model=self.model,
+            user_id=request.user_id,
+            cold_start=True,
+            reason="unknown user",
+            items=shown,
+            exploration=self.explored,
+        )
+
+    def recommend_each(self, request: RecommendRequest, answer: Callable[[Any], Recommendations]) -> Any:
+        return RecommendationsList(model=self.model, answers=[answer(one) for one in request.each()])
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.found: Counter[Any] = Counter()
+
+    def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
+        self.found[experiment, variant] += 1
+
+    def predictions(self, outcome: str, number: int) -> None:
+        self.found[outcome] += number
+
+    def shadow(self, outcome: str) -> None:
+        self.found[f"shadow {outcome}"] += 1
+
+    def refused_experiments(self, number: int) -> None:
+        self.found["refused"] = number
+
+
+CHAMPION: Any = Loaded(f"{MODEL}:v1", FakeEngine(f"{MODEL}:v1", "a", "b", "c"), datetime(2026, 3, 1, tzinfo=UTC))
+
+
+class Desk:
+    """A desk over a store in which v1 is in service."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.layout = Layout(folder, "tiny")
+        model_folder(MODEL).mkdir(parents=True)
+        change = {"at": "2026-03-01T12:00:00+00:00", "action": "promoted", "version": "v1", "digest": "v1"}
+        write_json(model_folder(MODEL) / RECORD, {"changes": [change]})
+        self.counts = Counts()
+        self.engines: list[FakeEngine] = []
+        given = {"predictions": {"flush_s": 0.0}, "experiments": {"figures_s": 0.0}, **settings}
+        self.desk = ExperimentDesk(
+            self.layout,
+            ServingSettings.model_validate(given),
+            self.load,  # type: ignore[arg-type]
+            EventLog(self.layout.events),
+            lambda user: user == "gone",
+            self.counts,
+        )
+        self.desk.start()
+
+    def load(self, promoted: Any, beside: Any) -> FakeEngine:
+        self.engines.append(FakeEngine(promoted.model, "c", "a", "x"))
+        return self.engines[-1]
+
+    def begin(self, kind: Kind, share: float) -> None:
+        variants = (Variant(name="new", bundle=BundlePlace(version="v2", digest="v2"), share=share),)
+        at = datetime.now(UTC).isoformat()
+        start(MODEL, Experiment(name="try", kind=kind, variants=variants, started_at=at, generation=1))
+        self.desk.follow(CHAMPION)
+
+    def ask(self, **who: Any) -> Recommendations:
+        answer = self.desk.recommend(RecommendRequest(**who), CHAMPION.value, ENDPOINT)
+        assert isinstance(answer, Recommendations)
+        return answer
+
+    def records(self) -> list[dict[str, Any]]:
+        assert self.desk._shadows.wait(10)
+        assert self.desk._log is None or self.desk._log.flush(10)
+        return list(read_predictions(self.layout.predictions))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    made = Desk(tmp_path)
+    yield made
+    made.desk.close()
+
+
+def test_every_list_is_recorded(desk: Desk) -> None:
+    answer = desk.ask(user_id=" 17850.0 ", visitor_id="cookie", k=3)
+    (record,) = desk.records()
+    assert record == {
+        **record,
+        "recommendation_id": answer.recommendation_id,
+        "endpoint": ENDPOINT,
+        "model": f"{MODEL}:v1",
+        "items": ["a", "b", "c"],
+        "scores": [1.0, 0.5, pytest.approx(1 / 3)],
+        "parts": ["text"] * 3,
+        "propensities": None,
+        "user_id": "17850",
+        "visitor_id": "cookie",
+        "experiment": "",
+        "variant": "champion",
+        "unit": "user",
+        "role": "shown",
+        "k": 3,
+        "cold_start": True,
+        "took_ms": pytest.approx(5.0, abs=5.0),
+    }
+    assert datetime.fromisoformat(record["at"]).tzinfo is not None
+    assert desk.counts.found == {"written": 1}
+
+
+def test_nothing_of_the_forgotten_is_recorded(desk: Desk) -> None:
+    desk.ask(user_id="gone")
+    assert desk.records() == []
+    assert desk.counts.found == {"forgotten": 1}
+
+
+def test_a_variant_answers_and_is_recorded_and_counted(desk: Desk) -> None:
+    desk.begin("split", 1.0)
+    assert desk.ask(user_id="u").model == f"{MODEL}:v2"
+    (record,) = desk.records()
+    assert (record["experiment"], record["variant"], record["model"]) == ("try", "new", f"{MODEL}:v2")
+    assert desk.counts.found["try", "new"] == 1
+
+
+def test_each_of_many_users_is_answered_by_their_own_variant(desk: Desk) -> None:
+    desk.begin("split", 0.5)
+    users = [{"user_id": f"user-{n}"} for n in range(20)]
+    answer = desk.desk.recommend(RecommendRequest.model_validate({"users": users}), CHAMPION.value, ENDPOINT)
+    assert isinstance(answer, RecommendationsList)
+    alone = {user["user_id"]: desk.ask(**user).model for user in users}
+    assert {one.user_id: one.model for one in answer.answers} == alone
+    assert len({*alone.values()}) == 2
+    assert len(desk.records()) == 40
+
+
+def test_what_was_explored_is_recorded_with_its_propensities(desk: Desk) -> None:
+    applied = AppliedExploration(kind="epsilon", epsilon=0.1, scale=None, n_candidates=10, seed=7, propensity="exact")
+    CHAMPION.value.explored = applied
+    try:
+        desk.ask(user_id="u")
+    finally:
+        CHAMPION.value.explored = None
+    (record,) = desk.records()
+    assert (record["seed"], record["propensities"]) == (7, [0.5, 0.5, 0.5])
+
+
+def test_a_shadow_is_compared_and_never_shown(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    answer = desk.ask(user_id="u")
+    assert [item.item_id for item in answer.items] == ["a", "b", "c"]
+    shown, shadow = sorted(desk.records(), key=lambda record: record["role"], reverse=True)
+    assert (shown["role"], shown["experiment"]) == ("shown", "")
+    assert shadow == {
+        **shadow,
+        "recommendation_id": answer.recommendation_id,
+        "role": "shadow",
+        "experiment": "try",
+        "variant": "new",
+        "model": f"{MODEL}:v2",
+        "items": ["c", "a", "x"],
+        "overlap": pytest.approx(2 / 3),
+        "rank_correlation": -1.0,
+    }
+    assert desk.counts.found["shadow compared"] == 1
+
+
+def test_a_shadow_takes_its_share_of_the_answers(desk: Desk) -> None:
+    desk.begin("shadow", 0.25)
+    for _ in range(200):
+        desk.ask(user_id="u")
+        assert desk.desk._shadows.wait(10)
+    assert 25 < desk.counts.found["shadow compared"] < 80
+
+
+def test_what_is_said_of_experiments(desk: Desk) -> None:
+    desk.begin("canary", 0.25)
+    desk.ask(user_id="u")
+    desk.records()
+    assert desk.desk.info().experiments[0].figures is None
+    desk.desk._figures.wait(30)
+    info = desk.desk.info()
+    (told,) = info.experiments
+    assert (info.problem, info.pinned, told.state, told.kind) == (None, None, "running", "canary")
+    assert [(one.name, one.share, one.version) for one in told.variants] == [
+        ("champion", 0.75, None),
+        ("new", 0.25, "v2"),
+    ]
+    assert told.figures is not None
+    assert sum(one.answers for one in told.figures.variants) == 1
+    assert info.model_dump_json()
+
+
+def test_an_experiment_that_cannot_be_followed_says_why_and_is_counted(desk: Desk) -> None:
+    def fail(*_: Any) -> FakeEngine:
+        raise ValueError("a file differs")
+
+    desk.desk._follower._load = fail  # type: ignore[assignment]
+    desk.begin("split", 1.0)
+    assert desk.ask(user_id="u").model == f"{MODEL}:v1"
+    (told,) = desk.desk.info().experiments
+    assert told.state == "refused"
+    assert told.problem == f"Refused: {MODEL}:v2 cannot be loaded: a file differs"
+    assert desk.counts.found["refused"] == 1
+    assert desk.desk.problems() == [f"try: {told.problem}"]
+
+
+def test_the_log_may_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    made = Desk(tmp_path, predictions={"enabled": False})
+    made.ask(user_id="u")
+    made.desk.close()
+    assert not made.layout.predictions.exists()

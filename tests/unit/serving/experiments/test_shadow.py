@@ -1,0 +1,54 @@
+"""Shadows: what does not fit is left out, what fails hurts nobody, and lists are compared by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from itertools import permutations
+
+import pytest
+from scipy.stats import spearmanr
+
+from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
+
+
+def test_tasks_run_and_one_that_fails_does_not_end_the_thread() -> None:
+    counts: Counter[str] = Counter()
+    queue = ShadowQueue(10, lambda outcome: counts.update([outcome]))
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    for task in (lambda: done.append(1), fail, lambda: done.append(2)):
+        assert queue.submit(task)
+    assert queue.wait(10)
+    queue.close()
+    assert (done, counts) == ([1, 2], {"compared": 2, "failed": 1})
+
+
+def test_what_does_not_fit_is_dropped_and_closing_does_not_wait_for_it() -> None:
+    counts: Counter[str] = Counter()
+    queue = ShadowQueue(1, lambda outcome: counts.update([outcome]))
+    begun, go = threading.Event(), threading.Event()
+    queue.submit(lambda: (begun.set(), go.wait(10)))
+    assert begun.wait(10)
+    assert [queue.submit(lambda: None) for _ in range(3)] == [True, False, False]
+    assert counts["dropped"] == 2
+    go.set()
+    queue.close()
+
+
+def test_overlap() -> None:
+    assert overlap(["a", "b", "c", "d"], ["d", "x", "a"]) == pytest.approx(0.5)
+    assert overlap(["a"], []) == 0.0
+    assert overlap([], ["a"]) == 1.0
+
+
+def test_rank_correlation_is_spearmans_of_the_common_items() -> None:
+    shown = ["a", "b", "c", "d", "e"]
+    for order in permutations(shown):
+        expected = spearmanr(range(5), [order.index(item) for item in shown]).statistic
+        assert rank_correlation(shown, [*order, "z"]) == pytest.approx(expected)
+    assert rank_correlation(["a", "x", "b"], ["b", "y", "a"]) == -1.0
+    assert rank_correlation(["a", "b"], ["b", "c"]) is None
