@@ -7,20 +7,22 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
-from core.settings.passwords import PASSWORD_PATTERN, has_password
+from core.settings.passwords import IN_ITS_PLACE, PASSWORD_PATTERN, has_password
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):
-    """A settings model: immutable, and an unknown name is an error."""
+    """A settings model: immutable, and an unknown name is an error. Its errors do not show what was given: that may be
+    a secret in the wrong place.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _without_password(address: str) -> str:
     if has_password(address):
-        raise ValueError("${NAME} in the place of the password, which is then read from the environment")
+        raise ValueError(IN_ITS_PLACE)
     return address
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import SettingsError, WrongUsage
 from core.settings.names import hint, without_variants
-from core.settings.passwords import hide_passwords
+from core.settings.passwords import IN_ITS_PLACE, find_password, hide_passwords, is_secret_name
 from core.settings.tree import Settings
 
 VARIABLE_PREFIX = "SOMMELIER_"
@@ -63,6 +63,13 @@ def parse_settings(tree: Mapping[str, Any], overridden: Sequence[str] = ()) -> S
     Raises:
         SettingsError: names the first offending setting; `WrongUsage` where the command line gave it.
     """
+    if found := find_password(tree):
+        raise SettingsError(
+            "Cannot read settings",
+            got="=".join(found),
+            expected=IN_ITS_PLACE,
+            do="See every setting: sommelier settings",
+        )
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -83,9 +90,10 @@ def refusal(model: type[BaseModel], name: str, error: ValidationError, failed: s
     """
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
+    shown = "***" if is_unknown and is_secret_name(name) else hide_passwords(repr(first.get("input")))
     return {
         "failed": failed,
-        "got": f"{'unknown name ' if is_unknown else ''}{name}={hide_passwords(repr(first.get('input')))}",
+        "got": f"{'unknown name ' if is_unknown else ''}{name}={shown}",
         "expected": "a name that there is" if is_unknown else first["msg"].removeprefix("Value error, "),
         "do": f"{hint(model, name) if is_unknown else ''}{do}",
     }

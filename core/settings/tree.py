@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -32,6 +32,7 @@ from core.settings.models import (
     Writer,
 )
 from core.settings.monitoring import DriftSettings
+from core.settings.passwords import IN_ITS_PLACE, find_password
 from core.settings.platform import PlatformSettings, ServingSettings
 from core.settings.reasons import ReasonSettings
 from core.settings.reranking import RerankSettings
@@ -81,6 +82,14 @@ class Recipe(Frozen):
     refit: RefitSettings = Field(default_factory=RefitSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     seed: int = Field(7, ge=0, description="Seeds every generator of training.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_password(cls, given: Any) -> Any:
+        """Recipes go into runs, reports and bundles: a password in a query or a path would too."""
+        if found := find_password(given):
+            raise ValueError(f"{IN_ITS_PLACE}; not {'='.join(found)}")
+        return given
 
     @model_validator(mode="after")
     def _modality_is_read(self) -> Recipe:

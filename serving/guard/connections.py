@@ -75,6 +75,10 @@ class HeadLimit(HttpToolsProtocol):
         if self._n_bytes > self.max_bytes:
             self._close(431, b"Request Header Fields Too Large", b"Cannot read the request: its headers are too long.")
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the one form of all errors."""
+        self._close(400, b"Bad Request", b"Cannot read the request: it is no valid HTTP.")
+
     def _expect(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()

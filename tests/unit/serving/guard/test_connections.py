@@ -100,3 +100,9 @@ def test_a_body_may_take_longer_than_a_head(port: int) -> None:
     pieces = [b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 10\r\n\r\n", *([b"x"] * 10)]
     came, _ = asyncio.run(talk(port, pieces, 0.1))
     assert came.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_what_is_no_http_gets_the_one_form_of_errors(port: int) -> None:
+    came, _ = asyncio.run(talk(port, [b"BREW / HTTP/1.1\r\n\r\n"], 0))
+    assert came.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert came.endswith(b'{"error":"Cannot read the request: it is no valid HTTP."}')
