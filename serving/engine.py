@@ -11,7 +11,6 @@ from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
-from core import schema
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Explainer
 from recommender.inputs.seen import SeenItems
@@ -24,7 +23,6 @@ from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.examples import WritingRequest
 from serving.api.feedback import Feedback, FeedbackRequest
-from serving.api.options import ListOptions
 from serving.api.recommend import (
     AnsweringPart,
     Recommendation,
@@ -32,13 +30,19 @@ from serving.api.recommend import (
     RecommendationsList,
     RecommendRequest,
 )
+from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.diversity import reranker_of
-from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from serving.errors import BadRequest, CapabilityMissing
 from serving.events.terms import EventTerms
+from serving.lists.cards import ItemCards
+from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
 from serving.lists.making import ListMaker, MadeItem, MadeList
+from serving.lists.records import read_item, read_user
+from serving.lists.rules import FixedScores
 from serving.lists.selection import ItemSelection
+from serving.lists.shop_lists import ShopLists
 from serving.reasons import given_facts, reason_for
 from serving.visitor import FeatureReader, Visitor, identify
 from serving.writing.length import Length
@@ -46,7 +50,8 @@ from serving.writing.text import Text, Writer
 
 N_REASONS = 3
 MAX_USERS = 64
-_IDS_IN_A_SENTENCE = 10
+# The words of a larger catalogue are indexed when the first search comes: a start does not wait for them.
+SEARCHED_AT_ONCE = 50_000
 _MAX_SEED = 2**31
 
 
@@ -86,14 +91,10 @@ class Engine:
         self.features = features
         self._max_k, self._max_users = max_k, max_users
         self._ids = bundle.catalogue.ids
-        # As lists: a row out of an Arrow table takes a tenth of a millisecond, and every answered item needs one.
-        table = bundle.catalogue.table
-        self._categories = table.column(schema.CATEGORY).to_pylist()
-        self._brands = table.column(schema.BRAND).to_pylist()
-        self._prices = table.column(schema.PRICE).to_pylist()
-        self._lists = ListMaker(self._ids, ItemSelection(bundle.catalogue, model), bundle.catalogue.n_events)
+        self._cards = ItemCards(bundle.catalogue)
+        self._maker = ListMaker(self._ids, ItemSelection(bundle.catalogue, model), bundle.catalogue.n_events)
+        self.lists = ShopLists(model, bundle, features, self._maker, self._cards, max_k)
         self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
-        self._labels = [bundle.catalogue.label(item_id) for item_id in self._ids]
 
     @property
     def capabilities(self) -> dict[str, bool]:
@@ -118,7 +119,7 @@ class Engine:
                 the re-ranking looks at.
         """
         self._check_k("recommend", request.k)
-        self._check_pins("recommend", request)
+        self._check_known("recommend", "pin.item_id", [pin.item_id for pin in request.pin])
         visitor = visitor_of(request, self.features, self.bundle, self.model)
         ranker = self.bundle.ranker.for_one(visitor.state)
         made = self._list(request, visitor.state, ranker)
@@ -164,6 +165,22 @@ class Engine:
             )
         answers = [(answer or self.recommend)(one) for one in request.each()]
         return RecommendationsList(model=self.model, answers=answers)
+
+    def read_item(self, item_id: str) -> ItemRecord:
+        """What is known of an item.
+
+        Raises:
+            UnknownItem: the catalogue does not have it.
+        """
+        return read_item(self.model, self.bundle, self.features, item_id)
+
+    def read_user(self, user_id: str) -> UserRecord:
+        """What is known of a user.
+
+        Raises:
+            UnknownUser: the online store does not know them.
+        """
+        return read_user(self.model, self.bundle, self.features, user_id)
 
     def score(self, request: ScoreRequest) -> Scores:
         """P(like) and rating of each item, in the order given.
@@ -306,16 +323,7 @@ class Engine:
         """
         self._check_k("find similar items", k)
         self._check_known("find similar items", "item_id", [item_id])
-        others = UserState.from_history([other for other in self._ids if other != item_id])
-        nearest = self.bundle.ranker.nearest_history(others, item_id, k)
-        if not nearest:
-            raise CapabilityMissing(
-                "Cannot find similar items",
-                got=f"model={self.model}, to which no item is like {item_id}",
-                expected="one that ranks by the items' vectors",
-                do="Promote another bundle: sommelier models list",
-            )
-        return nearest
+        return FixedScores(self._ids, self.lists.likeness(item_id)).top_k([UserState()], k)[0]
 
     @cached_property
     def event_terms(self) -> EventTerms:
@@ -333,6 +341,8 @@ class Engine:
         self.features.read_user(first)  # known or not: it opens the store
         self.recommend(RecommendRequest(history=[first], k=1))
         self.recommend(RecommendRequest(about="warm", k=1))  # may load the text encoder
+        if len(self._ids) <= SEARCHED_AT_ONCE and any(self.bundle.catalogue.texts):
+            self.lists.searcher.build()
         if self.bundle.generative is not None:
             self.recommend(RecommendRequest(history=[first], k=1, by="generative"))
         if self.bundle.scorer is not None:
@@ -350,7 +360,7 @@ class Engine:
         """
         ranker = own if request.by == "blend" else self._generative()
         reranker = reranker_of(request.diversity, self._reranker, self.model)
-        return self._lists.make(request, ranker, user, reranker, request.exploration)
+        return self._maker.make(request, ranker, user, reranker, request.exploration)
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:
@@ -368,12 +378,8 @@ class Engine:
         nearest = [] if visitor.is_cold else self.bundle.ranker.nearest_history(visitor.state, item_id, N_REASONS)
         because = [near for near, _ in nearest]
         return Recommendation(
-            item_id=item_id,
-            label=self._labels[row],
+            **self._cards.of(item_id),
             score=item.score,
-            category=self._categories[row],
-            brand=self._brands[row],
-            price=self._prices[row],
             part=part,
             because=because,
             matches=self._matches(row, because),
@@ -384,8 +390,8 @@ class Engine:
         """The attributes that an item shares with one of the others."""
         rows = [self._ids.index(other) - 1 for other in others]
         columns: dict[Literal["category", "brand"], list[str | None]] = {
-            "category": self._categories,
-            "brand": self._brands,
+            "category": self._cards.categories,
+            "brand": self._cards.brands,
         }
         return [
             name
@@ -409,23 +415,10 @@ class Engine:
         return ItemRatings.of_features(self.features.read_items(item_ids))
 
     def _check_k(self, doing: str, k: int) -> None:
-        if not 1 <= k <= self._max_k:
-            raise BadRequest(f"Cannot {doing}", got=f"k={k}", expected=f"1 to {self._max_k}", do="Ask for fewer items")
-
-    def _check_pins(self, doing: str, asked: ListOptions) -> None:
-        self._check_known(doing, "pin.item_id", [pin.item_id for pin in asked.pin])
+        check_k(doing, k, self._max_k)
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
-        unknown = self.unknown_items(item_ids)
-        if unknown:
-            shown = ", ".join(repr(item_id) for item_id in unknown[:_IDS_IN_A_SENTENCE])
-            more = f" and {len(unknown) - _IDS_IN_A_SENTENCE} more" if len(unknown) > _IDS_IN_A_SENTENCE else ""
-            raise UnknownItem(
-                f"Cannot {doing}",
-                got=f"{field}={shown}{more}",
-                expected=f"items of the catalogue of {self.model}",
-                do="Leave them out, or promote a model that knows them",
-            )
+        check_known(doing, field, item_ids, self._ids, self.model)
 
     def _missing(self, doing: str, part: str, data: str) -> CapabilityMissing:
         return CapabilityMissing(

@@ -25,6 +25,12 @@ class UnknownItem(ServingError):
     status = 404
 
 
+class UnknownUser(ServingError):
+    """A user that a request is about is not in the online store, or nothing of theirs can be used."""
+
+    status = 404
+
+
 class CapabilityMissing(ServingError):
     """The bundle in service was trained on data that does not allow this answer.
 

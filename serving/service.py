@@ -32,6 +32,7 @@ from recommender.errors import NotFinite
 from serving.api.events import EventsReceipt
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback
+from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
 from serving.api.openapi import ENDPOINTS, SUCCESSORS
@@ -49,7 +50,17 @@ from serving.guard.connections import limit_heads
 from serving.guard.gate import KeyGate, cors_options
 from serving.guard.shape import ShapeLimit
 from serving.http.headers import SecurityHeaders
-from serving.http.inputs import EventsInput, FeedbackInput, RecommendInput, ScoreInput, Unreadable
+from serving.http.inputs import (
+    EventsInput,
+    FeedbackInput,
+    LatestInput,
+    PopularInput,
+    RecommendInput,
+    ScoreInput,
+    SearchInput,
+    SimilarInput,
+    Unreadable,
+)
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.pages import PAGES
@@ -163,6 +174,26 @@ class Sommelier:
         """How much the user would like each item."""
         return self._answer(request, f"{API_PREFIX}/score", lambda engine: engine.score(request))
 
+    @bentoml.api(route=f"{API_PREFIX}/popular")
+    def popular(self, request: PopularInput, /) -> Popular:
+        """The items with the most events, of all time or of the last days."""
+        return self._answer(request, f"{API_PREFIX}/popular", lambda engine: engine.lists.popular(request))
+
+    @bentoml.api(route=f"{API_PREFIX}/latest")
+    def latest(self, request: LatestInput, /) -> Latest:
+        """The newest items."""
+        return self._answer(request, f"{API_PREFIX}/latest", lambda engine: engine.lists.latest(request))
+
+    @bentoml.api(route=f"{API_PREFIX}/similar")
+    def similar(self, request: SimilarInput, /) -> Similar:
+        """Items that are like an item, or users who are like a user."""
+        return self._answer(request, f"{API_PREFIX}/similar", lambda engine: engine.lists.similar(request))
+
+    @bentoml.api(route=f"{API_PREFIX}/search")
+    def search(self, request: SearchInput, /) -> Found:
+        """The items that a text speaks of."""
+        return self._answer(request, f"{API_PREFIX}/search", lambda engine: engine.lists.search(request))
+
     @bentoml.api(route=f"{API_PREFIX}/feedback")
     async def feedback(self, request: FeedbackInput, /) -> Feedback:
         """The review that the user would write of an item, or why the item suits them; for many pairs, or in pieces."""
@@ -218,6 +249,14 @@ class Sommelier:
     def experiments_info(self) -> ExperimentsInfo:
         """What GET /v1/experiments answers."""
         return self._experiments.info()
+
+    def item_record(self, item_id: str) -> Any:
+        """What GET /v1/items/{item_id} answers."""
+        return self._answer(None, f"{API_PREFIX}/items", lambda engine: engine.read_item(item_id))
+
+    def user_record(self, user_id: str) -> Any:
+        """What GET /v1/users/{user_id} answers."""
+        return self._answer(None, f"{API_PREFIX}/users", lambda engine: engine.read_user(user_id))
 
     def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
         """Answer with the engine of this moment; a swap in the meantime does not touch it."""

@@ -169,6 +169,29 @@ class BaselineRanker:
         self.ids.index(item_id)
         return []
 
+    def similarities(self, item_id: str) -> np.ndarray | None:
+        """How like an item every item is: its weight, or the cosine of their texts; None where popularity ranks.
+
+        Returns:
+            Shape (n_items,), float32; -inf of a weight of 0, which connects nothing.
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        target = self.ids.index(item_id) - 1
+        if self.kind == "text_encoder":
+            cosines: np.ndarray = (self._text.text[1:] @ self._text.text[1:][target]).numpy()
+            return cosines
+        if self._weights is None:
+            return None
+        weights = self._weights[:, [target]].toarray()[:, 0].astype(np.float32)
+        return np.where(weights > 0, weights, np.float32(-np.inf))
+
+    def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
+        """The histories of users as text, of length 1; None where no texts rank. Shape (B, D), float32."""
+        if self.kind != "text_encoder":
+            return None
+        return np.stack([self._text.profile(self.ids.known_indices(user.items)) for user in users])
+
     def _weights_of(self, history: list[int], target: int) -> list[float]:
         assert self._weights is not None
         found: list[float] = self._weights[history][:, [target]].toarray()[:, 0].tolist()

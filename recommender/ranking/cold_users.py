@@ -85,7 +85,7 @@ class ColdUsers:
     """
 
     def __init__(self, weights: ColdUserWeights, encode: Encode) -> None:
-        self.weights, self._encode = weights, encode
+        self.weights, self.encode = weights, encode
 
     def reads(self, user: UserState) -> bool:
         """Whether the user has attributes, and they count."""
@@ -97,7 +97,7 @@ class ColdUsers:
         profile = np.zeros_like(shares)
         with_text = [row for row, user in enumerate(users) if self.reads(user)]
         if with_text:
-            profile[with_text] = self.weights.profile(self._encode([users[row].attributes for row in with_text]))
+            profile[with_text] = self.weights.profile(self.encode([users[row].attributes for row in with_text]))
         return shares, profile
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:

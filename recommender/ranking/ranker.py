@@ -310,3 +310,21 @@ class Ranker:
             return found
 
         return nearest_items(self.ids, user, item_id, n, cosines)
+
+    def similarities(self, item_id: str) -> np.ndarray | None:
+        """How like an item every item is: the cosine in the model's item vectors. Shape (n_items,), float32.
+
+        Raises:
+            UnknownItem: the item is not in the catalogue.
+        """
+        with torch.inference_mode():
+            cosines: np.ndarray = (self._directions @ self._directions[self.ids.index(item_id) - 1]).cpu().numpy()
+        return finite_scores(SEQUENCE, cosines)
+
+    def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
+        """What the sequence model expects of users with a known history, of length 1. Shape (B, D), float32."""
+        history = sequence_input(users, self.ids, self.model.shape.max_history)
+        with torch.inference_mode():
+            expected = torch.nn.functional.normalize(self.model.expect(history.to(self._items.device)), dim=-1)
+            vectors: np.ndarray = expected.cpu().numpy()
+        return finite_scores(SEQUENCE, vectors)

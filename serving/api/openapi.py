@@ -7,6 +7,7 @@ Made here from the request and answer models and not taken from BentoML: its own
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -15,16 +16,27 @@ from pydantic.json_schema import models_json_schema
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
+from serving.api.lists import (
+    Found,
+    Latest,
+    LatestRequest,
+    Popular,
+    PopularRequest,
+    SearchRequest,
+    Similar,
+    SimilarRequest,
+)
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo, ModelSummary
 from serving.api.problem import Problem
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
+from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
 from serving.guard.access import need_of
 
 API_VERSION = "1.1.0"
 _REF = "#/components/schemas/{model}"
-_DESCRIPTION = """Recommends items, scores them, writes feedback text, and receives events.
+_DESCRIPTION = """Recommends, lists, searches and scores items, writes feedback text, and receives events.
 
 The promoted bundle answers: a trained model with everything that it needs. One that cannot be loaded leaves the bundle
 before it in service; `GET /v1/model` says so.
@@ -41,7 +53,7 @@ _PROBLEMS = {
     400: "Malformed JSON, a missing or unknown field, a wrong type, or a value out of range. The error names it.",
     401: "The service needs an API key, and none was given, or one that is not valid.",
     403: "The API key lacks the scope that this needs, or a page of another origin asks.",
-    404: "An item of the request is not in the catalogue of the bundle in service.",
+    404: "An item of the request is not in the catalogue of the bundle in service, or a user not in the online store.",
     408: "The request did not come in time.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -71,8 +83,13 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """What it is called in the document: its path without the version."""
-        return self.path.removeprefix(API_PREFIX).strip("/")
+        """What it is called in the document: its path without the version and without ids."""
+        return self.path.removeprefix(API_PREFIX).partition("{")[0].strip("/")
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of the ids in its path."""
+        return [name for _, name, _, _ in Formatter().parse(self.path) if name]
 
 
 _EVERY_POST = (400, 408, 413, 415, 429, 504)
@@ -91,6 +108,46 @@ ENDPOINTS = (
         Recommendations,
         RecommendationsList,
         earlier="/recommend",
+    ),
+    Endpoint(
+        f"{API_PREFIX}/similar",
+        "post",
+        "Similar items or users",
+        "Items that the model finds most like an item; or, with `user_id` and `among`, which of given users are most "
+        "like a user, by what the model expects of their histories.",
+        (*_EVERY_POST, 404, 501, 503),
+        SimilarRequest,
+        Similar,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/search",
+        "post",
+        "Search items by text",
+        "Rankings by words and by meaning are joined by reciprocal rank fusion, and where a user or a history is given "
+        "with the model's ranking for them; each item says what each ranking adds.",
+        (*_EVERY_POST, 404, 501, 503),
+        SearchRequest,
+        Found,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/popular",
+        "post",
+        "Popular items",
+        "The items with the most events as of now, of all time or of the last days; also of each category. What a "
+        "given user or visitor has seen is left out.",
+        (*_EVERY_POST, 404, 501, 503),
+        PopularRequest,
+        Popular,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/latest",
+        "post",
+        "New items",
+        "The newest items of the catalogue, by its own date where it has one, else by an item's first event. What a "
+        "given user or visitor has seen is left out.",
+        (*_EVERY_POST, 404, 501, 503),
+        LatestRequest,
+        Latest,
     ),
     Endpoint(
         f"{API_PREFIX}/score",
@@ -153,6 +210,24 @@ ENDPOINTS = (
         None,
         ExperimentsInfo,
     ),
+    Endpoint(
+        f"{API_PREFIX}/items/{{item_id}}",
+        "get",
+        "An item",
+        "What the bundle's catalogue and the online store know of it.",
+        (404, 429, 503),
+        None,
+        ItemRecord,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/users/{{user_id}}",
+        "get",
+        "A user",
+        "What the online store knows of them: history, attributes, features. A user who was forgotten is unknown.",
+        (404, 429, 503),
+        None,
+        UserRecord,
+    ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
     Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),
     Endpoint("/metrics", "get", "Prometheus metrics", "Text in Prometheus's format."),
@@ -192,6 +267,11 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     refused = () if need == "nothing" else (401, 403)
     for status in sorted({*endpoint.problems, *refused}):
         answers[str(status)] = {"description": _PROBLEMS[status], **_content(Problem)}
+    ids = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in endpoint.ids
+    ]
+    parameters = {"parameters": ids} if ids else {}
     body = {"requestBody": {"required": True, **_content(endpoint.request)}} if endpoint.request else {}
     # An empty one: where the service listens on its own machine alone, no key is needed.
     security = {"security": [{}, *({name: [need]} for name in _KEYS)]} if refused else {}
@@ -202,6 +282,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "description": f"{endpoint.description}{said}",
         "operationId": endpoint.name,
         "tags": ["answers" if endpoint.request else "service"],
+        **parameters,
         **body,
         "responses": answers,
     }

@@ -11,7 +11,7 @@ import bentoml
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from serving.api import events, feedback, recommend, score
+from serving.api import events, feedback, lists, recommend, score
 from serving.api.problem import explain
 
 
@@ -45,3 +45,19 @@ class FeedbackInput(_Input, feedback.FeedbackRequest):
 
 class EventsInput(_Input, events.EventsRequest):
     """See `EventsRequest`."""
+
+
+class PopularInput(_Input, lists.PopularRequest):
+    """See `PopularRequest`."""
+
+
+class LatestInput(_Input, lists.LatestRequest):
+    """See `LatestRequest`."""
+
+
+class SimilarInput(_Input, lists.SimilarRequest):
+    """See `SimilarRequest`."""
+
+
+class SearchInput(_Input, lists.SearchRequest):
+    """See `SearchRequest`."""

@@ -171,13 +171,16 @@ class ObserveRequests:
 
     Args:
         app: The next app.
-        endpoints: The paths that are counted apart; any other counts as "other", so made-up paths cannot fill memory.
+        endpoints: The paths that are counted apart, an id in braces standing for any; every other path counts as
+            "other", so made-up ones cannot fill memory.
         observe: Called once per request. A client that left before its answer counts as 499.
     """
 
     def __init__(self, app: ASGIApp, endpoints: frozenset[str], observe: Observer) -> None:
         self._app = app
         self._endpoints = endpoints
+        # From what stands before an id in a path to the endpoint: /v1/items/{item_id} counts as one.
+        self._folders = {path.partition("{")[0]: path for path in endpoints if "{" in path}
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,5 +199,9 @@ class ObserveRequests:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            endpoint = scope["path"] if scope["path"] in self._endpoints else "other"
-            self._observe(endpoint, status, time.perf_counter() - started)
+            self._observe(self._endpoint_of(scope["path"]), status, time.perf_counter() - started)
+
+    def _endpoint_of(self, path: str) -> str:
+        if path in self._endpoints:
+            return path
+        return next((name for folder, name in self._folders.items() if path.startswith(folder)), "other")

@@ -1,10 +1,12 @@
-"""What is read with GET: the page of the API, its OpenAPI description, and the bundle in service."""
+"""What is read with GET: the page of the API, its OpenAPI description, the bundle in service, items and users."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import bentoml
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -61,6 +63,21 @@ async def _show_experiments(_: Request) -> Response:
     return respond(await run_in_threadpool(service.experiments_info))
 
 
+async def _show_item(request: Request) -> Response:
+    return await _read(bentoml.get_current_service().item_record, request.path_params["item_id"])
+
+
+async def _show_user(request: Request) -> Response:
+    return await _read(bentoml.get_current_service().user_record, request.path_params["user_id"])
+
+
+async def _read(record: Callable[[str], Any], key: str) -> Response:
+    """Read a record in a thread, as the online store may take its time."""
+    found = await run_in_threadpool(record, key)
+    answer: Response = respond(found) if isinstance(found, BaseModel) else found
+    return answer
+
+
 # BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.
 PAGES = Starlette(
     routes=[
@@ -68,5 +85,8 @@ PAGES = Starlette(
         Route("/docs.json", _show_description),
         Route(f"{API_PREFIX}/model", _show_model),
         Route(f"{API_PREFIX}/experiments", _show_experiments),
+        # Ids may hold slashes.
+        Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
+        Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),
     ],
 )

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from core.logs.events import EventLog
 from flows.promotion import model_store
+from recommender.bundle.loading import load_bundle
+from serving.lists.searching import Meaning
 from tests.integration.running_service import (
     MAX_BODY_BYTES,
     MAX_K,
@@ -361,6 +364,83 @@ def test_what_counts_as_seen_may_be_said_in_a_request(service: Running) -> None:
     )
     check_refusal(service.post("/v1/recommend", in_stock=True), 501, "catalogue has no attribute in_stock")
     check_refusal(service.post("/v1/recommend", pin=[{"item_id": "ghost", "position": 1}]), 404, "pin.item_id='ghost'")
+
+
+def ask(service: Running, path: str, **body: Any) -> dict[str, Any]:
+    answer = service.post(path, **body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_popular_items_count_every_event_and_new_ones_have_a_date(service: Running) -> None:
+    answer = ask(service, "/v1/popular", k=5, per_category=2)
+    counts = [item["score"] for item in answer["items"]]
+    assert counts == sorted(counts, reverse=True)
+    assert {one["category"] for one in answer["categories"]} == set(KINDS)
+    top = answer["items"][0]["item_id"]
+    others = [item["item_id"] for item in answer["items"][1:]]
+    before = next(item["score"] for item in answer["items"] if item["item_id"] == others[0])
+    sent = [{"user_id": f"fan-{n}", "item_id": others[0], "event": "view"} for n in range(80)]
+    assert ask(service, "/v1/events", events=sent)["pushed"] is True
+    after = ask(service, "/v1/popular", k=5)["items"][0]
+    assert (after["item_id"], after["score"]) == (others[0], before + 80)
+    assert ask(service, "/v1/popular", k=1, days=1)["items"][0]["item_id"] == others[0], "what happened today"
+    assert ask(service, "/v1/popular", k=1, user_id="fan-1")["items"][0]["item_id"] == top
+    check_refusal(service.post("/v1/popular", days=3), 400, "days=3, expected one of 1, 7, 30")
+    latest = ask(service, "/v1/latest", k=10, categories=[KINDS[1]])["items"]
+    assert [item["since"] for item in latest] == sorted((item["since"] for item in latest), reverse=True)
+    assert {item["category"] for item in latest} == {KINDS[1]}
+
+
+def test_similar_items_and_users_are_found(service: Running) -> None:
+    answer = ask(service, "/v1/similar", item_id=ITEMS[0], k=5, exclude=[ITEMS[1]])
+    shown = [item["item_id"] for item in answer["items"]]
+    assert len(shown) == 5
+    assert not {ITEMS[0], ITEMS[1]} & set(shown)
+    among = [f"u{n:02}" for n in range(30)]
+    users = ask(service, "/v1/similar", user_id="u07", among=[*among, "stranger"], k=10)
+    assert [user["user_id"] for user in users["users"]] != among[:10]
+    assert users["unknown_users"] == ["stranger"]
+    assert all(-1 <= user["score"] <= 1 for user in users["users"])
+    check_refusal(service.post("/v1/similar", item_id="ghost"), 404, "item_id='ghost'")
+    check_refusal(service.post("/v1/similar", user_id="ghost", among=["u01"]), 404, "user_id='ghost'")
+
+
+def test_a_search_finds_words_and_meaning_for_a_user(service: Running) -> None:
+    answer = ask(service, "/v1/search", query="number 3 of the tea shelf", k=6)
+    assert answer["items"][0]["item_id"] == ITEMS[13]
+    assert answer["items"][0]["lexical"] == pytest.approx(1 / 61)
+    assert answer["ranked_by"] == {"lexical": 1, "semantic": 1, "personal": 0}
+    own = ask(service, "/v1/search", query="a hot drink", user_id="u07", k=6, min_price=8.0)
+    assert own["ranked_by"]["personal"] == 0.5
+    assert own["items"]
+    assert all(item["price"] >= 8 and item["lexical"] == 0 and item["semantic"] > 0 for item in own["items"])
+    check_refusal(service.post("/v1/search", query=" "), 400, "at least 1 character")
+
+
+def test_an_items_own_text_is_nearest_to_it_in_meaning(shop: TinyShop) -> None:
+    bundle = load_bundle(shop.whole, parts=())
+    nearness, catalogue = Meaning(bundle), bundle.catalogue
+    for item_id in (ITEMS[3], ITEMS[14]):
+        found = nearness(catalogue.text(item_id))
+        assert int(np.argmax(found)) == catalogue.ids.index(item_id) - 1
+        assert found.max() == pytest.approx(1, abs=1e-3)
+        assert found.min() >= -1.001
+
+
+def test_items_and_users_are_read(service: Running) -> None:
+    item = service.client.get(f"/v1/items/{ITEMS[4]}").json()
+    assert (item["item_id"], item["category"], item["price"]) == (ITEMS[4], KINDS[0], 9.0)
+    assert item["now"]["item_n_events"] >= item["attributes"]["item_n_events"]
+    user = service.client.get("/v1/users/u09").json()
+    assert len(user["history"]) == 12
+    assert {entry["event"] for entry in user["history"]} == {"rating"}
+    assert user["features"]["n_ratings"] == 12
+    assert user["n_seen"] == 12
+    check_refusal(service.client.get("/v1/items/ghost/of%20a/path"), 404, "item_id='ghost/of a/path'")
+    check_refusal(service.client.get("/v1/users/ghost"), 404, "user_id='ghost', expected a user of the online store")
+    metrics = service.client.get("/metrics").text
+    assert 'sommelier_requests_total{endpoint="/v1/items/{item_id}",outcome="ok",status="200"}' in metrics
 
 
 def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service: Running) -> None:

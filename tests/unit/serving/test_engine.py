@@ -83,6 +83,14 @@ class FakeRanker:
     def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[str]:
         return [self.answered_by(user)] * len(item_ids)
 
+    def similarities(self, item_id: str) -> np.ndarray | None:
+        rows = self.vectors.text[1:].numpy()
+        cosines: np.ndarray = rows @ rows[self.ids.index(item_id) - 1]
+        return cosines
+
+    def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
+        return np.stack([self.vectors.profile(self.ids.known_indices(user.items)) for user in users])
+
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         return [(item, 1.0) for item in user.items if item != item_id][:n]
 
@@ -318,6 +326,7 @@ def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
 
 def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
     assert {item for item, _ in engine.similar("i1", 10)} < {*ITEMS} - {"i1"}
+    assert {item for item, _ in engine.similar("i1", 5)} == {"i3", "i5", "i7", "i9", "i11"}, "odd ones are alike"
     assert len(engine.similar("i1", 2)) == 2
     with pytest.raises(UnknownItem, match="item_id='gone'"):
         engine.similar("gone", 2)
@@ -326,7 +335,7 @@ def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
 
 
 def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.bundle.ranker, "nearest_history", lambda *_: [])
+    monkeypatch.setattr(engine.bundle.ranker, "similarities", lambda _: None)
     with pytest.raises(CapabilityMissing, match="no item is like i1"):
         engine.similar("i1", 2)
 

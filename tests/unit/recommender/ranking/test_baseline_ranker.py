@@ -247,3 +247,16 @@ def test_recent_popularity_is_evaluated_by_what_was_recent_when_it_was_asked(tmp
     for split in WINDOWS:
         users = read_queries(training, split).users
         assert [ids.item_id(int(row.argmax()) + 1) for row in ranker.scores(users)] == [later] * 5
+
+
+def test_what_compares_items_says_how_alike_they_are(served):
+    for kind in ("text_encoder", "item_knn"):
+        ranker, found = served[kind], served[kind].similarities(item(5))
+        for name, value in ranker.nearest_history(WARM, item(5), 9):
+            assert found[ranker.ids.index(name) - 1] == pytest.approx(value, abs=1e-6)
+    for kind in ("popularity", "popularity_recent"):
+        assert served[kind].similarities(item(5)) is None
+        assert served[kind].user_vectors([WARM]) is None
+    unconnected = served["item_knn"].similarities(item(5))
+    assert unconnected.min() == -np.inf
+    assert served["text_encoder"].user_vectors([WARM, WARM]).shape[0] == 2

@@ -187,3 +187,22 @@ def test_texts_are_retrieved_by_the_fine_tuned_encoder_and_cold_items_ranked_by_
     before, after = (ranker.cold_cosines(Asked.of(users, vectors.ids)) for ranker in rankers)
     assert before.shape == (1, 2)
     np.testing.assert_array_equal(before, after)
+
+
+def test_similarities_are_those_of_reasons(ranker: Ranker) -> None:
+    similar = ranker.similarities(item(9))
+    assert similar is not None
+    assert similar.shape == (len(ranker.ids),)
+    for name, cosine in ranker.nearest_history(WARM, item(9), n=9):
+        assert similar[ranker.ids.index(name) - 1] == pytest.approx(cosine, abs=1e-6)
+    with pytest.raises(UnknownItem):
+        ranker.similarities("z")
+
+
+def test_vectors_of_users_are_what_the_model_expects_of_them(ranker: Ranker) -> None:
+    other = UserState.from_history([item(20), item(21)])
+    vectors = ranker.user_vectors([WARM, other, WARM])
+    assert vectors is not None
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert vectors[0] == pytest.approx(vectors[2], abs=1e-6)
+    assert float(vectors[0] @ vectors[1]) < 1 - 1e-4

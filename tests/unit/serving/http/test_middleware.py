@@ -214,3 +214,12 @@ def test_a_path_of_earlier_releases_is_answered_and_counted_as_its_successor_and
     assert client.delete("/say").status_code == 405
     assert client.delete("/say").headers["deprecation"] == "true"
     assert seen[:4] == [("/v1/say", 200)] * 4
+
+
+def test_paths_with_an_id_are_counted_as_one_endpoint() -> None:
+    seen: list[str] = []
+    endpoints = frozenset({"/v1/items/{item_id}", "/v1/say"})
+    client = TestClient(ObserveRequests(Starlette(), endpoints, lambda endpoint, *_: seen.append(endpoint)))
+    for path in ("/v1/items/a", "/v1/items/a/b", "/v1/items", "/v1/say", "/v1/says"):
+        client.get(path)
+    assert seen == ["/v1/items/{item_id}"] * 2 + ["other", "/v1/say", "other"]

@@ -1,0 +1,48 @@
+"""GET /v1/items/{item_id} and GET /v1/users/{user_id}: what is known of one item or user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from serving.api.message import Message
+
+
+class ItemRecord(Message):
+    """An item, as the bundle's catalogue and the online store know it."""
+
+    model: str = Field(description="The bundle whose catalogue it is, as name:version.")
+    item_id: str
+    label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
+    category: str | None
+    brand: str | None
+    price: float | None
+    text: str = Field(description="What the text encoder reads of it.")
+    attributes: dict[str, Any] = Field(
+        description="Every column of the catalogue that filters may name, with counts as of the training cut-off."
+    )
+    now: dict[str, Any] = Field(description="The item's features in the online store now, null without a value.")
+
+
+class HistoryEntry(Message):
+    """An item of a user's history."""
+
+    item_id: str
+    label: str | None = Field(description="null if the bundle's catalogue does not have the item.")
+    event: str | None = Field(description="The user's strongest event on it; null where kinds are not known.")
+    rating: float | None = Field(description="The latest, 1 to 5.")
+
+
+class UserRecord(Message):
+    """A user, as the online store knows them."""
+
+    model: str = Field(description="The bundle as whose recipe the store is read, as name:version.")
+    user_id: str
+    attributes: str = Field(description="As the shop's users table has them, as text.")
+    history: list[HistoryEntry] = Field(description="Oldest first, the newest features.max_history items.")
+    n_seen: int = Field(description="How many items do not come back in recommendations now.")
+    own_words: str = Field(description="Words that come back in the user's reviews.")
+    features: dict[str, Any] = Field(
+        description="What the feature store derives of the user now; null without a value."
+    )

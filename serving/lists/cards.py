@@ -1,0 +1,37 @@
+"""What a page needs to show an item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import schema
+from recommender.inputs.catalogue import Catalogue
+
+
+class ItemCards:
+    """Labels, categories, brands and prices of a catalogue, by the items' places from 0.
+
+    As lists: a row out of an Arrow table takes a tenth of a millisecond, and every answered item needs one.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._ids, table = catalogue.ids, catalogue.table
+        self.labels: list[str] = catalogue.labels
+        self.categories: list[str | None] = table.column(schema.CATEGORY).to_pylist()
+        self.brands: list[str | None] = table.column(schema.BRAND).to_pylist()
+        self.prices: list[float | None] = table.column(schema.PRICE).to_pylist()
+
+    def place(self, item_id: str) -> int:
+        """Where an item stands in the catalogue, from 0."""
+        return self._ids.index(item_id) - 1
+
+    def of(self, item_id: str) -> dict[str, Any]:
+        """The fields of `ListedItem` but for its score."""
+        place = self.place(item_id)
+        return {
+            "item_id": item_id,
+            "label": self.labels[place],
+            "category": self.categories[place],
+            "brand": self.brands[place],
+            "price": self.prices[place],
+        }

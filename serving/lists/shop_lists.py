@@ -1,0 +1,294 @@
+"""The lists beside recommendations: what is popular, what is new, what is similar, what a search finds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import numpy as np
+
+from recommender.bundle.loading import Bundle
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import ListFilters, leave_out
+from serving.api.lists import (
+    CategoryList,
+    Found,
+    FoundItem,
+    Latest,
+    LatestItem,
+    LatestRequest,
+    ListedItem,
+    ListRequest,
+    Popular,
+    PopularItem,
+    PopularRequest,
+    SearchRequest,
+    SearchWeights,
+    Similar,
+    SimilarRequest,
+    SimilarUser,
+)
+from serving.api.options import ListOptions
+from serving.errors import BadRequest, CapabilityMissing, UnknownUser
+from serving.lists.cards import ItemCards
+from serving.lists.checks import check_k, check_known
+from serving.lists.making import ListMaker, MadeList
+from serving.lists.rules import FixedScores
+from serving.lists.searching import CONSTANT, Meaning, Searcher
+from serving.visitor import FeatureReader, Visitor, identify
+
+Item = TypeVar("Item", bound=ListedItem)
+NOBODY = UserState()
+
+
+class ShopLists:
+    """Answers with one bundle and the online store. Safe to share between threads.
+
+    Args:
+        model: The bundle's name and version.
+        bundle: Loaded and checked.
+        features: Reads the online store.
+        maker: Of the bundle's catalogue.
+        cards: Of the bundle's catalogue.
+        max_k: The largest k that a request may ask for.
+    """
+
+    def __init__(
+        self, model: str, bundle: Bundle, features: FeatureReader, maker: ListMaker, cards: ItemCards, max_k: int
+    ) -> None:
+        self._model, self._bundle, self._features = model, bundle, features
+        self._maker, self._cards, self._max_k = maker, cards, max_k
+        self._ids = bundle.catalogue.ids
+        self.searcher = Searcher(bundle.ranker.vectors, Meaning(bundle), model)
+
+    def popular(self, request: PopularRequest) -> Popular:
+        """The items with the most events, of all time or of the last days.
+
+        Raises:
+            BadRequest: k is too large, or the days are no window of the bundle; or as `ListMaker.make`.
+            UnknownItem, CapabilityMissing: as `ListMaker.make`.
+        """
+        self._check("list popular items", request)
+        counts = self._counts(request.days)
+        visitor = self._visitor(request)
+        ranked = np.where(counts > 0, counts, -np.inf)
+        made = self._maker.make(request, FixedScores(self._ids, ranked), visitor.state, unranked=0.0)
+        return Popular(
+            model=self._model,
+            days=request.days,
+            items=self._show(made, PopularItem),
+            categories=self._by_category(request, ranked, visitor.state),
+            applied=made.applied,
+            unknown_items=made.unknown,
+            skipped_history=list(visitor.skipped),
+        )
+
+    def latest(self, request: LatestRequest) -> Latest:
+        """The newest items, by the catalogue's date, else by their first event.
+
+        Raises:
+            BadRequest, UnknownItem, CapabilityMissing: as `popular`.
+        """
+        self._check("list new items", request)
+        now = datetime.now(UTC)
+        ages = self._features.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
+        visitor = self._visitor(request)
+        ranked = np.where(np.isfinite(ages), -ages, -np.inf)
+        made = self._maker.make(request, FixedScores(self._ids, ranked), visitor.state)
+        return Latest(
+            model=self._model,
+            items=[
+                LatestItem(**self._cards.of(one.item_id), score=one.score, since=now + timedelta(days=one.score))
+                for one in made.items
+            ],
+            applied=made.applied,
+            unknown_items=made.unknown,
+            skipped_history=list(visitor.skipped),
+        )
+
+    def similar(self, request: SimilarRequest) -> Similar:
+        """Items that are like an item, or users who are like a user.
+
+        Raises:
+            BadRequest: k is too large; or as `ListMaker.make`.
+            UnknownItem: the item, or one that is pinned, is not in the catalogue.
+            UnknownUser: the online store does not know the user, or no item of their history is in the catalogue.
+            CapabilityMissing: the bundle ranks by what compares no items, or no users; or as `ListMaker.make`.
+        """
+        if request.user_id is not None:
+            return self._similar_users(request, request.user_id)
+        assert request.item_id is not None
+        self._check("find similar items", request)
+        check_known("find similar items", "item_id", [request.item_id], self._ids, self._model)
+        likeness = self.likeness(request.item_id)
+        made = self._maker.make(request, FixedScores(self._ids, likeness), NOBODY, unranked=0.0)
+        return Similar(
+            model=self._model,
+            items=self._show(made, ListedItem),
+            applied=made.applied,
+            unknown_items=made.unknown,
+        )
+
+    def likeness(self, item_id: str) -> np.ndarray:
+        """How similar each item is to an item; -inf for itself and for what nothing connects with it.
+
+        Returns:
+            Shape (n_items,), float64.
+        Raises:
+            CapabilityMissing: the bundle ranks by what compares no items.
+        """
+        found = self._bundle.ranker.similarities(item_id)
+        if found is None:
+            raise CapabilityMissing(
+                "Cannot find similar items",
+                got=f"model={self._model}, to which no item is like {item_id}",
+                expected="one that ranks by the items' vectors",
+                do="Promote another bundle: sommelier models list",
+            )
+        likeness = found.astype(np.float64)
+        likeness[self._cards.place(item_id)] = -np.inf
+        return likeness
+
+    def search(self, request: SearchRequest) -> Found:
+        """The items that a text speaks of, by words, by meaning, and by what the user would like.
+
+        Raises:
+            BadRequest: k is too large; or as `ListMaker.make`.
+            UnknownItem: a pinned item is not in the catalogue.
+            CapabilityMissing: no item has words; or as `ListMaker.make`.
+        """
+        self._check("search", request)
+        if not request.query:
+            raise BadRequest("Cannot search", got="query=''", expected="a text", do="Say what to search for")
+        visitor = identify(request, self._features, self._bundle)
+        allowed = self._maker.allowed(request)
+        relevance = self.searcher.relevance(request.query, allowed)
+        weight = self._personal_weight(request, visitor)
+        personal = self._preference(visitor.state, relevance.found) * weight if weight else np.zeros(len(self._ids))
+        scores = relevance.lexical + relevance.semantic + personal
+        ranked = np.where(relevance.found, scores, -np.inf)
+        made = self._maker.make(request, FixedScores(self._ids, ranked), visitor.state, unranked=0.0)
+        places = [self._cards.place(one.item_id) for one in made.items]
+        return Found(
+            model=self._model,
+            ranked_by=SearchWeights(
+                lexical=float(relevance.lexical.any()), semantic=float(relevance.semantic.any()), personal=weight
+            ),
+            user_id=request.user_id,
+            cold_start=visitor.is_cold,
+            items=[
+                FoundItem(
+                    **self._cards.of(one.item_id),
+                    score=one.score,
+                    lexical=float(relevance.lexical[place]),
+                    semantic=float(relevance.semantic[place]),
+                    personal=float(personal[place]),
+                )
+                for one, place in zip(made.items, places, strict=True)
+            ],
+            applied=made.applied,
+            unknown_items=made.unknown,
+            skipped_history=list(visitor.skipped),
+        )
+
+    def _personal_weight(self, request: SearchRequest, visitor: Visitor) -> float:
+        """0 where all that could rank is what everybody likes."""
+        is_known = self._bundle.ranker.answered_by(visitor.state) != "popularity"
+        return request.personal if is_known else 0.0
+
+    def _preference(self, user: UserState, found: np.ndarray) -> np.ndarray:
+        """1 / (60 + place) by the model's ranking of what was found. Shape (n_items,), float64."""
+        filters: ListFilters = {"exclude_seen": False, "allowed": found}
+        shares = np.zeros(len(self._ids))
+        ranked = self._bundle.ranker.for_one(user).top_k([user], max(int(found.sum()), 1), **filters)[0]
+        for place, (item_id, _) in enumerate(ranked, start=1):
+            shares[self._cards.place(item_id)] = 1 / (CONSTANT + place)
+        return shares
+
+    def _similar_users(self, request: SimilarRequest, user_id: str) -> Similar:
+        check_k("find similar users", request.k, self._max_k)
+        ranker = self._bundle.ranker
+        wanted = self._features.read_user(user_id)
+        if wanted is None or not ranker.knows(wanted):
+            raise UnknownUser(
+                "Cannot find similar users",
+                got=f"user_id={user_id!r}",
+                expected="a user of the online store with an item of the catalogue in their history",
+                do="Send their events first",
+            )
+        others, unknown = {}, []
+        for other in dict.fromkeys(request.among or ()):
+            if other == user_id:
+                continue
+            state = self._features.read_user(other)
+            if state is None or not ranker.knows(state):
+                unknown.append(other)
+            else:
+                others[other] = state
+        vectors = ranker.user_vectors([wanted, *others.values()])
+        if vectors is None:
+            raise CapabilityMissing(
+                "Cannot find similar users",
+                got=f"model={self._model}, which has no vectors of users",
+                expected="one that ranks by the sequence model, or by texts",
+                do="Promote another bundle: sommelier models list",
+            )
+        cosines = vectors[1:] @ vectors[0]
+        order = np.argsort(-cosines, kind="stable")[: request.k]
+        names = list(others)
+        return Similar(
+            model=self._model,
+            items=[],
+            users=[
+                SimilarUser(user_id=names[place], score=float(np.clip(cosines[place], -1.0, 1.0))) for place in order
+            ],
+            unknown_users=unknown,
+        )
+
+    def _counts(self, days: int | None) -> np.ndarray:
+        """Events of each item. Shape (n_items,), float64."""
+        windows = sorted(self._bundle.manifest.recipe.features.windows_days)
+        if days is not None and days not in windows:
+            raise BadRequest(
+                "Cannot list popular items",
+                got=f"days={days}",
+                expected=f"one of {', '.join(str(one) for one in windows)}: features.windows_days of the bundle",
+                do="Ask for one of these, or leave it out for all time",
+            )
+        columns = self._features.items_at().of(self._ids)
+        if days is not None:
+            return columns.popularity[:, windows.index(days)].astype(np.float64)
+        counts = columns.numbers(np.arange(len(self._ids)))["item_n_events"]
+        return np.nan_to_num(counts.astype(np.float64))
+
+    def _by_category(self, request: PopularRequest, ranked: np.ndarray, user: UserState) -> list[CategoryList]:
+        """The best items of each category, the category with the best one first."""
+        if request.per_category is None:
+            return []
+        filters: ListFilters = {
+            "exclude": [request.exclude],
+            "exclude_seen": request.exclude_seen,
+            "allowed": self._maker.allowed(request),
+        }
+        rows = leave_out(ranked[None].copy(), -np.inf, [user], self._ids, **filters)[0]
+        best: dict[str, list[PopularItem]] = {}
+        for place in np.argsort(-rows, kind="stable"):
+            category = self._cards.categories[place]
+            if rows[place] == -np.inf:
+                break
+            if category is None or len(best.setdefault(category, [])) == request.per_category:
+                continue
+            item_id = self._ids.item_id(int(place) + 1)
+            best[category].append(PopularItem(**self._cards.of(item_id), score=float(rows[place])))
+        return [CategoryList(category=category, items=items) for category, items in best.items()]
+
+    def _check(self, doing: str, asked: ListOptions) -> None:
+        check_k(doing, asked.k, self._max_k)
+        check_known(doing, "pin.item_id", [pin.item_id for pin in asked.pin], self._ids, self._model)
+
+    def _visitor(self, request: ListRequest) -> Visitor:
+        """Whose seen items are left out."""
+        return identify(request, self._features, self._bundle)
+
+    def _show(self, made: MadeList, kind: type[Item]) -> list[Item]:
+        return [kind(**self._cards.of(one.item_id), score=one.score) for one in made.items]
