@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from features.counting.sketches import (
     take_into_user,
     tie_of,
 )
+from features.counting.streams import RATING_UNITS
 from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
 from features.errors import FeastFailure, FeatureError, StoreNotReady
 from features.feast.rows import Merge, StoredRow, packed_lists, parse_row
@@ -235,8 +236,8 @@ class OnlineFeatures:
         row = new_user() if history is None else parse_row(USER_HISTORY, history)
         if profile is not None:
             row |= parse_row(USER_PROFILE, profile)
-        features = features_of(row, at_us, self._settings.n_affinities)
-        row[schema.MEAN_RATING] = features[schema.MEAN_RATING]
+        features = FeaturesOf(row, at_us, self._settings.n_affinities)
+        row[schema.MEAN_RATING] = mean_rating(row)
         state = UserState.from_row(row)
         return replace(
             state,
@@ -299,6 +300,32 @@ def features_of(row: Row, at_us: int, n_affinities: int) -> dict[str, Any]:
     for top, names in (("top_categories", "categories"), ("top_brands", "brands")):
         found[top] = tuple(row[names][place] for place in found[top])
     return found
+
+
+def mean_rating(row: Row) -> float | None:
+    """Of one user, as `features_of` has it."""
+    n = row["n_ratings"]
+    return row["rating_sum"] / (n * RATING_UNITS) if n else None
+
+
+class FeaturesOf(Mapping[str, Any]):
+    """`features_of` one user, worked out when the first one is asked for: most rankers read none of them."""
+
+    def __init__(self, row: Row, at_us: int, n_affinities: int) -> None:
+        self._given = (dict(row), at_us, n_affinities)
+
+    @cached_property
+    def _found(self) -> dict[str, Any]:
+        return features_of(*self._given)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _attributes(store: Any, config: Any, item_ids: list[str]) -> dict[str, Attributes]:

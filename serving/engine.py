@@ -5,8 +5,8 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from secrets import randbelow
 from typing import Literal
@@ -25,7 +25,6 @@ from recommender.writing.examples import WritingRequest
 from serving.api.feedback import Feedback, FeedbackRequest
 from serving.api.recommend import (
     AnsweringPart,
-    Recommendation,
     Recommendations,
     RecommendationsList,
     RecommendRequest,
@@ -33,43 +32,32 @@ from serving.api.recommend import (
 from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.diversity import reranker_of
+from serving.draft import Draft
 from serving.errors import BadRequest, CapabilityMissing
 from serving.events.terms import EventTerms
 from serving.lists.cards import ItemCards
 from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
-from serving.lists.making import ListMaker, MadeItem, MadeList
+from serving.lists.making import ListMaker, MadeList
 from serving.lists.records import read_item, read_user
 from serving.lists.rules import FixedScores
 from serving.lists.selection import ItemSelection
 from serving.lists.shop_lists import ShopLists
+from serving.lists.showing import show_items
 from serving.reasons import given_facts, reason_for
+from serving.together import answer_of, each_or_error
 from serving.visitor import FeatureReader, Visitor, identify
 from serving.writing.length import Length
 from serving.writing.text import Text, Writer
 
-N_REASONS = 3
 MAX_USERS = 64
 # The words of a larger catalogue are indexed when the first search comes: a start does not wait for them.
 SEARCHED_AT_ONCE = 50_000
+# From requests of one user each to the answer of each, or what it is refused with.
+AnswerAll = Callable[[Sequence[RecommendRequest]], Sequence[Recommendations | Exception]]
 _MAX_SEED = 2**31
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A text to write, and the answer that it goes into.
-
-    Attributes:
-        answer: Without its text, unless that is known already.
-        text: What to write; None where there is nothing to write any more.
-    """
-
-    answer: Feedback
-    text: Text | None
-
-    def finished(self, text: str) -> Feedback:
-        """The answer, with its text."""
-        return self.answer.model_copy(update={"text": text})
+# Scores of one part, for all users of a pass.
+_NUMBERS_PER_PASS = 1 << 22
 
 
 class Engine:
@@ -118,10 +106,74 @@ class Engine:
             CapabilityMissing: generative retrieval is asked for, and the bundle has none; or the catalogue lacks what
                 the re-ranking looks at.
         """
+        return answer_of(self.recommend_all([request])[0])
+
+    def recommend_each(self, request: RecommendRequest, answer_all: AnswerAll | None = None) -> RecommendationsList:
+        """The answer of `recommend` for each of many users, in their order.
+
+        Args:
+            request: Of many users.
+            answer_all: Answers them, in place of `recommend_all`.
+        Raises:
+            BadRequest: more users than the service allows; or as `recommend`.
+            CapabilityMissing, UnknownItem: as `recommend`.
+        """
+        self._check_users(request)
+        found = (answer_all or self.recommend_all)(list(request.each()))
+        return RecommendationsList(model=self.model, answers=[answer_of(one) for one in found])
+
+    def recommend_together(
+        self, requests: Sequence[RecommendRequest], answer_all: AnswerAll | None = None
+    ) -> list[Recommendations | RecommendationsList | Exception]:
+        """The answer of each of some requests that wait together, as `recommend` or, for many users, `recommend_each`
+        gives it, or what they raise.
+
+        Args:
+            requests: Each of one user or of many.
+            answer_all: Answers those of one user, in place of `recommend_all`.
+        """
+        singles = [place for place, request in enumerate(requests) if request.users is None]
+        many = [place for place, request in enumerate(requests) if request.users is not None]
+        of_one = (answer_all or self.recommend_all)([requests[place] for place in singles])
+        of_many = each_or_error(lambda one: self.recommend_each(one, answer_all), [requests[place] for place in many])
+        found = {**dict(zip(singles, of_one, strict=True)), **dict(zip(many, of_many, strict=True))}
+        return [found[place] for place in range(len(requests))]
+
+    def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
+        """The answer of `recommend` to each of some requests of one user, or what it raises; the users are ranked in
+        one pass.
+        """
+        visitors = each_or_error(self._visitor, requests)
+        rankers = self._rankers([visitor.state for visitor in visitors if isinstance(visitor, Visitor)])
+
+        def recommend(one: tuple[RecommendRequest, Visitor | Exception]) -> Recommendations:
+            visitor = answer_of(one[1])
+            return self._recommend(one[0], visitor, next(rankers))
+
+        return each_or_error(recommend, list(zip(requests, visitors, strict=True)))
+
+    def _visitor(self, request: RecommendRequest) -> Visitor:
+        """Who a list is for, where such a list may be asked for."""
         self._check_k("recommend", request.k)
         self._check_known("recommend", "pin.item_id", [pin.item_id for pin in request.pin])
-        visitor = visitor_of(request, self.features, self.bundle, self.model)
-        ranker = self.bundle.ranker.for_one(visitor.state)
+        return visitor_of(request, self.features, self.bundle, self.model)
+
+    def _rankers(self, users: Sequence[UserState]) -> Iterator[Ranker | BaselineRanker]:
+        """The bundle's ranker for each user; few enough are ranked in one pass that their scores fit into memory."""
+        size = max(1, _NUMBERS_PER_PASS // len(self._ids))
+        for start in range(0, len(users), size):
+            together = users[start : start + size]
+            rankers: Sequence[Ranker | BaselineRanker]
+            try:
+                rankers = self.bundle.ranker.for_each(together)
+            except Exception:
+                # One of them fails: each is ranked by itself, so that the others do not fail with it.
+                rankers = [self.bundle.ranker.for_one(user) for user in together]
+            yield from rankers
+
+    def _recommend(
+        self, request: RecommendRequest, visitor: Visitor, ranker: Ranker | BaselineRanker
+    ) -> Recommendations:
         made = self._list(request, visitor.state, ranker)
         ids = [item.item_id for item in made.items]
         parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
@@ -136,25 +188,14 @@ class Engine:
             cold_start=visitor.is_cold,
             reason=reason,
             skipped_history=list(visitor.skipped),
-            items=[self._show(visitor, item, part) for item, part in zip(made.items, parts, strict=True)],
+            items=show_items(self._cards, self.bundle.ranker, visitor, made.items, parts),
             diversity=made.diversity,
             applied=made.applied,
             exploration=made.exploration,
             unknown_items=made.unknown,
         )
 
-    def recommend_each(
-        self, request: RecommendRequest, answer: Callable[[RecommendRequest], Recommendations] | None = None
-    ) -> RecommendationsList:
-        """The answer of `recommend` for each of many users, in their order.
-
-        Args:
-            request: Of many users.
-            answer: Answers each of them, in place of `recommend`.
-        Raises:
-            BadRequest: more users than the service allows; or as `recommend`.
-            CapabilityMissing, UnknownItem: as `recommend`.
-        """
+    def _check_users(self, request: RecommendRequest) -> None:
         n_users = len(request.users or ())
         if n_users > self._max_users:
             raise BadRequest(
@@ -163,8 +204,6 @@ class Engine:
                 expected=f"at most serving.max_users={self._max_users}",
                 do="Ask for fewer users at once",
             )
-        answers = [(answer or self.recommend)(one) for one in request.each()]
-        return RecommendationsList(model=self.model, answers=answers)
 
     def read_item(self, item_id: str) -> ItemRecord:
         """What is known of an item.
@@ -205,6 +244,10 @@ class Engine:
                 for pair in scorer.score(visitor.state, request.item_ids, self._ratings_now(request.item_ids))
             ],
         )
+
+    def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:
+        """`score` of each of some requests, its answer or what it raises."""
+        return each_or_error(self.score, requests)
 
     def feedback(self, request: FeedbackRequest) -> Feedback:
         """The review that the user would write of an item, or why the item suits them: written at once.
@@ -371,33 +414,6 @@ class Engine:
                 do="Leave 'by' out, or switch it on and run the pipeline again",
             )
         return self.bundle.generative
-
-    def _show(self, visitor: Visitor, item: MadeItem, part: AnsweringPart) -> Recommendation:
-        item_id = item.item_id
-        row = self._ids.index(item_id) - 1
-        nearest = [] if visitor.is_cold else self.bundle.ranker.nearest_history(visitor.state, item_id, N_REASONS)
-        because = [near for near, _ in nearest]
-        return Recommendation(
-            **self._cards.of(item_id),
-            score=item.score,
-            part=part,
-            because=because,
-            matches=self._matches(row, because),
-            propensity=item.propensity,
-        )
-
-    def _matches(self, row: int, others: Sequence[str]) -> list[Literal["category", "brand"]]:
-        """The attributes that an item shares with one of the others."""
-        rows = [self._ids.index(other) - 1 for other in others]
-        columns: dict[Literal["category", "brand"], list[str | None]] = {
-            "category": self._cards.categories,
-            "brand": self._cards.brands,
-        }
-        return [
-            name
-            for name, values in columns.items()
-            if values[row] is not None and values[row] in [values[other] for other in rows]
-        ]
 
     def _rating_for(
         self, given: float | None, item_id: str, visitor: Visitor

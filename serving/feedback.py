@@ -11,7 +11,8 @@ from functools import partial
 
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest, TextPiece
 from serving.api.message import Message
-from serving.engine import Draft, Engine
+from serving.draft import Draft
+from serving.engine import Engine
 from serving.errors import TooSlow
 from serving.writing.pool import Job, WritingPool
 from serving.writing.text import Text

@@ -26,9 +26,7 @@ from core.logs.events import EventLog, EventLogError, UserRefused
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
-from features.errors import FeatureError
 from recommender.bundle.manifest import read_manifest
-from recommender.errors import NotFinite
 from serving.api.events import EventsReceipt
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback
@@ -38,8 +36,9 @@ from serving.api.model import ModelInfo
 from serving.api.openapi import ENDPOINTS, SUCCESSORS
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
+from serving.batching import Batcher
 from serving.engine import Engine
-from serving.errors import BadRequest, ServiceMisconfigured, ServingError, TooBusy
+from serving.errors import BadRequest, ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
 from serving.experiments.desk import ExperimentDesk
@@ -64,9 +63,11 @@ from serving.http.inputs import (
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.pages import PAGES
+from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stream import EventStream, StopAtHangUp
 from serving.http.versions import EarlierPaths
+from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 from serving.writing.pool import WritingPool
 
@@ -98,6 +99,7 @@ def _count_texts(outcome: str, number: int) -> None:
     # BentoML keeps about 5 KB per request for as long as the timeout.
     traffic={"timeout": SETTINGS.serving.timeout_s, "max_concurrency": MAX_CONCURRENCY},
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(PAGES)
 class Sommelier:
@@ -122,6 +124,7 @@ class Sommelier:
         self._intake = EventIntake(self._log, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
+        self._batcher = Batcher(serving.batch)
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
         self._desk = FeedbackDesk(pool, serving.threads, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs))
         self._watcher: Watcher[Engine] = Watcher(
@@ -149,6 +152,7 @@ class Sommelier:
     def end(self) -> None:
         """Stop following, stop what is written, and close the event log."""
         self._watcher.stop()
+        self._batcher.close()
         self._desk.close()
         self._experiments.close()
         self._log.close()
@@ -164,35 +168,45 @@ class Sommelier:
         return True
 
     @bentoml.api(route=f"{API_PREFIX}/recommend")
-    def recommend(self, request: RecommendInput, /) -> Recommendations:
+    async def recommend(self, request: RecommendInput, /) -> Recommendations:
         """The k best items for a known user, for a visitor's history, or for nobody in particular; or for many."""
         endpoint = f"{API_PREFIX}/recommend"
-        return self._answer(request, endpoint, lambda engine: self._experiments.recommend(request, engine, endpoint))
+
+        def answer(engine: Engine, requests: Sequence[Any]) -> Sequence[BaseModel | Exception]:
+            return self._experiments.recommend_together(requests, engine, endpoint)
+
+        return await self._answer_together(request, endpoint, answer)
 
     @bentoml.api(route=f"{API_PREFIX}/score")
-    def score(self, request: ScoreInput, /) -> Scores:
+    async def score(self, request: ScoreInput, /) -> Scores:
         """How much the user would like each item."""
-        return self._answer(request, f"{API_PREFIX}/score", lambda engine: engine.score(request))
+        return await self._answer_together(request, f"{API_PREFIX}/score", Engine.score_together)
 
     @bentoml.api(route=f"{API_PREFIX}/popular")
-    def popular(self, request: PopularInput, /) -> Popular:
+    async def popular(self, request: PopularInput, /) -> Popular:
         """The items with the most events, of all time or of the last days."""
-        return self._answer(request, f"{API_PREFIX}/popular", lambda engine: engine.lists.popular(request))
+        return await self._answer_together(
+            request, f"{API_PREFIX}/popular", each_by(lambda engine: engine.lists.popular)
+        )
 
     @bentoml.api(route=f"{API_PREFIX}/latest")
-    def latest(self, request: LatestInput, /) -> Latest:
+    async def latest(self, request: LatestInput, /) -> Latest:
         """The newest items."""
-        return self._answer(request, f"{API_PREFIX}/latest", lambda engine: engine.lists.latest(request))
+        answer = each_by(lambda engine: engine.lists.latest)
+        return await self._answer_together(request, f"{API_PREFIX}/latest", answer)
 
     @bentoml.api(route=f"{API_PREFIX}/similar")
-    def similar(self, request: SimilarInput, /) -> Similar:
+    async def similar(self, request: SimilarInput, /) -> Similar:
         """Items that are like an item, or users who are like a user."""
-        return self._answer(request, f"{API_PREFIX}/similar", lambda engine: engine.lists.similar(request))
+        return await self._answer_together(
+            request, f"{API_PREFIX}/similar", each_by(lambda engine: engine.lists.similar)
+        )
 
     @bentoml.api(route=f"{API_PREFIX}/search")
-    def search(self, request: SearchInput, /) -> Found:
+    async def search(self, request: SearchInput, /) -> Found:
         """The items that a text speaks of."""
-        return self._answer(request, f"{API_PREFIX}/search", lambda engine: engine.lists.search(request))
+        answer = each_by(lambda engine: engine.lists.search)
+        return await self._answer_together(request, f"{API_PREFIX}/search", answer)
 
     @bentoml.api(route=f"{API_PREFIX}/feedback")
     async def feedback(self, request: FeedbackInput, /) -> Feedback:
@@ -266,13 +280,28 @@ class Sommelier:
         if loaded is None:
             return refuse(503, self._not_ready())
         try:
-            answered = answer(loaded.value)
+            return answer(loaded.value)
         except Exception as error:
-            return _refuse(error)
-        for one in answered.answers if isinstance(answered, RecommendationsList) else [answered]:
-            if isinstance(one, Recommendations | Scores) and one.reason is not None:
-                _metrics().cold_start(endpoint, one.reason)
-        return respond(answered) if isinstance(answered, RecommendationsList) else answered
+            return refusal_of(error)
+
+    async def _answer_together(
+        self, request: Any, endpoint: str, answer: Callable[[Engine, Sequence[Any]], Sequence[Any]]
+    ) -> Any:
+        """Answer with the engine of this moment, together with what else waits for it."""
+        if isinstance(request, Unreadable):
+            return refuse(400, request.sentence)
+        loaded = self._watcher.loaded
+        if loaded is None:
+            return refuse(503, self._not_ready())
+        engine = loaded.value
+
+        def answer_each(requests: Sequence[Any]) -> list[Any]:
+            return [_shown(endpoint, found) for found in answer(engine, requests)]
+
+        try:
+            return await self._batcher.answer((engine, endpoint), answer_each, request, SETTINGS.serving.timeout_s)
+        except Exception as error:
+            return refusal_of(error)
 
     async def _write(self, request: Any) -> Any:
         """Answer with texts; the threads that answer everything else do not wait for them."""
@@ -284,10 +313,10 @@ class Sommelier:
         try:
             if request.stream:
                 streamed = await self._desk.stream(loaded.value, request)
-                return EventStream(streamed.messages(), _sentence, streamed.stop)
+                return EventStream(streamed.messages(), sentence_of, streamed.stop)
             return respond(await self._desk.answer(loaded.value, request))
         except Exception as error:
-            return _refuse(error)
+            return refusal_of(error)
 
     def _not_ready(self) -> str:
         return f"Not ready: {self._watcher.problem or 'the service is starting'}."
@@ -384,29 +413,14 @@ _SERVICE.add_asgi_middleware(
 _SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
 
 
-def _refuse(error: Exception) -> Any:
-    """The answer where there is none; what is no answer but a bug is raised again."""
-    sentence = _sentence(error)
-    if sentence is None:
-        raise error
-    if isinstance(error, ServingError):
-        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, TooBusy) else None
-        return refuse(error.status, sentence, headers)
-    return refuse(500 if isinstance(error, NotFinite) else 503, sentence)
-
-
-def _sentence(error: Exception) -> str | None:
-    """What a client is told of an error; None of a bug."""
-    match error:
-        case ServingError():
-            return str(error)
-        case NotFinite():
-            logger.error("The bundle in service answers with what is no number", exc_info=error)
-            return str(error)
-        case FeatureError() | TombstoneError():
-            logger.error("The online store cannot be read", exc_info=error)
-            return "Cannot answer for a known user: the online store cannot be read. Try again later."
-    return None
+def _shown(endpoint: str, found: BaseModel | Exception) -> Any:
+    """An answer as a response, counted where it is a cold start; an error as it is."""
+    if isinstance(found, Exception):
+        return found
+    for one in found.answers if isinstance(found, RecommendationsList) else [found]:
+        if isinstance(one, Recommendations | Scores) and one.reason is not None:
+            _metrics().cold_start(endpoint, one.reason)
+    return respond(found)
 
 
 def _check_model_store() -> None:

@@ -48,6 +48,9 @@ class ServingSettings(Frozen):
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
     threads: int = Field(4, ge=1)
+    batch: int = Field(
+        16, ge=1, le=256, description="Requests for lists that wait together are answered together, so many at most."
+    )
     feedback_threads: int = Field(
         1, ge=1, le=16, description="How many texts, or batches of them, are written at once; apart from `threads`."
     )

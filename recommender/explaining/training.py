@@ -91,12 +91,12 @@ def nearest_by_text(items: ItemVectors) -> Nearest:
     """From a user, an item and a number to the items of the history whose texts are most like the item's."""
     texts = items.retrieval[1:]
 
-    def likeness(history: list[int], target: int) -> list[float]:
-        found: list[float] = (texts[history] @ texts[target]).tolist()
+    def likeness(history: list[int], targets: list[int]) -> np.ndarray:
+        found: np.ndarray = (texts[targets] @ texts[history].T).numpy()
         return found
 
     def nearest(user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
-        return nearest_items(items.ids, user, item_id, n, likeness)
+        return nearest_items(items.ids, user, [item_id], n, likeness)[0]
 
     return nearest
 

@@ -81,20 +81,28 @@ def best_items(
 
 
 def nearest_items(
-    ids: IdMap, user: UserState, item_id: str, n: int, likeness: Callable[[list[int], int], Sequence[float]]
-) -> list[tuple[str, float]]:
-    """The n items of a history that are most similar to an item, most similar first; the item itself is none of them.
+    ids: IdMap, user: UserState, item_ids: Sequence[str], n: int, likeness: Callable[[list[int], list[int]], np.ndarray]
+) -> list[list[tuple[str, float]]]:
+    """For each of some items, the n of a history that are most similar to it, best first; the item itself is none.
 
     Args:
-        likeness: From places of items in the catalogue, from 0, none of them the item's own, and the item's place, to
-            how similar each is to it.
+        likeness: From the places of the history's items in the catalogue, from 0, and those of the given items, to how
+            similar they are. Shapes (H,) and (N,) -> (N, H).
+    Raises:
+        UnknownItem: an item is not in the catalogue.
     """
-    target = ids.index(item_id) - 1
-    history = [index - 1 for index in ids.known_indices(user.items) if index - 1 != target]
-    if not history:
-        return []
-    ranked = sorted(zip(history, likeness(history, target), strict=True), key=lambda pair: -pair[1])[:n]
-    return [(ids.item_id(place + 1), value) for place, value in ranked]
+    targets = [ids.index(item_id) - 1 for item_id in item_ids]
+    history = [index - 1 for index in ids.known_indices(user.items)]
+    if not history or not targets:
+        return [[] for _ in targets]
+    values = np.array(likeness(history, targets), dtype=np.float32)
+    values[np.array(targets)[:, None] == np.array(history)] = -np.inf
+    ranked = np.argsort(-values, axis=1, kind="stable")[:, :n]
+    names = [ids.item_id(place + 1) for place in history]
+    return [
+        [(names[place], value) for place, value in zip(places, best, strict=True) if value > -np.inf]
+        for places, best in zip(ranked.tolist(), np.take_along_axis(values, ranked, axis=1).tolist(), strict=True)
+    ]
 
 
 def best_indices(scores: np.ndarray, k: int) -> np.ndarray:

@@ -91,6 +91,10 @@ class BaselineRanker:
         """The same for one request, as of a `Ranker`: itself, for what stands behind a list is quickly said."""
         return self
 
+    def for_each(self, users: Sequence[UserState]) -> list[BaselineRanker]:
+        """`for_one` of each of some users."""
+        return [self.for_one(user) for user in users]
+
     @property
     def reads_items_then(self) -> bool:
         """Whether the features of the items at the moment of asking are read."""
@@ -161,13 +165,7 @@ class BaselineRanker:
         Raises:
             UnknownItem: the item is not in the catalogue.
         """
-        if self.kind == "item_knn":
-            pairs = nearest_items(self.ids, user, item_id, n, self._weights_of)
-            return [pair for pair in pairs if pair[1] > 0]
-        if self.kind == "text_encoder":
-            return nearest_items(self.ids, user, item_id, n, self._cosines)
-        self.ids.index(item_id)
-        return []
+        return self.nearest_histories(user, [item_id], n)[0]
 
     def similarities(self, item_id: str) -> np.ndarray | None:
         """How like an item every item is: its weight, or the cosine of their texts; None where popularity ranks.
@@ -192,14 +190,25 @@ class BaselineRanker:
             return None
         return np.stack([self._text.profile(self.ids.known_indices(user.items)) for user in users])
 
-    def _weights_of(self, history: list[int], target: int) -> list[float]:
+    def nearest_histories(self, user: UserState, item_ids: Sequence[str], n: int) -> list[list[tuple[str, float]]]:
+        """`nearest_history` of each of some items."""
+        if self.kind == "item_knn":
+            found = nearest_items(self.ids, user, item_ids, n, self._weights_of)
+            return [[pair for pair in pairs if pair[1] > 0] for pairs in found]
+        if self.kind == "text_encoder":
+            return nearest_items(self.ids, user, item_ids, n, self._cosines)
+        for item_id in item_ids:
+            self.ids.index(item_id)
+        return [[] for _ in item_ids]
+
+    def _weights_of(self, history: list[int], targets: list[int]) -> np.ndarray:
         assert self._weights is not None
-        found: list[float] = self._weights[history][:, [target]].toarray()[:, 0].tolist()
+        found: np.ndarray = self._weights[history][:, targets].toarray().T
         return found
 
-    def _cosines(self, history: list[int], target: int) -> list[float]:
+    def _cosines(self, history: list[int], targets: list[int]) -> np.ndarray:
         text = self._text.text[1:]
-        found: list[float] = (text[history] @ text[target]).tolist()
+        found: np.ndarray = (text[targets] @ text[history].T).numpy()
         return found
 
     def save(self, folder: Path) -> None:

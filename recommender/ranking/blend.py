@@ -137,6 +137,10 @@ def standardised(scores: np.ndarray, part: str = ANY_RANKER) -> np.ndarray:
         NotFinite: a score is NaN or infinite: its row would come out as zeros, and say nothing.
     """
     finite_scores(part, scores)
-    spread = scores.std(axis=1, keepdims=True)
-    centred: np.ndarray = (scores - scores.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-9)
-    return np.where(spread > 1e-9, centred, 0.0).astype(np.float32)
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    # As `std`, which would take the mean away once more.
+    spread = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    found: np.ndarray = centred / np.maximum(spread, 1e-9)
+    if not (spread > 1e-9).all():
+        found = np.where(spread > 1e-9, found, 0.0)
+    return found.astype(np.float32, copy=False)

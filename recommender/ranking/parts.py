@@ -58,6 +58,11 @@ class Asked:
         ]
         return cls(users, [ids.known_indices(user.items) for user in users], ratings, events)
 
+    def of_one(self, row: int) -> Asked:
+        """One of the users alone."""
+        one = slice(row, row + 1)
+        return Asked(self.users[one], self.histories[one], self.ratings[one], self.events[one])
+
     @property
     def lengths(self) -> np.ndarray:
         """Known items of each history. Shape (B,), int64."""

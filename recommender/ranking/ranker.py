@@ -25,6 +25,7 @@ from recommender.ranking.candidates import union_of
 from recommender.ranking.cold_users import ColdUsers
 from recommender.ranking.correction import Correction
 from recommender.ranking.parts import LEARNED_BY_EVENTS, RECENT, Asked, Part, Retriever, shown_as
+from recommender.retrieval.sequence.answering import MOST_USERS, SequenceAnswers
 from recommender.retrieval.sequence.model import AnySequenceModel
 
 AnsweredBy = Literal["sequence", "neighbours", "text", "profile", "popularity"]
@@ -49,6 +50,13 @@ class PartScores:
     asked: Asked
     added: dict[str, np.ndarray]
     standard: dict[str, np.ndarray]
+
+    def of(self, row: int) -> PartScores:
+        """The same of one of the users."""
+        added, standard = (
+            {name: scores[row : row + 1] for name, scores in one.items()} for one in (self.added, self.standard)
+        )
+        return PartScores(self.asked.of_one(row), added, standard)
 
 
 class Ranker:
@@ -76,7 +84,9 @@ class Ranker:
         self.vectors = vectors
         self.model = model.eval()
         with torch.inference_mode():
-            self._items = model.item_vectors()[1:].contiguous()  # (n_items, D)
+            self._answers = [SequenceAnswers(member) for member in model.members]
+            alone = self._answers[0].table if len(self._answers) == 1 else None
+            self._items = (model.item_vectors() if alone is None else alone)[1:]  # (n_items, D)
             self._directions = torch.nn.functional.normalize(self._items, dim=-1)
         self._popularity = vectors.catalogue.n_events
         self.correction: Correction | None = None
@@ -104,11 +114,23 @@ class Ranker:
 
         It is for one thread.
         """
-        other = copy.copy(self)
         if self.correction is not None:
-            other.describer = self.describer
+            self.describer  # noqa: B018 (worked out here, or it would be for each request)
+        if self._ranks_cold:
+            self._cold_text  # noqa: B018
+        other = copy.copy(self)
         other._user, other._computed = user, {}
         return other
+
+    def for_each(self, users: Sequence[UserState]) -> list[Ranker]:
+        """`for_one` of each of some users who ask together: what the parts make of them is computed in one pass."""
+        rankers = [self.for_one(user) for user in users]
+        known = [place for place, user in enumerate(users) if self.knows(user)]
+        if len(known) > 1:
+            found = self._compute_part_scores([users[place] for place in known])
+            for row, place in enumerate(known):
+                rankers[place]._computed["known"] = found.of(row)
+        return rankers
 
     @cached_property
     def describer(self) -> Describer:
@@ -147,13 +169,20 @@ class Ranker:
             history gets those of `cold_users`; the others the sum of `parts`, and what a correction adds to the best
             of each part. So scores compare within a user only.
         """
+        scores = self._scores(users, exclude_seen)
+        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+
+    def _scores(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
+        """As `scores`, before seen items are -inf; a new array."""
         warm = np.array([self.knows(user) for user in users], dtype=bool)
+        if warm.all() and len(users):
+            return self._score_known(users, exclude_seen)
         scores = np.empty((len(users), len(self.ids)), dtype=np.float32)
         scores[~warm] = self._answer_cold_users([user for user, known in zip(users, warm, strict=True) if not known])
         if warm.any():
             known = [user for user, is_warm in zip(users, warm, strict=True) if is_warm]
             scores[warm] = self._score_known(known, exclude_seen)
-        return mask_seen(scores, users, self.ids) if exclude_seen else scores
+        return scores
 
     def parts_of(self, user: UserState, item_ids: Sequence[str]) -> list[Part]:
         """For each item, the part whose share of its score stands out most.
@@ -245,8 +274,14 @@ class Ranker:
         """
         vectors = self.vectors.before_fine_tuning()
         profiles = np.stack([vectors.profile(history) for history in asked.histories])
-        cosines: np.ndarray = profiles @ vectors.text[1:].numpy()[self._unlearned].T
+        cosines: np.ndarray = profiles @ self._cold_text.T
         return cosines
+
+    @cached_property
+    def _cold_text(self) -> np.ndarray:
+        """Of items that no event taught. Shape (n_cold, D)."""
+        rows: np.ndarray = self.vectors.text[1:].numpy()[self._unlearned]
+        return rows
 
     def standard_scores(self, users: Sequence[UserState], names: Sequence[str]) -> dict[str, np.ndarray]:
         """What parts make of every item, for users with a known history: per user less the mean, by the deviation.
@@ -273,7 +308,11 @@ class Ranker:
     def _sequence_scores(self, users: Sequence[UserState]) -> np.ndarray:
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         with torch.inference_mode():
-            expected = self.model.expect(history.to(self._items.device))
+            history = history.to(self._items.device)
+            if len(users) <= MOST_USERS:
+                expected = torch.cat([one.expect(history) for one in self._answers], dim=-1)
+            else:
+                expected = self.model.expect(history)
             scores: np.ndarray = (expected @ self._items.T).cpu().numpy() + self._prior
         return scores
 
@@ -293,7 +332,7 @@ class Ranker:
         self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, as `best_items` gives them, by `scores`."""
-        scores = self.scores(users, exclude_seen=filters.get("exclude_seen", True))
+        scores = self._scores(users, exclude_seen=filters.get("exclude_seen", True))
         return best_items(scores, users, self.ids, k, **filters)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
@@ -304,12 +343,16 @@ class Ranker:
         Raises:
             UnknownItem: the item is not in the catalogue.
         """
+        return self.nearest_histories(user, [item_id], n)[0]
 
-        def cosines(history: list[int], target: int) -> list[float]:
-            found: list[float] = (self._directions[history] @ self._directions[target]).tolist()
+    def nearest_histories(self, user: UserState, item_ids: Sequence[str], n: int) -> list[list[tuple[str, float]]]:
+        """`nearest_history` of each of some items, by one product of matrices."""
+
+        def cosines(history: list[int], targets: list[int]) -> np.ndarray:
+            found: np.ndarray = (self._directions[targets] @ self._directions[history].T).cpu().numpy()
             return found
 
-        return nearest_items(self.ids, user, item_id, n, cosines)
+        return nearest_items(self.ids, user, item_ids, n, cosines)
 
     def similarities(self, item_id: str) -> np.ndarray | None:
         """How like an item every item is: the cosine in the model's item vectors. Shape (n_items,), float32.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -119,9 +119,18 @@ class ExperimentDesk:
         Raises:
             What the engine raises.
         """
-        if request.users is not None:
-            return champion.recommend_each(request, lambda one: self._recommend(one, champion, endpoint))
-        return self._recommend(request, champion, endpoint)
+        answered: Recommendations | RecommendationsList | Exception
+        (answered,) = self.recommend_together([request], champion, endpoint)
+        if isinstance(answered, Exception):
+            raise answered
+        return answered
+
+    def recommend_together(
+        self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str
+    ) -> list[Recommendations | RecommendationsList | Exception]:
+        """`recommend` of each of some requests that wait together, its answer or what it raises."""
+        answer_all = partial(self._recommend_all, champion=champion, endpoint=endpoint)
+        return champion.recommend_together(requests, answer_all)
 
     def choose(self, request: RecommendRequest, champion: Engine) -> Choice[Engine]:
         """What answers a request for one list."""
@@ -206,12 +215,24 @@ class ExperimentDesk:
             figures=self._figures.of(experiment),
         )
 
-    def _recommend(self, request: RecommendRequest, champion: Engine, endpoint: str) -> Recommendations:
-        choice = self.choose(request, champion)
-        started = time.perf_counter()
-        answer = choice.engine.recommend(request)
-        self.answered(choice, request, answer, endpoint, time.perf_counter() - started, champion)
-        return answer
+    def _recommend_all(
+        self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str
+    ) -> list[Recommendations | Exception]:
+        """Requests of one user each; those that one bundle answers are answered together."""
+        choices = [self.choose(request, champion) for request in requests]
+        of_engine: dict[int, list[int]] = {}
+        for place, choice in enumerate(choices):
+            of_engine.setdefault(id(choice.engine), []).append(place)
+        found: dict[int, Recommendations | Exception] = {}
+        for places in of_engine.values():
+            started = time.perf_counter()
+            answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
+            seconds = (time.perf_counter() - started) / len(places)
+            for place, answer in zip(places, answers, strict=True):
+                found[place] = answer
+                if not isinstance(answer, Exception):
+                    self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
+        return [found[place] for place in range(len(requests))]
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         started = time.perf_counter()

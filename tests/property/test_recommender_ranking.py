@@ -160,3 +160,28 @@ def test_hits_of_targets_are_those_of_the_list(rows, data):
         lists = best_indices(scores, k)
         expected = np.stack([np.isin(row, wanted) for row, wanted in zip(lists, targets, strict=True)])
         assert (hits_of(scores, targets, k) == expected).all()
+
+
+@QUICK
+@given(st.lists(histories, min_size=1, max_size=6), st.booleans())
+def test_users_who_ask_together_are_answered_as_alone(users, exclude_seen):
+    together = RANKER.for_each(users)
+    for user, ranker in zip(users, together, strict=True):
+        alone = RANKER.for_one(user)
+        ((expected,), (found,)) = (one.top_k([user], 15, exclude_seen=exclude_seen) for one in (alone, ranker))
+        assert {item for item, _ in found} == {item for item, _ in expected}
+        scores = dict(expected)
+        # The last digits may differ, and with them the order of equal scores.
+        assert all(abs(score - scores[item]) < 1e-5 for item, score in found)
+        assert ranker.parts_of(user, ITEMS[:3]) == alone.parts_of(user, ITEMS[:3])
+
+
+@QUICK
+@given(histories, st.lists(st.sampled_from(ITEMS), max_size=5), st.integers(1, 4))
+def test_reasons_for_many_items_are_those_for_each(user, items, n):
+    together = RANKER.nearest_histories(user, items, n)
+    for item, found in zip(items, together, strict=True):
+        expected = RANKER.nearest_history(user, item, n)
+        assert np.allclose([value for _, value in found], [value for _, value in expected], atol=1e-5)
+        assert item not in {near for near, _ in found}
+        assert len(found) == min(n, len({*user.items} & {*ITEMS} - {item}))

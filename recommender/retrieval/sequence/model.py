@@ -162,6 +162,11 @@ class SequenceModel(nn.Module):
         result: torch.Tensor = self(pack_rows(history))
         return result
 
+    @property
+    def members(self) -> list[SequenceModel]:
+        """Itself, as of an ensemble of one."""
+        return [self]
+
     def save(self, folder: Path) -> None:
         """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
         SequenceEnsemble([self]).save(folder)
@@ -189,21 +194,23 @@ class SequenceEnsemble(nn.Module):
 
     def item_vectors(self) -> torch.Tensor:
         """The vectors of all items, padding first. Shape (n_items + 1, n_models · width)."""
-        return torch.cat([model.item_vectors() for model in self._each()], dim=-1) / len(self.models)
+        return torch.cat([model.item_vectors() for model in self.members], dim=-1) / len(self.models)
 
     def expect(self, history: torch.Tensor) -> torch.Tensor:
         """As `SequenceModel.expect`. Shape (B, n_models · width)."""
-        return torch.cat([model.expect(history) for model in self._each()], dim=-1)
+        return torch.cat([model.expect(history) for model in self.members], dim=-1)
 
     def save(self, folder: Path) -> None:
         """Write weights and shape into a folder that exists; the text vectors lie in their own component."""
         tensors: dict[str, torch.Tensor] = {}
-        for number, model in enumerate(self._each()):
+        for number, model in enumerate(self.members):
             tensors |= {f"{number}.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
         save_tensors(folder / WEIGHTS_FILE, tensors)
         write_json(folder / CONFIG_FILE, {**asdict(self.shape), "n_models": len(self.models)})
 
-    def _each(self) -> list[SequenceModel]:
+    @property
+    def members(self) -> list[SequenceModel]:
+        """Its models."""
         return cast(list[SequenceModel], list(self.models))
 
 

@@ -14,6 +14,7 @@ from core import schema
 from core.settings.reranking import RerankSettings
 from core.settings.tree import Recipe
 from recommender.bundle.loading import Bundle
+from recommender.errors import NotFinite
 from recommender.explaining.explainer import Explainer
 from recommender.explaining.item_facts import ItemFacts, SharedCounts
 from recommender.explaining.relevance import learn
@@ -27,7 +28,7 @@ from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScore
 from recommender.writing.decoding import Decoding
 from serving.api.feedback import FeedbackRequest
-from serving.api.recommend import RecommendRequest
+from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
@@ -91,8 +92,14 @@ class FakeRanker:
     def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
         return np.stack([self.vectors.profile(self.ids.known_indices(user.items)) for user in users])
 
+    def for_each(self, users: Sequence[UserState]) -> list[FakeRanker]:
+        return [self.for_one(user) for user in users]
+
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         return [(item, 1.0) for item in user.items if item != item_id][:n]
+
+    def nearest_histories(self, user: UserState, item_ids: Sequence[str], n: int) -> list[list[tuple[str, float]]]:
+        return [self.nearest_history(user, item_id, n) for item_id in item_ids]
 
 
 class FakeScorer:
@@ -506,3 +513,31 @@ def test_a_visitor_is_ranked_by_the_items_as_they_are_now_where_the_ranker_reads
     bundle = SimpleNamespace(catalogue=catalogue(), ranker=FakeRanker())
     for request in (RecommendRequest(history=["i1"]), RecommendRequest()):
         assert identify(request, FakeFeatures(), bundle).state.items_then is (NOW if reads else None)
+
+
+def test_requests_that_wait_together_are_answered_each_by_itself(engine: Engine) -> None:
+    requests = [
+        RecommendRequest(user_id="known", k=3),
+        RecommendRequest(k=99),
+        RecommendRequest(history=["i1"], k=2),
+        RecommendRequest.model_validate({"users": [{"user_id": "known"}, {"history": ["i2"]}], "k": 2}),
+        RecommendRequest(k=1),
+    ]
+    found = engine.recommend_together(requests)
+    assert [type(one).__name__ for one in found] == [
+        "Recommendations", "BadRequest", "Recommendations", "RecommendationsList", "Recommendations",
+    ]  # fmt: skip
+    for place in (0, 2, 4):
+        alone = engine.recommend(requests[place])
+        assert found[place] == alone.model_copy(update={"recommendation_id": found[place].recommendation_id})
+
+
+def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = engine.bundle.ranker
+
+    def broken(users: Sequence[UserState]) -> list[Any]:
+        raise NotFinite("Cannot use scores", got="nan", expected="numbers", do="fit again")
+
+    monkeypatch.setattr(ranker, "for_each", broken)
+    found = engine.recommend_together([RecommendRequest(user_id="known", k=1), RecommendRequest(history=["i1"], k=1)])
+    assert all(isinstance(one, Recommendations) for one in found)

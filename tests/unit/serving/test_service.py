@@ -26,6 +26,7 @@ from serving import service
 from serving.api.events import EventsRequest
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
+from serving.batching import Batcher
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.guard.caller import Caller, set_caller
@@ -42,6 +43,15 @@ def shell() -> Any:
     return made
 
 
+def answered(shell: Any, *asked: Any) -> Any:
+    """What an endpoint that is answered in the computing thread answers."""
+    shell._batcher = Batcher(4)
+    try:
+        return asyncio.run(shell._answer_together(*asked))
+    finally:
+        shell._batcher.close()
+
+
 @pytest.fixture
 def memory() -> Iterator[None]:
     yield
@@ -56,12 +66,12 @@ def test_without_a_model_store_it_does_not_start(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(_: object) -> Recommendations:
-        raise StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")
+    def fail(_: object, requests: object) -> list[Recommendations | Exception]:
+        return [StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")]
 
     shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
     with caplog.at_level(logging.ERROR):
-        answer = shell._answer(RecommendRequest(), "/v1/recommend", fail)
+        answer = answered(shell, RecommendRequest(), "/v1/recommend", fail)
     assert answer.status_code == 503
     assert json.loads(answer.body) == {
         "error": "Cannot answer for a known user: the online store cannot be read. Try again later."
@@ -70,12 +80,12 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
 
 
 def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
-    def score(_: object) -> Scores:
+    def score(_: object, requests: object) -> list[Scores]:
         finite_scores("pair scorer", np.array([0.5, np.nan]))
         raise AssertionError
 
     shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
-    answer = shell._answer(ScoreRequest(item_ids=["i"]), "/v1/score", score)
+    answer = answered(shell, ScoreRequest(item_ids=["i"]), "/v1/score", score)
     assert answer.status_code == 500
     assert json.loads(answer.body)["error"].startswith("Cannot use scores of pair scorer: scores=nan in 1 of 2 places")
     assert "pair scorer" in caplog.text

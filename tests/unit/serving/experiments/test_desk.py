@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,16 @@ class FakeEngine:
             exploration=self.explored,
         )
 
-    def recommend_each(self, request: RecommendRequest, answer: Callable[[Any], Recommendations]) -> Any:
-        return RecommendationsList(model=self.model, answers=[answer(one) for one in request.each()])
+    def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Recommendations]:
+        return [self.recommend(request) for request in requests]
+
+    def recommend_together(self, requests: Sequence[RecommendRequest], answer_all: Callable[[Any], Any]) -> list[Any]:
+        return [
+            answer_all([one])[0]
+            if one.users is None
+            else RecommendationsList(model=self.model, answers=answer_all(list(one.each())))
+            for one in requests
+        ]
 
 
 class Counts:

@@ -1,0 +1,170 @@
+"""The services that are loaded, each in processes of its own, and the load generator in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import psutil
+
+from benchmarks.serving_load.client import GRACE_S, Phase
+
+HOST = "127.0.0.1"
+WORKER = "_bentoml_impl.worker.service"
+WAIT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a phase saw.
+
+    Attributes:
+        phase: The load.
+        at: When each request was sent, seconds. Shape (n,).
+        took: Seconds to each answer. Shape (n,).
+        status: Of each answer; 0 for none. Shape (n,), int.
+        unsent: Requests of an open load for which no connection was free.
+    """
+
+    phase: Phase
+    at: np.ndarray
+    took: np.ndarray
+    status: np.ndarray
+    unsent: int
+
+    @property
+    def good(self) -> np.ndarray:
+        """Which requests were answered with 200. Shape (n,), bool."""
+        return np.asarray(self.status == 200)
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return float(self.good.sum() / self.phase.seconds)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Of the time to a good answer, milliseconds; NaN without any."""
+        took = self.took[self.good]
+        return float(np.percentile(took, percent) * 1000) if len(took) else float("nan")
+
+
+@dataclass
+class Server:
+    """A running service.
+
+    Attributes:
+        process: Its supervisor.
+        port: Where it listens.
+        path: Its endpoint.
+        bodies: Requests, in turn.
+        ready_s: From its start to the moment that it was ready, seconds.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    path: str
+    bodies: Sequence[str]
+    ready_s: float = 0.0
+
+    def load(self, *phases: Phase) -> list[Seen]:
+        """Load it from a process of its own."""
+        order = {
+            "host": HOST, "port": self.port, "path": self.path, "bodies": list(self.bodies),
+            "phases": [asdict(phase) for phase in phases],
+        }  # fmt: skip
+        limit_s = sum(phase.seconds + GRACE_S for phase in phases) + 60
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.serving_load.client"],
+            input=json.dumps(order), capture_output=True, text=True, check=True, timeout=limit_s,
+        )  # fmt: skip
+        return [
+            Seen(phase, np.array(one["at"]), np.array(one["took"]), np.array(one["status"], dtype=int), one["unsent"])
+            for phase, one in zip(phases, json.loads(done.stdout), strict=True)
+        ]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [one for one in found if one.is_running() and WORKER in " ".join(one.cmdline())]
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the workers so far."""
+        times = [worker.cpu_times() for worker in self.workers()]
+        return float(sum(one.user + one.system for one in times))
+
+    def memory_mib(self) -> float:
+        """Resident memory of the workers."""
+        return float(sum(worker.memory_info().rss for worker in self.workers()) / 2**20)
+
+    def answers(self) -> bool:
+        """Whether a request on a new connection is answered with 200."""
+        asked = Request(
+            f"http://{HOST}:{self.port}{self.path}", self.bodies[0].encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urlopen(asked, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def kill_worker(self) -> float:
+        """Kill one worker; seconds until requests are answered again."""
+        killed = self.workers()[0]
+        killed.kill()
+        started = time.perf_counter()
+        psutil.wait_procs([killed], timeout=5)
+        self.wait()
+        return time.perf_counter() - started
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        until = time.monotonic() + WAIT_S
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the service did not begin to answer")
+            time.sleep(0.02)
+
+
+@contextmanager
+def started(
+    command: Sequence[str], variables: dict[str, str], log: Path, path: str, bodies: Sequence[str]
+) -> Iterator[Server]:
+    """A service from the moment that it answers, stopped at the end."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = int(probe.getsockname()[1])
+    arguments = [sys.executable, "-m", *command, "--host", HOST, "--port", str(port)]
+    begun = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments, env={**os.environ, **variables}, stdout=output, stderr=output, start_new_session=True
+        )
+    server = Server(process, port, path, bodies)
+    try:
+        server.wait()
+        server.ready_s = time.perf_counter() - begun
+        yield server
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for survivor in alive:
+        survivor.kill()

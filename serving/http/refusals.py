@@ -1,0 +1,43 @@
+"""What a client is answered where there is no answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from core.tombstones import TombstoneError
+from features.errors import FeatureError
+from recommender.errors import NotFinite
+from serving.errors import ServingError, TooBusy
+from serving.http.responses import refuse
+
+logger = logging.getLogger("serving")
+
+
+def refusal_of(error: Exception) -> Any:
+    """An error as an answer; what is no answer but a bug is raised again."""
+    sentence = sentence_of(error)
+    if sentence is None:
+        raise error
+    if isinstance(error, ServingError):
+        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, TooBusy) else None
+        return refuse(error.status, sentence, headers)
+    if isinstance(error, TimeoutError):
+        return refuse(504, sentence)
+    return refuse(500 if isinstance(error, NotFinite) else 503, sentence)
+
+
+def sentence_of(error: Exception) -> str | None:
+    """What a client is told of an error; None of a bug."""
+    match error:
+        case ServingError():
+            return str(error)
+        case NotFinite():
+            logger.error("The bundle in service answers with what is no number", exc_info=error)
+            return str(error)
+        case FeatureError() | TombstoneError():
+            logger.error("The online store cannot be read", exc_info=error)
+            return "Cannot answer for a known user: the online store cannot be read. Try again later."
+        case TimeoutError():
+            return "Cannot answer in time: the request waited for longer than serving.timeout_s. Ask again later."
+    return None
