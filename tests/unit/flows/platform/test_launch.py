@@ -122,6 +122,28 @@ def test_a_service_without_keys_for_everybody_is_refused_before_anything_starts(
     assert not (tmp_path / "work").exists()
 
 
+def test_each_part_is_told_to_listen_where_its_own_setting_says(tmp_path, monkeypatch):
+    hosts = {"prefect": "127.0.0.2", "service": "127.0.0.3", "monitoring": "127.0.0.4", "reports": "127.0.0.5"}
+    chosen = [f"platform.{part}_host={host}" for part, host in hosts.items()]
+    settings = load_settings(overrides=[f"work_dir={tmp_path}", *chosen])
+    started = {}
+    monkeypatch.setattr(Platform, "start", lambda _, name, command, **__: started.setdefault(name, command))
+    monkeypatch.setattr(launch, "wait_until_answers", lambda *_: None)
+    monkeypatch.setattr("flows.platform.prefect_server.clear_stale_runs", lambda _: 0)
+    monkeypatch.setattr("flows.platform.prefect_server.pause_unserved", lambda _: None)
+    monkeypatch.setattr("flows.platform.prefect_server.wait_for_deployments", lambda *_: None)
+    platform = Platform({}, tmp_path)
+    launch.start_flows(settings, platform, lambda _: None, threading.Event())
+    launch._start_pages(settings, Layout(tmp_path, settings.shop), platform, threading.Event(), ready=True)
+    told = {
+        part: words[words.index(option) + 1]
+        for part, words in started.items()
+        for option in ("--host", "--bind")
+        if option in words
+    }
+    assert told == hosts
+
+
 def test_parts_that_others_reach_without_a_key_are_named(tmp_path):
     lines = []
     launch._show_places(load_settings(overrides=["platform.host=0.0.0.0", "platform.prefect_host=::1"]), lines.append)
