@@ -136,6 +136,8 @@ N_RATINGS = "n_ratings"
 OWN_WORDS = "own_words"
 ATTRIBUTES = "attributes"
 ITEM_TEXT = "item_text"
+# The shop's own attributes of an item: the further columns of the items table, by name.
+ITEM_ATTRIBUTES = "item_attributes"
 ITEM_MEAN_RATING = "item_mean_rating"
 ITEM_N_RATINGS = "item_n_ratings"
 ITEM_N_EVENTS = "item_n_events"
@@ -205,6 +207,7 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(BRAND, pa.string()),
             pa.field(PRICE, pa.float64()),
             pa.field(ITEM_TEXT, pa.string(), nullable=False),
+            pa.field(ITEM_ATTRIBUTES, pa.map_(pa.string(), pa.string())),
             *_fields(ITEM_FEATURES, ITEM_N_EVENTS, ITEM_N_RATINGS),
         ]
     ),

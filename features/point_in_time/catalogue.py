@@ -66,12 +66,17 @@ def describe_items(lookup: PointInTime, clean: Path) -> None:
 
 def catalogue(lookup: PointInTime) -> Iterator[Page]:
     """Every item, as of the training cut-off."""
-    texts = _item_texts(lookup)
+    texts, attributes = _item_texts(lookup), _own_attributes(lookup)
     clock = as_us(lookup.cuts.validation_at)
     moments = f"SELECT item_id, title, category, brand, price, {clock} AS clock FROM items ORDER BY row_id"
     start = 0
     for labels, features in lookup.look_up(CATALOGUE, moments):
-        yield {**page_of(labels, features), schema.ITEM_TEXT: texts[start : start + len(labels)]}
+        page = slice(start, start + len(labels))
+        yield {
+            **page_of(labels, features),
+            schema.ITEM_TEXT: texts[page],
+            schema.ITEM_ATTRIBUTES: attributes.slice(start, len(labels)),
+        }
         start += len(labels)
 
 
@@ -85,6 +90,20 @@ def items_then(lookup: PointInTime, splits: Sequence[schema.Split]) -> Iterator[
     ]
     moments = f"SELECT * EXCLUDE (row_id) FROM ({' UNION ALL '.join(parts)}) ORDER BY clock, row_id"
     return (page_of(*page) for page in lookup.look_up(CATALOGUE, moments))
+
+
+def _own_attributes(lookup: PointInTime) -> pa.Array:
+    """The further columns that the shop's items table carries, those that an item has a value of: a map per item."""
+    contract = {column.name for column in schema.TABLES["items"].columns}
+    described = lookup.database.execute("SELECT * FROM items LIMIT 0").description
+    own = [name for name, *_ in described if name not in {*contract, "row_id", "file_row_number"}]
+    columns = lookup.database.execute("SELECT * FROM items ORDER BY row_id").to_arrow_table().select(own).to_pydict()
+    n_items = lookup.database.execute("SELECT count(*) FROM items").fetchone()[0]
+    rows = zip(*columns.values(), strict=True) if own else [()] * n_items
+    found = [
+        [(name, str(value)) for name, value in zip(own, row, strict=True) if value is not None] or None for row in rows
+    ]
+    return pa.array(found, pa.map_(pa.string(), pa.string()))
 
 
 def _item_texts(lookup: PointInTime) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core import schema
@@ -118,13 +119,31 @@ class Catalogue:
         """`text` of all items, in the order of the indices."""
         return [text or "" for text in self.table.column(schema.ITEM_TEXT).to_pylist()]
 
-    def attributes(self) -> dict[str, pa.ChunkedArray]:
-        """What may be asked of an item, by name: every column of single values but its id and its text."""
-        return {
-            field.name: self.table.column(field.name)
+    @cached_property
+    def attributes(self) -> dict[str, pa.Array]:
+        """What may be asked of an item, by name: every column of single values but its id and its text, and the shop's
+        own attributes, as text.
+        """
+        own = self._own_attributes() if schema.ITEM_ATTRIBUTES in self.table.column_names else {}
+        columns = {
+            field.name: self.table.column(field.name).combine_chunks()
             for field in self.table.schema
             if field.name not in (schema.ITEM_ID, schema.ITEM_TEXT) and not pa.types.is_nested(field.type)
         }
+        return own | columns
+
+    def _own_attributes(self) -> dict[str, pa.Array]:
+        maps = self.table.column(schema.ITEM_ATTRIBUTES).combine_chunks()
+        offsets = maps.offsets.to_numpy()
+        names, values = (part[offsets[0] : offsets[-1]] for part in (maps.keys, maps.items))
+        rows = np.repeat(np.arange(len(maps)), np.diff(offsets))
+        found = {}
+        for name in pc.unique(names).to_pylist():
+            places = np.flatnonzero(pc.equal(names, name).to_numpy(zero_copy_only=False))
+            taken = np.full(len(self.table), -1, dtype=np.int64)
+            taken[rows[places]] = places
+            found[name] = values.take(pa.array(taken, mask=taken < 0))
+        return found
 
     @property
     def n_events(self) -> np.ndarray:

@@ -24,7 +24,7 @@ def read_item(model: str, bundle: Bundle, features: FeatureReader, item_id: str)
     """
     catalogue = bundle.catalogue
     check_known("read the item", "item_id", [item_id], catalogue.ids, model)
-    row = catalogue.row(item_id)
+    row, place = catalogue.row(item_id), catalogue.ids.index(item_id) - 1
     now = features.read_items([item_id])
     return ItemRecord(
         model=model,
@@ -34,7 +34,7 @@ def read_item(model: str, bundle: Bundle, features: FeatureReader, item_id: str)
         brand=row[schema.BRAND],
         price=row[schema.PRICE],
         text=catalogue.text(item_id),
-        attributes={name: _plain(row[name]) for name in catalogue.attributes()},
+        attributes={name: _plain(values[place].as_py()) for name, values in catalogue.attributes.items()},
         now={name: _plain(values[0]) for name, values in now.items() if isinstance(values, np.ndarray)},
     )
 

@@ -31,7 +31,7 @@ class ItemSelection:
 
     def __init__(self, catalogue: Catalogue, model: str) -> None:
         self._catalogue, self._model, self._ids = catalogue, model, catalogue.ids
-        self._columns = catalogue.attributes()
+        self._columns = catalogue.attributes
         table = catalogue.table
         categories, prices = (table.column(name).to_pylist() for name in (schema.CATEGORY, schema.PRICE))
         self._filter = ItemFilter(categories, prices)
@@ -141,11 +141,7 @@ class ItemSelection:
 
     def _read_texts(self, name: str) -> tuple[np.ndarray, dict[str, int]]:
         """A code for each item's value as text, -1 without one, and the code of each text."""
-        column = self._columns[name]
-        texts = column.cast(pa.string()) if not pa.types.is_string(column.type) else column
-        encoded = texts.combine_chunks().dictionary_encode() if isinstance(texts, pa.ChunkedArray) else texts
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.combine_chunks()
+        encoded = self._columns[name].cast(pa.string()).dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return codes, {text: code for code, text in enumerate(encoded.dictionary.to_pylist())}
 
@@ -156,5 +152,5 @@ class ItemSelection:
             numbers = column.cast(pa.float64())
         except pa.ArrowInvalid:
             return None
-        found: np.ndarray = numbers.to_numpy()
+        found: np.ndarray = numbers.to_numpy(zero_copy_only=False)
         return found

@@ -23,6 +23,7 @@ USERS = [f"u{n:02}" for n in range(60)]
 KINDS = ("red wine", "green tea", "hard cheese")
 ITEMS = [f"{kind.split()[1]}-{n}" for kind in KINDS for n in range(10)]
 EVENTS_PER_USER = 12
+OWN_COLUMNS = ("in_stock", "country")
 WHOLE: tuple[Component, ...] = ("vectors", "sequence", "blend", "generative", "scorer", "writer", "explainer")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECIPE = Recipe.model_validate(
@@ -169,6 +170,8 @@ def write_clean_tables(clean: Path) -> None:
             schema.TITLE: f"Number {item.split('-')[1]} of the {item.split('-')[0]} shelf",
             schema.CATEGORY: next(kind for kind in KINDS if kind.endswith(item.split("-")[0])),
             schema.PRICE: 5.0 + n,
+            "in_stock": str(n % 4),
+            "country": ("FR", "IT")[n % 2],
         }
         for n, item in enumerate(ITEMS)
     ]
@@ -176,4 +179,6 @@ def write_clean_tables(clean: Path) -> None:
     clean.mkdir(parents=True)
     rows = {"users": users, "items": items, "interactions": interactions, "feedback": feedback}
     for name, table in schema.TABLES.items():
-        pq.write_table(pa.Table.from_pylist(rows[name], schema=table.arrow()), clean / f"{name}.parquet")
+        own = [pa.field(column, pa.string()) for column in OWN_COLUMNS if name == "items"]
+        of_table = pa.schema([*table.arrow(), *own])
+        pq.write_table(pa.Table.from_pylist(rows[name], schema=of_table), clean / f"{name}.parquet")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -362,7 +363,6 @@ def test_what_counts_as_seen_may_be_said_in_a_request(service: Running) -> None:
     check_refusal(
         service.post("/v1/recommend", attributes=unknown), 400, "expected an attribute of the catalogue: brand"
     )
-    check_refusal(service.post("/v1/recommend", in_stock=True), 501, "catalogue has no attribute in_stock")
     check_refusal(service.post("/v1/recommend", pin=[{"item_id": "ghost", "position": 1}]), 404, "pin.item_id='ghost'")
 
 
@@ -441,6 +441,44 @@ def test_items_and_users_are_read(service: Running) -> None:
     check_refusal(service.client.get("/v1/users/ghost"), 404, "user_id='ghost', expected a user of the online store")
     metrics = service.client.get("/metrics").text
     assert 'sommelier_requests_total{endpoint="/v1/items/{item_id}",outcome="ok",status="200"}' in metrics
+
+
+def test_random_requests_are_answered_and_obey_their_filters(service: Running) -> None:
+    chance = random.Random(11)
+    number_of = {item_id: n for n, item_id in enumerate(ITEMS)}
+
+    def some(values: Sequence[str], n: int) -> list[str]:
+        return chance.sample(values, chance.randint(1, n))
+
+    paths: dict[str, Callable[[], dict[str, Any]]] = {
+        "/v1/recommend": lambda: chance.choice(
+            [{"user_id": "u30", "by": "generative"}, {"user_id": "u31"}, {"history": some(ITEMS, 5)}, {}]
+        ),
+        "/v1/popular": lambda: {"days": chance.choice([1, 7, 30, None])},
+        "/v1/latest": dict,
+        "/v1/similar": lambda: {"item_id": chance.choice(ITEMS)},
+        "/v1/search": lambda: {"query": chance.choice(["tea", "a shelf of cheese", "number 7"]), "user_id": "u30"},
+    }
+    n_shown = 0
+    for path in [*paths] * 16:
+        wanted: dict[str, Any] = {
+            "categories": some(KINDS, 2), "min_price": chance.uniform(0, 14), "max_price": chance.uniform(15, 34),
+            "in_stock": chance.random() < 0.8, "exclude": some(ITEMS, 6), "allow": some(ITEMS, 25),
+            "attributes": [{"name": "country", "any_of": some(["FR", "IT", "ES"], 2)}],
+        }  # fmt: skip
+        asked = {name: value for name, value in wanted.items() if chance.random() < 0.4}
+        moved = {name: [{"items": some(ITEMS, 9), "factor": chance.uniform(1.1, 10)}] for name in ("boost", "bury")}
+        answer = ask(service, path, k=chance.randint(1, MAX_K), **asked, **moved, **paths[path]())
+        for item in answer["items"]:
+            number = number_of[item["item_id"]]
+            assert item["category"] in asked.get("categories", KINDS)
+            assert asked.get("min_price", 0) <= item["price"] <= asked.get("max_price", 99)
+            assert "in_stock" not in asked or (number % 4 > 0) == asked["in_stock"]
+            assert "attributes" not in asked or ("FR", "IT")[number % 2] in asked["attributes"][0]["any_of"]
+            assert item["item_id"] not in asked.get("exclude", [])
+            assert item["item_id"] in asked.get("allow", ITEMS)
+            n_shown += 1
+    assert n_shown > 100
 
 
 def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service: Running) -> None:

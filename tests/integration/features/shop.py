@@ -15,8 +15,8 @@ LATER = START + timedelta(days=2)
 EVALUATION = EvaluationSettings(validation_share=0.2, test_share=0.2)
 USERS = {"u": {"country": "FR"}, "v": {"country": "NL"}, "quiet": {"country": None}}
 ITEMS: list[dict[str, Any]] = [
-    {"item_id": "a", "title": "Anvil", "brand": "Acme", "category": "Tools > Heavy", "price": 9.5},
-    {"item_id": "b", "description": "A bell"},
+    {"item_id": "a", "title": "Anvil", "brand": "Acme", "category": "Tools > Heavy", "price": 9.5, "colour": "black"},
+    {"item_id": "b", "description": "A bell", "colour": "brass", "in_stock": "0"},
     *({"item_id": item} for item in "cdefg"),
 ]
 # Seconds 0 to 9; the shares put the cuts at 6 and 8.

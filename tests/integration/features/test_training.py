@@ -46,6 +46,11 @@ def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None
     assert catalogue["a"]["price"] == 9.5
     assert (catalogue["a"]["item_n_events"], catalogue["a"]["item_mean_rating"]) == (2, 5.0)
     assert catalogue["b"]["item_text"] == "A bell"
+    assert [catalogue[item]["item_attributes"] for item in "abc"] == [
+        [("colour", "black")],
+        [("colour", "brass"), ("in_stock", "0")],
+        None,
+    ]
     # The longest review comes first, and the one after the cut, longer still, is not read.
     assert catalogue["c"]["item_text"] == "a longer text about it. twang once again"
     assert (catalogue["c"]["item_n_ratings"], catalogue["c"]["item_mean_rating"]) == (2, 3.0)

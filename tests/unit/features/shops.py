@@ -49,6 +49,8 @@ def write_shop(
     users = users if users is not None else {event.user: {} for event in events}
     names = sorted({name for attributes in users.values() for name in attributes})
     items = items if items is not None else [{"item_id": item} for item in sorted({event.item for event in events})]
+    items = list(items)
+    own = sorted({column for item in items for column in item} - set(TABLES["items"].arrow().names))
     tables: dict[str, list[dict[str, Any]]] = {
         "users": [{"user_id": user, **attributes} for user, attributes in users.items()],
         "items": list(items),
@@ -71,7 +73,7 @@ def write_shop(
     }
     for name, rows in tables.items():
         schema = TABLES[name].arrow()  # type: ignore[index]
-        for extra in names if name == "users" else ():
+        for extra in {"users": names, "items": own}.get(name, ()):
             schema = schema.append(pa.field(extra, pa.string()))
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,11 @@ from serving.errors import BadRequest, CapabilityMissing
 from serving.lists.selection import ItemSelection
 from tests.unit.recommender.tiny_shop import catalogue_of
 
+OWN = {
+    "brie": {"country": "FR", "fat": "45.5", "in_stock": "3"},
+    "gouda": {"country": "NL", "fat": "48", "in_stock": "0"},
+    "port": {"country": "PT", "in_stock": "yes"},
+}
 ROWS: dict[str, dict[str, Any]] = {
     "brie": {"category": "Cheese > Soft", "brand": "Alp", "price": 4.0, "item_n_events": 5, "item_mean_rating": 4.5},
     "gouda": {"category": "Cheese > Hard", "brand": "Dike", "price": 9.0, "item_n_events": 2},
@@ -27,6 +33,15 @@ def catalogue() -> Catalogue:
         for name, row in ROWS.items()
     ]
     return catalogue_of(rows, seed=2)
+
+
+def with_own() -> Catalogue:
+    rows = [
+        {schema.ITEM_ID: name, schema.ITEM_TEXT: name, "item_n_ratings": 0, **row}
+        | {schema.ITEM_ATTRIBUTES: list(OWN[name].items()) if name in OWN else None}
+        for name, row in ROWS.items()
+    ]
+    return catalogue_of(rows, seed=5)
 
 
 @pytest.fixture
@@ -108,3 +123,30 @@ def test_without_a_column_of_the_stock_nothing_is_said_of_it(selection: ItemSele
 def test_contradictions_are_refused(wanted: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ItemCriteria.model_validate(wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"attributes": [{"name": "country", "any_of": ["FR", "PT"]}]}, {"brie", "port"}),
+        ({"attributes": [{"name": "fat", "min": 46}]}, {"gouda"}),
+        ({"attributes": [{"name": "fat", "equals": 48}]}, {"gouda"}),
+        ({"attributes": [{"name": "fat", "equals": "45.5"}]}, {"brie"}),
+        ({"in_stock": True}, {"brie", "port"}),
+        ({"in_stock": False}, {"gouda"}),
+    ],
+)
+def test_the_shops_own_attributes_are_asked_as_any_other(wanted: Any, expected: set[str]) -> None:
+    found = with_own()
+    mask = ItemSelection(found, "m:1").of(ItemCriteria.model_validate(wanted))
+    assert mask is not None
+    assert {item_id for item_id, is_in in zip(found.ids, mask, strict=True) if is_in} == expected
+
+
+def test_own_attributes_are_known_by_name_and_survive_saving(tmp_path: Path) -> None:
+    found = with_own()
+    found.save(tmp_path / "catalogue.parquet")
+    loaded = Catalogue.load(tmp_path / "catalogue.parquet")
+    for one in (found, loaded):
+        assert {"country", "fat", "in_stock"} <= set(ItemSelection(one, "m:1").names)
+        assert one.attributes["country"].to_pylist() == [OWN.get(item_id, {}).get("country") for item_id in one.ids]
