@@ -81,16 +81,25 @@ class ItemMatrix:
         """The features of items at a moment (see `derive_item`); an item that is not known has none."""
         with self._lock:
             row_of = self._row_of
-            rows = [row_of.get(item, 0) for item in item_ids]
-            today = at_us // DAY_US
-            if today > self._today:
-                # Once a day, in one go.
-                self._popularity = self._count(range(len(self._numbers)), today)
-                self._today = today
-            numbers = self._numbers[rows]
-            popularity = self._popularity[rows] if today == self._today else self._count(rows, today)
-        facts: dict[str, Any] = dict(zip(_NUMBERS, numbers.T, strict=True))
+            rows = np.array([row_of.get(item, 0) for item in item_ids], dtype=np.int64)
+            facts, popularity = self._facts_of(rows, at_us)
         return derive_item(facts, np.full(len(rows), at_us), self._windows, popularity)
+
+    def read_places(self, ids: IdMap, places: Array, at_us: int) -> Facts:
+        """The same of items at places of a catalogue, from 0: no id is looked up, so all of them may be asked."""
+        with self._lock:
+            facts, popularity = self._facts_of(self._rows_of(ids)[places], at_us)
+        return derive_item(facts, np.full(len(places), at_us), self._windows, popularity)
+
+    def _facts_of(self, rows: Array, at_us: int) -> tuple[dict[str, Any], Array]:
+        """Facts by name, and events in each window. Copies, which nobody else writes."""
+        today = at_us // DAY_US
+        if today > self._today:
+            # Once a day, in one go.
+            self._popularity = self._count(range(len(self._numbers)), today)
+            self._today = today
+        popularity = self._popularity[rows] if today == self._today else self._count(rows.tolist(), today)
+        return dict(zip(_NUMBERS, self._numbers[rows].T, strict=True)), popularity
 
     def at(self, at_us: int) -> ItemsAt:
         """The items as of a moment."""
@@ -141,7 +150,7 @@ class ItemsAt:
         """Those of a catalogue, as fresh as the matrix was when it was asked."""
 
         def numbers(places: Array) -> dict[str, Array]:
-            found = self._matrix.read([ids.item_ids[place] for place in places], self._at_us)
+            found = self._matrix.read_places(ids, places, self._at_us)
             return {name: np.asarray(found[name], dtype=np.float64) for name in NUMBERS}
 
         return ItemColumns(self._matrix.popularity(ids, self._at_us), numbers)

@@ -41,7 +41,7 @@ from serving.lists.circumstances import visitor_of
 from serving.lists.making import ListMaker, MadeList
 from serving.lists.records import read_item, read_user
 from serving.lists.rules import FixedScores
-from serving.lists.selection import ItemSelection
+from serving.lists.selection import STOCK, ItemSelection
 from serving.lists.shop_lists import ShopLists
 from serving.lists.showing import show_items
 from serving.reasons import given_facts, reason_for
@@ -93,6 +93,9 @@ class Engine:
             "score": self.bundle.scorer is not None,
             "feedback": self.bundle.writer is not None,
             "reasons": self.bundle.explainer is not None,
+            "similar": self.lists.compares_items,
+            "search": any(self.bundle.catalogue.texts),
+            "in_stock": STOCK in self.bundle.catalogue.attributes,
         }
 
     def recommend(self, request: RecommendRequest) -> Recommendations:

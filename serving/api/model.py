@@ -32,7 +32,8 @@ class ModelInfo(Message):
         [], description="Why experiments that run are not followed; everybody is then answered by `model`."
     )
     capabilities: dict[str, bool] = Field(
-        description="What this bundle can answer: recommend, recommend_generative, score, feedback (reviews), reasons."
+        description="What this bundle can answer: recommend, recommend_generative, score, feedback (reviews), reasons, "
+        "similar (items), search, in_stock (as a filter)."
     )
     n_items: int | None
     manifest: dict[str, Any] | None = Field(

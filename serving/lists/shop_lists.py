@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -128,6 +129,11 @@ class ShopLists:
             applied=made.applied,
             unknown_items=made.unknown,
         )
+
+    @cached_property
+    def compares_items(self) -> bool:
+        """Whether the bundle ranks by what compares items."""
+        return self._bundle.ranker.similarities(next(iter(self._ids))) is not None
 
     def likeness(self, item_id: str) -> np.ndarray:
         """How similar each item is to an item; -inf for itself and for what nothing connects with it.

@@ -76,7 +76,7 @@ def test_it_recovers_by_itself_when_one_is_promoted(service: Running) -> None:
     info = service.model()
     assert (info["ready"], info["problem"], info["n_items"]) == (True, None, len(ITEMS))
     assert info["capabilities"] == dict.fromkeys(
-        ("recommend", "recommend_generative", "score", "feedback", "reasons"), True
+        ("recommend", "recommend_generative", "score", "feedback", "reasons", "similar", "search", "in_stock"), True
     )
     assert info["manifest"]["metrics"] == {"ndcg_at_10": 0.5}
 
@@ -498,7 +498,7 @@ def test_what_a_bundle_lacks_is_said_with_the_data_it_needs(service: Running) ->
     service.put_in_service(service.shop.bare)
     can = service.model()["capabilities"]
     lacking = dict.fromkeys(("recommend_generative", "score", "feedback", "reasons"), False)
-    assert can == {"recommend": True, **lacking}
+    assert can == {**dict.fromkeys(("recommend", "similar", "search", "in_stock"), True), **lacking}
     check_refusal(service.post("/v1/score", item_ids=[ITEMS[0]]), 501, "expected one trained on ratings")
     check_refusal(service.post("/v1/feedback", item_id=ITEMS[0]), 501, "expected one trained on review texts")
     check_refusal(service.post("/v1/feedback", item_id=ITEMS[0], kind="reason"), 501, "without an explainer")

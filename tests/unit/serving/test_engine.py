@@ -442,6 +442,7 @@ def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
     bare = make(scorer=False, writer=False, generative=False, explainer=False)
     assert bare.capabilities == {
         "recommend": True, "recommend_generative": False, "score": False, "feedback": False, "reasons": False,
+        "similar": True, "search": True, "in_stock": False,
     }  # fmt: skip
     with pytest.raises(
         CapabilityMissing, match=r"model=m:1 without a scorer, expected one trained on ratings"
@@ -498,6 +499,7 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
     ]
     assert engine.capabilities == {
         "recommend": True, "recommend_generative": False, "score": True, "feedback": True, "reasons": True,
+        "similar": False, "search": True, "in_stock": False,
     }  # fmt: skip
     assert engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason")).grounded == "template"
     assert [score.item_id for score in engine.score(ScoreRequest(user_id="known", item_ids=["i5"])).items] == ["i5"]

@@ -14,6 +14,7 @@ from features.counting.views import ITEM_PROFILE
 from features.feast.rows import StoredRow
 from features.item_matrix import ItemMatrix
 from features.online import features_of
+from recommender.inputs.ids import IdMap
 
 NOON = 100 * DAY_US + DAY_US // 2
 
@@ -59,6 +60,9 @@ def test_the_matrix_serves_what_the_derivation_says_and_follows_changes() -> Non
     matrix.take([(item, StoredRow.of(ITEM_PROFILE, item, row).served, n) for n, (item, row) in enumerate(ROWS.items())])
     for at in (NOON, 101 * DAY_US, NOON):  # on, and back to a day that is past
         assert repr(matrix.read(["b", "a"], at)) == repr(derived(["b", "a"], at))
+    ids = IdMap(("b", "unheard of", "a"))
+    assert repr(matrix.read_places(ids, np.array([0, 2]), NOON)) == repr(derived(["b", "a"], NOON))
+    assert matrix.read_places(ids, np.array([1]), NOON)["item_n_events"].tolist() == [0]  # type: ignore[union-attr]
     later = item_row(n_events=8, days=[94, 95, 99, 100], day_counts=[1, 2, 3, 9])
     matrix.take([("a", StoredRow.of(ITEM_PROFILE, "a", later).served, 9)])
     assert (matrix.seen, len(matrix)) == (9, 2)
