@@ -40,8 +40,8 @@ class KeyGate:
         app: The next app.
         find: The valid key of what a client gave; None for anything else. Raises KeyFileError.
         needs_keys: Whether every request needs a key.
-        by_address: Whether a request that came in by another address than loopback needs one in any case: the
-            service was told to listen elsewhere than its settings say.
+        by_address: Whether a request of somebody else than this machine needs one in any case: the service was told to
+            listen elsewhere than its settings say, or stands behind a proxy.
         open_metrics: Whether /metrics needs none.
         origins: Other origins whose pages may ask, as a browser writes them; "*" for all.
         rates: How often each key and each address may ask.
@@ -87,7 +87,7 @@ class KeyGate:
         except KeyFileError:
             logger.exception("API keys cannot be checked")
             return _refusal(503, f"Cannot answer {asked}: API keys cannot be checked. Try again later.")
-        is_trusted = not self._needs_keys and not (self._by_address and _is_from_outside(scope))
+        is_trusted = not self._needs_keys and not (self._by_address and _is_from_outside(scope, headers))
         caller = Caller(key, is_trusted)
         set_caller(caller)
         need = self._need(scope)
@@ -134,10 +134,24 @@ def _given(headers: Headers) -> str:
     return text.strip() if scheme.lower() == _SCHEME.lower() else headers.get("x-api-key", "").strip()
 
 
-def _is_from_outside(scope: Scope) -> bool:
-    """Whether the connection came in by an address of this machine that others can reach."""
-    server = scope.get("server")
-    return server is not None and server[1] is not None and not is_loopback(server[0])
+def _is_from_outside(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody else than this machine asks, though the service may listen to nobody else.
+
+    By an address of this machine that others reach; through a proxy that names its client, which uvicorn then takes for
+    the client; or by a name that is not this machine's own, as a proxy passes on, or a page has whose name was turned
+    to this address (DNS rebinding).
+    """
+    server, client = scope.get("server"), scope.get("client")
+    if server is not None and server[1] is not None and not is_loopback(server[0]):
+        return True
+    if client is not None and not is_loopback(client[0]):
+        return True
+    host = headers.get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return True
+    return bool(host) and not is_loopback(name or "")
 
 
 def _refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -35,7 +35,8 @@ def file(tmp_path: Path) -> Path:
 
 def service(file: Path, base_url: str = LOOPBACK, **options: Any) -> TestClient:
     app = Starlette(routes=[Route(path, tell_caller, methods=["GET", "POST", "PUT"]) for path in PATHS])
-    return TestClient(KeyGate(app, KeyFile(file).find, **{"needs_keys": True, **options}), base_url=base_url)
+    gate = KeyGate(app, KeyFile(file).find, **{"needs_keys": True, **options})
+    return TestClient(gate, base_url=base_url, client=("127.0.0.1", 50_000))
 
 
 def key_of(file: Path, *scopes: str) -> dict[str, str]:
@@ -124,6 +125,26 @@ def test_who_comes_in_from_outside_needs_a_key_whatever_the_settings_thought(fil
     assert client.get("/model").json()["reads"] is False
     assert client.post("/recommend", headers=key_of(file, "read")).status_code == 200
     assert service(file, OUTSIDE, needs_keys=False, by_address=False).post("/recommend").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "needs_key"),
+    [
+        ("127.0.0.1", "127.0.0.1:3000", False),
+        ("::1", "[::1]:3000", False),
+        ("127.0.0.1", "localhost", False),
+        ("9.9.9.9", "127.0.0.1:3000", True),  # a proxy named its client
+        ("127.0.0.1", "shop.example", True),  # a proxy passed on its own name, or a page has that name
+        ("127.0.0.1", "10.0.0.7:3000", True),
+        ("127.0.0.1", "[::1", True),
+    ],
+)
+def test_who_comes_through_a_proxy_or_by_another_name_needs_a_key(
+    file: Path, client: str, host: str, needs_key: bool
+) -> None:
+    gate = service(file, needs_keys=False).app
+    asking = TestClient(gate, base_url=LOOPBACK, client=(client, 50_000))
+    assert (asking.post("/recommend", headers={"host": host}).status_code == 401) is needs_key
 
 
 def test_metrics_can_be_opened(file: Path) -> None:
