@@ -381,12 +381,13 @@ class Engine:
         return self._ids.unknown(dict.fromkeys(item_ids))
 
     def warm(self) -> None:
-        """Answer once with every part, so that the first client does not pay for first-time work."""
+        """Answer once with every part, so that the first client does not pay for first-time work; `warm_encoder` has
+        the rest.
+        """
         first = next(iter(self._ids))
         UserState(seen=SeenItems()).seen_places(self._ids)  # the keys of the catalogue
         self.features.read_user(first)  # known or not: it opens the store
         self.recommend(RecommendRequest(history=[first], k=1))
-        self.recommend(RecommendRequest(about="warm", k=1))  # may load the text encoder
         if len(self._ids) <= SEARCHED_AT_ONCE and any(self.bundle.catalogue.texts):
             self.lists.searcher.build()
         if self.bundle.generative is not None:
@@ -397,6 +398,10 @@ class Engine:
             self.feedback(FeedbackRequest(item_id=first, seed=0))
         if self.bundle.explainer is not None:
             self.feedback(FeedbackRequest(item_id=first, kind="reason", history=[first], seed=0))
+
+    def warm_encoder(self) -> None:
+        """Load the text encoder, which takes seconds and which only users with nothing but attributes need."""
+        self.recommend(RecommendRequest(about="warm", k=1))
 
     def _list(self, request: RecommendRequest, user: UserState, own: Ranker | BaselineRanker) -> MadeList:
         """The list that is asked for.

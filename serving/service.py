@@ -7,12 +7,12 @@ model store and has to be set before the service starts: BentoML reads it before
 BentoML evaluates the annotations of this file itself, so it does without postponed ones.
 """
 
-import gc
 import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import bentoml
@@ -37,6 +37,7 @@ from serving.api.openapi import ENDPOINTS, SUCCESSORS
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 from serving.batching import Batcher
+from serving.beginning import check_model_store, settle_memory
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured
 from serving.events.intake import EventIntake
@@ -62,6 +63,7 @@ from serving.http.inputs import (
 )
 from serving.http.metrics import Metrics
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
+from serving.http.overload import ANSWERED_TOGETHER, GatedService, OverloadGate
 from serving.http.pages import PAGES
 from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
@@ -75,8 +77,11 @@ logger = logging.getLogger("serving")
 
 SETTINGS = load_settings(variables=os.environ)
 _KEYS = KeyFile(Layout(SETTINGS.work_dir, SETTINGS.shop).api_keys)
-# Requests that are worked on or wait for a thread; one more is answered 429 at once, and not after a long wait.
-MAX_CONCURRENCY = 64
+
+
+_GATE = OverloadGate(SETTINGS.serving.in_flight)
+# Drafts compute as answers do, and more threads would only take the interpreter from each other.
+_DRAFTING_THREADS = 1
 
 
 @cache
@@ -93,11 +98,15 @@ def _count_texts(outcome: str, number: int) -> None:
     _metrics().texts(outcome, number)
 
 
+def _is_crowded() -> bool:
+    return _GATE.now("answers") > 2 * SETTINGS.serving.batch
+
+
 @bentoml.service(
-    workers=1,  # the online store's writes are serialised within one process
+    workers=SETTINGS.serving.workers,
     threads=SETTINGS.serving.threads,
     # BentoML keeps about 5 KB per request for as long as the timeout.
-    traffic={"timeout": SETTINGS.serving.timeout_s, "max_concurrency": MAX_CONCURRENCY},
+    traffic={"timeout": SETTINGS.serving.timeout_s},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
@@ -111,12 +120,13 @@ class Sommelier:
     def __init__(self) -> None:
         import torch
 
-        _check_model_store()
+        check_model_store(SETTINGS.work_dir)
         SETTINGS.check_exposure()
         logging.getLogger("serving").setLevel(logging.INFO)
         # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
         torch.set_num_threads(1)
         self._parent = os.getppid()
+        self._has_begun = False
         layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
         self._layout = layout
         self._is_forgotten = TombstoneFile(layout.forgotten).holds
@@ -126,7 +136,9 @@ class Sommelier:
         serving = SETTINGS.serving
         self._batcher = Batcher(serving.batch)
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
-        self._desk = FeedbackDesk(pool, serving.threads, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs))
+        self._desk = FeedbackDesk(
+            pool, _DRAFTING_THREADS, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs)
+        )
         self._watcher: Watcher[Engine] = Watcher(
             find=lambda: find_promoted(layout.model_name),
             load=self._load,
@@ -136,7 +148,7 @@ class Sommelier:
             on_failure=lambda: _metrics().bundle_failed(),
         )
         self._experiments = ExperimentDesk(
-            layout, serving, self._load_beside, self._log, self._is_forgotten, _metrics(), _settle_memory
+            layout, serving, self._load_beside, self._log, self._is_forgotten, _metrics(), settle_memory
         )
 
     @bentoml.on_startup
@@ -146,7 +158,7 @@ class Sommelier:
             logger.warning("Every request needs an API key, and there is none yet: make one with sommelier keys create")
         self._experiments.start()
         self._watcher.start()
-        _settle_memory()
+        settle_memory()
 
     @bentoml.on_shutdown
     def end(self) -> None:
@@ -338,6 +350,8 @@ class Sommelier:
             max_users=SETTINGS.serving.max_users,
         )
         engine.warm()
+        if self._watcher.loaded is not None:
+            engine.warm_encoder()
         return engine
 
     def _load_beside(self, promoted: Promoted, beside: Sequence[Engine]) -> Engine:
@@ -367,10 +381,14 @@ class Sommelier:
         return self._online[1]
 
     def _after_swap(self, loaded: Loaded[Engine]) -> None:
+        if not self._has_begun:
+            # Of a worker's first bundle requests need not wait for it.
+            Thread(target=loaded.value.warm_encoder, name="encoder-warming", daemon=True).start()
+        self._has_begun = True
         if self._online is not None:
             self._intake.connect(self._online[1])
         _metrics().swapped(loaded.model, loaded.value.bundle.manifest.digest)
-        _settle_memory()
+        settle_memory()
 
     def _after_poll(self) -> None:
         """Push what is left to push; and stop if the supervisor is gone, or workers would outlive it."""
@@ -379,6 +397,8 @@ class Sommelier:
             os.kill(os.getpid(), signal.SIGTERM)
         _metrics().falls_back(self._watcher.falls_back)
         self._experiments.follow(self._watcher.loaded)
+        for endpoint, number in _GATE.take_refused().items():
+            _metrics().refused(endpoint, number)
         self._intake.push_pending()
         _metrics().pending_events(self._intake.n_pending())
 
@@ -411,6 +431,9 @@ _SERVICE.add_asgi_middleware(
     shape=ShapeLimit(SETTINGS.serving.max_json_depth, SETTINGS.serving.max_json_values),
 )
 _SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
+# Watching each client costs time: who is answered within a batch or two is not watched.
+_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=ANSWERED_TOGETHER, when=_is_crowded)
+GatedService.around(_SERVICE, _GATE)
 
 
 def _shown(endpoint: str, found: BaseModel | Exception) -> Any:
@@ -421,26 +444,3 @@ def _shown(endpoint: str, found: BaseModel | Exception) -> Any:
         if isinstance(one, Recommendations | Scores) and one.reason is not None:
             _metrics().cold_start(endpoint, one.reason)
     return respond(found)
-
-
-def _check_model_store() -> None:
-    """Without the model store's folder a service would wait for bundles for ever.
-
-    Raises:
-        ServiceMisconfigured: BENTOML_HOME is not set.
-    """
-    if not os.environ.get("BENTOML_HOME"):
-        raise ServiceMisconfigured(
-            "Cannot start the service",
-            got="BENTOML_HOME=''",
-            expected="the folder of the model store that the pipeline promotes to",
-            do=f"Set BENTOML_HOME={SETTINGS.work_dir.absolute() / 'bentoml'}, or start with: make run",
-        )
-
-
-def _settle_memory() -> None:
-    """Exempt what is loaded from garbage collection: scanning it stalls requests for 0.1 s."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 1000)

@@ -163,6 +163,7 @@ def start_rows(server: Server) -> list[Row]:
     """How soon it answers after its start, and after its worker was killed."""
     killed_s = server.kill_worker()
     return [
+        Row("processor time of a worker to its first answer", server.ready_cpu_s, "s"),
         Row("start to the first answer", server.ready_s, "s", None, f"<= {READY_S:g} s", server.ready_s <= READY_S),
         Row("worker killed to the next answer", killed_s, "s", None, f"<= {KILLED_S:g} s", killed_s <= KILLED_S),
     ]

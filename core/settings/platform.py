@@ -36,6 +36,15 @@ class RateSettings(Frozen):
     )
 
 
+class InFlight(Frozen):
+    """How many requests may be worked on or wait at once, in every worker by itself; one more is answered 429."""
+
+    answers: int = Field(128, ge=1, description="For lists and scores.")
+    texts: int = Field(64, ge=1, description="For texts; of those `feedback_waiting` wait for a writer.")
+    events: int = Field(64, ge=1, description="That bring clients' events.")
+    others: int = Field(32, ge=1, description="For everything else: pages, the model, what operators ask.")
+
+
 _ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 
 
@@ -48,6 +57,8 @@ class ServingSettings(Frozen):
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
     threads: int = Field(4, ge=1)
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with the bundle in memory.")
+    in_flight: InFlight = Field(default_factory=InFlight)
     batch: int = Field(
         16, ge=1, le=256, description="Requests for lists that wait together are answered together, so many at most."
     )

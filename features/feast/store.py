@@ -14,6 +14,7 @@ from core.sql import identifier
 from core.storage import atomic_file
 from features.archive.publication import schema_name
 from features.errors import FeastFailure, FeatureError, StoreNotReady
+from features.feast.importing import import_feast
 from features.feast.store_types import (
     DUCKDB_OFFLINE,
     FILE_REGISTRY,
@@ -178,6 +179,7 @@ def missing_files(feast_folder: Path) -> list[str]:
 
 
 def _open(feast_folder: Path) -> Any:
+    import_feast()
     from feast import FeatureStore
 
     # Feast expands variables too, but leaves a missing one as it is, for some server to refuse.

@@ -89,6 +89,10 @@ class Metrics:
         self._requests.labels(endpoint, outcome, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
 
+    def refused(self, endpoint: str, number: int) -> None:
+        """Count answers to requests that were too many at once."""
+        self._requests.labels(endpoint, "refused", "429").inc(number)
+
     def cold_start(self, endpoint: str, reason: str) -> None:
         """Count an answer without a history to use."""
         self._cold_starts.labels(endpoint, reason).inc()

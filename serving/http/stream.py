@@ -72,14 +72,15 @@ class StopAtHangUp:
     Args:
         app: The next app.
         endpoints: The paths whose answers may take long.
+        when: Whether they may at this moment; always by default.
     """
 
-    def __init__(self, app: ASGIApp, endpoints: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, endpoints: frozenset[str], when: Callable[[], bool] = lambda: True) -> None:
         self._app = app
-        self._endpoints = endpoints
+        self._endpoints, self._when = endpoints, when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self._endpoints:
+        if scope["type"] != "http" or scope["path"] not in self._endpoints or not self._when():
             await self._app(scope, receive, send)
             return
         first: list[Message] = [await receive()]

@@ -459,6 +459,7 @@ def test_what_the_bundle_lacks_is_said_with_the_data_that_it_needs() -> None:
 def test_warming_uses_every_part_there_is(scorer: bool, writer: bool) -> None:
     engine = make(scorer, writer, generative=scorer)
     engine.warm()
+    engine.warm_encoder()
     assert not scorer or len(cast(FakeRanker, engine.bundle.generative).asked) == 1
     with_history, told_of = (asked["user"] for asked in cast(FakeRanker, engine.bundle.ranker).asked)
     assert with_history.items
@@ -480,6 +481,7 @@ def test_where_popularity_serves_a_known_history_is_no_cold_start() -> None:
     )
     engine = Engine(model="m:2", bundle=cast(Bundle, bundle), features=FakeFeatures(), max_k=12)
     engine.warm()
+    engine.warm_encoder()
     answer = engine.recommend(RecommendRequest(user_id="known", k=12))
     assert ids_of(answer) == [f"i{n}" for n in (11, 10, 9, 8, 7, 6, 5, 4, 3, 0)]
     assert (answer.cold_start, answer.reason) == (False, None)

@@ -27,6 +27,7 @@ from serving.api.events import EventsRequest
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.batching import Batcher
+from serving.beginning import settle_memory
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.guard.caller import Caller, set_caller
@@ -146,7 +147,7 @@ def test_a_worker_ends_with_its_supervisor(
 
 
 def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:
-    service._settle_memory()
+    settle_memory()
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == (50_000, 20, 1000)
 

@@ -1,0 +1,164 @@
+"""Overload is answered before anything is computed for it: so many requests of a kind at once, and no more.
+
+Outermost, and the cheapest answer that there is: under overload most requests are refused, and what refusing costs is
+taken from those that are answered. Each kind has its own limit, so that one never keeps the others waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from core.settings.platform import InFlight
+from serving.api.message import API_PREFIX
+from serving.api.openapi import ENDPOINTS
+
+# lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
+Kind = Literal["answers", "texts", "events", "others"]
+STATUS = 429
+RETRY_AFTER_S = 1
+_TEXTS, _EVENTS = f"{API_PREFIX}/feedback", f"{API_PREFIX}/events"
+# Every other endpoint that takes a body is answered by the bundle.
+_POSTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "post"]
+ANSWERED_TOGETHER = frozenset(endpoint.path for endpoint in _POSTS) - {_TEXTS, _EVENTS}
+
+
+def _kind_of(path: str) -> Kind:
+    return "texts" if path == _TEXTS else "events" if path == _EVENTS else "answers"
+
+
+KINDS: Mapping[str, Kind] = {
+    path: _kind_of(endpoint.path) for endpoint in _POSTS for path in (endpoint.path, endpoint.earlier) if path
+}
+FREE = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+
+@dataclass
+class Flights:
+    """The requests of a kind.
+
+    Attributes:
+        limit: How many may be worked on or wait.
+        now: How many do.
+        refused: By path, since `OverloadGate.take_refused` was last called.
+    """
+
+    limit: int
+    now: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+class OverloadGate:
+    """Refuses requests over the limit of their kind with 429 and `Retry-After`.
+
+    Args:
+        limits: Of each kind.
+        kinds: Of paths; any other is of the kind `others`.
+        free: Paths without a limit: an operator, or what restarts a service, has to reach them under any load.
+    """
+
+    def __init__(self, limits: InFlight, kinds: Mapping[str, Kind] = KINDS, free: frozenset[str] = FREE) -> None:
+        self._free = free
+        self._flights: dict[Kind, Flights] = {
+            "answers": Flights(limits.answers),
+            "texts": Flights(limits.texts),
+            "events": Flights(limits.events),
+            "others": Flights(limits.others),
+        }
+        self._of_path = {path: self._flights[kind] for path, kind in kinds.items()}
+        self._others = self._flights["others"]
+        self._bodies = {id(flights): _body(kind, flights.limit) for kind, flights in self._flights.items()}
+
+    def now(self, kind: Kind) -> int:
+        """How many requests of a kind are worked on or wait."""
+        return self._flights[kind].now
+
+    def take_refused(self) -> dict[str, int]:
+        """How many requests were refused since this was last asked, by path; made-up paths count as "other"."""
+        taken: dict[str, int] = {}
+        for flights in self._flights.values():
+            refused, flights.refused = flights.refused, {}
+            for path, number in refused.items():
+                taken[path] = taken.get(path, 0) + number
+        return taken
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """An app behind this gate."""
+
+        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._pass(app, scope, receive, send)
+
+        return gated
+
+    async def _pass(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        path = scope["path"]
+        flights = self._of_path.get(path)
+        if flights is None:
+            if path in self._free:
+                await app(scope, receive, send)
+                return
+            flights, path = self._others, "other"
+        if flights.now >= flights.limit:
+            flights.refused[path] = flights.refused.get(path, 0) + 1
+            body = self._bodies[id(flights)]
+            await send({"type": "http.response.start", "status": STATUS, "headers": body.headers})
+            await send({"type": "http.response.body", "body": body.content})
+            return
+        flights.now += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            flights.now -= 1
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A refusal, made once."""
+
+    content: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+def _body(kind: Kind, limit: int) -> _Body:
+    sentence = (
+        f"Cannot answer now: requests in flight={limit}, expected fewer than serving.in_flight.{kind}={limit}. "
+        f"Ask again in {RETRY_AFTER_S} s."
+    )
+    content = json.dumps({"error": sentence}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"retry-after", str(RETRY_AFTER_S).encode()),
+    ]
+    return _Body(content, headers)
+
+
+class GatedService(Service[Any]):
+    """A BentoML service whose app stands behind a gate.
+
+    BentoML's own middleware would run before any that is added to a service: a refusal would cost half an answer.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def around(service: Service[Any], gate: OverloadGate) -> None:
+        """Put a service that the decorator made behind a gate."""
+        _GATES[service.name] = gate
+        service.__class__ = GatedService
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """The service's app, behind the gate."""
+        return _GATES[self.name].around(super().to_asgi(is_main))
+
+
+# By the service's name: a service has no place for further attributes.
+_GATES: dict[str, OverloadGate] = {}

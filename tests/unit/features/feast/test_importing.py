@@ -1,0 +1,33 @@
+"""Feast is imported without typeguard's marks, and nothing else is."""
+
+from importlib import import_module
+
+import pytest
+
+from features.feast.importing import _unmarked
+
+
+def test_marks_do_nothing_while_feast_is_imported() -> None:
+    typeguard = import_module("typeguard")
+    marking = typeguard.typechecked
+    with _unmarked():
+
+        @typeguard.typechecked
+        def double(number: int) -> int:
+            return 2 * number
+
+        @typeguard.typechecked(collection_check_strategy=None)
+        def name(text: str) -> str:
+            return text
+
+        assert double("a") == "aa"
+        assert name(3) == 3
+    assert typeguard.typechecked is marking
+
+
+def test_an_import_that_fails_leaves_typeguard_as_it_was() -> None:
+    typeguard = import_module("typeguard")
+    marking = typeguard.typechecked
+    with pytest.raises(ZeroDivisionError), _unmarked():
+        raise ZeroDivisionError
+    assert typeguard.typechecked is marking
