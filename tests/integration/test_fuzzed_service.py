@@ -150,6 +150,8 @@ def test_it_has_answered_all_of_that_and_said_nothing_of_failures_in_its_log(run
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_ten_thousand_made_up_requests_meet_no_failure(running: Running) -> None:
-    seen = send_cases(running, MANY * 9 // 10) + send_anything(running, MANY // 5)
+    seen = send_cases(running, MANY * 9 // 10)
+    # Of a request without parameters there is one example: the rest is made up of anything.
+    seen += send_anything(running, max(MANY - sum(seen.values()), MANY // 10))
     assert sum(seen.values()) >= MANY
     assert "Traceback" not in running.log.read_text()
