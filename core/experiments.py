@@ -171,6 +171,15 @@ def read_experiments(name: str) -> Experiments:
         ) from error
 
 
+def pinned(name: str, standing: Standing) -> str:
+    """The version that is pinned, as far as the record can be read; empty where none is."""
+    try:
+        pin = read_experiments(name).pin_in_force(standing)
+    except ExperimentError:
+        return ""  # whoever follows experiments says so
+    return "" if pin is None else pin.version
+
+
 def start(name: str, experiment: Experiment, *, generation: int | None = None) -> Experiments:
     """Begin an experiment.
 

@@ -25,8 +25,11 @@ def check_model_store(work_dir: Path) -> None:
 
 
 def settle_memory() -> None:
-    """Exempt what is loaded from garbage collection: scanning it stalls requests for 0.1 s."""
-    gc.unfreeze()
+    """Exempt what is loaded from garbage collection: scanning it stalls requests for a second.
+
+    What was exempted before stays so, and is not scanned here. A bundle that is replaced goes all the same: nothing in
+    it refers back to itself, so that its last user frees it.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)

@@ -197,28 +197,22 @@ class Sommelier:
     @bentoml.api(route=f"{API_PREFIX}/popular")
     async def popular(self, request: PopularInput, /) -> Popular:
         """The items with the most events, of all time or of the last days."""
-        return await self._answer_together(
-            request, f"{API_PREFIX}/popular", each_by(lambda engine: engine.lists.popular)
-        )
+        return await self._list(request, "popular", lambda engine: engine.lists.popular)
 
     @bentoml.api(route=f"{API_PREFIX}/latest")
     async def latest(self, request: LatestInput, /) -> Latest:
         """The newest items."""
-        answer = each_by(lambda engine: engine.lists.latest)
-        return await self._answer_together(request, f"{API_PREFIX}/latest", answer)
+        return await self._list(request, "latest", lambda engine: engine.lists.latest)
 
     @bentoml.api(route=f"{API_PREFIX}/similar")
     async def similar(self, request: SimilarInput, /) -> Similar:
         """Items that are like an item, or users who are like a user."""
-        return await self._answer_together(
-            request, f"{API_PREFIX}/similar", each_by(lambda engine: engine.lists.similar)
-        )
+        return await self._list(request, "similar", lambda engine: engine.lists.similar)
 
     @bentoml.api(route=f"{API_PREFIX}/search")
     async def search(self, request: SearchInput, /) -> Found:
         """The items that a text speaks of."""
-        answer = each_by(lambda engine: engine.lists.search)
-        return await self._answer_together(request, f"{API_PREFIX}/search", answer)
+        return await self._list(request, "search", lambda engine: engine.lists.search)
 
     @bentoml.api(route=f"{API_PREFIX}/feedback")
     async def feedback(self, request: FeedbackInput, /) -> Feedback:
@@ -283,6 +277,12 @@ class Sommelier:
     def user_record(self, user_id: str) -> Any:
         """What GET /v1/users/{user_id} answers."""
         return self._answer(None, f"{API_PREFIX}/users", lambda engine: engine.read_user(user_id))
+
+    async def _list(self, request: Any, name: str, method: Callable[[Engine], Callable[[Any], Any]]) -> Any:
+        """Answer with a list of the bundle in service, and record it."""
+        endpoint = f"{API_PREFIX}/{name}"
+        recorded = each_by(lambda engine: self._experiments.recording(method(engine), endpoint))
+        return await self._answer_together(request, endpoint, recorded)
 
     def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
         """Answer with the engine of this moment; a swap in the meantime does not touch it."""

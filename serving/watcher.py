@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from core.experiments import ExperimentError, read_experiments
+from core.experiments import pinned
 from core.promotions import read_standing
 
 logger = logging.getLogger(__name__)
@@ -58,12 +58,8 @@ def find_promoted(model_name: str) -> list[Promoted]:
     """
     standing = read_standing(model_name)
     versions = list(standing.good.values())
-    try:
-        pin = read_experiments(model_name).pin_in_force(standing)
-    except ExperimentError:
-        pin = None  # the service says so with the experiments
-    if pin is not None and versions:
-        versions = [pin.version, *(version for version in versions if version != pin.version)]
+    if versions and (pin := pinned(model_name, standing)):
+        versions = [pin, *(version for version in versions if version != pin)]
     return [Promoted(f"{model_name}:{version}", standing.folder / version) for version in versions]
 
 

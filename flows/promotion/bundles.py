@@ -9,6 +9,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from core.experiments import pinned
 from core.layout import Layout
 from core.promotions import Standing, Version, list_versions, read_standing, version_in_service
 from core.storage import together
@@ -76,7 +77,9 @@ def version_rows(name: str) -> list[dict[str, Any]]:
     current = standing.in_service
     if current and current.version not in {version.version for version in versions}:
         versions.insert(0, current)  # damaged, and in service all the same
-    return [_row(version, standing) for version in versions]
+    pin = pinned(name, standing)
+    rows = [_row(version, standing) for version in versions]
+    return [{**row, "state": f"{row['state']}, pinned"} if row["version"] == pin else row for row in rows]
 
 
 def row_in_service(name: str) -> dict[str, Any] | None:

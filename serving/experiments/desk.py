@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from random import random
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from core.events import canonical_id
-from core.experiments import Experiment
+from core.experiments import CHAMPION, Experiment
 from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
@@ -20,6 +20,7 @@ from core.settings.platform import ServingSettings
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo, VariantInfo
+from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.figures import FiguresCache
@@ -29,6 +30,8 @@ from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
 from serving.watcher import Loaded, Promoted
 
 _SHOWN_STOPPED = 20
+
+Listed = TypeVar("Listed")
 
 
 class Counts(Protocol):
@@ -102,6 +105,10 @@ class ExperimentDesk:
         if self._log is not None:
             self._log.close()
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until shadows have answered and what was recorded is on the disk; False if that takes longer."""
+        return self._shadows.wait(timeout_s) and (self._log is None or self._log.flush(timeout_s))
+
     def follow(self, champion: Loaded[Engine] | None) -> None:
         """Follow the record of experiments; called at each check of the model store."""
         self._follower.follow(champion)
@@ -131,6 +138,37 @@ class ExperimentDesk:
         """`recommend` of each of some requests that wait together, its answer or what it raises."""
         answer_all = partial(self._recommend_all, champion=champion, endpoint=endpoint)
         return champion.recommend_together(requests, answer_all)
+
+    def recording(self, answer: Callable[[Any], Listed], endpoint: str) -> Callable[[Any], Listed]:
+        """The same, whose lists are recorded; no experiment decides on them.
+
+        Args:
+            answer: Makes the list that is asked for; one without items, as of similar users, is not recorded.
+            endpoint: Where it is asked.
+        """
+        return lambda request: self._listed(request, endpoint, answer)
+
+    def _listed(self, request: Any, endpoint: str, answer: Callable[[Any], Listed]) -> Listed:
+        started = time.perf_counter()
+        given = answer(request)
+        if self._log is not None and isinstance(given, Popular | Latest | Similar | Found) and given.items:
+            seconds = time.perf_counter() - started
+            self._log.add(
+                Prediction(
+                    recommendation_id=given.recommendation_id,
+                    at=datetime.now(UTC).isoformat(),
+                    endpoint=endpoint,
+                    model=given.model,
+                    items=[item.item_id for item in given.items],
+                    scores=[item.score for item in given.items],
+                    user_id=_canonical(getattr(request, "user_id", None)),
+                    variant=CHAMPION,
+                    unit="request" if getattr(request, "user_id", None) is None else "user",
+                    k=getattr(request, "k", len(given.items)),
+                    took_ms=seconds * 1000.0,
+                )
+            )
+        return given
 
     def choose(self, request: RecommendRequest, champion: Engine) -> Choice[Engine]:
         """What answers a request for one list."""

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.experiments import __main__ as benchmark
 from core import experiments
 from core.logs.predictions import read_predictions
 from core.promotions import RECORD as IN_SERVICE
@@ -217,6 +218,14 @@ def test_experiments_start_and_stop_under_load_and_no_request_fails(
     assert {*statuses} == {200}
     assert len(statuses) > 200
     assert max(seconds) < 10  # a benchmark measures the pause
+
+
+def test_what_experiments_cost_is_measured(service: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = service.shop.layout
+    benchmark.main(["--work-dir", str(layout.work_dir), "--shop", layout.shop, "--requests", "20", "--loads", "1"])
+    said = capsys.readouterr().out
+    assert "what choosing and recording add, until it is on the disk" in said
+    assert "memory of a second bundle that shares nothing" in said
 
 
 def test_the_record_of_what_is_in_service_was_never_copied(service: Running) -> None:

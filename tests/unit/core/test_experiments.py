@@ -17,6 +17,7 @@ from core.experiments import (
     Experiments,
     Pin,
     Variant,
+    pinned,
     place_of,
     read_experiments,
     set_pin,
@@ -127,6 +128,7 @@ def test_a_pin_overrules_until_a_rollback_or_until_it_is_lifted() -> None:
     pin = Pin(version="v1", digest="d1", at="2026-03-01T12:00:00+00:00", generation=1)
     record = set_pin(MODEL, pin)
     assert record.pin_in_force(standing()) == pin
+    assert pinned(MODEL, standing()) == "v1"
     assert record.overruled(experiment(), standing()) == "version v1 is pinned"
     assert record.pin_in_force(standing(change("promoted", "v3"))) == pin
     assert record.pin_in_force(standing(change("rolled back", "v1"))) is None
@@ -137,6 +139,7 @@ def test_a_damaged_record_says_so() -> None:
     start(MODEL, experiment())
     file = model_folder(MODEL) / RECORD
     file.write_text(file.read_text()[:-20])
+    assert pinned(MODEL, standing()) == ""
     with pytest.raises(ExperimentError, match=r"Cannot read the experiments: record=.*remove it"):
         read_experiments(MODEL)
     file.write_text('{"generation": "many"}')

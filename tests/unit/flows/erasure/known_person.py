@@ -96,6 +96,7 @@ def _write_records(layout: Layout) -> None:
         folder.mkdir(parents=True)
     shown = {"recommendation_id": "r", "at": "2026-01-01T00:00:00+00:00", "items": ["a", "b"], "scores": [2.0, 1.0]}
     layout.predictions.mkdir()
+    (layout.predictions / ".lock").touch()  # the service makes it
     lines = [json.dumps({**shown, **who}) for who in ({"user_id": PERSON}, {"visitor_id": PERSON}, {"user_id": "u"})]
     (layout.predictions / "one.jsonl").write_text("\n".join(lines) + "\n")
     export_predictions(layout.predictions, EventLog(layout.events), layout.predictions / EXPORTED, ("click",), 60.0)

@@ -10,6 +10,7 @@ from core.experiments import BundlePlace, read_experiments
 from core.layout import Layout
 from core.promotions import read_standing
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
+from flows.promotion.bundles import version_rows
 from flows.promotion.experiments import (
     candidates_in_use,
     experiment_rows,
@@ -93,6 +94,8 @@ def test_rows_say_what_became_of_each(layout: Layout) -> None:
 def test_a_version_is_pinned_and_a_candidate_is_not(layout: Layout) -> None:
     first, second = (change.version for change in read_standing(layout.model_name).changes)
     assert pin_version(layout, first).version == first
+    states = {row["version"]: row["state"] for row in version_rows(layout.model_name)}
+    assert states == {first: "replaced, pinned", second: "in service"}
     assert pin_version(layout, "").version == second
     with pytest.raises(BundleNotFound, match="a candidate, expected a version in the model store"):
         pin_version(layout, str(layout.bundle("third")))

@@ -17,6 +17,7 @@ from core.logs.predictions import read_predictions
 from core.promotions import RECORD, model_folder
 from core.settings.platform import ServingSettings
 from core.storage import write_json
+from serving.api.lists import Found, FoundItem, SearchRequest, SearchWeights, Similar, SimilarRequest, SimilarUser
 from serving.api.options import AppliedExploration
 from serving.api.recommend import Recommendation, Recommendations, RecommendationsList, RecommendRequest
 from serving.experiments.desk import ExperimentDesk
@@ -121,8 +122,7 @@ class Desk:
         return answer
 
     def records(self) -> list[dict[str, Any]]:
-        assert self.desk._shadows.wait(10)
-        assert self.desk._log is None or self.desk._log.flush(10)
+        assert self.desk.flush(10)
         return list(read_predictions(self.layout.predictions))
 
 
@@ -158,6 +158,29 @@ def test_every_list_is_recorded(desk: Desk) -> None:
     }
     assert datetime.fromisoformat(record["at"]).tzinfo is not None
     assert desk.counts.found == {"written": 1}
+
+
+def test_lists_that_no_experiment_decides_on_are_recorded_too(desk: Desk) -> None:
+    items = [FoundItem(item_id="a", label="a", score=0.5, lexical=0.5, semantic=0.0, personal=0.0)]
+    weights = SearchWeights(lexical=1.0, semantic=1.0, personal=0.0)
+    made = Found(model=f"{MODEL}:v1", ranked_by=weights, user_id="u", cold_start=False, items=items)
+    request = SearchRequest(query="tea", user_id="u", k=3)
+    assert desk.desk.recording(lambda _: made, "/v1/search")(request) is made
+    users = Similar(model=f"{MODEL}:v1", items=[], users=[SimilarUser(user_id="v", score=0.5)])
+    desk.desk.recording(lambda _: users, "/v1/similar")(SimilarRequest(user_id="u", among=["v"]))
+    (record,) = desk.records()
+    assert record == {
+        **record,
+        "recommendation_id": made.recommendation_id,
+        "endpoint": "/v1/search",
+        "items": ["a"],
+        "scores": [0.5],
+        "user_id": "u",
+        "experiment": "",
+        "variant": "champion",
+        "unit": "user",
+        "k": 3,
+    }
 
 
 def test_nothing_of_the_forgotten_is_recorded(desk: Desk) -> None:

@@ -1,0 +1,1 @@
+"""What experiments cost: the log, a second bundle, a swap."""
