@@ -7,6 +7,7 @@ taken from those that are answered. Each kind has its own limit, so that one nev
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from serving.api.openapi import ENDPOINTS
 Kind = Literal["answers", "texts", "events", "others"]
 STATUS = 429
 RETRY_AFTER_S = 1
+_SHORT_TURN_S = 0.0005
 _TEXTS, _EVENTS = f"{API_PREFIX}/feedback", f"{API_PREFIX}/events"
 # Every other endpoint that takes a body is answered by the bundle.
 _POSTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "post"]
@@ -64,6 +66,7 @@ class OverloadGate:
 
     def __init__(self, limits: InFlight, kinds: Mapping[str, Kind] = KINDS, free: frozenset[str] = FREE) -> None:
         self._free = free
+        self._is_crowded, self._turn_s = False, sys.getswitchinterval()
         self._flights: dict[Kind, Flights] = {
             "answers": Flights(limits.answers),
             "texts": Flights(limits.texts),
@@ -107,6 +110,7 @@ class OverloadGate:
                 return
             flights, path = self._others, "other"
         if flights.now >= flights.limit:
+            self._take_turns(True)
             flights.refused[path] = flights.refused.get(path, 0) + 1
             body = self._bodies[id(flights)]
             await send({"type": "http.response.start", "status": STATUS, "headers": body.headers})
@@ -117,6 +121,18 @@ class OverloadGate:
             await app(scope, receive, send)
         finally:
             flights.now -= 1
+            if self._is_crowded and flights.now <= flights.limit // 2:
+                self._take_turns(False)
+
+    def _take_turns(self, is_crowded: bool) -> None:
+        """Under overload what refuses and what computes take short turns with the interpreter.
+
+        Each operation of a computation gives the interpreter away, and gets it back after a turn of the event loop.
+        Where that always has something to refuse, long turns leave little for answers; otherwise short ones only cost.
+        """
+        if is_crowded != self._is_crowded:
+            self._is_crowded = is_crowded
+            sys.setswitchinterval(_SHORT_TURN_S if is_crowded else self._turn_s)
 
 
 @dataclass(frozen=True)
