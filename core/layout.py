@@ -137,6 +137,11 @@ class Layout:
         return self.root / "predictions"
 
     @property
+    def overrides(self) -> Path:
+        """What clients say of items and users above the source (SQLite)."""
+        return self.root / "overrides.sqlite"
+
+    @property
     def reports(self) -> Path:
         """Pages for people: Data Docs, evaluation and drift reports; served as they are."""
         return self.root / "reports"

@@ -35,15 +35,15 @@ from serving.diversity import reranker_of
 from serving.draft import Draft
 from serving.errors import BadRequest, CapabilityMissing
 from serving.events.terms import EventTerms
-from serving.lists.cards import ItemCards
 from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
-from serving.lists.making import ListMaker, MadeList
+from serving.lists.making import MadeList
 from serving.lists.records import read_item, read_user
 from serving.lists.rules import FixedScores
-from serving.lists.selection import STOCK, ItemSelection
+from serving.lists.selection import STOCK
 from serving.lists.shop_lists import ShopLists
 from serving.lists.showing import show_items
+from serving.lists.shown import LiveCatalogue
 from serving.reasons import given_facts, reason_for
 from serving.together import answer_of, each_or_error
 from serving.visitor import FeatureReader, Visitor, identify
@@ -79,9 +79,8 @@ class Engine:
         self.features = features
         self._max_k, self._max_users = max_k, max_users
         self._ids = bundle.catalogue.ids
-        self._cards = ItemCards(bundle.catalogue)
-        self._maker = ListMaker(self._ids, ItemSelection(bundle.catalogue, model), bundle.catalogue.n_events)
-        self.lists = ShopLists(model, bundle, features, self._maker, self._cards, max_k)
+        self.live = LiveCatalogue(bundle.catalogue, model)
+        self.lists = ShopLists(model, bundle, features, self.live, max_k)
         self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
 
     @property
@@ -95,7 +94,7 @@ class Engine:
             "reasons": self.bundle.explainer is not None,
             "similar": self.lists.compares_items,
             "search": any(self.bundle.catalogue.texts),
-            "in_stock": STOCK in self.bundle.catalogue.attributes,
+            "in_stock": STOCK in self.live.now.catalogue.attributes,
         }
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
@@ -157,7 +156,7 @@ class Engine:
 
     def _visitor(self, request: RecommendRequest) -> Visitor:
         """Who a list is for, where such a list may be asked for."""
-        self._check_k("recommend", request.k)
+        check_k("recommend", request.k, self._max_k)
         self._check_known("recommend", "pin.item_id", [pin.item_id for pin in request.pin])
         return visitor_of(request, self.features, self.bundle, self.model)
 
@@ -191,7 +190,7 @@ class Engine:
             cold_start=visitor.is_cold,
             reason=reason,
             skipped_history=list(visitor.skipped),
-            items=show_items(self._cards, self.bundle.ranker, visitor, made.items, parts),
+            items=show_items(self.live.now.cards, self.bundle.ranker, visitor, made.items, parts),
             diversity=made.diversity,
             applied=made.applied,
             exploration=made.exploration,
@@ -214,7 +213,7 @@ class Engine:
         Raises:
             UnknownItem: the catalogue does not have it.
         """
-        return read_item(self.model, self.bundle, self.features, item_id)
+        return read_item(self.model, self.live.now.catalogue, self.features, item_id)
 
     def read_user(self, user_id: str) -> UserRecord:
         """What is known of a user.
@@ -367,7 +366,7 @@ class Engine:
             UnknownItem: the item is not in the catalogue.
             CapabilityMissing: the bundle ranks by popularity, which compares no items.
         """
-        self._check_k("find similar items", k)
+        check_k("find similar items", k, self._max_k)
         self._check_known("find similar items", "item_id", [item_id])
         return FixedScores(self._ids, self.lists.likeness(item_id)).top_k([UserState()], k)[0]
 
@@ -411,7 +410,7 @@ class Engine:
         """
         ranker = own if request.by == "blend" else self._generative()
         reranker = reranker_of(request.diversity, self._reranker, self.model)
-        return self._maker.make(request, ranker, user, reranker, request.exploration)
+        return self.live.now.maker.make(request, ranker, user, reranker, request.exploration)
 
     def _generative(self) -> GenerativeRanker:
         if self.bundle.generative is None:
@@ -437,9 +436,6 @@ class Engine:
     def _ratings_now(self, item_ids: Sequence[str]) -> ItemRatings:
         """The items' ratings in the online store."""
         return ItemRatings.of_features(self.features.read_items(item_ids))
-
-    def _check_k(self, doing: str, k: int) -> None:
-        check_k(doing, k, self._max_k)
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
         check_known(doing, field, item_ids, self._ids, self.model)

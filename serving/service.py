@@ -18,11 +18,11 @@ from typing import Any
 import bentoml
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from core.keys import KeyFile
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, UserRefused
+from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
@@ -33,11 +33,11 @@ from serving.api.feedback import Feedback
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
-from serving.api.openapi import ENDPOINTS, SUCCESSORS
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 from serving.batching import Batcher
 from serving.beginning import check_model_store, settle_memory
+from serving.changes import ChangeDesk
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured
 from serving.events.intake import EventIntake
@@ -45,11 +45,6 @@ from serving.events.terms import PLAIN_TERMS
 from serving.experiments.desk import ExperimentDesk
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
-from serving.guard.changes import AuditChanges
-from serving.guard.connections import limit_heads
-from serving.guard.gate import KeyGate, cors_options
-from serving.guard.shape import ShapeLimit
-from serving.http.headers import SecurityHeaders
 from serving.http.inputs import (
     EventsInput,
     FeedbackInput,
@@ -62,13 +57,12 @@ from serving.http.inputs import (
     Unreadable,
 )
 from serving.http.metrics import Metrics
-from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
-from serving.http.overload import ANSWERED_TOGETHER, GatedService, OverloadGate
+from serving.http.overload import OverloadGate
 from serving.http.pages import PAGES
 from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
-from serving.http.stream import EventStream, StopAtHangUp
-from serving.http.versions import EarlierPaths
+from serving.http.stack import stand_before
+from serving.http.stream import EventStream
 from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 from serving.writing.pool import WritingPool
@@ -77,8 +71,6 @@ logger = logging.getLogger("serving")
 
 SETTINGS = load_settings(variables=os.environ)
 _KEYS = KeyFile(Layout(SETTINGS.work_dir, SETTINGS.shop).api_keys)
-
-
 _GATE = OverloadGate(SETTINGS.serving.in_flight)
 # Drafts compute as answers do, and more threads would only take the interpreter from each other.
 _DRAFTING_THREADS = 1
@@ -96,10 +88,6 @@ def _observe(endpoint: str, status: int, seconds: float) -> None:
 
 def _count_texts(outcome: str, number: int) -> None:
     _metrics().texts(outcome, number)
-
-
-def _is_crowded() -> bool:
-    return _GATE.now("answers") > 2 * SETTINGS.serving.batch
 
 
 @bentoml.service(
@@ -132,6 +120,7 @@ class Sommelier:
         self._is_forgotten = TombstoneFile(layout.forgotten).holds
         self._log = EventLog(layout.events, self._is_forgotten)
         self._intake = EventIntake(self._log, self._is_forgotten)
+        self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten))
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
         self._batcher = Batcher(serving.batch)
@@ -284,6 +273,14 @@ class Sommelier:
         recorded = each_by(lambda engine: self._experiments.recording(method(engine), endpoint))
         return await self._answer_together(request, endpoint, recorded)
 
+    def keep_change(self, change: Callable[[ChangeDesk, Engine | None], BaseModel]) -> Any:
+        """What the endpoints answer that change items and users, whether a bundle is in service or not."""
+        loaded = self._watcher.loaded
+        try:
+            return respond(change(self._changes, None if loaded is None else loaded.value))
+        except Exception as error:
+            return refusal_of(error)
+
     def _answer(self, request: Any, endpoint: str, answer: Callable[[Engine], BaseModel]) -> Any:
         """Answer with the engine of this moment; a swap in the meantime does not touch it."""
         if isinstance(request, Unreadable):
@@ -349,6 +346,7 @@ class Sommelier:
             max_k=SETTINGS.serving.max_k,
             max_users=SETTINGS.serving.max_users,
         )
+        self._changes.bring_up(engine.live)
         engine.warm()
         if self._watcher.loaded is not None:
             engine.warm_encoder()
@@ -399,41 +397,12 @@ class Sommelier:
         self._experiments.follow(self._watcher.loaded)
         for endpoint, number in _GATE.take_refused().items():
             _metrics().refused(endpoint, number)
+        self._changes.follow(self._watcher.loaded, self._experiments.engines)
         self._intake.push_pending()
         _metrics().pending_events(self._intake.n_pending())
 
 
-limit_heads(SETTINGS.serving.header_s, SETTINGS.serving.max_header_bytes)
-# The decorator has made a BentoML service of the class. The first is outermost; the second counts what others refuse.
-_SERVICE: Any = Sommelier
-_SERVICE.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
-_SERVICE.add_asgi_middleware(
-    ObserveRequests, endpoints=frozenset(endpoint.path for endpoint in ENDPOINTS), observe=_observe
-)
-_SERVICE.add_asgi_middleware(SecurityHeaders)
-_SERVICE.add_asgi_middleware(UniformErrors)
-if SETTINGS.serving.cors_origins:
-    _SERVICE.add_asgi_middleware(CORSMiddleware, **cors_options(SETTINGS.serving.cors_origins))
-_SERVICE.add_asgi_middleware(
-    KeyGate,
-    find=_KEYS.find,
-    needs_keys=SETTINGS.needs_keys,
-    by_address=not (SETTINGS.serving.require_keys == "never" and SETTINGS.serving.open_to_all),
-    open_metrics=SETTINGS.serving.open_metrics,
-    origins=SETTINGS.serving.cors_origins,
-    rates=SETTINGS.serving.rates,
-)
-_SERVICE.add_asgi_middleware(AuditChanges, file=Layout(SETTINGS.work_dir, SETTINGS.shop).audit)
-_SERVICE.add_asgi_middleware(
-    JsonBodyLimit,
-    max_body_bytes=SETTINGS.serving.max_body_bytes,
-    seconds=SETTINGS.serving.body_s,
-    shape=ShapeLimit(SETTINGS.serving.max_json_depth, SETTINGS.serving.max_json_values),
-)
-_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
-# Watching each client costs time: who is answered within a batch or two is not watched.
-_SERVICE.add_asgi_middleware(StopAtHangUp, endpoints=ANSWERED_TOGETHER, when=_is_crowded)
-GatedService.around(_SERVICE, _GATE)
+stand_before(Sommelier, SETTINGS, _KEYS.find, _GATE, _observe)
 
 
 def _shown(endpoint: str, found: BaseModel | Exception) -> Any:

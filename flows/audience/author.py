@@ -80,9 +80,11 @@ class Author:
         self._model, self._bundle, self._features = model, bundle, features
         self._reranker = Reranker(bundle.ranker.vectors, bundle.manifest.recipe.rerank)
 
-    def write(self, users: Sequence[str], task: Assignment) -> pa.Table:
+    def write(self, users: Sequence[str], task: Assignment, hidden: Sequence[str] = ()) -> pa.Table:
         """The rows of `TEXTS` of some users, in their order; a user that the shop does not know has none.
 
+        Args:
+            hidden: Items that may not be shown: nothing is written of them.
         Raises:
             NoWriter: the bundle lacks what such texts come from.
         """
@@ -93,18 +95,18 @@ class Author:
                 continue
             if self._bundle.ranker.reads_items_then:
                 state = replace(state, items_then=self._features.items_at())
-            for position, (item_id, score) in enumerate(self._list(state, task.k), start=1):
+            for position, (item_id, score) in enumerate(self._list(state, task.k, hidden), start=1):
                 about = {schema.USER_ID: user_id, schema.ITEM_ID: item_id, "position": position, "score": score}
                 listed.append((state, about | {"kind": task.kind, "seed": task.seed, "model": self._model}))
         said = self._reasons(listed, task) if task.kind == "reason" else self._reviews(listed, task)
         return pa.Table.from_pylist([row | more for (_, row), more in zip(listed, said, strict=True)], schema=TEXTS)
 
-    def _list(self, user: UserState, k: int) -> list[tuple[str, float]]:
+    def _list(self, user: UserState, k: int, hidden: Sequence[str]) -> list[tuple[str, float]]:
         """The user's best items, as `/v1/recommend` lists them by the recipe."""
         ranker = self._bundle.ranker.for_one(user)
         if self._reranker.settings.changes_nothing:
-            return ranker.top_k([user], k)[0]
-        return self._reranker.top_k(ranker, user, k).items
+            return ranker.top_k([user], k, exclude=[hidden])[0]
+        return self._reranker.top_k(ranker, user, k, exclude=[hidden]).items
 
     def _reasons(self, listed: Sequence[tuple[UserState, dict[str, Any]]], task: Assignment) -> list[dict[str, Any]]:
         explainer, nearest = self._bundle.explainer, self._bundle.ranker.nearest_history

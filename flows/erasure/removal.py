@@ -14,6 +14,7 @@ from pathlib import Path
 from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import erase_predictions
+from core.overrides import Overrides
 from core.settings.features import FeatureStoreSettings
 from core.storage import exclusively
 from core.tombstones import Tombstone, Tombstones, bury, lift, read_tombstones
@@ -99,6 +100,8 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     shown = erase_predictions(layout.predictions, person.is_value)
     receipt = receipt.counting("prediction log", shown)
     receipt = save(layout, receipt.counting("exports", erase_exported(layout.predictions, person.is_value)))
+    said = Overrides(layout.overrides).erase_users(person.is_value)
+    receipt = save(layout, receipt.counting("overrides", said))
     return save(layout, receipt.counting("online store", erase_online(layout.feast, person.id)))
 
 

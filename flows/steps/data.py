@@ -39,7 +39,7 @@ def ingest(step: StepContext, fingerprint: str) -> RawTables:
     from validation.sources.ingest import ingest
 
     layout = step.layout
-    return ingest(step.recipe.source, step.target, layout.events, layout.readmitted, layout.forgotten)
+    return ingest(step.recipe.source, step.target, layout.events, layout.readmitted, layout.forgotten, layout.overrides)
 
 
 # What the run before saw only decides warnings and stops, never the clean rows: the same rows are not validated twice.
@@ -117,7 +117,7 @@ def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummar
     source = run.recipe.source
     with run.holding_data():
         expire_originals(layout, days)
-    read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten)
+    read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten, layout.overrides)
     raw = ingest(run, fingerprint=read)
     used_at = raw.folder.stat().st_mtime
     clean = validate(run, raw=raw, previous=read_last_validation(layout))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.layout import Layout
+from core.overrides import Overrides
 from core.promotions import Version
 from core.storage import remove_folder
 from core.tombstones import TombstoneFile
@@ -63,7 +64,8 @@ def write_part(step: StepContext, parts: Parts, number: int, task: Assignment, v
     """
     if not parts.part(number).is_file():
         author = _author(step.layout, version.folder, version.tag, step.device, task.kind)
-        parts.write(number, author.write(parts.users_of(number), task))
+        hidden = [said.id for said in Overrides(step.layout.overrides).since("items") if said.is_hidden]
+        parts.write(number, author.write(parts.users_of(number), task, hidden))
     return parts.count(number)
 
 

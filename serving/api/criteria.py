@@ -50,8 +50,8 @@ class ItemCriteria(Message):
     in_stock: bool | None = Field(
         None,
         description="true: only items in stock; false: only items out of stock. It is the attribute `in_stock` of the "
-        "catalogue of the bundle in service (true, yes, in stock, or a number above 0); what has sold out since is "
-        "left out by `exclude`.",
+        "catalogue (true, yes, in stock, or a number above 0): of the bundle in service, and as `PATCH "
+        "/v1/items/{item_id}` set it since.",
     )
     attributes: Annotated[list[AttributeFilter], Field(max_length=MAX_ATTRIBUTES)] = Field(
         [], description="Only items with these values: any column of the catalogue, the shop's own among them."

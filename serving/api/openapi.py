@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.api.changes import ItemPatch, ItemSaid, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
@@ -69,7 +70,7 @@ class Endpoint:
     """One path of the service."""
 
     path: str
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "patch", "delete"]
     summary: str
     description: str
     problems: tuple[int, ...] = ()
@@ -85,6 +86,11 @@ class Endpoint:
     def name(self) -> str:
         """What it is called in the document: its path without the version and without ids."""
         return self.path.removeprefix(API_PREFIX).partition("{")[0].strip("/")
+
+    @property
+    def operation(self) -> str:
+        """What the operation is called: as the endpoint, behind what it does where it changes something."""
+        return self.name if self.method in ("get", "post") else f"{self.method}_{self.name}"
 
     @property
     def ids(self) -> list[str]:
@@ -228,6 +234,35 @@ ENDPOINTS = (
         None,
         UserRecord,
     ),
+    Endpoint(
+        f"{API_PREFIX}/items/{{item_id}}",
+        "patch",
+        "Change an item",
+        "What is given is set above the shop's own data, what is left out stays, null takes a value back. Every list "
+        "follows within seconds; what models read of an item, and items that are new, with the next training.",
+        (400, 408, 413, 415, 429, 503),
+        ItemPatch,
+        ItemSaid,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/items/{{item_id}}",
+        "delete",
+        "Take an item out",
+        "No list holds it from then on, and what was set of it is taken back. Its events are still learned from.",
+        (400, 408, 413, 415, 429, 503),
+        None,
+        ItemSaid,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/users/{{user_id}}",
+        "patch",
+        "Change a user",
+        "What is given is set above the shop's own data, what is left out stays, null takes a value back. It counts "
+        "from the next refresh of the features on.",
+        (400, 408, 413, 415, 429, 503),
+        UserPatch,
+        UserSaid,
+    ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
     Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),
     Endpoint("/metrics", "get", "Prometheus metrics", "Text in Prometheus's format."),
@@ -247,16 +282,19 @@ def describe_api() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Sommelier", "version": API_VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "."}],
-        "paths": {
-            **{endpoint.path: {endpoint.method: _operation(endpoint)} for endpoint in ENDPOINTS},
-            **{
-                endpoint.earlier: {endpoint.method: _deprecated(endpoint)}
-                for endpoint in ENDPOINTS
-                if endpoint.earlier is not None
-            },
-        },
+        "paths": _paths(),
         "components": {"schemas": definitions["$defs"], "securitySchemes": _KEYS},
     }
+
+
+def _paths() -> dict[str, dict[str, Any]]:
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method] = _operation(endpoint)
+    for endpoint in ENDPOINTS:
+        if endpoint.earlier is not None:
+            paths[endpoint.earlier] = {endpoint.method: _deprecated(endpoint)}
+    return paths
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
@@ -280,12 +318,18 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         **security,
         "summary": endpoint.summary,
         "description": f"{endpoint.description}{said}",
-        "operationId": endpoint.name,
-        "tags": ["answers" if endpoint.request else "service"],
+        "operationId": endpoint.operation,
+        "tags": [_tag(endpoint)],
         **parameters,
         **body,
         "responses": answers,
     }
+
+
+def _tag(endpoint: Endpoint) -> str:
+    if endpoint.method in ("patch", "delete"):
+        return "changes"
+    return "answers" if endpoint.request else "service"
 
 
 def _deprecated(endpoint: Endpoint) -> dict[str, Any]:

@@ -109,6 +109,11 @@ class ExperimentDesk:
         """Wait until shadows have answered and what was recorded is on the disk; False if that takes longer."""
         return self._shadows.wait(timeout_s) and (self._log is None or self._log.flush(timeout_s))
 
+    @property
+    def engines(self) -> list[Engine]:
+        """Of the bundles that are loaded beside the one in service."""
+        return [loaded.value for loaded in self._follower.loaded]
+
     def follow(self, champion: Loaded[Engine] | None) -> None:
         """Follow the record of experiments; called at each check of the model store."""
         self._follower.follow(champion)

@@ -62,6 +62,11 @@ class Follower(Generic[T]):
         return self._plan
 
     @property
+    def loaded(self) -> list[Loaded[T]]:
+        """What is loaded beside the champion."""
+        return list(self._loaded.values())
+
+    @property
     def record(self) -> Experiments:
         """The record as it was last read."""
         return self._record

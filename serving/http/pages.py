@@ -16,6 +16,7 @@ from starlette.routing import Route
 from serving.api.message import API_PREFIX
 from serving.api.openapi import describe_api
 from serving.guard.caller import current_caller
+from serving.http.changes import CHANGES
 from serving.http.headers import page_policy
 from serving.http.responses import respond
 
@@ -78,7 +79,7 @@ async def _read(record: Callable[[str], Any], key: str) -> Response:
     return answer
 
 
-# BentoML's endpoints are POST only, so these stand beside them; "/" takes the place of BentoML's own page.
+# BentoML's endpoints are POST only, so others stand beside them; "/" takes the place of BentoML's own page.
 PAGES = Starlette(
     routes=[
         Route("/", _show_page),
@@ -88,5 +89,6 @@ PAGES = Starlette(
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
         Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),
+        *CHANGES,
     ],
 )

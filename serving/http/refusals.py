@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from core.overrides import OverrideError
 from core.tombstones import TombstoneError
 from features.errors import FeatureError
 from recommender.errors import NotFinite
@@ -38,6 +39,9 @@ def sentence_of(error: Exception) -> str | None:
         case FeatureError() | TombstoneError():
             logger.error("The online store cannot be read", exc_info=error)
             return "Cannot answer for a known user: the online store cannot be read. Try again later."
+        case OverrideError():
+            logger.error("A change was refused", exc_info=error)
+            return "Cannot keep the change: its file cannot be read or written. Send it again later."
         case TimeoutError():
             return "Cannot answer in time: the request waited for longer than serving.timeout_s. Ask again later."
     return None

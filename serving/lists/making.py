@@ -61,22 +61,24 @@ class ListMaker:
         ids: Of the catalogue.
         selection: Its columns.
         n_events: How many events taught each item. Shape (n_items,).
+        hidden: Items that no list may hold. Shape (n_items,), bool; None where all may be shown.
     """
 
-    def __init__(self, ids: IdMap, selection: ItemSelection, n_events: np.ndarray) -> None:
-        self._ids, self.selection, self._n_events = ids, selection, n_events
+    def __init__(
+        self, ids: IdMap, selection: ItemSelection, n_events: np.ndarray, hidden: np.ndarray | None = None
+    ) -> None:
+        self._ids, self.selection, self._n_events, self._hidden = ids, selection, n_events, hidden
 
     def allowed(self, asked: ListOptions) -> np.ndarray | None:
-        """What the filters let through. Shape (n_items,), bool; None is all.
+        """What may be shown, and the filters let through. Shape (n_items,), bool; None is all.
 
         Raises:
             BadRequest, CapabilityMissing: as `ItemSelection.of`.
         """
-        allowed = self.selection.of(asked)
-        if asked.allow is None:
-            return allowed
-        listed = self.selection.listed(asked.allow)
-        return listed if allowed is None else allowed & listed
+        masks = [self.selection.of(asked), None if self._hidden is None else ~self._hidden]
+        masks.append(None if asked.allow is None else self.selection.listed(asked.allow))
+        given = [mask for mask in masks if mask is not None]
+        return np.logical_and.reduce(given) if given else None
 
     def unknown(self, asked: ListOptions) -> list[str]:
         """Items of the allow list and of rules that the catalogue does not have, each once."""

@@ -10,19 +10,21 @@ import numpy as np
 
 from core import schema
 from recommender.bundle.loading import Bundle
+from recommender.inputs.catalogue import Catalogue
 from serving.api.records import HistoryEntry, ItemRecord, UserRecord
 from serving.errors import UnknownUser
 from serving.lists.checks import check_known
 from serving.visitor import FeatureReader
 
 
-def read_item(model: str, bundle: Bundle, features: FeatureReader, item_id: str) -> ItemRecord:
+def read_item(model: str, catalogue: Catalogue, features: FeatureReader, item_id: str) -> ItemRecord:
     """An item of the catalogue, with its features now.
 
+    Args:
+        catalogue: As it is shown.
     Raises:
         UnknownItem: the catalogue does not have it.
     """
-    catalogue = bundle.catalogue
     check_known("read the item", "item_id", [item_id], catalogue.ids, model)
     row, place = catalogue.row(item_id), catalogue.ids.index(item_id) - 1
     now = features.read_items([item_id])

@@ -36,6 +36,7 @@ from serving.lists.checks import check_k, check_known
 from serving.lists.making import ListMaker, MadeList
 from serving.lists.rules import FixedScores
 from serving.lists.searching import CONSTANT, Meaning, Searcher
+from serving.lists.shown import LiveCatalogue
 from serving.visitor import FeatureReader, Visitor, identify
 
 Item = TypeVar("Item", bound=ListedItem)
@@ -49,18 +50,25 @@ class ShopLists:
         model: The bundle's name and version.
         bundle: Loaded and checked.
         features: Reads the online store.
-        maker: Of the bundle's catalogue.
-        cards: Of the bundle's catalogue.
+        live: The bundle's catalogue, as it is shown.
         max_k: The largest k that a request may ask for.
     """
 
-    def __init__(
-        self, model: str, bundle: Bundle, features: FeatureReader, maker: ListMaker, cards: ItemCards, max_k: int
-    ) -> None:
+    def __init__(self, model: str, bundle: Bundle, features: FeatureReader, live: LiveCatalogue, max_k: int) -> None:
         self._model, self._bundle, self._features = model, bundle, features
-        self._maker, self._cards, self._max_k = maker, cards, max_k
+        self._live, self._max_k = live, max_k
         self._ids = bundle.catalogue.ids
         self.searcher = Searcher(bundle.ranker.vectors, Meaning(bundle), model)
+
+    @property
+    def _cards(self) -> ItemCards:
+        """As of this moment."""
+        return self._live.now.cards
+
+    @property
+    def _maker(self) -> ListMaker:
+        """As of this moment."""
+        return self._live.now.maker
 
     def popular(self, request: PopularRequest) -> Popular:
         """The items with the most events, of all time or of the last days.

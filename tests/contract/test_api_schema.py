@@ -19,6 +19,7 @@ from core.settings.features import EventKind
 from serving.api.feedback import FeedbackRequest
 from serving.api.openapi import ENDPOINTS, SUCCESSORS, describe_api
 from serving.events.terms import PLAIN_TERMS
+from serving.http.changes import CHANGES
 from serving.http.pages import PAGE
 
 SNAPSHOT = Path(__file__).with_name("api_schema.json")
@@ -87,6 +88,11 @@ def test_the_service_serves_what_the_schema_says() -> None:
             assert issubclass(posts[endpoint.path].output_spec, endpoint.answer)
     own = {e.path for e in ENDPOINTS if e.method == "get"} - {"/livez", "/readyz", "/metrics"}
     assert own <= {getattr(route, "path", "").replace(":path", "") for route in service.PAGES.routes}
+    changing = {(e.method.upper(), e.path) for e in ENDPOINTS if e.method in ("patch", "delete")}
+    assert changing == {
+        (method, route.path.replace(":path", "")) for route in CHANGES for method in route.methods or ()
+    }
+    assert all(route in service.PAGES.routes for route in CHANGES)
 
 
 def test_the_paths_of_earlier_releases_are_marked_and_otherwise_the_same() -> None:

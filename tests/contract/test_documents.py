@@ -155,7 +155,9 @@ def test_the_page_of_sources_names_every_kind():
 
 
 def test_the_page_of_the_service_names_every_endpoint():
-    listed = set(re.findall(r"^\| `((?:GET|POST) /[\w/{}]+)` \|", read(DOCS / "service.md"), flags=re.MULTILINE))
+    listed = set(
+        re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) /[\w/{}]+)` \|", read(DOCS / "service.md"), flags=re.MULTILINE)
+    )
     assert listed == {f"{one.method.upper()} {one.path}" for one in ENDPOINTS}
 
 

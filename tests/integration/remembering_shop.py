@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
+from core.overrides import Overrides
 from core.settings.loading import load_settings
 from core.settings.tree import Recipe, Settings
 from flows.environment import child_environment
@@ -146,6 +147,10 @@ def live(recipe: Recipe, *people: str) -> None:
     OnlineFeatures(layout.feast, recipe.features).push(events, range(1, len(events) + 1))
     log.mark_pushed(len(events))
     log.close()
+    overrides = Overrides(layout.overrides)
+    overrides.patch("items", "i03", {"price": 4.0}, {"colour": "red"})
+    for user in ("u001", *people):
+        overrides.patch("users", user, {}, {"job": "retired"})
     pipeline(params)
 
 

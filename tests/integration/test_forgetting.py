@@ -92,6 +92,7 @@ def test_a_person_leaves_no_byte_and_the_shop_is_as_if_they_had_never_been(shops
         "feast/offline/",
         "feast/online.db",
         "events.sqlite",
+        "overrides.sqlite",
         "reports/",
     )
     for place in stages:

@@ -22,9 +22,10 @@ SOURCE_TEXT = "source_text"
 SOURCE_FILE = "source_file"
 SOURCE_NUMBER = "source_number"
 SOURCE_ERROR = "source_error"
+OVERRIDES = "overrides"  # the source file of what clients say of items and users
 EVENT_LOG = "events"  # the source file of an event of the service's log, also when it comes back from quarantine
 
-Origin = Literal["source", "events", "readmitted"]
+Origin = Literal["source", "events", "readmitted", "overrides"]
 
 
 class TableMapping(BaseModel):
@@ -53,7 +54,11 @@ class TableMapping(BaseModel):
 
 
 class RawPart(BaseModel):
-    """One file of a raw folder. Parts of origin `events` come from the service's log, `readmitted` from quarantine."""
+    """One file of a raw folder.
+
+    Parts of origin `events` come from the service's log, `readmitted` from quarantine, and `overrides` are what clients
+    say of items and users.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -77,7 +77,7 @@ def _comparing_rules(table: TableName, mapped: Collection[str], lines: bool) -> 
         comparing_rule(KEY_UNIQUE, "row", f"No two rows share {key}; the first good one stays.", shown),
     ]
     if lines:
-        why = f"Lines repeat the same {key}; the newest value of each column counts."
+        why = f"Lines, or what clients say, repeat the same {key}; the newest value of each column counts."
         rules.append(comparing_rule(REPEATED, "copy", why, shown))
     if table == "interactions" and schema.POSITION in mapped:
         why = "A user's events in the order of their position are in the order of their time."

@@ -41,12 +41,14 @@ def mark_compared(connection: duckdb.DuckDBPyConnection, scan: Scan, settings: V
         _mark(connection, scan, exact, _unmarked(scan, exact, queries.exported_sql(scan.parts, scan.excluded)))
     if "readmitted" in origins:
         _mark(connection, scan, exact, queries.returned_sql(table, scan.parts, scan.excluded))
-    if origins >= {"readmitted", "source"} and REPEATED not in rules:  # of lines, what a person corrected is newest
+    lines = any(one.mapping.lines for one in scan.parts)
+    if origins >= {"readmitted", "source"} and not lines:  # of lines, what a person corrected is newest
         query = queries.superseded_sql(table, scan.parts, scan.excluded)
         _mark(connection, scan, exact, _unmarked(scan, exact, query))
     if REPEATED in rules:
-        gather_lines(connection, table, scan.excluded)
-        _mark(connection, scan, rules.pop(REPEATED), queries.repeated_lines_sql(table, scan.excluded))
+        repeats = "true" if lines else queries.overridden_sql(table, scan.parts)
+        gather_lines(connection, table, scan.excluded, repeats)
+        _mark(connection, scan, rules.pop(REPEATED), queries.repeated_lines_sql(table, scan.excluded, repeats))
     unique, core = rules.pop(KEY_UNIQUE), rules.pop(K_CORE, None)
     for rule in rules.values():
         _mark(connection, scan, rule, _find(connection, scan, rule.name, settings))

@@ -1,4 +1,4 @@
-"""Users and items from the lines of orders or reviews: of each, the newest value of every column."""
+"""Users and items from lines of orders or reviews, or from what clients say: each column's newest value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import duckdb
 from core.schema import TABLES, TableName
 
 
-def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, excluded: str) -> None:
+def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, excluded: str, repeats: str) -> None:
     """Put into each id's newest line the newest value of every column that an older line gives.
 
     Args:
         excluded: SQL over a staged row, true where it breaks a rule.
+        repeats: SQL over a staged row, true where several rows of its id are of one thing.
     """
     (key,) = TABLES[table].key
     names = [column.name for column in TABLES[table].columns if column.name != key]
@@ -22,7 +23,8 @@ def gather_lines(connection: duckdb.DuckDBPyConnection, table: TableName, exclud
         f"""CREATE OR REPLACE TEMP TABLE gathered AS
         SELECT {key}, arg_max(row_number, ({newest_first()})) AS row_number, {newest},
             {_merged_attributes()} AS attributes
-        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({excluded}) GROUP BY {key} HAVING count(*) > 1"""
+        FROM staged_{table} WHERE {key} IS NOT NULL AND {repeats} AND NOT ({excluded})
+        GROUP BY {key} HAVING count(*) > 1"""
     )
     connection.execute(
         f"""UPDATE staged_{table} AS s SET {", ".join(f"{name} = g.{name}" for name in (*names, "attributes"))}

@@ -140,14 +140,25 @@ def shared_keys_sql(table: TableName, key: Sequence[str], copy: str, excluded: s
     ) WHERE nth > 1"""
 
 
-def repeated_lines_sql(table: TableName, excluded: str) -> str:
-    """The row numbers of lines of orders or reviews whose id a newer line has too."""
+def overridden_sql(table: TableName, parts: Sequence[StagedPart]) -> str:
+    """Over a row of users or items: clients say something of its id."""
+    (key,) = TABLES[table].key
+    return f"{key} IN (SELECT {key} FROM staged_{table} WHERE part IN ({_numbers(parts, 'overrides')}))"
+
+
+def repeated_lines_sql(table: TableName, excluded: str, repeats: str) -> str:
+    """The row numbers of lines of orders or reviews whose id a newer line has too.
+
+    Args:
+        excluded: SQL over a staged row, true where it breaks a rule.
+        repeats: SQL over a staged row, true where several rows of its id are of one thing.
+    """
     (key,) = TABLES[table].key
     return f"""
     SELECT row_number FROM (
         SELECT row_number, row_number() OVER (PARTITION BY {key} ORDER BY {newest_first()}) AS nth,
             count(*) OVER (PARTITION BY {key}) AS n
-        FROM staged_{table} WHERE {key} IS NOT NULL AND NOT ({excluded})
+        FROM staged_{table} WHERE {key} IS NOT NULL AND {repeats} AND NOT ({excluded})
     ) WHERE nth < n"""
 
 

@@ -64,7 +64,7 @@ def _plan(
     parts = find_parts(connection, raw, note, table)
     mapped = mapped_columns(parts)
     dialect = Dialect.of(note.forms, table, settings.cleaning)
-    lines = any(one.mapping.lines for one in parts)
+    lines = any(one.mapping.lines or one.part.origin == "overrides" for one in parts)
     rules = build_rules(table, settings, note.provided, mapped, now, lines)
     if not parts:
         return Scan(table, parts, rules, [], lambda relation: "")

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from core.logs.events import EventLog
+from core.overrides import KINDS, Kind, Override, Overrides
+from core.schema import TABLES
 from core.settings.source import (
     Amazon2014Source,
     Amazon2023Source,
@@ -28,7 +30,7 @@ from core.storage import atomic_folder, digest_of, file_digest, write_json
 from core.tombstones import read_tombstones
 from validation.errors import RawFolderError
 from validation.raw.originals import note_originals
-from validation.raw.parts import EVENT_LOG, NOTE_FILE, RawTables
+from validation.raw.parts import EVENT_LOG, NOTE_FILE, OVERRIDES, RawTables
 from validation.raw.writer import RawWriter, RowParts
 from validation.sources import amazon_2014, amazon_2023, recbole, simulated, tables
 from validation.sources import database as sql_source
@@ -40,13 +42,17 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def source_fingerprint(
-    source: Source, event_log: Path | None = None, readmitted: Path | None = None, forgotten: Path | None = None
+    source: Source,
+    event_log: Path | None = None,
+    readmitted: Path | None = None,
+    forgotten: Path | None = None,
+    overrides: Path | None = None,
 ) -> str:
     """Digest of the source's contents, its settings (where files lie does not matter), events and re-admitted rows.
 
     Files count by their bytes, a database by the rows that its queries give (they are run for this), the event log by
     its length and newest number, files of re-admitted rows by their names, which follow from their contents. Who is
-    forgotten counts too.
+    forgotten counts too, and what clients say of items and users.
 
     Raises:
         SourceError: a file is missing or empty, or a query fails.
@@ -58,7 +64,7 @@ def source_fingerprint(
         contents = {path.name: file_digest(path) for path in _locate(source)}
         settings = source.model_dump(mode="json", exclude={"path"})
     let_in = [path.name for path in readmitted_rows.locate(readmitted)]
-    left_out = filter(None, [read_tombstones(forgotten).key])
+    left_out = filter(None, [read_tombstones(forgotten).key, _said_in(overrides)])
     return digest_of(READERS_VERSION, settings, contents, _extent_of(event_log), let_in, *left_out)
 
 
@@ -68,6 +74,7 @@ def ingest(
     event_log: Path | None = None,
     readmitted: Path | None = None,
     forgotten: Path | None = None,
+    overrides: Path | None = None,
 ) -> RawTables:
     """Read a source into a raw folder, and append what clients reported since and what was let in again.
 
@@ -78,18 +85,20 @@ def ingest(
         event_log: The service's log; one that does not exist holds no events.
         readmitted: Folder of rows that came out of quarantine; one that does not exist holds none.
         forgotten: The record of who is forgotten; one that does not exist holds nobody.
+        overrides: What clients say of items and users; a file that does not exist says nothing.
     Raises:
         SourceError: a file is missing, empty, truncated or unreadable. A bad row is no error: it comes along, marked.
         RawFolderError: the disk is full.
     """
     read_at = datetime.now(UTC)
-    fingerprint = source_fingerprint(source, event_log, readmitted, forgotten)
+    fingerprint = source_fingerprint(source, event_log, readmitted, forgotten, overrides)
     forms = plain_forms(source)
     with _disk_errors(target), atomic_folder(target) as folder:
         writer = RawWriter(folder, read_tombstones(forgotten), forms)
         _read(source, writer)
         log_sequence = _read_events(event_log, writer)
         readmitted_rows.read(readmitted, writer)
+        _read_overrides(overrides, writer)
         written = RawTables(
             folder=target.absolute(),
             fingerprint=fingerprint,
@@ -181,6 +190,29 @@ def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
             values["position"] = sequence
             parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
     return max(newest, sequence)
+
+
+def _read_overrides(file: Path | None, writer: RawWriter) -> None:
+    """Write a row for each item and user that clients say something of, with what they say alone."""
+    if file is None:
+        return
+    with RowParts(writer, OVERRIDES, origin="overrides") as parts:
+        for kind in KINDS:
+            for number, said in enumerate(_sayings(file, kind), start=1):
+                values = {TABLES[kind].key[0]: said.id, **said.fields}
+                parts.add(kind, values, source_file=OVERRIDES, source_number=number, attributes=said.attributes)
+
+
+def _said_in(file: Path | None) -> str:
+    """Stands for all that clients say; empty where they say nothing."""
+    said = [] if file is None else [(kind, asdict(one)) for kind in KINDS for one in _sayings(file, kind)]
+    return digest_of(said) if said else ""
+
+
+def _sayings(file: Path, kind: Kind) -> list[Override]:
+    """What is said, by id. When it was said, and whether the item may be shown, makes no other row."""
+    found = [one for one in Overrides(file).since(kind) if one.says_something]
+    return sorted((Override(one.id, one.fields, one.attributes) for one in found), key=lambda one: one.id)
 
 
 def _extent_of(event_log: Path | None) -> int | tuple[int, int]:

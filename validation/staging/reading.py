@@ -35,7 +35,7 @@ def read_sql(
     """Layer 1 of all parts, in their order.
 
     Args:
-        dialect: Of the source, and of what was let in again; the service's log uses the contract's own.
+        dialect: Of the source, and of what was let in again; what the service takes in uses the contract's own.
         relation: Part to SQL of the rows that are read, `file_row_number` among their columns.
     """
     return " UNION ALL ".join(_read_part(table, one, dialect, relation(one)) for one in parts)
@@ -92,7 +92,7 @@ class _Layers:
 
 def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: str) -> str:
     mapping, layers = one.mapping, _Layers(is_mapped=f"NOT {FROM_LOG}" if one.part.origin == "readmitted" else "true")
-    dialect = dialect.of_events() if one.part.origin == "events" else dialect
+    dialect = dialect.of_events() if one.part.origin in ("events", "overrides") else dialect
     for column in TABLES[table].columns:
         name, type_ = column.name, one.types.get(column.name, "NULL")
         expression = mapping.columns.get(name, "NULL")
@@ -126,8 +126,10 @@ def _read_part(table: TableName, one: StagedPart, dialect: Dialect, relation: st
 
 
 def _add_moment(layers: _Layers, one: StagedPart, dialect: Dialect) -> None:
-    """The time of an order or review line. What a person corrected counts as newest; other rows have no lines."""
-    moment = f"'{_CORRECTED_AT}'" if one.part.origin == "readmitted" else "NULL"
+    """The time of an order or review line. What a person corrected counts as newest, and so does, read behind it, what
+    clients say; other rows have no lines.
+    """
+    moment = f"'{_CORRECTED_AT}'" if one.part.origin in ("readmitted", "overrides") else "NULL"
     if one.mapping.lines:
         layers.raw.append(f"CAST({one.mapping.moment or 'NULL'} AS VARCHAR) AS moment_raw")
         layers.given.append(f"{text_sql('moment_raw', 'VARCHAR', dialect)} AS moment_given")

@@ -40,7 +40,8 @@ EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i"
 def shell() -> Any:
     """The service without its parts: nothing is opened and no thread runs."""
     made = object.__new__(INNER)
-    made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [])
+    made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [], engines=[])
+    made._changes = SimpleNamespace(follow=lambda *_: None)
     return made
 
 

@@ -79,6 +79,16 @@ def test_the_list_is_the_one_that_the_service_answers() -> None:
         assert [(row["item_id"], row["score"]) for row in written] == [(one.item_id, one.score) for one in served]
 
 
+def test_nothing_is_written_of_items_that_may_not_be_shown() -> None:
+    for rerank in (RerankSettings(), RerankSettings(kind="mmr", strength=0.9, pool=12)):
+        bundle = bundle_of(rerank=rerank)
+        bundle.writer = cast(Any, Pen())
+        author = Author("m:1", bundle, FakeFeatures())
+        rows = author.write(["known"], Assignment(3, "review", 9, 4), hidden=["i11", "i9"]).to_pylist()
+        assert len(rows) == 3
+        assert not {row["item_id"] for row in rows} & {"i11", "i9"}
+
+
 def test_without_a_scorer_no_rating_is_said() -> None:
     (first, _) = write(["known"], bundle_of(scorer=False))
     assert first["rating"] is None

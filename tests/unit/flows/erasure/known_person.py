@@ -12,6 +12,7 @@ from pathlib import Path
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
 from core.logs.predictions import EXPORTED
+from core.overrides import Overrides
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.source import TablesSource
 from features.online import OnlineFeatures
@@ -64,6 +65,8 @@ def build_shop(work: Path, stores: FeatureStoreSettings | None = None) -> Layout
     log.append(events)
     OnlineFeatures(layout.feast, SETTINGS).push(events, [1, 2])
     log.close()
+    for user in ("u", PERSON):
+        Overrides(layout.overrides).patch("users", user, {}, {"job": "retired"})
     component = layout.component("sequence", "k1")
     component.mkdir(parents=True)
     (component / "sequence.json").write_text("{}")

@@ -1,0 +1,63 @@
+"""PATCH and DELETE of items and users: what clients say above the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import bentoml
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.api.changes import ItemPatch, UserPatch
+from serving.api.message import API_PREFIX, Message
+from serving.api.problem import explain
+from serving.http.responses import refuse
+
+Patch = TypeVar("Patch", bound=Message)
+
+
+async def _change_item(request: Request) -> Response:
+    item_id = request.path_params["item_id"]
+    return await _changed(request, ItemPatch, lambda patch, desk, engine: desk.change_item(item_id, patch, engine))
+
+
+async def _delete_item(request: Request) -> Response:
+    item_id = request.path_params["item_id"]
+    return await _kept(lambda desk, engine: desk.delete_item(item_id, engine))
+
+
+async def _change_user(request: Request) -> Response:
+    user_id = request.path_params["user_id"]
+    return await _changed(request, UserPatch, lambda patch, desk, _: desk.change_user(user_id, patch))
+
+
+async def _changed(request: Request, kind: type[Patch], change: Callable[[Patch, Any, Any], BaseModel]) -> Response:
+    try:
+        patch = kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        refused: Response = refuse(400, explain(error))
+        return refused
+    return await _kept(lambda desk, engine: change(patch, desk, engine))
+
+
+async def _kept(change: Callable[[Any, Any], BaseModel]) -> Response:
+    """The service's answer, made in a thread: what is kept waits for the disk.
+
+    Args:
+        change: What the service's desk for changes does, with the engine of this moment (None before the first).
+    """
+    service: Any = bentoml.get_current_service()
+    answer: Response = await run_in_threadpool(service.keep_change, change)
+    return answer
+
+
+# Ids may hold slashes.
+CHANGES = [
+    Route(f"{API_PREFIX}/items/{{item_id:path}}", _change_item, methods=["PATCH"]),
+    Route(f"{API_PREFIX}/items/{{item_id:path}}", _delete_item, methods=["DELETE"]),
+    Route(f"{API_PREFIX}/users/{{user_id:path}}", _change_user, methods=["PATCH"]),
+]

@@ -1,0 +1,70 @@
+"""What every request of the service passes, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+
+from core.layout import Layout
+from core.settings.tree import Settings
+from serving.api.message import API_PREFIX
+from serving.api.openapi import ENDPOINTS, SUCCESSORS
+from serving.guard.changes import AuditChanges
+from serving.guard.connections import limit_heads
+from serving.guard.gate import FindKey, KeyGate, cors_options
+from serving.guard.shape import ShapeLimit
+from serving.http.headers import SecurityHeaders
+from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
+from serving.http.overload import ANSWERED_TOGETHER, GatedService, OverloadGate
+from serving.http.stream import StopAtHangUp
+from serving.http.versions import EarlierPaths
+
+
+def stand_before(
+    service: Any, settings: Settings, find_key: FindKey, gate: OverloadGate, observe: Callable[[str, int, float], None]
+) -> None:
+    """Put before a service what each of its requests passes; the first is outermost, the second counts what others
+    refuse.
+
+    Args:
+        service: What BentoML's decorator made of the class.
+        settings: Of the shop.
+        find_key: The valid key of what a client gave.
+        gate: Refuses what is too much.
+        observe: Called with each answer's endpoint, status and seconds.
+    """
+    serving = settings.serving
+
+    def is_crowded() -> bool:
+        return gate.now("answers") > 2 * serving.batch
+
+    limit_heads(serving.header_s, serving.max_header_bytes)
+    service.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
+    endpoints = frozenset(endpoint.path for endpoint in ENDPOINTS)
+    service.add_asgi_middleware(ObserveRequests, endpoints=endpoints, observe=observe)
+    service.add_asgi_middleware(SecurityHeaders)
+    service.add_asgi_middleware(UniformErrors)
+    if serving.cors_origins:
+        service.add_asgi_middleware(CORSMiddleware, **cors_options(serving.cors_origins))
+    service.add_asgi_middleware(
+        KeyGate,
+        find=find_key,
+        needs_keys=settings.needs_keys,
+        by_address=not (serving.require_keys == "never" and serving.open_to_all),
+        open_metrics=serving.open_metrics,
+        origins=serving.cors_origins,
+        rates=serving.rates,
+    )
+    service.add_asgi_middleware(AuditChanges, file=Layout(settings.work_dir, settings.shop).audit)
+    service.add_asgi_middleware(
+        JsonBodyLimit,
+        max_body_bytes=serving.max_body_bytes,
+        seconds=serving.body_s,
+        shape=ShapeLimit(serving.max_json_depth, serving.max_json_values),
+    )
+    service.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
+    # Watching each client costs time: who is answered within a batch or two is not watched.
+    service.add_asgi_middleware(StopAtHangUp, endpoints=ANSWERED_TOGETHER, when=is_crowded)
+    GatedService.around(service, gate)

@@ -1,0 +1,80 @@
+"""Items that clients change while the service runs, and two workers' worth of processes that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.logs.audit import read_acts
+from core.overrides import Overrides
+from tests.integration.running_service import Running, start_service
+from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return build_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def service(shop: TinyShop) -> Iterator[Running]:
+    with start_service(shop, "service") as running:
+        running.put_in_service(shop.whole)
+        yield running
+
+
+def listed(service: Running, **asked: Any) -> dict[str, dict[str, Any]]:
+    items = service.recommend(history=[ITEMS[0]], k=20, exclude_seen=False, **asked)["items"]
+    return {item["item_id"]: item for item in items}
+
+
+def test_a_price_shows_in_every_process_within_the_poll(service: Running, shop: TinyShop) -> None:
+    wanted = next(iter(listed(service)))
+    with start_service(shop, "second") as second:
+        second.wait_for(lambda: bool(second.model()["ready"]))
+        said = service.client.patch(f"/v1/items/{wanted}", json={"price": 0.01, "attributes": {"colour": "blue"}})
+        assert said.status_code == 200, said.text
+        assert said.json()["in_catalogue"]
+        for one in (service, second):
+            one.wait_for(lambda one=one: listed(one)[wanted]["price"] == 0.01)
+            assert list(listed(one, max_price=0.01)) == [wanted]
+            assert list(listed(one, attributes=[{"name": "colour", "equals": "blue"}])) == [wanted]
+            assert one.client.get(f"/v1/items/{wanted}").json()["price"] == 0.01
+
+
+def test_a_deleted_item_is_gone_also_for_a_bundle_that_comes_later(service: Running, shop: TinyShop) -> None:
+    gone, paused, *_ = listed(service)
+    assert service.client.delete(f"/v1/items/{gone}").status_code == 200
+    assert service.client.patch(f"/v1/items/{paused}", json={"available": False}).status_code == 200
+    service.wait_for(lambda: not {gone, paused} & listed(service).keys())
+    for path, asked in (("/v1/popular", {}), ("/v1/latest", {}), ("/v1/search", {"query": gone.split("-")[0]})):
+        answer = service.post(path, k=20, **asked)
+        assert answer.status_code == 200, answer.text
+        assert not {gone, paused} & {item["item_id"] for item in answer.json()["items"]}, path
+    service.put_in_service(shop.bare)
+    assert not {gone, paused} & listed(service).keys()
+    service.put_in_service(shop.whole)
+    service.client.patch(f"/v1/items/{paused}", json={"available": True})
+    service.wait_for(lambda: paused in listed(service))
+
+
+def test_what_is_refused_says_why_and_keeps_nothing(service: Running, shop: TinyShop) -> None:
+    before = Overrides(shop.layout.overrides).newest()
+    for answer, said in (
+        (service.client.patch("/v1/items/x", json={"price": -1}), "price=-1"),
+        (service.client.patch("/v1/items/x", json={"colour": "red"}), "colour is not one of its fields"),
+        (service.client.patch("/v1/items/x", content=b"{", headers={"content-type": "application/json"}), "not JSON"),
+        (service.client.patch("/v1/users/%00", json={}), "an id without a NUL"),
+    ):
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+    assert Overrides(shop.layout.overrides).newest() == before
+
+
+def test_changes_stand_in_the_audit_log_without_ids_of_people(service: Running, shop: TinyShop) -> None:
+    assert service.client.patch("/v1/users/zora-4711", json={"attributes": {"job": "cook"}}).status_code == 200
+    acts = [act.what for act in read_acts(shop.layout.audit)]
+    assert any(what.startswith("PATCH /v1/items/") or what.startswith("PATCH /items/") for what in acts)
+    assert not any("zora" in what for what in acts)

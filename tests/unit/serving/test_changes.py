@@ -1,0 +1,101 @@
+"""Changes of items and users: kept, refused with a sentence, and shown at the next poll."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.overrides import Overrides
+from serving.api.changes import ItemPatch, UserPatch
+from serving.api.problem import explain
+from serving.api.recommend import RecommendRequest
+from serving.changes import ChangeDesk
+from serving.errors import BadRequest
+from tests.unit.serving.test_engine import make
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> ChangeDesk:
+    return ChangeDesk(Overrides(tmp_path / "overrides.sqlite", lambda user: user == "gone"))
+
+
+def item(**given: Any) -> ItemPatch:
+    return ItemPatch.model_validate(given)
+
+
+def test_an_item_is_changed_on_the_disk_and_shown_at_the_next_poll(desk: ChangeDesk) -> None:
+    engine = make()
+    said = desk.change_item("i11", item(price=0.25, attributes={"new": True, "size": 4.5, "n": 3}), engine)
+    assert (said.fields, said.attributes) == ({"price": 0.25}, {"new": "true", "size": "4.5", "n": "3"})
+    assert (said.in_catalogue, said.available, said.deleted) == (True, True, False)
+    request = RecommendRequest(user_id="known", k=1)
+    assert engine.recommend(request).items[0].price != 0.25
+    desk.bring_up(engine.live)
+    assert engine.recommend(request).items[0].price == 0.25
+    desk.delete_item("i11", engine)
+    desk.bring_up(engine.live)
+    assert engine.recommend(request).items[0].item_id == "i10"
+    other = make()  # a bundle that comes into service later
+    desk.bring_up(other.live)
+    assert other.recommend(request).items[0].item_id == "i10"
+
+
+def test_what_is_left_out_stays_and_null_is_taken_back(desk: ChangeDesk) -> None:
+    desk.change_item("x", item(title="A kettle", price=3.0, available=False), None)
+    said = desk.change_item("x", item(price=None, attributes={"colour": "red"}), None)
+    assert (said.fields, said.attributes, said.available) == ({"title": "A kettle"}, {"colour": "red"}, False)
+    assert not said.in_catalogue
+    assert desk.change_item("x", item(available=True), None).available
+
+
+def test_times_are_kept_in_utc(desk: ChangeDesk) -> None:
+    said = desk.change_item("x", item(created_at="2026-03-01T13:00:00+01:00"), None)
+    assert said.fields == {"created_at": "2026-03-01T12:00:00+00:00"}
+    assert desk.change_user("u", UserPatch.model_validate({"signup_at": "2026-03-01T13:00:00Z"})).fields == {
+        "signup_at": "2026-03-01T13:00:00+00:00"
+    }
+
+
+def test_an_unchanged_catalogue_is_not_made_again(desk: ChangeDesk) -> None:
+    engine = make()
+    desk.change_item("i1", item(price=1.0), engine)
+    desk.bring_up(engine.live)
+    before = engine.live.now
+    desk.bring_up(engine.live)
+    desk.change_item("unknown", item(price=1.0), engine)
+    desk.bring_up(engine.live)
+    assert engine.live.now is before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"price": -1}, "price=-1, input should be greater than or equal to 0"),
+        ({"price": float("nan")}, "price"),
+        ({"title": ""}, 'title="", string should have at least 1 character'),
+        ({"colour": "red"}, "colour is not one of its fields"),
+        ({"attributes": {"price": 3}}, "attributes.price is a column of its own, expected price beside attributes"),
+        ({"attributes": {" ": "x"}}, "pattern"),
+        ({"attributes": {"a": [1]}}, "attributes.a"),
+        ({"attributes": {f"a{n}": "x" for n in range(101)}}, "at most 100"),
+        ({"created_at": "2026-03-01T13:00:00"}, "created_at"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        item(**given)
+    assert said in explain(refused.value)
+
+
+def test_ids_that_are_none_and_forgotten_users_are_refused(desk: ChangeDesk) -> None:
+    for call in (
+        lambda: desk.change_item(" ", item(price=1.0), None),
+        lambda: desk.delete_item("a\x00", None),
+        lambda: desk.change_user("\ufffd", UserPatch()),
+        lambda: desk.change_user("gone", UserPatch.model_validate({"attributes": {"age": 3}})),
+    ):
+        with pytest.raises(BadRequest, match="Cannot change"):
+            call()
