@@ -8,6 +8,9 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Since when they are deprecated, as RFC 9745 writes a day: 26 November 2026.
+SINCE = "@1795651200"
+
 
 class EarlierPaths:
     """Answers the paths of earlier releases as those under /v1, and says so in the headers.
@@ -17,7 +20,7 @@ class EarlierPaths:
     Args:
         app: The next app.
         successors: From each earlier path to the path that answers it.
-    Source: https://datatracker.ietf.org/doc/html/rfc8594#section-6 and the drafts of RFC 9745, for the headers.
+    Source: RFC 9745 for `Deprecation`, RFC 5829 for the link's relation.
     """
 
     def __init__(self, app: ASGIApp, successors: dict[str, str]) -> None:
@@ -33,7 +36,7 @@ class EarlierPaths:
         async def mark(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["deprecation"] = "true"
+                headers["deprecation"] = SINCE
                 headers.append("link", f'<{successor}>; rel="successor-version"')
             await send(message)
 

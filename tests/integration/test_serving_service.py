@@ -19,6 +19,7 @@ import pytest
 from core.logs.events import EventLog
 from flows.promotion import model_store
 from recommender.bundle.loading import load_bundle
+from serving.http.versions import SINCE
 from serving.lists.searching import Meaning
 from tests.integration.running_service import (
     MAX_BODY_BYTES,
@@ -486,7 +487,7 @@ def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service:
     answers = [service.post(path, user_id="u07", k=3) for path in ("/recommend", "/v1/recommend")]
     old, new = answers
     assert old.json()["items"] == new.json()["items"]
-    assert old.headers["deprecation"] == "true"
+    assert old.headers["deprecation"] == SINCE
     assert old.headers["link"] == '</v1/recommend>; rel="successor-version"'
     assert "deprecation" not in new.headers
     assert answers_counted(service) == before + 2

@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from serving.guard.shape import ShapeLimit
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
-from serving.http.versions import EarlierPaths
+from serving.http.versions import SINCE, EarlierPaths
 
 JSON = {"content-type": "application/json"}
 SHAPE = ShapeLimit(max_depth=10, max_values=20)
@@ -207,12 +207,12 @@ def test_a_path_of_earlier_releases_is_answered_and_counted_as_its_successor_and
     for asked in ("post", "get"):
         old, new = getattr(client, asked)("/say"), getattr(client, asked)("/v1/say")
         assert old.json() == new.json() == {"path": "/v1/say"}
-        assert old.headers["deprecation"] == "true"
+        assert old.headers["deprecation"] == SINCE
         assert old.headers.get_list("link") == ["<x>; rel=y", '</v1/say>; rel="successor-version"']
         assert "deprecation" not in new.headers
     assert "deprecation" not in client.get("/other").headers
     assert client.delete("/say").status_code == 405
-    assert client.delete("/say").headers["deprecation"] == "true"
+    assert client.delete("/say").headers["deprecation"] == SINCE
     assert seen[:4] == [("/v1/say", 200)] * 4
 
 
