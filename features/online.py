@@ -327,6 +327,9 @@ class FeaturesOf(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._found)
 
+    def __repr__(self) -> str:
+        return repr(self._found)
+
 
 def _attributes(store: Any, config: Any, item_ids: list[str]) -> dict[str, Attributes]:
     """Of the items that have a row."""

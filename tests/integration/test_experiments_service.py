@@ -38,7 +38,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShop]:
 
 @pytest.fixture(scope="module")
 def running(shop: TinyShop) -> Iterator[Running]:
-    with start_service(shop, "service") as started:
+    with start_service(shop, "service", experiments={"figures_s": 1.0}) as started:
         started.put_in_service(shop.whole)
         yield started
 

@@ -63,6 +63,7 @@ def digest_in(work_dir):
     return json.loads(manifests[0].read_text())["digest"]
 
 
+@pytest.mark.slow  # a few minutes; the sample of faults kills flows at some of their writes each time
 def test_a_killed_pipeline_ends_with_the_same_bundle(start, tmp_path):
     whole, cut = tmp_path / "undisturbed", tmp_path / "killed"
     # Side by side: each is busy on one thread for most of its time.

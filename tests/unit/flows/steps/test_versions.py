@@ -15,6 +15,7 @@ OTHERS = {
     "bentoml",
     "cyclopts",
     "fastapi",
+    "httptools",
     "httpx",
     "jinja2",
     "matplotlib",
@@ -25,6 +26,7 @@ OTHERS = {
     "pydantic",
     "pyyaml",
     "tomli-w",
+    "uvicorn",
 }
 
 

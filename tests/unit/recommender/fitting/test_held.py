@@ -94,7 +94,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_sequence_trains_the_best_number_of_epochs(shop: Path, tmp_path: Path) -> None:
-    settings = QUICK.model_copy(update={"max_epochs": 12, "learning_rate": 0.05, "patience": 3})
+    settings = QUICK.model_copy(update={"max_epochs": 60, "learning_rate": 0.05, "patience": 3})
     fitted = fit_both(
         lambda fit, target: fit_sequence(fit, shop / "vectors", target, settings, 6),
         shop / "training",
