@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from core.errors import SommelierError
 from core.events import bad_id, canonical_id
-from core.logs.wal import enter_wal, scrub
+from core.logs.wal import enter_wal, query, scrub
 from core.storage import is_disk_full
 
 Kind = Literal["items", "users"]
@@ -239,16 +239,8 @@ class Overrides:
                 raise self._failure("write", error) from error
 
     def _read(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        if not self.path.exists():
-            return []
         try:
-            # mode=rw and not ro: a reader of a WAL database may have to make its -shm file; rw never makes the file.
-            uri = f"{self.path.absolute().as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S)) as reader:
-                # Between the file's making and its first commit there is no table yet: that too says nothing.
-                if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'versions'").fetchone():
-                    return []
-                return reader.execute(statement, parameters).fetchall()
+            return query(self.path, "versions", statement, parameters, _BUSY_TIMEOUT_S)
         except sqlite3.Error as error:
             raise self._failure("read", error) from error
 

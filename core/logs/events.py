@@ -9,13 +9,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import SommelierError
-from core.logs.wal import enter_wal, scrub
+from core.logs.wal import enter_wal, query, scrub
 from core.storage import is_disk_full
 
 _BUSY_TIMEOUT_S = 30.0
@@ -292,16 +291,8 @@ class EventLog:
         return statement.format(added=", ".join(name if name in there else "NULL" for name in _ADDED))
 
     def _query(self, statement: str, parameters: tuple = ()) -> list[tuple]:
-        if not self.path.exists():
-            return []
         try:
-            # mode=rw and not ro: a reader of a WAL database may have to make its -shm file; rw never makes the log.
-            uri = f"{self.path.absolute().as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S)) as reader:
-                # Between the file's making and its first commit there is no table yet: that too is an empty log.
-                if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone():
-                    return []
-                return reader.execute(statement, parameters).fetchall()
+            return query(self.path, "events", statement, parameters, _BUSY_TIMEOUT_S)
         except sqlite3.Error as error:
             raise self._failure("read", error) from error
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 _PAUSE_S = 0.01
 
@@ -26,6 +29,26 @@ def enter_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_S)
+
+
+def query(
+    path: Path, table: str, statement: str, parameters: tuple[Any, ...], timeout_s: float
+) -> list[tuple[Any, ...]]:
+    """The rows that a statement gives; none where the file does not exist, or has not its table yet.
+
+    Args:
+        path: The database, which is never made here.
+        table: One that the first writer makes with its first commit.
+    Raises:
+        sqlite3.Error: the file is no database, or cannot be read.
+    """
+    if not path.exists():
+        return []
+    # mode=rw and not ro: a reader of a WAL database may have to make its -shm file; rw never makes the database.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout_s)) as reader:
+        if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            return []
+        return reader.execute(statement, parameters).fetchall()
 
 
 def scrub(connection: sqlite3.Connection, timeout_s: float) -> None:
