@@ -154,13 +154,13 @@ class Users:
         return self._states.get(user_id)
 
     def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
-        raise NotImplementedError("reasons look at nothing that was seen")
+        raise AssertionError("reasons look at nothing that was seen")
 
     def items_at(self, at: datetime | None = None) -> ItemsThen:
-        raise NotImplementedError("this ranker reads no items as of the moment")
+        raise AssertionError("this ranker reads no items as of the moment")
 
     def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
-        raise NotImplementedError("reasons read no items as of the moment")
+        raise AssertionError("reasons read no items as of the moment")
 
 
 def read_users(training: Path) -> Users:

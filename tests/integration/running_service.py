@@ -125,3 +125,12 @@ def stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     for survivor in alive:
         survivor.kill()
     return list(alive)
+
+
+def check_refusal(answer: httpx.Response, status: int, said: str) -> None:
+    """See that a request was refused with one sentence."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["error"]
+    assert said in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]

@@ -14,7 +14,7 @@ from serving.api.problem import explain
 from serving.api.recommend import RecommendRequest
 from serving.changes import ChangeDesk
 from serving.errors import BadRequest
-from tests.unit.serving.test_engine import make
+from tests.unit.serving.fake_engine import make
 
 
 @pytest.fixture

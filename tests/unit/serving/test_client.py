@@ -19,7 +19,7 @@ from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 from serving.client import Answering, connect, find_service, load_engine, read_request
 from serving.errors import Refused
-from tests.unit.serving.test_engine import make
+from tests.unit.serving.fake_engine import make
 
 SCORES = {"model": "m", "user_id": "u1", "cold_start": False, "reason": None, "items": []}
 

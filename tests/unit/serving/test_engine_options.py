@@ -16,7 +16,7 @@ from recommender.inputs.seen import SeenItems
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
-from tests.unit.serving.test_engine import FakeFeatures, FakeRanker, ids_of, make
+from tests.unit.serving.fake_engine import FakeFeatures, FakeRanker, ids_of, make
 
 BOTH = pytest.mark.parametrize("by", ["blend", "generative"])
 

@@ -10,7 +10,7 @@ from core.settings.reranking import RerankSettings
 from serving.api.recommend import Diversity, RecommendRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing
-from tests.unit.serving.test_engine import ids_of, make
+from tests.unit.serving.fake_engine import ids_of, make
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from serving.api.feedback import FeedbackRequest
 from serving.engine import Engine
 from serving.errors import BadRequest
 from serving.writing.length import Length
-from tests.unit.serving.test_engine import FakeWriter, make
+from tests.unit.serving.fake_engine import FakeWriter, make
 
 
 @pytest.fixture

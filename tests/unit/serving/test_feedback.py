@@ -26,7 +26,7 @@ from serving import service
 from serving.engine import Engine
 from serving.watcher import Promoted
 from tests.integration.conftest import free_port
-from tests.unit.serving.test_engine import make
+from tests.unit.serving.fake_engine import make
 from tests.unit.serving.writing.slow_writer import WAIT_S, SlowWriter, wait_for
 
 PAIRS = [{"user_id": "known", "item_id": "i3"}, {"item_id": "i4", "rating": 2}]

@@ -20,7 +20,7 @@ from recommender.inputs.user import UserState
 from recommender.writing.decoding import Decoding
 from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
-from tests.unit.serving.test_engine import FakeFeatures, FakeRanker, FakeScorer, catalogue
+from tests.unit.serving.fake_engine import FakeFeatures, FakeRanker, FakeScorer, catalogue
 
 TASK = Assignment(k=2, kind="review", max_words=9, seed=4)
 

@@ -16,7 +16,7 @@ from serving.api.lists import LatestRequest, PopularRequest, SearchRequest, Simi
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem, UnknownUser
 from serving.lists.searching import Searcher
-from tests.unit.serving.test_engine import FakeRanker, ids_of, make
+from tests.unit.serving.fake_engine import FakeRanker, ids_of, make
 
 # Of the items i0 to i11: all events, those of one, seven and thirty days, and ages in days.
 EVENTS = [0, 11, 2, 9, 4, 7, 6, 5, 8, 3, 10, 1]

@@ -9,7 +9,7 @@ import pytest
 from core.overrides import Override
 from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
-from tests.unit.serving.test_engine import make
+from tests.unit.serving.fake_engine import make
 
 
 @pytest.fixture
