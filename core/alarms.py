@@ -1,0 +1,40 @@
+"""An alarm: what monitoring saw that is beyond noise, told so that a person and the loop can act on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# What an alarm is about: the data that come in, what was shown, its quality once outcomes arrive, texts, the service.
+Family = Literal["data", "predictions", "quality", "text", "service"]
+
+
+class Alarm(BaseModel):
+    """One signal that left its calibrated range in one window.
+
+    Attributes:
+        signal: Dotted name, such as `data.price.null_share`; alarms of one cause at different times share it.
+        family: What it is about.
+        segment: Where it moved most, `column=value`; None where it moved everywhere alike.
+        window_days: Length of the window that it was seen in.
+        since, until: The window, ISO 8601, UTC.
+        value, reference: The signal in the window, and in the reference; None where there is no such number.
+        p_value: How likely a quiet shop moves at least so far, after correction for the number of signals.
+        broken: The data are broken and have not merely changed: a model must not learn from them.
+        says: One sentence: what moved, from what to what, for whom.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    signal: str
+    family: Family
+    segment: str | None = None
+    window_days: int = Field(ge=1)
+    since: str
+    until: str
+    value: float | None = None
+    reference: float | None = None
+    p_value: float = Field(ge=0, le=1)
+    broken: bool = False
+    says: str
