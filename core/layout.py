@@ -112,6 +112,11 @@ class Layout:
         return self.root / "audit.jsonl"
 
     @property
+    def timeline(self) -> Path:
+        """What monitoring saw, what was decided of it, and what came of that (`core.logs.timeline`)."""
+        return self.root / "timeline.sqlite"
+
+    @property
     def receipts(self) -> Path:
         """What was removed of each person who was forgotten, one file each."""
         return self.root / "receipts"

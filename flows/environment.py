@@ -58,6 +58,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
         **_variables("SERVING", _as_json(settings.serving)),
         **_variables("SEARCH", _as_json(settings.search)),
+        **_variables("LOOP", _as_json(settings.loop)),
         **home_variables(work_dir),
         "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from core.keys import KeyFile
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, UserRefused
+from core.logs.timeline import Timeline, TimelineError
 from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
@@ -35,6 +36,7 @@ from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
+from serving.api.timeline import SHOWN_ENTRIES, TimelineInfo
 from serving.batching import Batcher
 from serving.beginning import check_model_store, settle_memory
 from serving.changes import ChangeDesk
@@ -258,6 +260,14 @@ class Sommelier:
     def experiments_info(self) -> ExperimentsInfo:
         """What GET /v1/experiments answers."""
         return self._experiments.info()
+
+    def timeline_info(self) -> TimelineInfo:
+        """What GET /v1/timeline answers."""
+        try:
+            entries = Timeline(self._layout.timeline).read(limit=SHOWN_ENTRIES)
+        except TimelineError as error:
+            return TimelineInfo(problem=str(error), entries=[])
+        return TimelineInfo(problem=None, entries=entries)
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""

@@ -343,3 +343,14 @@ class AugmentationSettings(Frozen):
     perturb_words: Share = Field(0.0, description="Share of words of the writer's prompts that are perturbed.")
     cold_oversampling: float = Field(1.0, ge=1, le=20, description="How many times cold items are seen in an epoch.")
     cold_below: int = Field(5, ge=1, description="An item with fewer training events is cold.")
+
+
+class ReasonSettings(Frozen):
+    """Reasons are made of facts: what reviewers agree on, what customers chose together, attributes, prices."""
+
+    language: Literal["en", "none"] = Field(
+        "en",
+        description="Of the reviews whose aspects are read. Reviews in other languages say nothing then, and reasons "
+        "are made of the other facts. none: no review is read.",
+    )
+    min_reviewers: int = Field(3, ge=2, description="So many reviewers of an item have to praise an aspect of it.")

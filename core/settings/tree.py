@@ -17,6 +17,7 @@ from core.errors import SettingsError
 from core.settings.evaluation import EvaluationSettings, GateSettings, RefitSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.form import Frozen, say_any_of
+from core.settings.loop import LoopSettings
 from core.settings.models import (
     AugmentationSettings,
     BlendSettings,
@@ -25,6 +26,7 @@ from core.settings.models import (
     ItemKnnSettings,
     ModalitySettings,
     NeighbourSettings,
+    ReasonSettings,
     Scorer,
     ScorerSettings,
     SequenceSettings,
@@ -34,7 +36,6 @@ from core.settings.models import (
 from core.settings.monitoring import DriftSettings
 from core.settings.passwords import IN_ITS_PLACE, find_password
 from core.settings.platform import PlatformSettings, ServingSettings
-from core.settings.reasons import ReasonSettings
 from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
@@ -112,6 +113,7 @@ class Settings(Frozen):
     feature_store: FeatureStoreSettings = Field(default_factory=FeatureStoreSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
+    loop: LoopSettings = Field(default_factory=LoopSettings)
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core import schema
-from core.settings.reasons import ReasonSettings
+from core.settings.models import ReasonSettings
 from recommender.aspects.agreement import ReviewedItem
 from recommender.explaining.candidates import CHOICES, LIKED, Nearest, Own, candidates
 from recommender.explaining.facts import SPOKEN_OF, Fact

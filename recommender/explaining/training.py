@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from core import schema
-from core.settings.reasons import ReasonSettings
+from core.settings.models import ReasonSettings
 from core.storage import atomic_folder
 from recommender.aspects.agreement import ReviewedItem
 from recommender.aspects.extraction import extract_aspects

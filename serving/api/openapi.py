@@ -33,6 +33,7 @@ from serving.api.problem import Problem
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
+from serving.api.timeline import TimelineInfo
 from serving.guard.access import need_of
 
 API_VERSION = "1.1.0"
@@ -215,6 +216,16 @@ ENDPOINTS = (
         (),
         None,
         ExperimentsInfo,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/timeline",
+        "get",
+        "What monitoring saw, and what followed",
+        "Alarms, what was decided of them, the runs that were started, what the gate said, canaries, promotions, "
+        "rollbacks and notifications. What lasts is one entry, which says how often it was seen and how it ended.",
+        (),
+        None,
+        TimelineInfo,
     ),
     Endpoint(
         f"{API_PREFIX}/items/{{item_id}}",

@@ -67,6 +67,7 @@ ROWS = (
     Row(_CHANGES, "/users/*", "admin"),
     Row(_CHANGES, "/items/*", "admin"),
     Row(("GET",), "/experiments", "read"),
+    Row(("GET",), "/timeline", "read"),
     Row(_CHANGES, "/experiments", "admin"),
     Row(_CHANGES, "/experiments/*", "admin"),
 )

@@ -64,6 +64,11 @@ async def _show_experiments(_: Request) -> Response:
     return respond(await run_in_threadpool(service.experiments_info))
 
 
+async def _show_timeline(_: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    return respond(await run_in_threadpool(service.timeline_info))
+
+
 async def _show_item(request: Request) -> Response:
     return await _read(bentoml.get_current_service().item_record, request.path_params["item_id"])
 
@@ -86,6 +91,7 @@ PAGES = Starlette(
         Route("/docs.json", _show_description),
         Route(f"{API_PREFIX}/model", _show_model),
         Route(f"{API_PREFIX}/experiments", _show_experiments),
+        Route(f"{API_PREFIX}/timeline", _show_timeline),
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
         Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),

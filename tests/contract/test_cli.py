@@ -21,6 +21,7 @@ from cli.main import FAILED, NOT_RUNNING, WRONG_USAGE, build_app, main
 from core.experiments import RECORD
 from core.keys import KEY_SCOPES, create_key, read_keys
 from core.logs.audit import begin, read_acts
+from core.logs.timeline import Timeline
 from core.promotions import model_folder
 from core.schema import TABLE_NAMES
 from core.settings.search import SearchMethod
@@ -71,6 +72,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "keys create": ("'web shop' --scope read --scope events --days 30", "som_"),
     "keys list": ("", "a test"),
     "keys revoke": ("{key}", "revoked: {key}, a test"),
+    "timeline": ("--kind alarm -n 5", "data.price.null_share"),
     "audit": ("-n 1000", "an old act"),
     "forget": ("somebody-else --no-retrain", "no data of the person were found"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
@@ -114,6 +116,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     (folder / "recipe.json").write_text(Recipe().model_dump_json())
     create_key(shop.layout.api_keys, "a test", ["read"])
     begin(shop.layout.audit, "an old act", "user:ann")
+    Timeline(shop.layout.timeline).add("alarm", "data.price.null_share", "on", "Prices are missing.")
     return shop
 
 
@@ -241,6 +244,7 @@ def test_every_command_that_prints_a_table_prints_json_too():
         "forget",
         "keys create",
         "keys list",
+        "timeline",
         "audit",
         *answering,
     }

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from core.settings import models, reasons
+from core.settings import models
 from core.settings.form import Frozen
 from core.settings.tree import Recipe
 from flows.steps import fits
@@ -27,9 +27,8 @@ from tests.unit.recommender.written_shop import write_reviews
 
 CLASSES = [
     cls
-    for module in (models, reasons)
-    for _, cls in inspect.getmembers(module, inspect.isclass)
-    if issubclass(cls, Frozen) and cls.__module__ == module.__name__
+    for _, cls in inspect.getmembers(models, inspect.isclass)
+    if issubclass(cls, Frozen) and cls.__module__ == models.__name__
 ]
 # What no fit reads, and why.
 REASONS = {

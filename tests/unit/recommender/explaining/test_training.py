@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.settings.reasons import ReasonSettings
+from core.settings.models import ReasonSettings
 from core.storage import file_digest
 from recommender.explaining.examples import speaks_of
 from recommender.explaining.explainer import Explainer, one_of_each_sort

@@ -1,0 +1,300 @@
+"""The time line of a shop: what monitoring saw, what was decided of it, and what came of that. One SQLite table.
+
+```
+<shop>/timeline.sqlite   an entry for each alarm, decision, run, gate, canary step, promotion, rollback, notification
+```
+Entries are added, and never taken back. What lasts (an alarm that is on, a run that goes on) is one entry: how often it
+was seen is counted, and how it ended is said in its `state`. Only the oldest go, when they are too many or too old; an
+alarm that is on and a run that has not ended stay. No entry holds a user's id.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import SommelierError
+from core.logs.wal import enter_wal, query
+from core.storage import is_disk_full
+
+Kind = Literal["alarm", "decision", "run", "gate", "canary", "promotion", "rollback", "notification"]
+
+ON, CLEARED = "on", "cleared"  # of an alarm
+RUNNING = "running"  # of a run; then completed, failed, crashed or cancelled
+_LASTING = (ON, RUNNING)
+_BUSY_TIMEOUT_S = 30.0
+_TABLE = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    until TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    state TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    says TEXT NOT NULL,
+    cause INTEGER,
+    details TEXT NOT NULL
+)
+"""
+_INDEX = "CREATE INDEX IF NOT EXISTS entries_by_kind ON entries (kind, id)"
+_COLUMNS = "id, at, until, kind, subject, state, count, says, cause, details"
+_INSERT = """
+INSERT INTO entries (at, until, kind, subject, state, count, says, cause, details) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
+"""
+_UPDATE = "UPDATE entries SET until = ?, state = ?, count = ?, says = ?, details = ? WHERE id = ?"
+
+
+class TimelineError(SommelierError):
+    """The time line cannot be read or written."""
+
+
+class Entry(BaseModel):
+    """One thing that happened, or that lasted for a while.
+
+    Attributes:
+        id: Grows with time.
+        at: When it began, or was first seen; ISO 8601, UTC.
+        until: When it was last seen or ended; that of what happened at once is `at`.
+        kind: What it is.
+        subject: What it is about: an alarm's signal, what a decision wants, a flow, a bundle, a notification block.
+        state: How it stands, or ended.
+        count: How often it was seen.
+        says: One sentence.
+        cause: Of the entry that led to this one; None where nothing on the time line did.
+        details: Figures and names, by kind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int
+    at: str
+    until: str
+    kind: Kind
+    subject: str
+    state: str
+    count: int = 1
+    says: str
+    cause: int | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Timeline:
+    """The file; it is made by the first write, and one that does not exist is empty.
+
+    Many processes may read and write at once.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(
+        self,
+        kind: Kind,
+        subject: str,
+        state: str,
+        says: str,
+        *,
+        cause: int | None = None,
+        details: Mapping[str, Any] | None = None,
+        at: datetime | None = None,
+    ) -> Entry:
+        """Record that something happened; it is on the disk when this returns.
+
+        Raises:
+            TimelineError: it cannot be written.
+        """
+        moment = _text(at)
+        row = (moment, moment, kind, subject, state, says, cause, json.dumps(dict(details or {})))
+        with self._writing() as writer:
+            number = writer.execute(_INSERT, row).lastrowid
+        return Entry(
+            id=number or 0,
+            at=moment,
+            until=moment,
+            kind=kind,
+            subject=subject,
+            state=state,
+            says=says,
+            cause=cause,
+            details=dict(details or {}),
+        )
+
+    def repeat(self, entry: Entry, says: str = "", *, details: Mapping[str, Any] | None = None) -> Entry:
+        """Count that what an entry is about was seen again.
+
+        Args:
+            says: How it stands now; empty leaves what was said.
+            details: In place of those of the same names.
+        Raises:
+            TimelineError: it cannot be written.
+        """
+        return self._change(entry, says=says, details=details, count=entry.count + 1)
+
+    def settle(self, entry: Entry, state: str, says: str = "", *, details: Mapping[str, Any] | None = None) -> Entry:
+        """Say how it stands with what an entry is about, or how it ended.
+
+        Args:
+            state, says, details: As of `repeat`.
+        Raises:
+            TimelineError: it cannot be written.
+        """
+        return self._change(entry, state=state, says=says, details=details, count=entry.count)
+
+    def read(
+        self,
+        kinds: Sequence[Kind] = (),
+        *,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> list[Entry]:
+        """The newest entries, oldest first.
+
+        Args:
+            kinds: Of these alone; none: of all.
+            since: That lasted until then or longer.
+            before: Older than the entry of this id.
+            limit: At most so many.
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        asked: list[tuple[str, Any]] = []
+        if kinds:
+            asked.append((f"kind IN ({', '.join('?' * len(kinds))})", tuple(kinds)))
+        if since is not None:
+            asked.append(("until >= ?", (_text(since),)))
+        if before is not None:
+            asked.append(("id < ?", (before,)))
+        where = f"WHERE {' AND '.join(one for one, _ in asked)}" if asked else ""
+        values = [value for _, given in asked for value in given]
+        return self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))[::-1]
+
+    def lasting(self, kind: Kind) -> list[Entry]:
+        """The alarms that are on, or the runs that have not ended, oldest first.
+
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        return self._select(f"WHERE kind = ? AND state IN {_LASTING} ORDER BY id", (kind,))
+
+    def newest(self, kind: Kind, subject: str | None = None) -> Entry | None:
+        """The newest entry of a kind, and of a subject where one is named.
+
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        of_subject, values = ("", ()) if subject is None else (" AND subject = ?", (subject,))
+        found = self._select(f"WHERE kind = ?{of_subject} ORDER BY id DESC LIMIT 1", (kind, *values))
+        return found[0] if found else None
+
+    def find(self, number: int) -> Entry | None:
+        """The entry of an id.
+
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        found = self._select("WHERE id = ?", (number,))
+        return found[0] if found else None
+
+    def prune(self, max_entries: int, days: float) -> int:
+        """Remove the oldest entries; what lasts stays.
+
+        Args:
+            max_entries: So many of the newest stay.
+            days: So long after they ended.
+        Returns:
+            How many were removed.
+        Raises:
+            TimelineError: it cannot be written.
+        """
+        if not self.path.exists():
+            return 0
+        oldest = _text(datetime.now(UTC) - timedelta(days=days))
+        with self._writing() as writer:
+            return writer.execute(
+                f"DELETE FROM entries WHERE state NOT IN {_LASTING} AND (until < ? OR id <= "
+                "(SELECT id FROM entries ORDER BY id DESC LIMIT 1 OFFSET ?))",
+                (oldest, max_entries),
+            ).rowcount
+
+    def _change(
+        self,
+        entry: Entry,
+        *,
+        state: str = "",
+        says: str = "",
+        details: Mapping[str, Any] | None = None,
+        count: int,
+    ) -> Entry:
+        given = {
+            "until": _text(None),
+            "state": state or entry.state,
+            "count": count,
+            "says": says or entry.says,
+            "details": {**entry.details, **(details or {})},
+        }
+        after = entry.model_copy(update=given)
+        row = (after.until, after.state, after.count, after.says, json.dumps(after.details), after.id)
+        with self._writing() as writer:
+            writer.execute(_UPDATE, row)
+        return after
+
+    def _select(self, rest: str, values: tuple[Any, ...]) -> list[Entry]:
+        try:
+            rows = query(self.path, "entries", f"SELECT {_COLUMNS} FROM entries {rest}", values, _BUSY_TIMEOUT_S)
+        except sqlite3.Error as error:
+            raise self._failure("read", error) from error
+        names = [name.strip() for name in _COLUMNS.split(",")]
+        return [
+            Entry.model_validate({**dict(zip(names, row, strict=True)), "details": json.loads(row[-1])}) for row in rows
+        ]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on the disk when the block ends, or has changed nothing."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            writer = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            try:
+                enter_wal(writer, _BUSY_TIMEOUT_S)
+                writer.execute("PRAGMA synchronous = FULL")
+                writer.execute("BEGIN IMMEDIATE")
+                try:
+                    writer.execute(_TABLE)
+                    writer.execute(_INDEX)
+                    yield writer
+                    writer.execute("COMMIT")
+                except BaseException:
+                    if writer.in_transaction:
+                        writer.execute("ROLLBACK")
+                    raise
+            finally:
+                writer.close()
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure("write", error) from error
+
+    def _failure(self, verb: str, error: Exception) -> TimelineError:
+        return TimelineError(
+            f"Cannot {verb} the time line",
+            got=f"path={self.path}",
+            expected=f"a SQLite file, but {error}",
+            do="Free room on the disk and try again"
+            if is_disk_full(error)
+            else "Check the disk and the file's rights; a damaged file must be moved away or restored",
+        )
+
+
+def _text(moment: datetime | None) -> str:
+    """ISO 8601 in UTC with three decimals, so that the texts sort as the times do; by default of now."""
+    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,51 @@
+"""Settings of the loop: when what is seen leads to a retraining, who is told, how a canary grows."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from core.settings.form import Frozen, Share
+
+
+class RetrainingSettings(Frozen):
+    """When an alarm leads to a run that learns again.
+
+    It wants drift and a reason to hope: a loss of quality, or enough events that the bundle in service does not know.
+    """
+
+    enabled: bool = Field(True, description="Start runs. Otherwise alarms are recorded and told, and nothing follows.")
+    looks: int = Field(2, ge=1, description="An alarm counts that was seen in so many looks of `monitor` in a row.")
+    clear_looks: int = Field(2, ge=1, description="An alarm is over once it was not seen in so many looks in a row.")
+    min_new_events: int = Field(
+        500, ge=1, description="So many events that the bundle in service does not know are a reason to hope,"
+    )
+    min_new_share: Share = Field(0.05, description="if they are this share of those that it knows, too.")
+    cooldown_h: float = Field(
+        24.0, ge=0, description="No retraining begins so long after the last one began, or after a rollback; hours."
+    )
+    runs_per_week: int = Field(3, ge=0, description="Retrainings in seven days, at most.")
+    minutes_per_week: float = Field(
+        1440.0, ge=0, description="Time that they may have taken in seven days, until another one begins; minutes."
+    )
+    full_after_days: float = Field(
+        30.0, ge=0, description="Train in full, and not from the weights in service, so long after the last full one."
+    )
+    full_after_refusals: int = Field(
+        2, ge=1, description="Likewise where the gate has refused so many fine-tuned bundles in a row."
+    )
+    refresh_after_h: float = Field(
+        2.0,
+        ge=0,
+        description="Where drift leaves no hope in a retraining, features that are so old are refreshed; hours.",
+    )
+    give_up_h: float = Field(
+        6.0, gt=0, description="A run that was wanted and has not begun so long after is not waited for; hours."
+    )
+
+
+class LoopSettings(Frozen):
+    """What follows from what monitoring sees."""
+
+    retraining: RetrainingSettings = Field(default_factory=RetrainingSettings)
+    timeline_entries: int = Field(10_000, ge=100, description="Entries of the time line that are kept, the newest.")
+    timeline_days: float = Field(400.0, gt=0, description="An entry goes so long after what it is about ended, days.")

@@ -1,0 +1,59 @@
+"""A look of `monitor`, on the time line: which alarms are raised, still on, or over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.alarms import Alarm
+from core.logs.timeline import CLEARED, ON, Entry, Timeline
+from monitoring.decisions import OnAlarm
+
+_QUIET = "quiet_looks"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look found.
+
+    Attributes:
+        on: Alarms that are on, the strongest first; those that were not seen and are not over yet, last.
+        raised, cleared: Entries of those that began and ended with it.
+    """
+
+    on: tuple[OnAlarm, ...]
+    raised: tuple[Entry, ...]
+    cleared: tuple[Entry, ...]
+
+
+def record_look(timeline: Timeline, alarms: Sequence[Alarm], clear_looks: int) -> Look:
+    """Record which alarms a look found. One that was on before is counted, and makes no entry more.
+
+    Args:
+        timeline: Of the shop.
+        alarms: That the look found, the strongest first. Of one signal the strongest alone counts.
+        clear_looks: An alarm is over once it was missed so often in a row.
+    """
+    before = {entry.subject: entry for entry in timeline.lasting("alarm")}
+    found: dict[str, Alarm] = {}
+    for alarm in alarms:
+        found.setdefault(alarm.signal, alarm)
+    on, raised, cleared = [], [], []
+    for signal, alarm in found.items():
+        details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0}
+        if (known := before.get(signal)) is None:
+            entry = timeline.add("alarm", signal, ON, alarm.says, details=details)
+            raised.append(entry)
+        else:
+            entry = timeline.repeat(known, alarm.says, details=details)
+        on.append(OnAlarm(alarm=alarm, looks=entry.count))
+    for signal, entry in before.items():
+        if signal in found:
+            continue
+        quiet = int(entry.details.get(_QUIET, 0)) + 1
+        if quiet >= clear_looks:
+            cleared.append(timeline.settle(entry, CLEARED, details={_QUIET: quiet}))
+            continue
+        still = timeline.settle(entry, ON, details={_QUIET: quiet})
+        on.append(OnAlarm(alarm=Alarm.model_validate(still.details["alarm"]), looks=still.count, is_seen=False))
+    return Look(tuple(on), tuple(raised), tuple(cleared))
