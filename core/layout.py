@@ -142,6 +142,11 @@ class Layout:
         return self.root / "predictions"
 
     @property
+    def gauges(self) -> Path:
+        """Figures that flows left for Prometheus, in its text format; the service's `/metrics` shows them."""
+        return self.root / "gauges"
+
+    @property
     def overrides(self) -> Path:
         """What clients say of items and users above the source (SQLite)."""
         return self.root / "overrides.sqlite"

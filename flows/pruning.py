@@ -23,6 +23,7 @@ from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
 from flows.promotion.experiments import candidates_in_use
+from flows.reporting.gauges import publish_run
 from flows.reporting.measurement import steps_folder
 from flows.reporting.reports import DRIFT, EVALUATIONS
 
@@ -37,20 +38,26 @@ _DAY_S = 24 * 3600
 
 
 def pruned(flow: Callable[P, R]) -> Callable[P, R]:
-    """Have old results removed when a flow ends, however it ends; for the function below Prefect's decorator.
+    """Have old results removed when a flow ends, however it ends, and its end known to Prometheus; for the function
+    below Prefect's decorator.
 
     Its parameters name the shop. What a full disk leads to is said in one sentence.
     """
 
     @wraps(flow)
     def run(*args: P.args, **named: P.kwargs) -> R:
+        began, state = time.monotonic(), "failed"
         try:
             with saying_full():
-                return flow(*args, **named)
+                result = flow(*args, **named)
+            state = "completed"
+            return result
         finally:
             settings = current_settings()
             for params in (*args, *named.values()):
-                prune(Layout(settings.work_dir, getattr(params, "shop", settings.shop)))
+                layout = Layout(settings.work_dir, getattr(params, "shop", settings.shop))
+                prune(layout)
+                publish_run(layout, flow.__name__.replace("_", "-"), state, time.monotonic() - began)
             prune_history(settings.work_dir, settings.platform.history_days)
 
     # Prefect checks the parameters by it, and would look for the names of types in this module.

@@ -7,6 +7,7 @@ model store and has to be set before the service starts: BentoML reads it before
 BentoML evaluates the annotations of this file itself, so it does without postponed ones.
 """
 
+import asyncio
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ from serving.events.terms import PLAIN_TERMS
 from serving.experiments.desk import ExperimentDesk
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
+from serving.http.flow_gauges import with_flow_gauges
 from serving.http.inputs import (
     EventsInput,
     FeedbackInput,
@@ -159,6 +161,10 @@ class Sommelier:
         self._desk.close()
         self._experiments.close()
         self._log.close()
+
+    async def __metrics__(self, content: str) -> str:
+        """What /metrics shows: BentoML's figures and ours, and those that the shop's flows left."""
+        return await asyncio.to_thread(with_flow_gauges, content, self._layout.gauges)
 
     async def __is_ready__(self) -> bool:
         """What /readyz asks; the exception's text becomes its answer."""
@@ -395,7 +401,7 @@ class Sommelier:
         self._has_begun = True
         if self._online is not None:
             self._intake.connect(self._online[1])
-        _metrics().swapped(loaded.model, loaded.value.bundle.manifest.digest)
+        _metrics().swapped(loaded.model, loaded.value.bundle.manifest)
         settle_memory()
 
     def _after_poll(self) -> None:

@@ -13,6 +13,7 @@ from core.tombstones import read_tombstones
 from flows.last_validation import keep_validation, read_last_validation
 from flows.originals import expire_originals
 from flows.reporting import artifacts
+from flows.reporting.gauges import publish_rows
 from flows.reporting.reports import DATA_DOCS, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
@@ -125,6 +126,7 @@ def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummar
         expire_originals(layout, days, own=(raw.folder, used_at))
         keep_validation(layout, clean.value)
         write_index(layout)
+    publish_rows(layout, clean.value)
     artifacts.publish_validation(clean.value, run.page_url(data_docs(layout, clean.key)))
     return raw, clean
 

@@ -21,6 +21,7 @@ from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
 from flows.promotion.gate import Decision
 from flows.reporting import artifacts
+from flows.reporting.gauges import publish_gate
 from flows.reporting.reports import EVALUATIONS, write_index
 from flows.steps.bundles import Learned, bundle_of_baseline
 from flows.steps.data import Prepared
@@ -153,6 +154,7 @@ def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
         metrics = {**evaluated, "served": None}
         page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
+    publish_gate(run.layout, decision)
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
     return Released(without_samples(metrics), decision, version)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from recommender.bundle.manifest import Manifest
+
 # From a warm answer (1 ms) to a generated text (seconds).
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -49,6 +51,19 @@ class Metrics:
             "sommelier_bundle_info",
             "1 for the bundle in service, 0 for those before it.",
             ["model", "digest"],
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
+        self._learned_until = Gauge(
+            "sommelier_bundle_learned_until_timestamp_seconds",
+            "Up to when the bundle in service learned.",
+            multiprocess_mode="mostrecent",
+            registry=to,
+        )
+        self._quality = Gauge(
+            "sommelier_bundle_quality",
+            "What the evaluation of the bundle in service found, by metric.",
+            ["metric"],
             multiprocess_mode="mostrecent",
             registry=to,
         )
@@ -126,12 +141,17 @@ class Metrics:
         """Note how many experiments run and are not followed."""
         self._refused.set(number)
 
-    def swapped(self, model: str, digest: str) -> None:
-        """Note the bundle that is in service from now on."""
+    def swapped(self, model: str, manifest: Manifest) -> None:
+        """Note the bundle that is in service from now on, what its evaluation found and until when it learned."""
         if self._in_service is not None:
             self._bundle.labels(*self._in_service).set(0)
-        self._in_service = (model, digest)
-        self._bundle.labels(model, digest).set(1)
+        self._in_service = (model, manifest.digest)
+        self._bundle.labels(*self._in_service).set(1)
+        self._learned_until.set(manifest.data.learned_until_at.timestamp())
+        ranking, served = manifest.metrics.get("ranking", {}), manifest.metrics.get("served")
+        for metric, value in ranking.get(served, {}).items():
+            if isinstance(value, int | float):
+                self._quality.labels(metric).set(value)
 
     def bundle_failed(self) -> None:
         """Count a failed check of the model store, or a failed load."""

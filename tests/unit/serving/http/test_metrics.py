@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any, cast
+
 import pytest
 from prometheus_client import CollectorRegistry
 
+from recommender.bundle.manifest import DataRange, Manifest
 from serving.http.metrics import Metrics
+
+
+def _manifest(digest: str, ndcg: float) -> Manifest:
+    times = dict.fromkeys(("first_event_at", "last_event_at", "validation_at", "test_at"), "2026-02-01T00:00:00+00:00")
+    return cast(Any, Manifest).model_construct(
+        digest=digest,
+        data=DataRange(fingerprint="", rows={}, learned_until="2026-03-01T00:00:00+00:00", **times),
+        metrics={"served": "blend", "ranking": {"blend": {"ndcg_at_10": ndcg}, "popularity": {"ndcg_at_10": 0.9}}},
+    )
 
 
 @pytest.fixture
@@ -31,13 +44,16 @@ def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry
 
 def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> None:
     meter = Metrics(registry)
-    meter.swapped("m:1", "aa")
-    meter.swapped("m:2", "bb")
+    meter.swapped("m:1", _manifest("aa", 0.1))
+    meter.swapped("m:2", _manifest("bb", 0.2))
 
     def in_service(model: str, digest: str) -> float | None:
         return registry.get_sample_value("sommelier_bundle_info", {"model": model, "digest": digest})
 
     assert (in_service("m:1", "aa"), in_service("m:2", "bb")) == (0, 1)
+    assert registry.get_sample_value("sommelier_bundle_quality", {"metric": "ndcg_at_10"}) == 0.2
+    learned_until = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    assert registry.get_sample_value("sommelier_bundle_learned_until_timestamp_seconds") == learned_until
 
 
 def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry) -> None:

@@ -1,0 +1,138 @@
+"""Figures of the shop's flows for Prometheus: the service's `/metrics` shows them beside its own.
+
+Flows end, and nothing could scrape them. Each leaves text files in Prometheus's format in the shop's folder instead, as
+the node exporter's textfile collector has it; each file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from core.layout import Layout
+from core.storage import atomic_file
+
+if TYPE_CHECKING:
+    from prometheus_client.core import GaugeMetricFamily
+
+    from flows.promotion.gate import Decision
+    from validation.summary import ValidationSummary
+
+# Name to meaning and labels.
+FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "sommelier_table_rows": (
+        "Rows of the newest validation by table: clean, quarantined, duplicate.",
+        ("table", "state"),
+    ),
+    "sommelier_rule_broken_rows": ("Rows of the newest validation that break a rule.", ("table", "rule")),
+    "sommelier_validated_timestamp_seconds": ("When the data were validated last.", ()),
+    "sommelier_gate_decided_timestamp_seconds": ("When the gate decided last.", ()),
+    "sommelier_gate_promoted": ("1 where the gate let the candidate, or a baseline, into service, 0 where not.", ()),
+    "sommelier_gate_quality": (
+        "What the gate compared: the candidate, the bundle in service, the best baseline.",
+        ("metric", "of"),
+    ),
+    "sommelier_alarm": (
+        "1 for each alarm of the newest look at drift; broken: the data are broken, and nothing is trained on them.",
+        ("family", "signal", "broken"),
+    ),
+    "sommelier_alarm_p_value": (
+        "How likely a quiet shop moves so far, corrected for the number of signals.",
+        ("family", "signal", "broken"),
+    ),
+    "sommelier_signal": ("What drift monitoring measured in its newest windows.", ("family", "signal", "window_days")),
+    "sommelier_run_ended_timestamp_seconds": (
+        "When a flow ended last, by how: completed, failed.",
+        ("flow", "state"),
+    ),
+    "sommelier_run_duration_seconds": ("How long a flow's last run took, by how it ended.", ("flow", "state")),
+}
+_Rows = Iterable[tuple[tuple[str, ...], float]]
+
+
+def publish_rows(layout: Layout, summary: ValidationSummary) -> None:
+    """What a validation found."""
+    tables = summary.tables.items()
+    _write(
+        layout,
+        "validation",
+        {
+            "sommelier_table_rows": [
+                ((name, state), float(rows))
+                for name, table in tables
+                for state, rows in (
+                    ("clean", table.rows_clean),
+                    ("quarantined", table.rows_quarantined),
+                    ("duplicate", table.duplicates),
+                )
+            ],
+            "sommelier_rule_broken_rows": [
+                ((name, rule), float(rows)) for name, table in tables for rule, rows in sorted(table.rules.items())
+            ],
+            "sommelier_validated_timestamp_seconds": [((), time.time())],
+        },
+    )
+
+
+def publish_gate(layout: Layout, decision: Decision) -> None:
+    """What the gate decided, and the figures that it read."""
+    baseline = decision.baseline.value if decision.baseline else None
+    compared = {"candidate": decision.candidate, "champion": decision.champion, "baseline": baseline}
+    _write(
+        layout,
+        "gate",
+        {
+            "sommelier_gate_decided_timestamp_seconds": [((), time.time())],
+            "sommelier_gate_promoted": [((), float(decision.promote or decision.promote_baseline))],
+            "sommelier_gate_quality": [
+                ((decision.metric, of), value) for of, value in compared.items() if value is not None
+            ],
+        },
+    )
+
+
+def publish_run(layout: Layout, flow: str, state: str, duration_s: float) -> None:
+    """How a flow's run ended: each flow and state has a file, so that the last success is known after a failure."""
+    labels = (flow, state)
+    _write(
+        layout,
+        f"run-{flow}-{state}",
+        {
+            "sommelier_run_ended_timestamp_seconds": [(labels, time.time())],
+            "sommelier_run_duration_seconds": [(labels, duration_s)],
+        },
+    )
+
+
+def _write(layout: Layout, name: str, rows: Mapping[str, _Rows]) -> None:
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    if not layout.root.is_dir():
+        return  # nothing was ever run of this shop: what failed before leaves no folder
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(cast(Any, _Found(_family(family, values) for family, values in rows.items())))
+    layout.gauges.mkdir(exist_ok=True)
+    with atomic_file(layout.gauges / f"{re.sub(r'[^a-z-]', '-', name)}.prom") as temporary:
+        temporary.write_bytes(generate_latest(registry))
+
+
+def _family(name: str, values: _Rows) -> GaugeMetricFamily:
+    from prometheus_client.core import GaugeMetricFamily
+
+    meaning, labels = FAMILIES[name]
+    family = GaugeMetricFamily(name, meaning, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+class _Found:
+    """What a registry collects: these families and nothing else."""
+
+    def __init__(self, families: Iterable[GaugeMetricFamily]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        return self._families

@@ -1,0 +1,93 @@
+"""What flows leave for Prometheus is what the service shows, each figure once."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.layout import Layout
+from flows.promotion.gate import BestBaseline, Decision
+from flows.reporting.gauges import FAMILIES, publish_gate, publish_rows, publish_run
+from serving.http.flow_gauges import with_flow_gauges
+from validation.summary import TableSummary, ValidationSummary
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(tmp_path, "shop")
+    layout.root.mkdir()
+    return layout
+
+
+def _samples(layout: Layout) -> dict[str, dict[tuple[str, ...], float]]:
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(with_flow_gauges("", layout.gauges)):
+        for sample in family.samples:
+            values = found.setdefault(sample.name, {})
+            labels = tuple(sample.labels[name] for name in FAMILIES[sample.name][1])
+            assert labels not in values, "a figure is there twice"
+            values[labels] = sample.value
+    return found
+
+
+def test_rows_are_those_of_the_newest_validation(layout):
+    for clean in (5, 8):
+        table = TableSummary(rows_in=12, rows_clean=clean, rows_quarantined=3, duplicates=1, rules={"price_low": 3})
+        publish_rows(
+            layout,
+            ValidationSummary(
+                folder=layout.root, docs=layout.root, gx_success=True, tables={"items": table}, warnings=[]
+            ),
+        )
+    found = _samples(layout)
+    rows = found["sommelier_table_rows"]
+    assert rows == {("items", "clean"): 8, ("items", "quarantined"): 3, ("items", "duplicate"): 1}
+    assert found["sommelier_rule_broken_rows"] == {("items", "price_low"): 3}
+    assert found["sommelier_validated_timestamp_seconds"][()] > 1.7e9
+
+
+@pytest.mark.parametrize(("promote", "baseline"), [(True, False), (False, True), (False, False)])
+def test_the_gate_shows_what_it_compared(layout, promote, baseline):
+    best = BestBaseline(kind="popularity", value=0.1, difference=0.1, low=0.05, high=0.15, p_value=0.01)
+    publish_gate(
+        layout,
+        Decision(
+            promote=promote,
+            promote_baseline=baseline,
+            reason="",
+            metric="ndcg_at_10",
+            candidate=0.2,
+            champion=None,
+            baseline=best,
+        ),
+    )
+    found = _samples(layout)
+    assert found["sommelier_gate_quality"] == {("ndcg_at_10", "candidate"): 0.2, ("ndcg_at_10", "baseline"): 0.1}
+    assert found["sommelier_gate_promoted"] == {(): float(promote or baseline)}
+
+
+def test_a_success_is_known_after_a_failure(layout):
+    publish_run(layout, "pipeline", "completed", 60.0)
+    publish_run(layout, "pipeline", "failed", 2.0)
+    publish_run(layout, "monitor", "completed", 3.0)
+    assert _samples(layout)["sommelier_run_duration_seconds"] == {
+        ("pipeline", "completed"): 60.0,
+        ("pipeline", "failed"): 2.0,
+        ("monitor", "completed"): 3.0,
+    }
+
+
+def test_a_shop_of_which_nothing_ran_gets_no_folder(tmp_path):
+    publish_run(Layout(tmp_path, "none"), "pipeline", "failed", 1.0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_that_is_no_text_of_prometheus_hides_no_other(layout, caplog):
+    publish_run(layout, "pipeline", "completed", 60.0)
+    (layout.gauges / "damaged.prom").write_text("one two three {")
+    shown = with_flow_gauges("own 1\n", layout.gauges)
+    assert shown.startswith("own 1\n")
+    assert "sommelier_run_duration_seconds" in shown
+    assert "damaged.prom" in caplog.text
+
+
+def test_without_figures_of_flows_the_services_own_stand_alone(tmp_path):
+    assert with_flow_gauges("own 1\n", tmp_path / "missing") == "own 1\n"
