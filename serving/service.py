@@ -69,6 +69,7 @@ from serving.http.stack import stand_before
 from serving.http.stream import EventStream
 from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
+from serving.web.status import show_status
 from serving.writing.pool import WritingPool
 
 logger = logging.getLogger("serving")
@@ -274,6 +275,10 @@ class Sommelier:
         except TimelineError as error:
             return TimelineInfo(problem=str(error), entries=[])
         return TimelineInfo(problem=None, entries=entries)
+
+    def status_page(self) -> str:
+        """What GET /app/status shows."""
+        return show_status(SETTINGS, self.model_info(), self.timeline_info(), self.experiments_info())
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""

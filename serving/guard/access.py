@@ -51,6 +51,8 @@ ROWS = (
     _page("/"),
     _page("/docs.json"),
     _page("/static_content/*"),
+    # Pages that show what the API tells.
+    Row(("GET",), "/app/*", "read", is_versioned=False),
     # Reduced, without a key that may read.
     Row(("GET",), "/model", "nothing"),
     Row(("GET",), "/metrics", "read", is_versioned=False),

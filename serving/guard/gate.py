@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 FindKey = Callable[[str], ApiKey | None]
 
 _SCHEME = "Bearer"
+_BASIC_REALM = 'Basic realm="sommelier: any name, and an API key as password", charset="UTF-8"'
+_PAGES = "/app/"
 _REALM = f'{_SCHEME} realm="sommelier"'
 _PROBES = ("/livez", "/readyz")
 _UNLIMITED = RateSettings()
@@ -81,7 +84,8 @@ class KeyGate:
         if is_change(scope["method"]) and self._is_foreign(headers):
             sentence = "it comes from a page of another origin. Name the origin in serving.cors_origins to let it in."
             return _refusal(403, f"Cannot answer {asked}: {sentence}")
-        given = _given(headers)
+        is_page = scope["path"].startswith(_PAGES) and not is_change(scope["method"])
+        given = _given(headers, is_page)
         try:
             key = self._find(given) if given else None
         except KeyFileError:
@@ -100,6 +104,7 @@ class KeyGate:
             fault = "the API key is not valid" if given else "no API key was given"
             header = f'{_REALM}, error="invalid_token"' if given else _REALM
             sentence = f"{fault}. Send one that `sommelier keys create` made: Authorization: {_SCHEME} <key>."
+            header = _BASIC_REALM if is_page else header  # a browser then asks for it
             return _refusal(401, f"Cannot answer {asked}: {sentence}", {"www-authenticate": header})
         header = f'{_REALM}, error="insufficient_scope", scope="{need}"'
         sentence = f"the API key lacks the scope {need}. Use a key that has it."
@@ -128,9 +133,18 @@ class KeyGate:
         return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
-def _given(headers: Headers) -> str:
-    """The key that a client gave; empty where none is there."""
+def _given(headers: Headers, is_page: bool) -> str:
+    """The key that a client gave; empty where none is there.
+
+    Of a page that is only read, also as the password that a browser asked for. Nothing else takes one: a browser sends
+    it along with whatever another page makes it ask.
+    """
     scheme, _, text = headers.get("authorization", "").partition(" ")
+    if is_page and scheme.lower() == "basic":
+        try:
+            return b64decode(text, validate=True).decode().partition(":")[2].strip()
+        except ValueError:
+            return ""
     return text.strip() if scheme.lower() == _SCHEME.lower() else headers.get("x-api-key", "").strip()
 
 

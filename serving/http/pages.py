@@ -41,6 +41,7 @@ PAGE = f"""<!DOCTYPE html>
 </body>
 </html>
 """
+_READ_PAGE_HEADERS = {"content-security-policy": page_policy(), "cache-control": "no-store"}
 _PAGE_HEADERS = {"content-security-policy": page_policy(_SCRIPT)}
 
 
@@ -69,6 +70,11 @@ async def _show_timeline(_: Request) -> Response:
     return respond(await run_in_threadpool(service.timeline_info))
 
 
+async def _show_status(_: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    return HTMLResponse(await run_in_threadpool(service.status_page), headers=_READ_PAGE_HEADERS)
+
+
 async def _show_item(request: Request) -> Response:
     return await _read(bentoml.get_current_service().item_record, request.path_params["item_id"])
 
@@ -92,6 +98,7 @@ PAGES = Starlette(
         Route(f"{API_PREFIX}/model", _show_model),
         Route(f"{API_PREFIX}/experiments", _show_experiments),
         Route(f"{API_PREFIX}/timeline", _show_timeline),
+        Route("/app/status", _show_status),
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
         Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),

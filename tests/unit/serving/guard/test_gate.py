@@ -20,7 +20,7 @@ from serving.guard.caller import Caller, current_caller
 from serving.guard.gate import KeyGate, cors_options
 
 OUTSIDE, LOOPBACK = "http://10.0.0.7:3000", "http://127.0.0.1:3000"
-PATHS = ("/recommend", "/events", "/model", "/metrics", "/livez", "/v1/items/i1", "/made-up")
+PATHS = ("/app/status", "/recommend", "/events", "/model", "/metrics", "/livez", "/v1/items/i1", "/made-up")
 
 
 async def tell_caller(_: Request) -> Response:
@@ -85,6 +85,19 @@ def test_a_key_may_come_in_its_own_header(file: Path) -> None:
     # Basic is no key, and the other header is then asked.
     both = {"Authorization": "Basic eDp5", "X-API-Key": text}
     assert client.post("/recommend", headers=both).status_code == 200
+
+
+def test_a_page_that_is_read_takes_the_key_as_a_browsers_password_and_nothing_else_does(file: Path) -> None:
+    text = key_of(file, "read")["Authorization"].removeprefix("Bearer ")
+    client = service(file)
+    refused = client.get("/app/status")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic ")
+    assert client.get("/app/status", auth=("anybody", text)).status_code == 200
+    assert client.get("/app/status", auth=("anybody", text[:-1])).status_code == 401
+    assert client.get("/app/status", headers={"Authorization": "Basic no base64"}).status_code == 401
+    for method, path in (("POST", "/recommend"), ("GET", "/metrics"), ("POST", "/app/status")):
+        assert client.request(method, path, auth=("anybody", text)).status_code == 401
 
 
 def test_unknown_expired_and_revoked_keys_get_the_same_answer(file: Path) -> None:

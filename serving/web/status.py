@@ -1,0 +1,125 @@
+"""GET /app/status: is all well, what moved, and what did the platform do about it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from core.alarms import Alarm
+from core.logs.timeline import ON, Entry
+from core.settings.platform import PartName
+from core.settings.tree import Settings
+from serving.api.experiments import ExperimentsInfo
+from serving.api.model import ModelInfo
+from serving.api.timeline import TimelineInfo
+from serving.web.timeline_picture import draw, tone_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = Path(__file__).parent / "assets" / "status.html.j2"
+_PARTS: tuple[tuple[str, PartName], ...] = (
+    ("Flows (Prefect)", "prefect"),
+    ("Drift (Evidently)", "monitoring"),
+    ("Reports", "reports"),
+)
+_MEASURES = 6  # of the bundle's evaluation
+
+
+@dataclass(frozen=True)
+class AlarmCard:
+    """An alarm that is on, or was.
+
+    Attributes:
+        alarm: As the newest look saw it; None where another version wrote it down.
+        followed: What came of it, in order, with how many steps away.
+        shares: Of the reference and of the value in the longer of their bars, 0 to 1; None where there are no numbers.
+    """
+
+    entry: Entry
+    alarm: Alarm | None
+    followed: tuple[tuple[int, Entry], ...]
+    shares: tuple[float, float] | None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is not over yet."""
+        return self.entry.state == ON
+
+
+def show_status(
+    settings: Settings,
+    model: ModelInfo,
+    timeline: TimelineInfo,
+    experiments: ExperimentsInfo,
+    now: datetime | None = None,
+) -> str:
+    """The page, as HTML that loads nothing.
+
+    Args:
+        settings: Of the shop; they say where the other parts of the platform are.
+        now: Aware; the present by default.
+    """
+    now = now or datetime.now(UTC)
+    manifest = model.manifest or {}
+    entries = timeline.entries
+    cards = [_card(entry, entries) for entry in reversed(entries) if entry.kind == "alarm"]
+    return _template().render(
+        shop=settings.shop,
+        model=model,
+        data=manifest.get("data", {}),
+        measures=_measures(manifest.get("metrics", {})),
+        problems=[text for text in (model.problem, timeline.problem, experiments.problem) if text]
+        + list(model.experiment_problems),
+        running=[one for one in experiments.experiments if one.state != "stopped"],
+        pinned=experiments.pinned,
+        on=[card for card in cards if card.is_on],
+        over=[card for card in cards if not card.is_on],
+        entries=list(reversed(entries)),
+        picture=draw(entries, now),
+        tone_of=tone_of,
+        links=[(name, settings.platform.url_of(part)) for name, part in _PARTS],
+        now=f"{now:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["moment"] = lambda text: f"{text[:10]} {text[11:16]}"
+    environment.filters["number"] = lambda value: f"{value:.4g}"
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _measures(metrics: dict[str, Any]) -> list[tuple[str, float]]:
+    found = metrics.get("ranking", {}).get(metrics.get("served"), {})
+    return [(name, value) for name, value in found.items() if isinstance(value, int | float)][:_MEASURES]
+
+
+def _card(entry: Entry, entries: Sequence[Entry]) -> AlarmCard:
+    try:
+        alarm = Alarm.model_validate(entry.details.get("alarm"))
+    except ValidationError:
+        alarm = None
+    shares = None
+    if alarm is not None and alarm.value is not None and alarm.reference is not None:
+        most = max(abs(alarm.value), abs(alarm.reference))
+        shares = (abs(alarm.reference) / most, abs(alarm.value) / most) if most else None
+    return AlarmCard(entry, alarm, tuple(_followed(entry.id, entries)), shares)
+
+
+def _followed(cause: int, entries: Sequence[Entry], steps: int = 0) -> list[tuple[int, Entry]]:
+    """What an entry led to, and what that led to."""
+    found = []
+    for entry in entries:
+        if entry.cause == cause and entry.id > cause:
+            found += [(steps, entry), *_followed(entry.id, entries, steps + 1)]
+    return found
