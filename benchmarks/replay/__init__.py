@@ -1,0 +1,1 @@
+"""A shop's past led through the running platform, period by period, as it happened."""
