@@ -6,6 +6,7 @@ the node exporter's textfile collector has it; each file is replaced whole.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from flows.promotion.gate import Decision
     from validation.summary import ValidationSummary
+
+logger = logging.getLogger(__name__)
 
 # Name to meaning and labels.
 FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -94,16 +97,19 @@ def publish_gate(layout: Layout, decision: Decision) -> None:
 
 
 def publish_run(layout: Layout, flow: str, state: str, duration_s: float) -> None:
-    """How a flow's run ended: each flow and state has a file, so that the last success is known after a failure."""
+    """How a flow's run ended: each flow and state has a file, so that the last success is known after a failure.
+
+    What keeps it from being written is logged and no more: the run has ended as it did, and says so itself.
+    """
     labels = (flow, state)
-    _write(
-        layout,
-        f"run-{flow}-{state}",
-        {
-            "sommelier_run_ended_timestamp_seconds": [(labels, time.time())],
-            "sommelier_run_duration_seconds": [(labels, duration_s)],
-        },
-    )
+    rows: dict[str, _Rows] = {
+        "sommelier_run_ended_timestamp_seconds": [(labels, time.time())],
+        "sommelier_run_duration_seconds": [(labels, duration_s)],
+    }
+    try:
+        _write(layout, f"run-{flow}-{state}", rows)
+    except OSError as error:
+        logger.warning("The end of %s is not told to Prometheus: %s", flow, error)
 
 
 def _write(layout: Layout, name: str, rows: Mapping[str, _Rows]) -> None:

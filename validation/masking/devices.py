@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
 
 from validation.masking.contextual import Contextual
 from validation.masking.marks import Span
 from validation.masking.normalisation import Normalised
+from validation.masking.presidio import analyze
 from validation.masking.suspects import WORDS
 
+# Whatever has none of these is no address, and Presidio is not asked.
+_LIKE_ADDRESS = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|::|(?:[0-9A-Fa-f]{1,4}:){6}")
+_LIKE_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.")
 # "version 1.2.3.4" is no address.
 _VERSION = re.compile(
     r"(?:version|vers|ver|v|firmware|software|release|build|update|driver|treiber|pilote|rev|ios|android|windows|macos"
@@ -50,8 +52,7 @@ PLATES = Contextual(
 def find_addresses(plain: Normalised) -> list[Span]:
     """IP addresses of both versions; numbers of versions are none."""
     text, spans = plain.text, []
-    recognizer = _recognizer("IpRecognizer")
-    for one in recognizer.analyze(text, recognizer.supported_entities, None) or []:
+    for one in analyze("IpRecognizer", text) if _LIKE_ADDRESS.search(text) else []:
         if one.score < 0.5 or re.search(r"[\w.]$", text[max(0, one.start - 1) : one.start]):
             continue
         if ":" in text[one.start : one.end]:
@@ -65,8 +66,9 @@ def find_addresses(plain: Normalised) -> list[Span]:
 
 def find_macs(plain: Normalised) -> list[Span]:
     """MAC addresses."""
-    recognizer = _recognizer("MacAddressRecognizer")
-    return [(one.start, one.end) for one in recognizer.analyze(plain.text, recognizer.supported_entities, None) or []]
+    if not _LIKE_MAC.search(plain.text):
+        return []
+    return [(one.start, one.end) for one in analyze("MacAddressRecognizer", plain.text)]
 
 
 def find_vins(plain: Normalised) -> list[Span]:
@@ -82,10 +84,3 @@ def find_vins(plain: Normalised) -> list[Span]:
 def _has_check_digit(vin: str) -> bool:
     rest = sum(_VIN_VALUES[char] * weight for char, weight in zip(vin, _VIN_WEIGHTS, strict=True)) % 11
     return vin[8] == ("X" if rest == 10 else str(rest))
-
-
-@cache
-def _recognizer(name: str) -> Any:
-    from presidio_analyzer import predefined_recognizers
-
-    return getattr(predefined_recognizers, name)()

@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from validation.masking.contextual import Contextual
 from validation.masking.marks import Span
 from validation.masking.normalisation import Normalised
 from validation.masking.payment import has_luhn
+from validation.masking.presidio import CONTEXT, analyze
 from validation.masking.suspects import WORDS
 
 IdKind = Literal["national_id", "tax_id", "health_id"]
@@ -290,31 +291,18 @@ def id_finder(kind: IdKind, regions: Sequence[str]) -> Callable[[Normalised], li
 def _found(name: str, plain: Normalised) -> list[Span]:
     """What a recognizer of Presidio finds, where it needs no word or one of its words stands near."""
     least, shapes = _ALONE.get(name, (2.0, ()))
-    is_named = any(word in plain.lower for word in _words(name)) and bool(_word_pattern(name).search(plain.text))
+    is_named = any(word in plain.lower for word in CONTEXT[name]) and bool(_word_pattern(name).search(plain.text))
     if not is_named and not any(shape in plain.shape for shape in shapes):
         return []
-    recognizer = _recognizer(name)
     return [
         (one.start, one.end)
-        for one in recognizer.analyze(plain.text, recognizer.supported_entities, None) or []
+        for one in analyze(name, plain.text)
         if one.score >= least
         or (is_named and _word_pattern(name).search(plain.text, max(0, one.start - _NEAR), one.start))
     ]
 
 
 @cache
-def _recognizer(name: str) -> Any:
-    from presidio_analyzer import predefined_recognizers
-
-    return getattr(predefined_recognizers, name)()
-
-
-@cache
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(word.lower() for word in _recognizer(name).context or ())
-
-
-@cache
 def _word_pattern(name: str) -> re.Pattern[str]:
-    words = sorted(_words(name), key=len, reverse=True)
+    words = sorted(CONTEXT[name], key=len, reverse=True)
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.I)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
 
 from validation.masking.contextual import Contextual
 from validation.masking.marks import Span
 from validation.masking.normalisation import Normalised
+from validation.masking.presidio import analyze
 
 _MIN_CARD_DIGITS = 14  # with 13 it is rather an EAN
 _CARD_WORD = re.compile(r"(?:card|karte|carte|tarjeta|carta|visa|mastercard|amex)\W+(?:\w+\W+){0,3}$", re.I)
@@ -16,6 +15,9 @@ _NO_CARD = re.compile(
     r"(?:isbn|ean|upc|gtin|imei|serial\w*|order|tracking|bestell\w*|commande|pedido|ordine)\b[\s.:#-]*(?:\w+\W+)?$",
     re.I,
 )
+# Whatever has none of these is none, and Presidio is not asked.
+_LIKE_CARD = re.compile(r"\d(?:[ -]?\d){12}")
+_LIKE_BITCOIN = re.compile(r"(?:bc1|[13])[a-zA-HJ-NP-Z0-9]{25}")
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}")
 # Presidio's pattern is older than these cards.
 _MASTERCARD_2 = re.compile(r"(?<![\d.-])2[2-7]\d{2}([ -]?)\d{4}\1\d{4}\1\d{4}(?![\d.-]?\d)")
@@ -44,9 +46,10 @@ def has_luhn(number: str) -> bool:
 
 def find_cards(plain: Normalised) -> list[Span]:
     """Numbers of payment cards, by their check digit."""
-    recognizer = _recognizer("CreditCardRecognizer")
     text = plain.text
-    found = [(one.start, one.end) for one in recognizer.analyze(text, recognizer.supported_entities, None) or []]
+    if not _LIKE_CARD.search(text):
+        return []
+    found = [(one.start, one.end) for one in analyze("CreditCardRecognizer", text)]
     found += [match.span() for match in _MASTERCARD_2.finditer(text) if has_luhn(match[0])]
     spans = []
     for start, end in found:
@@ -63,19 +66,10 @@ def find_ibans(plain: Normalised) -> list[Span]:
     """International bank account numbers, by their check digits."""
     if not _IBAN.search(plain.text):
         return []
-    recognizer = _recognizer("IbanRecognizer")
-    return [(one.start, one.end) for one in recognizer.analyze(plain.text, recognizer.supported_entities, None) or []]
+    return [(one.start, one.end) for one in analyze("IbanRecognizer", plain.text)]
 
 
 def find_wallets(plain: Normalised) -> list[Span]:
     """Addresses of Bitcoin, by their checksum, and of Ethereum."""
-    recognizer = _recognizer("CryptoRecognizer")
-    found = recognizer.analyze(plain.text, recognizer.supported_entities, None) or []
+    found = analyze("CryptoRecognizer", plain.text) if _LIKE_BITCOIN.search(plain.text) else []
     return [(one.start, one.end) for one in found] + [match.span() for match in _ETHEREUM.finditer(plain.text)]
-
-
-@cache
-def _recognizer(name: str) -> Any:
-    from presidio_analyzer import predefined_recognizers
-
-    return getattr(predefined_recognizers, name)()

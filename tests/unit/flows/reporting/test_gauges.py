@@ -80,6 +80,12 @@ def test_a_shop_of_which_nothing_ran_gets_no_folder(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_what_keeps_the_end_from_being_written_hides_no_end(layout, caplog):
+    layout.gauges.write_text("a file where the folder should be")
+    publish_run(layout, "pipeline", "failed", 1.0)
+    assert "The end of pipeline is not told to Prometheus" in caplog.text
+
+
 def test_a_file_that_is_no_text_of_prometheus_hides_no_other(layout, caplog):
     publish_run(layout, "pipeline", "completed", 60.0)
     (layout.gauges / "damaged.prom").write_text("one two three {")
