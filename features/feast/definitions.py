@@ -18,9 +18,9 @@ from core.settings.features import FeatureStoreSettings
 from features.archive.publication import OFFLINE_FOLDER, schema_name
 from features.counting.derivation import ITEM_INPUTS, USER_INPUTS
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, KIND_COUNTS, USER_HISTORY, USER_PROFILE, USER_SEEN
-from features.feast.offline_store import SOURCE_SUFFIX
+from features.feast.importing import import_feast
 from features.feast.store import read_configuration
-from features.feast.store_types import POSTGRES_OFFLINE
+from features.feast.store_types import POSTGRES_OFFLINE, SOURCE_SUFFIX
 
 USER_EVENTS = "user_events"
 
@@ -120,6 +120,7 @@ def define_repository(feast_folder: Path, stores: FeatureStoreSettings) -> list[
     Returns:
         Entities, feature views and feature services.
     """
+    import_feast()
     from feast import Entity, FeatureService, PushSource, ValueType
 
     users = Entity(

@@ -30,7 +30,7 @@ from features.counting.moments import as_us
 from features.counting.streams import Array
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
 from features.errors import FeatureError
-from features.feast.store_types import DUCKDB_OFFLINE, POSTGRES_OFFLINE
+from features.feast.store_types import DUCKDB_OFFLINE, POSTGRES_OFFLINE, SOURCE_SUFFIX
 
 # Labels that are worked on at once; so memory does not grow with their number.
 ROWS_PER_PAGE = 50_000
@@ -38,7 +38,6 @@ ROWS_PER_PAGE = 50_000
 # Later than any event.
 _TODAY = 1 << 62
 # What follows a view's name in the name of its source.
-SOURCE_SUFFIX = "_events"
 
 
 class FactsJob(RetrievalJob):

@@ -11,4 +11,5 @@ POSTGRES_OFFLINE: Final = "features.feast.offline_store.CountingPostgreSQLOfflin
 SQLITE_ONLINE: Final = "features.feast.online_store.RowSqliteOnlineStore"
 REDIS_ONLINE: Final = "features.feast.redis_store.RowRedisOnlineStore"
 FILE_REGISTRY: Final = "features.feast.registry_store.AtomicFileRegistryStore"
+SOURCE_SUFFIX = "_events"  # of a source, after its view's name
 STORE_TYPES = (DUCKDB_OFFLINE, POSTGRES_OFFLINE, SQLITE_ONLINE, REDIS_ONLINE, FILE_REGISTRY)
