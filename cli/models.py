@@ -31,6 +31,7 @@ def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) ->
     from core.layout import Layout
     from core.logs.audit import audited
     from core.promotions import read_standing
+    from flows.loop.changes import record_changes
     from flows.promotion.bundles import describe_promotion, find_bundle, promote_by_hand
 
     layout = Layout(settings.work_dir, settings.shop)
@@ -38,6 +39,7 @@ def promote(bundle: str, /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) ->
     with audited(layout.audit, "promote", bundle=bundle) as details:
         version = promote_by_hand(layout, find_bundle(layout, bundle), reason)
         details["version"] = version.version
+        record_changes(layout)
     for line in describe_promotion(before, version, reason):
         show(line)
 
@@ -55,6 +57,7 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
     settings = chosen.enter()
     from core.layout import Layout
     from core.logs.audit import audited
+    from flows.loop.changes import record_changes
     from flows.promotion.model_store import roll_back
 
     layout = Layout(settings.work_dir, settings.shop)
@@ -64,6 +67,7 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
     with audited(layout.audit, "rollback", **({"to": version} if version else {"steps": str(steps)})) as details:
         back = roll_back(layout.model_name, version, reason, steps=steps)
         details["version"] = back.version
+        record_changes(layout)
     show(f"in service again: {back.tag}, digest {back.digest}")
 
 

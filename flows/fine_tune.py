@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.erasure.completion import finish_erasures
+from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
 from flows.pruning import pruned
@@ -14,8 +15,9 @@ from flows.steps.release import release
 from flows.steps.run import Run
 
 
-@flow(name="fine-tune", log_prints=False)
+@flow(name="fine-tune", log_prints=False, **HOOKS)
 @pruned
+@recorded
 def fine_tune(params: PipelineParams) -> Decision:
     """Fine-tune, evaluate, gate, refit, promote; earlier stages run only where the data is new.
 

@@ -1,25 +1,39 @@
-"""Is what comes in now still like what the model in service learned from?"""
+"""Is what comes in now still like what the model in service learned from, and what follows from that?"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
+from core.alarms import Alarm
 from core.promotions import read_standing
+from flows.environment import current_settings
 from flows.errors import NothingInService
+from flows.loop.following import follow
+from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.promotion.champion import read_served_manifest
 from flows.pruning import pruned
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
+from monitoring.decisions import Decided
+from monitoring.drift import DriftSummary
+from recommender.bundle.manifest import Manifest
+from validation.errors import DataGateError
+
+DATA_GATE = "data.gate"  # the signal of the alarm that the data gate refuses what came in
 
 
-@flow(name="monitor", log_prints=False)
+@flow(name="monitor", log_prints=False, **HOOKS)
 @pruned
-def monitor(params: PipelineParams) -> bool:
-    """Compare the events since the cut-off of the bundle in service with those before; returns whether they drifted.
+@recorded
+def monitor(params: PipelineParams) -> Decided:
+    """Compare the events since the cut-off of the bundle in service with those before, and decide what follows.
+
+    What the data gate refuses is an alarm, and no failure of the look.
 
     Args:
         params: The shop and the recipe.
@@ -28,14 +42,55 @@ def monitor(params: PipelineParams) -> bool:
         BundleError: no promoted bundle can be read.
     """
     run = Run.of(params)
-    manifest = read_served_manifest(read_standing(run.layout.model_name))
-    if manifest is None:
+    served = read_served_manifest(read_standing(run.layout.model_name))
+    if served is None:
         raise NothingInService(
             "Cannot monitor",
             got=f"shop={params.shop}",
             expected="a shop with a bundle in service",
             do="Run the pipeline deployment first",
         )
-    learned_until = datetime.fromisoformat(manifest.data.test_at)
-    _, clean = pass_data_gate(run)
-    return watch(run, clean, learned_until).drifted
+    alarms, clean = _look(run, served)
+    return follow(run.layout, params, alarms, served, clean, current_settings().loop.retraining)
+
+
+def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
+    """What is beyond noise, and the clean tables; none where the data gate refuses what came in."""
+    try:
+        _, clean = pass_data_gate(run)
+    except DataGateError as error:
+        get_run_logger().error("%s", error)
+        return [_refused_data(served, error)], None
+    drift = watch(run, clean, datetime.fromisoformat(served.data.test_at))
+    return [_drifted(drift)] if drift.drifted else [], clean.folder
+
+
+def _drifted(drift: DriftSummary) -> Alarm:
+    """The alarm that the newest window of events drifted."""
+    assert drift.current_window is not None
+    since, until = (datetime.fromisoformat(moment) for moment in drift.current_window)
+    columns = [name for name, column in drift.columns.items() if column.drifted]
+    return Alarm(
+        signal="data.drift",
+        family="data",
+        window_days=max(1, (until - since).days),
+        since=since.isoformat(),
+        until=until.isoformat(),
+        value=drift.share,
+        p_value=0.0,
+        says=f"{len(columns)} of {len(drift.columns)} columns drifted: {', '.join(columns)}.",
+    )
+
+
+def _refused_data(served: Manifest, error: DataGateError) -> Alarm:
+    """The alarm that nothing came through the data gate. It has not the value that is wrong: that may name a person."""
+    return Alarm(
+        signal=DATA_GATE,
+        family="data",
+        window_days=1,
+        since=served.data.learned_until_at.isoformat(),
+        until=served.data.learned_until_at.isoformat(),
+        p_value=0.0,
+        broken=True,
+        says=f"The data gate lets nothing through: {error.failed}, expected {error.expected}.",
+    )

@@ -20,6 +20,11 @@ class PipelineParams(Frozen):
     shop: ShopName = Field("simulated", description="Names the shop: data, features and bundles are kept apart by it.")
     recipe: Recipe = Field(default_factory=Recipe, description="Source, models, evaluation, gate and drift.")
     refresh: bool = Field(False, description="Do every step again, even where its result is kept.")
+    decision: int = Field(
+        0,
+        ge=0,
+        description="Number of the decision on the time line that this run follows from; 0: by hand or by schedule.",
+    )
 
 
 class TuneParams(Frozen):

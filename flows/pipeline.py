@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from core.promotions import version_in_service
 from flows.erasure.completion import finish_erasures
+from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.pruning import pruned
 from flows.reporting import artifacts
@@ -21,8 +22,9 @@ from flows.steps.release import release
 from flows.steps.run import Run
 
 
-@flow(name="pipeline", log_prints=False)
+@flow(name="pipeline", log_prints=False, **HOOKS)
 @pruned
+@recorded
 def pipeline(params: PipelineParams) -> Outcome:
     """Ingest, validate, build features, fine-tune, evaluate, gate, refit, promote, monitor.
 

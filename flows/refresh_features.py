@@ -5,14 +5,16 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.erasure.completion import finish_erasures
+from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.pruning import pruned
 from flows.steps.data import prepare
 from flows.steps.run import Run
 
 
-@flow(name="refresh-features", log_prints=False)
+@flow(name="refresh-features", log_prints=False, **HOOKS)
 @pruned
+@recorded
 def refresh_features(params: PipelineParams) -> dict[str, int]:
     """Ingest, validate, compute features, materialise; returns the rows of each feature view.
 

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from core.layout import Layout
 from core.logs.audit import audited
 from flows.environment import current_settings
+from flows.loop.changes import record_changes
 from flows.params import RollbackParams
 from flows.promotion.model_store import roll_back
 from flows.pruning import saying_full
@@ -26,5 +27,6 @@ def rollback(params: RollbackParams) -> str:
     with saying_full(), audited(layout.audit, "flow rollback", **to) as details:
         version = roll_back(layout.model_name, params.version, params.reason, steps=params.steps)
         details["version"] = version.version
+        record_changes(layout)
     get_run_logger().info("In service again: %s", version.tag)
     return version.tag

@@ -41,13 +41,15 @@ CREATE TABLE IF NOT EXISTS entries (
     count INTEGER NOT NULL,
     says TEXT NOT NULL,
     cause INTEGER,
-    details TEXT NOT NULL
+    details TEXT NOT NULL,
+    key TEXT UNIQUE
 )
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS entries_by_kind ON entries (kind, id)"
 _COLUMNS = "id, at, until, kind, subject, state, count, says, cause, details"
 _INSERT = """
-INSERT INTO entries (at, until, kind, subject, state, count, says, cause, details) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
+INSERT INTO entries (at, until, kind, subject, state, count, says, cause, details, key)
+VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
 """
 _UPDATE = "UPDATE entries SET until = ?, state = ?, count = ?, says = ?, details = ? WHERE id = ?"
 
@@ -108,27 +110,27 @@ class Timeline:
         cause: int | None = None,
         details: Mapping[str, Any] | None = None,
         at: datetime | None = None,
+        key: str | None = None,
     ) -> Entry:
         """Record that something happened; it is on the disk when this returns.
 
+        Args:
+            at: When; by default now.
+            key: Names what happened: of one key there is one entry, also where a process was killed and tries again.
+                None: it is another thing each time.
+        Returns:
+            The entry; that of the key, as it stands, where there was one.
         Raises:
             TimelineError: it cannot be written.
         """
         moment = _text(at)
-        row = (moment, moment, kind, subject, state, says, cause, json.dumps(dict(details or {})))
+        row = (moment, moment, kind, subject, state, says, cause, json.dumps(dict(details or {})), key)
         with self._writing() as writer:
-            number = writer.execute(_INSERT, row).lastrowid
-        return Entry(
-            id=number or 0,
-            at=moment,
-            until=moment,
-            kind=kind,
-            subject=subject,
-            state=state,
-            says=says,
-            cause=cause,
-            details=dict(details or {}),
-        )
+            done = writer.execute(_INSERT, row)
+            number = done.lastrowid if done.rowcount == 1 else None
+        found = self.keyed(str(key)) if number is None else self.find(number)
+        assert found is not None
+        return found
 
     def repeat(self, entry: Entry, says: str = "", *, details: Mapping[str, Any] | None = None) -> Entry:
         """Count that what an entry is about was seen again.
@@ -205,6 +207,15 @@ class Timeline:
             TimelineError: it cannot be read.
         """
         found = self._select("WHERE id = ?", (number,))
+        return found[0] if found else None
+
+    def keyed(self, key: str) -> Entry | None:
+        """The entry of a key.
+
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        found = self._select("WHERE key = ?", (key,))
         return found[0] if found else None
 
     def prune(self, max_entries: int, days: float) -> int:

@@ -18,8 +18,10 @@ from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, Settings
 from core.storage import digest_of
 from flows.environment import current_settings
+from flows.loop.events import shop_resource
+from flows.loop.prefect_runs import shop_tag
 from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
-from flows.platform.served_shops import serving, shop_tag
+from flows.platform.served_shops import serving
 from flows.steps.versions import code_version
 
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
@@ -84,11 +86,20 @@ def build_deployments(
                     {"schedule": CronSchedule(cron=s["cron"], timezone=s["timezone"]), "active": s["active"]}
                     for s in entry["schedules"]
                 ],
+                triggers=[_trigger(one, shop) for one in entry.get("triggers", ())],
                 parameters={"params": others.get(entry["name"], pipeline)},
                 entrypoint_type=EntrypointType.MODULE_PATH,
             )
         )
     return built
+
+
+def _trigger(given: Mapping[str, Any], shop: str) -> Any:
+    """An automation of the topology, for the events of this shop alone."""
+    from prefect.events import DeploymentEventTrigger
+
+    match = {**given["match"], "prefect.resource.id": shop_resource(shop)}
+    return DeploymentEventTrigger.model_validate({**given, "match": match})
 
 
 def by_queue(built: Sequence[Any]) -> dict[str, list[Any]]:

@@ -15,8 +15,9 @@ import httpx
 from core.layout import Layout
 from core.settings.tree import Settings
 from flows.errors import PartFailed, PortTaken, RunFailed
+from flows.loop.prefect_runs import shop_of, shop_tag
 from flows.platform.run_log import describe_end, read_lines
-from flows.platform.served_shops import is_served, shop_of, shop_tag
+from flows.platform.served_shops import is_served
 
 _POLL_S = 0.5
 _PAGE = 200

@@ -16,19 +16,8 @@ from typing import IO
 
 from flows.errors import ShopTaken
 
-_TAG = "shop:"
 _LOOK_S = 0.1
 _LOOKS = 20  # a look of somebody else holds the lock for a moment
-
-
-def shop_tag(shop: str) -> str:
-    """The tag that a shop's deployments and their runs carry in Prefect."""
-    return f"{_TAG}{shop}"
-
-
-def shop_of(tags: list[str]) -> str | None:
-    """The shop that tags name; None where they name none."""
-    return next((tag.removeprefix(_TAG) for tag in tags if tag.startswith(_TAG)), None)
 
 
 def lock_file(root: Path) -> Path:

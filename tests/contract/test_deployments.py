@@ -67,6 +67,15 @@ def test_every_deployment_says_what_it_is_for_and_runs_once_at_a_time():
         assert entry["concurrency_limit"] == 1
 
 
+def test_what_monitor_wants_starts_the_deployments_of_its_shop_alone():
+    started = {}
+    for deployment in build_deployments("vineyard", Recipe()):
+        for trigger in deployment.triggers:
+            assert trigger.match.model_dump() == {"prefect.resource.id": "sommelier.shop.vineyard"}
+            started[deployment.flow_name] = trigger.expect
+    assert started == {flow: {f"sommelier.wanted.{flow}"} for flow in ("pipeline", "refresh-features", "fine-tune")}
+
+
 def test_a_rollback_and_forgetting_have_slots_that_no_other_run_takes():
     queues = by_queue(build_deployments("simulated", Recipe()))
     for flow in ("rollback", "forget"):

@@ -83,6 +83,16 @@ def test_a_number_is_never_given_again(timeline):
     assert alarm(timeline).id > max(numbers)
 
 
+def test_of_one_key_there_is_one_entry_whoever_tries_again(timeline):
+    first = timeline.add("run", "pipeline", "running", "It began.", key="run-1")
+    timeline.settle(first, "completed")
+    again = timeline.add("run", "pipeline", "running", "It began.", key="run-1")
+    assert (again.id, again.state) == (first.id, "completed")
+    assert timeline.keyed("run-1") == again
+    assert timeline.keyed("run-2") is None
+    assert timeline.add("run", "pipeline", "running", "Another.", key="run-2").id > first.id
+
+
 def _add_some(path, name):
     for number in range(20):
         alarm(Timeline(path), f"{name}.{number}")

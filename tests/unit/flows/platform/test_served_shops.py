@@ -13,8 +13,6 @@ from flows.platform.served_shops import (
     is_served,
     served_revision,
     serving,
-    shop_of,
-    shop_tag,
 )
 
 HOLD = """
@@ -72,8 +70,3 @@ def test_a_second_server_on_the_database_of_a_served_shop_is_refused(shop, holde
     holder.kill()
     holder.wait()
     check_no_other_server(shop.parent, 4299)
-
-
-def test_tags_name_the_shop():
-    assert shop_of(["sommelier", shop_tag("vineyard"), "training"]) == "vineyard"
-    assert shop_of(["sommelier", "training"]) is None

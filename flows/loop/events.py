@@ -1,0 +1,71 @@
+"""Events of the loop, for Prefect's automations: what happened to which shop.
+
+`deployments/prefect.yaml` says which of them start a deployment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, uuid5
+
+import httpx
+from prefect.runtime import flow_run as runtime
+
+logger = logging.getLogger(__name__)
+_POST_TIMEOUT_S = 1.0
+EventName = Literal[
+    "sommelier.alarm.raised",
+    "sommelier.alarm.cleared",
+    "sommelier.wanted.pipeline",
+    "sommelier.wanted.fine-tune",
+    "sommelier.wanted.refresh-features",
+    "sommelier.gate.refused",
+    "sommelier.promoted",
+    "sommelier.rolled-back",
+    "sommelier.canary.started",
+    "sommelier.canary.grown",
+    "sommelier.canary.withdrawn",
+]
+
+
+def shop_resource(shop: str) -> str:
+    """What Prefect knows a shop by in events."""
+    return f"sommelier.shop.{shop}"
+
+
+def emit(shop: str, name: EventName, says: str, key: str, payload: Mapping[str, Any] | None = None) -> None:
+    """Send an event to the Prefect server of this process; outside of a run, only if one answers at once.
+
+    Args:
+        shop: That it is about.
+        name: What happened.
+        says: One sentence, for whoever is told.
+        key: Tells it from others of the name: an event of one key that is sent twice counts once.
+        payload: More of it.
+    """
+    event: dict[str, Any] = {
+        "event": name,
+        "resource": {"prefect.resource.id": shop_resource(shop), "prefect.resource.name": shop},
+        "payload": {"says": says, "shop": shop, **(payload or {})},
+        "id": uuid5(NAMESPACE_URL, f"{shop_resource(shop)}/{name}/{key}"),
+    }
+    if runtime.id:
+        from prefect.events import emit_event
+
+        emit_event(**event)
+    else:
+        _post({**event, "id": str(event["id"]), "occurred": datetime.now(UTC).isoformat()})
+
+
+def _post(event: dict[str, Any]) -> None:
+    """Send an event from a command, which does not wait for a server that is down."""
+    if not (address := os.environ.get("PREFECT_API_URL")):
+        return
+    try:
+        httpx.post(f"{address}/events", json=[event], timeout=_POST_TIMEOUT_S, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        logger.info("The Prefect server was not told of %s: %s", event["event"], error or type(error).__name__)
