@@ -16,7 +16,7 @@ from core.storage import together
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.model_store import find_fault, promote
 from flows.promotion.refits import SHOWN_DIGEST_CHARS, labels_of
-from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
+from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest, verify_files
 from recommender.evaluation.names import SERVED
 from recommender.metrics.ranking import metric_key
 
@@ -130,8 +130,6 @@ def promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
 
 
 def _promote_by_hand(layout: Layout, folder: Path, reason: str) -> Version:
-    from recommender.bundle.loading import verify_files
-
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     if manifest.shop != layout.shop:

@@ -23,8 +23,7 @@ from core.promotions import Standing, model_folder, read_standing
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.bundles import find_bundle
 from flows.promotion.refits import SHOWN_DIGEST_CHARS
-from recommender.bundle.loading import verify_files
-from recommender.bundle.manifest import MANIFEST, read_manifest
+from recommender.bundle.manifest import MANIFEST, read_manifest, verify_files
 
 
 def start_experiment(

@@ -16,8 +16,7 @@ from pathlib import Path
 from core.promotions import RECORD, Change, Erased, Standing, Version, list_versions, model_folder, read_standing
 from core.storage import atomic_file, exclusively, sync_folder, sync_tree, write_json
 from flows.errors import BundleRefused, ChampionChanged, NothingInService
-from recommender.bundle.loading import verify_files
-from recommender.bundle.manifest import read_manifest
+from recommender.bundle.manifest import read_manifest, verify_files
 from recommender.errors import BundleError
 
 _LOCK = "in_service.lock"

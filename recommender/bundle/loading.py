@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from core.storage import file_digest
-from recommender.bundle.manifest import Component, Manifest, read_manifest
+from recommender.bundle.manifest import Component, Manifest, read_manifest, verify_files
 from recommender.errors import BundleError
 from recommender.explaining.explainer import Explainer
 from recommender.inputs.catalogue import Catalogue
@@ -118,25 +117,6 @@ class _Twins:
 def _files_of(manifest: Manifest, component: Component) -> dict[str, str]:
     """A component's files with their digests."""
     return {name: digest for name, digest in manifest.files.items() if name.startswith(f"{component}/")}
-
-
-def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Check every file's SHA-256.
-
-    Raises:
-        BundleError: names the first file that is missing or differs.
-    """
-    for name, expected in manifest.files.items():
-        path = folder / name
-        got = file_digest(path) if path.is_file() else "missing"
-        if got != expected:
-            raise BundleError(
-                "Cannot load bundle",
-                got=f"{name}={got[:16]}",
-                expected=f"sha256 {expected[:16]}",
-                where=str(folder),
-                do="The bundle is damaged: promote another one, or train a new one: make run",
-            )
 
 
 def _load_served(folder: Path, manifest: Manifest, device: str, twins: _Twins) -> Ranker | BaselineRanker:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.settings.evaluation import BaselineKind
 from core.settings.tree import Recipe
+from core.storage import file_digest
 from recommender.errors import BundleError, OtherSchemaVersion
 from recommender.fitting.component import loading
 
@@ -134,3 +135,22 @@ def read_manifest(folder: Path) -> Manifest:
             where=str(path),
             do=do,
         ) from error
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file's SHA-256.
+
+    Raises:
+        BundleError: names the first file that is missing or differs.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        got = file_digest(path) if path.is_file() else "missing"
+        if got != expected:
+            raise BundleError(
+                "Cannot load bundle",
+                got=f"{name}={got[:16]}",
+                expected=f"sha256 {expected[:16]}",
+                where=str(folder),
+                do="The bundle is damaged: promote another one, or train a new one: make run",
+            )

@@ -80,8 +80,7 @@ def _result(layout: Layout, name: str) -> Iterator[tuple[str, str]]:
 
 def _bundle(folder: Path, name: str) -> Iterator[tuple[str, str]]:
     """A candidate, whose evaluation comes into its manifest later."""
-    from recommender.bundle.loading import verify_files
-    from recommender.bundle.manifest import read_manifest
+    from recommender.bundle.manifest import read_manifest, verify_files
 
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
