@@ -162,6 +162,11 @@ class Layout:
         return self.root / "monitoring"
 
     @property
+    def watched(self) -> Path:
+        """What earlier looks of monitoring saw of the catalogue and of the columns of users (`monitoring.looks`)."""
+        return self.root / "watched"
+
+    @property
     def model_name(self) -> str:
         """The name of the shop's bundles in BentoML's model store; `core.promotions` says which is in service."""
         return f"sommelier-{self.shop}"

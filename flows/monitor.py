@@ -20,7 +20,6 @@ from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
 from monitoring.decisions import Decided
-from monitoring.drift import DriftSummary
 from recommender.bundle.manifest import Manifest
 from validation.errors import DataGateError
 
@@ -62,24 +61,7 @@ def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
         get_run_logger().error("%s", error)
         return [_refused_data(served, error)], None
     drift = watch(run, clean, datetime.fromisoformat(served.data.test_at))
-    return [_drifted(drift)] if drift.drifted else [], clean.folder
-
-
-def _drifted(drift: DriftSummary) -> Alarm:
-    """The alarm that the newest window of events drifted."""
-    assert drift.current_window is not None
-    since, until = (datetime.fromisoformat(moment) for moment in drift.current_window)
-    columns = [name for name, column in drift.columns.items() if column.drifted]
-    return Alarm(
-        signal="data.drift",
-        family="data",
-        window_days=max(1, (until - since).days),
-        since=since.isoformat(),
-        until=until.isoformat(),
-        value=drift.share,
-        p_value=0.0,
-        says=f"{len(columns)} of {len(drift.columns)} columns drifted: {', '.join(columns)}.",
-    )
+    return list(drift.alarms), clean.folder
 
 
 def _refused_data(served: Manifest, error: DataGateError) -> Alarm:

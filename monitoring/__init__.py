@@ -1,1 +1,1 @@
-"""Monitoring: windows of events (`windows`: a new signal is a column there) and drift between them (`drift`)."""
+"""Monitoring: looks at a shop (`drift`) by signals (`signals`), their calibrated past, alarms and reports."""

@@ -1,111 +1,208 @@
-"""Drift: an Evidently report of the newest events against those that the model was trained on."""
+"""A look at a shop: its signals against their calibrated past, the alarms, and the reports that show them."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import duckdb
 from pydantic import BaseModel, ConfigDict
 
+from core.alarms import Alarm
 from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
+from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
+from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
+from monitoring.page import draw_page
+from monitoring.points import family_snapshots, panels
+from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
+from monitoring.signals.catalogue import STORE, read_catalogue
+from monitoring.signals.data import data_series
+from monitoring.structure import filled_shares, structural_changes
+from monitoring.verdict import Signal, judge
 from monitoring.windows import Windows, read_windows
 from monitoring.workspace import forget_old, keep_run, open_project
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
-KEPT_SNAPSHOTS = 200  # runs that Evidently's UI shows; each is some hundred kilobytes
-_TITLE = "Share of drifted columns"
-_DESCRIPTION = "Drift of the newest window against the training window."
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{project}: drift</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}</style>
-</head><body><h1>{project}: drift</h1><p>{note}</p></body></html>
-"""
+KEPT_SNAPSHOTS = 200  # runs that Evidently's UI shows, one for each family of a look; each is up to a megabyte
+COLUMNS = "columns"  # the folder of the drill-down reports, beside the pages
+MEMORY_GIB = 2.0
+_LONGEST_SILENCE_DAYS = 2 * LAG  # without any event: then these data are a past, and no feed that has stopped
+_DESCRIPTION = "Signals of the shop against its own quiet past."
 
 
-class ColumnDrift(BaseModel):
-    """One column's drift score, and whether it reaches the threshold."""
-
-    model_config = ConfigDict(frozen=True)
-
-    score: float
-    drifted: bool
-
-
-class DriftSummary(BaseModel):
-    """What a drift report found.
+@dataclass(frozen=True)
+class Places:
+    """Where a look reads and writes.
 
     Attributes:
-        drifted: Whether the share of drifted columns reaches the settings' share.
-        share: Of drifted columns, 0 to 1.
-        columns: Per column; none where nothing could be compared.
-        note: Why nothing was compared, one sentence; empty where something was.
-        reference_rows, current_rows: Events in each window.
-        reference_window, current_window: First and last event of each, ISO 8601; None of an empty window.
-        page: The report, one HTML file that needs no network.
+        clean: Folder of the clean tables.
+        workspace: Evidently's workspace.
+        looks: Folder of what earlier looks saw.
+        page: HTML file to write; its name is the look's.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    drifted: bool
-    share: float
-    columns: dict[str, ColumnDrift]
-    note: str = ""
-    reference_rows: int
-    current_rows: int
-    reference_window: tuple[str, str] | None
-    current_window: tuple[str, str] | None
+    clean: Path
+    workspace: Path
+    looks: Path
     page: Path
 
 
-def report_drift(
-    clean: Path, workspace: Path, project: str, page: Path, cut_at: datetime, settings: DriftSettings
-) -> DriftSummary:
-    """Compare the events from `cut_at` on with those before it.
+class DriftSummary(BaseModel):
+    """What a look found.
 
-    Where a window is empty, or no column has values to compare, the summary and the page say so, and nothing drifted.
+    Attributes:
+        alarms: The first is the named cause; none where nothing moved beyond noise.
+        signals: Every signal in every window.
+        windows: Begin and end of each window, ISO 8601, by its days.
+        reference: Begin and end of the longest reference; None where nothing could be compared.
+        flooded_users, flooded_days, flooded_events: Left out as floods or bots: users, their days, events.
+        note: Why nothing was compared, one sentence; empty where something was.
+        page: The report, one HTML file that needs no network.
+        columns_page: Evidently's report of single columns, the newest events against those before; None without one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alarms: tuple[Alarm, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    windows: dict[int, tuple[str, str]] = {}
+    reference: tuple[str, str] | None = None
+    flooded_users: int = 0
+    flooded_days: int = 0
+    flooded_events: int = 0
+    note: str = ""
+    page: Path
+    columns_page: Path | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether there is any alarm."""
+        return bool(self.alarms)
+
+
+def live_end(clean: Path, now: datetime) -> datetime | None:
+    """When a look at live data ends: the last full hour, or behind the newest event; None where the data are a past."""
+    _, newest = _event_times(clean)
+    if newest is None or now - newest > timedelta(days=_LONGEST_SILENCE_DAYS):
+        return None
+    return max(now.replace(minute=0, second=0, microsecond=0), newest + timedelta(microseconds=1))
+
+
+def report_drift(
+    places: Places,
+    project: str,
+    cut_at: datetime,
+    settings: DriftSettings,
+    floods: FloodRule,
+    end: datetime | None = None,
+) -> DriftSummary:
+    """Look at the newest days of a shop.
 
     Args:
-        clean: Folder of the clean tables.
-        workspace: Evidently's workspace; the run is added to `project` there, its UI shows it, and the oldest go.
-        page: HTML file to write, atomically; its name is the run's.
-        cut_at: Aware; the reference ends and the current window begins here.
+        project: Name of the shop, and of its project in Evidently.
+        cut_at: Aware; up to here days are what the model learned from: the reference takes them as they are, and of
+            those after it only quiet ones.
+        floods: What is left out of what is read.
+        end: Where the newest day ends; None: behind the newest event.
     """
-    windows = read_windows(clean, cut_at)
-    opened, owner = open_project(workspace, project, _DESCRIPTION, _panels)
-    note = _explain_empty(windows, cut_at)
-    if note:
-        with atomic_file(page) as temporary:
-            temporary.write_text(_PAGE.format(project=escape(project), note=escape(note)), encoding="utf-8")
-        return _summarise({}, windows, page, settings, note)
-    snapshot = _run(windows, settings)
-    summary = _summarise(_read_columns(snapshot, settings), windows, page, settings)
-    keep_run(opened, owner, snapshot, page.stem)
-    forget_old(opened, owner, KEPT_SNAPSHOTS)
-    with atomic_file(page) as temporary:
-        snapshot.save_html(str(temporary))
-    return summary
+    first, newest = _event_times(places.clean)
+    if first is None or newest is None:
+        return _write(places, project, DriftSummary(note="Nothing to compare: there is no event.", page=places.page))
+    ends_at = end or newest + timedelta(microseconds=1)
+    n_days = min(2 * settings.reference_days + LAG, (ends_at - first) // timedelta(days=1))
+    needed = 2 * LAG + MIN_REFERENCE + MIN_REPLAYS
+    if n_days < needed:
+        note = f"Nothing to compare: the events span {n_days} days; a quiet past takes {needed} at least."
+        return _write(places, project, DriftSummary(note=note, page=places.page))
+    summary = _look(places, Span(ends_at, n_days), cut_at, settings, floods)
+    return _write(places, project, summary, settings, ends_at)
 
 
-def _explain_empty(windows: Windows, cut_at: datetime) -> str:
-    """Why there is nothing to compare; empty where there is."""
-    reference, current = windows.rows
-    if not reference or not current:
-        empty = "before" if not reference else "from"
-        return (
-            f"Nothing to compare: there is no event {empty} {cut_at.isoformat()}, where the newest window begins "
-            f"({reference} events before, {current} after)."
+def _event_times(clean: Path) -> tuple[datetime | None, datetime | None]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        query = "SELECT min(timestamp), max(timestamp) FROM read_parquet(?)"
+        ((first, newest),) = connection.execute(query, [str(clean / "interactions.parquet")]).fetchall()
+    return first, newest
+
+
+def _look(places: Places, span: Span, cut_at: datetime, settings: DriftSettings, floods: FloodRule) -> DriftSummary:
+    looks = read_looks(places.looks, span.end)
+    noisy = noisy_days(looks, span, cut_at)
+    moved: list[Moved] = []
+    with TemporaryDirectory() as spill, open_database(MEMORY_GIB, Path(spill)) as connection:
+        flooded = read_activity(connection, places.clean, span, floods)
+        last_us = int(looks[-1].end.timestamp() * 1e6) if looks else None
+        columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
+        for series in data_series(connection, places.clean, span, columns):
+            moved += measure(series, span.n_days, settings.reference_days, noisy)
+        filled = filled_shares(connection, places.clean)
+        moved += structural_changes(connection, span, looks, filled, columns)
+    verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
+    keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
+    return DriftSummary(
+        alarms=verdict.alarms,
+        signals=verdict.signals,
+        windows={days: _times(span, span.n_days - days, span.n_days) for days in WINDOWS},
+        reference=_times(span, max(span.n_days - LAG - settings.reference_days, 0), span.n_days - LAG),
+        flooded_users=flooded.users,
+        flooded_days=flooded.user_days,
+        flooded_events=flooded.events,
+        page=places.page.absolute(),
+    )
+
+
+def _times(span: Span, begin: int, end: int) -> tuple[str, str]:
+    return span.starts(begin).isoformat(), span.starts(end).isoformat()
+
+
+def _write(
+    places: Places,
+    project: str,
+    summary: DriftSummary,
+    settings: DriftSettings | None = None,
+    end: datetime | None = None,
+) -> DriftSummary:
+    """Write the runs of Evidently's UI, the drill-down report, and the page last: who finds it finds the others."""
+    opened, owner = open_project(places.workspace, project, _DESCRIPTION, panels)
+    if settings is not None and end is not None:
+        for family, snapshot in family_snapshots(summary.signals, end):
+            keep_run(opened, owner, snapshot, f"{places.page.stem}-{family}")
+        forget_old(opened, owner, KEPT_SNAPSHOTS)
+        windows = read_windows(places.clean, end - timedelta(days=LAG))
+        if all(windows.rows) and (windows.numbers or windows.words):
+            columns_page = places.page.parent / COLUMNS / places.page.name
+            summary = summary.model_copy(update={"columns_page": columns_page.absolute()})
+            with atomic_file(columns_page) as temporary:
+                _run(windows, settings).save_html(str(temporary))
+    link = f"{COLUMNS}/{places.page.name}" if summary.columns_page else None
+    text = draw_page(project, _about(summary), summary.alarms, summary.signals, link)
+    with atomic_file(places.page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return summary.model_copy(update={"page": places.page.absolute()})
+
+
+def _about(summary: DriftSummary) -> Sequence[str]:
+    if summary.note or summary.reference is None:
+        return [summary.note]
+    begin, end = summary.windows[LAG]
+    told = [
+        f"Windows of {', '.join(str(days) for days in WINDOWS)} days that end at {end}, the longest from {begin}, "
+        f"against a reference from {summary.reference[0]} to {summary.reference[1]}."
+    ]
+    if summary.flooded_events:
+        told.append(
+            f"Left out as floods or bots: {summary.flooded_events} events on {summary.flooded_days} days of "
+            f"{summary.flooded_users} users."
         )
-    if not (windows.numbers or windows.words):
-        return (
-            f"No column to compare: none of {', '.join(windows.considered)} has values in both windows and more than "
-            f"one value in all ({reference} events before {cut_at.isoformat()}, {current} after)."
-        )
-    return ""
+    return told
 
 
 def _run(windows: Windows, settings: DriftSettings) -> Snapshot:
@@ -126,46 +223,3 @@ def _run(windows: Windows, settings: DriftSettings) -> Snapshot:
         cat_threshold=settings.threshold,
     )
     return Report([preset]).run(current, reference, timestamp=windows.spans[3])
-
-
-def _read_columns(snapshot: Snapshot, settings: DriftSettings) -> dict[str, ColumnDrift]:
-    columns: dict[str, ColumnDrift] = {}
-    for metric in snapshot.dict()["metrics"]:
-        column = metric["config"].get("column")
-        if column is not None:
-            score = float(metric["value"])
-            columns[column] = ColumnDrift(score=score, drifted=score >= settings.threshold)
-    return columns
-
-
-def _summarise(
-    columns: dict[str, ColumnDrift], windows: Windows, page: Path, settings: DriftSettings, note: str = ""
-) -> DriftSummary:
-    share = sum(column.drifted for column in columns.values()) / len(columns) if columns else 0.0
-    first, last, opens, closes = windows.spans
-    return DriftSummary(
-        drifted=bool(columns) and share >= settings.share,
-        share=share,
-        columns=columns,
-        note=note,
-        reference_rows=windows.rows[0],
-        current_rows=windows.rows[1],
-        reference_window=(first.isoformat(), last.isoformat()) if first and last else None,
-        current_window=(opens.isoformat(), closes.isoformat()) if opens and closes else None,
-        page=page.absolute(),
-    )
-
-
-def _panels() -> list[Any]:
-    from evidently.sdk.models import PanelMetric
-    from evidently.sdk.panels import bar_plot_panel, line_plot_panel
-
-    share = PanelMetric(legend="share", metric="DriftedColumnsCount", metric_labels={"value_type": "share"})
-    count = PanelMetric(legend="drifted columns", metric="DriftedColumnsCount", metric_labels={"value_type": "count"})
-    per_column = PanelMetric(legend="{{column}}", metric="ValueDrift")
-    # No counter of the last run: Evidently's page draws a share of 0 as "no value".
-    return [
-        line_plot_panel(title=_TITLE, values=[share], size="half"),
-        bar_plot_panel(title="Drifted columns", values=[count], size="half"),
-        line_plot_panel(title="Drift per column", values=[per_column], size="full"),
-    ]

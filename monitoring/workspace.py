@@ -30,13 +30,16 @@ def open_project(
     _write_atomically(opened, folder)
     # One that is without its file of metadata has no project: its making was cut short.
     known = [project for project in opened.list_projects() if project is not None and project.name == name]
-    if known:
-        return opened, known[0]
-    model = ProjectModel(id=uuid5(NAMESPACE_URL, f"sommelier/{name}"), name=name, description=description)
     drawn = list(panels())
     tab = DashboardTabModel(title="General", panels=[panel.id for panel in drawn])
+    dashboard = DashboardModel(tabs=[tab], panels=drawn)
+    if known:
+        if [panel.title for panel in known[0].dashboard.model().panels] != [panel.title for panel in drawn]:
+            opened.save_dashboard(known[0].id, dashboard)  # made by an earlier version
+        return opened, known[0]
+    model = ProjectModel(id=uuid5(NAMESPACE_URL, f"sommelier/{name}"), name=name, description=description)
     # The panels first: from its metadata on, the project is there.
-    opened.save_dashboard(model.id, DashboardModel(tabs=[tab], panels=drawn))
+    opened.save_dashboard(model.id, dashboard)
     return opened, opened.add_project(model)
 
 

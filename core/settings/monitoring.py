@@ -12,11 +12,25 @@ EventName = Literal["impression", "view", "click", "cart", "purchase", "rating"]
 
 
 class DriftSettings(Frozen):
-    """Drift: is the newest window of data still like the training window?"""
+    """Drift: are the newest days like the shop's own quiet past?"""
 
-    method: Literal["psi", "wasserstein", "jensenshannon"] = Field("psi", description="Evidently's drift measure.")
-    threshold: float = Field(0.2, gt=0, description="A column above it has drifted.")
-    share: Share = Field(0.5, description="Share of drifted columns from which the data set has drifted.")
+    false_alarms_per_week: Share = Field(
+        0.05,
+        description="Share of quiet weeks in which there may be an alarm; thresholds are calibrated for it. 0: never.",
+    )
+    reference_days: int = Field(
+        168, ge=28, le=730, description="Days of a reference at most; as many again before it are the quiet past."
+    )
+    filter_floods: bool = Field(
+        True,
+        description="Leave out days of a user that break the limits of recipe.validation.cleaning.floods, as bots and "
+        "floods; they are counted.",
+    )
+    method: Literal["psi", "wasserstein", "jensenshannon"] = Field(
+        "psi", description="Evidently's measure in the report of single columns; no alarm hangs on it."
+    )
+    threshold: float = Field(0.2, gt=0, description="A column above it is shown as drifted in that report.")
+    share: Share = Field(0.5, description="Share of such columns from which that report shows the data as drifted.")
 
 
 class PredictionLogSettings(Frozen):

@@ -160,24 +160,21 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
 
 
 def describe_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> str:
-    """Markdown: the verdict, the windows, and each column's score; or why nothing was compared."""
+    """Markdown: the alarms, the named cause first, what was left out; or why nothing was compared."""
     links = f"[Report]({page_url}) · [Evidently]({monitoring_url})"
-    reference, current = summary.reference_window, summary.current_window
-    if not (summary.columns and reference and current):
+    if summary.note:
         return "\n".join(["# No drift was looked for", "", summary.note, "", links])
-    verdict = "The data has drifted" if summary.drifted else "No drift of the data set"
-    lines = [
-        f"# {verdict}",
-        "",
-        f"{summary.share:.0%} of the columns drifted. Learned from: {' to '.join(reference)} "
-        f"({summary.reference_rows} events); newest: {' to '.join(current)} "
-        f"({summary.current_rows} events).",
-        "",
-        "| column | score | drifted |",
-        "| --- | ---: | --- |",
-    ]
-    for name, column in summary.columns.items():
-        lines.append(f"| {name} | {column.score:.3f} | {'yes' if column.drifted else 'no'} |")
+    told = [one for one in summary.signals if not one.note]
+    lines = [f"# {len(summary.alarms)} signals moved" if summary.alarms else "# No drift", ""]
+    if summary.reference is not None:
+        lines += [f"{len(told)} figures against {' to '.join(summary.reference)}.", ""]
+    if summary.flooded_events:
+        lines += [f"{summary.flooded_events} events of {summary.flooded_users} bots or floods are left out.", ""]
+    if summary.alarms:
+        lines += ["| signal | since | p | broken | |", "| --- | --- | ---: | --- | --- |"]
+    for alarm in summary.alarms:
+        broken = "yes" if alarm.broken else "no"
+        lines.append(f"| {alarm.signal} | {alarm.since} | {alarm.p_value:.2g} | {broken} | {alarm.says} |")
     return "\n".join([*lines, "", links])
 
 
@@ -209,7 +206,7 @@ def publish_decision(decision: Decision, in_service: Version | None) -> None:
 
 def publish_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> None:
     """Keep the drift summary with the run."""
-    _markdown("drift-summary", describe_drift(summary, page_url, monitoring_url), "Newest window against training")
+    _markdown("drift-summary", describe_drift(summary, page_url, monitoring_url), "Newest days against the quiet past")
 
 
 def publish_steps(steps: Sequence[Mapping[str, Any]]) -> None:

@@ -1,9 +1,9 @@
-"""Drift: the events since a cut-off against those that a model learned from."""
+"""Drift: the newest days of a shop against its own quiet past."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,33 @@ def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
     return layout.reports / inputs["clean"].key / DRIFT / f"{key}.html"
 
 
-@step("monitor", at=_page, reads=("drift",))
-def watch_drift(step: StepContext, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
-    """Compare the events since the cut-off with those the model learned from, in an Evidently report."""
-    from monitoring.drift import report_drift
+@step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"))
+def watch_drift(
+    step: StepContext, clean: Output[ValidationSummary], cut_at: datetime, end: datetime | None
+) -> DriftSummary:
+    """Look at the newest days: signals against their calibrated past, alarms, and reports."""
+    from monitoring.drift import Places, report_drift
+    from monitoring.signals.activity import FloodRule
 
-    layout = step.layout
-    summary = report_drift(clean.folder, layout.monitoring, layout.shop, step.target, cut_at, step.recipe.drift)
-    if summary.note:
-        step.progress(f"monitor: {summary.note}")
+    layout, settings, floods = step.layout, step.recipe.drift, step.recipe.validation.cleaning.floods
+    places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
+    rule = FloodRule(floods.factor, floods.min_repeats, settings.filter_floods)
+    summary = report_drift(places, layout.shop, cut_at, settings, rule, end)
+    for line in [summary.note] if summary.note else [alarm.says for alarm in summary.alarms]:
+        step.progress(f"monitor: {line}")
     return summary
 
 
 def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
-    """Report drift since the cut-off."""
-    drift = watch_drift(run, clean=clean, cut_at=cut_at)
+    """Look at the newest days.
+
+    Args:
+        cut_at: Up to here is what the model learned from.
+    """
+    from monitoring.drift import live_end
+
+    end = live_end(clean.folder, datetime.now(UTC))
+    drift = watch_drift(run, clean=clean, cut_at=cut_at, end=end)
     write_index(run.layout)
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)
     return drift.value

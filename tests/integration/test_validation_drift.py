@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from core.logs.events import EventLog, Interaction
-from core.settings.evaluation import EvaluationSettings
 from core.settings.monitoring import DriftSettings
 from core.settings.source import SimulatedSource
 from core.settings.validation import ValidationSettings
-from monitoring.drift import report_drift
-from recommender.inputs.splits import Cuts, global_time_cuts
+from monitoring.drift import Places, report_drift
+from monitoring.signals.activity import FloodRule
 from tests.unit.validation.source_files import read_rows
 from validation.gate import validate
 from validation.sources.ingest import ingest
@@ -29,13 +27,6 @@ def _shop(folder: Path, **settings: object) -> ValidationSummary:
     EventLog(log).append([Interaction(f"live-{user}-{item}", user, item, "view", at) for user, item in visits])
     ingest(source, folder / "raw", log)
     return validate(folder / "raw", folder / "clean", ValidationSettings(), folder / "docs")
-
-
-def _cuts(clean: Path) -> Cuts:
-    with duckdb.connect() as connection:
-        path = str(clean / "interactions.parquet")
-        times = connection.execute("SELECT epoch_us(timestamp) AS t FROM read_parquet(?)", [path]).fetchnumpy()["t"]
-    return global_time_cuts(times.astype("datetime64[us]"), EvaluationSettings())
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +69,7 @@ def test_a_dirty_shop_is_cleaned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drift", ["none", "taste", "catalogue"])
 def test_drift_is_reported_where_there_is_some(tmp_path: Path, drift: str, clean_shop: ValidationSummary) -> None:
     summary = clean_shop if drift == "none" else _shop(tmp_path, dirty_share=0.0, drift=drift)
-    page = tmp_path / "drift.html"
-    cuts = _cuts(summary.folder)
-    for cut_at in (cuts.validation_at, cuts.test_at):
-        report = report_drift(summary.folder, tmp_path / "monitoring", "shop", page, cut_at, DriftSettings())
-        assert report.drifted == (drift != "none"), report.columns
-        assert not report.columns["event"].drifted
+    places = Places(summary.folder, tmp_path / "monitoring", tmp_path / "looks", tmp_path / "drift.html")
+    end = datetime(2026, 6, 30, tzinfo=UTC)  # the visits of the service come later
+    report = report_drift(places, "shop", end, DriftSettings(), FloodRule(20, 50), end)
+    assert report.drifted == (drift != "none"), [alarm.says for alarm in report.alarms]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.alarms import Alarm
 from flows.promotion.gate import BestBaseline, Decision
 from flows.reporting.artifacts import (
     beyond_rows,
@@ -17,7 +18,7 @@ from flows.reporting.artifacts import (
     metric_rows,
     rerank_rows,
 )
-from monitoring.drift import ColumnDrift, DriftSummary
+from monitoring.drift import DriftSummary
 from recommender.evaluation.names import BEYOND_ACCURACY, RERANKED
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.significance import Comparison
@@ -130,29 +131,25 @@ def test_the_metric_table_marks_what_is_served() -> None:
     assert "blend, the candidate" in history_rows({**metrics(), "served": None})[0]
 
 
-def drift(**told: Any) -> DriftSummary:
-    windows = {"reference_window": ("2025-01-01", "2025-02-01"), "current_window": ("2025-02-01", "2025-03-01")}
-    rows = {"reference_rows": 40, "current_rows": 10}
-    return DriftSummary(**{"drifted": False, "share": 0.0, "columns": {}, "page": Path("p"), **windows, **rows, **told})
-
-
-def test_drift_is_told_by_column() -> None:
-    text = describe_drift(
-        drift(columns={"price": ColumnDrift(score=0.3, drifted=True)}, share=1.0, drifted=True), "http://p", "http://m"
+def test_an_alarm_is_told_in_its_words() -> None:
+    alarm = Alarm(
+        signal="data.items.price.level", family="data", window_days=7, since="2025-02-01", until="2025-02-08",
+        p_value=0.001, says="items.price: 12 in the last 7 days, 10 before.",
+    )  # fmt: skip
+    text = describe_drift(DriftSummary(alarms=(alarm,), page=Path("p"), flooded_events=40, flooded_users=2), "p", "m")
+    assert text.startswith("# 1 signals moved")
+    assert (
+        "| data.items.price.level | 2025-02-01 | 0.001 | no | items.price: 12 in the last 7 days, 10 before. |" in text
     )
-    assert text.startswith("# The data has drifted")
-    assert "Learned from: 2025-01-01 to 2025-02-01 (40 events)" in text
-    assert "| price | 0.300 | yes |" in text
+    assert "40 events of 2 bots or floods are left out." in text
 
 
 def test_where_nothing_was_compared_the_artifact_says_why_and_shows_no_table() -> None:
-    text = describe_drift(
-        drift(note="No column to compare: none of event.", current_window=None), "http://p", "http://m"
-    )
+    text = describe_drift(DriftSummary(note="Nothing to compare.", page=Path("p")), "http://p", "http://m")
     assert text.splitlines() == [
         "# No drift was looked for",
         "",
-        "No column to compare: none of event.",
+        "Nothing to compare.",
         "",
         "[Report](http://p) · [Evidently](http://m)",
     ]

@@ -1,0 +1,70 @@
+"""What earlier looks at a shop saw: when, how full the columns of its users were, and which days were not quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from core.alarms import Alarm
+from core.storage import atomic_file
+from monitoring.signals.activity import Span
+
+LOOKS = "looks.json"
+KEPT_DAYS = 400
+
+
+class Look(BaseModel):
+    """One look.
+
+    Attributes:
+        end: Where its newest day ended.
+        filled: Share of users that have a value, by column.
+        unquiet: Windows in which something had moved.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    end: datetime
+    filled: dict[str, float] = {}
+    unquiet: tuple[tuple[datetime, datetime], ...] = ()
+
+
+_LOOKS = TypeAdapter(list[Look])
+
+
+def read_looks(folder: Path, before: datetime) -> list[Look]:
+    """Those that ended before a moment, the oldest first."""
+    path = folder / LOOKS
+    if not path.exists():
+        return []
+    return sorted(
+        (look for look in _LOOKS.validate_json(path.read_bytes()) if look.end < before), key=lambda look: look.end
+    )
+
+
+def keep_look(folder: Path, earlier: Sequence[Look], look: Look) -> None:
+    """Keep a look behind earlier ones; what was seen of a later end is forgotten, as the data went back."""
+    since = look.end - timedelta(days=KEPT_DAYS)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / LOOKS) as temporary:
+        temporary.write_bytes(_LOOKS.dump_json([*(one for one in earlier if one.end >= since), look]))
+
+
+def unquiet_windows(alarms: Sequence[Alarm]) -> tuple[tuple[datetime, datetime], ...]:
+    """Of each signal the window of its alarm."""
+    windows = {(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until)) for one in alarms}
+    return tuple(sorted(windows))
+
+
+def noisy_days(looks: Sequence[Look], span: Span, cut_at: datetime) -> np.ndarray:
+    """Days that no reference takes: not quiet, and after what the model learned from. Shape (n_days,)."""
+    noisy = np.zeros(span.n_days, dtype=bool)
+    for since, until in (window for look in looks for window in look.unquiet):
+        begin = (max(since, cut_at) - span.starts(0)) / timedelta(days=1)
+        end = (until - span.starts(0)) / timedelta(days=1)
+        noisy[max(int(np.floor(begin)), 0) : max(int(np.ceil(end)), 0)] = True
+    return noisy

@@ -1,0 +1,189 @@
+"""Signals of the data: volume, empty and new values, drift of what is looked at, by whom, and how it is rated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from core.schema import BRAND, CATEGORY, CATEGORY_SEPARATOR, PRICE, SIGNUP_AT, USER_ID
+from core.sql import identifier, literal
+from monitoring.signals.activity import Span
+from monitoring.signals.columns import Rows, daily, level_series, matrix, number_series, segment_series, word_series
+from monitoring.signals.series import OTHER, Series
+
+MAX_COLUMNS = 40  # of the items, and of the users
+MAX_SEGMENTS = 6  # of one attribute
+MAX_SEGMENT_ATTRIBUTES = 4
+_SEGMENT_VALUES = (2, 12)
+_NUMERIC_SHARE = 0.95  # of an attribute's values that are numbers, for it to be one
+_NUMERIC_VALUES = 30
+_WEEK = 7
+_TOP = f"split_part({CATEGORY}, {literal(CATEGORY_SEPARATOR)}, 1)"
+_SEEN = "seen JOIN item_rows USING (vid)"
+
+
+def data_series(
+    connection: duckdb.DuckDBPyConnection, clean: Path, span: Span, item_columns: Sequence[str]
+) -> list[Series]:
+    """All of them, from the tables that `read_activity` and `read_catalogue` made."""
+    n_days = span.n_days
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE seen AS SELECT day, uid, iid, vid, w FROM picked JOIN item_rows USING (iid)
+        WHERE us >= from_us AND us < to_us"""
+    )
+    user_columns = _read_users(connection, clean)
+    found = [*_volumes(connection, clean, span), *_items(connection, item_columns, n_days)]
+    found += [*_users(connection, user_columns, n_days), *_ratings(connection, n_days)]
+    hours = Rows("interactions.hour", "picked", "CAST(3 * (hour // 3) AS VARCHAR)")
+    found += [one for one in word_series(connection, hours, n_days) if one.name.endswith(".mix")]
+    found.append(_concentration(connection, n_days))
+    return [*found, *_segments(connection, user_columns, found, n_days)]
+
+
+def _read_users(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]:
+    path = literal(str(clean / "users.parquet"))
+    names = [name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()]
+    columns = [str(name) for name in names if name not in (USER_ID, SIGNUP_AT)][:MAX_COLUMNS]
+    told = "".join(f", {identifier(name)}" for name in columns)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE user_rows AS SELECT hash(user_id) AS uid {told} FROM read_parquet({path})
+        SEMI JOIN (SELECT DISTINCT uid FROM active) AS present ON hash(user_id) = present.uid"""
+    )
+    return columns
+
+
+def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> Iterator[Series]:
+    n_days = span.n_days
+    kinds = [kind for (kind,) in connection.execute("SELECT DISTINCT event FROM calm ORDER BY 1").fetchall()]
+    for kind in kinds:
+        query = f"SELECT day, count(DISTINCT uid) FROM calm WHERE event = {literal(kind)} GROUP BY day"
+        yield _volume(f"interactions.{kind}", daily(connection, query, n_days))
+    users = daily(connection, "SELECT day, count(*) FROM active GROUP BY day", n_days)
+    yield _volume("interactions", users)
+    feedback = literal(str(clean / "feedback.parquet"))
+    reviews = f"""SELECT {span.day_sql("timestamp")} AS day, count(DISTINCT user_id) FROM read_parquet({feedback})
+        WHERE {span.within_sql("timestamp")} GROUP BY day"""
+    yield _volume("feedback", daily(connection, reviews, n_days))
+    floods = daily(connection, "SELECT day, count(*) FROM flooded GROUP BY day", n_days)
+    exposure = users[:, 0] + floods[:, 0]
+    yield Series("data.interactions.floods", "data", "rate", exposure, floods, least=3, consequence=0)
+    connection.execute("CREATE OR REPLACE TEMP TABLE firsts AS SELECT uid, min(day) AS first FROM active GROUP BY uid")
+    query = "SELECT day, first, count(*) FROM active JOIN firsts USING (uid) GROUP BY ALL"
+    fresh = matrix(connection, query, n_days, n_days)
+    none = np.zeros((n_days, 1))
+    yield Series("data.users.new_share", "data", "rate", fresh.sum(axis=1), none, fresh=fresh, is_share=True)
+
+
+def _volume(name: str, counts: np.ndarray, segment: str | None = None) -> Series:
+    """Counts by day, over what days of the week have by habit."""
+    n_days = len(counts)
+    habit = np.ones(n_days)
+    total, places = counts[: max(n_days - 28, 0), 0], np.arange(n_days) % _WEEK
+    if len(total) >= 8 * _WEEK and total.sum() > 0:
+        by_place = np.array([total[places[: len(total)] == place].mean() for place in range(_WEEK)])
+        habit = np.maximum(by_place / by_place.mean(), 0.1)[places]
+    return Series(f"data.{name}.volume", "data", "rate", habit, counts, segment=segment, least=20, unit="a day")
+
+
+def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:
+    for name in columns[:MAX_COLUMNS]:
+        own = identifier(name)
+        if name == PRICE:
+            yield from number_series(connection, Rows("items.price", _SEEN, own), n_days, is_log=True)
+        elif name == CATEGORY:
+            yield from word_series(connection, Rows("items.category", _SEEN, _TOP), n_days)
+            path = Rows("items.category_path", _SEEN, f"CASE WHEN {own} <> {_TOP} THEN {own} END")
+            yield from (one for one in word_series(connection, path, n_days) if not one.name.endswith("null_share"))
+        elif name != BRAND and _is_numeric(connection, "item_rows", own):
+            rows = Rows(f"items.{name}", _SEEN, f"TRY_CAST({own} AS DOUBLE)")
+            yield from number_series(connection, rows, n_days)
+        else:
+            yield from word_series(connection, Rows(f"items.{name}", _SEEN, own), n_days)
+
+
+def _users(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:
+    relation = "(SELECT day, uid, 1.0 AS w FROM active) JOIN user_rows USING (uid)"
+    for name in columns:
+        own = identifier(name)
+        if _is_numeric(connection, "user_rows", own):
+            rows = Rows(f"users.{name}", relation, f"TRY_CAST({own} AS DOUBLE)")
+            yield from number_series(connection, rows, n_days)
+        else:
+            yield from word_series(connection, Rows(f"users.{name}", relation, own), n_days)
+
+
+def _is_numeric(connection: duckdb.DuckDBPyConnection, table: str, own: str) -> bool:
+    ((n, n_numbers, n_values),) = connection.execute(
+        f"SELECT count({own}), count(TRY_CAST({own} AS DOUBLE)), approx_count_distinct({own}) FROM {table}"
+    ).fetchall()
+    return bool(n and n_numbers >= _NUMERIC_SHARE * n and n_values >= _NUMERIC_VALUES)
+
+
+def _ratings(connection: duckdb.DuckDBPyConnection, n_days: int) -> Iterator[Series]:
+    rating = Rows("interactions.rating", "rated", "value")
+    for one in number_series(connection, rating, n_days):
+        if not one.name.endswith("null_share"):
+            yield one
+    query = """SELECT day, count(*), count(*) FILTER (value IS NULL) FROM calm WHERE event = 'rating' GROUP BY day"""
+    cells = daily(connection, query, n_days, 2)
+    if cells[:, 0].any():
+        name = rating.signal("null_share")
+        yield Series(name, "data", "rate", cells[:, 0], cells[:, 1:], is_share=True, least=20, consequence=0)
+
+
+def _concentration(connection: duckdb.DuckDBPyConnection, n_days: int) -> Series:
+    """How often two users of a day meet at one item: pairs of users who do, of all pairs.
+
+    Shares of items squared (Simpson's index), estimated without bias; a day's sums add up over days.
+    """
+    cells = daily(
+        connection,
+        """SELECT day, sum(n) * (sum(n) - 1) / 2, sum(n * (n - 1)) / 2 FROM (
+            SELECT day, iid, count(DISTINCT uid) AS n FROM picked GROUP BY ALL) GROUP BY day""",
+        n_days,
+        2,
+    )
+    return Series("data.items.concentration", "data", "rate", cells[:, 0], cells[:, 1:], least=10)
+
+
+def _segments(
+    connection: duckdb.DuckDBPyConnection, user_columns: Sequence[str], found: Sequence[Series], n_days: int
+) -> Iterator[Series]:
+    by_name = {one.name: one for one in found}
+    categories = by_name.get("data.items.category.mix")
+    for name, segments in _segment_values(connection, user_columns):
+        by = (name, identifier(name), segments)
+        if categories is not None:
+            kinds = tuple(one for one in categories.labels if one != OTHER)
+            rows = Rows("items.category", f"{_SEEN} JOIN user_rows USING (uid)", _TOP)
+            yield from segment_series(connection, rows, by, kinds, n_days)
+        for segment in segments:
+            connection.execute(
+                f"""CREATE OR REPLACE TEMP TABLE day_values AS SELECT day, value AS v, sum(w) AS w
+                FROM rated JOIN user_rows USING (uid) WHERE {identifier(name)} = {literal(segment)} GROUP BY ALL"""
+            )
+            told = f"{name}={segment}"
+            yield from level_series(connection, Rows("interactions.rating", "", ""), n_days, segment=told)
+            query = f"""SELECT day, count(*) FROM active JOIN user_rows USING (uid)
+                WHERE {identifier(name)} = {literal(segment)} GROUP BY day"""
+            yield _volume("interactions", daily(connection, query, n_days), segment=told)
+
+
+def _segment_values(
+    connection: duckdb.DuckDBPyConnection, user_columns: Sequence[str]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Attributes of users that part them into a few groups, and the largest groups of each."""
+    low, high = _SEGMENT_VALUES
+    chosen = []
+    for name in user_columns:
+        own = identifier(name)
+        values = connection.execute(
+            f"""SELECT {own}, count(*) FROM user_rows WHERE {own} IS NOT NULL
+            GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {high + 1}"""
+        ).fetchall()
+        if low <= len(values) <= high:
+            chosen.append((name, tuple(str(value) for value, _ in values[:MAX_SEGMENTS])))
+    return chosen[:MAX_SEGMENT_ATTRIBUTES]
