@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from recommender.encoders.next_token import left_padded
 from recommender.errors import RecommenderError
 from recommender.metrics.texts import sentences
 from recommender.writing.contacts import mask_contacts
@@ -97,68 +98,49 @@ class Decoding:
         return self.max_words is not None and len(text.split()) > self.max_words
 
 
-def search_of(
-    sampler: TextSampler, decoding: Decoding, seeds: Sequence[int], width: int, device: str
-) -> tuple[dict[str, Any], Any]:
-    """How transformers is to search: what its configuration is given, and what changes each step's scores.
-
-    Beams change places while they are searched, so the rules of a text are transformers' own there.
-
-    Args:
-        seeds: One a text.
-        width: Tokens of the prompts.
-        device: Where the model computes.
-    """
+def search_beams(
+    model: Any,
+    sampler: TextSampler,
+    prompts: Sequence[Sequence[int]],
+    n_new: int,
+    n_beams: int,
+    should_stop: ShouldStop,
+) -> list[list[int]]:
+    """The tokens that answer each prompt, those of the likeliest whole text: transformers' search by the same rules."""
     from transformers import (
+        GenerationConfig,
         LogitsProcessorList,
         MinNewTokensLengthLogitsProcessor,
         NoRepeatNGramLogitsProcessor,
+        StoppingCriteriaList,
         SuppressTokensAtBeginLogitsProcessor,
         SuppressTokensLogitsProcessor,
     )
 
-    config = {"do_sample": False, "num_beams": decoding.n_beams}
-    if decoding.n_beams == 1:
-        # Greedy, because the random draw is in the scores already.
-        sampling = sampler.start(seeds, width, decoding.temperature, decoding.top_p)
-        return config, LogitsProcessorList([sampling])
+    tokens, real = left_padded(prompts)
+    width, end, device = tokens.shape[1], sampler.end, model.device
     never, no_start = (torch.nonzero(tokens).flatten().tolist() for tokens in (sampler.never, sampler.no_start))
     rules = [
-        MinNewTokensLengthLogitsProcessor(width, MIN_NEW_TOKENS, sampler.end, device),
+        MinNewTokensLengthLogitsProcessor(width, MIN_NEW_TOKENS, end, str(device)),
         NoRepeatNGramLogitsProcessor(NO_REPEAT_LENGTH),
-        SuppressTokensAtBeginLogitsProcessor(no_start, width, device),
+        SuppressTokensAtBeginLogitsProcessor(no_start, width, str(device)),
     ]
-    return config, LogitsProcessorList([*rules, *([SuppressTokensLogitsProcessor(never, device)] if never else [])])
+    if never:
+        rules.append(SuppressTokensLogitsProcessor(never, str(device)))
 
+    def stops(input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        return torch.full((len(input_ids),), should_stop(), device=input_ids.device)
 
-class Watch:
-    """Looks at a batch after each token: transformers asks it which texts are done.
-
-    Args:
-        width: Tokens of the prompts.
-        read: The text of generated tokens.
-        look: Told of each row's text as far as it is written, says whether it is long enough; None: is not told.
-    """
-
-    def __init__(
-        self,
-        should_stop: ShouldStop,
-        width: int,
-        read: Callable[[list[int]], str],
-        look: Callable[[str], bool] | None,
-    ) -> None:
-        self._should_stop, self._width, self._read, self._look = should_stop, width, read, look
-        self.stopped = False
-
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Which rows are done. Shape (B,), bool."""
-        rows = len(input_ids)
-        self.stopped = self.stopped or self._should_stop()
-        if self.stopped or self._look is None:
-            done = [self.stopped] * rows
-        else:
-            done = [self._look(self._read(row)) for row in input_ids[:, self._width :].tolist()]
-        return torch.tensor(done, device=input_ids.device)
+    found: Tensor = model.generate(
+        tokens.to(device),
+        attention_mask=real.to(device),
+        generation_config=GenerationConfig(
+            do_sample=False, num_beams=n_beams, max_new_tokens=n_new, eos_token_id=end, pad_token_id=end
+        ),
+        logits_processor=LogitsProcessorList(rules),
+        stopping_criteria=StoppingCriteriaList([stops]),
+    )
+    return found[:, width:].tolist()
 
 
 class Released:

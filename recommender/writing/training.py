@@ -64,6 +64,7 @@ def fit_writer(
             writer = new_small_writer(settings, examples)
         else:
             writer = new_language_writer(fit, settings)
+            writer.decodes_in = settings.decoding_weights
         writer.guidance = settings.guidance
         writer.model.to(fit.device)
         samples = {split: sample(reviews, writer.n_measured) for split, reviews in later.items() if reviews}

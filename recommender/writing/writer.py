@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from core.settings.models import DecodingWeights
 from core.storage import write_json
 from recommender.encoders.language_model import read_language_model
+from recommender.encoders.llama import Int8Llama, why_not_int8
+from recommender.encoders.next_token import NextToken, PlainNextToken, Texts
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.context import silent
 from recommender.fitting.summary import Progress
@@ -22,16 +25,15 @@ from recommender.writing.decoding import (
     Decoding,
     Released,
     ShouldStop,
-    Watch,
     WriterError,
     WritingStopped,
     finish_sentence,
-    search_of,
+    search_beams,
 )
 from recommender.writing.examples import WritingRequest
-from recommender.writing.guidance import Guidance, contrast_of, left_padded
+from recommender.writing.guidance import Guided, contrast_of
 from recommender.writing.prompts import Prompts, PromptStyle
-from recommender.writing.sampling import TextSampler, sampling_seed
+from recommender.writing.sampling import Sampling, TextSampler, sampling_seed
 
 CONFIG_FILE = "writer.json"
 MAX_REDRAWS = 2
@@ -45,6 +47,17 @@ def never() -> bool:
     return False
 
 
+class _Stop:
+    """Asks whether to stop, and remembers that it was told so."""
+
+    def __init__(self, should_stop: ShouldStop) -> None:
+        self._should_stop, self.stopped = should_stop, False
+
+    def __call__(self) -> bool:
+        self.stopped = self.stopped or self._should_stop()
+        return self.stopped
+
+
 class FeedbackWriter:
     """A causal language model with its tokenizer. Safe to call from many threads.
 
@@ -56,8 +69,8 @@ class FeedbackWriter:
         style: How it is asked.
         adapter: What was added to a pretrained model; None of one that is the shop's own.
         runs: What it was shown, so that it copies none of that; None where copying is not bounded.
-        guidance: How far texts of low ratings are pushed from praise; 0: not at all. It doubles their cost. Beams are
-            not guided.
+        guidance: How far texts of low ratings are pushed from praise; 0: not at all. Each costs as two. Beams are not
+            guided.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -100,6 +113,20 @@ class FeedbackWriter:
                 do="Set recipe.writer.prompt=plain, or choose another model",
             )
         self.prompts = Prompts(tokenizer, style, max_tokens)
+        self._next_token: NextToken = PlainNextToken(self.model)
+        self.decodes_in: DecodingWeights = "full"
+
+    def prepare(self, wanted: DecodingWeights, progress: Progress = silent) -> None:
+        """Choose the weights that words are drawn with; the model must not change any more.
+
+        Beams are searched with full weights always.
+        """
+        self.decodes_in, reason = wanted, why_not_int8(self.model)
+        if wanted == "auto" and not reason:
+            self._next_token = Int8Llama(self.model)
+        if wanted == "auto":
+            chosen = f"full weights, for {reason}" if reason else "weights of eight bits"
+            progress(f"feedback writer: writes with {chosen}")
 
     @property
     def n_measured(self) -> int:
@@ -202,44 +229,48 @@ class FeedbackWriter:
         look: Callable[[str], bool] | None,
     ) -> list[list[int]]:
         """The tokens that answer each request."""
-        from transformers import GenerationConfig, StoppingCriteriaList
-
         prompts = [self.prompts.encode(request) for request in requests]
-        tokens, real = left_padded(prompts, self.end)
-        width = tokens.shape[1]
-        own_seeds = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
-        search, processors = search_of(self._sampler, decoding, own_seeds, width, str(self.model.device))
-        if decoding.n_beams == 1:
-            processors[:0] = self._guides(requests, prompts)
-        n_new = min(decoding.max_new_tokens, self.max_tokens - width)
-        config = GenerationConfig(**search, max_new_tokens=n_new, eos_token_id=self.end, pad_token_id=self.end)
-        watch = Watch(should_stop, width, self._read, look)
-        device = self.model.device
+        n_new = min(decoding.max_new_tokens, self.max_tokens - max(map(len, prompts)))
+        stop = _Stop(should_stop)
         with torch.inference_mode():
-            written: torch.Tensor = self.model.generate(
-                tokens.to(device),
-                attention_mask=real.to(device),
-                generation_config=config,
-                logits_processor=processors,
-                stopping_criteria=StoppingCriteriaList([watch]),
-            )
-        if watch.stopped:
+            if decoding.n_beams > 1:
+                written = search_beams(self.model, self._sampler, prompts, n_new, decoding.n_beams, stop)
+            else:
+                texts = self._guided(requests).begin(prompts, n_new)
+                own = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
+                sampling = self._sampler.start(own, decoding.temperature, decoding.top_p)
+                written = self._draw_words(texts, sampling, n_new, stop, look)
+        if stop.stopped:
             raise WritingStopped(
                 "Stopped writing feedback", got=f"{len(requests)} texts", expected="somebody who waits", do="Ask again"
             )
-        return written[:, width:].tolist()
+        return written
 
-    def _guides(self, requests: Sequence[WritingRequest], prompts: Sequence[list[int]]) -> list[Guidance]:
-        """What makes the ratings show; nothing where there is none to show."""
+    def _draw_words(
+        self, texts: Texts, sampling: Sampling, n_new: int, stop: ShouldStop, look: Callable[[str], bool] | None
+    ) -> list[list[int]]:
+        """Word after word, until all texts are done.
+
+        Args:
+            look: Told of each text as far as it is written, says whether it is long enough; None: is not told.
+        """
+        while True:
+            tokens = sampling.choose(texts.scores)
+            done = sampling.ended
+            if look is not None:
+                enough = [look(self._read(written)) for written in sampling.written]
+                done = [one or other for one, other in zip(done, enough, strict=True)]
+            if stop() or all(done) or len(sampling.written[0]) == n_new:
+                return sampling.written
+            texts.extend(tokens)
+
+    def _guided(self, requests: Sequence[WritingRequest]) -> NextToken:
+        """The model, so that ratings show in what it expects; as it is where there is none to show."""
         contrasts = [contrast_of(request) for request in requests]
         if not self.guidance or not any(contrasts):
-            return []
-        others = [
-            prompt if contrast is None else self.prompts.encode(contrast)
-            for contrast, prompt in zip(contrasts, prompts, strict=True)
-        ]
-        strengths = [0.0 if contrast is None else self.guidance for contrast in contrasts]
-        return [Guidance.of(self.model, others, strengths, self.end)]
+            return self._next_token
+        others = [None if contrast is None else self.prompts.encode(contrast) for contrast in contrasts]
+        return Guided(self._next_token, others, self.guidance)
 
     def _read(self, tokens: list[int]) -> str:
         """The text of generated tokens, up to their end."""
@@ -260,7 +291,7 @@ class FeedbackWriter:
             BundleError: a weight is NaN or infinite.
         """
         config: dict[str, Any] = {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before}
-        config["guidance"] = self.guidance
+        config |= {"guidance": self.guidance, "decoding_weights": self.decodes_in}
         if self.adapter is None:
             check_before_saving("feedback writer", self.model.state_dict())
             self.model.save_pretrained(folder)
@@ -294,4 +325,6 @@ class FeedbackWriter:
             runs = TrainingRuns.load(folder) if config.get("bounds_copies") else None
             style, before = config.get("style", "marked"), config["perplexity_before"]
             guidance = config.get("guidance", 0.0)
-            return cls(model.to(device), tokenizer, config["max_tokens"], before, style, runs=runs, guidance=guidance)
+            writer = cls(model.to(device), tokenizer, config["max_tokens"], before, style, None, runs, guidance)
+            writer.prepare(config.get("decoding_weights", "full"), progress)
+            return writer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import torch
 
 from benchmarks import (
     cold_items,
@@ -27,6 +28,7 @@ from benchmarks import (
     simulated_shops,
     training_set,
 )
+from benchmarks.decoding_speed import __main__ as decoding_speed
 from benchmarks.grounded_reasons import __main__ as grounded_reasons
 from tests.unit.recommender.tiny_language_models import write_llama
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
@@ -263,3 +265,18 @@ def test_feedback_writers_are_evaluated_at_equal_minutes(tmp_path: Path, capsys:
     assert table["rating agreement, low or high"][-1].startswith(">= .85: ")
     assert table["copied"][4] == "1.000", "the nearest review is a training review"
     assert table["perplexity"][4:7] == ["-"] * 3
+
+
+def test_writing_is_timed_with_full_weights_and_with_eight_bits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = torch.get_num_threads()
+    llama = write_llama(tmp_path / "llama")
+    decoding_speed.main(["--model", str(llama), "--tokens", "3", "--runs", "1"])
+    torch.set_num_threads(threads)
+    said = capsys.readouterr().out
+    assert "prompts of 96 tokens, texts of 3" in said
+    assert [line.split(",")[0] for line in said.splitlines() if "processor time" in line] == [
+        "full weights",
+        "eight bits",
+    ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recommender.encoders.next_token import PlainNextToken
 from recommender.fitting.determinism import deterministic
 from recommender.writing.decoding import Decoding
 from recommender.writing.examples import (
@@ -20,7 +21,7 @@ from recommender.writing.examples import (
     training_examples,
     with_low_ratings,
 )
-from recommender.writing.guidance import Guidance, contrast_of, left_padded
+from recommender.writing.guidance import Guided, contrast_of
 from recommender.writing.small_model import new_small_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
@@ -114,25 +115,36 @@ def test_guidance_is_the_same_alone_and_in_a_batch(writer: FeedbackWriter) -> No
 
 def test_scores_are_pushed_by_the_difference_to_the_contrast_at_every_step(writer: FeedbackWriter) -> None:
     """Step by step with what is kept of the steps before, against the whole read anew."""
-    prompts = [writer.prompts.encode(one) for one in (BAD, MIXED)]
-    contrasts = [writer.prompts.encode(contrast_of(one) or one) for one in (BAD, MIXED)]
-    guidance = Guidance.of(writer.model, contrasts, [2.0, 0.5], writer.end)
-    written, _ = left_padded(prompts, writer.end)
-    n_prompt = written.shape[1]
-    for new in ([[7], [9]], [[11], [5]], [[6], [8]]):
-        own = torch.randn(2, writer.model.config.vocab_size)
-        own[:, 3] = -torch.inf
-        with torch.inference_mode():
-            pushed = guidance(written, own)
-        for row, strength in ((0, 2.0), (1, 0.5)):
-            said = written[row, n_prompt:].tolist()
-            with torch.inference_mode():
-                whole = writer.model(torch.tensor([[*contrasts[row], *said]])).logits[0, -1].log_softmax(-1)
-            mine = own[row].log_softmax(-1)
-            expected = mine + strength * (mine - whole)
-            expected[3] = -torch.inf
-            torch.testing.assert_close(pushed[row], expected, rtol=1e-4, atol=1e-4)
-        written = torch.cat([written, torch.tensor(new)], dim=1)
+    prompts = [writer.prompts.encode(one) for one in (BAD, GOOD, MIXED)]
+    contrasts = [None if one is GOOD else writer.prompts.encode(contrast_of(one) or one) for one in (BAD, GOOD, MIXED)]
+
+    def expected_behind(tokens: list[int]) -> torch.Tensor:
+        return writer.model(torch.tensor([tokens])).logits[0, -1]
+
+    with torch.inference_mode():
+        texts = Guided(PlainNextToken(writer.model), contrasts, 2.0).begin(prompts, 4)
+        said: list[list[int]] = [[], [], []]
+        for new in ([7, 8, 9], [11, 6, 5], [6, 6, 8]):
+            for row, (prompt, contrast) in enumerate(zip(prompts, contrasts, strict=True)):
+                expected = expected_behind(prompt + said[row])
+                if contrast is not None:
+                    mine = expected.log_softmax(-1)
+                    expected = mine + 2.0 * (mine - expected_behind(contrast + said[row]).log_softmax(-1))
+                torch.testing.assert_close(texts.scores[row], expected, rtol=1e-4, atol=1e-4)
+                said[row].append(new[row])
+            texts.extend(torch.tensor(new))
+
+
+def test_what_neither_prompt_expects_stays_impossible() -> None:
+    class Expects:
+        scores = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]])
+
+        def begin(self, prompts: object, room: int) -> Expects:
+            return self
+
+        def extend(self, tokens: torch.Tensor) -> None: ...
+
+    assert Guided(Expects(), [[1]], 2.0).begin([[0]], 1).scores.tolist() == [[0.0, -torch.inf]]
 
 
 def test_a_loaded_writer_guides_as_the_saved_one(writer: FeedbackWriter, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings
 from core.storage import file_digest
@@ -90,6 +91,27 @@ def test_loaded_it_writes_and_keeps_what_a_prompt_is(training: Path, fitted: Pat
     assert texts == FeedbackWriter.load(fitted).write(requests, seed=1, decoding=Decoding(12))
     assert all(text and text[0].isalpha() and text[-1] in ".!?\"'”’)" for text in texts)
     assert writer.prompts.style == "plain"
+
+
+def test_it_writes_with_eight_bits_and_with_full_weights_where_that_is_set(fitted: Path, tmp_path: Path) -> None:
+    def written_with(folder: Path) -> tuple[str, torch.Tensor]:
+        lines: list[str] = []
+        writer = FeedbackWriter.load(folder, progress=lines.append)
+        with torch.inference_mode():
+            scores = writer._next_token.begin([[5, 6, 7]], 1).scores
+            own = writer.model(torch.tensor([[5, 6, 7]])).logits[:, -1]
+        return " ".join(lines), (scores - own.float()).abs().max()
+
+    said, off = written_with(fitted)
+    assert "feedback writer: writes with weights of eight bits" in said
+    assert 0 < off < 0.3
+    full = tmp_path / "full"
+    shutil.copytree(fitted, full)
+    config = json.loads((full / "writer.json").read_text())
+    assert config["decoding_weights"] == "auto"
+    (full / "writer.json").write_text(json.dumps(config | {"decoding_weights": "full"}))
+    said, off = written_with(full)
+    assert (said, float(off)) == ("", 0.0)
 
 
 def test_what_it_was_shown_is_not_copied(training: Path, llama: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from recommender.writing.examples import (
     read_reviews,
     training_examples,
 )
-from recommender.writing.sampling import NO_REPEAT_LENGTH, keep_top_p, sampling_seed
+from recommender.writing.sampling import NO_REPEAT_LENGTH, likeliest, sampling_seed
 from recommender.writing.small_model import new_small_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
@@ -254,32 +254,31 @@ def test_sentences_of_scripts_without_spaces_are_said_one_by_one() -> None:
 
 
 def test_runs_of_tokens_are_not_repeated(writer: FeedbackWriter) -> None:
-    sampling = writer._sampler.start([1], prompt_length=2, temperature=0.0, top_p=1.0)
+    sampling = writer._sampler.start([1], temperature=0.0, top_p=1.0)
     likely = torch.arange(writer.model.config.vocab_size, 0, -1).float()[None]
-    tokens = torch.tensor([[0, 0]])
     for _ in range(30):
-        tokens = torch.cat([tokens, sampling(tokens, likely).argmax(dim=1, keepdim=True)], dim=1)
-    written = tokens[0, 2:].tolist()
+        sampling.choose(likely)
+    (written,) = sampling.written
     runs = [tuple(written[start : start + NO_REPEAT_LENGTH]) for start in range(len(written) - NO_REPEAT_LENGTH + 1)]
     before_end = [run for run in runs if writer.end not in run]
     assert len(before_end) == len(set(before_end)) > 0
 
 
 def test_draws_follow_the_probabilities(writer: FeedbackWriter) -> None:
-    sampling = writer._sampler.start([sampling_seed(1, "a")], prompt_length=0, temperature=1.0, top_p=1.0)
-    scores = torch.full((1, writer.model.config.vocab_size), -torch.inf)
+    scores = torch.full((1000, writer.model.config.vocab_size), -torch.inf)
     first, second = (~writer._sampler.no_start).nonzero()[:2, 0].tolist()
-    scores[0, first], scores[0, second] = torch.tensor(0.8).log(), torch.tensor(0.2).log()
-    nothing = torch.zeros((1, 0), dtype=torch.int64)
-    draws = [int(sampling(nothing, scores).argmax()) for _ in range(1000)]
+    scores[:, first], scores[:, second] = torch.tensor(0.8).log(), torch.tensor(0.2).log()
+    seeds = [sampling_seed(1, str(number)) for number in range(1000)]
+    draws = writer._sampler.start(seeds, temperature=1.0, top_p=1.0).choose(scores).tolist()
     assert draws.count(first) + draws.count(second) == 1000
     assert draws.count(first) == pytest.approx(800, abs=50)
 
 
 def test_top_p_keeps_the_fewest_that_reach_it() -> None:
-    scores = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
-    assert keep_top_p(scores, 0.7).isfinite().tolist() == [[True, False, True, False]]
-    assert keep_top_p(scores, 0.01).isfinite().tolist() == [[True, False, False, False]]
+    scores = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()
+    assert likeliest(scores, 0.7)[1].tolist() == [0, 2]
+    assert likeliest(scores, 0.01)[1].tolist() == [0]
+    assert len(likeliest(torch.zeros(1000), 0.5)[1]) == pytest.approx(500, abs=1), "more than it looks at first"
 
 
 def test_a_long_prompt_loses_its_profile_and_keeps_its_end(writer: FeedbackWriter) -> None:
