@@ -33,6 +33,10 @@ def version() -> None:
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "up": (platform.up, "sommelier up --data orders.csv"),
     "run": (runs.run, "sommelier run pipeline --param refresh=true"),
+    "automations": (
+        runs.automations,
+        "sommelier automations --set 'loop.notifications.blocks=[\"slack-webhook/ops\"]'",
+    ),
     "status": (platform.status, "sommelier status --json"),
     "models list": (models.list_models, "sommelier models list"),
     "models canary": (experiments.canary, "sommelier models canary c6453648b76c --share 0.05"),

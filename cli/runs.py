@@ -38,6 +38,17 @@ def run(
     run_flow(chosen.resolve(), flow, [*of_recipe, *(changes or [])], show)
 
 
+def automations(*, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Have the Prefect server tell what happens to the shop, by the blocks of loop.notifications.
+
+    `up` does the same. Beside a work pool of your own, PREFECT_API_URL says which server.
+    """
+    from flows.platform.notifications import apply_on_server
+
+    for name in apply_on_server(chosen.resolve()):
+        show(f"automation {name}")
+
+
 def tune(*, method: SearchMethod | None = None, trials: int | None = None, chosen: Chosen = NOT_CHOSEN) -> None:
     """Search for better settings of the recipe; a search that was stopped goes on where it was.
 

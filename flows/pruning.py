@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -18,7 +19,9 @@ from typing import ParamSpec, TypeVar
 
 from core.experiments import ExperimentError
 from core.layout import Layout
+from core.logs.timeline import Timeline, TimelineError
 from core.promotions import PromotionRecordError, model_folder, version_in_service
+from core.settings.loop import LoopSettings
 from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
@@ -27,6 +30,7 @@ from flows.reporting.gauges import publish_run
 from flows.reporting.measurement import steps_folder
 from flows.reporting.reports import DRIFT, EVALUATIONS
 
+logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 KEPT_RESULTS = 3
@@ -57,12 +61,21 @@ def pruned(flow: Callable[P, R]) -> Callable[P, R]:
             for params in (*args, *named.values()):
                 layout = Layout(settings.work_dir, getattr(params, "shop", settings.shop))
                 prune(layout)
+                _prune_timeline(layout, settings.loop)
                 publish_run(layout, flow.__name__.replace("_", "-"), state, time.monotonic() - began)
             prune_history(settings.work_dir, settings.platform.history_days)
 
     # Prefect checks the parameters by it, and would look for the names of types in this module.
     run.__signature__ = signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return run
+
+
+def _prune_timeline(layout: Layout, bounds: LoopSettings) -> None:
+    """Remove the oldest entries; a time line that cannot be written does not hide how the flow ended."""
+    try:
+        Timeline(layout.timeline).prune(bounds.timeline_entries, bounds.timeline_days)
+    except TimelineError as error:
+        logger.warning("%s", error)
 
 
 def result_file(layout: Layout, key: str) -> Path:

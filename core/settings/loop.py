@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from core.settings.form import Frozen, Share
 
@@ -43,9 +45,24 @@ class RetrainingSettings(Frozen):
     )
 
 
+_BLOCK = r"^[a-z0-9-]+/[a-z0-9-]+$"
+
+
+class NotificationSettings(Frozen):
+    """Who is told what happens: by notification blocks of the Prefect server, which hold what is secret."""
+
+    blocks: tuple[Annotated[str, StringConstraints(pattern=_BLOCK)], ...] = Field(
+        (), description="Their kinds and names, such as slack-webhook/ops or custom-webhook/pager."
+    )
+    quiet_h: float = Field(
+        6.0, gt=0, description="That a deployment's runs fail or are late is told once in this time, hours."
+    )
+
+
 class LoopSettings(Frozen):
     """What follows from what monitoring sees."""
 
     retraining: RetrainingSettings = Field(default_factory=RetrainingSettings)
+    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     timeline_entries: int = Field(10_000, ge=100, description="Entries of the time line that are kept, the newest.")
     timeline_days: float = Field(400.0, gt=0, description="An entry goes so long after what it is about ended, days.")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 import httpx
-from prefect.runtime import flow_run as runtime
 
 logger = logging.getLogger(__name__)
 _POST_TIMEOUT_S = 1.0
@@ -53,12 +53,21 @@ def emit(shop: str, name: EventName, says: str, key: str, payload: Mapping[str, 
         "payload": {"says": says, "shop": shop, **(payload or {})},
         "id": uuid5(NAMESPACE_URL, f"{shop_resource(shop)}/{name}/{key}"),
     }
-    if runtime.id:
+    if _is_in_run():
         from prefect.events import emit_event
 
         emit_event(**event)
     else:
         _post({**event, "id": str(event["id"]), "occurred": datetime.now(UTC).isoformat()})
+
+
+def _is_in_run() -> bool:
+    """Whether Prefect runs this; a command that has not loaded it, which takes seconds, need not ask."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.runtime import flow_run
+
+    return bool(flow_run.id)
 
 
 def _post(event: dict[str, Any]) -> None:

@@ -185,6 +185,7 @@ def _start_all(settings: Settings, platform: Platform, show: Callable[[str], Non
 
 def start_flows(settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event) -> None:
     """Start the Prefect server, unless one was joined, serve the deployments, and wait until they are this launch's."""
+    from flows.platform.notifications import apply_notifications
     from flows.platform.prefect_server import clear_stale_runs, pause_unserved, wait_for_deployments
 
     where = settings.platform
@@ -207,6 +208,8 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
     platform.start("runner", ["-m", "cli", "serve-flows", str(recipe_file), "--revision", revision])
     names = [deployment_name(entry["name"], settings.shop) for entry in read_topology()]
     wait_for_deployments(names, revision, _START_TIMEOUT_S, lambda: check_parts(platform, asked))
+    for name in apply_notifications(settings.shop, settings.loop.notifications):
+        show(f"automation {name}")
 
 
 def _start_pages(

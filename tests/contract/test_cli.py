@@ -48,6 +48,7 @@ METRICS = {"ranking": {"blend": FIGURES}, "intervals": {"blend": {"ndcg_at_10": 
 # By words of the command: what the test says after them, and a word of what comes out.
 RUNS: dict[str, tuple[str, str]] = {
     "up": ("--once", "the platform of tiny, once"),
+    "automations": ("", "automation of tiny"),
     "status": ("", "in service: "),
     "models list": ("", "in service"),
     "models canary": ("{first} --share 0.1", "started: canary, canary: candidate 0.1 ({first})"),
@@ -159,6 +160,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "flows.platform.runs.run_flow", lambda settings, flow, changes, show: show(f"a run: {flow} {changes}")
     )
+    monkeypatch.setattr("flows.platform.notifications.apply_on_server", lambda settings: [f"of {settings.shop}"])
     monkeypatch.setattr(
         "flows.platform.deployments.serve_deployments", lambda recipe, revision: sys.stdout.write(f"serving {revision}")
     )

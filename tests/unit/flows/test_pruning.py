@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.layout import Layout
+from core.logs.timeline import Timeline
 from core.storage import UNFINISHED
 from flows.errors import DiskFull
 from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, TuneParams
@@ -22,6 +23,7 @@ from flows.pruning import (
     mark_used,
     prune,
     prune_history,
+    pruned,
     require_room,
     result_file,
     saying_full,
@@ -220,3 +222,17 @@ def test_every_flow_that_writes_prunes_even_where_it_fails(tmp_path, monkeypatch
         flow.fn(checked)
     assert len(list(layout.raw("key").parent.iterdir())) == KEPT_RESULTS
     assert not old.exists()
+
+
+def test_a_flow_leaves_as_much_of_the_time_line_as_the_settings_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+    monkeypatch.setenv("SOMMELIER_LOOP", '{"timeline_entries": 100}')
+    timeline = Timeline(Layout(tmp_path, "vineyard").timeline)
+    for number in range(103):
+        timeline.add("gate", f"{number}", "refused", "It was worse.")
+    pruned(_nothing)(PipelineParams(shop="vineyard"))
+    assert [entry.subject for entry in timeline.read()] == [str(number) for number in range(3, 103)]
+
+
+def _nothing(params: PipelineParams) -> None:
+    """A flow without work."""
