@@ -3,17 +3,23 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import _bentoml_impl.server.serving as supervisor  # type: ignore[import-untyped]
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.utils import circus
 from bentoml_cli.cli import cli
 
 from core.errors import SommelierError
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 from serving.http.metrics_folder import own_folder
+from serving.processes.worker import FRONT, SEATS
 
 _HOST, _PORT = "--host", "--port"
+# How often the supervisor looks for workers that have ended; BentoML's own is 10 s.
+_CHECK_S = 1.0
 
 
 def main() -> None:
@@ -25,10 +31,14 @@ def main() -> None:
         sys.exit(str(error))
     # The workers read their settings themselves: these tell them where the service listens.
     os.environ[f"{VARIABLE_PREFIX}PLATFORM__SERVICE_HOST"] = settings.platform.host_of("service")
-    with own_folder(Path(BentoMLContainer.bentoml_home.get()) / "metrics") as folder:
+    home = Path(BentoMLContainer.bentoml_home.get())
+    with own_folder(home / "metrics") as metrics, own_folder(home / "seats") as seats:
         # To be said before BentoML makes the folder and tells the workers: no setting of BentoML's does.
-        BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
-        cli(["serve", "serving.service:Sommelier", *options], prog_name="python -m serving")
+        BentoMLContainer.prometheus_multiproc_dir.set(str(metrics))
+        os.environ[SEATS] = str(seats)
+        supervisor._SERVICE_WORKER_SCRIPT = "serving.processes.worker"
+        circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=_CHECK_S)
+        cli(["serve", FRONT, *options], prog_name="python -m serving")
 
 
 def settle_address(options: Sequence[str], variables: Mapping[str, str]) -> tuple[Settings, list[str]]:

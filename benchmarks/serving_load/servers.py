@@ -22,7 +22,8 @@ import psutil
 from benchmarks.serving_load.client import GRACE_S, Phase
 
 HOST = "127.0.0.1"
-WORKER = "_bentoml_impl.worker.service"
+# Of any BentoML service; and of this one, where those that answer hold a seat.
+WORKER, OWN_WORKER, SEAT = "_bentoml_impl.worker.service", "serving.processes.worker", "seat-"
 WAIT_S = 180.0
 IDLE_SHARE = 0.1
 
@@ -100,7 +101,7 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """The processes that answer."""
         found = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in found if one.is_running() and WORKER in " ".join(one.cmdline())]
+        return [one for one in found if one.is_running() and _answers(one)]
 
     def cpu_s(self) -> float:
         """Processor seconds of the workers so far."""
@@ -147,6 +148,13 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("the service did not begin to answer")
             time.sleep(0.02)
+
+
+def _answers(process: psutil.Process) -> bool:
+    command = " ".join(process.cmdline())
+    if OWN_WORKER in command:
+        return any(Path(file.path).name.startswith(SEAT) for file in process.open_files())
+    return WORKER in command
 
 
 @contextmanager

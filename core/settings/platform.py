@@ -58,6 +58,13 @@ class ServingSettings(Frozen):
     max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
     threads: int = Field(4, ge=1)
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with the bundle in memory.")
+    spares: int = Field(
+        1,
+        ge=0,
+        le=4,
+        description="Processes that wait, with everything imported, to load the bundle and answer in the place of a "
+        "worker that was killed.",
+    )
     in_flight: InFlight = Field(default_factory=InFlight)
     batch: int = Field(
         16, ge=1, le=256, description="Requests for lists that wait together are answered together, so many at most."

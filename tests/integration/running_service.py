@@ -99,7 +99,7 @@ def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running
         "SOMMELIER_SHOP": SHOP,
         "SOMMELIER_WORK_DIR": str(work_dir),
         "SOMMELIER_SERVING": json.dumps(
-            {"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K, **serving}
+            {"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K, "spares": 0, **serving}
         ),
     }
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port)]

@@ -36,7 +36,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
 @pytest.fixture(scope="module")
 def running(shop: TinyShop) -> Iterator[Running]:
     """Started before any bundle exists; its answers of that time are kept, then the whole bundle is promoted."""
-    with start_service(shop, "service") as started:
+    with start_service(shop, "service", spares=1) as started:
         client = started.client
         started.before = {
             "livez": client.get("/livez"),
@@ -394,6 +394,18 @@ def test_two_promotions_under_load_fail_no_request(service: Running) -> None:
             asker.join()
     assert {status for status, _ in seen} == {200}
     assert {model for _, model in seen} == {first, *promoted}
+
+
+def test_a_spare_takes_the_place_of_a_killed_worker(service: Running) -> None:
+    workers = psutil.Process(service.process.pid).children()
+    seated = [one for one in workers if any(Path(file.path).name.startswith("seat-") for file in one.open_files())]
+    assert (len(workers), len(seated)) == (2, 1)
+    seated[0].kill()
+    psutil.wait_procs(seated, timeout=5)
+    service.wait_for(service.answers)
+    service.wait_for(lambda: service.model()["ready"])
+    assert service.post("/v1/recommend", user_id="u01", k=3).status_code == 200
+    service.wait_for(lambda: len(psutil.Process(service.process.pid).children()) == 2)
 
 
 def test_it_stops_when_told_and_leaves_nothing(running: Running) -> None:

@@ -1,0 +1,49 @@
+"""A process of the service: one that answers, or a spare, which has imported everything and waits for a seat."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from core.settings.loading import load_settings
+from serving.processes.seats import orphaned, take_seat, wait_for_seat
+
+SEATS = "SERVING_SEATS"  # the folder of the seats
+FRONT, SERVICE = "serving.processes.front:Sommelier", "serving.service:Sommelier"
+# For so long a spare leaves the processor to those that are starting.
+_PATIENCE_S = 8.0
+# What takes a start the longest, with what loading a bundle imports; a bundle itself is loaded with the seat.
+_IMPORTS = (
+    "serving.service",
+    "feast.feature_store",
+    "feast.infra.offline_stores.duckdb",
+    "feast.infra.offline_stores.contrib.postgres_offline_store.postgres",
+    "pyarrow.dataset",
+    "bm25s",
+    "uvicorn",
+    "_bentoml_impl.server.app",
+)
+
+
+def main() -> None:
+    """Wait for a seat, then answer until a signal comes."""
+    folder, number = Path(os.environ[SEATS]), load_settings(variables=os.environ).serving.workers
+    seat = take_seat(folder, number)
+    if seat is None:
+        is_over = orphaned()
+        seat = wait_for_seat(folder, number, _PATIENCE_S, is_over)
+        for name in _IMPORTS:
+            import_module(name)
+        seat = seat or wait_for_seat(folder, number, is_over=is_over)
+    if seat is None:
+        sys.exit("The process that started this spare is gone: stopping")
+    from _bentoml_impl.worker.service import main as answer  # type: ignore[import-untyped]
+
+    with seat:
+        answer([SERVICE if word == FRONT else word for word in sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
