@@ -78,6 +78,51 @@ class RefitSettings(Frozen):
 _UNDECIDED_BEFORE = {"not_worse": "figures", "not_surely_worse": "promote", "surely_better": "keep"}
 
 
+class SegmentSettings(Frozen):
+    """Into which segments the comparison with the bundle in service is parted."""
+
+    light_until: int = Field(
+        5, ge=1, description="Up to so many items of a history a user is light, with more heavy, with none cold."
+    )
+    attributes: tuple[str, ...] = Field(
+        ("country",), description="Columns of the users table; one that users do not have makes no segments."
+    )
+    categories: int = Field(
+        5, ge=0, le=50, description="So many categories of wanted items, those that most users wanted something of."
+    )
+    min_queries: int = Field(30, ge=2, description="Segments of fewer users are not looked at.")
+
+
+class GuardrailSettings(Frozen):
+    """What refuses a candidate that holds its own against the bundle in service. Each is switched off by null.
+
+    They bind where a bundle is in service. A share is of that bundle's figure, unless it says otherwise.
+    """
+
+    segment_loss: Share | None = Field(
+        0.05,
+        description="By which a segment may lose. Only what is beyond noise counts, corrected for how many segments "
+        "are looked at.",
+    )
+    gap_growth: Share | None = Field(
+        0.1,
+        description="By which the gap between the best and the worst segment of a grouping may grow, as a share of the "
+        "overall figure. Only what is beyond noise counts.",
+    )
+    coverage_loss: Share | None = Field(
+        0.5, description="By which the number of different items may fall that are shown to the same users."
+    )
+    latency_growth: float | None = Field(
+        1.0, ge=0, description="By which an answer may take longer, measured side by side; 1 is twice as long."
+    )
+    latency_slack_ms: float = Field(5.0, ge=0, description="An answer may always take so much longer, milliseconds.")
+    groundedness_loss: Share | None = Field(
+        0.1,
+        description="By which the share of the writer's statements that a review or the item's text supports may fall, "
+        "in points. Only what is beyond noise counts.",
+    )
+
+
 class GateSettings(Frozen):
     """When a candidate replaces the bundle in service; both are evaluated on test events that neither learned from.
 
@@ -106,6 +151,18 @@ class GateSettings(Frozen):
     )
     baseline_tolerance: Share = Field(
         0.05, description="Share by which a candidate may fall short of that baseline where the interval is undecided."
+    )
+    segments: SegmentSettings = Field(
+        default_factory=SegmentSettings, description="Whose losses are looked for, beside the overall figure."
+    )
+    guardrails: GuardrailSettings = Field(
+        default_factory=GuardrailSettings, description="What must not get worse for a better overall figure."
+    )
+    rollout: Literal["promote", "canary_undecided", "canary"] = Field(
+        "promote",
+        description="What becomes of a candidate that passes. promote: it goes into service; canary: it answers some "
+        "users beside what is in service; canary_undecided: that only where it is not surely better. The first bundle "
+        "of a shop is promoted.",
     )
 
     @model_validator(mode="before")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.promotions import Standing, list_versions
 from core.settings.evaluation import GateSettings
-from flows.promotion.gate import AgainstChampion
+from flows.promotion.gate import NO_CHAMPION, AgainstChampion
+from flows.promotion.guardrails import check_guardrails
 from flows.promotion.model_store import find_fault
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
@@ -18,7 +19,8 @@ from recommender.fitting.component import loading
 
 if TYPE_CHECKING:
     from recommender.bundle.loading import Bundle
-    from recommender.metrics.significance import Comparison
+    from recommender.evaluation.differences import Judgement
+    from recommender.evaluation.latency import Latency
 
 WAS_WITHDRAWN = "was taken out of service by a rollback"
 
@@ -32,12 +34,58 @@ class UnseenEvents:
         queries_since: Gives the folder of the queries of a window of its own, from a moment on; it may have none.
         find_judged: Gives the folder of a bundle as it was judged, by its digest; None where it is gone.
         device: Where the bundles' models compute.
+        users: The clean users table, for segments by what users are; None for none.
+        writer: The evaluation of the writer of the bundle that is judged; None where it has none.
     """
 
     training: Path
     queries_since: Callable[[datetime], Path]
     find_judged: Callable[[str], Path | None] = lambda _: None
     device: str = "cpu"
+    users: Path | None = None
+    writer: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A bundle beside the one in service.
+
+    Attributes:
+        judgement: On events that neither learned from; None where there is no such event, or no bundle to compare.
+        latency: Of both.
+        tag: Of the bundle in service; None where none is, or it is to be replaced whatever the figures say.
+        no_champion: Why there is no tag.
+        writer: The evaluation of the champion's writer; None where it has none.
+    """
+
+    judgement: Judgement | None = None
+    latency: Latency | None = None
+    tag: str | None = None
+    no_champion: str = NO_CHAMPION
+    writer: Mapping[str, Any] | None = None
+
+
+def hold_against_champion(
+    folder: Path, events: UnseenEvents, k: int, gate: GateSettings, standing: Standing, to_go: Collection[str] = ()
+) -> AgainstChampion:
+    """A bundle against the one in service, overall, by segment, and by every guardrail.
+
+    Args:
+        folder: The bundle.
+        events: Which those are that may be asked about.
+        k: Length of the lists.
+        gate: The metric, the segments, the guardrails, and how many users make an interval.
+        standing: Says what is in service.
+        to_go: Versions that learned from people who are forgotten.
+    """
+    found = compare_with_champion(folder, events, k, gate, standing, to_go)
+    if found.tag is None:
+        return AgainstChampion(no_champion=found.no_champion)
+    judged = found.judgement
+    guardrails = check_guardrails(gate.guardrails, judged, found.latency, (events.writer, found.writer))
+    if judged is None:
+        return AgainstChampion(tag=found.tag, guardrails=guardrails)
+    return AgainstChampion(judged.comparison, found.tag, segments=judged.segments, guardrails=guardrails)
 
 
 def tag_in_service(judged: Manifest, standing: Standing) -> str | None:
@@ -62,7 +110,7 @@ def is_withdrawn(digest: str, standing: Standing) -> bool:
 
 def compare_with_champion(
     folder: Path, events: UnseenEvents, k: int, gate: GateSettings, standing: Standing, to_go: Collection[str] = ()
-) -> AgainstChampion:
+) -> Found:
     """Evaluate a bundle and the one in service on test events that neither learned from.
 
     A champion that was fitted again on everything leaves few such events, and knows newer ones than the candidate does
@@ -83,32 +131,34 @@ def compare_with_champion(
 
     champion = standing.in_service
     if champion is None:
-        return AgainstChampion()
+        return Found()
     if champion.version in to_go:
         gone = f"the bundle in service, {champion.tag}, learned from a person who was forgotten, and has to go"
-        return AgainstChampion(no_champion=gone)
+        return Found(no_champion=gone)
     candidate = load_bundle(folder, events.device, parts=())
     try:
         with loading("bundle", got=f"bundle={champion.tag}", expected="a bundle that can be loaded"):
             in_service = load_bundle(champion.folder, events.device, parts=())
-        found = _compare(candidate, in_service, events, k, gate.metric)
-        if found is None or found.n_queries < gate.min_queries or found.low <= 0:
+        found = _compare(candidate, in_service, events, k, gate)
+        if found is None or found.comparison.n_queries < gate.min_queries or found.comparison.low <= 0:
             found = _compare_as_judged(candidate, in_service, events, k, gate) or found
+        latency = _measure_latency(candidate, in_service, events.training, k)
     except BundleError as error:
         _raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
         lost = f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
-        return AgainstChampion(no_champion=lost)
-    return AgainstChampion(found, tag=champion.tag)
+        return Found(no_champion=lost)
+    return Found(found, latency, champion.tag, writer=in_service.manifest.metrics.get("writer"))
 
 
 def _compare(
-    candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, metric: str, *, as_judged: bool = False
-) -> Comparison | None:
+    candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, gate: GateSettings, *, as_judged: bool = False
+) -> Judgement | None:
     """On the candidate's test window, or on the part of it that came after all that either learned or chose by; None
     where nobody chose anything then.
     """
-    from recommender.evaluation.evaluation import compare_bundles
+    from recommender.evaluation.groups import read_attributes
+    from recommender.evaluation.judgement import judge_bundles
     from recommender.inputs.queries import read_queries
 
     ours, theirs = candidate.manifest.data, champion.manifest.data
@@ -117,15 +167,17 @@ def _compare(
     queries = read_queries(where, "test")
     if not len(queries):
         return None
-    found = compare_bundles(candidate, champion, queries, k, metric)
+    attributes = None if events.users is None else read_attributes(events.users, queries)
+    found = judge_bundles(candidate, champion, queries, k, gate.metric, settings=gate.segments, attributes=attributes)
     is_ahead = theirs.learned_until_at > ours.learned_until_at
     since, until = opens.isoformat(), ours.last_event_at
-    return replace(found, since=since, until=until, as_judged=as_judged, champion_is_ahead=is_ahead)
+    comparison = replace(found.comparison, since=since, until=until, as_judged=as_judged, champion_is_ahead=is_ahead)
+    return replace(found, comparison=comparison)
 
 
 def _compare_as_judged(
     candidate: Bundle, champion: Bundle, events: UnseenEvents, k: int, gate: GateSettings
-) -> Comparison | None:
+) -> Judgement | None:
     """With the bundle that was judged in the champion's place; None where there is none, or too few events for it."""
     from recommender.bundle.loading import load_bundle
 
@@ -135,11 +187,20 @@ def _compare_as_judged(
         return None
     try:
         judged = load_bundle(folder, events.device, parts=())
-        found = _compare(candidate, judged, events, k, gate.metric, as_judged=True)
+        found = _compare(candidate, judged, events, k, gate, as_judged=True)
     except BundleError as error:
         _raise_if_out_of_memory(error)
         return None  # it is no more than further evidence
-    return found if found is not None and found.n_queries >= gate.min_queries else None
+    return found if found is not None and found.comparison.n_queries >= gate.min_queries else None
+
+
+def _measure_latency(candidate: Bundle, champion: Bundle, training: Path, k: int) -> Latency | None:
+    """Asked about users of the candidate's test window; None where it has none."""
+    from recommender.evaluation.latency import measure_latency
+    from recommender.inputs.queries import read_queries
+
+    users = read_queries(training, "test").users
+    return measure_latency(candidate, champion, users, k) if users else None
 
 
 def read_served_manifest(standing: Standing) -> Manifest | None:

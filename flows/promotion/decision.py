@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.promotions import Standing, Version, read_standing
 from core.settings.evaluation import GateSettings
-from flows.promotion.champion import WAS_WITHDRAWN, UnseenEvents, compare_with_champion, is_withdrawn, tag_in_service
+from flows.promotion.champion import WAS_WITHDRAWN, UnseenEvents, hold_against_champion, is_withdrawn, tag_in_service
 from flows.promotion.gate import AgainstChampion, Decision, decide, decide_baseline, find_best_baseline
 from flows.promotion.model_store import promote
 from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import record_evaluation
-from recommender.bundle.manifest import read_manifest
+from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.evaluation.feedback.names import without_samples
 from recommender.evaluation.names import SERVED
 
@@ -61,7 +62,8 @@ def _decide(
         return Decision(promote=False, reason=f"this bundle {WAS_WITHDRAWN}", **figures)
     if (lost := decide(gate, champion=AgainstChampion(), **figures)).lost_to_baseline:
         return lost
-    return decide(gate, champion=compare_with_champion(candidate, events, k, gate, standing, to_go), **figures)
+    events = replace(events, writer=metrics.get("writer"))
+    return decide(gate, champion=hold_against_champion(candidate, events, k, gate, standing, to_go), **figures)
 
 
 def decide_served_baseline(
@@ -87,7 +89,7 @@ def decide_served_baseline(
         return refused.model_copy(update={"reason": reason, "served": manifest.kind})
     if is_withdrawn(manifest.digest, standing):
         return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WAS_WITHDRAWN}"})
-    return decide_baseline(gate, refused, compare_with_champion(bundle, events, k, gate, standing, to_go))
+    return decide_baseline(gate, refused, hold_against_champion(bundle, events, k, gate, standing, to_go))
 
 
 def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:
@@ -102,7 +104,7 @@ def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:
     """
     manifest, standing = read_manifest(bundle), read_standing(model)
     decision = decision.model_copy(update={"refit": describe_refit(manifest)})
-    refused: dict[str, Any] = {"promote": False, "promote_baseline": False}
+    refused: dict[str, Any] = {"promote": False, "promote_baseline": False, "canary": False}
     if tag := tag_in_service(manifest, standing):
         reason = f"{decision.reason}; fitted again on everything, it is the bundle in service already: {tag}"
         return decision.model_copy(update={**refused, "reason": reason})
@@ -112,6 +114,12 @@ def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:
     return decision
 
 
+def keep_evaluation(bundle: Path, model: str, metrics: dict[str, Any]) -> Manifest:
+    """Write a bundle's evaluation into its manifest, without anybody's texts, and the digest of what is in service."""
+    champion = read_standing(model).in_service
+    return record_evaluation(bundle, without_samples(metrics), champion.digest if champion else None)
+
+
 def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:
     """Put a bundle into service with what decided it, unless something else went into service since.
 
@@ -119,8 +127,8 @@ def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision:
         ChampionChanged: something was promoted or rolled back since the decision.
     """
     champion = read_standing(model).in_service
+    manifest = keep_evaluation(bundle, model, metrics)
     value = decision.baseline.value if decision.promote_baseline and decision.baseline else decision.candidate
-    manifest = record_evaluation(bundle, without_samples(metrics), champion.digest if champion else None)
     labels = {
         **labels_of(manifest),
         "parent": champion.version if champion else "",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind, GateSettings
 from core.settings.form import Frozen
+from flows.promotion.guardrails import Guardrail, say_broken
+from recommender.evaluation.differences import SegmentDifference
 from recommender.evaluation.names import MODEL_NAMES, SERVED
 from recommender.metrics.significance import Comparison
 
 NO_CHAMPION = "no bundle was in service"
+
+Verdict = Literal["refuse", "canary", "promote"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,15 @@ class AgainstChampion:
         comparison: On events that neither learned from; None where there is no such event, or no bundle to compare.
         tag: Of the bundle in service; None where none is, or it is to be replaced whatever the figures say.
         no_champion: Why there is no tag.
+        segments: The same comparison, parted.
+        guardrails: What was found of each.
     """
 
     comparison: Comparison | None = None
     tag: str | None = None
     no_champion: str = NO_CHAMPION
+    segments: tuple[SegmentDifference, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
 
 
 class BestBaseline(Frozen):
@@ -58,6 +66,8 @@ class Decision(Frozen):
 
     Attributes:
         promote: Whether the candidate goes into service.
+        canary: Whether what was decided on, the candidate or the baseline in its place, passes, and is to answer some
+            users first, beside what is in service.
         reason: Why, a sentence that can be read alone.
         metric: The key of the figures, such as `ndcg_at_10`.
         candidate: The candidate's figure.
@@ -71,6 +81,8 @@ class Decision(Frozen):
         refit: What goes into service in place of what was judged, a sentence; empty where it is what was judged.
         generation: How often what is in service had changed when this was decided; the promotion holds only while
             nothing else was promoted or rolled back. None where the model store was not asked.
+        segments: The comparison with the bundle in service, by segment.
+        guardrails: Those that were looked at.
     """
 
     promote: bool
@@ -85,6 +97,16 @@ class Decision(Frozen):
     comparison: Comparison | None = None
     refit: str = ""
     generation: int | None = None
+    canary: bool = False
+    segments: tuple[SegmentDifference, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What becomes of what was decided on: the candidate, or the best baseline in its place."""
+        if self.canary:
+            return "canary"
+        return "promote" if self.promote or self.promote_baseline else "refuse"
 
 
 def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline | None:
@@ -129,6 +151,7 @@ def decide(
     compared = champion.comparison
     figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": compared}
     figures["champion"] = None if compared is None else compared.champion
+    figures |= {"segments": champion.segments, "guardrails": champion.guardrails}
     is_lost, by_baseline = hold_against_baseline(settings, metric, candidate, baseline)
     if is_lost:
         return Decision(promote=False, reason=by_baseline, lost_to_baseline=True, **figures)
@@ -138,7 +161,10 @@ def decide(
     is_held, by_champion = _hold_against_champion(settings, metric, champion)
     # A candidate that the bundle in service keeps out is refused for that alone.
     reason = "; ".join(filter(None, (by_champion, by_baseline))) if is_held else by_champion
-    return Decision(promote=is_held, reason=reason, served=SERVED if is_held else None, **figures)
+    canary = is_held and _is_tried_first(settings, compared)
+    promote = is_held and not canary
+    reason = f"{reason}; {_canary_in_words(settings)}" if canary else reason
+    return Decision(promote=promote, canary=canary, reason=reason, served=SERVED if promote else None, **figures)
 
 
 def decide_baseline(settings: GateSettings, refused: Decision, champion: AgainstChampion) -> Decision:
@@ -153,14 +179,19 @@ def decide_baseline(settings: GateSettings, refused: Decision, champion: Against
     is_held, by_champion = True, "" if champion.no_champion == NO_CHAMPION else champion.no_champion
     if champion.tag is not None:
         is_held, by_champion = _hold_against_champion(settings, refused.metric, champion)
+    canary = is_held and champion.tag is not None and _is_tried_first(settings, champion.comparison)
     verdict = "that baseline is served instead" if is_held else "that baseline is not served either"
+    verdict = f"that baseline {_canary_in_words(settings)}" if canary else verdict
     return refused.model_copy(
         update={
-            "promote_baseline": is_held,
-            "served": refused.baseline.kind if is_held else None,
+            "promote_baseline": is_held and not canary,
+            "canary": canary,
+            "served": refused.baseline.kind if is_held and not canary else None,
             "reason": f"{refused.reason}; {verdict}{': ' if by_champion else ''}{by_champion}",
             "champion": None if champion.comparison is None else champion.comparison.champion,
             "comparison": champion.comparison,
+            "segments": champion.segments,
+            "guardrails": champion.guardrails,
         }
     )
 
@@ -185,6 +216,23 @@ def hold_against_baseline(
 
 def _hold_against_champion(settings: GateSettings, metric: str, against: AgainstChampion) -> tuple[bool, str]:
     """Whether what is evaluated may replace the bundle in service, and how the two compare."""
+    is_held, found = _hold_overall(settings, metric, against)
+    broken = say_broken(against.guardrails) if is_held else ""
+    return is_held and not broken, "; ".join(filter(None, (found, broken)))
+
+
+def _is_tried_first(settings: GateSettings, compared: Comparison | None) -> bool:
+    """Whether what passes is to answer some users before it goes into service."""
+    is_sure = compared is not None and compared.low > 0 and compared.n_queries >= settings.min_queries
+    return settings.rollout == "canary" or (settings.rollout == "canary_undecided" and not is_sure)
+
+
+def _canary_in_words(settings: GateSettings) -> str:
+    return f"answers some users first (gate.rollout={settings.rollout})"
+
+
+def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion) -> tuple[bool, str]:
+    """The same by the overall figure alone."""
     champion = against.comparison
     if champion is None:
         rule = settings.undecided

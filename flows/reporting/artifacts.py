@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from validation.summary import ValidationSummary
 
 
+_VERDICTS = {"promote": "is promoted", "canary": "answers some users first", "refuse": "is not promoted"}
+
+
 def describe_validation(summary: ValidationSummary, docs_url: str) -> str:
     """Markdown: rows in, clean, quarantined and repeated, per table, and the rules that were broken."""
     lines = [
@@ -136,7 +139,9 @@ def describe_gaps(metrics: Mapping[str, Any]) -> str:
 def describe_decision(decision: Decision, in_service: Version | None) -> str:
     """Markdown: promoted or kept, why, the best baseline, and which bundle is in service now."""
     best = decision.baseline
-    verdict = "is promoted" if decision.promote else "is not promoted"
+    verdict = _VERDICTS["promote" if decision.promote else "canary" if decision.canary else "refuse"]
+    if decision.canary and decision.lost_to_baseline and best is not None:
+        verdict = f"is not promoted; {MODEL_NAMES[best.kind]} answers some users in its place"
     if decision.promote_baseline and best is not None:
         verdict += f"; {MODEL_NAMES[best.kind]} serves in its place"
     figures = [("candidate", decision.candidate), ("in service before", decision.champion)]
@@ -155,8 +160,30 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
         interval = f"{best.difference:+.4f} [{best.low:+.4f}, {best.high:+.4f}]"
         lines += ["", f"Candidate less the best baseline: {interval}, p = {best.p_value:.4f}."]
     lines += ["", decision.comparison.sentence()] if decision.comparison else []
+    lines += _describe_guardrails(decision) + _describe_segments(decision)
     lines += ["", decision.refit] if decision.refit else []
     return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
+
+
+def _describe_guardrails(decision: Decision) -> list[str]:
+    """Markdown: what must not get worse, and whether it does; none where nothing is in service."""
+    if not decision.guardrails:
+        return []
+    rows = [f"| {one.name.replace('_', ' ')} | {one.state} | {one.found} |" for one in decision.guardrails]
+    return ["", "## Guardrails", "", "| | | found |", "| --- | --- | --- |", *rows]
+
+
+def _describe_segments(decision: Decision) -> list[str]:
+    """Markdown: the comparison with the bundle in service by segment."""
+    if not decision.segments:
+        return []
+    rows = [
+        f"| {one.grouping}: {one.segment} | {one.n_users:,} | {one.candidate:.4f} | {one.champion:.4f} | "
+        f"{one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}] | {one.adjusted_p_value:.4f} |"
+        for one in decision.segments
+    ]
+    head = ["| segment | users | candidate | in service | difference | p, corrected |"]
+    return ["", "## By segment", "", *head, "| --- | ---: | ---: | ---: | --- | ---: |", *rows]
 
 
 def describe_drift(summary: DriftSummary, page_url: str, monitoring_url: str) -> str:

@@ -91,7 +91,9 @@ def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[Uns
             target = place / str(as_us(opens))
             return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
 
-        yield UnseenEvents(training, queries_since, partial(find_judged, layout), step.device)
+        yield UnseenEvents(
+            training, queries_since, partial(find_judged, layout), step.device, users=clean / "users.parquet"
+        )
 
 
 @action("report-evaluation")
@@ -102,6 +104,8 @@ def report_evaluation(
     from recommender.evaluation.report import write_report
 
     compared, reason = decision.comparison, ". ".join(filter(None, (decision.reason, decision.refit.removesuffix("."))))
+    judgement = decision.model_dump(mode="json", include={"segments", "guardrails"}) | {"verdict": decision.verdict}
+    metrics = {**metrics, "judgement": judgement}
     return write_report(page, metrics, title=title, subtitle=subtitle, comparison=compared, decision=reason)
 
 
@@ -117,6 +121,14 @@ def promote_bundle(step: StepContext, bundle: Path, metrics: dict[str, Any], dec
         return None
 
 
+@action("record-evaluation")
+def keep_figures(step: StepContext, bundle: Path, metrics: dict[str, Any]) -> None:
+    """Write its evaluation into a bundle that answers some users first: a promotion finds it there later."""
+    from flows.promotion.decision import keep_evaluation
+
+    keep_evaluation(bundle, step.layout.model_name, metrics)
+
+
 @dataclass(frozen=True)
 class Released:
     """What became of a candidate.
@@ -124,11 +136,14 @@ class Released:
     Attributes:
         metrics: Of the candidate, without anybody's texts.
         version: What was promoted: the candidate, or a baseline in its place; None where nothing was.
+        bundle: What was decided on, in the work folder: fitted again on everything where it passed. Where the verdict
+            is canary, this is what is to answer some users.
     """
 
     metrics: dict[str, Any]
     decision: Decision
     version: Version | None
+    bundle: Path
 
 
 def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
@@ -148,6 +163,8 @@ def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
         page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
         is_wanted = decision.promote or decision.promote_baseline
         version = promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision) if is_wanted else None
+        if decision.canary:
+            keep_figures(run, bundle=bundle, metrics=metrics)
         if version is not None or not is_wanted:
             break
     else:
@@ -158,7 +175,7 @@ def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
     publish_gate(run.layout, decision)
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
-    return Released(without_samples(metrics), decision, version)
+    return Released(without_samples(metrics), decision, version, bundle)
 
 
 def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, Any]) -> tuple[Path, Decision]:
@@ -171,13 +188,13 @@ def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, A
     decision = pass_gate(run, candidate=candidate.folder, training=training, clean=clean, metrics=metrics)
     is_refit = run.recipe.refit.enabled
     if not decision.lost_to_baseline or decision.baseline is None:
-        if not (decision.promote and is_refit):
+        if not (is_refit and decision.verdict != "refuse"):
             return candidate.folder, decision
         bundle = refit(run, prepared, learned).folder
     else:
         baseline, judged = bundle_of_baseline(run, decision.baseline.kind, learned, prepared.clean)
         decision = pass_gate_with_baseline(run, bundle=judged.folder, training=training, clean=clean, refused=decision)
-        if not (decision.promote_baseline and is_refit):
+        if not (is_refit and decision.verdict != "refuse"):
             return judged.folder, decision
         bundle = refit_baseline(run, prepared, learned, baseline, judged).folder
     return bundle, decide_refit(bundle, decision, run.layout.model_name)

@@ -19,14 +19,13 @@ from recommender.evaluation.groups import by_history_length, by_item_popularity,
 from recommender.evaluation.names import SERVED, part_key
 from recommender.evaluation.reranking import evaluate_reranking
 from recommender.evaluation.scorer import evaluate_scorer
-from recommender.fitting.component import SUMMARY, loading, read_config
+from recommender.fitting.component import SUMMARY, read_config
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
-from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
-from recommender.metrics.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
+from recommender.metrics.significance import bootstrap_intervals, sign_flip_p_values
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend import Blend
@@ -169,34 +168,6 @@ def _evaluate_scorer_and_writer(bundle: Bundle, training: Path, split: Split, pr
             writer, training, vectors, encoder, split, seed=recipe.seed, progress=progress
         )
     return found
-
-
-def compare_bundles(candidate: Bundle, champion: Bundle, queries: Queries, k: int, metric: str) -> Comparison:
-    """Compare two bundles on the same queries, of events that neither learned from.
-
-    The champion ranks its own catalogue, so a target it does not know is its miss.
-
-    Args:
-        queries: At least one.
-        metric: A name of `metrics.PER_QUERY`, e.g. "ndcg".
-    Raises:
-        BundleError: the champion cannot rank them, as a part that it needs is missing.
-    """
-    seed = candidate.manifest.recipe.seed
-    ours = evaluate_ranker(candidate.ranker, queries, k).per_query[metric]
-    with loading("bundle", got=f"bundle={champion.folder}", expected="one that ranks the test queries"):
-        theirs = evaluate_ranker(champion.ranker, queries, k).per_query[metric]
-    low, high = bootstrap_interval(ours - theirs, seed)
-    return Comparison(
-        metric=metric_key(metric, k),
-        candidate=float(ours.mean()),
-        champion=float(theirs.mean()),
-        difference=float((ours - theirs).mean()),
-        low=low,
-        high=high,
-        p_value=float(sign_flip_p_values((ours - theirs)[:, None], seed)[0]),
-        n_queries=len(queries),
-    )
 
 
 def _intervals(evaluated: Mapping[str, RankingEvaluation], seed: int) -> dict[str, dict[str, list[float]]]:

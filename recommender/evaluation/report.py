@@ -24,7 +24,7 @@ from recommender.evaluation.names import (
 )
 from recommender.evaluation.plots import plot_curve, plot_groups, plot_reliability, plot_trade_off, plot_user_groups
 from recommender.metrics.ranking import metric_key
-from recommender.metrics.significance import Comparison
+from recommender.metrics.significance import CHANCE, Comparison
 
 TEMPLATE = Path(__file__).parent / "assets" / "evaluation.html.j2"
 
@@ -76,6 +76,7 @@ def render(
         champion=None if comparison is None else comparison.sentence(),
         warnings=gap_warnings(metrics),
         tables=[
+            *_judgement_tables(metrics),
             *_ranking_tables(metrics, names),
             _difference_table(metrics, names),
             *_reranking_tables(metrics),
@@ -237,6 +238,50 @@ def _gap_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _gap_group(gap: Mapping[str, Any], name: str) -> dict[str, str]:
     group = gap["groups"][name]
     return {"text": f"{name}: {group['mean']:.4f}", "note": f"n = {group['n']:,}", "mark": ""}
+
+
+def _judgement_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The comparison with the bundle in service by segment, and the guardrails; none where nothing was compared."""
+    judgement = metrics.get("judgement") or {}
+    tables = []
+    if segments := judgement.get("segments"):
+        note = (
+            "On choices that neither learned from. Intervals hold for all segments together (Bonferroni), p is "
+            "corrected for their number (Holm)."
+        )
+        columns = ["", "users", "candidate", "in service", "difference", "p, corrected"]
+        tables.append(_table("By segment", note, columns, [_segment_row(one) for one in segments]))
+    if guardrails := judgement.get("guardrails"):
+        rows = [
+            {
+                "name": one["name"].replace("_", " "),
+                "served": False,
+                "cells": [
+                    {"text": one["state"], "note": "", "mark": "worse" if one["state"] == "broken" else ""},
+                    {"text": one["found"], "note": "", "mark": ""},
+                ],
+            }
+            for one in guardrails
+        ]
+        note = "What must not get worse for a better overall figure (recipe.gate.guardrails)."
+        tables.append(_table("Guardrails", note, ["", "state", "found"], rows))
+    return tables
+
+
+def _table(title: str, note: str, columns: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"title": title, "note": note, "columns": columns, "rows": rows}
+
+
+def _segment_row(one: Mapping[str, Any]) -> dict[str, Any]:
+    is_worse = one["adjusted_p_value"] <= CHANCE and one["difference"] < 0
+    interval = f"{one['low']:+.4f} to {one['high']:+.4f}"
+    cells = [
+        {"text": f"{one['n_users']:,}", "note": "", "mark": ""},
+        *({"text": f"{one[name]:.4f}", "note": "", "mark": ""} for name in ("candidate", "champion")),
+        {"text": f"{one['difference']:+.4f}", "note": interval, "mark": "worse" if is_worse else ""},
+        {"text": f"{one['adjusted_p_value']:.4f}", "note": "", "mark": ""},
+    ]
+    return {"name": f"{one['grouping']}: {one['segment']}", "served": False, "cells": cells}
 
 
 def _scorer_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

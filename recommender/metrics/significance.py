@@ -192,15 +192,27 @@ class Clusters:
         return float((1 + as_far.sum()) / (1 + len(drawn)))
 
     def _drawn_means(self, seed: int) -> np.ndarray:
-        """Shape (N_SAMPLES, n_groups); NaN for a group that a draw has nobody of."""
-        generator = np.random.default_rng(seed)
-        n, parts = len(self.sums), []
-        for _ in range(0, N_SAMPLES, _ROWS_PER_PASS):
-            drawn = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(_ROWS_PER_PASS)]
-            weights = np.stack(drawn).astype(np.float64)
-            counts = weights @ self.counts
-            parts.append(np.where(counts > 0, weights @ self.sums / np.maximum(counts, 1), np.nan))
-        return np.concatenate(parts)
+        return drawn_means(self.sums, self.counts, seed)
+
+
+def drawn_means(sums: np.ndarray, counts: np.ndarray, seed: int, n_samples: int = N_SAMPLES) -> np.ndarray:
+    """Means of columns, users drawn with replacement; all columns see the same draws.
+
+    Args:
+        sums: Of each user's values in each column. Shape (n_users, m).
+        counts: How many those are. Shape (n_users, m).
+    Returns:
+        Shape (n_samples, m); NaN for a column that a draw has nobody of.
+    """
+    generator = np.random.default_rng(seed)
+    n, parts = len(sums), []
+    for start in range(0, n_samples, _ROWS_PER_PASS):
+        rows = min(_ROWS_PER_PASS, n_samples - start)
+        drawn = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(rows)]
+        weights = np.stack(drawn).astype(np.float64)
+        held = weights @ counts
+        parts.append(np.where(held > 0, weights @ sums / np.maximum(held, 1), np.nan))
+    return np.concatenate(parts)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

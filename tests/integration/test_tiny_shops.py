@@ -21,7 +21,8 @@ from recommender.bundle.loading import Bundle, load_bundle
 from recommender.bundle.manifest import Component
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
-from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle
+from recommender.evaluation.evaluation import evaluate_bundle
+from recommender.evaluation.judgement import judge_bundles
 from recommender.evaluation.report import write_report
 from recommender.explaining.training import fit_explainer
 from recommender.fitting.context import FitContext
@@ -126,7 +127,7 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert all(math.isfinite(number) for number in numbers(metrics))
     figures = write_report(tmp_path / "report.html", metrics, title="t", subtitle="s")
     assert json.loads(figures.read_text(), parse_constant=pytest.fail)["k"] == K
-    same = compare_bundles(bundle, bundle, read_queries(way.training, "test"), K, "ndcg")
+    same = judge_bundles(bundle, bundle, read_queries(way.training, "test"), K, "ndcg").comparison
     assert (same.difference, same.low, same.high) == (0, 0, 0)
     fit = FitContext(way.training, 1, K, threads=1)
     ndcg = evaluate_on_validation(fit, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend")

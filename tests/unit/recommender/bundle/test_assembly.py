@@ -28,7 +28,8 @@ from recommender.bundle.loading import EVERY_PART, load_bundle
 from recommender.bundle.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
-from recommender.evaluation.evaluation import compare_bundles, evaluate_bundle, parts_of
+from recommender.evaluation.evaluation import evaluate_bundle, parts_of
+from recommender.evaluation.judgement import judge_bundles
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
@@ -193,7 +194,7 @@ def test_evaluation_covers_baselines_and_model(built, workshop):
 @pytest.mark.parametrize("metric", PER_QUERY)
 def test_a_bundle_against_itself_is_a_draw(built, workshop, metric):
     bundle = load_bundle(built)
-    comparison = compare_bundles(bundle, bundle, read_queries(workshop.training, "test"), K, metric)
+    comparison = judge_bundles(bundle, bundle, read_queries(workshop.training, "test"), K, metric).comparison
     assert comparison.metric == f"{metric}_at_{K}"
     assert comparison.candidate == comparison.champion
     assert (comparison.difference, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
@@ -213,7 +214,9 @@ def test_targets_that_the_champion_does_not_know_are_its_misses(built, workshop,
     )
     champion = load_bundle(workshop.build("smaller", training=smaller))
     assert champion.catalogue.ids.unknown(ids) != []
-    comparison = compare_bundles(load_bundle(built), champion, read_queries(workshop.training, "test"), 24, "recall")
+    comparison = judge_bundles(
+        load_bundle(built), champion, read_queries(workshop.training, "test"), 24, "recall"
+    ).comparison
     missed = sum(1 for targets in rows.targets if set(targets) <= known)
     assert comparison.champion == pytest.approx(1 - missed / len(rows))
     assert comparison.candidate == 1
@@ -309,7 +312,7 @@ def test_the_bundle_of_a_baseline_reaches_what_the_baseline_was_evaluated_at(knn
         (whole, baseline, ("blend", "item_knn")),
         (baseline, whole, ("item_knn", "blend")),
     ):
-        comparison = compare_bundles(candidate, champion, read_queries(workshop.training, "test"), K, "ndcg")
+        comparison = judge_bundles(candidate, champion, read_queries(workshop.training, "test"), K, "ndcg").comparison
         figures = tuple(evaluated[name]["ndcg_at_5"] for name in expected)
         assert (comparison.candidate, comparison.champion) == figures
     again = evaluate_bundle(baseline, workshop.training, K)["ranking"]

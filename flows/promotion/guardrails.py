@@ -1,0 +1,144 @@
+"""Guardrails: what must not get worse for a better overall figure, each with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.settings.evaluation import GuardrailSettings
+from core.settings.form import Frozen
+
+if TYPE_CHECKING:
+    from recommender.evaluation.differences import Judgement
+    from recommender.evaluation.latency import Latency
+
+_CHANCE = 0.05
+
+Name = Literal["segments", "group_gap", "coverage", "latency", "groundedness"]
+State = Literal["held", "broken", "not measured"]
+
+
+class Guardrail(Frozen):
+    """One guardrail, as it was found.
+
+    Attributes:
+        found: A sentence with the figures, the limit, or why nothing was measured.
+    """
+
+    name: Name
+    state: State
+    found: str
+
+
+def check_guardrails(
+    settings: GuardrailSettings,
+    judgement: Judgement | None,
+    latency: Latency | None,
+    writers: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
+) -> tuple[Guardrail, ...]:
+    """Every guardrail that is switched on.
+
+    Args:
+        judgement: The candidate against the bundle in service; None where nobody chose anything that neither learned.
+        latency: Of both.
+        writers: The evaluations of the candidate's and the champion's writer.
+    """
+    nothing = "nobody chose anything that neither bundle learned from"
+    found: list[Guardrail] = []
+    for name, limit, check in (
+        ("segments", settings.segment_loss, _check_segments),
+        ("group_gap", settings.gap_growth, _check_gaps),
+        ("coverage", settings.coverage_loss, _check_coverage),
+    ):
+        if limit is not None:
+            state, said = ("not measured", nothing) if judgement is None else check(judgement, limit)
+            found.append(Guardrail.model_validate({"name": name, "state": state, "found": said}))
+    if settings.latency_growth is not None:
+        found.append(_check_latency(latency, settings.latency_growth, settings.latency_slack_ms))
+    if settings.groundedness_loss is not None:
+        found.append(_check_groundedness(*writers, settings.groundedness_loss))
+    return tuple(found)
+
+
+def say_broken(guardrails: tuple[Guardrail, ...]) -> str:
+    """What the broken ones found, a sentence; empty where none is."""
+    return "; ".join(f"guardrail {one.name}: {one.found}" for one in guardrails if one.state == "broken")
+
+
+def _check_segments(judgement: Judgement, limit: float) -> tuple[State, str]:
+    if not judgement.segments:
+        return "not measured", "no segment has enough users (gate.segments.min_queries)"
+    losing = [one for one in judgement.segments if one.loses(limit)]
+    n = len(judgement.segments)
+    if not losing:
+        return "held", f"none of {n} segments loses more than {limit:.0%} beyond noise"
+    said = _unless_ahead(judgement)
+    lost = "; ".join(one.describe() for one in losing)
+    return (
+        ("not measured" if said else "broken"),
+        f"{len(losing)} of {n} segments lose more than {limit:.0%} beyond noise: {lost}{said}",
+    )
+
+
+def _check_gaps(judgement: Judgement, limit: float) -> tuple[State, str]:
+    if not judgement.gaps:
+        return "not measured", "no grouping has two segments with enough users"
+    most = limit * judgement.comparison.champion
+    grown = [one for one in judgement.gaps if one.low > 0 and one.growth > most]
+    if not grown:
+        return "held", f"no gap between segments grows by more than {most:.4f} beyond noise"
+    said = _unless_ahead(judgement)
+    return (
+        ("not measured" if said else "broken"),
+        f"gaps grow by more than {most:.4f} beyond noise: {'; '.join(one.describe() for one in grown)}{said}",
+    )
+
+
+def _unless_ahead(judgement: Judgement) -> str:
+    """What would go into service learns the newest events too: a loss for want of them says nothing of it."""
+    ahead = "; the one in service learned of events that this one, as it is judged, did not: it does not bind"
+    return ahead if judgement.comparison.champion_is_ahead else ""
+
+
+def _check_coverage(judgement: Judgement, limit: float) -> tuple[State, str]:
+    ours, theirs = judgement.n_shown, judgement.n_shown_champion
+    said = f"{ours:,} different items shown against {theirs:,}, at least {(1 - limit) * theirs:,.0f} wanted"
+    return ("broken" if ours < (1 - limit) * theirs else "held"), said
+
+
+def _check_latency(latency: Latency | None, growth: float, slack_ms: float) -> Guardrail:
+    if latency is None:
+        return Guardrail(name="latency", state="not measured", found="there was nobody to ask about")
+    most = max(latency.champion_ms * (1 + growth), latency.champion_ms + slack_ms)
+    state: State = "broken" if latency.candidate_ms > most else "held"
+    return Guardrail(name="latency", state=state, found=f"{latency.describe()}, at most {most:.2f} ms wanted")
+
+
+def _check_groundedness(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None, limit: float) -> Guardrail:
+    counts = [_supported(one) for one in (ours, theirs)]
+    if None in counts:
+        who = "the candidate" if counts[0] is None else "the bundle in service"
+        said = f"{who} has no writer whose statements were measured"
+        return Guardrail(name="groundedness", state="not measured", found=said)
+    (mine, n_mine), (other, n_other) = [one for one in counts if one is not None]
+    p_value = _one_sided(mine, n_mine, other, n_other)
+    falls = mine / n_mine < other / n_other - limit and p_value <= _CHANCE
+    return Guardrail(
+        name="groundedness",
+        state="broken" if falls else "held",
+        found=f"{mine / n_mine:.0%} of {n_mine} statements are supported against {other / n_other:.0%} of {n_other} "
+        f"(p = {p_value:.4f}), a fall of at most {limit:.0%} wanted",
+    )
+
+
+def _supported(writer: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """How many statements of a writer are supported, of how many; None where there is none."""
+    share, n = (writer or {}).get("statement_precision"), int((writer or {}).get("n_statements") or 0)
+    return None if share is None or not n else (round(share * n), n)
+
+
+def _one_sided(mine: int, n_mine: int, other: int, n_other: int) -> float:
+    """How often chance alone would make so few of ours (Fisher's exact test)."""
+    from scipy.stats import fisher_exact
+
+    return float(fisher_exact([[mine, n_mine - mine], [other, n_other - other]], alternative="less").pvalue)
