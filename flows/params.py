@@ -11,7 +11,7 @@ from core.settings.form import Frozen
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, ShopName
 from recommender.inputs.texts import WritingTask
-from recommender.writing.decoding import Strategy
+from recommender.writing.strategy import Strategy
 
 
 class PipelineParams(Frozen):

@@ -17,8 +17,9 @@ from recommender.inputs.texts import WritingTask
 from recommender.inputs.user import UserState
 from recommender.reranking.reranker import Reranker
 from recommender.scoring.input import ItemRatings
-from recommender.writing.decoding import Decoding, Strategy
+from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
+from recommender.writing.strategy import Strategy
 
 BATCH = 8  # texts that are written together
 

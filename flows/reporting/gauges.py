@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
     from flows.promotion.gate import Decision
+    from monitoring.drift import DriftSummary
     from validation.summary import ValidationSummary
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,26 @@ def publish_rows(layout: Layout, summary: ValidationSummary) -> None:
                 ((name, rule), float(rows)) for name, table in tables for rule, rows in sorted(table.rules.items())
             ],
             "sommelier_validated_timestamp_seconds": [((), time.time())],
+        },
+    )
+
+
+def publish_look(layout: Layout, drift: DriftSummary) -> None:
+    """What a look at drift measured of all, and its alarms; segments stand in its report."""
+    alarms = {
+        (alarm.family, alarm.signal, str(alarm.broken).lower()): alarm.p_value for alarm in reversed(drift.alarms)
+    }
+    _write(
+        layout,
+        "look",
+        {
+            "sommelier_alarm": [(labels, 1.0) for labels in sorted(alarms)],
+            "sommelier_alarm_p_value": sorted(alarms.items()),
+            "sommelier_signal": [
+                ((one.family, one.name, str(one.window_days)), one.value)
+                for one in drift.signals
+                if one.segment is None and not one.note
+            ],
         },
     )
 

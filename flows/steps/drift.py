@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.layout import Layout
 from flows.reporting import artifacts
+from flows.reporting.gauges import publish_look
 from flows.reporting.reports import DRIFT, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, step
@@ -51,5 +52,6 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     end = live_end(clean.folder, datetime.now(UTC))
     drift = watch_drift(run, clean=clean, cut_at=cut_at, end=end)
     write_index(run.layout)
+    publish_look(run.layout, drift.value)
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)
     return drift.value

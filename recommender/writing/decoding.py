@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +16,9 @@ from recommender.metrics.texts import sentences
 from recommender.writing.contacts import mask_contacts
 from recommender.writing.copies import TrainingRuns
 from recommender.writing.sampling import MIN_NEW_TOKENS, NO_REPEAT_LENGTH, TextSampler
+from recommender.writing.strategy import Strategy
 
 MAX_BEAMS = 8
-# How the next word is found: drawn from the likeliest, the likeliest, or as of the likeliest whole texts.
-Strategy = Literal["nucleus", "greedy", "beam"]
 N_BEAMS = 4
 
 _FINISHED = re.compile(r"[.!?。！？][\"'”’)]*$")

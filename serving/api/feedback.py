@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
 from recommender.inputs.texts import WritingTask
-from recommender.writing.decoding import Strategy
+from recommender.writing.strategy import Strategy
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
 from serving.writing.length import TextStyle
 

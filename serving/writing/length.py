@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recommender.metrics.texts import sentences
-from recommender.writing.decoding import Decoding, Strategy
+from recommender.writing.decoding import Decoding
+from recommender.writing.strategy import Strategy
 
 TextStyle = Literal["short", "medium", "long"]
 

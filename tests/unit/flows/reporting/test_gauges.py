@@ -3,9 +3,12 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.alarms import Alarm
 from core.layout import Layout
 from flows.promotion.gate import BestBaseline, Decision
-from flows.reporting.gauges import FAMILIES, publish_gate, publish_rows, publish_run
+from flows.reporting.gauges import FAMILIES, publish_gate, publish_look, publish_rows, publish_run
+from monitoring.drift import DriftSummary
+from monitoring.verdict import Signal
 from serving.http.flow_gauges import with_flow_gauges
 from validation.summary import TableSummary, ValidationSummary
 
@@ -42,6 +45,34 @@ def test_rows_are_those_of_the_newest_validation(layout):
     assert rows == {("items", "clean"): 8, ("items", "quarantined"): 3, ("items", "duplicate"): 1}
     assert found["sommelier_rule_broken_rows"] == {("items", "price_low"): 3}
     assert found["sommelier_validated_timestamp_seconds"][()] > 1.7e9
+
+
+def _signal(name, days, value, segment=None, note=""):
+    return Signal(
+        name=name, family="data", segment=segment, window_days=days, value=value, reference=0.0, p_value=1.0,
+        evidence=0.0, exposure=9.0, note=note,
+    )  # fmt: skip
+
+
+def test_a_look_shows_its_alarms_and_what_it_measured_of_all(layout):
+    alarm = Alarm(
+        signal="data.price.level", family="data", window_days=7, since="", until="", p_value=0.001, broken=True, says=""
+    )
+    signals = (
+        _signal("data.price.level", 7, 9.5),
+        _signal("data.price.level", 1, 8.5),
+        _signal("data.price.level", 7, 3.0, segment="category=Wine"),
+        _signal("data.volume", 7, 4.0, note="too few"),
+    )
+    weaker = alarm.model_copy(update={"window_days": 1, "p_value": 0.01})
+    publish_look(layout, DriftSummary.model_construct(alarms=(alarm, weaker), signals=signals))
+    found = _samples(layout)
+    labels = ("data", "data.price.level", "true")
+    assert found["sommelier_alarm"] == {labels: 1.0}
+    assert found["sommelier_alarm_p_value"] == {labels: 0.001}
+    assert found["sommelier_signal"] == {("data", "data.price.level", "7"): 9.5, ("data", "data.price.level", "1"): 8.5}
+    publish_look(layout, DriftSummary.model_construct(alarms=(), signals=signals))
+    assert "sommelier_alarm" not in _samples(layout)
 
 
 @pytest.mark.parametrize(("promote", "baseline"), [(True, False), (False, True), (False, False)])
