@@ -24,7 +24,9 @@ STORE = "items.parquet"
 def read_catalogue(
     connection: duckdb.DuckDBPyConnection, clean: Path, store: Path | None, span: Span, last_look_us: int | None
 ) -> list[str]:
-    """Make `item_rows` (vid, iid, from_us, to_us, the columns): what held when; the store is brought up to date.
+    """Make `item_rows` (vid, iid, from_us, to_us, `item_column` of each): what held when.
+
+    The store is brought up to date.
 
     Args:
         store: Where rows of earlier looks are; None: there are none, and none are kept.
@@ -57,9 +59,10 @@ def read_catalogue(
             WHERE NOT is_current OR before IS NULL OR before <> said)"""
     )
     connection.execute("DROP TABLE all_rows")
+    renamed = "".join(f", {identifier(name)} AS {item_column(name)}" for name in ordered)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE item_rows AS SELECT CAST(row_number() OVER () AS INTEGER) AS vid,
-            hash(item_id) AS iid, {_SEEN_FROM} AS from_us, * EXCLUDE (item_id, {_SEEN_FROM}) FROM item_versions"""
+            hash(item_id) AS iid, {_SEEN_FROM} AS from_us, to_us {renamed} FROM item_versions"""
     )
     if store is not None:
         begin_us = int(span.starts(0).timestamp() * 1e6)
@@ -70,9 +73,14 @@ def read_catalogue(
     return ordered
 
 
+def item_column(name: str) -> str:
+    """SQL of a column of `item_rows`: users may have one of the same name."""
+    return identifier(f"item.{name}")
+
+
 def changed_by_factor(connection: duckdb.DuckDBPyConnection, column: str, since_us: int) -> tuple[float, float]:
     """By which factor a number of most items changed since a moment, and of which share of them, within 1 %."""
-    own = identifier(column)
+    own = item_column(column)
     (row,) = connection.execute(
         f"""WITH ratios AS (
             SELECT now.{own} / was.{own} AS ratio FROM item_rows AS now JOIN item_rows AS was USING (iid)

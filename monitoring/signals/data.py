@@ -11,6 +11,7 @@ import numpy as np
 from core.schema import BRAND, CATEGORY, CATEGORY_SEPARATOR, PRICE, SIGNUP_AT, USER_ID
 from core.sql import identifier, literal
 from monitoring.signals.activity import Span
+from monitoring.signals.catalogue import item_column
 from monitoring.signals.columns import Rows, daily, level_series, matrix, number_series, segment_series, word_series
 from monitoring.signals.series import OTHER, Series
 
@@ -21,7 +22,7 @@ _SEGMENT_VALUES = (2, 12)
 _NUMERIC_SHARE = 0.95  # of an attribute's values that are numbers, for it to be one
 _NUMERIC_VALUES = 30
 _WEEK = 7
-_TOP = f"split_part({CATEGORY}, {literal(CATEGORY_SEPARATOR)}, 1)"
+_TOP = f"split_part({item_column(CATEGORY)}, {literal(CATEGORY_SEPARATOR)}, 1)"
 _SEEN = "seen JOIN item_rows USING (vid)"
 
 
@@ -47,12 +48,17 @@ def _read_users(connection: duckdb.DuckDBPyConnection, clean: Path) -> list[str]
     path = literal(str(clean / "users.parquet"))
     names = [name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()]
     columns = [str(name) for name in names if name not in (USER_ID, SIGNUP_AT)][:MAX_COLUMNS]
-    told = "".join(f", {identifier(name)}" for name in columns)
+    told = "".join(f", {identifier(name)} AS {_user_column(name)}" for name in columns)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE user_rows AS SELECT hash(user_id) AS uid {told} FROM read_parquet({path})
         SEMI JOIN (SELECT DISTINCT uid FROM active) AS present ON hash(user_id) = present.uid"""
     )
     return columns
+
+
+def _user_column(name: str) -> str:
+    """SQL of a column of `user_rows`."""
+    return identifier(f"user.{name}")
 
 
 def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> Iterator[Series]:
@@ -90,7 +96,7 @@ def _volume(name: str, counts: np.ndarray, segment: str | None = None) -> Series
 
 def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:
     for name in columns[:MAX_COLUMNS]:
-        own = identifier(name)
+        own = item_column(name)
         if name == PRICE:
             yield from number_series(connection, Rows("items.price", _SEEN, own), n_days, is_log=True)
         elif name == CATEGORY:
@@ -107,7 +113,7 @@ def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days
 def _users(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:
     relation = "(SELECT day, uid, 1.0 AS w FROM active) JOIN user_rows USING (uid)"
     for name in columns:
-        own = identifier(name)
+        own = _user_column(name)
         if _is_numeric(connection, "user_rows", own):
             rows = Rows(f"users.{name}", relation, f"TRY_CAST({own} AS DOUBLE)")
             yield from number_series(connection, rows, n_days)
@@ -155,7 +161,7 @@ def _segments(
     by_name = {one.name: one for one in found}
     categories = by_name.get("data.items.category.mix")
     for name, segments in _segment_values(connection, user_columns):
-        by = (name, identifier(name), segments)
+        by = (name, _user_column(name), segments)
         if categories is not None:
             kinds = tuple(one for one in categories.labels if one != OTHER)
             rows = Rows("items.category", f"{_SEEN} JOIN user_rows USING (uid)", _TOP)
@@ -163,12 +169,12 @@ def _segments(
         for segment in segments:
             connection.execute(
                 f"""CREATE OR REPLACE TEMP TABLE day_values AS SELECT day, value AS v, sum(w) AS w
-                FROM rated JOIN user_rows USING (uid) WHERE {identifier(name)} = {literal(segment)} GROUP BY ALL"""
+                FROM rated JOIN user_rows USING (uid) WHERE {_user_column(name)} = {literal(segment)} GROUP BY ALL"""
             )
             told = f"{name}={segment}"
             yield from level_series(connection, Rows("interactions.rating", "", ""), n_days, segment=told)
             query = f"""SELECT day, count(*) FROM active JOIN user_rows USING (uid)
-                WHERE {identifier(name)} = {literal(segment)} GROUP BY day"""
+                WHERE {_user_column(name)} = {literal(segment)} GROUP BY day"""
             yield _volume("interactions", daily(connection, query, n_days), segment=told)
 
 
@@ -179,7 +185,7 @@ def _segment_values(
     low, high = _SEGMENT_VALUES
     chosen = []
     for name in user_columns:
-        own = identifier(name)
+        own = _user_column(name)
         values = connection.execute(
             f"""SELECT {own}, count(*) FROM user_rows WHERE {own} IS NOT NULL
             GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {high + 1}"""

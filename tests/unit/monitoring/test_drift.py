@@ -51,9 +51,11 @@ def _events(change: Callable[[Row], Row] = dict, days: int = DAYS) -> list[Row]:
 
 def _write(folder: Path, items: list[Row], events: list[Row]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    users = [{"user_id": f"u{n}", "country": "AB"[n % 2]} for n in range(400)]
+    users = [{"user_id": f"u{n}", "country": "AB"[n % 2], "day": "xy"[n % 2]} for n in range(400)]
+    items = [{**item, "country": "CD"[n % 2], "day": "w"} for n, item in enumerate(items)]
     for name, rows in {"users": users, "items": items, "interactions": events, "feedback": []}.items():
-        extra = [pa.field("country", pa.string())] if name == "users" else []
+        # Names that both tables have, and that the tables of a look have too.
+        extra = [pa.field(own, pa.string()) for own in ("country", "day")] if name in ("users", "items") else []
         schema = pa.schema([*TABLES[name].arrow(), *extra])  # type: ignore[index]
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
     return folder
