@@ -9,7 +9,7 @@ from flows.loop.events import emit
 from flows.loop.runs import current_run
 from flows.promotion.gate import Decision
 
-PROMOTED, REFUSED, UNCHANGED = "promoted", "refused", "unchanged"
+PROMOTED, CANARY, REFUSED, UNCHANGED = "promoted", "canary", "refused", "unchanged"
 
 
 def record_judgement(layout: Layout, digest: str, decision: Decision, *, promoted: bool) -> None:
@@ -25,7 +25,7 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
     """
     timeline = Timeline(layout.timeline)
     run = current_run(timeline)
-    state = PROMOTED if promoted else UNCHANGED if decision.served is not None else REFUSED
+    state = PROMOTED if promoted else _state_of(decision)
     entry = timeline.add(
         "gate",
         digest[:16],
@@ -43,3 +43,8 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
     if state == REFUSED:
         emit(layout.shop, "sommelier.gate.refused", entry.says, f"{entry.id}/{entry.at}", {"entry": entry.id})
     record_changes(layout, cause=entry.id)
+
+
+def _state_of(decision: Decision) -> str:
+    """Of what did not go into service: it passed and is to answer some users, is there already, or is refused."""
+    return CANARY if decision.canary else UNCHANGED if decision.served is not None else REFUSED

@@ -29,7 +29,7 @@ def released(monkeypatch):
 
     def call(decisions, n_late=0, instead=None, gaps=(), after_refit=lambda decision: decision, recipe=RECIPE):
         gate, late = iter(decisions), [True] * n_late
-        seen = SimpleNamespace(promoted=[], reported=[], published=[], refitted=[], warned=[])
+        seen = SimpleNamespace(promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[])
 
         def promote(run, *, bundle, metrics, decision):
             if late:
@@ -54,6 +54,9 @@ def released(monkeypatch):
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
+            "record_judgement": lambda layout, digest, decision, *, promoted: seen.recorded.append(promoted),
+            "publish_gate": lambda layout, decision: None,
+            "keep_figures": lambda run, *, bundle, metrics: seen.kept.append(bundle),
             "get_run_logger": lambda: SimpleNamespace(warning=lambda form, line: seen.warned.append(line)),
         }
         for name, function in replaced.items():
@@ -76,6 +79,15 @@ def test_what_passes_the_gate_is_fitted_again_and_promoted_once(released):
     assert (result.version, seen.promoted) == ("version", [(Path("refit"), "blend")])
     assert seen.published == [WON]
     assert seen.refitted == ["candidate"]
+
+
+def test_a_canary_is_fitted_again_with_its_figures_and_goes_into_no_service(released):
+    canary = WON.model_copy(update={"promote": False, "canary": True, "served": None})
+    result, seen = released([canary])
+    assert (result.version, result.bundle, result.decision.verdict) == (None, Path("refit"), "canary")
+    assert (seen.promoted, seen.refitted, seen.kept, seen.recorded) == ([], ["candidate"], [Path("refit")], [False])
+    _, seen = released([WON])
+    assert (seen.kept, seen.recorded) == ([], [True])
 
 
 def test_a_run_keeps_figures_of_feedback_text_and_nobodys_texts(released):
