@@ -83,7 +83,7 @@ def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> 
     yield Series("data.users.new_share", "data", "rate", fresh.sum(axis=1), none, fresh=fresh, is_share=True)
 
 
-def _volume(name: str, counts: np.ndarray, segment: str | None = None) -> Series:
+def _volume(name: str, counts: np.ndarray) -> Series:
     """Counts by day, over what days of the week have by habit."""
     n_days = len(counts)
     habit = np.ones(n_days)
@@ -91,7 +91,7 @@ def _volume(name: str, counts: np.ndarray, segment: str | None = None) -> Series
     if len(total) >= 8 * _WEEK and total.sum() > 0:
         by_place = np.array([total[places[: len(total)] == place].mean() for place in range(_WEEK)])
         habit = np.maximum(by_place / by_place.mean(), 0.1)[places]
-    return Series(f"data.{name}.volume", "data", "rate", habit, counts, segment=segment, least=20, unit="a day")
+    return Series(f"data.{name}.volume", "data", "rate", habit, counts, least=20, unit="a day")
 
 
 def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:
@@ -173,9 +173,6 @@ def _segments(
             )
             told = f"{name}={segment}"
             yield from level_series(connection, Rows("interactions.rating", "", ""), n_days, segment=told)
-            query = f"""SELECT day, count(*) FROM active JOIN user_rows USING (uid)
-                WHERE {_user_column(name)} = {literal(segment)} GROUP BY day"""
-            yield _volume("interactions", daily(connection, query, n_days), segment=told)
 
 
 def _segment_values(
