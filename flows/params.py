@@ -10,8 +10,7 @@ from core.schema import TableName
 from core.settings.form import Frozen
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, ShopName
-from recommender.inputs.texts import WritingTask
-from recommender.writing.strategy import Strategy
+from recommender.inputs.texts import Strategy, WritingTask
 
 
 class PipelineParams(Frozen):

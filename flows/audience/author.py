@@ -13,13 +13,12 @@ from core import schema
 from flows.errors import NoWriter
 from recommender.bundle.loading import Bundle
 from recommender.inputs.item_moments import ItemsThen
-from recommender.inputs.texts import WritingTask
+from recommender.inputs.texts import Strategy, WritingTask
 from recommender.inputs.user import UserState
 from recommender.reranking.reranker import Reranker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
-from recommender.writing.strategy import Strategy
 
 BATCH = 8  # texts that are written together
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from recommender.encoders.next_token import left_padded
 from recommender.errors import RecommenderError
+from recommender.inputs.texts import Strategy
 from recommender.metrics.texts import sentences
 from recommender.writing.contacts import mask_contacts
 from recommender.writing.copies import TrainingRuns
 from recommender.writing.sampling import MIN_NEW_TOKENS, NO_REPEAT_LENGTH, TextSampler
-from recommender.writing.strategy import Strategy
 
 MAX_BEAMS = 8
 N_BEAMS = 4

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
-from recommender.inputs.texts import WritingTask
-from recommender.writing.strategy import Strategy
+from recommender.inputs.texts import Strategy, WritingTask
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
 from serving.writing.length import TextStyle
 

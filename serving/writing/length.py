@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from recommender.inputs.texts import Strategy
 from recommender.metrics.texts import sentences
 from recommender.writing.decoding import Decoding
-from recommender.writing.strategy import Strategy
 
 TextStyle = Literal["short", "medium", "long"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from recommender.inputs.texts import Strategy
 from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
-from recommender.writing.strategy import Strategy
 from serving.writing.length import Length
 
 
