@@ -8,7 +8,12 @@ from hashlib import sha256
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+# What every answer has that has no policy of its own.
+PLAIN = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 class SecurityHeaders:
@@ -31,9 +36,8 @@ class SecurityHeaders:
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["x-content-type-options"] = "nosniff"
-                headers["referrer-policy"] = "no-referrer"
-                headers.setdefault("content-security-policy", _NOTHING)
+                for name, value in PLAIN.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, add)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core.settings.platform import InFlight
 from serving.api.message import API_PREFIX
 from serving.api.openapi import ENDPOINTS
+from serving.http.headers import PLAIN
 
 # lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
 Kind = Literal["answers", "texts", "events", "others"]
@@ -153,6 +154,7 @@ def _body(kind: Kind, limit: int) -> _Body:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
         (b"retry-after", str(RETRY_AFTER_S).encode()),
+        *((name.encode(), value.encode()) for name, value in PLAIN.items()),
     ]
     return _Body(content, headers)
 

@@ -58,6 +58,8 @@ def test_one_request_too_many_is_refused_with_a_sentence_and_when_to_ask_again()
         status, headers, body = await ask(gated, "/recommend")
         assert status == 429
         assert headers["retry-after"] == "1"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
         assert int(headers["content-length"]) == len(body)
         assert json.loads(body) == {
             "error": "Cannot answer now: requests in flight=2, expected fewer than serving.in_flight.answers=2. "
