@@ -102,6 +102,11 @@ class Layout:
         return self.root / "forgotten.json"
 
     @property
+    def to_forget(self) -> Path:
+        """Whom the service was asked to forget and no flow has removed yet (`core.removals`)."""
+        return self.root / "to_forget.json"
+
+    @property
     def api_keys(self) -> Path:
         """The service's API keys, as hashes (`core.keys`)."""
         return self.root / "api_keys.json"

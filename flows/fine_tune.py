@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.erasure.completion import finish_erasures
+from flows.erasure.waiting import remove_waiting
 from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
@@ -24,6 +25,7 @@ def fine_tune(params: PipelineParams) -> Decision:
     Args:
         params: The shop and the recipe; change the models' settings here to try others.
     """
+    remove_waiting(params.shop)
     run = Run.of(params)
     prepared = prepare(run)
     decision = release(run, prepared, learn(run, prepared)).decision

@@ -12,6 +12,7 @@ from flows.environment import current_settings
 from flows.erasure.completion import finish_erasures, is_waiting
 from flows.erasure.receipts import describe, read_receipts, versions_to_go
 from flows.erasure.removal import remove_person
+from flows.erasure.waiting import remove_waiting
 from flows.errors import ErasureUnfinished
 from flows.params import ForgetParams, PipelineParams
 from flows.pruning import pruned
@@ -38,6 +39,7 @@ def forget(params: ForgetParams) -> dict[str, str]:
         stone = bury(layout.forgotten, params.user)
         _hide_user(params, stone.receipt)
         remove_person(layout, settings.feature_store, params.user, log.info)
+    remove_waiting(params.shop)
     if is_waiting(layout):
         _learn_without(params, layout)
     finish_erasures(layout)

@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from core.promotions import version_in_service
 from flows.erasure.completion import finish_erasures
+from flows.erasure.waiting import remove_waiting
 from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.pruning import pruned
@@ -31,6 +32,7 @@ def pipeline(params: PipelineParams) -> Outcome:
     Args:
         params: The shop and the recipe. Equal work is not done twice: a run that was killed continues where it was.
     """
+    remove_waiting(params.shop)
     run = Run.of(params)
     prepared = prepare(run)
     learned = learn(run, prepared)

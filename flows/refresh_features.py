@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.erasure.completion import finish_erasures
+from flows.erasure.waiting import remove_waiting
 from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.pruning import pruned
@@ -21,6 +22,7 @@ def refresh_features(params: PipelineParams) -> dict[str, int]:
     Args:
         params: The shop and the recipe.
     """
+    remove_waiting(params.shop)
     run = Run.of(params)
     rows = dict(prepare(run).features.rows)
     finish_erasures(run.layout)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from core.events import bad_id, canonical_id
 from core.overrides import Kind, OverrideRefused, Overrides
-from serving.api.changes import ItemPatch, ItemSaid, UserPatch, UserSaid
+from core.removals import request_removal
+from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.engine import Engine
 from serving.errors import BadRequest
 from serving.lists.shown import LiveCatalogue
@@ -20,10 +22,13 @@ class ChangeDesk:
 
     Args:
         overrides: Of the shop.
+        to_forget: The shop's file of those who wait to be removed.
+        forgotten: The shop's record of who is forgotten.
     """
 
-    def __init__(self, overrides: Overrides) -> None:
+    def __init__(self, overrides: Overrides, to_forget: Path, forgotten: Path) -> None:
         self._overrides = overrides
+        self._to_forget, self._forgotten = to_forget, forgotten
 
     def change_item(self, item_id: str, patch: ItemPatch, engine: Engine | None) -> ItemSaid:
         """Say something of an item.
@@ -63,6 +68,16 @@ class ChangeDesk:
                 "Cannot change a user", got="a user who was forgotten", expected="another", do="Leave this user out"
             ) from error
         return UserSaid.of(said)
+
+    def forget_user(self, user_id: str) -> UserForgotten:
+        """Forget a user: from now on nothing of theirs is taken in and nobody knows them; a flow removes the rest.
+
+        Raises:
+            BadRequest: the id is none.
+            RemovalError: it cannot be kept.
+        """
+        _check("users", user_id)
+        return UserForgotten.of(request_removal(self._to_forget, self._forgotten, user_id))
 
     def follow(self, champion: Loaded[Engine] | None, others: Sequence[Engine]) -> None:
         """Bring everything up that answers.

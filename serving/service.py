@@ -29,6 +29,7 @@ from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
 from recommender.bundle.manifest import read_manifest
+from serving.api.changes import UserForgotten
 from serving.api.events import EventsReceipt
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback
@@ -125,7 +126,7 @@ class Sommelier:
         self._is_forgotten = TombstoneFile(layout.forgotten).holds
         self._log = EventLog(layout.events, self._is_forgotten)
         self._intake = EventIntake(self._log, self._is_forgotten)
-        self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten))
+        self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
         self._batcher = Batcher(serving.batch)
@@ -298,7 +299,8 @@ class Sommelier:
         """What the endpoints answer that change items and users, whether a bundle is in service or not."""
         loaded = self._watcher.loaded
         try:
-            return respond(change(self._changes, None if loaded is None else loaded.value))
+            answer = change(self._changes, None if loaded is None else loaded.value)
+            return respond(answer, 202 if isinstance(answer, UserForgotten) else 200)
         except Exception as error:
             return refusal_of(error)
 

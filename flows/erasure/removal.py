@@ -15,9 +15,10 @@ from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import erase_predictions
 from core.overrides import Overrides
+from core.removals import end_waiting, keeps_waiting, withdraw_removal
 from core.settings.features import FeatureStoreSettings
 from core.storage import exclusively
-from core.tombstones import Tombstone, Tombstones, bury, lift, read_tombstones
+from core.tombstones import Tombstone, Tombstones, bury, read_tombstones
 from features.erasure import (
     USER_VIEWS,
     erase_offline,
@@ -82,7 +83,10 @@ def remove_person(
         receipt = receipt.counting("online store", erase_online(layout.feast, person.id))
         receipt = receipt.model_copy(update={"search": look(layout, person)})
         state = "retraining" if _is_clean(receipt) else "removing"
-        return save(layout, receipt.model_copy(update={"state": state if receipt.is_open else receipt.state}))
+        receipt = save(layout, receipt.model_copy(update={"state": state if receipt.is_open else receipt.state}))
+        if _is_clean(receipt):
+            end_waiting(layout.to_forget, user_id)
+        return receipt
 
 
 def _is_clean(receipt: Receipt) -> bool:
@@ -196,6 +200,8 @@ def _from_pages(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
         receipt = receipt.counting("reports", gone)
     aside = {layout.root / name for name in (*_OWN, *READ_STAGES, *_MADE_STAGES, layout.feast.name)}
     for place in sorted(set(layout.root.iterdir()) - aside):
+        if keeps_waiting(place, layout.to_forget):
+            continue  # until the person is removed
         for file in files_below(place):
             if is_sidecar(file) or file == layout.events:
                 continue
@@ -232,7 +238,7 @@ def look(layout: Layout, person: Person) -> Search:
     found: list[str] = []
     n_files = n_tables = 0
     for file in files_below(*(layout.root, *(work / name for name in ("prefect", "bentoml", "logs", "steps")))):
-        if _is_other_shop(file, work, layout):
+        if _is_other_shop(file, work, layout) or keeps_waiting(file, layout.to_forget):
             continue
         n_files += 1
         try:
@@ -268,7 +274,7 @@ def take_back(layout: Layout, user_id: str) -> Receipt:
         NotForgotten: there is none.
     """
     with exclusively(layout.root / "erasure.lock"):
-        stone = lift(layout.forgotten, user_id)
+        stone = withdraw_removal(layout.to_forget, layout.forgotten, user_id)
         if stone is None:
             raise NotForgotten(
                 "Cannot lift",

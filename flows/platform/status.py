@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 
 from core.layout import Layout
+from core.removals import read_waiting
 from core.settings.form import Frozen
 from core.settings.platform import PartName
 from core.settings.tree import Settings
+from core.tombstones import read_tombstones
 from flows.erasure.receipts import read_receipts
 from flows.errors import PortTaken
 from flows.last_validation import read_last_validation
@@ -134,6 +136,8 @@ def describe_status(status: Status) -> list[str]:
         todo = f"{one.bundles} bundles to go: run the pipeline"
         if one.state == "removing":
             todo = "give the command again: sommelier forget USER"
+        elif one.state == "waiting":
+            todo = "the next run of forget, pipeline, fine-tune or refresh-features removes them"
         lines.append(f"forgetting, receipt {one.receipt}: {one.state} since {one.since}, {todo}")
     return lines
 
@@ -211,8 +215,13 @@ def _last_validation(layout: Layout) -> LastValidation | None:
 
 
 def _open_receipts(layout: Layout) -> Iterator[OpenReceipt]:
+    tombstones = read_tombstones(layout.forgotten)
+    stones = (tombstones.find(user_id) for user_id in read_waiting(layout.to_forget))
+    waiting = {stone.receipt: stone for stone in stones if stone is not None}
+    for stone in waiting.values():
+        yield OpenReceipt(receipt=stone.receipt, state="waiting", since=stone.at, bundles=0)
     for one in read_receipts(layout):
-        if one.is_open:
+        if one.is_open and one.number not in waiting:
             yield OpenReceipt(receipt=one.number, state=one.state, since=one.at, bundles=len(one.scheduled))
 
 

@@ -1,4 +1,4 @@
-"""PATCH and DELETE of items and PATCH of users: what clients say above the source."""
+"""PATCH and DELETE of items and users: what clients say above the source, and whom to forget."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, field_
 from core import schema
 from core.overrides import Kind, Override
 from core.schema import TABLES
+from core.tombstones import Tombstone
 from serving.api.message import Message
 
 MAX_ATTRIBUTES = 100
@@ -22,6 +23,10 @@ _Attributes = Annotated[
     dict[_AttributeName, Annotated[str, StringConstraints(max_length=2000)] | bool | int | float | None],
     Field(max_length=MAX_ATTRIBUTES),
 ]
+_WHAT_FOLLOWS = (
+    "The next run of forget, pipeline, fine-tune or refresh-features removes what there is of the user; bundles that "
+    "learned from them go when one serves that did not."
+)
 _TAKEN_BACK = "null takes it back: the shop's own data count again."
 
 
@@ -124,6 +129,18 @@ class UserSaid(Message):
         return cls(
             user_id=said.id, fields=dict(said.fields), attributes=dict(said.attributes), changed_at=said.changed_at
         )
+
+
+class UserForgotten(Message):
+    """That a user is forgotten from now on, whether anything was known of them or not."""
+
+    receipt: int = Field(description="The number of the receipt that says what is removed; `sommelier forget --list`.")
+    forgotten_since: str = Field(description="UTC.")
+    what_follows: str = _WHAT_FOLLOWS
+
+    @classmethod
+    def of(cls, stone: Tombstone) -> UserForgotten:
+        return cls(receipt=stone.receipt, forgotten_since=stone.at)
 
 
 def _refuse_columns(kind: Kind, given: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving.api.changes import ItemPatch, ItemSaid, UserPatch, UserSaid
+from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo
 from serving.api.feedback import Feedback, FeedbackList, FeedbackRequest
@@ -274,6 +274,16 @@ ENDPOINTS = (
         UserPatch,
         UserSaid,
     ),
+    Endpoint(
+        f"{API_PREFIX}/users/{{user_id}}",
+        "delete",
+        "Forget a user",
+        "From the answer on nothing of the user is taken in, and answers are those for an unknown user. The next run "
+        "of a flow removes what there is of them. The answer is the same whether anything is known of them or not.",
+        (400, 408, 413, 415, 429, 503),
+        None,
+        UserForgotten,
+    ),
     Endpoint("/livez", "get", "Liveness", "200 while the process runs."),
     Endpoint("/readyz", "get", "Readiness", "200 once a bundle is loaded.", (503,)),
     Endpoint("/metrics", "get", "Prometheus metrics", "Text in Prometheus's format."),
@@ -312,6 +322,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     answers = {"200": _success(endpoint)}
     if endpoint.answer is EventsReceipt:
         answers["202"] = {"description": "Stored; the online store does not have them yet", **_content(EventsReceipt)}
+    if endpoint.answer is UserForgotten:
+        answers = {"202": {**_success(endpoint), "description": "Forgotten; a flow removes what there is of the user"}}
     need = need_of(endpoint.method.upper(), endpoint.path)
     refused = () if need == "nothing" else (401, 403)
     for status in sorted({*endpoint.problems, *refused}):

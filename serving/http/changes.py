@@ -1,4 +1,4 @@
-"""PATCH and DELETE of items and users: what clients say above the source."""
+"""PATCH and DELETE of items and users: what clients say above the source, and whom to forget."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ async def _change_user(request: Request) -> Response:
     return await _changed(request, UserPatch, lambda patch, desk, _: desk.change_user(user_id, patch))
 
 
+async def _forget_user(request: Request) -> Response:
+    user_id = request.path_params["user_id"]
+    return await _kept(lambda desk, _: desk.forget_user(user_id))
+
+
 async def _changed(request: Request, kind: type[Patch], change: Callable[[Patch, Any, Any], BaseModel]) -> Response:
     try:
         patch = kind.model_validate_json(await request.body())
@@ -60,4 +65,5 @@ CHANGES = [
     Route(f"{API_PREFIX}/items/{{item_id:path}}", _change_item, methods=["PATCH"]),
     Route(f"{API_PREFIX}/items/{{item_id:path}}", _delete_item, methods=["DELETE"]),
     Route(f"{API_PREFIX}/users/{{user_id:path}}", _change_user, methods=["PATCH"]),
+    Route(f"{API_PREFIX}/users/{{user_id:path}}", _forget_user, methods=["DELETE"]),
 ]

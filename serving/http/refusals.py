@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from core.overrides import OverrideError
+from core.removals import RemovalError
 from core.tombstones import TombstoneError
 from features.errors import FeatureError
 from recommender.errors import NotFinite
@@ -39,7 +40,7 @@ def sentence_of(error: Exception) -> str | None:
         case FeatureError() | TombstoneError():
             logger.error("The online store cannot be read", exc_info=error)
             return "Cannot answer for a known user: the online store cannot be read. Try again later."
-        case OverrideError():
+        case OverrideError() | RemovalError():
             logger.error("A change was refused", exc_info=error)
             return "Cannot keep the change: its file cannot be read or written. Send it again later."
         case TimeoutError():

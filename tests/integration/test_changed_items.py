@@ -9,8 +9,9 @@ import pytest
 
 from core.logs.audit import read_acts
 from core.overrides import Overrides
+from core.removals import read_waiting
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, USERS, TinyShop, build_shop
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,22 @@ def test_changes_stand_in_the_audit_log_without_ids_of_people(service: Running, 
     acts = [act.what for act in read_acts(shop.layout.audit)]
     assert any(what.startswith("PATCH /v1/items/") or what.startswith("PATCH /items/") for what in acts)
     assert not any("zora" in what for what in acts)
+
+
+def test_a_user_is_forgotten_from_the_answer_on(service: Running, shop: TinyShop) -> None:
+    user = USERS[9]
+    assert service.recommend(user_id=user, k=1)["cold_start"] is False
+    first = service.client.delete(f"/v1/users/{user}")
+    assert first.status_code == 202, first.text
+    assert first.json()["receipt"] == 1
+    assert user not in first.text
+    assert service.recommend(user_id=user, k=1)["cold_start"] is True
+    assert service.client.get(f"/v1/users/{user}").status_code == 404
+    event = {"event_id": "late", "user_id": user, "item_id": ITEMS[0], "event": "view"}
+    assert service.post("/v1/events", events=[event]).status_code == 400
+    assert service.client.delete(f"/v1/users/{user}").json() == first.json()
+    assert service.client.delete("/v1/users/ghost").status_code == 202
+    assert service.client.delete("/v1/users/%00").status_code == 400
+    assert read_waiting(shop.layout.to_forget) == (user, "ghost")
+    assert {act.what for act in read_acts(shop.layout.audit) if act.what.startswith("DELETE")} >= {"DELETE /users/*"}
+    assert not any(user in act.what for act in read_acts(shop.layout.audit))

@@ -9,17 +9,21 @@ import pytest
 from pydantic import ValidationError
 
 from core.overrides import Overrides
+from core.removals import RemovalError, read_waiting
+from core.tombstones import TombstoneFile
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.problem import explain
 from serving.api.recommend import RecommendRequest
 from serving.changes import ChangeDesk
 from serving.errors import BadRequest
+from serving.http.refusals import refusal_of
 from tests.unit.serving.fake_engine import make
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> ChangeDesk:
-    return ChangeDesk(Overrides(tmp_path / "overrides.sqlite", lambda user: user == "gone"))
+    overrides = Overrides(tmp_path / "overrides.sqlite", lambda user: user == "gone")
+    return ChangeDesk(overrides, tmp_path / "to_forget.json", tmp_path / "forgotten.json")
 
 
 def item(**given: Any) -> ItemPatch:
@@ -95,7 +99,29 @@ def test_ids_that_are_none_and_forgotten_users_are_refused(desk: ChangeDesk) -> 
         lambda: desk.change_item(" ", item(price=1.0), None),
         lambda: desk.delete_item("a\x00", None),
         lambda: desk.change_user("\ufffd", UserPatch()),
+        lambda: desk.forget_user(" "),
+        lambda: desk.forget_user("a\x00"),
         lambda: desk.change_user("gone", UserPatch.model_validate({"attributes": {"age": 3}})),
     ):
         with pytest.raises(BadRequest, match="Cannot change"):
             call()
+
+
+def test_a_user_is_forgotten_for_every_worker_before_the_answer(desk: ChangeDesk, tmp_path: Path) -> None:
+    other_worker = TombstoneFile(tmp_path / "forgotten.json")
+    assert not other_worker.holds("u1")
+    said = desk.forget_user("17850.0")
+    assert other_worker.holds("17850")
+    assert said.receipt == 1
+    assert "17850" not in said.model_dump_json()
+    assert desk.forget_user("17850") == said
+    assert desk.forget_user("u1").receipt == 2
+    assert read_waiting(tmp_path / "to_forget.json") == ("17850.0", "u1")
+
+
+def test_nobody_is_said_to_be_forgotten_where_it_cannot_be_kept(desk: ChangeDesk, tmp_path: Path) -> None:
+    (tmp_path / "to_forget.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RemovalError) as refused:
+        desk.forget_user("u1")
+    assert refusal_of(refused.value).status_code == 503
+    assert not (tmp_path / "forgotten.json").exists()

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from core.layout import Layout
+from core.removals import request_removal
 from core.settings.loading import load_settings
+from core.storage import write_json
 from flows.erasure.receipts import Learned, Receipt, save
 from flows.last_validation import keep_validation
 from flows.platform.served_shops import serving
@@ -127,11 +129,15 @@ def test_who_is_not_forgotten_yet_is_told(settings):
     save(layout, Receipt(number=1, person="h1", at="2026-01-01", state="complete"))
     save(layout, Receipt(number=2, person="h2", at="2026-01-02", state="retraining", bundles=(bundle,)))
     save(layout, Receipt(number=3, person="h3", at="2026-01-03"))
+    write_json(layout.forgotten, {"salt": "s", "receipts": 3})
+    since = request_removal(layout.to_forget, layout.forgotten, "u1").at
     told = read_status(settings)
     assert [(one.receipt, one.state, one.bundles) for one in told.open_receipts] == [
-        (2, "retraining", 1), (3, "removing", 0),
+        (4, "waiting", 0), (2, "retraining", 1), (3, "removing", 0),
     ]  # fmt: skip
     assert [line for line in describe_status(told) if line.startswith("forgetting")] == [
+        f"forgetting, receipt 4: waiting since {since}, the next run of forget, pipeline, fine-tune "
+        "or refresh-features removes them",
         "forgetting, receipt 2: retraining since 2026-01-02, 1 bundles to go: run the pipeline",
         "forgetting, receipt 3: removing since 2026-01-03, give the command again: sommelier forget USER",
     ]
