@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show, show_aside
 from core.errors import WrongUsage
 
 if TYPE_CHECKING:
+    from core.experiments import Experiment
     from core.experiments import Kind as Begun
     from core.layout import Layout
     from core.settings.tree import Settings
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["split", "shadow"]
 Share = Annotated[float, Parameter(show_default=True)]
+Places = Annotated[int, Parameter(show_default=True, validator=Number(gte=1))]
 
 
 def start(
@@ -149,6 +152,50 @@ def show_experiment(name: str, /, *, as_json: AsJson = False, chosen: Chosen = N
         )
 
 
+def estimate(
+    name: str,
+    /,
+    *,
+    places: Places = 1,
+    clip: float | None = None,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Estimate what the bundles of a shadow would have brought, had they been shown: clicks per list, with intervals.
+
+    It takes lists that were asked for with exploration: the chance of what they show is in the prediction log.
+
+    Args:
+        name: Of the experiment, of the kind shadow.
+        places: How many of a list's first places count; the more, the fewer lists can say something.
+        clip: No list weighs more than this; it makes estimates surer, and too small.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from core.logs.events import EventLog
+    from monitoring.online.off_policy import estimate_shadow
+
+    if clip is not None and not clip > 0:
+        raise WrongUsage("Cannot estimate", got=f"--clip={clip}", expected="a weight above 0", do="Give one such as 50")
+    layout = Layout(settings.work_dir, settings.shop)
+    experiment = _experiment(layout, name)
+    rules = settings.serving.experiments
+    found = estimate_shadow(experiment, layout.predictions, EventLog(layout.events), rules, places, clip)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+        return
+    for one in found:
+        show(f"{one.variant}: clicks per list on the first {places} places, of {one.lists} lists of {one.users} users")
+        if one.not_explored:
+            show(f"{one.not_explored} lists are left out: they did not explore")
+        if one.ips is not None:
+            rows = {"as shown": one.logged, "IPS": one.ips, "SNIPS": one.snips, "doubly robust": one.doubly_robust}
+            print_rows([{"estimate": key, "clicks": _said(value)} for key, value in rows.items()], as_json=False)
+            show(f"effective sample size {one.effective[-1]:.0f} lists; mean weight {one.support[-1]:.2f}, expected 1")
+        if one.note:
+            show(one.note)
+
+
 def pin(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
     """Have one version answer everybody, whatever is promoted; experiments are overruled.
 
@@ -212,13 +259,21 @@ def export_predictions(folder: Path | None = None, /, *, since: str = "", chosen
 
 
 def _figures(settings: Settings, name: str) -> ExperimentFigures:
-    from core.experiments import ExperimentError, read_experiments
     from core.layout import Layout
     from core.logs.events import EventLog
     from core.promotions import read_standing
     from monitoring.online.figures import compute_figures
 
     layout = Layout(settings.work_dir, settings.shop)
+    experiment = _experiment(layout, name)
+    standing = read_standing(layout.model_name)
+    events = EventLog(layout.events)
+    return compute_figures(experiment, standing, layout.predictions, events, settings.serving.experiments)
+
+
+def _experiment(layout: Layout, name: str) -> Experiment:
+    from core.experiments import ExperimentError, read_experiments
+
     record = read_experiments(layout.model_name)
     experiment = record.find(name)
     if experiment is None:
@@ -229,9 +284,7 @@ def _figures(settings: Settings, name: str) -> ExperimentFigures:
             expected=f"one that was started: {known}",
             do="See them all: sommelier experiments list",
         )
-    standing = read_standing(layout.model_name)
-    events = EventLog(layout.events)
-    return compute_figures(experiment, standing, layout.predictions, events, settings.serving.experiments)
+    return experiment
 
 
 def _start(

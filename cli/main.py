@@ -56,6 +56,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "experiments stop": (experiments.stop, "sommelier experiments stop spring --reason 'new is better'"),
     "experiments list": (experiments.list_experiments, "sommelier experiments list"),
     "experiments show": (experiments.show_experiment, "sommelier experiments show spring"),
+    "experiments estimate": (experiments.estimate, "sommelier experiments estimate beside --places 2"),
     "predictions export": (experiments.export_predictions, "sommelier predictions export --since 2026-03-01"),
     "quarantine list": (quarantine.list_rules, "sommelier quarantine list --table interactions"),
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),

@@ -279,7 +279,8 @@ class ExperimentDesk:
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         started = time.perf_counter()
-        answer = engine.recommend(request)
+        # Its own list, not one of chance: off-policy estimates ask whether what was shown agrees with it.
+        answer = engine.recommend(request.model_copy(update={"exploration": None}))
         seconds = time.perf_counter() - started
         items = [item.item_id for item in answer.items]
         if self._log is not None:

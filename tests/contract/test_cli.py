@@ -65,6 +65,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "experiments stop": ("autumn --reason enough", "stopped: autumn"),
     "experiments list": ("", "autumn"),
     "experiments show": ("autumn", "autumn: answers from"),
+    "experiments estimate": ("autumn", "No estimate: none of 0 lists explored"),
     "predictions export": ("{folder}/exported", "0 rows in"),
     "quarantine list": ("--table interactions", "timestamp_parses"),
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
@@ -132,8 +133,9 @@ def first(shop: TinyShop, environment: None, request: pytest.FixtureRequest) -> 
     promote_by_hand(shop.layout, shop.whole, "")
     (model_folder(shop.layout.model_name) / RECORD).unlink(missing_ok=True)
     words = request.node.callspec.params.get("words", "") if hasattr(request.node, "callspec") else ""
-    if words in ("experiments stop", "experiments list", "experiments show"):
-        start_experiment(shop.layout, "autumn", "split", {"new": (before.version, 0.5)})
+    if words in ("experiments stop", "experiments list", "experiments show", "experiments estimate"):
+        kind = "shadow" if words == "experiments estimate" else "split"
+        start_experiment(shop.layout, "autumn", kind, {"new": (before.version, 0.5)})
     return before.version
 
 
@@ -240,6 +242,7 @@ def test_every_command_that_prints_a_table_prints_json_too():
         "status",
         "experiments list",
         "experiments show",
+        "experiments estimate",
         "models list",
         "evaluate",
         "quarantine list",

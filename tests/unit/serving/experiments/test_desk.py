@@ -239,6 +239,15 @@ def test_a_shadow_is_compared_and_never_shown(desk: Desk) -> None:
     assert desk.counts.found["shadow compared"] == 1
 
 
+def test_a_shadow_answers_with_its_own_list_where_what_is_shown_explores(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    desk.ask(user_id="u", exploration={"kind": "epsilon", "seed": 7})
+    desk.records()
+    (shadow,) = (engine for engine in desk.engines if engine.asked)
+    assert [one.exploration for one in shadow.asked] == [None]
+    assert CHAMPION.value.asked[-1].exploration is not None
+
+
 def test_a_shadow_takes_its_share_of_the_answers(desk: Desk) -> None:
     desk.begin("shadow", 0.25)
     for _ in range(200):

@@ -1,0 +1,239 @@
+"""What a bundle's lists would have brought, though they were not shown: estimated from lists that explored.
+
+Such a list holds with a logged chance what the other bundle would have shown. The other bundle's list is that of its
+shadow, computed for the same request at the same moment. `recommender.metrics.off_policy` has the estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from core.experiments import Experiment, ExperimentError
+from core.logs.events import EventLog
+from core.settings.monitoring import ExperimentSettings
+from monitoring.online.figures import Interval
+from monitoring.online.sequential import MIN_USERS
+from monitoring.online.shown import open_shown
+from recommender.metrics.off_policy import Estimate, effective_sample_size, estimate, importance_weights
+
+_SEED = 0
+# An item's clicks are taken for those of an average one until so many were expected of it.
+_PRIOR_CLICKS = 10.0
+# Below it an interval is of a handful of lists, and says less than it seems to.
+_FEW_LISTS = 100
+_LISTS = """
+WITH clicks AS (SELECT recommendation_id, list(item_id) AS clicked FROM clicked GROUP BY recommendation_id),
+beside AS (
+    SELECT recommendation_id, any_value(items) AS items FROM answers
+    WHERE role = 'shadow' AND experiment = $experiment AND variant = $variant GROUP BY recommendation_id
+)
+SELECT coalesce(a.who, a.recommendation_id), a.items, a.propensities, coalesce(c.clicked, []), b.items
+FROM answers a JOIN beside b USING (recommendation_id) LEFT JOIN clicks c USING (recommendation_id)
+WHERE a.role = 'shown' AND a."at" <= $closed ORDER BY a."at", a.recommendation_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedList:
+    """A list that was shown.
+
+    Attributes:
+        who: A user, a visitor, or, without any id, the answer.
+        propensities: Of each item at its place, given those above it; None where nothing was drawn.
+        clicked: Items of it.
+        beside: The list that a shadow computed for the same request; None where none did.
+    """
+
+    who: str
+    items: Sequence[str]
+    propensities: Sequence[float | None] | None
+    clicked: Sequence[str] = ()
+    beside: Sequence[str] | None = None
+
+    def chances(self, places: int) -> list[float] | None:
+        """The propensities of the first places, 1 beyond the end of the list; None where one is not known."""
+        found = [] if self.propensities is None else list(self.propensities[:places])
+        known = [one for one in found if one is not None and 0 < one <= 1]
+        if self.propensities is None or len(known) < min(places, len(self.items)):
+            return None
+        return known + [1.0] * (places - len(known))
+
+
+Target = Callable[[LoggedList], Sequence[str]]
+
+
+class OffPolicyFigures(BaseModel):
+    """Clicks per list on its first places, that a bundle's lists would have brought.
+
+    Attributes:
+        variant: The bundle, by its name in the experiment; empty where it has none.
+        places: How many places count.
+        lists: That explored, and whose time for clicks is over; of how many users.
+        not_explored: Lists that were left out: what was shown was not drawn by a known chance.
+        clip: No weight is larger; None for no limit.
+        logged: What the lists brought as they were shown.
+        ips, snips, doubly_robust: What the bundle's would have; None where `note` says why there is no estimate.
+        effective: So many lists of the bundle's own would be as sure, by the number of first places.
+        support: Mean weight, by the number of first places. The log could show the bundle's lists if it is near 1;
+            below, that share of them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str
+    places: int
+    lists: int = 0
+    users: int = 0
+    not_explored: int = 0
+    clip: float | None = None
+    logged: Interval | None = None
+    ips: Interval | None = None
+    snips: Interval | None = None
+    doubly_robust: Interval | None = None
+    effective: tuple[float, ...] = ()
+    support: tuple[float, ...] = ()
+    note: str = ""
+
+
+def estimate_shadow(
+    experiment: Experiment,
+    log: Path,
+    events: EventLog,
+    settings: ExperimentSettings,
+    places: int,
+    clip: float | None = None,
+) -> list[OffPolicyFigures]:
+    """What each variant of a shadow experiment would have brought, had it been shown.
+
+    Args:
+        experiment: A shadow, running or stopped.
+        log: The folder of the prediction log.
+        events: The service's event log.
+        settings: What counts as a click, and until when.
+        places: How many of a list's first places count.
+        clip: No weight is larger.
+    Raises:
+        ExperimentError: it is no shadow: its lists were shown, and have figures of their own.
+        PredictionLogError, EventLogError: a log cannot be read.
+    """
+    if experiment.kind != "shadow":
+        raise ExperimentError(
+            "Cannot estimate",
+            got=f"kind={experiment.kind}",
+            expected="shadow: the variants of others were shown",
+            do=f"See what they brought: sommelier experiments show {experiment.name}",
+        )
+    window_s = settings.click_window_s
+    closed = datetime.now(UTC) - timedelta(seconds=window_s)
+    found = []
+    since = datetime.fromisoformat(experiment.started_at)
+    since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    with open_shown(log, events, settings.clicks, window_s, since=since) as (tables, _):
+        for variant in experiment.variants:
+            asked = {"experiment": experiment.name, "variant": variant.name, "closed": closed}
+            rows = [LoggedList(*row) for row in tables.execute(_LISTS, asked).fetchall()]
+            figures = estimate_lists(rows, lambda one: one.beside or (), places, clip)
+            found.append(figures.model_copy(update={"variant": variant.name}))
+    return found
+
+
+def estimate_lists(
+    rows: Sequence[LoggedList], target: Target, places: int, clip: float | None = None
+) -> OffPolicyFigures:
+    """What other lists would have brought in the place of the logged ones.
+
+    Args:
+        rows: As they were shown.
+        target: The list that would have been shown, best first.
+        places: How many of a list's first places count.
+        clip: No weight is larger.
+    """
+    drawn = [(row, chances) for row in rows if (chances := row.chances(places)) is not None]
+    figures = OffPolicyFigures(
+        variant="",
+        places=places,
+        lists=len(drawn),
+        users=len({row.who for row, _ in drawn}),
+        not_explored=len(rows) - len(drawn),
+        clip=clip,
+    )
+    logged = np.array([chances for _, chances in drawn], dtype=np.float64).reshape(-1, places)
+    if not len(logged) or logged.min() == 1.0:
+        note = f"No estimate: none of {len(rows)} lists explored, so that only what was shown could have been. "
+        return figures.model_copy(update={"note": note + "Ask for lists with exploration."})
+    if figures.users < MIN_USERS:
+        note = f"No estimate yet: lists that explored are of {figures.users} users, expected {MIN_USERS} at least."
+        return figures.model_copy(update={"note": note})
+    shown = np.array([_first(row.items, places) for row, _ in drawn])
+    wanted = np.array([_first(target(row), places) for row, _ in drawn])
+    weights = importance_weights((shown == wanted).astype(np.float64), logged, clip)
+    if not weights[:, -1].any():
+        note = f"No estimate: none of {len(drawn)} lists that explored has the bundle's first {places} items. "
+        return figures.model_copy(update={"note": note + "Count fewer places, or explore more."})
+    rewards = np.array([[item in row.clicked for item in _first(row.items, places)] for row, _ in drawn], dtype=float)
+    _, users = np.unique([row.who for row, _ in drawn], return_inverse=True)
+    modelled, expected = model_clicks(rewards, shown, wanted, users)
+    found = estimate(rewards, weights, modelled, expected, users, _SEED)
+    effective, support = effective_sample_size(weights), weights.mean(axis=0)
+    return figures.model_copy(
+        update={
+            "logged": _interval(found.logged),
+            "ips": _interval(found.ips),
+            "snips": _interval(found.snips),
+            "doubly_robust": _interval(found.doubly_robust),
+            "effective": tuple(float(one) for one in effective),
+            "support": tuple(float(one) for one in support),
+            "note": _caution(float(effective[-1])),
+        }
+    )
+
+
+def model_clicks(
+    rewards: np.ndarray, shown: np.ndarray, wanted: np.ndarray, users: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected clicks on what was shown, and on what the other lists hold, learned from the other half of the users.
+
+    The rate of the place times what the item brings beside an average one: (clicks + m) / (expected clicks + m).
+
+    Args:
+        rewards: Clicks. Shape (n, k).
+        shown, wanted: Item ids. Shape (n, k).
+        users: Number of each list's user. Shape (n,).
+    Returns:
+        Shapes (n, k).
+    """
+    items, code = np.unique(np.concatenate([shown, wanted]), return_inverse=True)
+    of_shown, of_wanted = code.reshape(2, *shown.shape)
+    modelled, expected = np.zeros_like(rewards), np.zeros_like(rewards)
+    for half in (0, 1):
+        mine = users % 2 == half
+        rates = rewards[~mine].mean(axis=0)
+        theirs = of_shown[~mine].ravel()
+        clicks = np.bincount(theirs, rewards[~mine].ravel(), minlength=len(items))
+        awaited = np.bincount(theirs, np.broadcast_to(rates, rewards[~mine].shape).ravel(), minlength=len(items))
+        appeal = (clicks + _PRIOR_CLICKS) / (awaited + _PRIOR_CLICKS)
+        modelled[mine], expected[mine] = rates * appeal[of_shown[mine]], rates * appeal[of_wanted[mine]]
+    return modelled, expected
+
+
+def _first(items: Sequence[str], places: int) -> list[str]:
+    """The first items; nothing stands at the places beyond the list's end."""
+    return [*items[:places], *[""] * (places - len(items))]
+
+
+def _interval(found: Estimate) -> Interval:
+    return Interval(value=found.value, low=found.low, high=found.high)
+
+
+def _caution(effective: float) -> str:
+    if effective >= _FEW_LISTS:
+        return ""
+    return (
+        f"Worth {effective:.0f} lists of its own, expected {_FEW_LISTS}: too few to decide on, whatever the interval."
+    )
