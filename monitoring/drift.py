@@ -22,6 +22,7 @@ from monitoring.points import family_snapshots, panels
 from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
 from monitoring.signals.catalogue import STORE, read_catalogue
 from monitoring.signals.data import data_series
+from monitoring.signals.texts import text_series
 from monitoring.structure import filled_shares, structural_changes
 from monitoring.verdict import Signal, judge
 from monitoring.windows import Windows, read_windows
@@ -141,7 +142,8 @@ def _look(places: Places, span: Span, cut_at: datetime, settings: DriftSettings,
         flooded = read_activity(connection, places.clean, span, floods)
         last_us = int(looks[-1].end.timestamp() * 1e6) if looks else None
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
-        for series in data_series(connection, places.clean, span, columns):
+        data = data_series(connection, places.clean, span, columns)
+        for series in [*data, *text_series(connection, places.clean, span)]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
         moved += structural_changes(connection, span, looks, filled, columns)

@@ -35,6 +35,7 @@ from monitoring.looks import Look
 from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
 from monitoring.signals.catalogue import STORE, read_catalogue
 from monitoring.signals.data import data_series
+from monitoring.signals.texts import text_series
 from monitoring.structure import filled_shares, structural_changes
 from monitoring.verdict import judge
 from monitoring.windows import read_windows
@@ -46,6 +47,9 @@ RULE = FloodRule(20, 50)
 WEEK, WITHIN = 7, 14
 _LATE = f"timestamp >= TIMESTAMPTZ {literal((CLOSES_AT - timedelta(days=WITHIN)).isoformat())}"
 _COIN = "hash(event_id) % 100"
+_FRENCH = """['Je suis très content de cet achat, il est arrivé avec deux jours de retard mais tout va bien.',
+    'La qualité n''est pas celle que nous avions vue sur les photos, et le prix est trop haut.',
+    'Un beau cadeau pour ma sœur, elle en est ravie depuis le premier jour.']"""
 _ITEM = "(SELECT item_id FROM items ORDER BY hash(item_id) LIMIT 1)"
 
 
@@ -93,8 +97,13 @@ DRIFTS: dict[str, Injected] = {
         {"interactions": f"SELECT * REPLACE (CASE WHEN {_LATE} AND {_COIN} < 60 THEN least(value + 1, 5) ELSE value END AS value) FROM interactions"},
         ("data.interactions.rating.",),
     ),
+    "language change": Injected(
+        {"feedback": f"""SELECT * REPLACE (CASE WHEN {_LATE} AND hash(user_id, item_id) % 100 < 60
+            THEN {_FRENCH}[CAST(1 + hash(user_id, item_id) % 3 AS INTEGER)] ELSE text END AS text) FROM feedback"""},
+        ("text.language.",),
+    ),
 }  # fmt: skip
-NOT_WATCHED = ("language change", "model gone stale")
+NOT_WATCHED = ("model gone stale",)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -150,7 +159,7 @@ def _looks(clean: Path, store: Path | None, looks: tuple[Look, ...], moments: ra
     with tempfile.TemporaryDirectory() as spill, open_database(2.0, Path(spill), threads=1) as connection:
         read_activity(connection, clean, SPAN, RULE)
         columns = read_catalogue(connection, clean, store, SPAN, last_us)
-        series = data_series(connection, clean, SPAN, columns)
+        series = [*data_series(connection, clean, SPAN, columns), *text_series(connection, clean, SPAN)]
         filled = filled_shares(connection, clean)
         for end in moments:
             moved = [one for each in series for one in measure(each, end, 168)]
