@@ -11,7 +11,16 @@ from cli.output import show
 
 # The deployments of deployments/prefect.yaml.
 FlowName = Literal[
-    "pipeline", "refresh-features", "fine-tune", "tune", "write-feedback", "monitor", "rollback", "readmit", "forget"
+    "pipeline",
+    "refresh-features",
+    "fine-tune",
+    "tune",
+    "write-feedback",
+    "monitor",
+    "follow-canary",
+    "rollback",
+    "readmit",
+    "forget",
 ]
 SearchMethod = Literal["bayes", "random", "grid"]
 

@@ -34,6 +34,8 @@ _NAME = re.compile(rf"[a-z0-9]([a-z0-9_-]{{0,{MAX_NAME_CHARS - 2}}}[a-z0-9])?")
 _EVERYBODY = 1.0 + 1e-9
 
 Kind = Literal["split", "canary", "shadow"]
+# What came of a canary that the loop follows. overtaken: what it was compared with is not in service any more.
+Outcome = Literal["promoted", "withdrawn", "overtaken"]
 Portion = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -48,11 +50,15 @@ class BundlePlace(Frozen):
         version: In the model store; empty for a candidate.
         candidate: Its folder below the shop's, for one that was never promoted.
         digest: Of the bundle.
+        judged: Digest of the bundle that was judged in its place, before it was fitted again on everything; else empty.
+        learned_until: Of the newest event that it learned from; ISO 8601. Kept for when it is gone.
     """
 
     version: str = ""
     candidate: str = ""
     digest: str
+    judged: str = ""
+    learned_until: str = ""
 
 
 class Variant(Frozen):
@@ -69,6 +75,20 @@ class Variant(Frozen):
     share: Portion
 
 
+class Growth(Frozen):
+    """A canary's share was made larger.
+
+    Attributes:
+        at: When, ISO 8601, UTC.
+        share: Of the users, since.
+        reason: Why, one sentence.
+    """
+
+    at: str
+    share: Portion
+    reason: str = ""
+
+
 class Experiment(Frozen):
     """One experiment.
 
@@ -79,6 +99,11 @@ class Experiment(Frozen):
         started_at, stopped_at: ISO 8601, UTC; None while it runs.
         generation: Of the record of what is in service when it began.
         reason, stop_reason: Of whoever started and stopped it.
+        followed: Whether the loop started it, and grows and ends it by its figures.
+        cause: Of a followed one: the entry of the time line that led to it.
+        first_share: Of a followed one, before it grew.
+        growths: How it grew since, the oldest first.
+        outcome: What came of a followed one; None where it runs, or somebody stopped it by hand.
     """
 
     name: str
@@ -89,11 +114,21 @@ class Experiment(Frozen):
     stopped_at: str | None = None
     reason: str = ""
     stop_reason: str = ""
+    followed: bool = False
+    cause: int | None = None
+    first_share: Portion | None = None
+    growths: tuple[Growth, ...] = ()
+    outcome: Outcome | None = None
 
     @property
     def runs(self) -> bool:
         """Whether nobody has stopped it."""
         return self.stopped_at is None
+
+    @property
+    def shares_since(self) -> str:
+        """Since when each user is answered by whom they are now: figures of before would mix two drawings."""
+        return self.growths[-1].at if self.growths else self.started_at
 
 
 class Pin(Frozen):
@@ -129,6 +164,18 @@ class Experiments(Frozen):
     def running(self) -> tuple[Experiment, ...]:
         """Those that nobody has stopped."""
         return tuple(one for one in self.experiments if one.runs)
+
+    @property
+    def followed(self) -> Experiment | None:
+        """The newest canary that the loop started, whatever became of it."""
+        return next((one for one in reversed(self.experiments) if one.followed), None)
+
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """Digests of the bundles that the loop withdrew as canaries, and of those that were judged in their place."""
+        gone = [one for one in self.experiments if one.outcome == "withdrawn"]
+        places = [variant.bundle for one in gone for variant in one.variants]
+        return frozenset(digest for place in places for digest in (place.digest, place.judged) if digest)
 
     def find(self, name: str) -> Experiment | None:
         """The newest experiment of a name."""
@@ -199,13 +246,46 @@ def start(name: str, experiment: Experiment, *, generation: int | None = None) -
     return _change(name, begun, "start the experiment", generation)
 
 
-def stop(name: str, which: str, reason: str = "", *, generation: int | None = None) -> Experiment:
+def grow(name: str, which: str, share: float, reason: str = "", *, generation: int | None = None) -> Experiment:
+    """Make a canary's share larger; whoever it answers already, it answers still.
+
+    Args:
+        name: The model's name in the store.
+        which: The experiment's name.
+        share: Of the users, larger than before.
+        reason: Kept with it.
+        generation: See `start`.
+    Raises:
+        ExperimentError: no canary of this name runs, or its share is not smaller.
+    """
+
+    def grown(before: Experiments) -> Experiments:
+        found = before.find(which)
+        if found is None or not found.runs or found.kind != "canary" or not found.variants[0].share < share <= 1.0:
+            running = ", ".join(f"{one.name}:{one.variants[0].share:g}" for one in before.running) or "none"
+            raise ExperimentError(
+                "Cannot grow the canary",
+                got=f"name={which}, share={share:g}",
+                expected=f"a canary that runs, and a share above its own, at most 1; what runs: {running}",
+                do="See them all: sommelier experiments list",
+            )
+        wider = (found.variants[0].model_copy(update={"share": share}),)
+        growths = (*found.growths, Growth(at=now(), share=share, reason=reason))
+        return _replaced(before, found, found.model_copy(update={"variants": wider, "growths": growths}))
+
+    return _found(_change(name, grown, "grow the canary", generation), which)
+
+
+def stop(
+    name: str, which: str, reason: str = "", *, outcome: Outcome | None = None, generation: int | None = None
+) -> Experiment:
     """End an experiment that runs.
 
     Args:
         name: The model's name in the store.
         which: The experiment's name.
         reason: Kept with it.
+        outcome: What came of a canary that the loop follows.
         generation: See `start`.
     Raises:
         ExperimentError: no experiment of this name runs.
@@ -221,14 +301,10 @@ def stop(name: str, which: str, reason: str = "", *, generation: int | None = No
                 expected=f"one that runs: {running}",
                 do="See them all: sommelier experiments list",
             )
-        over = found.model_copy(update={"stopped_at": now(), "stop_reason": reason})
-        return before.model_copy(
-            update={"experiments": tuple(over if one is found else one for one in before.experiments)}
-        )
+        over = found.model_copy(update={"stopped_at": now(), "stop_reason": reason, "outcome": outcome})
+        return _replaced(before, found, over)
 
-    stopped = _change(name, ended, "stop the experiment", generation).find(which)
-    assert stopped is not None
-    return stopped
+    return _found(_change(name, ended, "stop the experiment", generation), which)
 
 
 def set_pin(name: str, pin: Pin | None, *, generation: int | None = None) -> Experiments:
@@ -275,6 +351,16 @@ def _change(name: str, update: Callable[[Experiments], Experiments], doing: str,
         write_json(folder / RECORD, after.model_dump(mode="json"))
         sync_folder(folder)
     return after
+
+
+def _replaced(before: Experiments, old: Experiment, new: Experiment) -> Experiments:
+    return before.model_copy(update={"experiments": tuple(new if one is old else one for one in before.experiments)})
+
+
+def _found(record: Experiments, which: str) -> Experiment:
+    found = record.find(which)
+    assert found is not None
+    return found
 
 
 def _check_names(experiment: Experiment) -> None:

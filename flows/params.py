@@ -60,6 +60,12 @@ class ReadmitParams(Frozen):
     rules: tuple[str, ...] = Field((), description="Only rows that broke one of these rules; empty: any.")
 
 
+class CanaryParams(Frozen):
+    """Of which shop the canary is followed."""
+
+    shop: ShopName = Field("simulated", description="Names the shop.")
+
+
 class AudienceParams(Frozen):
     """For whom to write texts of their best items, and what."""
 

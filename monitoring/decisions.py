@@ -37,14 +37,15 @@ class Evidence(Frozen):
     Attributes:
         now: When.
         alarms: That are on, the strongest first.
-        new_events: Events that neither the bundle in service nor one that a rollback withdrew has learned from.
+        new_events: Events that neither the bundle in service nor one that was withdrawn has learned from.
         known_events: Events that the bundle in service learned from.
         busy: A retraining that was wanted and waits, or goes on, one clause; empty where there is none.
         last_retraining_at: When the last one began; None before the first.
         last_full_at: When the last full one ended well.
         runs_in_week, minutes_in_week: How many began in seven days, and how long they took.
         refusals_in_row: Fine-tuned bundles that the gate refused since it last let one through.
-        rolled_back_at: When the last rollback was; None where nothing was promoted since.
+        rolled_back_at: When the last rollback was; None where something was promoted since.
+        canary_withdrawn_at: When the last canary was withdrawn; likewise.
         features_at: When the features were refreshed last.
     """
 
@@ -59,6 +60,7 @@ class Evidence(Frozen):
     minutes_in_week: float = 0.0
     refusals_in_row: int = 0
     rolled_back_at: datetime | None = None
+    canary_withdrawn_at: datetime | None = None
     features_at: datetime | None = None
 
 
@@ -164,17 +166,28 @@ def _is_busy(evidence: Evidence, _: RetrainingSettings) -> str:
 
 
 def _was_rolled_back(evidence: Evidence, rules: RetrainingSettings) -> str:
-    back = evidence.rolled_back_at
-    if back is None or evidence.new_events >= rules.min_new_events:
+    if evidence.new_events >= rules.min_new_events:
+        return ""
+    whats = {"A rollback": evidence.rolled_back_at, "The end of a canary": evidence.canary_withdrawn_at}
+    last = max(((moment, what) for what, moment in whats.items() if moment is not None), default=None)
+    if last is None:
         return ""
     return (
-        f"A rollback at {_minute(back)} withdrew what was learned last, and only {evidence.new_events} events are new "
-        f"since, of {rules.min_new_events}"
+        f"{last[1]} at {_minute(last[0])} withdrew what was learned last, and only {evidence.new_events} events are "
+        f"new since, of {rules.min_new_events}"
+    )
+
+
+def _last_times(evidence: Evidence) -> tuple[tuple[str, datetime | None], ...]:
+    return (
+        ("retraining began", evidence.last_retraining_at),
+        ("rollback was", evidence.rolled_back_at),
+        ("canary was withdrawn", evidence.canary_withdrawn_at),
     )
 
 
 def _cools_down(evidence: Evidence, rules: RetrainingSettings) -> str:
-    for what, moment in (("retraining began", evidence.last_retraining_at), ("rollback was", evidence.rolled_back_at)):
+    for what, moment in _last_times(evidence):
         if moment is not None and not _older(evidence.now, moment, rules.cooldown_h):
             return f"The last {what} at {_minute(moment)}, within the {rules.cooldown_h:g} h of cool-down"
     return ""

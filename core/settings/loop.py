@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from core.settings.form import Frozen, Share
 
@@ -59,10 +59,43 @@ class NotificationSettings(Frozen):
     )
 
 
+class CanarySettings(Frozen):
+    """How a candidate that the gate lets answer some users first gets to all of them, or goes.
+
+    Each step counts its own users, and is taken once it is sure that the candidate loses no more than `max_loss`.
+    """
+
+    enabled: bool = Field(
+        True, description="Start a canary where the gate says so, and follow it. Otherwise somebody starts and ends it."
+    )
+    steps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.05, 0.2, 0.5), min_length=1, description="Shares of the users, one after the other; then it is promoted."
+    )
+    min_users: int = Field(200, ge=1, description="Users whom the candidate has answered in a step, before the next.")
+    max_loss: Share = Field(
+        0.2, description="The next step wants it ruled out that more of the hit rate is lost, of that in service."
+    )
+    max_days: float = Field(
+        14.0, gt=0, description="A step that has not shown that in so many days ends the canary: it is withdrawn."
+    )
+    latency_growth: float = Field(
+        1.0, ge=0, description="It is withdrawn where the median answer surely takes longer by more than this share,"
+    )
+    latency_slack_ms: float = Field(5.0, ge=0, description="and by more than these milliseconds.")
+
+    @field_validator("steps")
+    @classmethod
+    def _grow(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if list(steps) != sorted(set(steps)):
+            raise ValueError("each step is larger than the one before")
+        return steps
+
+
 class LoopSettings(Frozen):
     """What follows from what monitoring sees."""
 
     retraining: RetrainingSettings = Field(default_factory=RetrainingSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
     notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     timeline_entries: int = Field(10_000, ge=100, description="Entries of the time line that are kept, the newest.")
     timeline_days: float = Field(400.0, gt=0, description="An entry goes so long after what it is about ended, days.")

@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 from prefect.runtime import flow_run as runtime
 
+from core.experiments import Experiment, Experiments, read_experiments
 from core.layout import Layout
 from core.logs.timeline import RUNNING, Entry, Timeline
-from core.promotions import Standing, list_versions, read_standing
+from core.promotions import Change, Standing, list_versions, read_standing
 from core.schema import TIMESTAMP
 from core.settings.loop import RetrainingSettings
 from core.sql import literal
@@ -44,10 +45,13 @@ def gather_evidence(
         now: This moment, by default.
     Raises:
         TimelineError: the time line cannot be read.
+        ExperimentError: the record of experiments cannot be read.
     """
     moment = now or datetime.now(UTC)
     timeline, standing = Timeline(layout.timeline), read_standing(layout.model_name)
-    new, known = (0, 0) if clean is None else _count_events(clean, served, standing)
+    experiments = read_experiments(layout.model_name)
+    canary = experiments.followed
+    new, known = (0, 0) if clean is None else _count_events(clean, served, standing, experiments)
     runs = [run for run in timeline.read(["run"]) if run.subject in RETRAININGS]
     full = [run for run in runs if run.subject == "pipeline" and run.state == "completed"]
     of_week = [run for run in runs if run.cause is not None and moment - _time(run.at) < WEEK]
@@ -57,24 +61,32 @@ def gather_evidence(
         alarms=alarms,
         new_events=new,
         known_events=known,
-        busy=_busy(timeline, layout.shop, rules, moment),
+        busy=_canary(canary) or _busy(timeline, layout.shop, rules, moment),
         last_retraining_at=_time(runs[-1].at) if runs else None,
         last_full_at=_time(full[-1].at) if full else None,
         runs_in_week=len(of_week),
         minutes_in_week=sum((_took(run, moment) for run in of_week), timedelta()) / timedelta(minutes=1),
         refusals_in_row=_refusals(timeline),
         rolled_back_at=_time(last.at) if last is not None and last.action == "rolled back" else None,
+        canary_withdrawn_at=_withdrawn_at(canary, last),
         features_at=_refreshed_at(layout, timeline),
     )
 
 
-def _count_events(clean: Path, served: Manifest, standing: Standing) -> tuple[int, int]:
-    """Events that nothing has learned from which was promoted, and those that the bundle in service knows."""
+def _count_events(clean: Path, served: Manifest, standing: Standing, experiments: Experiments) -> tuple[int, int]:
+    """Events that nothing has learned from which was promoted or a canary, and those that what is in service knows."""
     known = served.data.learned_until_at
     withdrawn = [
         datetime.fromisoformat(until)
         for version in list_versions(standing.folder.name)
         if version.digest in standing.withdrawn and (until := version.labels.get("learned_until"))
+    ]
+    withdrawn += [
+        datetime.fromisoformat(variant.bundle.learned_until)
+        for experiment in experiments.experiments
+        if experiment.outcome == "withdrawn"
+        for variant in experiment.variants
+        if variant.bundle.learned_until
     ]
     table = f"read_parquet({literal(str(clean / 'interactions.parquet'))})"
     with duckdb.connect() as connection:
@@ -83,6 +95,21 @@ def _count_events(clean: Path, served: Manifest, standing: Standing) -> tuple[in
         found = connection.execute(_COUNT.format(time=TIMESTAMP, table=table), asked).fetchone()
     assert found is not None
     return int(found[0]), int(found[1])
+
+
+def _canary(canary: Experiment | None) -> str:
+    """A canary that goes on, one clause: what would be learned meanwhile is not known to be wanted."""
+    if canary is None or not canary.runs:
+        return ""
+    return f"Canary {canary.name} answers {canary.variants[0].share:.0%} of the users since {canary.shares_since[:16]}"
+
+
+def _withdrawn_at(canary: Experiment | None, last: Change | None) -> datetime | None:
+    """When the last canary was withdrawn; None where something was promoted since."""
+    if canary is None or canary.stopped_at is None or canary.outcome != "withdrawn":
+        return None
+    ended = _time(canary.stopped_at)
+    return None if last is not None and last.action == "promoted" and _time(last.at) > ended else ended
 
 
 def _busy(timeline: Timeline, shop: str, rules: RetrainingSettings, now: datetime) -> str:

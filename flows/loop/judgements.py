@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.layout import Layout
-from core.logs.timeline import Timeline
+from core.logs.timeline import Entry, Timeline
 from flows.loop.changes import record_changes
 from flows.loop.events import emit
 from flows.loop.runs import current_run
@@ -12,7 +12,7 @@ from flows.promotion.gate import Decision
 PROMOTED, CANARY, REFUSED, UNCHANGED = "promoted", "canary", "refused", "unchanged"
 
 
-def record_judgement(layout: Layout, digest: str, decision: Decision, *, promoted: bool) -> None:
+def record_judgement(layout: Layout, digest: str, decision: Decision, *, promoted: bool) -> Entry:
     """Record what the gate decided of a candidate, and what went into service.
 
     Args:
@@ -20,6 +20,8 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
         digest: Of the candidate.
         decision: The gate's.
         promoted: Whether it, or a baseline in its place, went into service.
+    Returns:
+        The gate's entry.
     Raises:
         TimelineError: it cannot be written.
     """
@@ -43,6 +45,7 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
     if state == REFUSED:
         emit(layout.shop, "sommelier.gate.refused", entry.says, f"{entry.id}/{entry.at}", {"entry": entry.id})
     record_changes(layout, cause=entry.id)
+    return entry
 
 
 def _state_of(decision: Decision) -> str:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 WANTED, STARTED, LOST = "wanted", "started", "lost"  # of a decision that wants a run
 FAILED = "failed"  # of a run
 _FLOW_RUN = "flow_run_id"
-_FREQUENT = ("refresh-features", "monitor")
+_FREQUENT = ("refresh-features", "monitor", "follow-canary")
 
 
 def recorded(flow: Callable[P, R]) -> Callable[P, R]:

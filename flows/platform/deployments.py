@@ -20,7 +20,15 @@ from core.storage import digest_of
 from flows.environment import current_settings
 from flows.loop.events import shop_resource
 from flows.loop.prefect_runs import shop_tag
-from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import (
+    AudienceParams,
+    CanaryParams,
+    ForgetParams,
+    PipelineParams,
+    ReadmitParams,
+    RollbackParams,
+    TuneParams,
+)
 from flows.platform.served_shops import serving
 from flows.steps.versions import code_version
 
@@ -66,6 +74,7 @@ def build_deployments(
     pipeline = PipelineParams(shop=shop, recipe=recipe).model_dump(mode="json")
     others = {
         "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
+        "follow-canary": CanaryParams(shop=shop).model_dump(mode="json"),
         "write-feedback": AudienceParams(shop=shop).model_dump(mode="json"),
         "forget": ForgetParams(shop=shop, recipe=recipe).model_dump(mode="json"),
         "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),

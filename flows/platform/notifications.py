@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 _PROBE_TIMEOUT_S = 5.0
 _ALARMS: set[EventName] = {"sommelier.alarm.raised", "sommelier.alarm.cleared"}
-_SERVED: set[EventName] = {"sommelier.gate.refused", "sommelier.promoted", "sommelier.rolled-back"}
+_SERVED: set[EventName] = {
+    "sommelier.gate.refused",
+    "sommelier.promoted",
+    "sommelier.rolled-back",
+    "sommelier.canary.started",
+    "sommelier.canary.grown",
+    "sommelier.canary.withdrawn",
+}
 _ENDED = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Late")}
 _SAYS = "{{ event.payload.says }}"
 _RUN_SAYS = "{{ flow.name }}, run {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message or '' }}"

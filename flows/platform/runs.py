@@ -15,7 +15,15 @@ from core.settings.loading import put_value, refusal
 from core.settings.names import without_variants
 from core.settings.tree import Settings
 from flows.environment import enter_environment
-from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, RollbackParams, TuneParams
+from flows.params import (
+    AudienceParams,
+    CanaryParams,
+    ForgetParams,
+    PipelineParams,
+    ReadmitParams,
+    RollbackParams,
+    TuneParams,
+)
 from flows.platform.deployments import deployment_name
 from flows.platform.served_shops import served_revision
 
@@ -23,6 +31,7 @@ _REGISTER_TIMEOUT_S = 60.0
 _PARAMS: dict[str, type[Frozen]] = {
     "tune": TuneParams,
     "rollback": RollbackParams,
+    "follow-canary": CanaryParams,
     "readmit": ReadmitParams,
     "forget": ForgetParams,
     "write-feedback": AudienceParams,

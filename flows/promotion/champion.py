@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.experiments import read_experiments
 from core.promotions import Standing, list_versions
 from core.settings.evaluation import GateSettings
 from flows.promotion.gate import NO_CHAMPION, AgainstChampion
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from recommender.evaluation.differences import Judgement
     from recommender.evaluation.latency import Latency
 
-WAS_WITHDRAWN = "was taken out of service by a rollback"
+WAS_WITHDRAWN = "was taken out of service by a rollback, or withdrawn as a canary"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ def tag_in_service(judged: Manifest, standing: Standing) -> str | None:
 
 
 def is_withdrawn(digest: str, standing: Standing) -> bool:
-    """Whether a rollback took the bundle of this digest out of service, or what was fitted again from it."""
+    """Whether a rollback took the bundle of this digest out of service, or what was fitted again from it; or the loop
+    withdrew it as a canary.
+    """
+    if digest in read_experiments(standing.folder.name).withdrawn:
+        return True
     withdrawn = standing.withdrawn
     versions = list_versions(standing.folder.name) if withdrawn else []
     return digest in withdrawn | {version.judged for version in versions if version.digest in withdrawn}

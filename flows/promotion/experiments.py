@@ -103,8 +103,10 @@ def find_place(layout: Layout, named: str) -> BundlePlace:
             where=str(folder / MANIFEST),
             do=f"Name its shop: --set shop={manifest.shop}",
         )
+    learned = manifest.data.learned_until_at.isoformat()
+    known = {"digest": manifest.digest, "judged": manifest.judged or "", "learned_until": learned}
     if folder.parent == model_folder(layout.model_name).resolve():
-        return BundlePlace(version=folder.name, digest=manifest.digest)
+        return BundlePlace(version=folder.name, **known)
     root = layout.root.resolve()
     if not folder.is_relative_to(root):
         raise BundleRefused(
@@ -113,7 +115,7 @@ def find_place(layout: Layout, named: str) -> BundlePlace:
             expected=f"a version in the model store, or a bundle below {root}",
             do="Promote it first; a rollback takes it out of service again",
         )
-    return BundlePlace(candidate=str(folder.relative_to(root)), digest=manifest.digest)
+    return BundlePlace(candidate=str(folder.relative_to(root)), **known)
 
 
 def candidates_in_use(layout: Layout) -> set[Path]:

@@ -17,6 +17,7 @@ from core.storage import scratch_folder
 from features.counting.moments import as_us
 from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
+from flows.loop.canary import begin_canary
 from flows.loop.judgements import record_judgement
 from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
@@ -171,7 +172,9 @@ def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
         decision = _give_up(decision)
         metrics = {**evaluated, "served": None}
         page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
-    record_judgement(run.layout, candidate.value, decision, promoted=version is not None)
+    judged = record_judgement(run.layout, candidate.value, decision, promoted=version is not None)
+    if decision.canary:
+        begin_canary(run.layout, bundle, judged, decision.generation)
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
     publish_gate(run.layout, decision)
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))

@@ -122,7 +122,8 @@ class ExperimentFigures(BaseModel):
     """All of an experiment.
 
     Attributes:
-        since: From when on answers count: the start, or the last promotion, which changed the control.
+        since: From when on answers count: the start, the last growth of a canary, or the last promotion, which changed
+            the control.
         until: When these figures were computed, or the experiment stopped.
         dropped: Records that the prediction log had to leave out in this time, of all answers.
     """
@@ -160,7 +161,7 @@ def compute_figures(
     until = now or datetime.now(UTC)
     if experiment.stopped_at is not None:
         until = min(until, _moment(experiment.stopped_at))
-    since = max([_moment(experiment.started_at), *(_moment(c.at) for c in standing.changes[experiment.generation :])])
+    since = max([_moment(experiment.shares_since), *(_moment(c.at) for c in standing.changes[experiment.generation :])])
     window_s = settings.click_window_s
     with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment.name) as (
         tables,

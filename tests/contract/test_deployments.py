@@ -18,6 +18,7 @@ NAMES_AND_SCHEDULES = {
     "tune/tune-simulated": [],
     "write-feedback/write-feedback-simulated": [],
     "monitor/monitor-simulated": ["30 4 * * *"],
+    "follow-canary/follow-canary-simulated": ["*/30 * * * *"],
     "rollback/rollback-simulated": [],
     "readmit/readmit-simulated": [],
     "forget/forget-simulated": [],
@@ -49,7 +50,7 @@ def test_every_form_is_filled_in_with_the_shop_and_the_recipe():
     for deployment in build_deployments("vineyard", Recipe(seed=3)):
         params = deployment.parameters["params"]
         assert params["shop"] == "vineyard"
-        if deployment.name not in ("rollback-vineyard", "write-feedback-vineyard"):
+        if deployment.name not in ("rollback-vineyard", "write-feedback-vineyard", "follow-canary-vineyard"):
             assert params["recipe"]["seed"] == 3
 
 

@@ -25,6 +25,7 @@ FLOWS = {
     "fine-tune",
     "tune",
     "monitor",
+    "follow-canary",
     "rollback",
     "readmit",
     "forget",

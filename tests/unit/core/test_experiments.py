@@ -17,6 +17,7 @@ from core.experiments import (
     Experiments,
     Pin,
     Variant,
+    grow,
     pinned,
     place_of,
     read_experiments,
@@ -165,3 +166,29 @@ def test_processes_that_change_it_at_once_lose_no_change() -> None:
     processes = [subprocess.Popen([sys.executable, "-c", RACE, f"v{n}"]) for n in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert read_experiments(MODEL).generation == 60
+
+
+def test_a_canary_grows_and_never_shrinks() -> None:
+    start(MODEL, experiment("try", 0.1, kind="canary"))
+    grown = grow(MODEL, "try", 0.5, "it is as good")
+    assert (grown.variants[0].share, [(one.share, one.reason) for one in grown.growths]) == (
+        0.5,
+        [(0.5, "it is as good")],
+    )
+    assert grown.shares_since == grown.growths[0].at
+    for share in (0.5, 0.1, 1.5):
+        with pytest.raises(ExperimentError, match=r"a share above its own, at most 1; what runs: try:0\.5"):
+            grow(MODEL, "try", share)
+    stop(MODEL, "try")
+    start(MODEL, experiment())
+    with pytest.raises(ExperimentError, match="expected a canary that runs"):
+        grow(MODEL, "try", 0.9)
+
+
+def test_what_the_loop_withdrew_is_known_with_what_was_judged_in_its_place() -> None:
+    place = BundlePlace(version="v2", digest="refit", judged="judged")
+    one = experiment("try", kind="canary", variants=(Variant(name="v", bundle=place, share=0.1),), followed=True)
+    start(MODEL, one)
+    assert read_experiments(MODEL).withdrawn == frozenset()
+    stop(MODEL, "try", outcome="withdrawn")
+    assert read_experiments(MODEL).withdrawn == {"refit", "judged"}

@@ -22,6 +22,9 @@ from flows.promotion.model_store import promote, roll_back
 from flows.pruning import prune
 from recommender.errors import BundleError
 from tests.unit.flows.promotion.written_bundle import write_bundle
+from tests.unit.recommender.tiny_shop import DATA
+
+LEARNED = DATA.learned_until_at.isoformat()
 
 
 @pytest.fixture
@@ -38,9 +41,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 def test_a_version_and_a_candidate_are_found_by_their_digest(layout: Layout) -> None:
     version = read_standing(layout.model_name).changes[0].version
-    assert find_place(layout, version) == BundlePlace(version=version, digest="first-digest")
+    assert find_place(layout, version) == BundlePlace(version=version, digest="first-digest", learned_until=LEARNED)
     assert find_place(layout, str(layout.bundle("third"))) == BundlePlace(
-        candidate="candidates/third", digest="third-digest"
+        candidate="candidates/third", digest="third-digest", learned_until=LEARNED
     )
     assert find_place(layout, "third-d").candidate == "candidates/third"
 

@@ -126,11 +126,14 @@ def test_what_a_rollback_withdrew_is_not_promoted_again(shop):
     refused = hold(shop, LOST, "sommelier-gate-none")
     decision = hold_baseline(shop, refused, "sommelier-gate-c")
     assert not decision.promote_baseline
-    assert decision.reason.endswith("; that baseline was taken out of service by a rollback")
+    assert decision.reason.endswith("; that baseline was taken out of service by a rollback, or withdrawn as a canary")
     put(shop / "popular", "sommelier-gate-d")
     put(shop / "candidate", "sommelier-gate-d")
     roll_back("sommelier-gate-d", "", "complaints")
-    assert hold(shop, WON, "sommelier-gate-d").reason == "this bundle was taken out of service by a rollback"
+    assert (
+        hold(shop, WON, "sommelier-gate-d").reason
+        == "this bundle was taken out of service by a rollback, or withdrawn as a canary"
+    )
 
 
 def old_schema(folder):
@@ -351,10 +354,14 @@ def test_what_was_fitted_again_from_a_withdrawn_candidate_is_withdrawn_too(shop,
     put(shop / "popular", model)
     promote(again, model, labels_of(read_manifest(again)))
     roll_back(model, "", "complaints")
-    assert hold(shop, WON, model).reason == "this bundle was taken out of service by a rollback"
+    assert (
+        hold(shop, WON, model).reason == "this bundle was taken out of service by a rollback, or withdrawn as a canary"
+    )
     refused = decide_refit(again, hold(shop, WON, "sommelier-gate-none"), model)
     assert (refused.promote, refused.served) == (False, None)
-    assert refused.reason.endswith("fitted again on everything, this bundle was taken out of service by a rollback")
+    assert refused.reason.endswith(
+        "fitted again on everything, this bundle was taken out of service by a rollback, or withdrawn as a canary"
+    )
 
 
 def test_a_bundle_says_of_which_its_figures_are(shop, tmp_path):

@@ -29,7 +29,9 @@ def released(monkeypatch):
 
     def call(decisions, n_late=0, instead=None, gaps=(), after_refit=lambda decision: decision, recipe=RECIPE):
         gate, late = iter(decisions), [True] * n_late
-        seen = SimpleNamespace(promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[])
+        seen = SimpleNamespace(
+            promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[], begun=[]
+        )
 
         def promote(run, *, bundle, metrics, decision):
             if late:
@@ -55,6 +57,7 @@ def released(monkeypatch):
             "_report": report,
             "version_in_service": lambda name: None,
             "record_judgement": lambda layout, digest, decision, *, promoted: seen.recorded.append(promoted),
+            "begin_canary": lambda layout, bundle, judged, generation: seen.begun.append((bundle, generation)),
             "publish_gate": lambda layout, decision: None,
             "keep_figures": lambda run, *, bundle, metrics: seen.kept.append(bundle),
             "get_run_logger": lambda: SimpleNamespace(warning=lambda form, line: seen.warned.append(line)),
@@ -82,12 +85,13 @@ def test_what_passes_the_gate_is_fitted_again_and_promoted_once(released):
 
 
 def test_a_canary_is_fitted_again_with_its_figures_and_goes_into_no_service(released):
-    canary = WON.model_copy(update={"promote": False, "canary": True, "served": None})
+    canary = WON.model_copy(update={"promote": False, "canary": True, "served": None, "generation": 4})
     result, seen = released([canary])
     assert (result.version, result.bundle, result.decision.verdict) == (None, Path("refit"), "canary")
     assert (seen.promoted, seen.refitted, seen.kept, seen.recorded) == ([], ["candidate"], [Path("refit")], [False])
+    assert seen.begun == [(Path("refit"), 4)]
     _, seen = released([WON])
-    assert (seen.kept, seen.recorded) == ([], [True])
+    assert (seen.kept, seen.recorded, seen.begun) == ([], [True], [])
 
 
 def test_a_run_keeps_figures_of_feedback_text_and_nobodys_texts(released):

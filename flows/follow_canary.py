@@ -1,0 +1,33 @@
+"""Follow the canary that the gate started: grow, withdraw or promote it by its live figures."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from core.layout import Layout
+from flows.environment import current_settings
+from flows.loop.canary import follow_newest
+from flows.loop.runs import HOOKS, recorded
+from flows.params import CanaryParams
+from flows.pruning import pruned
+
+
+@flow(name="follow-canary", log_prints=False, **HOOKS)
+@pruned
+@recorded
+def follow_canary(params: CanaryParams) -> str:
+    """Decide by its live figures what becomes of the canary that runs, if one does, and do it.
+
+    Args:
+        params: The shop.
+    Returns:
+        What was done: grow, hold, withdraw or promote; nothing where no canary runs.
+    """
+    settings = current_settings()
+    layout = Layout(settings.work_dir, params.shop)
+    decided = follow_newest(layout, settings.loop.canary, settings.serving.experiments)
+    if decided is None:
+        get_run_logger().info("No canary that the gate started runs.")
+        return "nothing"
+    get_run_logger().info("%s: %s", decided.action, decided.reason)
+    return decided.action
