@@ -54,15 +54,15 @@ def recorded(flow: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def record_end(flow: Any, run: Any, state: Any) -> None:
+def record_end(flow: Any, flow_run: Any, state: Any) -> None:
     """Prefect's hook: a run was killed or cancelled; called in the runner, beside the process that is gone."""
-    shop = (run.parameters or {}).get("params", {}).get("shop") or current_settings().shop
+    shop = (flow_run.parameters or {}).get("params", {}).get("shop") or current_settings().shop
     ended = str(state.type.value).lower().replace("cancelling", "cancelled")
     timeline = timeline_of(shop)
     try:
-        entry = timeline.keyed(_key(str(run.id)))
+        entry = timeline.keyed(_key(str(flow_run.id)))
         if entry is None:
-            _add(timeline, flow.name, ended, f"{flow.name} was stopped on its way.", str(run.id), run.name)
+            _add(timeline, flow.name, ended, f"{flow.name} was stopped on its way.", str(flow_run.id), flow_run.name)
         elif entry.state == RUNNING:
             timeline.settle(entry, ended, f"{flow.name} was stopped on its way.")
     except TimelineError as error:

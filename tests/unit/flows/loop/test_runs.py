@@ -79,7 +79,9 @@ def test_of_a_run_that_was_killed_the_runner_says_it(timeline, type_, ended):
     begun(timeline)
     for number in (1, 2):  # the second had not begun yet
         run = SimpleNamespace(id=f"id-{number}", name=f"run {number}", parameters={"params": {"shop": "vineyard"}})
-        record_end(SimpleNamespace(name="pipeline"), run, SimpleNamespace(type=SimpleNamespace(value=type_)))
+        # By name, as Prefect's runner calls it.
+        state = SimpleNamespace(type=SimpleNamespace(value=type_))
+        record_end(flow=SimpleNamespace(name="pipeline"), flow_run=run, state=state)
     assert states(timeline) == [("pipeline", ended, 1)] * 2
 
 
