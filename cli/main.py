@@ -14,7 +14,20 @@ from importlib.metadata import version as installed_version
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli import answers, audit, experiments, keys, models, platform, privacy, quarantine, runs, settings, timeline
+from cli import (
+    answers,
+    audit,
+    experiments,
+    keys,
+    lineage,
+    models,
+    platform,
+    privacy,
+    quarantine,
+    runs,
+    settings,
+    timeline,
+)
 from core.errors import NotRunning, SommelierError, WrongUsage
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
@@ -66,6 +79,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "keys list": (keys.list_keys, "sommelier keys list"),
     "keys revoke": (keys.revoke, "sommelier keys revoke 3f9c2d41a07e"),
     "timeline": (timeline.timeline, "sommelier timeline --kind alarm --kind decision"),
+    "lineage": (lineage.lineage, "sommelier lineage 019b76da-a800-7000-8000-000000000000"),
     "audit": (audit.audit, "sommelier audit -n 20"),
     "forget": (privacy.forget, "sommelier forget u10001"),
     "profile": (settings.profile, "sommelier profile orders.csv"),

@@ -66,7 +66,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "experiments list": ("", "autumn"),
     "experiments show": ("autumn", "autumn: answers from"),
     "experiments estimate": ("autumn", "No estimate: none of 0 lists explored"),
-    "predictions export": ("{folder}/exported", "0 rows in"),
+    "predictions export": ("{folder}/exported", "1 rows in"),
     "quarantine list": ("--table interactions", "timestamp_parses"),
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
@@ -75,6 +75,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "keys list": ("", "a test"),
     "keys revoke": ("{key}", "revoked: {key}, a test"),
     "timeline": ("--kind alarm -n 5", "data.price.null_share"),
+    "lineage": ("answer-1", "tea-1"),
     "audit": ("-n 1000", "an old act"),
     "forget": ("somebody-else --no-retrain", "no data of the person were found"),
     "profile": ("{folder}/source --out {folder}/drafted.toml", "written to"),
@@ -118,6 +119,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     (folder / "recipe.json").write_text(Recipe().model_dump_json())
     create_key(shop.layout.api_keys, "a test", ["read"])
     begin(shop.layout.audit, "an old act", "user:ann")
+    record = {"recommendation_id": "answer-1", "role": "shown", "at": "2026-03-01T00:00:00+00:00", "model": "tiny:gone"}
+    shown = {"endpoint": "/v1/recommend", "items": ["tea-1"], "scores": [0.5]}
+    shop.layout.predictions.mkdir()
+    (shop.layout.predictions / "1.jsonl").write_text(json.dumps(record | shown) + "\n")
     Timeline(shop.layout.timeline).add("alarm", "data.price.null_share", "on", "Prices are missing.")
     return shop
 
@@ -250,6 +255,7 @@ def test_every_command_that_prints_a_table_prints_json_too():
         "keys create",
         "keys list",
         "timeline",
+        "lineage",
         "audit",
         *answering,
     }

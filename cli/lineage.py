@@ -1,0 +1,47 @@
+"""Where an answer of the service came from."""
+
+from __future__ import annotations
+
+from cli.options import NOT_CHOSEN, AsJson, Chosen
+from cli.output import print_json, print_rows, show
+
+
+def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Show what an answer showed, which bundle gave it, what that was made of, and what is not known any more.
+
+    Args:
+        recommendation_id: Of the answer.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from monitoring.lineage import trace
+
+    found = trace(Layout(settings.work_dir, settings.shop), recommendation_id, settings.serving.predictions.days)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    shown = found.shown
+    show(f"answered {shown['at']} at {shown['endpoint']} by {shown['model']}")
+    if shown.get("experiment"):
+        show(f"experiment {shown['experiment']}, variant {shown['variant']}, by {shown['unit']}")
+    chances = shown.get("propensities") or [None] * len(shown["items"])
+    rows = zip(shown["items"], shown["scores"], chances, strict=True)
+    print_rows(
+        [
+            {"position": place, "item_id": item, "score": f"{score:.4f}", "propensity": "" if p is None else f"{p:.4f}"}
+            for place, (item, score, p) in enumerate(rows, 1)
+        ],
+        as_json=False,
+    )
+    if bundle := found.bundle:
+        data = bundle.data
+        show(f"bundle: digest {bundle.digest}, {bundle.kind}, made {bundle.created_at}, code {bundle.code_version}")
+        show(f"data: fingerprint {data.fingerprint}, {data.first_event_at} to {data.last_event_at}")
+        show(f"learned until {data.learned_until_at.isoformat()}; settings: digest {bundle.recipe_digest}")
+        show(f"evaluation: sommelier evaluate {bundle.digest}")
+    for change in found.promotions:
+        show(f"{change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
+    if found.run:
+        show(f"after: {found.run.kind} {found.run.subject}: {found.run.says}")
+    for sentence in found.unknown:
+        show(f"not known: {sentence}")

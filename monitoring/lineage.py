@@ -1,0 +1,176 @@
+"""Where an answer came from: the record of the prediction log, the bundle that it names, and how that got into service.
+
+What is not known any more is said, and never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from core.errors import SommelierError
+from core.layout import Layout
+from core.logs.predictions import read_predictions
+from core.logs.timeline import Entry, Timeline
+from core.promotions import Standing, model_folder, read_standing
+from core.settings.form import Frozen
+from core.storage import digest_of
+from core.tombstones import read_tombstones
+from recommender.bundle.manifest import MANIFEST, DataRange, Manifest, read_manifest
+from recommender.errors import BundleError, OtherSchemaVersion
+
+_CANDIDATE = "candidate-"  # before the beginning of the digest, in the name of one that was never promoted
+
+
+class UnknownRecommendation(SommelierError):
+    """The prediction log has no answer of this id."""
+
+
+class Origin(Frozen):
+    """The bundle that answered, as its manifest says.
+
+    Attributes:
+        judged: Digest of the bundle whose evaluation the metrics are; None where it is this one.
+        recipe_digest: Of the settings that it was made by.
+    """
+
+    digest: str
+    kind: str
+    created_at: str
+    code_version: str
+    data: DataRange
+    judged: str | None
+    recipe_digest: str
+    recipe: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class Lineage(Frozen):
+    """What is known of one answer.
+
+    Attributes:
+        shown: The record of the prediction log.
+        shadows: Records of what was computed beside it and not shown.
+        bundle: None where it is gone or cannot be read.
+        promotions: The changes that put it into service, oldest first, each with its reason.
+        run: The entry of the time line that led to its newest promotion; None where none is known.
+        unknown: What cannot be said, a sentence each.
+    """
+
+    recommendation_id: str
+    shown: dict[str, Any]
+    shadows: list[dict[str, Any]]
+    bundle: Origin | None
+    promotions: list[dict[str, Any]]
+    run: Entry | None
+    unknown: list[str]
+
+
+def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
+    """Find out where an answer came from.
+
+    Args:
+        layout: Of the shop.
+        recommendation_id: Of the answer.
+        days: For how long the log keeps records.
+    Raises:
+        UnknownRecommendation: the log has no such answer, or it is of somebody who is forgotten.
+    """
+    records = _records(layout, recommendation_id)
+    shown = next((one for one in records if one.get("role") == "shown"), None)
+    if shown is None:
+        raise UnknownRecommendation(
+            "Cannot trace the recommendation",
+            got=f"recommendation_id={recommendation_id[:80]}",
+            expected=f"an answer in the prediction log, which keeps {days:g} days and nobody who is forgotten",
+            where=str(layout.predictions),
+            do="Take the id from an answer's recommendation_id",
+        )
+    tag = str(shown["model"])
+    standing = read_standing(layout.model_name)
+    bundle, missing = _read_bundle(layout, standing, tag)
+    promotions = [
+        one.model_dump(mode="json") for one in standing.changes if f"{layout.model_name}:{one.version}" == tag
+    ]
+    run = _find_run(layout, tag)
+    unknown = [missing] if missing else []
+    if not promotions:
+        unknown.append(f"No promotion of {tag} is recorded, so there is no decision of the gate to show.")
+    if run is None:
+        unknown.append("The time line does not say which run led to the bundle.")
+    unknown.append(
+        f"The log does not hold the features as they were read; the shop's events before {shown['at']} are what they "
+        "were made of."
+    )
+    return Lineage(
+        recommendation_id=recommendation_id,
+        shown=shown,
+        shadows=[one for one in records if one.get("role") == "shadow"],
+        bundle=bundle,
+        promotions=promotions,
+        run=run,
+        unknown=unknown,
+    )
+
+
+def _records(layout: Layout, recommendation_id: str) -> list[dict[str, Any]]:
+    """The answer's records, but those of people who are forgotten."""
+    stones = read_tombstones(layout.forgotten)
+    found = [one for one in read_predictions(layout.predictions) if one.get("recommendation_id") == recommendation_id]
+    people = ("user_id", "visitor_id")
+    return [one for one in found if not any(one.get(who) and stones.holds(str(one[who])) for who in people)]
+
+
+def _read_bundle(layout: Layout, standing: Standing, tag: str) -> tuple[Origin | None, str]:
+    """The bundle, or a sentence that says why it cannot be shown."""
+    version = tag.rpartition(":")[2]
+    erased = next((one for one in standing.erased if one.version == version), None)
+    if erased is not None:
+        return None, f"The bundle {tag} was removed: it had learned from a person who was forgotten at {erased.at}."
+    folder = model_folder(layout.model_name) / version
+    if not (folder / MANIFEST).is_file():
+        candidate = _find_candidate(layout, version)
+        if candidate is None:
+            return None, f"The bundle {tag} is not in the store any more: nothing is known of its data and settings."
+        folder = candidate
+    try:
+        return _origin(read_manifest(folder)), ""
+    except (BundleError, OtherSchemaVersion) as error:
+        return None, f"The bundle {tag} cannot be read: {error}"
+
+
+def _find_candidate(layout: Layout, version: str) -> Path | None:
+    """A bundle that was tried without being promoted."""
+    digest = version.removeprefix(_CANDIDATE)
+    if digest == version:
+        return None
+    places = (layout.bundle(""), layout.baseline_bundle(""), layout.refit_bundle(""))
+    for file in (file for place in places for file in sorted(place.glob(f"*/{MANIFEST}"))):
+        try:
+            if str(json.loads(file.read_text(encoding="utf-8"))["digest"]).startswith(digest):
+                return file.parent
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged: it answered nobody
+    return None
+
+
+def _origin(manifest: Manifest) -> Origin:
+    recipe = manifest.recipe.model_dump(mode="json")
+    return Origin(
+        digest=manifest.digest,
+        kind=manifest.kind,
+        created_at=manifest.created_at,
+        code_version=manifest.code_version,
+        data=manifest.data,
+        judged=manifest.judged,
+        recipe_digest=digest_of(recipe),
+        recipe=recipe,
+        metrics=manifest.metrics,
+    )
+
+
+def _find_run(layout: Layout, tag: str) -> Entry | None:
+    timeline = Timeline(layout.timeline)
+    entry = timeline.newest("promotion", tag)
+    return None if entry is None or entry.cause is None else timeline.find(entry.cause)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.layout import Layout
+from core.logs.predictions import Prediction, PredictionLog
+from core.promotions import model_folder
+from core.tombstones import bury
+from flows.promotion.model_store import promote
+from monitoring.lineage import UnknownRecommendation, trace
+from tests.unit.flows.promotion.written_bundle import write_bundle
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    return Layout(tmp_path / "work", "t")
+
+
+def answer(layout: Layout, model: str) -> None:
+    log = PredictionLog(layout.predictions, max_bytes=10**6, days=30, max_waiting=10, flush_s=0.0)
+    log.start()
+    told = {"at": "2026-01-02T00:00:00+00:00", "endpoint": "/v1/recommend", "model": model, "user_id": "ann"}
+    log.add(Prediction("r1", items=["a", "b"], scores=[2.0, 1.0], propensities=[0.5, None], **told))
+    log.add(Prediction("r2", items=["c"], scores=[1.0], **told))
+    assert log.flush(10)
+    log.close()
+
+
+def test_an_answer_leads_to_its_bundle_and_the_reason_of_its_promotion(layout, tmp_path):
+    version = promote(write_bundle(tmp_path / "b", "d1" * 8), layout.model_name, {"digest": "d1" * 8}, reason="better")
+    answer(layout, version.tag)
+    found = trace(layout, "r1", 30)
+    assert found.shown["items"] == ["a", "b"]
+    assert found.shown["propensities"] == [0.5, None]
+    assert found.bundle is not None
+    assert (found.bundle.digest, found.bundle.code_version) == ("d1" * 8, "c")
+    assert [one["reason"] for one in found.promotions] == ["better"]
+    assert not any("not in the store" in one for one in found.unknown)
+    shutil.rmtree(model_folder(layout.model_name) / version.version)
+    found = trace(layout, "r1", 30)
+    assert found.bundle is None
+    assert "not in the store any more" in found.unknown[0]
+    assert [one["reason"] for one in found.promotions] == ["better"]
+
+
+def test_a_candidate_that_was_tried_is_found_by_its_digest(layout):
+    write_bundle(layout.bundle("k"), "abcdef0123456789")
+    answer(layout, f"{layout.model_name}:candidate-abcdef012345")
+    found = trace(layout, "r1", 30)
+    assert found.bundle is not None
+    assert found.bundle.digest == "abcdef0123456789"
+    assert "No promotion" in found.unknown[0]
+
+
+def test_neither_an_unknown_answer_nor_one_of_a_forgotten_person_is_shown(layout):
+    answer(layout, "m:v")
+    with pytest.raises(UnknownRecommendation, match=r"recommendation_id=r9, expected an answer .* keeps 30 days"):
+        trace(layout, "r9", 30)
+    bury(layout.forgotten, "ann")
+    with pytest.raises(UnknownRecommendation):
+        trace(layout, "r1", 30)
