@@ -28,6 +28,7 @@ from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
+from monitoring.lineage import UnknownRecommendation, trace
 from recommender.bundle.manifest import read_manifest
 from serving.api.changes import UserForgotten
 from serving.api.events import EventsReceipt
@@ -276,6 +277,13 @@ class Sommelier:
         except TimelineError as error:
             return TimelineInfo(problem=str(error), entries=[])
         return TimelineInfo(problem=None, entries=entries)
+
+    def lineage(self, recommendation_id: str) -> Any:
+        """What GET /v1/lineage/{recommendation_id} answers."""
+        try:
+            return trace(self._layout, recommendation_id, SETTINGS.serving.predictions.days)
+        except (UnknownRecommendation, TombstoneError, TimelineError) as error:
+            return refusal_of(error)
 
     def status_page(self) -> str:
         """What GET /app/status shows."""

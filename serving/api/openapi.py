@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from monitoring.lineage import Lineage
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo
@@ -226,6 +227,17 @@ ENDPOINTS = (
         (),
         None,
         TimelineInfo,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/lineage/{{recommendation_id}}",
+        "get",
+        "Where an answer came from",
+        "What was shown, the bundle that chose it with its data and settings, how that got into service, and what is "
+        "not known any more. An answer is known for as long as the prediction log keeps it; that of somebody who was "
+        "forgotten is not.",
+        (404, 429, 503),
+        None,
+        Lineage,
     ),
     Endpoint(
         f"{API_PREFIX}/items/{{item_id}}",

@@ -70,6 +70,8 @@ ROWS = (
     Row(_CHANGES, "/items/*", "admin"),
     Row(("GET",), "/experiments", "read"),
     Row(("GET",), "/timeline", "read"),
+    # It names who was shown what.
+    Row(("GET",), "/lineage/*", "admin"),
     Row(_CHANGES, "/experiments", "admin"),
     Row(_CHANGES, "/experiments/*", "admin"),
 )

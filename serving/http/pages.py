@@ -70,6 +70,10 @@ async def _show_timeline(_: Request) -> Response:
     return respond(await run_in_threadpool(service.timeline_info))
 
 
+async def _show_lineage(request: Request) -> Response:
+    return await _read(bentoml.get_current_service().lineage, request.path_params["recommendation_id"])
+
+
 async def _show_status(_: Request) -> Response:
     service: Any = bentoml.get_current_service()
     return HTMLResponse(await run_in_threadpool(service.status_page), headers=_READ_PAGE_HEADERS)
@@ -98,6 +102,7 @@ PAGES = Starlette(
         Route(f"{API_PREFIX}/model", _show_model),
         Route(f"{API_PREFIX}/experiments", _show_experiments),
         Route(f"{API_PREFIX}/timeline", _show_timeline),
+        Route(f"{API_PREFIX}/lineage/{{recommendation_id}}", _show_lineage),
         Route("/app/status", _show_status),
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),

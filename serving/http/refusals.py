@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from core.logs.timeline import TimelineError
 from core.overrides import OverrideError
 from core.removals import RemovalError
 from core.tombstones import TombstoneError
 from features.errors import FeatureError
+from monitoring.lineage import UnknownRecommendation
 from recommender.errors import NotFinite
 from serving.errors import ServingError, TooBusy
 from serving.http.responses import refuse
@@ -24,6 +26,8 @@ def refusal_of(error: Exception) -> Any:
     if isinstance(error, ServingError):
         headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, TooBusy) else None
         return refuse(error.status, sentence, headers)
+    if isinstance(error, UnknownRecommendation):
+        return refuse(404, sentence)
     if isinstance(error, TimeoutError):
         return refuse(504, sentence)
     return refuse(500 if isinstance(error, NotFinite) else 503, sentence)
@@ -34,6 +38,11 @@ def sentence_of(error: Exception) -> str | None:
     match error:
         case ServingError():
             return str(error)
+        case UnknownRecommendation():
+            return f"{error.failed}: {error.got}. The prediction log has no such answer, or not any more."
+        case TimelineError():
+            logger.error("The time line cannot be read", exc_info=error)
+            return "Cannot say where the answer came from: the time line cannot be read. Try again later."
         case NotFinite():
             logger.error("The bundle in service answers with what is no number", exc_info=error)
             return str(error)

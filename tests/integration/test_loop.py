@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import UUID
 
 import psutil
@@ -17,7 +18,7 @@ from core.layout import Layout
 from core.logs.timeline import Timeline
 from core.settings.loading import load_settings
 from flows.platform.deployments import deployment_name
-from tests.faults.shop import START, event, recipe_of, write_source
+from tests.faults.shop import START, USERS, event, recipe_of, write_source
 from tests.integration.conftest import small_overrides
 
 SHOP = "looped"
@@ -29,7 +30,7 @@ class ServedShop:
     """The deployments of a tiny shop, served by a process as `sommelier up` has it."""
 
     def __init__(self, work_dir, server, flow_environment):
-        self.source = write_source(work_dir / "source")
+        self.source = write_shop(work_dir / "source")
         self.recipe = recipe_of(self.source)
         given = [f"loop.retraining={json.dumps(EAGER)}", f'shop="{SHOP}"']
         settings = load_settings(overrides=[*small_overrides(work_dir), *given])
@@ -100,17 +101,36 @@ def shop(tmp_path_factory, prefect_server, flow_environment):
             served.close()
 
 
+def past():
+    """Four quiet months before the shop's week, and after it as before: alarms are calibrated on them."""
+    for day, number in product(range(130), range(len(USERS))):
+        if (day * 7 + number) % 3:
+            at = START - timedelta(days=120 - day) + timedelta(minutes=30 * number)
+            item = f"cellar-{(number * 5 + day // 6) % 40}"  # something new for each every six days
+            yield event(f"past-{day}-{number}", USERS[number], item, at.isoformat(), "view")
+
+
 def drift(source):
-    """The shop's users put new things into their carts, for days."""
-    moments = [START + timedelta(days=8, minutes=30 * number) for number in range(160)]
+    """The shop's users put new and dear things into their carts, for days."""
+    moments = [START + timedelta(days=8, minutes=30 * number) for number in range(320)]
     carts = [
-        event(f"drift-{number}", f"u{number % 16:02}", f"cider-{number // 16 * 7 % 40}", moment.isoformat(), "cart")
+        event(
+            f"drift-{number}", USERS[number % len(USERS)], f"cider-{number // len(USERS)}", moment.isoformat(), "cart"
+        )
         for number, moment in enumerate(moments)
     ]
-    write_source(source, carts)
+    write_shop(source, carts)
+
+
+def write_shop(source, more=()):
+    """The shop's export, with its quiet past and further events."""
+    write_source(source, [*past(), *more])
+    shelves = [("cellar", number, 9) for number in range(40)] + [("cider", number, 400) for number in range(20)]
     with (source / "items.jsonl").open("a", encoding="utf-8") as items:
-        for number in range(40):
-            items.write(json.dumps({"item_id": f"cider-{number}", "title": f"Cider {number}", "price": 40}) + "\n")
+        for shelf, number, price in shelves:
+            row = {"item_id": f"{shelf}-{number}", "title": f"{shelf} {number}", "category": shelf, "price": price}
+            items.write(json.dumps(row) + "\n")
+    return source
 
 
 @pytest.mark.slow
@@ -131,8 +151,9 @@ def test_drift_leads_to_a_retraining_and_all_of_it_stands_on_the_time_line(shop)
     told = [entry for entry in shop.timeline.read(since=looked_at) if entry.id > before[-1].id]
     kinds = {entry.kind: entry for entry in told}
     assert {"alarm", "decision", "run", "gate"} <= kinds.keys()
-    assert kinds["alarm"].state == "on"
-    assert kinds["decision"].cause == kinds["alarm"].id
+    named = next(entry for entry in told if entry.kind == "alarm")  # the cause; others follow from it
+    assert (named.subject, named.state) == ("data.items.category.new_values", "on")
+    assert kinds["decision"].cause == named.id
     assert kinds["decision"].subject == run.subject == "fine-tune"
     assert run.cause == kinds["decision"].id
     assert kinds["gate"].cause == run.id

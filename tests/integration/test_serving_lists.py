@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recommender.bundle.loading import load_bundle
+from recommender.bundle.manifest import read_manifest
 from serving.lists.searching import Meaning
 from tests.integration.running_service import (
     MAX_K,
@@ -62,6 +63,17 @@ def test_a_list_may_explore_with_propensities(service: Running, by: str) -> None
         assert first["items"] == second["items"]
         assert all(0 < item["propensity"] <= 1 for item in first["items"])
         assert first["exploration"]["seed"] == 11
+
+
+def test_an_answer_leads_back_to_its_bundle(service: Running, shop: TinyShop) -> None:
+    answer = service.recommend(user_id="u07", k=3)
+    path = f"/v1/lineage/{answer['recommendation_id']}"
+    service.wait_for(lambda: service.client.get(path).status_code == 200)  # the log writes within a moment
+    found = service.client.get(path).json()
+    assert found["shown"]["items"] == [item["item_id"] for item in answer["items"]]
+    assert found["bundle"]["digest"] == read_manifest(shop.whole).digest
+    assert [one["action"] for one in found["promotions"]] == ["promoted"]
+    check_refusal(service.client.get("/v1/lineage/made-up"), 404, "made-up")
 
 
 def test_many_users_are_answered_in_their_order(service: Running) -> None:
