@@ -230,13 +230,16 @@ class FeedbackWriter:
     ) -> list[list[int]]:
         """The tokens that answer each request."""
         prompts = [self.prompts.encode(request) for request in requests]
-        n_new = min(decoding.max_new_tokens, self.max_tokens - max(map(len, prompts)))
+        contrasts = self._contrasts(requests) if decoding.n_beams == 1 else []
+        longest = max(len(one) for one in (*prompts, *contrasts) if one is not None)
+        n_new = min(decoding.max_new_tokens, self.max_tokens - longest)
         stop = _Stop(should_stop)
         with torch.inference_mode():
             if decoding.n_beams > 1:
                 written = search_beams(self.model, self._sampler, prompts, n_new, decoding.n_beams, stop)
             else:
-                texts = self._guided(requests).begin(prompts, n_new)
+                guided = Guided(self._next_token, contrasts, self.guidance) if any(contrasts) else self._next_token
+                texts = guided.begin(prompts, n_new)
                 own = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
                 sampling = self._sampler.start(own, decoding.temperature, decoding.top_p)
                 written = self._draw_words(texts, sampling, n_new, stop, look)
@@ -264,13 +267,10 @@ class FeedbackWriter:
                 return sampling.written
             texts.extend(tokens)
 
-    def _guided(self, requests: Sequence[WritingRequest]) -> NextToken:
-        """The model, so that ratings show in what it expects; as it is where there is none to show."""
-        contrasts = [contrast_of(request) for request in requests]
-        if not self.guidance or not any(contrasts):
-            return self._next_token
-        others = [None if contrast is None else self.prompts.encode(contrast) for contrast in contrasts]
-        return Guided(self._next_token, others, self.guidance)
+    def _contrasts(self, requests: Sequence[WritingRequest]) -> list[list[int] | None]:
+        """The prompt that each text is pushed away from, as tokens; None where there is no rating to show."""
+        contrasts = [contrast_of(request) if self.guidance else None for request in requests]
+        return [None if contrast is None else self.prompts.encode(contrast) for contrast in contrasts]
 
     def _read(self, tokens: list[int]) -> str:
         """The text of generated tokens, up to their end."""

@@ -23,3 +23,11 @@ def test_ids_sort_by_time_and_none_comes_twice(monkeypatch) -> None:
     assert ids == sorted(ids)
     monkeypatch.setattr("core.ids.time.time_ns", lambda: 1_000_000_000_000_000_000)
     assert len({time_ordered_id() for _ in range(5000)}) == 5000
+
+
+def test_ids_of_one_moment_and_of_a_clock_that_goes_back_are_in_order(monkeypatch) -> None:
+    moments = [2_000_000_000_000_000_000] * 10_000 + [1_999_999_000_000_000_000] * 100
+    monkeypatch.setattr("core.ids._last", 0)
+    monkeypatch.setattr("core.ids.time.time_ns", iter(moments).__next__)
+    ids = [time_ordered_id() for _ in moments]
+    assert ids == sorted(set(ids))

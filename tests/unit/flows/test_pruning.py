@@ -12,7 +12,7 @@ from core.layout import Layout
 from core.logs.timeline import Timeline
 from core.storage import UNFINISHED
 from flows.errors import DiskFull
-from flows.params import AudienceParams, ForgetParams, PipelineParams, ReadmitParams, TuneParams
+from flows.params import AudienceParams, CanaryParams, ForgetParams, PipelineParams, ReadmitParams, TuneParams
 from flows.platform.deployments import read_topology
 from flows.promotion.model_store import promote
 from flows.promotion.refits import labels_of
@@ -215,7 +215,14 @@ def test_every_flow_that_writes_prunes_even_where_it_fails(tmp_path, monkeypatch
     monkeypatch.setattr("flows.forget.get_run_logger", fail)  # with nobody to forget it asks for no run
     file, _, name = entrypoint.partition(":")
     flow = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
-    others = {"tune": TuneParams, "readmit": ReadmitParams, "forget": ForgetParams, "write_feedback": AudienceParams}
+    monkeypatch.setattr("flows.follow_canary.follow_newest", fail)
+    others = {
+        "follow_canary": CanaryParams,
+        "tune": TuneParams,
+        "readmit": ReadmitParams,
+        "forget": ForgetParams,
+        "write_feedback": AudienceParams,
+    }
     params = others.get(name, PipelineParams)(shop="small")
     [checked] = flow.validate_parameters({"params": params.model_dump(mode="json")}).values()
     with pytest.raises(OSError, match="the data are gone"):

@@ -23,6 +23,7 @@ from core.settings.tree import Settings
 from features.errors import StoreNotReady
 from recommender.fitting.finiteness import finite_scores
 from serving import service
+from serving.http.metrics import Metrics
 from serving.engine import Engine
 from serving.watcher import Promoted
 from tests.integration.conftest import free_port
@@ -69,13 +70,13 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
         app = _application()
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
         patch.setattr(server, "install_signal_handlers", lambda: None, raising=False)
+        served = Served(f"http://127.0.0.1:{port}", engine, work_dir)
+        counted = SimpleNamespace(**{name: lambda *_: None for name in vars(Metrics) if not name.startswith("_")})
+        counted.answered = lambda endpoint, status, _: served.observed.append((endpoint, status))
+        # Before the service begins: it takes some of them then.
+        patch.setattr(service, "_metrics", lambda: counted)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        served = Served(f"http://127.0.0.1:{port}", engine, work_dir)
-        counted = SimpleNamespace(answered=lambda endpoint, status, _: served.observed.append((endpoint, status)))
-        for name in ("falls_back", "pending_events", "received_events", "bundle_failed", "cold_start", "texts"):
-            setattr(counted, name, lambda *_: None)
-        patch.setattr(service, "_metrics", lambda: counted)
         try:
             wait_for(lambda: server.started)
             yield served

@@ -153,3 +153,16 @@ def test_a_loaded_writer_guides_as_the_saved_one(writer: FeedbackWriter, tmp_pat
     loaded = FeedbackWriter.load(tmp_path)
     assert loaded.guidance == 3.0
     assert loaded.write([BAD], 3, Decoding(20)) == by.write([BAD], 3, Decoding(20))
+
+
+def test_a_text_ends_where_its_contrast_has_no_room(writer: FeedbackWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushing = guided(writer, 2.0)
+    encode = pushing.prompts.encode
+
+    def longer_at_five(request: WritingRequest) -> list[int]:
+        tokens = encode(request)
+        return tokens if request.rating == BAD.rating else (tokens * pushing.max_tokens)[: pushing.max_tokens - 3]
+
+    monkeypatch.setattr(pushing.prompts, "encode", longer_at_five)
+    (text,) = pushing.write([BAD], 1)
+    assert len(pushing.tokenizer.encode(text)) <= 3
