@@ -23,8 +23,8 @@ from core.settings.tree import Settings
 from features.errors import StoreNotReady
 from recommender.fitting.finiteness import finite_scores
 from serving import service
-from serving.http.metrics import Metrics
 from serving.engine import Engine
+from serving.http.metrics import Metrics
 from serving.watcher import Promoted
 from tests.integration.conftest import free_port
 from tests.unit.serving.fake_engine import make
