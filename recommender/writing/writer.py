@@ -263,7 +263,8 @@ class FeedbackWriter:
             if look is not None:
                 enough = [look(self._read(written)) for written in sampling.written]
                 done = [one or other for one, other in zip(done, enough, strict=True)]
-            if stop() or all(done) or len(sampling.written[0]) == n_new:
+            # One that has ended grows no more: the longest counts.
+            if stop() or all(done) or max(map(len, sampling.written)) == n_new:
                 return sampling.written
             texts.extend(tokens)
 

@@ -23,7 +23,7 @@ from recommender.writing.examples import (
 )
 from recommender.writing.guidance import Guided, contrast_of
 from recommender.writing.small_model import new_small_writer
-from recommender.writing.writer import FeedbackWriter
+from recommender.writing.writer import FeedbackWriter, _Stop
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 BAD, MIXED, GOOD, UNRATED = (
@@ -166,3 +166,27 @@ def test_a_text_ends_where_its_contrast_has_no_room(writer: FeedbackWriter, monk
     monkeypatch.setattr(pushing.prompts, "encode", longer_at_five)
     (text,) = pushing.write([BAD], 1)
     assert len(pushing.tokenizer.encode(text)) <= 3
+
+
+def test_a_text_that_ends_early_does_not_let_others_go_on_for_ever(writer: FeedbackWriter) -> None:
+    class EndsFirst:
+        """The first text wants to end, the second to go on: each with words of its own."""
+
+        def __init__(self) -> None:
+            self.n_read = 0
+
+        @property
+        def scores(self) -> torch.Tensor:
+            scores = torch.rand(2, len(writer.tokenizer), generator=torch.Generator().manual_seed(self.n_read))
+            scores[0, writer.end], scores[1, writer.end] = 100.0, -100.0
+            return scores
+
+        def extend(self, tokens: torch.Tensor) -> None:
+            self.n_read += 1
+            assert self.n_read < 30
+
+    texts, room = EndsFirst(), 20
+    sampling = writer._sampler.start([1, 2], 0.0, 1.0)
+    first, second = writer._draw_words(texts, sampling, room, _Stop(lambda: False), None)
+    assert len(first) < len(second) == room
+    assert texts.n_read == room - 1
