@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
         if chosen.report is not None:
             report(data, names, chosen.split, chosen.report)
         warm = read_queries(training, chosen.split).is_warm
-    name = chosen.data.name if chosen.data is not None else chosen.source
+    named = chosen.data or chosen.settings
+    name = named.name if named is not None else chosen.source
     print(f"\n{name}: training before {summary.validation_at}, test from {summary.test_at}; {summary.rows}")
     print(f"{chosen.split}: {len(warm)} users, {int(warm.sum())} with a history; {chosen.seeds} seeds")
     print_results(runs, np.ones(len(warm), dtype=bool))

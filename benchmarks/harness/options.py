@@ -18,7 +18,7 @@ def command(doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_source(parser: argparse.ArgumentParser, kind: str = "tables", instead: str = "") -> None:
-    """`--data`, `--source` and `--cache`.
+    """`--data`, `--source`, `--settings` and `--cache`.
 
     Args:
         kind: The source's kind unless another is asked for.
@@ -28,6 +28,9 @@ def add_source(parser: argparse.ArgumentParser, kind: str = "tables", instead: s
     parser.add_argument("--data", type=Path, help=f"the source's file or folder{left_out}")
     parser.add_argument(
         "--source", default=kind, help=f"the kind of source (default: {kind}; {SIMULATED} takes no --data)"
+    )
+    parser.add_argument(
+        "--settings", type=Path, help="in place of both, a settings file such as `sommelier profile` writes"
     )
     parser.add_argument("--cache", type=Path, help="keep clean tables and training sets here, and use them again")
     parser.set_defaults(needs_data=not instead)
@@ -59,7 +62,9 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
     """Parse the arguments; refuse a source without its data."""
     chosen = parser.parse_args(arguments)
     if getattr(chosen, "needs_data", False) and not has_data(chosen):
-        parser.error(f"--data is required unless --source is {SIMULATED}")
+        parser.error(f"--data or --settings is required unless --source is {SIMULATED}")
+    if getattr(chosen, "settings", None) is not None and chosen.data is not None:
+        parser.error("--settings names a source, and --data another: leave one out")
     return chosen
 
 
@@ -70,7 +75,7 @@ def seeds_of(chosen: argparse.Namespace) -> range:
 
 def has_data(chosen: argparse.Namespace) -> bool:
     """Whether a source was named."""
-    return chosen.data is not None or chosen.source == SIMULATED
+    return chosen.data is not None or chosen.settings is not None or chosen.source == SIMULATED
 
 
 def recipe_of(chosen: argparse.Namespace, *defaults: str) -> Recipe:
@@ -82,9 +87,9 @@ def recipe_of(chosen: argparse.Namespace, *defaults: str) -> Recipe:
     # Here, so that a peer's process that needs no settings does not spend its time importing them.
     from core.settings.loading import load_settings
 
-    source = []
-    if has_data(chosen):
+    source, file = [], getattr(chosen, "settings", None)
+    if file is None and has_data(chosen):
         source.append(f"source.kind={chosen.source}")
         source += [f"source.path={chosen.data.resolve()}"] if chosen.data is not None else []
     given = [*source, *defaults, *getattr(chosen, "set", [])]
-    return load_settings(overrides=[f"recipe.{one}" for one in given]).recipe
+    return load_settings(file, overrides=[f"recipe.{one}" for one in given]).recipe

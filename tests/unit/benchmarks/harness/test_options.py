@@ -30,5 +30,19 @@ def test_what_is_set_goes_before_the_defaults_of_a_benchmark() -> None:
 def test_missing_data_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         chosen()
-    assert "--data is required unless --source is simulated" in capsys.readouterr().err
+    assert "--data or --settings is required unless --source is simulated" in capsys.readouterr().err
     assert not options.has_data(chosen(instead="synthetic texts"))
+
+
+def test_a_settings_file_names_the_source_and_how_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text(f'[recipe.source]\nkind = "tables"\npath = "{tmp_path}"\ndate_formats = ["%d.%m.%Y"]\n')
+    source = options.recipe_of(chosen("--settings", str(file), "--set", "seed=7")).source
+    assert isinstance(source, TablesSource)
+    assert (source.path, source.date_formats) == (tmp_path, ("%d.%m.%Y",))
+
+
+def test_two_sources_at_once_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        chosen("--settings", str(tmp_path / "shop.toml"), "--data", str(tmp_path))
+    assert "--settings names a source, and --data another" in capsys.readouterr().err
