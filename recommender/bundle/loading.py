@@ -151,7 +151,7 @@ def _assemble(items: ItemVectors, sequence: Path, blend: Path | None, device: st
     model = load_sequence_model(sequence, items, device)
     if blend is None:
         return Ranker(items, model)
-    cold_users = ColdUsers(ColdUserWeights.load(blend), encode)
+    cold_users = ColdUsers(ColdUserWeights.load(blend), encode, items.ids)
     ranker = Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
     return ranker.corrected(load_correction(blend, ranker.describer.names) if has_correction(blend) else None)
 

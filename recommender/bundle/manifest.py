@@ -30,7 +30,7 @@ from core.storage import file_digest
 from recommender.errors import BundleError, OtherSchemaVersion
 from recommender.fitting.component import loading
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 MANIFEST = "manifest.json"
 
 Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer", "explainer"]

@@ -7,7 +7,7 @@ as if they had no history.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from core import schema
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import window_counts
 from recommender.inputs.queries import Queries, sample_places, sample_queries
 from recommender.metrics.ranking_evaluation import NdcgOfScores
-from recommender.ranking.cold_users import ColdUserWeights, Encode
+from recommender.ranking.cold_users import ColdUserWeights, Encode, window_shares
 
 RANK = 16
 # Of the regression, per user.
@@ -33,8 +34,7 @@ MAX_QUERIES = 1000
 # By how many texts have to rank better: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
 RECENT_COUNTS = "item_popularity"
-# What the time before a window counts beside it: it orders items that the window has hardly any events of.
-OLDER_SHARE = 0.1
+RECENT = "recent_"
 
 
 @dataclass(frozen=True)
@@ -123,16 +123,17 @@ def fit_cold_users(
     if len(held_out) < MIN_USERS:
         return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
     evaluate = NdcgOfScores(held_out, items.ids, fit.k, "cold-start users' weights")
-    ways = all_shares(users, items)
+    then = next((user.items_then for user in held_out.users if user.items_then is not None), None)
+    ways = all_shares(users, _counted(items) if then is None else then.of(items.ids).popularity)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
     base = max(ndcgs, key=lambda name: ndcgs[name].mean())
-    shares = ways[base].astype(np.float32)
+    shares, plain = ways[base].astype(np.float32), _plain(users, items, base)
     with_text = _with_text(users, generator)
     apart = np.isin(with_text.ids, np.array(held_out.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in held_out.users)
     if encode is None or not speaks or (~apart).sum() < MIN_USERS:
-        return ColdUserWeights.of_shares(shares), figures, ColdUserChoices(base)
+        return plain, figures, ColdUserChoices(base)
     vectors = encode(with_text.texts)
     asking = encode([user.attributes for user in held_out.users])
     silent = np.array([not user.attributes.strip() for user in held_out.users])
@@ -149,12 +150,12 @@ def fit_cold_users(
     figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
     if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
         fit.progress(f"cold-start users: texts are left out, as they rank no better; {_listed(figures)}")
-        return ColdUserWeights.of_shares(shares), figures, ColdUserChoices(base)
+        return plain, figures, ColdUserChoices(base)
     fit.progress(
         f"cold-start users: {base} shares, texts count, ridge {ridge:g}, weight {weight:g}; {_listed(figures)}"
     )
     choices = ColdUserChoices(base, ridge, weight)
-    return _of_texts(shares, vectors, with_text, choices), figures, choices
+    return _of_texts(plain, vectors, with_text, choices), figures, choices
 
 
 def refit_cold_users(
@@ -167,17 +168,39 @@ def refit_cold_users(
         items: Counts what was common recently.
         encode: The encoder; None leaves texts out.
     """
-    # Of a window that now has no event only what breaks its ties is left.
-    shares = all_shares(users, items).get(choices.shares, users.damped_shares()).astype(np.float32)
+    plain = _plain(users, items, choices.shares)
     if encode is None or not choices.ridge:
-        return ColdUserWeights.of_shares(shares)
+        return plain
     with_text = _with_text(users, np.random.default_rng([fit.seed, 3]))
-    return _of_texts(shares, encode(with_text.texts), with_text, choices)
+    return _of_texts(plain, encode(with_text.texts), with_text, choices)
 
 
-def all_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
-    """What an item's share may be, by name: of all users, with long histories counting less, or recently."""
-    return {"counted": users.counted_shares(), "damped": users.damped_shares(), **recent_shares(users, items)}
+def all_shares(users: TrainingUsers, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """What an item's share may be, by name: of all users, with long histories counting less, or of a recent window.
+
+    Args:
+        counts: Events of each item in each window, the shortest first. Shape (n_items, n_windows).
+    Returns:
+        `recent_1` is the shortest window; windows without an event are left out. Shapes (n_items,), float64.
+    """
+    damped = users.damped_shares()
+    windows = [window for window in range(1, counts.shape[1] + 1) if counts[:, window - 1].any()]
+    recent = {f"{RECENT}{window}": window_shares(counts, window, damped) for window in windows}
+    return {"counted": users.counted_shares(), "damped": damped, **recent}
+
+
+def _plain(users: TrainingUsers, items: Catalogue, name: str) -> ColdUserWeights:
+    """The shares of a name as of the training cut-off, and what they are made of anew at a later moment."""
+    if not name.startswith(RECENT):
+        return ColdUserWeights.of_shares(users.counted_shares() if name == "counted" else users.damped_shares())
+    damped, window = users.damped_shares(), int(name.removeprefix(RECENT))
+    # Of a window that has no event only what breaks its ties is left.
+    return ColdUserWeights.of_shares(window_shares(_counted(items), window, damped), damped, window)
+
+
+def _counted(items: Catalogue) -> np.ndarray:
+    """Events of each item in each window before the training cut-off. Shape (n_items, n_windows)."""
+    return window_counts(items.table.column(RECENT_COUNTS).to_pylist())
 
 
 def _with_text(users: TrainingUsers, generator: np.random.Generator) -> TrainingUsers:
@@ -187,32 +210,12 @@ def _with_text(users: TrainingUsers, generator: np.random.Generator) -> Training
 
 
 def _of_texts(
-    shares: np.ndarray, vectors: np.ndarray, with_text: TrainingUsers, choices: ColdUserChoices
+    plain: ColdUserWeights, vectors: np.ndarray, with_text: TrainingUsers, choices: ColdUserChoices
 ) -> ColdUserWeights:
     """The shares, and the regression on the texts of all these users."""
     whole = _Regression(vectors, with_text.taken)
     left, right = whole.solve(choices.ridge)
-    return ColdUserWeights(shares, whole.mean, left, np.float32(choices.weight) * right)
-
-
-def recent_shares(users: TrainingUsers, items: Catalogue) -> dict[str, np.ndarray]:
-    """How common each item was in each window that the feature store counts, on the scale of the damped shares.
-
-    Those break the ties within a window. Windows without an event are left out.
-
-    Returns:
-        `recent_1` is the shortest window. Shapes (n_items,), float64.
-    """
-    damped = users.damped_shares()
-    counted = items.table.column(RECENT_COUNTS).to_pylist()
-    n_windows = max((len(counts) for counts in counted if counts), default=0)
-    found = {}
-    for window in range(n_windows):
-        counts = np.array([counts[window] if counts else 0 for counts in counted], dtype=np.float64)
-        if counts.any():
-            scaled = counts / counts.sum() * damped.sum()
-            found[f"recent_{window + 1}"] = (1 - OLDER_SHARE) * scaled + OLDER_SHARE * damped
-    return found
+    return replace(plain, mean=whole.mean, users=left, items=np.float32(choices.weight) * right)
 
 
 class _Regression:

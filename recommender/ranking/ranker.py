@@ -145,7 +145,8 @@ class Ranker:
     @property
     def reads_items_then(self) -> bool:
         """Whether the features of the items at the moment of asking are read."""
-        return self.correction is not None or any(part.startswith(RECENT) for part in self.blend.parts)
+        of_cold_users = self.cold_users is not None and self.cold_users.reads_items_then
+        return self.correction is not None or of_cold_users or any(part.startswith(RECENT) for part in self.blend.parts)
 
     @property
     def ids(self) -> IdMap:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from core import schema
 from recommender.errors import BundleError
 from recommender.fitting.context import FitContext
+from recommender.inputs.item_moments import CountedItems
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
@@ -165,6 +168,59 @@ def test_what_was_common_of_late_is_taken_where_that_ranks_better(tmp_path: Path
     assert weights.shares.sum() == pytest.approx(users.damped_shares().sum())
 
 
+def counted_then(counts: dict[int, list[int]]) -> CountedItems:
+    rows = [{**catalogue_row(item(n), 10), "item_popularity": counts.get(n, [0, 0])} for n in range(N_ITEMS)]
+    return CountedItems(pa.Table.from_pylist(rows, schema=schema.TRAINING_TABLES["catalogue"]))
+
+
+def test_a_recent_window_ends_when_the_user_asks(training: Path, tmp_path: Path) -> None:
+    rows = [{**catalogue_row(item(n), 10), "item_popularity": [5 if n == 3 else 0, 7]} for n in range(N_ITEMS)]
+    write(training, "catalogue", rows)
+    vectors = random_vectors(training)
+    users = TrainingUsers.read(training, vectors.ids)
+    refit_cold_users(FitContext(training), users, ColdUserChoices("recent_1"), vectors.catalogue, None).save(tmp_path)
+    weights = ColdUserWeights.load(tmp_path)
+    ranker = Ranker(vectors, model_of(vectors), cold_users=ColdUsers(weights, encode, vectors.ids))
+    assert ranker.reads_items_then
+
+    def first(user: UserState) -> str:
+        return ranker.top_k([user], 1)[0][0][0]
+
+    later = UserState(items_then=counted_then({7: [4, 4], 3: [1, 9]}))
+    quiet = UserState(items_then=counted_then({7: [0, 4]}))
+    assert [first(UserState()), first(later)] == [item(3), item(7)]
+    np.testing.assert_allclose(ranker.scores([later]).sum(), users.damped_shares().sum(), rtol=1e-5)
+    np.testing.assert_allclose(ranker.scores([quiet, later])[0], users.damped_shares(), rtol=1e-5)
+
+
+def test_shares_of_all_time_do_not_change_with_the_moment(training: Path) -> None:
+    vectors = random_vectors(training)
+    users = TrainingUsers.read(training, vectors.ids)
+    weights = refit_cold_users(FitContext(training), users, ColdUserChoices("damped"), vectors.catalogue, None)
+    cold_users = ColdUsers(weights, encode, vectors.ids)
+    assert not cold_users.reads_items_then
+    later = UserState(items_then=counted_then({7: [4, 4]}))
+    np.testing.assert_array_equal(cold_users.scores([later]), cold_users.scores([UserState()]))
+
+
+def test_the_window_is_chosen_by_the_counts_of_the_moment_that_validation_asks_at(training: Path) -> None:
+    rows = [{**catalogue_row(item(n), 10), "item_popularity": [5 if n == 3 else 0, 7]} for n in range(N_ITEMS)]
+    write(training, "catalogue", rows)
+    vectors = random_vectors(training)
+    users, queries = TrainingUsers.read(training, vectors.ids), read_queries(training, "validation")
+    then = counted_then({7: [4, 4]})
+    asking = Queries(
+        tuple(UserState(items_then=then) for _ in queries.users),
+        tuple((item(7),) for _ in queries.users),
+        tuple(f"new{n}" for n in range(len(queries))),
+    )
+    fit = FitContext(Path(), 1, k=5)
+    weights, figures, choices = fit_cold_users(fit, users, asking, vectors.catalogue, None)
+    assert choices.shares == "recent_1"
+    assert figures["cold_users_ndcg_recent_1"] == 1.0
+    assert weights.shares.argmax() == vectors.ids.index(item(3)) - 1
+
+
 def test_a_window_that_was_chosen_may_be_empty_where_it_is_fitted_again(training: Path) -> None:
     """A review that is newer than every event closes the shortest window after them."""
     items, fit = random_vectors(training).catalogue, FitContext(training)
@@ -214,7 +270,7 @@ def test_they_are_kept_and_read_again(training: Path, tmp_path: Path) -> None:
     for kept in (weights, ColdUserWeights.of_shares(weights.shares)):
         kept.save(tmp_path)
         again = ColdUserWeights.load(tmp_path)
-        assert again.read_texts == kept.read_texts
+        assert (again.read_texts, again.window) == (kept.read_texts, kept.window)
         np.testing.assert_array_equal(ColdUsers(again, encode).scores([COOK]), ColdUsers(kept, encode).scores([COOK]))
     (tmp_path / "newcomers.safetensors").write_text("no tensors")
     with pytest.raises(BundleError, match="Cannot load cold-start users' weights"):

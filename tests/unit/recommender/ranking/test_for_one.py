@@ -53,11 +53,13 @@ def ranker(request: pytest.FixtureRequest, tmp_path: Path, texts_read: list[str]
         return np.ones((len(given), 2), dtype=np.float32)
 
     generator = np.random.default_rng(1)
+    shares = generator.random(N_ITEMS).astype(np.float32)
     weights = ColdUserWeights(
-        generator.random(N_ITEMS).astype(np.float32),
-        np.zeros(2, dtype=np.float32),
-        np.eye(2, dtype=np.float32),
-        generator.random((2, N_ITEMS)).astype(np.float32),
+        shares,
+        mean=np.zeros(2, dtype=np.float32),
+        users=np.eye(2, dtype=np.float32),
+        items=generator.random((2, N_ITEMS)).astype(np.float32),
+        older=shares,
     )
     parts = {"text": texts, "popularity": Popularity(vectors)}
     blend = Blend() if request.param == "sequence" else Blend("network", {"sequence": 1.0, "text": 0.5}, candidates=3)
