@@ -38,8 +38,8 @@ from serving.events.terms import EventTerms
 from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
 from serving.lists.making import MadeList
+from serving.lists.orders import FixedScores
 from serving.lists.records import read_item, read_user
-from serving.lists.rules import FixedScores
 from serving.lists.selection import STOCK
 from serving.lists.shop_lists import ShopLists
 from serving.lists.showing import show_items

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from core import schema
 from recommender.inputs.catalogue import Catalogue
 
@@ -18,6 +20,9 @@ class ItemCards:
         self._ids, table = catalogue.ids, catalogue.table
         self.labels: list[str] = catalogue.labels
         self.categories: list[str | None] = table.column(schema.CATEGORY).to_pylist()
+        codes = table.column(schema.CATEGORY).combine_chunks().dictionary_encode().indices.fill_null(-1)
+        # Of each item, equal for equal categories, -1 without one. Shape (n_items,), int32.
+        self.category_codes: np.ndarray = codes.to_numpy(zero_copy_only=False)
         self.brands: list[str | None] = table.column(schema.BRAND).to_pylist()
         self.prices: list[float | None] = table.column(schema.PRICE).to_pylist()
 

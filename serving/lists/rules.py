@@ -15,7 +15,7 @@ import numpy as np
 
 from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import ListFilters, best_items
+from recommender.metrics.top_k import ListFilters
 from recommender.reranking.reranker import Ranks
 from serving.api.options import MAX_FACTOR, AppliedRule, ListOptions, MovedItem, Pin, RuleKind
 from serving.lists.selection import ItemSelection
@@ -170,27 +170,6 @@ class RuledRanker:
             up, down = float(self._rules.factors.max()), 1 / float(self._rules.factors.min())
             depth = math.ceil(k * max(up, 1.0) * max(down, 1.0))
         return min(depth + len(self._pinned), len(self.ids))
-
-
-class FixedScores:
-    """A ranker by one score per item, the same for everybody; -inf never comes back.
-
-    Args:
-        scores: In the order of the ids. Shape (n_items,).
-    """
-
-    def __init__(self, ids: IdMap, scores: np.ndarray) -> None:
-        self._ids, self._scores = ids, scores.astype(np.float64)
-
-    @property
-    def ids(self) -> IdMap:
-        return self._ids
-
-    def top_k(
-        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
-    ) -> list[list[tuple[str, float]]]:
-        """See `Ranks`."""
-        return best_items(np.tile(self._scores, (len(users), 1)), users, self._ids, k, **filters)
 
 
 def with_pins(items: Sequence[str], pins: Collection[Pin], k: int) -> list[str]:

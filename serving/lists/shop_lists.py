@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from serving.errors import BadRequest, CapabilityMissing, UnknownUser
 from serving.lists.cards import ItemCards
 from serving.lists.checks import check_k, check_known
 from serving.lists.making import ListMaker, MadeList
-from serving.lists.rules import FixedScores
+from serving.lists.orders import FixedScores, KeptOrders, first_of_each
 from serving.lists.searching import CONSTANT, Meaning, Searcher
 from serving.lists.shown import LiveCatalogue
 from serving.visitor import FeatureReader, Visitor, identify
@@ -58,6 +58,7 @@ class ShopLists:
         self._model, self._bundle, self._features = model, bundle, features
         self._live, self._max_k = live, max_k
         self._ids = bundle.catalogue.ids
+        self._orders = KeptOrders(self._ids)
         self.searcher = Searcher(bundle.ranker.vectors, Meaning(bundle), model)
 
     @property
@@ -78,15 +79,15 @@ class ShopLists:
             UnknownItem, CapabilityMissing: as `ListMaker.make`.
         """
         self._check("list popular items", request)
-        counts = self._counts(request.days)
+        self._check_window(request.days)
+        order = self._orders.of(("popular", request.days), lambda: self._counts(request.days))
         visitor = self._visitor(request)
-        ranked = np.where(counts > 0, counts, -np.inf)
-        made = self._maker.make(request, FixedScores(self._ids, ranked), visitor.state, unranked=0.0)
+        made = self._maker.make(request, order, visitor.state, unranked=0.0)
         return Popular(
             model=self._model,
             days=request.days,
             items=self._show(made, PopularItem),
-            categories=self._by_category(request, ranked, visitor.state),
+            categories=self._by_category(request, order, visitor.state),
             applied=made.applied,
             unknown_items=made.unknown,
             skipped_history=list(visitor.skipped),
@@ -99,15 +100,15 @@ class ShopLists:
             BadRequest, UnknownItem, CapabilityMissing: as `popular`.
         """
         self._check("list new items", request)
-        now = datetime.now(UTC)
-        ages = self._features.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
+        order = self._orders.of("latest", self._youth)
         visitor = self._visitor(request)
-        ranked = np.where(np.isfinite(ages), -ages, -np.inf)
-        made = self._maker.make(request, FixedScores(self._ids, ranked), visitor.state)
+        made = self._maker.make(request, order, visitor.state)
         return Latest(
             model=self._model,
             items=[
-                LatestItem(**self._cards.of(one.item_id), score=one.score, since=now + timedelta(days=one.score))
+                LatestItem(
+                    **self._cards.of(one.item_id), score=one.score, since=order.made_at + timedelta(days=one.score)
+                )
                 for one in made.items
             ],
             applied=made.applied,
@@ -259,9 +260,8 @@ class ShopLists:
             unknown_users=unknown,
         )
 
-    def _counts(self, days: int | None) -> np.ndarray:
-        """Events of each item. Shape (n_items,), float64."""
-        windows = sorted(self._bundle.manifest.recipe.features.windows_days)
+    def _check_window(self, days: int | None) -> None:
+        windows = self._windows
         if days is not None and days not in windows:
             raise BadRequest(
                 "Cannot list popular items",
@@ -269,13 +269,26 @@ class ShopLists:
                 expected=f"one of {', '.join(str(one) for one in windows)}: features.windows_days of the bundle",
                 do="Ask for one of these, or leave it out for all time",
             )
+
+    @property
+    def _windows(self) -> list[int]:
+        return sorted(self._bundle.manifest.recipe.features.windows_days)
+
+    def _counts(self, days: int | None) -> np.ndarray:
+        """Events of each item, -inf for none. Shape (n_items,), float64."""
         columns = self._features.items_at().of(self._ids)
         if days is not None:
-            return columns.popularity[:, windows.index(days)].astype(np.float64)
-        counts = columns.numbers(np.arange(len(self._ids)))["item_n_events"]
-        return np.nan_to_num(counts.astype(np.float64))
+            counts = columns.popularity[:, self._windows.index(days)].astype(np.float64)
+        else:
+            counts = columns.numbers(np.arange(len(self._ids)))["item_n_events"].astype(np.float64)
+        return np.where(counts > 0, counts, -np.inf)
 
-    def _by_category(self, request: PopularRequest, ranked: np.ndarray, user: UserState) -> list[CategoryList]:
+    def _youth(self) -> np.ndarray:
+        """The age of each item in days, negative; -inf where it is not known. Shape (n_items,), float64."""
+        ages = self._features.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
+        return np.where(np.isfinite(ages), -ages, -np.inf)
+
+    def _by_category(self, request: PopularRequest, order: FixedScores, user: UserState) -> list[CategoryList]:
         """The best items of each category, the category with the best one first."""
         if request.per_category is None:
             return []
@@ -284,16 +297,13 @@ class ShopLists:
             "exclude_seen": request.exclude_seen,
             "allowed": self._maker.allowed(request),
         }
-        rows = leave_out(ranked[None].copy(), -np.inf, [user], self._ids, **filters)[0]
+        may_stand = leave_out(np.ones((1, len(self._ids)), dtype=bool), False, [user], self._ids, **filters)[0]
+        places = order.places()
         best: dict[str, list[PopularItem]] = {}
-        for place in np.argsort(-rows, kind="stable"):
+        for place in first_of_each(places[may_stand[places]], self._cards.category_codes, request.per_category):
             category = self._cards.categories[place]
-            if rows[place] == -np.inf:
-                break
-            if category is None or len(best.setdefault(category, [])) == request.per_category:
-                continue
-            item_id = self._ids.item_id(int(place) + 1)
-            best[category].append(PopularItem(**self._cards.of(item_id), score=float(rows[place])))
+            item = PopularItem(**self._cards.of(self._ids.item_id(place + 1)), score=float(order.scores[place]))
+            best.setdefault(category or "", []).append(item)
         return [CategoryList(category=category, items=items) for category, items in best.items()]
 
     def _check(self, doing: str, asked: ListOptions) -> None:

@@ -1,0 +1,171 @@
+"""Orders of the whole catalogue that are the same for everybody: by counts, by dates.
+
+Sorting a million items for each request takes longer than everything else in it. So of a large catalogue an order is
+kept, and a request walks down it as far as it has to; what it was made of may have changed since, so it is made again
+behind the requests once it is old.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Unpack
+
+import numpy as np
+
+from recommender.inputs.ids import IdMap
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import ListFilters, best_items
+
+logger = logging.getLogger(__name__)
+
+# A larger catalogue's orders are kept between requests.
+SORTED_AT_ONCE = 50_000
+# An order that took a second to make is made again after so many: making them takes two hundredths of the time.
+_AGE_PER_SECOND = 50.0
+_LEAST_AGE_S = 1.0
+# Places that are looked at first; of fewer than are wanted, four times as many follow.
+_FIRST_STEP = 512
+
+
+class FixedScores:
+    """A ranker by one score per item, the same for everybody; -inf never comes back.
+
+    Attributes:
+        scores: In the order of the ids. Shape (n_items,), float64.
+        made_at: When they were counted.
+    """
+
+    def __init__(self, ids: IdMap, scores: np.ndarray) -> None:
+        self._ids, self.scores = ids, scores.astype(np.float64)
+        self.made_at = datetime.now(UTC)
+
+    @property
+    def ids(self) -> IdMap:
+        return self._ids
+
+    def top_k(
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
+    ) -> list[list[tuple[str, float]]]:
+        """See `Ranks`."""
+        return best_items(np.tile(self.scores, (len(users), 1)), users, self._ids, k, **filters)
+
+    def places(self) -> np.ndarray:
+        """Where the items stand that may come back, best first, equal ones in their order. Shape (at most n_items,)."""
+        order = np.argsort(-self.scores, kind="stable")
+        return order[: np.count_nonzero(self.scores > -np.inf)]
+
+
+class FixedOrder(FixedScores):
+    """The same, sorted once: a list is found by walking down the order."""
+
+    def __init__(self, ids: IdMap, scores: np.ndarray) -> None:
+        super().__init__(ids, scores)
+        self._order = super().places()
+
+    def places(self) -> np.ndarray:
+        """See `FixedScores`."""
+        return self._order
+
+    def top_k(
+        self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
+    ) -> list[list[tuple[str, float]]]:
+        """See `Ranks`."""
+        lists = []
+        excluded = filters.get("exclude") or [()] * len(users)
+        for user, left_out in zip(users, excluded, strict=True):
+            own = [index - 1 for index in self._ids.known_indices(left_out)]
+            seen = user.seen_places(self._ids) if filters.get("exclude_seen", True) else np.zeros(0, dtype=np.int64)
+            hidden = np.concatenate([np.array(own, dtype=np.int64), seen])
+            found = self._walk(k, hidden, filters.get("allowed"))
+            lists.append([(self._ids.item_id(place + 1), float(self.scores[place])) for place in found])
+        return lists
+
+    def _walk(self, k: int, hidden: np.ndarray, allowed: np.ndarray | None) -> list[int]:
+        found: list[int] = []
+        for places in self._steps():
+            keep = np.ones(len(places), dtype=bool) if allowed is None else allowed[places]
+            if len(hidden):
+                keep &= ~np.isin(places, hidden)
+            found += places[keep][: k - len(found)].tolist()
+            if len(found) == k:
+                break
+        return found
+
+    def _steps(self) -> Iterator[np.ndarray]:
+        start, step = 0, _FIRST_STEP
+        while start < len(self._order):
+            yield self._order[start : start + step]
+            start, step = start + step, 4 * step
+
+
+class KeptOrders:
+    """The orders of one catalogue. Safe to share between threads.
+
+    Args:
+        ids: Of the catalogue.
+        sorted_at_once: Those of a larger catalogue are kept.
+    """
+
+    def __init__(self, ids: IdMap, sorted_at_once: int = SORTED_AT_ONCE) -> None:
+        self._ids, self._are_kept = ids, len(ids) > sorted_at_once
+        self._kept: dict[Hashable, tuple[FixedOrder, float]] = {}
+        self._renewing: set[Hashable] = set()
+        self._lock = threading.Lock()
+
+    def of(self, name: Hashable, count: Callable[[], np.ndarray]) -> FixedScores:
+        """The order of this name; of a large catalogue as it was some seconds ago.
+
+        Args:
+            count: The score of each item now, -inf for one that never comes back. Shape (n_items,).
+        """
+        if not self._are_kept:
+            return FixedScores(self._ids, count())
+        kept = self._kept.get(name)
+        if kept is None:
+            return self._make(name, count)
+        order, good_until = kept
+        if time.monotonic() > good_until:
+            with self._lock:
+                is_ours = name not in self._renewing
+                self._renewing.add(name)
+            if is_ours:
+                threading.Thread(target=self._renew, args=(name, count), name="orders", daemon=True).start()
+        return order
+
+    def _make(self, name: Hashable, count: Callable[[], np.ndarray]) -> FixedOrder:
+        started = time.monotonic()
+        order = FixedOrder(self._ids, count())
+        took = time.monotonic() - started
+        self._kept[name] = order, time.monotonic() + max(_LEAST_AGE_S, _AGE_PER_SECOND * took)
+        return order
+
+    def _renew(self, name: Hashable, count: Callable[[], np.ndarray]) -> None:
+        try:
+            self._make(name, count)
+        except Exception:
+            # The one before answers until the store can be read again; the next request tries it.
+            logger.exception("The order by %s could not be made again", name)
+        finally:
+            with self._lock:
+                self._renewing.discard(name)
+
+
+def first_of_each(places: np.ndarray, codes: np.ndarray, n: int) -> list[int]:
+    """The first n places of each group, in the order given.
+
+    Args:
+        places: Of items.
+        codes: The group of each item, -1 for none, which is left out. Shape (n_items,).
+    """
+    grouped = places[codes[places] >= 0]
+    groups = codes[grouped]
+    by_group = np.argsort(groups, kind="stable")
+    sorted_groups = groups[by_group]
+    begins = np.flatnonzero(np.diff(sorted_groups, prepend=-1))
+    rank = np.arange(len(by_group)) - np.repeat(begins, np.diff(begins, append=len(by_group)))
+    found: list[int] = grouped[np.sort(by_group[rank < n])].tolist()
+    return found
