@@ -55,14 +55,22 @@ format: env ## Rewrite the code in ruff's format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-constraints: ## Resolve again in a scratch environment and write constraints.txt (old pins are kept where they still fit).
+constraints: ## Resolve again in a scratch environment and write constraints.txt and deployments/requirements.txt (old pins are kept where they still fit).
 	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt
 	$(PYTHON) -m venv build/constraints/env
 	build/constraints/env/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/constraints/env/bin/uv pip compile pyproject.toml --extra dev --group weights --quiet --output-file constraints.txt > /dev/null
 	build/constraints/env/bin/uv pip install --quiet --python build/constraints/env/bin/python --constraint constraints.txt --group weights '.[dev]'
-	build/constraints/env/bin/uv pip freeze --python build/constraints/env/bin/python --exclude sommelier --exclude pip | sed -E 's/\+cpu$$//' > build/constraints/constraints.txt
-	mv build/constraints/constraints.txt constraints.txt && rm -rf build
+	$(call frozen,build/constraints/env) > build/constraints/constraints.txt
+	mv build/constraints/constraints.txt constraints.txt
+	$(PYTHON) -m venv --without-pip build/constraints/lean
+	build/constraints/env/bin/uv pip install --quiet --python build/constraints/lean/bin/python --constraint constraints.txt .
+	$(call frozen,build/constraints/lean) > build/constraints/requirements.txt
+	mv build/constraints/requirements.txt deployments/requirements.txt
+	rm -rf build
+
+# What is installed in an environment, by exact version.
+frozen = build/constraints/env/bin/uv pip freeze --quiet --python $(1)/bin/python --exclude sommelier --exclude pip | sed -E 's/\+cpu$$//'
 
 clean: ## Remove what `make run` keeps (data, features, bundles, Prefect's database); the environment stays.
 	rm -rf .sommelier

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,6 @@ def free_port() -> int:
 def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running]:
     """The service of a shop in its own process, from the moment that it answers; with further settings of `serving`."""
     port, work_dir = free_port(), shop.layout.work_dir
-    log = work_dir / f"{name}.log"
     environment = {
         **os.environ,
         "BENTOML_HOME": str(work_dir / "bentoml"),
@@ -102,10 +101,31 @@ def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running
             {"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K, "spares": 0, **serving}
         ),
     }
-    command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
+    with start_command(shop, work_dir / f"{name}.log", command, port, environment) as started:
+        yield started
+
+
+@contextmanager
+def start_command(
+    shop: TinyShop,
+    log: Path,
+    command: Sequence[str],
+    port: int,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+) -> Iterator[Running]:
+    """What a command starts, from the moment that it answers.
+
+    Args:
+        log: Where its output goes.
+        port: Where it listens.
+        environment: All of it.
+        folder: Where it is started; here, where none is named.
+    """
     with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True
+            command, env=environment, cwd=folder, stdout=output, stderr=output, start_new_session=True
         )
         started = Running(process, client, shop, log)
         try:
