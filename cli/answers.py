@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
-from cli.output import print_json, print_rows, show, show_aside
+from cli.output import print_items, print_json, print_rows, print_texts, show_aside
 
 Count = Annotated[int, Parameter(name=("-k", "--k"), show_default=True, validator=Number(gte=1))]
 Stars = Annotated[float, Parameter(validator=Number(gte=1, lte=5))]
@@ -48,8 +48,8 @@ def recommend(
         provider_floor: Share of the list, at least, for brands with few events.
     """
     settings = chosen.enter()
+    from serving.answering import connect, read_request
     from serving.api.recommend import RecommendRequest
-    from serving.client import connect, read_request
 
     asked = {"kind": diversity, "strength": strength, "item_floor": item_floor, "provider_floor": provider_floor}
     given = {name: value for name, value in asked.items() if value is not None} or None
@@ -85,8 +85,8 @@ def score(
         items: Item ids.
     """
     settings = chosen.enter()
+    from serving.answering import connect, read_request
     from serving.api.score import ScoreRequest
-    from serving.client import connect, read_request
 
     request = read_request(ScoreRequest, {"user_id": user, "item_ids": items})
     answer = connect(settings, show_aside).score(request)
@@ -111,23 +111,26 @@ def score(
 
 def feedback(
     user: str,
-    item: str,
+    items: Annotated[list[str], Parameter(json_list=False)],
     /,
     *,
+    pair: Annotated[list[tuple[str, str]] | None, Parameter(json_list=False)] = None,
     task: Task = "review",
     rating: Stars | None = None,
     style: Style = "medium",
     max_words: Words | None = None,
     decoding: Decoding = "nucleus",
     seed: Seed | None = None,
+    stream: bool = False,
     as_json: AsJson = False,
     chosen: Chosen = NOT_CHOSEN,
 ) -> None:
-    """Write the review that a user would give an item, or why the item suits them.
+    """Write the reviews that a user would give some items, or why the items suit them.
 
     Args:
         user: The shop's id of a user.
-        item: The item's id.
+        items: Item ids.
+        pair: A further user and item; give it again for more.
         task: review: what the user would write. reason: why the item suits.
         rating: Stars to write for, 1 to 5; without it, the rating that is predicted.
         style: short: one sentence. medium: some. long: as long as the writer goes on.
@@ -135,34 +138,93 @@ def feedback(
         decoding: How words are found: nucleus (drawn from the likeliest), greedy (the likeliest) or beam (of the
             likeliest whole texts).
         seed: Equal seeds give equal texts.
+        stream: Print each sentence as soon as it is written; with --json, a line for each, and for each whole text.
     """
     settings = chosen.enter()
+    from serving.answering import connect, read_request
     from serving.api.feedback import FeedbackRequest
-    from serving.client import connect, read_request
 
-    asked = {"kind": task, "rating": rating, "style": style, "max_words": max_words, "seed": seed}
-    fields = {"user_id": user, "item_id": item, "decoding": decoding, **asked}
-    request = read_request(FeedbackRequest, fields)
-    answer = connect(settings, show_aside).feedback(request)
-    if as_json:
-        print_json(answer.model_dump())
-    else:
-        show(answer.text)
+    who = [*((user, item) for item in items), *(pair or ())]
+    pairs = [{"user_id": each, "item_id": item, "rating": rating} for each, item in who]
+    how = {"kind": task, "style": style, "max_words": max_words, "seed": seed, "decoding": decoding}
+    request = read_request(FeedbackRequest, {**(pairs[0] if len(pairs) == 1 else {"pairs": pairs}), **how})
+    messages = connect(settings, show_aside).stream_feedback(request)
+    print_texts(messages, [" ".join(one) for one in who], stream, as_json)
 
 
 def similar(item: str, /, *, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
-    """Show the items that the model in service finds most similar to an item; loads the bundle.
+    """Show the items that the model in service finds most similar to an item.
 
     Args:
         item: The item's id.
         k: How many items.
     """
     settings = chosen.enter()
-    from serving.client import load_engine
+    from serving.answering import connect, read_request
+    from serving.api.lists import SimilarRequest
 
-    engine = load_engine(settings)
-    rows = [
-        {"item_id": found, "label": engine.bundle.catalogue.label(found), "similarity": round(similarity, 4)}
-        for found, similarity in engine.similar(item, k)
-    ]
+    answer = connect(settings, show_aside).similar(read_request(SimilarRequest, {"item_id": item, "k": k}))
+    rows = [{"item_id": i.item_id, "label": i.label, "similarity": round(i.score, 4)} for i in answer.items]
     print_rows(rows, as_json)
+
+
+def search(
+    query: str,
+    /,
+    *,
+    user: str | None = None,
+    k: Count = 10,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Find items that a text speaks of, those first that a user would like.
+
+    Args:
+        query: What to search for.
+        user: The shop's id of a user.
+        k: How many items.
+    """
+    settings = chosen.enter()
+    from serving.answering import connect, read_request
+    from serving.api.lists import SearchRequest
+
+    request = read_request(SearchRequest, {"query": query, "user_id": user, "k": k})
+    print_items(connect(settings, show_aside).search(request), as_json)
+
+
+def popular(
+    *,
+    days: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    user: str | None = None,
+    k: Count = 10,
+    as_json: AsJson = False,
+    chosen: Chosen = NOT_CHOSEN,
+) -> None:
+    """Show the items with the most events; the score is their number.
+
+    Args:
+        days: Of so many last days, one of recipe.features.windows_days; without it, of all time.
+        user: The shop's id of a user, who has not seen them.
+        k: How many items.
+    """
+    settings = chosen.enter()
+    from serving.answering import connect, read_request
+    from serving.api.lists import PopularRequest
+
+    request = read_request(PopularRequest, {"days": days, "user_id": user, "k": k})
+    print_items(connect(settings, show_aside).popular(request), as_json)
+
+
+def latest(*, user: str | None = None, k: Count = 10, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Show the newest items; the score is less their age in days.
+
+    Args:
+        user: The shop's id of a user, who has not seen them.
+        k: How many items.
+    """
+    settings = chosen.enter()
+    from serving.answering import connect, read_request
+    from serving.api.lists import LatestRequest
+
+    request = read_request(LatestRequest, {"user_id": user, "k": k})
+    print_items(connect(settings, show_aside).latest(request), as_json)

@@ -60,8 +60,11 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "evaluate": (models.evaluate, "sommelier evaluate"),
     "recommend": (answers.recommend, "sommelier recommend u10001 -k 5"),
     "score": (answers.score, "sommelier score u10001 i10007 i10042"),
-    "feedback": (answers.feedback, "sommelier feedback u10001 i10007 --task reason"),
+    "feedback": (answers.feedback, "sommelier feedback u10001 i10007 i10042 --task reason"),
     "similar": (answers.similar, "sommelier similar i10007 -k 5"),
+    "search": (answers.search, "sommelier search 'light red wine' --user u10001 -k 5"),
+    "popular": (answers.popular, "sommelier popular --days 7 -k 5"),
+    "latest": (answers.latest, "sommelier latest -k 5"),
     "experiments start": (
         experiments.start,
         "sommelier experiments start spring --variant new=c6453648b76c:0.5 --reason 'longer histories'",

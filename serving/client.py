@@ -1,180 +1,194 @@
-"""Ask a shop's service over HTTP, or the bundle in service itself where no service runs. The answers are the same."""
+"""Clients of a shop's service: `Client` waits for answers, `AsyncClient` awaits them.
+
+```python
+with Client("http://127.0.0.1:3000", key="som_…") as client:
+    for item in client.recommend(RecommendRequest(user_id="u10001", k=5)).items:
+        print(item.item_id, item.label)
+```
+Nothing that computes is imported: no torch, no BentoML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, TypeVar
 
 import httpx
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
+from tenacity import AsyncRetrying, Retrying
 
-from core.errors import NotRunning
-from core.keys import given_key, key_header
-from core.layout import Layout
-from core.settings.tree import Settings
-from core.tombstones import TombstoneFile
-from serving.api.feedback import Feedback, FeedbackRequest
-from serving.api.message import API_PREFIX, Message
-from serving.api.problem import explain
-from serving.api.recommend import Recommendations, RecommendRequest
-from serving.api.score import ScoreRequest, Scores
-from serving.engine import Engine
-from serving.errors import Refused
-from serving.watcher import find_promoted
+from core.keys import key_header
+from serving.api.feedback import Feedback, FeedbackRequest, TextPiece
+from serving.calls.call import Call, new_request_id
+from serving.calls.endpoints import Endpoints
+from serving.calls.retries import Retries
+from serving.calls.texts import TextReader, text_call
+from serving.errors import BadRequest, NoAnswer, RequestFailed
 
-_PROBE_TIMEOUT_S = 5.0
-_GRACE_S = 5.0  # beyond the service's own limit, so that its sentence arrives
+__all__ = ["AsyncClient", "Client", "NoAnswer", "RequestFailed", "Retries"]
 
-Read = TypeVar("Read", bound=Message)
+Answer = TypeVar("Answer")
+
+# Beyond the service's own limit for an answer, so that its sentence arrives.
+_TIMEOUT_S = 65.0
 
 
-class Answering(Protocol):
-    """What answers requests.
+class Client(Endpoints):
+    """Asks a service, and waits for its answers. Threads may share one; `close` it, or use it in a `with` statement.
 
-    Attributes:
-        model: The bundle, name:version.
-    """
-
-    model: str
-
-    def recommend(self, request: RecommendRequest) -> Recommendations:
-        """The k best items."""
-        ...
-
-    def score(self, request: ScoreRequest) -> Scores:
-        """How much the user would like each item."""
-        ...
-
-    def feedback(self, request: FeedbackRequest) -> Feedback:
-        """A review, or why an item suits."""
-        ...
-
-
-class Client:
-    """Asks a service.
+    Each method raises `RequestFailed` where there is no answer, with the service's sentence and status; `NoAnswer`,
+    which is one of those, where the service itself said nothing.
 
     Args:
         url: Of the service.
-        model: The bundle that it has loaded.
-        timeout_s: Of a request, seconds.
-        key: Sent with each request, where the service needs one.
+        key: An API key, where the service needs one.
+        timeout_s: How long a try waits for a connection, and for each next part of an answer, seconds.
+        retries: When a request is sent again.
+        transport: In place of httpx's own, which goes past any proxy of the environment.
+    Raises:
+        BadRequest: the address or the key is none.
     """
 
-    def __init__(self, url: str, model: str, timeout_s: float, key: SecretStr | None = None) -> None:
-        self.url, self.model, self._timeout_s, self._key = url, model, timeout_s, key
+    def __init__(
+        self,
+        url: str,
+        key: SecretStr | str | None = None,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        retries: Retries | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url, self._retries = url, retries or Retries()
+        self._http = httpx.Client(**_connection(url, key, timeout_s), transport=transport)
 
-    def recommend(self, request: RecommendRequest) -> Recommendations:
-        """Ask `/v1/recommend`."""
-        return self._ask(f"{API_PREFIX}/recommend", request, Recommendations)
+    def __enter__(self) -> Client:
+        return self
 
-    def score(self, request: ScoreRequest) -> Scores:
-        """Ask `/v1/score`."""
-        return self._ask(f"{API_PREFIX}/score", request, Scores)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def feedback(self, request: FeedbackRequest) -> Feedback:
-        """Ask `/v1/feedback`."""
-        return self._ask(f"{API_PREFIX}/feedback", request, Feedback)
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
 
-    def _ask(self, endpoint: str, request: Message, kind: type[Read]) -> Read:
+    def ask(self, call: Call[Answer]) -> Answer:
+        """Send a call, again where that may help, and read its answer."""
+        return call.read(self._send(call))
+
+    def stream_feedback(self, request: FeedbackRequest) -> Generator[TextPiece | Feedback, None, None]:
+        """Texts in pieces: a `TextPiece` per sentence, and behind the last one of a text the whole `Feedback`.
+
+        Sent again only until the stream begins. Whoever stops reading early closes the iterator, and nobody writes on.
+
+        Raises:
+            RequestFailed: the service refused, or broke off with a sentence.
+            NoAnswer: the stream broke off.
+        """
+        call = text_call(request)
+        response = self._send(call, stream=True)
+        reader = TextReader(call, response, request)
         try:
-            answer = httpx.post(
-                f"{self.url}{endpoint}",
-                json=request.model_dump(mode="json"),
-                headers=key_header(self._key),
-                timeout=self._timeout_s,
-                trust_env=False,
-            )
-            if answer.is_success:
-                return kind.model_validate_json(answer.content)
-            raise Refused(str(answer.json()["error"]))
-        except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
-            raise NotRunning(
-                f"Cannot ask {endpoint}",
-                got=f"error={(str(error) or type(error).__name__).splitlines()[0]}",
-                expected="an answer of the service",
-                where=self.url,
-                do="Read service.log in the work folder's logs, and ask again",
-            ) from error
+            for chunk in response.iter_bytes():
+                yield from reader.read(chunk)
+            reader.finish()
+        except httpx.RequestError as error:
+            raise reader.broken(error) from error
+        finally:
+            response.close()
+
+    def _send(self, call: Call[Any], stream: bool = False) -> httpx.Response:
+        request_id = new_request_id()
+
+        def try_once() -> httpx.Response:
+            request = call.request(self._http, request_id)
+            try:
+                response = self._http.send(request, stream=stream)
+                if not response.is_success:
+                    response.read()
+            except httpx.RequestError as error:
+                raise call.no_answer(request, error) from error
+            call.check(response)
+            return response
+
+        return Retrying(**self._retries.of(call))(try_once)
 
 
-def connect(settings: Settings, show: Callable[[str], None]) -> Answering:
-    """The service of the shop where one runs and is ready; otherwise the bundle in service, loaded here.
+class AsyncClient(Endpoints):
+    """The same for asyncio: every method is awaited, and `stream_feedback` iterated over with `async for`.
 
-    Args:
-        settings: Say which shop, in which work folder, and where its service is.
-        show: Called with a line that says so where the bundle is loaded.
-    Raises:
-        NotRunning: no service runs, and nothing was promoted that could be loaded.
-        BundleError: it cannot be loaded.
+    Args and errors are those of `Client`.
     """
-    client = find_service(settings)
-    if client is not None:
-        return client
-    loaded = load_engine(settings)
-    url = _service_url(settings)
-    show(f"no service of shop {settings.shop} answers at {url}: answered by {loaded.model}, loaded for this request")
-    return loaded
+
+    def __init__(
+        self,
+        url: str,
+        key: SecretStr | str | None = None,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url, self._retries = url, retries or Retries()
+        self._http = httpx.AsyncClient(**_connection(url, key, timeout_s), transport=transport)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def ask(self, call: Call[Answer]) -> Answer:
+        """Send a call, again where that may help, and read its answer."""
+        return call.read(await self._send(call))
+
+    async def stream_feedback(self, request: FeedbackRequest) -> AsyncGenerator[TextPiece | Feedback, None]:
+        """As `Client.stream_feedback`; `aclose` ends it early."""
+        call = text_call(request)
+        response = await self._send(call, stream=True)
+        reader = TextReader(call, response, request)
+        try:
+            async for chunk in response.aiter_bytes():
+                for message in reader.read(chunk):
+                    yield message
+            reader.finish()
+        except httpx.RequestError as error:
+            raise reader.broken(error) from error
+        finally:
+            await response.aclose()
+
+    async def _send(self, call: Call[Any], stream: bool = False) -> httpx.Response:
+        request_id = new_request_id()
+
+        async def try_once() -> httpx.Response:
+            request = call.request(self._http, request_id)
+            try:
+                response = await self._http.send(request, stream=stream)
+                if not response.is_success:
+                    await response.aread()
+            except httpx.RequestError as error:
+                raise call.no_answer(request, error) from error
+            call.check(response)
+            return response
+
+        return await AsyncRetrying(**self._retries.of(call))(try_once)
 
 
-def find_service(settings: Settings) -> Client | None:
-    """The service of this shop, ready to answer; None where none is there: another shop's does not count."""
-    url = _service_url(settings)
-    try:
-        model = httpx.get(f"{url}{API_PREFIX}/model", timeout=_PROBE_TIMEOUT_S, trust_env=False).json()["model"]
-    except (httpx.TransportError, ValueError, KeyError, TypeError):
-        return None
-    name = Layout(settings.work_dir, settings.shop).model_name
-    if not isinstance(model, str) or model.rpartition(":")[0] != name:
-        return None
-    return Client(url, model, settings.serving.timeout_s + _GRACE_S, given_key())
-
-
-def load_engine(settings: Settings) -> Engine:
-    """Load the bundle in service, and open the shop's online store. BENTOML_HOME says where the model store lies.
-
-    Raises:
-        NotRunning: nothing was promoted yet.
-        BundleError: the bundle cannot be loaded.
-        SettingsError: the settings want a GPU, and there is none.
-    """
-    from transformers.utils.logging import disable_progress_bar
-
-    from features.online import OnlineFeatures
-    from recommender.bundle.loading import load_bundle
-    from recommender.fitting.device import resolve_device
-
-    layout = Layout(settings.work_dir, settings.shop)
-    promoted = find_promoted(layout.model_name)
-    if not promoted:
-        raise NotRunning(
-            "Cannot answer",
-            got=f"shop={settings.shop}, without a service at {_service_url(settings)} and without a promoted bundle",
-            expected="one of the two",
-            where=str(layout.root),
-            do="Run the pipeline: sommelier up; or name the shop: --set shop=<name>",
+def _connection(url: str, key: SecretStr | str | None, timeout_s: float) -> dict[str, Any]:
+    """What both clients tell httpx."""
+    if not url.startswith(("http://", "https://")):
+        raise BadRequest(
+            "Cannot make a client", got=f"url={url!r}", expected="http:// or https:// before it", do="Correct it"
         )
-    disable_progress_bar()
-    device = resolve_device(settings.serving.device, "serving.device")
-    bundle = load_bundle(promoted[0].folder, device, layout.language_models)
-    is_forgotten = TombstoneFile(layout.forgotten).holds
-    online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
-    limits = settings.serving
-    return Engine(
-        model=promoted[0].model, bundle=bundle, features=online, max_k=limits.max_k, max_users=limits.max_users
-    )
-
-
-def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:
-    """A request of these fields, in the service's own words where they do not fit.
-
-    Raises:
-        Refused: a field is wrong.
-    """
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise Refused(explain(error)) from error
-
-
-def _service_url(settings: Settings) -> str:
-    return settings.platform.url_of("service")
+    secret = SecretStr(key) if isinstance(key, str) else key
+    if secret is not None and not (secret.get_secret_value().isascii() and secret.get_secret_value().isprintable()):
+        raise BadRequest(
+            "Cannot make a client",
+            got="key=<hidden>",
+            expected="printable ASCII, as sommelier keys create prints it",
+            do="Look for a line break or a blank that came along",
+        )
+    return {"base_url": url, "headers": key_header(secret), "timeout": timeout_s, "trust_env": False}

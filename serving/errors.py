@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
 
-from core.errors import SommelierError
+from core.errors import NotRunning, SommelierError
 
 
 class ServingError(SommelierError):
     """Base of the errors of `serving`. `status` is the HTTP status of the answer."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
 
 
 class BadRequest(ServingError):
@@ -91,21 +91,37 @@ class ServiceMisconfigured(ServingError):
     """The service was started in an environment in which it cannot find its models."""
 
 
-class Refused(ServingError):
-    """A request that was answered with a sentence in place of an answer.
+class RequestFailed(ServingError):
+    """A request that was answered with a sentence in place of an answer, or not at all (`NoAnswer`).
 
     Args:
         sentence: Whole, as the service says it.
+        status: HTTP status of the answer; 0 where none came.
+        request_id: What the request carried as `X-Request-Id`; None of one that was never sent.
+        retry_after_s: In how many seconds the service wants to be asked again, where it says so.
+        was_sent: Whether the service may have had the request.
     """
 
-    status = 400
-
-    def __init__(self, sentence: str) -> None:
-        self.sentence = sentence
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        status: int = 400,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+        was_sent: bool = True,
+    ) -> None:
+        self.sentence, self.status, self.request_id = sentence, status, request_id
+        self.retry_after_s, self.was_sent = retry_after_s, was_sent
         super().__init__("Refused", got=sentence, expected="an answer", do="Read the sentence")
 
     def __str__(self) -> str:
         return self.sentence
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Refused, (self.sentence,)
+        kept = {name: getattr(self, name) for name in ("status", "request_id", "retry_after_s", "was_sent")}
+        return partial(type(self), **kept), (self.sentence,)
+
+
+class NoAnswer(RequestFailed, NotRunning):
+    """No answer of the service came: nothing listens there, it took too long, or something else answered."""

@@ -31,8 +31,8 @@ from core.settings.loading import load_settings
 from core.settings.platform import ServingSettings
 from core.tombstones import nobody
 from recommender.bundle.loading import Bundle, load_bundle
+from serving.answering import load_engine
 from serving.api.recommend import RecommendRequest
-from serving.client import load_engine
 from serving.engine import Engine
 from serving.experiments.desk import ExperimentDesk
 

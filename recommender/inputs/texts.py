@@ -10,6 +10,7 @@ from typing import Literal
 WritingTask = Literal["review", "reason"]
 # How the next word is found: drawn from the likeliest, the likeliest, or as of the likeliest whole texts.
 Strategy = Literal["nucleus", "greedy", "beam"]
+TextStyle = Literal["short", "medium", "long"]
 
 _OPINIONS = {1: "very bad", 2: "bad", 3: "mixed", 4: "good", 5: "very good"}
 _QUESTION = "Write the review that this customer writes of this item."

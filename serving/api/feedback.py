@@ -8,9 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
-from recommender.inputs.texts import Strategy, WritingTask
+from recommender.inputs.texts import Strategy, TextStyle, WritingTask
 from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
-from serving.writing.length import TextStyle
 
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 MAX_WORDS = 200

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from recommender.inputs.texts import Strategy
+from recommender.inputs.texts import Strategy, TextStyle
 from recommender.metrics.texts import sentences
 from recommender.writing.decoding import Decoding
-
-TextStyle = Literal["short", "medium", "long"]
 
 # Sentences (None: any number) and tokens of each style, at most.
 _STYLES: dict[TextStyle, tuple[int | None, int]] = {

@@ -32,9 +32,8 @@ from flows.promotion.bundles import promote_by_hand
 from flows.promotion.experiments import start_experiment
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
-from recommender.inputs.texts import WritingTask
+from recommender.inputs.texts import TextStyle, WritingTask
 from recommender.writing.decoding import Strategy
-from serving.writing.length import TextStyle
 from tests.contract.documents import DOCS, GUIDES, code, read
 from tests.integration.conftest import free_port
 from tests.integration.serving_shop import SHOP, TinyShop, build_shop
@@ -61,6 +60,9 @@ RUNS: dict[str, tuple[str, str]] = {
     "score": ("u01 tea-1 wine-3", "p_like"),
     "feedback": ("u01 tea-1 --task reason --rating 4 --seed 3", "\n"),
     "similar": ("tea-1 -k 3", "of the tea shelf"),
+    "search": ("'hard cheese' --user u01 -k 3", "of the cheese shelf"),
+    "popular": ("-k 3", "shelf"),
+    "latest": ("-k 3 --user u01", "shelf"),
     "experiments start": ("spring --variant new={bare}:0.5", "started: spring, split: new 0.5"),
     "experiments stop": ("autumn --reason enough", "stopped: autumn"),
     "experiments list": ("", "autumn"),
@@ -242,7 +244,7 @@ def test_what_changes_what_is_served_is_on_record(shop, first, capsys):
 
 
 def test_every_command_that_prints_a_table_prints_json_too():
-    answering = {"recommend", "score", "feedback", "similar"}
+    answering = {"recommend", "score", "feedback", "similar", "search", "popular", "latest"}
     assert {*TABLES} == {
         "status",
         "experiments list",
@@ -261,7 +263,10 @@ def test_every_command_that_prints_a_table_prints_json_too():
     }
 
 
-@pytest.mark.parametrize("words", ["recommend u01", "score u01 tea-1", "feedback u01 tea-1", "similar tea-1"])
+@pytest.mark.parametrize(
+    "words",
+    ["recommend u01", "score u01 tea-1", "feedback u01 tea-1", "similar tea-1", "search tea", "popular", "latest"],
+)
 def test_where_neither_a_service_nor_a_bundle_is_there_the_sentence_names_both(words, tmp_path, capsys):
     options = [*where(tmp_path), "--set", "shop=empty"]
     assert main([*words.split(), *options]) == NOT_RUNNING

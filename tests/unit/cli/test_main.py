@@ -73,7 +73,7 @@ def test_recommend_asks_for_the_diversity_that_is_named(capsys, monkeypatch):
             )
             return Recommendations(model="m:1", user_id="u", cold_start=False, reason=None, items=[], diversity=done)
 
-    monkeypatch.setattr("serving.client.connect", lambda settings, show: Answering())
+    monkeypatch.setattr("serving.answering.connect", lambda settings, show: Answering())
     assert main(["recommend", "u"]) == 0
     assert main(["recommend", "u", "--diversity", "mmr", "--strength", "0.4", "--item-floor", "0.2"]) == 0
     assert asked == [None, Diversity(kind="mmr", strength=0.4, item_floor=0.2)]

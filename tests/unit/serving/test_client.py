@@ -1,135 +1,283 @@
-"""The client asks this shop's service and no other, past any proxy, and says a refusal in the service's own words."""
+"""Both clients send the same, read the same, and say what failed in the service's words."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import pickle
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from core.errors import NotRunning
-from core.settings.loading import load_settings
-from core.settings.tree import Settings
-from serving.api.feedback import FeedbackRequest
+from serving.api.changes import ItemPatch
+from serving.api.events import Event, EventsRequest
+from serving.api.feedback import Feedback, FeedbackPair, FeedbackRequest, TextPiece
+from serving.api.model import ModelInfo, ModelSummary
 from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest, Scores
-from serving.client import Answering, connect, find_service, load_engine, read_request
-from serving.errors import Refused
-from tests.unit.serving.fake_engine import make
+from serving.client import AsyncClient, Client, NoAnswer, RequestFailed, Retries
+from serving.errors import BadRequest
+from tests.unit.serving.answering_transport import QUICK, SCORES, URL, Answers, Pieces, refused
 
-SCORES = {"model": "m", "user_id": "u1", "cold_start": False, "reason": None, "items": []}
+SCORE = ScoreRequest(user_id="u1", item_ids=["i1"])
+RECEIPT = {"accepted": 1, "duplicates": 0, "left_out": 0, "pushed": True, "unknown_items": None}
+SAID = {
+    "item_id": "i1", "fields": {}, "attributes": {}, "available": True, "deleted": False,
+    "changed_at": "2026-03-01", "in_catalogue": True,
+}  # fmt: skip
+ROOT = Path(__file__).parents[3]
 
-
-class Service(HTTPServer):
-    """Answers `/v1/model` with a model, everything else with one answer, and keeps what it was asked."""
-
-    model: str | None = "sommelier-corner:v1"
-    answer: tuple[int, Any] = (200, SCORES)
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[tuple[str, Any]] = []
-        self.keys: list[str | None] = []
+Ask = Callable[[Answers, str, tuple[Any, ...]], Any]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Service
-
-    def do_GET(self) -> None:
-        self._send(200, {"model": self.server.model})
-
-    def do_POST(self) -> None:
-        self.server.keys.append(self.headers["Authorization"])
-        self.server.asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-        self._send(*self.server.answer)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def _send(self, status: int, body: Any) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+def ask_and_wait(answers: Answers, method: str, asked: tuple[Any, ...]) -> Any:
+    with answers.client() as client:
+        return getattr(client, method)(*asked)
 
 
-@pytest.fixture
-def service() -> Iterator[Service]:
-    server = Service()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def ask_and_await(answers: Answers, method: str, asked: tuple[Any, ...]) -> Any:
+    async def ask() -> Any:
+        async with answers.async_client() as client:
+            return await getattr(client, method)(*asked)
+
+    return asyncio.run(ask())
 
 
-@pytest.fixture
-def settings(tmp_path, service: Service) -> Settings:
-    return load_settings(
-        overrides=[f"work_dir={tmp_path}", "shop=corner", f"platform.service_port={service.server_port}"]
+def stream_and_wait(answers: Answers, request: FeedbackRequest) -> list[Any]:
+    with answers.client() as client:
+        return list(client.stream_feedback(request))
+
+
+def stream_and_await(answers: Answers, request: FeedbackRequest) -> list[Any]:
+    async def stream() -> list[Any]:
+        async with answers.async_client() as client:
+            return [message async for message in client.stream_feedback(request)]
+
+    return asyncio.run(stream())
+
+
+both = pytest.mark.parametrize("ask", [ask_and_wait, ask_and_await], ids=["sync", "async"])
+both_stream = pytest.mark.parametrize("stream", [stream_and_wait, stream_and_await], ids=["sync", "async"])
+
+
+@both
+def test_what_was_given_is_sent_and_the_answer_is_a_message(ask: Ask) -> None:
+    answers = Answers(SCORES)
+    assert ask(answers, "score", (SCORE,)) == Scores.model_validate(SCORES)
+    (request,) = answers.asked
+    assert (request.method, str(request.url)) == ("POST", f"{URL}/v1/score")
+    assert answers.bodies() == [{"user_id": "u1", "item_ids": ["i1"]}]
+    assert request.headers["content-type"] == "application/json"
+    assert "authorization" not in request.headers
+
+
+@both
+def test_null_takes_a_value_back_and_what_is_left_out_is_not_sent(ask: Ask) -> None:
+    answers = Answers(SAID)
+    ask(answers, "change_item", ("i1", ItemPatch(price=None, attributes={"in_stock": False})))
+    assert answers.bodies() == [{"price": None, "attributes": {"in_stock": False}}]
+
+
+@pytest.mark.parametrize(
+    ("item_id", "path"),
+    [("a/b", "a%2Fb"), ("..", "%2E%2E"), ("100% wine?#", "100%25%20wine%3F%23"), ("é", "%C3%A9"), ("v1.2", "v1.2")],
+)
+def test_an_id_is_one_part_of_the_path_whatever_stands_in_it(item_id: str, path: str) -> None:
+    answers = Answers(SAID)
+    answers.client().delete_item(item_id)
+    assert answers.asked[0].url.raw_path.decode() == f"/v1/items/{path}"
+
+
+def test_a_key_goes_along_and_one_that_cannot_be_is_not_shown() -> None:
+    answers = Answers(SCORES)
+    answers.client(key="som_1_2").score(SCORE)
+    assert answers.asked[0].headers["authorization"] == "Bearer som_1_2"
+    with pytest.raises(BadRequest, match="key=<hidden>, expected printable ASCII") as error:
+        Client(URL, "som_1_2\n")
+    assert "som_1" not in str(error.value)
+
+
+def test_an_address_without_a_protocol_is_refused_at_once() -> None:
+    with pytest.raises(BadRequest, match=r"url='127\.0\.0\.1:3000', expected http"):
+        AsyncClient("127.0.0.1:3000")
+
+
+def test_a_field_that_a_newer_service_adds_is_passed_over() -> None:
+    newer = {**SCORES, "items": [{"item_id": "i", "p_like": 0.5, "rating": 3.0, "median_rating": 3.0, "x": 1}], "y": 2}
+    assert Answers(newer).client().score(SCORE).items[0].item_id == "i"
+
+
+def test_the_model_is_told_whole_or_by_name_alone() -> None:
+    summary = {"ready": True, "model": "m:1"}
+    whole = {**summary, "loaded_at": None, "promoted": None, "problem": None, "capabilities": {}, "n_items": 3}
+    client = Answers(summary, {**whole, "manifest": None}).client()
+    assert client.model() == ModelSummary(**summary)
+    told = client.model()
+    assert isinstance(told, ModelInfo)
+    assert told.n_items == 3
+
+
+@both
+def test_a_refusal_carries_sentence_status_and_request_id(ask: Ask) -> None:
+    answers = Answers(refused(404, "Cannot score: item_ids='i1'."))
+    with pytest.raises(RequestFailed, match=r"^Cannot score: item_ids='i1'\.$") as failed:
+        ask(answers, "score", (SCORE,))
+    sent = answers.asked[0].headers["x-request-id"]
+    for error in (failed.value, pickle.loads(pickle.dumps(failed.value))):
+        assert (error.status, error.request_id, str(error)) == (404, sent, "Cannot score: item_ids='i1'.")
+    assert not isinstance(failed.value, NotRunning)
+
+
+def test_the_services_own_name_of_a_request_comes_before_ours() -> None:
+    with pytest.raises(RequestFailed) as failed:
+        Answers(refused(404, x_request_id="theirs")).client().score(SCORE)
+    assert failed.value.request_id == "theirs"
+
+
+@both
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [(httpx.Response(404, text="<html>"), 404, "status 404"), ({"model": "m"}, 200, "validation errors"),
+     (httpx.ReadTimeout("timed out"), 0, "timed out"), (httpx.Response(302), 302, "status 302")],
+    ids=["html", "no-answer", "timeout", "redirect"],
+)  # fmt: skip
+def test_what_is_no_answer_of_the_service_says_where_it_was_looked_for(
+    ask: Ask, answer: Any, status: int, said: str
+) -> None:
+    with pytest.raises(NoAnswer, match=rf"Cannot ask /v1/score: error=.*{said}.*, expected .* \(http://shop\)") as none:
+        ask(Answers(*[answer] * QUICK.tries), "score", (SCORE,))
+    assert none.value.status == status
+    assert isinstance(none.value, NotRunning)
+
+
+@both
+def test_what_passes_is_asked_again_with_one_request_id(ask: Ask) -> None:
+    answers = Answers(refused(503), httpx.ReadError("gone"), refused(429, retry_after="0"), SCORES)
+    assert ask(answers, "score", (SCORE,)).model == "m"
+    assert len({request.headers["x-request-id"] for request in answers.asked}) == 1
+    assert len(answers.asked) == 4
+
+
+@both
+def test_after_the_last_try_its_refusal_is_told(ask: Ask) -> None:
+    answers = Answers(*[refused(503, f"Not ready: {n}.") for n in range(9)])
+    with pytest.raises(RequestFailed, match="Not ready: 3"):
+        ask(answers, "score", (SCORE,))
+    assert len(answers.asked) == QUICK.tries
+
+
+@both
+def test_an_event_has_its_id_before_the_first_try_and_the_same_at_every_other(ask: Ask) -> None:
+    answers = Answers(httpx.ReadError("gone"), {**RECEIPT, "accepted": 0, "duplicates": 2})
+    events = [
+        Event(user_id="u", item_id="i", event="view"),
+        Event(event_id="mine", user_id="u", item_id="i", event="cart"),
+    ]
+    assert ask(answers, "events", (EventsRequest(events=events),)).duplicates == 2
+    first, again = answers.bodies()
+    assert first == again
+    given, mine = (event["event_id"] for event in first["events"])
+    assert len(given) == 36
+    assert mine == "mine"
+
+
+@both
+def test_a_change_that_the_service_may_have_had_is_not_sent_again(ask: Ask) -> None:
+    answers = Answers(httpx.ReadError("gone"), SAID)
+    with pytest.raises(NoAnswer, match="gone"):
+        ask(answers, "delete_item", ("i1",))
+    assert len(answers.asked) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("refused"), refused(429, retry_after="0")], ids=["down", "busy"]
+)
+def test_a_change_that_was_not_begun_is_sent_again(ask: Ask, failure: Any) -> None:
+    answers = Answers(failure, SAID)
+    assert ask(answers, "delete_item", ("i1",)).item_id == "i1"
+
+
+def test_one_answer_and_many_are_two_methods() -> None:
+    client = Answers().client()
+    pairs = FeedbackRequest(pairs=[FeedbackPair(item_id="i")])
+    with pytest.raises(BadRequest, match=r"pairs=1, expected no pairs\. Call feedback_each"):
+        client.feedback(pairs)
+    with pytest.raises(BadRequest, match=r"users=None, expected users\. Call recommend\."):
+        client.recommend_each(RecommendRequest())
+
+
+def sent(name: str, message: Any) -> bytes:
+    return f"event: {name}\ndata: {message.model_dump_json()}\n\n".encode()
+
+
+# Characters that Python takes for line ends and the protocol does not.
+TEXT = "Good\u2028wine\x85."
+PIECE = TextPiece(index=0, text=TEXT)
+WHOLE = Feedback(
+    model="m", user_id=None, item_id="i", kind="review", text=TEXT, rating=None, rating_source="none", seed=1
+)
+STREAMED = FeedbackRequest(item_id="i", seed=1)
+
+
+def stream_of(*pieces: Any) -> httpx.Response:
+    return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces(list(pieces)))
+
+
+@both_stream
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_stream_is_read_however_its_bytes_are_cut(stream: Callable[..., list[Any]], size: int) -> None:
+    whole = sent("text", PIECE) + sent("feedback", WHOLE)
+    answers = Answers(
+        refused(429, retry_after="0"), stream_of(*(whole[i : i + size] for i in range(0, len(whole), size)))
     )
+    assert stream(answers, STREAMED) == [PIECE, WHOLE]
+    assert answers.bodies() == [{"item_id": "i", "seed": 1, "stream": True}] * 2
 
 
-def test_the_service_of_the_shop_is_asked_past_any_proxy(settings, service, monkeypatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "")
-    said: list[str] = []
-    client = connect(settings, said.append)
-    answer = client.score(ScoreRequest(user_id="u1", item_ids=["i1", "i2"]))
-    assert answer == Scores.model_validate(SCORES)
-    assert service.asked == [("/v1/score", {"user_id": "u1", "history": None, "item_ids": ["i1", "i2"]})]
-    assert (client.model, said) == ("sommelier-corner:v1", [])
+@both_stream
+def test_a_stream_that_breaks_off_is_an_error_behind_what_came(stream: Callable[..., list[Any]]) -> None:
+    for end in ([], [httpx.ReadError("cut")]):
+        with pytest.raises(NoAnswer, match=r"unfinished texts=1|cut"):
+            stream(Answers(stream_of(sent("text", PIECE), *end)), STREAMED)
+    error = b'event: error\ndata: {"error": "Cannot write the text in time."}\n\n'
+    with pytest.raises(RequestFailed, match=r"^Cannot write the text in time\.$") as failed:
+        stream(Answers(stream_of(sent("text", PIECE), error)), STREAMED)
+    assert not isinstance(failed.value, NoAnswer)
 
 
-@pytest.mark.parametrize("model", ["sommelier-corner-2:v1", None])
-def test_a_service_of_another_shop_or_without_a_bundle_is_not_asked(settings, service, model) -> None:
-    service.model = model
-    assert find_service(settings) is None
+def test_a_stream_that_is_left_early_is_closed() -> None:
+    answer = stream_of(sent("text", PIECE), sent("feedback", WHOLE))
+    messages = Answers(answer).client().stream_feedback(STREAMED)
+    assert next(messages) == PIECE
+    messages.close()
+    assert answer.is_closed
 
 
-def test_the_key_of_the_environment_goes_along(settings, service, monkeypatch) -> None:
-    monkeypatch.setenv("SOMMELIER_API_KEY", "som_1_2")
-    connect(settings, print).score(ScoreRequest(user_id="u1", item_ids=["i1"]))
-    monkeypatch.delenv("SOMMELIER_API_KEY")
-    connect(settings, print).score(ScoreRequest(user_id="u1", item_ids=["i1"]))
-    assert service.keys == ["Bearer som_1_2", None]
+def test_importing_the_client_is_quick_and_loads_nothing_that_computes() -> None:
+    code = (
+        "import sys, time; began = time.process_time(); import serving.client; took = time.process_time() - began\n"
+        "print([name for name in ('torch', 'bentoml', 'pandas', 'transformers', 'feast') if name in sys.modules])\n"
+        "assert took <= 1, took"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_a_refusal_keeps_the_words_of_the_service(settings, service) -> None:
-    service.answer = (404, {"error": "Cannot score: item_ids='i9', expected items of the catalogue of m:1."})
-    client = connect(settings, print)
-    with pytest.raises(Refused) as error:
-        client.score(ScoreRequest(user_id="u1", item_ids=["i9"]))
-    assert str(error.value) == service.answer[1]["error"]
-    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
-
-
-@pytest.mark.parametrize("answer", [(502, b"<html>"), (200, {"model": "m"}), (500, {"detail": "x"})])
-def test_what_is_no_answer_is_told_with_the_address(settings, service, answer) -> None:
-    service.answer = answer
-    client = connect(settings, print)
-    with pytest.raises(NotRunning, match=rf"Cannot ask /v1/score: error=.*127\.0\.0\.1:{service.server_port}"):
-        client.score(ScoreRequest(user_id="u1", item_ids=["i9"]))
-
-
-def test_without_a_service_and_without_a_bundle_both_are_named(settings, service) -> None:
-    service.model = None
-    with pytest.raises(
-        NotRunning, match=rf"shop=corner, without a service at http://127\.0\.0\.1:{service.server_port}"
-    ):
-        load_engine(settings)
-
-
-def test_a_loaded_bundle_answers_every_request_that_the_service_does() -> None:
-    loaded: Answering = make()
-    assert [i.item_id for i in loaded.recommend(RecommendRequest(user_id="known", k=2)).items] == ["i11", "i10"]
-    assert [i.item_id for i in loaded.score(ScoreRequest(user_id="known", item_ids=["i3"])).items] == ["i3"]
-    assert loaded.feedback(FeedbackRequest(item_id="i3", seed=4, rating=2)).text == "review 2.0 4"
-    assert loaded.feedback(FeedbackRequest(item_id="i3", kind="reason", seed=4)).facts
-
-
-def test_a_request_that_does_not_fit_is_refused_in_the_words_of_the_service() -> None:
-    with pytest.raises(Refused, match=r"Cannot read the request: k=0, input should be greater than or equal to 1\."):
-        read_request(RecommendRequest, {"k": 0})
+def test_waits_are_those_that_the_service_asks_for() -> None:
+    waits: list[float] = []
+    retries = Retries(tries=2, first_wait_s=0.0, longest_wait_s=1.5)
+    answers = Answers(refused(429, retry_after="1.2"), SCORES, refused(429, retry_after="9"))
+    client = answers.client(retries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tenacity.nap.time.sleep", waits.append)
+        client.score(SCORE)
+    assert waits == [1.2]
+    with pytest.raises(RequestFailed) as failed:  # it would have to wait for longer than it may
+        client.score(SCORE)
+    assert failed.value.retry_after_s == 9

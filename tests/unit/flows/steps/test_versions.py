@@ -25,6 +25,7 @@ OTHERS = {
     "psutil",
     "pydantic",
     "pyyaml",
+    "tenacity",
     "tomli-w",
     "uvicorn",
 }

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender.inputs.texts import TextStyle
 from recommender.metrics.texts import sentences
 from recommender.writing.decoding import Decoding
-from serving.writing.length import Kept, Length, TextStyle, count_words
+from serving.writing.length import Kept, Length, count_words
 
 TEXT = "It's good. I like the taste! Would I buy it again? Yes."
 
