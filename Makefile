@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help run test test-slow coverage lint format env constraints clean
+.PHONY: help run test test-slow coverage lint format env check-wheel constraints clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,14 @@ lint: env ## ruff, mypy, import-linter.
 format: env ## Rewrite the code in ruff's format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Of a folder elsewhere, so that nothing is imported from here. ARGS are settings: a small shop is done sooner.
+check-wheel: env ## Build the wheel, install it in an empty environment, and run the platform once from there.
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && echo "== wheel, environment and work folder: $$folder" \
+	&& $(BIN)/uv build --quiet --out-dir "$$folder" . \
+	&& $(BIN)/uv venv --quiet --python $(BIN)/python "$$folder/env" \
+	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt "$$folder"/*.whl \
+	&& cd "$$folder" && env -u PYTHONPATH env/bin/sommelier up --once $(ARGS)
 
 constraints: ## Resolve again in a scratch environment and write constraints.txt and deployments/requirements.txt (old pins are kept where they still fit).
 	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt
