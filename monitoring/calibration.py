@@ -74,9 +74,10 @@ def measure(series: Series, end: int, reference_days: int, noisy: np.ndarray | N
     Args:
         end: 0 to n_days.
         reference_days: Length of a reference at most.
-        noisy: Days that are not quiet, true there: no reference and no replay takes them. Shape (n_days,).
+        noisy: Days that are not quiet, true there: no reference and no replay takes them. Shape (n_days,) of the span.
     """
-    quiet = np.ones(series.n_days, dtype=bool) if noisy is None else ~noisy
+    quiet = np.ones(series.n_days, dtype=bool) if noisy is None else ~noisy[series.begins :]
+    end -= series.begins
     scale, freedom = 1.0, 0.0
     for days in WINDOWS:
         replays = _quiet_ends(quiet, end, days)
@@ -104,7 +105,7 @@ def _quiet_ends(quiet: np.ndarray, end: int, days: int) -> np.ndarray:
 
 def _compare(series: Series, ends: np.ndarray, days: int, reference_days: int, quiet: np.ndarray) -> _Compared | None:
     last = ends - LAG
-    if last[-1] < MIN_REFERENCE:
+    if last[-1] < MIN_REFERENCE:  # also where the series begins after the end
         return None
     first = np.maximum(last - reference_days, 0)
     exposure, known = running(series.exposure), running(series.exposure * quiet)
@@ -218,6 +219,8 @@ def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom
         tail = poisson.logsf(count - 1e-9, expected) if count > expected else poisson.logcdf(count, expected)
         tail = poisson.logsf(np.ceil(count) - 1, expected) if count > expected else tail
         log_p = max(log_p, min(float(tail) + np.log(2), 0.0))
+    if (series.worse == "lower" and value >= reference) or (series.worse == "higher" and value <= reference):
+        log_p = 0.0
     part = int(np.argmax(compared.parts[-1]))
     now, then = (float(shares[-1, part]) if shares.ndim == 2 else float(shares[-1]) for shares in compared.shares)
     return Moved(series, days, value, reference, log_p, strength, n, part, (now, then))

@@ -93,6 +93,13 @@ def decide(evidence: Evidence, rules: RetrainingSettings) -> Decided:
     seen = [one for one in evidence.alarms if one.is_seen]
     if not seen:
         return _nothing("quiet", "Nothing is beyond noise.", [])
+    about_data = [one for one in seen if one.alarm.family != "service"]
+    if not about_data:
+        told = (
+            f"It is told, and nothing that is learned again makes the service quicker or sounder: {seen[0].alarm.says}"
+        )
+        return _nothing("service", told, [one.alarm for one in seen])
+    seen = about_data
     lasting = [one.alarm for one in seen if one.looks >= rules.looks]
     if not lasting:
         first = seen[0]

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from core.alarms import Alarm
 from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
+from monitoring.answers.daily import read_answer_days
+from monitoring.answers.signals import answer_series, answers_note
+from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
 from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
 from monitoring.page import draw_page
@@ -45,7 +48,7 @@ class Places:
     Attributes:
         clean: Folder of the clean tables.
         workspace: Evidently's workspace.
-        looks: Folder of what earlier looks saw.
+        looks: Folder of what earlier looks saw, and of what was summed up of answers.
         page: HTML file to write; its name is the look's.
     """
 
@@ -65,6 +68,7 @@ class DriftSummary(BaseModel):
         reference: Begin and end of the longest reference; None where nothing could be compared.
         flooded_users, flooded_days, flooded_events: Left out as floods or bots: users, their days, events.
         note: Why nothing was compared, one sentence; empty where something was.
+        unwatched: Of each family of signals that is not watched, why not, a sentence.
         page: The report, one HTML file that needs no network.
         columns_page: Evidently's report of single columns, the newest events against those before; None without one.
     """
@@ -79,6 +83,7 @@ class DriftSummary(BaseModel):
     flooded_days: int = 0
     flooded_events: int = 0
     note: str = ""
+    unwatched: tuple[str, ...] = ()
     page: Path
     columns_page: Path | None = None
 
@@ -99,7 +104,7 @@ def live_end(clean: Path, now: datetime) -> datetime | None:
 def report_drift(
     places: Places,
     project: str,
-    cut_at: datetime,
+    learned: Learned,
     settings: DriftSettings,
     floods: FloodRule,
     end: datetime | None = None,
@@ -108,7 +113,7 @@ def report_drift(
 
     Args:
         project: Name of the shop, and of its project in Evidently.
-        cut_at: Aware; up to here days are what the model learned from: the reference takes them as they are, and of
+        learned: From what the model in service learned: the reference takes those days as they are, and of
             those after it only quiet ones.
         floods: What is left out of what is read.
         end: Where the newest day ends; None: behind the newest event.
@@ -122,7 +127,7 @@ def report_drift(
     if n_days < needed:
         note = f"Nothing to compare: the events span {n_days} days; a quiet past takes {needed} at least."
         return _write(places, project, DriftSummary(note=note, page=places.page))
-    summary = _look(places, Span(ends_at, n_days), cut_at, settings, floods)
+    summary = _look(places, Span(ends_at, n_days), learned, settings, floods)
     return _write(places, project, summary, settings, ends_at)
 
 
@@ -134,23 +139,27 @@ def _event_times(clean: Path) -> tuple[datetime | None, datetime | None]:
     return first, newest
 
 
-def _look(places: Places, span: Span, cut_at: datetime, settings: DriftSettings, floods: FloodRule) -> DriftSummary:
+def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings, floods: FloodRule) -> DriftSummary:
     looks = read_looks(places.looks, span.end)
-    noisy = noisy_days(looks, span, cut_at)
+    noisy = noisy_days(looks, span, learned.cut_at)
     moved: list[Moved] = []
     with TemporaryDirectory() as spill, open_database(MEMORY_GIB, Path(spill)) as connection:
         flooded = read_activity(connection, places.clean, span, floods)
         last_us = int(looks[-1].end.timestamp() * 1e6) if looks else None
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
         data = data_series(connection, places.clean, span, columns)
-        for series in [*data, *text_series(connection, places.clean, span)]:
+        texts = text_series(connection, places.clean, span)
+        answers = read_answer_days(places.looks)
+        for series in [*data, *texts, *answer_series(answers, span)]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
+    notes = (answers_note(answers, span),)
     return DriftSummary(
-        alarms=verdict.alarms,
+        alarms=with_staleness(verdict.alarms, learned, span.end),
+        unwatched=tuple(note for note in notes if note),
         signals=verdict.signals,
         windows={days: _times(span, span.n_days - days, span.n_days) for days in WINDOWS},
         reference=_times(span, max(span.n_days - LAG - settings.reference_days, 0), span.n_days - LAG),
@@ -204,7 +213,7 @@ def _about(summary: DriftSummary) -> Sequence[str]:
             f"Left out as floods or bots: {summary.flooded_events} events on {summary.flooded_days} days of "
             f"{summary.flooded_users} users."
         )
-    return told
+    return [*told, *summary.unwatched]
 
 
 def _run(windows: Windows, settings: DriftSettings) -> Snapshot:

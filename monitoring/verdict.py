@@ -162,6 +162,21 @@ def describe(one: Moved) -> str:
             return f"{subject}: most values were multiplied by {now:.4g} {window}, as by a change of unit."
         case "concentration":
             times = now / max(then, 1e-12)
+            if series.family == "predictions":
+                return f"{subject}: two lists had an item in common {times:.1f} times as often {window} as before."
             return f"{subject}: users met at the same items {times:.1f} times as often {window} as before."
+        case "novelty":
+            return f"{subject}: what was shown {window}{whom} has {now:.2f} bits of information, {then:.2f} before."
+        case "popular_share":
+            return (
+                f"{subject}: {now:.1%} of what was shown {window} is among the most popular items, {then:.1%} before."
+            )
+        case "cold_share" | "slow_share":
+            slow = f" took {series.labels[0]}" if series.labels else " were to users of whom nothing is known"
+            return f"{subject}: {now:.1%} of the answers {window}{slow}, {then:.1%} before."
+        case "ctr" | "hit_rate" | "ndcg":
+            return f"Quality of answers ({what}): {now:.4f} {window}{whom}, {then:.4f} before."
+        case "kept_promise":
+            return f"Quality of answers: NDCG is {now:.3f} of what evaluation promised {window}, {then:.3f} before."
         case _:
             return f"{rest}: {now:.4g} {window}{whom}, {then:.4g} before."

@@ -29,6 +29,7 @@ from core.schema import TABLES
 from core.settings.monitoring import DriftSettings
 from core.settings.source import SimulatedSource
 from core.sql import literal
+from monitoring.answers.staleness import Learned
 from monitoring.calibration import LAG, measure
 from monitoring.drift import Places, report_drift
 from monitoring.looks import Look
@@ -241,7 +242,7 @@ def _time_report() -> None:
                 wide.replace(path)
         places = Places(clean, folder / "workspace", folder / "looks", folder / "page.html")
         at = datetime.fromisoformat("2025-11-01T00:00:00+00:00")
-        summary, wall_s = timed(lambda: report_drift(places, "shop", at, DriftSettings(), RULE))
+        summary, wall_s = timed(lambda: report_drift(places, "shop", Learned(at), DriftSettings(), RULE))
     print_table(
         ["", "wall s", "peak GiB", "signals", "alarms"],
         [

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.layout import Layout
+from core.logs.events import EventLog
+from core.promotions import read_standing
+from core.storage import digest_of
+from flows.environment import current_settings
+from flows.promotion.champion import read_served_manifest
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_look
 from flows.reporting.reports import DRIFT, write_index
 from flows.steps.run import Run
-from flows.steps.step import Output, StepContext, step
+from flows.steps.step import Output, StepContext, action, step
 
 if TYPE_CHECKING:
+    from core.settings.monitoring import ExperimentSettings
     from monitoring.drift import DriftSummary
     from validation.summary import ValidationSummary
 
@@ -24,19 +30,43 @@ def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
     return layout.reports / inputs["clean"].key / DRIFT / f"{key}.html"
 
 
+@action("sum-up-answers")
+def sum_up_days(step: StepContext, clean: Output[ValidationSummary], counted: ExperimentSettings) -> str:
+    """Sum up the days of answers that are over, and say by a digest what is known of all of them."""
+    from monitoring.answers.daily import AnswerLogs, sum_up_answers
+    from monitoring.answers.promises import promised_ndcg
+
+    layout = step.layout
+    events = EventLog(layout.events)
+    logs = AnswerLogs(layout.predictions, events, clean.folder, counted.clicks, counted.click_window_s)
+    days = sum_up_answers(layout.watched, logs, promised_ndcg(layout.model_name))
+    return digest_of(*(one.model_dump(mode="json") for one in days))
+
+
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"))
 def watch_drift(
-    step: StepContext, clean: Output[ValidationSummary], cut_at: datetime, end: datetime | None
+    step: StepContext,
+    clean: Output[ValidationSummary],
+    cut_at: datetime,
+    learned_until: datetime | None,
+    end: datetime | None,
+    answers: str,
 ) -> DriftSummary:
-    """Look at the newest days: signals against their calibrated past, alarms, and reports."""
+    """Look at the newest days: signals against their calibrated past, alarms, and reports.
+
+    Args:
+        answers: Digest of what is known of answers: with others, the look is another one.
+    """
+    from monitoring.answers.staleness import Learned
     from monitoring.drift import Places, report_drift
     from monitoring.signals.activity import FloodRule
 
     layout, settings, floods = step.layout, step.recipe.drift, step.recipe.validation.cleaning.floods
     places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
     rule = FloodRule(floods.factor, floods.min_repeats, settings.filter_floods)
-    summary = report_drift(places, layout.shop, cut_at, settings, rule, end)
-    for line in [summary.note] if summary.note else [alarm.says for alarm in summary.alarms]:
+    summary = report_drift(places, layout.shop, Learned(cut_at, learned_until), settings, rule, end)
+    told = [summary.note] if summary.note else [*(alarm.says for alarm in summary.alarms), *summary.unwatched]
+    for line in told:
         step.progress(f"monitor: {line}")
     return summary
 
@@ -50,7 +80,10 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     from monitoring.drift import live_end
 
     end = live_end(clean.folder, datetime.now(UTC))
-    drift = watch_drift(run, clean=clean, cut_at=cut_at, end=end)
+    served = read_served_manifest(read_standing(run.layout.model_name))
+    learned_until = None if served is None else served.data.learned_until_at
+    answers = sum_up_days(run, clean=clean, counted=current_settings().serving.experiments)
+    drift = watch_drift(run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers)
     write_index(run.layout)
     publish_look(run.layout, drift.value)
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)

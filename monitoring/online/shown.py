@@ -115,7 +115,7 @@ def open_shown(
 
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        _read_lines(connection, folder)
+        _read_lines(connection, folder, since)
         dropped = connection.execute(_DROPS, {"since": since}).fetchall()[0][0]
         connection.execute(_ANSWERS, {"since": since, "experiment": experiment})
         connection.execute("DROP TABLE lines")
@@ -125,19 +125,20 @@ def open_shown(
         yield connection, int(dropped)
 
 
-def _read_lines(connection: DuckDBPyConnection, folder: Path) -> None:
+def _read_lines(connection: DuckDBPyConnection, folder: Path, since: datetime) -> None:
     import duckdb
 
     fault: Exception | None = None
     for _ in range(_TRIES):
-        files = [str(segment) for segment in segments_of(folder)]
         try:
+            # A segment holds no answer that is later than its last write.
+            files = [str(one) for one in segments_of(folder) if one.stat().st_mtime >= since.timestamp()]
             if files:
                 connection.execute(f"CREATE TEMP TABLE lines AS {_LINES}", {"files": files})
             else:
                 connection.execute(f"CREATE TEMP TABLE lines AS {_EMPTY}")
             return
-        except duckdb.IOException as error:  # a segment was too old, and went meanwhile
+        except (FileNotFoundError, duckdb.IOException) as error:  # a segment was too old, and went meanwhile
             fault = error
         except duckdb.Error as error:
             fault = error

@@ -18,7 +18,7 @@ from monitoring.signals.series import OTHER, Series
 MAX_COLUMNS = 40  # of the items, and of the users
 MAX_SEGMENTS = 6  # of one attribute
 MAX_SEGMENT_ATTRIBUTES = 4
-_SEGMENT_VALUES = (2, 12)
+SEGMENT_VALUES = (2, 12)
 _NUMERIC_SHARE = 0.95  # of an attribute's values that are numbers, for it to be one
 _NUMERIC_VALUES = 30
 _WEEK = 7
@@ -179,7 +179,7 @@ def _segment_values(
     connection: duckdb.DuckDBPyConnection, user_columns: Sequence[str]
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Attributes of users that part them into a few groups, and the largest groups of each."""
-    low, high = _SEGMENT_VALUES
+    low, high = SEGMENT_VALUES
     chosen = []
     for name in user_columns:
         own = _user_column(name)

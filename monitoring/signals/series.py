@@ -11,6 +11,8 @@ from core.alarms import Family
 
 # rate: counts per exposure (events per day, nulls per user). mean: of values, one or several. mix: shares of kinds.
 Kind = Literal["rate", "mean", "mix"]
+# Where alarm is called: at any move, or at the worse one alone.
+Worse = Literal["either", "lower", "higher"]
 OTHER = "(other)"
 
 
@@ -32,6 +34,8 @@ class Series:
         least: Exposure of a window below which nothing is said.
         is_log: Whether the values are logarithms.
         consequence: 0 for what may be a cause, more for what follows: of what moves together, causes are named first.
+        worse: Which way it is worse; a move the other way is no alarm.
+        begins: The watched day of the first row, where what is older is not known.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Series:
     least: float = 30.0
     is_log: bool = False
     consequence: int = 1
+    worse: Worse = "either"
+    begins: int = 0
 
     @property
     def n_days(self) -> int:

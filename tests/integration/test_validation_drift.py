@@ -11,6 +11,7 @@ from core.logs.events import EventLog, Interaction
 from core.settings.monitoring import DriftSettings
 from core.settings.source import SimulatedSource
 from core.settings.validation import ValidationSettings
+from monitoring.answers.staleness import Learned
 from monitoring.drift import Places, report_drift
 from monitoring.signals.activity import FloodRule
 from tests.unit.validation.source_files import read_rows
@@ -71,5 +72,5 @@ def test_drift_is_reported_where_there_is_some(tmp_path: Path, drift: str, clean
     summary = clean_shop if drift == "none" else _shop(tmp_path, dirty_share=0.0, drift=drift)
     places = Places(summary.folder, tmp_path / "monitoring", tmp_path / "looks", tmp_path / "drift.html")
     end = datetime(2026, 6, 30, tzinfo=UTC)  # the visits of the service come later
-    report = report_drift(places, "shop", end, DriftSettings(), FloodRule(20, 50), end)
+    report = report_drift(places, "shop", Learned(end), DriftSettings(), FloodRule(20, 50), end)
     assert report.drifted == (drift != "none"), [alarm.says for alarm in report.alarms]

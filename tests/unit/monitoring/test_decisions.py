@@ -57,9 +57,20 @@ TABLE = {
     ),
     "no hope and features never made": (evidence(DATA, new_events=10, features_at=None), "refresh-features", "refresh"),
     "no hope in what features do not change": (
-        evidence(on("service.latency"), new_events=10, features_at=None),
+        evidence(TEXT, new_events=10, features_at=None),
         "none",
         "no hope",
+    ),
+    "the service alone is slow": (evidence(on("service.latency.level", looks=9)), "none", "service"),
+    "the service is slow beside drift": (
+        evidence(on("service.latency.level"), DATA),
+        "fine-tune",
+        "retrain: fine-tune",
+    ),
+    "a stale bundle and few new events": (
+        evidence(on("quality.model.stale"), new_events=10),
+        "fine-tune",
+        "retrain: fine-tune",
     ),
     "broken data seen once": (evidence(BROKEN), "none", "broken data"),
     "broken data beside all hope": (evidence(QUALITY, BROKEN), "none", "broken data"),

@@ -11,12 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from core.schema import TABLES
 from core.settings.monitoring import DriftSettings
 from monitoring import drift
+from monitoring.answers.daily import STORE, AnswerDay
+from monitoring.answers.staleness import Learned
 from monitoring.drift import DriftSummary, Places, live_end, report_drift
 from monitoring.signals.activity import FloodRule
+from tests.unit.monitoring.answers.test_signals import answer_days
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS, TURN = 150, 143
@@ -66,7 +70,7 @@ def _look(tmp_path: Path, items: list[Row], events: list[Row], **how: Any) -> Dr
     places = Places(clean, tmp_path / "ws", tmp_path / "looks", tmp_path / "pages" / how.pop("page", "look.html"))
     rule = FloodRule(20, 50, how.pop("filters", True))
     end = how.pop("end", END)
-    return report_drift(places, "shop", START + timedelta(days=100), DriftSettings(**how), rule, end)
+    return report_drift(places, "shop", Learned(START + timedelta(days=100)), DriftSettings(**how), rule, end)
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +146,20 @@ def test_days_that_were_not_quiet_are_in_no_reference_unless_the_model_learned_f
     span = drift.Span(END, DAYS)
     assert drift.noisy_days(looks, span, START)[TURN:].all()
     assert not drift.noisy_days(looks, span, END).any()
+
+
+def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_path: Path) -> None:
+    summary = _look(tmp_path, _items(), _events())
+    assert not any(one.family == "quality" for one in summary.signals)
+    [note] = summary.unwatched
+    assert note.startswith("Not watched: predictions, their quality and latency.")
+    assert note in summary.page.read_text()
+    days = answer_days(hit=0.1, last=END.date() - timedelta(days=1))
+    (tmp_path / "looks" / STORE).write_bytes(TypeAdapter(list[AnswerDay]).dump_json(days))
+    watched = _look(tmp_path, _items(), _events())
+    assert watched.unwatched == ()
+    assert {alarm.signal for alarm in watched.alarms} == {"quality.shown.hit_rate"}
+    assert "quality.shown.hit_rate" in watched.page.read_text()
 
 
 def test_a_short_or_empty_shop_is_told(tmp_path: Path) -> None:

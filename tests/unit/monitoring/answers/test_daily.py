@@ -1,0 +1,120 @@
+"""Days of answers, summed up: each user once, challengers left out, and the same again where the log is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.logs.events import EventLog
+from core.logs.predictions import Prediction
+from core.schema import TABLES
+from monitoring.answers.daily import TOOK_MS, AnswerDay, AnswerLogs, read_answer_days, sum_up_answers
+from tests.unit.monitoring.online.test_shown import NOON, answer, event, write
+
+TODAY = date(2026, 3, 3)
+NOW = datetime(2026, 3, 3, 0, 20, tzinfo=UTC)
+DAY_M = 24 * 60
+
+
+def _clean(folder: Path) -> Path:
+    folder.mkdir()
+    users = [{"user_id": "u", "country": "A"}, {"user_id": "v", "country": "B"}]
+    events: list[dict[str, Any]] = [
+        {"event_id": f"e{n}", "user_id": f"x{n}", "item_id": item, "event": "view", "timestamp": NOON, "position": n}
+        for n, item in enumerate("aaab")
+    ]
+    schema = pa.schema([*TABLES["users"].arrow(), pa.field("country", pa.string())])
+    pq.write_table(pa.Table.from_pylist(users, schema=schema), folder / "users.parquet")
+    table = pa.Table.from_pylist(events, schema=TABLES["interactions"].arrow())
+    pq.write_table(table, folder / "interactions.parquet")
+    return folder
+
+
+def _sum_up(tmp_path: Path, events: Sequence[Any] = (), now: datetime = NOW, **more: Any) -> list[AnswerDay]:
+    log = EventLog(tmp_path / "events.sqlite")
+    log.append(events)
+    clean = tmp_path / "clean"
+    logs = AnswerLogs(tmp_path / "log", log, clean if clean.exists() else _clean(clean), ("click",), 600.0)
+    return sum_up_answers(tmp_path / "watched", logs, {"sommelier-tiny:v1": 0.2}, now, **more)
+
+
+def test_a_day_has_each_user_once(tmp_path: Path) -> None:
+    first = answer("r0", -60)
+    of_day = [
+        answer("r1", DAY_M, took_ms=3.0, cold_start=True),
+        answer("r2", DAY_M + 30, took_ms=300.0),
+        answer("r3", DAY_M, user_id="v", items=("c", "d"), scores=(1.0, 1.0), propensities=(0.5, None)),
+        answer("r4", DAY_M, user_id=None, unit="request"),
+    ]
+    write(tmp_path / "log", first, *of_day)
+    [day] = _sum_up(tmp_path, [event(1, "b", DAY_M + 1, of="r1")])
+    assert (day.day, day.model, day.answers, day.promise) == (date(2026, 3, 2), "sommelier-tiny:v1", 4, 0.2)
+    n, total, squares = day.figures["hit"]
+    assert (n, total, squares) == (3, 0.5, 0.25)  # u had a click on one of two lists
+    assert day.figures["ctr"][1] == pytest.approx((1 / 3) / 2)
+    assert day.figures["ndcg"][1] == pytest.approx((1 / log2(3)) / 2)
+    assert day.figures["cold"][:2] == (3, 0.5)
+    assert day.figures["score"][1] == pytest.approx(2 + 1 + 2)
+    assert day.figures["propensity"] == pytest.approx((1, -0.6931, 0.4805), abs=1e-4)
+    assert day.figures["popular"][1] == 0.0  # of two items none is among the first tenth
+    rare = -log2(0.25)
+    assert day.figures["novelty"][1] == pytest.approx(2 * (-log2(0.75) + rare + rare) / 3 + rare)
+    assert day.hits == {"country=A": (1, 0.5, 0.25), "country=B": (1, 0, 0)}
+    assert day.pairs == (28.0, 5.0)  # eight shown items; c was shown to three users, a and b to two
+    assert sum(day.took) == 4
+    assert [TOOK_MS[place] for place, n in enumerate(day.took[:-1]) if n and TOOK_MS[place] >= 1] == [3.58, 342.0]
+
+
+def test_what_is_not_over_or_not_whole_or_not_the_champions_is_left_out(tmp_path: Path) -> None:
+    write(
+        tmp_path / "log",
+        answer("begin", 0),  # the log's first day is not whole
+        answer("shadow", DAY_M, role="shadow"),
+        answer("canary", DAY_M, variant="canary", experiment="e"),
+        answer("similar", DAY_M, endpoint="/v1/similar"),
+        answer("control", DAY_M, variant="champion", experiment="e"),
+        answer("today", DAY_M + 12 * 60 + 5),
+    )
+    assert _sum_up(tmp_path, now=NOW - timedelta(minutes=15)) == [], "clicks on the day's last answers still count"
+    assert [(one.day.day, one.answers) for one in _sum_up(tmp_path)] == [(2, 1)]
+
+
+def test_days_stay_when_their_part_of_the_log_is_gone_and_come_once(tmp_path: Path) -> None:
+    segments = write(tmp_path / "log", answer("r0", -DAY_M), answer("r1", 0), answer("r2", DAY_M))
+    both = _sum_up(tmp_path)
+    assert [one.day.day for one in both] == [1, 2]
+    before = (tmp_path / "watched" / "answers.json").read_bytes()
+    assert _sum_up(tmp_path) == both == read_answer_days(tmp_path / "watched")
+    assert (tmp_path / "watched" / "answers.json").read_bytes() == before
+    for segment in segments.glob("*.jsonl"):
+        segment.unlink()
+    write(tmp_path / "log", answer("r3", 2 * DAY_M))
+    days = _sum_up(tmp_path, now=NOW + timedelta(days=1))
+    assert [one.day.day for one in days] == [1, 2, 3]
+    assert days[:2] == both
+
+
+def test_a_click_that_comes_late_counts(tmp_path: Path) -> None:
+    write(tmp_path / "log", answer("r0", 0), answer("r1", DAY_M))
+    [before] = _sum_up(tmp_path)
+    [after] = _sum_up(tmp_path, [event(1, "b", DAY_M + 5, of="r1")])
+    assert (before.figures["hit"][1], after.figures["hit"][1]) == (0.0, 1.0)
+
+
+def test_without_a_log_there_is_no_day(tmp_path: Path) -> None:
+    assert _sum_up(tmp_path) == []
+    assert not (tmp_path / "watched").exists()
+
+
+def test_nobodys_id_is_kept(tmp_path: Path) -> None:
+    shown: Prediction = answer("r1", DAY_M, user_id="somebody@example.org")
+    write(tmp_path / "log", answer("r0"), shown)
+    assert _sum_up(tmp_path)
+    assert b"somebody" not in (tmp_path / "watched" / "answers.json").read_bytes()
