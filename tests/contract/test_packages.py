@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_INSTALLED = ("tests", "benchmarks")
+NOT_INSTALLED = ("tests", "benchmarks", "docs")
 NO_CODE = ("deployments",)
 
 

@@ -1,0 +1,1 @@
+"""The documents as a site: the pages of `docs/`, and references made from the code."""
