@@ -128,6 +128,8 @@ HISTORY_VALUES = "history_values"
 HISTORY_EVENTS = "history_events"
 # How many leading entries of a training sequence are read and never predicted; null is none.
 N_CONTEXT = "n_context"
+# When each item of a sequence that is no context was touched, microseconds since 1970, ascending.
+TARGET_TIMES = "target_times"
 # What does not come back to a user, at any length: keys of items, ascending (recommender.inputs.seen).
 SEEN_KEYS = "seen_keys"
 N_EVENTS = "n_events"
@@ -219,6 +221,7 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(USER_ID, pa.string(), nullable=False),
             *_HISTORY,
             pa.field(N_CONTEXT, pa.int64()),
+            pa.field(TARGET_TIMES, pa.list_(pa.int64())),
             pa.field(ATTRIBUTES, pa.string()),
         ]
     ),

@@ -12,6 +12,7 @@ from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.manifest import Component, DataRange
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
+from recommender.fitting.warm_start import WarmStart
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
@@ -58,20 +59,26 @@ class Fits:
         seed: Of every random generator.
         threads: Of the CPU.
         device: Where torch computes, "cpu" or "cuda".
+        start: The bundle whose weights they start from; None: they start from nothing.
     """
 
     recipe: Recipe
     seed: int
     threads: int
     device: str = "cpu"
+    start: WarmStart | None = None
 
     def with_settings(self, **settings: Any) -> Fits:
         """The same with some parts of the recipe replaced."""
         return replace(self, recipe=self.recipe.model_copy(update=settings))
 
+    def starting_from(self, start: WarmStart) -> Fits:
+        """The same from the weights of a bundle."""
+        return replace(self, start=start)
+
     def context(self, training: Path, held: Path | None = None) -> FitContext:
         """What every fit on a training set is given; `held` is the component whose choices are taken over."""
-        return FitContext(training, self.seed, K, self.threads, print, held, self.device)
+        return FitContext(training, self.seed, K, self.threads, print, held, self.device, start=self.start)
 
     def embed(self, training: Path, target: Path, held: Path | None = None) -> ItemVectors:
         """Embed the catalogue, fine-tuning the encoder where the recipe says so."""

@@ -74,6 +74,18 @@ class RefitSettings(Frozen):
     )
 
 
+class WarmStartSettings(Frozen):
+    """How a fit learns that starts from the weights of a bundle: what is new, beside a sample of what is older."""
+
+    replay_share: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of an epoch's examples that are older than what is new, drawn anew for each epoch, so that "
+        "what was learned before is not forgotten.",
+    )
+
+
 # The rules of `undecided` by the names that they had before: recipes and bundles of then are read as they were.
 _UNDECIDED_BEFORE = {"not_worse": "figures", "not_surely_worse": "promote", "surely_better": "keep"}
 

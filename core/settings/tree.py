@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from core.errors import SettingsError
-from core.settings.evaluation import EvaluationSettings, GateSettings, RefitSettings
+from core.settings.evaluation import EvaluationSettings, GateSettings, RefitSettings, WarmStartSettings
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.form import Frozen, say_any_of
 from core.settings.loop import LoopSettings
@@ -81,6 +81,7 @@ class Recipe(Frozen):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     refit: RefitSettings = Field(default_factory=RefitSettings)
+    warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     seed: int = Field(7, ge=0, description="Seeds every generator of training.")
 

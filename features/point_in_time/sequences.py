@@ -56,7 +56,7 @@ _SEQUENCES = """
             CASE WHEN place < room THEN 0 ELSE 1 + (place - room) // ({longest} - {context}) END AS piece
         FROM targets
     )
-    SELECT user_id, min(clock) AS clock, list(item_id ORDER BY clock) AS targets,
+    SELECT user_id, min(clock) AS clock, list(item_id ORDER BY clock) AS targets, list(clock ORDER BY clock) AS times,
         list(value ORDER BY clock) AS ratings, list({events}[kind + 1] ORDER BY clock) AS kinds
     FROM pieces GROUP BY user_id, run, piece ORDER BY user_id, clock
 """
@@ -84,6 +84,7 @@ def _page(labels: pa.Table, features: Columns, context: int) -> Page:
         schema.USER_ID: labels.column(schema.USER_ID),
         schema.ATTRIBUTES: features[schema.ATTRIBUTES],
         schema.N_CONTEXT: known[schema.HISTORY_ITEMS].lengths,
+        schema.TARGET_TIMES: labels.column("times"),
         **{
             name: _joined(
                 as_column(known[name], fields.field(name).type), as_column(labels[column], fields.field(name).type)

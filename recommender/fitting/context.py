@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from recommender.fitting.summary import Cap, FitSummary, Progress
+from recommender.fitting.warm_start import WarmStart, Work
 
 
 def silent(line: str) -> None:
@@ -28,6 +29,8 @@ class FitContext:
         device: Where torch computes, "cpu" or "cuda", as `device.resolve_device` says.
         models: Where converted language models are kept (`Layout.language_models`); None where no fit needs one.
         caps: What the fit took only so many of, so far.
+        start: The bundle whose weights a fit starts from, where its model can; None: it starts from nothing.
+        works: How much a fit that started from weights did, once it is known.
     """
 
     training: Path
@@ -39,10 +42,12 @@ class FitContext:
     device: str = "cpu"
     models: Path | None = None
     caps: list[Cap] = field(default_factory=list, compare=False)
+    start: WarmStart | None = None
+    works: list[Work] = field(default_factory=list, compare=False)
 
     def afresh(self) -> FitContext:
         """The same for another fit, which has left nothing out yet."""
-        return replace(self, caps=[])
+        return replace(self, caps=[], works=[])
 
     def cap(self, what: str, taken: int, there: int, by: str) -> None:
         """Say that only so many are taken, where that is not all: in the progress and, by `caps`, in the summary.
@@ -55,6 +60,24 @@ class FitContext:
         if taken < there and one not in self.caps:
             self.caps.append(one)
             self.progress(one.sentence())
+
+    def work(self, unit: str, *, new: int, replayed: int, full: int) -> None:
+        """Say how much is learned where the fit starts from weights: in the progress and, by `works`, in the summary.
+
+        Args:
+            unit: What is counted, in the plural: "next items".
+            new: Of those that are new.
+            replayed: Of older ones, in an epoch.
+            full: How many there are for a fit from nothing.
+        """
+        assert self.start is not None
+        one = Work(parent=self.start.digest, unit=unit, new=new, replayed=replayed, full=full)
+        if one not in self.works:
+            self.works.append(one)
+            self.progress(
+                f"from the weights of bundle {self.start.digest[:16]}: {new:,} new {unit} since "
+                f"{self.start.since:%Y-%m-%d %H:%M}, {replayed:,} older ones beside them, of {full:,}"
+            )
 
     def held_summary(self) -> FitSummary | None:
         """What the held fit says of itself, its choices among it; None where choices are made on validation.

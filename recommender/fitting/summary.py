@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.storage import write_json
 from recommender.fitting.component import SUMMARY, loading, read_config
+from recommender.fitting.warm_start import Work
 
 Progress = Callable[[str], None]
 
@@ -48,6 +49,7 @@ class FitSummary(BaseModel):
         curve: What each epoch came to, e.g. `{"epoch": 1, "loss": 5.1, "ndcg": 0.04}`; empty where there are no epochs.
         choices: What else was chosen on the validation window, by name: a fit that holds them takes it over from here.
         caps: What the fit took only so many of.
+        work: How much it did, where it started from the weights of a bundle; None where it started from nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +62,7 @@ class FitSummary(BaseModel):
     curve: tuple[dict[str, float], ...] = ()
     choices: dict[str, Any] = {}
     caps: tuple[Cap, ...] = ()
+    work: Work | None = None
 
     def write(self, folder: Path) -> None:
         """Leave the summary beside the weights; it is no part of a bundle's digest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -77,16 +78,63 @@ def read_sequences(training: Path, ids: IdMap, max_length: int) -> list[Training
     table = read_training_table(training, "sequences", [schema.HISTORY_ITEMS, schema.N_CONTEXT])
     rows = zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True)
     read = [_newest(_known(history or [], n_context or 0, ids), max_length) for history, n_context in rows]
-    sequences = [sequence for sequence in read if sequence.first_target < len(sequence)]
+    sequences = _with_target(read)
     if not sequences:
-        raise TrainingDataError(
-            "Cannot train on sequences",
-            got=f"sequences with two known items=0 of {len(read)}",
-            expected="at least 1",
-            where=str(training),
-            do="Give more interactions per user",
-        )
+        raise _nothing_to_learn(training, len(read))
     return sequences
+
+
+def read_sequences_since(
+    training: Path, ids: IdMap, max_length: int, since: datetime
+) -> tuple[list[TrainingSequence], list[TrainingSequence]]:
+    """The training sequences in two parts: what was touched first since a moment, and what before it.
+
+    A sequence that holds both is in both: what is new is predicted behind all that came before it, which is context.
+
+    Args:
+        max_length: As for `read_sequences`.
+    Returns:
+        What is new, and what is older; each with a target behind another item.
+    Raises:
+        TrainingDataError: the table is missing or damaged, does not say when items were touched, or no sequence has two
+            known items.
+    """
+    table = read_training_table(training, "sequences", [schema.HISTORY_ITEMS, schema.N_CONTEXT, schema.TARGET_TIMES])
+    moment = round(since.timestamp() * 1e6)
+    new, older = [], []
+    for history, n_context, times in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        sequence = _known(history or [], n_context or 0, ids)
+        following = (history or [])[n_context or 0 :]
+        if times is None or len(times) != len(following):
+            raise TrainingDataError(
+                "Cannot tell what is new in the sequences",
+                got=f"{schema.TARGET_TIMES}={times}",
+                expected=f"a time for each of {len(following)} items",
+                where=str(training),
+                do="Build the training set again",
+            )
+        n_before = sum(time < moment and item in ids for item, time in zip(following, times, strict=True))
+        place = sequence.n_context + n_before
+        new.append(_newest(TrainingSequence(sequence.items, place), max_length))
+        older.append(_newest(TrainingSequence(sequence.items[:place], sequence.n_context), max_length))
+    new, older = _with_target(new), _with_target(older)
+    if not (new or older):
+        raise _nothing_to_learn(training, len(table))
+    return new, older
+
+
+def _nothing_to_learn(training: Path, n_read: int) -> TrainingDataError:
+    return TrainingDataError(
+        "Cannot train on sequences",
+        got=f"sequences with two known items=0 of {n_read}",
+        expected="at least 1",
+        where=str(training),
+        do="Give more interactions per user",
+    )
+
+
+def _with_target(sequences: list[TrainingSequence]) -> list[TrainingSequence]:
+    return [sequence for sequence in sequences if sequence.first_target < len(sequence)]
 
 
 def _known(history: Sequence[str], n_context: int, ids: IdMap) -> TrainingSequence:

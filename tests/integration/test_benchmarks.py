@@ -18,7 +18,6 @@ from benchmarks import (
     encoder_fine_tuning,
     feature_read,
     feedback_text,
-    freshness,
     generative_validity,
     global_split,
     leave_one_out,
@@ -29,6 +28,8 @@ from benchmarks import (
     training_set,
 )
 from benchmarks.decoding_speed import __main__ as decoding_speed
+from benchmarks.freshness import __main__ as freshness
+from benchmarks.freshness import warm_start
 from benchmarks.grounded_reasons import __main__ as grounded_reasons
 from tests.unit.recommender.tiny_language_models import write_llama
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
@@ -145,6 +146,22 @@ def test_the_refit_is_evaluated_on_the_month_after(
     assert len(re.findall(r"^.*seed 0, (judged|refit) ", shown, re.MULTILINE)) == 4
     for metric in ("R@10", "N@10"):
         assert re.search(rf"^{metric}: refit less judged [+-]\d\.\d{{4}} \[", shown, re.MULTILINE)
+
+
+def test_a_chain_of_warm_starts_is_held_against_full_fits(
+    walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--days", "4", "--months", "3", "--seeds", "1", "--users", "50"]
+    warm_start.main(["--data", str(walks), *asked, *quick()])
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"^.*seed 0, full ", shown, re.MULTILINE)) == 3
+    assert len(re.findall(r"^.*seed 0, warm ", shown, re.MULTILINE)) == 2
+    # The third month starts from what the second one had.
+    assert re.search(r"^from the weights of bundle 1-warm-served: [\d,]+ new next items", shown, re.MULTILINE)
+    assert len(re.findall(r"^N@10 .*: warm over full \d\.\d{4} \[", shown, re.MULTILINE)) == 2
+    learned = re.search(r"^next items learned: warm over full (\d\.\d+)", shown, re.MULTILINE)
+    assert learned is not None
+    assert float(learned[1]) < 1
 
 
 def test_cold_items_and_users_are_evaluated(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from recommender.fitting.context import FitContext
 from recommender.fitting.device import moved
 from recommender.inputs.batching import shuffled_by_length
+from recommender.inputs.ids import IdMap
 from recommender.inputs.packing import Packed, pack_slices
-from recommender.inputs.sequences import TrainingSequence
+from recommender.inputs.sequences import TrainingSequence, read_sequences, read_sequences_since
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,58 @@ class NextItems:
     def to(self, device: torch.device) -> NextItems:
         """The same on a device."""
         return NextItems(moved(self.history, device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """What a fit learns from: all sequences, or what is new in them and, beside it, a sample of what is older.
+
+    Attributes:
+        sequences: All of them, or what is new; where none is, the fit learns nothing.
+        older: What is sampled for each epoch; empty where all is learned.
+        n_replayed: Next items of the sample.
+    """
+
+    sequences: list[TrainingSequence]
+    older: list[TrainingSequence] = field(default_factory=list)
+    n_replayed: int = 0
+
+    @classmethod
+    def read(cls, fit: FitContext, ids: IdMap, max_length: int) -> Learnable:
+        """Of a training set: what is new since the weights that the fit starts from, where it starts from some.
+
+        Raises:
+            TrainingDataError: no sequence has two known items, or nothing says what is new.
+        """
+        if fit.start is None:
+            return cls(read_sequences(fit.training, ids, max_length))
+        new, older = read_sequences_since(fit.training, ids, max_length, fit.start.since)
+        n_new, n_older = n_targets(new), n_targets(older)
+        replayed = min(fit.start.n_replayed(n_new), n_older)
+        fit.work("next items", new=n_new, replayed=replayed, full=n_new + n_older)
+        return cls(new, older, replayed)
+
+    @property
+    def all(self) -> list[TrainingSequence]:
+        """What is new and what is older."""
+        return [*self.sequences, *self.older]
+
+    def replay(self, permute: Callable[[int], np.ndarray]) -> list[TrainingSequence]:
+        """Older sequences in random order, as many as have `n_replayed` next items.
+
+        Args:
+            permute: From n to the numbers below n in random order.
+        """
+        if not self.n_replayed:
+            return []
+        order = permute(len(self.older))
+        until = np.cumsum([len(self.older[place]) - self.older[place].first_target for place in order])
+        return [self.older[place] for place in order[: int(np.searchsorted(until, self.n_replayed)) + 1]]
+
+
+def n_targets(sequences: Sequence[TrainingSequence]) -> int:
+    """Next items that are predicted of some sequences."""
+    return sum(len(sequence) - sequence.first_target for sequence in sequences)
 
 
 class Examples:

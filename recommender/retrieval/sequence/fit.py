@@ -18,6 +18,7 @@ from recommender.inputs.item_vectors import VECTORS_FILE, ItemVectors
 from recommender.metrics.ranking import metric_key
 from recommender.retrieval.sequence.model import SequenceEnsemble, SequenceModel
 from recommender.retrieval.sequence.training import Epoch, ValidationEvaluator, best_of, train_sequence_model
+from recommender.retrieval.sequence.warm_start import check_space
 
 # Between the seeds of models that are fitted together, so that fits of neighbouring seeds share none.
 SEED_STEP = 1000
@@ -35,6 +36,9 @@ def fit_sequence(
     """Train the sequence model: writes the `sequence` component. A fit that was killed goes on from its checkpoint.
 
     Where `fit.held` is given, its number of epochs and its popularity weight are taken over, and nothing is validated.
+
+    Where `fit.start` is given, it starts from the sequence component of that bundle, whose text vectors are those of
+    `vectors` wherever texts are equal (`embed_catalogue` with the same start).
 
     With `n_seeds` models, each is trained by itself, and they answer together; the curve is the first one's.
 
@@ -63,11 +67,17 @@ def fit_sequence(
         *digests,
     )
     choices = () if held is None else (held.best_epoch, held.choices)
+    if fit.start is not None:
+        check_space(fit.start, vectors)
+    begun = () if fit.start is None else fit.start.identity
     models: list[SequenceModel] = []
     curves: list[list[Epoch]] = []
-    checkpoints = [Checkpoint(_numbered(target, number), *inputs, *choices) for number in range(settings.n_seeds)]
+    checkpoints = [
+        Checkpoint(_numbered(target, number), *inputs, *choices, *begun) for number in range(settings.n_seeds)
+    ]
     for number, checkpoint in enumerate(checkpoints):
-        own = replace(fit, seed=fit.seed + number * SEED_STEP)
+        start = None if fit.start is None else replace(fit.start, member=number)
+        own = replace(fit, seed=fit.seed + number * SEED_STEP, start=start)
         told = on_epoch if number == 0 else None
         epochs_held = {} if held is None else {"max_epochs": held.choices["best_epochs"][number]}
         given = (settings.model_copy(update=epochs_held), max_history, augmentation, checkpoint, told)
@@ -83,13 +93,14 @@ def fit_sequence(
     weight, best_epochs = float(ensemble.popularity_weight), [best_of(epochs).number for epochs in curves]
     summary = FitSummary(
         folder=target,
-        epochs=sum(len(epochs) for epochs in curves),
+        epochs=sum(epochs[-1].number for epochs in curves if epochs),
         best_epoch=first.number,
         metrics={} if ndcg is None else {metric_key("ndcg", fit.k): ndcg},
         seconds=time.monotonic() - started,
-        curve=tuple(_point(epoch) for epoch in curves[0]),
+        curve=tuple(_point(epoch) for epoch in curves[0] if epoch.loss is not None),
         choices={"popularity_weight": weight, "best_epochs": best_epochs},
         caps=tuple(fit.caps),
+        work=next(iter(fit.works), None),
     )
     with atomic_folder(target) as folder:
         ensemble.save(folder)
@@ -106,7 +117,7 @@ def _numbered(target: Path, number: int) -> Path:
 
 def _point(epoch: Epoch) -> dict[str, float]:
     of_validation = {} if epoch.ndcg is None else {"ndcg": epoch.ndcg}
-    return {"epoch": epoch.number, "loss": epoch.loss, **of_validation}
+    return {"epoch": epoch.number, "loss": epoch.loss or 0.0, **of_validation}
 
 
 def _sequences_digest(training: Path) -> str:

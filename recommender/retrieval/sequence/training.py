@@ -26,11 +26,12 @@ from recommender.inputs.augmentation import AS_THEY_ARE, Augmenter
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import A_SAMPLE, Queries, read_queries, sample_queries
-from recommender.inputs.sequences import TrainingSequence, read_sequences, sequence_input
+from recommender.inputs.sequences import TrainingSequence, sequence_input
 from recommender.metrics.ranking import PER_QUERY, metric_key
 from recommender.metrics.top_k import hits_of, mask_seen
-from recommender.retrieval.sequence.examples import Examples, NextItems
+from recommender.retrieval.sequence.examples import Examples, Learnable, NextItems, n_targets
 from recommender.retrieval.sequence.model import AnySequenceModel, SequenceModel, SequenceShape
+from recommender.retrieval.sequence.warm_start import start_from
 
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 5000
@@ -43,11 +44,12 @@ CHECKPOINT_EVERY_S = 10.0
 class Epoch:
     """What came out of one pass over the sequences: the best NDCG of any popularity weight, and that weight.
 
-    Where choices are held nothing is validated: there is no NDCG, and the weight is the held one.
+    Where choices are held nothing is validated: there is no NDCG, and the weight is the held one. The weights that a
+    fit starts from, where it does not start from nothing, are its epoch 0, which has no loss.
     """
 
     number: int
-    loss: float
+    loss: float | None
     ndcg: float | None
     popularity_weight: float
 
@@ -63,7 +65,8 @@ def train_sequence_model(
 ) -> tuple[SequenceModel, list[Epoch]]:
     """Train until the validation NDCG has not risen for `patience` epochs; the best epoch's weights are kept.
 
-    Where `fit.held` is given, train for `max_epochs`, with its popularity weight.
+    Where `fit.held` is given, train for `max_epochs`, with its popularity weight. Where `fit.start` is given, start
+    from that bundle's weights and learn what is new since, beside a sample of what is older.
 
     Runs under the caller's `fit.deterministic`, which seeds weights and dropout.
 
@@ -75,10 +78,11 @@ def train_sequence_model(
         The model in evaluation mode, and all epochs in order.
     Raises:
         TrainingDataError: no sequence has two known items, or no user with a history is in the validation window.
+        BundleError: the weights to start from cannot be read, or are of another shape.
     """
-    sequences = read_sequences(fit.training, vectors.ids, max_history + 1)
+    learnable = Learnable.read(fit, vectors.ids, max_history + 1)
     evaluator = None if fit.held else ValidationEvaluator.of(fit, vectors, settings, max_history)
-    learned = learned_items(sequences, len(vectors.ids))
+    learned = learned_items(learnable.all, len(vectors.ids))
     content = vectors.content(settings.use_text, settings.use_modality)
     shape = SequenceShape(
         n_items=len(vectors.ids),
@@ -95,13 +99,18 @@ def train_sequence_model(
     )
     model = SequenceModel(shape, content, learned, settings.dropout, settings.id_dropout).to(fit.device)
     n_weights = sum(weight.numel() for weight in model.parameters())
+    if fit.start is not None:
+        start_from(fit.start, model, vectors)
+    sequences = learnable.sequences
     fit.progress(
-        f"sequence model: {sum(len(s) - s.first_target for s in sequences)} next items in {len(sequences)} sequences, "
+        f"sequence model: {n_targets(sequences)} next items in {len(sequences)} sequences, "
         f"{int(learned.sum())} of {len(vectors.ids)} items learned, {n_weights} weights"
     )
     if held := fit.held_summary():
         model.popularity_weight.fill_(held.choices["popularity_weight"])
-    run = _Run(model, sequences, evaluator, settings, Augmenter(augmentation, fit.seed), fit.seed)
+    run = _Run(model, learnable, evaluator, settings, Augmenter(augmentation, fit.seed), fit.seed)
+    if fit.start is not None:
+        run.begin()
     return run.fit(fit.progress, checkpoint, on_epoch)
 
 
@@ -111,20 +120,36 @@ class _Run:
     def __init__(
         self,
         model: SequenceModel,
-        sequences: list[TrainingSequence],
+        learnable: Learnable,
         evaluator: ValidationEvaluator | None,
         settings: SequenceSettings,
         augmenter: Augmenter,
         seed: int,
     ) -> None:
-        self.model, self.sequences, self.evaluator, self.settings = model, sequences, evaluator, settings
+        self.model, self.learnable, self.evaluator, self.settings = model, learnable, evaluator, settings
         self.augmenter, self.generator = augmenter, np.random.default_rng(seed)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-        of_an_epoch = Examples(sequences).drawn(settings.epoch_items, np.random.default_rng(seed).permutation)
-        self.average = averaged(model, settings.average_epochs * math.ceil(len(of_an_epoch) / settings.batch_size))
+        permute = np.random.default_rng(seed).permutation
+        of_an_epoch = [*learnable.sequences, *learnable.replay(permute)]
+        n_examples = len(Examples(of_an_epoch).drawn(settings.epoch_items, permute)) if of_an_epoch else 0
+        self.average = averaged(model, settings.average_epochs * math.ceil(n_examples / settings.batch_size))
         self.candidates = torch.nonzero(model.learned).flatten()
         self.epochs: list[Epoch] = []
         self.best = EarlyStopping(-math.inf, weights_of(model), settings.patience, part=PART)
+
+    def begin(self) -> None:
+        """Count the weights that it starts from as epoch 0: one that is no better does not take their place."""
+        if self.evaluator is None:
+            start = Epoch(0, None, None, float(self.model.popularity_weight))
+        else:
+            start = Epoch(0, None, *self.evaluator.choose_popularity_weight(self.model))
+        self.epochs.append(start)
+        self.best.keep(0, start.ndcg or 0.0, weights_of(self.model))
+
+    @property
+    def n_epochs(self) -> int:
+        """How many were run."""
+        return self.epochs[-1].number if self.epochs else 0
 
     def fit(
         self, progress: Progress, checkpoint: Checkpoint | None, on_epoch: Callable[[Epoch], None] | None
@@ -154,9 +179,9 @@ class _Run:
         return f"{metric_key('ndcg', self.evaluator.k)} {epoch.ndcg:.4f} ({weight}), "
 
     def _is_over(self, progress: Progress) -> bool:
-        if len(self.epochs) >= self.settings.max_epochs:
+        if self.n_epochs >= self.settings.max_epochs or not self.learnable.sequences:
             return True
-        if self.evaluator is None or not self.best.is_over(len(self.epochs)):
+        if self.evaluator is None or not self.best.is_over(self.n_epochs):
             return False
         progress(f"stopped: no better epoch than {self.best.step} in {self.settings.patience}")
         return True
@@ -164,7 +189,7 @@ class _Run:
     def _run_epoch(self) -> Epoch:
         loss = self._train_epoch()
         averaged = cast(SequenceModel, self.average.module)
-        number = len(self.epochs) + 1
+        number = self.n_epochs + 1
         if self.evaluator is None:
             epoch = Epoch(number, loss, None, float(averaged.popularity_weight))
             self.best.keep(number, 0.0, weights_of(averaged))
@@ -179,9 +204,10 @@ class _Run:
     def _train_epoch(self) -> float:
         """One pass over the examples; returns the mean loss of one."""
         self.model.train()
-        total, where, device = 0.0, f"epoch {len(self.epochs) + 1}", self.candidates.device
+        total, where, device = 0.0, f"epoch {self.n_epochs + 1}", self.candidates.device
         permute = self.generator.permutation
-        examples = Examples(self.augmenter.sequences(self.sequences)).drawn(self.settings.epoch_items, permute)
+        sequences = [*self.learnable.sequences, *self.learnable.replay(permute)]
+        examples = Examples(self.augmenter.sequences(sequences)).drawn(self.settings.epoch_items, permute)
         for batch in examples.batches(self.settings.batch_size, permute):
             with on_gpu_bfloat16(device):
                 loss = next_item_loss(self.model, batch.to(device), self.candidates, self.settings.n_negatives)
@@ -225,7 +251,7 @@ class _Run:
         self.best.keep(best.number, best.ndcg or 0.0, by_part["best"])
         self.generator.bit_generator.state = notes["order"]
         self.augmenter.state = notes["augmenter"]
-        progress(f"went on from epoch {len(self.epochs)}, kept in {checkpoint.folder.name}")
+        progress(f"went on from epoch {self.n_epochs}, kept in {checkpoint.folder.name}")
 
 
 class ValidationEvaluator:

@@ -18,13 +18,17 @@ from recommender.encoders.weights import SETTINGS_FILE, save_weights
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
-from recommender.fitting.summary import FitSummary
+from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.metrics.ranking import metric_key
 from recommender.retrieval.text.ranker import TextRanker
 
 NO_MODALITY = ModalitySettings()
+# Of a bundle's texts so many are encoded again, to see whether the encoder is the one that it was.
+N_PROBED = 8
+# Cosine from which two vectors of a text are the same but for rounding.
+ALIKE = 0.999
 
 
 def embed_catalogue(
@@ -32,6 +36,8 @@ def embed_catalogue(
 ) -> ItemVectors:
     """Encode and whiten every item's text, by the encoder fine-tuned where that helps: writes the `vectors` component.
 
+    Where `fit.start` is given, texts that have not changed since that bundle keep their vectors, and its whitening
+    stays; what is fine-tuned on the sequences is fine-tuned from the pretrained encoder all the same.
     Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not.
 
     Args:
@@ -39,6 +45,7 @@ def embed_catalogue(
         target: The component's folder.
         modality: Vectors of another kind, which stand beside the text's.
     Raises:
+        BundleError: the vectors to start from cannot be read.
         TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
         EncoderError: the encoder cannot be loaded.
     """
@@ -46,10 +53,8 @@ def embed_catalogue(
     catalogue = Catalogue.read(fit.training, fit.seed)
     texts = catalogue.texts
     with deterministic(fit.seed, fit.threads):
-        raw = TextEncoder.load(encoder, fit.progress, fit.device).encode(texts, fit.progress)
         has_text = np.array([bool(text.strip()) for text in texts])
-        whitening = Whitening.fit(raw[has_text])
-        rows = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
+        rows, whitening = _encode(fit, catalogue, has_text, encoder)
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None if encoder.fine_tune == "none" else _fine_tune(fit, vectors, whitening, encoder)
         if choice is not None:
@@ -61,10 +66,64 @@ def embed_catalogue(
         vectors.save(folder)
         whitening.save(folder / WHITENING_FILE)
         write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
-        if choice is not None:
-            _record_choice(folder, target, choice, fit, time.monotonic() - started)
+        if choice is not None or fit.start is not None:
+            _record(folder, target, choice, fit, time.monotonic() - started)
     fit.progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
+
+
+def encodes_alike(vectors: Path, settings: EncoderSettings, progress: Progress, device: str = "cpu") -> bool:
+    """Whether the encoder as it is now gives the vectors that a bundle has, by some of its texts.
+
+    Args:
+        vectors: The bundle's `vectors` component.
+    Raises:
+        BundleError: it cannot be read.
+        EncoderError: the encoder cannot be loaded.
+    """
+    before, whitening = _before(vectors)
+    places = [place for place, text in enumerate(before.catalogue.texts) if text.strip()][:N_PROBED]
+    encoder = TextEncoder.load(settings, progress, device)
+    raw = encoder.encode([before.catalogue.texts[place] for place in places], progress)
+    if raw.shape[1] != len(whitening.mean):
+        return False
+    cosines = (whitening.apply(raw) * before.text[1:].numpy()[places]).sum(axis=1)
+    return bool((cosines > ALIKE).all())
+
+
+def _encode(
+    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings
+) -> tuple[np.ndarray, Whitening]:
+    """The texts' whitened vectors, zeros where there are no words, and the whitening. Shape (n_items, d)."""
+    if fit.start is not None:
+        return _encode_new(fit, catalogue, has_text, settings)
+    raw = TextEncoder.load(settings, fit.progress, fit.device).encode(catalogue.texts, fit.progress)
+    whitening = Whitening.fit(raw[has_text])
+    return np.where(has_text[:, None], whitening.apply(raw), np.float32(0)), whitening
+
+
+def _encode_new(
+    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings
+) -> tuple[np.ndarray, Whitening]:
+    """The same where the fit starts from the weights of a bundle: texts that it has keep their vectors, and its
+    whitening stays, as those weights read vectors that are whitened so.
+    """
+    assert fit.start is not None
+    before, whitening = _before(fit.start.bundle / "vectors")
+    rows = dict(zip(before.catalogue.texts, before.text[1:].numpy(), strict=True))
+    new = [text for text in dict.fromkeys(catalogue.texts) if text.strip() and text not in rows]
+    fit.work("texts", new=len(new), replayed=0, full=int(has_text.sum()))
+    if new:
+        raw = TextEncoder.load(settings, fit.progress, fit.device).encode(new, fit.progress)
+        rows |= dict(zip(new, whitening.apply(raw), strict=True))
+    nothing = np.zeros(whitening.projection.shape[1], dtype=np.float32)
+    taken = [rows[text] if has else nothing for text, has in zip(catalogue.texts, has_text, strict=True)]
+    return np.stack(taken), whitening
+
+
+def _before(vectors: Path) -> tuple[ItemVectors, Whitening]:
+    """What a bundle has of its texts, and how they are whitened before any head."""
+    return ItemVectors.load(vectors), replace(Whitening.load(vectors / WHITENING_FILE), head=None)
 
 
 def _fine_tune(fit: FitContext, vectors: ItemVectors, whitening: Whitening, encoder: EncoderSettings) -> Choice:
@@ -86,15 +145,20 @@ def _fine_tune_head(fit: FitContext, vectors: ItemVectors, encoder: EncoderSetti
     return Choice(0.0, 0.0, held.best_epoch, None, chosen, n_steps, head=head)
 
 
-def _record_choice(folder: Path, target: Path, choice: Choice, fit: FitContext, seconds: float) -> None:
-    """The weights that were kept, and the figures by which, where something was validated."""
+def _record(folder: Path, target: Path, choice: Choice | None, fit: FitContext, seconds: float) -> None:
+    """What was fine-tuned and kept, and the figures by which, where something was validated."""
     key = metric_key("ndcg", fit.k)
+    work = next(iter(fit.works), None)
+    if choice is None:
+        FitSummary(folder=target, epochs=0, best_epoch=0, metrics={}, seconds=seconds, work=work).write(folder)
+        return
     metrics = {f"{key}_pretrained": choice.before, f"{key}_fine_tuned": choice.after} if choice.curve else {}
     checks = {
         "epochs": len(choice.curve),
         "best_epoch": choice.check,
         "choices": {"steps": choice.steps},
         "caps": tuple(fit.caps),
+        "work": work,
     }
     summary = FitSummary(folder=target, **checks, metrics=metrics, seconds=seconds, curve=choice.curve)
     summary.write(folder)

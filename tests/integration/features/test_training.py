@@ -28,6 +28,7 @@ from recommender.scoring.cross_encoder import pair_texts
 from recommender.writing.examples import read_reviews
 from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
 from tests.unit.features.shops import (
+    SECOND,
     START,
     START_US,
     Row,
@@ -107,14 +108,18 @@ def test_a_review_is_in_no_input_of_its_own_row(said: list[tuple[str, str, int]]
 def test_sequences_hold_first_touches_behind_the_history_as_it_stood_then(training: dict[str, list[dict]]) -> None:
     # u touches a, b, c and d, in this order: a sequence of three is full, and d is read behind the newest half of it.
     # That u comes back to a, after d and before the cut, changes nothing of what came before.
-    def row(user: str, country: str, items: list[str], values: list[float | None], n_context: int) -> dict:
+    def row(user: str, country: str, items: list[str], values: list[float | None], seconds: list[int]) -> dict:
         history = {"history_items": items, "history_values": values, "history_events": ["view"] * len(items)}
-        return {"user_id": user, **history, "n_context": n_context, "attributes": f"country {country}"}
+        touched = {
+            "n_context": len(items) - len(seconds),
+            "target_times": [START_US + second * SECOND for second in seconds],
+        }
+        return {"user_id": user, **history, **touched, "attributes": f"country {country}"}
 
     assert training["sequences"] == [
-        row("u", "FR", ["a", "b", "c"], [5.0, None, 2.0], 0),
-        row("u", "FR", ["c", "d"], [2.0, None], 1),
-        row("v", "NL", ["c"], [4.0], 0),
+        row("u", "FR", ["a", "b", "c"], [5.0, None, 2.0], [0, 1, 2]),
+        row("u", "FR", ["c", "d"], [2.0, None], [4]),
+        row("v", "NL", ["c"], [4.0], [3]),
     ]
 
 
@@ -264,6 +269,7 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
         for row in rows:
             items, values, n_context = row["history_items"], row["history_values"], row["n_context"]
             assert n_context < len(items) == len(values) <= max_history
+            assert row["target_times"] == [touched[item] for item in items[n_context:]]
             served_kinds = kinds_before(log, user, touched[items[n_context]], max_history)
             assert row["history_events"][:n_context] == served_kinds[len(served_kinds) - n_context :]
             assert row["history_events"][n_context:] == [

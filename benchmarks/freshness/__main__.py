@@ -9,45 +9,21 @@ interval is by bootstrap over users, its p-value by random signs, over all month
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from benchmarks.freshness.months import Month, newest_months, read_month, sampled
 from benchmarks.harness import options
-from benchmarks.harness.datasets import Dataset, open_dataset
+from benchmarks.harness.datasets import open_dataset
 from benchmarks.harness.models import Fits, evaluate
 from benchmarks.harness.tables import RANKING_COLUMNS, print_table
-from core import schema
-from core.settings.tree import Recipe
 from recommender.bundle.loading import load_bundle
-from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
 
 METRICS = ("recall", "ndcg")
 SEED_OF_INTERVALS = 0
-
-
-@dataclass(frozen=True)
-class Month:
-    """A month that is predicted from what came before it.
-
-    Attributes:
-        opens: Where it begins.
-        judged: The training set of before, with its windows.
-        everything: The training set of before, without windows.
-        queries: Of those who chose something new in the month.
-    """
-
-    opens: datetime
-    judged: Path
-    everything: Path
-    queries: Queries
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows, differences = [], []
     with open_dataset(recipe, chosen.cache) as data:
         length = timedelta(days=chosen.days)
-        clean = _sampled(data, chosen.users)
+        clean = sampled(data, chosen.users)
         for opens in newest_months(clean, chosen.months, length):
             month = read_month(data, clean, opens, length, chosen.queries)
             for seed in options.seeds_of(chosen):
@@ -77,16 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
     print_gain(np.concatenate(differences))
 
 
-def newest_months(clean: Path, n_months: int, length: timedelta) -> list[datetime]:
-    """Where the newest whole months begin, oldest first."""
-    newest = pc.max(pq.read_table(clean / "interactions.parquet")[schema.TIMESTAMP]).as_py().replace(tzinfo=UTC)
-    return [newest - length * number for number in range(n_months, 0, -1)]
-
-
 def compare(fits: Fits, month: Month, folder: Path) -> dict[str, np.ndarray]:
     """Recall and NDCG of the judged bundle and of its refit, for each query. Shapes (n_queries, 2)."""
-    judged = fits.fit_bundle(month.judged, folder / "judged")
-    refit = fits.fit_bundle(month.everything, folder / "refit", strict=folder / "judged")
+    judged = fits.fit_bundle(month.judged.folder, folder / "judged")
+    refit = fits.fit_bundle(month.everything.folder, folder / "refit", strict=folder / "judged")
     found = {}
     for name, fitted in (("judged", judged), ("refit", refit)):
         evaluated = evaluate(load_bundle(fitted.bundle).ranker, month.queries)
@@ -105,56 +75,6 @@ def print_gain(differences: np.ndarray) -> None:
             f"{metric}: refit less judged {by_query.mean():+.4f} [{low:+.4f}, {high:+.4f}], p = {p_value:.4f}, "
             f"{len(by_query)} queries"
         )
-
-
-def read_month(data: Dataset, clean: Path, opens: datetime, length: timedelta, n_queries: int) -> Month:
-    """The training sets of before a month, and at most so many of its queries."""
-    from features.refresh import refresh_features
-    from features.training import build_queries, build_training_set
-
-    recipe: Recipe = data.recipe
-    folder = data.work / f"shop-{opens:%Y-%m-%d}"
-    before, after = _until(clean, folder / "before", opens), _until(clean, folder / "after", opens + length)
-    for shop in (before, after):
-        refresh_features(shop, shop.with_name(f"{shop.name}-feast"), recipe.features)
-    feast = folder / "before-feast"
-    for name, windows in (("judged", recipe.evaluation), ("everything", None)):
-        build_training_set(before, feast, folder / name, recipe.features, windows)
-    asked = build_queries(after, folder / "after-feast", folder / "queries", recipe.features, opens)
-    queries = sample_queries(read_queries(asked, "test"), n_queries, SEED_OF_INTERVALS)
-    print(f"month from {opens:%Y-%m-%d}: {len(queries)} users, {int(queries.is_warm.sum())} with a history")
-    return Month(opens, folder / "judged", folder / "everything", queries)
-
-
-def _sampled(data: Dataset, n_users: int) -> Path:
-    """The clean tables, with the events and reviews of so many users."""
-    clean = data.clean_tables()
-    if not n_users:
-        return clean
-    users = pc.unique(pq.read_table(clean / "interactions.parquet")[schema.USER_ID]).sort()
-    places = np.random.default_rng(SEED_OF_INTERVALS).permutation(len(users))[:n_users]
-    kept = users.take(pa.array(np.sort(places)))
-    return _filtered(clean, data.work / "sampled", lambda table: pc.is_in(table[schema.USER_ID], value_set=kept))
-
-
-def _until(clean: Path, target: Path, moment: datetime) -> Path:
-    """The clean tables as of a moment: what happened before it."""
-
-    def is_before(table: pa.Table) -> pa.Array:
-        times = table[schema.TIMESTAMP]
-        limit = moment if times.type.tz else moment.replace(tzinfo=None)
-        return pc.less(times, pa.scalar(limit, times.type))
-
-    return _filtered(clean, target, is_before)
-
-
-def _filtered(clean: Path, target: Path, is_kept: Callable[[pa.Table], pa.Array]) -> Path:
-    target.mkdir(parents=True)
-    for path in clean.glob("*.parquet"):
-        table = pq.read_table(path)
-        has_time = schema.TIMESTAMP in table.column_names
-        pq.write_table(table.filter(is_kept(table)) if has_time else table, target / path.name)
-    return target
 
 
 def _means(by_query: np.ndarray) -> list[str]:
