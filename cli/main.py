@@ -57,6 +57,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "models unpin": (experiments.unpin, "sommelier models unpin"),
     "promote": (models.promote, "sommelier promote c6453648b76c --reason 'better on new items'"),
     "rollback": (models.rollback, "sommelier rollback --reason complaints"),
+    "approve": (models.approve, "sommelier approve --comment 'as agreed on Monday'"),
     "evaluate": (models.evaluate, "sommelier evaluate"),
     "recommend": (answers.recommend, "sommelier recommend u10001 -k 5"),
     "score": (answers.score, "sommelier score u10001 i10007 i10042"),

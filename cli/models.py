@@ -71,6 +71,30 @@ def rollback(version: str = "", /, *, reason: str = "", chosen: Chosen = NOT_CHO
     show(f"in service again: {back.tag}, digest {back.digest}")
 
 
+def approve(run: str = "", /, *, refuse: bool = False, comment: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+    """Approve what passed the gate and waits for it (recipe.gate.approval), or refuse it; the Prefect UI does the same.
+
+    The run goes on in a process of the platform, or of a worker: what was approved goes into service, or answers some
+    users, unless something else went into service since it was compared.
+
+    Args:
+        run: The name of the run, or the beginning of its id; without it, the only one that waits.
+        refuse: Leave what is in service.
+        comment: Kept with the decision, as your user name is.
+    """
+    settings = chosen.enter()
+    from core.layout import Layout
+    from core.logs.audit import audited, local_user
+    from flows.platform.approvals import answer_run
+
+    layout, said = Layout(settings.work_dir, settings.shop), "refused" if refuse else "approved"
+    with audited(layout.audit, "approve", answer=said) as details:
+        by = local_user().removeprefix("user:")
+        waiting = answer_run(settings, run, approve=not refuse, comment=comment, by=by)
+        details.update(run=waiting.run, digest=waiting.digest)
+    show(f"{said}: bundle {waiting.digest} of run {waiting.run}, which goes on; see sommelier timeline --kind gate")
+
+
 def evaluate(bundle: str = "", /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
     """Show the evaluation of a bundle, as its manifest keeps it: the metrics of every model on the test window.
 

@@ -122,6 +122,11 @@ class Layout:
         return self.root / "timeline.sqlite"
 
     @property
+    def approvals(self) -> Path:
+        """What passed the gate and waits for somebody's approval, a file for each run that waits."""
+        return self.root / "approvals"
+
+    @property
     def receipts(self) -> Path:
         """What was removed of each person who was forgotten, one file each."""
         return self.root / "receipts"

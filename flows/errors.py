@@ -69,3 +69,11 @@ class NotForgotten(FlowError):
 
 class ErasureUnfinished(FlowError):
     """Something of a person who is to be forgotten could not be removed."""
+
+
+class ApprovalImpossible(FlowError):
+    """A run is to wait for somebody's approval, and cannot."""
+
+
+class NothingWaits(FlowError):
+    """Somebody approves or refuses, and no such run waits for it."""

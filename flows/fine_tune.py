@@ -12,7 +12,7 @@ from flows.promotion.gate import Decision
 from flows.pruning import pruned
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
-from flows.steps.release import release
+from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
 
@@ -27,7 +27,9 @@ def fine_tune(params: PipelineParams) -> Decision:
     """
     remove_waiting(params.shop)
     run = Run.of(params)
-    prepared = prepare(run)
-    decision = release(run, prepared, learn(run, prepared)).decision
+    released = release_answered(run)
+    if released is None:
+        prepared = prepare(run)
+        released = release(run, prepared, learn(run, prepared))
     finish_erasures(run.layout)
-    return decision
+    return released.decision

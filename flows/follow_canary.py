@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 
 from core.layout import Layout
 from flows.environment import current_settings
+from flows.loop.approvals import end_late_approvals
 from flows.loop.canary import follow_newest
 from flows.loop.runs import HOOKS, recorded
 from flows.params import CanaryParams
@@ -16,7 +17,8 @@ from flows.pruning import pruned
 @pruned
 @recorded
 def follow_canary(params: CanaryParams) -> str:
-    """Decide by its live figures what becomes of the canary that runs, if one does, and do it.
+    """Decide by its live figures what becomes of the canary that runs, if one does, and do it; and have runs end that
+    nobody approved in time.
 
     Args:
         params: The shop.
@@ -25,6 +27,8 @@ def follow_canary(params: CanaryParams) -> str:
     """
     settings = current_settings()
     layout = Layout(settings.work_dir, params.shop)
+    for late in end_late_approvals(layout):
+        get_run_logger().info("%s waits for approval no more.", late.run)
     decided = follow_newest(layout, settings.loop.canary, settings.serving.experiments)
     if decided is None:
         get_run_logger().info("No canary that the gate started runs.")

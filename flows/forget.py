@@ -70,7 +70,8 @@ def _learn_without(params: ForgetParams, layout: Layout) -> None:
         return
     prepared = prepare(run)
     if to_go:
-        release(run, prepared, learn(run, prepared))
+        # Nobody's approval stands between a person and being forgotten.
+        release(run, prepared, learn(run, prepared), asks=False)
 
 
 def _hide_user(params: ForgetParams, receipt: int) -> None:

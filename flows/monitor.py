@@ -11,6 +11,7 @@ from core.alarms import Alarm
 from core.promotions import read_standing
 from flows.environment import current_settings
 from flows.errors import NothingInService
+from flows.loop.approvals import end_late_approvals
 from flows.loop.following import follow
 from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
@@ -41,6 +42,7 @@ def monitor(params: PipelineParams) -> Decided:
         BundleError: no promoted bundle can be read.
     """
     run = Run.of(params)
+    end_late_approvals(run.layout)
     served = read_served_manifest(read_standing(run.layout.model_name))
     if served is None:
         raise NothingInService(

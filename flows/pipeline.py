@@ -19,7 +19,7 @@ from flows.reporting.outcome import Outcome, choose_example, keep_outcome
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.drift import watch
-from flows.steps.release import release
+from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
 
@@ -34,10 +34,12 @@ def pipeline(params: PipelineParams) -> Outcome:
     """
     remove_waiting(params.shop)
     run = Run.of(params)
-    prepared = prepare(run)
-    learned = learn(run, prepared)
-    training, released = learned.training, release(run, prepared, learned)
-    drift = watch(run, prepared.clean, datetime.fromisoformat(training.value.test_at))
+    released = release_answered(run)
+    if released is None:
+        prepared = prepare(run)
+        released = release(run, prepared, learn(run, prepared))
+    training = released.made.training
+    drift = watch(run, released.made.clean, datetime.fromisoformat(training.value.test_at))
     steps = read_steps(str(flow_run.id))
     artifacts.publish_steps(steps)
     user, item = choose_example(training.folder)

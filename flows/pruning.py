@@ -17,6 +17,8 @@ from inspect import signature
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from prefect.exceptions import Pause
+
 from core.experiments import ExperimentError
 from core.layout import Layout
 from core.logs.timeline import Timeline, TimelineError
@@ -25,6 +27,7 @@ from core.settings.loop import LoopSettings
 from core.storage import UNFINISHED, digest_of, is_disk_full, remove_folder
 from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
+from flows.promotion.approvals import folders_waiting
 from flows.promotion.experiments import candidates_in_use
 from flows.reporting.gauges import publish_run
 from flows.reporting.measurement import steps_folder
@@ -56,13 +59,17 @@ def pruned(flow: Callable[P, R]) -> Callable[P, R]:
                 result = flow(*args, **named)
             state = "completed"
             return result
+        except Pause:  # it has not ended
+            state = ""
+            raise
         finally:
             settings = current_settings()
             for params in (*args, *named.values()):
                 layout = Layout(settings.work_dir, getattr(params, "shop", settings.shop))
                 prune(layout)
                 _prune_timeline(layout, settings.loop)
-                publish_run(layout, flow.__name__.replace("_", "-"), state, time.monotonic() - began)
+                if state:
+                    publish_run(layout, flow.__name__.replace("_", "-"), state, time.monotonic() - began)
             prune_history(settings.work_dir, settings.platform.history_days)
 
     # Prefect checks the parameters by it, and would look for the names of types in this module.
@@ -205,11 +212,12 @@ def _judged_in_service(layout: Layout) -> str:
 
 
 def _tried(layout: Layout) -> set[Path]:
-    """Bundles below the shop's folder that experiments answer with."""
+    """Bundles below the shop's folder that experiments answer with, and what waits for approval."""
+    waiting = folders_waiting(layout)
     try:
-        return candidates_in_use(layout)
+        return candidates_in_use(layout) | waiting
     except ExperimentError:
-        return set()  # the service refuses it, and says so
+        return waiting  # the service refuses the record, and says so
 
 
 def _digest_of(bundle: Path) -> str | None:

@@ -28,7 +28,8 @@ Kind = Literal["alarm", "decision", "run", "gate", "canary", "promotion", "rollb
 
 ON, CLEARED = "on", "cleared"  # of an alarm
 RUNNING = "running"  # of a run; then completed, failed, crashed or cancelled
-_LASTING = (ON, RUNNING)
+WAITING = "waiting"  # of a run, and of what the gate said: for somebody's approval
+_LASTING = (ON, RUNNING, WAITING)
 _BUSY_TIMEOUT_S = 30.0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS entries (

@@ -176,6 +176,13 @@ class GateSettings(Frozen):
         "users beside what is in service; canary_undecided: that only where it is not surely better. The first bundle "
         "of a shop is promoted.",
     )
+    approval: Literal["none", "required"] = Field(
+        "none",
+        description="required: what passes waits until somebody approves it, in the Prefect UI or by "
+        "`sommelier approve`, before it replaces the bundle in service or answers some users. What is not compared "
+        "with a bundle in service, as the first one of a shop, needs no approval.",
+    )
+    approval_h: float = Field(48.0, gt=0, description="It waits so long; then the bundle in service stays. Hours.")
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ EventName = Literal[
     "sommelier.wanted.fine-tune",
     "sommelier.wanted.refresh-features",
     "sommelier.gate.refused",
+    "sommelier.gate.waiting",
     "sommelier.promoted",
     "sommelier.rolled-back",
     "sommelier.canary.started",

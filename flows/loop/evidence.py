@@ -11,7 +11,7 @@ from prefect.runtime import flow_run as runtime
 
 from core.experiments import Experiment, Experiments, read_experiments
 from core.layout import Layout
-from core.logs.timeline import RUNNING, Entry, Timeline
+from core.logs.timeline import RUNNING, WAITING, Entry, Timeline
 from core.promotions import Change, Standing, list_versions, read_standing
 from core.schema import TIMESTAMP
 from core.settings.loop import RetrainingSettings
@@ -19,7 +19,7 @@ from core.sql import literal
 from features.archive.publication import PUBLISHED_FILE
 from flows.loop.judgements import REFUSED
 from flows.loop.prefect_runs import waiting_runs
-from flows.loop.runs import LOST, WANTED
+from flows.loop.runs import LOST, WAITED_S, WANTED
 from monitoring.decisions import RETRAININGS, WEEK, Evidence, OnAlarm
 from recommender.bundle.manifest import Manifest
 
@@ -116,7 +116,8 @@ def _busy(timeline: Timeline, shop: str, rules: RetrainingSettings, now: datetim
     """A retraining that waits or goes on, one clause; what was wanted long ago and never began is given up."""
     for run in timeline.lasting("run"):
         if run.subject in RETRAININGS:
-            return f"Run {run.details['run']} of {run.subject} goes on since {run.at[:16]}"
+            doing = "waits for approval" if run.state == WAITING else "goes on"
+            return f"Run {run.details['run']} of {run.subject} {doing} since {run.at[:16]}"
     for decision in timeline.read(["decision"]):
         if decision.state != WANTED:
             continue
@@ -158,7 +159,8 @@ def _refreshed_at(layout: Layout, timeline: Timeline) -> datetime | None:
 
 
 def _took(run: Entry, now: datetime) -> timedelta:
-    return (now if run.state == RUNNING else _time(run.until)) - _time(run.at)
+    waited = timedelta(seconds=run.details.get(WAITED_S, 0.0))
+    return (now if run.state == RUNNING else _time(run.until)) - _time(run.at) - waited
 
 
 def _time(moment: str) -> datetime:

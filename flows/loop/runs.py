@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
+from prefect.exceptions import Pause
 from prefect.runtime import flow_run as runtime
 
 from core.errors import SommelierError
 from core.layout import Layout
-from core.logs.timeline import RUNNING, Entry, Timeline, TimelineError
+from core.logs.timeline import RUNNING, WAITING, Entry, Timeline, TimelineError
 from flows.environment import current_settings
 from flows.loop.prefect_runs import end_of
 
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 WANTED, STARTED, LOST = "wanted", "started", "lost"  # of a decision that wants a run
 FAILED = "failed"  # of a run
 _FLOW_RUN = "flow_run_id"
+WAITED_S = "waited_s"
 _FREQUENT = ("refresh-features", "monitor", "follow-canary")
 
 
@@ -42,6 +45,10 @@ def recorded(flow: Callable[P, R]) -> Callable[P, R]:
         entry = _begin(params)
         try:
             result = flow(*args, **named)
+        except Pause:  # it goes on in another process
+            if entry is not None:
+                _settle(timeline_of(params.shop), entry, WAITING, "for somebody's approval")
+            raise
         except BaseException as error:
             _fail(params, entry, _told(error))
             raise
@@ -63,7 +70,7 @@ def record_end(flow: Any, flow_run: Any, state: Any) -> None:
         entry = timeline.keyed(_key(str(flow_run.id)))
         if entry is None:
             _add(timeline, flow.name, ended, f"{flow.name} was stopped on its way.", str(flow_run.id), flow_run.name)
-        elif entry.state == RUNNING:
+        elif entry.state in (RUNNING, WAITING):
             timeline.settle(entry, ended, f"{flow.name} was stopped on its way.")
     except TimelineError as error:
         logger.warning("%s", error)
@@ -114,11 +121,21 @@ def _begin(params: Any) -> Entry | None:
         entry = _add(timeline, name, RUNNING, told, str(runtime.id), str(runtime.name), cause)
         if decision is not None and decision.state in (WANTED, LOST):
             timeline.settle(decision, STARTED)
-        # Prefect tries a run again by the same id.
-        return entry if entry.state == RUNNING else timeline.settle(entry, RUNNING, told)
+        if entry.state == RUNNING:
+            return entry
+        # Prefect tries a run again by the same id, and goes on with one that waited.
+        return timeline.settle(entry, RUNNING, told, details=_waited(entry))
     except TimelineError as error:
         logger.warning("%s", error)  # what the flow is for matters more
         return None
+
+
+def _waited(entry: Entry) -> dict[str, float]:
+    """How long a run has waited for approval, seconds, which is no time that it took; with what it waited before."""
+    if entry.state != WAITING:
+        return {}
+    since = datetime.now(UTC) - datetime.fromisoformat(entry.until)
+    return {WAITED_S: entry.details.get(WAITED_S, 0.0) + since.total_seconds()}
 
 
 def _fail(params: Any, entry: Entry | None, told: str) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from core.keys import given_key, key_header
 from core.layout import Layout
+from core.promotions import version_in_service
 from core.settings.command_line import changed_source
 from core.settings.loading import API_KEY_VARIABLE
 from core.settings.platform import PartName, PlatformSettings
@@ -24,6 +25,7 @@ from flows.environment import enter_environment
 from flows.errors import PartFailed
 from flows.platform.deployments import deployment_name, new_revision, read_topology
 from flows.platform.parts import Part, Platform, check_ports, listens, wait_until_answers
+from flows.platform.runs import waits_for_approval
 from flows.platform.served_shops import check_no_other_server, check_not_served
 from flows.reporting.artifacts import metric_rows
 from flows.reporting.outcome import Outcome, read_outcome
@@ -170,16 +172,21 @@ def _start_all(settings: Settings, platform: Platform, show: Callable[[str], Non
     start_flows(settings, platform, show, asked)
     show("running the pipeline ...")
     name = deployment_name("pipeline", settings.shop)
-    run_id = run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked))
-    outcome = read_outcome(layout.root, str(run_id))
-    _show_outcome(settings, outcome, show)
+    run = run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked))
+    outcome = None if run.waits else read_outcome(layout.root, str(run.id))
+    in_service = version_in_service(layout.model_name) is not None
+    if outcome is None:
+        show(f"{waits_for_approval(run.name)}; what is in service stays until then")
+    else:
+        _show_outcome(settings, outcome, show)
+        in_service = outcome.in_service is not None
     show("starting the service and the monitoring pages ...")
-    _start_pages(settings, layout, platform, asked, ready=outcome.in_service is not None)
+    _start_pages(settings, layout, platform, asked, ready=in_service)
     _show_places(settings, show)
-    if outcome.in_service is None:
+    if not in_service:
         show("no first answer: the service answers 503 until a bundle is promoted, and loads it by itself then")
     else:
-        _show_first_answer(settings, outcome.example_user, show)
+        _show_first_answer(settings, outcome.example_user if outcome else "", show)
     show(f"up after {time.monotonic() - started:.0f} s; Ctrl-C stops everything")
 
 

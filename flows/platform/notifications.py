@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _PROBE_TIMEOUT_S = 5.0
 _ALARMS: set[EventName] = {"sommelier.alarm.raised", "sommelier.alarm.cleared"}
 _SERVED: set[EventName] = {
     "sommelier.gate.refused",
+    "sommelier.gate.waiting",
     "sommelier.promoted",
     "sommelier.rolled-back",
     "sommelier.canary.started",
@@ -71,6 +73,19 @@ def apply_on_server(settings: Settings) -> list[str]:
         SettingsError: a block is not there.
         NotRunning: the server does not answer.
     """
+    with on_server(settings, "Cannot apply the automations"):
+        return apply_notifications(settings.shop, settings.loop.notifications)
+
+
+@contextmanager
+def on_server(settings: Settings, failed: str) -> Iterator[None]:
+    """Within the block Prefect's clients ask the server of PREFECT_API_URL, or else that of the settings.
+
+    Args:
+        failed: What cannot be done where none answers, for the error.
+    Raises:
+        NotRunning: the server does not answer.
+    """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     address = os.environ.get("PREFECT_API_URL") or f"{settings.platform.url_of('prefect')}/api"
@@ -78,13 +93,13 @@ def apply_on_server(settings: Settings) -> list[str]:
         httpx.get(f"{address}/health", timeout=_PROBE_TIMEOUT_S).raise_for_status()
     except httpx.HTTPError as error:
         raise NotRunning(
-            "Cannot apply the automations",
+            failed,
             got=f"server={address}, {error or type(error).__name__}",
             expected="a Prefect server that answers",
             do="Start the platform: sommelier up; or name a server in PREFECT_API_URL",
         ) from error
     with temporary_settings({PREFECT_API_URL: address}):
-        return apply_notifications(settings.shop, settings.loop.notifications)
+        yield
 
 
 def _prefix(shop: str) -> str:

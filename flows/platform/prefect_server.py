@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -144,18 +144,25 @@ def read_parameters(name: str) -> dict[str, Any]:
         return dict(client.read_deployment_by_name(name).parameters)
 
 
+class FollowedRun(NamedTuple):
+    """A run that was followed to its end, or until it waits for somebody."""
+
+    id: UUID
+    name: str
+    waits: bool
+
+
 def run_deployment(
     name: str, show: Callable[[str], None], on_wait: Callable[[], None], parameters: dict[str, Any] | None = None
-) -> UUID:
-    """Create a run of a deployment as the UI does, show its log as it grows, and wait for its end.
+) -> FollowedRun:
+    """Create a run of a deployment as the UI does, show its log as it grows, and wait for its end, or until it waits
+    for somebody's approval.
 
     Args:
         name: `flow/deployment`.
         show: Called with each log line.
         on_wait: Called between looks; raises when the wait has become pointless.
         parameters: Of the run; None takes the deployment's own.
-    Returns:
-        The run's id.
     Raises:
         RunFailed: the run ended in another state than completed.
         PartFailed: the server ended.
@@ -164,21 +171,22 @@ def run_deployment(
 
     with _server_errors(on_wait), get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(name)
-        run_id = client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+        created = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        run_id = created.id
         shown = 0
         while True:
             state = client.read_flow_run(run_id).state
-            if state and state.is_final():
+            if state and (state.is_final() or state.is_paused()):
                 # The run ships its log in batches: leave the last one time to arrive.
                 time.sleep(2 * _POLL_S)
             lines, shown = read_lines(client, run_id, shown)
             for line in lines:
                 show(line)
-            if state and state.is_final():
+            if state and (state.is_final() or state.is_paused()):
                 break
             on_wait()
             time.sleep(_POLL_S)
-    if not state.is_completed():
+    if not (state.is_completed() or state.is_paused()):
         raise RunFailed(
             f"The run of {name} ended",
             got=f"state={state.name}",
@@ -186,7 +194,7 @@ def run_deployment(
             where=describe_end(state.message),
             do="Do what the message says and start again; what was done is kept, runner.log has the traceback",
         )
-    return UUID(str(run_id))
+    return FollowedRun(UUID(str(run_id)), created.name, state.is_paused())
 
 
 def _unfinished(client: Any, tag: str) -> list[Any]:

@@ -61,8 +61,13 @@ def run_flow(settings: Settings, flow: str, changes: Sequence[str], show: Callab
     parameters = change_parameters(flow, read_parameters(name), changes)
     address = settings.platform.url_of("prefect")
     show(f"running {flow} of shop {settings.shop}, {address}; Ctrl-C leaves it running")
-    run_id = run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
-    show(f"completed: run {run_id}")
+    run = run_deployment(name, lambda line: show(f"  {line}"), lambda: None, parameters)
+    show(waits_for_approval(run.name) if run.waits else f"completed: run {run.id}")
+
+
+def waits_for_approval(run: str) -> str:
+    """What is said of a run that asks somebody."""
+    return f"run {run} waits for approval: answer in the Prefect UI, or by sommelier approve {run}"
 
 
 def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:

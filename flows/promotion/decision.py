@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 from core.promotions import Standing, Version, read_standing
 from core.settings.evaluation import GateSettings
 from flows.promotion.champion import WAS_WITHDRAWN, UnseenEvents, hold_against_champion, is_withdrawn, tag_in_service
-from flows.promotion.gate import AgainstChampion, Decision, decide, decide_baseline, find_best_baseline
+from flows.promotion.gate import AgainstChampion, Approval, Decision, decide, decide_baseline, find_best_baseline
 from flows.promotion.model_store import promote
 from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.evaluation.feedback.names import without_samples
 from recommender.evaluation.names import SERVED
+
+_REFUSED: Mapping[str, Any] = {"promote": False, "promote_baseline": False, "canary": False, "needs_approval": False}
 
 
 def decide_candidate(
@@ -104,7 +106,7 @@ def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:
     """
     manifest, standing = read_manifest(bundle), read_standing(model)
     decision = decision.model_copy(update={"refit": describe_refit(manifest)})
-    refused: dict[str, Any] = {"promote": False, "promote_baseline": False, "canary": False}
+    refused: dict[str, Any] = {**_REFUSED}
     if tag := tag_in_service(manifest, standing):
         reason = f"{decision.reason}; fitted again on everything, it is the bundle in service already: {tag}"
         return decision.model_copy(update={**refused, "reason": reason})
@@ -112,6 +114,23 @@ def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:
         reason = f"{decision.reason}; fitted again on everything, this bundle {WAS_WITHDRAWN}"
         return decision.model_copy(update={**refused, "reason": reason, "served": None})
     return decision
+
+
+def follow_approval(decision: Decision, approval: Approval, standing: Standing) -> Decision:
+    """The decision as somebody's word leaves it: only what they approved in time goes on, and only against what it was
+    compared with.
+
+    Args:
+        decision: That waited.
+        approval: What they said.
+        standing: Says what is in service now.
+    """
+    if approval.state == "approved" and standing.generation != decision.generation:
+        approval = approval.model_copy(update={"state": "overtaken"})
+    update: dict[str, Any] = {"approval": approval, "reason": f"{decision.reason}; {approval.describe()}"}
+    if approval.state != "approved":
+        update |= {**_REFUSED, "needs_approval": True, "served": None}
+    return decision.model_copy(update=update)
 
 
 def keep_evaluation(bundle: Path, model: str, metrics: dict[str, Any]) -> Manifest:
@@ -134,5 +153,14 @@ def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision:
         "parent": champion.version if champion else "",
         "metric": decision.metric,
         "value": f"{value:.4f}",
+        **_approved(decision),
     }
     return promote(bundle, model, labels, reason=decision.reason, generation=decision.generation)
+
+
+def _approved(decision: Decision) -> dict[str, str]:
+    """Who approved it, for the version's labels."""
+    approval = decision.approval
+    if approval is None:
+        return {}
+    return {"approved_by": approval.by, "approved_at": approval.at, "approval_comment": approval.comment}

@@ -61,6 +61,32 @@ class BestBaseline(Frozen):
         return f"{MODEL_NAMES[self.kind]} {self.value:.4f} {_interval(self.difference, self.low, self.high)}"
 
 
+class Approval(Frozen):
+    """What became of a decision that waited for somebody's approval.
+
+    Attributes:
+        state: What was said; `late`: nothing, in time; `overtaken`: something else went into service meanwhile;
+            `asked already`: the same bundle waits in another run.
+        by: Who said it, as they named themselves.
+        comment: Theirs.
+        at: When, ISO 8601, UTC.
+    """
+
+    state: Literal["approved", "refused", "late", "overtaken", "asked already"]
+    by: str = ""
+    comment: str = ""
+    at: str = ""
+
+    def describe(self) -> str:
+        """One clause."""
+        said = {"late": "not approved in time", "asked already": "the same waits for approval already"}
+        told = said.get(self.state, "refused" if self.state == "refused" else "approved")
+        who = f" by {self.by}" if self.by else ""
+        comment = f" ({self.comment})" if self.comment else ""
+        overtaken = ", but what is in service changed since: run the flow again" if self.state == "overtaken" else ""
+        return f"{told}{who}{comment}{overtaken}"
+
+
 class Decision(Frozen):
     """What the gate decided, with the figures it read.
 
@@ -83,6 +109,8 @@ class Decision(Frozen):
             nothing else was promoted or rolled back. None where the model store was not asked.
         segments: The comparison with the bundle in service, by segment.
         guardrails: Those that were looked at.
+        needs_approval: Whether what passed is to be approved by somebody first.
+        approval: What they said; None where nobody was asked, or has answered yet.
     """
 
     promote: bool
@@ -100,6 +128,13 @@ class Decision(Frozen):
     canary: bool = False
     segments: tuple[SegmentDifference, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
+    needs_approval: bool = False
+    approval: Approval | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it passed and somebody has to approve it yet."""
+        return self.needs_approval and self.approval is None and self.verdict != "refuse"
 
     @property
     def verdict(self) -> Verdict:
@@ -164,6 +199,7 @@ def decide(
     canary = is_held and _is_tried_first(settings, compared)
     promote = is_held and not canary
     reason = f"{reason}; {_canary_in_words(settings)}" if canary else reason
+    figures["needs_approval"] = is_held and settings.approval == "required"
     return Decision(promote=promote, canary=canary, reason=reason, served=SERVED if promote else None, **figures)
 
 
@@ -186,6 +222,7 @@ def decide_baseline(settings: GateSettings, refused: Decision, champion: Against
         update={
             "promote_baseline": is_held and not canary,
             "canary": canary,
+            "needs_approval": is_held and champion.tag is not None and settings.approval == "required",
             "served": refused.baseline.kind if is_held and not canary else None,
             "reason": f"{refused.reason}; {verdict}{': ' if by_champion else ''}{by_champion}",
             "champion": None if champion.comparison is None else champion.comparison.champion,

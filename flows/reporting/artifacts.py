@@ -139,10 +139,16 @@ def describe_gaps(metrics: Mapping[str, Any]) -> str:
 def describe_decision(decision: Decision, in_service: Version | None) -> str:
     """Markdown: promoted or kept, why, the best baseline, and which bundle is in service now."""
     best = decision.baseline
-    verdict = _VERDICTS["promote" if decision.promote else "canary" if decision.canary else "refuse"]
-    if decision.canary and decision.lost_to_baseline and best is not None:
+    verdict = (
+        "waits for approval"
+        if decision.waits
+        else _VERDICTS["promote" if decision.promote else "canary" if decision.canary else "refuse"]
+    )
+    if decision.waits and decision.lost_to_baseline and best is not None:
+        verdict = f"is not promoted; {MODEL_NAMES[best.kind]} waits for approval in its place"
+    elif decision.canary and decision.lost_to_baseline and best is not None:
         verdict = f"is not promoted; {MODEL_NAMES[best.kind]} answers some users in its place"
-    if decision.promote_baseline and best is not None:
+    elif decision.promote_baseline and best is not None:
         verdict += f"; {MODEL_NAMES[best.kind]} serves in its place"
     figures = [("candidate", decision.candidate), ("in service before", decision.champion)]
     if best is not None:

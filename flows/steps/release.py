@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 
-from core.promotions import Version, version_in_service
+from core.promotions import Version, read_standing, version_in_service
 from core.storage import scratch_folder
 from features.counting.moments import as_us
 from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
 from flows.loop.canary import begin_canary
-from flows.loop.judgements import record_judgement
+from flows.loop.judgements import record_judgement, record_waiting
+from flows.promotion.approvals import Waiting, drop_waiting
 from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
+from flows.promotion.decision import follow_approval
 from flows.promotion.gate import Decision
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_gate
 from flows.reporting.reports import EVALUATIONS, write_index
+from flows.steps.approval import (
+    Made,
+    ask_already,
+    begin_waiting,
+    check_approvable,
+    how_to_answer,
+    take_up,
+    wait,
+)
 from flows.steps.bundles import Learned, bundle_of_baseline
 from flows.steps.data import Prepared
 from flows.steps.refit import refit, refit_baseline
@@ -139,46 +150,130 @@ class Released:
         version: What was promoted: the candidate, or a baseline in its place; None where nothing was.
         bundle: What was decided on, in the work folder: fitted again on everything where it passed. Where the verdict
             is canary, this is what is to answer some users.
+        made: The candidate, and what it was made of.
     """
 
     metrics: dict[str, Any]
     decision: Decision
     version: Version | None
     bundle: Path
+    made: Made
 
 
-def release(run: Run, prepared: Prepared, learned: Learned) -> Released:
+def release(run: Run, prepared: Prepared, learned: Learned, *, asks: bool = True) -> Released:
     """Evaluate, pass the gate, fit again on everything, promote: the candidate, or the best baseline where that is why
     it is refused. What is refused is not fitted again.
 
     What another flow or a rollback puts into service meanwhile is what the candidate is compared with then.
+
+    Args:
+        asks: Whether it waits for somebody's approval where the recipe wants one. The run's process ends then, and the
+            next one goes on with `release_answered`.
     """
-    candidate, training = learned.candidate, learned.training
-    evaluated = evaluate_candidate(run, candidate=candidate, training=training, clean=prepared.clean).value
+    made = Made(learned.candidate, learned.training, prepared.clean)
+    evaluated = _evaluate(run, made)
     for warning in gap_warnings(evaluated):
         get_run_logger().warning("%s", warning)
     version = None
     for _ in range(_DECISIONS):
         bundle, decision = _decide(run, prepared, learned, evaluated)
-        metrics = {**evaluated, "served": decision.served}
-        page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
-        is_wanted = decision.promote or decision.promote_baseline
-        version = promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision) if is_wanted else None
-        if decision.canary:
-            keep_figures(run, bundle=bundle, metrics=metrics)
-        if version is not None or not is_wanted:
+        if decision.waits:
+            decision = _ask(run, made, bundle, decision, evaluated) if asks else _unasked(decision)
+        metrics, page = _report(run, made, evaluated, decision)
+        version = _put_into_service(run, bundle, metrics, decision)
+        if version is not None or not _is_wanted(decision):
             break
     else:
         decision = _give_up(decision)
-        metrics = {**evaluated, "served": None}
-        page = _report(run, training.value, prepared.clean.key, candidate.value, metrics, decision)
-    judged = record_judgement(run.layout, candidate.value, decision, promoted=version is not None)
-    if decision.canary:
-        begin_canary(run.layout, bundle, judged, decision.generation)
+        metrics, page = _report(run, made, evaluated, decision)
+    return _conclude(run, Released(metrics, decision, version, bundle, made), page)
+
+
+def release_answered(run: Run) -> Released | None:
+    """Go on where a run waited for somebody's approval: promote what they approved, or leave what is in service.
+
+    Returns:
+        None in a run that has asked nobody yet.
+    Raises:
+        ApprovalImpossible: the recipe wants an approval, and nothing would take the run up again after it.
+        DataChanged: somebody was forgotten since the run began.
+    """
+    check_approvable(run)
+    found = take_up(run)
+    if found is None:
+        return None
+    (waiting, made), layout = found, run.layout
+    run, bundle = replace(run, generation=waiting.forgotten), layout.root / waiting.bundle
+    approval = wait(waiting, _describe(run, made, waiting))
+    get_run_logger().info("%s", approval.describe())
+    try:
+        decision = follow_approval(waiting.decision, approval, read_standing(layout.model_name))
+        evaluated = _evaluate(run, made)
+        metrics, page = _report(run, made, evaluated, decision)
+        version = _put_into_service(run, bundle, metrics, decision)
+        if version is None and _is_wanted(decision):  # what is in service changed this very moment
+            decision = follow_approval(waiting.decision, approval, read_standing(layout.model_name))
+            metrics, page = _report(run, made, evaluated, decision)
+        return _conclude(run, Released(metrics, decision, version, bundle, made), page)
+    finally:
+        drop_waiting(layout, waiting.flow_run_id)
+
+
+def _evaluate(run: Run, made: Made) -> dict[str, Any]:
+    return evaluate_candidate(run, candidate=made.candidate, training=made.training, clean=made.clean).value
+
+
+def _ask(run: Run, made: Made, bundle: Path, decision: Decision, evaluated: dict[str, Any]) -> Decision:
+    """Leave for people what they decide by, have them told, and end this process; or the decision, where they are asked
+    about the same bundle already.
+    """
+    if (asked := ask_already(run, bundle, decision)) is not None:
+        return follow_approval(decision, asked, read_standing(run.layout.model_name))
+    metrics, page = _report(run, made, evaluated, decision)
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
+    artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
+    waiting = begin_waiting(run, made, bundle, decision)
+    record_waiting(run.layout, made.candidate.value, decision, f"until {waiting.until[:16]}, {how_to_answer(waiting)}")
+    wait(waiting, _describe(run, made, waiting))
+    raise AssertionError("a run that asks goes on in another process")
+
+
+def _describe(run: Run, made: Made, waiting: Waiting) -> str:
+    """Markdown: what somebody decides by."""
+    in_service = version_in_service(run.layout.model_name)
+    page = run.page_url(_page(run, made))
+    text = artifacts.describe_decision(waiting.decision, in_service)
+    until = (
+        f"Approve until {waiting.until[:16].replace('T', ' ')} UTC: bundle `{waiting.digest[:16]}` {waiting.verdict}."
+    )
+    return f"{text}\n\n{until}\n\n[Evaluation report]({page})"
+
+
+def _unasked(decision: Decision) -> Decision:
+    return decision.model_copy(update={"needs_approval": False})
+
+
+def _is_wanted(decision: Decision) -> bool:
+    """Whether something is to go into service for all."""
+    return decision.promote or decision.promote_baseline
+
+
+def _put_into_service(run: Run, bundle: Path, metrics: dict[str, Any], decision: Decision) -> Version | None:
+    if decision.canary:
+        keep_figures(run, bundle=bundle, metrics=metrics)
+    return promote_bundle(run, bundle=bundle, metrics=metrics, decision=decision) if _is_wanted(decision) else None
+
+
+def _conclude(run: Run, released: Released, page: Path) -> Released:
+    """Record what was decided, begin a canary where it says so, and leave it for people."""
+    decision, made = released.decision, released.made
+    judged = record_judgement(run.layout, made.candidate.value, decision, promoted=released.version is not None)
+    if decision.canary:
+        begin_canary(run.layout, released.bundle, judged, decision.generation)
+    artifacts.publish_metrics(released.metrics, run.recipe.evaluation.k, run.page_url(page))
     publish_gate(run.layout, decision)
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
-    return Released(without_samples(metrics), decision, version, bundle)
+    return replace(released, metrics=without_samples(released.metrics))
 
 
 def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, Any]) -> tuple[Path, Decision]:
@@ -211,17 +306,21 @@ def _give_up(decision: Decision) -> Decision:
     )
 
 
-def _report(
-    run: Run, windows: TrainingSummary, clean_key: str, digest: str, metrics: dict[str, Any], decision: Decision
-) -> Path:
-    """The evaluation's page; one that stands is written again only where there is more to say."""
-    page = run.layout.reports / clean_key / EVALUATIONS / f"{digest}.html"
+def _report(run: Run, made: Made, evaluated: dict[str, Any], decision: Decision) -> tuple[dict[str, Any], Path]:
+    """The figures with what is served, and the evaluation's page; one that stands is written again only where there is
+    more to say.
+    """
+    metrics, page, windows = {**evaluated, "served": decision.served}, _page(run, made), made.training.value
     if decision.comparison or decision.refit or run.refresh or not page.exists():
         title = f"{run.layout.shop}: evaluation of a bundle"
         subtitle = (
-            f"Bundle {digest}; learned from {windows.first_event_at[:10]} to {windows.validation_at[:10]}, "
-            f"evaluated on {windows.test_at[:10]} to {windows.last_event_at[:10]}."
+            f"Bundle {made.candidate.value}; learned from {windows.first_event_at[:10]} to "
+            f"{windows.validation_at[:10]}, evaluated on {windows.test_at[:10]} to {windows.last_event_at[:10]}."
         )
         report_evaluation(run, metrics=metrics, decision=decision, page=page, title=title, subtitle=subtitle)
         write_index(run.layout)
-    return page
+    return metrics, page
+
+
+def _page(run: Run, made: Made) -> Path:
+    return run.layout.reports / made.clean.key / EVALUATIONS / f"{made.candidate.value}.html"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import get_args
 
-from core.logs.timeline import ON, RUNNING, Entry, Kind
+from core.logs.timeline import ON, RUNNING, WAITING, Entry, Kind
 
 WIDTH, LANE_HEIGHT, LEFT, TOP = 960, 26, 110, 24
 _MIN_BAR = 4.0  # of what lasted for a moment only
@@ -71,7 +71,7 @@ def draw(entries: Sequence[Entry], now: datetime) -> Picture | None:
     marks = []
     for entry in entries:
         x = place(datetime.fromisoformat(entry.at))
-        until = now if entry.state in (ON, RUNNING) else datetime.fromisoformat(entry.until)
+        until = now if entry.state in (ON, RUNNING, WAITING) else datetime.fromisoformat(entry.until)
         lasted = entry.kind in ("alarm", "run")
         width = max(_MIN_BAR, place(until) - x) if lasted else 0.0
         marks.append(Mark(entry, round(x, 1), lanes[entry.kind], round(width, 1), tone_of(entry)))

@@ -38,6 +38,7 @@ from tests.contract.documents import DOCS, GUIDES, code, read
 from tests.integration.conftest import free_port
 from tests.integration.serving_shop import SHOP, TinyShop, build_shop
 from tests.unit.cli.quarantined_shop import validate_source, write_source
+from tests.unit.flows.promotion.test_approvals import waiting
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("prefect", "service", "monitoring", "reports")
@@ -55,6 +56,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "models unpin": ("", "nothing is pinned"),
     "promote": ("{bare} --reason 'a try'", "in service: sommelier-tiny:"),
     "rollback": ("{first} --reason complaints", "in service again: sommelier-tiny:{first}"),
+    "approve": ("--comment 'as agreed'", "approved: bundle d1 of run calm-owl-1"),
     "evaluate": ("", "ndcg_at_10_interval"),
     "recommend": ("u01 -k 3", "hard cheese"),
     "score": ("u01 tea-1 wine-3", "p_like"),
@@ -169,6 +171,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "flows.platform.runs.run_flow", lambda settings, flow, changes, show: show(f"a run: {flow} {changes}")
     )
+    monkeypatch.setattr("flows.platform.approvals.answer_run", lambda settings, run, **said: waiting())
     monkeypatch.setattr("flows.platform.notifications.apply_on_server", lambda settings: [f"of {settings.shop}"])
     monkeypatch.setattr(
         "flows.platform.deployments.serve_deployments", lambda recipe, revision: sys.stdout.write(f"serving {revision}")
@@ -293,7 +296,7 @@ def test_an_answer_of_a_loaded_bundle_says_so_aside(shop, first, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    ["evaluate nowhere", "promote nowhere", "rollback", "quarantine list", "forget nobody --lift"],
+    ["evaluate nowhere", "promote nowhere", "rollback", "approve", "quarantine list", "forget nobody --lift"],
 )
 def test_what_the_user_can_act_on_is_one_line_and_code_1(words, tmp_path, capsys):
     assert main([*words.split(), *where(tmp_path), "--set", "shop=empty"]) == FAILED

@@ -1,100 +1,29 @@
 """The loop on a tiny shop: drift, a look, its event, an automation, a retraining, the gate, all on the time line."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from uuid import UUID
+from pathlib import Path
 
 import psutil
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from core.layout import Layout
-from core.logs.timeline import Timeline
-from core.settings.loading import load_settings
-from flows.platform.deployments import deployment_name
 from tests.faults.shop import START, USERS, event, recipe_of, write_source
-from tests.integration.conftest import small_overrides
+from tests.integration.served_shop import ServedShop
 
 SHOP = "looped"
 EAGER = {"looks": 1, "min_new_events": 5, "min_new_share": 0.0, "cooldown_h": 0.0}
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-class ServedShop:
-    """The deployments of a tiny shop, served by a process as `sommelier up` has it."""
-
-    def __init__(self, work_dir, server, flow_environment):
-        self.source = write_shop(work_dir / "source")
-        self.recipe = recipe_of(self.source)
-        given = [f"loop.retraining={json.dumps(EAGER)}", f'shop="{SHOP}"']
-        settings = load_settings(overrides=[*small_overrides(work_dir), *given])
-        self.layout = Layout(work_dir, SHOP)
-        self.timeline = Timeline(self.layout.timeline)
-        file = work_dir / "recipe.json"
-        file.write_text(self.recipe.model_dump_json(), encoding="utf-8")
-        self.log = (work_dir / "runner.log").open("w")
-        self.runner = subprocess.Popen(
-            [sys.executable, "-m", "cli", "serve-flows", str(file), "--revision", "r1"],
-            env=flow_environment(settings),
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.client = get_client(sync_client=True)
-        self._wait(lambda: self._deployment("forget"))
-
-    def close(self):
-        self.runner.send_signal(signal.SIGTERM)
-        self.runner.wait(60)
-        self.log.close()
-
-    def start(self, flow):
-        return self.client.create_flow_run_from_deployment(self._deployment(flow).id).id
-
-    def end_of(self, run):
-        def ended():
-            state = self.client.read_flow_run(UUID(str(run))).state
-            return state if state.type.value in ENDED else None
-
-        return self._wait(ended)
-
-    def wait_for(self, kind, *states):
-        """The newest entry of a kind, once it has one of these states."""
-
-        def there():
-            entry = self.timeline.newest(kind)
-            assert entry is None or entry.state not in ("failed", "crashed"), entry.says
-            return entry if entry is not None and entry.state in states else None
-
-        return self._wait(there)
-
-    def _deployment(self, flow):
-        from prefect.exceptions import ObjectNotFound
-
-        try:
-            return self.client.read_deployment_by_name(deployment_name(flow, SHOP))
-        except ObjectNotFound:
-            return None
-
-    def _wait(self, find, timeout_s=240):
-        deadline = time.monotonic() + timeout_s
-        while not (found := find()):
-            assert self.runner.poll() is None, "the runner ended"
-            assert time.monotonic() < deadline, [entry.says for entry in self.timeline.read()]
-            time.sleep(0.2)
-        return found
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, prefect_server, flow_environment):
     with temporary_settings({PREFECT_API_URL: prefect_server}):
-        served = ServedShop(tmp_path_factory.mktemp("looped"), prefect_server, flow_environment)
+        work_dir = tmp_path_factory.mktemp("looped")
+        source = write_shop(work_dir / "source")
+        given = [f"loop.retraining={json.dumps(EAGER)}"]
+        served = ServedShop(work_dir, SHOP, recipe_of(source), flow_environment, given)
         try:
             yield served
         finally:
@@ -143,7 +72,7 @@ def test_drift_leads_to_a_retraining_and_all_of_it_stands_on_the_time_line(shop)
         ("promotion", "done"),
     ]
 
-    drift(shop.source)
+    drift(Path(shop.recipe.source.path))
     looked_at = datetime.now(UTC)
     assert shop.end_of(shop.start("monitor")).type.value == "COMPLETED"
     shop.wait_for("decision", "started")

@@ -1,13 +1,17 @@
 """A run on the time line: what it follows from and how it ended, without values that an error is about."""
 
+import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from prefect.exceptions import Pause
 
 from core.errors import SommelierError
 from core.logs.timeline import Timeline
 from flows.loop import runs
-from flows.loop.runs import record_end, recorded, settle_lost_runs
+from flows.loop.evidence import _took
+from flows.loop.runs import WAITED_S, record_end, recorded, settle_lost_runs
 from flows.params import PipelineParams
 
 
@@ -96,3 +100,24 @@ def test_what_ended_while_nobody_looked_is_settled_as_prefect_has_it(timeline, w
 def test_a_time_line_that_cannot_be_written_keeps_no_run_from_its_work(timeline, within):
     timeline.path.write_text("no database " * 200)
     assert work(PipelineParams()) == "done"
+
+
+def test_a_run_that_waits_for_somebody_goes_on_as_one_run_and_its_wait_is_no_work(timeline, within):
+    answers = iter([Pause(), None])
+
+    @recorded
+    def ask(params: PipelineParams) -> None:
+        if (first := next(answers)) is not None:
+            raise first
+
+    with pytest.raises(Pause):
+        ask(PipelineParams())
+    entry = timeline.newest("run")
+    assert (entry.state, entry.says) == ("waiting", "pipeline waiting: for somebody's approval")
+    assert [one.id for one in timeline.lasting("run")] == [entry.id]
+    time.sleep(0.05)
+    ask(PipelineParams())
+    after = timeline.find(entry.id)
+    assert (states(timeline), after.details[WAITED_S] >= 0.05) == ([("pipeline", "completed", 1)], True)
+    took = datetime.fromisoformat(after.until) - datetime.fromisoformat(after.at)
+    assert _took(after, datetime.now(UTC)) == took - timedelta(seconds=after.details[WAITED_S])

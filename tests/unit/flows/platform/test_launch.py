@@ -15,6 +15,7 @@ from core.settings.source import RecboleSource
 from flows.errors import PartFailed
 from flows.platform import launch
 from flows.platform.parts import Platform
+from flows.platform.prefect_server import FollowedRun
 from flows.platform.served_shops import serving
 from flows.reporting.outcome import Outcome, keep_outcome
 from tests.unit.flows.platform.test_parts import free_port
@@ -55,13 +56,13 @@ def settings(tmp_path, service):
 def start_all(monkeypatch, tmp_path, settings):
     """Runs all that `up` does after the parts of Prefect are there, with a pipeline that leaves the given outcome."""
 
-    def start(**told):
+    def start(waits=False, **told):
         outcome = {"flow_run_id": "run-1", "promoted": False, "reason": "why", "metrics": METRICS, "steps": []}
         outcome |= {"drifted": False, "in_service": None, "example_user": "", "example_item": "", **told}
 
         def run_deployment(*_):
             keep_outcome(Layout(tmp_path, settings.shop).root, Outcome(**outcome))
-            return "run-1"
+            return FollowedRun("run-1", "calm-owl", waits)
 
         waited = []
         monkeypatch.setattr("flows.platform.prefect_server.run_deployment", run_deployment)
@@ -91,6 +92,14 @@ def test_the_first_request_is_for_a_user_or_for_nobody(start_all, user, asked):
     lines, waited = start_all(in_service="sommelier-simulated:1", example_user=user)
     assert waited == "readyz"
     assert json.loads(lines[-2]) == {"asked": asked}
+
+
+def test_while_the_pipeline_waits_for_approval_what_is_in_service_answers(start_all, monkeypatch):
+    monkeypatch.setattr(launch, "version_in_service", lambda name: f"{name}:1")
+    lines, waited = start_all(waits=True)
+    assert waited == "readyz"
+    assert any("sommelier approve calm-owl; what is in service stays until then" in line for line in lines)
+    assert json.loads(lines[-2]) == {"asked": {"k": 3}}
 
 
 def test_a_first_request_that_is_refused_is_one_sentence(start_all, service):
@@ -132,6 +141,7 @@ def test_each_part_is_told_to_listen_where_its_own_setting_says(tmp_path, monkey
     monkeypatch.setattr("flows.platform.prefect_server.clear_stale_runs", lambda _: 0)
     monkeypatch.setattr("flows.platform.prefect_server.pause_unserved", lambda _: None)
     monkeypatch.setattr("flows.platform.prefect_server.wait_for_deployments", lambda *_: None)
+    monkeypatch.setattr("flows.platform.notifications.apply_notifications", lambda *_: [])
     platform = Platform({}, tmp_path)
     launch.start_flows(settings, platform, lambda _: None, threading.Event())
     launch._start_pages(settings, Layout(tmp_path, settings.shop), platform, threading.Event(), ready=True)

@@ -7,6 +7,7 @@ from core.layout import Layout
 from core.settings.loading import load_settings
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, RollbackParams
+from flows.platform.prefect_server import FollowedRun
 from flows.platform.runs import change_parameters, run_flow
 from flows.platform.served_shops import serving
 from tests.unit.flows.platform.test_parts import free_port
@@ -60,13 +61,20 @@ def test_a_shop_that_nobody_serves_is_told(settings, monkeypatch):
         run_flow(settings, "pipeline", [], print)
 
 
-def test_a_run_of_the_shop_that_is_served(settings, monkeypatch):
+@pytest.mark.parametrize(
+    ("waits", "ends"),
+    [
+        (False, "completed: run run-1"),
+        (True, "run calm-owl waits for approval: answer in the Prefect UI, or by sommelier approve calm-owl"),
+    ],
+)
+def test_a_run_of_the_shop_that_is_served(settings, monkeypatch, waits, ends):
     asked, lines = [], []
 
     def run_deployment(name, show, on_wait, parameters):
         show("ingest: 12 rows")
         asked.append((name, parameters["params"]["refresh"]))
-        return "run-1"
+        return FollowedRun("run-1", "calm-owl", waits)
 
     server = "flows.platform.prefect_server"
     monkeypatch.setattr("flows.platform.runs.enter_environment", lambda _: None)
@@ -78,7 +86,7 @@ def test_a_run_of_the_shop_that_is_served(settings, monkeypatch):
         run_flow(settings, "pipeline", ["refresh=true"], lines.append)
     assert asked == [(["pipeline/pipeline-corner"], "r1"), ("pipeline/pipeline-corner", True)]
     assert "running pipeline of shop corner" in lines[0]
-    assert lines[1:] == ["  ingest: 12 rows", "completed: run run-1"]
+    assert lines[1:] == ["  ingest: 12 rows", ends]
 
 
 def test_a_password_among_the_parameters_is_refused_and_not_repeated():

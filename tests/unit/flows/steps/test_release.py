@@ -11,7 +11,7 @@ from core.layout import Layout
 from core.settings.evaluation import RefitSettings
 from core.settings.tree import Recipe
 from core.storage import UNFINISHED
-from flows.promotion.gate import BestBaseline, Decision
+from flows.promotion.gate import Approval, BestBaseline, Decision
 from flows.steps import release as module
 from flows.steps.bundles import Learned
 from flows.steps.step import Output
@@ -27,7 +27,9 @@ POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, 
 def released(monkeypatch):
     """Runs `release` with what the gate decides each time, and which promotions come too late."""
 
-    def call(decisions, n_late=0, instead=None, gaps=(), after_refit=lambda decision: decision, recipe=RECIPE):
+    def call(
+        decisions, n_late=0, instead=None, gaps=(), after_refit=lambda decision: decision, recipe=RECIPE, asks=True
+    ):
         gate, late = iter(decisions), [True] * n_late
         seen = SimpleNamespace(
             promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[], begun=[]
@@ -40,9 +42,9 @@ def released(monkeypatch):
             seen.promoted.append((bundle, metrics["served"]))
             return "version"
 
-        def report(run, windows, clean_key, digest, metrics, decision):
+        def report(run, made, evaluated, decision):
             seen.reported.append(decision.reason)
-            return Path("page")
+            return {**evaluated, "served": decision.served}, Path("page")
 
         replaced = {
             "evaluate_candidate": lambda run, **inputs: Output(
@@ -72,7 +74,7 @@ def released(monkeypatch):
         run = SimpleNamespace(recipe=recipe, layout=SimpleNamespace(model_name="sommelier-t"), page_url=str)
         training, clean = Output(Path("training"), "t", None), Output(Path("clean"), "c", None)
         learned = Learned(training, {}, Output(Path("candidate"), "k", "digest"))
-        return module.release(run, SimpleNamespace(clean=clean), learned), seen
+        return module.release(run, SimpleNamespace(clean=clean), learned, asks=asks), seen
 
     return call
 
@@ -177,3 +179,18 @@ def test_the_queries_of_a_window_of_its_own_lie_in_the_shop_until_the_gate_has_d
         assert queries.parent.parent == layout.training("").absolute()
         assert queries.parent.name.endswith(UNFINISHED)
     assert list(layout.training("").iterdir()) == []
+
+
+def test_who_is_forgotten_waits_for_nobodys_approval(released):
+    result, seen = released([WON.model_copy(update={"needs_approval": True})], asks=False)
+    assert (result.version, result.decision.waits) == ("version", False)
+    assert seen.promoted == [(Path("refit"), "blend")]
+
+
+def test_what_waits_in_another_run_is_not_asked_again(released, monkeypatch):
+    asked = Approval(state="asked already", comment="run calm-owl")
+    monkeypatch.setattr(module, "ask_already", lambda run, bundle, decision: asked)
+    monkeypatch.setattr(module, "read_standing", lambda name: SimpleNamespace(generation=None))
+    result, seen = released([WON.model_copy(update={"needs_approval": True})])
+    assert (result.version, seen.promoted, seen.recorded) == (None, [], [False])
+    assert result.decision.reason == "it is better; the same waits for approval already (run calm-owl)"
