@@ -15,7 +15,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 GUIDES = [README, CONTRIBUTING, *PAGES]
 ALL = [*GUIDES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
 
-_FENCED = re.compile(r"^```[^\n]*\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", flags=re.MULTILINE)
@@ -29,9 +29,9 @@ def name_of(document: Path) -> str:
     return document.relative_to(ROOT).as_posix()
 
 
-def fenced(text: str) -> list[str]:
-    """The blocks between fences, whatever their language."""
-    return _FENCED.findall(text)
+def fenced(text: str, language: str | None = None) -> list[str]:
+    """The blocks between fences, of a language or of any."""
+    return [block for named, block in _FENCED.findall(text) if language in (None, named)]
 
 
 def code(text: str) -> list[str]:

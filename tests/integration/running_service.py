@@ -38,6 +38,10 @@ class Running:
     log: Path
     before: dict[str, httpx.Response] = field(default_factory=dict)
 
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url).rstrip("/")
+
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.client.post(path, json=body)
 
