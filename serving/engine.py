@@ -38,7 +38,6 @@ from serving.events.terms import EventTerms
 from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
 from serving.lists.making import MadeList
-from serving.lists.orders import FixedScores
 from serving.lists.records import read_item, read_user
 from serving.lists.selection import STOCK
 from serving.lists.shop_lists import ShopLists
@@ -355,20 +354,6 @@ class Engine:
             skipped_history=list(visitor.skipped),
         )
         return Draft(answer, None)
-
-    def similar(self, item_id: str, k: int) -> list[tuple[str, float]]:
-        """The k items that the model finds most similar to an item, most similar first, each with its similarity.
-
-        It is the similarity by which an answer names the items of a history that an item is recommended for.
-
-        Raises:
-            BadRequest: k is out of range.
-            UnknownItem: the item is not in the catalogue.
-            CapabilityMissing: the bundle ranks by popularity, which compares no items.
-        """
-        check_k("find similar items", k, self._max_k)
-        self._check_known("find similar items", "item_id", [item_id])
-        return FixedScores(self._ids, self.lists.likeness(item_id)).top_k([UserState()], k)[0]
 
     @cached_property
     def event_terms(self) -> EventTerms:

@@ -21,7 +21,6 @@ from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from tests.unit.serving.fake_engine import (
-    ITEMS,
     NOW,
     FakeFeatures,
     FakeRanker,
@@ -160,22 +159,6 @@ def test_attributes_in_the_store_come_before_the_description_of_the_request(engi
 def test_k_out_of_range_is_refused(engine: Engine, k: int) -> None:
     with pytest.raises(BadRequest, match=rf"Cannot recommend: k={k}, expected 1 to 10\. Ask for fewer items\."):
         engine.recommend(RecommendRequest(k=k))
-
-
-def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
-    assert {item for item, _ in engine.similar("i1", 10)} < {*ITEMS} - {"i1"}
-    assert {item for item, _ in engine.similar("i1", 5)} == {"i3", "i5", "i7", "i9", "i11"}, "odd ones are alike"
-    assert len(engine.similar("i1", 2)) == 2
-    with pytest.raises(UnknownItem, match="item_id='gone'"):
-        engine.similar("gone", 2)
-    with pytest.raises(BadRequest, match="Cannot find similar items: k=11, expected 1 to 10"):
-        engine.similar("i1", 11)
-
-
-def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.bundle.ranker, "similarities", lambda _: None)
-    with pytest.raises(CapabilityMissing, match="no item is like i1"):
-        engine.similar("i1", 2)
 
 
 def test_unknown_items_are_listed_a_few_of_them(engine: Engine) -> None:

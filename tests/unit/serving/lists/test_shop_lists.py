@@ -117,6 +117,20 @@ def test_rules_mean_the_same_in_every_list(engine: Engine) -> None:
         popular(engine, pin=[{"item_id": "x", "position": 1}])
 
 
+def test_similar_items_are_those_nearest_to_the_model(engine: Engine) -> None:
+    found = [item.item_id for item in similar(engine, item_id="i1", k=10).items]
+    assert set(found) < {f"i{number}" for number in range(12)} - {"i1"}
+    assert set(found[:5]) == {"i3", "i5", "i7", "i9", "i11"}, "odd ones are alike"
+    with pytest.raises(BadRequest, match="k=11, expected 1 to 10"):
+        similar(engine, item_id="i1", k=11)
+
+
+def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.bundle.ranker, "similarities", lambda _: None)
+    with pytest.raises(CapabilityMissing, match="no item is like i1"):
+        similar(engine, item_id="i1", k=2)
+
+
 def test_similar_items_pass_the_filters(engine: Engine) -> None:
     answer = similar(engine, item_id="i1", k=3, min_price=4.0)
     assert set(ids_of(answer)) <= {"i5", "i7", "i9", "i11"}
