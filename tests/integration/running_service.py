@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from flows.promotion import model_store
+from serving.client import Client
 from tests.integration.serving_shop import SHOP, TinyShop
 
 POLL_S = 0.2
@@ -30,17 +31,18 @@ WAIT_S = 120
 
 @dataclass
 class Running:
-    """The service's process, and what it answered before any bundle was promoted."""
+    """The service's process, a client of it and plain HTTP, and what it answered before any bundle was promoted."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
     shop: TinyShop
     log: Path
+    ask: Client
     before: dict[str, httpx.Response] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        return str(self.client.base_url).rstrip("/")
+        return self.ask.url
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.client.post(path, json=body)
@@ -127,11 +129,12 @@ def start_command(
         environment: All of it.
         folder: Where it is started; here, where none is named.
     """
-    with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output, httpx.Client(base_url=url, timeout=30) as client, Client(url) as ask:
         process = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=output, stderr=output, start_new_session=True
         )
-        started = Running(process, client, shop, log)
+        started = Running(process, client, shop, log, ask)
         try:
             started.wait_for(started.answers)
             yield started

@@ -10,6 +10,8 @@ import pytest
 from core.logs.audit import read_acts
 from core.overrides import Overrides
 from core.removals import read_waiting
+from serving.api.changes import ItemPatch, UserPatch
+from serving.api.lists import LatestRequest, PopularRequest, SearchRequest
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import ITEMS, USERS, TinyShop, build_shop
 
@@ -35,29 +37,28 @@ def test_a_price_shows_in_every_process_within_the_poll(service: Running, shop: 
     wanted = next(iter(listed(service)))
     with start_service(shop, "second") as second:
         second.wait_for(lambda: bool(second.model()["ready"]))
-        said = service.client.patch(f"/v1/items/{wanted}", json={"price": 0.01, "attributes": {"colour": "blue"}})
-        assert said.status_code == 200, said.text
-        assert said.json()["in_catalogue"]
+        said = service.ask.change_item(wanted, ItemPatch(price=0.01, attributes={"colour": "blue"}))
+        assert said.in_catalogue
         for one in (service, second):
             one.wait_for(lambda one=one: listed(one)[wanted]["price"] == 0.01)
             assert list(listed(one, max_price=0.01)) == [wanted]
             assert list(listed(one, attributes=[{"name": "colour", "equals": "blue"}])) == [wanted]
-            assert one.client.get(f"/v1/items/{wanted}").json()["price"] == 0.01
+            assert one.ask.item(wanted).price == 0.01
 
 
 def test_a_deleted_item_is_gone_also_for_a_bundle_that_comes_later(service: Running, shop: TinyShop) -> None:
     gone, paused, *_ = listed(service)
-    assert service.client.delete(f"/v1/items/{gone}").status_code == 200
-    assert service.client.patch(f"/v1/items/{paused}", json={"available": False}).status_code == 200
+    ask = service.ask
+    assert ask.delete_item(gone).deleted
+    assert ask.change_item(paused, ItemPatch(available=False)).available is False
     service.wait_for(lambda: not {gone, paused} & listed(service).keys())
-    for path, asked in (("/v1/popular", {}), ("/v1/latest", {}), ("/v1/search", {"query": gone.split("-")[0]})):
-        answer = service.post(path, k=20, **asked)
-        assert answer.status_code == 200, answer.text
-        assert not {gone, paused} & {item["item_id"] for item in answer.json()["items"]}, path
+    searched = SearchRequest(query=gone.split("-")[0], k=20)
+    for answer in (ask.popular(PopularRequest(k=20)), ask.latest(LatestRequest(k=20)), ask.search(searched)):
+        assert not {gone, paused} & {item.item_id for item in answer.items}, answer
     service.put_in_service(shop.bare)
     assert not {gone, paused} & listed(service).keys()
     service.put_in_service(shop.whole)
-    service.client.patch(f"/v1/items/{paused}", json={"available": True})
+    ask.change_item(paused, ItemPatch(available=True))
     service.wait_for(lambda: paused in listed(service))
 
 
@@ -75,7 +76,7 @@ def test_what_is_refused_says_why_and_keeps_nothing(service: Running, shop: Tiny
 
 
 def test_changes_stand_in_the_audit_log_without_ids_of_people(service: Running, shop: TinyShop) -> None:
-    assert service.client.patch("/v1/users/zora-4711", json={"attributes": {"job": "cook"}}).status_code == 200
+    service.ask.change_user("zora-4711", UserPatch(attributes={"job": "cook"}))
     acts = [act.what for act in read_acts(shop.layout.audit)]
     assert any(what.startswith("PATCH /v1/items/") or what.startswith("PATCH /items/") for what in acts)
     assert not any("zora" in what for what in acts)
