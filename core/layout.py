@@ -137,6 +137,11 @@ class Layout:
         return self.root / "data.lock"
 
     @property
+    def outcome(self) -> Path:
+        """What the newest run of the pipeline left for whoever started it."""
+        return self.root / "outcome.json"
+
+    @property
     def last_validation(self) -> Path:
         """The summary of the newest validation: what the next one compares volumes with."""
         return self.root / "last_validation.json"

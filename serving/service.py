@@ -18,6 +18,7 @@ from typing import Any
 
 import bentoml
 from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from core.keys import KeyFile
@@ -71,7 +72,7 @@ from serving.http.stack import stand_before
 from serving.http.stream import EventStream
 from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
-from serving.web.status import show_status
+from serving.web.routes import page_routes
 from serving.writing.pool import WritingPool
 
 logger = logging.getLogger("serving")
@@ -105,7 +106,7 @@ def _count_texts(outcome: str, number: int) -> None:
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
-@bentoml.asgi_app(PAGES)
+@bentoml.asgi_app(Starlette(routes=[*PAGES.routes, *page_routes(SETTINGS)]))
 class Sommelier:
     """Recommends, scores and writes feedback with the promoted bundle, and receives events.
 
@@ -284,10 +285,6 @@ class Sommelier:
             return trace(self._layout, recommendation_id, SETTINGS.serving.predictions.days)
         except (UnknownRecommendation, TombstoneError, TimelineError) as error:
             return refusal_of(error)
-
-    def status_page(self) -> str:
-        """What GET /app/status shows."""
-        return show_status(SETTINGS, self.model_info(), self.timeline_info(), self.experiments_info())
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""

@@ -267,8 +267,9 @@ def _show_outcome(settings: Settings, outcome: Outcome, show: Callable[[str], No
 def _show_places(settings: Settings, show: Callable[[str], None]) -> None:
     """Where each part is."""
     where = settings.platform
+    show(f"start here    {where.url_of('service')}/app   (every page and part is reached from there)")
     show(f"Prefect UI    {where.url_of('prefect')}")
-    show(f"service       {where.url_of('service')}   (API page; status at /app/status, metrics at /metrics)")
+    show(f"service       {where.url_of('service')}   (API page; metrics at /metrics)")
     show(f"Evidently UI  {where.url_of('monitoring')}")
     show(f"reports       {where.url_of('reports')}   (Data Docs, drift)")
     for name in get_args(PartName):

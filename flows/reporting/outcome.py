@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.layout import Layout
 from core.settings.form import Frozen
 from core.storage import write_json
 from flows.errors import RunFailed
@@ -46,7 +47,7 @@ class Outcome(Frozen):
 
 def outcome_file(root: Path) -> Path:
     """Where a shop's newest outcome is kept."""
-    return root / "outcome.json"
+    return Layout(root.parent, root.name).outcome
 
 
 def keep_outcome(root: Path, outcome: Outcome) -> None:

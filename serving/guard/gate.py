@@ -25,7 +25,8 @@ FindKey = Callable[[str], ApiKey | None]
 
 _SCHEME = "Bearer"
 _BASIC_REALM = 'Basic realm="sommelier: any name, and an API key as password", charset="UTF-8"'
-_PAGES = "/app/"
+_PAGES = "/app"
+_API = "/v1/"
 _REALM = f'{_SCHEME} realm="sommelier"'
 _PROBES = ("/livez", "/readyz")
 _UNLIMITED = RateSettings()
@@ -84,8 +85,8 @@ class KeyGate:
         if is_change(scope["method"]) and self._is_foreign(headers):
             sentence = "it comes from a page of another origin. Name the origin in serving.cors_origins to let it in."
             return _refusal(403, f"Cannot answer {asked}: {sentence}")
-        is_page = scope["path"].startswith(_PAGES) and not is_change(scope["method"])
-        given = _given(headers, is_page)
+        takes_password = _is_page(scope) or _is_of_own_page(scope, headers)
+        given = _given(headers, takes_password)
         try:
             key = self._find(given) if given else None
         except KeyFileError:
@@ -104,7 +105,7 @@ class KeyGate:
             fault = "the API key is not valid" if given else "no API key was given"
             header = f'{_REALM}, error="invalid_token"' if given else _REALM
             sentence = f"{fault}. Send one that `sommelier keys create` made: Authorization: {_SCHEME} <key>."
-            header = _BASIC_REALM if is_page else header  # a browser then asks for it
+            header = _BASIC_REALM if takes_password else header  # a browser then asks for it
             return _refusal(401, f"Cannot answer {asked}: {sentence}", {"www-authenticate": header})
         header = f'{_REALM}, error="insufficient_scope", scope="{need}"'
         sentence = f"the API key lacks the scope {need}. Use a key that has it."
@@ -133,14 +134,32 @@ class KeyGate:
         return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
-def _given(headers: Headers, is_page: bool) -> str:
+def _is_page(scope: Scope) -> bool:
+    path = scope["path"]
+    return (path == _PAGES or path.startswith(f"{_PAGES}/")) and not is_change(scope["method"])
+
+
+def _is_of_own_page(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser says that a page of this very service asks the API; no page can say so itself.
+
+    Browsers leave `Sec-Fetch-Site` out where the service has neither TLS nor a name of this machine.
+    """
+    if not scope["path"].startswith(_API):
+        return False
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(headers.get("origin", "")).netloc == headers.get("host", "") != ""
+
+
+def _given(headers: Headers, takes_password: bool) -> str:
     """The key that a client gave; empty where none is there.
 
-    Of a page that is only read, also as the password that a browser asked for. Nothing else takes one: a browser sends
-    it along with whatever another page makes it ask.
+    Of a page that is only read, and of what the service's own pages ask, also as the password that a browser asked for.
+    Nothing else takes one: a browser sends it along with whatever another page makes it ask.
     """
     scheme, _, text = headers.get("authorization", "").partition(" ")
-    if is_page and scheme.lower() == "basic":
+    if takes_password and scheme.lower() == "basic":
         try:
             return b64decode(text, validate=True).decode().partition(":")[2].strip()
         except ValueError:

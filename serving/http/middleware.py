@@ -109,7 +109,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 class UniformErrors:
     """Gives every answer of 400 and above the body `{"error": "one sentence"}`, wherever it comes from.
 
-    BentoML and Starlette answer in four forms: an object, a list of one object, plain text, nothing.
+    BentoML and Starlette answer in four forms: an object, a list of one object, plain text, nothing. Pages for people
+    say what is wrong in a form of their own.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -124,7 +125,8 @@ class UniformErrors:
 
         async def hold_errors(message: Message) -> None:
             nonlocal start
-            if message["type"] == "http.response.start" and message["status"] >= 400:
+            is_error = message["type"] == "http.response.start" and message["status"] >= 400
+            if is_error and not _is_page(message):
                 start = message
             elif start is None:
                 await send(message)
@@ -135,6 +137,10 @@ class UniformErrors:
                     await _as_json(start, sentence)(scope, receive, send)
 
         await self._app(scope, receive, hold_errors)
+
+
+def _is_page(start: Message) -> bool:
+    return Headers(scope=start).get("content-type", "").startswith("text/html")
 
 
 def _as_json(start: Message, sentence: str) -> JSONResponse:

@@ -41,7 +41,6 @@ PAGE = f"""<!DOCTYPE html>
 </body>
 </html>
 """
-_READ_PAGE_HEADERS = {"content-security-policy": page_policy(), "cache-control": "no-store"}
 _PAGE_HEADERS = {"content-security-policy": page_policy(_SCRIPT)}
 
 
@@ -74,11 +73,6 @@ async def _show_lineage(request: Request) -> Response:
     return await _read(bentoml.get_current_service().lineage, request.path_params["recommendation_id"])
 
 
-async def _show_status(_: Request) -> Response:
-    service: Any = bentoml.get_current_service()
-    return HTMLResponse(await run_in_threadpool(service.status_page), headers=_READ_PAGE_HEADERS)
-
-
 async def _show_item(request: Request) -> Response:
     return await _read(bentoml.get_current_service().item_record, request.path_params["item_id"])
 
@@ -103,7 +97,6 @@ PAGES = Starlette(
         Route(f"{API_PREFIX}/experiments", _show_experiments),
         Route(f"{API_PREFIX}/timeline", _show_timeline),
         Route(f"{API_PREFIX}/lineage/{{recommendation_id}}", _show_lineage),
-        Route("/app/status", _show_status),
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
         Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),

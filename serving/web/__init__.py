@@ -1,1 +1,1 @@
-"""Pages for people, written by the service from what it knows: no script, nothing from elsewhere."""
+"""Pages for people, made of what the API answers; they load nothing from elsewhere."""

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from core.alarms import Alarm
 from core.logs.timeline import ON, Entry
-from core.settings.platform import PartName
 from core.settings.tree import Settings
 from serving.api.experiments import ExperimentsInfo
 from serving.api.model import ModelInfo
 from serving.api.timeline import TimelineInfo
+from serving.web.templates import render
 from serving.web.timeline_picture import draw, tone_of
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-TEMPLATE = Path(__file__).parent / "assets" / "status.html.j2"
-_PARTS: tuple[tuple[str, PartName], ...] = (
-    ("Flows (Prefect)", "prefect"),
-    ("Drift (Evidently)", "monitoring"),
-    ("Reports", "reports"),
-)
 _MEASURES = 6  # of the bundle's evaluation
 
 
@@ -60,7 +49,7 @@ def show_status(
     experiments: ExperimentsInfo,
     now: datetime | None = None,
 ) -> str:
-    """The page, as HTML that loads nothing.
+    """The page, as HTML.
 
     Args:
         settings: Of the shop; they say where the other parts of the platform are.
@@ -70,8 +59,10 @@ def show_status(
     manifest = model.manifest or {}
     entries = timeline.entries
     cards = [_card(entry, entries) for entry in reversed(entries) if entry.kind == "alarm"]
-    return _template().render(
-        shop=settings.shop,
+    return render(
+        settings,
+        "status.html.j2",
+        "status",
         model=model,
         data=manifest.get("data", {}),
         measures=_measures(manifest.get("metrics", {})),
@@ -84,19 +75,8 @@ def show_status(
         entries=list(reversed(entries)),
         picture=draw(entries, now),
         tone_of=tone_of,
-        links=[(name, settings.platform.url_of(part)) for name, part in _PARTS],
         now=f"{now:%Y-%m-%d %H:%M} UTC",
     )
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["moment"] = lambda text: f"{text[:10]} {text[11:16]}"
-    environment.filters["number"] = lambda value: f"{value:.4g}"
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _measures(metrics: dict[str, Any]) -> list[tuple[str, float]]:

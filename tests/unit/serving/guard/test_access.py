@@ -32,6 +32,7 @@ def test_every_endpoint_has_a_row() -> None:
         ("PUT", "/v1/users/u1", "admin"),
         ("DELETE", "/items/i/with/slashes", "admin"),
         ("POST", "/v1/experiments", "admin"),
+        ("GET", "/app", "read"),
         ("GET", "/app/status", "read"),
     ],
 )
@@ -46,6 +47,7 @@ def test_what_an_endpoint_needs(method: str, path: str, need: str) -> None:
         ("GET", "/schema.json"),  # BentoML's own
         ("GET", "/healthz"),
         ("POST", "/livez"),
+        ("POST", "/app"),
         ("GET", "/recommend"),
         ("POST", "/recommend/"),
         ("POST", "//recommend"),

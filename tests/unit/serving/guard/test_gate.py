@@ -100,6 +100,23 @@ def test_a_page_that_is_read_takes_the_key_as_a_browsers_password_and_nothing_el
         assert client.request(method, path, auth=("anybody", text)).status_code == 401
 
 
+def test_a_page_of_the_service_may_ask_the_api_with_the_browsers_password(file: Path) -> None:
+    text = key_of(file, "read")["Authorization"].removeprefix("Bearer ")
+    client = service(file)
+    own = ({"Sec-Fetch-Site": "same-origin"}, {"Origin": LOOPBACK})
+    # A page cannot write these headers. Of one elsewhere, and of what names no page, a password is none.
+    others = ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": f"{LOOPBACK}:81"}, {})
+    for headers in own:
+        refused = client.get("/v1/items/i1", headers=headers)
+        assert refused.headers["www-authenticate"].startswith("Basic ")
+        assert client.get("/v1/items/i1", headers=headers, auth=("anybody", text)).status_code == 200
+        assert client.delete("/v1/items/i1", headers=headers, auth=("anybody", text)).status_code == 403  # the scope
+        assert client.get("/metrics", headers=headers, auth=("anybody", text)).status_code == 401
+    for headers in others:
+        assert client.get("/v1/items/i1", headers=headers, auth=("anybody", text)).status_code == 401
+        assert client.delete("/v1/items/i1", headers=headers, auth=("anybody", text)).status_code in (401, 403)
+
+
 def test_unknown_expired_and_revoked_keys_get_the_same_answer(file: Path) -> None:
     client = service(file)
     new = create_key(file, "n", ["read"])

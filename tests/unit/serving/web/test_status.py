@@ -16,6 +16,7 @@ from serving.api.experiments import ExperimentInfo, ExperimentsInfo, VariantInfo
 from serving.api.model import ModelInfo
 from serving.api.timeline import TimelineInfo
 from serving.web.status import show_status
+from serving.web.templates import digest_of
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MODEL = ModelInfo(
@@ -117,11 +118,12 @@ def test_the_time_line_has_a_mark_and_a_row_for_each_entry(story: list[Entry]) -
     assert all(0 <= float(one.get("x") or one.get("cx") or -1) <= 960 for one in marks)
 
 
-def test_the_page_loads_nothing_and_runs_nothing(story: list[Entry]) -> None:
+def test_the_page_loads_its_own_files_alone_and_has_no_style_or_script_within_it(story: list[Entry]) -> None:
     page = _Page(_show(story))
-    assert not page.all("script")
+    assert [one["src"] for one in page.all("script")] == [f"assets/page.js?v={digest_of('page.js')}"]
     assert not page.all("img")
-    assert all(one["href"] == "data:," for one in page.all("link"))
+    assert {one["href"] for one in page.all("link")} == {"data:,", f"assets/page.css?v={digest_of('page.css')}"}
+    assert not [one for _, one in page.found if "style" in one or any(name.startswith("on") for name in one)]
     assert len({one["id"] for _, one in page.found if one.get("id")}) == len(
         [1 for _, one in page.found if one.get("id")]
     )
@@ -139,7 +141,7 @@ def test_what_people_wrote_is_text_and_no_markup() -> None:
         details={"alarm": 3},
     )
     page = _Page(_show([entry]))
-    assert not page.all("script")
+    assert len(page.all("script")) == 1
     assert not page.all("img")
 
 

@@ -1,0 +1,169 @@
+// What has to be live on the pages: lists that change at once, and texts that stream in. Without it, links and forms
+// do the same by loading pages; only what changes the shop needs it.
+const root = new URL(document.documentElement.dataset.root, location.href);
+const said = document.getElementById("said");
+
+function say(text, isProblem = false) {
+  said.textContent = text;
+  said.classList.toggle("bad", isProblem);
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { said.textContent = ""; }, isProblem ? 12000 : 6000);
+}
+
+async function post(path, body) {
+  const answer = await fetch(new URL(path, root), {
+    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+  });
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => ({}));
+  throw new Error(told.error ?? `The service answered ${answer.status}.`);
+}
+
+function reveal(within) {
+  for (const one of within.querySelectorAll(".live[hidden]")) one.hidden = false;
+}
+
+const itemsOf = (within) => [...within.querySelectorAll(".list > [data-item]")].map((one) => one.dataset.item);
+
+// Load a page's address and show its main part in place of this one's.
+async function show(url, { push = true } = {}) {
+  const main = document.getElementById("main");
+  main.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(url, { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = page.getElementById("main");
+    if (!next) throw new Error(`The service answered ${answer.status}.`);
+    const before = new Set(itemsOf(main));
+    document.title = page.title;
+    main.replaceChildren(...next.childNodes);
+    if (push) history.pushState(null, "", url);
+    reveal(main);
+    const fresh = itemsOf(main).filter((item) => !before.has(item));
+    if (before.size) {
+      for (const item of fresh) main.querySelector(`.list > [data-item="${CSS.escape(item)}"]`).classList.add("fresh");
+    }
+    return fresh.length;
+  } finally {
+    main.removeAttribute("aria-busy");
+  }
+}
+
+async function go(url) {
+  try {
+    const fresh = await show(url);
+    document.getElementById("main").focus({ preventScroll: true });
+    say(fresh === 1 ? "The list has changed: 1 new item." : `The list has changed: ${fresh} new items.`);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+async function send(button) {
+  const item = button.closest("[data-item]");
+  const results = button.closest("[data-user]");
+  const event = { user_id: results.dataset.user, item_id: item.dataset.item, event: button.dataset.event };
+  if (button.dataset.value) event.value = Number(button.dataset.value);
+  if (results.dataset.answer) {
+    Object.assign(event, { recommendation_id: results.dataset.answer, position: Number(item.dataset.position) });
+  }
+  button.disabled = true;
+  try {
+    const receipt = await (await post("v1/events", { events: [event] })).json();
+    const fresh = await show(location.href, { push: false });
+    const words = receipt.pushed ? "Stored" : "Stored, and counted shortly";
+    say(`${words}: ${event.event}. ${fresh === 1 ? "1 item is new" : `${fresh} items are new`} in the list.`);
+    (document.querySelectorAll(".list > [data-item]")[Number(item.dataset.position) - 1] ?? document.getElementById("main"))
+      .querySelector("a")?.focus({ preventScroll: true });
+  } catch (error) {
+    button.disabled = false;
+    say(error.message, true);
+  }
+}
+
+// A text, sentence by sentence, by server-sent events.
+async function write(button) {
+  const item = button.closest("[data-item]");
+  const target = item.querySelector(".written");
+  const user = button.closest("[data-user]").dataset.user;
+  const who = user ? { user_id: user } : { history: new URL(location.href).searchParams.getAll("history") };
+  target.hidden = false;
+  target.classList.remove("bad");
+  target.textContent = "…";
+  button.disabled = true;
+  try {
+    const answer = await post("v1/feedback", {
+      ...who, item_id: item.dataset.item, kind: button.dataset.text, stream: true,
+    });
+    let text = "";
+    for await (const { event, data } of events(answer.body)) {
+      if (event === "text") target.textContent = text += data.text;
+      if (event === "feedback") target.textContent = data.text || "There is nothing to say.";
+      if (event === "error") throw new Error(data.error);
+    }
+  } catch (error) {
+    target.classList.add("bad");
+    target.textContent = error.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    waiting += value;
+    const blocks = waiting.split(/\r?\n\r?\n/);
+    waiting = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split(/\r?\n/).map((line) => {
+        const at = line.indexOf(":");
+        return [line.slice(0, at), line.slice(at + 1).replace(/^ /, "")];
+      }));
+      if (fields.data) yield { event: fields.event, data: JSON.parse(fields.data) };
+    }
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-live]");
+  if (link && !event.metaKey && !event.ctrlKey && !event.shiftKey && event.button === 0) {
+    event.preventDefault();
+    go(link.href);
+    return;
+  }
+  const button = event.target.closest("button");
+  if (button?.dataset.event) send(button);
+  if (button?.dataset.text) write(button);
+  if (button?.dataset.copy) {
+    navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(
+      () => say("Copied."), () => say("Copying is not allowed here: select the text.", true),
+    );
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  event.preventDefault();
+  const url = new URL(form.action);
+  url.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  go(url);
+});
+
+// A page that says so is loaded anew now and then, but never while somebody reads within it by keyboard or has opened
+// a part of it.
+const renew = document.querySelector("[data-renew]");
+if (renew) {
+  setInterval(() => {
+    const main = document.getElementById("main");
+    const isInUse = document.hidden || main.contains(document.activeElement) || main.querySelector("details[open]");
+    if (!isInUse) show(location.href, { push: false }).catch(() => {});
+  }, 1000 * Number(renew.dataset.renew));
+}
+
+addEventListener("popstate", () => show(location.href, { push: false }).catch(() => location.reload()));
+reveal(document);

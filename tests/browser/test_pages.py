@@ -1,0 +1,195 @@
+"""The pages in a real browser: they are read by everybody, load next to nothing, and lists change with a click."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core.keys import create_key
+from tests.browser.browsing import Visit, open_browser, visit
+from tests.integration.running_service import Running, start_service
+from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+
+PATHS = {
+    "front": "/app",
+    "explore": "/app/explore?user_id=u01",
+    "rules": f"/app/explore?user_id=u01&pin={ITEMS[0]}&boost_category=green%20tea",
+    "search": "/app/explore?user_id=u01&query=tea",
+    "nobody": "/app/explore",
+    "unknown user": "/app/explore?user_id=made-up",
+    "item": f"/app/item?item_id={ITEMS[3]}&user_id=u01",
+    "no item": "/app/item?item_id=made-up",
+    "status": "/app/status",
+}
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
+}
+_FIRST_PAINT_S, _MOST_BYTES = 1.0, 300_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return build_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def running(shop: TinyShop) -> Iterator[Running]:
+    with start_service(shop, "pages", require_keys="always") as started:
+        reader = {"Authorization": f"Bearer {key_of(started, 'read')}"}
+        started.client.headers.update(reader)
+        started.put_in_service(shop.whole)
+        for path in PATHS.values():  # templates are made, and the text encoder warms up, with the first of each
+            assert started.client.get(path).status_code == (404 if "item?item_id=made-up" in path else 200), path
+        yield started
+
+
+def key_of(running: Running, *scopes: str) -> str:
+    return create_key(running.shop.layout.api_keys, "a test", scopes).text.get_secret_value()
+
+
+@pytest.fixture
+def tab(browser: Browser, running: Running) -> Iterator[Visit]:
+    """A tab of somebody who may read and send events; whatever a test does, nothing may complain."""
+    with visit(browser, str(running.client.base_url), key_of(running, "read", "events")) as opened:
+        yield opened
+        assert opened.complaints == []
+
+
+def items_of(page: Page) -> list[str]:
+    return [one.get_attribute("data-item") for one in page.locator(".list > [data-item]").all()]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_for_everybody_and_loads_little_from_here_alone(
+    browser: Browser, running: Running, look: str
+) -> None:
+    base = str(running.client.base_url)
+    with visit(browser, base, key_of(running, "read", "events"), **LOOKS[look]) as tab:
+        for name, path in PATHS.items():
+            tab.open(path)
+            assert tab.barriers() == [], name
+            assert tab.overflow == 0, name
+            assert tab.first_paint_s(path) <= _FIRST_PAINT_S, name
+        assert tab.hosts == {base.removeprefix("http://")}
+        assert max(tab.sizes.values()) <= _MOST_BYTES
+        assert len(tab.sizes) > len(PATHS)
+        # What was asked for and is not there is an answer of the page, not a fault of it.
+        assert [one for one in tab.complaints if "404" not in one] == []
+
+
+def test_a_click_and_a_rating_change_the_list_at_once(tab: Visit, running: Running) -> None:
+    page = tab.open("/app/explore?user_id=u02")
+    before = items_of(page)
+    page.locator(".list > [data-item]").first.get_by_role("button", name="Click").click()
+    expect(page.locator("#said")).to_contain_text("Stored: click")
+    after = items_of(page)
+    assert before[0] not in after
+    assert len(after) == len(before)
+    page.locator(".list > [data-item]").first.get_by_role("button", name="5 of 5").click()
+    expect(page.locator("#said")).to_contain_text("Stored: rating")
+    assert after[0] not in items_of(page)
+    history = running.client.get("/v1/users/u02").json()["history"]
+    assert [(one["item_id"], one["event"], one["rating"]) for one in history[-2:]] == [
+        (before[0], "click", None),
+        (after[0], "rating", 5.0),
+    ]
+
+
+def test_texts_are_written_into_the_list(tab: Visit) -> None:
+    page = tab.open("/app/explore?user_id=u03")
+    first = page.locator(".list > [data-item]").first
+    first.get_by_role("button", name="Why?").click()
+    expect(first.locator(".written")).to_have_text(re.compile(r"\w+ \w+.*\.$"))
+    first.get_by_role("button", name="Review they would write").click()
+    expect(first.get_by_role("button", name="Review they would write")).to_be_enabled(timeout=20_000)
+    expect(first.locator(".written")).not_to_have_text("…")
+    expect(first.locator(".written.bad")).to_have_count(0)
+
+
+def test_rules_move_items_say_what_they_did_and_are_taken_back(tab: Visit) -> None:
+    page = tab.open("/app/explore?user_id=u04")
+    before = items_of(page)
+    last = page.locator(".list > [data-item]").last
+    last.get_by_text("Rules").click()
+    last.get_by_role("link", name="Pin on top").click()
+    expect(page.get_by_role("heading", name="Rules of this list")).to_be_visible()
+    assert items_of(page) == [before[-1], *before[:-1]]
+    expect(page.locator(".rules tbody tr")).to_contain_text(f"{len(before)} → 1")
+    page.get_by_role("link", name="Take back").click()
+    expect(page.get_by_role("heading", name="Rules of this list")).to_have_count(0)
+    assert items_of(page) == before
+    page.go_back()
+    expect(page.get_by_role("heading", name="Rules of this list")).to_be_visible()
+
+
+def test_a_visit_without_an_id_is_answered_by_what_was_clicked(tab: Visit) -> None:
+    page = tab.open("/app/explore")
+    first = items_of(page)[0]
+    page.locator(".list > [data-item]").first.get_by_role("link", name="Click").click()
+    expect(page.get_by_role("heading", name="Recommended for this visit")).to_be_visible()
+    assert first not in items_of(page)
+    assert first in page.url
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(tab: Visit) -> None:
+    page = tab.open("/app")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "user"
+    page.keyboard.type("u05")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Recommended for u05")).to_be_visible()
+    n_stops = 0
+    page.evaluate("document.body.focus()")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", page.evaluate("document.activeElement.outerHTML")
+        n_stops += page.evaluate("document.activeElement.matches('.list button, .list a, .list summary')")
+    assert n_stops > 10
+
+
+def test_without_scripts_all_that_is_read_works(browser: Browser, running: Running) -> None:
+    key = key_of(running, "read", "events")
+    with visit(browser, str(running.client.base_url), key, java_script_enabled=False) as tab:
+        page = tab.open("/app")
+        page.get_by_label("User id").fill("u06")
+        page.get_by_role("button", name="Show recommendations").click()
+        expect(page.get_by_role("heading", name="Recommended for u06")).to_be_visible()
+        expect(page.get_by_role("button", name="Click")).to_have_count(0)
+        page.locator(".list h2 a").first.click()
+        expect(page.get_by_role("heading", name="Does it suit u06?")).to_be_visible()
+        assert tab.complaints == []
+
+
+def test_a_key_that_may_only_read_is_told_so(browser: Browser, running: Running) -> None:
+    with visit(browser, str(running.client.base_url), key_of(running, "read")) as tab:
+        page = tab.open("/app/explore?user_id=u07")
+        expect(page.get_by_text("lacks the scope")).to_be_visible()
+        expect(page.get_by_role("button", name="Click")).to_have_count(0)
+
+
+def test_what_stands_in_an_address_is_shown_and_never_run(tab: Visit) -> None:
+    bad = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
+    page = tab.open(f"/app/explore?user_id={quote(bad)}&query=tea")
+    assert page.get_by_label("User id").input_value() == bad
+    assert "Sommelier" in page.title()
+    assert page.locator("main img, main script").count() == 0
+    page = tab.open("/app/explore?k=many")
+    expect(page.get_by_role("alert")).to_contain_text("k=")
+    tab.complaints = [one for one in tab.complaints if "400" not in one]
