@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.main import main
 from core.logs.events import EventLog
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.events import Event, EventsRequest
@@ -25,7 +26,7 @@ from serving.api.score import ScoreRequest
 from serving.client import AsyncClient, Client, NoAnswer, RequestFailed, Retries
 from tests.contract.documents import DOCS, ROOT, fenced, read
 from tests.integration.running_service import Running, free_port, start_service
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
 
 # What the documents call the simulated shop's users and items, and what those of the shop here are called.
 NAMES = {"u11103": "u07", "u11104": "u08", "u11105": "u09", "i10007": "tea-7", "i10042": "wine-4"}
@@ -182,6 +183,38 @@ def test_where_nothing_listens_the_address_is_told() -> None:
     with Client(url, retries=Retries(tries=2, first_wait_s=0.01)) as client, pytest.raises(NoAnswer, match=url) as none:
         client.model()
     assert (none.value.status, none.value.was_sent) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "prints"),
+    [
+        ("recommend u07 -k 3", "shelf"),
+        ("score u07 tea-1", "p_like"),
+        ("similar tea-1 -k 3", "of the tea shelf"),
+        ("search cheese --user u07 -k 3", "of the cheese shelf"),
+        ("popular --days 7 -k 3 --json", '"days": 7'),
+        ("latest -k 3", "shelf"),
+        ("feedback u07 tea-1 --pair u08 wine-2 --task reason --stream", "\nu08 wine-2: "),
+    ],
+)
+def test_commands_ask_the_service_that_runs(
+    service: Running, capsys: pytest.CaptureFixture[str], words: str, prints: str
+) -> None:
+    place = {
+        "work_dir": service.shop.layout.work_dir,
+        "shop": SHOP,
+        "platform.service_port": service.url.split(":")[-1],
+    }
+    options = [word for name, value in place.items() for word in ("--set", f"{name}={value}")]
+    before = dict(os.environ)
+    try:
+        assert main([*words.split(), *options]) == 0
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    said = capsys.readouterr()
+    assert prints in said.out
+    assert "no service" not in said.err
 
 
 def as_here(example: str, service: Running) -> str:
