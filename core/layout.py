@@ -82,6 +82,11 @@ class Layout:
         return self.root / "tuned.toml"
 
     @property
+    def indexes(self) -> Path:
+        """By which the service finds the best items of large catalogues, by the bundle's files; made when missing."""
+        return self.root / "indexes"
+
+    @property
     def feast(self) -> Path:
         """Feast's registry, online store and offline files."""
         return self.root / "feast"

@@ -105,10 +105,14 @@ class ItemMatrix:
         """The items as of a moment."""
         return ItemsAt(self, at_us)
 
-    def popularity(self, ids: IdMap, at_us: int) -> Array:
-        """Events in each window that ends at a moment, of a catalogue's items. Shape (n_items, n_windows), int64."""
+    def popularity(self, ids: IdMap, at_us: int, places: Array | None = None) -> Array:
+        """Events in each window that ends at a moment, of a catalogue's items, or of those at some places of it.
+
+        Returns:
+            Shape (N, n_windows), int64.
+        """
         with self._lock:
-            rows = self._rows_of(ids)
+            rows = self._rows_of(ids) if places is None else self._rows_of(ids)[places]
             today = at_us // DAY_US
             if today > self._today:
                 self._popularity, self._today = self._count(range(len(self._numbers)), today), today
@@ -145,6 +149,15 @@ class ItemsAt:
 
     def __init__(self, matrix: ItemMatrix, at_us: int) -> None:
         self._matrix, self._at_us = matrix, at_us
+
+    @property
+    def day(self) -> int:
+        """See `ItemsThen`."""
+        return self._at_us // DAY_US
+
+    def counts_at(self, ids: IdMap, places: Array) -> Array:
+        """See `ItemsThen`."""
+        return self._matrix.popularity(ids, self._at_us, places)
 
     def of(self, ids: IdMap) -> ItemColumns:
         """Those of a catalogue, as fresh as the matrix was when it was asked."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.layout import Layout
+from core.settings.platform import ServingSettings
 from serving.errors import ServiceMisconfigured
+
+if TYPE_CHECKING:
+    from recommender.bundle.loading import Bundle
 
 
 def check_model_store(work_dir: Path) -> None:
@@ -24,6 +32,21 @@ def check_model_store(work_dir: Path) -> None:
         )
 
 
+def open_bundle(folder: Path, layout: Layout, settings: ServingSettings, beside: Sequence[Bundle]) -> Bundle:
+    """Load a bundle to answer with; what is equal in those beside it is shared, and a large catalogue is indexed.
+
+    Raises:
+        BundleError: it cannot be loaded.
+    """
+    from recommender.bundle.indexing import indexed
+    from recommender.bundle.loading import load_bundle
+    from recommender.fitting.device import resolve_device
+
+    device = resolve_device(settings.device, "serving.device")
+    bundle = load_bundle(folder, device, layout.language_models, beside=beside)
+    return indexed(bundle, layout.indexes, settings.exact_items)
+
+
 def settle_memory() -> None:
     """Exempt what is loaded from garbage collection: scanning it stalls requests for a second.
 
@@ -31,5 +54,16 @@ def settle_memory() -> None:
     it refers back to itself, so that its last user frees it.
     """
     gc.collect()
+    _give_back_memory()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)
+
+
+def _give_back_memory() -> None:
+    """What reading files took and nothing holds any more goes back to the system."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # of glibc alone
+        libc.malloc_trim(0)

@@ -42,7 +42,7 @@ from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 from serving.api.timeline import SHOWN_ENTRIES, TimelineInfo
 from serving.batching import Batcher
-from serving.beginning import check_model_store, settle_memory
+from serving.beginning import check_model_store, open_bundle, settle_memory
 from serving.changes import ChangeDesk
 from serving.engine import Engine
 from serving.errors import BadRequest, ServiceMisconfigured
@@ -360,13 +360,9 @@ class Sommelier:
 
     def _load(self, promoted: Promoted, beside: Sequence[Engine] = ()) -> Engine:
         """Load a bundle and answer with it once, beside those in service; what is equal in them is shared."""
-        from recommender.bundle.loading import load_bundle
-        from recommender.fitting.device import resolve_device
-
-        device = resolve_device(SETTINGS.serving.device, "serving.device")
         others = [loaded.value for loaded in (self._watcher.loaded,) if loaded is not None]
         in_memory = [engine.bundle for engine in (*others, *beside)]
-        bundle = load_bundle(promoted.folder, device, self._layout.language_models, beside=in_memory)
+        bundle = open_bundle(promoted.folder, self._layout, SETTINGS.serving, in_memory)
         engine = Engine(
             model=promoted.model,
             bundle=bundle,

@@ -1,7 +1,8 @@
 """Answers from a large catalogue: `python -m benchmarks.serving_load.catalogue --items 1000000`.
 
 `Engine` in this process, one request after the other: a list for a user, filtered lists, what is popular, what is new,
-similar items. The shop's items lie in clusters and its weights are drawn (see `large_shop`).
+similar items. The shop's items lie in clusters and its weights are drawn (see `large_shop`). With `--exact-items` below
+the number of items an index finds them, and each list is held against the exact one of the same bundle: recall@100.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ import torch
 from benchmarks.harness import options
 from benchmarks.harness.tables import print_table
 from benchmarks.serving_load.large_shop import N_CATEGORIES, build_shop
+from core.settings.platform import ServingSettings
 from features.online import OnlineFeatures
+from recommender.bundle.indexing import indexed
 from recommender.bundle.loading import load_bundle
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import ListFilters
+from recommender.ranking.baseline_ranker import BaselineRanker
+from recommender.ranking.large.ranker import LargeRanker
+from recommender.ranking.ranker import Ranker
 from serving.api.lists import LatestRequest, PopularRequest, SimilarRequest
 from serving.api.recommend import RecommendRequest
 from serving.beginning import settle_memory
 from serving.engine import Engine
 
 N_WANTED = 1000
+K, N_COMPARED = 100, 50
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -40,6 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=100, help="of each kind")
     parser.add_argument("--keep", type=Path, help="keep the shop here, and use it again (default: temporary)")
+    parser.add_argument(
+        "--exact-items", type=int, default=ServingSettings().exact_items, help="serving.exact_items (default: its own)"
+    )
     parser.add_argument("--sequence-alone", action="store_true", help="no other part ranks")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -49,8 +61,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measure(folder: Path, chosen: argparse.Namespace) -> None:
     shop = build_shop(folder, chosen.items, chosen.users, not chosen.sequence_alone)
+    loaded = load_bundle(shop.bundle)
+    if len(loaded.catalogue) > chosen.exact_items:
+        started = time.perf_counter()
+        indexed(loaded, shop.layout.indexes, chosen.exact_items)
+        print(f"indexed in {time.perf_counter() - started:.1f} s, where it was not indexed before")
+    del loaded
+    gc.collect()
     started = time.perf_counter()
-    bundle = load_bundle(shop.bundle)
+    exact = load_bundle(shop.bundle)
+    bundle = indexed(exact, shop.layout.indexes, chosen.exact_items)
     online = OnlineFeatures(shop.layout.feast, bundle.manifest.recipe.features)
     engine = Engine(model="large:1", bundle=bundle, features=online, max_k=100)
     engine.warm()
@@ -60,6 +80,11 @@ def _measure(folder: Path, chosen: argparse.Namespace) -> None:
     for what, ask in _requests(engine, users).items():
         p50, p99 = _times_ms(ask, chosen.requests)
         rows.append([f"{what}, p50 and p99, ms", f"{p50:.1f}", f"{p99:.1f}"])
+    if isinstance(bundle.ranker, LargeRanker):
+        states = [state for user in users[:N_COMPARED] if (state := online.read_user(user)) is not None]
+        rows += [[f"recall@{K} {what}", f"{share:.4f}", f"{least:.2f}"]
+                 for what, (share, least) in _recall(exact.ranker, bundle.ranker, states).items()]  # fmt: skip
+        rows += [[f"recall of the index: {name}", f"{share:.4f}", ""] for name, share in bundle.ranker.recall.items()]
     used = psutil.Process().memory_full_info()
     rows.append(["memory of the process (USS), MiB", f"{used.uss / 2**20:.0f}", ""])
     rows.append(["peak (RSS), MiB", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}", ""])
@@ -92,6 +117,27 @@ def _requests(engine: Engine, users: Sequence[str]) -> dict[str, Callable[[int],
         "latest": lambda n: engine.lists.latest(LatestRequest(k=10)),
         "similar": lambda n: engine.lists.similar(SimilarRequest(item_id=items[n], k=10)),
     }
+
+
+def _recall(
+    exact: Ranker | BaselineRanker, found: LargeRanker, users: Sequence[UserState]
+) -> dict[str, tuple[float, float]]:
+    """Of the items of exact lists, the share that is found: in the mean, and on the worst list."""
+    n_items, generator = len(exact.ids), np.random.default_rng(9)
+    shares: dict[str, tuple[float, float]] = {}
+    for what, share in {
+        "of all items": 1.0,
+        "of a third": 0.33,
+        "of one in twenty": 0.05,
+        "of one in 100": 0.01,
+    }.items():
+        filters: ListFilters = {"allowed": None if share == 1.0 else generator.random(n_items) < share}
+        wanted, got = (ranker.top_k(users, K, **filters) for ranker in (exact, found))
+        of_lists = [
+            len(dict(own).keys() & dict(best).keys()) / len(best) for best, own in zip(wanted, got, strict=True)
+        ]
+        shares[what] = float(np.mean(of_lists)), float(np.min(of_lists))
+    return shares
 
 
 def _times_ms(ask: Callable[[int], Any], requests: int) -> tuple[float, float]:

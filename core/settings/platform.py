@@ -57,6 +57,12 @@ class ServingSettings(Frozen):
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
     threads: int = Field(4, ge=1)
+    exact_items: int = Field(
+        100_000,
+        ge=1,
+        description="A catalogue of more items is searched by indexes, which find nearly all of the best (98 of 100 by "
+        "each part); of one of at most so many every item is scored.",
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with the bundle in memory.")
     spares: int = Field(
         1,

@@ -39,6 +39,15 @@ class ItemsThen(Protocol):
         """Those of a catalogue; an item that the feature store does not know has none."""
         ...
 
+    @property
+    def day(self) -> int:
+        """The day of the moment, since 1970, on which the windows end."""
+        ...
+
+    def counts_at(self, ids: IdMap, places: np.ndarray) -> np.ndarray:
+        """`ItemColumns.popularity` of some places alone. Shape (N, n_windows)."""
+        ...
+
 
 class CountedItems:
     """The items of a table with `schema.ITEM_FEATURES`."""
@@ -52,6 +61,16 @@ class CountedItems:
         if self._aligned is None or self._aligned[0] is not ids:
             self._aligned = ids, self._align(ids)
         return self._aligned[1]
+
+    @property
+    def day(self) -> int:
+        """See `ItemsThen`: 0, as there is but one moment."""
+        return 0
+
+    def counts_at(self, ids: IdMap, places: np.ndarray) -> np.ndarray:
+        """See `ItemsThen`."""
+        counts: np.ndarray = self.of(ids).popularity[places]
+        return counts
 
     def _align(self, ids: IdMap) -> ItemColumns:
         row_of = {item_id: row for row, item_id in enumerate(self._table.column(schema.ITEM_ID).to_pylist())}

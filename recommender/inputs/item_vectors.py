@@ -81,6 +81,8 @@ class ItemVectors:
         parts = [self.text] if use_text else []
         if use_modality and self.modality is not None:
             parts.append(self.modality)
+        if len(parts) == 1:
+            return parts[0]  # no copy: of a large catalogue that is more than everything else in memory
         return torch.cat(parts, dim=1) if parts else self.text[:, :0]
 
     def before_fine_tuning(self) -> ItemVectors:

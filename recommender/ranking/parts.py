@@ -142,9 +142,8 @@ class RecentPopularity:
 
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
-        counts = self.vectors.catalogue.n_events
-        ties = counts / (counts.max(initial=0) + 1)
-        scores = np.empty((len(asked.users), len(counts)), dtype=np.float32)
+        ties = self.ties
+        scores = np.empty((len(asked.users), len(ties)), dtype=np.float32)
         rows: dict[int, np.ndarray] = {}  # users of one moment share theirs
         for row, user in enumerate(asked.users):
             moment = id(user.items_then)
@@ -152,6 +151,13 @@ class RecentPopularity:
                 rows[moment] = np.log1p(self._counts(user)[:, self.window] + ties)
             scores[row] = rows[moment]
         return scores
+
+    @property
+    def ties(self) -> np.ndarray:
+        """What is added to counts: less than one event. Shape (n_items,)."""
+        counts = self.vectors.catalogue.n_events
+        found: np.ndarray = counts / (counts.max(initial=0) + 1)
+        return found
 
     def _counts(self, user: UserState) -> np.ndarray:
         if user.items_then is None:

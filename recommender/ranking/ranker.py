@@ -69,6 +69,13 @@ class Ranker:
         blend: How much each part counts.
         cold: How items that no event taught are ranked.
         cold_users: How cold-start users are ranked; None counts events.
+
+    Attributes:
+        items: The sequence model's vectors of the items. Shape (n_items, D), float32.
+        prior: What its scores have beside the products with them. Shape (n_items,), float32.
+        unlearned: Items that no event taught. Shape (n_items,), bool.
+        held_out: Of these, those that have events: every part's knowledge of them is held out. Shape (n_items,), bool.
+        ranks_cold: Whether items that no event taught are ranked apart.
     """
 
     def __init__(
@@ -86,18 +93,17 @@ class Ranker:
         with torch.inference_mode():
             self._answers = [SequenceAnswers(member) for member in model.members]
             alone = self._answers[0].table if len(self._answers) == 1 else None
-            self._items = (model.item_vectors() if alone is None else alone)[1:]  # (n_items, D)
-            self._directions = torch.nn.functional.normalize(self._items, dim=-1)
+            self.items = (model.item_vectors() if alone is None else alone)[1:]  # (n_items, D)
+            self._lengths = torch.linalg.vector_norm(self.items, dim=-1).clamp_min(1e-12)
         self._popularity = vectors.catalogue.n_events
         self.correction: Correction | None = None
         self._user: UserState | None = None
         self._computed: dict[str, Any] = {}
-        self._unlearned = ~model.learned[1:].cpu().numpy()
-        # Of items that are held out as cold, every part's knowledge is.
-        self._held_out = self._unlearned & (self._popularity > 0)
-        counts = np.where(self._unlearned, 0, self._popularity)
-        self._prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
-        self._ranks_cold = not cold.changes_nothing and bool(self._unlearned.any())
+        self.unlearned = ~model.learned[1:].cpu().numpy()
+        self.held_out = self.unlearned & (self._popularity > 0)
+        counts = np.where(self.unlearned, 0, self._popularity)
+        self.prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
+        self.ranks_cold = not cold.changes_nothing and bool(self.unlearned.any())
 
     def corrected(self, correction: Correction | None) -> Ranker:
         """The same, whose blend is corrected by what reads `describer`; None leaves it as it is.
@@ -116,8 +122,8 @@ class Ranker:
         """
         if self.correction is not None:
             self.describer  # noqa: B018 (worked out here, or it would be for each request)
-        if self._ranks_cold:
-            self._cold_text  # noqa: B018
+        if self.ranks_cold:
+            self.cold_text  # noqa: B018
         other = copy.copy(self)
         other._user, other._computed = user, {}
         return other
@@ -132,10 +138,27 @@ class Ranker:
                 rankers[place]._computed["known"] = found.of(row)
         return rankers
 
+    @property
+    def tables(self) -> list[torch.Tensor]:
+        """What each of the sequence models looks items up in, padding first. Shapes (n_items + 1, d)."""
+        return [one.table for one in self._answers]
+
+    def with_tables(self, tables: Sequence[torch.Tensor], items: torch.Tensor) -> Ranker:
+        """The same, which looks the same numbers up in other places of the memory.
+
+        Args:
+            tables: In place of `tables`.
+            items: In place of `items`.
+        """
+        other = copy.copy(self)
+        other._answers = [one.with_table(table) for one, table in zip(self._answers, tables, strict=True)]
+        other.items = items
+        return other
+
     @cached_property
     def describer(self) -> Describer:
         """Of the candidates of all parts."""
-        return Describer(self.vectors, self._unlearned, self.part_names)
+        return Describer(self.vectors, self.unlearned, self.part_names)
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -215,7 +238,7 @@ class Ranker:
 
     def _compute_part_scores(self, users: Sequence[UserState]) -> PartScores:
         asked = Asked.of(users, self.ids)
-        if self.blend.is_sequence_alone and not self._ranks_cold and self.correction is None:
+        if self.blend.is_sequence_alone and not self.ranks_cold and self.correction is None:
             return PartScores(asked, {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}, {})
         is_corrected = self.correction is not None
         standard = self._standard(asked, self.part_names if is_corrected else self.blend.parts)
@@ -248,7 +271,7 @@ class Ranker:
             added = self.correction.added(described)
             # What it adds to all of them says nothing, and would part them from items that no event taught.
             scores[row, union] += added - (added.mean() if len(added) else 0.0)
-            others_below = ~self._unlearned if self._ranks_cold else np.ones(scores.shape[1], dtype=bool)
+            others_below = ~self.unlearned if self.ranks_cold else np.ones(scores.shape[1], dtype=bool)
             others_below[union] = False
             gap = scores[row, others_below].max(initial=-np.inf) - scores[row, union].min(initial=np.inf)
             if np.isfinite(gap) and gap >= 0:
@@ -257,9 +280,9 @@ class Ranker:
 
     def _with_cold(self, asked: Asked, shares: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The shares, and what is added to items that no event taught."""
-        if self._ranks_cold:
+        if self.ranks_cold:
             added = np.zeros((len(asked.users), len(self.ids)), dtype=np.float32)
-            added[:, self._unlearned] = self.cold.part(finite_scores(TEXT, self.cold_cosines(asked)))
+            added[:, self.unlearned] = self.cold.part(finite_scores(TEXT, self.cold_cosines(asked)))
             shares["text"] = shares["text"] + added if "text" in shares else added
         return shares
 
@@ -275,13 +298,13 @@ class Ranker:
         """
         vectors = self.vectors.before_fine_tuning()
         profiles = np.stack([vectors.profile(history) for history in asked.histories])
-        cosines: np.ndarray = profiles @ self._cold_text.T
+        cosines: np.ndarray = profiles @ self.cold_text.T
         return cosines
 
     @cached_property
-    def _cold_text(self) -> np.ndarray:
+    def cold_text(self) -> np.ndarray:
         """Of items that no event taught. Shape (n_cold, D)."""
-        rows: np.ndarray = self.vectors.text[1:].numpy()[self._unlearned]
+        rows: np.ndarray = self.vectors.text[1:].numpy()[self.unlearned]
         return rows
 
     def standard_scores(self, users: Sequence[UserState], names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -299,23 +322,24 @@ class Ranker:
                 found[name] = standardised(self._sequence_scores(asked.users), SEQUENCE)
                 continue
             scores = self.retrievers[name].scores(asked)
-            if name != "text" and self._held_out.any():
-                scores[:, self._held_out] = 0.0
+            if name != "text" and self.held_out.any():
+                scores[:, self.held_out] = 0.0
             found[name] = standardised(scores, TEXT if name == "text" else name)
             if name in LEARNED_BY_EVENTS:
-                found[name][:, self._unlearned] = 0.0
+                found[name][:, self.unlearned] = 0.0
         return found
 
     def _sequence_scores(self, users: Sequence[UserState]) -> np.ndarray:
-        history = sequence_input(users, self.ids, self.model.shape.max_history)
         with torch.inference_mode():
-            history = history.to(self._items.device)
-            if len(users) <= MOST_USERS:
-                expected = torch.cat([one.expect(history) for one in self._answers], dim=-1)
-            else:
-                expected = self.model.expect(history)
-            scores: np.ndarray = (expected @ self._items.T).cpu().numpy() + self._prior
+            scores: np.ndarray = (self.expect(users) @ self.items.T).cpu().numpy() + self.prior
         return scores
+
+    def expect(self, users: Sequence[UserState]) -> torch.Tensor:
+        """What the sequence model expects of users with a known history. Shape (B, D)."""
+        history = sequence_input(users, self.ids, self.model.shape.max_history).to(self.items.device)
+        if len(users) > MOST_USERS:
+            return self.model.expect(history)
+        return torch.cat([one.expect(history) for one in self._answers], dim=-1)
 
     def _answer_cold_users(self, users: Sequence[UserState]) -> np.ndarray:
         if self.cold_users is None:
@@ -350,7 +374,7 @@ class Ranker:
         """`nearest_history` of each of some items, by one product of matrices."""
 
         def cosines(history: list[int], targets: list[int]) -> np.ndarray:
-            found: np.ndarray = (self._directions[targets] @ self._directions[history].T).cpu().numpy()
+            found: np.ndarray = (self._directions(targets) @ self._directions(history).T).cpu().numpy()
             return found
 
         return nearest_items(self.ids, user, item_ids, n, cosines)
@@ -362,13 +386,19 @@ class Ranker:
             UnknownItem: the item is not in the catalogue.
         """
         with torch.inference_mode():
-            cosines: np.ndarray = (self._directions @ self._directions[self.ids.index(item_id) - 1]).cpu().numpy()
+            direction = self._directions([self.ids.index(item_id) - 1])[0]
+            cosines: np.ndarray = (self.items @ direction / self._lengths).cpu().numpy()
         return finite_scores(SEQUENCE, cosines)
+
+    def _directions(self, places: Sequence[int]) -> torch.Tensor:
+        """The vectors of items at some places, of length 1. Shape (N, D)."""
+        rows = list(places)
+        return self.items[rows] / self._lengths[rows].unsqueeze(-1)
 
     def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
         """What the sequence model expects of users with a known history, of length 1. Shape (B, D), float32."""
         history = sequence_input(users, self.ids, self.model.shape.max_history)
         with torch.inference_mode():
-            expected = torch.nn.functional.normalize(self.model.expect(history.to(self._items.device)), dim=-1)
+            expected = torch.nn.functional.normalize(self.model.expect(history.to(self.items.device)), dim=-1)
             vectors: np.ndarray = expected.cpu().numpy()
         return finite_scores(SEQUENCE, vectors)

@@ -146,17 +146,41 @@ class NeighbourModel:
         rows = np.zeros((len(histories), self.n_items + 1), dtype=np.float32)
         for place, history in enumerate(histories):
             if history:
-                newest_last = np.asarray(history)
-                ages = np.arange(len(history) - 1, -1, -1, dtype=np.float32)
-                counted = self.recency**ages
-                if ratings is not None and self.low_rating != 1.0:
-                    low = [rating is not None and rating <= LOW for rating in ratings[place]]
-                    counted = np.where(low, self.low_rating * counted, counted)
-                if events is not None and self.event_weights and events[place]:
-                    counted = counted * np.array([self.event_weights.get(kind, 1.0) for kind in events[place]])
-                weights = self.weights[newest_last] * counted[:, None]  # (T, K)
-                rows[place] = np.bincount(self.items[newest_last].ravel(), weights.ravel(), minlength=self.n_items + 1)
+                rated = None if ratings is None else ratings[place]
+                kinds = None if events is None else events[place]
+                items, weights = self._entries(history, rated, kinds)
+                rows[place] = np.bincount(items, weights, minlength=self.n_items + 1)
         return rows[:, 1:]
+
+    def sums(
+        self, history: Sequence[int], ratings: Sequence[float | None] | None, events: Sequence[str] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`scores` of one history, of those items alone whose score may differ from 0.
+
+        Returns:
+            Places in the catalogue, from 0, ascending, and their scores. Shapes (N,), int64 and float32.
+        """
+        if not len(history):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        items, weights = self._entries(history, ratings, events)
+        found, of_found = np.unique(items, return_inverse=True)
+        sums = np.bincount(of_found, weights).astype(np.float32)
+        is_item = found != PADDING
+        return found[is_item].astype(np.int64) - 1, sums[is_item]
+
+    def _entries(
+        self, history: Sequence[int], ratings: Sequence[float | None] | None, events: Sequence[str] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The neighbours of a history's entries, and how much each adds. Shapes (T * K,)."""
+        newest_last = np.asarray(history)
+        counted = self.recency ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
+        if ratings is not None and self.low_rating != 1.0:
+            low = [rating is not None and rating <= LOW for rating in ratings]
+            counted = np.where(low, self.low_rating * counted, counted)
+        if events and self.event_weights:
+            counted = counted * np.array([self.event_weights.get(kind, 1.0) for kind in events])
+        weights = self.weights[newest_last] * counted[:, None]  # (T, K)
+        return self.items[newest_last].ravel(), weights.ravel()
 
     def save(self, folder: Path, name: str = NEIGHBOURS) -> None:
         """Write `<name>.safetensors` and `<name>.json` into a folder that exists."""

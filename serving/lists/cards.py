@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from core import schema
 from recommender.inputs.catalogue import Catalogue
@@ -19,11 +20,9 @@ class ItemCards:
     def __init__(self, catalogue: Catalogue) -> None:
         self._ids, table = catalogue.ids, catalogue.table
         self.labels: list[str] = catalogue.labels
-        self.categories: list[str | None] = table.column(schema.CATEGORY).to_pylist()
-        codes = table.column(schema.CATEGORY).combine_chunks().dictionary_encode().indices.fill_null(-1)
         # Of each item, equal for equal categories, -1 without one. Shape (n_items,), int32.
-        self.category_codes: np.ndarray = codes.to_numpy(zero_copy_only=False)
-        self.brands: list[str | None] = table.column(schema.BRAND).to_pylist()
+        self.category_codes, self.categories = _shared(table.column(schema.CATEGORY))
+        _, self.brands = _shared(table.column(schema.BRAND))
         self.prices: list[float | None] = table.column(schema.PRICE).to_pylist()
 
     def place(self, item_id: str) -> int:
@@ -40,3 +39,11 @@ class ItemCards:
             "brand": self.brands[place],
             "price": self.prices[place],
         }
+
+
+def _shared(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
+    """A column as codes, -1 for none, and as a list in which equal texts are one object."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes: np.ndarray = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    texts = [*encoded.dictionary.to_pylist(), None]
+    return codes, [texts[code] for code in codes.tolist()]

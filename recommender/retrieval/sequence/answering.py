@@ -6,6 +6,7 @@ in a table of their vectors, and histories stand side by side, padded, and not i
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,12 @@ class SequenceAnswers:
         norm = model.first_norm
         self._width, self._norm = model.shape.width, (norm.weight, norm.bias, norm.eps)
         self._blocks = [_Block.of(block) for block in model.blocks if isinstance(block, Block)]
+
+    def with_table(self, table: torch.Tensor) -> SequenceAnswers:
+        """The same, which looks the items' vectors up in an equal table."""
+        other = copy.copy(self)
+        other.table = table
+        return other
 
     def expect(self, history: torch.Tensor) -> torch.Tensor:
         """What the model expects after each history, as `SequenceModel.expect`, but for the last digits.

@@ -242,7 +242,8 @@ def load_sequence_model(folder: Path, vectors: ItemVectors, device: str = "cpu")
         for start in (f"{number}." for number in range(n_models)):
             own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
             models.append(SequenceModel(shape, text, own["learned"]))
-            models[-1].load_state_dict(own)
+            # The tensors of the file themselves, which processes share.
+            models[-1].load_state_dict(own, assign=True)
     # An ensemble shares what its models have learned: they are where they are to be before they are one.
     for model in models:
         model.to(device)

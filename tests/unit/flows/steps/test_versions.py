@@ -14,6 +14,7 @@ OTHERS = {
     "adbc-driver-manager",
     "bentoml",
     "cyclopts",
+    "faiss-cpu",
     "fastapi",
     "httptools",
     "httpx",

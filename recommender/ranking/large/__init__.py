@@ -1,0 +1,1 @@
+"""Ranks a large catalogue by indexes, without scoring every item."""
