@@ -45,21 +45,12 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
     No part asks a proxy for another part; what the environment names in NO_PROXY already stays there.
     """
-    work_dir = settings.work_dir.absolute()
     platform = settings.platform
     return {
         **{name: value for name, value in os.environ.items() if not _breaks_clients(name, value)},
         **dict.fromkeys(_NO_PROXY, _no_proxy(_hosts(platform))),
-        **QUIET,
-        **POLITE,
-        f"{VARIABLE_PREFIX}SHOP": settings.shop,
-        f"{VARIABLE_PREFIX}WORK_DIR": str(work_dir),
-        **_variables("PLATFORM", platform.model_dump(mode="json")),
-        **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
-        **_variables("SERVING", _as_json(settings.serving)),
-        **_variables("SEARCH", _as_json(settings.search)),
-        **_variables("LOOP", _as_json(settings.loop)),
-        **home_variables(work_dir),
+        **run_environment(settings),
+        **home_variables(settings.work_dir.absolute()),
         "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(platform)),
@@ -68,6 +59,26 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "PREFECT_CLI_COLORS": "false",
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def run_environment(settings: Settings) -> dict[str, str]:
+    """What a process that runs a flow has to know, whichever Prefect server it belongs to: the settings, where models
+    and results lie, telemetry off.
+    """
+    work_dir = settings.work_dir.absolute()
+    homes = home_variables(work_dir)
+    return {
+        **QUIET,
+        **POLITE,
+        f"{VARIABLE_PREFIX}SHOP": settings.shop,
+        f"{VARIABLE_PREFIX}WORK_DIR": str(work_dir),
+        **_variables("PLATFORM", settings.platform.model_dump(mode="json")),
+        **_variables("FEATURE_STORE", settings.feature_store.model_dump(mode="json")),
+        **_variables("SERVING", _as_json(settings.serving)),
+        **_variables("SEARCH", _as_json(settings.search)),
+        **_variables("LOOP", _as_json(settings.loop)),
+        **{name: homes[name] for name in ("PREFECT_LOCAL_STORAGE_PATH", "BENTOML_HOME")},
     }
 
 

@@ -18,6 +18,8 @@ from core.settings.tree import Settings
 VARIABLE_PREFIX = "SOMMELIER_"
 # What a client takes its key of a service from; a secret, so no setting.
 API_KEY_VARIABLE = "SOMMELIER_API_KEY"
+# Names a settings file where there is no command line that could: for `prefect deploy`.
+FILE_VARIABLE = "SOMMELIER_SETTINGS"
 
 
 def load_settings(
@@ -45,7 +47,7 @@ def load_settings(
                 do="Correct the file",
             ) from error
     for name, value in sorted((variables or {}).items()):
-        if name.startswith(VARIABLE_PREFIX) and name != API_KEY_VARIABLE:
+        if name.startswith(VARIABLE_PREFIX) and name not in (API_KEY_VARIABLE, FILE_VARIABLE):
             put_value(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value)
     for override in overrides:
         dotted, equals, value = override.partition("=")

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
+from pydantic import BaseModel
 
 from core.layout import Layout
 from core.settings.search import SearchSettings
@@ -32,6 +33,7 @@ from flows.params import (
 from flows.platform.served_shops import serving
 from flows.steps.versions import code_version
 
+SHOP_TAG = "shop:{{ sommelier.shop }}"  # in the topology: what `prefect deploy` fills in
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 # By work queue. A rollback has one of its own, so that it never waits until a training ends; so has forgetting, which
 # stops a training that reads the person's data at its next step.
@@ -57,6 +59,25 @@ def new_revision(settings: Settings) -> str:
     return f"{digest_of(settings.shop, *given, code_version())[:12]}-{uuid4().hex[:8]}"
 
 
+def read_parameters(shop: str, recipe: Recipe, search: SearchSettings | None = None) -> dict[str, dict[str, Any]]:
+    """What the runs of each deployment take where nothing else is said, by its name in the topology.
+
+    Args:
+        shop, recipe, search: As of `build_deployments`.
+    """
+    pipeline = PipelineParams(shop=shop, recipe=recipe)
+    others: dict[str, BaseModel] = {
+        "rollback": RollbackParams(shop=shop),
+        "follow-canary": CanaryParams(shop=shop),
+        "write-feedback": AudienceParams(shop=shop),
+        "forget": ForgetParams(shop=shop, recipe=recipe),
+        "readmit": ReadmitParams(shop=shop, recipe=recipe),
+        "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()),
+    }
+    names = [entry["name"] for entry in read_topology()]
+    return {name: others.get(name, pipeline).model_dump(mode="json") for name in names}
+
+
 def build_deployments(
     shop: str, recipe: Recipe, search: SearchSettings | None = None, revision: str | None = None
 ) -> list[Any]:
@@ -71,15 +92,7 @@ def build_deployments(
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.types.entrypoint import EntrypointType
 
-    pipeline = PipelineParams(shop=shop, recipe=recipe).model_dump(mode="json")
-    others = {
-        "rollback": RollbackParams(shop=shop).model_dump(mode="json"),
-        "follow-canary": CanaryParams(shop=shop).model_dump(mode="json"),
-        "write-feedback": AudienceParams(shop=shop).model_dump(mode="json"),
-        "forget": ForgetParams(shop=shop, recipe=recipe).model_dump(mode="json"),
-        "readmit": ReadmitParams(shop=shop, recipe=recipe).model_dump(mode="json"),
-        "tune": TuneParams(shop=shop, recipe=recipe, search=search or SearchSettings()).model_dump(mode="json"),
-    }
+    parameters = read_parameters(shop, recipe, search)
     built = []
     for entry in read_topology():
         file, _, name = entry["entrypoint"].partition(":")
@@ -89,14 +102,14 @@ def build_deployments(
                 name=deployment_name(entry["name"], shop).partition("/")[2],
                 version=revision,
                 description=entry["description"],
-                tags=[*entry["tags"], shop_tag(shop)],
+                tags=[*(tag for tag in entry["tags"] if tag != SHOP_TAG), shop_tag(shop)],
                 concurrency_limit=entry["concurrency_limit"],
                 schedules=[
                     {"schedule": CronSchedule(cron=s["cron"], timezone=s["timezone"]), "active": s["active"]}
                     for s in entry["schedules"]
                 ],
                 triggers=[_trigger(one, shop) for one in entry.get("triggers", ())],
-                parameters={"params": others.get(entry["name"], pipeline)},
+                parameters={"params": parameters[entry["name"]]},
                 entrypoint_type=EntrypointType.MODULE_PATH,
             )
         )

@@ -54,7 +54,7 @@ def server_is_up(settings: Settings) -> bool:
 def clear_stale_runs(shop: str) -> int:
     """Mark a shop's runs that a killed platform left behind as crashed, and cancel those whose time has passed.
 
-    Runs that name no shop are from before deployments named theirs, and count too, unless a work pool has them.
+    Runs that name no shop are from before deployments named theirs, and count too. Those of a work pool are left alone.
     Only to be called while nothing serves the shop: then no run of it can really be in progress.
 
     Returns:
@@ -66,6 +66,7 @@ def clear_stale_runs(shop: str) -> int:
 
     with get_client(sync_client=True) as client:
         stale = [*_unfinished(client, shop_tag(shop)), *(run for run in _unfinished(client, _TAG) if _is_old(run))]
+        stale = [run for run in stale if run.work_pool_name is None]
         for run in stale:
             if run.state_type == StateType.SCHEDULED:
                 state: Any = Cancelled(message="Its time passed while the platform was down")
@@ -213,7 +214,7 @@ def _unfinished(client: Any, tag: str) -> list[Any]:
 
 
 def _is_old(run: Any) -> bool:
-    return shop_of(run.tags) is None and run.work_pool_name is None
+    return shop_of(run.tags) is None
 
 
 def _pages(read: Callable[[int, int], list[Any]]) -> Iterator[Any]:

@@ -26,6 +26,7 @@ OTHERS = {
     "psutil",
     "pydantic",
     "pyyaml",
+    "sqlalchemy",
     "tenacity",
     "tomli-w",
     "uvicorn",
