@@ -16,6 +16,8 @@ from core.alarms import Alarm
 from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
+from monitoring.answers.replay import read_replay_days
+from monitoring.answers.replayed import below_promise, replay_note, replay_series
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
@@ -149,14 +151,15 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
         data = data_series(connection, places.clean, span, columns)
         texts = text_series(connection, places.clean, span)
-        answers = read_answer_days(places.looks)
-        for series in [*data, *texts, *answer_series(answers, span)]:
+        answers, replayed = read_answer_days(places.looks), read_replay_days(places.looks)
+        for series in [*data, *texts, *answer_series(answers, span), *replay_series(replayed, span)]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
+        moved += below_promise(replayed, span, span.n_days)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
-    notes = (answers_note(answers, span),)
+    notes = (answers_note(answers, span), replay_note(replayed, span))
     return DriftSummary(
         alarms=with_staleness(verdict.alarms, learned, span.end),
         unwatched=tuple(note for note in notes if note),

@@ -174,8 +174,20 @@ def describe(one: Moved) -> str:
         case "cold_share" | "slow_share":
             slow = f" took {series.labels[0]}" if series.labels else " were to users of whom nothing is known"
             return f"{subject}: {now:.1%} of the answers {window}{slow}, {then:.1%} before."
+        case "ndcg" if subject == "replay":
+            return f"What users took {window}: NDCG of the bundle's lists is {now:.4f}, {then:.4f} before."
         case "ctr" | "hit_rate" | "ndcg":
             return f"Quality of answers ({what}): {now:.4f} {window}{whom}, {then:.4f} before."
+        case "rank":
+            return (
+                f"What users took {window}{whom} stood above {now:.1%} of the other items where the bundle in service "
+                f"ranks them, above {then:.1%} before."
+            )
+        case "promise":
+            return (
+                f"What users took {window} stood above {now:.1%} of the other items where the bundle in service ranks "
+                f"them; its evaluation promised {then:.1%}."
+            )
         case "kept_promise":
             return f"Quality of answers: NDCG is {now:.3f} of what evaluation promised {window}, {then:.3f} before."
         case _:

@@ -18,10 +18,13 @@ from flows.reporting.gauges import publish_look
 from flows.reporting.reports import DRIFT, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
+from recommender.bundle.manifest import read_manifest
+from recommender.errors import BundleError
 
 if TYPE_CHECKING:
     from core.settings.monitoring import ExperimentSettings
     from monitoring.drift import DriftSummary
+    from monitoring.signals.activity import FloodRule
     from validation.summary import ValidationSummary
 
 
@@ -43,6 +46,32 @@ def sum_up_days(step: StepContext, clean: Output[ValidationSummary], counted: Ex
     return digest_of(*(one.model_dump(mode="json") for one in days))
 
 
+@action("replay", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
+def replay_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
+    """Ask the bundle in service about the days that are new since it learned, and say by a digest what is known of all.
+
+    A bundle that cannot be loaded is asked nothing: the service says so, and the look goes on without.
+    """
+    from monitoring.answers.promises import promised_warm
+    from monitoring.answers.replay import Replayed, days_to_replay, read_replay_days, replay
+    from recommender.bundle.loading import load_bundle
+
+    layout, standing = step.layout, read_standing(step.layout.model_name)
+    known, served = read_replay_days(layout.watched), standing.in_service
+    if served is not None:
+        try:
+            manifest = read_manifest(served.folder)
+            if days_to_replay(clean.folder, known, manifest.data.learned_until_at):
+                ranker = load_bundle(served.folder, step.device, parts=()).ranker
+                k = manifest.recipe.evaluation.k
+                learned, rule = manifest.data.learned_until_at, _flood_rule(step)
+                asked = Replayed(manifest.digest, learned, promised_warm(manifest, k), k, rule)
+                known = replay(layout.watched, clean.folder, ranker, asked)
+        except BundleError as error:
+            step.progress(f"monitor: nothing is replayed. {error}")
+    return digest_of(*(one.model_dump(mode="json") for one in known))
+
+
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"))
 def watch_drift(
     step: StepContext,
@@ -50,25 +79,30 @@ def watch_drift(
     cut_at: datetime,
     learned_until: datetime | None,
     end: datetime | None,
-    answers: str,
+    answers: tuple[str, str],
 ) -> DriftSummary:
     """Look at the newest days: signals against their calibrated past, alarms, and reports.
 
     Args:
-        answers: Digest of what is known of answers: with others, the look is another one.
+        answers: Digests of what is known of answers, given and replayed: with others, the look is another one.
     """
     from monitoring.answers.staleness import Learned
     from monitoring.drift import Places, report_drift
-    from monitoring.signals.activity import FloodRule
 
-    layout, settings, floods = step.layout, step.recipe.drift, step.recipe.validation.cleaning.floods
+    layout, settings = step.layout, step.recipe.drift
     places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
-    rule = FloodRule(floods.factor, floods.min_repeats, settings.filter_floods)
-    summary = report_drift(places, layout.shop, Learned(cut_at, learned_until), settings, rule, end)
+    summary = report_drift(places, layout.shop, Learned(cut_at, learned_until), settings, _flood_rule(step), end)
     told = [summary.note] if summary.note else [*(alarm.says for alarm in summary.alarms), *summary.unwatched]
     for line in told:
         step.progress(f"monitor: {line}")
     return summary
+
+
+def _flood_rule(step: StepContext) -> FloodRule:
+    from monitoring.signals.activity import FloodRule
+
+    floods = step.recipe.validation.cleaning.floods
+    return FloodRule(floods.factor, floods.min_repeats, step.recipe.drift.filter_floods)
 
 
 def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
@@ -82,7 +116,8 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     end = live_end(clean.folder, datetime.now(UTC))
     served = read_served_manifest(read_standing(run.layout.model_name))
     learned_until = None if served is None else served.data.learned_until_at
-    answers = sum_up_days(run, clean=clean, counted=current_settings().serving.experiments)
+    counted = current_settings().serving.experiments
+    answers = (sum_up_days(run, clean=clean, counted=counted), replay_days(run, clean=clean))
     drift = watch_drift(run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers)
     write_index(run.layout)
     publish_look(run.layout, drift.value)

@@ -1,1 +1,1 @@
-"""How the bundle in service does: daily sums of its answers and what came of them, as signals, and when it is stale."""
+"""How the bundle in service does: its answers by day, a replay of what users do since, and when it is stale."""

@@ -20,6 +20,14 @@ def promised(manifest: Manifest, metric: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def promised_warm(manifest: Manifest, k: int) -> dict[str, float]:
+    """What was promised of users with a history, as a replay names the figures: `rank` and `ndcg`."""
+    groups, served = manifest.metrics.get("groups", {}), manifest.metrics.get("served")
+    found = groups.get("warm", {}).get(served, {})
+    named = {"rank": found.get("gauc"), "ndcg": found.get(f"ndcg_at_{k}")}
+    return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
+
+
 def promised_ndcg(model_name: str) -> dict[str, float]:
     """The promised NDCG of each bundle in the model store, by name:version; of those that have one."""
     return dict(_read(model_name))

@@ -37,10 +37,12 @@ def with_staleness(alarms: Sequence[Alarm], learned: Learned, end: datetime) -> 
         learned: Up to when the bundle learned.
         end: Of the look.
     """
-    worse = next((one for one in alarms if one.family == "quality" and one.segment is None), None)
+    quality = [one for one in alarms if one.family == "quality"]
+    # Of one segment alone it is a turn of taste.
+    worse = quality[0] if quality and all(one.segment is None for one in quality) else None
     if worse is None or learned.until is None or end - learned.until < timedelta(days=STALE_AFTER_DAYS):
         return tuple(alarms)
-    # Of one segment alone it is a turn of taste; of a shop that is less busy or has broken data, no fault of the model.
+    # Of a shop that is less busy or has broken data, it is no fault of the model.
     if any(one.broken or _is_loss_of_activity(one) for one in alarms):
         return tuple(alarms)
     days = (end - learned.until).days

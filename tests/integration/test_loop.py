@@ -10,6 +10,7 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from monitoring.answers.replay import read_replay_days
 from tests.faults.shop import START, USERS, event, recipe_of, write_source
 from tests.integration.served_shop import ServedShop
 
@@ -80,6 +81,8 @@ def test_drift_leads_to_a_retraining_and_all_of_it_stands_on_the_time_line(shop)
     told = [entry for entry in shop.timeline.read(since=looked_at) if entry.id > before[-1].id]
     kinds = {entry.kind: entry for entry in told}
     assert {"alarm", "decision", "run", "gate"} <= kinds.keys()
+    # What users did since the bundle learned was replayed through it.
+    assert {day.promise.keys() >= {"rank", "ndcg"} for day in read_replay_days(shop.layout.watched)} == {True}
     named = next(entry for entry in told if entry.kind == "alarm")  # the cause; others follow from it
     assert (named.subject, named.state) == ("data.items.category.new_values", "on")
     assert kinds["decision"].cause == named.id

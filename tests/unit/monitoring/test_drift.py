@@ -151,13 +151,14 @@ def test_days_that_were_not_quiet_are_in_no_reference_unless_the_model_learned_f
 def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_path: Path) -> None:
     summary = _look(tmp_path, _items(), _events())
     assert not any(one.family == "quality" for one in summary.signals)
-    [note] = summary.unwatched
+    note, replayed = summary.unwatched
+    assert replayed.startswith("Not watched: how well the bundle in service ranks")
     assert note.startswith("Not watched: predictions, their quality and latency.")
     assert note in summary.page.read_text()
     days = answer_days(hit=0.1, last=END.date() - timedelta(days=1))
     (tmp_path / "looks" / STORE).write_bytes(TypeAdapter(list[AnswerDay]).dump_json(days))
     watched = _look(tmp_path, _items(), _events())
-    assert watched.unwatched == ()
+    assert watched.unwatched == (replayed,)
     assert {alarm.signal for alarm in watched.alarms} == {"quality.shown.hit_rate"}
     assert "quality.shown.hit_rate" in watched.page.read_text()
 

@@ -1,0 +1,87 @@
+"""Signals of the replay: how well the bundle in service ranks what users now take, against its past and its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import numpy as np
+
+from monitoring.answers.replay import NDCG, RANK, ReplayDay
+from monitoring.answers.signals import NEEDED_DAYS, last_whole_day
+from monitoring.calibration import LAG, Moved
+from monitoring.signals.activity import Span
+from monitoring.signals.series import Series
+
+CHANCE = 0.5  # the rank of a taken item where a bundle knows nothing
+TOLERATED = 0.1  # of what the promise is above chance: a day is not a window of evaluation
+MIN_DAYS, MIN_USERS = 14, 200  # of a bundle, for its promise to be asked about
+
+
+def replay_note(days: Sequence[ReplayDay], span: Span) -> str:
+    """Why the replay is not watched, a sentence; empty where it is."""
+    what = "how well the bundle in service ranks what users do since it learned"
+    if not days:
+        return f"Not watched: {what}. No whole day has passed since."
+    n = (last_whole_day(span) - days[0].day).days + 1
+    if n >= NEEDED_DAYS:
+        return ""
+    return (
+        f"Not watched against its past: {what}. Such days are known for {max(n, 0)} days; a quiet past takes "
+        f"{NEEDED_DAYS}. Against the promise of its evaluation it is, from {MIN_DAYS} days on."
+    )
+
+
+def replay_series(days: Sequence[ReplayDay], span: Span) -> list[Series]:
+    """All of them; none where no day of the span was replayed."""
+    placed = [(_place(one.day, span), one) for one in days]
+    within = [(place, one) for place, one in placed if 0 <= place < span.n_days]
+    if not within:
+        return []
+    return list(_series(within, span.n_days))
+
+
+def _series(within: Sequence[tuple[int, ReplayDay]], n_days: int) -> Iterator[Series]:
+    begins = within[0][0]
+    names = [(RANK, None), (NDCG, None)]
+    names += [(RANK, segment) for segment in sorted({segment for _, one in within for segment in one.segments})]  # type: ignore[misc]
+    for figure, segment in names:
+        cells = np.zeros((n_days - begins, 3))
+        for place, one in within:
+            found = one.figures.get(figure) if segment is None else one.segments.get(segment)
+            cells[place - begins] += found or (0.0, 0.0, 0.0)
+        if cells[:, 0].any():
+            yield Series(
+                f"quality.replay.{figure}", "quality", "mean", cells[:, 0], cells[:, 1:2], cells[:, 2:],
+                worse="lower", begins=begins, segment=segment, consequence=2,
+            )  # fmt: skip
+
+
+def below_promise(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved]:
+    """Whether the newest bundle ranks surely worse than it promised, by its days of the four weeks before day `end`.
+
+    By Student's t of the days' means: what users of a day have in common is in it.
+    """
+    from scipy.stats import t
+
+    mine = [one for one in days if one.digest == days[-1].digest and end - LAG <= _place(one.day, span) < end]
+    promise = mine[-1].promise.get(RANK) if mine else None
+    found = [one.figures[RANK] for one in mine if RANK in one.figures]
+    if promise is None or len(found) < MIN_DAYS or sum(n for n, *_ in found) < MIN_USERS:
+        return
+    means = np.array([total / n for n, total, _ in found])
+    weights = np.array([n for n, *_ in found]) / sum(n for n, *_ in found)
+    mean = float(weights @ means)
+    error = float(np.sqrt(np.sum(weights**2 * (means - mean) ** 2) * len(means) / (len(means) - 1)))
+    floor = CHANCE + (1 - TOLERATED) * (promise - CHANCE)
+    distance = (floor - mean) / max(error, 1e-9)
+    exposure = np.array([n for n, *_ in found])
+    series = Series(
+        "quality.replay.promise", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2
+    )
+    log_p = float(t.logsf(distance, len(means) - 1)) if distance > 0 else 0.0
+    yield Moved(series, LAG, mean, promise, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
+
+
+def _place(day: date, span: Span) -> int:
+    return span.n_days - 1 - (last_whole_day(span) - day).days

@@ -1,0 +1,189 @@
+"""Days replayed through a bundle: who is asked about, what a target is, once a day, what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.alarms import Alarm
+from core.schema import TABLES
+from monitoring.answers.replay import ReplayDay, Replayed, days_to_replay, read_replay_days, replay
+from monitoring.answers.replayed import below_promise, replay_note, replay_series
+from monitoring.answers.staleness import STALE, Learned, with_staleness
+from monitoring.calibration import measure
+from monitoring.signals.activity import FloodRule, Span
+from monitoring.verdict import judge
+from recommender.inputs.ids import IdMap
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import mask_seen
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+ITEMS = tuple("abcdefgh")
+BUNDLE = Replayed("d1", MONDAY, {"rank": 0.8}, 3, FloodRule(20, 50))
+
+
+class Alphabet:
+    """Ranks by the alphabet, and remembers whom it was asked about."""
+
+    ids = IdMap(ITEMS)
+
+    def __init__(self) -> None:
+        self.asked: list[UserState] = []
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        self.asked += users
+        scores = np.tile(-np.arange(len(ITEMS), dtype=np.float32), (len(users), 1))
+        return mask_seen(scores, users, self.ids)
+
+
+def _clean(folder: Path, events: Sequence[tuple[str, str, float, str]]) -> Path:
+    """Events as user, item, days after Monday, kind."""
+    folder.mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = [
+        {
+            "event_id": f"e{n}", "user_id": user, "item_id": item, "event": kind, "position": n,
+            "timestamp": MONDAY + timedelta(days=days), "value": 4.0 if kind == "rating" else None,
+        }
+        for n, (user, item, days, kind) in enumerate(events)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema=TABLES["interactions"].arrow()), folder / "interactions.parquet")
+    schema = pa.schema([*TABLES["users"].arrow(), pa.field("country", pa.string())])
+    users = [{"user_id": user, "country": "AB"[user > "u"]} for user in sorted({one[0] for one in events})]
+    pq.write_table(pa.Table.from_pylist(users, schema=schema), folder / "users.parquet")
+    return folder
+
+
+EVENTS = (
+    ("u", "a", -2.0, "view"),
+    ("u", "b", -1.0, "view"),
+    ("u", "a", -0.5, "rating"),
+    ("w", "c", -1.0, "purchase"),
+    ("u", "d", 1.2, "view"),  # Tuesday
+    ("u", "a", 1.3, "view"),  # had it before
+    ("u", "z", 1.4, "view"),  # unknown to the bundle
+    ("u", "h", 1.5, "impression"),  # was merely shown
+    ("w", "a", 1.1, "click"),
+    ("new", "a", 1.1, "view"),  # has no history
+    ("u", "c", 2.5, "view"),  # Wednesday
+    ("w", "b", 3.5, "view"),  # Thursday, which is not over
+)
+
+
+def test_a_day_asks_for_new_items_of_users_with_a_history_as_the_day_began(tmp_path: Path) -> None:
+    ranker = Alphabet()
+    tuesday, wednesday = replay(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), ranker, BUNDLE)
+    assert [one.day for one in (tuesday, wednesday)] == [date(2026, 3, 3), date(2026, 3, 4)]
+    by_items = {one.items: one for one in ranker.asked}
+    assert set(by_items) == {("b", "a"), ("c",), ("b", "d", "a", "z")}
+    assert by_items["b", "a"].values == (None, 4.0)
+    assert by_items["b", "a"].events == ("view", "rating")
+    assert by_items["c",].events == ("purchase",)
+    # u wanted d of c to h, and z, which the bundle does not know: a miss. w wanted a of all but c: the first.
+    n, total, _ = tuesday.figures["ndcg"]
+    assert (n, total) == (2, pytest.approx(1 + (1 / log2(3)) / (1 + 1 / log2(3))))
+    assert tuesday.figures["rank"][1] == pytest.approx(1 + (4 / 5 + 0) / 2)
+    assert set(tuesday.segments) == {"country=A", "country=B"}
+    assert tuesday.segments["country=B"] == (1, 1, 1)
+    assert (tuesday.digest, tuesday.promise) == ("d1", {"rank": 0.8})
+
+
+def test_a_day_is_asked_about_once_whatever_bundle_comes_after(tmp_path: Path) -> None:
+    clean, kept = _clean(tmp_path / "clean", EVENTS), tmp_path / "kept"
+    first = replay(kept, clean, Alphabet(), BUNDLE)
+    later = Replayed("d2", MONDAY, {}, 3, BUNDLE.floods)
+    assert replay(kept, clean, Alphabet(), later) == first == read_replay_days(kept)
+    assert days_to_replay(clean, first, MONDAY) == []
+    grown = _clean(tmp_path / "clean", [*EVENTS, ("u", "g", 4.5, "view")])
+    again = replay(kept, grown, Alphabet(), later)
+    assert again[:2] == first
+    assert [(one.day.day, one.digest) for one in again[2:]] == [(5, "d2")]
+
+
+def test_nothing_from_before_the_bundle_learned_is_asked_about(tmp_path: Path) -> None:
+    clean = _clean(tmp_path / "clean", EVENTS)
+    assert days_to_replay(clean, [], MONDAY + timedelta(days=1, hours=3)) == [date(2026, 3, 4)]
+    assert days_to_replay(clean, [], MONDAY + timedelta(days=9)) == []
+
+
+def test_a_day_asks_a_sample_and_no_flood(tmp_path: Path) -> None:
+    known = [(f"u{n}", "a", -1.0, "view") for n in range(30)]
+    bought = [(f"u{n}", "b", 1.1, "view") for n in range(30)]
+    flood = [("u1", "abcdefgh"[n % 8], 1.2, "view") for n in range(200)]
+    clean = _clean(tmp_path / "clean", [*known, *bought, *flood, ("x", "a", 2.1, "view")])
+    [day] = replay(tmp_path / "all", clean, Alphabet(), BUNDLE)
+    assert day.figures["rank"][0] == 29
+    [some] = replay(tmp_path / "some", clean, Alphabet(), BUNDLE, users_a_day=10)
+    [same] = replay(tmp_path / "same", clean, Alphabet(), BUNDLE, users_a_day=10)
+    assert some == same
+    assert some.figures["rank"][0] == 10
+
+
+SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 160)
+
+
+def _days(
+    n: int = 140, *, group_a: float = 0.8, group_b: float = 0.8, turn: int = 14, promise: float = 0.8
+) -> list[ReplayDay]:
+    rng, days = np.random.default_rng(3), []
+    for back in reversed(range(n)):
+        means = (group_a, group_b) if back < turn else (0.8, 0.8)
+        drawn = [np.clip(rng.normal(mean, 0.2, 20), 0, 1) for mean in means]
+        every = np.concatenate(drawn)
+        sums = [(float(len(one)), float(one.sum()), float((one**2).sum())) for one in (*drawn, every)]
+        day = (SPAN.end - timedelta(days=back + 1)).date()
+        digest = "new" if back < 40 else "old"
+        days.append(
+            ReplayDay(
+                day=day, digest=digest, promise={"rank": promise}, figures={"rank": sums[2], "ndcg": sums[2]},
+                segments={"country=A": sums[0], "country=B": sums[1]},
+            )
+        )  # fmt: skip
+    return days
+
+
+def _alarms(days: list[ReplayDay], learned_days_ago: int = 40) -> tuple[Alarm, ...]:
+    moved = [one for series in replay_series(days, SPAN) for one in measure(series, SPAN.n_days, 168)]
+    moved += below_promise(days, SPAN, SPAN.n_days)
+    alarms = judge(moved, SPAN, SPAN.n_days, 0.05).alarms
+    return with_staleness(alarms, Learned(SPAN.starts(0), SPAN.end - timedelta(days=learned_days_ago)), SPAN.end)
+
+
+def test_a_bundle_that_ranks_as_before_has_no_alarm_and_one_that_ranks_better_neither() -> None:
+    assert _alarms(_days()) == ()
+    assert _alarms(_days(group_a=0.95, group_b=0.95)) == ()
+
+
+def test_a_turn_of_taste_of_one_segment_is_named_with_it_and_is_not_stale() -> None:
+    first, *others = _alarms(_days(group_a=0.5))
+    assert (first.signal, first.segment, first.family) == ("quality.replay.rank", "country=A", "quality")
+    assert "for country=A" in first.says
+    assert STALE not in {one.signal for one in others}
+
+
+def test_a_bundle_that_ranks_worse_for_all_is_stale() -> None:
+    alarms = _alarms(_days(group_a=0.6, group_b=0.6))
+    assert alarms[0].signal == STALE
+    assert {"quality.replay.rank", "quality.replay.ndcg"} <= {one.signal for one in alarms}
+    assert STALE not in {one.signal for one in _alarms(_days(group_a=0.6, group_b=0.6), learned_days_ago=10)}
+
+
+def test_the_promise_needs_no_quiet_past_and_a_little_less_than_it_is_no_alarm() -> None:
+    young = _days(30, turn=0)
+    assert "Such days are known for 30 days" in replay_note(young, SPAN)
+    assert "No whole day" in replay_note([], SPAN)
+    assert replay_note(_days(98), SPAN) == ""
+    assert _alarms([one.model_copy(update={"promise": {"rank": 0.82}}) for one in young]) == ()
+    broken = _alarms([one.model_copy(update={"promise": {"rank": 0.95}}) for one in young])
+    assert [one.signal for one in broken] == [STALE, "quality.replay.promise"]
+    assert "its evaluation promised 95.0%" in broken[1].says
+    few = [one.model_copy(update={"promise": {"rank": 0.95}}) for one in _days(13, turn=0)]
+    assert list(below_promise(few, SPAN, SPAN.n_days)) == []
+    assert list(below_promise([], SPAN, SPAN.n_days)) == []
