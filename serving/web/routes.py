@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from core.settings.tree import Settings
 from serving.api.problem import explain
+from serving.web.compare import show_compare
 from serving.web.explore import show_explore, show_item
 from serving.web.front import show_front
+from serving.web.model import show_experiments, show_model
 from serving.web.status import show_status
 from serving.web.templates import ASSETS, FILES, digest_of, render, show
 from serving.web.view import View
@@ -48,6 +50,17 @@ def page_routes(settings: Settings) -> list[Route]:
         view = View.of(request.query_params)
         return await show_item(service, settings, view, request.query_params.get("item_id", ""))
 
+    async def compare(service: Any, request: Request) -> tuple[str, int]:
+        asked = request.query_params
+        left, right = asked.get("left", "blend"), asked.get("right", "generative")
+        return await show_compare(service, settings, View.of(asked), left, right), 200
+
+    async def model(service: Any, request: Request) -> tuple[str, int]:
+        return await show_model(service, settings, request.query_params.get("recommendation_id", "").strip())
+
+    async def experiments(service: Any, _: Request) -> tuple[str, int]:
+        return await show_experiments(service, settings), 200
+
     async def status(service: Any, _: Request) -> tuple[str, int]:
         def build() -> str:
             return show_status(settings, service.model_info(), service.timeline_info(), service.experiments_info())
@@ -59,6 +72,9 @@ def page_routes(settings: Settings) -> list[Route]:
         Route("/app/", _go_to_front),
         page("explore", explore),
         page("item", item),
+        page("compare", compare),
+        page("model", model),
+        page("experiments", experiments),
         page("status", status),
         Route("/app/assets/{name}", _give_file),
     ]

@@ -23,6 +23,9 @@ FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 PAGES = (
     ("", "Overview"),
     ("explore", "Explore"),
+    ("compare", "Compare"),
+    ("model", "Model"),
+    ("experiments", "Experiments"),
     ("status", "Status"),
 )
 _PARTS: tuple[tuple[str, PartName], ...] = (

@@ -23,6 +23,9 @@ PATHS = {
     "unknown user": "/app/explore?user_id=made-up",
     "item": f"/app/item?item_id={ITEMS[3]}&user_id=u01",
     "no item": "/app/item?item_id=made-up",
+    "compare": "/app/compare?user_id=u01",
+    "model": "/app/model",
+    "experiments": "/app/experiments",
     "status": "/app/status",
 }
 LOOKS = {
@@ -132,6 +135,18 @@ def test_rules_move_items_say_what_they_did_and_are_taken_back(tab: Visit) -> No
     assert items_of(page) == before
     page.go_back()
     expect(page.get_by_role("heading", name="Rules of this list")).to_be_visible()
+
+
+def test_two_lists_stand_side_by_side_and_say_what_they_share(tab: Visit, running: Running) -> None:
+    page = tab.open("/app/compare?user_id=u01")
+    page.get_by_label("Right").select_option("popular")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", name="What is popular")).to_be_visible()
+    mine = running.recommend(user_id="u01", k=10)["items"]
+    popular = running.post("/v1/popular", user_id="u01", k=10).json()["items"]
+    shared = {one["item_id"] for one in mine} & {one["item_id"] for one in popular}
+    expect(page.get_by_text(f"{len(shared)} of 10 items stand on both lists.")).to_be_visible()
+    assert page.get_by_text("only here").count() == 2 * (10 - len(shared))
 
 
 def test_a_visit_without_an_id_is_answered_by_what_was_clicked(tab: Visit) -> None:

@@ -1,0 +1,52 @@
+"""GET /app/model and GET /app/experiments: what answers, how good it is, where it came from, and what is tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.settings.tree import Settings
+from serving.guard.caller import current_caller
+from serving.web.answers import Answer, read
+from serving.web.measures import ranker_table
+from serving.web.templates import render
+
+_KINDS = ("gate", "canary", "promotion", "rollback")
+
+
+async def show_model(service: Any, settings: Settings, recommendation_id: str) -> tuple[str, int]:
+    """The page of the bundle in service, as HTML, and its HTTP status.
+
+    Args:
+        service: That answers.
+        settings: Of the shop.
+        recommendation_id: Of an answer whose lineage is asked for; empty for none.
+    """
+    model, timeline = await read(service.model_info), await read(service.timeline_info)
+    lineage = None
+    if recommendation_id:
+        # As the endpoint: it names who was shown what.
+        lineage = Answer({}, "Your API key lacks the scope admin, which the lineage of an answer needs.", 403)
+        if current_caller().may("admin"):
+            lineage = await read(service.lineage, recommendation_id)
+    manifest = model.body["manifest"] or {}
+    heads, rows = ranker_table(manifest.get("metrics", {}))
+    html = render(
+        settings,
+        "model.html.j2",
+        "model",
+        model=model.body,
+        manifest=manifest,
+        metrics=manifest.get("metrics", {}),
+        heads=heads,
+        rows=rows,
+        decisions=[one for one in reversed(timeline.body["entries"]) if one["kind"] in _KINDS],
+        recommendation_id=recommendation_id,
+        lineage=lineage,
+    )
+    return html, 200 if lineage is None else lineage.status
+
+
+async def show_experiments(service: Any, settings: Settings) -> str:
+    """The page of experiments, as HTML."""
+    found = await read(service.experiments_info)
+    return render(settings, "experiments.html.j2", "experiments", found=found.body)
