@@ -40,15 +40,19 @@ def status(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
         show(line)
 
 
-def serve_flows(recipe: Path, /, *, revision: str = "") -> None:
-    """Serve a shop's deployments on a Prefect server that runs; `up` calls it.
+def serve_flows(recipe: Path | None = None, /, *, revision: str = "", chosen: Chosen = NOT_CHOSEN) -> None:
+    """Serve a shop's deployments to a Prefect server that something else runs.
 
-    Shop, work folder and server come from the environment.
+    `up` calls it with a recipe; shop, work folder and server then come from the environment alone. Without one, the
+    settings say everything, and the server may be on another machine (platform.prefect_host).
 
     Args:
         recipe: A recipe as JSON.
         revision: The deployments' version, to know them from older ones.
     """
-    from flows.platform.deployments import serve_deployments
+    from flows.platform.deployments import serve_deployments, serve_shop
 
-    serve_deployments(recipe, revision)
+    if recipe is None:
+        serve_shop(chosen.resolve(), show)
+    else:
+        serve_deployments(recipe, revision)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +15,13 @@ from uuid import uuid4
 import yaml
 from pydantic import BaseModel
 
+from core.errors import NotRunning
 from core.layout import Layout
+from core.settings.command_line import changed_source
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe, Settings
-from core.storage import digest_of
-from flows.environment import current_settings
+from core.storage import digest_of, write_json
+from flows.environment import current_settings, enter_environment
 from flows.loop.events import shop_resource
 from flows.loop.prefect_runs import shop_tag
 from flows.params import (
@@ -30,7 +33,7 @@ from flows.params import (
     RollbackParams,
     TuneParams,
 )
-from flows.platform.served_shops import serving
+from flows.platform.served_shops import check_not_served, serving
 from flows.steps.versions import code_version
 
 SHOP_TAG = "shop:{{ sommelier.shop }}"  # in the topology: what `prefect deploy` fills in
@@ -38,6 +41,8 @@ TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 # By work queue. A rollback has one of its own, so that it never waits until a training ends; so has forgetting, which
 # stops a training that reads the person's data at its next step.
 RUNS_AT_ONCE = {"default": 2, "rollback": 1, "forget": 1}
+_SERVER_WAIT_S = 120.0
+_SERVER_LOOK_S = 1.0
 
 
 def read_topology(file: Path = TOPOLOGY) -> list[dict[str, Any]]:
@@ -143,6 +148,55 @@ def serve_deployments(recipe_file: Path, revision: str) -> None:
     built = build_deployments(settings.shop, recipe, settings.search, revision)
     with serving(Layout(settings.work_dir, settings.shop).root, revision), suppress(KeyboardInterrupt):
         asyncio.run(serve_queues(by_queue(built)))
+
+
+def serve_shop(settings: Settings, show: Callable[[str], None], wait_s: float = _SERVER_WAIT_S) -> None:
+    """Serve the deployments, with the recipe of the settings, until a signal comes.
+
+    Args:
+        settings: Say which shop, in which work folder, and where its Prefect server is.
+        show: Called with each line of progress.
+        wait_s: How long the server may take until it answers, seconds.
+    Raises:
+        SourceError: the source is not there, or not as the settings say.
+        ShopTaken: another process serves this shop.
+        NotRunning: no Prefect server answers.
+        PortTaken: the server of another work folder does.
+    """
+    from flows.platform.notifications import apply_notifications
+    from flows.platform.prefect_server import clear_stale_runs
+    from validation.sources.ingest import check_source
+
+    settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
+    check_source(settings.recipe.source)
+    layout = Layout(settings.work_dir, settings.shop)
+    check_not_served(layout.root)
+    enter_environment(settings)
+    _wait_for_server(settings, wait_s)
+    if cleared := clear_stale_runs(settings.shop):
+        show(f"cleared {cleared} runs that an earlier process left behind")
+    if warning := changed_source(layout, settings.recipe.source):
+        show(warning)
+    write_json(layout.recipe, settings.recipe.model_dump(mode="json"))
+    for name in apply_notifications(settings.shop, settings.loop.notifications):
+        show(f"automation {name}")
+    show(f"serving the deployments of shop {settings.shop} to {settings.platform.url_of('prefect')} ...")
+    serve_deployments(layout.recipe, new_revision(settings))
+
+
+def _wait_for_server(settings: Settings, wait_s: float) -> None:
+    from flows.platform.prefect_server import server_is_up
+
+    until = time.monotonic() + wait_s
+    while not server_is_up(settings):
+        if time.monotonic() > until:
+            raise NotRunning(
+                "Cannot serve the deployments",
+                got=f"no Prefect server at {settings.platform.url_of('prefect')}",
+                expected=f"that of {settings.work_dir}, within {wait_s:.0f} s",
+                do="Start it, or name where it is: platform.prefect_host, platform.prefect_port",
+            )
+        time.sleep(_SERVER_LOOK_S)
 
 
 async def serve_queues(queues: Mapping[str, Sequence[Any]]) -> None:
