@@ -20,7 +20,8 @@ from flows.steps.run import Run
 @pruned
 @recorded
 def fine_tune(params: PipelineParams) -> Decision:
-    """Fine-tune, evaluate, gate, refit, promote; earlier stages run only where the data is new.
+    """Learn what is new from the weights in service, evaluate, gate, refit, promote; earlier stages run only where the
+    data is new. Where those weights do not fit, all is fitted from nothing, and the run says why.
 
     Args:
         params: The shop and the recipe; change the models' settings here to try others.
@@ -30,6 +31,6 @@ def fine_tune(params: PipelineParams) -> Decision:
     released = release_answered(run)
     if released is None:
         prepared = prepare(run)
-        released = release(run, prepared, learn(run, prepared))
+        released = release(run, prepared, learn(run, prepared, warm=True))
     finish_erasures(run.layout)
     return released.decision

@@ -75,14 +75,20 @@ class RefitSettings(Frozen):
 
 
 class WarmStartSettings(Frozen):
-    """How a fit learns that starts from the weights of a bundle: what is new, beside a sample of what is older."""
+    """How `fine-tune` learns: from the weights of the bundle in service, what is new since; `pipeline` never does."""
 
+    enabled: bool = Field(
+        True, description="Start from the weights in service where they fit. false: every fit starts from nothing."
+    )
     replay_share: float = Field(
         0.5,
         ge=0,
         lt=1,
         description="Share of an epoch's examples that are older than what is new, drawn anew for each epoch, so that "
         "what was learned before is not forgotten.",
+    )
+    max_chain: int = Field(
+        10, ge=1, description="After so many warm starts in a row, each from the one before, fit from nothing."
     )
 
 

@@ -21,7 +21,11 @@ from validation.sources.ingest import read_note
 
 @dataclass(frozen=True)
 class _Bundle:
-    """A bundle, and what its manifest says of its data, whichever version of the code wrote it."""
+    """A bundle, and what its manifest says of its data, whichever version of the code wrote it.
+
+    Attributes:
+        started_from: Digests of the bundles whose weights it started from.
+    """
 
     place: Any
     name: str
@@ -29,6 +33,11 @@ class _Bundle:
     in_service: bool
     fingerprint: str
     last_event_at: str
+    started_from: tuple[str, ...] = ()
+
+    @property
+    def place_and_name(self) -> str:
+        return f"{self.place} {self.name}"
 
 
 def find_learned(layout: Layout, person: Person, tombstones: Tombstones, receipt: Receipt) -> Receipt:
@@ -42,10 +51,14 @@ def find_learned(layout: Layout, person: Person, tombstones: Tombstones, receipt
     """
     raw = _people_in_raw(layout, person, tombstones)
     learned, undetermined = [], []
-    for bundle in _bundles(layout):
-        why = _why(bundle, raw, receipt)
+    bundles = _bundles(layout)
+    reasons = _with_ancestors(
+        bundles, {bundle.place_and_name: _why(bundle, raw, receipt) for bundle in bundles}, receipt
+    )
+    for bundle in bundles:
+        why = reasons[bundle.place_and_name]
         if why is None:
-            undetermined.append(f"{bundle.place} {bundle.name}")
+            undetermined.append(bundle.place_and_name)
         elif why:
             learned.append(
                 Learned(
@@ -55,6 +68,27 @@ def find_learned(layout: Layout, person: Person, tombstones: Tombstones, receipt
     seen = receipt.seen or any(raw.values())
     update = {"bundles": tuple(learned), "undetermined": tuple(undetermined), "seen": seen}
     return receipt.model_copy(update=update)
+
+
+def _with_ancestors(bundles: list[_Bundle], reasons: dict[str, str | None], receipt: Receipt) -> dict[str, str | None]:
+    """The reasons, and that a bundle started from the weights of one that learned from the person.
+
+    Where one that it started from is gone, it counts as one whose own data are gone.
+    """
+    of_digest: dict[str, list[_Bundle]] = {}
+    for bundle in bundles:
+        of_digest.setdefault(bundle.digest, []).append(bundle)
+    found = dict(reasons)
+    for _ in bundles:  # no chain is longer
+        for bundle in bundles:
+            for digest in bundle.started_from:
+                parents = [found[one.place_and_name] for one in of_digest.get(digest, [])]
+                if any(parents):
+                    told = f"it started from the weights of bundle {digest[:16]}, which learned from them"
+                    found[bundle.place_and_name] = found[bundle.place_and_name] or told
+                elif not parents or None in parents:
+                    found[bundle.place_and_name] = found[bundle.place_and_name] or _why(bundle, {}, receipt)
+    return found
 
 
 def _why(bundle: _Bundle, raw: dict[str, bool], receipt: Receipt) -> str | None:
@@ -92,9 +126,15 @@ def _read(place: str, name: str, folder: Path, in_service: bool) -> _Bundle | No
     """None for a folder without a manifest, which serves nobody."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        data = manifest["data"]
+        data, chain = manifest["data"], manifest.get("warm_start")
         return _Bundle(
-            place, name, str(manifest["digest"]), in_service, str(data["fingerprint"]), str(data["last_event_at"])
+            place,
+            name,
+            str(manifest["digest"]),
+            in_service,
+            str(data["fingerprint"]),
+            str(data["last_event_at"]),
+            tuple(dict.fromkeys(str(chain[one]) for one in ("parent", "judged_parent"))) if chain else (),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

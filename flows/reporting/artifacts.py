@@ -247,6 +247,11 @@ def publish_steps(steps: Sequence[Mapping[str, Any]]) -> None:
     _table("steps", list(steps), "Wall time and peak memory of the steps that ran")
 
 
+def publish_starts(rows: Sequence[Mapping[str, Any]], why: str, is_refit: bool) -> None:
+    """Keep with the run which parts started from the weights in service, and what each did against a full fit."""
+    _table(f"warm-start{'-refit' if is_refit else ''}", rows, why)
+
+
 def publish_receipt(number: int, text: str) -> None:
     """Keep the receipt of a person who was forgotten with the run; it does not have their id."""
     _markdown(f"receipt-{number}", text, "What was removed, and which bundles had to go")

@@ -10,8 +10,10 @@ from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
 from flows.steps.fits import Ranking, component, fine_tune_generative, fit_ranking, fit_words
 from flows.steps.run import Run
-from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
+from flows.steps.step import WHOLE_RECIPE, Output, Start, StepContext, step
 from flows.steps.versions import code_version
+from flows.steps.warm_start import FROM_NOTHING, Plan, plan_warm_start, report_starts
+from recommender.bundle.manifest import Chain
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -26,6 +28,7 @@ def assemble_candidate(
     raw: Output[RawTables],
     training: Output[TrainingSummary],
     components: Mapping[Component, Output[bool]],
+    chain: Chain | None = None,
 ) -> str:
     """Put what was learned into one bundle with its manifest; returns the bundle's digest."""
     from recommender.bundle.assembly import assemble_bundle
@@ -48,6 +51,7 @@ def assemble_candidate(
         data=data,
         components={name: part.folder for name, part in components.items() if part.value},
         code_version=code_version(),
+        warm_start=chain,
     )
     return manifest.digest
 
@@ -91,31 +95,44 @@ class Learned:
         training: The training set, with its windows.
         components: Those that were fitted; of value False those that the shop's data do not allow.
         candidate: The bundle of them.
+        plan: Whose weights they started from; those of its refit start from what is in service.
     """
 
     training: Output[TrainingSummary]
     components: dict[Component, Output[bool]]
     candidate: Output[str]
+    plan: Plan = FROM_NOTHING
 
 
-def learn(run: Run, prepared: Prepared) -> Learned:
-    """The training set, and the candidate: a bundle of every component that the shop's data allow."""
+def learn(run: Run, prepared: Prepared, warm: bool = False) -> Learned:
+    """The training set, and the candidate: a bundle of every component that the shop's data allow.
+
+    Args:
+        warm: Start from the weights in service where they fit, and say why where they do not.
+    """
     training = collect_training_set(run, clean=prepared.clean)
-    components = fit_components(run, training)
-    candidate = assemble_candidate(run, raw=prepared.raw, training=training, components=components)
-    return Learned(training, components, candidate)
+    plan = plan_warm_start(run, raw=prepared.raw, training=training) if warm else FROM_NOTHING
+    components = fit_components(run, training, start=plan.judged)
+    report_starts(plan, components)
+    chain = plan.chain
+    candidate = assemble_candidate(run, raw=prepared.raw, training=training, components=components, chain=chain)
+    return Learned(training, components, candidate, plan)
 
 
 def fit_components(
-    run: Run, training: Output[TrainingSummary], held: Mapping[Component, Output[bool]] | None = None
+    run: Run,
+    training: Output[TrainingSummary],
+    held: Mapping[Component, Output[bool]] | None = None,
+    start: Output[Start] | None = None,
 ) -> dict[Component, Output[bool]]:
     """Every component of a bundle that ranks by what it learned.
 
     Args:
         held: Those whose choices are taken over.
+        start: The bundle whose weights are started from.
     """
     before = None if held is None else Ranking(held["vectors"], held["sequence"], held["blend"])
-    ranking = fit_ranking(run, training, held=before)
+    ranking = fit_ranking(run, training, held=before, start=start)
     found: dict[Component, Output[bool]] = {
         "vectors": ranking.vectors, "sequence": ranking.sequence, "blend": ranking.blend
     }  # fmt: skip

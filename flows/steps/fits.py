@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.storage import file_digest
 from flows.steps.run import Run
-from flows.steps.step import Output, StepContext, Where, step
+from flows.steps.step import Output, Start, StepContext, Where, step
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -29,6 +29,7 @@ def embed_catalogue(
     model_digest: str,
     modality_digest: str,
     held: Output[bool] | None = None,
+    start: Output[Start] | None = None,
 ) -> bool:
     """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so.
 
@@ -36,10 +37,11 @@ def embed_catalogue(
         model_digest: Of the language model's folder: files that change under its name are another input.
         modality_digest: Of the modality's file, likewise.
         held: Of a refit, here as in the steps below: the component that was judged, whose choices are taken over.
+        start: The bundle whose weights it starts from, here as below: texts that it has are not encoded again.
     """
     from recommender.retrieval.text.embedding import embed_catalogue
 
-    embed_catalogue(step.fit(training.folder, held), step.target, step.recipe.encoder, step.recipe.modality)
+    embed_catalogue(step.fit(training.folder, held, start), step.target, step.recipe.encoder, step.recipe.modality)
     return True
 
 
@@ -56,6 +58,7 @@ def fine_tune_sequence(
     vectors: Output[bool],
     held: Output[bool] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    start: Output[Start] | None = None,
 ) -> bool:
     """Fine-tune on the shop's sequences.
 
@@ -66,7 +69,7 @@ def fine_tune_sequence(
 
     recipe = step.recipe
     fit_sequence(
-        step.fit(training.folder, held),
+        step.fit(training.folder, held, start),
         vectors.folder,
         step.target,
         recipe.sequence,
@@ -183,28 +186,36 @@ def fit_ranking(
     training: Output[TrainingSummary],
     on_epoch: Callable[[Epoch], None] | None = None,
     held: Ranking | None = None,
+    start: Output[Start] | None = None,
 ) -> Ranking:
     """The components that rank: text vectors, the sequence model, and its blend with the neighbourhood model.
 
     Args:
         held: Those whose choices are taken over.
         on_epoch: Called with every epoch of the sequence model that is run; what it raises ends the fit.
+        start: The bundle whose weights vectors and sequence model start from; the others are fitted from nothing.
     """
     before = (None, None, None) if held is None else (held.vectors, held.sequence, held.blend)
-    vectors = embed(run, training, before[0])
-    sequence = fine_tune_sequence(run, training=training, vectors=vectors, held=before[1], on_epoch=on_epoch)
+    vectors = embed(run, training, before[0], start)
+    sequence = fine_tune_sequence(
+        run, training=training, vectors=vectors, held=before[1], on_epoch=on_epoch, start=start
+    )
     blend = blend_models(run, training=training, vectors=vectors, sequence=sequence, held=before[2])
     return Ranking(vectors, sequence, blend)
 
 
-def embed(run: Run, training: Output[TrainingSummary], held: Output[bool] | None = None) -> Output[bool]:
+def embed(
+    run: Run,
+    training: Output[TrainingSummary],
+    held: Output[bool] | None = None,
+    start: Output[Start] | None = None,
+) -> Output[bool]:
     """The text vectors, by the files of the encoder and the modality as they are now."""
     file = run.recipe.modality.path
     # A missing file is for the fit to say.
     digest = file_digest(file) if file and file.is_file() else ""
-    return embed_catalogue(
-        run, training=training, model_digest=model_digest(run.recipe.encoder), modality_digest=digest, held=held
-    )
+    model = model_digest(run.recipe.encoder)
+    return embed_catalogue(run, training=training, model_digest=model, modality_digest=digest, held=held, start=start)
 
 
 def fit_words(

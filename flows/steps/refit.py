@@ -1,5 +1,6 @@
 """What is promoted: the bundle that was judged, fitted again on everything up to now with its choices held.
 
+What was judged by a warm start is fitted again by one: from the bundle in service, which no event is to judge either.
 What was chosen on the validation window (epochs, weights, settings, which part counts) is taken over as it is; what is
 learned is learned again, of all events. None is left to judge such a bundle by: its figures are those of the one that
 was judged, and its manifest says which that is.
@@ -8,6 +9,7 @@ was judged, and its manifest says which that is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from flows.steps.bundles import Learned, fit_components, fit_served_baseline
@@ -16,6 +18,8 @@ from flows.steps.fits import embed, fit_words
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
 from flows.steps.versions import code_version
+from flows.steps.warm_start import report_starts
+from recommender.bundle.manifest import Chain
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -28,13 +32,21 @@ def assemble_refit(
     judged: Output[str],
     training: Output[TrainingSummary],
     components: Mapping[Component, Output[bool]],
+    chain: Chain | None = None,
+    known_until: str = "",
 ) -> str:
-    """Put what was learned again into one bundle, whose manifest names the judged one; returns the bundle's digest."""
+    """Put what was learned again into one bundle, whose manifest names the judged one; returns the bundle's digest.
+
+    Args:
+        chain: Whose weights it started from, where it did.
+        known_until: How far those had learned: later than the newest event where a source has lost events since.
+    """
     from recommender.bundle.assembly import assemble_bundle
     from recommender.bundle.manifest import read_manifest
 
     before, everything = read_manifest(judged.folder), training.value
-    update = {"learned_until": everything.learned_until, "rows": everything.rows}
+    until = max(filter(None, (everything.learned_until, known_until)), key=datetime.fromisoformat)
+    update = {"learned_until": until, "rows": everything.rows}
     manifest = assemble_bundle(
         step.target,
         shop=step.layout.shop,
@@ -44,6 +56,7 @@ def assemble_refit(
         code_version=code_version(),
         kind=before.kind,
         judged=before.digest,
+        warm_start=chain,
     )
     return manifest.digest
 
@@ -52,8 +65,17 @@ def refit(run: Run, prepared: Prepared, learned: Learned) -> Output[str]:
     """The candidate, fitted again on everything."""
     run = run.for_refit()
     training = collect_everything(run, clean=prepared.clean)
-    components = fit_components(run, training, learned.components)
-    return assemble_refit(run, judged=learned.candidate, training=training, components=components)
+    plan = learned.plan
+    components = fit_components(run, training, learned.components, plan.served)
+    report_starts(plan, components, is_refit=True)
+    return assemble_refit(
+        run,
+        judged=learned.candidate,
+        training=training,
+        components=components,
+        chain=plan.served_chain,
+        known_until=plan.served.value[1] if plan.served else "",
+    )
 
 
 def refit_baseline(
@@ -70,7 +92,7 @@ def refit_baseline(
     run, kind = run.for_refit(), read_manifest(judged.folder).kind
     assert kind != "blend"
     training = collect_everything(run, clean=prepared.clean)
-    vectors = embed(run, training, learned.components["vectors"])
+    vectors = embed(run, training, learned.components["vectors"], learned.plan.served)
     again = fit_served_baseline(run, kind=kind, training=training, clean=prepared.clean, vectors=vectors, held=baseline)
     words = fit_words(run, training, vectors, learned.components)
     components: dict[Component, Output[bool]] = {"vectors": vectors, "baseline": again, **words}

@@ -16,6 +16,7 @@ import errno
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import wraps
 from inspect import getsource, signature
 from pathlib import Path
@@ -39,6 +40,7 @@ from flows.reporting.measurement import measured
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
 from recommender.fitting.context import FitContext
+from recommender.fitting.warm_start import WarmStart
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +48,8 @@ R = TypeVar("R")
 Where = Callable[[Layout, str, Mapping[str, Any]], Path]
 # Torch's threads in every fit: with the seed they decide every bit of the weights.
 THREADS = 2
+# Of a bundle whose weights a fit starts from: its digest, how far it learned, the share of an epoch that is older.
+Start = tuple[str, str, float]
 WHOLE_RECIPE = ("*",)
 _CONTEXT = "step"
 # Of a step that is run again with the same inputs, these come again.
@@ -89,7 +93,7 @@ class StepContext:
         self.layout: Layout = run.layout
         self.stores: FeatureStoreSettings = run.stores
         self.min_free_bytes = run.platform.min_free_bytes
-        self.settings = {path: _setting(run.recipe, path) for path in reads}
+        self.settings = {path: setting_of(run.recipe, path) for path in reads}
         # Typed as what it is a part of: reading another setting is an error, as the key would not know of it.
         self.recipe = run.recipe if reads == WHOLE_RECIPE else cast(Recipe, _Readable(run.recipe, reads, name))
         self.key = ""
@@ -106,17 +110,22 @@ class StepContext:
             raise AttributeError(f"step {self.name} computes with models and does not declare it")
         return self.run.device
 
-    def fit(self, training: Path, held: Output[Any] | None = None) -> FitContext:
+    def fit(self, training: Path, held: Output[Any] | None = None, start: Output[Start] | None = None) -> FitContext:
         """The surroundings of a fit on this training set; its list length where the step reads `evaluation.k`.
 
         Args:
             held: The component whose choices are taken over.
+            start: The bundle whose weights the fit starts from.
         """
         seed, device = self.recipe.seed, self.device
         models = self.layout.language_models
         fit = FitContext(training, seed, threads=THREADS, progress=self.progress, device=device, models=models)
         if held is not None:
             fit = replace(fit, held=held.folder)
+        if start is not None:
+            digest, since, replay_share = start.value
+            moment = datetime.fromisoformat(since)
+            fit = replace(fit, start=WarmStart(start.folder, digest, moment, replay_share))
         if self._reads != WHOLE_RECIPE and "evaluation.k" not in self._reads:
             return fit
         return replace(fit, k=self.recipe.evaluation.k)
@@ -283,7 +292,7 @@ def _by_name(body: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str
     return {name: value for name, value in given.arguments.items() if name != _CONTEXT}
 
 
-def _setting(recipe: Recipe, path: str) -> Any:
+def setting_of(recipe: Recipe, path: str) -> Any:
     if path == WHOLE_RECIPE[0]:
         return recipe
     value: Any = recipe

@@ -10,7 +10,16 @@ from typing import Any
 
 from core.settings.tree import Recipe
 from core.storage import atomic_folder, digest_of, file_digest, write_json
-from recommender.bundle.manifest import MANIFEST, SCHEMA_VERSION, Component, DataRange, Kind, Manifest, read_manifest
+from recommender.bundle.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Chain,
+    Component,
+    DataRange,
+    Kind,
+    Manifest,
+    read_manifest,
+)
 from recommender.errors import BundleError
 from recommender.fitting.component import SUMMARY
 
@@ -29,6 +38,7 @@ def assemble_bundle(
     code_version: str,
     kind: Kind = "blend",
     judged: str | None = None,
+    warm_start: Chain | None = None,
 ) -> Manifest:
     """Copy the components into one folder with a manifest, atomically.
 
@@ -37,6 +47,7 @@ def assemble_bundle(
         components: The folders that the fits wrote; all but the required ones may be missing.
         kind: Who ranks.
         judged: Digest of the bundle that is evaluated in its place.
+        warm_start: Whose weights it started from, where it did.
     Raises:
         BundleError: a required component is not given, one is given that such a bundle does not hold, or a component's
             folder does not exist.
@@ -63,6 +74,7 @@ def assemble_bundle(
             digest=_identity(files, recipe),
             files=files,
             judged=judged,
+            warm_start=warm_start,
         )
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest

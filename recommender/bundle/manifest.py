@@ -68,6 +68,23 @@ class DataRange(BaseModel):
         return max(after, datetime.fromisoformat(self.test_at))
 
 
+class Chain(BaseModel):
+    """Where a bundle's weights came from, which was not fitted from nothing.
+
+    Attributes:
+        parent: The digest of the bundle whose weights it started from.
+        judged_parent: Of the one that the bundle started from which was judged in its place; the same where that is
+            itself.
+        length: Warm starts since the last fit from nothing, this one counted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parent: str
+    judged_parent: str
+    length: int
+
+
 class Manifest(BaseModel):
     """What a bundle says of itself.
 
@@ -81,6 +98,7 @@ class Manifest(BaseModel):
         parent: The digest of the bundle that was in service when this one was evaluated.
         judged: The digest of the bundle that was evaluated in this one's place, whose choices it holds: it was fitted
             again on everything, so that no event is left to judge it by. None where it was evaluated itself.
+        warm_start: Whose weights it started from; None where it was fitted from nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +115,7 @@ class Manifest(BaseModel):
     digest: str
     files: dict[str, str]
     judged: str | None = None
+    warm_start: Chain | None = None
 
     def has(self, component: Component) -> bool:
         """Whether the bundle holds this component."""

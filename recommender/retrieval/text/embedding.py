@@ -27,8 +27,8 @@ from recommender.retrieval.text.ranker import TextRanker
 NO_MODALITY = ModalitySettings()
 # Of a bundle's texts so many are encoded again, to see whether the encoder is the one that it was.
 N_PROBED = 8
-# Cosine from which two vectors of a text are the same but for rounding.
-ALIKE = 0.999
+# Mean cosine from which the vectors of those are the same but for rounding, which is much where texts are nearly equal.
+ALIKE = 0.9
 
 
 def embed_catalogue(
@@ -87,8 +87,10 @@ def encodes_alike(vectors: Path, settings: EncoderSettings, progress: Progress, 
     raw = encoder.encode([before.catalogue.texts[place] for place in places], progress)
     if raw.shape[1] != len(whitening.mean):
         return False
-    cosines = (whitening.apply(raw) * before.text[1:].numpy()[places]).sum(axis=1)
-    return bool((cosines > ALIKE).all())
+    # Not as they are whitened, where the smallest directions, which rounding moves most, count as much as any.
+    was, now = whitening.undo(before.text[1:].numpy()[places]), raw - whitening.mean
+    cosines = (was * now).sum(axis=1) / np.maximum(np.linalg.norm(now, axis=1), 1e-12)
+    return bool(cosines.mean() > ALIKE)
 
 
 def _encode(

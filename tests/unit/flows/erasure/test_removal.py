@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from core.layout import Layout
@@ -35,11 +36,12 @@ from flows.errors import BundleRefused, NotForgotten
 from flows.promotion.bundles import promote_by_hand
 from flows.promotion.model_store import promote, roll_back
 from flows.promotion.refits import labels_of
-from recommender.bundle.manifest import read_manifest
+from recommender.bundle.manifest import Chain, read_manifest
 from tests.integration.byte_search import find
 from tests.unit.features.shops import write_shop
 from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, THEIRS, build_shop
 from tests.unit.flows.promotion.written_bundle import write_bundle
+from validation.raw.parts import NOTE_FILE
 
 WRITES = ((os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync"), (os, "unlink"), (os, "rmdir"))
 STORES = FeatureStoreSettings()
@@ -180,6 +182,24 @@ def test_what_was_fitted_again_of_their_data_goes_too(layout: Layout) -> None:
     (done,) = finish_erasures(layout)
     states = {(one.place, one.digest): one.state for one in done.bundles}
     assert (states["model store", "again"], states["refit", "again"]) == ("unaffected", "removed")
+
+
+def test_what_started_from_the_weights_of_a_bundle_that_learned_from_them_learned_from_them(layout: Layout) -> None:
+    # Data of a time when the source had lost the person's rows; the weights had learned them before.
+    shutil.copytree(layout.raw("r1"), layout.raw("r2"))
+    for file in layout.raw("r2").rglob("*.parquet"):
+        pq.write_table(pq.read_table(file).slice(0, 0), file)
+    note = json.loads((layout.raw("r2") / NOTE_FILE).read_text())
+    (layout.raw("r2") / NOTE_FILE).write_text(json.dumps({**note, "fingerprint": "without"}))
+    data = read_manifest(layout.bundle("late")).data.model_copy(update={"fingerprint": "without"})
+    for digest, parent in (("child", "late"), ("grandchild", "child"), ("stranger", None)):
+        chain = Chain(parent=parent, judged_parent=parent, length=1) if parent else None
+        write_bundle(layout.bundle(digest), digest, shop="shop", data=data, warm_start=chain)
+    receipt = removed(layout)
+    why = {one.name: one.why for one in receipt.bundles if one.place == "candidate"}
+    assert "from the weights of bundle late" in why["child"]
+    assert "from the weights of bundle child" in why["grandchild"]
+    assert "stranger" not in why
 
 
 def test_training_sets_that_count_them_without_their_id_go_too(layout: Layout) -> None:

@@ -63,7 +63,7 @@ def step(body: Any, recipe: Recipe, target: Path, training: Path, **inputs: Any)
     context = SimpleNamespace(
         recipe=recipe,
         target=target,
-        fit=lambda folder, _held: FitContext(folder, recipe.seed, recipe.evaluation.k, threads=1),
+        fit=lambda folder, _held, _start=None: FitContext(folder, recipe.seed, recipe.evaluation.k, threads=1),
     )
     body.__wrapped__(context, training=SimpleNamespace(folder=training), **inputs)
     return target
