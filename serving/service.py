@@ -70,6 +70,7 @@ from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stack import stand_before
 from serving.http.stream import EventStream
+from serving.processes.seats import orphaned
 from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
 from serving.web.routes import page_routes
@@ -121,7 +122,7 @@ class Sommelier:
         logging.getLogger("serving").setLevel(logging.INFO)
         # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
         torch.set_num_threads(1)
-        self._parent = os.getppid()
+        self._is_orphaned = orphaned()
         self._has_begun = False
         layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
         self._layout = layout
@@ -414,7 +415,7 @@ class Sommelier:
 
     def _after_poll(self) -> None:
         """Push what is left to push; and stop if the supervisor is gone, or workers would outlive it."""
-        if os.getppid() != self._parent:
+        if self._is_orphaned():
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
         _metrics().falls_back(self._watcher.falls_back)

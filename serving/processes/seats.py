@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+PARENT = "SERVING_PARENT"  # of a worker: the process that started it
 _LOOK_S = 0.05
 
 
@@ -49,6 +50,6 @@ def wait_for_seat(
 
 
 def orphaned() -> Callable[[], bool]:
-    """Whether the process that started this one is gone since."""
-    parent = os.getppid()
+    """Whether the process that started this one is gone since; a worker knows it from before its imports."""
+    parent = int(os.environ.get(PARENT) or os.getppid())
     return lambda: os.getppid() != parent

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from core.settings.loading import load_settings
-from serving.processes.seats import orphaned, take_seat, wait_for_seat
+from serving.processes.seats import PARENT, orphaned, take_seat, wait_for_seat
 
 SEATS = "SERVING_SEATS"  # the folder of the seats
 FRONT, SERVICE = "serving.processes.front:Sommelier", "serving.service:Sommelier"
@@ -30,14 +30,16 @@ _IMPORTS = (
 def main() -> None:
     """Wait for a seat, then answer until a signal comes."""
     folder, number = Path(os.environ[SEATS]), load_settings(variables=os.environ).serving.workers
+    # Remembered before anything slow: whoever starts after the supervisor is gone would take its heir for it.
+    os.environ[PARENT] = str(os.getppid())
+    is_over = orphaned()
     seat = take_seat(folder, number)
     if seat is None:
-        is_over = orphaned()
         seat = wait_for_seat(folder, number, _PATIENCE_S, is_over)
         for name in _IMPORTS:
             import_module(name)
         seat = seat or wait_for_seat(folder, number, is_over=is_over)
-    if seat is None:
+    if seat is None or is_over():
         sys.exit("The process that started this spare is gone: stopping")
     from _bentoml_impl.worker.service import main as answer  # type: ignore[import-untyped]
 
