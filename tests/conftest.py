@@ -31,3 +31,12 @@ def _end_with_the_summary() -> None:
 def embedded_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the embedded language model is converted, once for all tests that read it."""
     return tmp_path_factory.mktemp("language-models")
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """What a test, or what it calls, makes of the environment does not outlast it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

@@ -75,7 +75,7 @@ def seeds_of(chosen: argparse.Namespace) -> range:
 
 def has_data(chosen: argparse.Namespace) -> bool:
     """Whether a source was named."""
-    return chosen.data is not None or chosen.settings is not None or chosen.source == SIMULATED
+    return chosen.data is not None or getattr(chosen, "settings", None) is not None or chosen.source == SIMULATED
 
 
 def recipe_of(chosen: argparse.Namespace, *defaults: str) -> Recipe:

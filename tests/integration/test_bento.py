@@ -21,7 +21,7 @@ from tests.integration.serving_shop import SHOP, TinyShop, build_shop
 
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 MARK = "<!-- of the Bento -->"
-PAGE = "src/serving/web/assets/status.html.j2"
+PAGE = "src/serving/web/assets/base.html.j2"
 
 
 @pytest.fixture(scope="module")

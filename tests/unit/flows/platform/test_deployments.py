@@ -12,11 +12,7 @@ from tests.integration.conftest import free_port
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
-    import os
-
-    for name in list(os.environ):  # serve_shop makes the environment that of the settings
-        monkeypatch.setenv(name, os.environ[name])
+def settings(tmp_path):
     given = [f"work_dir={tmp_path}", "shop=tiny", f"platform.prefect_port={free_port()}"]
     return load_settings(overrides=given)
 

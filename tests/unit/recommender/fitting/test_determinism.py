@@ -57,4 +57,5 @@ def test_a_summary_says_nothing_of_where_it_lies(tmp_path):
         "curve": [],
         "choices": {},
         "caps": [],
+        "work": None,
     }
