@@ -31,6 +31,7 @@ from serving.beginning import settle_memory
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.guard.caller import Caller, set_caller
+from serving.processes.seats import PARENT, orphaned
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
 EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
@@ -140,7 +141,8 @@ def test_a_worker_ends_with_its_supervisor(
     sent: list[int] = []
     monkeypatch.setattr(service.os, "getppid", lambda: parent)
     monkeypatch.setattr(service.os, "kill", lambda _, number: sent.append(number))
-    shell._parent = 7
+    monkeypatch.setenv(PARENT, "7")
+    shell._is_orphaned = orphaned()
     shell._watcher = SimpleNamespace(falls_back=False, loaded=None)
     shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
     shell._after_poll()
