@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.freshness.months import Month, newest_months, read_month, sampled
+from benchmarks.freshness.months import Month, command, newest_months, read_month, sampled
 from benchmarks.harness import options
 from benchmarks.harness.datasets import open_dataset
 from benchmarks.harness.models import Fits, evaluate
@@ -28,14 +28,7 @@ SEED_OF_INTERVALS = 0
 
 def main(arguments: list[str] | None = None) -> None:
     """Fit, fit again and evaluate once per month and seed."""
-    parser = options.command(__doc__)
-    options.add_source(parser)
-    options.add_fits(parser)
-    options.add_recipe(parser)
-    parser.add_argument("--days", type=int, default=30, help="length of a month (default: 30)")
-    parser.add_argument("--months", type=int, default=3, help="the newest so many months (default: 3)")
-    parser.add_argument("--users", type=int, default=0, help="keep only so many users, drawn at random; 0 keeps all")
-    parser.add_argument("--queries", type=int, default=5000, help="at most so many users are asked a month")
+    parser = command(__doc__, 3)
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
     rows, differences = [], []

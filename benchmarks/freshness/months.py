@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.harness import options
 from benchmarks.harness.datasets import Dataset
 from core import schema
 from core.settings.tree import Recipe
@@ -19,6 +21,24 @@ from features.training import TrainingSummary, build_queries, build_training_set
 from recommender.inputs.queries import Queries, read_queries, sample_queries
 
 SEED_OF_SAMPLES = 0
+
+
+def command(doc: str | None, months: int, said: str = "the newest so many months") -> argparse.ArgumentParser:
+    """A command that reads a shop by months, with the options of source, fits and recipe.
+
+    Args:
+        months: So many, unless another number is asked for.
+        said: What they are, in the help.
+    """
+    parser = options.command(doc)
+    options.add_source(parser)
+    options.add_fits(parser)
+    options.add_recipe(parser)
+    parser.add_argument("--days", type=int, default=30, help="length of a month (default: 30)")
+    parser.add_argument("--months", type=int, default=months, help=f"{said} (default: {months})")
+    parser.add_argument("--users", type=int, default=0, help="keep only so many users, drawn at random; 0 keeps all")
+    parser.add_argument("--queries", type=int, default=5000, help="at most so many users are asked a month")
+    return parser
 
 
 @dataclass(frozen=True)

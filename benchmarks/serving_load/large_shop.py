@@ -6,7 +6,6 @@ index finds the best items does: so items lie in clusters of kinds, as items of 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.harness.feature_shop import write_clean_tables
+from benchmarks.serving_load.servers import variables_of
 from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
@@ -59,13 +59,7 @@ class LargeShop:
 
     def variables(self, **serving: object) -> dict[str, str]:
         """The environment of its service."""
-        return {
-            "BENTOML_HOME": str(self.bentoml_home),
-            "SOMMELIER_SHOP": self.layout.shop,
-            "SOMMELIER_WORK_DIR": str(self.layout.work_dir),
-            "SOMMELIER_SERVING": json.dumps(serving),
-            "OMP_NUM_THREADS": "1",
-        }
+        return variables_of(self.layout, self.bentoml_home, serving)
 
 
 def build_shop(folder: Path, n_items: int, n_users: int, is_blend: bool) -> LargeShop:

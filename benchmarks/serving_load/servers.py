@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +20,29 @@ import numpy as np
 import psutil
 
 from benchmarks.serving_load.client import GRACE_S, Phase
+from core.layout import Layout
 
 HOST = "127.0.0.1"
 # Of any BentoML service; and of this one, where those that answer hold a seat.
 WORKER, OWN_WORKER, SEAT = "_bentoml_impl.worker.service", "serving.processes.worker", "seat-"
 WAIT_S = 180.0
 IDLE_SHARE = 0.1
+
+
+def variables_of(layout: Layout, bentoml_home: Path, serving: Mapping[str, object]) -> dict[str, str]:
+    """The environment of a shop's service.
+
+    Args:
+        bentoml_home: The model store.
+        serving: Settings of `serving`.
+    """
+    return {
+        "BENTOML_HOME": str(bentoml_home),
+        "SOMMELIER_SHOP": layout.shop,
+        "SOMMELIER_WORK_DIR": str(layout.work_dir),
+        "SOMMELIER_SERVING": json.dumps(serving),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.harness import options
 from benchmarks.harness.datasets import Dataset
 from benchmarks.harness.models import Fits
+from benchmarks.serving_load.servers import variables_of
 from core import schema
 from core.layout import Layout
 from core.settings.loading import load_settings
@@ -41,13 +42,7 @@ class ServedShop:
 
     def variables(self, **serving: object) -> dict[str, str]:
         """The environment of its service."""
-        return {
-            "BENTOML_HOME": str(self.bentoml_home),
-            "SOMMELIER_SHOP": self.layout.shop,
-            "SOMMELIER_WORK_DIR": str(self.layout.work_dir),
-            "SOMMELIER_SERVING": json.dumps(serving),
-            "OMP_NUM_THREADS": "1",
-        }
+        return variables_of(self.layout, self.bentoml_home, serving)
 
     def recommend_bodies(self, k: int = 10) -> list[str]:
         """A request for a list per user."""

@@ -10,22 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from core.settings.models import (
-    BlendSettings,
-    EncoderSettings,
-    ItemKnnSettings,
     LanguageModelWriterSettings,
-    NeighbourSettings,
 )
-from core.settings.tree import Recipe
-from core.storage import file_digest
 from recommender.bundle import loading
 from recommender.bundle.assembly import BundleError, assemble_baseline, assemble_bundle, record_evaluation
 from recommender.bundle.loading import EVERY_PART, load_bundle
-from recommender.bundle.manifest import SCHEMA_VERSION, Manifest, read_manifest
+from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import TrainingDataError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.evaluation import evaluate_bundle, parts_of
@@ -36,82 +28,15 @@ from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking import PER_QUERY
 from recommender.ranking.baseline_ranker import BaselineRanker
-from recommender.ranking.blend_training import fit_blend
-from recommender.retrieval.sequence.fit import fit_sequence
 from recommender.retrieval.text.embedding import embed_catalogue
 from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
 from recommender.writing.training import fit_writer
-from serving.watcher import Promoted, Watcher
+from tests.unit.recommender.bundle.workshop import K, edit_manifest
 from tests.unit.recommender.encoders.test_embedded_model import install
 from tests.unit.recommender.tiny_language_models import write_gguf
-from tests.unit.recommender.tiny_shop import DATA, QUICK, item, save_tiny_encoder, write, write_training_set
+from tests.unit.recommender.tiny_shop import DATA, item, write
 from tests.unit.recommender.written_shop import write_reviews
-
-K = 5
-
-
-class Workshop:
-    """A tiny shop's training set and encoder, and the fits over them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.training = write_training_set(root / "training")
-        model = str(save_tiny_encoder(root / "encoder"))
-        self.encoder = EncoderSettings(model=model, precision="float32", fine_tune="none")
-        self.said: list[str] = []
-
-    def build(self, name: str, seed: int = 1, training: Path | None = None) -> Path:
-        training, parts, target = training or self.training, self.root / f"{name}-parts", self.root / name
-        embed_catalogue(
-            FitContext(training, seed, threads=1, progress=self.said.append), parts / "vectors", self.encoder
-        )
-        fit_sequence(
-            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
-            parts / "vectors",
-            parts / "sequence",
-            QUICK,
-            6,
-        )
-        blend = BlendSettings(kind="mean")
-        fit_blend(
-            FitContext(training, seed, k=K, threads=1, progress=self.said.append),
-            parts / "vectors",
-            parts / "sequence",
-            parts / "blend",
-            (NeighbourSettings(), ItemKnnSettings()),
-            blend,
-        )
-        assemble_bundle(
-            target,
-            shop="tiny",
-            recipe=Recipe(encoder=self.encoder, sequence=QUICK, blend=blend, seed=seed),
-            data=DATA,
-            components={name: parts / name for name in ("vectors", "sequence", "blend")},
-            code_version="test",
-        )
-        return target
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
-
-
-@pytest.fixture(scope="module")
-def built(workshop) -> Path:
-    return workshop.build("bundle")
-
-
-@pytest.fixture
-def bundle(built, tmp_path) -> Path:
-    """A copy that a test may damage."""
-    return Path(shutil.copytree(built, tmp_path / "bundle"))
-
-
-def edit_manifest(folder: Path, **changes: object) -> None:
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_a_bundle_holds_what_serving_needs_and_no_pickle(built):
@@ -220,50 +145,6 @@ def test_targets_that_the_champion_does_not_know_are_its_misses(built, workshop,
     missed = sum(1 for targets in rows.targets if set(targets) <= known)
     assert comparison.champion == pytest.approx(1 - missed / len(rows))
     assert comparison.candidate == 1
-
-
-def test_a_missing_bundle_is_named(tmp_path):
-    with pytest.raises(BundleError, match="nowhere"):
-        load_bundle(tmp_path / "nowhere")
-
-
-def test_a_manifest_that_is_no_json_is_named(bundle):
-    (bundle / "manifest.json").write_text("{")
-    with pytest.raises(BundleError, match=r"manifest\.json, expected readable JSON"):
-        load_bundle(bundle)
-
-
-@pytest.mark.parametrize("version", [3, None, "4"])
-def test_another_schema_version_is_refused(bundle, version):
-    edit_manifest(bundle, schema_version=version)
-    with pytest.raises(BundleError, match=f"schema_version={version}, expected {SCHEMA_VERSION}"):
-        load_bundle(bundle)
-
-
-def test_a_manifest_that_is_a_list_is_refused(bundle):
-    (bundle / "manifest.json").write_text("[]")
-    with pytest.raises(BundleError, match="schema_version=None"):
-        load_bundle(bundle)
-
-
-def test_an_unknown_field_is_refused(bundle):
-    edit_manifest(bundle, colour="red")
-    with pytest.raises(BundleError, match="colour='red'"):
-        load_bundle(bundle)
-
-
-def test_a_changed_file_is_named(bundle):
-    with (bundle / "vectors" / "vectors.safetensors").open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"\xff")
-    with pytest.raises(BundleError, match=r"vectors/vectors\.safetensors="):
-        load_bundle(bundle)
-
-
-def test_a_missing_file_is_named(bundle):
-    (bundle / "sequence" / "sequence.json").unlink()
-    with pytest.raises(BundleError, match=r"sequence/sequence\.json=missing"):
-        load_bundle(bundle)
 
 
 def test_a_bundle_needs_its_required_components(built, tmp_path):
@@ -427,37 +308,3 @@ def test_a_fit_that_fails_leaves_nothing(workshop, tmp_path):
     with pytest.raises(TrainingDataError, match="table=catalogue"):
         embed_catalogue(FitContext(tmp_path, 1), tmp_path / "vectors", workshop.encoder)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("file", "tensor"),
-    [
-        ("vectors/vectors.safetensors", "text"),
-        ("sequence/sequence.safetensors", "0.positions"),
-        ("blend/neighbours.safetensors", "weights"),
-        ("blend/newcomers.safetensors", "shares"),
-        ("blend/cold.json", "lift"),
-    ],
-)
-def test_weights_that_are_no_numbers_never_come_into_service(bundle, tmp_path, file, tensor):
-    broken = Path(shutil.copytree(bundle, tmp_path / "broken"))
-    if file.endswith(".json"):
-        (broken / file).write_text('{"text_weight": 0.0, "lift": NaN}')
-        named = "it holds NaN"
-    else:
-        tensors = load_file(broken / file)
-        tensors[tensor].view(-1)[-1] = torch.nan
-        save_file(tensors, broken / file)
-        named = f"{tensor} has 1 numbers that are not finite"
-    # As a bundle that was made so: the digests are right.
-    edit_manifest(broken, files={name: file_digest(broken / name) for name in read_manifest(broken).files})
-    with pytest.raises(BundleError, match=named):
-        load_bundle(broken)
-    promoted = [Promoted("tiny:1", bundle)]
-    watcher = Watcher(find=lambda: promoted, load=lambda one: load_bundle(one.folder), poll_s=1.0)
-    watcher.poll()
-    promoted = [Promoted("tiny:2", broken), *promoted]
-    watcher.poll()
-    assert watcher.loaded is not None
-    assert watcher.loaded.model == "tiny:1"
-    assert named in str(watcher.problem)
