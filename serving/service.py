@@ -357,7 +357,8 @@ class Sommelier:
             return refusal_of(error)
 
     def _not_ready(self) -> str:
-        return f"Not ready: {self._watcher.problem or 'the service is starting'}."
+        problem = self._watcher.problem or "the service is starting"
+        return f"Not ready: {problem.rstrip('.')}."
 
     def _load(self, promoted: Promoted, beside: Sequence[Engine] = ()) -> Engine:
         """Load a bundle and answer with it once, beside those in service; what is equal in them is shared."""

@@ -162,8 +162,9 @@ def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:
         (Caller(), "Not ready: ask /v1/model with a key for more."),
     ],
 )
-def test_who_has_no_key_is_not_told_why_it_is_not_ready(shell: Any, caller: Caller, said: str) -> None:
-    shell._watcher = SimpleNamespace(loaded=None, problem="/srv/shop/manifest.json is damaged")
+@pytest.mark.parametrize("end", ["", "."])
+def test_who_has_no_key_is_not_told_why_it_is_not_ready(shell: Any, caller: Caller, said: str, end: str) -> None:
+    shell._watcher = SimpleNamespace(loaded=None, problem=f"/srv/shop/manifest.json is damaged{end}")
 
     async def ask() -> None:
         set_caller(caller)
