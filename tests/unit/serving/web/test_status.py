@@ -51,7 +51,7 @@ _NOTHING = ExperimentsInfo(problem=None, pinned=None, experiments=[])
 class _Page(HTMLParser):
     """Texts and attributes of a page; unclosed elements are an error."""
 
-    _VOID = frozenset({"meta", "link", "br"})
+    _VOID = frozenset({"meta", "link", "br", "wbr"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
