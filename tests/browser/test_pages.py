@@ -158,6 +158,21 @@ def test_a_visit_without_an_id_is_answered_by_what_was_clicked(tab: Visit) -> No
     assert first in page.url
 
 
+def test_skipping_to_the_content_loads_nothing_and_keeps_what_is_typed(tab: Visit) -> None:
+    page = tab.open("/app")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#user").fill("u05")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.wait_for_load_state("networkidle")
+    page.go_back()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#user")).to_have_value("u05")
+    assert asked == []
+
+
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(tab: Visit) -> None:
     page = tab.open("/app")
     page.keyboard.press("Tab")
@@ -165,7 +180,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(tab: Visit) -> No
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "user"
+    expect(page.locator("#user")).to_be_focused()
     page.keyboard.type("u05")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Recommended for u05")).to_be_visible()

@@ -2,6 +2,7 @@
 // do the same by loading pages; only what changes the shop needs it.
 const root = new URL(document.documentElement.dataset.root, location.href);
 const said = document.getElementById("said");
+let shown = location.pathname + location.search;
 
 function say(text, isProblem = false) {
   said.textContent = text;
@@ -38,6 +39,7 @@ async function show(url, { push = true } = {}) {
     document.title = page.title;
     main.replaceChildren(...next.childNodes);
     if (push) history.pushState(null, "", url);
+    shown = location.pathname + location.search;
     reveal(main);
     const fresh = itemsOf(main).filter((item) => !before.has(item));
     if (before.size) {
@@ -165,5 +167,11 @@ if (renew) {
   }, 1000 * Number(renew.dataset.renew));
 }
 
-addEventListener("popstate", () => show(location.href, { push: false }).catch(() => location.reload()));
+// Going to a fragment of the page, as "Skip to the content" does, is a step in history too, and loads nothing: what
+// somebody is typing would be gone.
+addEventListener("popstate", () => {
+  if (location.pathname + location.search !== shown) {
+    show(location.href, { push: false }).catch(() => location.reload());
+  }
+});
 reveal(document);
