@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
+
+from core.logs.requests import answering, current_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class _Waiting:
     Attributes:
         group: Requests of one group are answered together, by the `answer` of the first.
         until: When nobody waits any more, by `time.monotonic`.
+        request_id: For what is logged meanwhile.
     """
 
     group: Hashable
@@ -37,6 +40,7 @@ class _Waiting:
     request: Any
     until: float
     answered: asyncio.Future[Any]
+    request_id: str | None = field(default_factory=current_request_id)
 
     @property
     def is_over(self) -> bool:
@@ -115,10 +119,11 @@ class Batcher:
             _deliver(over)
         for group in groups.values():
             self._count(len(group))
-            try:
-                answers = group[0].answer([one.request for one in group])
-            except Exception as error:
-                answers = [error] * len(group)
+            with answering(one.request_id for one in group):
+                try:
+                    answers = group[0].answer([one.request for one in group])
+                except Exception as error:
+                    answers = [error] * len(group)
             _deliver(list(zip(group, answers, strict=True)))
 
 

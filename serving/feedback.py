@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,7 +77,7 @@ class FeedbackDesk:
         self._pool.close()
 
     async def _drafts(self, engine: Engine, request: FeedbackRequest) -> list[Draft]:
-        make = partial(engine.drafts, request, self._limits.max_pairs)
+        make = partial(copy_context().run, engine.drafts, request, self._limits.max_pairs)
         return await asyncio.get_running_loop().run_in_executor(self._drafting, make)
 
     async def _write(self, engine: Engine, drafts: Sequence[Draft], limit_s: float) -> list[str]:

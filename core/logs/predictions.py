@@ -70,6 +70,7 @@ class Prediction:
         took_ms: To compute it.
         overlap: Of a shadow: the share of the shown items that it has too.
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
+        request_id: Of the request that was answered, as the service's log has it.
     """
 
     recommendation_id: str
@@ -92,6 +93,7 @@ class Prediction:
     took_ms: float = 0.0
     overlap: float | None = None
     rank_correlation: float | None = None
+    request_id: str | None = None
 
 
 class PredictionLog:

@@ -42,6 +42,7 @@ _COLUMNS = {
     "took_ms": "DOUBLE",
     "overlap": "DOUBLE",
     "rank_correlation": "DOUBLE",
+    "request_id": "VARCHAR",
     "dropped": "BIGINT",
 }
 _EMPTY = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS.items())} LIMIT 0"

@@ -7,7 +7,16 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from core.ids import time_ordered_id
-from serving.api.message import DescribedUserRequest, Id, Ids, Message, SkippedHistory, UnknownItems, UserRequest
+from serving.api.message import (
+    DescribedUserRequest,
+    Id,
+    Ids,
+    Message,
+    RequestMessage,
+    SkippedHistory,
+    UnknownItems,
+    UserRequest,
+)
 from serving.api.options import AppliedRule, ListOptions
 
 MAX_QUERY_CHARS = 500
@@ -44,7 +53,7 @@ class LatestRequest(ListRequest):
     model_config = ConfigDict(json_schema_extra={"example": {"k": 5, "max_price": 30}})
 
 
-class SimilarRequest(ListOptions):
+class SimilarRequest(ListOptions, RequestMessage):
     """Items that are like an item, or users who are like a user."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"item_id": "i0007", "k": 5}})

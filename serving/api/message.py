@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
+from core.logs.requests import current_request_id
 from core.schema import MAX_ID_CHARS
 
 # Before the path of every endpoint: the version of what is asked and answered.
@@ -31,7 +32,18 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class UserRequest(Message):
+class RequestMessage(Message):
+    """A message that came with an HTTP request, and knows which."""
+
+    _request_id: str | None = PrivateAttr(default_factory=current_request_id)
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the HTTP request; None outside of the service."""
+        return self._request_id
+
+
+class UserRequest(RequestMessage):
     """Who is asking: a known user, a visitor with a bare history, or nobody in particular."""
 
     user_id: Id | None = Field(

@@ -15,9 +15,19 @@ _SHOWN_CHARS = 60
 class Problem(Message):
     """The body of every error."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"error": "Cannot recommend: k=500, expected 1 to 100."}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "error": "Cannot recommend: k=500, expected 1 to 100.",
+                "request_id": "019b76da-a800-7000-8000-000000000000",
+            }
+        }
+    )
 
     error: str = Field(description="One sentence: what failed, the value, what is expected.")
+    request_id: str | None = Field(
+        None, description="Of the request, as the header X-Request-Id and the service's log have it."
+    )
 
 
 def explain(error: ValidationError) -> str:

@@ -171,6 +171,7 @@ class ExperimentDesk:
                     unit="request" if getattr(request, "user_id", None) is None else "user",
                     k=getattr(request, "k", len(given.items)),
                     took_ms=seconds * 1000.0,
+                    request_id=request.request_id,
                 )
             )
         return given
@@ -211,7 +212,7 @@ class ExperimentDesk:
         for shadow in plan.shadows:
             if shadow.share >= 1.0 or random() < shadow.share:
                 engine = champion if shadow.engine is None else shadow.engine
-                self._shadows.submit(partial(self._compare, shadow, engine, request, given))
+                self._shadows.submit(partial(self._compare, shadow, engine, request, given), given.request_id)
 
     def info(self) -> ExperimentsInfo:
         """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits."""
@@ -324,6 +325,7 @@ def prediction_of(
         seed=None if explored is None else explored.seed,
         cold_start=answer.cold_start,
         took_ms=seconds * 1000.0,
+        request_id=request.request_id,
     )
 
 

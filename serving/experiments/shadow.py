@@ -10,6 +10,8 @@ from contextlib import suppress
 from queue import Full, Queue
 from typing import Literal
 
+from core.logs.requests import answering
+
 logger = logging.getLogger(__name__)
 
 _CLOSE_S = 5.0
@@ -26,16 +28,20 @@ class ShadowQueue:
     """
 
     def __init__(self, max_waiting: int, count: Callable[[Outcome], None]) -> None:
-        self._queue: Queue[Callable[[], None] | None] = Queue(max_waiting)
+        self._queue: Queue[tuple[Callable[[], None], str | None] | None] = Queue(max_waiting)
         self._count = count
         self._failing = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def submit(self, task: Callable[[], None]) -> bool:
-        """Have a task done soon; False where too many wait."""
+    def submit(self, task: Callable[[], None], request_id: str | None = None) -> bool:
+        """Have a task done soon; False where too many wait.
+
+        Args:
+            request_id: Of the answer that it is compared with, for what is logged meanwhile.
+        """
         try:
-            self._queue.put_nowait(task)
+            self._queue.put_nowait((task, request_id))
         except Full:
             self._count("dropped")
             return False
@@ -62,19 +68,24 @@ class ShadowQueue:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            task = self._queue.get()
+            taken = self._queue.get()
             try:
-                if task is not None:
-                    task()
-                    self._count("compared")
-                self._failing = False
-            except Exception:
-                self._count("failed")
-                if not self._failing:
-                    logger.exception("A shadow cannot answer; what is shown does not depend on it")
-                self._failing = True
+                if taken is not None:
+                    with answering([taken[1]]):
+                        self._do(taken[0])
             finally:
                 self._queue.task_done()
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+            self._count("compared")
+            self._failing = False
+        except Exception:
+            self._count("failed")
+            if not self._failing:
+                logger.exception("A shadow cannot answer; what is shown does not depend on it")
+            self._failing = True
 
 
 def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float:

@@ -12,9 +12,13 @@ from typing import Any, ClassVar
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from core.ids import time_ordered_id
+
 _ANSWER = (
-    b'HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n{"error":"%s"}'
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\nconnection: close"
+    b"\r\n\r\n%s"
 )
+_BODY = b'{"error":"%s","request_id":"%s"}'
 _NAME = f"{__name__}:HeadLimit"
 
 
@@ -101,5 +105,8 @@ class HeadLimit(HttpToolsProtocol):
     def _close(self, status: int, phrase: bytes, sentence: bytes) -> None:
         self._settle()
         if not self.transport.is_closing():
-            self.transport.write(_ANSWER % (status, phrase, len(sentence) + len(b'{"error":""}'), sentence))
+            # No header was read to the end, so the caller's own id is not known.
+            request_id = time_ordered_id().encode()
+            body = _BODY % (sentence, request_id)
+            self.transport.write(_ANSWER % (status, phrase, len(body), request_id, body))
             self.transport.close()

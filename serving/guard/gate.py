@@ -197,7 +197,7 @@ def cors_options(origins: tuple[str, ...]) -> dict[str, Any]:
     return {
         "allow_origins": list(origins),
         "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
-        "allow_headers": ["authorization", "content-type", "x-api-key"],
-        "expose_headers": ["retry-after"],
+        "allow_headers": ["authorization", "content-type", "x-api-key", "x-request-id"],
+        "expose_headers": ["retry-after", "x-request-id"],
         "max_age": 600,
     }

@@ -19,6 +19,7 @@ from core.settings.platform import InFlight
 from serving.api.message import API_PREFIX
 from serving.api.openapi import ENDPOINTS
 from serving.http.headers import PLAIN
+from serving.http.request_ids import RequestIds
 
 # lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
 Kind = Literal["answers", "texts", "events", "others"]
@@ -174,8 +175,8 @@ class GatedService(Service[Any]):
         service.__class__ = GatedService
 
     def to_asgi(self, is_main: bool = True) -> Any:
-        """The service's app, behind the gate."""
-        return _GATES[self.name].around(super().to_asgi(is_main))
+        """The service's app, behind the gate; what the gate refuses has an id too."""
+        return RequestIds(_GATES[self.name].around(super().to_asgi(is_main)))
 
 
 # By the service's name: a service has no place for further attributes.

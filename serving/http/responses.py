@@ -18,4 +18,5 @@ def respond(answer: BaseModel, status: int = 200, headers: Mapping[str, str] | N
 
 def refuse(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Any:
     """An error."""
-    return respond(Problem(error=sentence), status, headers)
+    content = Problem(error=sentence).model_dump_json(exclude_none=True)  # the id comes to it on the way out
+    return Response(content, status_code=status, headers=headers, media_type="application/json")

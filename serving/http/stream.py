@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.logs.requests import current_request_id
 from serving.api.feedback import TextPiece
 from serving.api.problem import Problem
 
@@ -56,12 +57,12 @@ async def _events(messages: AsyncIterator[BaseModel], say: Callable[[Exception],
         sentence = say(error)
         if sentence is None:
             logger.exception("A streamed answer broke off")
-        yield _event("error", Problem(error=sentence or _UNSAID))
+        yield _event("error", Problem(error=sentence or _UNSAID, request_id=current_request_id()))
 
 
 def _event(name: str, message: BaseModel) -> str:
     # JSON has no line break within it, so one line of data is all.
-    return f"event: {name}\ndata: {message.model_dump_json()}\n\n"
+    return f"event: {name}\ndata: {message.model_dump_json(exclude_none=isinstance(message, Problem))}\n\n"
 
 
 class StopAtHangUp:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from core.logs.requests import answering, current_request_id
 from recommender.writing.decoding import Decoding, WritingStopped
 from serving.errors import TooBusy
 from serving.writing.length import Kept
@@ -39,6 +40,7 @@ class Job:
             written; None where whole texts are waited for.
         until: When to stop, by `time.monotonic`.
         done: The texts, whole. A job that ran out of time has a `TimeoutError`.
+        request_id: For what is logged meanwhile.
     """
 
     writer: Writer
@@ -46,6 +48,7 @@ class Job:
     take: Callable[[str | None], None] | None
     until: float
     done: Future[list[str]] = field(default_factory=Future)
+    request_id: str | None = field(default_factory=current_request_id)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -151,7 +154,8 @@ class WritingPool:
                 self._n_idle -= 1
             started = time.monotonic()
             try:
-                _run(jobs, self._max_batch)
+                with answering(job.request_id for job in jobs):
+                    _run(jobs, self._max_batch)
             finally:
                 with self._changed:
                     self._running = [job for job in self._running if job not in jobs]

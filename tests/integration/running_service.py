@@ -158,6 +158,7 @@ def check_refusal(answer: httpx.Response, status: int, said: str) -> None:
     """See that a request was refused with one sentence."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
-    assert list(answer.json()) == ["error"]
+    assert list(answer.json()) == ["error", "request_id"]
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]

@@ -54,7 +54,7 @@ def check(running: Running, status: int, text: str, content_type: str, documente
     assert status < 500 or status in PROMISED & documented, text
     if status >= 400:
         assert content_type == "application/json", text
-        assert re.fullmatch(r'\{"error": ?".*"\}', text, flags=re.DOTALL), text
+        assert re.fullmatch(r'\{"error": ?".*","request_id":"[A-Za-z0-9._-]+"\}', text, flags=re.DOTALL), text
     for inside in (str(running.shop.layout.work_dir), str(ROOT)):
         assert inside not in text
     assert not INSIDE.search(text) or status < 400, text

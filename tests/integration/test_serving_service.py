@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from core.logs.events import EventLog
+from core.logs.predictions import read_predictions
 from flows.promotion import model_store
 from serving.http.versions import SINCE
 from tests.integration.running_service import (
@@ -64,7 +65,7 @@ def test_before_the_first_bundle_it_lives_and_says_why_it_is_not_ready(running: 
     sentence = "Not ready: no bundle has been promoted yet: run the pipeline, and its bundle will be loaded."
     assert before["livez"].status_code == 200
     for name in ("readyz", "recommend"):
-        assert (before[name].status_code, before[name].json()) == (503, {"error": sentence})
+        assert (before[name].status_code, before[name].json()["error"]) == (503, sentence)
     assert before["model"].json()["ready"] is False
     assert "no bundle has been promoted yet" in before["model"].json()["problem"]
 
@@ -95,6 +96,21 @@ def test_a_known_user_gets_items_with_reasons(service: Running) -> None:
         assert item["item_id"] in ITEMS
         assert item["label"].startswith("Number ")
         assert len(item["because"]) == 3
+
+
+def test_an_answer_and_its_record_have_the_id_of_the_request(service: Running) -> None:
+    asked = service.client.post("/v1/recommend", json={"user_id": "u07"}, headers={"x-request-id": "from-the-shop"})
+    assert asked.headers["x-request-id"] == "from-the-shop"
+    texts = service.client.post("/v1/feedback", json={"item_id": ITEMS[0], "stream": True, "seed": 1})
+    assert (texts.status_code, len(texts.headers["x-request-id"])) == (200, 36)
+
+    def is_recorded() -> bool:
+        records = read_predictions(service.shop.layout.predictions)
+        return ("from-the-shop", asked.json()["recommendation_id"]) in [
+            (record["request_id"], record["recommendation_id"]) for record in records
+        ]
+
+    service.wait_for(is_recorded)
 
 
 def test_an_unknown_user_and_nobody_at_all_get_a_marked_cold_answer(service: Running) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.logs.requests import current_request_id, set_request_id
 from serving.batching import Batcher
 
 
@@ -107,3 +108,21 @@ def test_a_bug_reaches_all_who_were_answered_together() -> None:
         assert await ask(batcher, engine, 2) == 4  # the thread lives on
 
     run(steps)
+
+
+def test_what_is_logged_meanwhile_is_of_the_requests_that_are_answered() -> None:
+    seen: list[str | None] = []
+
+    def answer(numbers: Sequence[int]) -> list[Any]:
+        seen.append(current_request_id())
+        return list(numbers)
+
+    async def steps(batcher: Batcher, _: Engine) -> None:
+        async def ask_as(request_id: str, group: str) -> None:
+            set_request_id(request_id)
+            await batcher.answer(group, answer, 1, 10.0)
+
+        await asyncio.gather(ask_as("one", "a"), ask_as("two", "a"), ask_as("three", "b"))
+
+    run(steps)
+    assert seen == ["one two", "three"]

@@ -14,6 +14,7 @@ from core.experiments import BundlePlace, Experiment, Kind, Variant, start
 from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import read_predictions
+from core.logs.requests import answering
 from core.promotions import RECORD, model_folder
 from core.settings.platform import ServingSettings
 from core.storage import write_json
@@ -294,3 +295,15 @@ def test_the_log_may_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made.ask(user_id="u")
     made.desk.close()
     assert not made.layout.predictions.exists()
+
+
+def test_a_record_names_the_http_request_whatever_is_answered_with_it(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    with answering(["first"]):
+        many = RecommendRequest.model_validate({"users": [{"user_id": "a"}, {"user_id": "b"}]})
+    with answering(["second"]):
+        one = RecommendRequest(user_id="c")
+    desk.desk.recommend_together([many, one], CHAMPION.value, ENDPOINT)
+    found = [(record["role"], record["user_id"], record["request_id"]) for record in desk.records()]
+    expected = [("a", "first"), ("b", "first"), ("c", "second")]
+    assert sorted(found) == sorted((role, *pair) for role in ("shown", "shadow") for pair in expected)

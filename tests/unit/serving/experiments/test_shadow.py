@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 from scipy.stats import spearmanr
 
+from core.logs.requests import current_request_id
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
 
 
@@ -52,3 +53,13 @@ def test_rank_correlation_is_spearmans_of_the_common_items() -> None:
         assert rank_correlation(shown, [*order, "z"]) == pytest.approx(expected)
     assert rank_correlation(["a", "x", "b"], ["b", "y", "a"]) == -1.0
     assert rank_correlation(["a", "b"], ["b", "c"]) is None
+
+
+def test_what_a_task_logs_is_of_the_request_that_it_compares() -> None:
+    queue = ShadowQueue(10, lambda _: None)
+    seen: list[str | None] = []
+    assert queue.submit(lambda: seen.append(current_request_id()), "one")
+    assert queue.submit(lambda: seen.append(current_request_id()))
+    assert queue.wait(10)
+    queue.close()
+    assert seen == ["one", None]
