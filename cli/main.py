@@ -6,6 +6,7 @@ the command needs does not run; 130 interrupted; 141 whoever read the output lef
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -171,8 +172,14 @@ def _reason(error: OSError) -> str:
 
 
 def _say(sentence: str) -> None:
-    """One line, whatever the message quotes."""
-    print(f"sommelier: {' '.join(sentence.split())}", file=sys.stderr)
+    """One line, whatever the message quotes; of the log, where that is no text."""
+    from core.logs.lines import logs_as_json
+
+    line = " ".join(sentence.split())
+    if logs_as_json():
+        logging.getLogger("cli").error(line)
+        return
+    print(f"sommelier: {line}", file=sys.stderr)
 
 
 def _version() -> str:

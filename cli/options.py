@@ -37,13 +37,13 @@ class Chosen:
         """The settings; those of `more` give way to `--set`."""
         from core.settings.command_line import resolve_settings
 
-        return resolve_settings(self.settings, self.source, self.data, [*more, *self.overrides], os.environ)
+        return _logged(resolve_settings(self.settings, self.source, self.data, [*more, *self.overrides], os.environ))
 
     def settle(self, show: Callable[[str], None], *more: str) -> Settings:
         """The same; for data that come without any, those that can be guessed."""
         from flows.platform.own_data import settle_or_resolve
 
-        return settle_or_resolve(self.settings, self.source, self.data, [*more, *self.overrides], show)
+        return _logged(settle_or_resolve(self.settings, self.source, self.data, [*more, *self.overrides], show))
 
     def enter(self) -> Settings:
         """The settings, in an environment that finds the model store of their work folder."""
@@ -52,6 +52,15 @@ class Chosen:
         settings = self.resolve()
         enter_environment(settings)
         return settings
+
+
+def _logged(settings: Settings) -> Settings:
+    """The same; from here on this process logs as they say."""
+    if settings.logs.format == "json":
+        from core.logs.lines import log_as_json
+
+        log_as_json()
+    return settings
 
 
 NOT_CHOSEN = Chosen()

@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from core.logs.lines import JsonLines
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
@@ -27,6 +28,13 @@ QUIET = {
 }
 # Threads that wait for each other by spinning collapse as soon as another process wants their core.
 POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
+# Prefect's own way to change its logging: where it starts, and where it writes tracebacks of its own.
+_JSON_LINES = {
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": f"{JsonLines.__module__}.{JsonLines.__qualname__}",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    "PREFECT_LOGGING_HANDLERS_DEBUG_FORMATTER": "json",
+    "PREFECT_LOGGING_COLORS": "false",
+}
 # The parts talk to each other on one host, and to nobody else: a proxy of the environment is for other programs.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _NO_PROXY = ("NO_PROXY", "no_proxy")
@@ -78,6 +86,8 @@ def run_environment(settings: Settings) -> dict[str, str]:
         **_variables("SERVING", _as_json(settings.serving)),
         **_variables("SEARCH", _as_json(settings.search)),
         **_variables("LOOP", _as_json(settings.loop)),
+        **_variables("LOGS", settings.logs.model_dump(mode="json")),
+        **(_JSON_LINES if settings.logs.format == "json" else {}),
         **{name: homes[name] for name in ("PREFECT_LOCAL_STORAGE_PATH", "BENTOML_HOME")},
     }
 

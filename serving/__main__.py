@@ -15,6 +15,7 @@ from core.errors import SommelierError
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from core.settings.tree import Settings
 from serving.http.metrics_folder import own_folder
+from serving.processes.log_lines import write_log_lines
 from serving.processes.worker import FRONT, SEATS
 
 _HOST, _PORT = "--host", "--port"
@@ -29,6 +30,7 @@ def main() -> None:
         settings.check_exposure()
     except SommelierError as error:
         sys.exit(str(error))
+    write_log_lines(settings.logs.format)
     # The workers read their settings themselves: these tell them where the service listens.
     os.environ[f"{VARIABLE_PREFIX}PLATFORM__SERVICE_HOST"] = settings.platform.host_of("service")
     home = Path(BentoMLContainer.bentoml_home.get())

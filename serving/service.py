@@ -70,6 +70,7 @@ from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stack import stand_before
 from serving.http.stream import EventStream
+from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
 from serving.together import each_by
 from serving.watcher import Loaded, Promoted, Watcher, find_promoted
@@ -119,6 +120,7 @@ class Sommelier:
 
         check_model_store(SETTINGS.work_dir)
         SETTINGS.check_exposure()
+        write_log_lines(SETTINGS.logs.format)
         logging.getLogger("serving").setLevel(logging.INFO)
         # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
         torch.set_num_threads(1)

@@ -139,6 +139,16 @@ PartName = Literal["prefect", "service", "monitoring", "reports"]
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
+class LogSettings(Frozen):
+    """What the processes write into their logs."""
+
+    format: Literal["text", "json"] = Field(
+        "text",
+        description="Lines of the logs of the service, of flows and of commands. json: an object a line, with time, "
+        "level, logger and message, and the ids of the request and of the flow run.",
+    )
+
+
 class PlatformSettings(Frozen):
     """Where the parts listen, and what a step may take."""
 

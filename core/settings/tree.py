@@ -35,7 +35,7 @@ from core.settings.models import (
 )
 from core.settings.monitoring import DriftSettings
 from core.settings.passwords import IN_ITS_PLACE, find_password
-from core.settings.platform import PlatformSettings, ServingSettings
+from core.settings.platform import LogSettings, PlatformSettings, ServingSettings
 from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
@@ -116,6 +116,7 @@ class Settings(Frozen):
     search: SearchSettings = Field(default_factory=SearchSettings)
     loop: LoopSettings = Field(default_factory=LoopSettings)
     platform: PlatformSettings = Field(default_factory=PlatformSettings)
+    logs: LogSettings = Field(default_factory=LogSettings)
 
     @property
     def needs_keys(self) -> bool:

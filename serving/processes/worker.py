@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from core.settings.loading import load_settings
+from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import PARENT, orphaned, take_seat, wait_for_seat
 
 SEATS = "SERVING_SEATS"  # the folder of the seats
@@ -29,7 +30,9 @@ _IMPORTS = (
 
 def main() -> None:
     """Wait for a seat, then answer until a signal comes."""
-    folder, number = Path(os.environ[SEATS]), load_settings(variables=os.environ).serving.workers
+    settings = load_settings(variables=os.environ)
+    write_log_lines(settings.logs.format)
+    folder, number = Path(os.environ[SEATS]), settings.serving.workers
     # Remembered before anything slow: whoever starts after the supervisor is gone would take its heir for it.
     os.environ[PARENT] = str(os.getppid())
     is_over = orphaned()

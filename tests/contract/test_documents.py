@@ -40,7 +40,9 @@ _PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./<>-]*")
 _FILE = re.compile(r"(?<![\w./-])(?:[\w-]+\.(?:toml|md|txt|yaml)|Makefile|LICENSE)(?![\w/])")
 # Files of the reader's own, which are not in the repository.
 _READERS_FILES = {"settings.toml", "orders.toml", "reviews.toml", "clicks.toml", "shop.toml", "tuned.toml"}
-_SETTING = re.compile(r"(?<![\w./-])((?:recipe|search|serving|platform|feature_store)\.[a-z_0-9]+(?:\.[a-z_0-9]+)*)")
+_SETTING = re.compile(
+    r"(?<![\w./-])((?:recipe|search|serving|platform|feature_store|logs|loop)\.[a-z_0-9]+(?:\.[a-z_0-9]+)*)"
+)
 
 
 def named_paths(text: str) -> set[str]:

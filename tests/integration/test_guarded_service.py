@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
 
 @pytest.fixture(scope="module")
 def running(shop: TinyShop) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOMMELIER_LOGS__FORMAT", "json")
+        yield from run(shop)
+
+
+def run(shop: TinyShop) -> Iterator[Running]:
     limits = {
         "body_s": 1.0,
         "header_s": 1.0,
@@ -86,6 +93,32 @@ def test_no_key_is_left_in_a_log_or_a_file(running: Running) -> None:
     files = [file for file in work_dir.rglob("*") if file.is_file()]
     assert running.log in files
     assert not [file for file in files if secret[:-1].encode() in file.read_bytes()]
+
+
+def test_every_line_of_the_log_is_json_and_those_of_a_request_name_it(running: Running) -> None:
+    _, headers = make(running, "read")
+    keys = running.shop.layout.api_keys
+    kept = keys.read_bytes()
+    try:
+        keys.write_text("no keys")
+        words = {"user_id": "someone@example.org"}
+        refused = running.client.post(
+            "/v1/recommend?about=private", json=words, headers={**headers, "x-request-id": "q-7"}
+        )
+        assert (refused.status_code, refused.json()["request_id"]) == (503, "q-7")
+    finally:
+        keys.write_bytes(kept)
+    said = running.log.read_text()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert lines
+    for line in lines:
+        assert [*line][:4] == ["time", "level", "logger", "message"], line
+    assert {"bentoml.serve", "serving.guard.gate"} <= {line["logger"] for line in lines}
+    (own,) = [line for line in lines if line.get("request_id") == "q-7"]
+    assert (own["level"], own["message"]) == ("ERROR", "API keys cannot be checked")
+    assert "KeyFileError" in own["exception"]
+    for private in ("private", "someone@example.org"):
+        assert private not in said
 
 
 BODIES = {

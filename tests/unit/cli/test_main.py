@@ -1,7 +1,10 @@
 """The command line resolves settings, and answers an error with one sentence and status 1."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +46,16 @@ def test_set_wins_over_data(capsys, tmp_path):
 def test_a_wrong_setting_of_the_command_line_is_wrong_usage(capsys, given, said):
     assert main(["settings", "--set", given]) == 2
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_an_error_is_a_line_of_a_log_that_is_json(tmp_path):
+    words = ["audit", "--set", f"work_dir={tmp_path}", "--set", "logs.format=json", "--set", "shop=nowhere"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli", "rollback", *words[1:]], capture_output=True, text=True, check=False
+    )
+    (line,) = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (ended.returncode, line["level"], line["logger"]) == (1, "ERROR", "cli")
+    assert "nowhere" in line["message"]
 
 
 def test_a_wrong_setting_of_a_file_is_an_error(capsys, tmp_path):

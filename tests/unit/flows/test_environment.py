@@ -1,5 +1,6 @@
 """The parts of the platform talk to each other past whatever proxy the environment names."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from core.settings.loading import load_settings
+from core.settings.platform import LogSettings
 from flows.environment import child_environment, enter_environment
 
 PROXIES = [name for word in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (word, word.upper())]
@@ -74,6 +76,25 @@ def test_a_client_of_this_process_goes_to_the_own_host_directly(settings, monkey
         mounted = client._transport_for_url(httpx.URL("http://10.0.0.7:4200/api/health"))
         assert mounted is client._transport
     assert os.environ["SOMMELIER_PLATFORM__HOST"] == "10.0.0.7"
+
+
+def test_flows_log_as_the_settings_say(settings):
+    assert not [name for name in child_environment(settings) if name.startswith("PREFECT_LOGGING")]
+    chosen = settings.model_copy(update={"logs": LogSettings(format="json")})
+    environment = {**child_environment(chosen), "PREFECT__FLOW_RUN_ID": "run-7"}
+    code = (
+        "import logging; from prefect import flow; from flows.environment import current_settings; "
+        "assert current_settings().logs.format == 'json'; "
+        "logging.getLogger('flows.pruning').warning('[old] results go'); "
+        "logging.getLogger('flows.tune').error('x' * 500, extra={'flow_run_id': 'run-8'})"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert [(line["logger"], line["flow_run_id"]) for line in lines] == [
+        ("flows.pruning", "run-7"),
+        ("flows.tune", "run-8"),
+    ]
+    assert (lines[0]["message"], lines[1]["message"]) == ("[old] results go", "x" * 500)
 
 
 def test_only_the_own_ui_may_ask_the_prefect_server_from_a_browser(settings):

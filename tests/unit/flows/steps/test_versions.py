@@ -25,6 +25,7 @@ OTHERS = {
     "prometheus-client",
     "psutil",
     "pydantic",
+    "python-json-logger",
     "pyyaml",
     "sqlalchemy",
     "tenacity",
