@@ -8,17 +8,18 @@ from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show
 
 
-def up(*, once: bool = False, chosen: Chosen = NOT_CHOSEN) -> None:
+def up(*, once: bool = False, resume: bool = False, chosen: Chosen = NOT_CHOSEN) -> None:
     """Run the pipeline once and keep the platform up until Ctrl-C.
 
     Starts the Prefect server, the service, Evidently's UI and the reports, each at the port of its setting.
 
     Args:
         once: Stop after the first answer.
+        resume: Go on with the bundle in service, and run the pipeline only where nothing is in service.
     """
     from flows.platform.launch import run_platform
 
-    run_platform(chosen.settle(show), show, stay=not once)
+    run_platform(chosen.settle(show), show, stay=not once, resume=resume)
 
 
 def status(*, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:

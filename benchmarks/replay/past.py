@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core import schema
+from core.storage import atomic_folder
 
 SEED_OF_SAMPLES = 0
 _IS_NEW = "is_new"
+_EVENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Happening:
     """An event as it happened.
 
     Attributes:
-        is_new: Whether its user had nothing to do with its item before.
+        asks: Whether its user is asked about before it: one who was drawn, and had nothing to do with its item before.
     """
 
     event_id: str
@@ -33,7 +35,7 @@ class Happening:
     event: str
     value: float | None
     timestamp: datetime
-    is_new: bool
+    asks: bool
 
     def body(self, recommendation_id: str | None) -> dict[str, Any]:
         """As `/v1/events` takes it."""
@@ -55,6 +57,18 @@ class Period:
     opens: datetime
     events: tuple[Happening, ...]
 
+    def batches(self) -> Iterator[tuple[Happening, ...]]:
+        """Events to be told at once. Nobody asks in one who did something in it before: what somebody has just done
+        counts in what they are shown next."""
+        batch: list[Happening] = []
+        for event in self.events:
+            if len(batch) >= _EVENTS_AT_ONCE or (event.asks and any(one.user_id == event.user_id for one in batch)):
+                yield tuple(batch)
+                batch = []
+            batch.append(event)
+        if batch:
+            yield tuple(batch)
+
 
 def write_base(clean: Path, target: Path, opens: datetime, n_users: int) -> Path:
     """Write the tables as they were when the replay begins, as a source of kind `tables`; all items are known.
@@ -66,26 +80,30 @@ def write_base(clean: Path, target: Path, opens: datetime, n_users: int) -> Path
     Raises:
         SystemExit: nothing had happened by then.
     """
-    target.mkdir(parents=True)
     kept = _drawn(clean, n_users)
-    for path in sorted(clean.glob("*.parquet")):
-        table = pq.read_table(path)
-        if schema.USER_ID in table.column_names and kept is not None:
-            table = table.filter(pc.is_in(table[schema.USER_ID], value_set=kept))
-        if schema.TIMESTAMP in table.column_names:
-            table = table.filter(pc.less(table[schema.TIMESTAMP], _scalar(table, opens)))
-        if len(table):
-            pq.write_table(table, target / path.name)
-    if not (target / "interactions.parquet").exists():
-        raise SystemExit(f"nothing happened before {opens:%Y-%m-%d}: begin the replay later")
+    with atomic_folder(target) as folder:
+        for path in sorted(clean.glob("*.parquet")):
+            table = pq.read_table(path)
+            if schema.USER_ID in table.column_names and kept is not None:
+                table = table.filter(pc.is_in(table[schema.USER_ID], value_set=kept))
+            if schema.TIMESTAMP in table.column_names:
+                table = table.filter(pc.less(table[schema.TIMESTAMP], _scalar(table, opens)))
+            if len(table):
+                pq.write_table(table, folder / path.name)
+        if not (folder / "interactions.parquet").exists():
+            raise SystemExit(f"nothing happened before {opens:%Y-%m-%d}: begin the replay later")
     return target
 
 
-def read_periods(clean: Path, opens: datetime, n_periods: int, length: timedelta, n_users: int) -> Iterator[Period]:
+def read_periods(
+    clean: Path, opens: datetime, n_periods: int, length: timedelta, n_users: int, n_asked: int = 0
+) -> Iterator[Period]:
     """What happened in each period from `opens` on.
 
     Args:
         n_users: As for `write_base`: the same users are drawn.
+        n_asked: So many users are asked about in a period, drawn at random among those who choose something new in it;
+            0 asks about all.
     """
     table = pq.read_table(clean / "interactions.parquet")
     kept = _drawn(clean, n_users)
@@ -105,10 +123,20 @@ def read_periods(clean: Path, opens: datetime, n_periods: int, length: timedelta
         times = table[schema.TIMESTAMP]
         within = pc.and_(pc.greater_equal(times, _scalar(table, begins)), pc.less(times, _scalar(table, ends)))
         rows = table.filter(within).to_pylist()
-        yield Period(begins, tuple(_happening(row) for row in rows))
+        asked = _asked(rows, n_asked, number)
+        yield Period(begins, tuple(_happening(row, asked) for row in rows))
 
 
-def _happening(row: dict[str, Any]) -> Happening:
+def _asked(rows: Sequence[dict[str, Any]], n_asked: int, number: int) -> set[str]:
+    """Users who are asked about in a period."""
+    users = sorted({row[schema.USER_ID] for row in rows if row[_IS_NEW]})
+    if n_asked:
+        places = np.random.default_rng([SEED_OF_SAMPLES, number]).permutation(len(users))[:n_asked]
+        users = [users[place] for place in places]
+    return set(users)
+
+
+def _happening(row: dict[str, Any], asked: set[str]) -> Happening:
     moment: datetime = row[schema.TIMESTAMP]
     return Happening(
         event_id=row["event_id"],
@@ -117,7 +145,7 @@ def _happening(row: dict[str, Any]) -> Happening:
         event=row["event"],
         value=row["value"],
         timestamp=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
-        is_new=row[_IS_NEW],
+        asks=row[_IS_NEW] and row[schema.USER_ID] in asked,
     )
 
 

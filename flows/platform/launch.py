@@ -39,13 +39,14 @@ class Stopped(Exception):
     """Somebody asked the platform to stop."""
 
 
-def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool = True) -> None:
+def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool = True, resume: bool = False) -> None:
     """Start every part, run the pipeline once, show where everything is, and stay until a signal comes.
 
     Args:
         settings: The resolved settings.
         show: Called with each line of progress.
         stay: Whether to stay up after the pipeline; otherwise stop once the first answer is there.
+        resume: Whether to go on with what is in service: the pipeline runs only where nothing is.
     Raises:
         SettingsError: the service would be open to others without keys.
         SourceError: the source is not there, or not as the settings say; nothing was started then.
@@ -65,7 +66,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
         check_no_other_server(settings.work_dir, settings.platform.prefect_port)
     check_ports(settings.platform, [name for name in get_args(PartName) if not (joins and name == "prefect")])
     with running_parts(settings, show, joins=joins) as (platform, asked):
-        _start_all(settings, platform, show, asked)
+        _start_all(settings, platform, show, asked, resume=resume)
         while stay and not asked.wait(1.0):
             check_parts(platform, asked)
 
@@ -163,31 +164,49 @@ def check_parts(platform: Platform, asked: threading.Event) -> None:
         )
 
 
-def _start_all(settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event) -> None:
-    from flows.platform.prefect_server import run_deployment
-
+def _start_all(
+    settings: Settings,
+    platform: Platform,
+    show: Callable[[str], None],
+    asked: threading.Event,
+    *,
+    resume: bool = False,
+) -> None:
     layout = Layout(settings.work_dir, settings.shop)
     started = time.monotonic()
     show(f"shop {settings.shop}, source {settings.recipe.source.kind}, everything below {settings.work_dir}")
     start_flows(settings, platform, show, asked)
-    show("running the pipeline ...")
-    name = deployment_name("pipeline", settings.shop)
-    run = run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked))
-    outcome = None if run.waits else read_outcome(layout.root, str(run.id))
-    in_service = version_in_service(layout.model_name) is not None
-    if outcome is None:
-        show(f"{waits_for_approval(run.name)}; what is in service stays until then")
+    outcome = None
+    if resume and (version := version_in_service(layout.model_name)) is not None:
+        show(f"going on with {layout.model_name}:{version}, without a run of the pipeline")
     else:
-        _show_outcome(settings, outcome, show)
-        in_service = outcome.in_service is not None
+        outcome = _run_pipeline(settings, platform, show, asked)
+    in_service = version_in_service(layout.model_name) if outcome is None else outcome.in_service
     show("starting the service and the monitoring pages ...")
-    _start_pages(settings, layout, platform, asked, ready=in_service)
+    _start_pages(settings, layout, platform, asked, ready=in_service is not None)
     _show_places(settings, show)
-    if not in_service:
+    if in_service is None:
         show("no first answer: the service answers 503 until a bundle is promoted, and loads it by itself then")
     else:
         _show_first_answer(settings, outcome.example_user if outcome else "", show)
     show(f"up after {time.monotonic() - started:.0f} s; Ctrl-C stops everything")
+
+
+def _run_pipeline(
+    settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event
+) -> Outcome | None:
+    """Run the pipeline to its end, and show what came of it; None where it waits for somebody's approval."""
+    from flows.platform.prefect_server import run_deployment
+
+    show("running the pipeline ...")
+    name = deployment_name("pipeline", settings.shop)
+    run = run_deployment(name, lambda line: show(f"  {line}"), lambda: check_parts(platform, asked))
+    if run.waits:
+        show(f"{waits_for_approval(run.name)}; what is in service stays until then")
+        return None
+    outcome = read_outcome(Layout(settings.work_dir, settings.shop).root, str(run.id))
+    _show_outcome(settings, outcome, show)
+    return outcome
 
 
 def start_flows(settings: Settings, platform: Platform, show: Callable[[str], None], asked: threading.Event) -> None:

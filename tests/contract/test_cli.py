@@ -162,7 +162,9 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would start processes, or talk to Prefect, says what it was asked instead."""
     monkeypatch.setattr(
         "flows.platform.launch.run_platform",
-        lambda settings, show, stay: show(f"the platform of {settings.shop}, {'kept up' if stay else 'once'}"),
+        lambda settings, show, stay, resume: show(
+            f"the platform of {settings.shop}, {'kept up' if stay else 'once'}{', resumed' if resume else ''}"
+        ),
     )
     monkeypatch.setattr(
         "flows.platform.tune.run_search",

@@ -49,7 +49,7 @@ def drift(source):
         )
         for number, moment in enumerate(moments)
     ]
-    write_shop(source, carts)
+    return write_shop(source, carts)
 
 
 def write_shop(source, more=()):

@@ -56,7 +56,7 @@ def settings(tmp_path, service):
 def start_all(monkeypatch, tmp_path, settings):
     """Runs all that `up` does after the parts of Prefect are there, with a pipeline that leaves the given outcome."""
 
-    def start(waits=False, **told):
+    def start(waits=False, resume=False, **told):
         outcome = {"flow_run_id": "run-1", "promoted": False, "reason": "why", "metrics": METRICS, "steps": []}
         outcome |= {"drifted": False, "in_service": None, "example_user": "", "example_item": "", **told}
 
@@ -70,7 +70,7 @@ def start_all(monkeypatch, tmp_path, settings):
         monkeypatch.setattr(launch, "wait_until_answers", lambda part, url, *_: waited.append(url.rpartition("/")[2]))
         monkeypatch.setattr(Platform, "start", lambda *_, **__: None)
         lines = []
-        launch._start_all(settings, Platform({}, tmp_path), lines.append, threading.Event())
+        launch._start_all(settings, Platform({}, tmp_path), lines.append, threading.Event(), resume=resume)
         return lines, waited[0]
 
     return start
@@ -100,6 +100,22 @@ def test_while_the_pipeline_waits_for_approval_what_is_in_service_answers(start_
     assert waited == "readyz"
     assert any("sommelier approve calm-owl; what is in service stays until then" in line for line in lines)
     assert json.loads(lines[-2]) == {"asked": {"k": 3}}
+
+
+def test_a_platform_that_resumes_learns_nothing_where_a_bundle_is_in_service(start_all, monkeypatch):
+    monkeypatch.setattr(launch, "version_in_service", lambda name: "4")
+    lines, waited = start_all(resume=True, in_service="sommelier-simulated:5")
+    assert waited == "readyz"
+    assert lines[1] == "going on with sommelier-simulated:4, without a run of the pipeline"
+    assert not any("running the pipeline" in line for line in lines)
+    assert json.loads(lines[-2]) == {"asked": {"k": 3}}
+
+
+def test_a_platform_that_resumes_with_nothing_in_service_runs_the_pipeline(start_all, monkeypatch):
+    monkeypatch.setattr(launch, "version_in_service", lambda name: None)
+    lines, _ = start_all(resume=True, in_service="sommelier-simulated:1", example_user="u7")
+    assert "running the pipeline ..." in lines
+    assert json.loads(lines[-2]) == {"asked": {"user_id": "u7", "k": 3}}
 
 
 def test_a_first_request_that_is_refused_is_one_sentence(start_all, service):

@@ -15,7 +15,7 @@ from tests.unit.validation.source_files import csv_bytes, events, write
 def ran(monkeypatch, tmp_path) -> list[Settings]:
     """The settings that the platform was started with."""
     started: list[Settings] = []
-    monkeypatch.setattr("flows.platform.launch.run_platform", lambda settings, show, stay: started.append(settings))
+    monkeypatch.setattr("flows.platform.launch.run_platform", lambda settings, show, **_: started.append(settings))
     monkeypatch.chdir(tmp_path)
     return started
 
