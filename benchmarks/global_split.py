@@ -91,8 +91,8 @@ def report(data: Dataset, names: list[BaselineName], split: Split, page: Path) -
     """The evaluation report that the pipeline writes, of the first seed's bundle."""
     bundle = load_bundle(data.work / "seed-0" / "bundle")
     training, _ = data.time_split()
-    users = data.clean_tables() / "users.parquet"
-    metrics = evaluate_bundle(bundle, training, K, split, baselines=names, users=users, progress=print)
+    clean = data.clean_tables()
+    metrics = evaluate_bundle(bundle, training, K, split, baselines=names, clean=clean, progress=print)
     title = f"Evaluation on the {split} window"
     write_report(page, metrics, title=title, subtitle=f"bundle {bundle.manifest.digest[:12]}, seed 0")
     print(f"report: {page}")

@@ -15,14 +15,13 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.grounded_reasons.support import Shop, read_shop
 from benchmarks.harness import options
 from benchmarks.harness.datasets import Dataset, open_dataset
 from benchmarks.harness.tables import print_table
@@ -34,6 +33,14 @@ from recommender.bundle.assembly import assemble_bundle
 from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import Component, DataRange
 from recommender.evaluation.baselines import fit_baseline
+from recommender.evaluation.reasons.evaluation import (
+    Said,
+    of_others,
+    pairs_of,
+    read_users,
+    shop_of,
+    supported,
+)
 from recommender.explaining.counting import of_split
 from recommender.explaining.examples import speaks_of
 from recommender.explaining.facts import SPOKEN_OF, Fact
@@ -95,19 +102,19 @@ def measure(data: Dataset, recipe: Recipe, seed: int, chosen: argparse.Namespace
     """Fit, ask for reasons, and look up what they say."""
     training, summary = data.time_split()
     fit = FitContext(training, seed, threads=chosen.threads)
-    engine, seconds = fitted(training, data.work / str(seed), recipe, fit)
-    answers, times = ask(engine, pairs_of(engine, training, chosen.reasons, seed))
+    users = read_users(training, read_queries(training, "test"))
+    engine, seconds = fitted(training, data.work / str(seed), recipe, fit, Users(users))
+    answers, times = ask(engine, pairs_of(read_queries(training, "test"), engine.bundle, chosen.reasons, seed))
     cut, opens = (datetime.fromisoformat(moment) for moment in (summary.validation_at, summary.test_at))
-    vectors = engine.bundle.ranker.vectors
-    by_item = {item: vectors.retrieval[place].numpy() for place, item in enumerate(vectors.ids, start=1)}
-    shop = read_shop(data.clean_tables(), cut, opens, by_item)
-    said, unsupported = supported(shop, answers, [answer.item_id for answer in answers])
-    _, of_others = supported(shop, answers, [answer.item_id for answer in (*answers[1:], answers[0])])
+    facts = [said_in(answer) for answer in answers]
+    shop = shop_of(engine.bundle, data.clean_tables(), cut, opens, facts)
+    said, unsupported = supported(shop, facts)
+    _, wrong_of_others = supported(shop, of_others(facts))
     n = max(sum(said.values()), 1)
     p50, p99 = np.percentile(times, [50, 99])
     cells = [
         str(seed), str(len(answers)), str(n),
-        *(f"{1 - sum(wrong.values()) / n:.3f}" for wrong in (unsupported, of_others)),
+        *(f"{1 - sum(wrong.values()) / n:.3f}" for wrong in (unsupported, wrong_of_others)),
         f"{n / len(answers):.2f}", f"{p50:.1f}", f"{p99:.1f}", f"{seconds:.0f}",
         *(f"{100 * share:.0f} %" for share in hits(engine, training, recipe)),
     ]  # fmt: skip
@@ -126,7 +133,16 @@ def ask(engine: Engine, pairs: Sequence[tuple[str, str]]) -> tuple[list[Feedback
     return answers, times
 
 
-def fitted(training: Path, folder: Path, recipe: Recipe, fit: FitContext) -> tuple[Engine, float]:
+def said_in(answer: Feedback) -> Said:
+    """The facts of an answer, as they were found."""
+    facts = [
+        Fact(one.kind, one.value, one.support, one.numbers, tuple(one.item_ids), tuple(one.opinions))
+        for one in answer.facts
+    ]
+    return Said(str(answer.user_id), answer.item_id, tuple(facts))
+
+
+def fitted(training: Path, folder: Path, recipe: Recipe, fit: FitContext, users: Users) -> tuple[Engine, float]:
     """An engine with a bundle that gives reasons, and the seconds of processor time that their fit took."""
     embed_catalogue(fit, folder / "vectors", recipe.encoder, recipe.modality)
     fit_baseline(fit, RANKER, folder / "vectors", folder / "baseline", recipe)
@@ -140,7 +156,6 @@ def fitted(training: Path, folder: Path, recipe: Recipe, fit: FitContext) -> tup
     parts = {name: folder / name for name in names}
     described: dict[str, Any] = {"shop": "benchmark", "recipe": recipe, "data": nothing, "code_version": ""}
     assemble_bundle(folder / "bundle", components=parts, kind=RANKER, **described)
-    users = read_users(training)
     return Engine(model="benchmark:1", bundle=load_bundle(folder / "bundle"), features=users, max_k=10), seconds
 
 
@@ -161,44 +176,6 @@ class Users:
 
     def read_items(self, item_ids: Sequence[str]) -> Mapping[str, Any]:
         raise AssertionError("reasons read no items as of the moment")
-
-
-def read_users(training: Path) -> Users:
-    """The users of the test window, with the own words of the newest review before it."""
-    newest: dict[str, str] = {}
-    for split in ("train", "validation"):
-        for row in of_split(training, "reviews", split, [schema.USER_ID, schema.OWN_WORDS]):
-            newest[row[schema.USER_ID]] = row[schema.OWN_WORDS] or ""
-    queries = read_queries(training, "test")
-    states = zip(queries.user_ids, queries.users, strict=True)
-    return Users({user_id: replace(state, own_words=newest.get(user_id, "")) for user_id, state in states})
-
-
-def pairs_of(engine: Engine, training: Path, n: int, seed: int) -> list[tuple[str, str]]:
-    """Users and what they took in the test window, at most n pairs."""
-    queries = read_queries(training, "test")
-    pairs = [
-        (user_id, item)
-        for user_id, targets in zip(queries.user_ids, queries.targets, strict=True)
-        for item in targets
-        if item in engine.bundle.catalogue.ids
-    ]
-    places = np.random.default_rng(seed).permutation(len(pairs))[:n]
-    return [pairs[place] for place in sorted(places)]
-
-
-def supported(shop: Shop, answers: Sequence[Feedback], item_ids: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
-    """How many facts of each kind are said, and how many of them nothing supports.
-
-    Args:
-        item_ids: Of each answer, the item that its facts are held against.
-    """
-    said, wrong = Counter[str](), Counter[str]()
-    for answer, item_id in zip(answers, item_ids, strict=True):
-        for fact in answer.facts:
-            said[fact.kind] += 1
-            wrong[fact.kind] += not shop.supports(fact, str(answer.user_id), item_id)
-    return said, wrong
 
 
 def hits(engine: Engine, training: Path, recipe: Recipe) -> tuple[float, float, float]:

@@ -63,8 +63,9 @@ def evaluate_candidate(
     from recommender.evaluation.evaluation import evaluate_bundle
 
     bundle = load_bundle(candidate.folder, step.device, step.layout.language_models)
-    k, users = step.recipe.evaluation.k, clean.folder / "users.parquet"
-    return evaluate_bundle(bundle, training.folder, k, users=users, progress=step.progress)
+    return evaluate_bundle(
+        bundle, training.folder, step.recipe.evaluation.k, clean=clean.folder, progress=step.progress
+    )
 
 
 @action("gate", reads=("gate", "evaluation.k", "features"), computes=True)

@@ -17,6 +17,8 @@ from recommender.evaluation.feedback.evaluation import evaluate_writer
 from recommender.evaluation.gaps import audit_gaps
 from recommender.evaluation.groups import by_history_length, by_item_popularity, by_user_group, read_attributes
 from recommender.evaluation.names import SERVED, part_key
+from recommender.evaluation.reasons.evaluation import evaluate_reasons
+from recommender.evaluation.reasons.tables import REASONS
 from recommender.evaluation.reranking import evaluate_reranking
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.fitting.component import SUMMARY, read_config
@@ -94,18 +96,19 @@ def evaluate_bundle(
     split: Split = "test",
     *,
     baselines: Sequence[BaselineName] | None = None,
-    users: Path | None = None,
+    clean: Path | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """The metric table of a bundle: baselines, the text encoder before fine-tuning, each part, and the blend served.
 
     Args:
         baselines: Those fitted for the comparison; the recipe's by default.
-        users: The clean users table, for groups by what users are; activity alone without it.
+        clean: The folder of the clean tables, for groups by what users are, and for the factuality of reasons; without
+            it groups are by activity alone, and `reasons` is None.
     Returns:
-        What `evaluate_rankers` returns, with `split`, `reranking` (as `evaluate_reranking` returns it), `scorer` and
-        `writer` (None where the bundle has none), `curves` {component: [{epoch, …}]} of those that kept one, and `caps`
-        {component: [{what, taken, there, by}]} of those that left something out.
+        What `evaluate_rankers` returns, with `split`, `reranking` (as `evaluate_reranking` returns it), `scorer`,
+        `writer` and `reasons` (None where the bundle has none), `curves` {component: [{epoch, …}]} of those that kept
+        one, and `caps` {component: [{what, taken, there, by}]} of those that left something out.
     Raises:
         TrainingDataError: the window has no query.
         RerankError: the recipe re-ranks by what the catalogue lacks.
@@ -116,12 +119,16 @@ def evaluate_bundle(
     fitted = fit_baselines(fit, names, bundle.folder / "vectors", recipe)
     rankers = {POPULARITY: PopularityRanker(vectors), **fitted, **parts_of(bundle), SERVED: bundle.ranker}
     queries = read_queries(training, split)
-    attributes = None if users is None else read_attributes(users, queries)
+    attributes = None if clean is None else read_attributes(clean / "users.parquet", queries)
     ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
     reranking = evaluate_reranking(bundle.ranker, vectors, queries, k, recipe.rerank, recipe.seed)
     words = _evaluate_scorer_and_writer(bundle, training, split, progress)
-    caps = {"caps": read_caps(bundle.folder)}
-    return {"split": split, **ranking, "reranking": reranking, **words, "curves": read_curves(bundle.folder), **caps}
+    reasons = None
+    if clean is not None and bundle.explainer is not None:
+        reasons = evaluate_reasons(bundle, training, clean, queries, split)
+    shown = {"reranking": reranking, **words, REASONS: reasons}
+    curves, caps = read_curves(bundle.folder), read_caps(bundle.folder)
+    return {"split": split, **ranking, **shown, "curves": curves, "caps": caps}
 
 
 def parts_of(bundle: Bundle) -> dict[str, Scores]:

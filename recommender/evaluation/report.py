@@ -23,6 +23,8 @@ from recommender.evaluation.names import (
     served_in,
 )
 from recommender.evaluation.plots import plot_curve, plot_groups, plot_reliability, plot_trade_off, plot_user_groups
+from recommender.evaluation.reasons.tables import DEFINITIONS as OF_REASONS
+from recommender.evaluation.reasons.tables import reasons_tables
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.significance import CHANCE, Comparison
 
@@ -66,7 +68,7 @@ def render(
 
     template = Environment(autoescape=True, trim_blocks=False).from_string(TEMPLATE.read_text(encoding="utf-8"))
     names = name_models(metrics["ranking"], served_in(metrics))
-    feedback = feedback_tables(metrics)
+    feedback, reasons = feedback_tables(metrics), reasons_tables(metrics)
     return template.render(
         title=title,
         subtitle=subtitle,
@@ -83,11 +85,12 @@ def render(
             *_gap_tables(metrics),
             *_scorer_tables(metrics),
             *feedback,
+            *reasons,
             *_cap_tables(metrics),
         ],
         samples=feedback_samples(metrics),
         plots=_plots(metrics, names),
-        definitions={**DEFINITIONS, **(OF_FEEDBACK if feedback else {})},
+        definitions={**DEFINITIONS, **(OF_FEEDBACK if feedback else {}), **(OF_REASONS if reasons else {})},
     )
 
 

@@ -76,15 +76,9 @@ class Way:
     def go(self) -> Bundle:
         recipe, folder = self.recipe, self.folder
         self.do("features", refresh_features, self.clean, folder / "feast", recipe.features)
-        self.do(
-            "training set",
-            build_training_set,
-            self.clean,
-            folder / "feast",
-            self.training,
-            recipe.features,
-            recipe.evaluation,
-        )
+        self.at = "training set"
+        feast, windows = folder / "feast", recipe.evaluation
+        found = build_training_set(self.clean, feast, self.training, recipe.features, windows)
         fit, history = FitContext(self.training, 1, K, threads=1), recipe.features.max_history
         vectors, sequence = folder / "vectors", folder / "sequence"
         self.do("vectors", embed_catalogue, fit, vectors, recipe.encoder)
@@ -107,7 +101,8 @@ class Way:
         optional: tuple[Component, ...] = ("generative", "scorer", "writer", "explainer")
         names: tuple[Component, ...] = ("vectors", "sequence", "blend", *optional)
         there = {name: folder / name for name in names if (folder / name).is_dir()}
-        given: dict[str, Any] = {"shop": "tiny", "recipe": recipe, "data": DATA, "code_version": "test"}
+        data = DATA.model_copy(update={"validation_at": found.validation_at, "test_at": found.test_at})
+        given: dict[str, Any] = {"shop": "tiny", "recipe": recipe, "data": data, "code_version": "test"}
         assemble_bundle(folder / "bundle", components=there, **given)
         return load_bundle(folder / "bundle")
 
@@ -122,7 +117,7 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     bundle = way.go()
     present = {part for part in ("scorer", "writer") if bundle.manifest.has(part)}
     assert present == PARTS.get(name, set())
-    metrics = evaluate_bundle(bundle, way.training, K, users=way.clean / "users.parquet")
+    metrics = evaluate_bundle(bundle, way.training, K, clean=way.clean)
     assert metrics["n_queries"]["all"] >= 1
     assert all(math.isfinite(number) for number in numbers(metrics))
     figures = write_report(tmp_path / "report.html", metrics, title="t", subtitle="s")
@@ -139,7 +134,9 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert bundle.generative is not None
     assert_answers(bundle.ranker.top_k)
     assert_answers(bundle.generative.top_k)
+    assert (metrics["reasons"] is None) == (bundle.explainer is None)
     if bundle.explainer is not None:
+        assert metrics["reasons"].get("factuality", 1.0) == 1.0, metrics["reasons"]
         for user in (UserState(), UserState.from_history(["i0"])):
             assert bundle.explainer.explain(user, "i0", bundle.ranker.nearest_history, seed=1).text
     if bundle.scorer is not None:

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.grounded_reasons.support import Shop, read_shop
-from serving.api.feedback import GivenFact
+from recommender.evaluation.reasons.evaluation import Said, of_others, supported
+from recommender.evaluation.reasons.support import Shop, read_shop
+from recommender.explaining.facts import Fact, FactKind
 
 CUT = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE, AFTER = CUT - timedelta(days=9), CUT + timedelta(days=9)
@@ -21,6 +21,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Three customers choose both kettles and praise the lid; one chooses the tea; a fourth one comes after the cut."""
     folder = tmp_path_factory.mktemp("clean")
     events = [event(user, item, 5.0) for user in ("ann", "bob", "cas") for item in ("kettle-1", "kettle-2")]
+    events += [{**event("eve", "tea-1", None), "event": "view"}]
     events += [event("ann", "tea-1", 4.0), event("dan", "kettle-1", 1.0, AFTER), event("dan", "kettle-2", 1.0, AFTER)]
     reviews = [review(user, f"The lid is great. Number {n}.") for n, user in enumerate(("ann", "bob", "cas"))]
     write(folder, "interactions", events)
@@ -33,11 +34,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     columns = ("item_id", "category", "brand", "price")
     described = {"title": "A whistling one", "description": None}
     write(folder, "items", [{**dict(zip(columns, item, strict=True)), **described} for item in items])
-    vectors = {"kettle-1": np.array([1.0, 0.0]), "kettle-2": np.array([1.0, 0.1]), "tea-1": np.array([0.0, 1.0])}
-    return read_shop(folder, CUT, CUT, vectors)
+    likeness = {("kettle-1", "kettle-2"): 0.9, ("kettle-1", "tea-1"): 0.1}
+    return read_shop(folder, CUT, CUT, {"ann", "eve"}, {"kettle-1"}, lambda *pair: likeness.get(pair), 50)
 
 
-def event(user: str, item: str, value: float, at: datetime = BEFORE) -> dict[str, Any]:
+def event(user: str, item: str, value: float | None, at: datetime = BEFORE) -> dict[str, Any]:
     return {"user_id": user, "item_id": item, "event": "rating", "value": value, "timestamp": at, "position": None}
 
 
@@ -49,14 +50,10 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
 
 
-def fact(kind: str, value: str = "", support: int = 1, items: tuple[str, ...] = (), **more: Any) -> GivenFact:
-    opinions = list(more.pop("opinions", ()))
-    return GivenFact.model_validate(
-        {
-            "kind": kind, "value": value, "text": ".", "support": support, "item_ids": list(items),
-            "opinions": opinions, "relevance": 0.0, "numbers": {name: float(number) for name, number in more.items()},
-        }
-    )  # fmt: skip
+def fact(kind: FactKind, value: str = "", support: int = 1, items: tuple[str, ...] = (), **more: Any) -> Fact:
+    opinions, act = tuple(more.pop("opinions", ())), more.pop("act", "chose")
+    numbers = {name: float(number) for name, number in more.items()}
+    return Fact(kind, value, support, numbers, items, opinions, act)
 
 
 TRUE = [
@@ -96,14 +93,31 @@ FALSE = [
 
 
 @pytest.mark.parametrize("one", TRUE, ids=lambda one: one.kind)
-def test_what_the_tables_say_is_supported(shop: Shop, one: GivenFact) -> None:
+def test_what_the_tables_say_is_supported(shop: Shop, one: Fact) -> None:
     assert shop.supports(one, "ann", "kettle-1")
 
 
 @pytest.mark.parametrize("one", FALSE, ids=lambda one: f"{one.kind} {one.value}")
-def test_what_they_do_not_say_is_not(shop: Shop, one: GivenFact) -> None:
+def test_what_they_do_not_say_is_not(shop: Shop, one: Fact) -> None:
     assert not shop.supports(one, "ann", "kettle-1")
 
 
 def test_an_item_of_which_nothing_is_known_is_new(shop: Shop) -> None:
     assert shop.supports(fact("new"), "ann", "never seen")
+
+
+def test_what_was_looked_at_is_not_what_was_chosen(shop: Shop) -> None:
+    assert shop.supports(fact("attribute", "Kettles", items=("tea-1",), act="looked at"), "eve", "kettle-1")
+    assert not shop.supports(fact("attribute", "Kettles", items=("tea-1",)), "eve", "kettle-1")
+    assert not shop.supports(fact("attribute", "Kettles", items=("kettle-2",), act="looked at"), "eve", "kettle-1")
+
+
+def test_the_same_facts_of_another_item_are_false(shop: Shop) -> None:
+    said = [
+        Said("ann", "kettle-1", (fact("popularity", "", 3, n_events=3), fact("attribute", "Kettles"))),
+        Said("ann", "tea-1", (fact("attribute", "Tea"),)),
+    ]
+    n_facts, wrong = supported(shop, said)
+    assert (n_facts, wrong.total()) == ({"popularity": 1, "attribute": 2}, 0)
+    n_facts, wrong = supported(shop, of_others(said))
+    assert wrong == n_facts == {"popularity": 1, "attribute": 2}
