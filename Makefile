@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help run test test-slow coverage lint format docs env check-wheel constraints clean
+.PHONY: help run test test-slow coverage lint format docs pictures env check-wheel constraints clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ format: env ## Rewrite the code in ruff's format.
 
 docs: env ## The documents as a site with a search, in build/docs/site.
 	$(BIN)/python -m docs.site build/docs
+
+# ARGS are names of pictures; without any, all of them are taken.
+pictures: env ## Take the pictures of docs/tour.md again, of the platform that is up.
+	$(BIN)/python -m docs.site.pictures $(ARGS)
 
 # Of a folder elsewhere, so that nothing is imported from here. ARGS are settings: a small shop is done sooner.
 check-wheel: env ## Build the wheel, install it in an empty environment, and run the platform once from there.

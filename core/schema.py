@@ -101,7 +101,7 @@ TABLES: dict[TableName, Table] = {
             Column(EVENT_ID, pa.string(), True, "Unique per event."),
             Column(USER_ID, pa.string(), True, "Who."),
             Column(ITEM_ID, pa.string(), True, "What."),
-            Column(EVENT, pa.string(), True, "One of schema.EVENTS."),
+            Column(EVENT, pa.string(), True, f"What happened: {', '.join(EVENTS[:-1])} or {EVENTS[-1]}."),
             Column(VALUE, pa.float64(), False, "The rating, 1 to 5, where the event is one; else null."),
             Column(TIMESTAMP, TIME, True, "When."),
             Column(POSITION, pa.int64(), False, "Orders events that share a timestamp."),

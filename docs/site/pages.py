@@ -6,8 +6,11 @@ import posixpath
 import re
 from pathlib import Path
 
+from docs.site.notebooks import as_markdown
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+NOTEBOOKS = DOCS / "notebooks"
 SETTINGS_PAGE, API_PAGE = "settings-reference.md", "api-reference.md"
 # Documents that stand elsewhere in the repository, and their pages.
 ELSEWHERE = {
@@ -26,7 +29,11 @@ _ITEM = re.compile(r"^- \[([^\]]+)\]\(([^)\s#]+)\)")
 def sources() -> dict[str, str]:
     """Path of a document in the repository to its page."""
     own = {page.relative_to(ROOT).as_posix(): page.name for page in sorted(DOCS.glob("*.md"))}
-    return {**own, **ELSEWHERE}
+    notebooks = {
+        notebook.relative_to(ROOT).as_posix(): f"{notebook.stem.replace('_', '-')}.md"
+        for notebook in sorted(NOTEBOOKS.glob("*.ipynb"))
+    }
+    return {**own, **notebooks, **ELSEWHERE}
 
 
 def navigation(index: str) -> list[dict[str, object]]:
@@ -63,5 +70,7 @@ def page_text(source: str) -> str:
         return words if page is None else f"[{words}]({page}{hash_}{anchor})"
 
     # Every second piece is a fenced block, and stays as it is.
-    pieces = _FENCED.split((ROOT / source).read_text(encoding="utf-8"))
+    file = ROOT / source
+    text = as_markdown(file) if file.suffix == ".ipynb" else file.read_text(encoding="utf-8")
+    pieces = _FENCED.split(text)
     return "".join(piece if place % 2 else _LINK.sub(relink, piece) for place, piece in enumerate(pieces))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from docs.site import pictures
+
 _FIRST_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
   for (const paint of list.getEntriesByName("first-contentful-paint")) done(paint.startTime);
 }).observe({ type: "paint", buffered: true }))"""
@@ -92,14 +92,11 @@ class Visit:
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """The system's browser; where there is none, the test is skipped."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = pictures.find_browser()
     if found is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the PATH")
-    with sync_playwright() as playwright:
-        # A container's root has no sandbox.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        pytest.skip(f"no browser: none of {', '.join(pictures.BROWSERS)} is on the PATH")
+    with pictures.open_browser(found) as browser:
         yield browser
-        browser.close()
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from core.keys import create_key
+from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
 from tests.browser.browsing import Visit, open_browser, visit
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
@@ -33,6 +36,7 @@ LOOKS = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
     "narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
 }
+OF_ANY_SHOP = ("front", "explore", "click", "texts", "gate")  # the others want an evaluation, an alarm, or reports
 _FIRST_PAINT_S, _MOST_BYTES = 1.0, 300_000
 
 
@@ -108,6 +112,16 @@ def test_a_click_and_a_rating_change_the_list_at_once(tab: Visit, running: Runni
         (before[0], "click", None),
         (after[0], "rating", 5.0),
     ]
+
+
+@pytest.mark.parametrize("picture", [one for one in TOUR if one.name in OF_ANY_SHOP], ids=lambda one: one.name)
+def test_pictures_of_the_tour_are_taken(tab: Visit, picture: Picture) -> None:
+    png = take(picture, tab.page, tab.base.rstrip("/"), "u08")
+    with Image.open(io.BytesIO(png)) as shot:
+        assert shot.format == "PNG"
+        assert shot.height == picture.height
+        assert len(shot.getcolors()) > 10  # something is on it
+    assert len(png) < MOST_BYTES
 
 
 def test_texts_are_written_into_the_list(tab: Visit) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from core.settings.tree import Recipe, Settings
 from docs.site.__main__ import build
 from docs.site.pages import ELSEWHERE, page_text
+from docs.site.pictures import PICTURES
 from docs.site.references import api_page, settings_page
 from serving.api.openapi import ENDPOINTS
 from tests.contract.documents import PAGES
@@ -25,10 +26,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_document_is_a_page_that_the_menu_lists(site: Path) -> None:
     names = {page.stem for page in PAGES} | {Path(page).stem for page in ELSEWHERE.values()}
-    names |= {"settings-reference", "api-reference"}
+    names |= {"settings-reference", "api-reference", "first-look"}
     assert {page.stem for page in site.glob("*.html")} == names | {"404"}
     menu = (site / "tuning.html").read_text(encoding="utf-8")
     assert {name for name in names if f'href="./{name}.html"' in menu} == names - {"tuning"}
+
+
+def test_the_pictures_of_a_page_are_there(site: Path) -> None:
+    shown = re.findall(r'<img[^>]+src="([^"]+)"', (site / "tour.html").read_text(encoding="utf-8"))
+    assert len(shown) == len(list(PICTURES.iterdir()))
+    assert not [one for one in shown if not (site / one).is_file()]
 
 
 def test_pages_fetch_nothing_from_another_host(site: Path) -> None:
