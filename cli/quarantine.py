@@ -13,7 +13,7 @@ from cli.output import print_rows, show
 
 if TYPE_CHECKING:
     from core.layout import Layout
-    from validation.quarantine.readmission import QuarantinedRow
+    from core.quarantine.rows import QuarantinedRow
 
 Table = Literal["users", "items", "interactions", "feedback"]
 

@@ -102,6 +102,11 @@ class Layout:
         return self.root / "readmitted"
 
     @property
+    def to_readmit(self) -> Path:
+        """Which quarantined rows the service was asked to let in (`core.quarantine.requests`)."""
+        return self.root / "to_readmit.json"
+
+    @property
     def forgotten(self) -> Path:
         """Who is forgotten, as salted hashes (`core.tombstones`)."""
         return self.root / "forgotten.json"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from core.layout import Layout
+from core.quarantine.rows import QUARANTINE
 from core.storage import UNFINISHED
 from validation.raw.originals import read_originals, remove_originals
-from validation.summary import QUARANTINE
 
 # A raw folder that was used so lately may be read by another flow at this moment.
 IN_USE_S = 3600.0

@@ -19,6 +19,12 @@ class BadRequest(ServingError):
     status = 400
 
 
+class RecordUnreadable(ServingError):
+    """What decides on an answer cannot be read."""
+
+    status = 503
+
+
 class UnknownItem(ServingError):
     """An item of the request is not in the catalogue of the bundle in service."""
 

@@ -24,12 +24,10 @@ from starlette.exceptions import HTTPException
 from core.keys import KeyFile
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, UserRefused
-from core.logs.timeline import Timeline, TimelineError
 from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
-from monitoring.lineage import UnknownRecommendation, trace
 from recommender.bundle.manifest import read_manifest
 from serving.api.changes import UserForgotten
 from serving.api.events import EventsReceipt
@@ -40,7 +38,6 @@ from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
-from serving.api.timeline import SHOWN_ENTRIES, TimelineInfo
 from serving.batching import Batcher
 from serving.beginning import check_model_store, open_bundle, settle_memory
 from serving.changes import ChangeDesk
@@ -70,6 +67,7 @@ from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stack import stand_before
 from serving.http.stream import EventStream
+from serving.operations.desk import OperationsDesk
 from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
 from serving.together import each_by
@@ -132,6 +130,7 @@ class Sommelier:
         self._log = EventLog(layout.events, self._is_forgotten)
         self._intake = EventIntake(self._log, self._is_forgotten)
         self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
+        self.operations = OperationsDesk(layout, SETTINGS, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
         self._batcher = Batcher(serving.batch)
@@ -273,21 +272,6 @@ class Sommelier:
     def experiments_info(self) -> ExperimentsInfo:
         """What GET /v1/experiments answers."""
         return self._experiments.info()
-
-    def timeline_info(self) -> TimelineInfo:
-        """What GET /v1/timeline answers."""
-        try:
-            entries = Timeline(self._layout.timeline).read(limit=SHOWN_ENTRIES)
-        except TimelineError as error:
-            return TimelineInfo(problem=str(error), entries=[])
-        return TimelineInfo(problem=None, entries=entries)
-
-    def lineage(self, recommendation_id: str) -> Any:
-        """What GET /v1/lineage/{recommendation_id} answers."""
-        try:
-            return trace(self._layout, recommendation_id, SETTINGS.serving.predictions.days)
-        except (UnknownRecommendation, TombstoneError, TimelineError) as error:
-            return refusal_of(error)
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from core.quarantine.rows import QUARANTINE, Note, write_note
 from core.schema import TABLE_NAMES, TableName
 from core.settings.validation import ValidationSettings
 from core.storage import atomic_folder, scratch_folder, write_json
@@ -28,7 +29,7 @@ from validation.expectations.suites import (
     run_suite,
     unmet_rules,
 )
-from validation.quarantine.files import write_quarantine
+from validation.quarantine.files import words_of, write_quarantine
 from validation.raw.originals import note_originals, read_originals
 from validation.raw.parts import RawTables
 from validation.rules.shares import build_table_rules
@@ -37,7 +38,7 @@ from validation.scan.scan import Scan
 from validation.scan.scanning import scan_table
 from validation.sources.ingest import read_note
 from validation.staging.parts import STAGING_ORDER, lock_down, open_staging
-from validation.summary import QUARANTINE, SUMMARY_FILE, TableSummary, ValidationSummary
+from validation.summary import SUMMARY_FILE, TableSummary, ValidationSummary
 
 
 def validate(
@@ -174,6 +175,8 @@ def _write(
         }
         for scan in scans.values():
             write_quarantine(connection, scan, note.fingerprint, folder)
+        words = {table: words_of(scan) for table, scan in scans.items()}
+        write_note(folder / QUARANTINE, Note(read_at=read_at, rules=words))
         note_originals(folder / QUARANTINE, read_at)
         summary = ValidationSummary(
             folder=target.absolute(),

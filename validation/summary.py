@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from core.quarantine.rows import QUARANTINE
 from core.schema import TableName
 
 SUMMARY_FILE = "summary.json"
-QUARANTINE = "quarantine"
 
 
 class TableSummary(BaseModel):

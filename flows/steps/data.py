@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect import get_run_logger
+
 from core.layout import Layout
+from core.logs.audit import audited
+from core.quarantine.requests import end_request, read_requests
 from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
 from core.tombstones import read_tombstones
-from flows.last_validation import keep_validation, read_last_validation
+from flows.errors import NothingValidated
+from flows.last_validation import keep_validation, read_last_validation, require_validation
 from flows.originals import expire_originals
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_rows
@@ -110,12 +115,36 @@ def data_docs(layout: Layout, clean_key: str) -> Path:
     return layout.reports / clean_key / DATA_DOCS
 
 
+def let_in_asked(run: Run) -> None:
+    """Let rows in that the service was asked to; the next ingest reads them.
+
+    A request is taken away when it is done: a run that is killed before lets the same rows in again, which changes
+    nothing. Rows that are gone cannot be let in; the log of the run says so.
+    """
+    from validation.errors import ReadmissionError
+
+    layout = run.layout
+    for asked in read_requests(layout.to_readmit):
+        details = {"request": asked.id, "table": asked.table or "", "rule": asked.rule or "", "reason": asked.reason}
+        rules = () if asked.rule is None else (asked.rule,)
+        try:
+            with audited(layout.audit, "quarantine readmit", asked.by, **details) as found:
+                before = require_validation(layout).quarantine
+                found["rows"] = str(sum(readmit_rows(run, before, None, asked.table, rules).rows.values()))
+        except (NothingValidated, ReadmissionError) as error:
+            get_run_logger().warning("Rows that %s asked for are not let in: %s", asked.by, error)
+        end_request(layout.to_readmit, asked.id)
+
+
 def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummary]]:
-    """Ingest and validate; rows as they came go once they were kept long enough."""
+    """Ingest and validate; rows that were asked for are let in before, and as they came they go once they were kept
+    long enough.
+    """
     from validation.sources.ingest import source_fingerprint
 
     layout, days = run.layout, run.platform.originals_days
     source = run.recipe.source
+    let_in_asked(run)
     with run.holding_data():
         expire_originals(layout, days)
     read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten, layout.overrides)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import update_wrapper, wraps
@@ -38,6 +38,7 @@ class Call(Generic[Answer_co]):
         answers: What a success may be; the first that fits is read.
         body: Sent without the fields that were not given: those have the service's own defaults.
         may_repeat: Whether it may be sent again where it is not known if the service had it.
+        query: What stands behind the question mark of the address.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -45,6 +46,7 @@ class Call(Generic[Answer_co]):
     answers: tuple[type[Answer_co], ...]
     body: Message | None = None
     may_repeat: bool = False
+    query: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -55,7 +57,7 @@ class Call(Generic[Answer_co]):
         """The request, for a connection to send."""
         content = None if self.body is None else self.body.model_dump_json(exclude_unset=True)
         headers = {REQUEST_ID: request_id, **(_MESSAGES if content is not None else {})}
-        return http.build_request(self.method, self.url, content=content, headers=headers)
+        return http.build_request(self.method, self.url, params=self.query or None, content=content, headers=headers)
 
     def read(self, response: httpx.Response) -> Answer_co:
         """The answer of a success. Fields that a newer service has added are passed over.
@@ -96,7 +98,7 @@ class Call(Generic[Answer_co]):
     ) -> NoAnswer:
         """That no answer of the service came."""
         said = (str(error) or type(error).__name__).splitlines()[0]
-        where = str(request.url).removesuffix(self.url)
+        where = str(request.url.copy_with(query=None)).removesuffix(self.url)
         return NoAnswer(
             f"Cannot ask {self.url}: error={said}, expected an answer of the service ({where}). See that it runs and "
             "what its log says, and ask again.",
@@ -167,6 +169,11 @@ def quoted(id_: str) -> str:
     """An id as one part of a path, whatever stands in it."""
     # Dots alone would lead out of the folder.
     return quote(id_, safe="") if id_.strip(".") else id_.replace(".", "%2E")
+
+
+def asked(**query: str | int | None) -> dict[str, str | int]:
+    """What is asked in an address: what has a value."""
+    return {name: value for name, value in query.items() if value is not None}
 
 
 def _id_of(request: httpx.Request, response: httpx.Response | None) -> str | None:

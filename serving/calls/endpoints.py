@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.schema import TableName
 from monitoring.lineage import Lineage
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
@@ -18,11 +19,12 @@ from serving.api.lists import (
     SimilarRequest,
 )
 from serving.api.model import ModelInfo, ModelSummary
+from serving.api.quarantine import QuarantineInfo, ReadmissionAsked, ReadmitRequest
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
-from serving.api.timeline import TimelineInfo
-from serving.calls.call import Call, Described, quoted
+from serving.api.timeline import AuditInfo, TimelineInfo
+from serving.calls.call import Call, Described, asked, quoted
 from serving.calls.requests import check_many, check_one, whole, with_ids
 
 
@@ -94,9 +96,32 @@ class Endpoints:
         return Call("GET", "/experiments", (ExperimentsInfo,), may_repeat=True)
 
     @Described
-    def timeline(self) -> Call[TimelineInfo]:
-        """What monitoring saw, and what came of it: the newest entries, oldest first."""
-        return Call("GET", "/timeline", (TimelineInfo,), may_repeat=True)
+    def timeline(self, *, before: int | None = None, limit: int | None = None) -> Call[TimelineInfo]:
+        """What monitoring saw, and what came of it, oldest first: the newest entries, or those before one."""
+        return Call("GET", "/timeline", (TimelineInfo,), may_repeat=True, query=asked(before=before, limit=limit))
+
+    @Described
+    def quarantine(
+        self,
+        *,
+        table: TableName | None = None,
+        rule: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Call[QuarantineInfo]:
+        """What the data gate put aside, and, with a key of scope `admin`, some of these rows, or those after them."""
+        query = asked(table=table, rule=rule, after=after, limit=limit)
+        return Call("GET", "/quarantine", (QuarantineInfo,), may_repeat=True, query=query)
+
+    @Described
+    def readmit(self, request: ReadmitRequest) -> Call[ReadmissionAsked]:
+        """Have the next run that validates let rows of quarantine in."""
+        return Call("POST", "/quarantine/readmissions", (ReadmissionAsked,), request)
+
+    @Described
+    def audit(self, *, before: str | None = None, limit: int | None = None) -> Call[AuditInfo]:
+        """Who changed what, newest first: the newest acts, or those before one."""
+        return Call("GET", "/audit", (AuditInfo,), may_repeat=True, query=asked(before=before, limit=limit))
 
     @Described
     def lineage(self, recommendation_id: str) -> Call[Lineage]:

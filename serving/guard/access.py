@@ -54,6 +54,7 @@ ROWS = (
     # Pages that show what the API tells.
     Row(("GET",), "/app", "read", is_versioned=False),
     Row(("GET",), "/app/*", "read", is_versioned=False),
+    Row(("GET",), "/app/audit", "admin", is_versioned=False),
     # Reduced, without a key that may read.
     Row(("GET",), "/model", "nothing"),
     Row(("GET",), "/metrics", "read", is_versioned=False),
@@ -71,6 +72,10 @@ ROWS = (
     Row(_CHANGES, "/items/*", "admin"),
     Row(("GET",), "/experiments", "read"),
     Row(("GET",), "/timeline", "read"),
+    # Rows of it are shown to whoever may do everything.
+    Row(("GET",), "/quarantine", "read"),
+    Row(("POST",), "/quarantine/readmissions", "admin"),
+    Row(("GET",), "/audit", "admin"),
     # It names who was shown what.
     Row(("GET",), "/lineage/*", "admin"),
     Row(_CHANGES, "/experiments", "admin"),

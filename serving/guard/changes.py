@@ -16,7 +16,17 @@ from serving.guard.caller import current_caller
 logger = logging.getLogger(__name__)
 
 _MAX_PATH_CHARS = 200
+_DETAILS = "sommelier.audit"
 _USERS = "/users/*"  # their paths hold a person's id, which no record may
+
+
+def say_in_audit(scope: Scope, **details: str) -> None:
+    """Add details to the record of the request that is being answered; no id of a person may be among them.
+
+    Args:
+        scope: Of the request; of one that is not recorded nothing is kept.
+    """
+    scope.get(_DETAILS, {}).update(details)
 
 
 class AuditChanges:
@@ -48,24 +58,27 @@ class AuditChanges:
 
     async def _answer(self, act: Act, scope: Scope, receive: Receive, send: Send) -> None:
         has_ended = False
+        # Shared with the copies of the scope that routers make.
+        details: dict[str, str] = {}
+        scope[_DETAILS] = details
 
         async def record(message: Message) -> None:
             nonlocal has_ended
             if message["type"] == "http.response.start" and not has_ended:
                 has_ended = True
-                await self._end(act, f"status {message['status']}")
+                await self._end(act, f"status {message['status']}", details)
             await send(message)
 
         try:
             await self._app(scope, receive, record)
         except BaseException as error:
             if not has_ended:
-                await asyncio.shield(self._end(act, f"failed: {type(error).__name__}"))
+                await asyncio.shield(self._end(act, f"failed: {type(error).__name__}", details))
             raise
 
-    async def _end(self, act: Act, outcome: str) -> None:
+    async def _end(self, act: Act, outcome: str, details: dict[str, str]) -> None:
         try:
-            await asyncio.to_thread(end, self._file, act, outcome)
+            await asyncio.to_thread(end, self._file, act, outcome, details)
         except AuditError:
             # It is done, and its beginning is on record.
             logger.exception("The outcome of %s, %s, could not be recorded", act.what, outcome)

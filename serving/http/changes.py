@@ -1,4 +1,4 @@
-"""PATCH and DELETE of items and users: what clients say above the source, and whom to forget."""
+"""What changes the shop: what clients say of items and users, whom to forget, which rows to let in again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from starlette.routing import Route
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.message import API_PREFIX, Message
 from serving.api.problem import explain
-from serving.http.responses import refuse
+from serving.api.quarantine import ReadmissionAsked, ReadmitRequest
+from serving.guard.caller import current_caller
+from serving.guard.changes import say_in_audit
+from serving.http.responses import refuse, respond
 
 Patch = TypeVar("Patch", bound=Message)
 
@@ -38,6 +41,19 @@ async def _change_user(request: Request) -> Response:
 async def _forget_user(request: Request) -> Response:
     user_id = request.path_params["user_id"]
     return await _kept(lambda desk, _: desk.forget_user(user_id))
+
+
+async def _readmit(request: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    try:
+        asked = ReadmitRequest.model_validate_json(await request.body())
+    except ValidationError as error:
+        refused: Response = refuse(400, explain(error))
+        return refused
+    say_in_audit(request.scope, table=asked.table or "", rule=asked.rule or "", reason=asked.reason)
+    found = await run_in_threadpool(service.operations.readmit, asked, current_caller().name)
+    answer: Response = respond(found, 202) if isinstance(found, ReadmissionAsked) else found
+    return answer
 
 
 async def _changed(request: Request, kind: type[Patch], change: Callable[[Patch, Any, Any], BaseModel]) -> Response:
@@ -66,4 +82,5 @@ CHANGES = [
     Route(f"{API_PREFIX}/items/{{item_id:path}}", _delete_item, methods=["DELETE"]),
     Route(f"{API_PREFIX}/users/{{user_id:path}}", _change_user, methods=["PATCH"]),
     Route(f"{API_PREFIX}/users/{{user_id:path}}", _forget_user, methods=["DELETE"]),
+    Route(f"{API_PREFIX}/quarantine/readmissions", _readmit, methods=["POST"]),
 ]

@@ -16,8 +16,8 @@ from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.settings.platform import InFlight
+from serving.api.endpoints import ENDPOINTS
 from serving.api.message import API_PREFIX
-from serving.api.openapi import ENDPOINTS
 from serving.http.headers import PLAIN
 from serving.http.request_ids import RequestIds
 
@@ -27,8 +27,8 @@ STATUS = 429
 RETRY_AFTER_S = 1
 _SHORT_TURN_S = 0.0005
 _TEXTS, _EVENTS = f"{API_PREFIX}/feedback", f"{API_PREFIX}/events"
-# Every other endpoint that takes a body is answered by the bundle.
-_POSTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "post"]
+# Every other endpoint that takes a body and changes nothing is answered by the bundle.
+_POSTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "post" and not endpoint.is_change]
 ANSWERED_TOGETHER = frozenset(endpoint.path for endpoint in _POSTS) - {_TEXTS, _EVENTS}
 
 

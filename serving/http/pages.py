@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import bentoml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving.api.message import API_PREFIX
+from serving.api.message import API_PREFIX, Message
 from serving.api.openapi import describe_api
+from serving.api.problem import explain
+from serving.api.quarantine import QuarantineQuery
+from serving.api.timeline import AuditQuery, TimelineQuery
 from serving.guard.caller import current_caller
 from serving.http.changes import CHANGES
 from serving.http.headers import page_policy
-from serving.http.responses import respond
+from serving.http.responses import refuse, respond
 
 _SCRIPT = """
 SwaggerUIBundle({ url: "docs.json", dom_id: "#api", tryItOutEnabled: true, defaultModelsExpandDepth: 0 })
@@ -64,13 +68,21 @@ async def _show_experiments(_: Request) -> Response:
     return respond(await run_in_threadpool(service.experiments_info))
 
 
-async def _show_timeline(_: Request) -> Response:
-    service: Any = bentoml.get_current_service()
-    return respond(await run_in_threadpool(service.timeline_info))
+async def _show_timeline(request: Request) -> Response:
+    return await _answer_query(request, TimelineQuery, bentoml.get_current_service().operations.timeline)
+
+
+async def _show_audit(request: Request) -> Response:
+    return await _answer_query(request, AuditQuery, bentoml.get_current_service().operations.audit)
+
+
+async def _show_quarantine(request: Request) -> Response:
+    look = partial(bentoml.get_current_service().operations.quarantine, shows_rows=current_caller().may("admin"))
+    return await _answer_query(request, QuarantineQuery, look)
 
 
 async def _show_lineage(request: Request) -> Response:
-    return await _read(bentoml.get_current_service().lineage, request.path_params["recommendation_id"])
+    return await _read(bentoml.get_current_service().operations.lineage, request.path_params["recommendation_id"])
 
 
 async def _show_item(request: Request) -> Response:
@@ -81,8 +93,18 @@ async def _show_user(request: Request) -> Response:
     return await _read(bentoml.get_current_service().user_record, request.path_params["user_id"])
 
 
-async def _read(record: Callable[[str], Any], key: str) -> Response:
-    """Read a record in a thread, as the online store may take its time."""
+async def _answer_query(request: Request, kind: type[Message], answer: Callable[[Any], Any]) -> Response:
+    """The answer to what stands behind the question mark of an address."""
+    try:
+        query = kind.model_validate(dict(request.query_params), strict=False)
+    except ValidationError as error:
+        refused: Response = refuse(400, explain(error))
+        return refused
+    return await _read(answer, query)
+
+
+async def _read(record: Callable[[Any], Any], key: Any) -> Response:
+    """Read a record in a thread, as files or the online store may take their time."""
     found = await run_in_threadpool(record, key)
     answer: Response = respond(found) if isinstance(found, BaseModel) else found
     return answer
@@ -96,6 +118,8 @@ PAGES = Starlette(
         Route(f"{API_PREFIX}/model", _show_model),
         Route(f"{API_PREFIX}/experiments", _show_experiments),
         Route(f"{API_PREFIX}/timeline", _show_timeline),
+        Route(f"{API_PREFIX}/audit", _show_audit),
+        Route(f"{API_PREFIX}/quarantine", _show_quarantine),
         Route(f"{API_PREFIX}/lineage/{{recommendation_id}}", _show_lineage),
         # Ids may hold slashes.
         Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),

@@ -7,12 +7,13 @@ from typing import Any
 
 from core.logs.timeline import TimelineError
 from core.overrides import OverrideError
+from core.quarantine.requests import ReadmissionRequestError
 from core.removals import RemovalError
 from core.tombstones import TombstoneError
 from features.errors import FeatureError
 from monitoring.lineage import UnknownRecommendation
 from recommender.errors import NotFinite
-from serving.errors import ServingError, TooBusy
+from serving.errors import RecordUnreadable, ServingError, TooBusy
 from serving.http.responses import refuse
 
 logger = logging.getLogger("serving")
@@ -36,6 +37,9 @@ def refusal_of(error: Exception) -> Any:
 def sentence_of(error: Exception) -> str | None:
     """What a client is told of an error; None of a bug."""
     match error:
+        case RecordUnreadable():
+            logger.error("%s", error, exc_info=error)
+            return str(error)
         case ServingError():
             return str(error)
         case UnknownRecommendation():
@@ -49,6 +53,9 @@ def sentence_of(error: Exception) -> str | None:
         case FeatureError() | TombstoneError():
             logger.error("The online store cannot be read", exc_info=error)
             return "Cannot answer for a known user: the online store cannot be read. Try again later."
+        case ReadmissionRequestError():
+            logger.error("A readmission was refused", exc_info=error)
+            return f"{error.failed}: {error.got}, expected {error.expected}. {error.do}."
         case OverrideError() | RemovalError():
             logger.error("A change was refused", exc_info=error)
             return "Cannot keep the change: its file cannot be read or written. Send it again later."

@@ -9,8 +9,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from core.layout import Layout
 from core.settings.tree import Settings
+from serving.api.endpoints import ENDPOINTS, SUCCESSORS
 from serving.api.message import API_PREFIX
-from serving.api.openapi import ENDPOINTS, SUCCESSORS
 from serving.guard.changes import AuditChanges
 from serving.guard.connections import limit_heads
 from serving.guard.gate import FindKey, KeyGate, cors_options

@@ -21,7 +21,7 @@ async def show_front(service: Any, settings: Settings) -> str:
     """
     model, timeline, experiments = (
         await read(service.model_info),
-        await read(service.timeline_info),
+        await read(service.operations.timeline),
         await read(service.experiments_info),
     )
     manifest = model.body["manifest"] or {}

@@ -21,13 +21,13 @@ async def show_model(service: Any, settings: Settings, recommendation_id: str) -
         settings: Of the shop.
         recommendation_id: Of an answer whose lineage is asked for; empty for none.
     """
-    model, timeline = await read(service.model_info), await read(service.timeline_info)
+    model, timeline = await read(service.model_info), await read(service.operations.timeline)
     lineage = None
     if recommendation_id:
         # As the endpoint: it names who was shown what.
         lineage = Answer({}, "Your API key lacks the scope admin, which the lineage of an answer needs.", 403)
         if current_caller().may("admin"):
-            lineage = await read(service.lineage, recommendation_id)
+            lineage = await read(service.operations.lineage, recommendation_id)
     manifest = model.body["manifest"] or {}
     heads, rows = ranker_table(manifest.get("metrics", {}))
     html = render(

@@ -14,10 +14,12 @@ from starlette.routing import Route
 
 from core.settings.tree import Settings
 from serving.api.problem import explain
+from serving.web.audit import show_audit
 from serving.web.compare import show_compare
 from serving.web.explore import show_explore, show_item
 from serving.web.front import show_front
 from serving.web.model import show_experiments, show_model
+from serving.web.quarantine import show_quarantine
 from serving.web.status import show_status
 from serving.web.templates import ASSETS, FILES, digest_of, render, show
 from serving.web.view import View
@@ -63,9 +65,16 @@ def page_routes(settings: Settings) -> list[Route]:
 
     async def status(service: Any, _: Request) -> tuple[str, int]:
         def build() -> str:
-            return show_status(settings, service.model_info(), service.timeline_info(), service.experiments_info())
+            timeline = service.operations.timeline()
+            return show_status(settings, service.model_info(), timeline, service.experiments_info())
 
         return await run_in_threadpool(build), 200
+
+    async def quarantine(service: Any, request: Request) -> tuple[str, int]:
+        return await show_quarantine(service, settings, request.query_params)
+
+    async def audit(service: Any, request: Request) -> tuple[str, int]:
+        return await show_audit(service, settings, request.query_params.get("before", "")), 200
 
     return [
         page("", front),
@@ -76,6 +85,8 @@ def page_routes(settings: Settings) -> list[Route]:
         page("model", model),
         page("experiments", experiments),
         page("status", status),
+        page("quarantine", quarantine),
+        page("audit", audit),
         Route("/app/assets/{name}", _give_file),
     ]
 

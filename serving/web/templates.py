@@ -27,6 +27,8 @@ PAGES = (
     ("model", "Model"),
     ("experiments", "Experiments"),
     ("status", "Status"),
+    ("quarantine", "Quarantine"),
+    ("audit", "Audit log"),
 )
 _PARTS: tuple[tuple[str, PartName], ...] = (
     ("Flows (Prefect)", "prefect"),

@@ -16,6 +16,7 @@ from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
 from tests.browser.browsing import Visit, open_browser, visit
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.unit.serving.operations.put_aside import put_aside
 
 PATHS = {
     "front": "/app",
@@ -30,6 +31,8 @@ PATHS = {
     "model": "/app/model",
     "experiments": "/app/experiments",
     "status": "/app/status",
+    "quarantine": "/app/quarantine",
+    "quarantined rows": "/app/quarantine?table=interactions&rule=value_parses",
 }
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
@@ -37,6 +40,9 @@ LOOKS = {
     "narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
 }
 OF_ANY_SHOP = ("front", "explore", "click", "texts", "gate")  # the others want an evaluation, an alarm, or reports
+# Of somebody who may do everything.
+OF_ADMINS = {"quarantined rows": PATHS["quarantined rows"], "audit log": "/app/audit"}
+SCRIPT_ROW = "u3,<script>document.title=1</script>,rating,eight,2026-05-01T10:00:00Z"
 _FIRST_PAINT_S, _MOST_BYTES = 1.0, 300_000
 
 
@@ -48,7 +54,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+    made = build_shop(tmp_path_factory.mktemp("shop"))
+    put_aside(made.layout, SCRIPT_ROW)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +102,19 @@ def test_every_page_is_for_everybody_and_loads_little_from_here_alone(
         assert len(tab.sizes) > len(PATHS)
         # What was asked for and is not there is an answer of the page, not a fault of it.
         assert [one for one in tab.complaints if "404" not in one] == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_pages_of_admins_are_for_everybody_too(browser: Browser, running: Running, look: str) -> None:
+    with visit(browser, str(running.client.base_url), key_of(running, "admin"), **LOOKS[look]) as tab:
+        for name, path in OF_ADMINS.items():
+            page = tab.open(path)
+            for one in page.locator("details").all():
+                one.evaluate("details => { details.open = true }")
+            assert tab.barriers() == [], name
+            assert tab.overflow == 0, name
+            assert tab.first_paint_s(path) <= _FIRST_PAINT_S, name
+        assert tab.complaints == []
 
 
 def test_a_click_and_a_rating_change_the_list_at_once(tab: Visit, running: Running) -> None:
@@ -237,3 +258,50 @@ def test_what_stands_in_an_address_is_shown_and_never_run(tab: Visit) -> None:
     page = tab.open("/app/explore?k=many")
     expect(page.get_by_role("alert")).to_contain_text("k=")
     tab.complaints = [one for one in tab.complaints if "400" not in one]
+
+
+def test_rows_of_quarantine_are_asked_for_by_the_keyboard_and_stand_in_the_audit_log(
+    browser: Browser, running: Running
+) -> None:
+    key = key_of(running, "admin")
+    with visit(browser, str(running.client.base_url), key) as tab:
+        page = tab.open("/app/quarantine")
+        group = page.locator(".list > li").filter(has_text="timestamp parses")
+        expect(group).to_contain_text("Reads as a time.")
+        group.locator("summary").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.type("The format of times is set now.")
+        page.keyboard.press("Enter")
+        expect(page.locator("#said")).to_contain_text("1 row is let in by the next run")
+        expect(page.locator("main")).to_be_focused()
+        waiting = page.locator("section").filter(has=page.get_by_role("heading", name="Waits for the next run"))
+        expect(waiting).to_contain_text("The format of times is set now.")
+        page.get_by_role("link", name="Audit log").click()
+        row = page.get_by_role("row").filter(has_text="POST /v1/quarantine/readmissions")
+        expect(row).to_contain_text("reason The format of times is set now.")
+        expect(row).to_contain_text(f"key:{key.split('_')[1]}")
+        expect(row).to_contain_text("status 202")
+        assert tab.complaints == []
+
+
+def test_quarantined_rows_are_shown_as_text_and_to_admins_alone(browser: Browser, running: Running) -> None:
+    base = str(running.client.base_url)
+    with visit(browser, base, key_of(running, "admin")) as tab:
+        page = tab.open("/app/quarantine")
+        page.locator(".list > li").filter(has_text="value parses").get_by_role("link", name="Show rows").click()
+        expect(page.get_by_text("<script>document.title=1</script>", exact=True)).to_be_visible()
+        expect(page.get_by_text("seven", exact=True)).to_be_visible()
+        assert page.locator("main script").count() == 0
+        assert "Sommelier" in page.title()
+        assert tab.complaints == []
+    with visit(browser, base, key_of(running, "read")) as tab:
+        page = tab.open(PATHS["quarantined rows"])
+        expect(page.get_by_text("with a key of scope admin")).to_be_visible()
+        expect(page.get_by_text("sommelier quarantine readmit --table interactions").first).to_be_hidden()
+        assert "seven" not in page.content()
+        answer = running.client.get("/v1/quarantine", params={"table": "interactions"}).json()
+        assert (answer["rows"], answer["waiting"]) == (None, None)
+        for path in ("/app/audit", "/v1/audit"):
+            assert running.client.get(path).status_code == 403
+        assert running.post("/v1/quarantine/readmissions", reason="I may not").status_code == 403

@@ -40,7 +40,9 @@ def call_of(name: str) -> Call[Any]:
     """What a method sends for the names of ids as ids, and for the example of the document."""
     method, hints = METHODS[name], get_type_hints(inspect.unwrap(METHODS[name]))
     given = []
-    for parameter in list(inspect.signature(method).parameters)[1:]:
+    for parameter, kind_of in list(inspect.signature(method).parameters.items())[1:]:
+        if kind_of.kind is inspect.Parameter.KEYWORD_ONLY:  # of the query
+            continue
         kind = hints[parameter]
         if kind is str:
             given.append(f"{{{parameter}}}")

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from core.settings.loading import parse_settings
 from core.settings.source import SOURCE_KINDS, Source
 from core.settings.tree import Recipe, Settings
-from serving.api.openapi import ENDPOINTS
+from serving.api.endpoints import ENDPOINTS
 from serving.http.metrics import Metrics
 from tests.contract.documents import (
     ALL,

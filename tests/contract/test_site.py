@@ -14,7 +14,7 @@ from docs.site.__main__ import build
 from docs.site.pages import ELSEWHERE, page_text
 from docs.site.pictures import PICTURES
 from docs.site.references import api_page, settings_page
-from serving.api.openapi import ENDPOINTS
+from serving.api.endpoints import ENDPOINTS
 from tests.contract.documents import PAGES
 
 

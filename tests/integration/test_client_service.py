@@ -27,6 +27,7 @@ from serving.client import AsyncClient, Client, NoAnswer, RequestFailed, Retries
 from tests.contract.documents import DOCS, ROOT, fenced, read
 from tests.integration.running_service import Running, free_port, start_service
 from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
+from tests.unit.serving.operations.put_aside import put_aside
 
 # What the documents call the simulated shop's users and items, and what those of the shop here are called.
 NAMES = {"u11103": "u07", "u11104": "u08", "u11105": "u09", "i10007": "tea-7", "i10042": "wine-4"}
@@ -34,6 +35,7 @@ NAMES = {"u11103": "u07", "u11104": "u08", "u11105": "u09", "i10007": "tea-7", "
 SHOWN = r"(?:\S+ Number \d of the \w+ shelf [-\d.e]+\n){3}"
 PRINTED = [
     rf"{SHOWN}[-\d.e]+ [\d.]+\n1\n",
+    r"interactions.csv:42 .*\ninteractions.csv:43 .*\n",
     r"\['Number .*'\] \['Number .*'\]\n",
     r"0 .*\nwhole: tea-7 .*\n1 .*\nwhole: wine-4 2.0 .*\n",
     r"404 Cannot score: .*no-such-item.* [-0-9a-f]{36}\n",
@@ -42,7 +44,9 @@ PRINTED = [
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+    made = build_shop(tmp_path_factory.mktemp("shop"))
+    put_aside(made.layout)
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from serving.api import lists as api
-from serving.api.openapi import ENDPOINTS, describe_api
+from serving.api.endpoints import ENDPOINTS
+from serving.api.openapi import describe_api
 from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 from serving.lists.searching import Searcher

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from core.schema import TABLES, Column
+from core.quarantine.rows import QUARANTINE, RuleWords
+from core.schema import TABLES, Column, TableName
 from core.sql import identifier, literal
 from validation.clean_tables import write_parquet
 from validation.rules.rule import Rule
@@ -15,7 +17,6 @@ from validation.scan.picking import picked_name
 from validation.scan.scan import Scan
 from validation.staging.marks import BITS
 from validation.staging.reading import read_sql
-from validation.summary import QUARANTINE
 
 COLUMNS = {
     "table": "VARCHAR",
@@ -57,6 +58,27 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
         ORDER BY row_number"""
     write_parquet(connection, query, target)
     return scan.rows_quarantined
+
+
+def words_of(scan: Scan) -> tuple[RuleWords, ...]:
+    """What the rules say that send rows of a table to quarantine."""
+    return tuple(
+        # Reasons are written for pages of HTML.
+        RuleWords(
+            name=rule.name,
+            column=_column_of(scan.table, rule),
+            expectation=rule.expectation,
+            why=unescape(rule.why),
+        )
+        for rule in scan.rules
+        if rule.severity == "row"
+    )
+
+
+def _column_of(table: TableName, rule: Rule) -> str:
+    """The contract's column that a rule is about, whichever derived one it looks at; "" for the row as a whole."""
+    names = sorted((column.name for column in TABLES[table].columns), key=len, reverse=True)
+    return next((name for name in names if rule.column == name or rule.column.startswith(f"{name}_")), "")
 
 
 def rule_names_sql(rules: list[Rule]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from core.quarantine.rows import QuarantinedRow
 from core.schema import TABLE_NAMES, TABLES, USER_ID, TableName
 from core.settings.validation import CleaningSettings
 from core.sql import literal
@@ -44,25 +45,6 @@ _FILE_SCHEMA = pa.schema(
 
 _AS_USUAL = CleaningSettings()
 _MAX_CORRECTED = 2  # values in which two corrections of one row differ
-
-
-@dataclass(frozen=True)
-class QuarantinedRow:
-    """One row of quarantine.
-
-    Attributes:
-        rules: Those that it breaks.
-        source_file, source_number: Where it stood.
-        values: Contract column to text, as it was mapped.
-        attributes: Further columns of a user or an item.
-    """
-
-    table: TableName
-    rules: tuple[str, ...]
-    source_file: str
-    source_number: int
-    values: Mapping[str, str | None]
-    attributes: Mapping[str, str | None]
 
 
 class ReadmissionSummary(BaseModel):
@@ -318,8 +300,8 @@ def _read_line(line: str, where: str) -> QuarantinedRow:
     file, _, number = str(read.get("position", "")).rpartition(":")
     if not file or not number.isdigit():
         raise _bad(f"position={read.get('position')!r}", "the file and line it had when it was exported", where)
-    texts = [{name: as_text(value) for name, value in given.items()} for given in (values, attributes)]
-    return QuarantinedRow(table, tuple(read.get("rules") or ()), file, int(number), *texts)
+    own, further = ({name: as_text(value) for name, value in given.items()} for given in (values, attributes))
+    return QuarantinedRow(table, tuple(read.get("rules") or ()), file, int(number), own, further)
 
 
 def _bad(got: str, expected: str, where: str) -> ReadmissionError:

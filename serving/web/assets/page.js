@@ -147,7 +147,29 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// Ask for rows of quarantine to be let in; the page then lists what waits.
+async function readmit(form) {
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const told = await (await post("v1/quarantine/readmissions", Object.fromEntries(new FormData(form)))).json();
+    await show(location.href, { push: false });
+    document.getElementById("waiting")?.scrollIntoView();
+    document.getElementById("main").focus({ preventScroll: true });
+    say(told.rows === 1 ? "Asked for: 1 row is let in by the next run." : `Asked for: ${told.rows} rows are let in by the next run.`);
+  } catch (error) {
+    button.disabled = false;
+    say(error.message, true);
+  }
+}
+
 document.addEventListener("submit", (event) => {
+  const asking = event.target.closest("form[data-readmit]");
+  if (asking) {
+    event.preventDefault();
+    readmit(asking);
+    return;
+  }
   const form = event.target.closest("form[data-live]");
   if (!form) return;
   event.preventDefault();

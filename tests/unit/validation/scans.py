@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from core.quarantine.rows import QUARANTINE, Note, write_note
 from core.schema import TABLES, TableName
 from core.settings.source import Source, TablesSource
 from core.settings.validation import ValidationSettings
@@ -27,12 +28,12 @@ from tests.unit.validation.source_files import json_lines, read_rows, write
 from validation.clean_tables import write_entities, write_events
 from validation.cleaning.steps import build_masks
 from validation.gate import scan_tables, summarise
-from validation.quarantine.files import rule_names_sql, write_quarantine
+from validation.quarantine.files import rule_names_sql, words_of, write_quarantine
 from validation.scan.picking import pick_broken
 from validation.scan.scan import Scan
 from validation.sources.ingest import ingest, read_note
 from validation.staging.parts import open_staging
-from validation.summary import QUARANTINE, TableSummary
+from validation.summary import TableSummary
 
 LENIENT = ValidationSettings(min_interactions=1, max_quarantined_share=1.0)
 Rows = list[dict[str, Any]]
@@ -114,6 +115,8 @@ def scan_raw(raw: Path, settings: ValidationSettings = LENIENT, *, quarantine: b
             for scan in scans.values():
                 pick_broken(connection, scan, build_masks(settings.cleaning)["reviews"])
                 write_quarantine(connection, scan, note.fingerprint, target)
+            words = {table: words_of(scan) for table, scan in scans.items()}
+            write_note(target / QUARANTINE, Note(read_at=datetime.now(UTC), rules=words))
         return Scanned(
             tables={
                 table: summarise(scan, _unmet(scan)).model_copy(update={"rows_derived": derived.get(table, 0)})

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.quarantine.rows import read_note
 from core.schema import TABLES
 from core.settings.source import TablesSource
 from core.settings.validation import OwnRule, ValidationSettings
 from tests.unit.validation.source_files import events, json_lines, read_rows, write
 from validation.errors import TableRejected
 from validation.gate import validate
+from validation.raw.originals import read_originals
 from validation.sources.ingest import ingest
 from validation.summary import SUMMARY_FILE, ValidationSummary
 
@@ -107,6 +109,9 @@ def test_a_bad_interaction_goes_to_quarantine_with_its_rule(tmp_path: Path) -> N
     assert counts.rules == collections.Counter(rule for rule, _ in BAD_EVENTS)
     assert not counts.warnings
     assert not summary.gx_success
+    note = read_note(tmp_path / "clean" / "quarantine")
+    assert note.read_at == read_originals(tmp_path / "clean" / "quarantine").read_at
+    assert all((words := note.words_of("interactions", rule)) and words.why for rule, _ in BAD_EVENTS)
 
 
 def test_half_a_character_in_an_id_is_refused_and_not_taken_for_another_id(tmp_path: Path) -> None:

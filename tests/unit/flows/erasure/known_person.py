@@ -13,6 +13,7 @@ from core.layout import Layout
 from core.logs.events import EventLog, Interaction
 from core.logs.predictions import EXPORTED
 from core.overrides import Overrides
+from core.quarantine.rows import QuarantinedRow
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.source import TablesSource
 from features.online import OnlineFeatures
@@ -24,7 +25,7 @@ from tests.unit.features.shops import Row, write_shop
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from tests.unit.recommender.tiny_shop import DATA
 from tests.unit.validation.source_files import csv_bytes, write
-from validation.quarantine.readmission import QuarantinedRow, readmit
+from validation.quarantine.readmission import readmit
 from validation.sources.ingest import ingest
 
 PERSON = "person-4711"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.api.openapi import ENDPOINTS
+from serving.api.endpoints import ENDPOINTS
 from serving.guard.access import find_row, is_change, need_of
 
 

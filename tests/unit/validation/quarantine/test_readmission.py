@@ -12,13 +12,13 @@ import pytest
 
 from core.events import canonical_id
 from core.logs.events import EventLog, Interaction
+from core.quarantine.rows import QuarantinedRow
 from core.settings.source import TablesSource
 from core.settings.validation import CleaningSettings, OwnRule, ValidationSettings
 from tests.unit.validation.scans import Scanned, scan_source
 from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_rows, write
 from validation.errors import ReadmissionError
 from validation.quarantine.readmission import (
-    QuarantinedRow,
     count_by_rule,
     erase,
     export,

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.logs.events import EventLog, Interaction
+from core.quarantine.rows import QuarantinedRow
 from core.settings.source import Amazon2014Source, RecboleSource, SimulatedSource, Source, SqlSource, TablesSource
 from core.tombstones import bury, lift, read_tombstones
 from tests.integration.byte_search import find
 from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_parts, review, write
-from validation.quarantine.readmission import QuarantinedRow, readmit
+from validation.quarantine.readmission import readmit
 from validation.raw.forgotten import names_forgotten
 from validation.sources.ingest import ingest, source_fingerprint
 

@@ -1,0 +1,1 @@
+"""What operators look at and ask for: time line, lineage, audit log, quarantine."""

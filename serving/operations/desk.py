@@ -1,0 +1,86 @@
+"""What operators ask the service, answered out of the files of the shop that flows and people left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.layout import Layout
+from core.logs.audit import read_acts
+from core.logs.timeline import Timeline, TimelineError
+from core.settings.tree import Settings
+from core.tombstones import IsForgotten, TombstoneError
+from monitoring.lineage import UnknownRecommendation, trace
+from serving.api.quarantine import QuarantineInfo, QuarantineQuery, ReadmissionAsked, ReadmitRequest
+from serving.api.timeline import AuditInfo, AuditQuery, TimelineInfo, TimelineQuery
+from serving.http.refusals import refusal_of
+from serving.operations.quarantine import ask_to_readmit, look
+
+ALL_ENTRIES = TimelineQuery()
+FIRST_ACTS = AuditQuery()
+
+
+class OperationsDesk:
+    """Answers without any bundle. Safe to share between threads; each answer reads files, so it is asked in one.
+
+    Args:
+        layout: Of the shop.
+        settings: Of the shop.
+        is_forgotten: Whether nothing of a user may be shown.
+    """
+
+    def __init__(self, layout: Layout, settings: Settings, is_forgotten: IsForgotten) -> None:
+        self._layout, self._is_forgotten = layout, is_forgotten
+        self._days = settings.serving.predictions.days
+        self._reports_url = settings.platform.url_of("reports")
+
+    def timeline(self, query: TimelineQuery = ALL_ENTRIES) -> TimelineInfo:
+        """What GET /v1/timeline answers."""
+        try:
+            found = Timeline(self._layout.timeline).read(before=query.before, limit=query.limit + 1)
+        except TimelineError as error:
+            return TimelineInfo(problem=str(error), entries=[])
+        entries = found[-query.limit :]
+        return TimelineInfo(problem=None, entries=entries, next=entries[0].id if len(found) > len(entries) else None)
+
+    def audit(self, query: AuditQuery = FIRST_ACTS) -> AuditInfo:
+        """What GET /v1/audit answers."""
+        try:
+            acts = read_acts(self._layout.audit)[::-1]
+        except OSError as error:
+            said = f"Cannot read the audit log: {error.strerror or error}. See that the service may read it."
+            return AuditInfo(problem=said, acts=[], next=None)
+        if query.before is not None:
+            ids = [act.id for act in acts]
+            # An act that its file took along when it went has none before it.
+            acts = acts[ids.index(query.before) + 1 :] if query.before in ids else []
+        shown = acts[: query.limit]
+        return AuditInfo(problem=None, acts=shown, next=shown[-1].id if len(acts) > len(shown) else None)
+
+    def lineage(self, recommendation_id: str) -> Any:
+        """What GET /v1/lineage/{recommendation_id} answers."""
+        try:
+            return trace(self._layout, recommendation_id, self._days)
+        except (UnknownRecommendation, TombstoneError, TimelineError) as error:
+            return refusal_of(error)
+
+    def quarantine(self, query: QuarantineQuery, *, shows_rows: bool) -> QuarantineInfo | Any:
+        """What GET /v1/quarantine answers.
+
+        Args:
+            shows_rows: Whether whoever asks may see rows, which are of people.
+        """
+        try:
+            return look(self._layout, query, self._is_forgotten, self._reports_url, shows_rows=shows_rows)
+        except Exception as error:
+            return refusal_of(error)
+
+    def readmit(self, request: ReadmitRequest, by: str) -> ReadmissionAsked | Any:
+        """What POST /v1/quarantine/readmissions answers.
+
+        Args:
+            by: Who asks, for the records.
+        """
+        try:
+            return ask_to_readmit(self._layout, request, by)
+        except Exception as error:
+            return refusal_of(error)

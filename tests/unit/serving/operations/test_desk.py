@@ -1,0 +1,66 @@
+"""The time line and the audit log are read in pages, from the newest to the oldest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.layout import Layout
+from core.logs.audit import begin, end
+from core.logs.timeline import Timeline
+from core.settings.tree import Settings
+from core.tombstones import nobody
+from serving.api.timeline import AuditQuery, TimelineQuery
+from serving.operations.desk import OperationsDesk
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path, "corner")
+
+
+@pytest.fixture
+def desk(layout: Layout) -> OperationsDesk:
+    return OperationsDesk(layout, Settings(work_dir=layout.work_dir, shop=layout.shop), nobody)
+
+
+def test_the_time_line_comes_in_pages(desk: OperationsDesk, layout: Layout) -> None:
+    for number in range(5):
+        Timeline(layout.timeline).add("run", f"run {number}", "completed", "It ran.")
+    assert [one.subject for one in desk.timeline().entries] == [f"run {number}" for number in range(5)]
+    pages, before = [], None
+    while True:
+        page = desk.timeline(TimelineQuery(before=before, limit=2))
+        pages.append([one.subject for one in page.entries])
+        if page.next is None:
+            break
+        before = page.next
+    assert pages == [["run 3", "run 4"], ["run 1", "run 2"], ["run 0"]]
+
+
+def test_the_audit_log_comes_in_pages(desk: OperationsDesk, layout: Layout) -> None:
+    assert (desk.audit().acts, desk.audit().next) == ([], None)
+    layout.root.mkdir()
+    for number in range(5):
+        act = begin(layout.audit, f"act {number}", "user:ann")
+        if number != 4:
+            end(layout.audit, act, "done")
+    pages, before = [], None
+    while True:
+        page = desk.audit(AuditQuery(before=before, limit=2))
+        pages.append([(one.what, one.outcome) for one in page.acts])
+        if page.next is None:
+            break
+        before = page.next
+    assert pages == [
+        [("act 4", "begun"), ("act 3", "done")],
+        [("act 2", "done"), ("act 1", "done")],
+        [("act 0", "done")],
+    ]
+    assert desk.audit(AuditQuery(before="of a file that went")).acts == []
+
+
+def test_an_audit_log_that_cannot_be_read_is_said(desk: OperationsDesk, layout: Layout) -> None:
+    layout.audit.mkdir(parents=True)
+    assert "Cannot read the audit log" in (desk.audit().problem or "")
