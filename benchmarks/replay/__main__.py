@@ -21,6 +21,9 @@ is in `<policy>.journal` there. A replay that is done prints its table at once.
 from __future__ import annotations
 
 import argparse
+import fcntl
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +53,8 @@ _COMPRESSED = (
 def main(arguments: list[str] | None = None) -> None:
     """Replay once per policy."""
     chosen = _parse(arguments)
+    # What is asked to end, and what a shell's background has ignore Ctrl-C, stops its platform too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows: list[Row] = []
     with open_dataset(options.recipe_of(chosen), chosen.cache) as data, _folder(chosen.keep) as place:
         clean = data.clean_tables()
@@ -87,7 +92,10 @@ def replay_policy(
     settings = [f"recipe.{one}" for one in recipe if not one.startswith("source.")] + list(_COMPRESSED)
     settings += ["recipe.source.kind=tables", f"recipe.source.path={base}", f"shop={_SHOP}", *more]
     settings += ["loop.retraining.enabled=false"] if policy != "loop" else []
-    with running_platform(settings, place / policy, place / f"{policy}.log") as platform:
+    with (
+        _alone(place / f"{policy}.lock"),
+        running_platform(settings, place / policy, place / f"{policy}.log") as platform,
+    ):
         yield from replay(platform, policy, iter(periods), journal)
 
 
@@ -108,6 +116,21 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES), help=named)
     parser.add_argument("--keep", type=Path, help="keep journals, work folders and logs here, and go on from there")
     return options.parse(parser, arguments)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep others out: each of two replays would stop the other one's platform as what a killed replay left.
+
+    Raises:
+        SystemExit: another replay is at work.
+    """
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"Another replay holds {lock}. Wait for its end, or give another --keep.") from None
+        yield
 
 
 @contextmanager

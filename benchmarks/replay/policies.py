@@ -11,7 +11,7 @@ Policy = Literal["loop", "schedule", "frozen"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 # A run that was killed is wanted again by a later look; a period has one, which stands for all of its days.
 _LOOKS = 4
-GIVE_UP_H = 0.02  # of `loop.retraining.give_up_h`: in compressed time nobody waits six hours for a lost event
+GIVE_UP_H = 0.05  # of `loop.retraining.give_up_h`: in compressed time nobody waits six hours for a lost event
 _CUT_OFF = ("running", "crashed", "cancelled", "failed")
 
 
@@ -43,33 +43,33 @@ def finish_period(platform: Platform, policy: Policy, since: int) -> None:
 def _look(platform: Platform, since: int) -> None:
     """Have `monitor` look, and what it wants run to its end; again where that was cut off."""
     for look in range(_LOOKS):
-        decision = _newest_decision(platform.entries(since))
         # What was decided before a kill of the replay may go on still, or be due.
-        if look or decision is None:
-            if decision is not None and decision["state"] == "wanted":
-                _wait_until_given_up(decision)
+        if look or not any(entry["kind"] == "decision" for entry in platform.entries(since)):
             platform.run("monitor")
-        platform.wait_until_idle()
+        _wait_for_run(platform, since)
         entries = platform.entries(since)
-        decision = _newest_decision(entries)
-        if decision is None or _is_settled(entries, decision):
+        if (wanted := _newest_wanted(entries)) is None or _is_done(entries, wanted):
             return
 
 
-def _newest_decision(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    return next((one for one in reversed(entries) if one["kind"] == "decision"), None)
+def _newest_wanted(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest decision to do something: one that waits for it to be done wants nothing."""
+    return next((one for one in reversed(entries) if one["kind"] == "decision" and one["subject"] != "none"), None)
 
 
-def _is_settled(entries: Sequence[dict[str, Any]], decision: dict[str, Any]) -> bool:
-    """Whether what was decided has been done to its end."""
-    if decision["subject"] == "none":
-        return True
-    if decision["state"] in ("wanted", "lost"):
-        return False
-    runs = [one for one in entries if one["kind"] == "run" and one["cause"] == decision["id"]]
+def _is_done(entries: Sequence[dict[str, Any]], wanted: dict[str, Any]) -> bool:
+    """Whether what was wanted was done to its end."""
+    runs = [one for one in entries if one["kind"] == "run" and one["cause"] == wanted["id"]]
     return bool(runs) and runs[-1]["state"] not in _CUT_OFF
 
 
-def _wait_until_given_up(decision: dict[str, Any]) -> None:
-    due = datetime.fromisoformat(decision["at"]) + timedelta(hours=GIVE_UP_H)
-    time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() + 1.0))
+def _wait_for_run(platform: Platform, since: int) -> None:
+    """Wait until what was wanted has begun, or is given up, and nothing goes on."""
+    while True:
+        platform.wait_until_idle()
+        wanted = _newest_wanted(platform.entries(since))
+        if wanted is None or wanted["state"] != "wanted":
+            return
+        if datetime.now(UTC) - datetime.fromisoformat(wanted["at"]) > timedelta(hours=GIVE_UP_H):
+            return
+        time.sleep(1.0)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.replay import past, policies
+from benchmarks.replay.__main__ import _alone
 from benchmarks.replay.figures import Row, marks, ndcg, paired_interval, print_replays, recall
 from benchmarks.replay.journal import Answer, Journal
 from benchmarks.replay.leading import replay
@@ -269,6 +270,16 @@ def test_a_journal_goes_on_with_the_options_that_it_began_with_alone(tmp_path: P
         Journal(tmp_path / "journal").check_options({"users": 6})
 
 
+def test_two_replays_of_a_policy_do_not_share_a_folder(tmp_path: Path) -> None:
+    with _alone(tmp_path / "loop.lock"):
+        with pytest.raises(SystemExit, match=r"Another replay holds .*loop\.lock"), _alone(tmp_path / "loop.lock"):
+            pass
+        with _alone(tmp_path / "frozen.lock"):
+            pass
+    with _alone(tmp_path / "loop.lock"):
+        pass
+
+
 class _Crashing(_Platform):
     """Its first retrainings are cut off, in the given states."""
 
@@ -285,6 +296,21 @@ class _Crashing(_Platform):
                 self._add("run", "fine-tune", state, cause=decision["id"])
             return
         super().wait_until_idle()
+
+
+def test_what_was_wanted_is_waited_for_although_nothing_goes_on_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(_Crashing):
+        def entries(self, after: int) -> list[dict[str, Any]]:
+            for entry in self.line:
+                entry["at"] = datetime.now(UTC).isoformat()
+            return super().entries(after)
+
+    monkeypatch.setattr(policies.time, "sleep", lambda _: None)
+    platform = Slow("wanted", "wanted")
+    platform.events = {"e1": {}}
+    finish_period(platform, "loop", 1)
+    assert platform.started == ["monitor"]
+    assert platform.line[-1]["subject"] == "shop:1"
 
 
 @pytest.mark.parametrize("states", [("crashed",), ("running", "failed"), ("wanted",)])
