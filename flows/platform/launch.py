@@ -100,18 +100,25 @@ def running_parts(
             show("stopping ...")
             platform.stop()
             if platform.joined and listens(platform.joined):
-                _leave_server(settings)
+                _leave_server(settings, show)
                 show(f"stopped; the Prefect server at {platform.joined} is left to the platform that started it")
             else:
                 show("stopped; nothing is left running")
 
 
-def _leave_server(settings: Settings) -> None:
-    """Take what this platform had in progress off a server that goes on without it."""
+def _leave_server(settings: Settings, show: Callable[[str], None]) -> None:
+    """Take what this platform had in progress off a server that goes on without it.
+
+    A server that is too busy to be told keeps nobody from stopping: the next platform that starts there does the same.
+    """
     from flows.platform.prefect_server import clear_stale_runs, pause_unserved
 
-    clear_stale_runs(settings.shop)
-    pause_unserved(settings.work_dir)
+    try:
+        clear_stale_runs(settings.shop)
+        pause_unserved(settings.work_dir)
+    except httpx.HTTPError as error:
+        why = str(error).partition("\n")[0]
+        show(f"the Prefect server was not told that shop {settings.shop} is served no more; the next start does: {why}")
 
 
 @contextmanager

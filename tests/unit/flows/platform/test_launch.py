@@ -6,7 +6,9 @@ import signal
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 
 from cli.main import main
 from core.layout import Layout
@@ -168,6 +170,27 @@ def test_each_part_is_told_to_listen_where_its_own_setting_says(tmp_path, monkey
         if option in words
     }
     assert told == hosts
+
+
+def test_a_server_that_is_too_busy_to_be_told_keeps_no_platform_from_stopping(tmp_path, monkeypatch):
+    def refuse(_):
+        answer = httpx.Response(503, request=httpx.Request("PATCH", "http://127.0.0.1:4200/api/deployments/1"))
+        raise PrefectHTTPStatusError.from_httpx_error(
+            httpx.HTTPStatusError("503", request=answer.request, response=answer)
+        )
+
+    monkeypatch.setattr("flows.platform.prefect_server.clear_stale_runs", lambda _: 0)
+    monkeypatch.setattr("flows.platform.prefect_server.pause_unserved", refuse)
+    monkeypatch.setattr(launch, "listens", lambda _: True)
+    lines = []
+    settings = load_settings(overrides=[f"work_dir={tmp_path}", "shop=second"])
+    with launch.running_parts(settings, lines.append, joins=True):
+        pass
+    assert lines[0] == "stopping ..."
+    assert lines[1].startswith(
+        "the Prefect server was not told that shop second is served no more; the next start does"
+    )
+    assert lines[2].endswith("is left to the platform that started it")
 
 
 def test_parts_that_others_reach_without_a_key_are_named(tmp_path):
