@@ -27,3 +27,7 @@ class FeaturesOutdated(FeatureError):
 
 class FeastFailure(FeatureError):
     """Feast could not do what was asked of it."""
+
+
+class StoreUnreachable(FeastFailure):
+    """The online store failed a moment ago, and is not asked again yet."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ _LISTS = ("categories", "category_counts", "brands", "brand_counts")
 _NUMBERS = tuple(name for name in USER_INPUTS if name not in _LISTS)
 
 Numbered = tuple[int, Arrival]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,18 @@ class OnlineFeatures:
         feast_folder: The folder of the store.
         settings: Of the bundle that is served.
         is_forgotten: Whether a user is; they are unknown here, and nothing of theirs is written.
+        timeout_s: How long the store may take, seconds; None for as long as it does by itself, up to half a minute
+            where a file is locked, and for ever where a server hangs.
     """
 
-    def __init__(self, feast_folder: Path, settings: FeatureSettings, is_forgotten: IsForgotten = nobody) -> None:
-        self._folder = feast_folder
+    def __init__(
+        self,
+        feast_folder: Path,
+        settings: FeatureSettings,
+        is_forgotten: IsForgotten = nobody,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._folder, self._timeout_s = feast_folder, timeout_s
         self._is_forgotten = is_forgotten
         self._settings = settings
         self._opening = threading.Lock()
@@ -99,7 +108,7 @@ class OnlineFeatures:
         texts, change = self._read(user_id)
         if change > self._items.seen:
             self._follow()
-        return None if self._is_forgotten(user_id) else self._user(texts, _us(at))
+        return None if self._is_forgotten(user_id) else self._user(texts, us_of(at))
 
     def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
         """What a user saw in so many days before a moment, now by default, whatever the settings say of days.
@@ -109,7 +118,7 @@ class OnlineFeatures:
             FeastFailure: the store cannot be read.
         """
         (_, _, seen), _ = self._read(user_id)
-        return SeenItems() if self._is_forgotten(user_id) else self._seen(seen, _us(at), within_days)
+        return SeenItems() if self._is_forgotten(user_id) else self._seen(seen, us_of(at), within_days)
 
     def items_at(self, at: datetime | None = None) -> ItemsAt:
         """All items at a moment, now by default, as fresh as the store: what a ranker reads of them.
@@ -121,7 +130,7 @@ class OnlineFeatures:
         _, change = self._read("")
         if change > self._items.seen:
             self._follow()
-        return self._items.at(_us(at))
+        return self._items.at(us_of(at))
 
     def read_items(self, item_ids: Sequence[str], at: datetime | None = None) -> Facts:
         """The features of items, as fresh as the store; an item it does not know has none.
@@ -142,7 +151,7 @@ class OnlineFeatures:
         texts, change = self._read(user_id)
         if change > self._items.seen:
             self._follow()
-        at_us = _us(at)
+        at_us = us_of(at)
         user = None if self._is_forgotten(user_id) else self._user(texts, at_us)
         return Request(user, self._items.read(item_ids, at_us))
 
@@ -213,19 +222,24 @@ class OnlineFeatures:
         return Arrival(event.item_id, event.event, counted, event.value, us, sequence, tie_of(event.event_id))
 
     def _read(self, user_id: str) -> tuple[list[Any], int]:
-        store, config = self._open()
-        try:
-            found: tuple[list[Any], int] = store.read_served(
-                config, (USER_HISTORY, USER_PROFILE, USER_SEEN), user_id, ITEM_PROFILE
-            )
-        except Exception as error:
-            raise _failure("read", error) from error
-        return found
+        """The user's row in each of the views that are read of users, and how many changes the items have had."""
+        views = (USER_HISTORY, USER_PROFILE, USER_SEEN)
+        return self._ask(lambda store, config: store.read_served(config, views, user_id, ITEM_PROFILE))
 
     def _follow(self) -> None:
+        seen = self._items.seen
+        self._ask(lambda store, config: self._items.take(store.read_changes(config, ITEM_PROFILE, seen)))
+
+    def _ask(self, read: Callable[[Any, Any], Answer]) -> Answer:
+        """What the store says, given the store and its configuration.
+
+        Raises:
+            StoreNotReady: no flow has made the store yet.
+            FeastFailure: the store cannot be read.
+        """
         store, config = self._open()
         try:
-            self._items.take(store.read_changes(config, ITEM_PROFILE, self._items.seen))
+            return read(store, config)
         except Exception as error:
             raise _failure("read", error) from error
 
@@ -263,9 +277,11 @@ class OnlineFeatures:
                 store = open_store(self._folder)
                 _check_version(self._folder)
                 try:
-                    self._opened = store._get_provider().online_store, store.config
+                    online = store._get_provider().online_store
                 except Exception as error:
                     raise _failure("open", error) from error
+                online.timeout_s = self._timeout_s
+                self._opened = online, store.config
             return self._opened
 
 
@@ -375,7 +391,8 @@ def _merge(
     return StoredRow.of(view, entity, row)
 
 
-def _us(at: datetime | None) -> int:
+def us_of(at: datetime | None) -> int:
+    """A moment in microseconds since 1970, UTC; now for None."""
     return time.time_ns() // 1000 if at is None else as_us(at)
 
 
@@ -396,7 +413,13 @@ def _failure(verb: str, error: Exception) -> FeastFailure:
         f"Cannot {verb} the online store",
         got=f"error={type(error).__name__}",
         expected=f"Feast to {verb} it, but {error}",
-        do="Free room on the disk; what is in the event log is pushed then"
-        if is_disk_full(error)
-        else "Refresh the features; if that fails too, move the feast folder away and refresh again",
+        do=_advice(error),
     )
+
+
+def _advice(error: Exception) -> str:
+    if is_disk_full(error):
+        return "Free room on the disk; what is in the event log is pushed then"
+    if type(error).__module__.startswith("redis"):
+        return "See that Redis runs, and can be reached at feature_store.redis; nothing else has to be done"
+    return "Refresh the features; if that fails too, move the feast folder away and refresh again"

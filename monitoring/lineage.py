@@ -99,6 +99,11 @@ def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
         unknown.append(f"No promotion of {tag} is recorded, so there is no decision of the gate to show.")
     if run is None:
         unknown.append("The time line does not say which run led to the bundle.")
+    if shown.get("degraded"):
+        unknown.append(
+            f"It was made without {', '.join(shown['degraded'])}: by what the worker had read of the user before, or "
+            "as a cold start."
+        )
     unknown.append(
         f"The log does not hold the features as they were read; the shop's events before {shown['at']} are what they "
         "were made of."

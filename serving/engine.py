@@ -5,12 +5,14 @@ An engine never changes: a new bundle comes in a new engine, and a request sees 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
+from features.errors import FeastFailure
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Explainer
 from recommender.inputs.seen import SeenItems
@@ -43,11 +45,14 @@ from serving.lists.selection import STOCK
 from serving.lists.shop_lists import ShopLists
 from serving.lists.showing import show_items
 from serving.lists.shown import LiveCatalogue
+from serving.online.reads import FeatureReader
 from serving.reasons import given_facts, reason_for
 from serving.together import answer_of, each_or_error
-from serving.visitor import FeatureReader, Visitor, identify
+from serving.visitor import Visitor, identify
 from serving.writing.length import Length
 from serving.writing.text import Text, Writer
+
+logger = logging.getLogger("serving")
 
 MAX_USERS = 64
 # The words of a larger catalogue are indexed when the first search comes: a start does not wait for them.
@@ -194,6 +199,7 @@ class Engine:
             applied=made.applied,
             exploration=made.exploration,
             unknown_items=made.unknown,
+            degraded=visitor.reads.degraded,
         )
 
     def _check_users(self, request: RecommendRequest) -> None:
@@ -234,16 +240,16 @@ class Engine:
             raise self._missing("score", "scorer", "ratings (interactions with a value of 1 to 5)")
         self._check_known("score", "item_ids", request.item_ids)
         visitor = identify(request, self.features, self.bundle)
+        ratings = ItemRatings.of_features(visitor.reads.read_items(request.item_ids))
+        scored = scorer.score(visitor.state, request.item_ids, ratings)
         return Scores(
             model=self.model,
             user_id=request.user_id,
             cold_start=visitor.is_cold,
             reason=visitor.reason,
             skipped_history=list(visitor.skipped),
-            items=[
-                Score(**asdict(pair))
-                for pair in scorer.score(visitor.state, request.item_ids, self._ratings_now(request.item_ids))
-            ],
+            items=[Score(**asdict(pair)) for pair in scored],
+            degraded=visitor.reads.degraded,
         )
 
     def score_together(self, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:
@@ -331,6 +337,7 @@ class Engine:
             rating_source=source,
             seed=seed,
             skipped_history=list(visitor.skipped),
+            degraded=visitor.reads.degraded,
         )
         return Draft(answer, Text(asked, seed, Length.of(request.style, request.max_words), request.decoding))
 
@@ -352,6 +359,7 @@ class Engine:
             facts=given_facts(reason, len(text)),
             grounded=reason.grounded,
             skipped_history=list(visitor.skipped),
+            degraded=visitor.reads.degraded,
         )
         return Draft(answer, None)
 
@@ -370,7 +378,11 @@ class Engine:
         """
         first = next(iter(self._ids))
         UserState(seen=SeenItems()).seen_places(self._ids)  # the keys of the catalogue
-        self.features.read_user(first)  # known or not: it opens the store
+        try:
+            self.features.read_user(first)  # known or not: it opens the store
+        except FeastFailure:
+            # A worker that starts while the store is away answers without it, as those that were there before do.
+            logger.exception("The online store cannot be read as %s is loaded", self.model)
         self.recommend(RecommendRequest(history=[first], k=1))
         if len(self._ids) <= SEARCHED_AT_ONCE and any(self.bundle.catalogue.texts):
             self.lists.searcher.build()
@@ -415,12 +427,9 @@ class Engine:
             return given, "given"
         if self.bundle.scorer is None:
             return None, "none"
-        (pair,) = self.bundle.scorer.score(visitor.state, [item_id], self._ratings_now([item_id]))
+        ratings = ItemRatings.of_features(visitor.reads.read_items([item_id]))
+        (pair,) = self.bundle.scorer.score(visitor.state, [item_id], ratings)
         return pair.rating, "predicted"
-
-    def _ratings_now(self, item_ids: Sequence[str]) -> ItemRatings:
-        """The items' ratings in the online store."""
-        return ItemRatings.of_features(self.features.read_items(item_ids))
 
     def _check_known(self, doing: str, field: str, item_ids: Collection[str]) -> None:
         check_known(doing, field, item_ids, self._ids, self.model)

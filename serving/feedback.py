@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -40,10 +40,14 @@ class FeedbackDesk:
     Args:
         pool: Where they are written.
         threads: How many drafts are made at once: what is known of the user is read, and the rating predicted.
+        limits: Of one request.
+        count: Told of each answer, before its text is written.
     """
 
-    def __init__(self, pool: WritingPool, threads: int, limits: Limits) -> None:
-        self._pool, self._limits = pool, limits
+    def __init__(
+        self, pool: WritingPool, threads: int, limits: Limits, count: Callable[[Feedback], None] = lambda _: None
+    ) -> None:
+        self._pool, self._limits, self._count = pool, limits, count
         self._drafting = ThreadPoolExecutor(threads, thread_name_prefix="feedback-draft")
 
     async def answer(self, engine: Engine, request: FeedbackRequest) -> Feedback | FeedbackList:
@@ -78,7 +82,10 @@ class FeedbackDesk:
 
     async def _drafts(self, engine: Engine, request: FeedbackRequest) -> list[Draft]:
         make = partial(copy_context().run, engine.drafts, request, self._limits.max_pairs)
-        return await asyncio.get_running_loop().run_in_executor(self._drafting, make)
+        drafts = await asyncio.get_running_loop().run_in_executor(self._drafting, make)
+        for draft in drafts:
+            self._count(draft.answer)
+        return drafts
 
     async def _write(self, engine: Engine, drafts: Sequence[Draft], limit_s: float) -> list[str]:
         texts = _to_write(drafts)

@@ -36,7 +36,7 @@ from serving.api.feedback import Feedback
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
-from serving.api.recommend import Recommendations, RecommendationsList
+from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.batching import Batcher
 from serving.beginning import check_model_store, open_bundle, settle_memory
@@ -67,6 +67,7 @@ from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stack import stand_before
 from serving.http.stream import EventStream
+from serving.online.shop_store import ShopStore
 from serving.operations.desk import OperationsDesk
 from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
@@ -92,6 +93,10 @@ def _metrics() -> Metrics:
 
 def _observe(endpoint: str, status: int, seconds: float) -> None:
     _metrics().answered(endpoint, status, seconds)
+
+
+def _count_text(answer: BaseModel) -> None:
+    _metrics().gave(f"{API_PREFIX}/feedback", answer)
 
 
 def _count_texts(outcome: str, number: int) -> None:
@@ -128,15 +133,16 @@ class Sommelier:
         self._layout = layout
         self._is_forgotten = TombstoneFile(layout.forgotten).holds
         self._log = EventLog(layout.events, self._is_forgotten)
-        self._intake = EventIntake(self._log, self._is_forgotten)
         self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
         self.operations = OperationsDesk(layout, SETTINGS, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
+        self._store = ShopStore(layout.feast, serving.online_store, self._is_forgotten)
+        self._intake = EventIntake(self._log, self._is_forgotten, serving.online_store.retry_s)
         self._batcher = Batcher(serving.batch)
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
         self._desk = FeedbackDesk(
-            pool, _DRAFTING_THREADS, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs)
+            pool, _DRAFTING_THREADS, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs), _count_text
         )
         self._watcher: Watcher[Engine] = Watcher(
             find=lambda: find_promoted(layout.model_name),
@@ -263,6 +269,7 @@ class Sommelier:
             loaded_at=None if loaded is None else loaded.loaded_at.isoformat(timespec="seconds"),
             promoted=self._watcher.promoted,
             problem=self._watcher.problem,
+            store_problem=self._store.problem or None,
             experiment_problems=self._experiments.problems(),
             capabilities={} if loaded is None else loaded.value.capabilities,
             n_items=None if bundle is None else len(bundle.catalogue),
@@ -304,9 +311,11 @@ class Sommelier:
         if loaded is None:
             return refuse(503, self._not_ready())
         try:
-            return answer(loaded.value)
+            found = answer(loaded.value)
         except Exception as error:
             return refusal_of(error)
+        _metrics().gave(endpoint, found)
+        return found
 
     async def _answer_together(
         self, request: Any, endpoint: str, answer: Callable[[Engine, Sequence[Any]], Sequence[Any]]
@@ -384,10 +393,8 @@ class Sommelier:
 
     def _features(self, settings: FeatureSettings) -> Any:
         """The online store as the bundle's recipe reads it; the open one, where the recipe reads it the same way."""
-        from features.online import OnlineFeatures
-
         if self._online is None or self._online[0] != settings:
-            self._online = (settings, OnlineFeatures(self._layout.feast, settings, self._is_forgotten))
+            self._online = (settings, self._store.read_as(settings))
         return self._online[1]
 
     def _after_swap(self, loaded: Loaded[Engine]) -> None:
@@ -401,7 +408,7 @@ class Sommelier:
         settle_memory()
 
     def _after_poll(self) -> None:
-        """Push what is left to push; and stop if the supervisor is gone, or workers would outlive it."""
+        """Probe the store, push what is left to push; and stop if the supervisor is gone: no worker outlives it."""
         if self._is_orphaned():
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
@@ -410,6 +417,8 @@ class Sommelier:
         for endpoint, number in _GATE.take_refused().items():
             _metrics().refused(endpoint, number)
         self._changes.follow(self._watcher.loaded, self._experiments.engines)
+        self._store.probe()
+        _metrics().store_is_away(self._store.is_away)
         self._intake.push_pending()
         _metrics().pending_events(self._intake.n_pending())
 
@@ -418,10 +427,8 @@ stand_before(Sommelier, SETTINGS, _KEYS.find, _GATE, _observe)
 
 
 def _shown(endpoint: str, found: BaseModel | Exception) -> Any:
-    """An answer as a response, counted where it is a cold start; an error as it is."""
+    """An answer as a response, counted; an error as it is."""
     if isinstance(found, Exception):
         return found
-    for one in found.answers if isinstance(found, RecommendationsList) else [found]:
-        if isinstance(one, Recommendations | Scores) and one.reason is not None:
-            _metrics().cold_start(endpoint, one.reason)
+    _metrics().gave(endpoint, found)
     return respond(found)

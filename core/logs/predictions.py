@@ -67,6 +67,7 @@ class Prediction:
         k: How many items were asked for.
         seed: Of what was drawn; None where nothing was.
         cold_start: Whether nothing was known of the user.
+        degraded: What could not be read for it, as the answer has it.
         took_ms: To compute it.
         overlap: Of a shadow: the share of the shown items that it has too.
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
@@ -90,6 +91,7 @@ class Prediction:
     k: int = 0
     seed: int | None = None
     cold_start: bool = False
+    degraded: Sequence[str] = ()
     took_ms: float = 0.0
     overlap: float | None = None
     rank_correlation: float | None = None

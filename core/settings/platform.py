@@ -45,6 +45,26 @@ class InFlight(Frozen):
     others: int = Field(32, ge=1, description="For everything else: pages, the model, what operators ask.")
 
 
+class OnlineReadSettings(Frozen):
+    """How the service reads the online store, and goes on without it, in every worker by itself."""
+
+    timeout_s: float = Field(
+        1.0, gt=0, le=30, description="A read or a push that waits longer for a lock or for Redis fails, seconds."
+    )
+    retry_s: float = Field(
+        2.0,
+        ge=0,
+        description="After a failure the store is not asked for so many seconds; then one asks, and the others still "
+        "do without.",
+    )
+    kept_bytes: int = Field(
+        32_000_000,
+        ge=0,
+        description="Of what was read last of users, in memory: they are answered by it while the store is away. 0: "
+        "they are answered as a cold start.",
+    )
+
+
 _ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 
 
@@ -86,6 +106,7 @@ class ServingSettings(Frozen):
     )
     max_pairs: int = Field(16, ge=1, le=1000, description="Pairs of user and item of one request for texts, at most.")
     stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
+    online_store: OnlineReadSettings = Field(default_factory=OnlineReadSettings)
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")

@@ -177,8 +177,9 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         if connection is None:
             connection = _initialize_conn(self._get_db_path(config))
             connection.isolation_level = None
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-            enter_wal(connection, _BUSY_TIMEOUT_MS / 1000)
+            timeout_ms = _BUSY_TIMEOUT_MS if self.timeout_s is None else int(self.timeout_s * 1000)
+            connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
+            enter_wal(connection, timeout_ms / 1000)
             # A store of an earlier release lacks it.
             connection.execute(_REMOVED)
             # A checkpoint waits for the disk, within some push: fewer of them, each of 16 MB.

@@ -13,7 +13,14 @@ from features.feast.rows import StoredRow, entity_of, row_for_feast, rows_from_f
 
 
 class RowStore(ABC):
-    """Feast's own reads and writes of features, as reads and writes of rows."""
+    """Feast's own reads and writes of features, as reads and writes of rows.
+
+    Attributes:
+        timeout_s: How long a lock or a server is waited for, seconds; None for the store's own limit. To be set before
+            the first read or write.
+    """
+
+    timeout_s: float | None = None
 
     # What Feast finds out by importing every other store it knows, on the first read.
     _versioned_read_supported = True

@@ -15,8 +15,8 @@ FILE = "predictions.parquet"
 _WHO = ("user_id", "visitor_id")
 _ROWS = """
 SELECT a.recommendation_id, a."at", endpoint, model, experiment, variant, unit, role, user_id, visitor_id, k, seed,
-    cold_start, took_ms, a.position, a.item_id, score, part, propensity, c.item_id IS NOT NULL AS clicked, c.event,
-    c.reacted_at
+    cold_start, degraded, took_ms, a.position, a.item_id, score, part, propensity, c.item_id IS NOT NULL AS clicked,
+    c.event, c.reacted_at
 FROM (
     SELECT * EXCLUDE (items, scores, parts, propensities, who), generate_subscripts(items, 1) AS position,
         unnest(items) AS item_id, unnest(scores) AS score, unnest(parts) AS part, unnest(propensities) AS propensity

@@ -39,6 +39,7 @@ _COLUMNS = {
     "k": "BIGINT",
     "seed": "BIGINT",
     "cold_start": "BOOLEAN",
+    "degraded": "VARCHAR[]",
     "took_ms": "DOUBLE",
     "overlap": "DOUBLE",
     "rank_correlation": "DOUBLE",

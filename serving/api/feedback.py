@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from recommender.explaining.facts import FactKind, Grounded
 from recommender.inputs.texts import Strategy, TextStyle, WritingTask
-from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory
+from serving.api.message import MAX_IDS, Degraded, DescribedUserRequest, Id, Message, SkippedHistory
 
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 MAX_WORDS = 200
@@ -118,6 +118,7 @@ class Feedback(Message):
         description="Of a reason: template, sentences made of its facts. null for a review.",
     )
     skipped_history: SkippedHistory = Field([])
+    degraded: Degraded = Field([])
 
 
 class FeedbackList(Message):

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_
 
 from core.ids import time_ordered_id
 from serving.api.message import (
+    Degraded,
     DescribedUserRequest,
     Id,
     Ids,
@@ -153,6 +154,7 @@ class ItemList(Message):
     model: str = Field(description="The bundle that answered, as name:version.")
     applied: list[AppliedRule] = Field([], description="What each pin, boost and bury of the request did.")
     unknown_items: UnknownItems = Field([])
+    degraded: Degraded = Field([])
 
 
 class Popular(ItemList):
@@ -177,7 +179,9 @@ class Similar(ItemList):
     items: list[ListedItem] = Field(description="The score is the similarity by which reasons name items.")
     users: list[SimilarUser] = Field([], description="With user_id: those of `among`, most similar first.")
     unknown_users: list[str] = Field(
-        [], description="Of `among`: users whom the online store does not know, or without an item of the catalogue."
+        [],
+        description="Of `among`: users whom the online store does not know, or without an item of the catalogue; where "
+        "the answer is degraded, also users who could not be read.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
@@ -23,6 +23,16 @@ SkippedHistory = Annotated[
 
 UnknownItems = Annotated[
     list[str], Field(description="Items of `allow`, and of boosts and buries, that are not in the catalogue.")
+]
+
+# What an answer had to do without. online_store: the user's features and history, and the items' of this moment.
+Degradation = Literal["online_store"]
+Degraded = Annotated[
+    list[Degradation],
+    Field(
+        description="What could not be read for this answer. online_store: it is made by what this worker read last of "
+        "the user, or, where that is nothing, as a cold start. Empty where all was there."
+    ),
 ]
 
 

@@ -28,6 +28,11 @@ class ModelInfo(Message):
         description="The bundle that was promoted, or is pinned; another one than `model` where it cannot be loaded."
     )
     problem: str | None = Field(description="Why that bundle is not in service; null if it is.")
+    store_problem: str | None = Field(
+        None,
+        description="Why answers of this worker do without the online store now; they say so in `degraded`. null while "
+        "it can be read.",
+    )
     experiment_problems: list[str] = Field(
         [], description="Why experiments that run are not followed; everybody is then answered by `model`."
     )

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from core.ids import time_ordered_id
 from core.settings.reranking import MAX_POOL, RerankKind, Similarity
-from serving.api.message import MAX_IDS, DescribedUserRequest, Id, Message, SkippedHistory, UnknownItems
+from serving.api.message import MAX_IDS, Degraded, DescribedUserRequest, Id, Message, SkippedHistory, UnknownItems
 from serving.api.options import AppliedExploration, AppliedRule, Context, Exploration, ListOptions, SeenRule
 
 AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
@@ -165,6 +165,7 @@ class Recommendations(Message):
     applied: list[AppliedRule] = Field([], description="What each pin, boost and bury of the request did.")
     exploration: AppliedExploration | None = Field(None, description="How the list was explored; null if it was not.")
     unknown_items: UnknownItems = Field([])
+    degraded: Degraded = Field([])
 
 
 class RecommendationsList(Message):

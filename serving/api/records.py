@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from serving.api.message import Message
+from serving.api.message import Degraded, Message
 
 
 class ItemRecord(Message):
@@ -23,6 +23,7 @@ class ItemRecord(Message):
         description="Every column of the catalogue that filters may name, with counts as of the training cut-off."
     )
     now: dict[str, Any] = Field(description="The item's features in the online store now, null without a value.")
+    degraded: Degraded = Field([])
 
 
 class HistoryEntry(Message):
@@ -46,3 +47,4 @@ class UserRecord(Message):
     features: dict[str, Any] = Field(
         description="What the feature store derives of the user now; null without a value."
     )
+    degraded: Degraded = Field([])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from serving.api.message import MAX_IDS, Id, Message, SkippedHistory, UserRequest
+from serving.api.message import MAX_IDS, Degraded, Id, Message, SkippedHistory, UserRequest
 
 
 class ScoreRequest(UserRequest):
@@ -42,3 +42,4 @@ class Scores(Message):
     reason: str | None
     items: list[Score]
     skipped_history: SkippedHistory = Field([])
+    degraded: Degraded = Field([])

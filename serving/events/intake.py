@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from core.circuit import CircuitBreaker
 from core.events import as_kept
 from core.logs.events import EventLog, Interaction
 from core.tombstones import IsForgotten, nobody
@@ -44,14 +45,16 @@ class EventIntake:
     Args:
         log: Where events are kept.
         is_forgotten: Whether a user is; what the log still holds of theirs is passed over.
+        retry_s: After a push that failed nobody pushes for so many seconds: who brings events does not wait for a store
+            that is away.
     """
 
-    def __init__(self, log: EventLog, is_forgotten: IsForgotten = nobody) -> None:
+    def __init__(self, log: EventLog, is_forgotten: IsForgotten = nobody, retry_s: float = 0.0) -> None:
         self._log = log
         self._is_forgotten = is_forgotten
         self._lock = threading.Lock()
         self._sink: EventSink | None = None
-        self._failing = False
+        self._breaker = CircuitBreaker(retry_s)
 
     def connect(self, sink: EventSink) -> None:
         """Push to this store from now on."""
@@ -73,7 +76,7 @@ class EventIntake:
         for long leaves its events to that one, which goes on until nothing is left.
         """
         sink = self._sink
-        if sink is None or not self._lock.acquire(timeout=_LOCK_WAIT_S):
+        if sink is None or not self._breaker.allows() or not self._lock.acquire(timeout=_LOCK_WAIT_S):
             return False
         try:
             while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
@@ -85,13 +88,12 @@ class EventIntake:
                 ]
                 sink.push([event for _, event in kept], [sequence for sequence, _ in kept])
                 self._log.mark_pushed(page[-1][0])
-            self._failing = False
+            self._breaker.succeeded()
             return True
-        except Exception:
+        except Exception as error:
             # The events are safe in the log: the client must not send them again because the store is away.
-            if not self._failing:
+            if self._breaker.failed(str(error)):
                 logger.exception("Cannot push events to the online store; they stay in the log and are pushed later")
-            self._failing = True
             return False
         finally:
             self._lock.release()

@@ -170,6 +170,7 @@ class ExperimentDesk:
                     variant=CHAMPION,
                     unit="request" if getattr(request, "user_id", None) is None else "user",
                     k=getattr(request, "k", len(given.items)),
+                    degraded=given.degraded,
                     took_ms=seconds * 1000.0,
                     request_id=request.request_id,
                 )
@@ -324,6 +325,7 @@ def prediction_of(
         k=request.k,
         seed=None if explored is None else explored.seed,
         cold_start=answer.cold_start,
+        degraded=answer.degraded,
         took_ms=seconds * 1000.0,
         request_id=request.request_id,
     )

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
+from serving.api.recommend import Recommendations, RecommendationsList
+from serving.api.score import Scores
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -39,6 +44,18 @@ class Metrics:
         )
         self._cold_starts = Counter(
             "sommelier_cold_starts", "Answers without a history to use.", ["endpoint", "reason"], registry=to
+        )
+        self._degraded = Counter(
+            "sommelier_degraded_answers",
+            "Answers that had to do without something, by what.",
+            ["endpoint", "without"],
+            registry=to,
+        )
+        self._store = Gauge(
+            "sommelier_online_store_away",
+            "1 while the online store cannot be read, and answers go on without it.",
+            multiprocess_mode="mostrecent",
+            registry=to,
         )
         self._events = Counter("sommelier_events", "Events received, by outcome.", ["outcome"], registry=to)
         self._pending = Gauge(
@@ -108,9 +125,17 @@ class Metrics:
         """Count answers to requests that were too many at once."""
         self._requests.labels(endpoint, "refused", "429").inc(number)
 
-    def cold_start(self, endpoint: str, reason: str) -> None:
-        """Count an answer without a history to use."""
-        self._cold_starts.labels(endpoint, reason).inc()
+    def gave(self, endpoint: str, answer: BaseModel) -> None:
+        """Count an answer, each of many, that has no history to use, or had to do without something."""
+        for one in answer.answers if isinstance(answer, RecommendationsList) else [answer]:
+            if isinstance(one, Recommendations | Scores) and one.reason is not None:
+                self._cold_starts.labels(endpoint, one.reason).inc()
+            for without in getattr(one, "degraded", ()):
+                self._degraded.labels(endpoint, without).inc()
+
+    def store_is_away(self, is_away: bool) -> None:
+        """Note whether the online store can be read."""
+        self._store.set(is_away)
 
     def received_events(self, accepted: int, duplicates: int) -> None:
         """Count events."""

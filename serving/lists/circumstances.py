@@ -13,7 +13,8 @@ from recommender.inputs.user import UserState
 from serving.api.options import Context, SeenRule
 from serving.api.recommend import RecommendRequest
 from serving.errors import BadRequest, CapabilityMissing
-from serving.visitor import FeatureReader, Visitor, identify
+from serving.online.reads import FeatureReader
+from serving.visitor import Visitor, identify
 
 # Clocks differ; beyond that a moment of the past would be answered with what is known only since.
 _EARLIER = timedelta(minutes=5)
@@ -42,7 +43,7 @@ def visitor_of(request: RecommendRequest, features: FeatureReader, bundle: Bundl
     within_days = request.seen.within_days
     base = visitor.state.seen
     if within_days is not None:
-        base = features.read_seen(request.user_id, within_days, context.time)
+        base = visitor.reads.read_seen(request.user_id, within_days, context.time)
     seen = _counting(visitor.state, base or SeenItems(), request.seen, session, model)
     return replace(visitor, state=replace(visitor.state, seen=seen))
 

@@ -14,7 +14,7 @@ from recommender.inputs.catalogue import Catalogue
 from serving.api.records import HistoryEntry, ItemRecord, UserRecord
 from serving.errors import UnknownUser
 from serving.lists.checks import check_known
-from serving.visitor import FeatureReader
+from serving.online.reads import FeatureReader, Reads
 
 
 def read_item(model: str, catalogue: Catalogue, features: FeatureReader, item_id: str) -> ItemRecord:
@@ -27,7 +27,8 @@ def read_item(model: str, catalogue: Catalogue, features: FeatureReader, item_id
     """
     check_known("read the item", "item_id", [item_id], catalogue.ids, model)
     row, place = catalogue.row(item_id), catalogue.ids.index(item_id) - 1
-    now = features.read_items([item_id])
+    reads = Reads(features)
+    now = reads.read_items([item_id])
     return ItemRecord(
         model=model,
         item_id=item_id,
@@ -38,6 +39,7 @@ def read_item(model: str, catalogue: Catalogue, features: FeatureReader, item_id
         text=catalogue.text(item_id),
         attributes={name: _plain(values[place].as_py()) for name, values in catalogue.attributes.items()},
         now={name: _plain(values[0]) for name, values in now.items() if isinstance(values, np.ndarray)},
+        degraded=reads.degraded,
     )
 
 
@@ -46,8 +48,12 @@ def read_user(model: str, bundle: Bundle, features: FeatureReader, user_id: str)
 
     Raises:
         UnknownUser: the store does not know them, or they were forgotten.
+        FeatureError: the store cannot be read, and nothing was read of them before.
     """
-    user = features.read_user(user_id)
+    reads = Reads(features)
+    user = reads.read_user(user_id)
+    if user is None and reads.error is not None:
+        raise reads.error  # whether there is such a user is not known
     if user is None:
         raise UnknownUser(
             "Cannot read the user",
@@ -73,6 +79,7 @@ def read_user(model: str, bundle: Bundle, features: FeatureReader, user_id: str)
         n_seen=len(set(user.items)) if user.seen is None else len(user.seen),
         own_words=user.own_words,
         features={name: _plain(value) for name, value in user.features.items()},
+        degraded=reads.degraded,
     )
 
 

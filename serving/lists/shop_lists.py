@@ -37,7 +37,8 @@ from serving.lists.making import ListMaker, MadeList
 from serving.lists.orders import FixedScores, KeptOrders, first_of_each
 from serving.lists.searching import CONSTANT, Meaning, Searcher
 from serving.lists.shown import LiveCatalogue
-from serving.visitor import FeatureReader, Visitor, identify
+from serving.online.reads import FeatureReader, Reads
+from serving.visitor import Visitor, identify
 
 Item = TypeVar("Item", bound=ListedItem)
 NOBODY = UserState()
@@ -80,8 +81,9 @@ class ShopLists:
         """
         self._check("list popular items", request)
         self._check_window(request.days)
-        order = self._orders.of(("popular", request.days), lambda: self._counts(request.days))
         visitor = self._visitor(request)
+        order = self._orders.of(("popular", request.days), lambda: self._counts(request.days, visitor.reads))
+        visitor.reads.rest_on_kept()
         made = self._maker.make(request, order, visitor.state, unranked=0.0)
         return Popular(
             model=self._model,
@@ -91,6 +93,7 @@ class ShopLists:
             applied=made.applied,
             unknown_items=made.unknown,
             skipped_history=list(visitor.skipped),
+            degraded=visitor.reads.degraded,
         )
 
     def latest(self, request: LatestRequest) -> Latest:
@@ -100,8 +103,9 @@ class ShopLists:
             BadRequest, UnknownItem, CapabilityMissing: as `popular`.
         """
         self._check("list new items", request)
-        order = self._orders.of("latest", self._youth)
         visitor = self._visitor(request)
+        order = self._orders.of("latest", lambda: self._youth(visitor.reads))
+        visitor.reads.rest_on_kept()
         made = self._maker.make(request, order, visitor.state)
         return Latest(
             model=self._model,
@@ -114,6 +118,7 @@ class ShopLists:
             applied=made.applied,
             unknown_items=made.unknown,
             skipped_history=list(visitor.skipped),
+            degraded=visitor.reads.degraded,
         )
 
     def similar(self, request: SimilarRequest) -> Similar:
@@ -204,6 +209,7 @@ class ShopLists:
             applied=made.applied,
             unknown_items=made.unknown,
             skipped_history=list(visitor.skipped),
+            degraded=visitor.reads.degraded,
         )
 
     def _personal_weight(self, request: SearchRequest, visitor: Visitor) -> float:
@@ -222,8 +228,11 @@ class ShopLists:
 
     def _similar_users(self, request: SimilarRequest, user_id: str) -> Similar:
         check_k("find similar users", request.k, self._max_k)
-        ranker = self._bundle.ranker
-        wanted = self._features.read_user(user_id)
+        ranker, reads = self._bundle.ranker, Reads(self._features)
+        wanted = reads.read_user(user_id)
+        if wanted is None and reads.error is not None:
+            unread = [other for other in dict.fromkeys(request.among or ()) if other != user_id]
+            return Similar(model=self._model, items=[], unknown_users=unread, degraded=reads.degraded)
         if wanted is None or not ranker.knows(wanted):
             raise UnknownUser(
                 "Cannot find similar users",
@@ -235,7 +244,7 @@ class ShopLists:
         for other in dict.fromkeys(request.among or ()):
             if other == user_id:
                 continue
-            state = self._features.read_user(other)
+            state = reads.read_user(other)
             if state is None or not ranker.knows(state):
                 unknown.append(other)
             else:
@@ -258,6 +267,7 @@ class ShopLists:
                 SimilarUser(user_id=names[place], score=float(np.clip(cosines[place], -1.0, 1.0))) for place in order
             ],
             unknown_users=unknown,
+            degraded=reads.degraded,
         )
 
     def _check_window(self, days: int | None) -> None:
@@ -274,18 +284,20 @@ class ShopLists:
     def _windows(self) -> list[int]:
         return sorted(self._bundle.manifest.recipe.features.windows_days)
 
-    def _counts(self, days: int | None) -> np.ndarray:
+    def _counts(self, days: int | None, reads: Reads) -> np.ndarray:
         """Events of each item, -inf for none. Shape (n_items,), float64."""
-        columns = self._features.items_at().of(self._ids)
+        columns = reads.items_at().of(self._ids)
         if days is not None:
             counts = columns.popularity[:, self._windows.index(days)].astype(np.float64)
         else:
             counts = columns.numbers(np.arange(len(self._ids)))["item_n_events"].astype(np.float64)
+            if reads.error is not None and not counts.any():  # nothing was read before
+                counts = self._bundle.catalogue.n_events.astype(np.float64)
         return np.where(counts > 0, counts, -np.inf)
 
-    def _youth(self) -> np.ndarray:
+    def _youth(self, reads: Reads) -> np.ndarray:
         """The age of each item in days, negative; -inf where it is not known. Shape (n_items,), float64."""
-        ages = self._features.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
+        ages = reads.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
         return np.where(np.isfinite(ages), -ages, -np.inf)
 
     def _by_category(self, request: PopularRequest, order: FixedScores, user: UserState) -> list[CategoryList]:

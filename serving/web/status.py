@@ -66,7 +66,7 @@ def show_status(
         model=model,
         data=manifest.get("data", {}),
         measures=_measures(manifest.get("metrics", {})),
-        problems=[text for text in (model.problem, timeline.problem, experiments.problem) if text]
+        problems=[text for text in (model.problem, model.store_problem, timeline.problem, experiments.problem) if text]
         + list(model.experiment_problems),
         running=[one for one in experiments.experiments if one.state != "stopped"],
         pinned=experiments.pinned,

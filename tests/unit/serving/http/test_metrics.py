@@ -9,6 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from recommender.bundle.manifest import DataRange, Manifest
+from serving.api.message import Degradation
+from serving.api.recommend import Recommendations, RecommendationsList
 from serving.http.metrics import Metrics
 
 
@@ -42,6 +44,12 @@ def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry
     assert registry.get_sample_value("sommelier_request_duration_seconds_bucket", within) == 4
 
 
+def answer(reason: str | None, *degraded: Degradation) -> Recommendations:
+    return Recommendations(
+        model="m:1", user_id="u", cold_start=reason is not None, reason=reason, items=[], degraded=list(degraded)
+    )
+
+
 def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> None:
     meter = Metrics(registry)
     meter.swapped("m:1", _manifest("aa", 0.1))
@@ -60,7 +68,7 @@ def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry
     meter = Metrics(registry)
     meter.received_events(accepted=3, duplicates=1)
     meter.pending_events(2)
-    meter.cold_start("/v1/recommend", "unknown user")
+    meter.gave("/v1/recommend", answer("unknown user"))
     meter.bundle_failed()
     assert registry.get_sample_value("sommelier_events_total", {"outcome": "accepted"}) == 3
     assert registry.get_sample_value("sommelier_events_total", {"outcome": "duplicate"}) == 1
@@ -68,6 +76,17 @@ def test_events_cold_starts_and_failures_are_counted(registry: CollectorRegistry
     cold = {"endpoint": "/v1/recommend", "reason": "unknown user"}
     assert registry.get_sample_value("sommelier_cold_starts_total", cold) == 1
     assert registry.get_sample_value("sommelier_bundle_failures_total") == 1
+
+
+def test_degraded_answers_are_counted_each_of_many(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    without = answer(None, "online_store")
+    meter.gave("/v1/recommend", RecommendationsList(model="m:1", answers=[without, answer(None), without]))
+    degraded = {"endpoint": "/v1/recommend", "without": "online_store"}
+    assert registry.get_sample_value("sommelier_degraded_answers_total", degraded) == 2
+    for is_away in (True, False):
+        meter.store_is_away(is_away)
+        assert registry.get_sample_value("sommelier_online_store_away") == is_away
 
 
 def test_a_fallback_is_told_while_it_lasts(registry: CollectorRegistry) -> None:

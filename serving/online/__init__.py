@@ -1,0 +1,1 @@
+"""Reads of the online store, and answers that go on without it."""

@@ -1,0 +1,212 @@
+"""Answers that go on without the online store, endpoint by endpoint, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from features.errors import FeastFailure, FeatureError, StoreNotReady
+from recommender.inputs.seen import SeenItems
+from recommender.inputs.user import UserState
+from serving.api.feedback import FeedbackRequest
+from serving.api.lists import LatestRequest, PopularRequest, SearchRequest, SimilarRequest
+from serving.api.options import SeenRule
+from serving.api.recommend import RecommendRequest, RecommendUser
+from serving.api.score import ScoreRequest
+from serving.engine import Engine
+from serving.lists.searching import Searcher
+from serving.online.reads import LastKnown
+from serving.visitor import UNREAD
+from tests.unit.serving.fake_engine import FakeFeatures, ids_of, make
+
+AWAY = FeastFailure("Cannot read the online store", got="error=TimeoutError", expected="an answer", do="Wait")
+
+
+class Items:
+    """Features of all items; of those of a store that was never read there are none."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def of(self, ids: Any) -> Any:
+        counts = np.full(len(ids), self._count, dtype=np.int64)
+        return SimpleNamespace(
+            popularity=np.stack([counts] * 3, axis=1),
+            numbers=lambda places: {"item_n_events": counts, "item_age_days": counts + 1.0},
+        )
+
+
+class Store(FakeFeatures):
+    """A store that may be away, of which `known` was read before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: FeatureError | None = None
+        self.last = {"known": self.states["known"]}
+        self.last_count = 3
+
+    @property
+    def is_away(self) -> bool:
+        return self.error is not None
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
+        self._check()
+        return super().read_user(user_id, at)
+
+    def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        self._check()
+        return super().read_seen(user_id, within_days, at)
+
+    def items_at(self, at: datetime | None = None) -> Any:
+        self._check()
+        return Items(5)
+
+    def read_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        self._check()
+        return super().read_items(item_ids)
+
+    def last_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
+        return self.last.get(user_id)
+
+    def last_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
+        return super().read_seen(user_id, within_days, at) if user_id in self.last else SeenItems()
+
+    def last_items_at(self, at: datetime | None = None) -> Any:
+        return Items(self.last_count)
+
+    def last_items(self, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        return super().read_items(item_ids)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def engine(store: Store) -> Engine:
+    made = Engine(model="m:1", bundle=make().bundle, features=cast(Any, store), max_k=10)
+    made.lists.searcher = Searcher(made.bundle.ranker.vectors, lambda _: np.zeros(12), "m:1")
+    return made
+
+
+def recommend_many(engine: Engine, user: str) -> Any:
+    (answer,) = engine.recommend_each(RecommendRequest(users=[RecommendUser(user_id=user)], k=3)).answers
+    return answer
+
+
+ANSWERS: dict[str, Callable[[Engine, str], Any]] = {
+    "recommend": lambda engine, user: engine.recommend(RecommendRequest(user_id=user, k=3)),
+    "recommend, many": recommend_many,
+    "recommend, seen": lambda engine, user: engine.recommend(
+        RecommendRequest(user_id=user, k=3, seen=SeenRule(within_days=30))
+    ),
+    "score": lambda engine, user: engine.score(ScoreRequest(user_id=user, item_ids=["i5"])),
+    "review": lambda engine, user: engine.feedback(FeedbackRequest(user_id=user, item_id="i5", seed=1)),
+    "reason": lambda engine, user: engine.feedback(FeedbackRequest(user_id=user, item_id="i5", kind="reason", seed=1)),
+    "popular": lambda engine, user: engine.lists.popular(PopularRequest(user_id=user, k=3)),
+    "popular, days": lambda engine, user: engine.lists.popular(PopularRequest(user_id=user, k=3, days=7)),
+    "latest": lambda engine, user: engine.lists.latest(LatestRequest(user_id=user, k=3)),
+    "search": lambda engine, user: engine.lists.search(SearchRequest(query="text", user_id=user, k=3)),
+    "similar users": lambda engine, user: engine.lists.similar(SimilarRequest(user_id=user, among=["known"], k=3)),
+}
+
+
+def told(answer: Any) -> dict[str, Any]:
+    """An answer, but for its own id."""
+    return {name: value for name, value in answer.model_dump().items() if name not in ("recommendation_id", "degraded")}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_user_who_was_read_before_is_answered_as_before(engine: Engine, store: Store, name: str) -> None:
+    store.last_count = 5
+    before = ANSWERS[name](engine, "known")
+    store.error = AWAY
+    meanwhile = ANSWERS[name](engine, "known")
+    store.error = None
+    after = ANSWERS[name](engine, "known")
+    assert [one.degraded for one in (before, meanwhile, after)] == [[], ["online_store"], []]
+    if name != "latest":  # of which the moment is told
+        assert told(before) == told(meanwhile) == told(after)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_user_who_was_never_read_is_a_cold_start(engine: Engine, store: Store, name: str) -> None:
+    store.error, store.last = AWAY, {}
+    answer = ANSWERS[name](engine, "known")
+    assert answer.degraded == ["online_store"]
+    if name.startswith(("recommend", "score")):
+        assert (answer.cold_start, answer.reason) == (True, UNREAD)
+    if name == "search":
+        assert (answer.cold_start, answer.ranked_by.personal) == (True, 0.0)
+    if name == "similar users":
+        assert (answer.users, answer.unknown_users) == ([], [])
+    elif name not in ("score", "review", "reason"):
+        assert len(ids_of(answer)) == 3
+
+
+def test_what_a_cold_start_is_told_of_the_user_still_counts(engine: Engine, store: Store) -> None:
+    store.error, store.last = AWAY, {}
+    answer = engine.recommend(RecommendRequest(user_id="known", about="cook", k=3))
+    assert answer.reason == f"{UNREAD}; answered by the user's attributes"
+
+
+def test_popular_items_of_a_store_that_was_never_read_are_those_of_the_training(engine: Engine, store: Store) -> None:
+    store.error, store.last_count = AWAY, 0
+    answer = engine.lists.popular(PopularRequest(k=2))
+    assert ([(one.item_id, one.score) for one in answer.items], answer.degraded) == (
+        [("i11", 11.0), ("i10", 10.0)],
+        ["online_store"],
+    )
+    assert engine.lists.popular(PopularRequest(k=2, days=7)).items == []
+
+
+def test_an_answer_that_reads_nothing_is_not_degraded(engine: Engine, store: Store) -> None:
+    store.error = AWAY
+    assert engine.recommend(RecommendRequest(history=["i1"], k=3)).degraded == []
+    assert engine.lists.similar(SimilarRequest(item_id="i1", k=3)).degraded == []
+    assert engine.lists.search(SearchRequest(query="text", k=3)).degraded == []
+
+
+def test_others_who_cannot_be_read_are_not_compared(engine: Engine, store: Store) -> None:
+    store.error = AWAY
+    answer = engine.lists.similar(SimilarRequest(user_id="known", among=["stranger-things", "fresh"], k=3))
+    assert (answer.users, answer.unknown_users) == ([], ["stranger-things", "fresh"])
+
+
+def test_records_are_what_was_read_last_or_nothing(engine: Engine, store: Store) -> None:
+    """Of a user who was never read it is not known whether there is one."""
+    store.error = AWAY
+    assert engine.read_user("known").degraded == ["online_store"]
+    assert engine.read_item("i5").degraded == ["online_store"]
+    with pytest.raises(FeastFailure, match="error=TimeoutError"):
+        engine.read_user("fresh")
+
+
+def test_a_worker_that_starts_while_the_store_is_away_answers(engine: Engine, store: Store) -> None:
+    store.error = AWAY
+    engine.warm()
+    store.error = StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")
+    with pytest.raises(StoreNotReady):
+        engine.warm()
+
+
+def test_a_reader_that_keeps_nothing_fails_as_it_does() -> None:
+    class Strict(FakeFeatures):
+        def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
+            raise AWAY
+
+    strict = Strict()
+    assert not isinstance(strict, LastKnown)
+    engine = Engine(model="m:1", bundle=make().bundle, features=strict, max_k=10)
+    with pytest.raises(FeastFailure):
+        engine.recommend(RecommendRequest(user_id="known", k=3))
