@@ -15,8 +15,10 @@ import pytest
 
 from core.layout import Layout
 from core.settings.loading import load_settings
+from docs.site.pages import NOTEBOOKS
 from flows.last_validation import require_validation
 from tests.integration.conftest import small_overrides
+from tests.notebooks import run
 from validation.quarantine.readmission import export, select
 
 FLOWS = {
@@ -244,6 +246,22 @@ def test_corrected_rows_come_out_of_quarantine(platform, tmp_path):
     clean_before, clean_after, bad_before, bad_after = map(int, counts.groups())
     assert clean_after == clean_before + len(rows)
     assert bad_after == bad_before  # the source still has them as they were
+
+
+def test_the_notebook_looks_at_the_shop_and_asks_its_service(platform, monkeypatch):
+    """Where a bundle is in service it fits nothing: it shows what is there."""
+    monkeypatch.chdir(NOTEBOOKS)
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(platform.settings.work_dir))
+    monkeypatch.setenv("SOMMELIER_SHOP", "small")
+    monkeypatch.setenv("SOMMELIER_PLATFORM__SERVICE_PORT", str(platform.settings.platform.service_port))
+    found = run(NOTEBOOKS / "first_look.ipynb")
+    assert {f"text encoder, {when} fine-tuning" for when in ("before", "after")} <= set(found["figures"].index)
+    assert found["shown"].model == httpx.get(platform.url("service", "/v1/model"), timeout=30).json()["model"]
+    assert len(found["shown"].items) == 5
+    assert any(item.because for item in found["shown"].items)
+    assert any(found["reasons"].values())
+    assert found["before"].items != found["after"].items
+    assert len(found["interactions"]) == require_validation(found["layout"]).tables["interactions"].rows_clean
 
 
 def test_a_parameter_that_is_out_of_range_is_refused(platform):
