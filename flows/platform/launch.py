@@ -185,7 +185,7 @@ def _start_all(
     start_flows(settings, platform, show, asked)
     outcome = None
     if resume and (version := version_in_service(layout.model_name)) is not None:
-        show(f"going on with {layout.model_name}:{version}, without a run of the pipeline")
+        show(f"going on with {version.tag}, without a run of the pipeline")
     else:
         outcome = _run_pipeline(settings, platform, show, asked)
     in_service = version_in_service(layout.model_name) if outcome is None else outcome.in_service

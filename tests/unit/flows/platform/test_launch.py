@@ -12,6 +12,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from cli.main import main
 from core.layout import Layout
+from core.promotions import Version
 from core.settings.loading import load_settings
 from core.settings.source import RecboleSource
 from flows.errors import PartFailed
@@ -104,8 +105,11 @@ def test_while_the_pipeline_waits_for_approval_what_is_in_service_answers(start_
     assert json.loads(lines[-2]) == {"asked": {"k": 3}}
 
 
-def test_a_platform_that_resumes_learns_nothing_where_a_bundle_is_in_service(start_all, monkeypatch):
-    monkeypatch.setattr(launch, "version_in_service", lambda name: "4")
+def test_a_platform_that_resumes_learns_nothing_where_a_bundle_is_in_service(start_all, monkeypatch, tmp_path):
+    def fourth(name):
+        return Version(name=name, version="4", folder=tmp_path, labels={}, created_at="2026-01-01T00:00:00+00:00")
+
+    monkeypatch.setattr(launch, "version_in_service", fourth)
     lines, waited = start_all(resume=True, in_service="sommelier-simulated:5")
     assert waited == "readyz"
     assert lines[1] == "going on with sommelier-simulated:4, without a run of the pipeline"
