@@ -78,7 +78,7 @@ def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
         UnknownRecommendation: the log has no such answer, or it is of somebody who is forgotten.
     """
     records = _records(layout, recommendation_id)
-    shown = next((one for one in records if one.get("role") == "shown"), None)
+    shown = next((one for one in records if one.get("role") in ("shown", "preview")), None)
     if shown is None:
         raise UnknownRecommendation(
             "Cannot trace the recommendation",

@@ -9,6 +9,7 @@ import httpx
 from pydantic import ValidationError
 
 from core.errors import NotRunning
+from core.experiments import CHAMPION
 from core.keys import given_key
 from core.layout import Layout
 from core.settings.tree import Settings
@@ -30,7 +31,7 @@ from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 from serving.client import Client
 from serving.engine import Engine
-from serving.errors import RequestFailed
+from serving.errors import RequestFailed, UnknownVariant
 from serving.watcher import find_promoted
 
 _PROBE_TIMEOUT_S = 5.0
@@ -79,10 +80,25 @@ class LoadedBundle:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.recommend, self.score = engine.recommend, engine.score
+        self.score = engine.score
         self.similar, self.search = engine.lists.similar, engine.lists.search
         self.popular, self.latest = engine.lists.popular, engine.lists.latest
         self._engine = engine
+
+    def recommend(self, request: RecommendRequest) -> Recommendations:
+        """The k best items, by the bundle that is loaded.
+
+        Raises:
+            UnknownVariant: another one is asked for; or what the engine raises.
+        """
+        if request.variant not in (None, CHAMPION):
+            raise UnknownVariant(
+                "Cannot recommend by a variant of choice",
+                got=f"variant={request.variant!r}",
+                expected=f"{CHAMPION}, as no service runs that has others loaded",
+                do="Start the service: sommelier up",
+            )
+        return self._engine.recommend(request)
 
     def stream_feedback(self, request: FeedbackRequest) -> Iterator[TextPiece | Feedback]:
         """Texts in pieces, of which here each has one."""

@@ -31,6 +31,18 @@ class UnknownItem(ServingError):
     status = 404
 
 
+class UnknownVariant(ServingError):
+    """The request names a variant that is not loaded."""
+
+    status = 404
+
+
+class NotAllowed(ServingError):
+    """The request asks for what its API key lacks the scope for."""
+
+    status = 403
+
+
 class UnknownUser(ServingError):
     """A user that a request is about is not in the online store, or nothing of theirs can be used."""
 

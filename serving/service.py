@@ -42,10 +42,11 @@ from serving.batching import Batcher
 from serving.beginning import check_model_store, open_bundle, settle_memory
 from serving.changes import ChangeDesk
 from serving.engine import Engine
-from serving.errors import BadRequest, ServiceMisconfigured
+from serving.errors import BadRequest, NotAllowed, ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.events.terms import PLAIN_TERMS
 from serving.experiments.desk import ExperimentDesk
+from serving.experiments.named import check_may_name
 from serving.feedback import FeedbackDesk, Limits
 from serving.guard.caller import current_caller
 from serving.http.flow_gauges import with_flow_gauges
@@ -196,6 +197,11 @@ class Sommelier:
         def answer(engine: Engine, requests: Sequence[Any]) -> Sequence[BaseModel | Exception]:
             return self._experiments.recommend_together(requests, engine, endpoint)
 
+        if not isinstance(request, Unreadable):
+            try:
+                check_may_name(request, current_caller())
+            except NotAllowed as error:
+                return refusal_of(error)
         return await self._answer_together(request, endpoint, answer)
 
     @bentoml.api(route=f"{API_PREFIX}/score")
@@ -278,7 +284,8 @@ class Sommelier:
 
     def experiments_info(self) -> ExperimentsInfo:
         """What GET /v1/experiments answers."""
-        return self._experiments.info()
+        loaded = self._watcher.loaded
+        return self._experiments.info(None if loaded is None else loaded.value)
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""

@@ -40,8 +40,8 @@ _MAX_SEGMENT_BYTES = 64_000_000
 _TIDY_EVERY_S = 600.0
 _CLOSE_S = 5.0
 
-# shown: to whoever asked. shadow: computed beside it, and never shown.
-Role = Literal["shown", "shadow"]
+# shown: to whoever asked. shadow: computed beside it, and never shown. preview: looked at by those who run the shop.
+Role = Literal["shown", "shadow", "preview"]
 # What the split is made by. request: of somebody without any id, who may see another variant the next time.
 Unit = Literal["user", "visitor", "request"]
 Outcome = Literal["written", "dropped", "forgotten"]

@@ -55,6 +55,7 @@ FROM answers a LEFT JOIN clicks USING (recommendation_id) LEFT JOIN kinds USING 
 WHERE role = 'shown' AND len(items) > 0 AND coalesce(variant, '') IN ('', {literal(CHAMPION)})
     AND endpoint LIKE '%recommend%' AND day >= $since AND day < $until
 """
+_FIRST = """SELECT CAST(min("at") AS DATE) FROM answers WHERE role <> 'preview'"""
 _UNITS = f"""
 CREATE TEMP TABLE units AS SELECT day, model, unit_id, any_value(user_id) AS user_id, count(*) AS n_lists,
     {", ".join(f"avg({name}) AS {name}" for name in FIGURES)}
@@ -154,7 +155,7 @@ def sum_up_answers(
     opens = datetime.combine(since, time(), UTC)
     with open_shown(logs.log, logs.events, logs.clicks, logs.window_s, since=opens) as (tables, _):
         if not known:  # the day on which the log begins is not whole
-            ((first,),) = tables.execute('SELECT CAST(min("at") AS DATE) FROM answers').fetchall()
+            ((first,),) = tables.execute(_FIRST).fetchall()
             since = first + timedelta(days=1) if first else until
         if since >= until:
             return known

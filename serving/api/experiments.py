@@ -38,9 +38,17 @@ class ExperimentInfo(Message):
     )
 
 
+class LoadedVariant(Message):
+    """What can be asked by its name."""
+
+    name: str = Field(description="For `variant` of `/v1/recommend`.")
+    model: str = Field(description="The bundle that answers.")
+
+
 class ExperimentsInfo(Message):
     """What is tried on whom: those that run, and the last ones that were stopped."""
 
     problem: str | None = Field(description="Why the record or the figures cannot be read; null where they can.")
     pinned: str | None = Field(description="The version that everybody is answered by; null where none is pinned.")
     experiments: list[ExperimentInfo]
+    loaded: list[LoadedVariant] = Field([], description="What can be asked by its name, the bundle in service first.")

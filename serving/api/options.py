@@ -47,6 +47,11 @@ class Bury(ItemMatch):
 class ListOptions(ItemCriteria):
     """Which items a list may hold, and in which order."""
 
+    preview: bool = Field(
+        False,
+        description="The list is looked at by those who run the shop: the prediction log says so, and neither figures "
+        "of experiments nor monitoring count it as shown.",
+    )
     k: int = Field(10, ge=1, description="How many items to return, at most the service's setting serving.max_k.")
     exclude_seen: bool = Field(
         True,

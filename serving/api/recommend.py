@@ -67,6 +67,12 @@ class RecommendRequest(ListOptions, RecommendUser):
         description="What ranks the items: the blend of models, or generative retrieval, which generates the items' "
         "semantic ids code by code.",
     )
+    variant: Id | None = Field(
+        None,
+        description="Answer by this variant, whoever the list is for: `champion`, the bundle in service, or another "
+        "name of `loaded` in `GET /v1/experiments`. The list is a preview. Needs a key of scope `admin`, where keys "
+        "are needed.",
+    )
     diversity: Diversity | None = Field(
         None,
         description="Re-rank the list: more varied, calibrated to the user's history, or with places for items and "
@@ -86,6 +92,11 @@ class RecommendRequest(ListOptions, RecommendUser):
         if self.seen is not None and not self.exclude_seen:
             raise ValueError("seen is given and exclude_seen=false, expected exclude_seen=true")
         return self
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether the list is looked at, and shown to no customer."""
+        return self.preview or self.variant is not None
 
     def each(self) -> Iterator[RecommendRequest]:
         """One request per user; the seed of exploration is one more for each next one."""

@@ -19,14 +19,16 @@ from core.promotions import read_standing
 from core.settings.platform import ServingSettings
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
-from serving.api.experiments import ExperimentInfo, ExperimentsInfo, VariantInfo
+from serving.api.experiments import ExperimentInfo, ExperimentsInfo, LoadedVariant, VariantInfo
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.figures import FiguresCache
 from serving.experiments.follower import Follower
+from serving.experiments.named import choose_named, loaded_variants
 from serving.experiments.plan import Choice, Followed, Shadow, choose
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
+from serving.together import each_or_error
 from serving.watcher import Loaded, Promoted
 
 _SHOWN_STOPPED = 20
@@ -169,6 +171,7 @@ class ExperimentDesk:
                     user_id=_canonical(getattr(request, "user_id", None)),
                     variant=CHAMPION,
                     unit="request" if getattr(request, "user_id", None) is None else "user",
+                    role="preview" if request.preview else "shown",
                     k=getattr(request, "k", len(given.items)),
                     degraded=given.degraded,
                     took_ms=seconds * 1000.0,
@@ -178,10 +181,17 @@ class ExperimentDesk:
         return given
 
     def choose(self, request: RecommendRequest, champion: Engine) -> Choice[Engine]:
-        """What answers a request for one list."""
+        """What answers a request for one list.
+
+        Raises:
+            UnknownVariant: the request names one that is not loaded.
+        """
         # As the event log has them, and however a client writes them.
         user_id, visitor_id = _canonical(request.user_id), _canonical(request.visitor_id)
-        return choose(self._follower.plan, champion, user_id, visitor_id)
+        choice = choose(self._follower.plan, champion, user_id, visitor_id)
+        if request.variant is None:
+            return choice
+        return choose_named(self._follower.plan, champion, request.variant, choice.unit)
 
     def answered(
         self,
@@ -202,7 +212,7 @@ class ExperimentDesk:
             seconds: That it took.
             champion: Of the bundle in service.
         """
-        if choice.experiment:
+        if choice.experiment and not request.is_preview:
             self._counts.variant_answered(choice.experiment, choice.variant, seconds)
         plan = self._follower.plan
         if self._log is None and not plan.shadows:
@@ -210,13 +220,17 @@ class ExperimentDesk:
         given = prediction_of(choice, request, answer, endpoint, seconds)
         if self._log is not None:
             self._log.add(given)
-        for shadow in plan.shadows:
+        for shadow in () if request.is_preview else plan.shadows:
             if shadow.share >= 1.0 or random() < shadow.share:
                 engine = champion if shadow.engine is None else shadow.engine
                 self._shadows.submit(partial(self._compare, shadow, engine, request, given), given.request_id)
 
-    def info(self) -> ExperimentsInfo:
-        """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits."""
+    def info(self, champion: Engine | None = None) -> ExperimentsInfo:
+        """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits.
+
+        Args:
+            champion: Of the bundle in service; None where none is.
+        """
         record, plan = self._follower.record, self._follower.plan
         stopped = [one for one in record.experiments if not one.runs][-_SHOWN_STOPPED:]
         shown = [*record.running, *reversed(stopped)]
@@ -229,6 +243,9 @@ class ExperimentDesk:
             problem=" ".join(filter(None, (plan.problem, self._figures.problem))) or None,
             pinned=None if pin is None else pin.version,
             experiments=[self._describe(one, states) for one in shown],
+            loaded=[]
+            if champion is None
+            else [LoadedVariant(name=name, model=on.model) for name, _, _, on in loaded_variants(plan, champion)],
         )
 
     def problems(self) -> list[str]:
@@ -264,11 +281,15 @@ class ExperimentDesk:
         self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str
     ) -> list[Recommendations | Exception]:
         """Requests of one user each; those that one bundle answers are answered together."""
-        choices = [self.choose(request, champion) for request in requests]
-        of_engine: dict[int, list[int]] = {}
-        for place, choice in enumerate(choices):
-            of_engine.setdefault(id(choice.engine), []).append(place)
+        choices: dict[int, Choice[Engine]] = {}
         found: dict[int, Recommendations | Exception] = {}
+        of_engine: dict[int, list[int]] = {}
+        for place, choice in enumerate(each_or_error(lambda one: self.choose(one, champion), requests)):
+            if isinstance(choice, Exception):
+                found[place] = choice
+            else:
+                choices[place] = choice
+                of_engine.setdefault(id(choice.engine), []).append(place)
         for places in of_engine.values():
             started = time.perf_counter()
             answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
@@ -322,6 +343,7 @@ def prediction_of(
         experiment=choice.experiment,
         variant=choice.variant,
         unit=choice.unit,
+        role="preview" if request.is_preview else "shown",
         k=request.k,
         seed=None if explored is None else explored.seed,
         cold_start=answer.cold_start,

@@ -35,9 +35,10 @@ async def show_explore(service: Any, settings: Settings, view: View) -> tuple[st
     user = await read(service.user_record, view.user_id) if view.user_id else _NOBODY
     if view.query:
         fields = {"query": view.query, "k": view.k, "user_id": view.user_id, "history": list(view.history)}
-        found = await ask(service.search, SearchRequest, **fields, **view.rules)
+        found = await ask(service.search, SearchRequest, **fields, **view.rules, preview=True)
     else:
-        found = await ask(service.recommend, RecommendRequest, **view.who, by=view.by, k=view.k, **view.rules)
+        fields = {**view.who, "by": view.by, "k": view.k, "preview": True}
+        found = await ask(service.recommend, RecommendRequest, **fields, **view.rules)
     known = user.body.get("history", []) if user else []
     labels = {one["item_id"]: one["label"] for one in known if one["label"]}
     labels.update({one["item_id"]: one["label"] for one in found.body.get("items", [])})
@@ -75,7 +76,7 @@ async def show_item(service: Any, settings: Settings, view: View, item_id: str) 
     item = await read(service.item_record, item_id)
     similar = score = reason = _NOBODY
     if item:
-        similar = await ask(service.similar, SimilarRequest, item_id=item_id, k=_N_SIMILAR)
+        similar = await ask(service.similar, SimilarRequest, item_id=item_id, k=_N_SIMILAR, preview=True)
         score = await ask(service.score, ScoreRequest, **view.who, item_ids=[item_id])
         reason = await ask(service.feedback, FeedbackRequest, **view.who, item_id=item_id, kind="reason")
     return render(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from core import experiments
 from core.keys import create_key
+from core.logs.predictions import read_predictions
 from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
+from flows.promotion.experiments import start_experiment
 from tests.browser.browsing import Visit, open_browser, visit
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
@@ -182,6 +186,56 @@ def test_two_lists_stand_side_by_side_and_say_what_they_share(tab: Visit, runnin
     shared = {one["item_id"] for one in mine} & {one["item_id"] for one in popular}
     expect(page.get_by_text(f"{len(shared)} of 10 items stand on both lists.")).to_be_visible()
     assert page.get_by_text("only here").count() == 2 * (10 - len(shared))
+
+
+def test_two_bundles_stand_side_by_side_for_admins_and_count_for_nobody(
+    browser: Browser, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = running.shop.layout
+    monkeypatch.setenv("BENTOML_HOME", str(layout.work_dir / "bentoml"))
+    start_experiment(layout, "autumn", "shadow", {"new": (str(running.shop.bare), 1.0)})
+    running.wait_for(lambda: len(running.client.get("/v1/experiments").json()["loaded"]) == 2)
+    with visit(browser, str(running.client.base_url), key_of(running, "admin")) as tab:
+        page = tab.open("/app/compare?user_id=u01")
+        page.get_by_label("Left").select_option("variant:champion")
+        page.get_by_label("Right").select_option("variant:autumn/new")
+        page.get_by_role("button", name="Compare").click()
+        right = page.locator("section").filter(has=page.get_by_role("heading", name="Variant autumn/new"))
+        expect(right).to_contain_text(":candidate-")
+        expect(page.get_by_role("heading", name="Variant champion")).to_be_visible()
+        expect(page.get_by_text("of 10 items stand on both lists")).to_be_visible()
+        assert tab.barriers() == []
+        page = tab.open("/app/compare?user_id=u01&right=variant:autumn/old")
+        expect(page.get_by_role("alert")).to_contain_text("expected one that is loaded: champion, autumn/new")
+        assert tab.complaints == []
+    refused = running.post("/v1/recommend", user_id="u01", variant="champion")
+    assert (refused.status_code, "scope admin" in refused.json()["error"]) == (403, True)
+    experiments.stop(layout.model_name, "autumn", "looked at")
+
+    def roles() -> list[str]:
+        """Of what was answered for a user whom these pages alone asked for."""
+        found = [one for one in read_predictions(layout.predictions) if one.get("user_id") == "u01"]
+        return [one["role"] for one in found if one["experiment"] == "autumn"]
+
+    running.wait_for(lambda: "preview" in roles())
+    assert set(roles()) == {"preview"}
+
+
+def test_a_click_on_a_list_that_is_looked_at_names_it_and_counts_as_nothing_shown(tab: Visit, running: Running) -> None:
+    page = tab.open("/app/explore?user_id=u08")
+    shown = page.locator("[data-answer]").get_attribute("data-answer")
+    page.locator(".list > [data-item]").first.get_by_role("button", name="Click").click()
+    expect(page.locator("#said")).to_contain_text("Stored: click")
+
+    def records() -> list[dict[str, Any]]:
+        return [one for one in read_predictions(running.shop.layout.predictions) if one.get("user_id") == "u08"]
+
+    running.wait_for(lambda: len(records()) == 2)
+    assert {one["role"] for one in records()} == {"preview"}
+    assert shown in {one["recommendation_id"] for one in records()}
+    page = tab.open("/app/explore?user_id=u08&query=tea")
+    running.wait_for(lambda: len(records()) == 3)
+    assert {one["role"] for one in records()} == {"preview"}
 
 
 def test_a_visit_without_an_id_is_answered_by_what_was_clicked(tab: Visit) -> None:

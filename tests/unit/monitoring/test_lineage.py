@@ -25,7 +25,7 @@ def answer(layout: Layout, model: str) -> None:
     log.start()
     told = {"at": "2026-01-02T00:00:00+00:00", "endpoint": "/v1/recommend", "model": model, "user_id": "ann"}
     log.add(Prediction("r1", items=["a", "b"], scores=[2.0, 1.0], propensities=[0.5, None], **told))
-    log.add(Prediction("r2", items=["c"], scores=[1.0], **told))
+    log.add(Prediction("r2", items=["c"], scores=[1.0], role="preview", **told))
     assert log.flush(10)
     log.close()
 
@@ -54,6 +54,11 @@ def test_a_candidate_that_was_tried_is_found_by_its_digest(layout):
     assert found.bundle is not None
     assert found.bundle.digest == "abcdef0123456789"
     assert "No promotion" in found.unknown[0]
+
+
+def test_a_list_that_was_only_looked_at_is_traced_as_that(layout):
+    answer(layout, "m:v")
+    assert trace(layout, "r2", 30).shown["role"] == "preview"
 
 
 def test_neither_an_unknown_answer_nor_one_of_a_forgotten_person_is_shown(layout):

@@ -21,7 +21,10 @@ from core.storage import write_json
 from serving.api.lists import Found, FoundItem, SearchRequest, SearchWeights, Similar, SimilarRequest, SimilarUser
 from serving.api.options import AppliedExploration
 from serving.api.recommend import Recommendation, Recommendations, RecommendationsList, RecommendRequest
+from serving.errors import NotAllowed, UnknownVariant
 from serving.experiments.desk import ExperimentDesk
+from serving.experiments.named import check_may_name
+from serving.guard.caller import Caller
 from serving.watcher import Loaded
 
 MODEL = "sommelier-tiny"
@@ -159,6 +162,53 @@ def test_every_list_is_recorded(desk: Desk) -> None:
     }
     assert datetime.fromisoformat(record["at"]).tzinfo is not None
     assert desk.counts.found == {"written": 1}
+
+
+def test_what_is_looked_at_is_recorded_as_that_and_counts_for_nothing(desk: Desk) -> None:
+    desk.begin("split", 1.0)
+    assert desk.ask(user_id="u", preview=True).model == f"{MODEL}:v2"
+    items = [FoundItem(item_id="a", label="a", score=0.5, lexical=0.5, semantic=0.0, personal=0.0)]
+    weights = SearchWeights(lexical=1.0, semantic=1.0, personal=0.0)
+    made = Found(model=f"{MODEL}:v1", ranked_by=weights, user_id="u", cold_start=False, items=items)
+    desk.desk.recording(lambda _: made, "/v1/search")(SearchRequest(query="tea", user_id="u", preview=True))
+    assert [record["role"] for record in desk.records()] == ["preview", "preview"]
+    assert desk.counts.found["try", "new"] == 0
+
+
+def test_nothing_is_compared_with_what_is_only_looked_at(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    desk.ask(user_id="u", preview=True)
+    assert [record["role"] for record in desk.records()] == ["preview"]
+
+
+@pytest.mark.parametrize("kind", ["split", "shadow"])
+def test_what_is_loaded_is_asked_by_its_name_whoever_the_list_is_for(desk: Desk, kind: Kind) -> None:
+    desk.begin(kind, 0.01)
+    loaded = desk.desk.info(CHAMPION.value).loaded
+    assert [(one.name, one.model) for one in loaded] == [("champion", f"{MODEL}:v1"), ("try/new", f"{MODEL}:v2")]
+    for one in loaded:
+        for user in range(5):
+            assert desk.ask(user_id=f"user-{user}", variant=one.name).model == one.model
+    found = [(record["role"], record["experiment"], record["variant"]) for record in desk.records()]
+    assert found == [("preview", "", "champion")] * 5 + [("preview", "try", "new")] * 5
+    assert desk.counts.found["try", "new"] == 0
+
+
+def test_a_variant_that_is_not_loaded_fails_alone(desk: Desk) -> None:
+    desk.begin("split", 0.5)
+    asked = [RecommendRequest(user_id="u", variant=name) for name in ("try/old", "champion")]
+    found = desk.desk.recommend_together(asked, CHAMPION.value, ENDPOINT)
+    assert isinstance(found[0], UnknownVariant)
+    assert "variant='try/old', expected one that is loaded: champion, try/new" in str(found[0])
+    assert isinstance(found[1], Recommendations)
+    assert len(desk.records()) == 1
+
+
+def test_only_who_may_do_everything_names_a_variant() -> None:
+    check_may_name(RecommendRequest(preview=True), Caller())
+    check_may_name(RecommendRequest(variant="champion"), Caller(is_trusted=True))
+    with pytest.raises(NotAllowed, match="variant='champion', expected an API key of scope admin"):
+        check_may_name(RecommendRequest(variant="champion"), Caller())
 
 
 def test_lists_that_no_experiment_decides_on_are_recorded_too(desk: Desk) -> None:
