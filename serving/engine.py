@@ -12,6 +12,7 @@ from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
+from core.stages import stage
 from features.errors import FeastFailure
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Explainer
@@ -149,7 +150,8 @@ class Engine:
         """The answer of `recommend` to each of some requests of one user, or what it raises; the users are ranked in
         one pass.
         """
-        visitors = each_or_error(self._visitor, requests)
+        with stage("features"):
+            visitors = each_or_error(self._visitor, requests)
         rankers = self._rankers([visitor.state for visitor in visitors if isinstance(visitor, Visitor)])
 
         def recommend(one: tuple[RecommendRequest, Visitor | Exception]) -> Recommendations:
@@ -180,27 +182,29 @@ class Engine:
     def _recommend(
         self, request: RecommendRequest, visitor: Visitor, ranker: Ranker | BaselineRanker
     ) -> Recommendations:
-        made = self._list(request, visitor.state, ranker)
-        ids = [item.item_id for item in made.items]
-        parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
-        reason = visitor.reason
-        if request.by == "blend":
-            parts = ranker.parts_of(visitor.state, ids)
-            if reason is not None and ranker.answered_by(visitor.state) == "profile":
-                reason += "; answered by the user's attributes"
-        return Recommendations(
-            model=self.model,
-            user_id=request.user_id,
-            cold_start=visitor.is_cold,
-            reason=reason,
-            skipped_history=list(visitor.skipped),
-            items=show_items(self.live.now.cards, self.bundle.ranker, visitor, made.items, parts),
-            diversity=made.diversity,
-            applied=made.applied,
-            exploration=made.exploration,
-            unknown_items=made.unknown,
-            degraded=visitor.reads.degraded,
-        )
+        with stage("rerank"):
+            made = self._list(request, visitor.state, ranker)
+        with stage("reasons"):
+            ids = [item.item_id for item in made.items]
+            parts: Sequence[AnsweringPart] = ["generative"] * len(ids)
+            reason = visitor.reason
+            if request.by == "blend":
+                parts = ranker.parts_of(visitor.state, ids)
+                if reason is not None and ranker.answered_by(visitor.state) == "profile":
+                    reason += "; answered by the user's attributes"
+            return Recommendations(
+                model=self.model,
+                user_id=request.user_id,
+                cold_start=visitor.is_cold,
+                reason=reason,
+                skipped_history=list(visitor.skipped),
+                items=show_items(self.live.now.cards, self.bundle.ranker, visitor, made.items, parts),
+                diversity=made.diversity,
+                applied=made.applied,
+                exploration=made.exploration,
+                unknown_items=made.unknown,
+                degraded=visitor.reads.degraded,
+            )
 
     def _check_users(self, request: RecommendRequest) -> None:
         n_users = len(request.users or ())

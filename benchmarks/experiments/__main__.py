@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from core.logs.predictions import read_predictions
 from core.promotions import version_in_service
 from core.settings.loading import load_settings
 from core.settings.platform import ServingSettings
+from core.stages import Stage
 from core.tombstones import nobody
 from recommender.bundle.loading import Bundle, load_bundle
 from serving.answering import load_engine
@@ -44,6 +46,9 @@ class NoCounts:
     """Metrics that nobody reads."""
 
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
+        """Nothing."""
+
+    def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
         """Nothing."""
 
     def predictions(self, outcome: str, number: int) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import numpy as np
 
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind
+from core.stages import stage
 from core.storage import write_json
 from recommender.errors import BundleError
 from recommender.fitting.component import loading, read_config
@@ -139,9 +140,10 @@ class BaselineRanker:
         self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, as `best_items` gives them, by `scores` or by counts up to the newest event."""
-        now = self._now
-        scores = self.scores(users, exclude_seen=False) if now is None else np.tile(now, (len(users), 1))
-        return best_items(scores, users, self.ids, k, **filters)
+        with stage("rank"):
+            now = self._now
+            scores = self.scores(users, exclude_seen=False) if now is None else np.tile(now, (len(users), 1))
+            return best_items(scores, users, self.ids, k, **filters)
 
     def up_to(self, counts: np.ndarray, recent: np.ndarray) -> BaselineRanker:
         """The same popularity, with lists made of newer counts.

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Unpack
 import numpy as np
 import torch
 
+from core.stages import stage
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
@@ -237,6 +238,10 @@ class Ranker:
         return self._once("known", users, self._compute_part_scores)
 
     def _compute_part_scores(self, users: Sequence[UserState]) -> PartScores:
+        with stage("retrieve"):
+            return self._scores_of_parts(users)
+
+    def _scores_of_parts(self, users: Sequence[UserState]) -> PartScores:
         asked = Asked.of(users, self.ids)
         if self.blend.is_sequence_alone and not self.ranks_cold and self.correction is None:
             return PartScores(asked, {"sequence": finite_scores(SEQUENCE, self._sequence_scores(users))}, {})
@@ -357,8 +362,9 @@ class Ranker:
         self, users: Sequence[UserState], k: int, **filters: Unpack[ListFilters]
     ) -> list[list[tuple[str, float]]]:
         """The best items of each user, as `best_items` gives them, by `scores`."""
-        scores = self._scores(users, exclude_seen=filters.get("exclude_seen", True))
-        return best_items(scores, users, self.ids, k, **filters)
+        with stage("rank"):
+            scores = self._scores(users, exclude_seen=filters.get("exclude_seen", True))
+            return best_items(scores, users, self.ids, k, **filters)
 
     def nearest_history(self, user: UserState, item_id: str, n: int) -> list[tuple[str, float]]:
         """The items of the history that are most like an item: the reasons for it.

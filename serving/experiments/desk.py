@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import read_standing
 from core.settings.platform import ServingSettings
+from core.stages import Stage, StageClock, stage, timed_stages
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo, LoadedVariant, VariantInfo
@@ -41,6 +42,10 @@ class Counts(Protocol):
 
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         """Count an answer of an experiment, and its time."""
+        ...
+
+    def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
+        """Count what each stage of an answer took."""
         ...
 
     def predictions(self, outcome: str, number: int) -> None:
@@ -291,14 +296,23 @@ class ExperimentDesk:
                 choices[place] = choice
                 of_engine.setdefault(id(choice.engine), []).append(place)
         for places in of_engine.values():
-            started = time.perf_counter()
-            answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
-            seconds = (time.perf_counter() - started) / len(places)
-            for place, answer in zip(places, answers, strict=True):
-                found[place] = answer
-                if not isinstance(answer, Exception):
-                    self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
+            with timed_stages() as clock:
+                started = time.perf_counter()
+                answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
+                seconds = (time.perf_counter() - started) / len(places)
+                with stage("log"):
+                    for place, answer in zip(places, answers, strict=True):
+                        found[place] = answer
+                        if not isinstance(answer, Exception):
+                            self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
+            self._count_stages([choices[place] for place in places], clock)
         return [found[place] for place in range(len(requests))]
+
+    def _count_stages(self, choices: Sequence[Choice[Engine]], clock: StageClock) -> None:
+        """Count what each stage took, for each of the requests that were answered together an equal share."""
+        shares = {name: seconds / len(choices) for name, seconds in clock.seconds().items()}
+        for choice in choices:
+            self._counts.stages_passed(choice.experiment, choice.variant, shares)
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         started = time.perf_counter()

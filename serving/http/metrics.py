@@ -10,12 +10,16 @@ from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from collections.abc import Mapping
 
+    from prometheus_client import CollectorRegistry, Histogram
+
+    from core.stages import Stage
     from recommender.bundle.manifest import Manifest
 
 # From a warm answer (1 ms) to a generated text (seconds).
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STAGE_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Metrics:
@@ -101,6 +105,15 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=to,
         )
+        self._stage_seconds = Histogram(
+            "sommelier_stage_duration_seconds",
+            "Time that an answer of /v1/recommend spends in each stage, by experiment and variant.",
+            ["stage", "experiment", "variant"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=to,
+        )
+        # Looking a label up costs as much as counting.
+        self._of_stages: dict[tuple[str, str, str], Histogram] = {}
         self._predictions = Counter(
             "sommelier_predictions", "Records of the prediction log, by outcome.", ["outcome"], registry=to
         )
@@ -153,6 +166,15 @@ class Metrics:
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         """Count a list of an experiment, and its time. There are as many labels as variants that were ever started."""
         self._variant_seconds.labels(experiment, variant).observe(seconds)
+
+    def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
+        """Count what each stage of an answer took."""
+        for stage, taken in seconds.items():
+            key = (stage, experiment, variant)
+            counted = self._of_stages.get(key)
+            if counted is None:
+                counted = self._of_stages[key] = self._stage_seconds.labels(*key)
+            counted.observe(taken)
 
     def predictions(self, outcome: str, number: int) -> None:
         """Count records of the prediction log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -303,6 +304,10 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
     assert 'sommelier_requests_total{endpoint="/v1/recommend",outcome="ok",status="200"}' in metrics
     assert 'sommelier_cold_starts_total{endpoint="/v1/recommend",reason="unknown user"}' in metrics
     assert "sommelier_request_duration_seconds_bucket" in metrics
+    counted = re.findall(
+        r'^sommelier_stage_duration_seconds_count\{.*stage="(\w+)",variant="champion"\} [1-9]', metrics, re.M
+    )
+    assert {*counted} == {"features", "retrieve", "rank", "rerank", "reasons", "log"}
     assert f'model="{service.model()["model"]}"}} 1.0' in metrics
 
 

@@ -13,6 +13,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from core.stages import stage
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
@@ -123,16 +124,18 @@ class LargeRanker(Ranker):
         """The best items of one user; None where all have to be scored."""
         if not self.knows(user) or k > MOST_PLACES:
             return None
-        asked = self._asked(user)
-        places, is_all = self._candidates(asked, k, allowed)
+        with stage("retrieve"):
+            asked = self._asked(user)
+            places, is_all = self._candidates(asked, k, allowed)
         if len(places) < k and not is_all:
             return None
-        scored = self._score(asked, places)
-        scores = finite_scores(SEQUENCE if len(scored.added) == 1 else COLD, scored.scores)
-        if self.correction is not None:
-            scores = self._correct(asked, scored, scores)
-        order = np.lexsort((scored.places, -scores))[:k]
-        return [(self.ids.item_id(int(scored.places[one]) + 1), float(scores[one])) for one in order]
+        with stage("rank"):
+            scored = self._score(asked, places)
+            scores = finite_scores(SEQUENCE if len(scored.added) == 1 else COLD, scored.scores)
+            if self.correction is not None:
+                scores = self._correct(asked, scored, scores)
+            order = np.lexsort((scored.places, -scores))[:k]
+            return [(self.ids.item_id(int(scored.places[one]) + 1), float(scores[one])) for one in order]
 
     def _candidates(self, asked: AskedOne, k: int, allowed: Allowed) -> tuple[np.ndarray, bool]:
         """Places that the blend ranks, ascending; and whether they are all that may come back."""

@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
+from core.stages import stage
 from recommender.fitting.device import device_of
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import PADDING, IdMap
@@ -73,7 +74,8 @@ class GenerativeRanker:
         Returns:
             Per user, (item id, log probability) pairs.
         """
-        items, scores = self._search(users, max(self.width, k), self._allowed(users, **filters))
+        with stage("retrieve"):
+            items, scores = self._search(users, max(self.width, k), self._allowed(users, **filters))
         return [
             [
                 (self.ids.item_id(int(item)), float(score))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from core.logs.predictions import read_predictions
 from core.logs.requests import answering
 from core.promotions import RECORD, model_folder
 from core.settings.platform import ServingSettings
+from core.stages import Stage, stage
 from core.storage import write_json
 from serving.api.lists import Found, FoundItem, SearchRequest, SearchWeights, Similar, SimilarRequest, SimilarUser
 from serving.api.options import AppliedExploration
@@ -58,7 +60,8 @@ class FakeEngine:
         )
 
     def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Recommendations]:
-        return [self.recommend(request) for request in requests]
+        with stage("rank"):
+            return [self.recommend(request) for request in requests]
 
     def recommend_together(self, requests: Sequence[RecommendRequest], answer_all: Callable[[Any], Any]) -> list[Any]:
         return [
@@ -72,9 +75,13 @@ class FakeEngine:
 class Counts:
     def __init__(self) -> None:
         self.found: Counter[Any] = Counter()
+        self.passed: list[tuple[str, str, dict[Stage, float]]] = []
 
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         self.found[experiment, variant] += 1
+
+    def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
+        self.passed.append((experiment, variant, dict(seconds)))
 
     def predictions(self, outcome: str, number: int) -> None:
         self.found[outcome] += number
@@ -357,3 +364,25 @@ def test_a_record_names_the_http_request_whatever_is_answered_with_it(desk: Desk
     found = [(record["role"], record["user_id"], record["request_id"]) for record in desk.records()]
     expected = [("a", "first"), ("b", "first"), ("c", "second")]
     assert sorted(found) == sorted((role, *pair) for role in ("shown", "shadow") for pair in expected)
+
+
+def test_what_each_stage_takes_is_counted_for_each_answer_by_its_variant(desk: Desk) -> None:
+    desk.begin("split", 0.5)
+    answers = [desk.ask(user_id=f"user-{n}") for n in range(20)]
+    variants = ["new" if answer.model.endswith("v2") else "champion" for answer in answers]
+    assert [(experiment, variant) for experiment, variant, _ in desk.counts.passed] == [
+        ("try", one) for one in variants
+    ]
+    for _, _, seconds in desk.counts.passed:
+        assert list(seconds) == ["rank", "log"]
+        assert all(taken > 0 for taken in seconds.values())
+
+
+def test_answers_that_are_made_together_have_equal_shares_of_a_stage(desk: Desk) -> None:
+    many = RecommendRequest.model_validate({"users": [{"user_id": "a"}, {"user_id": "b"}]})
+    started = time.perf_counter()
+    desk.desk.recommend_together([many], CHAMPION.value, ENDPOINT)
+    took = time.perf_counter() - started
+    first, second = desk.counts.passed
+    assert first == second
+    assert 0 < 2 * sum(first[2].values()) <= took

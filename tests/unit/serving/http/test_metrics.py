@@ -103,3 +103,19 @@ def test_texts_are_counted_by_what_became_of_them(registry: CollectorRegistry) -
     meter.texts("written", 3)
     found = [registry.get_sample_value("sommelier_texts_total", {"outcome": one}) for one in ("written", "stopped")]
     assert found == [5, 1]
+
+
+def test_stages_are_counted_by_stage_and_variant(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    meter.stages_passed("", "champion", {"rank": 0.004, "log": 0.00005})
+    meter.stages_passed("", "champion", {"rank": 0.002})
+    meter.stages_passed("spring", "new", {"rank": 0.5})
+
+    def value(name: str, stage: str, experiment: str, variant: str, **more: str) -> float | None:
+        labels = {"stage": stage, "experiment": experiment, "variant": variant, **more}
+        return registry.get_sample_value(f"sommelier_stage_duration_seconds_{name}", labels)
+
+    assert value("count", "rank", "", "champion") == 2
+    assert value("sum", "rank", "", "champion") == pytest.approx(0.006)
+    assert value("bucket", "log", "", "champion", le="0.0001") == 1
+    assert value("sum", "rank", "spring", "new") == 0.5
