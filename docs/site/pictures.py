@@ -90,6 +90,7 @@ TOUR = (
     Picture("gate", "/app/model", _section("What the gate decided, and what went into service"), height=560),
     Picture("alarm", "/app/status", _alarm, height=320),
     Picture("timeline", "/app/status", _section("Time line")),
+    Picture("quarantine", "/app/quarantine", height=680),
     Picture("data-docs", "/", _data_docs, part="reports"),
 )
 
