@@ -7,6 +7,7 @@ only the rows that changed since are read.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,13 +94,16 @@ class ItemMatrix:
 
     def _facts_of(self, rows: Array, at_us: int) -> tuple[dict[str, Any], Array]:
         """Facts by name, and events in each window. Copies, which nobody else writes."""
-        today = at_us // DAY_US
-        if today > self._today:
-            # Once a day, in one go.
-            self._popularity = self._count(range(len(self._numbers)), today)
-            self._today = today
-        popularity = self._popularity[rows] if today == self._today else self._count(rows.tolist(), today)
-        return dict(zip(_NUMBERS, self._numbers[rows].T, strict=True)), popularity
+        return dict(zip(_NUMBERS, self._numbers[rows].T, strict=True)), self._popularity_of(rows, at_us)
+
+    def _popularity_of(self, rows: Array, at_us: int) -> Array:
+        """Events in each window that ends at a moment. Shape (N, n_windows), int64."""
+        day, today = at_us // DAY_US, time.time_ns() // 1000 // DAY_US
+        # All are counted once a day, in one go. A request for a later day is not worth that, but a clock that was set
+        # back over midnight is: the day that was counted last comes again only tomorrow.
+        if self._today < day <= today or day == today < self._today:
+            self._popularity, self._today = self._count(range(len(self._numbers)), day), day
+        return self._popularity[rows] if day == self._today else self._count(rows.tolist(), day)
 
     def at(self, at_us: int) -> ItemsAt:
         """The items as of a moment."""
@@ -113,10 +117,7 @@ class ItemMatrix:
         """
         with self._lock:
             rows = self._rows_of(ids) if places is None else self._rows_of(ids)[places]
-            today = at_us // DAY_US
-            if today > self._today:
-                self._popularity, self._today = self._count(range(len(self._numbers)), today), today
-            return self._popularity[rows] if today == self._today else self._count(rows.tolist(), today)
+            return self._popularity_of(rows, at_us)
 
     def _rows_of(self, ids: IdMap) -> Array:
         """Where a catalogue's items stand; looked up again where items have come in since."""

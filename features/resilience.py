@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from core.circuit import CircuitBreaker
 from core.settings.features import FeatureSettings
+from core.timing.circuit import CircuitBreaker
 from core.tombstones import IsForgotten, nobody
 from features.counting.columns import Facts
 from features.errors import FeastFailure, FeatureError, StoreUnreachable

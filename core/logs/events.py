@@ -16,6 +16,7 @@ from pathlib import Path
 from core.errors import SommelierError
 from core.logs.wal import enter_wal, query, scrub
 from core.storage import is_disk_full
+from core.timing.clock import CLOCK
 
 _BUSY_TIMEOUT_S = 30.0
 _PAGE_ROWS = 10_000
@@ -124,7 +125,7 @@ class EventLog:
             EventLogError: a timestamp has no time zone, or SQLite cannot write; then nothing was written.
             UserRefused: a user is forgotten; nothing was written either.
         """
-        received_at = _as_text(datetime.now(UTC))
+        received_at = _as_text(CLOCK.now())
         rows = [
             (
                 *(e.event_id, e.user_id, e.item_id, e.event, e.value, _as_text(_aware(e)), received_at),

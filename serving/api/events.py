@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringCon
 
 from core.events import bad_time
 from core.logs.events import Interaction
+from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten, nobody
 from serving.api.message import Id, Message
 from serving.errors import BadRequest
@@ -24,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def _in_time(moment: datetime) -> datetime:
     if moment < _EPOCH:
         raise ValueError("expected a time after 1970")
-    broken = bad_time(moment, datetime.now(UTC), _EPOCH.date())
+    broken = bad_time(moment, CLOCK.latest(), _EPOCH.date())
     if broken is not None:
         raise ValueError(f"expected {broken}")
     return moment
@@ -78,7 +79,7 @@ class Event(Message):
             user_id=terms.id(self.user_id, f"{where}.user_id"),
             item_id=terms.id(self.item_id, f"{where}.item_id"),
             event=kind,
-            timestamp=terms.time(self.timestamp or received_at, received_at, where),
+            timestamp=terms.time(self.timestamp or received_at, max(received_at, CLOCK.latest()), where),
             value=terms.value(kind, self.value, where),
             recommendation_id=self.recommendation_id,
             shown_position=self.position,
@@ -106,7 +107,7 @@ class EventsRequest(Message):
             BadRequest: an event that the data gate would refuse by itself: its name is unknown, a rating has no value,
                 a value or a time is out of range, an id is blank, or the user is forgotten.
         """
-        received_at = datetime.now(UTC)
+        received_at = CLOCK.now()
         read = (
             event.interaction(received_at, terms, f"events.{n}", is_forgotten) for n, event in enumerate(self.events)
         )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from core.circuit import CircuitBreaker
 from core.events import as_kept
 from core.logs.events import EventLog, Interaction
+from core.timing.circuit import CircuitBreaker
 from core.tombstones import IsForgotten, nobody
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from random import random
 from typing import Any, Protocol, TypeVar
@@ -18,6 +17,7 @@ from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import read_standing
 from core.settings.platform import ServingSettings
 from core.stages import Stage, StageClock, stage, timed_stages
+from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo, LoadedVariant, VariantInfo
@@ -168,7 +168,7 @@ class ExperimentDesk:
             self._log.add(
                 Prediction(
                     recommendation_id=given.recommendation_id,
-                    at=datetime.now(UTC).isoformat(),
+                    at=CLOCK.now().isoformat(),
                     endpoint=endpoint,
                     model=given.model,
                     items=[item.item_id for item in given.items],
@@ -345,7 +345,7 @@ def prediction_of(
     explored = answer.exploration
     return Prediction(
         recommendation_id=answer.recommendation_id,
-        at=datetime.now(UTC).isoformat(),
+        at=CLOCK.now().isoformat(),
         endpoint=endpoint,
         model=answer.model,
         items=[item.item_id for item in items],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from core import schema
 from core.settings.features import FeatureSettings
+from core.timing.clock import CLOCK
 from recommender.bundle.loading import Bundle
 from recommender.inputs.seen import SeenItems, item_key, item_keys
 from recommender.inputs.user import UserState
@@ -88,8 +89,7 @@ def _check_seen(rule: SeenRule, user_id: str | None, settings: FeatureSettings) 
 
 
 def _check_moment(moment: datetime, request: RecommendRequest, bundle: Bundle, model: str) -> None:
-    now = datetime.now(UTC)
-    if not now - _EARLIER <= moment <= now + _LATER:
+    if not CLOCK.earliest() - _EARLIER <= moment <= CLOCK.latest() + _LATER:
         raise BadRequest(
             "Cannot answer for this moment",
             got=f"context.time={moment.isoformat()}",

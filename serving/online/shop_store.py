@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.circuit import CircuitBreaker
 from core.settings.features import FeatureSettings
 from core.settings.platform import OnlineReadSettings
+from core.timing.circuit import CircuitBreaker
 from core.tombstones import IsForgotten
 
 

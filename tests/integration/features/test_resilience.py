@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.circuit import CircuitBreaker
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, FeatureStoreSettings
+from core.timing.circuit import CircuitBreaker
 from core.tombstones import IsForgotten, nobody
 from features.errors import FeastFailure, StoreUnreachable
 from features.feast.store import ONLINE_FILE

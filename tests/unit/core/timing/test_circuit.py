@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from core.circuit import CircuitBreaker
+from core.timing.circuit import CircuitBreaker
 
 
 class Clock:
