@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -170,3 +171,29 @@ def test_what_the_log_still_holds_of_the_forgotten_is_passed_over(log: EventLog,
     assert intake.push_pending()
     assert sink.pushed == ["a", "c"]
     assert intake.n_pending() == 0
+
+
+def test_while_the_store_is_away_few_events_wait_for_it(log: EventLog, sink: Sink) -> None:
+    asked: list[int] = []
+    push = sink.push
+
+    def counting(events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+        asked.append(len(events))
+        push(events, sequences)
+
+    sink.push = counting  # type: ignore[method-assign]
+    intake = EventIntake(log, retry_s=60.0)
+    intake.connect(sink)
+    sink.away = True
+    for name in "abcd":
+        assert intake.accept(batch(name)) == Receipt(accepted=1, duplicates=0, pushed=False)
+    assert (asked, intake.n_pending()) == ([1], 4)
+
+    quick = EventIntake(log, retry_s=1.0)
+    quick.connect(sink)
+    assert not quick.push_pending()
+    sink.away = False
+    assert not quick.push_pending(), "it is not due yet"
+    time.sleep(1.1)
+    assert quick.accept(batch("e")).pushed
+    assert (sink.pushed, quick.n_pending()) == (list("abcde"), 0)
