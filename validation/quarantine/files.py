@@ -63,16 +63,22 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, scan: Scan, run: str
 def words_of(scan: Scan) -> tuple[RuleWords, ...]:
     """What the rules say that send rows of a table to quarantine."""
     return tuple(
-        # Reasons are written for pages of HTML.
         RuleWords(
             name=rule.name,
             column=_column_of(scan.table, rule),
             expectation=rule.expectation,
-            why=unescape(rule.why),
+            why=_reason(scan.table, rule),
         )
         for rule in scan.rules
         if rule.severity == "row"
     )
+
+
+def _reason(table: TableName, rule: Rule) -> str:
+    """What holds for good rows, without what the column means: that is said of it elsewhere."""
+    meanings = [f"{column.meaning} " for column in TABLES[table].columns if column.name == rule.column]
+    why = unescape(rule.why)  # reasons are written for pages of HTML
+    return next((why.removeprefix(one) for one in meanings if why.startswith(one)), why)
 
 
 def _column_of(table: TableName, rule: Rule) -> str:

@@ -26,7 +26,7 @@ def put_aside(layout: Layout, *further: str) -> None:
         with (source / "interactions.csv").open("a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in further)
         found = scan_source(Path(folder), TablesSource(path=source), quarantine=True)
-        copytree(found.quarantine, layout.clean("key") / QUARANTINE)
+        copytree(found.quarantine, layout.clean("key") / QUARANTINE, dirs_exist_ok=True)
     summary = ValidationSummary(
         folder=layout.clean("key"),
         docs=layout.reports / "key" / "data-docs" / "index.html",

@@ -160,3 +160,9 @@ def test_a_quarantine_of_an_earlier_release_lacks_words_alone(layout: Layout) ->
     found = look(layout)
     assert {(one.rule, one.why) for one in found.groups} == {("value_parses", None), ("timestamp_parses", None)}
     assert (found.read_at, len(found.rows or ())) == (None, 2)
+
+
+def test_a_rule_says_what_it_wants_and_not_what_its_column_means(layout: Layout) -> None:
+    put_aside(layout, "u4,,view,,2026-05-03T10:00:00Z")
+    words = {one.rule: (one.column, one.why) for one in look(layout).groups}
+    assert words["item_id_required"] == ("item_id", "Never empty.")
