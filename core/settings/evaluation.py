@@ -159,8 +159,8 @@ class GateSettings(Frozen):
         "promote",
         description="Where the interval cannot tell a candidate from the bundle in service, or too few users chose "
         "what neither learned from. promote: the candidate, for it knows newer events and has held its own against the "
-        "baselines; keep: what is in service; figures: whichever has the better figure, the tolerance allowed for, "
-        "and the candidate where there is none.",
+        "baselines (a baseline in its place only by a better figure); keep: what is in service; figures: whichever has "
+        "the better figure, the tolerance allowed for, and the candidate where there is none.",
     )
     beat_baseline: Literal["not_surely_worse", "surely_better", "off"] = Field(
         "not_surely_worse",

@@ -15,6 +15,7 @@ from flows.promotion.model_store import promote
 from flows.promotion.refits import describe_refit, labels_of
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import Manifest, read_manifest
+from recommender.errors import BundleError
 from recommender.evaluation.feedback.names import without_samples
 from recommender.evaluation.names import SERVED
 
@@ -91,7 +92,16 @@ def decide_served_baseline(
         return refused.model_copy(update={"reason": reason, "served": manifest.kind})
     if is_withdrawn(manifest.digest, standing):
         return refused.model_copy(update={"reason": f"{refused.reason}; that baseline {WAS_WITHDRAWN}"})
-    return decide_baseline(gate, refused, hold_against_champion(bundle, events, k, gate, standing, to_go))
+    champion = hold_against_champion(bundle, events, k, gate, standing, to_go)
+    return decide_baseline(gate, refused, champion, is_renewal=_kind_in_service(standing) == manifest.kind)
+
+
+def _kind_in_service(standing: Standing) -> str | None:
+    """What kind of bundle is in service; None where none is, or it does not say."""
+    try:
+        return None if standing.in_service is None else read_manifest(standing.in_service.folder).kind
+    except BundleError:
+        return None
 
 
 def decide_refit(bundle: Path, decision: Decision, model: str) -> Decision:

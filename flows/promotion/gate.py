@@ -14,6 +14,7 @@ from recommender.evaluation.names import MODEL_NAMES, SERVED
 from recommender.metrics.significance import Comparison
 
 NO_CHAMPION = "no bundle was in service"
+_STAND_IN = "a baseline in a candidate's place replaces a bundle of another kind only by a better figure"
 
 Verdict = Literal["refuse", "canary", "promote"]
 
@@ -203,18 +204,24 @@ def decide(
     return Decision(promote=promote, canary=canary, reason=reason, served=SERVED if promote else None, **figures)
 
 
-def decide_baseline(settings: GateSettings, refused: Decision, champion: AgainstChampion) -> Decision:
+def decide_baseline(
+    settings: GateSettings, refused: Decision, champion: AgainstChampion, *, is_renewal: bool = False
+) -> Decision:
     """Promote the baseline that a candidate lost to, where it holds its own against the bundle in service.
+
+    `undecided=promote` takes a candidate because it has held its own against the baselines. A baseline cannot say that
+    of itself, and a bundle of another kind in service can: it stays where the baseline's figure is not better.
 
     Args:
         settings: The rules.
         refused: What was decided of the candidate.
         champion: The baseline against the bundle in service.
+        is_renewal: Whether the same baseline is in service, and this one knows newer events.
     """
     assert refused.baseline is not None
     is_held, by_champion = True, "" if champion.no_champion == NO_CHAMPION else champion.no_champion
     if champion.tag is not None:
-        is_held, by_champion = _hold_against_champion(settings, refused.metric, champion)
+        is_held, by_champion = _hold_against_champion(settings, refused.metric, champion, is_stand_in=not is_renewal)
     canary = is_held and champion.tag is not None and _is_tried_first(settings, champion.comparison)
     verdict = "that baseline is served instead" if is_held else "that baseline is not served either"
     verdict = f"that baseline {_canary_in_words(settings)}" if canary else verdict
@@ -251,9 +258,15 @@ def hold_against_baseline(
     return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.describe()}"
 
 
-def _hold_against_champion(settings: GateSettings, metric: str, against: AgainstChampion) -> tuple[bool, str]:
-    """Whether what is evaluated may replace the bundle in service, and how the two compare."""
-    is_held, found = _hold_overall(settings, metric, against)
+def _hold_against_champion(
+    settings: GateSettings, metric: str, against: AgainstChampion, is_stand_in: bool = False
+) -> tuple[bool, str]:
+    """Whether what is evaluated may replace the bundle in service, and how the two compare.
+
+    Args:
+        is_stand_in: Whether it is a baseline in a candidate's place, against a bundle of another kind.
+    """
+    is_held, found = _hold_overall(settings, metric, against, is_stand_in)
     broken = say_broken(against.guardrails) if is_held else ""
     return is_held and not broken, "; ".join(filter(None, (found, broken)))
 
@@ -268,19 +281,21 @@ def _canary_in_words(settings: GateSettings) -> str:
     return f"answers some users first (gate.rollout={settings.rollout})"
 
 
-def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion) -> tuple[bool, str]:
+def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion, is_stand_in: bool) -> tuple[bool, str]:
     """The same by the overall figure alone."""
     champion = against.comparison
     if champion is None:
         rule = settings.undecided
         none = f"nobody chose anything that neither it nor the bundle in service, {against.tag}, learned from"
+        if is_stand_in and rule != "keep":
+            return False, f"{none}: {_STAND_IN}"
         return rule != "keep", f"{none}: {_settled_by(rule)}"
     margin = champion.champion * settings.tolerance
     value = f"{metric} {champion.candidate:.4f}"
     than = f"{champion.champion:.4f} in service {_interval(champion.difference, champion.low, champion.high)}"
     if champion.n_queries < settings.min_queries:
         few = f"{value} against {than} on only {champion.evidence} (gate.min_queries={settings.min_queries})"
-        return _settle(settings, few, champion, margin)
+        return _settle(settings, few, champion, margin, is_stand_in)
     if champion.low > 0:
         return True, f"{value} is surely better than {than} on {champion.evidence}"
     if champion.high < -margin:
@@ -289,13 +304,19 @@ def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion)
             return False, worse
         # What would go in learns those events too: a loss for want of them says nothing of it.
         ahead = "the one in service learned of events that this one, as it is judged, did not"
-        return _settle(settings, f"{worse}, but {ahead}", champion, margin)
-    return _settle(settings, f"{value} cannot be told apart from {than} on {champion.evidence}", champion, margin)
+        return _settle(settings, f"{worse}, but {ahead}", champion, margin, is_stand_in)
+    return _settle(
+        settings, f"{value} cannot be told apart from {than} on {champion.evidence}", champion, margin, is_stand_in
+    )
 
 
-def _settle(settings: GateSettings, found: str, champion: Comparison, margin: float) -> tuple[bool, str]:
+def _settle(
+    settings: GateSettings, found: str, champion: Comparison, margin: float, is_stand_in: bool
+) -> tuple[bool, str]:
     """What becomes of a bundle where the interval cannot tell."""
     rule, floor = settings.undecided, champion.champion - margin
+    if is_stand_in and rule == "promote":
+        return champion.candidate > champion.champion, f"{found}: {_STAND_IN}"
     if rule != "figures":
         return rule == "promote", f"{found}: {_settled_by(rule)}"
     is_held = champion.candidate >= floor

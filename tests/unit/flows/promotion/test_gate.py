@@ -206,6 +206,35 @@ def test_the_baseline_leaves_a_better_bundle_in_service():
     assert "; that baseline is not served either: ndcg_at_10 0.0313 is surely worse than 0.0400" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("figure", "undecided", "is_renewal", "is_served"),
+    [
+        (0.0400, "promote", False, True),  # the better figure
+        (0.0300, "promote", False, False),  # a bundle that may have beaten the baselines is not left for a worse figure
+        (0.0300, "promote", True, True),  # the same baseline, which now knows newer events
+        (0.0400, "keep", False, False),
+        (0.0400, "figures", False, True),
+        (0.0300, "figures", False, False),
+    ],
+)
+def test_where_the_interval_cannot_tell_a_baseline_is_no_candidate(figure, undecided, is_renewal, is_served):
+    champion = against(figure, 0.0350, half=0.1)
+    decision = decide_baseline(GateSettings(undecided=undecided), refused(), champion, is_renewal=is_renewal)
+    assert decision.promote_baseline is is_served
+    is_said = "replaces a bundle of another kind only by a better figure" in decision.reason
+    assert is_said is (undecided == "promote" and not is_renewal)
+    few = against(figure, 0.0350, n_queries=3)
+    decision = decide_baseline(GateSettings(undecided=undecided), refused(), few, is_renewal=is_renewal)
+    assert decision.promote_baseline is is_served
+
+
+@pytest.mark.parametrize("undecided", ["promote", "figures"])
+def test_a_baseline_that_cannot_be_compared_replaces_itself_alone(undecided):
+    unknown, settings = AgainstChampion(tag="sommelier-t:one"), GateSettings(undecided=undecided)
+    assert not decide_baseline(settings, refused(), unknown).promote_baseline
+    assert decide_baseline(settings, refused(), unknown, is_renewal=True).promote_baseline
+
+
 def metrics(**figures):
     models = {"als": 0.9, "bm25": 0.8, **figures, "blend": 0.1}
     differences = {

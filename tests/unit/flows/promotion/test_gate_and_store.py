@@ -119,6 +119,17 @@ def test_a_candidate_replaces_a_baseline_in_service_that_it_beats_on_the_same_ev
     assert "that baseline is not served either" in lost.reason
 
 
+def test_a_baseline_that_is_no_better_replaces_an_older_one_of_its_kind_and_nothing_else(shop, tmp_path):
+    model, gate = "sommelier-gate-stand-in", GateSettings(min_queries=20)
+    put(refitted(shop, tmp_path / "popular", "popular", data=DATA), model)
+    refused = hold(shop, LOST, model)
+    renewed = decide_served_baseline(shop / "popular", unseen(shop), refused, gate, K, model)
+    assert renewed.promote_baseline
+    put(refitted(shop, tmp_path / "other", "popular", data=DATA, kind="item_knn"), model)
+    other = decide_served_baseline(shop / "popular", unseen(shop), hold(shop, LOST, model), gate, K, model)
+    assert not other.promote_baseline
+
+
 def test_what_a_rollback_withdrew_is_not_promoted_again(shop):
     put(shop / "candidate", "sommelier-gate-c")
     put(shop / "popular", "sommelier-gate-c")
@@ -320,9 +331,9 @@ def test_with_too_few_newer_events_what_was_judged_in_its_place_is_asked(shop, a
     assert (alone.n_queries if alone else 0) == n_newer
 
 
-def refitted(shop, folder, **update):
-    """The candidate as if it had been fitted again: of other bytes."""
-    shutil.copytree(shop / "candidate", folder)
+def refitted(shop, folder, name="candidate", **update):
+    """A bundle as if it had been fitted again: of other bytes."""
+    shutil.copytree(shop / name, folder)
     manifest = read_manifest(folder)
     told = {"digest": f"again-{folder.name}", "judged": manifest.digest, "data": LEARNED_ALL, **update}
     (folder / "manifest.json").write_text(manifest.model_copy(update=told).model_dump_json())
