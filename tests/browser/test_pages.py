@@ -222,19 +222,19 @@ def test_two_bundles_stand_side_by_side_for_admins_and_count_for_nobody(
 
 
 def test_a_click_on_a_list_that_is_looked_at_names_it_and_counts_as_nothing_shown(tab: Visit, running: Running) -> None:
-    page = tab.open("/app/explore?user_id=u08")
+    page = tab.open("/app/explore?user_id=u19")
     shown = page.locator("[data-answer]").get_attribute("data-answer")
     page.locator(".list > [data-item]").first.get_by_role("button", name="Click").click()
     expect(page.locator("#said")).to_contain_text("Stored: click")
 
     def records() -> list[dict[str, Any]]:
-        return [one for one in read_predictions(running.shop.layout.predictions) if one.get("user_id") == "u08"]
+        return [one for one in read_predictions(running.shop.layout.predictions) if one.get("user_id") == "u19"]
 
-    running.wait_for(lambda: len(records()) == 2)
+    running.wait_for(lambda: len(records()) >= 2)
     assert {one["role"] for one in records()} == {"preview"}
     assert shown in {one["recommendation_id"] for one in records()}
-    page = tab.open("/app/explore?user_id=u08&query=tea")
-    running.wait_for(lambda: len(records()) == 3)
+    page = tab.open("/app/explore?user_id=u19&query=tea")
+    running.wait_for(lambda: len(records()) >= 3)
     assert {one["role"] for one in records()} == {"preview"}
 
 
