@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.experiments import read_experiments
 from core.promotions import Standing, list_versions
-from core.settings.evaluation import GateSettings
+from core.settings.evaluation import BASELINE_KINDS, GateSettings
 from flows.promotion.gate import NO_CHAMPION, AgainstChampion
 from flows.promotion.guardrails import check_guardrails
 from flows.promotion.model_store import find_fault
@@ -57,6 +57,7 @@ class Found:
         tag: Of the bundle in service; None where none is, or it is to be replaced whatever the figures say.
         no_champion: Why there is no tag.
         writer: The evaluation of the champion's writer; None where it has none.
+        is_baseline: Whether what is in service is a baseline, and the bundle beside it is none.
     """
 
     judgement: Judgement | None = None
@@ -64,6 +65,7 @@ class Found:
     tag: str | None = None
     no_champion: str = NO_CHAMPION
     writer: Mapping[str, Any] | None = None
+    is_baseline: bool = False
 
 
 def hold_against_champion(
@@ -83,7 +85,8 @@ def hold_against_champion(
     if found.tag is None:
         return AgainstChampion(no_champion=found.no_champion)
     judged = found.judgement
-    guardrails = check_guardrails(gate.guardrails, judged, found.latency, (events.writer, found.writer))
+    writers = (events.writer, found.writer)
+    guardrails = check_guardrails(gate.guardrails, judged, found.latency, writers, is_baseline=found.is_baseline)
     if judged is None:
         return AgainstChampion(tag=found.tag, guardrails=guardrails)
     return AgainstChampion(judged.comparison, found.tag, segments=judged.segments, guardrails=guardrails)
@@ -153,7 +156,9 @@ def compare_with_champion(
         fault = f"{error.got}, expected {error.expected}"
         lost = f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
         return Found(no_champion=lost)
-    return Found(found, latency, champion.tag, writer=in_service.manifest.metrics.get("writer"))
+    writer, kinds = in_service.manifest.metrics.get("writer"), (candidate.manifest.kind, in_service.manifest.kind)
+    is_baseline = kinds[0] not in BASELINE_KINDS and kinds[1] in BASELINE_KINDS
+    return Found(found, latency, champion.tag, writer=writer, is_baseline=is_baseline)
 
 
 def _compare(

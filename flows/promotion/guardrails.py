@@ -16,6 +16,8 @@ _CHANCE = 0.05
 
 Name = Literal["segments", "group_gap", "coverage", "latency", "groundedness"]
 State = Literal["held", "broken", "not measured"]
+# What a baseline cannot be the measure of.
+_OF_MODELS: frozenset[Name] = frozenset(("group_gap", "coverage", "latency"))
 
 
 class Guardrail(Frozen):
@@ -35,13 +37,19 @@ def check_guardrails(
     judgement: Judgement | None,
     latency: Latency | None,
     writers: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
+    *,
+    is_baseline: bool = False,
 ) -> tuple[Guardrail, ...]:
     """Every guardrail that is switched on.
+
+    Where a baseline serves, its coverage, its latency and its gaps bind no fitted model: texts that are compared show
+    the whole catalogue, in no time, and a model that is better for most would be kept out for good.
 
     Args:
         judgement: The candidate against the bundle in service; None where nobody chose anything that neither learned.
         latency: Of both.
         writers: The evaluations of the candidate's and the champion's writer.
+        is_baseline: Whether what is in service is a baseline, and the candidate is none.
     """
     nothing = "nobody chose anything that neither bundle learned from"
     found: list[Guardrail] = []
@@ -57,7 +65,14 @@ def check_guardrails(
         found.append(_check_latency(latency, settings.latency_growth, settings.latency_slack_ms))
     if settings.groundedness_loss is not None:
         found.append(_check_groundedness(*writers, settings.groundedness_loss))
-    return tuple(found)
+    return tuple(_unless_baseline(one) if is_baseline else one for one in found)
+
+
+def _unless_baseline(found: Guardrail) -> Guardrail:
+    if found.state != "broken" or found.name not in _OF_MODELS:
+        return found
+    said = f"{found.found}; a baseline is in service, which is no measure of this: it does not bind"
+    return Guardrail(name=found.name, state="not measured", found=said)
 
 
 def say_broken(guardrails: tuple[Guardrail, ...]) -> str:

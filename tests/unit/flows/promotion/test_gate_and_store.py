@@ -12,7 +12,7 @@ from core.settings.evaluation import GateSettings
 from core.settings.tree import Recipe
 from flows.errors import BundleRefused, ChampionChanged
 from flows.promotion.bundles import version_rows
-from flows.promotion.champion import UnseenEvents
+from flows.promotion.champion import UnseenEvents, compare_with_champion
 from flows.promotion.decision import decide_candidate, decide_refit, decide_served_baseline, promote_decided
 from flows.promotion.model_store import promote, roll_back
 from flows.promotion.refits import describe_refit, labels_of
@@ -117,6 +117,17 @@ def test_a_candidate_replaces_a_baseline_in_service_that_it_beats_on_the_same_ev
     lost = hold_baseline(shop, hold(shop, LOST, "sommelier-gate-none"), "sommelier-gate-b")
     assert (lost.promote_baseline, lost.served) == (False, None)
     assert "that baseline is not served either" in lost.reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "serves", "is_baseline"),
+    [("candidate", "popular", True), ("popular", "popular", False), ("popular", "candidate", False)],
+)
+def test_whether_a_baseline_serves_before_a_fitted_model(shop, tmp_path, asked, serves, is_baseline):
+    model = f"sommelier-gate-{asked}-{serves}"
+    put(shop / serves, model)
+    found = compare_with_champion(shop / asked, unseen(shop), K, GATE, read_standing(model))
+    assert (found.tag is not None, found.is_baseline) == (True, is_baseline)
 
 
 def test_a_baseline_that_is_no_better_replaces_an_older_one_of_its_kind(shop, tmp_path):

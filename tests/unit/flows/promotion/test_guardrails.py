@@ -26,8 +26,8 @@ def writer(supported, n):
 EQUAL = writer(40, 80), writer(42, 80)
 
 
-def states(judgement=SOUND, latency=QUICK, writers=EQUAL, **settings):
-    found = check_guardrails(GuardrailSettings(**settings), judgement, latency, writers)
+def states(judgement=SOUND, latency=QUICK, writers=EQUAL, is_baseline=False, **settings):
+    found = check_guardrails(GuardrailSettings(**settings), judgement, latency, writers, is_baseline=is_baseline)
     return {one.name: one.state for one in found}
 
 
@@ -66,6 +66,22 @@ def test_a_loss_to_a_champion_that_knows_newer_events_does_not_bind():
     ahead = Judgement(replace(BETTER, champion_is_ahead=True), (SEGMENT,), (GAP,), 500, 510)
     found = states(ahead)
     assert (found["segments"], found["group_gap"]) == ("not measured", "not measured")
+
+
+def test_a_baseline_in_service_binds_a_fitted_model_by_segments_and_texts_alone():
+    worse = replace(SOUND, segments=(SEGMENT,), gaps=(GAP,), n_shown=250)
+    slow, weak = Latency(41.0, 20.0, 40), (writer(20, 80), writer(42, 80))
+    assert set(states(worse, slow, weak).values()) == {"broken"}
+    found = states(worse, slow, weak, is_baseline=True)
+    assert {one for one, state in found.items() if state == "broken"} == {"segments", "groundedness"}
+    assert set(states(is_baseline=True).values()) == {"held"}
+    (said,) = (
+        one.found
+        for one in check_guardrails(GuardrailSettings(), worse, slow, weak, is_baseline=True)
+        if one.name == "coverage"
+    )
+    assert said.startswith("250 different items shown against 510")
+    assert said.endswith("it does not bind")
 
 
 def test_what_is_not_there_is_not_measured():
