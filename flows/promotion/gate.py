@@ -315,7 +315,7 @@ def _settle(
 ) -> tuple[bool, str]:
     """What becomes of a bundle where the interval cannot tell."""
     rule, floor = settings.undecided, champion.champion - margin
-    if is_stand_in and rule == "promote":
+    if is_stand_in and rule != "keep":
         return champion.candidate > champion.champion, f"{found}: {_STAND_IN}"
     if rule != "figures":
         return rule == "promote", f"{found}: {_settled_by(rule)}"

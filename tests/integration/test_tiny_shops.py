@@ -136,7 +136,7 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     assert_answers(bundle.generative.top_k)
     assert (metrics["reasons"] is None) == (bundle.explainer is None)
     if bundle.explainer is not None:
-        assert metrics["reasons"].get("factuality", 1.0) == 1.0, metrics["reasons"]
+        assert metrics["reasons"]["factuality"] == 1.0, metrics["reasons"]
         for user in (UserState(), UserState.from_history(["i0"])):
             assert bundle.explainer.explain(user, "i0", bundle.ranker.nearest_history, seed=1).text
     if bundle.scorer is not None:

@@ -126,8 +126,9 @@ def likeness_of(ranker: Ranker | BaselineRanker) -> Likeness:
 def shop_of(bundle: Bundle, clean: Path, facts_until: datetime, own_until: datetime, said: Sequence[Said]) -> Shop:
     """The clean tables as far as what is said is about them."""
     users, items = {one.user_id for one in said}, {one.item_id for one in said}
-    max_history = bundle.manifest.recipe.features.max_history
-    return read_shop(clean, facts_until, own_until, users, items, likeness_of(bundle.ranker), max_history)
+    named = {item for one in said for fact in one.facts for item in fact.items}
+    likeness, max_history = likeness_of(bundle.ranker), bundle.manifest.recipe.features.max_history
+    return read_shop(clean, facts_until, own_until, users, items, named, likeness, max_history)
 
 
 def of_others(said: Sequence[Said]) -> list[Said]:

@@ -9,24 +9,23 @@ speak for it too.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from recommender.evaluation.reasons.customers import CHOICES, Customers, read_customers
 from recommender.explaining.facts import Fact
 
-_CHOICES = ("cart", "purchase", "rating")
 _SENTENCE = re.compile(r"(?<=[.!?])\s*")
 # Words of praise that stand for verbs.
 _VERBS = {"loved": r"\b(love[ds]?|adore)\b", "liked": r"\b(like[ds]?|enjoy(ed)?)\b"}
@@ -40,12 +39,11 @@ class Shop:
     """The clean tables, as far as facts are about some users and items.
 
     Attributes:
-        items: Rows by item, of the whole shop.
-        reviews: Of each item, (user, rating, text), of all time.
-        chosen: Of each item, who chose it before the cut-off.
-        rated: Of each item, who rated or reviewed it before the cut-off, and how.
-        ratings: Of each item, all ratings before the cut-off.
-        n_events: Of each item of the shop, events before the cut-off.
+        items: What these are: category, brand and price, and of those that something is said of title and description.
+        reviews: Of each item that something is said of, (user, rating, text), of all time.
+        customers: Of each of the items before the cut-off.
+        n_events: Of each item, events before the cut-off.
+        by_category: Of each category of the shop, the events of its items before the cut-off, ascending.
         own: Of each user, the newest items that they chose before the history's end, without those rated 2 or less.
         looked_at: The same of what they did not choose.
         own_texts: Of each user, their reviews from before the history's end.
@@ -54,10 +52,9 @@ class Shop:
 
     items: Mapping[str, Mapping[str, Any]]
     reviews: Mapping[str, list[tuple[str, float | None, str]]]
-    chosen: Mapping[str, set[str]]
-    rated: Mapping[str, dict[str, float]]
-    ratings: Mapping[str, list[float]]
+    customers: Mapping[str, Customers]
     n_events: Mapping[str, int]
+    by_category: Mapping[str | None, np.ndarray]
     own: Mapping[str, list[str]]
     looked_at: Mapping[str, list[str]]
     own_texts: Mapping[str, list[str]]
@@ -77,20 +74,12 @@ class Shop:
         done = self.own if fact.act == "chose" else self.looked_at
         return [one for one in done.get(user_id, ()) if one != without]
 
-    @cached_property
-    def _counts_of_categories(self) -> dict[str | None, list[int]]:
-        """Of each category, the events of its items, ascending."""
-        found = defaultdict[str | None, list[int]](list)
-        for one, row in self.items.items():
-            found[row["category"]].append(self.n_events.get(one, 0))
-        return {category: sorted(counts) for category, counts in found.items()}
-
     def _aspect(self, fact: Fact, user_id: str, item_id: str) -> bool:
         # "sound" is named by "sounds", "look" by "looks" and "looked".
         named = [re.compile(rf"\b{re.escape(word.removesuffix('s'))}(s|es|ed|ing)?\b") for word in fact.value.split()]
         ratings: dict[str, float | None] = {}
         sentences: list[str] = []
-        for user, rating, text in self.reviews[item_id]:
+        for user, rating, text in self.reviews.get(item_id, ()):
             naming = [one for one in _SENTENCE.split(text.lower()) if all(word.search(one) for word in named)]
             if naming or (fact.value == "feel" and "felt" in text.lower()):
                 ratings[user] = rating
@@ -132,13 +121,12 @@ class Shop:
 
     def _together(self, fact: Fact, user_id: str, item_id: str) -> bool:
         (other,) = fact.items
-        return len(self.chosen[item_id] & self.chosen[other]) >= fact.numbers["n_both"]
+        return self.customers[item_id].shared_with(self.customers[other]) >= fact.numbers["n_both"]
 
     def _liked(self, fact: Fact, user_id: str, item_id: str) -> bool:
         (other,) = fact.items
-        both = [self.rated[item_id][user] for user in self.rated[item_id].keys() & self.rated[other].keys()]
-        liked = sum(rating >= 4 for rating in both)
-        return (len(both), liked) == (fact.numbers["n_rated"], fact.numbers["n_liked"])
+        both = self.customers[item_id].ratings_shared_with(self.customers[other])
+        return (len(both), (both >= 4).sum()) == (fact.numbers["n_rated"], fact.numbers["n_liked"])
 
     def _similar(self, fact: Fact, user_id: str, item_id: str) -> bool:
         (other,) = fact.items
@@ -147,16 +135,16 @@ class Shop:
         return other in known and known[other] >= max(known.values()) - 1e-4
 
     def _rating(self, fact: Fact, user_id: str, item_id: str) -> bool:
-        ratings = self.ratings[item_id]
-        near = bool(ratings) and abs(float(np.mean(ratings)) - fact.numbers["mean_rating"]) <= _TOLERANCE
-        return near and len(ratings) == fact.numbers["n_ratings"]
+        found = self.customers[item_id]
+        near = abs(found.mean_rating - fact.numbers["mean_rating"]) <= _TOLERANCE
+        return near and found.n_ratings == fact.numbers["n_ratings"]
 
     def _popularity(self, fact: Fact, user_id: str, item_id: str) -> bool:
         said = self.n_events.get(item_id, 0) == fact.numbers["n_events"]
         if "rank" not in fact.numbers:
             return said
-        alike = self._counts_of_categories[self.items[item_id]["category"]]
-        above = len(alike) - bisect_right(alike, self.n_events.get(item_id, 0))
+        alike = self.by_category[self.items[item_id]["category"]]
+        above = len(alike) - int(np.searchsorted(alike, self.n_events.get(item_id, 0), side="right"))
         return said and (above + 1, len(alike)) == (fact.numbers["rank"], fact.numbers["of"])
 
     def _attribute(self, fact: Fact, user_id: str, item_id: str) -> bool:
@@ -172,59 +160,86 @@ def read_shop(
     own_until: datetime,
     users: Collection[str],
     items: Collection[str],
+    named: Collection[str],
     likeness: Likeness,
     max_history: int,
 ) -> Shop:
-    """Read what the clean tables hold of some users and items: memory grows with these, and not with the shop's events.
+    """Read what the clean tables hold of some users and items; of the shop's other rows only items are counted.
 
     Args:
         facts_until: The cut-off of the items' facts.
         own_until: When reasons are asked for: users' histories end here.
         users: Who is asked for.
-        items: What is said of them.
+        items: What something is said of.
+        named: Other items that facts name.
         max_history: So many of a user's newest items are what is known of them.
     """
     interactions = ds.dataset(clean / "interactions.parquet")
-    before = pc.field("timestamp") < facts_until
-    counted = interactions.to_table(columns=["item_id"], filter=before).column("item_id").value_counts().to_pylist()
-    mine = _in_order(_rows(interactions, (pc.field("timestamp") < own_until) & pc.field("user_id").isin([*users])))
-    own, looked_at = _histories(mine, max_history)
-    about = {*items, *(one for done in (*own.values(), *looked_at.values()) for one in done)}
-    chosen, rated = defaultdict[str, set[str]](set), defaultdict[str, dict[str, float]](dict)
-    ratings = defaultdict[str, list[float]](list)
-    for row in _in_order(_rows(interactions, before & pc.field("item_id").isin([*about]))):
-        if row["event"] in _CHOICES:
-            chosen[row["item_id"]].add(row["user_id"])
-        if row["value"] is not None:
-            rated[row["item_id"]][row["user_id"]] = row["value"]
-            ratings[row["item_id"]].append(row["value"])
+    feedback = ds.dataset(clean / "feedback.parquet") if (clean / "feedback.parquet").exists() else None
+    of_users = pc.field("user_id").isin([*users]) & (pc.field("timestamp") < own_until)
+    own, looked_at = _histories(interactions, of_users, max_history)
+    past = {one for done in (*own.values(), *looked_at.values()) for one in done}
     texts, own_texts = defaultdict[str, list[tuple[str, float | None, str]]](list), defaultdict[str, list[str]](list)
-    is_of = pc.field("item_id").isin([*about]) | pc.field("user_id").isin([*users])
-    for row in _rows(ds.dataset(clean / "feedback.parquet"), is_of) if (clean / "feedback.parquet").exists() else ():
-        texts[row["item_id"]].append((row["user_id"], row["rating"], row["text"]))
-        if row["timestamp"] < own_until:
+    if feedback is not None:
+        columns = ["user_id", "item_id", "rating", "text"]
+        for row in feedback.to_table(columns=columns, filter=pc.field("item_id").isin([*items])).to_pylist():
+            texts[row["item_id"]].append((row["user_id"], row["rating"], row["text"]))
+        for row in feedback.to_table(columns=["user_id", "text"], filter=of_users).to_pylist():
             own_texts[row["user_id"]].append(row["text"])
-        if row["timestamp"] < facts_until:
-            chosen[row["item_id"]].add(row["user_id"])
-            if row["rating"] is not None:
-                rated[row["item_id"]].setdefault(row["user_id"], row["rating"])
-    described = {row["item_id"]: row for row in pq.read_table(clean / "items.parquet").to_pylist()}
-    n_events = {one["values"]: one["counts"] for one in counted}
-    return Shop(described, texts, chosen, rated, ratings, n_events, own, looked_at, own_texts, likeness)
+    about, counts = {*items, *named, *past}, _count_events(interactions, clean / "items.parquet", facts_until)
+    described = _describe(clean / "items.parquet", about, items)
+    return Shop(
+        described,
+        texts,
+        read_customers(interactions, feedback, {*items, *named}, facts_until),
+        {row["item_id"]: row["n"] for row in counts.filter(pc.field("item_id").isin([*about])).to_pylist()},
+        _by_category(counts),
+        own,
+        looked_at,
+        own_texts,
+        likeness,
+    )
 
 
-def _histories(rows: Sequence[Mapping[str, Any]], most: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _count_events(interactions: ds.Dataset, items: Path, until: datetime) -> pa.Table:
+    """Of every item of the shop its id, category and `n`, its events before a moment."""
+    seen = interactions.to_table(columns=["item_id"], filter=pc.field("timestamp") < until)
+    counts = seen.group_by("item_id").aggregate([([], "count_all")]).rename_columns({"count_all": "n"})
+    found = pq.read_table(items, columns=["item_id", "category"]).join(counts, "item_id", join_type="left outer")
+    return found.set_column(found.column_names.index("n"), "n", found.column("n").fill_null(0))
+
+
+def _by_category(counts: pa.Table) -> dict[str | None, np.ndarray]:
+    found = counts.group_by("category").aggregate([("n", "list")])
+    rows = zip(found.column("category").to_pylist(), found.column("n_list"), strict=True)
+    return {category: np.sort(numbers.values.to_numpy()) for category, numbers in rows}
+
+
+def _describe(items: Path, about: Collection[str], in_words: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Rows by item, those of some items with their texts."""
+    columns, texts = ["item_id", "category", "brand", "price"], ["title", "description"]
+    table, wanted = ds.dataset(items), pc.field("item_id").isin([*in_words])
+    found = table.to_table(columns=columns, filter=pc.field("item_id").isin([*about])).to_pylist()
+    said = {row["item_id"]: row for row in table.to_table(columns=["item_id", *texts], filter=wanted).to_pylist()}
+    return {row["item_id"]: {**row, **said.get(row["item_id"], {})} for row in found}
+
+
+def _histories(
+    interactions: ds.Dataset, wanted: pc.Expression, most: int
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Of each user's newest items, at most so many, what they chose, and what they looked at and did not choose.
 
     What they rated 2 or less the last time is left out.
     """
+    columns = ["user_id", "item_id", "event", "value", "timestamp", "position"]
+    rows: list[Any] = interactions.to_table(columns=columns, filter=wanted).to_pylist()
     touched, chosen = defaultdict[str, dict[str, None]](dict), set[tuple[str, str]]()
     rated: dict[tuple[str, str], float] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["timestamp"], row["position"] or 0)):
         user, item = row["user_id"], row["item_id"]
         touched[user].pop(item, None)
         touched[user][item] = None
-        if row["event"] in _CHOICES:
+        if row["event"] in CHOICES:
             chosen.add((user, item))
         if row["value"] is not None:
             rated[user, item] = row["value"]
@@ -237,12 +252,3 @@ def _histories(rows: Sequence[Mapping[str, Any]], most: int) -> tuple[dict[str, 
         for is_choice in (True, False)
     )
     return own, looked_at
-
-
-def _in_order(rows: list[Any]) -> list[Any]:
-    return sorted(rows, key=lambda row: (row["timestamp"], row["position"] or 0))
-
-
-def _rows(table: ds.Dataset, kept: pc.Expression) -> list[Any]:
-    rows: list[Any] = table.to_table(filter=kept).to_pylist()
-    return rows

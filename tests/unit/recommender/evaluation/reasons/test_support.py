@@ -12,6 +12,7 @@ from recommender.evaluation.reasons.evaluation import Said, of_others, supported
 from recommender.evaluation.reasons.support import Shop, read_shop
 from recommender.explaining.facts import Fact, FactKind
 
+NAMED = {"kettle-2", "tea-1", "unknown"}
 CUT = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE, AFTER = CUT - timedelta(days=9), CUT + timedelta(days=9)
 
@@ -35,7 +36,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     described = {"title": "A whistling one", "description": None}
     write(folder, "items", [{**dict(zip(columns, item, strict=True)), **described} for item in items])
     likeness = {("kettle-1", "kettle-2"): 0.9, ("kettle-1", "tea-1"): 0.1}
-    return read_shop(folder, CUT, CUT, {"ann", "eve"}, {"kettle-1"}, lambda *pair: likeness.get(pair), 50)
+    return read_shop(
+        folder, CUT, CUT, {"ann", "eve"}, {"kettle-1", "tea-1"}, NAMED, lambda *pair: likeness.get(pair), 50
+    )
 
 
 def event(user: str, item: str, value: float | None, at: datetime = BEFORE) -> dict[str, Any]:
