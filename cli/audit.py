@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -20,11 +21,11 @@ def audit(*, last: Last = 50, as_json: AsJson = False, chosen: Chosen = NOT_CHOS
         last: How many, the newest.
     """
     from core.layout import Layout
-    from core.logs.audit import read_acts
+    from core.logs.audit import newest_acts
 
     settings = chosen.resolve()
     file = Layout(settings.work_dir, settings.shop).audit
-    acts = read_acts(file)[-last:]
+    acts = list(islice(newest_acts(file), last))[::-1]
     if as_json:
         print_json([act.model_dump() for act in acts])
         return

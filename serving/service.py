@@ -36,6 +36,7 @@ from serving.api.feedback import Feedback
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo
+from serving.api.options import ListOptions
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.batching import Batcher
@@ -336,7 +337,7 @@ class Sommelier:
         engine = loaded.value
 
         def answer_each(requests: Sequence[Any]) -> list[Any]:
-            return [_shown(endpoint, found) for found in answer(engine, requests)]
+            return [_shown(endpoint, one, found) for one, found in zip(requests, answer(engine, requests), strict=True)]
 
         try:
             return await self._batcher.answer((engine, endpoint), answer_each, request, SETTINGS.serving.timeout_s)
@@ -433,9 +434,10 @@ class Sommelier:
 stand_before(Sommelier, SETTINGS, _KEYS.find, _GATE, _observe)
 
 
-def _shown(endpoint: str, found: BaseModel | Exception) -> Any:
-    """An answer as a response, counted; an error as it is."""
+def _shown(endpoint: str, request: Any, found: BaseModel | Exception) -> Any:
+    """An answer as a response, counted unless it is only looked at; an error as it is."""
     if isinstance(found, Exception):
         return found
-    _metrics().gave(endpoint, found)
+    if not (isinstance(request, ListOptions) and request.is_preview):
+        _metrics().gave(endpoint, found)
     return respond(found)

@@ -114,15 +114,25 @@ def read_acts(file: Path) -> list[Act]:
 
     Lines that were cut short by a kill are passed over.
     """
-    acts: dict[str, Act] = {}
-    for line in _lines(file):
+    return [*newest_acts(file)][::-1]
+
+
+def newest_acts(file: Path) -> Iterator[Act]:
+    """The same from the newest to the oldest; reads only as far back as acts are taken."""
+    given: set[str] = set()  # a file that is moved aside meanwhile is read again
+    ended: dict[str, Act] = {}
+    for line in _lines_backwards(file):
         try:
             act = Act.model_validate_json(line)
         except ValueError:
             continue
-        before = acts.get(act.id)
-        acts[act.id] = act if before is None else act.model_copy(update={"at": before.at})
-    return list(acts.values())
+        if act.id in given:
+            continue
+        ended.setdefault(act.id, act)
+        if act.outcome == BEGUN:
+            given.add(act.id)
+            yield ended.pop(act.id).model_copy(update={"at": act.at})
+    yield from ended.values()  # whose first line went with its file
 
 
 def local_user() -> str:
@@ -133,10 +143,10 @@ def local_user() -> str:
         return f"user:{os.getuid()}"  # a container's user may have no name
 
 
-def _lines(file: Path) -> Iterator[str]:
-    for one in reversed([file, *_older(file)]):
+def _lines_backwards(file: Path) -> Iterator[str]:
+    for one in (file, *_older(file)):
         try:
-            yield from one.read_text(encoding="utf-8", errors="replace").splitlines()
+            yield from reversed(one.read_text(encoding="utf-8", errors="replace").splitlines())
         except FileNotFoundError:
             continue
 

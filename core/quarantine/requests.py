@@ -92,7 +92,7 @@ def read_requests(file: Path) -> tuple[ReadmissionRequest, ...]:
 
 
 def end_request(file: Path, request_id: str) -> None:
-    """Take a request away that was done, or cannot be."""
+    """Take a request away that was done, or whose rows are gone."""
     with exclusively(_lock(file)):
         waiting = tuple(one for one in _read(file).waiting if one.id != request_id)
         if waiting:

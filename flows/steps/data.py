@@ -119,19 +119,27 @@ def let_in_asked(run: Run) -> None:
     """Let rows in that the service was asked to; the next ingest reads them.
 
     A request is taken away when it is done: a run that is killed before lets the same rows in again, which changes
-    nothing. Rows that are gone cannot be let in; the log of the run says so.
+    nothing. Where no validation is there, as after a person was removed, requests wait for the run after this one,
+    which finds what this one puts aside. Rows that are gone cannot be let in; the log of the run says so.
     """
     from validation.errors import ReadmissionError
 
     layout = run.layout
-    for asked in read_requests(layout.to_readmit):
+    waiting = read_requests(layout.to_readmit)
+    if not waiting:
+        return
+    try:
+        quarantine = require_validation(layout).quarantine
+    except NothingValidated as error:
+        get_run_logger().warning("What is to be let in waits for the next run (requests: %d): %s", len(waiting), error)
+        return
+    for asked in waiting:
         details = {"request": asked.id, "table": asked.table or "", "rule": asked.rule or "", "reason": asked.reason}
         rules = () if asked.rule is None else (asked.rule,)
         try:
             with audited(layout.audit, "quarantine readmit", asked.by, **details) as found:
-                before = require_validation(layout).quarantine
-                found["rows"] = str(sum(readmit_rows(run, before, None, asked.table, rules).rows.values()))
-        except (NothingValidated, ReadmissionError) as error:
+                found["rows"] = str(sum(readmit_rows(run, quarantine, None, asked.table, rules).rows.values()))
+        except ReadmissionError as error:
             get_run_logger().warning("Rows that %s asked for are not let in: %s", asked.by, error)
         end_request(layout.to_readmit, asked.id)
 

@@ -74,6 +74,11 @@ class ListOptions(ItemCriteria):
         [], description="Items that move down; the factors of several rules are multiplied, up to 10 in all."
     )
 
+    @property
+    def is_preview(self) -> bool:
+        """Whether the list is looked at, and shown to no customer."""
+        return self.preview
+
     @model_validator(mode="after")
     def _pins_apart(self) -> Self:
         for what, values in (

@@ -16,7 +16,7 @@ from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import read_standing
 from core.settings.platform import ServingSettings
-from core.stages import Stage, StageClock, stage, timed_stages
+from core.stages import Stage, stage, timed_stages
 from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
@@ -176,7 +176,7 @@ class ExperimentDesk:
                     user_id=_canonical(getattr(request, "user_id", None)),
                     variant=CHAMPION,
                     unit="request" if getattr(request, "user_id", None) is None else "user",
-                    role="preview" if request.preview else "shown",
+                    role="preview" if request.is_preview else "shown",
                     k=getattr(request, "k", len(given.items)),
                     degraded=given.degraded,
                     took_ms=seconds * 1000.0,
@@ -305,14 +305,11 @@ class ExperimentDesk:
                         found[place] = answer
                         if not isinstance(answer, Exception):
                             self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
-            self._count_stages([choices[place] for place in places], clock)
+            shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
+            for place in places:
+                if not isinstance(found[place], Exception) and not requests[place].is_preview:
+                    self._counts.stages_passed(choices[place].experiment, choices[place].variant, shares)
         return [found[place] for place in range(len(requests))]
-
-    def _count_stages(self, choices: Sequence[Choice[Engine]], clock: StageClock) -> None:
-        """Count what each stage took, for each of the requests that were answered together an equal share."""
-        shares = {name: seconds / len(choices) for name, seconds in clock.seconds().items()}
-        for choice in choices:
-            self._counts.stages_passed(choice.experiment, choice.variant, shares)
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         started = time.perf_counter()

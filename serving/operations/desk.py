@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from core.layout import Layout
-from core.logs.audit import read_acts
+from core.logs.audit import newest_acts
 from core.logs.timeline import Timeline, TimelineError
 from core.settings.tree import Settings
 from core.tombstones import IsForgotten, TombstoneError
@@ -45,16 +46,16 @@ class OperationsDesk:
     def audit(self, query: AuditQuery = FIRST_ACTS) -> AuditInfo:
         """What GET /v1/audit answers."""
         try:
-            acts = read_acts(self._layout.audit)[::-1]
+            newest = newest_acts(self._layout.audit)
+            if query.before is not None:
+                # An act that its file took along when it went has none before it.
+                any(act.id == query.before for act in newest)
+            found = list(islice(newest, query.limit + 1))
         except OSError as error:
             said = f"Cannot read the audit log: {error.strerror or error}. See that the service may read it."
             return AuditInfo(problem=said, acts=[], next=None)
-        if query.before is not None:
-            ids = [act.id for act in acts]
-            # An act that its file took along when it went has none before it.
-            acts = acts[ids.index(query.before) + 1 :] if query.before in ids else []
-        shown = acts[: query.limit]
-        return AuditInfo(problem=None, acts=shown, next=shown[-1].id if len(acts) > len(shown) else None)
+        acts = found[: query.limit]
+        return AuditInfo(problem=None, acts=acts, next=acts[-1].id if len(found) > len(acts) else None)
 
     def lineage(self, recommendation_id: str) -> Any:
         """What GET /v1/lineage/{recommendation_id} answers."""

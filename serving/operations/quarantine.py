@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from core.events import canonical_id
 from core.layout import Layout
 from core.quarantine.requests import read_requests, request_readmission
 from core.quarantine.rows import (
@@ -33,6 +36,9 @@ from serving.api.quarantine import (
     ReadmitRequest,
 )
 from serving.errors import BadRequest, RecordUnreadable
+
+# Where JSON escapes what stands before a word, as a tab or a space that does not break, the escape is no part of it.
+_BEGIN, _END = r"(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))", r"(?!\w)"
 
 
 def look(
@@ -147,12 +153,31 @@ def _kept_back(to_forget: Path, is_forgotten: IsForgotten) -> Callable[[Quaranti
     """Whether a row is of somebody who is forgotten; also one that could not be read, and names somebody whose data
     wait to be removed.
     """
-    waiting = read_waiting(to_forget)
+    names_waiting = _naming(read_waiting(to_forget))
 
     def is_kept_back(row: QuarantinedRow) -> bool:
-        return is_forgotten(row.values.get(USER_ID) or "") or any(user_id in row.source_row for user_id in waiting)
+        if is_forgotten(row.values.get(USER_ID) or ""):
+            return True
+        return any(map(names_waiting, filter(None, (row.source_row, *row.values.values(), *row.attributes.values()))))
 
     return is_kept_back
+
+
+def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a text names one of some users, by itself and not within a longer word, however JSON or CSV writes it."""
+    written: set[str] = set()
+    for user_id in {*user_ids, *map(canonical_id, user_ids)}:
+        in_json = {json.dumps(user_id, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
+        in_json |= {one.replace("/", r"\/") for one in in_json}
+        written |= {user_id, user_id.replace('"', '""'), *in_json}
+    alone = [
+        (_BEGIN if re.match(r"\w", one) else "") + re.escape(one) + (_END if re.search(r"\w\Z", one) else "")
+        for one in sorted(filter(None, written))
+    ]
+    if not alone:
+        return lambda _: False
+    pattern = re.compile("|".join(alone), re.IGNORECASE)  # JSON writes \u00FC as well as \u00fc
+    return lambda text: pattern.search(text) is not None
 
 
 def _docs(layout: Layout, found: Validated, reports_url: str) -> str | None:

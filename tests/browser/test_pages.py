@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from core import experiments
 from core.keys import create_key
@@ -174,6 +174,32 @@ def test_rules_move_items_say_what_they_did_and_are_taken_back(tab: Visit) -> No
     assert items_of(page) == before
     page.go_back()
     expect(page.get_by_role("heading", name="Rules of this list")).to_be_visible()
+
+
+def test_a_page_that_comes_after_somebody_went_back_is_not_shown(tab: Visit) -> None:
+    page = tab.open("/app/explore?user_id=u04")
+    last = page.locator(".list > [data-item]").last
+    last.get_by_text("Rules").click()
+    last.get_by_role("link", name="Pin on top").click()
+    rules = page.get_by_role("heading", name="Rules of this list")
+    expect(rules).to_be_visible()
+    page.go_back()
+    expect(rules).to_have_count(0)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(lambda url: "pin=" in url, hold)
+    with page.expect_request(lambda request: "pin=" in request.url):
+        page.go_forward()
+    page.go_back()
+    with page.expect_response(lambda response: "pin=" in response.url) as late:
+        held[0].continue_()
+    late.value.finished()
+    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+    assert "pin=" not in page.url
+    expect(rules).to_have_count(0)
 
 
 def test_two_lists_stand_side_by_side_and_say_what_they_share(tab: Visit, running: Running) -> None:

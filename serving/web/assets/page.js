@@ -2,7 +2,9 @@
 // do the same by loading pages; only what changes the shop needs it.
 const root = new URL(document.documentElement.dataset.root, location.href);
 const said = document.getElementById("said");
-let shown = location.pathname + location.search;
+const address = () => location.pathname + location.search;
+let shown = address();  // what is shown, or on its way to where the page already is
+let newest = { isPending: false };  // the load that was begun last
 
 function say(text, isProblem = false) {
   said.textContent = text;
@@ -26,34 +28,49 @@ function reveal(within) {
 
 const itemsOf = (within) => [...within.querySelectorAll(".list > [data-item]")].map((one) => one.dataset.item);
 
-// Load a page's address and show its main part in place of this one's.
-async function show(url, { push = true } = {}) {
+// Load a page's address and show its main part in place of this one's: how many items are new. What comes after a newer
+// load was begun is dropped, and null returned.
+async function show(url, { push = true, renews = false } = {}) {
   const main = document.getElementById("main");
+  const load = newest = { isPending: true, renews };
+  if (!push) shown = address();
   main.setAttribute("aria-busy", "true");
   try {
     const answer = await fetch(url, { headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.getElementById("main");
+    if (load !== newest) return null;
     if (!next) throw new Error(`The service answered ${answer.status}.`);
     const before = new Set(itemsOf(main));
     document.title = page.title;
     main.replaceChildren(...next.childNodes);
     if (push) history.pushState(null, "", url);
-    shown = location.pathname + location.search;
+    shown = address();
     reveal(main);
     const fresh = itemsOf(main).filter((item) => !before.has(item));
     if (before.size) {
       for (const item of fresh) main.querySelector(`.list > [data-item="${CSS.escape(item)}"]`).classList.add("fresh");
     }
     return fresh.length;
+  } catch (error) {
+    if (load !== newest) return null;
+    throw error;
   } finally {
-    main.removeAttribute("aria-busy");
+    load.isPending = false;
+    if (load === newest) main.removeAttribute("aria-busy");
   }
+}
+
+// Show this page anew, unless another one is on its way.
+async function renew() {
+  const leaves = newest.isPending && !newest.renews;
+  return leaves ? null : show(location.href, { push: false, renews: true });
 }
 
 async function go(url) {
   try {
     const fresh = await show(url);
+    if (fresh === null) return;
     document.getElementById("main").focus({ preventScroll: true });
     say(fresh === 1 ? "The list has changed: 1 new item." : `The list has changed: ${fresh} new items.`);
   } catch (error) {
@@ -72,8 +89,13 @@ async function send(button) {
   button.disabled = true;
   try {
     const receipt = await (await post("v1/events", { events: [event] })).json();
-    const fresh = await show(location.href, { push: false });
+    const fresh = await renew();
     const words = receipt.pushed ? "Stored" : "Stored, and counted shortly";
+    if (fresh === null) {
+      button.disabled = false;
+      say(`${words}: ${event.event}.`);
+      return;
+    }
     say(`${words}: ${event.event}. ${fresh === 1 ? "1 item is new" : `${fresh} items are new`} in the list.`);
     (document.querySelectorAll(".list > [data-item]")[Number(item.dataset.position) - 1] ?? document.getElementById("main"))
       .querySelector("a")?.focus({ preventScroll: true });
@@ -153,9 +175,12 @@ async function readmit(form) {
   button.disabled = true;
   try {
     const told = await (await post("v1/quarantine/readmissions", Object.fromEntries(new FormData(form)))).json();
-    await show(location.href, { push: false });
-    document.getElementById("waiting")?.scrollIntoView();
-    document.getElementById("main").focus({ preventScroll: true });
+    if (await renew() === null) {
+      button.disabled = false;
+    } else {
+      document.getElementById("waiting")?.scrollIntoView();
+      document.getElementById("main").focus({ preventScroll: true });
+    }
     say(told.rows === 1 ? "Asked for: 1 row is let in by the next run." : `Asked for: ${told.rows} rows are let in by the next run.`);
   } catch (error) {
     button.disabled = false;
@@ -180,19 +205,19 @@ document.addEventListener("submit", (event) => {
 
 // A page that says so is loaded anew now and then, but never while somebody reads within it by keyboard or has opened
 // a part of it.
-const renew = document.querySelector("[data-renew]");
-if (renew) {
+const renewing = document.querySelector("[data-renew]");
+if (renewing) {
   setInterval(() => {
     const main = document.getElementById("main");
     const isInUse = document.hidden || main.contains(document.activeElement) || main.querySelector("details[open]");
-    if (!isInUse) show(location.href, { push: false }).catch(() => {});
-  }, 1000 * Number(renew.dataset.renew));
+    if (!isInUse) renew().catch(() => {});
+  }, 1000 * Number(renewing.dataset.renew));
 }
 
 // Going to a fragment of the page, as "Skip to the content" does, is a step in history too, and loads nothing: what
 // somebody is typing would be gone.
 addEventListener("popstate", () => {
-  if (location.pathname + location.search !== shown) {
+  if (address() !== shown) {
     show(location.href, { push: false }).catch(() => location.reload());
   }
 });

@@ -24,6 +24,7 @@ from features.errors import StoreNotReady
 from recommender.fitting.finiteness import finite_scores
 from serving import service
 from serving.api.events import EventsRequest
+from serving.api.lists import SearchRequest
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.batching import Batcher
@@ -80,6 +81,21 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
         "error": "Cannot answer for a known user: the online store cannot be read. Try again later."
     }
     assert "Cannot open: folder=x" in caplog.text
+
+
+def test_answers_are_counted_and_not_those_that_are_only_looked_at(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[str, Any]] = []
+    monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(gave=lambda *given: counted.append(given)))
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    found = Recommendations(model="m:1", user_id="u", cold_start=True, reason="unknown user", items=[])
+    looked_at = (
+        RecommendRequest(preview=True),
+        RecommendRequest(variant="champion"),
+        SearchRequest(query="tea", preview=True),
+    )
+    for request in (*looked_at, RecommendRequest(), ScoreRequest(item_ids=["i"])):
+        assert answered(shell, request, "/v1/recommend", lambda *_: [found]).status_code == 200
+    assert counted == [("/v1/recommend", found)] * 2
 
 
 def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, caplog: pytest.LogCaptureFixture) -> None:

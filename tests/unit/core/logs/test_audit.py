@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.logs import audit
-from core.logs.audit import AuditError, audited, begin, end, read_acts
+from core.logs.audit import AuditError, audited, begin, end, newest_acts, read_acts
 
 
 @pytest.fixture
@@ -95,6 +95,32 @@ def test_it_is_bounded_and_the_newest_stays(file: Path, monkeypatch: pytest.Monk
     acts = read_acts(file)
     assert [act.what for act in acts] == [f"act {number}" for number in range(200 - len(acts), 200)]
     assert len(acts) > 20
+
+
+def test_acts_are_in_the_order_in_which_they_began_though_their_lines_lie_in_several_files(file: Path) -> None:
+    gone, long, short = (begin(file, what, "user:ann") for what in ("gone", "long", "short"))
+    for one in (short, long):
+        end(file, one, "done")
+    lines = file.read_text().splitlines(keepends=True)
+    file.with_name("audit.jsonl.1").write_text("".join(lines[1:]))  # the first line went with its file
+    file.unlink()
+    end(file, gone, "done")
+    last = begin(file, "last", "user:ann")
+    end(file, long, "status 200")
+    acts = read_acts(file)
+    assert [act.what for act in acts] == ["gone", "long", "short", "last"]
+    assert [act.outcome for act in acts] == ["done", "status 200", "done", "begun"]
+    assert [act.at for act in acts[1:]] == [long.at, short.at, last.at]
+    assert [*newest_acts(file)] == acts[::-1]
+
+
+def test_a_file_that_is_moved_aside_while_it_is_read_gives_no_act_twice(file: Path) -> None:
+    for number in range(3):
+        end(file, begin(file, f"act {number}", "user:ann"), "done")
+    acts = newest_acts(file)
+    found = [next(acts).what]
+    file.replace(file.with_name("audit.jsonl.1"))
+    assert [*found, *(act.what for act in acts)] == ["act 2", "act 1", "act 0"]
 
 
 def test_lines_of_many_at_once_are_whole(file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,11 +50,27 @@ def test_what_is_asked_for_is_let_in_once_and_on_record(run: Any) -> None:
     assert [*layout.readmitted.iterdir()] == [file]
 
 
+def test_what_is_asked_for_waits_while_nothing_is_validated(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    layout = run.layout
+    put_aside(layout)
+    asked = request_readmission(layout.to_readmit, None, "value_parses", "They are good.", "local")
+    rmtree(layout.clean("key"))  # as when a person is removed
+    let_in_asked(run)
+    assert read_requests(layout.to_readmit) == (asked,)
+    assert "waits for the next run (requests: 1): Cannot look into the quarantine" in caplog.text
+    assert not layout.audit.exists()
+    put_aside(layout)
+    let_in_asked(run)
+    assert read_requests(layout.to_readmit) == ()
+    assert [act.outcome for act in read_acts(layout.audit)] == ["done"]
+
+
 def test_rows_that_are_gone_stop_no_run(run: Any, caplog: pytest.LogCaptureFixture) -> None:
     layout = run.layout
-    layout.root.mkdir()
+    put_aside(layout)
     request_readmission(layout.to_readmit, None, None, "They are good.", "local")
+    rmtree(layout.clean("key") / "quarantine")
     let_in_asked(run)
     assert read_requests(layout.to_readmit) == ()
     assert "are not let in" in caplog.text
-    assert read_acts(layout.audit)[0].outcome == "failed: NothingValidated"
+    assert read_acts(layout.audit)[0].outcome == "failed: ReadmissionError"

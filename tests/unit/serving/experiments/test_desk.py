@@ -180,6 +180,7 @@ def test_what_is_looked_at_is_recorded_as_that_and_counts_for_nothing(desk: Desk
     desk.desk.recording(lambda _: made, "/v1/search")(SearchRequest(query="tea", user_id="u", preview=True))
     assert [record["role"] for record in desk.records()] == ["preview", "preview"]
     assert desk.counts.found["try", "new"] == 0
+    assert desk.counts.passed == []
 
 
 def test_nothing_is_compared_with_what_is_only_looked_at(desk: Desk) -> None:
@@ -199,6 +200,7 @@ def test_what_is_loaded_is_asked_by_its_name_whoever_the_list_is_for(desk: Desk,
     found = [(record["role"], record["experiment"], record["variant"]) for record in desk.records()]
     assert found == [("preview", "", "champion")] * 5 + [("preview", "try", "new")] * 5
     assert desk.counts.found["try", "new"] == 0
+    assert desk.counts.passed == []
 
 
 def test_a_variant_that_is_not_loaded_fails_alone(desk: Desk) -> None:
@@ -376,6 +378,17 @@ def test_what_each_stage_takes_is_counted_for_each_answer_by_its_variant(desk: D
     for _, _, seconds in desk.counts.passed:
         assert list(seconds) == ["rank", "log"]
         assert all(taken > 0 for taken in seconds.values())
+
+
+def test_the_stages_of_what_fails_are_not_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_all(engine: FakeEngine, requests: Sequence[RecommendRequest]) -> list[Any]:
+        return [ValueError("no") if one.user_id == "a" else engine.recommend(one) for one in requests]
+
+    monkeypatch.setattr(FakeEngine, "recommend_all", answer_all)
+    many = RecommendRequest.model_validate({"users": [{"user_id": "a"}, {"user_id": "b"}]})
+    found = desk.desk._recommend_all(list(many.each()), CHAMPION.value, ENDPOINT)
+    assert [type(one) for one in found] == [ValueError, Recommendations]
+    assert [(experiment, variant) for experiment, variant, _ in desk.counts.passed] == [("", "champion")]
 
 
 def test_answers_that_are_made_together_have_equal_shares_of_a_stage(desk: Desk) -> None:

@@ -61,6 +61,16 @@ def test_the_audit_log_comes_in_pages(desk: OperationsDesk, layout: Layout) -> N
     assert desk.audit(AuditQuery(before="of a file that went")).acts == []
 
 
+def test_a_page_of_the_audit_log_reads_no_file_further_back_than_it_needs(desk: OperationsDesk, layout: Layout) -> None:
+    layout.root.mkdir()
+    for number in range(4):
+        begin(layout.audit, f"act {number}", "user:ann")
+    layout.audit.with_name("audit.jsonl.1").mkdir()  # cannot be read
+    page = desk.audit(AuditQuery(limit=2))
+    assert ([one.what for one in page.acts], page.problem) == (["act 3", "act 2"], None)
+    assert "Cannot read the audit log" in (desk.audit(AuditQuery(before=page.next, limit=2)).problem or "")
+
+
 def test_an_audit_log_that_cannot_be_read_is_said(desk: OperationsDesk, layout: Layout) -> None:
     layout.audit.mkdir(parents=True)
     assert "Cannot read the audit log" in (desk.audit().problem or "")

@@ -123,6 +123,50 @@ def test_rows_of_who_is_forgotten_are_left_out_from_then_on(layout: Layout) -> N
     assert "nobody's rows are shown" in json.loads(refused.body)["error"]
 
 
+@pytest.mark.parametrize(
+    ("user_id", "source_row"),
+    [
+        ('u"1', json.dumps({"user": 'u"1'})),
+        ('u"1', '"u""1",i2,rating'),
+        ("u\\1", json.dumps({"user": "u\\1"})),
+        ("jürgen", '{"user": "j\\u00fcrgen"}'),
+        ("jürgen", '{"user": "j\\u00FCrgen"}'),
+        ("jürgen", "jürgen;i2;rating"),
+        ("u1", json.dumps({"item_id\tuser_id": "i2\tu1"})),
+        ("u1", json.dumps({"user": "\u00a0u1"})),
+        ("a/1", '{"user": "a\\/1"}'),
+        ("17850.0", '{"user": 17850}'),
+        ("@u1", "rating @u1"),
+        ("7", "7,i2,rating"),
+    ],
+)
+def test_a_row_that_could_not_be_read_is_left_out_however_it_writes_who_waits(
+    layout: Layout, user_id: str, source_row: str
+) -> None:
+    change_first(layout, values="{}", source_row=source_row)
+    request_removal(layout.to_forget, layout.forgotten, user_id)
+    assert [one.position for one in look(layout).rows or ()] == ["interactions.csv:43"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"values": json.dumps({"item_id": "u1"})},
+        {"values": "{}", "attributes": json.dumps({"note": "the account of\nu1"})},
+    ],
+)
+def test_a_row_is_left_out_that_names_who_waits_in_a_value_alone(layout: Layout, columns: dict[str, str]) -> None:
+    change_first(layout, source_row="", **columns)
+    request_removal(layout.to_forget, layout.forgotten, "u1")
+    assert [one.position for one in look(layout).rows or ()] == ["interactions.csv:43"]
+
+
+@pytest.mark.parametrize("user_id", ["1", "0", "rat", "i"])
+def test_a_short_id_hides_no_row_that_has_it_within_a_word(layout: Layout, user_id: str) -> None:
+    request_removal(layout.to_forget, layout.forgotten, user_id)
+    assert len(look(layout).rows or ()) == 2
+
+
 def test_what_is_asked_for_waits_once_with_its_reason(layout: Layout) -> None:
     desk = desk_of(layout)
     for reason in ("first", REASON):
