@@ -227,8 +227,11 @@ class OnlineFeatures:
         return self._ask(lambda store, config: store.read_served(config, views, user_id, ITEM_PROFILE))
 
     def _follow(self) -> None:
-        seen = self._items.seen
-        self._ask(lambda store, config: self._items.take(store.read_changes(config, ITEM_PROFILE, seen)))
+        self._ask(self._take_changes)
+
+    def _take_changes(self, store: Any, config: Any) -> None:
+        """Take in the items that have changed since."""
+        self._items.take(store.read_changes(config, ITEM_PROFILE, self._items.seen))
 
     def _ask(self, read: Callable[[Any, Any], Answer]) -> Answer:
         """What the store says, given the store and its configuration.

@@ -68,6 +68,14 @@ class KeptRows:
         with self._lock:
             self._drop(user_id)
 
+    def sweep(self, is_gone: IsForgotten) -> None:
+        """Keep nothing of any user who is gone."""
+        with self._lock:
+            users = list(self._rows)
+        for user_id in users:
+            if is_gone(user_id):
+                self.drop(user_id)
+
     def _drop(self, user_id: str) -> None:
         _, freed = self._rows.pop(user_id, (None, 0))
         self._room += freed
@@ -110,6 +118,10 @@ class ResilientFeatures(OnlineFeatures):
         with suppress(FeatureError):  # as it was, and the breaker knows
             self._read("")
 
+    def sweep(self, is_gone: IsForgotten) -> None:
+        """Let go what is kept of users who are gone."""
+        self._kept.sweep(is_gone)
+
     def last_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         """`read_user` by the rows that were read last; None where none are kept."""
         rows = self._last_rows(user_id)
@@ -137,6 +149,9 @@ class ResilientFeatures(OnlineFeatures):
     def _read(self, user_id: str) -> tuple[list[Any], int]:
         rows, change = super()._read(user_id)
         self._kept.keep(user_id, rows)
+        # Asked once they are kept: of who is forgotten later, the sweep that follows finds them.
+        if any(row is not None for row in rows) and self._is_forgotten(user_id):
+            self._kept.drop(user_id)
         return rows, change
 
     def _ask(self, read: Callable[[Any, Any], Answer]) -> Answer:
@@ -150,6 +165,9 @@ class ResilientFeatures(OnlineFeatures):
             )
         try:
             found = super()._ask(read)
+            if breaker.is_open:
+                # Rows may be read where the items' changes cannot: closed before these, it would open again at once.
+                super()._ask(self._take_changes)
         except FeastFailure as error:
             # A value that cannot be read or sent is of one request; the store itself may well answer others.
             if not isinstance(error.__cause__, ValueError) and breaker.failed(str(error)):

@@ -133,13 +133,14 @@ class Sommelier:
         self._has_begun = False
         layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
         self._layout = layout
-        self._is_forgotten = TombstoneFile(layout.forgotten).holds
+        tombstones = TombstoneFile(layout.forgotten)
+        self._is_forgotten = tombstones.holds
         self._log = EventLog(layout.events, self._is_forgotten)
         self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
         self.operations = OperationsDesk(layout, SETTINGS, self._is_forgotten)
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
-        self._store = ShopStore(layout.feast, serving.online_store, self._is_forgotten)
+        self._store = ShopStore(layout.feast, serving.online_store, tombstones)
         self._intake = EventIntake(self._log, self._is_forgotten, serving.online_store.retry_s)
         self._batcher = Batcher(serving.batch)
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
@@ -425,6 +426,7 @@ class Sommelier:
         for endpoint, number in _GATE.take_refused().items():
             _metrics().refused(endpoint, number)
         self._changes.follow(self._watcher.loaded, self._experiments.engines)
+        self._store.sweep()
         self._store.probe()
         _metrics().store_is_away(self._store.is_away)
         self._intake.push_pending()

@@ -76,9 +76,12 @@ class EventIntake:
         for long leaves its events to that one, which goes on until nothing is left.
         """
         sink = self._sink
-        if sink is None or not self._breaker.allows() or not self._lock.acquire(timeout=_LOCK_WAIT_S):
+        if sink is None or self._breaker.wait_s > 0 or not self._lock.acquire(timeout=_LOCK_WAIT_S):
             return False
         try:
+            # Asked under the lock: the push that this one waited for may have failed.
+            if not self._breaker.allows():
+                return False
             while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
                 # Logs of earlier releases hold events that the data gate refuses: they never reach the features.
                 kept = [

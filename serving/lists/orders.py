@@ -37,11 +37,13 @@ class FixedScores:
     Attributes:
         scores: In the order of the ids. Shape (n_items,), float64.
         made_at: When they were counted.
+        is_whole: Whether all that counts could be read.
     """
 
     def __init__(self, ids: IdMap, scores: np.ndarray) -> None:
         self._ids, self.scores = ids, scores.astype(np.float64)
         self.made_at = datetime.now(UTC)
+        self.is_whole = True
 
     @property
     def ids(self) -> IdMap:
@@ -116,36 +118,52 @@ class KeptOrders:
         self._renewing: set[Hashable] = set()
         self._lock = threading.Lock()
 
-    def of(self, name: Hashable, count: Callable[[], np.ndarray]) -> FixedScores:
+    def of(
+        self,
+        name: Hashable,
+        count: Callable[[], np.ndarray],
+        is_whole: Callable[[], bool] = lambda: True,
+        *,
+        is_away: bool = False,
+    ) -> FixedScores:
         """The order of this name; of a large catalogue as it was some seconds ago.
 
         Args:
             count: The score of each item now, -inf for one that never comes back. Shape (n_items,).
+            is_whole: Asked after `count`: whether it could read all that counts. An order that is not whole takes no
+                whole one's place, and answers only while the store is away.
+            is_away: Whether the store is: what is kept then answers, however old it is.
         """
         if not self._are_kept:
-            return FixedScores(self._ids, count())
+            order = FixedScores(self._ids, count())
+            order.is_whole = is_whole()
+            return order
         kept = self._kept.get(name)
-        if kept is None:
-            return self._make(name, count)
-        order, good_until = kept
-        if time.monotonic() > good_until:
+        if kept is None or not (kept[0].is_whole or is_away):
+            return self._make(name, count, is_whole)
+        found, good_until = kept
+        if time.monotonic() > good_until and not is_away:
             with self._lock:
                 is_ours = name not in self._renewing
                 self._renewing.add(name)
             if is_ours:
-                threading.Thread(target=self._renew, args=(name, count), name="orders", daemon=True).start()
-        return order
+                threading.Thread(target=self._renew, args=(name, count, is_whole), name="orders", daemon=True).start()
+        return found
 
-    def _make(self, name: Hashable, count: Callable[[], np.ndarray]) -> FixedOrder:
+    def _make(self, name: Hashable, count: Callable[[], np.ndarray], is_whole: Callable[[], bool]) -> FixedOrder:
         started = time.monotonic()
         order = FixedOrder(self._ids, count())
+        order.is_whole = is_whole()
         took = time.monotonic() - started
-        self._kept[name] = order, time.monotonic() + max(_LEAST_AGE_S, _AGE_PER_SECOND * took)
+        with self._lock:
+            before, _ = self._kept.get(name, (order, 0.0))
+            kept = order if order.is_whole or not before.is_whole else before
+            self._kept[name] = kept, time.monotonic() + max(_LEAST_AGE_S, _AGE_PER_SECOND * took)
         return order
 
-    def _renew(self, name: Hashable, count: Callable[[], np.ndarray]) -> None:
+    def _renew(self, name: Hashable, count: Callable[[], np.ndarray], is_whole: Callable[[], bool]) -> None:
         try:
-            self._make(name, count)
+            self._make(name, count, is_whole)
         except Exception:
             # The one before answers until the store can be read again; the next request tries it.
             logger.exception("The order by %s could not be made again", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
@@ -82,8 +83,7 @@ class ShopLists:
         self._check("list popular items", request)
         self._check_window(request.days)
         visitor = self._visitor(request)
-        order = self._orders.of(("popular", request.days), lambda: self._counts(request.days, visitor.reads))
-        visitor.reads.rest_on_kept()
+        order = self._order(("popular", request.days), lambda reads: self._counts(request.days, reads), visitor.reads)
         made = self._maker.make(request, order, visitor.state, unranked=0.0)
         return Popular(
             model=self._model,
@@ -104,8 +104,7 @@ class ShopLists:
         """
         self._check("list new items", request)
         visitor = self._visitor(request)
-        order = self._orders.of("latest", lambda: self._youth(visitor.reads))
-        visitor.reads.rest_on_kept()
+        order = self._order("latest", self._youth, visitor.reads)
         made = self._maker.make(request, order, visitor.state)
         return Latest(
             model=self._model,
@@ -283,6 +282,14 @@ class ShopLists:
     @property
     def _windows(self) -> list[int]:
         return sorted(self._bundle.manifest.recipe.features.windows_days)
+
+    def _order(self, name: Hashable, count: Callable[[Reads], np.ndarray], reads: Reads) -> FixedScores:
+        """The order of this name, noted where the store was away for it."""
+        own = Reads(self._features)
+        order = self._orders.of(name, lambda: count(own), lambda: own.error is None, is_away=reads.is_away)
+        if not order.is_whole or reads.is_away:
+            reads.rest_on_kept()
+        return order
 
     def _counts(self, days: int | None, reads: Reads) -> np.ndarray:
         """Events of each item, -inf for none. Shape (n_items,), float64."""

@@ -92,9 +92,14 @@ class Reads:
         """What the answer had to do without."""
         return [] if self.error is None and not self._rests_on_kept else ["online_store"]
 
+    @property
+    def is_away(self) -> bool:
+        """Whether what was read last is all there is, as the store is away."""
+        return self._last is not None and self._last.is_away
+
     def rest_on_kept(self) -> None:
-        """Note that the answer takes what an earlier one read: that is all there is while the store is away."""
-        self._rests_on_kept = self._last is not None and self._last.is_away
+        """Note that the answer takes what an earlier one read while the store was away."""
+        self._rests_on_kept = True
 
     def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         """See `FeatureReader` and `LastKnown`."""

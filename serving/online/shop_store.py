@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from core.settings.features import FeatureSettings
 from core.settings.platform import OnlineReadSettings
 from core.timing.circuit import CircuitBreaker
-from core.tombstones import IsForgotten
+from core.tombstones import TombstoneError, TombstoneFile, Tombstones
 
 
 class ShopStore:
@@ -17,13 +19,16 @@ class ShopStore:
     Args:
         feast_folder: Of the store.
         limits: Of the service.
-        is_forgotten: Whether a user is.
+        tombstones: Of the users who are forgotten.
     """
 
-    def __init__(self, feast_folder: Path, limits: OnlineReadSettings, is_forgotten: IsForgotten) -> None:
-        self._folder, self._limits, self._is_forgotten = feast_folder, limits, is_forgotten
+    def __init__(self, feast_folder: Path, limits: OnlineReadSettings, tombstones: TombstoneFile) -> None:
+        self._folder, self._limits, self._tombstones = feast_folder, limits, tombstones
         self._breaker = CircuitBreaker(limits.retry_s)
         self._newest: Any = None
+        self._readers: WeakSet[Any] = WeakSet()
+        self._lock = threading.Lock()
+        self._swept = Tombstones()
 
     @property
     def is_away(self) -> bool:
@@ -46,14 +51,31 @@ class ShopStore:
         self._newest = ResilientFeatures(
             self._folder,
             settings,
-            self._is_forgotten,
+            self._tombstones.holds,
             breaker=self._breaker,
             timeout_s=self._limits.timeout_s,
             kept_bytes=self._limits.kept_bytes,
         )
+        with self._lock:
+            self._readers.add(self._newest)
         return self._newest
 
     def probe(self) -> None:
         """Ask a store that is away once more, where that is due."""
         if self._newest is not None:
             self._newest.probe()
+
+    def sweep(self) -> None:
+        """Let go what readers keep of users who are forgotten, where the record of them has changed."""
+        try:
+            now = self._tombstones.current()
+        except TombstoneError:  # said by whatever reads a user; swept once it is put back
+            return
+        if now is self._swept or not now.forgotten:
+            return
+        persons = {one.person for one in now.forgotten}
+        with self._lock:
+            readers = list(self._readers)
+        for reader in readers:
+            reader.sweep(lambda user_id: now.hash_of(user_id) in persons)
+        self._swept = now

@@ -120,14 +120,14 @@ def check_outage(
         pending = service.post("/v1/events", events=[{"user_id": "u05", "item_id": ITEMS[0], "event": "click"}])
         assert (pending.status_code, pending.json()["pushed"]) == (202, False)
         assert service.client.get(f"/v1/users/{unread[1]}").status_code == 503, "a record is not made up"
-        told = service.client.get(f"/v1/lineage/{first['recommendation_id']}")
         bring_back()
         service.wait_for(lambda: service.recommend(user_id=READ[0], k=3)["degraded"] == [])
         ask_all(service, [*READ, *unread], [])
         service.wait_for(lambda: "online_store_away 0.0" in service.client.get("/metrics").text)
     assert service.model()["store_problem"] is None
-    if told.status_code == 200:  # where the log was on the disk by then
-        assert told.json()["shown"]["degraded"] == ["online_store"]
+    lineage = f"/v1/lineage/{first['recommendation_id']}"
+    service.wait_for(lambda: service.client.get(lineage).status_code == 200)  # once the log is on the disk
+    assert service.client.get(lineage).json()["shown"]["degraded"] == ["online_store"]
     assert traffic.failed == []
     log = EventLog(shop.layout.events)
     try:

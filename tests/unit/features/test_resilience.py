@@ -1,10 +1,17 @@
-"""What is kept of the rows that were read."""
+"""What is kept of the rows that were read, and when the store is asked again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from features.resilience import KeptRows
+from core.settings.features import FeatureSettings
+from core.timing.circuit import CircuitBreaker
+from core.tombstones import IsForgotten, nobody
+from features.errors import FeastFailure
+from features.resilience import KeptRows, ResilientFeatures
 
 ROWS = ["h" * 500, None, b"s" * 500]
 ROOM = 5 * 1500
@@ -50,3 +57,72 @@ def test_rows_that_do_not_fit_are_not_kept(room: int) -> None:
     kept = KeptRows(room)
     kept.keep("a", ROWS)
     assert len(kept) == 0
+
+
+class Online:
+    """A store with a row of each user, whose items changed, and which may be away in part or altogether."""
+
+    def __init__(self) -> None:
+        self.rows_fail = self.changes_fail = False
+
+    def read_served(self, config: object, views: object, user_id: str, counted: str) -> tuple[list[str | None], int]:
+        if self.rows_fail:
+            raise ConnectionError("away")
+        return [None, None, "seen" if user_id else None], 7
+
+    def read_changes(self, config: object, view: str, after: int) -> list[tuple[str, str | None, int]]:
+        if self.changes_fail:
+            raise ConnectionError("away")
+        return [("a", None, 7)] if after < 7 else []
+
+
+def reader(online: Online, is_forgotten: IsForgotten = nobody) -> tuple[ResilientFeatures, Callable[[float], None]]:
+    """A reader of the store, and what lets seconds pass for its breaker."""
+    now = [100.0]
+    breaker = CircuitBreaker(2.0, lambda: now[0])
+    made = ResilientFeatures(Path(), FeatureSettings(), is_forgotten, breaker=breaker, timeout_s=1.0, kept_bytes=10_000)
+    made._opened = online, None
+    return made, lambda seconds: now.__setitem__(0, now[0] + seconds)
+
+
+def test_of_a_forgotten_user_who_is_read_nothing_is_kept() -> None:
+    forgotten = {"gone"}
+    features, _ = reader(Online(), forgotten.__contains__)
+    assert len(features.read_seen("gone", 9.0)) == len(features._kept) == 0
+    features._read("u")
+    assert features._kept.of("u") is not None
+    features._read("")
+    forgotten.add("u")
+    features._read("u")
+    assert features._kept.of("u") is None
+
+
+def test_rows_of_who_is_forgotten_later_are_swept() -> None:
+    features, _ = reader(Online())
+    for user in ("a", "b", "c"):
+        features._read(user)
+    features.sweep({"a", "c", "d"}.__contains__)
+    assert [user for user in "abc" if features._kept.of(user)] == ["b"]
+
+
+def test_a_store_is_back_once_the_items_changes_can_be_read_too(caplog: pytest.LogCaptureFixture) -> None:
+    online = Online()
+    features, wait = reader(online)
+    online.rows_fail = online.changes_fail = True
+    with pytest.raises(FeastFailure):
+        features.items_at()
+    online.rows_fail = False
+    for _ in range(3):
+        wait(2.1)
+        features.probe()
+        assert features.is_away
+        wait(2.1)
+        with pytest.raises(FeastFailure):
+            features.read_seen("u", 9.0)  # a request may be the one that tries
+        assert features.is_away
+    assert len(caplog.records) == 1, "it went away once"
+    online.changes_fail = False
+    wait(2.1)
+    features.probe()
+    assert not features.is_away
+    assert features._items.seen == 7

@@ -48,6 +48,7 @@ def set_by(monkeypatch: pytest.MonkeyPatch) -> SetBy:
 
     monkeypatch.setattr(CLOCK, "_started", CLOCK._started)
     monkeypatch.setattr(CLOCK, "_newest", CLOCK._newest)
+    monkeypatch.setattr(CLOCK, "_apart", CLOCK._apart)
     monkeypatch.setattr(time, "time", lambda: right() + off.total_seconds())
     monkeypatch.setattr(time, "time_ns", lambda: right_ns() + int(off.total_seconds()) * 10**9)
     for module in (api_events, event_log, circumstances, desk):

@@ -66,3 +66,45 @@ def test_others_whose_clocks_are_right_lie_within(set_by: float) -> None:
     right = datetime.fromtimestamp(START + 600.0, UTC)
     assert machine.clock.earliest() <= right <= machine.clock.latest()
     assert abs((machine.clock.latest() - machine.clock.earliest()).total_seconds()) == HOUR_S
+
+
+@pytest.mark.parametrize("days", [1, 365])
+def test_what_it_was_set_forward_to_by_far_is_forgotten_when_it_is_set_right(
+    days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = Machine()
+    machine.set_by = days * 24 * HOUR_S
+    assert machine.seconds() == pytest.approx(days * 24 * HOUR_S)
+    machine.set_by = 0.0
+    for passed in (10.0, 20.0, HOUR_S):
+        machine.passed = passed
+        assert machine.seconds() == pytest.approx(passed)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The machine's clock was set back {days * 86400 - 5} s: times are by the clock again"
+    ]
+
+
+@pytest.mark.parametrize("set_by", [-48 * HOUR_S, 48 * HOUR_S])
+def test_a_clock_that_stays_as_it_was_set_is_right_after_an_hour(set_by: float) -> None:
+    """A service may have started with a wrong one."""
+    machine = Machine()
+    machine.set_by = set_by
+    for minutes in range(60):
+        machine.passed = 60.0 * minutes
+        apart = machine.clock.latest() - machine.clock.earliest()
+        assert apart.total_seconds() == pytest.approx(abs(set_by)), "either may be right"
+    machine.passed = HOUR_S + 60
+    right = datetime.fromtimestamp(START + machine.passed + set_by, UTC)
+    assert machine.clock.latest() == machine.clock.earliest() == right
+    machine.passed += 30 * HOUR_S
+    assert (machine.clock.latest() - machine.clock.earliest()).total_seconds() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_clock_that_is_wrong_for_a_while_is_not_taken_for_right() -> None:
+    machine = Machine()
+    for minutes in range(600):
+        machine.passed = 60.0 * minutes
+        machine.set_by = HOUR_S if minutes % 60 < 50 else 0.0
+        machine.clock.latest()
+    machine.set_by = HOUR_S
+    assert machine.clock.earliest().timestamp() == pytest.approx(START + machine.passed, abs=1.0)

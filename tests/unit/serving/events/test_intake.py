@@ -197,3 +197,45 @@ def test_while_the_store_is_away_few_events_wait_for_it(log: EventLog, sink: Sin
     time.sleep(1.1)
     assert quick.accept(batch("e")).pushed
     assert (sink.pushed, quick.n_pending()) == (list("abcde"), 0)
+
+
+def test_events_that_waited_for_a_push_that_fails_do_not_wait_for_the_store_too(
+    log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on, asked = threading.Event(), threading.Event(), []
+
+    def fail_slowly(events: Sequence[Interaction], sequences: Sequence[int]) -> None:
+        asked.append(len(events))
+        entered.set()
+        assert go_on.wait(5)
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(sink, "push", fail_slowly)
+    intake = EventIntake(log, retry_s=60.0)
+    intake.connect(sink)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(intake.accept, batch("a"))
+        assert entered.wait(5)
+        others = [pool.submit(intake.accept, batch(name)) for name in "bcde"]
+        deadline = time.monotonic() + 5
+        while log.count() < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # they wait for the lock
+        go_on.set()
+        assert [one.result(5) for one in (first, *others)] == [Receipt(1, 0, pushed=False)] * 5
+    assert (asked, intake.n_pending()) == ([1], 5)
+
+
+def test_who_finds_the_store_busy_does_not_use_up_the_try(
+    log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.events.intake._LOCK_WAIT_S", 0.01)
+    intake = EventIntake(log, retry_s=0.2)
+    intake.connect(sink)
+    sink.away = True
+    assert not intake.accept(batch("a")).pushed
+    sink.away = False
+    time.sleep(0.21)
+    with intake._lock:
+        assert not intake.push_pending()
+    assert intake.push_pending()

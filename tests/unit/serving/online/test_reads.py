@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import SimpleNamespace
@@ -19,6 +21,8 @@ from serving.api.options import SeenRule
 from serving.api.recommend import RecommendRequest, RecommendUser
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
+from serving.lists import orders
+from serving.lists.orders import KeptOrders
 from serving.lists.searching import Searcher
 from serving.online.reads import LastKnown
 from serving.visitor import UNREAD
@@ -137,6 +141,72 @@ def test_a_user_who_was_read_before_is_answered_as_before(engine: Engine, store:
     assert [one.degraded for one in (before, meanwhile, after)] == [[], ["online_store"], []]
     if name != "latest":  # of which the moment is told
         assert told(before) == told(meanwhile) == told(after)
+
+
+ORDERS = ["popular", "popular, days", "latest"]
+
+
+@pytest.fixture
+def keeping(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine that keeps orders, as of a large catalogue, and makes each again at the next request."""
+    monkeypatch.setattr(orders, "_LEAST_AGE_S", 0.0)
+    monkeypatch.setattr(orders, "_AGE_PER_SECOND", 0.0)
+    engine.lists._orders = KeptOrders(engine.bundle.catalogue.ids, sorted_at_once=0)
+    return engine
+
+
+def settle() -> None:
+    """Wait until no order is being made."""
+    for thread in threading.enumerate():
+        if thread.name == "orders":
+            thread.join(5)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_that_was_made_without_the_store_answers_while_it_is_away_alone(
+    keeping: Engine, store: Store, name: str
+) -> None:
+    store.error, store.last_count = AWAY, 0
+    made = [ANSWERS[name](keeping, "known") for _ in range(3)]
+    assert [one.degraded for one in made] == [["online_store"]] * 3
+    store.error = None
+    back = ANSWERS[name](keeping, "known")
+    assert (back.degraded, len(ids_of(back))) == ([], 3)
+    assert {one.score for one in back.items} == ({-6.0} if name == "latest" else {5.0})
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_that_is_made_as_the_store_goes_away_takes_no_whole_ones_place(
+    keeping: Engine, store: Store, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = ANSWERS[name](keeping, "stranger")
+    monkeypatch.setattr(Store, "is_away", False)  # nobody has noticed yet
+    store.error, store.last_count = AWAY, 0
+    for _ in range(3):
+        time.sleep(0.002)
+        ANSWERS[name](keeping, "stranger")
+        settle()
+    monkeypatch.setattr(Store, "is_away", True)
+    meanwhile = ANSWERS[name](keeping, "stranger")
+    assert meanwhile.degraded == ["online_store"]
+    assert [one.score for one in meanwhile.items] == [one.score for one in whole.items]
+    monkeypatch.setattr(Store, "is_away", False)
+    store.error = None
+    after = ANSWERS[name](keeping, "stranger")
+    settle()
+    assert (after.degraded, [one.score for one in after.items]) == ([], [one.score for one in whole.items])
+
+
+def test_while_the_store_is_away_no_order_is_made_again(keeping: Engine, store: Store) -> None:
+    ANSWERS["popular"](keeping, "known")
+    asked: list[None] = []
+    store.last_items_at = lambda at=None: asked.append(None) or Items(3)  # type: ignore[func-returns-value, method-assign]
+    store.error = AWAY
+    for _ in range(5):
+        time.sleep(0.002)
+        ANSWERS["popular"](keeping, "known")
+    settle()
+    assert asked == []
 
 
 @pytest.mark.parametrize("name", ANSWERS)
