@@ -183,6 +183,8 @@ def test_a_worker_that_starts_while_the_file_is_locked_answers(shop: TinyShop) -
             other.close()
             service.wait_for(lambda: service.recommend(user_id=READ[0], k=3)["degraded"] == [])
             ask_all(service, USERS[30:35], [])
+            # Pushes are tried again by a timer of their own, up to `retry_s` after rows can be read.
+            service.wait_for(lambda: "sommelier_events_pending 0.0" in service.client.get("/metrics").text)
             again = service.post("/v1/events", events=[event])
             assert (again.status_code, again.json()["duplicates"]) == (200, 1)
     finally:
