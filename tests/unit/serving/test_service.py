@@ -161,7 +161,7 @@ def test_a_worker_ends_with_its_supervisor(
     shell._is_orphaned = orphaned()
     shell._watcher = SimpleNamespace(falls_back=False, loaded=None)
     shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
-    shell._store = SimpleNamespace(probe=lambda: None, is_away=False)
+    shell._store = SimpleNamespace(probe=lambda: None, sweep=lambda: None, is_away=False)
     shell._after_poll()
     assert sent == signals
 
