@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -169,7 +171,7 @@ def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
     for user_id in {*user_ids, *map(canonical_id, user_ids)}:
         in_json = {json.dumps(user_id, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
         in_json |= {one.replace("/", r"\/") for one in in_json}
-        written |= {user_id, user_id.replace('"', '""'), *in_json}
+        written |= {user_id, _in_csv(user_id), *in_json}
     alone = [
         (_BEGIN if re.match(r"\w", one) else "") + re.escape(one) + (_END if re.search(r"\w\Z", one) else "")
         for one in sorted(filter(None, written))
@@ -178,6 +180,13 @@ def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
         return lambda _: False
     pattern = re.compile("|".join(alone), re.IGNORECASE)  # JSON writes \u00FC as well as \u00fc
     return lambda text: pattern.search(text) is not None
+
+
+def _in_csv(text: str) -> str:
+    """A text as a quoted field of CSV has it, without the quotes around it."""
+    line = io.StringIO()
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow([text])
+    return line.getvalue()[1:-1]
 
 
 def _docs(layout: Layout, found: Validated, reports_url: str) -> str | None:
