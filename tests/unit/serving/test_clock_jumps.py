@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from core import ids
 from core.events import as_kept
 from core.logs import events as event_log
 from core.logs.events import EventLog
@@ -46,6 +47,8 @@ def set_by(monkeypatch: pytest.MonkeyPatch) -> SetBy:
         nonlocal off
         off = by
 
+    # Both remember the latest time they saw, which here is an hour of the future.
+    monkeypatch.setattr(ids, "_last", ids._last)
     monkeypatch.setattr(CLOCK, "_started", CLOCK._started)
     monkeypatch.setattr(CLOCK, "_newest", CLOCK._newest)
     monkeypatch.setattr(CLOCK, "_apart", CLOCK._apart)
