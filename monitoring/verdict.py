@@ -171,6 +171,13 @@ def describe(one: Moved) -> str:
             return (
                 f"{subject}: {now:.1%} of what was shown {window} is among the most popular items, {then:.1%} before."
             )
+        case "mismatch_share":
+            return (
+                f"Reviews: {now:.1%} of those with a low or a high rating sound like the other {window}, "
+                f"{then:.1%} before."
+            )
+        case "repeated_share":
+            return f"Reviews: {now:.1%} repeat what a review of the four weeks before said {window}, {then:.1%} before."
         case "cold_share" | "slow_share":
             slow = f" took {series.labels[0]}" if series.labels else " were to users of whom nothing is known"
             return f"{subject}: {now:.1%} of the answers {window}{slow}, {then:.1%} before."

@@ -131,6 +131,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--seeds", type=int, default=20, help="shops; each drift is injected once into each (default: 20)"
     )
+    parser.add_argument("--first-seed", type=int, default=0, help="the seeds count up from here (default: 0)")
+    parser.add_argument(
+        "--drifts", nargs="*", choices=DRIFTS, default=list(DRIFTS), metavar="NAME",
+        help="only these drifts, by the names of the table; with no name only quiet weeks (default: all)",
+    )  # fmt: skip
     parser.add_argument("--users", type=int, default=6000, help="users of a shop (default: 6000)")
     parser.add_argument("--weeks", type=int, default=5, help="quiet weeks of each shop (default: 5)")
     parser.add_argument("--report", action="store_true", help="only time a report on 5 million events of 30 columns")
@@ -138,9 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.report:
         _time_report()
         return
-    quiet, found = [], {name: [] for name in DRIFTS}  # type: ignore[var-annotated]
-    peer_quiet, peer_found = [], {name: [] for name in DRIFTS}  # type: ignore[var-annotated]
-    for seed in range(chosen.seeds):
+    quiet, found = [], {name: [] for name in chosen.drifts}  # type: ignore[var-annotated]
+    peer_quiet, peer_found = [], {name: [] for name in chosen.drifts}  # type: ignore[var-annotated]
+    for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             clean = _shop(folder / "clean", seed, chosen.users)
@@ -149,11 +154,13 @@ def main(arguments: list[str] | None = None) -> None:
             replayed = ask(bundles, clean, folder / "replay")
             before = [one for one in replayed if one.day < (CLOSES_AT - timedelta(days=WITHIN)).date()]
             moments = range(SPAN.n_days - WEEK * chosen.weeks + 1, SPAN.n_days + 1)
-            alarms = [bool(one) for one in _looks(clean, None, (), moments, replayed)]
-            quiet += [any(alarms[at : at + WEEK]) for at in range(0, len(alarms), WEEK)]
+            looks = list(_looks(clean, None, (), moments, replayed))
+            weeks = [[one for look in looks[at : at + WEEK] for one in look] for at in range(0, len(looks), WEEK)]
+            quiet += [bool(week) for week in weeks]
             peer_quiet.append(_peer_drifts(clean))
             _looks_once(clean, store)
-            for drift, injected in DRIFTS.items():
+            for drift in chosen.drifts:
+                injected = DRIFTS[drift]
                 changed = _inject(clean, folder / drift.replace(" ", "-"), injected)
                 asked = replayed
                 if "interactions" in injected.tables:
@@ -162,7 +169,8 @@ def main(arguments: list[str] | None = None) -> None:
                     asked = ask(bundles[:1], changed, changed / "replay")
                 found[drift].append(_first(changed, store, injected, asked))
                 peer_found[drift].append(_peer_drifts(changed))
-        print(f"seed {seed}: {sum(quiet)} of {len(quiet)} quiet weeks with an alarm", flush=True)
+        falsely = ", ".join(sorted({f"{one.signal} ({one.window_days} d)" for week in weeks for one in week}))
+        print(f"seed {seed}: {sum(quiet)} of {len(quiet)} quiet weeks with an alarm: {falsely or '–'}", flush=True)
     _print(quiet, found, peer_quiet, peer_found)
 
 
@@ -246,6 +254,8 @@ def _print(quiet: list[bool], found: dict, peer_quiet: list[bool], peer_found: d
     n = len(quiet)
     print(f"quiet weeks with an alarm: {sum(quiet)} of {n} ({sum(quiet) / n:.1%}, setting 5 %); "
           f"the preset: {sum(peer_quiet)} of {len(peer_quiet)} shops")  # fmt: skip
+    if not found:
+        return
     rows = []
     for name, runs in found.items():
         days = sorted(one[0] for one in runs if one[0] is not None)

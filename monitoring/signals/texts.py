@@ -1,4 +1,4 @@
-"""Signals of the reviews' texts: their length, empty ones, their script and their language.
+"""Signals of the reviews' texts: length, empty ones, script, language, repetition, and sound against rating.
 
 Of each day at most `MAX_TEXTS` users are drawn, and of each of them one review: so millions of reviews take seconds,
 and a busy writer is one user. The language of a text is read off its stop words: each counts for all languages that
@@ -16,10 +16,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from core.schema import ITEM_ID, TEXT, TIMESTAMP, USER_ID
+from core.schema import ITEM_ID, RATING, TEXT, TIMESTAMP, USER_ID
 from core.sql import literal
 from monitoring.signals.activity import Span
 from monitoring.signals.columns import Rows, daily, number_series, word_series
+from monitoring.signals.repetition import repetition_series
+from monitoring.signals.sentiment import sentiment_series
 from monitoring.signals.series import Series
 
 MAX_TEXTS = 300  # of a day
@@ -36,7 +38,12 @@ def text_series(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) 
     if not connection.execute("SELECT 1 FROM reviews LIMIT 1").fetchall():
         return []
     _read_languages(connection)
-    return list(_signals(connection, span.n_days))
+    n_days = span.n_days
+    return [
+        *_signals(connection, n_days),
+        *repetition_series(connection, n_days),
+        *sentiment_series(connection, n_days),
+    ]
 
 
 def _signals(connection: duckdb.DuckDBPyConnection, n_days: int) -> Iterator[Series]:
@@ -62,21 +69,22 @@ def _signals(connection: duckdb.DuckDBPyConnection, n_days: int) -> Iterator[Ser
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> None:
-    """Make `reviews` (day, draw, w, text, n_chars, is_other_script)."""
+    """Make `reviews` (day, draw, place, uid, w, rating, text, n_chars, is_other_script); `place` counts on each day."""
     feedback = f"read_parquet({literal(str(clean / 'feedback.parquet'))})"
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE drawn AS SELECT day, draw FROM (
+        f"""CREATE OR REPLACE TEMP TABLE drawn AS
+        SELECT day, uid, draw, row_number() OVER (PARTITION BY day ORDER BY hash(draw)) AS place FROM (
             SELECT day, uid, min(draw) AS draw FROM (
                 SELECT {span.day_sql(TIMESTAMP)} AS day, hash({USER_ID}) AS uid, {_DRAW} AS draw FROM {feedback}
                 WHERE {span.within_sql(TIMESTAMP)})
             ANTI JOIN flooded USING (day, uid) GROUP BY day, uid)
-        QUALIFY row_number() OVER (PARTITION BY day ORDER BY hash(draw)) <= {MAX_TEXTS}"""
+        QUALIFY place <= {MAX_TEXTS}"""
     )
     letters, latin = (f"length(regexp_replace(text, '[^{kind}]', '', 'g'))" for kind in (r"\p{L}", r"\p{Latin}"))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE reviews AS
-        SELECT day, draw, 1.0 AS w, n_chars, text, {latin} < 0.5 * {letters} AS is_other_script FROM (
-            SELECT day, draw, left(trim(coalesce({TEXT}, '')), {MAX_CHARS}) AS text,
+        SELECT day, draw, place, uid, rating, 1.0 AS w, n_chars, text, {latin} < 0.5 * {letters} AS is_other_script
+        FROM (SELECT day, draw, place, uid, {RATING} AS rating, left(trim(coalesce({TEXT}, '')), {MAX_CHARS}) AS text,
                 length(trim(coalesce({TEXT}, ''))) AS n_chars
             FROM {feedback} JOIN drawn ON {_DRAW} = draw)"""
     )

@@ -86,9 +86,14 @@ class SentimentReader:
         if n_classes not in self.by_classes or not set(wanted) <= set(asked.tolist()):
             return None
         counted = np.flatnonzero(np.isin(asked, wanted)).tolist()
-        rows = self.vectorizer.transform([texts[place][:MAX_CHARS] for place in counted])
-        heard = self.by_classes[n_classes].predict(rows)
+        heard = self.hear([texts[place] for place in counted], n_classes)
         return float(recall_score(asked[counted], heard, labels=wanted, average="macro", zero_division=0.0))
+
+    def hear(self, texts: Sequence[str], n_classes: int = 2) -> np.ndarray:
+        """How each text sounds: LOW or HIGH, or MIDDLE too where three classes are asked for. Shape (n_texts,)."""
+        rows = self.vectorizer.transform([text[:MAX_CHARS] for text in texts])
+        heard: np.ndarray = self.by_classes[n_classes].predict(rows)
+        return heard
 
 
 def sentiment_of(rating: float) -> int:

@@ -97,9 +97,8 @@ def _first_alarm(found: dict[str, Series]) -> str | None:
 
 def test_quiet_texts_call_no_alarm(tmp_path: Path) -> None:
     found = _series(tmp_path)
-    assert set(found) == {"text.length.level", "text.short_share", "text.other_script_share"} | {
-        name for name in found if name.startswith("text.language.")
-    }
+    others = {"text.length.level", "text.short_share", "text.other_script_share", "text.repeated_share"}
+    assert set(found) == others | {name for name in found if name.startswith("text.language.")}
     language = found["text.language.new_values"]
     assert language.exposure.sum() > 0.8 * DAYS * WRITERS  # short texts have none
     assert _first_alarm(found) is None
