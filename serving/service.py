@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from core.keys import KeyFile
 from core.layout import Layout
 from core.logs.events import EventLog, EventLogError, UserRefused
+from core.logs.traces import note
 from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
@@ -69,6 +70,7 @@ from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
 from serving.http.stack import stand_before
 from serving.http.stream import EventStream
+from serving.http.tracing import export_options, flush_spans
 from serving.online.shop_store import ShopStore
 from serving.operations.desk import OperationsDesk
 from serving.processes.log_lines import write_log_lines
@@ -111,7 +113,7 @@ def _count_texts(outcome: str, number: int) -> None:
     # BentoML keeps about 5 KB per request for as long as the timeout.
     traffic={"timeout": SETTINGS.serving.timeout_s},
     logging={"access": {"enabled": False}},
-    tracing={"excluded_urls": ".*"},
+    tracing=export_options(SETTINGS.serving.tracing),
 )
 @bentoml.asgi_app(Starlette(routes=[*PAGES.routes, *page_routes(SETTINGS)]))
 class Sommelier:
@@ -170,12 +172,13 @@ class Sommelier:
 
     @bentoml.on_shutdown
     def end(self) -> None:
-        """Stop following, stop what is written, and close the event log."""
+        """Stop following, stop what is written, close the event log, and send what is left to send."""
         self._watcher.stop()
         self._batcher.close()
         self._desk.close()
         self._experiments.close()
         self._log.close()
+        flush_spans(SETTINGS.serving.tracing)
 
     async def __metrics__(self, content: str) -> str:
         """What /metrics shows: BentoML's figures and ours, and those that the shop's flows left."""
@@ -336,6 +339,7 @@ class Sommelier:
         if loaded is None:
             return refuse(503, self._not_ready())
         engine = loaded.value
+        note(model=loaded.model)
 
         def answer_each(requests: Sequence[Any]) -> list[Any]:
             return [_shown(endpoint, one, found) for one, found in zip(requests, answer(engine, requests), strict=True)]
@@ -352,6 +356,7 @@ class Sommelier:
         loaded = self._watcher.loaded
         if loaded is None:
             return refuse(503, self._not_ready())
+        note(model=loaded.model)
         try:
             if request.stream:
                 streamed = await self._desk.stream(loaded.value, request)

@@ -65,6 +65,24 @@ class OnlineReadSettings(Frozen):
     )
 
 
+class TracingSettings(Frozen):
+    """OpenTelemetry traces of the service's requests; off by default."""
+
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$",
+        description="Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; empty: no "
+        "traces. A key of the collector's goes into OTEL_EXPORTER_OTLP_HEADERS.",
+    )
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Of the requests that come without a trace of their caller's: which share is traced. With one, "
+        "the caller has decided.",
+    )
+
+
 _ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 
 
@@ -109,6 +127,7 @@ class ServingSettings(Frozen):
     online_store: OnlineReadSettings = Field(default_factory=OnlineReadSettings)
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
     require_keys: Literal["auto", "always", "never"] = Field(
         "auto",

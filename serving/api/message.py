@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from core.logs.requests import current_request_id
+from core.logs.traces import Trace, current_trace
 from core.schema import MAX_ID_CHARS
 
 # Before the path of every endpoint: the version of what is asked and answered.
@@ -46,11 +47,17 @@ class RequestMessage(Message):
     """A message that came with an HTTP request, and knows which."""
 
     _request_id: str | None = PrivateAttr(default_factory=current_request_id)
+    _trace: Trace | None = PrivateAttr(default_factory=current_trace)
 
     @property
     def request_id(self) -> str | None:
         """The id of the HTTP request; None outside of the service."""
         return self._request_id
+
+    @property
+    def trace(self) -> Trace | None:
+        """Where to note how it is answered; None where nobody traces it."""
+        return self._trace
 
 
 class UserRequest(RequestMessage):

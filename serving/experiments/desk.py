@@ -16,7 +16,7 @@ from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import read_standing
 from core.settings.platform import ServingSettings
-from core.stages import Stage, stage, timed_stages
+from core.stages import Stage, Timed, stage, timed_stages
 from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
@@ -307,6 +307,7 @@ class ExperimentDesk:
                             self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
             shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
             for place in places:
+                _note(requests[place], choices[place], clock.passed, len(places))
                 if not isinstance(found[place], Exception) and not requests[place].is_preview:
                     self._counts.stages_passed(choices[place].experiment, choices[place].variant, shares)
         return [found[place] for place in range(len(requests))]
@@ -362,6 +363,18 @@ def prediction_of(
         took_ms=seconds * 1000.0,
         request_id=request.request_id,
     )
+
+
+def _note(request: RecommendRequest, choice: Choice[Engine], stages: Sequence[Timed], together: int) -> None:
+    """Note in the request's trace, if there is one, what answered it and the stages of that.
+
+    Many users may come with one request: what was passed for all of them at once is noted once.
+    """
+    trace = request.trace
+    if trace is not None:
+        trace.note(experiment=choice.experiment, variant=choice.variant, model=choice.engine.model)
+        if stages and stages[-1] not in trace.stages:
+            trace.passed(stages, together)
 
 
 def _canonical(given: str | None) -> str | None:

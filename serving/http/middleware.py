@@ -172,21 +172,37 @@ def _error_of(answer: Any) -> str:
     return str(answer or "")
 
 
+class EndpointNames:
+    """By what name a path is counted and traced: ids of users and items stand in none.
+
+    Args:
+        endpoints: The paths that have a name, an id in braces standing for any.
+    """
+
+    def __init__(self, endpoints: frozenset[str]) -> None:
+        self._endpoints = endpoints
+        # From what stands before an id in a path to the endpoint: /v1/items/{item_id} counts as one.
+        self._folders = {path.partition("{")[0]: path for path in endpoints if "{" in path}
+
+    def of(self, path: str) -> str:
+        """The endpoint of a path; "other" of any that has none, so that made-up ones cannot fill memory."""
+        if path in self._endpoints:
+            return path
+        return next((name for folder, name in self._folders.items() if path.startswith(folder)), "other")
+
+
 class ObserveRequests:
     """Reports every answer to `observe`: endpoint, status, seconds.
 
     Args:
         app: The next app.
-        endpoints: The paths that are counted apart, an id in braces standing for any; every other path counts as
-            "other", so made-up ones cannot fill memory.
+        endpoints: The paths that are counted apart, an id in braces standing for any.
         observe: Called once per request. A client that left before its answer counts as 499.
     """
 
     def __init__(self, app: ASGIApp, endpoints: frozenset[str], observe: Observer) -> None:
         self._app = app
-        self._endpoints = endpoints
-        # From what stands before an id in a path to the endpoint: /v1/items/{item_id} counts as one.
-        self._folders = {path.partition("{")[0]: path for path in endpoints if "{" in path}
+        self._endpoint_of = EndpointNames(endpoints).of
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,8 +222,3 @@ class ObserveRequests:
             await self._app(scope, receive, note_status)
         finally:
             self._observe(self._endpoint_of(scope["path"]), status, time.perf_counter() - started)
-
-    def _endpoint_of(self, path: str) -> str:
-        if path in self._endpoints:
-            return path
-        return next((name for folder, name in self._folders.items() if path.startswith(folder)), "other")

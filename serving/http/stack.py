@@ -19,6 +19,7 @@ from serving.http.headers import SecurityHeaders
 from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
 from serving.http.overload import ANSWERED_TOGETHER, GatedService, OverloadGate
 from serving.http.stream import StopAtHangUp
+from serving.http.tracing import TraceRequests
 from serving.http.versions import EarlierPaths
 
 
@@ -43,6 +44,8 @@ def stand_before(
     limit_heads(serving.header_s, serving.max_header_bytes)
     service.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
     endpoints = frozenset(endpoint.path for endpoint in ENDPOINTS)
+    if serving.tracing.endpoint:
+        service.add_asgi_middleware(TraceRequests, endpoints=endpoints)
     service.add_asgi_middleware(ObserveRequests, endpoints=endpoints, observe=observe)
     service.add_asgi_middleware(SecurityHeaders)
     service.add_asgi_middleware(UniformErrors)

@@ -38,6 +38,9 @@ INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the d
 EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
 
 
+TAG = "sommelier-tiny:v1"
+
+
 @pytest.fixture
 def shell() -> Any:
     """The service without its parts: nothing is opened and no thread runs."""
@@ -73,7 +76,7 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
     def fail(_: object, requests: object) -> list[Recommendations | Exception]:
         return [StoreNotReady("Cannot open", got="folder=x", expected="a store", do="Refresh the features")]
 
-    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None, model=TAG), problem=None)
     with caplog.at_level(logging.ERROR):
         answer = answered(shell, RecommendRequest(), "/v1/recommend", fail)
     assert answer.status_code == 503
@@ -86,7 +89,7 @@ def test_an_online_store_that_is_away_is_a_503_and_is_logged(shell: Any, caplog:
 def test_answers_are_counted_and_not_those_that_are_only_looked_at(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[tuple[str, Any]] = []
     monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(gave=lambda *given: counted.append(given)))
-    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None, model=TAG), problem=None)
     found = Recommendations(model="m:1", user_id="u", cold_start=True, reason="unknown user", items=[])
     looked_at = (
         RecommendRequest(preview=True),
@@ -103,7 +106,7 @@ def test_scores_that_are_no_numbers_are_a_500_that_names_the_part(shell: Any, ca
         finite_scores("pair scorer", np.array([0.5, np.nan]))
         raise AssertionError
 
-    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None), problem=None)
+    shell._watcher = SimpleNamespace(loaded=SimpleNamespace(value=None, model=TAG), problem=None)
     answer = answered(shell, ScoreRequest(item_ids=["i"]), "/v1/score", score)
     assert answer.status_code == 500
     assert json.loads(answer.body)["error"].startswith("Cannot use scores of pair scorer: scores=nan in 1 of 2 places")

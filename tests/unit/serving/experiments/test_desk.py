@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import Context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import read_predictions
 from core.logs.requests import answering
+from core.logs.traces import Trace, begin_trace
 from core.promotions import RECORD, model_folder
 from core.settings.platform import ServingSettings
 from core.stages import Stage, stage
@@ -399,3 +401,35 @@ def test_answers_that_are_made_together_have_equal_shares_of_a_stage(desk: Desk)
     first, second = desk.counts.passed
     assert first == second
     assert 0 < 2 * sum(first[2].values()) <= took
+
+
+def test_a_traced_request_notes_what_answered_it_and_its_stages_once(desk: Desk) -> None:
+    def ask() -> Trace:
+        trace = begin_trace()
+        many = RecommendRequest.model_validate({"users": [{"user_id": "a"}, {"user_id": "b"}]})
+        desk.desk.recommend_together([many], CHAMPION.value, ENDPOINT)
+        return trace
+
+    trace = Context().run(ask)
+    assert ([one.stage for one in trace.stages], trace.together) == (["rank", "log"], 2)
+    assert {name: list(words) for name, words in trace.notes.items()} == {
+        "variant": ["champion"],
+        "model": [CHAMPION.model],
+    }
+
+
+def test_traced_users_of_several_variants_note_each(desk: Desk) -> None:
+    def ask() -> Trace:
+        trace = begin_trace()
+        many = RecommendRequest.model_validate({"users": [{"user_id": f"user-{n}"} for n in range(20)]})
+        desk.desk.recommend_together([many], CHAMPION.value, ENDPOINT)
+        return trace
+
+    desk.begin("split", 0.5)
+    trace = Context().run(ask)
+    assert {name: sorted(words) for name, words in trace.notes.items()} == {
+        "experiment": ["try"],
+        "variant": ["champion", "new"],
+        "model": [f"{MODEL}:v1", f"{MODEL}:v2"],
+    }
+    assert [one.stage for one in trace.stages] == ["rank", "log", "rank", "log"]

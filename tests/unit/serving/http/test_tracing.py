@@ -1,0 +1,159 @@
+"""Spans of requests, by the exporter of OpenTelemetry's SDK that keeps them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from core.logs.traces import current_trace, note
+from core.settings.platform import TracingSettings
+from core.stages import Timed
+from serving.http.request_ids import RequestIds
+from serving.http.tracing import TraceRequests, export_options
+
+ENDPOINTS = frozenset({"/v1/recommend", "/v1/users/{user_id}"})
+CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
+COLLECTOR = "http://127.0.0.1:4318/v1/traces"
+# As they end: features, then rerank with rank and that with retrieve within, then log.
+PASSED = [
+    Timed("features", 0, 10, 10),
+    Timed("retrieve", 30, 40, 10),
+    Timed("rank", 20, 50, 20),
+    Timed("rerank", 15, 60, 15),
+    Timed("log", 60, 61, 1),
+]
+Spans = Callable[[], Sequence[ReadableSpan]]
+
+
+def client_of(answer: Callable[[], Response]) -> tuple[TestClient, Spans]:
+    async def endpoint(_: Request) -> Response:
+        return answer()
+
+    kept, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    app = Starlette(routes=[Route("/{any:path}", endpoint, methods=["POST", "GET"])])
+    traced = TraceRequests(app, ENDPOINTS, lambda: provider.get_tracer("test"))
+    return TestClient(RequestIds(traced), raise_server_exceptions=False), kept.get_finished_spans
+
+
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def test_a_request_is_a_span_with_its_endpoint_its_id_and_what_was_noted() -> None:
+    def answer() -> Response:
+        note(model="tiny:v1", variant="champion")
+        return JSONResponse({})
+
+    client, spans = client_of(answer)
+    client.post("/v1/recommend", headers={"x-request-id": "mine"})
+    (span,) = spans()
+    assert (span.name, span.kind.name, span.parent) == ("POST /v1/recommend", "SERVER", None)
+    assert span.status.status_code.name == "UNSET"
+    assert attributes_of(span) == {
+        "http.request.method": "POST",
+        "http.route": "/v1/recommend",
+        "http.response.status_code": 200,
+        "sommelier.request_id": "mine",
+        "sommelier.model": "tiny:v1",
+        "sommelier.variant": "champion",
+    }
+
+
+def test_neither_ids_nor_queries_stand_in_a_span() -> None:
+    client, spans = client_of(lambda: JSONResponse({}))
+    client.get("/v1/users/jane.doe?text=secret")
+    client.get("/made-up/jane.doe?text=secret")
+    assert [span.name for span in spans()] == ["GET /v1/users/{user_id}", "GET other"]
+    assert not [span for span in spans() if "jane" in span.to_json() or "secret" in span.to_json()]
+
+
+def test_it_is_part_of_its_callers_trace() -> None:
+    client, spans = client_of(lambda: JSONResponse({}))
+    client.post("/v1/recommend", headers={"traceparent": f"00-{CALLER}-00f067aa0ba902b7-01"})
+    client.post("/v1/recommend", headers={"traceparent": "made up"})
+    first, second = spans()
+    assert first.parent is not None
+    assert (first.context.trace_id, first.parent.span_id) == (int(CALLER, 16), 0x00F067AA0BA902B7)
+    assert second.parent is None
+
+
+def test_stages_are_spans_within_each_other() -> None:
+    def answer() -> Response:
+        trace = current_trace()
+        assert trace is not None
+        trace.passed(PASSED, 2)
+        return JSONResponse({})
+
+    client, spans = client_of(answer)
+    client.post("/v1/recommend")
+    found = {span.name: span for span in spans()}
+    names = {span.context.span_id: span.name for span in spans()}
+    request = found["POST /v1/recommend"]
+    around = {name: names[span.parent.span_id] for name, span in found.items() if span.parent is not None}
+    assert around == {
+        "features": request.name,
+        "retrieve": "rank",
+        "rank": "rerank",
+        "rerank": request.name,
+        "log": request.name,
+    }
+    assert {span.context.trace_id for span in spans()} == {request.context.trace_id}
+    for one in PASSED:
+        span = found[one.stage]
+        assert (span.end_time or 0) - (span.start_time or 0) == one.ended_ns - one.began_ns
+        assert attributes_of(span) == {"sommelier.stage.own_ms": one.own_ns / 1e6}
+    assert attributes_of(request)["sommelier.together"] == 2
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, "UNSET"), (404, "UNSET"), (503, "ERROR")])
+def test_an_error_of_ours_is_one_of_the_span(status: int, said: str) -> None:
+    client, spans = client_of(lambda: JSONResponse({"error": "no user jane"}, status_code=status))
+    client.post("/v1/recommend")
+    (span,) = spans()
+    assert (span.status.status_code.name, span.status.description) == (said, None)
+    assert attributes_of(span).get("error.type") == ("503" if said == "ERROR" else None)
+
+
+def test_what_breaks_is_an_error_too() -> None:
+    def answer() -> Response:
+        raise ValueError("jane")
+
+    client, spans = client_of(answer)
+    assert client.post("/v1/recommend").status_code == 500
+    (span,) = spans()
+    assert (span.status.status_code.name, attributes_of(span)["http.response.status_code"]) == ("ERROR", 500)
+    assert "jane" not in span.to_json()
+
+
+def test_probes_and_scrapes_are_not_traced() -> None:
+    client, spans = client_of(lambda: JSONResponse({}))
+    for path in ("/livez", "/readyz", "/metrics"):
+        client.get(path)
+    assert spans() == ()
+
+
+def test_bentoml_makes_no_spans_of_its_own_and_sends_ours_where_it_is_told() -> None:
+    assert export_options(TracingSettings()) == {"excluded_urls": ".*"}
+    assert export_options(TracingSettings(endpoint=COLLECTOR, share=0.5)) == {
+        "excluded_urls": ".*",
+        "exporter_type": "otlp",
+        "sample_rate": 0.5,
+        "otlp": {"protocol": "http", "endpoint": COLLECTOR},
+    }
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4318", "https://me:secret@collector/v1/traces", "grpc://collector"])
+def test_an_address_that_is_none_or_has_a_password_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="endpoint"):
+        TracingSettings(endpoint=endpoint)
