@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
-from cli.output import print_rows, show
+from cli.output import print_rows, show, show_aside
 
 if TYPE_CHECKING:
     from core.layout import Layout
@@ -36,10 +36,14 @@ ALL_ROWS = Rows()
 
 
 def list_rules(*, rows: Rows = ALL_ROWS, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
-    """Count the quarantined rows by table and rule."""
+    """Count the quarantined rows by table and rule, and say beside that what the service was asked to let in."""
+    from core.quarantine.requests import read_requests
     from validation.quarantine.readmission import count_by_rule
 
-    print_rows(count_by_rule(_select(_layout(chosen), rows)), as_json, none="no such row is in quarantine")
+    layout = _layout(chosen)
+    print_rows(count_by_rule(_select(layout, rows)), as_json, none="no such row is in quarantine")
+    for one in read_requests(layout.to_readmit):
+        show_aside(f"{one.describe()}: {one.reason}")
 
 
 def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:

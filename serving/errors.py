@@ -37,6 +37,18 @@ class UnknownVariant(ServingError):
     status = 404
 
 
+class NoReadmission(ServingError):
+    """The request is about a readmission that does not wait."""
+
+    status = 404
+
+
+class TooLate(ServingError):
+    """The request would undo what has begun."""
+
+    status = 409
+
+
 class NotAllowed(ServingError):
     """The request asks for what its API key lacks the scope for."""
 

@@ -25,6 +25,14 @@ class ReadmissionRequestError(SommelierError):
     """What was asked to be let in cannot be read or written, or too much waits."""
 
 
+class NotWaiting(ReadmissionRequestError):
+    """Nothing waits by that id: it was done, withdrawn, asked for anew, or never was."""
+
+
+class ReadmissionBegun(ReadmissionRequestError):
+    """A run lets the rows in already."""
+
+
 class ReadmissionRequest(Frozen):
     """Rows that somebody asked to let in.
 
@@ -34,6 +42,7 @@ class ReadmissionRequest(Frozen):
         reason: In the words of whoever asked.
         by: Who asked, as `core.logs.audit.Act.who` says it.
         at: When, ISO 8601, UTC.
+        begun: A run has begun to let them in.
     """
 
     id: str
@@ -42,6 +51,13 @@ class ReadmissionRequest(Frozen):
     reason: str
     by: str
     at: str
+    begun: bool = False
+
+    def describe(self) -> str:
+        """What waits, without its reason."""
+        rows = f"rows of {self.table or 'all tables'} by {self.rule or 'any rule'}"
+        state = "are being let in" if self.begun else "wait for the next run to let them in"
+        return f"{rows} {state}, asked for by {self.by} {self.at}, id {self.id}"
 
 
 class _Queue(Frozen):
@@ -91,15 +107,73 @@ def read_requests(file: Path) -> tuple[ReadmissionRequest, ...]:
     return _read(file).waiting
 
 
+def begin_request(file: Path, request_id: str) -> bool:
+    """Note that a run lets the rows in from now on; False where the request does not wait any more.
+
+    What a run that was killed had begun is begun again by the next.
+    """
+    with exclusively(_lock(file)):
+        waiting = _read(file).waiting
+        if not any(one.id == request_id for one in waiting):
+            return False
+        _write(file, tuple(one.model_copy(update={"begun": True}) if one.id == request_id else one for one in waiting))
+    return True
+
+
 def end_request(file: Path, request_id: str) -> None:
     """Take a request away that was done, or whose rows are gone."""
     with exclusively(_lock(file)):
-        waiting = tuple(one for one in _read(file).waiting if one.id != request_id)
-        if waiting:
-            _write(file, waiting)
-        else:
-            file.unlink(missing_ok=True)
-            sync_folder(file.parent)
+        _take_away(file, _read(file).waiting, request_id)
+
+
+def withdraw_request(file: Path, request_id: str) -> ReadmissionRequest:
+    """Take a request back before a run has begun with it.
+
+    Args:
+        file: The shop's, which may not exist.
+        request_id: Of what waits.
+    Raises:
+        NotWaiting: nothing waits by that id.
+        ReadmissionBegun: a run has begun with it.
+        ReadmissionRequestError: the file cannot be read or written.
+    """
+    try:
+        if not file.exists():  # no lock is left behind where nothing ever waited
+            raise _not_waiting(request_id)
+        with exclusively(_lock(file)):
+            waiting = _read(file).waiting
+            found = next((one for one in waiting if one.id == request_id), None)
+            if found is None:
+                raise _not_waiting(request_id)
+            if found.begun:
+                raise ReadmissionBegun(
+                    "Cannot withdraw",
+                    got=f"id={request_id}, which a run has begun with",
+                    expected="what waits for a run",
+                    do="Take the rows back once they are in: sommelier quarantine revoke",
+                )
+            _take_away(file, waiting, request_id)
+    except OSError as error:
+        raise _failure(file, str(error), "a file that can be written", "Try again later") from error
+    return found
+
+
+def _take_away(file: Path, waiting: tuple[ReadmissionRequest, ...], request_id: str) -> None:
+    left = tuple(one for one in waiting if one.id != request_id)
+    if left:
+        _write(file, left)
+    else:
+        file.unlink(missing_ok=True)
+        sync_folder(file.parent)
+
+
+def _not_waiting(request_id: str) -> NotWaiting:
+    return NotWaiting(
+        "Cannot withdraw",
+        got=f"id={request_id}",
+        expected="what waits for a run: this was done, or withdrawn, or asked for anew",
+        do="See what waits: GET /v1/quarantine",
+    )
 
 
 def _read(file: Path) -> _Queue:

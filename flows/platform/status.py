@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from core.layout import Layout
+from core.quarantine.requests import ReadmissionRequest, read_requests
 from core.removals import read_waiting
 from core.settings.form import Frozen
 from core.settings.platform import PartName
@@ -88,6 +89,7 @@ class Status(Frozen):
     Attributes:
         in_service: The row of `models list`; None where nothing was promoted yet.
         open_receipts: Of people who are being forgotten.
+        readmissions: Rows of quarantine that the service was asked to let in.
     """
 
     work_dir: Path
@@ -98,6 +100,7 @@ class Status(Frozen):
     last_outcome: LastOutcome | None
     last_validation: LastValidation | None
     open_receipts: tuple[OpenReceipt, ...] = ()
+    readmissions: tuple[ReadmissionRequest, ...] = ()
 
 
 def read_status(settings: Settings) -> Status:
@@ -112,6 +115,7 @@ def read_status(settings: Settings) -> Status:
         last_outcome=_last_outcome(layout),
         last_validation=_last_validation(layout),
         open_receipts=tuple(_open_receipts(layout)),
+        readmissions=read_requests(layout.to_readmit),
     )
 
 
@@ -132,6 +136,7 @@ def describe_status(status: Status) -> list[str]:
             for table, clean in validation.clean.items()
         )
         lines.append(f"last validation: {validation.at}, {counts}")
+    lines += [f"quarantine: {one.describe()}" for one in status.readmissions]
     for one in status.open_receipts:
         todo = f"{one.bundles} bundles to go: run the pipeline"
         if one.state == "removing":

@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from core.layout import Layout
 from core.logs.audit import audited
-from core.quarantine.requests import end_request, read_requests
+from core.quarantine.requests import begin_request, end_request, read_requests
 from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
 from core.tombstones import read_tombstones
@@ -136,6 +136,8 @@ def let_in_asked(run: Run) -> None:
     for asked in waiting:
         details = {"request": asked.id, "table": asked.table or "", "rule": asked.rule or "", "reason": asked.reason}
         rules = () if asked.rule is None else (asked.rule,)
+        if not begin_request(layout.to_readmit, asked.id):
+            continue  # withdrawn in the meantime
         try:
             with audited(layout.audit, "quarantine readmit", asked.by, **details) as found:
                 found["rows"] = str(sum(readmit_rows(run, quarantine, None, asked.table, rules).rows.values()))

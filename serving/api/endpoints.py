@@ -25,7 +25,7 @@ from serving.api.lists import (
 )
 from serving.api.message import API_PREFIX
 from serving.api.model import ModelInfo, ModelSummary
-from serving.api.quarantine import QuarantineInfo, QuarantineQuery, ReadmissionAsked, ReadmitRequest
+from serving.api.quarantine import QuarantineInfo, QuarantineQuery, Readmission, ReadmissionAsked, ReadmitRequest
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
@@ -224,6 +224,16 @@ ENDPOINTS = (
         (400, 408, 413, 415, 429, 503),
         ReadmitRequest,
         ReadmissionAsked,
+    ),
+    Endpoint(
+        f"{API_PREFIX}/quarantine/readmissions/{{readmission_id}}",
+        "delete",
+        "Do not let rows in after all",
+        "What waits for a run is withdrawn, by its `id` in `waiting` of `/v1/quarantine`; the answer says what it was. "
+        "409 once a run has begun to let the rows in: take them back by `sommelier quarantine revoke` then.",
+        (404, 408, 409, 413, 415, 429, 503),
+        None,
+        Readmission,
     ),
     Endpoint(
         f"{API_PREFIX}/audit",

@@ -37,8 +37,10 @@ _PROBLEMS = {
     400: "Malformed JSON, a missing or unknown field, a wrong type, or a value out of range. The error names it.",
     401: "The service needs an API key, and none was given, or one that is not valid.",
     403: "The API key lacks the scope that this needs, or a page of another origin asks.",
-    404: "An item of the request is not in the catalogue of the bundle in service, or a user not in the online store.",
+    404: "An item of the request is not in the catalogue of the bundle in service, a user not in the online store, or "
+    "a readmission does not wait.",
     408: "The request did not come in time.",
+    409: "What would be undone has begun.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests at once. Try again.",

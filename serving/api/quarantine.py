@@ -1,4 +1,4 @@
-"""GET /v1/quarantine and POST /v1/quarantine/readmissions: what the data gate put aside, and letting it in again."""
+"""/v1/quarantine and /v1/quarantine/readmissions: what the data gate put aside, and letting it in again."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class Readmission(Message):
     reason: str
     by: str = Field(description="Who asked: an API key's id, or local.")
     at: str = Field(description="UTC.")
+    begun: bool = Field(description="A run has begun to let them in: it can no longer be withdrawn.")
 
     @classmethod
     def of(cls, asked: ReadmissionRequest) -> Readmission:

@@ -19,7 +19,7 @@ from serving.api.lists import (
     SimilarRequest,
 )
 from serving.api.model import ModelInfo, ModelSummary
-from serving.api.quarantine import QuarantineInfo, ReadmissionAsked, ReadmitRequest
+from serving.api.quarantine import QuarantineInfo, Readmission, ReadmissionAsked, ReadmitRequest
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
@@ -117,6 +117,11 @@ class Endpoints:
     def readmit(self, request: ReadmitRequest) -> Call[ReadmissionAsked]:
         """Have the next run that validates let rows of quarantine in."""
         return Call("POST", "/quarantine/readmissions", (ReadmissionAsked,), request)
+
+    @Described
+    def withdraw_readmission(self, readmission_id: str) -> Call[Readmission]:
+        """Do not let rows of quarantine in after all; what was withdrawn."""
+        return Call("DELETE", f"/quarantine/readmissions/{quoted(readmission_id)}", (Readmission,))
 
     @Described
     def audit(self, *, before: str | None = None, limit: int | None = None) -> Call[AuditInfo]:

@@ -75,6 +75,7 @@ ROWS = (
     # Rows of it are shown to whoever may do everything.
     Row(("GET",), "/quarantine", "read"),
     Row(("POST",), "/quarantine/readmissions", "admin"),
+    Row(("DELETE",), "/quarantine/readmissions/*", "admin"),
     Row(("GET",), "/audit", "admin"),
     # It names who was shown what.
     Row(("GET",), "/lineage/*", "admin"),

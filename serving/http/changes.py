@@ -15,7 +15,7 @@ from starlette.routing import Route
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.message import API_PREFIX, Message
 from serving.api.problem import explain
-from serving.api.quarantine import ReadmissionAsked, ReadmitRequest
+from serving.api.quarantine import Readmission, ReadmissionAsked, ReadmitRequest
 from serving.guard.caller import current_caller
 from serving.guard.changes import say_in_audit
 from serving.http.responses import refuse, respond
@@ -56,6 +56,17 @@ async def _readmit(request: Request) -> Response:
     return answer
 
 
+async def _withdraw(request: Request) -> Response:
+    service: Any = bentoml.get_current_service()
+    found = await run_in_threadpool(service.operations.withdraw, request.path_params["readmission_id"])
+    if isinstance(found, Readmission):
+        say_in_audit(
+            request.scope, request=found.id, table=found.table or "", rule=found.rule or "", reason=found.reason
+        )
+    answer: Response = respond(found) if isinstance(found, Readmission) else found
+    return answer
+
+
 async def _changed(request: Request, kind: type[Patch], change: Callable[[Patch, Any, Any], BaseModel]) -> Response:
     try:
         patch = kind.model_validate_json(await request.body())
@@ -83,4 +94,5 @@ CHANGES = [
     Route(f"{API_PREFIX}/users/{{user_id:path}}", _change_user, methods=["PATCH"]),
     Route(f"{API_PREFIX}/users/{{user_id:path}}", _forget_user, methods=["DELETE"]),
     Route(f"{API_PREFIX}/quarantine/readmissions", _readmit, methods=["POST"]),
+    Route(f"{API_PREFIX}/quarantine/readmissions/{{readmission_id}}", _withdraw, methods=["DELETE"]),
 ]

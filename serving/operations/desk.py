@@ -11,10 +11,10 @@ from core.logs.timeline import Timeline, TimelineError
 from core.settings.tree import Settings
 from core.tombstones import IsForgotten, TombstoneError
 from monitoring.lineage import UnknownRecommendation, trace
-from serving.api.quarantine import QuarantineInfo, QuarantineQuery, ReadmissionAsked, ReadmitRequest
+from serving.api.quarantine import QuarantineInfo, QuarantineQuery, Readmission, ReadmissionAsked, ReadmitRequest
 from serving.api.timeline import AuditInfo, AuditQuery, TimelineInfo, TimelineQuery
 from serving.http.refusals import refusal_of
-from serving.operations.quarantine import ask_to_readmit, look
+from serving.operations.quarantine import ask_to_readmit, look, withdraw
 
 ALL_ENTRIES = TimelineQuery()
 FIRST_ACTS = AuditQuery()
@@ -83,5 +83,12 @@ class OperationsDesk:
         """
         try:
             return ask_to_readmit(self._layout, request, by)
+        except Exception as error:
+            return refusal_of(error)
+
+    def withdraw(self, request_id: str) -> Readmission | Any:
+        """What DELETE /v1/quarantine/readmissions/{id} answers."""
+        try:
+            return withdraw(self._layout, request_id)
         except Exception as error:
             return refusal_of(error)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from core.events import canonical_id
 from core.layout import Layout
-from core.quarantine.requests import read_requests, request_readmission
+from core.quarantine.requests import (
+    NotWaiting,
+    ReadmissionBegun,
+    read_requests,
+    request_readmission,
+    withdraw_request,
+)
 from core.quarantine.rows import (
     QUARANTINE,
     Page,
@@ -37,7 +43,7 @@ from serving.api.quarantine import (
     ReadmissionAsked,
     ReadmitRequest,
 )
-from serving.errors import BadRequest, RecordUnreadable
+from serving.errors import BadRequest, NoReadmission, RecordUnreadable, TooLate
 
 # Where JSON escapes what stands before a word, as a tab or a space that does not break, the escape is no part of it.
 _BEGIN, _END = r"(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))", r"(?!\w)"
@@ -115,6 +121,21 @@ def ask_to_readmit(layout: Layout, request: ReadmitRequest, by: str) -> Readmiss
         )
     asked = request_readmission(layout.to_readmit, request.table, request.rule, request.reason, by)
     return ReadmissionAsked(**asked.model_dump(), rows=rows)
+
+
+def withdraw(layout: Layout, request_id: str) -> Readmission:
+    """Take back what was asked to be let in, before a run has begun with it; what it was.
+
+    Raises:
+        NoReadmission: nothing waits by that id.
+        TooLate: a run has begun with it.
+        ReadmissionRequestError: it cannot be kept; then it still waits.
+    """
+    try:
+        return Readmission.of(withdraw_request(layout.to_readmit, request_id))
+    except (NotWaiting, ReadmissionBegun) as error:
+        kind = NoReadmission if isinstance(error, NotWaiting) else TooLate
+        raise kind(error.failed, got=error.got, expected=error.expected, do=error.do) from error
 
 
 def _groups(folder: Path) -> list[QuarantineGroup]:

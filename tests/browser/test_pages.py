@@ -362,6 +362,17 @@ def test_rows_of_quarantine_are_asked_for_by_the_keyboard_and_stand_in_the_audit
         expect(row).to_contain_text("reason The format of times is set now.")
         expect(row).to_contain_text(f"key:{key.split('_')[1]}")
         expect(row).to_contain_text("status 202")
+
+        page.goto(f"{str(running.client.base_url).rstrip('/')}/app/quarantine")
+        page.get_by_role("button", name="Withdraw: timestamp parses of interactions").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#said")).to_contain_text("Withdrawn")
+        expect(page.get_by_role("heading", name="Waits for the next run")).to_have_count(0)
+        expect(page.locator("main")).to_be_focused()
+        page.get_by_role("link", name="Audit log").click()
+        row = page.get_by_role("row").filter(has_text="DELETE /v1/quarantine/readmissions/")
+        expect(row).to_contain_text("reason The format of times is set now.")
+        expect(row).to_contain_text("status 200")
         assert tab.complaints == []
 
 

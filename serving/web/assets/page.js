@@ -14,9 +14,11 @@ function say(text, isProblem = false) {
 }
 
 async function post(path, body) {
-  const answer = await fetch(new URL(path, root), {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-  });
+  return ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+}
+
+async function ask(path, options) {
+  const answer = await fetch(new URL(path, root), options);
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error ?? `The service answered ${answer.status}.`);
@@ -162,6 +164,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.event) send(button);
   if (button?.dataset.text) write(button);
+  if (button?.dataset.withdraw) withdraw(button);
   if (button?.dataset.copy) {
     navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(
       () => say("Copied."), () => say("Copying is not allowed here: select the text.", true),
@@ -182,6 +185,20 @@ async function readmit(form) {
       document.getElementById("main").focus({ preventScroll: true });
     }
     say(told.rows === 1 ? "Asked for: 1 row is let in by the next run." : `Asked for: ${told.rows} rows are let in by the next run.`);
+  } catch (error) {
+    button.disabled = false;
+    say(error.message, true);
+  }
+}
+
+// Take back what waits to be let in.
+async function withdraw(button) {
+  button.disabled = true;
+  try {
+    await ask(`v1/quarantine/readmissions/${encodeURIComponent(button.dataset.withdraw)}`, { method: "DELETE" });
+    if (await renew() === null) button.disabled = false;
+    else document.getElementById("main").focus({ preventScroll: true });
+    say("Withdrawn: the next run does not let these rows in.");
   } catch (error) {
     button.disabled = false;
     say(error.message, true);

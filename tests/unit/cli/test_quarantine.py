@@ -9,6 +9,7 @@ import pytest
 
 from cli.main import main
 from core.layout import Layout
+from core.quarantine.requests import request_readmission
 from tests.unit.cli.quarantined_shop import validate_source, write_source
 
 
@@ -35,6 +36,14 @@ def test_list_counts_by_table_and_rule(shop: Layout, capsys: pytest.CaptureFixtu
         ("interactions", "timestamp_parses", "1"),
         ("interactions", "value_parses", "1"),
     }
+
+
+def test_list_says_beside_the_answer_what_waits(shop: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = request_readmission(shop.to_readmit, "interactions", "value_parses", "They are good.", "key:k1")
+    assert run(shop, "list", "--json") == 0
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)) == 2
+    assert shown.err.splitlines() == [f"{asked.describe()}: They are good."]
 
 
 def test_an_export_corrected_and_readmitted_comes_in_clean_until_it_is_revoked(

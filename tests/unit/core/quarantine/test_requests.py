@@ -8,10 +8,14 @@ import pytest
 
 from core.quarantine.requests import (
     MAX_WAITING,
+    NotWaiting,
+    ReadmissionBegun,
     ReadmissionRequestError,
+    begin_request,
     end_request,
     read_requests,
     request_readmission,
+    withdraw_request,
 )
 
 
@@ -31,6 +35,44 @@ def test_what_is_asked_for_waits_until_it_is_done(file: Path) -> None:
     assert read_requests(file) == (again,)
     end_request(file, again.id)
     assert not file.exists()
+
+
+def test_what_waits_can_be_withdrawn_until_a_run_has_begun_with_it(file: Path) -> None:
+    first = request_readmission(file, "items", None, "why", "key:a")
+    second = request_readmission(file, "items", "cheap", "why", "key:a")
+    assert withdraw_request(file, first.id) == first
+    assert read_requests(file) == (second,)
+    with pytest.raises(NotWaiting, match=f"id={first.id}"):
+        withdraw_request(file, first.id)
+    assert begin_request(file, first.id) is False
+    assert begin_request(file, second.id) is True
+    with pytest.raises(ReadmissionBegun, match=f"id={second.id}"):
+        withdraw_request(file, second.id)
+    assert begin_request(file, second.id) is True  # again, after a kill
+    assert [(one.id, one.begun) for one in read_requests(file)] == [(second.id, True)]
+    end_request(file, second.id)
+    assert not file.exists()
+
+
+def test_where_nothing_ever_waited_a_withdrawal_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NotWaiting, match="id=made-up"):
+        withdraw_request(tmp_path / "new" / "to_readmit.json", "made-up")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_last_that_is_withdrawn_takes_the_file_along(file: Path) -> None:
+    withdraw_request(file, request_readmission(file, None, None, "why", "local").id)
+    assert not file.exists()
+
+
+def test_what_waits_is_described(file: Path) -> None:
+    some = request_readmission(file, "items", "cheap", "why", "key:a")
+    assert some.describe() == (
+        f"rows of items by cheap wait for the next run to let them in, asked for by key:a {some.at}, id {some.id}"
+    )
+    every = request_readmission(file, None, None, "why", "local")
+    begin_request(file, every.id)
+    assert read_requests(file)[1].describe().startswith("rows of all tables by any rule are being let in,")
 
 
 def test_no_more_wait_than_somebody_would_read(file: Path) -> None:

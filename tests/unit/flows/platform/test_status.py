@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from core.layout import Layout
+from core.quarantine.requests import request_readmission
 from core.removals import request_removal
 from core.settings.loading import load_settings
 from core.storage import write_json
@@ -121,6 +122,14 @@ def test_other_servers_are_not_taken_for_parts(settings, told):
     platform = settings.platform.model_copy(update=ports)
     states = [part.state for part in read_status(settings.model_copy(update={"platform": platform})).parts]
     assert states[:2] == ["another work folder's", "something else listens there"]
+
+
+def test_what_waits_to_be_let_in_is_told(settings):
+    layout = Layout(settings.work_dir, settings.shop)
+    asked = request_readmission(layout.to_readmit, "items", None, "They are good.", "local")
+    told = read_status(settings)
+    assert told.readmissions == (asked,)
+    assert f"quarantine: {asked.describe()}" in describe_status(told)
 
 
 def test_who_is_not_forgotten_yet_is_told(settings):

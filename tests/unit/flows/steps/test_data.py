@@ -12,7 +12,7 @@ import pytest
 
 from core.layout import Layout
 from core.logs.audit import read_acts
-from core.quarantine.requests import read_requests, request_readmission
+from core.quarantine.requests import ReadmissionBegun, read_requests, request_readmission, withdraw_request
 from core.tombstones import nobody
 from flows.steps import data
 from flows.steps.data import let_in_asked
@@ -74,3 +74,24 @@ def test_rows_that_are_gone_stop_no_run(run: Any, caplog: pytest.LogCaptureFixtu
     assert read_requests(layout.to_readmit) == ()
     assert "are not let in" in caplog.text
     assert read_acts(layout.audit)[0].outcome == "failed: ReadmissionError"
+
+
+def test_what_is_withdrawn_while_a_run_is_at_work_is_not_let_in(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = run.layout
+    put_aside(layout)
+    first = request_readmission(layout.to_readmit, None, "value_parses", "They are good.", "local")
+    second = request_readmission(layout.to_readmit, None, "timestamp_parses", "They are good.", "local")
+    let_in, asked_for = data.readmit_rows, []
+
+    def let_in_meanwhile(run: Any, quarantine: Path, corrections: None, table: Any, rules: tuple[str, ...]) -> Any:
+        asked_for.append(rules)
+        with pytest.raises(ReadmissionBegun):
+            withdraw_request(layout.to_readmit, first.id)
+        withdraw_request(layout.to_readmit, second.id)
+        return let_in(run, quarantine, corrections, table, rules)
+
+    monkeypatch.setattr(data, "readmit_rows", let_in_meanwhile)
+    let_in_asked(run)
+    assert asked_for == [("value_parses",)]
+    assert read_requests(layout.to_readmit) == ()
+    assert [act.details["rule"] for act in read_acts(layout.audit)] == ["value_parses"]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.layout import Layout
-from core.quarantine.requests import read_requests
+from core.quarantine.requests import begin_request, read_requests
 from core.removals import request_removal
 from core.settings.tree import Settings
 from core.tombstones import TombstoneFile
@@ -176,6 +176,24 @@ def test_what_is_asked_for_waits_once_with_its_reason(layout: Layout) -> None:
     waiting = [(one.table, one.rule, one.reason) for one in look(layout).waiting or ()]
     assert waiting == [(None, "value_parses", REASON), (None, None, REASON)]
     assert [one.id for one in read_requests(layout.to_readmit)] == [one.id for one in look(layout).waiting or ()]
+
+
+def test_what_waits_is_withdrawn_by_its_id(layout: Layout) -> None:
+    desk = desk_of(layout)
+    asked = desk.readmit(ReadmitRequest(rule="value_parses", reason=REASON), "key:k1")
+    kept = desk.readmit(ReadmitRequest(reason=REASON), "key:k1")
+    withdrawn = desk.withdraw(asked.id)
+    assert (withdrawn.id, withdrawn.rule, withdrawn.reason) == (asked.id, "value_parses", REASON)
+    assert [one.id for one in look(layout).waiting or ()] == [kept.id]
+    refused = desk.withdraw(asked.id)
+    assert (refused.status_code, f"id={asked.id}" in json.loads(refused.body)["error"]) == (404, True)
+    begin_request(layout.to_readmit, kept.id)
+    assert [one.begun for one in look(layout).waiting or ()] == [True]
+    refused = desk.withdraw(kept.id)
+    assert (refused.status_code, "quarantine revoke" in json.loads(refused.body)["error"]) == (409, True)
+    assert str(layout.root) not in json.loads(refused.body)["error"]
+    layout.to_readmit.write_text("{")
+    assert desk.withdraw(kept.id).status_code == 503
 
 
 def test_what_is_not_there_cannot_be_asked_for(layout: Layout, tmp_path: Path) -> None:
