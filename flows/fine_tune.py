@@ -12,6 +12,7 @@ from flows.promotion.gate import Decision
 from flows.pruning import pruned
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
+from flows.steps.preconditions import check_recipe
 from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
@@ -30,6 +31,7 @@ def fine_tune(params: PipelineParams) -> Decision:
     run = Run.of(params)
     released = release_answered(run)
     if released is None:
+        check_recipe(run.recipe)
         prepared = prepare(run)
         released = release(run, prepared, learn(run, prepared, warm=True))
     finish_erasures(run.layout)

@@ -19,6 +19,7 @@ from flows.reporting.outcome import Outcome, choose_example, keep_outcome
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.drift import watch
+from flows.steps.preconditions import check_recipe
 from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
@@ -36,6 +37,7 @@ def pipeline(params: PipelineParams) -> Outcome:
     run = Run.of(params)
     released = release_answered(run)
     if released is None:
+        check_recipe(run.recipe)
         prepared = prepare(run)
         released = release(run, prepared, learn(run, prepared))
     training = released.made.training

@@ -15,6 +15,7 @@ from flows.pruning import pruned
 from flows.reporting.tables import format_table
 from flows.steps.data import collect_training_set, prepare
 from flows.steps.fits import fit_ranking
+from flows.steps.preconditions import check_recipe, check_shop
 from flows.steps.run import Run
 from flows.tuning import board as trial_board
 from flows.tuning import trials as tuning
@@ -53,11 +54,15 @@ def tune(params: TuneParams) -> Tuned:
         params: The shop, the recipe as given, and what to search. The same search continues where it was: after a kill,
             or with more trials.
     Raises:
-        SettingsError: the space names an unknown setting, or a value that it may not have.
+        SettingsError: the space names an unknown setting, or a value that it may not have, or a model cannot be built.
+        RecommenderError: the recipe asks for what cannot be had, or what the shop's data do not allow.
     """
     check_space(params.recipe, params.search.space)
+    check_recipe(params.recipe)
     run = Run.of(PipelineParams(shop=params.shop, recipe=params.recipe))
     training = collect_training_set(run, clean=prepare(run).clean)
+    with run.holding_data():
+        check_shop(run.recipe, training.folder)
     search = Search.open(run.layout.searches, training.key, params.recipe, params.search)
     tuning.run_trials(run, training, search, params.search)
     records = search.records()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.settings.evaluation import BaselineKind
 from flows.steps.data import Prepared, collect_training_set
 from flows.steps.fits import Ranking, component, fine_tune_generative, fit_ranking, fit_words
+from flows.steps.preconditions import check_shop
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, Start, StepContext, step
 from flows.steps.versions import code_version
@@ -104,13 +105,20 @@ class Learned:
     plan: Plan = FROM_NOTHING
 
 
-def learn(run: Run, prepared: Prepared, warm: bool = False) -> Learned:
+def learn(run: Run, prepared: Prepared, warm: bool = False, *, checks: bool = True) -> Learned:
     """The training set, and the candidate: a bundle of every component that the shop's data allow.
 
     Args:
         warm: Start from the weights in service where they fit, and say why where they do not.
+        checks: Refuse first what the data do not allow. Not where somebody is to be forgotten: a floor that is out of
+            reach is no reason to wait.
+    Raises:
+        TrainingDataError, RerankError: the recipe asks for what the shop's data do not allow; nothing is fitted then.
     """
     training = collect_training_set(run, clean=prepared.clean)
+    if checks:
+        with run.holding_data():
+            check_shop(run.recipe, training.folder)
     plan = plan_warm_start(run, raw=prepared.raw, training=training) if warm else FROM_NOTHING
     components = fit_components(run, training, start=plan.judged)
     report_starts(plan, components)

@@ -99,6 +99,28 @@ def read_language_model(source: str, name: str, dtype: torch.dtype = torch.float
     return model.eval(), tokenizer
 
 
+def read_outline(name: str) -> tuple[Any, Any] | None:
+    """Configuration and tokenizer of a causal language model, without its weights: whether it is at hand, before hours
+    are spent on what comes before it. None of the embedded one, whose own are read when it is converted.
+
+    Raises:
+        LanguageModelError: they are not there, or are none.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+
+    if name == EMBEDDED_MODEL:
+        find_weights()
+        return None
+    source = _source(name)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise ValueError(f"model_type={config.model_type} is none")
+        return config, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _not_at_hand(name, next(iter(str(error).splitlines()), type(error).__name__)) from error
+
+
 def language_model_digest(name: str) -> str:
     """Digest of what a name stands for on this machine, without loading it: of the embedded weights, or of a folder's
     files; empty for a name in the hub, for a folder that does not exist, and without the embedded weights.

@@ -9,13 +9,13 @@ from typing import Protocol, Unpack
 import numpy as np
 
 from core.settings.reranking import RerankSettings
-from recommender.errors import RerankError
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
 from recommender.reranking.choice import choose_calibrated, choose_varied
 from recommender.reranking.floor import Floor, places_of, raise_to_floor
+from recommender.reranking.requirements import check_traits
 from recommender.reranking.traits import ItemTraits
 
 
@@ -59,8 +59,9 @@ class Reranker:
 
     def __init__(self, vectors: ItemVectors, settings: RerankSettings, traits: ItemTraits | None = None) -> None:
         self.settings, self.vectors, self._ids = settings, vectors, vectors.ids
-        self.traits = ItemTraits.by(settings, vectors) if traits is None else traits
-        self._check()
+        self._text: np.ndarray = vectors.text[1:].numpy()
+        self.traits = ItemTraits.by(settings, vectors.catalogue) if traits is None else traits
+        check_traits(settings, self.traits)
 
     def with_settings(self, settings: RerankSettings) -> Reranker:
         """The same items, re-ranked otherwise; what parts the items is looked up again only where it differs.
@@ -137,7 +138,7 @@ class Reranker:
     def _similarity(self, pool: np.ndarray) -> np.ndarray:
         """Shape (P, P)."""
         if self.settings.similarity == "text":
-            vectors = self.traits.text[pool]
+            vectors = self._text[pool]
             cosines: np.ndarray = vectors @ vectors.T
             return cosines
         categories = self.traits.categories[pool]
@@ -153,24 +154,6 @@ class Reranker:
 
     def _places(self, pairs: Sequence[tuple[str, float]]) -> list[int]:
         return [self._ids.index(item_id) - 1 for item_id, _ in pairs]
-
-    def _check(self) -> None:
-        settings, traits = self.settings, self.traits
-        looks: dict[str, bool] = {}
-        if settings.kind == "calibration" or (settings.kind == "mmr" and settings.similarity == "category"):
-            looks["a category"] = bool((traits.categories >= 0).any())
-        if settings.kind == "mmr" and settings.similarity == "text":
-            looks["words"] = bool(traits.text.any())
-        if settings.provider_floor:
-            looks["a brand"] = traits.n_providers > 0
-        for what, is_there in looks.items():
-            if not is_there:
-                raise RerankError(
-                    "Cannot re-rank",
-                    got=f"items with {what}=0",
-                    expected=f"a catalogue whose items have {what}",
-                    do="Re-rank by something else, or map such a column of the items table and run the pipeline again",
-                )
 
 
 def relative(scores: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What re-ranking looks at in the items: their texts, their categories, and how little was seen of them so far."""
+"""What re-ranking looks at in the items: their categories, and how little was seen of them so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from core import schema
 from core.settings.reranking import RerankSettings
-from recommender.inputs.item_vectors import ItemVectors
+from recommender.inputs.catalogue import Catalogue
 
 NOT_KNOWN = -1
 
@@ -19,7 +19,7 @@ class ItemTraits:
     """Of every item, in the order of the ids.
 
     Attributes:
-        text: Vectors of length 1, zeros without words. Shape (n_items, D), float32.
+        has_words: Whether an item has any. Shape (n_items,), bool.
         categories: Number of the category, -1 without one. Shape (n_items,), int64.
         taken: How the training events fall to the categories; sums to 1, or zeros. Shape (n_categories,), float64.
         rare_items: Whether an item is under-exposed. Shape (n_items,), bool.
@@ -27,7 +27,7 @@ class ItemTraits:
         n_providers: How many providers there are.
     """
 
-    text: np.ndarray
+    has_words: np.ndarray
     categories: np.ndarray
     taken: np.ndarray
     rare_items: np.ndarray
@@ -35,9 +35,9 @@ class ItemTraits:
     n_providers: int
 
     @classmethod
-    def of(cls, vectors: ItemVectors, category_levels: int, under_exposed: float) -> ItemTraits:
+    def of(cls, catalogue: Catalogue, category_levels: int, under_exposed: float) -> ItemTraits:
         """Read the catalogue as of the training cut-off; see `RerankSettings` for the two settings."""
-        table, n_events = vectors.catalogue.table, vectors.catalogue.n_events.astype(np.float64)
+        table, n_events = catalogue.table, catalogue.n_events.astype(np.float64)
         paths = [shorten_category(path, category_levels) for path in table.column(schema.CATEGORY).to_pylist()]
         categories, providers = numbered(paths), numbered(table.column(schema.BRAND).to_pylist())
         known = providers != NOT_KNOWN
@@ -45,7 +45,7 @@ class ItemTraits:
         rare_providers = np.zeros(len(providers), dtype=bool)
         rare_providers[known] = under_exposed_of(of_provider, under_exposed)[providers[known]]
         return cls(
-            text=vectors.text[1:].numpy(),
+            has_words=np.array([bool(text.strip()) for text in catalogue.texts], dtype=bool),
             categories=categories,
             taken=_shares(categories, n_events),
             rare_items=under_exposed_of(n_events, under_exposed),
@@ -54,9 +54,9 @@ class ItemTraits:
         )
 
     @classmethod
-    def by(cls, settings: RerankSettings, vectors: ItemVectors) -> ItemTraits:
+    def by(cls, settings: RerankSettings, catalogue: Catalogue) -> ItemTraits:
         """As the settings part the items."""
-        return cls.of(vectors, settings.category_levels, settings.under_exposed)
+        return cls.of(catalogue, settings.category_levels, settings.under_exposed)
 
     def taste(self, history: Sequence[int]) -> np.ndarray:
         """How a history falls to the categories; of one that names none, how everybody's events do.

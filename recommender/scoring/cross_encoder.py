@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,31 @@ def load_cross_encoder(
         CrossEncoderError: it is not at hand and cannot be fetched, or cannot see so many tokens.
     """
     dtype, reason = choose_dtype(settings.precision, device)
-    try:
+    with _named(settings):
         model, tokenizer = _load_pretrained(model_source(settings.model))
+    _check_sight(model.config, settings)
+    return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start).to(device), reason
+
+
+def check_cross_encoder(settings: CrossEncoderSettings) -> None:
+    """Refuse, before anything is fitted, a language model that is not at hand; its weights are not read.
+
+    Raises:
+        EncoderError, CrossEncoderError: as of `load_cross_encoder`.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = model_source(settings.model)
+    with _named(settings):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    _check_sight(config, settings)
+
+
+@contextmanager
+def _named(settings: CrossEncoderSettings) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise CrossEncoderError(
             "Cannot load the pair scorer's language model",
@@ -153,7 +177,10 @@ def load_cross_encoder(
             where=str(error).splitlines()[0].rstrip("."),
             do="Give a local folder, or let the hub be reached (HF_HUB_OFFLINE=0)",
         ) from error
-    most = getattr(model.config, "max_position_embeddings", settings.max_tokens)
+
+
+def _check_sight(config: Any, settings: CrossEncoderSettings) -> None:
+    most = getattr(config, "max_position_embeddings", settings.max_tokens)
     if settings.max_tokens > most:
         raise CrossEncoderError(
             "Cannot load the pair scorer's language model",
@@ -161,7 +188,6 @@ def load_cross_encoder(
             expected=f"at most {most}, all that {settings.model} can see",
             do="Lower it",
         )
-    return CrossEncoder(model, tokenizer, settings.max_tokens, dtype, start).to(device), reason
 
 
 def pair_texts(

@@ -14,7 +14,7 @@ import torch
 
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings
 from core.storage import digest_of
-from recommender.encoders.language_model import load_language_model
+from recommender.encoders.language_model import load_language_model, read_outline
 from recommender.encoders.lower_layers import LowerLayers
 from recommender.fitting.checkpoint import Checkpoint
 from recommender.fitting.context import FitContext
@@ -26,11 +26,23 @@ from recommender.writing.batches import tokenize
 from recommender.writing.course import PART, Course, Meter, Trained
 from recommender.writing.examples import WritingExample
 from recommender.writing.packs import PACK_TOKENS, Pack, pack_examples
-from recommender.writing.writer import FeedbackWriter
+from recommender.writing.writer import FeedbackWriter, check_usable
 
 MAX_WARM_UP = 10
 CHECKPOINT_EVERY_S = 30.0
 _OPTIMIZER = "optimizer."
+
+
+def check_language_model(settings: LanguageModelWriterSettings) -> None:
+    """Refuse, before anything is fitted, a language model that is not at hand or cannot write as it is asked to.
+
+    Raises:
+        LanguageModelError: it is not at hand.
+        WriterError: it cannot see `max_tokens`, or has no chat template where one is asked for.
+    """
+    outline = read_outline(settings.model)
+    if outline is not None:
+        check_usable(*outline, settings.max_tokens, settings.prompt)
 
 
 def new_language_writer(fit: FitContext, settings: LanguageModelWriterSettings) -> FeedbackWriter:

@@ -13,6 +13,7 @@ from core.settings.models import AugmentationSettings, SmallWriterSettings
 from recommender.fitting.context import FitContext
 from recommender.fitting.descent import descend
 from recommender.fitting.device import autocast, choose_dtype, moved
+from recommender.fitting.heads import check_heads
 from recommender.inputs.augmentation import Augmenter
 from recommender.writing.batches import perplexity, shuffled_batches, text_loss, tokenize
 from recommender.writing.course import PART, Course, Meter, Trained
@@ -49,10 +50,11 @@ def new_small_writer(settings: SmallWriterSettings, examples: Sequence[WritingEx
     """A writer that has learned nothing but its tokenizer, which it learns from the examples.
 
     Raises:
-        WriterError: the settings do not fit together.
+        SettingsError: the heads do not divide the width.
     """
     from transformers import GPT2Config, GPT2LMHeadModel
 
+    check_heads("feedback writer", "writer", settings.width, settings.n_heads)
     # Prompts and texts as they will be met: a text follows its prompt behind a space.
     read = [f"{example.request.prompt} {example.text}" for example in examples]
     tokenizer = train_tokenizer(read, settings.vocabulary)

@@ -47,6 +47,36 @@ def never() -> bool:
     return False
 
 
+def check_usable(config: Any, tokenizer: Any, max_tokens: int, style: PromptStyle) -> None:
+    """Refuse a causal language model that cannot write as it is asked to.
+
+    Args:
+        config: The model's own.
+    Raises:
+        WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
+            cannot see `max_tokens`.
+    """
+    if tokenizer.eos_token_id is None:
+        raise WriterError(
+            "Cannot use language model", got="eos_token=None", expected="an end-of-text token", do="Choose another"
+        )
+    sees = getattr(config, "max_position_embeddings", None) or max_tokens
+    if sees < max_tokens:
+        raise WriterError(
+            "Cannot use language model",
+            got=f"max_tokens={max_tokens}",
+            expected=f"at most the {sees} positions of the model",
+            do="Lower recipe.writer.max_tokens",
+        )
+    if style == "chat" and tokenizer.chat_template is None:
+        raise WriterError(
+            "Cannot use language model",
+            got="prompt=chat",
+            expected="a tokenizer with a chat template",
+            do="Set recipe.writer.prompt=plain, or choose another model",
+        )
+
+
 class _Stop:
     """Asks whether to stop, and remembers that it was told so."""
 
@@ -87,31 +117,13 @@ class FeedbackWriter:
         runs: TrainingRuns | None = None,
         guidance: float = 0.0,
     ) -> None:
-        if tokenizer.eos_token_id is None:
-            raise WriterError(
-                "Cannot use language model", got="eos_token=None", expected="an end-of-text token", do="Choose another"
-            )
-        sees = getattr(model.config, "max_position_embeddings", None) or max_tokens
-        if sees < max_tokens:
-            raise WriterError(
-                "Cannot use language model",
-                got=f"max_tokens={max_tokens}",
-                expected=f"at most the {sees} positions of the model",
-                do="Lower recipe.writer.max_tokens",
-            )
+        check_usable(model.config, tokenizer, max_tokens, style)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
         self.adapter, self.runs, self.guidance = adapter, runs, guidance
-        if style == "chat" and tokenizer.chat_template is None:
-            raise WriterError(
-                "Cannot use language model",
-                got="prompt=chat",
-                expected="a tokenizer with a chat template",
-                do="Set recipe.writer.prompt=plain, or choose another model",
-            )
         self.prompts = Prompts(tokenizer, style, max_tokens)
         self._next_token: NextToken = PlainNextToken(self.model)
         self.decodes_in: DecodingWeights = "full"

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.errors import SettingsError
 from core.storage import write_json
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.heads import check_heads
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
@@ -55,13 +55,7 @@ class GenerativeShape:
         Raises:
             SettingsError: the heads do not divide the width.
         """
-        if self.width % self.n_heads:
-            raise SettingsError(
-                "Cannot build generative model",
-                got=f"width={self.width}, n_heads={self.n_heads}",
-                expected="a width that the heads divide",
-                do="Change one of them under recipe.generative",
-            )
+        check_heads("generative model", "generative", self.width, self.n_heads)
 
 
 class GenerativeModel(nn.Module):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from core.errors import SettingsError
 from core.storage import write_json
 from recommender.fitting.component import loading, read_config
+from recommender.fitting.heads import check_heads
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.packing import Packed, pack_rows
@@ -55,19 +56,18 @@ class SequenceShape:
             SettingsError: items have no vector at all, or the heads do not divide the width.
         """
         if not (self.use_ids or self.text_width):
-            raise SettingsError(
-                "Cannot build sequence model",
-                got=f"use_ids=False, use_text={self.use_text}, use_modality={self.use_modality}",
-                expected="at least one of them, and a modality where that is the one",
-                do="Switch one on under recipe.sequence",
-            )
-        if self.width % self.n_heads:
-            raise SettingsError(
-                "Cannot build sequence model",
-                got=f"width={self.width}, n_heads={self.n_heads}",
-                expected="a width that the heads divide",
-                do="Change one of them under recipe.sequence",
-            )
+            raise reads_nothing(self.use_text, self.use_modality)
+        check_heads("sequence model", "sequence", self.width, self.n_heads)
+
+
+def reads_nothing(use_text: bool, use_modality: bool) -> SettingsError:
+    """What says that the settings leave an item without any vector."""
+    return SettingsError(
+        "Cannot build sequence model",
+        got=f"use_ids=False, use_text={use_text}, use_modality={use_modality}",
+        expected="at least one of them, and a modality where that is the one",
+        do="Switch one on under recipe.sequence",
+    )
 
 
 class SequenceModel(nn.Module):

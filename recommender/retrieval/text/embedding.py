@@ -52,6 +52,10 @@ def embed_catalogue(
     started, fit = time.monotonic(), fit.afresh()
     catalogue = Catalogue.read(fit.training, fit.seed)
     texts = catalogue.texts
+    # First: a file that cannot be read is said before anything is learned.
+    other = None
+    if modality.path is not None:
+        other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
     with deterministic(fit.seed, fit.threads):
         has_text = np.array([bool(text.strip()) for text in texts])
         rows, whitening = _encode(fit, catalogue, has_text, encoder)
@@ -59,8 +63,7 @@ def embed_catalogue(
         choice = None if encoder.fine_tune == "none" else _fine_tune(fit, vectors, whitening, encoder)
         if choice is not None:
             vectors, whitening = choice.vectors, replace(whitening, head=choice.head)
-    if modality.path is not None:
-        other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
+    if other is not None:
         vectors = replace(vectors, modality=padded(other))
     with atomic_folder(target) as folder:
         vectors.save(folder)

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from core.settings.models import EncoderSettings, ModalitySettings
 from recommender.bundle.loading import load_ranker
 from recommender.encoders.modality import read_modality
 from recommender.errors import TrainingDataError
@@ -15,7 +16,8 @@ from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.inputs.user import UserState
 from recommender.retrieval.sequence.fit import fit_sequence
 from recommender.retrieval.sequence.model import load_sequence_model
-from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, write_training_set
+from recommender.retrieval.text.embedding import embed_catalogue
+from tests.unit.recommender.tiny_shop import QUICK, item, random_vectors, save_tiny_encoder, write_training_set
 
 IDS = IdMap(("a", "b", "c", "d"))
 
@@ -88,3 +90,13 @@ def test_the_sequence_model_learns_from_it_and_loads_with_it_alone(tmp_path):
     alone = without.model_copy(update={"use_text": False, "use_ids": False, "use_modality": True})
     fit_sequence(FitContext(training, 1, threads=1), tmp_path / "vectors", tmp_path / "alone", alone, 6)
     assert load_sequence_model(tmp_path / "alone", loaded).shape.text_width == 5
+
+
+def test_a_file_that_cannot_be_taken_is_refused_before_the_encoder_learns(tmp_path):
+    training, missing = write_training_set(tmp_path / "training"), tmp_path / "missing.parquet"
+    said: list[str] = []
+    fit = FitContext(training, 1, progress=said.append)
+    encoder = EncoderSettings(model=str(save_tiny_encoder(tmp_path / "tiny")))
+    with pytest.raises(TrainingDataError, match=r"column=vector.*missing\.parquet"):
+        embed_catalogue(fit, tmp_path / "vectors", encoder, ModalitySettings(path=missing))
+    assert said == []

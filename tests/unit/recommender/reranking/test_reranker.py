@@ -81,12 +81,12 @@ def test_the_pool_bounds_what_can_come_but_is_never_shorter_than_the_list():
 
 
 def test_under_exposed_is_what_holds_few_of_all_events():
-    traits = ItemTraits.of(vectors(), category_levels=1, under_exposed=0.2)
+    traits = ItemTraits.of(vectors().catalogue, category_levels=1, under_exposed=0.2)
     rare = {item for item, is_rare in zip(vectors().ids, traits.rare_items, strict=True) if is_rare}
     assert rare == {"i08", "i09", "i10", "i11"}  # 4 of 234; with the next ones it would be 84
     of_small = {item for item, is_rare in zip(vectors().ids, traits.rare_providers, strict=True) if is_rare}
     assert of_small == {"i10", "i11"}
-    nobodys = ItemTraits.of(vectors(brand=[None] * 12), category_levels=1, under_exposed=0.2)
+    nobodys = ItemTraits.of(vectors(brand=[None] * 12).catalogue, category_levels=1, under_exposed=0.2)
     assert not nobodys.rare_providers.any()
 
 
