@@ -173,6 +173,13 @@ class BlendSettings(Frozen):
         description="Of each part the best so many items; weights and corrections are learned on "
         "their union, and only it is corrected.",
     )
+    popularity_event_weights: tuple[EventWeights, ...] = Field(
+        ({},),
+        min_length=1,
+        description="How much an event counts by its kind in the popularity of all time, such as {'view': 0.5}; kinds "
+        "that are not named count in full. Of several, the one that ranks best on the validation window is kept, other "
+        "than full only where that is better by a standard error.",
+    )
     profiles: bool = Field(
         True,
         description="Cold-start users are ranked by what users with similar attributes took, where that ranks "

@@ -98,7 +98,10 @@ def fit_blend(
         queries = sample_queries(warm, MAX_QUERIES, fit.seed)
         fit.cap("validation users that the blend is chosen by", len(queries), len(warm), A_SAMPLE)
         kinds = NEEDED.get(blend.kind, tuple(FITS))
-        retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held))
+        popularity = blend.popularity_event_weights
+        if held is not None:
+            popularity = (held.choices.get("popularity_event_weights", {}),)
+        retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held), popularity)
         ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
         if fit.held is not None:
             chosen, cold = _held_way(ranker, fit.held), ColdItems.load(fit.held)

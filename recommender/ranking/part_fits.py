@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.settings.models import ItemKnnSettings, NeighbourSettings
+from core.settings.models import EventWeights, ItemKnnSettings, NeighbourSettings
 from recommender.fitting.context import FitContext
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.item_vectors import ItemVectors
@@ -23,6 +23,7 @@ from recommender.ranking.parts import (
     RecentPopularity,
     Retriever,
     TextLikeness,
+    events_by_kind,
     recent_counts,
 )
 from recommender.retrieval.neighbours import NeighbourModel
@@ -44,6 +45,7 @@ class PartInputs:
         neighbours, item_knn: Settings.
         asked_kinds: The kinds of events in the histories that variants are compared on.
         device: Where torch computes.
+        popularity: Weights of kinds of events in the popularity of all time.
     """
 
     histories: list[np.ndarray]
@@ -52,6 +54,7 @@ class PartInputs:
     item_knn: ItemKnnSettings
     asked_kinds: frozenset[str] = frozenset()
     device: str = "cpu"
+    popularity: tuple[EventWeights, ...] = ({},)
 
 
 def fit_parts(
@@ -60,6 +63,7 @@ def fit_parts(
     kinds: tuple[str, ...],
     queries: Queries,
     settings: tuple[NeighbourSettings, ItemKnnSettings],
+    popularity: tuple[EventWeights, ...] = ({},),
 ) -> tuple[dict[str, Retriever], ToldBy]:
     """Fit parts on the training sequences.
 
@@ -67,6 +71,7 @@ def fit_parts(
         kinds: Keys of `FITS`; one that the data do not allow is left out.
         queries: Of the validation window, each with a known history.
         settings: Of neighbours and item-kNN.
+        popularity: Weights of kinds of events in the popularity of all time.
     Returns:
         The parts, and what each chosen variant is told apart by.
     Raises:
@@ -79,7 +84,8 @@ def fit_parts(
         for some in queries.passes(QUERIES_PER_PASS)
     ]
     asked_kinds = frozenset(kind for _, asked in passes for events in asked.events for kind in events)
-    inputs = PartInputs(read_user_items(fit.training, vectors.ids), vectors, *settings, asked_kinds, fit.device)
+    histories = read_user_items(fit.training, vectors.ids)
+    inputs = PartInputs(histories, vectors, *settings, asked_kinds, fit.device, popularity)
     n_had = len(np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *inputs.histories])))
     for kind, most in (("neighbours", inputs.neighbours.max_items), ("item_knn", inputs.item_knn.max_items)):
         if kind in kinds:
@@ -172,7 +178,11 @@ def _text(inputs: PartInputs) -> Iterator[Variant]:
 
 
 def _popularity(inputs: PartInputs) -> Iterator[Variant]:
-    yield "popularity", {}, Popularity(inputs.vectors)
+    """By each weighting of kinds of events, where several kinds happened."""
+    first, *others = [{str(kind): weight for kind, weight in one.items()} for one in inputs.popularity]
+    for weights in (first, *(others if len(events_by_kind(inputs.vectors.catalogue)) > 1 else ())):
+        told_by: ToldBy = {"popularity_event_weights": weights} if first or others else {}
+        yield "popularity", told_by, Popularity(inputs.vectors, weights)
 
 
 def _popularity_recent(inputs: PartInputs) -> Iterator[Variant]:

@@ -7,7 +7,7 @@ and what answers call it (`shown_as`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -115,16 +115,29 @@ class TextLikeness:
 
 @dataclass(frozen=True)
 class Popularity:
-    """log(1 + events) of all time up to the training cut-off: `popularity`."""
+    """log(1 + events) of all time up to the training cut-off: `popularity`.
+
+    Args:
+        event_weights: How much an event counts by its kind; kinds that are not named count in full.
+    """
 
     vectors: ItemVectors
+    event_weights: Mapping[str, float] = field(default_factory=dict)
 
     def scores(self, asked: Asked) -> np.ndarray:
         """See `Retriever`."""
-        return np.tile(np.log1p(self.vectors.catalogue.n_events), (len(asked.users), 1))
+        return np.tile(np.log1p(self._counts), (len(asked.users), 1))
+
+    @property
+    def _counts(self) -> np.ndarray:
+        counts, by_kind = self.vectors.catalogue.n_events, events_by_kind(self.vectors.catalogue)
+        less = [(1 - weight) * by_kind[kind] for kind, weight in self.event_weights.items() if kind in by_kind]
+        return (counts - np.sum(less, axis=0)).astype(np.float32) if less else counts
 
     def save(self, folder: Path) -> None:
-        """Nothing: the counts are the catalogue's."""
+        """The weights, where there are any: the counts are the catalogue's."""
+        if self.event_weights:
+            write_json(folder / POPULARITY_FILE, {"event_weights": dict(self.event_weights)})
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,25 @@ def recent_counts(catalogue: Catalogue) -> np.ndarray:
     return window_counts(catalogue.table.column(POPULARITY).to_pylist())
 
 
+def events_by_kind(catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Training events of each item by their kind; of kinds that happened, and that count. Shapes (n_items,), float64.
+
+    Empty where it cannot be told which of them count: where neither all kinds together nor all but impressions are the
+    events that the catalogue counts.
+    """
+    table = catalogue.table
+    found = {
+        kind: np.nan_to_num(table.column(name).to_numpy(zero_copy_only=False).astype(np.float64))
+        for kind, name in _OF_KIND.items()
+    }
+    counted = catalogue.n_events
+    for left_out in ("impression", ""):
+        kinds = {kind: counts for kind, counts in found.items() if kind != left_out and counts.any()}
+        if kinds and np.array_equal(np.sum(list(kinds.values()), axis=0), counted):
+            return kinds
+    return {}
+
+
 def load_parts(folder: Path, vectors: ItemVectors) -> dict[str, Retriever]:
     """The parts whose names stand in a `blend` component.
 
@@ -208,12 +240,27 @@ def _load_recent(folder: Path, vectors: ItemVectors, name: str) -> RecentPopular
     return RecentPopularity(vectors, window)
 
 
+def _load_popularity(folder: Path, vectors: ItemVectors, name: str) -> Popularity:
+    file = folder / POPULARITY_FILE
+    weights = read_config(file)["event_weights"] if file.exists() else {}
+    return Popularity(vectors, {str(kind): float(weight) for kind, weight in weights.items()})
+
+
 PARTS_FILE = "parts.json"
+POPULARITY_FILE = "popularity.json"
+_OF_KIND = {
+    "impression": "item_n_impressions",
+    "view": "item_n_views",
+    "click": "item_n_clicks",
+    "cart": "item_n_carts",
+    "purchase": "item_n_purchases",
+    "rating": "item_n_rating_events",
+}
 # By the name without its number.
 LOADERS: dict[str, Callable[[Path, ItemVectors, str], Retriever]] = {
     "neighbours": _load_weights,
     "item_knn": _load_weights,
     "text": lambda _, vectors, __: TextLikeness(vectors),
-    "popularity": lambda _, vectors, __: Popularity(vectors),
+    "popularity": _load_popularity,
     RECENT: _load_recent,
 }

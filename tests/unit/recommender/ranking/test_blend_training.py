@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +16,7 @@ from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
 from recommender.ranking.blend import Blend
 from recommender.ranking.blend_training import fit_blend
-from recommender.ranking.parts import ItemToItem, load_parts
+from recommender.ranking.parts import ItemToItem, Popularity, load_parts
 from recommender.retrieval.neighbours import NeighbourModel
 from tests.unit.recommender.tiny_shop import (
     N_ITEMS,
@@ -147,6 +148,21 @@ def test_the_weight_of_a_kind_of_event_is_the_one_that_ranks_best_and_a_refit_ho
         part = load_parts(shop / folder, random_vectors(shop / "training"))["neighbours"]
         assert isinstance(part, ItemToItem)
         assert part.model.event_weights == chosen
+
+
+def test_a_refit_holds_how_popularity_counts_kinds_of_events(shop: Path) -> None:
+    rows = pq.read_table(shop / "training" / "catalogue.parquet").to_pylist()
+    write(shop / "training", "catalogue", [row | {"item_n_views": row["item_n_events"]} for row in rows])
+    held = shop / "blend"
+    fit(shop)
+    summary = json.loads((held / "summary.json").read_text())
+    summary["choices"]["popularity_event_weights"] = {"view": 0.25}
+    (held / "summary.json").write_text(json.dumps(summary))
+    again, _ = fit(shop, name="again", held=held)
+    assert again.choices["popularity_event_weights"] == {"view": 0.25}
+    part = load_parts(shop / "again", random_vectors(shop / "training"))["popularity"]
+    assert isinstance(part, Popularity)
+    assert part.event_weights == {"view": 0.25}
 
 
 def test_kinds_of_events_count_alike_where_there_is_one_or_none_is_known(shop: Path) -> None:

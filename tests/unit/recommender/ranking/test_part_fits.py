@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.settings.features import EventKind
 from core.settings.models import ItemKnnSettings, NeighbourSettings
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
@@ -16,8 +17,8 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.ranking.part_fits import FITS, PartInputs, ToldBy, Variant, fit_parts
-from recommender.ranking.parts import Asked
-from tests.unit.recommender.tiny_shop import item, random_vectors, write_training_set
+from recommender.ranking.parts import Asked, Popularity, events_by_kind, load_parts, save_parts
+from tests.unit.recommender.tiny_shop import N_ITEMS, catalogue_row, item, random_vectors, write, write_training_set
 
 N_QUERIES = QUERIES_PER_PASS + 100
 HISTORY, TARGET = item(1), item(5)
@@ -131,3 +132,84 @@ def test_weights_of_kinds_are_tried_where_histories_have_several(
     inputs = PartInputs([np.array([1, 2])], vectors, NeighbourSettings(), settings, frozenset(kinds))
     tried = [told_by["item_knn_event_weights"] for _, told_by, _ in FITS["item_knn"](inputs)]
     assert tried == list(settings.event_weights[:n_tried])
+
+
+KINDS = {"item_n_views": 6, "item_n_purchases": 3, "item_n_rating_events": 1, "item_n_impressions": 50}
+BY_KIND = {"view": 6.0, "purchase": 3.0, "rating": 1.0}
+
+
+def counted(training: Path, **changed: int) -> ItemVectors:
+    """Every item with so many events of each kind, and twice as many of the item that is wanted."""
+    rows = [
+        {**catalogue_row(name, 10 * twice), **{kind: n * twice for kind, n in (KINDS | changed).items()}}
+        for name, twice in ((item(n), 1 + (item(n) == TARGET)) for n in range(N_ITEMS))
+    ]
+    write(training, "catalogue", rows)
+    return random_vectors(training)
+
+
+def test_events_by_kind_are_those_that_count(training: Path) -> None:
+    of_kinds = events_by_kind(counted(training).catalogue)
+    place = counted(training).ids.index(item(1)) - 1
+    assert {kind: counts[place] for kind, counts in of_kinds.items()} == BY_KIND
+    # Impressions among what counts; and counts of which it cannot be said what they are of.
+    with_all = events_by_kind(counted(training, item_n_impressions=2, item_n_purchases=1).catalogue)
+    assert {kind: counts[place] for kind, counts in with_all.items()} == {
+        "impression": 2.0, "view": 6.0, "purchase": 1.0, "rating": 1.0,
+    }  # fmt: skip
+    assert events_by_kind(counted(training, item_n_views=5).catalogue) == {}
+    assert events_by_kind(random_vectors(write_training_set(training)).catalogue) == {}
+
+
+def test_popularity_counts_events_by_their_kind_and_keeps_how(training: Path, tmp_path: Path) -> None:
+    vectors = counted(training)
+    asked = Asked.of([UserState.from_history([HISTORY])], vectors.ids)
+    places = [vectors.ids.index(name) - 1 for name in (item(1), TARGET)]
+    part = Popularity(vectors, {"view": 0.5, "rating": 0.0, "cart": 0.1})
+    np.testing.assert_allclose(part.scores(asked)[0, places], np.log1p([6, 12]), rtol=1e-6)
+    np.testing.assert_allclose(Popularity(vectors).scores(asked)[0, places], np.log1p([10, 20]), rtol=1e-6)
+    for one in (part, Popularity(vectors)):
+        folder = tmp_path / f"{len(one.event_weights)}"
+        folder.mkdir()
+        save_parts(folder, {"popularity": one})
+        loaded = load_parts(folder, vectors)["popularity"]
+        assert isinstance(loaded, Popularity)
+        assert loaded.event_weights == one.event_weights
+        np.testing.assert_array_equal(loaded.scores(asked), one.scores(asked))
+
+
+def test_weights_of_popularity_are_tried_where_several_kinds_happened(training: Path) -> None:
+    def tried(vectors: ItemVectors, *weights: dict[EventKind, float]) -> list[ToldBy]:
+        given = [np.array([1, 2])], vectors, NeighbourSettings(), ItemKnnSettings()
+        return [told_by for _, told_by, _ in FITS["popularity"](PartInputs(*given, popularity=weights))]
+
+    half: dict[EventKind, float] = {"view": 0.5}
+    named = [{"popularity_event_weights": {}}, {"popularity_event_weights": half}]
+    assert tried(counted(training), {}, half) == named
+    assert tried(counted(training), {}) == [{}]
+    assert tried(random_vectors(write_training_set(training)), {}, half) == named[:1]
+
+
+def test_popularity_counts_in_full_unless_less_is_surely_better_and_the_choice_is_said(training: Path) -> None:
+    """What is wanted is bought, and others are looked at: by purchases alone it comes first."""
+    rows = [
+        {
+            **catalogue_row(name, 10),
+            "item_n_views": 0 if name == TARGET else 8,
+            "item_n_purchases": 10 if name == TARGET else 2,
+        }
+        for name in map(item, range(N_ITEMS))
+    ]
+    rows = [row | {"item_n_events": 9, "item_n_purchases": 9} if row["item_id"] == TARGET else row for row in rows]
+    write(training, "catalogue", rows)
+    vectors, half = random_vectors(training), {"view": 0.5}
+    queries = Queries((UserState.from_history([HISTORY]),) * 40, ((TARGET,),) * 40)
+    settings = NeighbourSettings(), ItemKnnSettings()
+    for weights in (({}, half), (half, {})):
+        parts, choices = fit_parts(FitContext(training), vectors, ("popularity",), queries, settings, weights)
+        assert choices == {"popularity_event_weights": half}
+        assert parts["popularity"] == Popularity(vectors, half)
+    nobody = Queries((), ())
+    assert fit_parts(FitContext(training), vectors, ("popularity",), nobody, settings, ({}, half))[1] == {
+        "popularity_event_weights": {}
+    }
