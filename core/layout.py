@@ -167,6 +167,11 @@ class Layout:
         return self.root / "predictions"
 
     @property
+    def answered(self) -> Path:
+        """How many requests the service answered on each day, and how (`core.logs.answered`)."""
+        return self.root / "answered"
+
+    @property
     def gauges(self) -> Path:
         """Figures that flows left for Prometheus, in its text format; the service's `/metrics` shows them."""
         return self.root / "gauges"

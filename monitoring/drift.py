@@ -18,6 +18,7 @@ from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
 from monitoring.answers.replay import read_replay_days
 from monitoring.answers.replayed import below_promise, replay_note, replay_series
+from monitoring.answers.service import read_service_days, service_note, service_series
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
@@ -152,14 +153,16 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         data = data_series(connection, places.clean, span, columns)
         texts = text_series(connection, places.clean, span)
         answers, replayed = read_answer_days(places.looks), read_replay_days(places.looks)
-        for series in [*data, *texts, *answer_series(answers, span), *replay_series(replayed, span)]:
+        served = read_service_days(places.looks)
+        told = [*answer_series(answers, span), *replay_series(replayed, span), *service_series(served, span)]
+        for series in [*data, *texts, *told]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
         moved += below_promise(replayed, span, span.n_days)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
-    notes = (answers_note(answers, span), replay_note(replayed, span))
+    notes = (answers_note(answers, span), replay_note(replayed, span), service_note(served, span))
     return DriftSummary(
         alarms=with_staleness(verdict.alarms, learned, span.end),
         unwatched=tuple(note for note in notes if note),

@@ -152,6 +152,11 @@ def describe(one: Moved) -> str:
             share, was = one.shares
             moved = f"{label}: {was:.1%} to {share:.1%}"
             return f"{subject}: the shares of its values moved {window}{whom}, most of all {moved}."
+        case "load":
+            return f"Service: {now:.0f} requests a day {window}, {then:.0f} before."
+        case "failed_share" | "limited_share":
+            came = "failed" if what == "failed_share" else "were refused as too many at once"
+            return f"Service: {now:.2%} of the requests {window} {came}, {then:.2%} before."
         case "volume" | "new":
             return f"{subject}: {now:.1f} a day {window}{whom}, {then:.1f} before."
         case "floods":

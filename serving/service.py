@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from core.keys import KeyFile
 from core.layout import Layout
+from core.logs.answered import AnswerCounts
 from core.logs.events import EventLog, EventLogError, UserRefused
 from core.logs.traces import note
 from core.overrides import Overrides
@@ -83,7 +84,9 @@ from serving.writing.pool import WritingPool
 logger = logging.getLogger("serving")
 
 SETTINGS = load_settings(variables=os.environ)
-_KEYS = KeyFile(Layout(SETTINGS.work_dir, SETTINGS.shop).api_keys)
+_LAYOUT = Layout(SETTINGS.work_dir, SETTINGS.shop)
+_KEYS = KeyFile(_LAYOUT.api_keys)
+_ANSWERED = AnswerCounts(_LAYOUT.answered, **SETTINGS.serving.answered.model_dump())
 _GATE = OverloadGate(SETTINGS.serving.in_flight)
 # Drafts compute as answers do, and more threads would only take the interpreter from each other.
 _DRAFTING_THREADS = 1
@@ -92,7 +95,7 @@ _DRAFTING_THREADS = 1
 @cache
 def _metrics() -> Metrics:
     """The process's metrics: Prometheus takes each name once."""
-    return Metrics()
+    return Metrics(answered=_ANSWERED)
 
 
 def _observe(endpoint: str, status: int, seconds: float) -> None:
@@ -101,10 +104,6 @@ def _observe(endpoint: str, status: int, seconds: float) -> None:
 
 def _count_text(answer: BaseModel) -> None:
     _metrics().gave(f"{API_PREFIX}/feedback", answer)
-
-
-def _count_texts(outcome: str, number: int) -> None:
-    _metrics().texts(outcome, number)
 
 
 @bentoml.service(
@@ -133,8 +132,7 @@ class Sommelier:
         torch.set_num_threads(1)
         self._is_orphaned = orphaned()
         self._has_begun = False
-        layout = Layout(SETTINGS.work_dir, SETTINGS.shop)
-        self._layout = layout
+        self._layout = layout = _LAYOUT
         tombstones = TombstoneFile(layout.forgotten)
         self._is_forgotten = tombstones.holds
         self._log = EventLog(layout.events, self._is_forgotten)
@@ -145,7 +143,7 @@ class Sommelier:
         self._store = ShopStore(layout.feast, serving.online_store, tombstones)
         self._intake = EventIntake(self._log, self._is_forgotten, serving.online_store.retry_s)
         self._batcher = Batcher(serving.batch)
-        pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _count_texts)
+        pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _metrics().texts)
         self._desk = FeedbackDesk(
             pool, _DRAFTING_THREADS, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs), _count_text
         )
@@ -178,6 +176,7 @@ class Sommelier:
         self._desk.close()
         self._experiments.close()
         self._log.close()
+        _ANSWERED.keep(at_once=True)
         flush_spans(SETTINGS.serving.tracing)
 
     async def __metrics__(self, content: str) -> str:
@@ -430,6 +429,7 @@ class Sommelier:
         self._experiments.follow(self._watcher.loaded)
         for endpoint, number in _GATE.take_refused().items():
             _metrics().refused(endpoint, number)
+        _ANSWERED.keep()
         self._changes.follow(self._watcher.loaded, self._experiments.engines)
         self._store.sweep()
         self._store.probe()

@@ -51,6 +51,15 @@ class PredictionLogSettings(Frozen):
     )
 
 
+class AnswerCountSettings(Frozen):
+    """How many requests were answered, refused or failed: counted by day, for monitoring."""
+
+    days: float = Field(30.0, ge=2, description="Counts of days that are longer ago go; monitoring keeps its own sums.")
+    every_s: float = Field(
+        10.0, gt=0, le=3600, description="A kill of the service loses the counts of so many seconds."
+    )
+
+
 class ExperimentSettings(Frozen):
     """Experiments on bundles: what their figures count."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from core.settings.form import Frozen
-from core.settings.monitoring import ExperimentSettings, PredictionLogSettings
+from core.settings.monitoring import AnswerCountSettings, ExperimentSettings, PredictionLogSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -126,6 +126,7 @@ class ServingSettings(Frozen):
     stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
     online_store: OnlineReadSettings = Field(default_factory=OnlineReadSettings)
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
+    answered: AnswerCountSettings = Field(default_factory=AnswerCountSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")

@@ -35,15 +35,17 @@ def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
 
 @action("sum-up-answers")
 def sum_up_days(step: StepContext, clean: Output[ValidationSummary], counted: ExperimentSettings) -> str:
-    """Sum up the days of answers that are over, and say by a digest what is known of all of them."""
+    """Sum up the days of answers and of requests that are over, and say by a digest what is known of all of them."""
     from monitoring.answers.daily import AnswerLogs, sum_up_answers
     from monitoring.answers.promises import promised_ndcg
+    from monitoring.answers.service import sum_up_service
 
     layout = step.layout
     events = EventLog(layout.events)
     logs = AnswerLogs(layout.predictions, events, clean.folder, counted.clicks, counted.click_window_s)
     days = sum_up_answers(layout.watched, logs, promised_ndcg(layout.model_name))
-    return digest_of(*(one.model_dump(mode="json") for one in days))
+    served = sum_up_service(layout.watched, layout.answered)
+    return digest_of(*(one.model_dump(mode="json") for one in [*days, *served]))
 
 
 @action("replay", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)

@@ -85,13 +85,22 @@ def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> 
 
 def _volume(name: str, counts: np.ndarray) -> Series:
     """Counts by day, over what days of the week have by habit."""
+    return Series(f"data.{name}.volume", "data", "rate", weekly_habit(counts), counts, least=20, unit="a day")
+
+
+def weekly_habit(counts: np.ndarray) -> np.ndarray:
+    """What each day has by its day of the week, as a multiple of the mean day; 1 where the past is too short to say.
+
+    Args:
+        counts: By day. Shape (n_days, 1).
+    """
     n_days = len(counts)
     habit = np.ones(n_days)
     total, places = counts[: max(n_days - 28, 0), 0], np.arange(n_days) % _WEEK
     if len(total) >= 8 * _WEEK and total.sum() > 0:
         by_place = np.array([total[places[: len(total)] == place].mean() for place in range(_WEEK)])
         habit = np.maximum(by_place / by_place.mean(), 0.1)[places]
-    return Series(f"data.{name}.volume", "data", "rate", habit, counts, least=20, unit="a day")
+    return habit
 
 
 def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days: int) -> Iterator[Series]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Histogram
 
+    from core.logs.answered import AnswerCounts
     from core.stages import Stage
     from recommender.bundle.manifest import Manifest
 
@@ -30,10 +31,13 @@ class Metrics:
 
     Args:
         registry: Where to register; prometheus_client's own by default.
+        answered: Where answers are counted for monitoring, too.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, answered: AnswerCounts | None = None) -> None:
         from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+        self._answered = answered
 
         to = REGISTRY if registry is None else registry
         self._requests = Counter(
@@ -133,10 +137,14 @@ class Metrics:
         outcome = "ok" if status < 400 else "refused" if status < 500 else "failed"
         self._requests.labels(endpoint, outcome, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
+        if self._answered is not None:
+            self._answered.add(endpoint, status)
 
     def refused(self, endpoint: str, number: int) -> None:
         """Count answers to requests that were too many at once."""
         self._requests.labels(endpoint, "refused", "429").inc(number)
+        if self._answered is not None:
+            self._answered.add(endpoint, 429, number)
 
     def gave(self, endpoint: str, answer: BaseModel) -> None:
         """Count an answer, each of many, that has no history to use, or had to do without something."""

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from core.logs.answered import read_answered
 from core.logs.events import EventLog
 from core.logs.predictions import read_predictions
 from flows.promotion import model_store
@@ -112,6 +113,17 @@ def test_an_answer_and_its_record_have_the_id_of_the_request(service: Running) -
         ]
 
     service.wait_for(is_recorded)
+
+
+def test_how_requests_were_answered_is_counted_by_day_for_monitoring(service: Running) -> None:
+    def counted(outcome: str) -> int:
+        days = read_answered(service.shop.layout.answered).values()
+        return sum(found.get("/v1/recommend", {}).get(outcome, 0) for found in days)
+
+    service.wait_for(lambda: counted("failed") >= 1)  # it was asked before there was a bundle
+    refused = counted("refused")
+    service.post("/v1/recommend", k=-1)
+    service.wait_for(lambda: counted("refused") > refused)
 
 
 def test_an_unknown_user_and_nobody_at_all_get_a_marked_cold_answer(service: Running) -> None:

@@ -17,6 +17,8 @@ from core.schema import TABLES
 from core.settings.monitoring import DriftSettings
 from monitoring import drift
 from monitoring.answers.daily import STORE, AnswerDay
+from monitoring.answers.service import STORE as SERVICE
+from monitoring.answers.service import ServiceDay
 from monitoring.answers.staleness import Learned
 from monitoring.drift import DriftSummary, Places, live_end, report_drift
 from monitoring.signals.activity import FloodRule
@@ -151,16 +153,22 @@ def test_days_that_were_not_quiet_are_in_no_reference_unless_the_model_learned_f
 def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_path: Path) -> None:
     summary = _look(tmp_path, _items(), _events())
     assert not any(one.family == "quality" for one in summary.signals)
-    note, replayed = summary.unwatched
+    note, replayed, served = summary.unwatched
+    assert served.startswith("Not watched: load and errors of the service.")
     assert replayed.startswith("Not watched: how well the bundle in service ranks")
     assert note.startswith("Not watched: predictions, their quality and latency.")
     assert note in summary.page.read_text()
     days = answer_days(hit=0.1, last=END.date() - timedelta(days=1))
     (tmp_path / "looks" / STORE).write_bytes(TypeAdapter(list[AnswerDay]).dump_json(days))
     watched = _look(tmp_path, _items(), _events())
-    assert watched.unwatched == (replayed,)
+    assert watched.unwatched == (replayed, served)
     assert {alarm.signal for alarm in watched.alarms} == {"quality.shown.hit_rate"}
     assert "quality.shown.hit_rate" in watched.page.read_text()
+    counted = [ServiceDay(day=one.day, requests=2000, failed=100 * (one.day > days[-4].day)) for one in days]
+    (tmp_path / "looks" / SERVICE).write_bytes(TypeAdapter(list[ServiceDay]).dump_json(counted))
+    failing = _look(tmp_path, _items(), _events())
+    assert failing.unwatched == (replayed,)
+    assert failing.alarms[0].signal == "service.requests.failed_share"
 
 
 def test_a_short_or_empty_shop_is_told(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from core.logs.answered import AnswerCounts, read_answered
 from recommender.bundle.manifest import DataRange, Manifest
 from serving.api.message import Degradation
 from serving.api.recommend import Recommendations, RecommendationsList
@@ -26,6 +28,16 @@ def _manifest(digest: str, ndcg: float) -> Manifest:
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
+
+
+def test_answers_are_counted_for_monitoring_too(registry: CollectorRegistry, tmp_path: Path) -> None:
+    counts = AnswerCounts(tmp_path, days=30, every_s=1)
+    meter = Metrics(registry, answered=counts)
+    meter.answered("/v1/recommend", 503, 0.004)
+    meter.refused("/v1/recommend", 7)
+    counts.keep()
+    (found,) = read_answered(tmp_path).values()
+    assert found == {"/v1/recommend": {"failed": 1, "limited": 7}}
 
 
 def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry) -> None:

@@ -1,0 +1,127 @@
+"""How many requests the service answered on each day, and how: counted in memory, kept in a small file by each process.
+
+```
+<shop>/answered/<day>.<process>.json     endpoint to outcome to number; the day is UTC
+```
+A file is written anew every `every_s` while anything is counted, so that a kill loses the counts of that moment alone.
+Nobody's id is in them. Files go when their day is too long ago.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from core.ids import time_ordered_id
+from core.storage import atomic_file
+
+logger = logging.getLogger(__name__)
+
+# ok: below 400. limited: 429, of too many at once. refused: any other of the caller's faults. failed: from 500 on.
+Outcome = Literal["ok", "limited", "refused", "failed"]
+Counts = dict[str, dict[str, int]]
+_SUFFIX = ".json"
+
+
+def outcome_of(status: int) -> Outcome:
+    """What an HTTP status says of an answer.
+
+    >>> [outcome_of(status) for status in (200, 404, 429, 503)]
+    ['ok', 'refused', 'limited', 'failed']
+    """
+    return "ok" if status < 400 else "limited" if status == 429 else "refused" if status < 500 else "failed"
+
+
+class AnswerCounts:
+    """Counts the answers of one process. Safe to count from many threads.
+
+    Args:
+        folder: Of the shop's counts.
+        days: Files of days that are longer ago go.
+        every_s: How often `keep` writes at most.
+        now: The clock of the wall.
+    """
+
+    def __init__(
+        self, folder: Path, *, days: float, every_s: float, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._folder, self._days, self._every_s, self._now = folder, days, every_s, now
+        self._process = ""  # named when it first writes: until then it may have been forked
+        self._lock = threading.Lock()
+        self._counted: dict[date, Counter[tuple[str, Outcome]]] = {}
+        self._unkept: set[date] = set()
+        self._kept_at = float("-inf")
+        self._failing = False
+
+    def add(self, endpoint: str, status: int, number: int = 1) -> None:
+        """Count answers."""
+        day = self._now().astimezone(UTC).date()
+        with self._lock:
+            self._counted.setdefault(day, Counter())[endpoint, outcome_of(status)] += number
+            self._unkept.add(day)
+
+    def keep(self, *, at_once: bool = False) -> None:
+        """Write what was counted since the last time, where that is long enough ago; a full disk fails no caller.
+
+        Args:
+            at_once: However short ago that is.
+        """
+        if not at_once and time.monotonic() - self._kept_at < self._every_s:
+            return
+        self._kept_at = time.monotonic()
+        with self._lock:
+            fresh, self._unkept = self._unkept, set()
+            counted = {day: dict(self._counted[day]) for day in fresh}
+        try:
+            for day, counts in sorted(counted.items()):
+                self._write(day, counts)
+            self._failing = False
+        except OSError:
+            with self._lock:
+                self._unkept |= fresh
+            if not self._failing:
+                logger.exception("Cannot write how many requests were answered; they are counted on, and tried again")
+            self._failing = True
+
+    def _write(self, day: date, counts: dict[tuple[str, Outcome], int]) -> None:
+        told: Counts = {}
+        for (endpoint, outcome), number in sorted(counts.items()):
+            told.setdefault(endpoint, {})[outcome] = number
+        self._process = self._process or time_ordered_id()
+        path = self._folder / f"{day.isoformat()}.{self._process}{_SUFFIX}"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _prune(self._folder, self._now().astimezone(UTC).date() - timedelta(days=self._days))
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(told), encoding="utf-8")
+
+
+def read_answered(folder: Path) -> dict[date, Counts]:
+    """How many requests were answered on each day, over all processes; by endpoint and outcome."""
+    found: dict[date, Counts] = {}
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        with suppress(FileNotFoundError):  # it went meanwhile
+            of_day = found.setdefault(_day_of(path), {})
+            for endpoint, outcomes in json.loads(path.read_text(encoding="utf-8")).items():
+                mine = of_day.setdefault(endpoint, {})
+                for outcome, number in outcomes.items():
+                    mine[outcome] = mine.get(outcome, 0) + number
+    return dict(sorted(found.items()))
+
+
+def _prune(folder: Path, oldest: date) -> None:
+    for path in folder.glob(f"*{_SUFFIX}"):
+        if _day_of(path) < oldest:
+            path.unlink(missing_ok=True)
+
+
+def _day_of(path: Path) -> date:
+    return date.fromisoformat(path.name.partition(".")[0])

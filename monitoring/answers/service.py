@@ -1,0 +1,119 @@
+"""Signals of the service: how much it is asked, what it fails at, and what it has to refuse as too much at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from core.logs.answered import read_answered
+from core.settings.form import Frozen
+from core.storage import atomic_file
+from monitoring.answers.signals import NEEDED_DAYS, last_whole_day
+from monitoring.signals.activity import Span
+from monitoring.signals.data import weekly_habit
+from monitoring.signals.series import Series
+
+STORE = "service.json"
+KEPT_DAYS = 400
+_LATE = timedelta(minutes=10)  # counts are written every so often
+_OTHER = "other"  # probes, pages and made-up paths: their number says nothing of the shop
+
+
+class ServiceDay(Frozen):
+    """The requests of one day, those of pages and probes left out.
+
+    Attributes:
+        day: UTC.
+        requests: All.
+        failed: Answered with a status from 500 on.
+        limited: Answered 429, as too many at once.
+    """
+
+    day: date
+    requests: int
+    failed: int = 0
+    limited: int = 0
+
+
+_DAYS = TypeAdapter(list[ServiceDay])
+
+
+def read_service_days(folder: Path) -> list[ServiceDay]:
+    """What was summed up, the oldest day first."""
+    path = folder / STORE
+    return _DAYS.validate_json(path.read_bytes()) if path.exists() else []
+
+
+def sum_up_service(folder: Path, answered: Path, now: datetime | None = None) -> list[ServiceDay]:
+    """Sum up the days that are over, and keep them; the same days again change nothing.
+
+    Args:
+        folder: Where the sums are kept.
+        answered: The folder of the service's counts.
+        now: This moment, by default.
+    Returns:
+        All that is kept, the oldest day first.
+    """
+    known = read_service_days(folder)
+    until = ((now or datetime.now(UTC)) - _LATE).astimezone(UTC).date()
+    counted = read_answered(answered)
+    # The day on which the counts begin is not whole.
+    first = known[0].day if known else min(counted, default=until) + timedelta(days=1)
+    fresh = {day: _day(day, endpoints) for day, endpoints in counted.items() if first <= day < until}
+    oldest = until - timedelta(days=KEPT_DAYS)
+    merged = {one.day: one for one in known} | fresh
+    days = [merged[day] for day in sorted(merged) if day >= oldest]
+    if days != known:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / STORE) as temporary:
+            temporary.write_bytes(_DAYS.dump_json(days))
+    return days
+
+
+def _day(day: date, endpoints: dict[str, dict[str, int]]) -> ServiceDay:
+    outcomes = [found for endpoint, found in endpoints.items() if endpoint != _OTHER]
+    failed, limited = (sum(found.get(name, 0) for found in outcomes) for name in ("failed", "limited"))
+    return ServiceDay(day=day, requests=sum(sum(found.values()) for found in outcomes), failed=failed, limited=limited)
+
+
+def service_note(days: Sequence[ServiceDay], span: Span) -> str:
+    """Why the service's load and errors are not watched, a sentence; empty where they are."""
+    what = "load and errors of the service"
+    if not days:
+        return f"Not watched: {what}. No whole day of requests was counted."
+    n = (last_whole_day(span) - days[0].day).days + 1
+    if n >= NEEDED_DAYS:
+        return ""
+    return f"Not watched yet: {what}. Requests are counted for {max(n, 0)} days; a quiet past takes {NEEDED_DAYS}."
+
+
+def service_series(days: Sequence[ServiceDay], span: Span) -> list[Series]:
+    """All of them; none where nothing was counted within the span. A day without any count is one without requests."""
+    last = last_whole_day(span)
+    placed = [(span.n_days - 1 - (last - one.day).days, one) for one in days]
+    within = [(place, one) for place, one in placed if 0 <= place < span.n_days]
+    if not within:
+        return []
+    begins = within[0][0]
+    cells = np.zeros((span.n_days - begins, 3))
+    for place, one in within:
+        cells[place - begins] = one.requests, one.failed, one.limited
+    requests = cells[:, 0]
+    load = weekly_habit(cells[:, :1])
+    return [
+        Series(
+            "service.requests.load", "service", "rate", load, cells[:, :1], least=20, unit="a day", begins=begins
+        ),
+        Series(
+            "service.requests.failed_share", "service", "rate", requests, cells[:, 1:2],
+            is_share=True, worse="higher", begins=begins, consequence=0,
+        ),
+        Series(
+            "service.requests.limited_share", "service", "rate", requests, cells[:, 2:],
+            is_share=True, worse="higher", begins=begins, consequence=2,
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,83 @@
+"""Counts of answers: all processes' together, kept through a kill, bounded, and never in the way of an answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from core.logs.answered import AnswerCounts, read_answered
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ASKED = "/v1/recommend"
+
+
+def _counts(folder: Path, now: datetime = NOON, every_s: float = 0.0, days: float = 30) -> AnswerCounts:
+    return AnswerCounts(folder, days=days, every_s=every_s, now=lambda: now)
+
+
+def test_answers_of_all_processes_are_counted_together_by_day_endpoint_and_outcome(tmp_path: Path) -> None:
+    one, other = _counts(tmp_path), _counts(tmp_path)
+    for status in (200, 202, 404, 503):
+        one.add(ASKED, status)
+    one.keep()
+    one.add(ASKED, 429, 5)
+    other.add(ASKED, 500)
+    other.add("/v1/score", 200)
+    for counts in (one, other):
+        counts.keep()
+    later = _counts(tmp_path, NOON + timedelta(days=1))
+    later.add(ASKED, 200)
+    later.keep()
+    assert read_answered(tmp_path) == {
+        date(2026, 3, 1): {
+            ASKED: {"ok": 2, "refused": 1, "limited": 5, "failed": 2},
+            "/v1/score": {"ok": 1},
+        },
+        date(2026, 3, 2): {ASKED: {"ok": 1}},
+    }
+
+
+def test_counts_are_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:
+    counts = _counts(tmp_path, every_s=3600)
+    counts.add(ASKED, 200)
+    counts.keep()
+    counts.add(ASKED, 200)
+    counts.keep()
+    assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"ok": 1}}
+    counts.keep(at_once=True)
+    assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"ok": 2}}
+
+
+def test_without_answers_nothing_is_written(tmp_path: Path) -> None:
+    _counts(tmp_path / "answered").keep(at_once=True)
+    assert not (tmp_path / "answered").exists()
+    assert read_answered(tmp_path / "answered") == {}
+
+
+def test_days_that_are_long_ago_go(tmp_path: Path) -> None:
+    for day in range(6):
+        counts = _counts(tmp_path, NOON + timedelta(days=day), days=2)
+        counts.add(ASKED, 200)
+        counts.keep()
+    assert [day.day for day in read_answered(tmp_path)] == [4, 5, 6]
+
+
+def test_a_disk_that_is_full_fails_nobody_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = _counts(tmp_path)
+    counts.add(ASKED, 200)
+    with monkeypatch.context() as patched:
+        patched.setattr("core.logs.answered.atomic_file", _full)
+        counts.keep()
+        counts.keep()
+    assert len(caplog.records) == 1  # said once
+    counts.add(ASKED, 200)
+    counts.keep()
+    assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"ok": 2}}
+
+
+def _full(_: Path) -> None:
+    raise OSError(28, "No space left on device")

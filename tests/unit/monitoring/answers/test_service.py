@@ -1,0 +1,112 @@
+"""Signals of the service: failures, refusals and load that moved are found, and quiet days have no alarm."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.alarms import Alarm
+from monitoring.answers.service import (
+    ServiceDay,
+    read_service_days,
+    service_note,
+    service_series,
+    sum_up_service,
+)
+from monitoring.answers.signals import NEEDED_DAYS
+from monitoring.calibration import measure
+from monitoring.signals.activity import Span
+from monitoring.verdict import judge
+
+SPAN = Span(datetime(2026, 6, 1, 14, tzinfo=UTC), 160)
+LAST = date(2026, 5, 31)
+
+
+def _days(n: int = 140, *, turn: int = 7, load: float = 1.0, failed: float = 0.0005, limited: float = 0.001) -> list:  # type: ignore[type-arg]
+    """Busy on weekdays, one day more than another; in the newest `turn` days as told."""
+    rng = np.random.default_rng(4)
+    days = []
+    for back in reversed(range(n)):
+        day, is_moved = LAST - timedelta(days=back), back < turn
+        usual = 20_000 * (1.3 if day.weekday() < 5 else 0.6) * rng.lognormal(0, 0.08)
+        requests = int(usual * (load if is_moved else 1.0))
+        shares = (failed, limited) if is_moved else (0.0005, 0.001)
+        counts = [int(rng.poisson(requests * share * rng.lognormal(0, 0.3))) for share in shares]
+        days.append(ServiceDay(day=day, requests=requests, failed=counts[0], limited=counts[1]))
+    return days
+
+
+def _alarms(days: list[ServiceDay]) -> tuple[Alarm, ...]:
+    moved = [one for series in service_series(days, SPAN) for one in measure(series, SPAN.n_days, 168)]
+    return judge(moved, SPAN, SPAN.n_days, 0.05).alarms
+
+
+def test_quiet_days_have_no_alarm_though_each_is_busier_or_less_so_than_chance_has_it() -> None:
+    assert _alarms(_days()) == ()
+
+
+@pytest.mark.parametrize(
+    ("moved", "signal", "says"),
+    [
+        ({"failed": 0.02}, "service.requests.failed_share", "failed, 0.0"),
+        ({"limited": 0.05}, "service.requests.limited_share", "refused as too many at once"),
+        ({"load": 3.0}, "service.requests.load", "requests a day in the last"),
+        ({"load": 0.2}, "service.requests.load", "requests a day in the last"),
+    ],
+)
+def test_what_moved_is_named_first(moved: dict[str, float], signal: str, says: str) -> None:
+    first = _alarms(_days(**moved))[0]  # type: ignore[arg-type]
+    assert (first.signal, first.family, first.broken) == (signal, "service", False)
+    assert says in first.says
+
+
+def test_fewer_failures_are_no_alarm() -> None:
+    assert _alarms(_days(failed=0.0, limited=0.0)) == ()
+
+
+def test_a_service_that_never_failed_and_now_does_is_found() -> None:
+    days = [one.model_copy(update={"failed": 0}) for one in _days()]
+    days[-1] = days[-1].model_copy(update={"failed": 40})
+    assert [one.signal for one in _alarms(days)] == ["service.requests.failed_share"]
+
+
+def _count(folder: Path, day: str, process: str, endpoints: dict[str, dict[str, int]]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{day}.{process}.json").write_text(json.dumps(endpoints))
+
+
+def test_days_that_are_over_are_summed_up_and_outlast_the_counts(tmp_path: Path) -> None:
+    counts, watched = tmp_path / "answered", tmp_path / "watched"
+    for day in (1, 2, 3, 4):
+        told = {"/v1/recommend": {"ok": 90, "failed": day}, "/v1/events": {"limited": 5}, "other": {"failed": 1000}}
+        for process in "ab":
+            _count(counts, f"2026-05-0{day}", process, told)
+    now = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    expected = [
+        # The first day is not whole, and the last one not over.
+        ServiceDay(day=date(2026, 5, day), requests=2 * (95 + day), failed=2 * day, limited=10)
+        for day in (2, 3)
+    ]
+    assert sum_up_service(watched, counts, now) == expected
+    for path in counts.iterdir():
+        path.unlink()
+    assert sum_up_service(watched, counts, now + timedelta(days=3)) == expected == read_service_days(watched)
+
+
+def test_a_day_is_over_only_when_its_counts_are_written(tmp_path: Path) -> None:
+    for day in ("2026-05-01", "2026-05-02"):
+        _count(tmp_path / "answered", day, "a", {"/v1/score": {"ok": 1}})
+    midnight = datetime(2026, 5, 3, tzinfo=UTC)
+    assert sum_up_service(tmp_path, tmp_path / "answered", midnight + timedelta(minutes=1)) == []
+    assert len(sum_up_service(tmp_path, tmp_path / "answered", midnight + timedelta(minutes=11))) == 1
+
+
+def test_what_is_not_watched_is_told() -> None:
+    assert "No whole day of requests was counted" in service_note([], SPAN)
+    assert f"counted for 30 days; a quiet past takes {NEEDED_DAYS}" in service_note(_days(30), SPAN)
+    assert service_note(_days(), SPAN) == ""
+    assert service_series([], SPAN) == []
