@@ -25,6 +25,7 @@ LOOKS = {1: 7.0, 7: 3.0, 28: 1.5}
 _PRIOR_WEIGHT = {1: 4.0, 7: 6.0, 28: 10.0}  # windows that the scale of shorter ones is worth
 _LEAST_SCALE = 0.25  # squared: users who do the same every day make days quieter than chance
 _HALF = 0.5
+_FEW_EXPECTED = 10.0  # of a kind: with fewer its noise is not that of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ def _compare_mix(sums: np.ndarray, reference: np.ndarray) -> _Compared:
     n, n_reference = sums.sum(axis=1), reference.sum(axis=1)
     p = sums / np.maximum(n, 1e-9)[:, None]
     usual = (reference + _HALF) / np.maximum(n_reference + _HALF * reference.shape[1], 1e-9)[:, None]
-    each = (p - usual) ** 2 / usual / (1 / np.maximum(n, 1e-9) + 1 / np.maximum(n_reference, 1e-9))[:, None]
+    inflation = 1 + np.maximum(n, 1e-9) / np.maximum(n_reference, 1e-9)
+    each = _distance(sums, usual * n[:, None]) / inflation[:, None]
     freedom = max(sums.shape[1] - 1, 1)
     distance = np.abs(p - usual).sum(axis=1) / 2  # total variation
     parts = np.zeros((len(n), places.max(initial=0) + 2))
@@ -178,6 +180,18 @@ def _compare_mix(sums: np.ndarray, reference: np.ndarray) -> _Compared:
     shares = np.zeros_like(parts), np.zeros_like(parts)
     shares[0][:, places], shares[1][:, places] = p, usual
     return _Compared(each.sum(axis=1) / freedom, freedom, n, distance, np.zeros(len(n)), parts, shares, n, n)
+
+
+def _distance(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Squared distances of counts from what is expected, in units of sampling noise.
+
+    Pearson's where fewer came, Anscombe's (1953) where more did: a count of 15 where 3 are expected is as rare as five
+    standard deviations, and not as seven, as Pearson's has it, by which a few rare kinds are an alarm.
+    """
+    safe = np.maximum(expected, 1e-9)
+    pearson = (counts - expected) ** 2 / safe
+    anscombe = (1.5 * (np.cbrt(counts) ** 2 - np.cbrt(safe) ** 2)) ** 2 / np.cbrt(safe)
+    return np.minimum(pearson, anscombe)
 
 
 def _compare_means(
@@ -202,7 +216,7 @@ def _compare_means(
 
 
 def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom: float) -> Moved:
-    from scipy.stats import f, poisson
+    from scipy.stats import f
 
     n = float(compared.exposure[-1])
     value, reference = float(compared.value[-1]), float(compared.reference[-1])
@@ -214,21 +228,32 @@ def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom
     degrees = freedom * min(compared.freedom, 2)
     log_p = float(f.logsf(strength, compared.freedom, degrees))
     if series.kind == "rate":  # exact where counts are small
-        noise = max(scale, 1.0)
-        count, expected = float(compared.count[-1]) / noise, max(float(compared.expected[-1]), 1e-9) / noise
-        tail = poisson.logsf(count - 1e-9, expected) if count > expected else poisson.logcdf(count, expected)
-        tail = poisson.logsf(np.ceil(count) - 1, expected) if count > expected else tail
-        log_p = max(log_p, min(float(tail) + np.log(2), 0.0))
+        tail = _log_tail(float(compared.count[-1]), float(compared.expected[-1]), max(scale, 1.0))
+        log_p = max(log_p, min(tail + np.log(2), 0.0))
     if (series.worse == "lower" and value >= reference) or (series.worse == "higher" and value <= reference):
         log_p = 0.0
     part = int(np.argmax(compared.parts[-1]))
     now, then = (float(shares[-1, part]) if shares.ndim == 2 else float(shares[-1]) for shares in compared.shares)
+    if series.kind == "mix" and n * then < _FEW_EXPECTED:  # exact where the kind that moved most is rare
+        others = (float(compared.parts[-1].sum()) - float(compared.parts[-1, part])) / max(compared.freedom - 1, 1)
+        log_of_others = float(f.logsf(others / scale, max(compared.freedom - 1, 1), degrees))
+        tail = _log_tail(n * now, n * then, max(scale, 1.0)) + np.log(compared.freedom + 1)
+        log_p = max(log_p, min(tail, log_of_others, 0.0))
     return Moved(series, days, value, reference, log_p, strength, n, part, (now, then))
 
 
 def _silent(series: Series, days: int, note: str, told: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Moved:
     value, reference, exposure = told
     return Moved(series, days, value, reference, 0.0, 0.0, exposure, note=note)
+
+
+def _log_tail(count: float, expected: float, noise: float) -> float:
+    """Logarithm of how likely a count is so far off or further, that is `noise` times as noisy as Poisson's."""
+    from scipy.stats import poisson
+
+    count, expected = count / noise, max(expected, 1e-9) / noise
+    tail = poisson.logsf(np.ceil(count) - 1, expected) if count > expected else poisson.logcdf(count, expected)
+    return float(tail)
 
 
 def n_tests(moved: Sequence[Moved]) -> float:

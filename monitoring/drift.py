@@ -17,7 +17,7 @@ from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
 from monitoring.answers.replay import read_replay_days
-from monitoring.answers.replayed import below_promise, replay_note, replay_series
+from monitoring.answers.replayed import below_promise, lost_lead, replay_note, replay_series
 from monitoring.answers.service import read_service_days, service_note, service_series
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
@@ -159,6 +159,7 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
         moved += below_promise(replayed, span, span.n_days)
+        moved += lost_lead(replayed, span, span.n_days)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))

@@ -195,6 +195,12 @@ def describe(one: Moved) -> str:
                 f"What users took {window}{whom} stood above {now:.1%} of the other items where the bundle in service "
                 f"ranks them, above {then:.1%} before."
             )
+        case "lead":
+            leads = [f"{abs(one):.1%} of the catalogue {'higher' if one >= 0 else 'lower'}" for one in (now, then)]
+            return (
+                f"What users took {window} stood {leads[0]} where the bundle in service ranks than where item "
+                f"neighbours do that learn anew each week; when the bundle was new it stood {leads[1]}."
+            )
         case "promise":
             return (
                 f"What users took {window} stood above {now:.1%} of the other items where the bundle in service ranks "

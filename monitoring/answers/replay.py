@@ -21,6 +21,7 @@ from core.schema import EVENTS
 from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file
+from monitoring.answers.rival import fit_neighbours
 from monitoring.signals.activity import FloodRule
 from monitoring.signals.segments import read_segments
 from recommender.inputs.queries import Queries
@@ -79,6 +80,7 @@ class ReplayDay(Frozen):
         promise: What its evaluation found of users with a history, by figure.
         figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares.
         segments: The same of `rank`, by segment of users.
+        lead: The same of the rank above that of neighbours that learn anew each week; None where there are none.
     """
 
     day: date
@@ -86,6 +88,7 @@ class ReplayDay(Frozen):
     promise: dict[str, float] = Field(default_factory=dict)
     figures: dict[str, tuple[float, float, float]]
     segments: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    lead: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,14 @@ def _replayed(
         found = connection.execute(
             "SELECT user_id, list(segment) FROM user_segments SEMI JOIN queries USING (user_id) GROUP BY user_id"
         ).fetchall()
-    if not rows:
-        return
-    queries = Queries(tuple(_state(*row[3:]) for row in rows), tuple(tuple(row[2]) for row in rows))
-    per_query = evaluate_ranker(ranker, queries, bundle.k, with_auc=True).per_query
-    values = {NDCG: per_query[NDCG]} | ({RANK: per_query[AUC]} if AUC in per_query else {})
+        if not rows:
+            return
+        queries = Queries(tuple(_state(*row[3:]) for row in rows), tuple(tuple(row[2]) for row in rows))
+        per_query = evaluate_ranker(ranker, queries, bundle.k, with_auc=True).per_query
+        values = {NDCG: per_query[NDCG]} | ({RANK: per_query[AUC]} if AUC in per_query else {})
+        days = np.array([row[1] for row in rows])
+        rivals = _ranks_of_neighbours(connection, queries, days, bundle.k) if RANK in values else None
     of_user = dict(found)
-    days = np.array([row[1] for row in rows])
     for day in sorted(set(days)):
         mine = np.flatnonzero(days == day)
         told: dict[str, list[float]] = {}
@@ -198,7 +202,27 @@ def _replayed(
             promise=bundle.promise,
             figures={name: _sums(all_values[mine]) for name, all_values in values.items()},
             segments={segment: _sums(np.array(some)) for segment, some in sorted(told.items())},
+            lead=None if rivals is None else _lead(values[RANK][mine] - rivals[mine]),
         )
+
+
+def _ranks_of_neighbours(
+    connection: duckdb.DuckDBPyConnection, queries: Queries, days: np.ndarray, k: int
+) -> np.ndarray:
+    """What neighbours that learned up to each query's week rank its items; NaN before there was anything to learn."""
+    ranks = np.full(len(queries), np.nan)
+    weeks = np.array([day - timedelta(days=day.weekday()) for day in days])
+    for week in sorted(set(weeks)):
+        mine, neighbours = np.flatnonzero(weeks == week), fit_neighbours(connection, week)
+        if neighbours is not None:
+            asked = Queries(tuple(queries.users[at] for at in mine), tuple(queries.targets[at] for at in mine))
+            ranks[mine] = evaluate_ranker(neighbours, asked, k, with_auc=True).per_query[AUC]
+    return ranks
+
+
+def _lead(differences: np.ndarray) -> tuple[float, float, float] | None:
+    known = differences[~np.isnan(differences)]
+    return _sums(known) if len(known) else None
 
 
 def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequence[int]) -> UserState:

@@ -16,6 +16,7 @@ from monitoring.signals.series import Series
 CHANCE = 0.5  # the rank of a taken item where a bundle knows nothing
 TOLERATED = 0.1  # of what the promise is above chance: a day is not a window of evaluation
 MIN_DAYS, MIN_USERS = 14, 200  # of a bundle, for its promise to be asked about
+LOST_LEAD = 0.05  # of what a bundle's rank was above chance at first: less of its lead may go with age
 
 
 def replay_note(days: Sequence[ReplayDay], span: Span) -> str:
@@ -69,18 +70,46 @@ def below_promise(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[M
     found = [one.figures[RANK] for one in mine if RANK in one.figures]
     if promise is None or len(found) < MIN_DAYS or sum(n for n, *_ in found) < MIN_USERS:
         return
-    means = np.array([total / n for n, total, _ in found])
-    weights = np.array([n for n, *_ in found]) / sum(n for n, *_ in found)
-    mean = float(weights @ means)
-    error = float(np.sqrt(np.sum(weights**2 * (means - mean) ** 2) * len(means) / (len(means) - 1)))
+    mean, error = _mean(found)
     floor = CHANCE + (1 - TOLERATED) * (promise - CHANCE)
     distance = (floor - mean) / max(error, 1e-9)
     exposure = np.array([n for n, *_ in found])
     series = Series(
         "quality.replay.promise", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2
     )
-    log_p = float(t.logsf(distance, len(means) - 1)) if distance > 0 else 0.0
+    log_p = float(t.logsf(distance, len(found) - 1)) if distance > 0 else 0.0
     yield Moved(series, LAG, mean, promise, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
+
+
+def lost_lead(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved]:
+    """Whether the newest bundle has surely lost of its lead over neighbours that learn anew, since its first days.
+
+    The four weeks before day `end` against the four weeks after it learned. Both are asked about the same items of the
+    same users, so what changed in how hard these are to foresee is in neither; by Student's t of the days' means.
+    """
+    from scipy.stats import t
+
+    mine = [one for one in days if one.digest == days[-1].digest and one.lead is not None and RANK in one.figures]
+    newest = [one for one in mine if end - LAG <= _place(one.day, span) < end]
+    first = [one for one in mine if one.day < newest[0].day][:LAG] if newest else []
+    asked = [sum(one.lead[0] for one in part if one.lead) for part in (first, newest)]
+    if min(len(first), len(newest)) < MIN_DAYS or min(asked) < MIN_USERS:
+        return
+    (was, was_error), (now, now_error) = (_mean([one.lead for one in part if one.lead]) for part in (first, newest))
+    above_chance = _mean([one.figures[RANK] for one in first])[0] - CHANCE
+    distance = (was - LOST_LEAD * max(above_chance, 0.0) - now) / max(np.hypot(was_error, now_error), 1e-9)
+    exposure = np.array([one.lead[0] for one in newest if one.lead])
+    series = Series("quality.replay.lead", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2)
+    log_p = float(t.logsf(distance, min(len(first), len(newest)) - 1)) if distance > 0 else 0.0
+    yield Moved(series, LAG, now, was, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
+
+
+def _mean(found: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """The mean over days' users, and its standard error: what users of a day have in common is in it."""
+    means = np.array([total / n for n, total, _ in found])
+    weights = np.array([n for n, *_ in found]) / sum(n for n, *_ in found)
+    mean = float(weights @ means)
+    return mean, float(np.sqrt(np.sum(weights**2 * (means - mean) ** 2) * len(means) / (len(means) - 1)))
 
 
 def _place(day: date, span: Span) -> int:

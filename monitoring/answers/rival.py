@@ -1,0 +1,65 @@
+"""Item neighbours that learn anew each week: what a bundle's lead is measured against as it grows old.
+
+How hard it is to foresee what users take changes by itself, from one month to the next. The same users and items asked
+of the bundle and of neighbours that know everything up to the week before take that out: what is left is what the
+bundle is ahead by, or behind.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+import numpy as np
+
+from core.sql import literal
+from recommender.inputs.ids import IdMap
+from recommender.inputs.user import UserState
+from recommender.metrics.top_k import mask_seen
+from recommender.ranking.baseline_ranker import item_matrix
+
+N_NEIGHBOURS = 50
+MAX_PAIRS = 1_000_000  # of users and items, the newest; older ones say little of what is wanted now
+_SEED = 0
+
+
+class Neighbours:
+    """Ranks by how often items of a history went together with each item; by popularity where it has nothing to say.
+
+    Args:
+        items: Of each user, what they had.
+    """
+
+    def __init__(self, items: Sequence[Sequence[str]]) -> None:
+        from implicit.nearest_neighbours import CosineRecommender
+
+        self.ids = IdMap.shuffled((item for had in items for item in had), _SEED)
+        had = item_matrix([self.ids.known_indices(one) for one in items], len(self.ids))
+        model = CosineRecommender(K=N_NEIGHBOURS, num_threads=1)
+        with warnings.catch_warnings():  # of a conversion that implicit makes by itself
+            warnings.filterwarnings("ignore", message="Method expects CSR input")
+            model.fit(had, show_progress=False)
+        self._weights = model.similarity
+        self._counts = np.asarray(had.sum(axis=0)).ravel().astype(np.float32)
+
+    def scores(self, users: Sequence[UserState]) -> np.ndarray:
+        """Scores of all items; seen ones are -inf. Shape (B, n_items), float32."""
+        histories = [self.ids.known_indices(user.items) for user in users]
+        scores: np.ndarray = (item_matrix(histories, len(self.ids)) @ self._weights).toarray().astype(np.float32)
+        is_silent = scores.max(axis=1) <= scores.min(axis=1)
+        scores[is_silent] = self._counts
+        return mask_seen(scores, users, self.ids)
+
+
+def fit_neighbours(connection: duckdb.DuckDBPyConnection, before: date) -> Neighbours | None:
+    """Those that know what is in `events` up to a day; None where nothing is."""
+    begin = f"TIMESTAMPTZ {literal(f'{before.isoformat()} 00:00:00Z')}"
+    rows = connection.execute(
+        f"""SELECT list(item_id ORDER BY item_id) FROM (
+            SELECT user_id, item_id FROM events WHERE timestamp < {begin}
+            GROUP BY ALL ORDER BY max(timestamp) DESC, user_id, item_id LIMIT {MAX_PAIRS})
+        GROUP BY user_id ORDER BY user_id"""
+    ).fetchall()
+    return Neighbours([items for (items,) in rows]) if rows else None

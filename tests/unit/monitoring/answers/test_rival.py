@@ -1,0 +1,107 @@
+"""The lead of a bundle over neighbours that learn anew: what they know, what it is, and when it is lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from core.alarms import Alarm
+from monitoring.answers.replay import ReplayDay, replay
+from monitoring.answers.replayed import below_promise, lost_lead, replay_series
+from monitoring.answers.rival import Neighbours, fit_neighbours
+from monitoring.answers.staleness import STALE, Learned, with_staleness
+from monitoring.calibration import measure
+from monitoring.signals.activity import Span
+from monitoring.verdict import judge
+from recommender.inputs.user import UserState
+from tests.unit.monitoring.answers.test_replay import BUNDLE, Alphabet, _clean
+
+SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 200)
+LEARNED_DAYS_AGO = 170
+
+
+def _user(*items: str) -> UserState:
+    return UserState(items=items, values=(None,) * len(items), events=("view",) * len(items))
+
+
+def _order(neighbours: Neighbours, *items: str) -> list[str]:
+    (scores,) = neighbours.scores([_user(*items)])
+    found = [neighbours.ids.item_ids[place] for place in np.argsort(-scores, kind="stable")]
+    return found[: int(np.isfinite(scores).sum())]
+
+
+def test_neighbours_rank_what_goes_together_first_and_what_is_popular_for_a_stranger() -> None:
+    neighbours = Neighbours([["tea", "pot"]] * 3 + [["pen", "ink"]] * 4 + [["pen", "pot"]])
+    assert _order(neighbours, "tea")[0] == "pot"
+    assert _order(neighbours, "ink")[0] == "pen"
+    assert _order(neighbours, "never seen")[0] == "pen"
+    assert "tea" not in _order(neighbours, "tea")
+
+
+def test_neighbours_know_nothing_of_the_day_itself() -> None:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            """CREATE TABLE events AS SELECT * FROM (VALUES
+            ('u', 'a', TIMESTAMPTZ '2026-03-01 23:59:59Z'), ('u', 'b', TIMESTAMPTZ '2026-03-02 00:00:00Z'))
+            AS t(user_id, item_id, timestamp)"""
+        )
+        neighbours = fit_neighbours(connection, date(2026, 3, 2))
+        assert neighbours is not None
+        assert neighbours.ids.item_ids == ("a",)
+        assert fit_neighbours(connection, date(2026, 3, 1)) is None
+
+
+def test_the_lead_is_what_a_bundle_ranks_above_neighbours_for_the_same_user_and_items(tmp_path: Path) -> None:
+    # All who had g had h too; the bundle goes by the alphabet, in which h is the last.
+    known = [(f"u{n}", item, -3.0, "view") for n in range(5) for item in "gh"]
+    known += [(f"u{n}", item, -3.0, "view") for n in range(5, 9) for item in "abcd"]
+    clean = _clean(
+        tmp_path / "clean", [*known, ("x", "g", -1.0, "view"), ("x", "h", 1.2, "view"), ("x", "h", 2.1, "view")]
+    )
+    (tuesday,) = replay(tmp_path / "kept", clean, Alphabet(), BUNDLE)
+    assert tuesday.figures["rank"] == (1, 0, 0)  # the last of all
+    assert tuesday.lead == (1, -1, 1)  # neighbours have it first
+
+
+def _aged(lead: float, *, first: float = 0.03, harder: float = 0.0, n: int = LEARNED_DAYS_AGO) -> list[ReplayDay]:
+    """A bundle whose lead went from `first` to `lead` over its days, while items became so much harder to foresee."""
+    rng, days = np.random.default_rng(8), []
+    for back in reversed(range(n)):
+        age = 1 - back / max(n - 1, 1)
+        rank = np.clip(rng.normal(0.8 - harder * age, 0.2, 40) + rng.normal(0, 0.02), 0, 1)
+        ahead = rng.normal(first + (lead - first) * age, 0.1, 40)
+        sums = [(40.0, float(one.sum()), float((one**2).sum())) for one in (rank, ahead)]
+        day = (SPAN.end - timedelta(days=back + 1)).date()
+        days.append(ReplayDay(day=day, digest="d", promise={"rank": 0.8}, figures={"rank": sums[0]}, lead=sums[1]))
+    return days
+
+
+def _alarms(days: list[ReplayDay]) -> tuple[Alarm, ...]:
+    moved = [one for series in replay_series(days, SPAN) for one in measure(series, SPAN.n_days, 168)]
+    moved += [*below_promise(days, SPAN, SPAN.n_days), *lost_lead(days, SPAN, SPAN.n_days)]
+    alarms = judge(moved, SPAN, SPAN.n_days, 0.05).alarms
+    return with_staleness(alarms, Learned(SPAN.starts(0), SPAN.end - timedelta(days=LEARNED_DAYS_AGO)), SPAN.end)
+
+
+def test_a_bundle_that_loses_its_lead_slowly_is_stale_though_its_reference_moves_with_it() -> None:
+    alarms = _alarms(_aged(-0.03))
+    assert [one.signal for one in alarms] == [STALE, "quality.replay.lead"]
+    assert "lower where the bundle in service ranks than where item neighbours do" in alarms[1].says
+    assert alarms[1].says.endswith("% of the catalogue higher.")
+
+
+@pytest.mark.parametrize("days", [_aged(0.03), _aged(0.06), _aged(0.02), _aged(0.03, harder=0.02), _aged(-0.03, n=41)])
+def test_a_lead_that_is_kept_or_young_or_nearly_kept_is_no_alarm(days: list[ReplayDay]) -> None:
+    assert _alarms(days) == ()
+
+
+def test_only_days_of_the_newest_bundle_count() -> None:
+    old = [one.model_copy(update={"digest": "old"}) for one in _aged(-0.03)[:-20]]
+    assert list(lost_lead([*old, *_aged(-0.03)[-20:]], SPAN, SPAN.n_days)) == []
+    assert list(lost_lead([one.model_copy(update={"lead": None}) for one in _aged(-0.03)], SPAN, SPAN.n_days)) == []
+    assert list(lost_lead([], SPAN, SPAN.n_days)) == []
