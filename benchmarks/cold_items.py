@@ -4,6 +4,7 @@ The data go through the product's own reader and data gate, and are split by str
 loses all of its events: in training, in the validation events and in every history; the catalogue keeps their texts. A
 share of the users is left out of training and validation. Then the test events on held-out items are ranked, once
 among the held-out items and once in the whole catalogue; and those of held-out users, with their history and without.
+What new items cost the others is the difference that ranking them makes to up to 5,000 of the other test events.
 Limits: on held-out items the served model's R@10 is ten times that of popularity and of chance, and no lower than that
 of the frozen text encoder.
 """
@@ -20,18 +21,23 @@ import pyarrow.parquet as pq
 
 from benchmarks.harness import options
 from benchmarks.harness.datasets import history, open_dataset, write_training_tables
-from benchmarks.harness.models import Fits, recall_and_ndcg
+from benchmarks.harness.models import Fits, evaluate, recall_and_ndcg
 from benchmarks.harness.tables import RANKING_COLUMNS, print_table, ranking_rows
 from core import schema
 from recommender.bundle.loading import load_bundle
 from recommender.evaluation.evaluation import SERVED, parts_of
 from recommender.inputs.ids import IdMap
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import Queries, sample_queries
 from recommender.inputs.user import UserState
+from recommender.metrics.significance import bootstrap_interval
 from recommender.metrics.top_k import Scores, mask_seen
+from recommender.ranking.ranker import Ranker
 from recommender.retrieval.popularity import PopularityRanker
 
 FROZEN = "text_encoder"
+METRICS = ("recall", "ndcg")
+MAX_OTHERS = 5000
+SEED_OF_INTERVALS = 0
 AMONG_COLD, AMONG_ALL = "held-out items, among themselves", "held-out items, in the whole catalogue"
 
 
@@ -42,10 +48,12 @@ class HeldOut:
     Attributes:
         items: Ids of the held-out items.
         queries: Test events, by the title of their table.
+        others: Test events on items and of users that training saw.
     """
 
     items: frozenset[str]
     queries: dict[str, Queries]
+    others: Queries
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=0.05, help="of the items, and of the users, that is held out")
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
-    runs = []
+    runs, costs = [], []
     with open_dataset(recipe, chosen.cache) as data:
         strict = data.leave_one_out("strict")
         for seed in options.seeds_of(chosen):
@@ -99,7 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
             held_out = hold_out(strict, cold, chosen.share, seed)
             fitted = Fits(recipe, seed, chosen.threads).fit_bundle(cold, data.work / f"fits-{seed}")
             runs.append(evaluate_cold(fitted.bundle, held_out, seed))
+            costs.append(cost_for_others(fitted.bundle, sample_queries(held_out.others, MAX_OTHERS, seed)))
     print_results(runs, chosen.share)
+    print_cost(np.concatenate(costs))
 
 
 def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
@@ -129,6 +139,7 @@ def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
     write_training_tables(target, {"catalogue": catalogue, "sequences": learned, "queries": validation})
     on_cold = _queries([row for row in test if row[schema.TARGETS][0] in items and row[schema.HISTORY_ITEMS]])
     strangers = _queries([row for row in test if row[schema.USER_ID] in users and row[schema.TARGETS][0] not in items])
+    known = [row for row in test if row[schema.USER_ID] not in users and row[schema.TARGETS][0] not in items]
     nobody = Queries(tuple(UserState() for _ in strangers.users), strangers.targets)
     return HeldOut(
         items,
@@ -138,6 +149,7 @@ def hold_out(strict: Path, target: Path, share: float, seed: int) -> HeldOut:
             "held-out users, history given": strangers,
             "held-out users, without a history": nobody,
         },
+        _queries([row for row in known if row[schema.HISTORY_ITEMS]]),
     )
 
 
@@ -161,6 +173,25 @@ def evaluate_cold(bundle: Path, held_out: HeldOut, seed: int) -> dict[str, Figur
         )
         for question, queries in held_out.queries.items()
     }
+
+
+def cost_for_others(bundle: Path, queries: Queries) -> np.ndarray:
+    """Recall and NDCG of each query as served, less those of the same bundle that ranks no new items. Shape (n, 2)."""
+    served = load_bundle(bundle).ranker
+    assert isinstance(served, Ranker)
+    given = (served.vectors, served.model, served.retrievers, served.blend)
+    without = Ranker(*given, cold_users=served.cold_users).corrected(served.correction)
+    measured = [evaluate(ranker, queries).per_query for ranker in (served, without)]
+    return np.stack([measured[0][metric] - measured[1][metric] for metric in METRICS], axis=1)
+
+
+def print_cost(differences: np.ndarray) -> None:
+    """What ranking new items costs the others, over all seeds. Shape (n, 2)."""
+    print(f"\nother items, in the whole catalogue: with new items ranked, less without; {len(differences)} test events")
+    for place, metric in enumerate(RANKING_COLUMNS):
+        by_query = differences[:, place]
+        low, high = bootstrap_interval(by_query, SEED_OF_INTERVALS)
+        print(f"limit: {metric} {by_query.mean():+.4f} [{low:+.4f}, {high:+.4f}], of which the upper end >= 0")
 
 
 def print_results(runs: list[dict[str, Figures]], share: float) -> None:
