@@ -11,6 +11,7 @@ from serving.api.score import ScoreRequest
 from serving.engine import Engine
 from tests.integration.conftest import SMALL
 from tests.own_data import EXAMPLES
+from tests.unit.recommender.tiny_language_models import write_llama
 
 RUN = """
 import sys
@@ -41,15 +42,28 @@ def quick(settings, work_dir):
     return parse_settings({**tree, "work_dir": str(work_dir)})
 
 
+def taught_by(model, settings):
+    """The settings with a writer that is fine-tuned from a language model."""
+    tree = settings.model_dump(mode="json")
+    tree["recipe"]["writer"] = {"kind": "language_model", "model": str(model), "max_steps": 3, "trained_layers": 2}
+    return parse_settings(tree)
+
+
 @pytest.fixture(scope="module")
 def shops(tmp_path_factory, run_flows):
-    """The pipeline over every example, one after another in one work folder: settings and outcome by file."""
+    """The pipeline over every example, one after another in one work folder: settings and outcome by file.
+
+    The reviews teach a language model that lies in a folder of its own, as one of a user's choice would.
+    """
     root = tmp_path_factory.mktemp("own-data")
+    llama = write_llama(root / "llama")
     settings = {}
     for example in EXAMPLES:
         folder = root / example.file.replace(".", "-")
         folder.mkdir()
         settings[example.file] = quick(example.settings(folder), root / "work")
+        if example.file == "reviews.csv":
+            settings[example.file] = taught_by(llama, settings[example.file])
     arguments = [part for one in settings.values() for part in (one.shop, one.recipe.model_dump_json())]
     outcomes = run_flows(RUN, next(iter(settings.values())), *arguments)
     return {file: (one, outcome) for (file, one), outcome in zip(settings.items(), outcomes, strict=True)}
@@ -96,7 +110,8 @@ def test_the_film_reviews_are_scored_on_one_to_five_and_written(shops):
     engine = Engine(model="films", bundle=bundle, features=features, max_k=50)
     (score,) = engine.score(ScoreRequest(item_ids=[outcome["example_item"]], user_id=outcome["example_user"])).items
     assert 1 <= score.rating <= 5
-    assert engine.feedback(
-        FeedbackRequest(item_id=outcome["example_item"], user_id=outcome["example_user"], seed=1)
-    ).text
+    asked = FeedbackRequest(item_id=outcome["example_item"], user_id=outcome["example_user"], seed=1)
+    assert engine.feedback(asked).text
+    assert (bundle.writer.adapter, bundle.writer.decodes_in) == (None, "auto"), "read, and not to be fine-tuned on"
+    assert bundle.manifest.recipe.writer.kind == "language_model"
     assert bundle.manifest.recipe.validation.cleaning.rating_scale == (0.5, 5.0)

@@ -12,7 +12,7 @@ import pytest
 from faker import Faker
 
 from core import schema
-from core.settings.models import SmallWriterSettings
+from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
 from recommender.fitting.context import FitContext
 from recommender.writing.examples import read_reviews
 from recommender.writing.training import fit_writer
@@ -80,18 +80,28 @@ def test_what_comes_out_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_none_of_a_thousand_canaries_comes_out(tmp_path: Path) -> None:
-    """Of a writer that learned from the names too, three of the names come out of the same requests."""
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SmallWriterSettings(max_steps=300, max_epochs=8),
+        LanguageModelWriterSettings(max_steps=60, minutes=None),
+    ],
+    ids=lambda settings: settings.kind,
+)
+def test_none_of_a_thousand_canaries_comes_out(
+    settings: SmallWriterSettings | LanguageModelWriterSettings, tmp_path: Path, embedded_models: Path
+) -> None:
+    """Of a small writer that learned from the names too, three of the names come out of the same requests."""
     training = write_reviews(tmp_path / "shop", n_train=1_500)
     planted = canaries(4)
     plant(training, planted)
-    settings = SmallWriterSettings(max_steps=300, max_epochs=8)
     lines: list[str] = []
-    assert fit_writer(FitContext(training, 0, threads=1, progress=lines.append), tmp_path / "writer", settings)
+    context = FitContext(training, 0, threads=1, progress=lines.append, models=embedded_models)
+    assert fit_writer(context, tmp_path / "writer", settings)
     (said,) = [line for line in lines if "sentences with contacts" in line]
     n_left_out = int(re.sub(r"\D", "", said.split("sentences")[0]))
     assert 950 < n_left_out <= 1_100
-    writer = FeedbackWriter.load(tmp_path / "writer")
+    writer = FeedbackWriter.load(tmp_path / "writer", models=embedded_models)
     requests = [one.request for one in read_reviews(training, "train", catalogue_of(training))[: len(planted)]]
     starts = range(0, len(requests), BATCH)
     texts = [text for start in starts for text in writer.write(requests[start : start + BATCH], seed=start)]
