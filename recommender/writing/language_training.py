@@ -78,12 +78,14 @@ def train_language_writer(
         NotFinite: the loss or its gradient is NaN or infinite.
     """
     held = fit.held_summary()
-    course = Course(settings.max_steps, MAX_WARM_UP) if held is None else Course.held(**held.choices)
     perturb = Augmenter(augmentation, fit.seed).text if augmentation.perturb_words else None
     rows = [tokenize(example, writer, perturb) for example in examples]
     order = torch.Generator().manual_seed(fit.seed)
     packs = pack_examples(rows, min(PACK_TOKENS, settings.step_tokens), order)
-    run = _Run(fit, writer, packs, settings, course)
+    n_packs = max(1, round(settings.step_tokens / min(PACK_TOKENS, settings.step_tokens)))
+    n_steps = min(settings.max_steps, math.ceil(settings.max_epochs * len(packs) / n_packs))
+    course = Course(n_steps, MAX_WARM_UP) if held is None else Course.held(**held.choices)
+    run = _Run(fit, writer, packs, settings, course, n_packs)
     said = digest_of([(row.prompt, row.text) for row in rows])
     decided_by = (settings.model_dump(mode="json"), fit.seed, fit.threads, fit.device, course.as_taken, said)
     checkpoint = Checkpoint(target, writer.adapter and writer.adapter.digest, *decided_by)
@@ -100,7 +102,7 @@ def train_language_writer(
 
 
 class _Run:
-    """One training: where it stands, and what it computes."""
+    """One training: where it stands, and what it computes; each step reads `n_packs`."""
 
     def __init__(
         self,
@@ -109,12 +111,13 @@ class _Run:
         packs: Sequence[Pack],
         settings: LanguageModelWriterSettings,
         course: Course,
+        n_packs: int,
     ) -> None:
         assert writer.adapter is not None
         self.fit, self.model, self.packs, self.course = fit, writer.model, packs, course
         self.adapted = writer.adapter.adapted
         self.rate = settings.learning_rate
-        self.n_packs = max(1, round(settings.step_tokens / min(PACK_TOKENS, settings.step_tokens)))
+        self.n_packs = n_packs
         self.lower = LowerLayers(self.model, self.adapted.shape.layers)
         self.optimizer = torch.optim.AdamW(self.adapted.trainable, lr=self.rate, weight_decay=0.0, betas=(0.9, 0.98))
         self.step, self.spent_s = 0, 0.0

@@ -18,6 +18,7 @@ _SECTIONS = (
     "recipe.source.values",
     "recipe.validation",
     "recipe.validation.cleaning",
+    "recipe.writer",
 )
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _WIDTH = 116

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 
 from core.schema import TABLES
+from core.settings.models import LANGUAGE_MODEL_PACKAGE, LanguageModelWriterSettings
 from core.settings.validation import ValidationSettings
 from validation.profile.draft import Draft
 from validation.profile.extracts.counts import overlap
@@ -19,7 +21,7 @@ from validation.profile.values.events import read_events
 from validation.profile.values.numbers import read_money, read_scale
 from validation.profile.values.words import Role, name_rank
 
-SOURCE, VALIDATION = "recipe.source", "recipe.validation"
+SOURCE, VALIDATION, WRITER = "recipe.source", "recipe.validation", "recipe.writer"
 CLEANING = "recipe.validation.cleaning"
 _MANY_UNKNOWN_WORDS = 0.01
 _VIEW_NAMES = ("view", "click", "play", "listen", "stream", "visit", "session", "browse", "clickstream", "pageview")
@@ -39,6 +41,26 @@ def draft_forms(draft: Draft, found: Assignment) -> None:
     draft_events(draft, found)
     draft_ratings(draft, found)
     draft_prices(draft, found)
+
+
+def draft_writer(draft: Draft, found: Assignment) -> None:
+    """What learns to write from the reviews, where there are any: on real ones it is the pretrained model that does.
+
+    Source: the tables under "Feedback text" in `benchmarks/README.md`.
+    """
+    if "feedback" not in found.tables:
+        return
+    better = "A pretrained language model writes text that people can read; small, taught by the reviews alone, phrases"
+    try:
+        distribution(LANGUAGE_MODEL_PACKAGE)
+    except PackageNotFoundError:
+        why = f"{better}. It needs {LANGUAGE_MODEL_PACKAGE}, which is not installed:"
+        draft.suggest(WRITER, "kind", "language_model", why)
+    else:
+        why = (
+            f"{better}. It trains for {LanguageModelWriterSettings().minutes:g} minutes, twice in a run; small for one"
+        )
+        draft.set(WRITER, "kind", "language_model", why)
 
 
 def draft_files(draft: Draft, found: Assignment) -> None:

@@ -15,7 +15,7 @@ from validation.errors import SourceError, cannot_read
 from validation.profile.abilities import Abilities, assess
 from validation.profile.databases import draft_queries, load_database, source_url
 from validation.profile.draft import Draft
-from validation.profile.drafting import SOURCE, draft_forms, draft_quarantine, draft_tables
+from validation.profile.drafting import SOURCE, draft_forms, draft_quarantine, draft_tables, draft_writer
 from validation.profile.extracts.files import Extract, Workspace, data_files, ending, is_sqlite, load
 from validation.profile.roles.tables import Assignment, assign
 from validation.sources import amazon
@@ -63,6 +63,7 @@ def profile_source(path: Path, now: datetime | None = None) -> Profile:
             kind, why, found = "sql", "a SQLite database", _profile_database(draft, workspace, databases, now)
         else:
             kind, why, found = _profile_files(draft, workspace, path, files, now)
+        draft_writer(draft, found)
         abilities = assess(draft, found)
         draft_quarantine(draft, abilities.bad_share, abilities.bad_why)
         left_out = {**workspace.left_out, **found.unused}

