@@ -83,81 +83,95 @@ class Decided(Frozen):
 def decide(evidence: Evidence, rules: RetrainingSettings) -> Decided:
     """What follows from what is seen.
 
-    Nothing is learned from broken data, nor without alarms that last, nor without a reason to hope that what is
-    learned again is better: a loss of quality, or enough events that the bundle in service does not know.
+    Nothing is learned from broken data, nor without alarms that last, nor without a reason to expect that what
+    is learned again is better: a loss of quality, or enough events that the bundle in service does not know.
     """
     broken = [one.alarm for one in evidence.alarms if one.alarm.broken]
     if broken:
-        told = f"The data are broken, and nothing is learned from them until they are whole again: {broken[0].says}"
+        told = f"No retraining until the data are repaired, as they are broken. {broken[0].says}"
         return _nothing("broken data", told, broken)
     seen = [one for one in evidence.alarms if one.is_seen]
     if not seen:
-        return _nothing("quiet", "Nothing is beyond noise.", [])
+        return _nothing("quiet", "No retraining: no signal is outside its usual range.", [])
     about_data = [one for one in seen if one.alarm.family != "service"]
     if not about_data:
-        told = (
-            f"It is told, and nothing that is learned again makes the service quicker or sounder: {seen[0].alarm.says}"
-        )
+        told = f"No retraining: only the service has alarms, and a new model would not help it. {seen[0].alarm.says}"
         return _nothing("service", told, [one.alarm for one in seen])
     seen = about_data
     lasting = [one.alarm for one in seen if one.looks >= rules.looks]
     if not lasting:
         first = seen[0]
-        told = f"Seen in {first.looks} of {rules.looks} looks that make an alarm count: {first.alarm.says}"
+        told = (
+            f"No retraining yet: an alarm counts once it was seen in {rules.looks} looks in a row, and this one was "
+            f"seen in {first.looks}. {first.alarm.says}"
+        )
         return _nothing("not yet", told, [one.alarm for one in seen])
-    hope = _hope(evidence, rules, lasting)
-    if not hope:
-        return _without_hope(evidence, rules, lasting)
+    gain = _gain(evidence, rules, lasting)
+    if not gain:
+        return _without_gain(evidence, rules, lasting)
     for rule, stops in _STOPS.items():
         if told := stops(evidence, rules):
-            return _nothing(rule, f"{told}; otherwise: {hope}.", lasting)
+            return _nothing(rule, f"No retraining now: {told}. The reason to retrain remains: {gain}.", lasting)
     action, how = _choose(evidence, rules, lasting)
     signals = tuple(alarm.signal for alarm in lasting)
     return Decided(
-        action=action, rule=f"retrain: {action}", reason=f"{lasting[0].says} {hope}; {how}.", signals=signals
+        action=action,
+        rule=f"retrain: {action}",
+        reason=f"{lasting[0].says} A retraining is worth it, as {gain}: {how}.",
+        signals=signals,
     )
 
 
-def _hope(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> str:
+def _gain(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> str:
     """Why a bundle that is learned again may be better, one clause; empty where nothing speaks for it."""
     worse = next((alarm for alarm in lasting if alarm.family == "quality"), None)
     if evidence.new_events == 0:
         return ""  # it would learn what is known already
     if worse is not None:
-        return f"Quality is lost ({worse.signal})"
+        return f"quality has dropped ({worse.signal})"
     wanted = _wanted_events(evidence, rules)
     if evidence.new_events >= wanted:
-        return f"{evidence.new_events} events are new, of {wanted} that give hope"
+        return f"{_new_events(evidence)}, and {wanted:,} are enough"
     return ""
+
+
+def _new_events(evidence: Evidence) -> str:
+    return f"{evidence.new_events:,} events are newer than what the bundle in service learned from"
 
 
 def _wanted_events(evidence: Evidence, rules: RetrainingSettings) -> int:
     return max(rules.min_new_events, round(rules.min_new_share * evidence.known_events))
 
 
-def _without_hope(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> Decided:
-    few = (
-        f"{lasting[0].says} No quality is lost, and {evidence.new_events} events are new, of "
-        f"{_wanted_events(evidence, rules)} that give hope"
-    )
+def _without_gain(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> Decided:
+    wanted = f"at least {_wanted_events(evidence, rules):,} are needed where quality has not dropped"
+    if evidence.new_events == 0:
+        wanted = "so it would learn nothing new"
+    few = f"{lasting[0].says} No retraining: {_new_events(evidence)}; {wanted}"
     old = _older(evidence.now, evidence.features_at, rules.refresh_after_h)
     if rules.enabled and old and any(alarm.family in ("data", "predictions") for alarm in lasting):
         signals = tuple(alarm.signal for alarm in lasting)
-        told = f"{few}; the features are older than {rules.refresh_after_h:g} h and are refreshed."
+        told = f"{few}. The features are refreshed instead, as they are older than {rules.refresh_after_h:g} h."
         return Decided(action="refresh-features", rule="refresh", reason=told, signals=signals)
-    return _nothing("no hope", f"{few}.", lasting)
+    return _nothing("nothing to gain", f"{few}.", lasting)
 
 
 def _choose(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> tuple[Action, str]:
     """Full or warm, and why, one clause."""
     text = next((alarm for alarm in lasting if alarm.family in _REPRESENTATION), None)
     if text is not None:
-        return "pipeline", f"all is trained again, as texts have changed ({text.signal})"
+        return "pipeline", f"everything is trained again, as texts have changed ({text.signal})"
     if evidence.refusals_in_row >= rules.full_after_refusals:
-        return "pipeline", f"all is trained again, as the gate refused {evidence.refusals_in_row} fine-tuned bundles"
+        return (
+            "pipeline",
+            f"everything is trained again, as the gate refused {evidence.refusals_in_row} fine-tuned bundles in a row",
+        )
     if _older(evidence.now, evidence.last_full_at, rules.full_after_days * 24):
-        return "pipeline", f"all is trained again, as the last full training is {rules.full_after_days:g} days ago"
-    return "fine-tune", "the bundle in service is fine-tuned"
+        return (
+            "pipeline",
+            f"everything is trained again, as the last full training is more than {rules.full_after_days:g} days ago",
+        )
+    return "fine-tune", "the bundle in service is fine-tuned on what is new"
 
 
 def _older(now: datetime, moment: datetime | None, hours: float) -> bool:
@@ -165,7 +179,7 @@ def _older(now: datetime, moment: datetime | None, hours: float) -> bool:
 
 
 def _switched_off(_: Evidence, rules: RetrainingSettings) -> str:
-    return "" if rules.enabled else "loop.retraining.enabled is false"
+    return "" if rules.enabled else "it is switched off (loop.retraining.enabled=false)"
 
 
 def _is_busy(evidence: Evidence, _: RetrainingSettings) -> str:
@@ -175,13 +189,13 @@ def _is_busy(evidence: Evidence, _: RetrainingSettings) -> str:
 def _was_rolled_back(evidence: Evidence, rules: RetrainingSettings) -> str:
     if evidence.new_events >= rules.min_new_events:
         return ""
-    whats = {"A rollback": evidence.rolled_back_at, "The end of a canary": evidence.canary_withdrawn_at}
+    whats = {"a rollback": evidence.rolled_back_at, "the end of a canary": evidence.canary_withdrawn_at}
     last = max(((moment, what) for what, moment in whats.items() if moment is not None), default=None)
     if last is None:
         return ""
     return (
-        f"{last[1]} at {_minute(last[0])} withdrew what was learned last, and only {evidence.new_events} events are "
-        f"new since, of {rules.min_new_events}"
+        f"{last[1]} at {_minute(last[0])} withdrew the bundle that was trained last, and of the "
+        f"{rules.min_new_events:,} newer events that another one needs there are {evidence.new_events:,}"
     )
 
 
@@ -196,20 +210,23 @@ def _last_times(evidence: Evidence) -> tuple[tuple[str, datetime | None], ...]:
 def _cools_down(evidence: Evidence, rules: RetrainingSettings) -> str:
     for what, moment in _last_times(evidence):
         if moment is not None and not _older(evidence.now, moment, rules.cooldown_h):
-            return f"The last {what} at {_minute(moment)}, within the {rules.cooldown_h:g} h of cool-down"
+            wanted = f"{rules.cooldown_h:g} h have to pass (loop.retraining.cooldown_h)"
+            return f"the last {what} at {_minute(moment)}, and {wanted}"
     return ""
 
 
 def _is_spent(evidence: Evidence, rules: RetrainingSettings) -> str:
     if evidence.runs_in_week >= rules.runs_per_week:
-        return f"{evidence.runs_in_week} retrainings began in seven days, of {rules.runs_per_week} at most"
+        most = f"{rules.runs_per_week} are allowed (loop.retraining.runs_per_week)"
+        return f"{evidence.runs_in_week} retrainings began in the last seven days, and {most}"
     if evidence.minutes_in_week >= rules.minutes_per_week:
         spent, most = evidence.minutes_in_week, rules.minutes_per_week
-        return f"Retrainings took {spent:.0f} minutes in seven days, of {most:g} at most"
+        allowed = f"{most:g} are allowed (loop.retraining.minutes_per_week)"
+        return f"retrainings took {spent:.0f} minutes in the last seven days, and {allowed}"
     return ""
 
 
-# What keeps a retraining back for which there is hope, in this order: each says why, or nothing.
+# What keeps a retraining back that may gain, in this order: each says why, or nothing.
 _STOPS: dict[str, Callable[[Evidence, RetrainingSettings], str]] = {
     "switched off": _switched_off,
     "busy": _is_busy,

@@ -70,18 +70,23 @@ def decide_rollout(seen: CanaryEvidence, rules: CanarySettings) -> Rollout:
         rule, reason = gone
         return Rollout(action="withdraw", rule=rule, reason=f"{reason}.", share=seen.share)
     if seen.pinned:
-        return Rollout(action="hold", rule="pinned", reason=f"It answers nobody: {seen.pinned}.", share=seen.share)
+        return Rollout(
+            action="hold",
+            rule="pinned",
+            reason=f"The canary waits, as it answers nobody: {seen.pinned}.",
+            share=seen.share,
+        )
     if waits := _is_open(seen, rules):
         rule, reason = waits
         if seen.now - seen.since >= timedelta(days=rules.max_days):
-            told = f"In {rules.max_days:g} days at {seen.share:.0%} of the users it has not shown enough: {reason}."
+            told = f"After {rules.max_days:g} days at {seen.share:.0%} of the users it is still undecided: {reason}."
             return Rollout(action="withdraw", rule="undecided", reason=told, share=seen.share)
         return Rollout(action="hold", rule=rule, reason=f"{reason[:1].upper()}{reason[1:]}.", share=seen.share)
-    told = f"{_compared(seen)} over {seen.users} users who were answered by it; {_allowed(seen, rules)} is ruled out"
+    told = f"{_compared(seen)}, measured on {seen.users} users; {_allowed(seen, rules)} is ruled out"
     following = next((share for share in rules.steps if share > seen.share), None)
     if following is None:
-        return Rollout(action="promote", rule="promote", reason=f"{told}: it is promoted.", share=1.0)
-    told = f"{told}: it grows from {seen.share:.0%} to {following:.0%} of the users."
+        return Rollout(action="promote", rule="promote", reason=f"{told}. The canary is promoted.", share=1.0)
+    told = f"{told}. The canary grows from {seen.share:.0%} to {following:.0%} of the users."
     return Rollout(action="grow", rule="grow", reason=told, share=following)
 
 
@@ -92,14 +97,14 @@ def _is_lost(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | N
     if seen.broken:
         return "broken", f"The service cannot answer by it: {seen.broken}"
     if seen.high is not None and seen.high < 0:
-        return "worse", f"It is surely worse: {_compared(seen)}"
+        return "worse", f"The canary is significantly worse: {_compared(seen)}"
     ours, theirs = seen.latency_low_ms, seen.latency_high_ms
     if ours is not None and theirs is not None:
         allowed = max(theirs * (1 + rules.latency_growth), theirs + rules.latency_slack_ms)
         if ours > allowed:
             return "slow", (
-                f"The median answer takes {ours:.1f} ms at least, beside {theirs:.1f} ms at most of what is in "
-                f"service; {allowed:.1f} ms are allowed"
+                f"The canary is too slow: its median answer takes at least {ours:.1f} ms, that of the bundle in "
+                f"service at most {theirs:.1f} ms; {allowed:.1f} ms are allowed"
             )
     return None
 
@@ -107,16 +112,17 @@ def _is_lost(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | N
 def _is_open(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | None:
     """Why it cannot grow yet, by rule."""
     if seen.users < rules.min_users or seen.low is None:
-        known = "" if seen.low is not None else ", and too few are known to the end for a test"
-        return "few users", f"{seen.users} users were answered by it, of {rules.min_users} that are wanted{known}"
+        known = "" if seen.low is not None else ", too few of whom are known to the end for a test"
+        return "few users", f"it has answered {seen.users} users, and at least {rules.min_users} are needed{known}"
     if seen.low < -rules.max_loss * seen.hit_rate:
         return "unsure", f"{_compared(seen)}, and {_allowed(seen, rules)} is not ruled out"
     return None
 
 
 def _compared(seen: CanaryEvidence) -> str:
-    return f"the hit rate differs by {seen.difference:+.4f} ({seen.low:+.4f} to {seen.high:+.4f})"
+    interval = f"95 % interval [{seen.low:+.4f}, {seen.high:+.4f}]"
+    return f"its hit rate differs from that of the bundle in service by {seen.difference:+.4f} ({interval})"
 
 
 def _allowed(seen: CanaryEvidence, rules: CanarySettings) -> str:
-    return f"a loss of {rules.max_loss:.0%} of {seen.hit_rate:.4f}"
+    return f"a loss of more than {rules.max_loss:.0%} of the hit rate in service ({seen.hit_rate:.4f})"

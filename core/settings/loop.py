@@ -12,14 +12,15 @@ from core.settings.form import Frozen, Share
 class RetrainingSettings(Frozen):
     """When an alarm leads to a run that learns again.
 
-    It wants drift and a reason to hope: a loss of quality, or enough events that the bundle in service does not know.
+    It wants drift and a reason to expect something of it: a loss of quality, or enough events that the bundle in
+    service does not know.
     """
 
     enabled: bool = Field(True, description="Start runs. Otherwise alarms are recorded and told, and nothing follows.")
     looks: int = Field(2, ge=1, description="An alarm counts that was seen in so many looks of `monitor` in a row.")
     clear_looks: int = Field(2, ge=1, description="An alarm is over once it was not seen in so many looks in a row.")
     min_new_events: int = Field(
-        500, ge=1, description="So many events that the bundle in service does not know are a reason to hope,"
+        500, ge=1, description="So many events that the bundle in service does not know are reason enough,"
     )
     min_new_share: Share = Field(0.05, description="if they are this share of those that it knows, too.")
     cooldown_h: float = Field(
@@ -38,7 +39,7 @@ class RetrainingSettings(Frozen):
     refresh_after_h: float = Field(
         2.0,
         ge=0,
-        description="Where drift leaves no hope in a retraining, features that are so old are refreshed; hours.",
+        description="Where a retraining has nothing to gain from drift, features that are so old are refreshed; hours.",
     )
     give_up_h: float = Field(
         6.0, gt=0, description="A run that was wanted and has not begun so long after is not waited for; hours."

@@ -101,7 +101,9 @@ def _canary(canary: Experiment | None) -> str:
     """A canary that goes on, one clause: what would be learned meanwhile is not known to be wanted."""
     if canary is None or not canary.runs:
         return ""
-    return f"Canary {canary.name} answers {canary.variants[0].share:.0%} of the users since {canary.shares_since[:16]}"
+    return (
+        f"the canary {canary.name} answers {canary.variants[0].share:.0%} of the users since {canary.shares_since[:16]}"
+    )
 
 
 def _withdrawn_at(canary: Experiment | None, last: Change | None) -> datetime | None:
@@ -117,18 +119,18 @@ def _busy(timeline: Timeline, shop: str, rules: RetrainingSettings, now: datetim
     for run in timeline.lasting("run"):
         if run.subject in RETRAININGS:
             doing = "waits for approval" if run.state == WAITING else "goes on"
-            return f"Run {run.details['run']} of {run.subject} {doing} since {run.at[:16]}"
+            return f"the run {run.details['run']} of {run.subject} {doing} since {run.at[:16]}"
     for decision in timeline.read(["decision"]):
         if decision.state != WANTED:
             continue
         if now - _time(decision.at) < timedelta(hours=rules.give_up_h):
-            return f"Decision {decision.id} wants {decision.subject}, and its run has not begun yet"
+            return f"decision {decision.id} wants {decision.subject}, and its run has not begun yet"
         if not (waiting := _waiting(shop)):
             timeline.settle(decision, LOST)
         else:
-            return f"Run {waiting} waits for its turn"
+            return f"the run {waiting} waits for its turn"
     waiting = _waiting(shop)
-    return f"Run {waiting} waits for its turn" if waiting else ""
+    return f"the run {waiting} waits for its turn" if waiting else ""
 
 
 def _waiting(shop: str) -> str:

@@ -14,7 +14,9 @@ from recommender.evaluation.names import MODEL_NAMES, SERVED
 from recommender.metrics.significance import Comparison
 
 NO_CHAMPION = "no bundle was in service"
-_STAND_IN = "a baseline in a candidate's place replaces a bundle of another kind only by a better figure"
+_STAND_IN = (
+    "a baseline that stands in for a refused candidate replaces another kind of bundle only where its figure is better"
+)
 
 Verdict = Literal["refuse", "canary", "promote"]
 
@@ -59,7 +61,8 @@ class BestBaseline(Frozen):
 
     def describe(self) -> str:
         """Name, figure, and the difference with its interval."""
-        return f"{MODEL_NAMES[self.kind]} {self.value:.4f} {_interval(self.difference, self.low, self.high)}"
+        interval = _interval(self.difference, self.low, self.high)
+        return f"the best baseline, {MODEL_NAMES[self.kind]}, with {self.value:.4f} {interval}"
 
 
 class Approval(Frozen):
@@ -199,7 +202,7 @@ def decide(
     reason = "; ".join(filter(None, (by_champion, by_baseline))) if is_held else by_champion
     canary = is_held and _is_tried_first(settings, compared)
     promote = is_held and not canary
-    reason = f"{reason}; {_canary_in_words(settings)}" if canary else reason
+    reason = f"{reason}; the candidate {_canary_in_words(settings)}" if canary else reason
     figures["needs_approval"] = is_held and settings.approval == "required"
     return Decision(promote=promote, canary=canary, reason=reason, served=SERVED if promote else None, **figures)
 
@@ -246,16 +249,18 @@ def hold_against_baseline(
     """Whether a candidate is refused for the best baseline, and how the two compare."""
     if baseline is None or settings.beat_baseline == "off":
         return False, ""
+    value, than = f"the candidate's {metric} of {candidate:.4f}", baseline.describe()
     if baseline.high < 0:
-        return True, f"{metric} {candidate:.4f} is surely worse than {baseline.describe()}"
+        return True, f"{value} is significantly worse than that of {than}"
     if baseline.low > 0:
-        return False, f"{metric} {candidate:.4f} is surely better than the best baseline, {baseline.describe()}"
+        return False, f"{value} is significantly better than that of {than}"
     if settings.beat_baseline == "surely_better":
-        return True, f"{metric} {candidate:.4f} is not surely better than {baseline.describe()}"
+        wanted = "gate.beat_baseline=surely_better requires it to be"
+        return True, f"{value} is not significantly better than that of {than}; {wanted}"
     if candidate < baseline.value * (1 - settings.baseline_tolerance):
-        short = f"falls short of {baseline.describe()} by more than {settings.baseline_tolerance:.0%}"
-        return True, f"{metric} {candidate:.4f} {short}, though not surely"
-    return False, f"{metric} {candidate:.4f} cannot be told apart from the best baseline, {baseline.describe()}"
+        most = f"gate.baseline_tolerance={settings.baseline_tolerance:g}"
+        return True, f"{value} is below that of {than} by more than {most} allows, though not significantly"
+    return False, f"{value} does not differ significantly from that of {than}"
 
 
 def _hold_against_champion(
@@ -278,7 +283,7 @@ def _is_tried_first(settings: GateSettings, compared: Comparison | None) -> bool
 
 
 def _canary_in_words(settings: GateSettings) -> str:
-    return f"answers some users first (gate.rollout={settings.rollout})"
+    return f"starts as a canary, which answers some of the users first (gate.rollout={settings.rollout})"
 
 
 def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion, is_stand_in: bool) -> tuple[bool, str]:
@@ -286,28 +291,30 @@ def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion,
     champion = against.comparison
     if champion is None:
         rule = settings.undecided
-        none = f"nobody chose anything that neither it nor the bundle in service, {against.tag}, learned from"
+        none = (
+            f"it cannot be compared with the bundle in service, {against.tag}: there are no choices of users that "
+            "neither has learned from"
+        )
         if is_stand_in and rule != "keep":
-            return False, f"{none}: {_STAND_IN}"
-        return rule != "keep", f"{none}: {_settled_by(rule)}"
+            return False, f"{none}; {_STAND_IN}"
+        return rule != "keep", f"{none}; {_settled_by(rule)}"
     margin = champion.champion * settings.tolerance
-    value = f"{metric} {champion.candidate:.4f}"
-    than = f"{champion.champion:.4f} in service {_interval(champion.difference, champion.low, champion.high)}"
+    value = f"its {metric} of {champion.candidate:.4f}"
+    interval = _interval(champion.difference, champion.low, champion.high)
+    than = f"the {champion.champion:.4f} of the bundle in service {interval}, measured on {champion.evidence}"
     if champion.n_queries < settings.min_queries:
-        few = f"{value} against {than} on only {champion.evidence} (gate.min_queries={settings.min_queries})"
+        few = f"{value} stands against {than}, which is fewer than gate.min_queries={settings.min_queries}"
         return _settle(settings, few, champion, margin, is_stand_in)
     if champion.low > 0:
-        return True, f"{value} is surely better than {than} on {champion.evidence}"
+        return True, f"{value} is significantly better than {than}"
     if champion.high < -margin:
-        worse = f"{value} is surely worse than {than} less the tolerance on {champion.evidence}"
+        worse = f"{value} is significantly worse, by more than gate.tolerance allows, than {than}"
         if not champion.champion_is_ahead:
             return False, worse
         # What would go in learns those events too: a loss for want of them says nothing of it.
-        ahead = "the one in service learned of events that this one, as it is judged, did not"
+        ahead = "the one in service has learned from newer events than this one had when it was evaluated"
         return _settle(settings, f"{worse}, but {ahead}", champion, margin, is_stand_in)
-    return _settle(
-        settings, f"{value} cannot be told apart from {than} on {champion.evidence}", champion, margin, is_stand_in
-    )
+    return _settle(settings, f"{value} does not differ significantly from {than}", champion, margin, is_stand_in)
 
 
 def _settle(
@@ -316,16 +323,22 @@ def _settle(
     """What becomes of a bundle where the interval cannot tell."""
     rule, floor = settings.undecided, champion.champion - margin
     if is_stand_in and rule != "keep":
-        return champion.candidate > champion.champion, f"{found}: {_STAND_IN}"
+        return champion.candidate > champion.champion, f"{found}; {_STAND_IN}"
     if rule != "figures":
-        return rule == "promote", f"{found}: {_settled_by(rule)}"
+        return rule == "promote", f"{found}; {_settled_by(rule)}"
     is_held = champion.candidate >= floor
-    return is_held, f"{found}: {_settled_by(rule)}, it is {'not ' if is_held else ''}below {floor:.4f}"
+    below = "not below" if is_held else "below"
+    return is_held, f"{found}; {_settled_by(rule)}, and the figure is {below} the limit of {floor:.4f}"
 
 
 def _settled_by(rule: str) -> str:
-    return f"settled by gate.undecided={rule}"
+    takes = {
+        "promote": "takes the newer one",
+        "keep": "keeps the one in service",
+        "figures": "goes by the figure alone",
+    }
+    return f"in such a case gate.undecided={rule} {takes[rule]}"
 
 
 def _interval(difference: float, low: float, high: float) -> str:
-    return f"({difference:+.4f} [{low:+.4f}, {high:+.4f}])"
+    return f"(difference {difference:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}])"

@@ -51,7 +51,7 @@ def check_guardrails(
         writers: The evaluations of the candidate's and the champion's writer.
         is_baseline: Whether what is in service is a baseline, and the candidate is none.
     """
-    nothing = "nobody chose anything that neither bundle learned from"
+    nothing = "there are no choices of users that neither bundle has learned from"
     found: list[Guardrail] = []
     for name, limit, check in (
         ("segments", settings.segment_loss, _check_segments),
@@ -71,13 +71,13 @@ def check_guardrails(
 def _unless_baseline(found: Guardrail) -> Guardrail:
     if found.state != "broken" or found.name not in _OF_MODELS:
         return found
-    said = f"{found.found}; a baseline is in service, which is no measure of this: it does not bind"
+    said = f"{found.found}; it does not count, as a baseline is in service, which is no measure of this"
     return Guardrail(name=found.name, state="not measured", found=said)
 
 
 def say_broken(guardrails: tuple[Guardrail, ...]) -> str:
     """What the broken ones found, a sentence; empty where none is."""
-    return "; ".join(f"guardrail {one.name}: {one.found}" for one in guardrails if one.state == "broken")
+    return "; ".join(f"the guardrail {one.name} is broken: {one.found}" for one in guardrails if one.state == "broken")
 
 
 def _check_segments(judgement: Judgement, limit: float) -> tuple[State, str]:
@@ -86,12 +86,12 @@ def _check_segments(judgement: Judgement, limit: float) -> tuple[State, str]:
     losing = [one for one in judgement.segments if one.loses(limit)]
     n = len(judgement.segments)
     if not losing:
-        return "held", f"none of {n} segments loses more than {limit:.0%} beyond noise"
+        return "held", f"none of {n} segments loses significantly more than {limit:.0%}"
     said = _unless_ahead(judgement)
     lost = "; ".join(one.describe() for one in losing)
     return (
         ("not measured" if said else "broken"),
-        f"{len(losing)} of {n} segments lose more than {limit:.0%} beyond noise: {lost}{said}",
+        f"{len(losing)} of {n} segments lose significantly more than {limit:.0%}: {lost}{said}",
     )
 
 
@@ -101,23 +101,26 @@ def _check_gaps(judgement: Judgement, limit: float) -> tuple[State, str]:
     most = limit * judgement.comparison.champion
     grown = [one for one in judgement.gaps if one.low > 0 and one.growth > most]
     if not grown:
-        return "held", f"no gap between segments grows by more than {most:.4f} beyond noise"
+        return "held", f"no gap between segments grows significantly by more than {most:.4f}"
     said = _unless_ahead(judgement)
     return (
         ("not measured" if said else "broken"),
-        f"gaps grow by more than {most:.4f} beyond noise: {'; '.join(one.describe() for one in grown)}{said}",
+        f"gaps grow significantly by more than {most:.4f}: {'; '.join(one.describe() for one in grown)}{said}",
     )
 
 
 def _unless_ahead(judgement: Judgement) -> str:
     """What would go into service learns the newest events too: a loss for want of them says nothing of it."""
-    ahead = "; the one in service learned of events that this one, as it is judged, did not: it does not bind"
+    ahead = "; it does not count, as the bundle in service has learned from newer events than this one had"
     return ahead if judgement.comparison.champion_is_ahead else ""
 
 
 def _check_coverage(judgement: Judgement, limit: float) -> tuple[State, str]:
     ours, theirs = judgement.n_shown, judgement.n_shown_champion
-    said = f"{ours:,} different items shown against {theirs:,}, at least {(1 - limit) * theirs:,.0f} wanted"
+    said = (
+        f"its lists show {ours:,} different items, those of the bundle in service {theirs:,}; at least "
+        f"{(1 - limit) * theirs:,.0f} are required"
+    )
     return ("broken" if ours < (1 - limit) * theirs else "held"), said
 
 
@@ -126,14 +129,14 @@ def _check_latency(latency: Latency | None, growth: float, slack_ms: float) -> G
         return Guardrail(name="latency", state="not measured", found="there was nobody to ask about")
     most = max(latency.champion_ms * (1 + growth), latency.champion_ms + slack_ms)
     state: State = "broken" if latency.candidate_ms > most else "held"
-    return Guardrail(name="latency", state=state, found=f"{latency.describe()}, at most {most:.2f} ms wanted")
+    return Guardrail(name="latency", state=state, found=f"{latency.describe()}; at most {most:.2f} ms are allowed")
 
 
 def _check_groundedness(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None, limit: float) -> Guardrail:
     counts = [_supported(one) for one in (ours, theirs)]
     if None in counts:
         who = "the candidate" if counts[0] is None else "the bundle in service"
-        said = f"{who} has no writer whose statements were measured"
+        said = f"{who} has no writer of texts whose statements were checked"
         return Guardrail(name="groundedness", state="not measured", found=said)
     (mine, n_mine), (other, n_other) = [one for one in counts if one is not None]
     p_value = _one_sided(mine, n_mine, other, n_other)
@@ -141,8 +144,9 @@ def _check_groundedness(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any
     return Guardrail(
         name="groundedness",
         state="broken" if falls else "held",
-        found=f"{mine / n_mine:.0%} of {n_mine} statements are supported against {other / n_other:.0%} of {n_other} "
-        f"(p = {p_value:.4f}), a fall of at most {limit:.0%} wanted",
+        found=f"reviews or the items' texts support {mine / n_mine:.0%} of {n_mine} statements of its texts, and "
+        f"{other / n_other:.0%} of {n_other} of the bundle in service (p = {p_value:.4f}); a fall of at most "
+        f"{limit:.0%} is allowed",
     )
 
 

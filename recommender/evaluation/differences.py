@@ -42,8 +42,8 @@ class SegmentDifference:
         """Segment, figures, interval, p-value, number of users."""
         return (
             f"{self.grouping} {self.segment}: {self.candidate:.4f} against {self.champion:.4f} "
-            f"({self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], corrected p = {self.adjusted_p_value:.4f}, "
-            f"{self.n_users:,} users)"
+            f"(difference {self.difference:+.4f}, 95 % interval [{self.low:+.4f}, {self.high:+.4f}], corrected "
+            f"p = {self.adjusted_p_value:.4f}, {self.n_users:,} users)"
         )
 
 
@@ -64,7 +64,7 @@ class GapChange:
 
     def describe(self) -> str:
         """Grouping, both gaps, the interval of the growth."""
-        growth = f"{self.growth:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        growth = f"growth {self.growth:+.4f}, 95 % interval [{self.low:+.4f}, {self.high:+.4f}]"
         return f"{self.grouping}: a gap of {self.candidate:.4f} against {self.champion:.4f} ({growth})"
 
 

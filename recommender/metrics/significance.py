@@ -49,15 +49,16 @@ class Comparison:
     def evidence(self) -> str:
         """Whose choices the figures are of: how many users, and when."""
         when = f" from {_minute(self.since)} to {_minute(self.until)}" if self.since else ""
-        each = ", each bundle as it was judged" if self.as_judged else ""
-        return f"{self.n_queries:,} users' choices{when} that neither learned from{each}"
+        each = ", each bundle as it was when the gate judged it" if self.as_judged else ""
+        return f"choices of {self.n_queries:,} users{when} that neither bundle had learned from{each}"
 
     def sentence(self) -> str:
         """The figures, and whether they are more than chance."""
-        surely = "could be chance" if self.p_value > CHANCE else "more than chance"
+        surely = "not significant" if self.p_value > CHANCE else "significant"
         return (
-            f"{self.metric} {self.candidate:.4f} against {self.champion:.4f} in service: {self.difference:+.4f} "
-            f"[{self.low:+.4f}, {self.high:+.4f}], p = {self.p_value:.4f} on {self.evidence}: {surely}."
+            f"{self.metric} {self.candidate:.4f} against {self.champion:.4f} in service: difference "
+            f"{self.difference:+.4f}, 95 % interval [{self.low:+.4f}, {self.high:+.4f}], p = {self.p_value:.4f}, "
+            f"{surely}; measured on {self.evidence}."
         )
 
 

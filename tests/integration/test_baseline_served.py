@@ -61,7 +61,8 @@ def test_the_baseline_goes_into_service_once_and_the_run_says_so(outcomes):
     assert first["metrics"]["served"] == "popularity_recent"
     assert first["baseline"]["value"] == ndcg["popularity_recent"] > ndcg["blend"]
     lost = (
-        f"ndcg_at_10 {ndcg['blend']:.4f} is surely worse than popularity, recent window {ndcg['popularity_recent']:.4f}"
+        f"the candidate's ndcg_at_10 of {ndcg['blend']:.4f} is significantly worse than that of the best baseline, "
+        f"popularity, recent window, with {ndcg['popularity_recent']:.4f}"
     )
     assert first["reason"].startswith(f"{lost} (")
     assert first["reason"].endswith("that baseline is served instead")

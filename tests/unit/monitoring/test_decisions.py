@@ -41,25 +41,29 @@ TABLE = {
     "an alarm that was missed and is not over": (evidence(on(is_seen=False)), "none", "quiet"),
     "seen once": (evidence(on(looks=1)), "none", "not yet"),
     "drift and new events": (evidence(DATA), "fine-tune", "retrain: fine-tune"),
-    "drift and few new events": (evidence(DATA, new_events=499), "none", "no hope"),
-    "drift and a small share of new events": (evidence(DATA, known_events=100_000), "none", "no hope"),
+    "drift and few new events": (evidence(DATA, new_events=499), "none", "nothing to gain"),
+    "drift and a small share of new events": (evidence(DATA, known_events=100_000), "none", "nothing to gain"),
     "quality loss and few new events": (evidence(QUALITY, new_events=10), "fine-tune", "retrain: fine-tune"),
-    "quality loss and nothing new to learn": (evidence(QUALITY, new_events=0), "none", "no hope"),
+    "quality loss and nothing new to learn": (evidence(QUALITY, new_events=0), "none", "nothing to gain"),
     "quality loss seen once beside lasting drift": (
         evidence(on("quality.ndcg", looks=1), DATA, new_events=10),
         "none",
-        "no hope",
+        "nothing to gain",
     ),
-    "no hope and old features": (
+    "nothing to gain and old features": (
         evidence(DATA, new_events=10, features_at=ago(hours=3)),
         "refresh-features",
         "refresh",
     ),
-    "no hope and features never made": (evidence(DATA, new_events=10, features_at=None), "refresh-features", "refresh"),
-    "no hope in what features do not change": (
+    "nothing to gain and features never made": (
+        evidence(DATA, new_events=10, features_at=None),
+        "refresh-features",
+        "refresh",
+    ),
+    "nothing to gain in what features do not change": (
         evidence(TEXT, new_events=10, features_at=None),
         "none",
-        "no hope",
+        "nothing to gain",
     ),
     "the service alone is slow": (evidence(on("service.latency.level", looks=9)), "none", "service"),
     "the service is slow beside drift": (
@@ -83,7 +87,7 @@ TABLE = {
     "the last full training is long ago": (evidence(DATA, last_full_at=ago(days=30)), "pipeline", "retrain: pipeline"),
     "never trained in full": (evidence(DATA, last_full_at=None), "pipeline", "retrain: pipeline"),
     "warm starts were refused": (evidence(DATA, refusals_in_row=2), "pipeline", "retrain: pipeline"),
-    "a retraining goes on": (evidence(QUALITY, busy="Run 7 goes on"), "none", "busy"),
+    "a retraining goes on": (evidence(QUALITY, busy="the run 7 goes on"), "none", "busy"),
     "one began yesterday": (evidence(QUALITY, last_retraining_at=ago(hours=23)), "none", "cool-down"),
     "the cool-down is over": (evidence(QUALITY, last_retraining_at=ago(hours=24)), "fine-tune", "retrain: fine-tune"),
     "as many runs as a week may have": (evidence(QUALITY, runs_in_week=3), "none", "budget"),
@@ -114,10 +118,11 @@ def test_where_it_is_switched_off_nothing_is_started():
     assert decide(evidence(DATA, new_events=1, features_at=None), off).action == "none"
 
 
-def test_the_reason_says_what_moved_and_what_gives_hope():
+def test_the_reason_says_what_moved_and_why_a_retraining_is_worth_it():
     decided = decide(evidence(DATA, on("predictions.coverage")), RULES)
     assert decided.reason == (
-        "data.price moved. 2000 events are new, of 500 that give hope; the bundle in service is fine-tuned."
+        "data.price moved. A retraining is worth it, as 2,000 events are newer than what the bundle in service learned "
+        "from, and 500 are enough: the bundle in service is fine-tuned on what is new."
     )
     assert decided.signals == ("data.price", "predictions.coverage")
 
@@ -125,8 +130,40 @@ def test_the_reason_says_what_moved_and_what_gives_hope():
 def test_a_stop_says_what_it_keeps_back():
     decided = decide(evidence(QUALITY, runs_in_week=3), RULES)
     assert decided.reason == (
-        "3 retrainings began in seven days, of 3 at most; otherwise: Quality is lost (quality.ndcg)."
+        "No retraining now: 3 retrainings began in the last seven days, and 3 are allowed "
+        "(loop.retraining.runs_per_week). The reason to retrain remains: quality has dropped (quality.ndcg)."
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (evidence(), "No retraining: no signal is outside its usual range."),
+        (evidence(BROKEN), f"No retraining until the data are repaired, as they are broken. {BROKEN.alarm.says}"),
+        (
+            evidence(on(looks=1)),
+            "No retraining yet: an alarm counts once it was seen in 2 looks in a row, and this one was seen in 1. "
+            "data.price moved.",
+        ),
+        (
+            evidence(DATA, new_events=10),
+            "data.price moved. No retraining: 10 events are newer than what the bundle in service learned from; at "
+            "least 500 are needed where quality has not dropped.",
+        ),
+        (
+            evidence(QUALITY, new_events=0),
+            "quality.ndcg moved. No retraining: 0 events are newer than what the bundle in service learned from; so it "
+            "would learn nothing new.",
+        ),
+        (
+            evidence(QUALITY, busy="the run 7 goes on"),
+            "No retraining now: the run 7 goes on. The reason to retrain remains: quality has dropped (quality.ndcg).",
+        ),
+    ],
+    ids=str,
+)
+def test_the_reason_can_be_read_by_itself(given, reason):
+    assert decide(given, RULES).reason == reason
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def test_what_becomes_of_a_canary(case):
 
 def test_the_reason_has_the_figures():
     assert decide_rollout(seen(low=-0.041), RULES).reason == (
-        "The hit rate differs by +0.0000 (-0.0410 to +0.0400), and a loss of 20% of 0.2000 is not ruled out."
+        "Its hit rate differs from that of the bundle in service by +0.0000 (95 % interval [-0.0410, +0.0400]), and a "
+        "loss of more than 20% of the hit rate in service (0.2000) is not ruled out."
     )
 
 

@@ -234,7 +234,7 @@ def test_while_one_runs_nothing_is_learned_and_its_end_counts_as_a_rollback(shop
     def evidence():
         return gather_evidence(shop.layout, (), served, None, RetrainingSettings())
 
-    assert evidence().busy.startswith("Canary canary-new-digest answers 30% of the users since")
+    assert evidence().busy.startswith("the canary canary-new-digest answers 30% of the users since")
     show(shop, lambda n, variant: variant == CHAMPION)
     follow(shop)
     found = evidence()

@@ -32,9 +32,11 @@ def test_a_loss_to_a_champion_that_knows_newer_events_is_undecided(undecided, pr
     settings = GateSettings(undecided=undecided)
     decision = decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=ahead)
     assert decision.promote is promoted
-    assert "is surely worse than 0.0500 in service" in decision.reason
-    assert "learned of events that this one, as it is judged, did not" in decision.reason
-    assert f"settled by gate.undecided={undecided}" in decision.reason
+    assert (
+        "is significantly worse, by more than gate.tolerance allows, than the 0.0500 of the bundle" in decision.reason
+    )
+    assert "has learned from newer events than this one had when it was evaluated" in decision.reason
+    assert f"in such a case gate.undecided={undecided} " in decision.reason
     assert not decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=compared).promote
 
 
@@ -51,8 +53,8 @@ def test_the_first_bundle_that_surely_beats_the_best_baseline_is_promoted():
     decision = decided(0.05, best=baseline(0.02, 0.01, 0.05))
     assert (decision.promote, decision.served, decision.lost_to_baseline) == (True, "blend", False)
     assert decision.reason == (
-        "no bundle was in service; ndcg_at_10 0.0500 is surely better than the best baseline, "
-        "popularity, recent window 0.0200 (+0.0300 [+0.0100, +0.0500])"
+        "no bundle was in service; the candidate's ndcg_at_10 of 0.0500 is significantly better than that of the best "
+        "baseline, popularity, recent window, with 0.0200 (difference +0.0300, 95 % interval [+0.0100, +0.0500])"
     )
 
 
@@ -61,7 +63,8 @@ def test_a_candidate_that_is_surely_worse_than_the_best_baseline_is_refused_for_
     assert (decision.promote, decision.promote_baseline, decision.served) == (False, False, None)
     assert decision.lost_to_baseline
     assert decision.reason == (
-        "ndcg_at_10 0.0107 is surely worse than popularity, recent window 0.0313 (-0.0206 [-0.0261, -0.0150])"
+        "the candidate's ndcg_at_10 of 0.0107 is significantly worse than that of the best baseline, popularity, "
+        "recent window, with 0.0313 (difference -0.0206, 95 % interval [-0.0261, -0.0150])"
     )
 
 
@@ -69,7 +72,7 @@ def test_a_candidate_that_is_surely_worse_than_the_best_baseline_is_refused_for_
 def test_where_the_interval_holds_zero_the_candidate_is_promoted_and_the_reason_says_so(low, high):
     decision = decided(0.0651, best=baseline(0.0656, low, high))
     assert decision.promote
-    assert "ndcg_at_10 0.0651 cannot be told apart from the best baseline, popularity, recent" in decision.reason
+    assert "ndcg_at_10 of 0.0651 does not differ significantly from that of the best baseline, pop" in decision.reason
     assert f"[{low:+.4f}, {high:+.4f}]" in decision.reason
 
 
@@ -81,8 +84,8 @@ def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolera
     decision = decided(candidate, best=baseline(0.1, -0.2, 0.1), baseline_tolerance=tolerance)
     assert (decision.promote, decision.lost_to_baseline) == (promote, not promote)
     if not promote:
-        assert "falls short of popularity, recent window 0.1000" in decision.reason
-        assert "by more than 5%, though not surely" in decision.reason
+        assert "is below that of the best baseline, popularity, recent window, with 0.1000" in decision.reason
+        assert "by more than gate.baseline_tolerance=0.05 allows, though not significantly" in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,9 @@ def test_the_rule_of_before_is_no_setting_any_more():
         GateSettings(beat_popularity=True)
 
 
-WHERE = "on 100 users' choices from 2025-06-01 12:00 to 2025-06-08 18:30 that neither learned from"
+WHERE = (
+    "measured on choices of 100 users from 2025-06-01 12:00 to 2025-06-08 18:30 that neither bundle had learned from"
+)
 
 
 @pytest.mark.parametrize("rule", ["promote", "keep", "figures"])
@@ -122,12 +127,13 @@ def test_what_is_surely_better_replaces_and_what_is_surely_worse_does_not_by_any
     better, worse = (decided(value, champion=0.050, best=best, undecided=rule) for value in (0.051, 0.049))
     assert (better.promote, better.served) == (True, "blend")
     assert better.reason.startswith(
-        f"ndcg_at_10 0.0510 is surely better than 0.0500 in service (+0.0010 [+0.0005, +0.0015]) {WHERE}; "
+        "its ndcg_at_10 of 0.0510 is significantly better than the 0.0500 of the bundle in service "
+        f"(difference +0.0010, 95 % interval [+0.0005, +0.0015]), {WHERE}; "
     )
     assert (worse.promote, worse.served, worse.lost_to_baseline, worse.champion) == (False, None, False, 0.050)
     assert worse.reason == (
-        "ndcg_at_10 0.0490 is surely worse than 0.0500 in service (-0.0010 [-0.0015, -0.0005]) less the tolerance "
-        + WHERE
+        "its ndcg_at_10 of 0.0490 is significantly worse, by more than gate.tolerance allows, than the 0.0500 of the "
+        f"bundle in service (difference -0.0010, 95 % interval [-0.0015, -0.0005]), {WHERE}"
     )
 
 
@@ -141,8 +147,8 @@ def test_what_is_surely_better_replaces_and_what_is_surely_worse_does_not_by_any
 def test_where_the_interval_cannot_tell_a_setting_settles_it_and_the_reason_says_so(rule, candidate, promote):
     decision = decided(candidate, champion=0.050, half=0.002, undecided=rule)
     assert decision.promote is promote
-    assert f"ndcg_at_10 {candidate:.4f} cannot be told apart from 0.0500 in service (" in decision.reason
-    assert f"{WHERE}: settled by gate.undecided={rule}" in decision.reason
+    assert f"ndcg_at_10 of {candidate:.4f} does not differ significantly from the 0.0500 of the" in decision.reason
+    assert f"{WHERE}; in such a case gate.undecided={rule} " in decision.reason
 
 
 def test_by_default_the_fresher_bundle_goes_in():
@@ -154,10 +160,14 @@ def test_by_default_the_fresher_bundle_goes_in():
 def test_an_interval_over_too_few_users_says_nothing(n_queries, promote):
     decision = decided(0.03, champion=0.05, n_queries=n_queries)
     assert decision.promote is promote
-    few = f"on only {n_queries} users' choices" in decision.reason
-    assert few is ("(gate.min_queries=50): settled by gate.undecided=promote" in decision.reason) is promote
+    assert f"measured on choices of {n_queries} users" in decision.reason
+    few = "which is fewer than gate.min_queries=50; in such a case gate.undecided=promote takes the newer one"
+    assert (few in decision.reason) is promote
     assert not decided(0.03, champion=0.05, n_queries=49, undecided="keep").promote
     assert not decided(0.03, champion=0.05, n_queries=49, undecided="figures").promote
+
+
+SETTLED = {"promote": "takes the newer one", "keep": "keeps the one in service", "figures": "goes by the figure alone"}
 
 
 @pytest.mark.parametrize(("rule", "promote"), [("promote", True), ("keep", False), ("figures", True)])
@@ -166,8 +176,8 @@ def test_without_any_event_that_neither_learned_the_setting_settles_it(rule, pro
     decision = decide(GateSettings(undecided=rule), metric=METRIC, candidate=0.05, baseline=None, champion=nothing)
     assert (decision.promote, decision.comparison, decision.champion) == (promote, None, None)
     assert decision.reason == (
-        "nobody chose anything that neither it nor the bundle in service, sommelier-t:one, learned from: "
-        f"settled by gate.undecided={rule}"
+        "it cannot be compared with the bundle in service, sommelier-t:one: there are no choices of users that neither "
+        f"has learned from; in such a case gate.undecided={rule} {SETTLED[rule]}"
     )
 
 
@@ -196,14 +206,14 @@ def test_the_baseline_serves_in_the_candidates_place():
 def test_the_baseline_replaces_a_bundle_in_service_that_it_is_better_than():
     decision = decide_baseline(GateSettings(), refused(), against(0.0313, 0.0200))
     assert decision.promote_baseline
-    assert "; that baseline is served instead: ndcg_at_10 0.0313 is surely better than 0.0200" in decision.reason
+    assert "; that baseline is served instead: its ndcg_at_10 of 0.0313 is significantly better than" in decision.reason
     assert (decision.champion, decision.comparison) == (0.02, against(0.0313, 0.0200).comparison)
 
 
 def test_the_baseline_leaves_a_better_bundle_in_service():
     decision = decide_baseline(GateSettings(), refused(), against(0.0313, 0.0400))
     assert (decision.promote, decision.promote_baseline, decision.served) == (False, False, None)
-    assert "; that baseline is not served either: ndcg_at_10 0.0313 is surely worse than 0.0400" in decision.reason
+    assert "; that baseline is not served either: its ndcg_at_10 of 0.0313 is significantly worse," in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -221,7 +231,7 @@ def test_where_the_interval_cannot_tell_a_baseline_is_no_candidate(figure, undec
     champion = against(figure, 0.0350, half=0.1)
     decision = decide_baseline(GateSettings(undecided=undecided), refused(), champion, is_renewal=is_renewal)
     assert decision.promote_baseline is is_served
-    is_said = "replaces a bundle of another kind only by a better figure" in decision.reason
+    is_said = "replaces another kind of bundle only where its figure is better" in decision.reason
     assert is_said is (undecided != "keep" and not is_renewal)
     few = against(figure, 0.0350, n_queries=3)
     decision = decide_baseline(GateSettings(undecided=undecided), refused(), few, is_renewal=is_renewal)

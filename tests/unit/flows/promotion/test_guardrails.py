@@ -80,8 +80,8 @@ def test_a_baseline_in_service_binds_a_fitted_model_by_segments_and_texts_alone(
         for one in check_guardrails(GuardrailSettings(), worse, slow, weak, is_baseline=True)
         if one.name == "coverage"
     )
-    assert said.startswith("250 different items shown against 510")
-    assert said.endswith("it does not bind")
+    assert said.startswith("its lists show 250 different items, those of the bundle in service 510; at least 255 are")
+    assert said.endswith("it does not count, as a baseline is in service, which is no measure of this")
 
 
 def test_what_is_not_there_is_not_measured():
@@ -94,10 +94,10 @@ def test_a_broken_guardrail_refuses_what_is_surely_better_and_is_named_with_its_
     against = AgainstChampion(BETTER, "sommelier-t:one", segments=(SEGMENT,), guardrails=found)
     decision = decide(GateSettings(), metric=METRIC, candidate=0.06, baseline=None, champion=against)
     assert (decision.promote, decision.verdict, decision.served) == (False, "refuse", None)
-    assert decision.reason.startswith("ndcg_at_10 0.0600 is surely better than 0.0500 in service")
+    assert decision.reason.startswith("its ndcg_at_10 of 0.0600 is significantly better than the 0.0500 of")
     assert decision.reason.endswith(
-        "; guardrail segments: 1 of 1 segments lose more than 5% beyond noise: history cold: 0.0200 against 0.0400 "
-        "(-0.0200 [-0.0300, -0.0100], corrected p = 0.0040, 80 users)"
+        "; the guardrail segments is broken: 1 of 1 segments lose significantly more than 5%: history cold: 0.0200 "
+        "against 0.0400 (difference -0.0200, 95 % interval [-0.0300, -0.0100], corrected p = 0.0040, 80 users)"
     )
     assert (decision.segments, decision.guardrails) == ((SEGMENT,), found)
     assert type(decision).model_validate_json(decision.model_dump_json()) == decision

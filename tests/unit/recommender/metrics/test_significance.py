@@ -53,9 +53,11 @@ def test_nothing_to_evaluate_is_refused():
         sign_flip_p_values(np.zeros((0, 2)), seed=1)
 
 
-@pytest.mark.parametrize(("p_value", "said"), [(0.2, "could be chance"), (0.001, "more than chance")])
+@pytest.mark.parametrize(
+    ("p_value", "said"), [(0.2, "p = 0.2000, not significant;"), (0.001, "p = 0.0010, significant;")]
+)
 def test_a_comparison_says_whether_it_could_be_chance(p_value, said):
     sentence = Comparison("ndcg_at_10", 0.15, 0.1, 0.05, 0.01, 0.09, p_value, 1200).sentence()
     assert said in sentence
-    assert "0.1500 against 0.1000 in service: +0.0500 [+0.0100, +0.0900]" in sentence
+    assert "0.1500 against 0.1000 in service: difference +0.0500, 95 % interval [+0.0100, +0.0900]" in sentence
     assert "1,200 users" in sentence
