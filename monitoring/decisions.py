@@ -217,11 +217,11 @@ def _cools_down(evidence: Evidence, rules: RetrainingSettings) -> str:
 
 def _is_spent(evidence: Evidence, rules: RetrainingSettings) -> str:
     if evidence.runs_in_week >= rules.runs_per_week:
-        most = f"{rules.runs_per_week} are allowed (loop.retraining.runs_per_week)"
-        return f"{evidence.runs_in_week} retrainings began in the last seven days, and {most}"
+        allowed = f"{rules.runs_per_week} are allowed (loop.retraining.runs_per_week)"
+        return f"{evidence.runs_in_week} retrainings began in the last seven days, and {allowed}"
     if evidence.minutes_in_week >= rules.minutes_per_week:
-        spent, most = evidence.minutes_in_week, rules.minutes_per_week
-        allowed = f"{most:g} are allowed (loop.retraining.minutes_per_week)"
+        spent = evidence.minutes_in_week
+        allowed = f"{rules.minutes_per_week:g} are allowed (loop.retraining.minutes_per_week)"
         return f"retrainings took {spent:.0f} minutes in the last seven days, and {allowed}"
     return ""
 

@@ -13,6 +13,7 @@ from flows.promotion.champion import WAS_WITHDRAWN, UnseenEvents, hold_against_c
 from flows.promotion.gate import AgainstChampion, Approval, Decision, decide, decide_baseline, find_best_baseline
 from flows.promotion.model_store import promote
 from flows.promotion.refits import describe_refit, labels_of
+from flows.promotion.writers import with_own_writer
 from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
@@ -145,8 +146,9 @@ def follow_approval(decision: Decision, approval: Approval, standing: Standing) 
 
 def keep_evaluation(bundle: Path, model: str, metrics: dict[str, Any]) -> Manifest:
     """Write a bundle's evaluation into its manifest, without anybody's texts, and the digest of what is in service."""
-    champion = read_standing(model).in_service
-    return record_evaluation(bundle, without_samples(metrics), champion.digest if champion else None)
+    standing = read_standing(model)
+    champion, kept = standing.in_service, with_own_writer(read_manifest(bundle), metrics, standing)
+    return record_evaluation(bundle, without_samples(kept), champion.digest if champion else None)
 
 
 def promote_decided(bundle: Path, model: str, metrics: dict[str, Any], decision: Decision) -> Version:

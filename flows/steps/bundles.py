@@ -80,12 +80,21 @@ def fit_served_baseline(
 
 @step("assemble-baseline", at=lambda layout, key, _: layout.baseline_bundle(key))
 def assemble_served_baseline(
-    step: StepContext, kind: BaselineKind, candidate: Output[str], baseline: Output[bool]
+    step: StepContext,
+    kind: BaselineKind,
+    candidate: Output[str],
+    baseline: Output[bool],
+    writer: Output[bool] | None = None,
 ) -> str:
-    """Put a baseline into a bundle of its own, beside the candidate's scorer and writer; returns its digest."""
+    """Put a baseline into a bundle of its own, beside the candidate's scorer and writer; returns its digest.
+
+    Args:
+        writer: That takes the place of the candidate's.
+    """
     from recommender.bundle.assembly import assemble_baseline
 
-    return assemble_baseline(step.target, candidate.folder, baseline.folder, kind, code_version()).digest
+    taken = None if writer is None else writer.folder
+    return assemble_baseline(step.target, candidate.folder, baseline.folder, kind, code_version(), taken).digest
 
 
 @dataclass(frozen=True)
@@ -151,9 +160,19 @@ def fit_components(
 
 
 def bundle_of_baseline(
-    run: Run, kind: BaselineKind, learned: Learned, clean: Output[ValidationSummary]
+    run: Run,
+    kind: BaselineKind,
+    learned: Learned,
+    clean: Output[ValidationSummary],
+    writer: Output[bool] | None = None,
 ) -> tuple[Output[bool], Output[str]]:
-    """A baseline, and the bundle in which it serves in a candidate's place."""
+    """A baseline, and the bundle in which it serves in a candidate's place.
+
+    Args:
+        writer: That takes the place of the candidate's.
+    """
     vectors = learned.components["vectors"]
     baseline = fit_served_baseline(run, kind=kind, training=learned.training, clean=clean, vectors=vectors)
-    return baseline, assemble_served_baseline(run, kind=kind, candidate=learned.candidate, baseline=baseline)
+    return baseline, assemble_served_baseline(
+        run, kind=kind, candidate=learned.candidate, baseline=baseline, writer=writer
+    )

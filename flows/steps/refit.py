@@ -9,6 +9,7 @@ was judged, and its manifest says which that is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,19 @@ def refit(run: Run, prepared: Prepared, learned: Learned) -> Output[str]:
 
 
 def refit_baseline(
-    run: Run, prepared: Prepared, learned: Learned, baseline: Output[bool], judged: Output[str]
+    run: Run,
+    prepared: Prepared,
+    learned: Learned,
+    baseline: Output[bool],
+    judged: Output[str],
+    writer: Output[bool] | None = None,
 ) -> Output[str]:
     """The bundle in which a baseline serves, fitted again on everything: the baseline, texts, scorer and writer.
 
     Args:
         baseline: That was judged.
         judged: The bundle of it.
+        writer: That takes the place of the candidate's, as it is: it was fitted again when it went into service.
     """
     from recommender.bundle.manifest import read_manifest
 
@@ -94,6 +101,9 @@ def refit_baseline(
     training = collect_everything(run, clean=prepared.clean)
     vectors = embed(run, training, learned.components["vectors"], learned.plan.served)
     again = fit_served_baseline(run, kind=kind, training=training, clean=prepared.clean, vectors=vectors, held=baseline)
-    words = fit_words(run, training, vectors, learned.components)
+    held = learned.components if writer is None else {**learned.components, "writer": replace(writer, value=False)}
+    words = fit_words(run, training, vectors, held)
+    if writer is not None:
+        words["writer"] = writer
     components: dict[Component, Output[bool]] = {"vectors": vectors, "baseline": again, **words}
     return assemble_refit(run, judged=judged, training=training, components=components)

@@ -100,7 +100,9 @@ def _check_components(kind: Kind, components: Mapping[Component, Path]) -> None:
             )
 
 
-def assemble_baseline(target: Path, candidate: Path, baseline: Path, kind: Kind, code_version: str) -> Manifest:
+def assemble_baseline(
+    target: Path, candidate: Path, baseline: Path, kind: Kind, code_version: str, writer: Path | None = None
+) -> Manifest:
     """A bundle in which a baseline ranks in place of what a candidate learned; its scorer, writer and
     explainer stay.
 
@@ -108,17 +110,21 @@ def assemble_baseline(target: Path, candidate: Path, baseline: Path, kind: Kind,
         target: The bundle's folder; one that stands there is replaced.
         candidate: The bundle whose vectors, scorer, writer, explainer, recipe and data it takes over.
         baseline: The `baseline` component.
+        writer: The writer component that takes the place of the candidate's.
     Raises:
         BundleError: the candidate cannot be read, or the baseline's folder does not exist.
     """
     manifest = read_manifest(candidate)
     kept: tuple[Component, ...] = ("vectors", "scorer", "writer", "explainer")
+    components = {name: candidate / name for name in kept if manifest.has(name)}
+    if writer is not None:
+        components["writer"] = writer
     return assemble_bundle(
         target,
         shop=manifest.shop,
         recipe=manifest.recipe,
         data=manifest.data,
-        components={**{name: candidate / name for name in kept if manifest.has(name)}, "baseline": baseline},
+        components={**components, "baseline": baseline},
         code_version=code_version,
         kind=kind,
     )

@@ -19,6 +19,7 @@ from flows.steps.step import Output
 RECIPE = Recipe()
 WON = Decision(promote=True, reason="it is better", metric="ndcg_at_10", candidate=0.2, served="blend")
 LOST = Decision(promote=False, reason="it is below", metric="ndcg_at_10", candidate=0.2)
+WRITER = Output(Path("writer"), "w", True)
 WRITTEN = {"bleu_4": 1.0, "samples": [{"user_id": "u7", "real": "What somebody wrote"}]}
 POPULAR = BestBaseline(kind="popularity", value=0.3, difference=-0.1, low=-0.2, high=-0.05, p_value=0.01)
 
@@ -32,7 +33,7 @@ def released(monkeypatch):
     ):
         gate, late = iter(decisions), [True] * n_late
         seen = SimpleNamespace(
-            promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[], begun=[]
+            promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[], begun=[], writers=[]
         )
 
         def promote(run, *, bundle, metrics, decision):
@@ -52,9 +53,14 @@ def released(monkeypatch):
             ),
             "pass_gate": lambda run, **inputs: next(gate),
             "pass_gate_with_baseline": lambda run, **inputs: instead,
-            "bundle_of_baseline": lambda *inputs: (Output(Path(), "", True), Output(Path("popular"), "", "digest")),
+            "_better_writer": lambda run, metrics: WRITER,
+            "bundle_of_baseline": lambda *inputs: (
+                seen.writers.append(inputs[-1]) or (Output(Path(), "", True), Output(Path("popular"), "", "digest"))
+            ),
             "refit": lambda run, *inputs: seen.refitted.append("candidate") or Output(Path("refit"), "", "digest"),
-            "refit_baseline": lambda run, *inputs: seen.refitted.append("baseline") or Output(Path("again"), "", "d"),
+            "refit_baseline": lambda run, *inputs: (
+                seen.writers.append(inputs[-1]) or seen.refitted.append("baseline") or Output(Path("again"), "", "d")
+            ),
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
@@ -159,6 +165,7 @@ def test_the_baseline_in_its_place_is_what_is_promoted(released):
     _, seen = released([lost, lost], n_late=1, instead=instead)
     assert seen.promoted == [(Path("again"), "popularity")]
     assert set(seen.refitted) == {"baseline"}
+    assert set(seen.writers) == {WRITER}  # as it is judged, and fitted again
 
 
 def test_the_queries_of_a_window_of_its_own_lie_in_the_shop_until_the_gate_has_decided(tmp_path, monkeypatch):
