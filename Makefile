@@ -74,7 +74,8 @@ check-wheel: env ## Build the wheel, install it in an empty environment, and run
 check-python: ## Unit and contract tests with another Python, in an environment of its own: PYTHON=3.13.
 	@test -x $(BIN)/uv || { echo "check-python needs uv in $(VENV): make env"; exit 1; }
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && echo "== environment: $$folder" \
-	&& $(BIN)/uv venv --quiet --python '$(PYTHON)' "$$folder/env" \
+	&& { $(BIN)/uv venv --quiet --python '$(PYTHON)' "$$folder/env" || { \
+	echo "check-python: uv has no Python '$(PYTHON)' here and cannot fetch it: name one by its path, PYTHON=/.../bin/python" >&2; exit 1; }; } \
 	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt --group weights --editable '.[dev]' \
 	&& "$$folder/env/bin/python" --version \
 	&& "$$folder/env/bin/python" -m pytest -m "not slow" -n $(WORKERS) --dist loadfile tests/unit tests/contract $(ARGS)
@@ -82,9 +83,12 @@ check-python: ## Unit and contract tests with another Python, in an environment 
 # Strict: a package of which nothing could be learned fails it, where pip-audit by itself would pass it over.
 audit: env ## Known vulnerabilities of the exact versions in constraints.txt; asks PyPI, so it needs the network.
 	@echo "== vulnerabilities that PyPI knows of the versions in constraints.txt (this needs the network)"
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt $(ARGS) || { \
-	code=$$?; echo "== not passed: either vulnerabilities are listed above, or it says that PyPI could not be asked; then nothing is known" >&2; \
-	exit $$code; }
+	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT \
+	&& { $(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt $(ARGS) 2>&1 | tee "$$said" || { \
+	code=$$?; if grep -q '^Found .* known vulnerabilit' "$$said"; \
+	then echo "== not passed: these vulnerabilities are known" >&2; \
+	else echo "== not passed, and nothing is known: PyPI did not tell of every package (an index that stands in for it may know none of its advisories)" >&2; fi; \
+	exit $$code; }; }
 
 constraints: ## Resolve again in a scratch environment and write constraints.txt and deployments/requirements.txt (old pins are kept where they still fit).
 	@rm -rf build/constraints && mkdir -p build/constraints && touch constraints.txt

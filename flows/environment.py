@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from core.logs.lines import JsonLines
 from core.settings.loading import VARIABLE_PREFIX, load_settings
-from core.settings.platform import PartName, PlatformSettings
+from core.settings.platform import PagesName, PartName, PlatformSettings
 from core.settings.tree import Settings
 
 # No telemetry, and no model hub.
@@ -59,6 +59,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **dict.fromkeys(_NO_PROXY, _no_proxy(_hosts(platform))),
         **run_environment(settings),
         **home_variables(settings.work_dir.absolute()),
+        **_variables("PLATFORM", {f"{part}_page": _page(platform, part) for part in get_args(PagesName)}),
         "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(platform)),
@@ -125,6 +126,11 @@ def _retention(days: int) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(days * _DAY_S),
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{min(days, _EVENT_DAYS)}D",
     }
+
+
+def _page(platform: PlatformSettings, part: PagesName) -> str:
+    """Where browsers find a part: where it is said, else where this platform starts it."""
+    return platform.page_of(part) or platform.url_of(part)
 
 
 def _hosts(platform: PlatformSettings) -> list[str]:

@@ -177,6 +177,8 @@ def is_loopback(host: str) -> bool:
 
 
 PartName = Literal["prefect", "service", "monitoring", "reports"]
+PagesName = Literal["prefect", "monitoring", "reports"]
+PageAddress = Annotated[str, Field(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$")]
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -202,6 +204,13 @@ class PlatformSettings(Frozen):
     service_port: Port = 3000
     monitoring_port: Port = 8000
     reports_port: Port = 8010
+    prefect_page: PageAddress = Field(
+        "",
+        description="Where browsers find the Prefect server, for the pages of the service to link to, such as "
+        "http://127.0.0.1:4200; empty: there is no link. `sommelier up` names the parts that it starts.",
+    )
+    monitoring_page: PageAddress = Field("", description="The same of Evidently's UI.")
+    reports_page: PageAddress = Field("", description="The same of the reports' pages.")
     device: Device = Field(
         "auto",
         description="Where the flows fit and evaluate models. auto: a CUDA GPU where torch sees one. What another "
@@ -241,6 +250,10 @@ class PlatformSettings(Frozen):
     def port_of(self, part: PartName) -> int:
         """The port that it listens on."""
         return int(getattr(self, f"{part}_port"))
+
+    def page_of(self, part: PagesName) -> str:
+        """Where browsers find a part, without a slash at the end; empty where that is not known."""
+        return str(getattr(self, f"{part}_page")).rstrip("/")
 
     def url_of(self, part: PartName) -> str:
         """Where a client on this machine asks it."""

@@ -94,7 +94,7 @@ class QuarantineInfo(Message):
     problem: str | None = Field(description="Why there is nothing to look at; null where there is.")
     validation: str | None = Field(description="The name of the validation's folder.")
     read_at: str | None = Field(description="When the rows were read from the source, UTC.")
-    docs: str | None = Field(description="The page of the Data Docs.")
+    docs: str | None = Field(description="The page of the Data Docs; null where the service knows of none.")
     tables: list[QuarantineTable]
     groups: list[QuarantineGroup] = Field(description="By table and rule, the most frequent first.")
     rows: list[QuarantineRow] | None = Field(

@@ -32,7 +32,7 @@ class OperationsDesk:
     def __init__(self, layout: Layout, settings: Settings, is_forgotten: IsForgotten) -> None:
         self._layout, self._is_forgotten = layout, is_forgotten
         self._days = settings.serving.predictions.days
-        self._reports_url = settings.platform.url_of("reports")
+        self._reports_page = settings.platform.page_of("reports")
 
     def timeline(self, query: TimelineQuery = ALL_ENTRIES) -> TimelineInfo:
         """What GET /v1/timeline answers."""
@@ -71,7 +71,7 @@ class OperationsDesk:
             shows_rows: Whether whoever asks may see rows, which are of people.
         """
         try:
-            return look(self._layout, query, self._is_forgotten, self._reports_url, shows_rows=shows_rows)
+            return look(self._layout, query, self._is_forgotten, self._reports_page, shows_rows=shows_rows)
         except Exception as error:
             return refusal_of(error)
 

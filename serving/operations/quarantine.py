@@ -50,12 +50,12 @@ _BEGIN, _END = r"(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))", r"(?!\w)"
 
 
 def look(
-    layout: Layout, query: QuarantineQuery, is_forgotten: IsForgotten, reports_url: str, *, shows_rows: bool
+    layout: Layout, query: QuarantineQuery, is_forgotten: IsForgotten, reports_page: str, *, shows_rows: bool
 ) -> QuarantineInfo:
     """What the newest validation put aside.
 
     Args:
-        reports_url: Where the shop's reports are shown.
+        reports_page: Where browsers find the shop's reports; empty where that is not known.
         shows_rows: Whether whoever asks may see rows.
     Raises:
         BadRequest: `after` of the query is none.
@@ -85,7 +85,7 @@ def look(
         update={
             "validation": found.key,
             "read_at": None if read_at is None else read_at.isoformat(timespec="seconds"),
-            "docs": _docs(layout, found, reports_url),
+            "docs": _docs(layout, found, reports_page),
             "tables": [
                 QuarantineTable(table=table, rows_in=counts.rows_in, rows_quarantined=counts.rows_quarantined)
                 for table in TABLE_NAMES
@@ -210,8 +210,8 @@ def _in_csv(text: str) -> str:
     return line.getvalue()[1:-1]
 
 
-def _docs(layout: Layout, found: Validated, reports_url: str) -> str | None:
-    """The page of the Data Docs; None where the reports lie elsewhere than this service's."""
-    if not found.docs.is_relative_to(layout.reports):
+def _docs(layout: Layout, found: Validated, reports_page: str) -> str | None:
+    """The page of the Data Docs; None where nothing here shows them, or they lie elsewhere than this service's."""
+    if not reports_page or not found.docs.is_relative_to(layout.reports):
         return None
-    return f"{reports_url}/{found.docs.relative_to(layout.reports).as_posix()}"
+    return f"{reports_page}/{found.docs.relative_to(layout.reports).as_posix()}"

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse
 
-from core.settings.platform import PartName
+from core.settings.platform import PagesName
 from core.settings.tree import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PAGES = (
     ("quarantine", "Quarantine"),
     ("audit", "Audit log"),
 )
-_PARTS: tuple[tuple[str, PartName], ...] = (
+_PARTS: tuple[tuple[str, PagesName], ...] = (
     ("Flows (Prefect)", "prefect"),
     ("Drift (Evidently)", "monitoring"),
     ("Reports and Data Docs", "reports"),
@@ -71,7 +71,7 @@ def render(settings: Settings, template: str, page: str, **values: Any) -> str:
             root=root,
             to=to,
             files={name: f"{app}assets/{name}?v={digest_of(name)}" for name in FILES},
-            parts=[(name, settings.platform.url_of(part)) for name, part in _PARTS],
+            parts=[(name, page) for name, part in _PARTS if (page := settings.platform.page_of(part))],
             **values,
         )
     )

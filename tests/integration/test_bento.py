@@ -109,7 +109,10 @@ def test_a_bento_answers_from_a_copy_of_what_the_page_names(
             answer = running.recommend(user_id="u01", k=5)
             assert answer["model"] == model
             assert answer["items"] == expected["items"]
-            assert MARK in running.client.get("/app/status").text
+            page = running.client.get("/app/status").text
+            assert MARK in page
+            links = re.findall(r'href="(https?://[^"]*)"', page + running.client.get("/app").text)
+            assert links == []  # of the platform's other parts it knows none
             assert len(workers_of(running)) == 2  # as the settings of this process say, and not those of the build
             assert running.post("/v1/events", events=[{**event, "item_id": "tea-4"}]).status_code == 200
             assert "sommelier_requests" in running.client.get("/metrics").text

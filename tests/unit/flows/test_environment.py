@@ -59,6 +59,21 @@ def test_prefect_reads_how_long_it_keeps_what_runs_left(settings, monkeypatch):
     assert Settings().server.events.retention_period == timedelta(days=2)
 
 
+def test_the_service_is_told_where_browsers_find_the_parts_that_are_started(settings):
+    told = load_settings(variables=child_environment(settings)).platform
+    assert [told.page_of(part) for part in ("prefect", "monitoring", "reports")] == [
+        "http://10.0.0.7:4200",
+        "http://10.0.0.7:8000",
+        "http://10.0.0.7:8010",
+    ]
+    behind = settings.platform.model_copy(update={"reports_page": "https://shop.example/reports"})
+    told = load_settings(variables=child_environment(settings.model_copy(update={"platform": behind}))).platform
+    assert (told.page_of("prefect"), told.page_of("reports")) == (
+        "http://10.0.0.7:4200",
+        "https://shop.example/reports",
+    )
+
+
 def test_proxies_stay_but_those_beside_which_no_client_can_be_made(settings, monkeypatch):
     given = {"HTTP_PROXY": "http://127.0.0.1:9", "https_proxy": "127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
     for name, value in given.items():

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from core.layout import Layout
 from core.quarantine.requests import begin_request, read_requests
 from core.removals import request_removal
+from core.settings.platform import PlatformSettings
 from core.settings.tree import Settings
 from core.tombstones import TombstoneFile
 from serving.api.quarantine import MAX_SHOWN_CHARS, QuarantineInfo, QuarantineQuery, ReadmitRequest
@@ -72,7 +73,13 @@ def test_rows_are_counted_as_the_command_counts_them_and_the_rules_say_what_they
 
 
 def test_the_data_docs_are_linked_where_the_reports_are_shown(gated: Path) -> None:
-    assert look(Layout(gated, "corner")).docs == "http://127.0.0.1:8010/key/data-docs/index.html"
+    layout = Layout(gated, "corner")
+    shown = PlatformSettings(reports_page="https://shop.example/reports/")
+    settings = Settings(work_dir=layout.work_dir, shop=layout.shop, platform=shown)
+    found = OperationsDesk(layout, settings, lambda _: False).quarantine(QuarantineQuery(), shows_rows=False)
+    assert isinstance(found, QuarantineInfo)
+    assert found.docs == "https://shop.example/reports/key/data-docs/index.html"
+    assert look(layout).docs is None  # nothing says that they are shown
 
 
 def test_rows_are_shown_to_nobody_but_who_may_do_everything(layout: Layout) -> None:
