@@ -141,6 +141,20 @@ def test_whoever_mounts_the_work_folder_runs_on_the_node_of_the_flows() -> None:
         assert rule["labelSelector"]["matchLabels"] == {"app.kubernetes.io/name": "flows"}
 
 
+def test_the_autoscaler_has_the_service_alone_grow_and_nothing_takes_that_back() -> None:
+    scaler = yaml.safe_load((FOLDER / "autoscaling.yaml").read_text(encoding="utf-8"))
+    kubernetes_validate.validate(scaler, VERSION, strict=True)
+    assert "autoscaling.yaml" not in KUSTOMIZATION["resources"]  # a cluster without a metrics server has no use for it
+    target = scaler["spec"]["scaleTargetRef"]
+    (scaled,) = [
+        one for one in manifests() if one["kind"] == "Deployment" and one["metadata"]["name"] == target["name"]
+    ]
+    assert target == {"apiVersion": scaled["apiVersion"], "kind": "Deployment", "name": "service"}
+    assert "replicas" not in scaled["spec"]
+    # Of a pod without a request for processor time no share can be told.
+    assert "cpu" in containers()["service"]["resources"]["requests"]
+
+
 def test_stores_are_reached_by_those_alone_who_need_them() -> None:
     policies = {one["metadata"]["name"]: one["spec"] for one in manifests() if one["kind"] == "NetworkPolicy"}
     assert policies["closed"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
