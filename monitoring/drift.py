@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import duckdb
 from pydantic import BaseModel, ConfigDict
 
 from core.alarms import Alarm
@@ -22,6 +21,7 @@ from monitoring.answers.service import read_service_days, service_note, service_
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
+from monitoring.extent import LONGEST_SILENCE_DAYS, find_extent
 from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
 from monitoring.page import draw_page
 from monitoring.points import family_snapshots, panels
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 KEPT_SNAPSHOTS = 200  # runs that Evidently's UI shows, one for each family of a look; each is up to a megabyte
 COLUMNS = "columns"  # the folder of the drill-down reports, beside the pages
 MEMORY_GIB = 2.0
-_LONGEST_SILENCE_DAYS = 2 * LAG  # without any event: then these data are a past, and no feed that has stopped
 _DESCRIPTION = "Signals of the shop against its own quiet past."
 
 
@@ -71,7 +70,7 @@ class DriftSummary(BaseModel):
         reference: Begin and end of the longest reference; None where nothing could be compared.
         flooded_users, flooded_days, flooded_events: Left out as floods or bots: users, their days, events.
         note: Why nothing was compared, one sentence; empty where something was.
-        unwatched: Of each family of signals that is not watched, why not, a sentence.
+        unwatched: Of each family of signals that is not watched, and of what else is left out, why, a sentence.
         page: The report, one HTML file that needs no network.
         columns_page: Evidently's report of single columns, the newest events against those before; None without one.
     """
@@ -97,9 +96,12 @@ class DriftSummary(BaseModel):
 
 
 def live_end(clean: Path, now: datetime) -> datetime | None:
-    """When a look at live data ends: the last full hour, or behind the newest event; None where the data are a past."""
-    _, newest = _event_times(clean)
-    if newest is None or now - newest > timedelta(days=_LONGEST_SILENCE_DAYS):
+    """When a look at live data ends: the last full hour, or behind the newest event; None where the data are a past.
+
+    A handful of events long after the others does not make a past live.
+    """
+    newest = find_extent(clean).newest
+    if newest is None or now - newest > timedelta(days=LONGEST_SILENCE_DAYS):
         return None
     return max(now.replace(minute=0, second=0, microsecond=0), newest + timedelta(microseconds=1))
 
@@ -119,9 +121,10 @@ def report_drift(
         learned: From what the model in service learned: the reference takes those days as they are, and of
             those after it only quiet ones.
         floods: What is left out of what is read.
-        end: Where the newest day ends; None: behind the newest event.
+        end: Where the newest day ends; None: behind the newest event that counts (`monitoring.extent`).
     """
-    first, newest = _event_times(places.clean)
+    extent = find_extent(places.clean)
+    first, newest = extent.first, extent.newest
     if first is None or newest is None:
         return _write(places, project, DriftSummary(note="Nothing to compare: there is no event.", page=places.page))
     ends_at = end or newest + timedelta(microseconds=1)
@@ -131,15 +134,9 @@ def report_drift(
         note = f"Nothing to compare: the events span {n_days} days; a quiet past takes {needed} at least."
         return _write(places, project, DriftSummary(note=note, page=places.page))
     summary = _look(places, Span(ends_at, n_days), learned, settings, floods)
+    if extent.note and ends_at <= newest + timedelta(microseconds=1):
+        summary = summary.model_copy(update={"unwatched": (extent.note, *summary.unwatched)})
     return _write(places, project, summary, settings, ends_at)
-
-
-def _event_times(clean: Path) -> tuple[datetime | None, datetime | None]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        query = "SELECT min(timestamp), max(timestamp) FROM read_parquet(?)"
-        ((first, newest),) = connection.execute(query, [str(clean / "interactions.parquet")]).fetchall()
-    return first, newest
 
 
 def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings, floods: FloodRule) -> DriftSummary:

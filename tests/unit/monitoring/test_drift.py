@@ -171,6 +171,18 @@ def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_pat
     assert failing.alarms[0].signal == "service.requests.failed_share"
 
 
+def test_some_clicks_months_after_a_logs_end_hide_no_drift(tmp_path: Path) -> None:
+    clicks = [
+        {**row, "event_id": f"late{n}", "timestamp": row["timestamp"] + timedelta(days=200)}
+        for n, row in enumerate(_events()[-20:])
+    ]
+    changed = _events(lambda row: {**row, "item_id": "i0"} if row["event_id"][-1] in "02468" else row)
+    summary = _look(tmp_path, _items(), [*changed, *clicks], end=None)
+    assert summary.alarms[0].signal == "data.items.concentration"
+    assert summary.unwatched[0].startswith("Left out: 20 events of ")
+    assert summary.unwatched[0] in summary.page.read_text()
+
+
 def test_a_short_or_empty_shop_is_told(tmp_path: Path) -> None:
     short = _look(tmp_path, _items(), _events(days=60), end=START + timedelta(days=60))
     assert short.note == "Nothing to compare: the events span 59 days; a quiet past takes 98 at least."
