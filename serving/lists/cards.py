@@ -31,9 +31,12 @@ class ItemCards:
 
     def of(self, item_id: str) -> dict[str, Any]:
         """The fields of `ListedItem` but for its score."""
-        place = self.place(item_id)
+        return self.at(self.place(item_id))
+
+    def at(self, place: int) -> dict[str, Any]:
+        """The same of the item at a place of the catalogue, from 0."""
         return {
-            "item_id": item_id,
+            "item_id": self._ids.item_id(place + 1),
             "label": self.labels[place],
             "category": self.categories[place],
             "brand": self.brands[place],

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -31,6 +31,10 @@ _LEAST_AGE_S = 1.0
 _FIRST_STEP = 512
 
 
+# What is made of an order, given it and what was made of the order whose place it takes, None where there is none.
+Derive = Callable[["FixedScores", Any], Any]
+
+
 class FixedScores:
     """A ranker by one score per item, the same for everybody; -inf never comes back.
 
@@ -44,6 +48,25 @@ class FixedScores:
         self._ids, self.scores = ids, scores.astype(np.float64)
         self.made_at = datetime.now(UTC)
         self.is_whole = True
+        self._derived: dict[Hashable, tuple[Derive, Any]] = {}
+
+    def derived(self, name: Hashable, make: Derive, is_current: Callable[[Any], bool] = lambda _: True) -> Any:
+        """What is made of this order, made once; the order that takes this one's place makes the same beforehand.
+
+        Args:
+            name: Of what is made.
+            make: Makes it, by the catalogue as it is when it is called.
+            is_current: Whether what was made is still of use.
+        """
+        kept = self._derived.get(name)
+        if kept is None or not is_current(kept[1]):
+            kept = self._derived[name] = make, make(self, None)
+        return kept[1]
+
+    def prepare_as(self, before: FixedScores) -> None:
+        """Make whatever was made of the order before."""
+        for name, (make, made) in list(before._derived.items()):
+            self._derived[name] = make, make(self, made)
 
     @property
     def ids(self) -> IdMap:
@@ -154,6 +177,8 @@ class KeptOrders:
         started = time.monotonic()
         order = FixedOrder(self._ids, count())
         order.is_whole = is_whole()
+        if name in self._kept:
+            order.prepare_as(self._kept[name][0])
         took = time.monotonic() - started
         with self._lock:
             before, _ = self._kept.get(name, (order, 0.0))
@@ -170,20 +195,3 @@ class KeptOrders:
         finally:
             with self._lock:
                 self._renewing.discard(name)
-
-
-def first_of_each(places: np.ndarray, codes: np.ndarray, n: int) -> list[int]:
-    """The first n places of each group, in the order given.
-
-    Args:
-        places: Of items.
-        codes: The group of each item, -1 for none, which is left out. Shape (n_items,).
-    """
-    grouped = places[codes[places] >= 0]
-    groups = codes[grouped]
-    by_group = np.argsort(groups, kind="stable")
-    sorted_groups = groups[by_group]
-    begins = np.flatnonzero(np.diff(sorted_groups, prepend=-1))
-    rank = np.arange(len(by_group)) - np.repeat(begins, np.diff(begins, append=len(by_group)))
-    found: list[int] = grouped[np.sort(by_group[rank < n])].tolist()
-    return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from recommender.bundle.loading import Bundle
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import ListFilters, leave_out
+from recommender.metrics.top_k import ListFilters
 from serving.api.lists import (
     CategoryList,
     Found,
@@ -32,10 +32,11 @@ from serving.api.lists import (
 )
 from serving.api.options import ListOptions
 from serving.errors import BadRequest, CapabilityMissing, UnknownUser
+from serving.lists.by_category import CategoryShelves
 from serving.lists.cards import ItemCards
 from serving.lists.checks import check_k, check_known
 from serving.lists.making import ListMaker, MadeList
-from serving.lists.orders import FixedScores, KeptOrders, first_of_each
+from serving.lists.orders import FixedScores, KeptOrders
 from serving.lists.searching import CONSTANT, Meaning, Searcher
 from serving.lists.shown import LiveCatalogue
 from serving.online.reads import FeatureReader, Reads
@@ -311,19 +312,14 @@ class ShopLists:
         """The best items of each category, the category with the best one first."""
         if request.per_category is None:
             return []
-        filters: ListFilters = {
-            "exclude": [request.exclude],
-            "exclude_seen": request.exclude_seen,
-            "allowed": self._maker.allowed(request),
-        }
-        may_stand = leave_out(np.ones((1, len(self._ids)), dtype=bool), False, [user], self._ids, **filters)[0]
-        places = order.places()
-        best: dict[str, list[PopularItem]] = {}
-        for place in first_of_each(places[may_stand[places]], self._cards.category_codes, request.per_category):
-            category = self._cards.categories[place]
-            item = PopularItem(**self._cards.of(self._ids.item_id(place + 1)), score=float(order.scores[place]))
-            best.setdefault(category or "", []).append(item)
-        return [CategoryList(category=category, items=items) for category, items in best.items()]
+        shelves: CategoryShelves = order.derived("shelves", self._shelve, lambda kept: kept.cards is self._cards)
+        hidden = [index - 1 for index in self._ids.known_indices(request.exclude)]
+        if request.exclude_seen:
+            hidden += user.seen_places(self._ids).tolist()
+        return shelves.first(request.per_category, hidden, self._maker.allowed(request))
+
+    def _shelve(self, order: FixedScores, before: CategoryShelves | None) -> CategoryShelves:
+        return CategoryShelves(order, self._cards, before)
 
     def _check(self, doing: str, asked: ListOptions) -> None:
         check_k(doing, asked.k, self._max_k)

@@ -8,7 +8,7 @@ from recommender.inputs.ids import IdMap
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from serving.lists import orders
-from serving.lists.orders import FixedOrder, FixedScores, KeptOrders, first_of_each
+from serving.lists.orders import FixedOrder, FixedScores, KeptOrders
 
 N = 5000
 IDS = IdMap(tuple(f"i{n}" for n in range(N)))
@@ -100,11 +100,3 @@ def test_an_order_that_cannot_be_made_again_stays(monkeypatch):
     assert failed.wait(5)
     with pytest.raises(OSError, match="gone"):
         kept.of("latest", fail)  # nothing is there to answer with
-
-
-def test_the_first_places_of_each_group_stand_in_the_order_given():
-    codes = np.array([0, 1, 0, -1, 1, 0, 2], dtype=np.int32)
-    order = np.array([5, 3, 4, 0, 6, 2, 1])
-    assert first_of_each(order, codes, 1) == [5, 4, 6]
-    assert first_of_each(order, codes, 2) == [5, 4, 0, 6, 1]
-    assert first_of_each(order[:0], codes, 2) == []
