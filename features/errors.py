@@ -29,5 +29,9 @@ class FeastFailure(FeatureError):
     """Feast could not do what was asked of it."""
 
 
+class StoreEmptied(FeastFailure):
+    """The online store lost what a refresh brought into it."""
+
+
 class StoreUnreachable(FeastFailure):
     """The online store failed a moment ago, and is not asked again yet."""

@@ -43,6 +43,7 @@ from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_P
 from features.errors import FeastFailure, FeatureError, StoreNotReady
 from features.feast.rows import Merge, StoredRow, packed_lists, parse_row
 from features.feast.store import open_store
+from features.filling import Filling
 from features.item_matrix import ItemMatrix, ItemsAt
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
@@ -94,6 +95,7 @@ class OnlineFeatures:
         self._opening = threading.Lock()
         self._opened: tuple[Any, Any] | None = None
         self._items = ItemMatrix(settings.windows_days)
+        self._filling = Filling(feast_folder)
 
     def read_user(self, user_id: str, at: datetime | None = None) -> UserState | None:
         """What is known of a user, in one read; None for a user that the shop does not know.
@@ -181,7 +183,11 @@ class OnlineFeatures:
             return
         store, config = self._open()
         try:
+            # Of an emptied store no item has a row: its events would be taken for those of unknown items, and lost.
+            self._filling.check(store.read_filling(config))
             self._take_in(store, config, arrivals)
+        except FeatureError:
+            raise
         except Exception as error:
             raise _failure("write", error) from error
 
@@ -224,14 +230,22 @@ class OnlineFeatures:
     def _read(self, user_id: str) -> tuple[list[Any], int]:
         """The user's row in each of the views that are read of users, and how many changes the items have had."""
         views = (USER_HISTORY, USER_PROFILE, USER_SEEN)
-        return self._ask(lambda store, config: store.read_served(config, views, user_id, ITEM_PROFILE))
+
+        def read(store: Any, config: Any) -> tuple[list[Any], int]:
+            rows, change, filling = store.read_served(config, views, user_id, ITEM_PROFILE)
+            if self._filling.is_new(filling):  # changes are counted from one again
+                self._items = ItemMatrix(self._settings.windows_days)
+            return rows, change
+
+        return self._ask(read)
 
     def _follow(self) -> None:
         self._ask(self._take_changes)
 
     def _take_changes(self, store: Any, config: Any) -> None:
         """Take in the items that have changed since."""
-        self._items.take(store.read_changes(config, ITEM_PROFILE, self._items.seen))
+        items = self._items
+        items.take(store.read_changes(config, ITEM_PROFILE, items.seen))
 
     def _ask(self, read: Callable[[Any, Any], Answer]) -> Answer:
         """What the store says, given the store and its configuration.
@@ -243,6 +257,8 @@ class OnlineFeatures:
         store, config = self._open()
         try:
             return read(store, config)
+        except FeatureError:
+            raise
         except Exception as error:
             raise _failure("read", error) from error
 

@@ -11,6 +11,7 @@ registry records the materialisation all the same.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -199,7 +200,18 @@ class _Refresh:
         made = (previous.version, previous.settings, previous.stores)
         # What a killed refresh of other tables or settings brought online is not known here.
         strange = read_unfinished(self.feast_folder) not in (None, previous.key, self.key)
-        return made == (VERSION, self.settings, self.stores) and not strange and not missing_files(self.feast_folder)
+        is_ours = made == (VERSION, self.settings, self.stores) and not strange and not missing_files(self.feast_folder)
+        return is_ours and self._is_filled(previous)
+
+    def _is_filled(self, previous: Published) -> bool:
+        """Whether the online store still has what is published; where it notes no filling it is taken for whole."""
+        if not previous.filling:
+            return True
+        store = open_store(self.feast_folder)
+        if online_store_of(store).read_filling(store.config) == previous.filling:
+            return True
+        logger.warning("The features are rebuilt: the online store was emptied since they were published")
+        return False
 
     def _rebuild(self, previous: Published | None) -> FeatureSummary:
         """Rebuild everything: the archive, Feast's definitions, all rows online. Rows of what is gone are removed."""
@@ -222,6 +234,7 @@ class _Refresh:
         for view, known in entities.items():
             online.forget_others(store.config, view, known.to_pylist(), sequence)
         online.settle(store.config, sequence)
+        filling = _note_filling(store, previous)
         published = Published(
             version=VERSION,
             key=self.key,
@@ -232,6 +245,7 @@ class _Refresh:
             parts=archive.manifest.all(),
             log_sequence=sequence,
             log_born=self._log_born(previous),
+            filling=filling,
             materialised_to=_newest(news, None),
         )
         _note_materialisation(store, published)
@@ -270,6 +284,7 @@ class _Refresh:
                 "parts": archive.manifest.all(),
                 "log_sequence": sequence,
                 "log_born": self._log_born(published),
+                "filling": _note_filling(store, published),
                 "materialised_to": _newest(news, published.materialised_to),
             }
         )
@@ -343,6 +358,17 @@ def write_online(store: Any, facts: ShopFacts, view: str, entities: pa.Array) ->
         page = entities.slice(start, _ROWS_AT_A_TIME)
         columns = facts.as_of(view, page, np.full(len(page), _ALL_TIME), list(FACTS[view]))
         online_store_of(store).write_rows(store.config, view, rows_of(view, page.to_pylist(), columns))
+
+
+def _note_filling(store: Any, previous: Published | None) -> int:
+    """Note in the online store that all rows are in, for readers to find; 0 where it notes none.
+
+    A store that was never emptied keeps its number, so that readers keep what they read.
+    """
+    online, before = online_store_of(store), 0 if previous is None else previous.filling
+    if before and online.read_filling(store.config) == before:
+        return before
+    return int(online.note_filling(store.config, time.time_ns()))
 
 
 def _note_materialisation(store: Any, published: Published) -> None:

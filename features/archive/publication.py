@@ -35,6 +35,7 @@ class Published(BaseModel):
         parts: Those parts, table by table, with their rows and digests. A table without news has no part of a number.
         log_sequence: Up to where the clean tables know the service's event log; 0 where unknown.
         log_born: Tells that log from another at its place; 0 where unknown.
+        filling: The number that the online store has since it was filled; 0 where it keeps none.
         materialised_to: The time of the newest event online, ISO 8601 in UTC; None without events.
     """
 
@@ -49,6 +50,7 @@ class Published(BaseModel):
     parts: tuple[Part, ...]
     log_sequence: int
     log_born: int = 0
+    filling: int = 0
     materialised_to: str | None
 
 

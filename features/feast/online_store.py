@@ -46,12 +46,14 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         """The whole rows of entities, None where there is none."""
         return _read(self._get_conn(config), view, entities)
 
-    def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[Any], int]:
-        """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
+    def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[Any], int, int]:
+        """What requests read of one entity, view by view, the newest change of the view `counted`, and
+        `read_filling`; in one go.
+        """
         parts = [f"(SELECT served FROM {view} WHERE entity = ?1)" for view in views]
         statement = f"SELECT {', '.join(parts)}, (SELECT n FROM changes WHERE view = ?2)"
         *served, change = self._get_conn(config).execute(statement, (entity, counted)).fetchone()
-        return served, change or 0
+        return served, change or 0, 0
 
     def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, str | None, int]]:
         """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.

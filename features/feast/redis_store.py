@@ -20,6 +20,7 @@ from features.feast.rows import Merge, StoredRow, in_pages
 from features.feast.store_types import REDIS_ONLINE
 
 _ROWS_PER_ROUND = 500
+_FILLING = "filling"  # among the counters of changes, since it is read with them
 
 
 class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -83,13 +84,24 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
 
     def read_served(
         self, config: Any, views: Sequence[str], entity: str, counted: str
-    ) -> tuple[list[bytes | None], int]:
-        """What requests read of one entity, view by view, and the newest change of the view `counted`; in one go."""
+    ) -> tuple[list[bytes | None], int, int]:
+        """What requests read of one entity, view by view, the newest change of the view `counted`, and
+        `read_filling`; in one go.
+        """
         pipeline = self._client_of(config).pipeline(transaction=False)
         pipeline.hmget(_key(config, views[0], entity), list(views))
-        pipeline.hget(_counters(config), counted)
-        served, change = pipeline.execute()
-        return served, int(change or 0)
+        pipeline.hmget(_counters(config), [counted, _FILLING])
+        served, (change, filling) = pipeline.execute()
+        return served, int(change or 0), int(filling or 0)
+
+    def read_filling(self, config: Any) -> int:
+        """See `RowStore`."""
+        return int(self._client_of(config).hget(_counters(config), _FILLING) or 0)
+
+    def note_filling(self, config: Any, filling: int) -> int:
+        """See `RowStore`."""
+        self._client_of(config).hset(_counters(config), _FILLING, filling)
+        return filling
 
     def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, bytes | None, int]]:
         """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.

@@ -38,6 +38,14 @@ class RowStore(ABC):
                 newer event, and of more events, whatever the event log's numbers say.
         """
 
+    def read_filling(self, config: Any) -> int:
+        """The number that `note_filling` left; 0 for none, and of a store that cannot come back empty by itself."""
+        return 0
+
+    def note_filling(self, config: Any, filling: int) -> int:
+        """Note that a refresh has brought in all rows, for readers to find; what `read_filling` says then."""
+        return 0
+
     @abstractmethod
     def remove_rows(self, config: Any, views: Sequence[Any]) -> None:
         """Remove Feast's views, and all rows with them."""

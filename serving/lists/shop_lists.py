@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from recommender.bundle.loading import Bundle
+from recommender.inputs.item_moments import ItemColumns
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
 from serving.api.lists import (
@@ -39,6 +40,7 @@ from serving.lists.making import ListMaker, MadeList
 from serving.lists.orders import FixedScores, KeptOrders
 from serving.lists.searching import CONSTANT, Meaning, Searcher
 from serving.lists.shown import LiveCatalogue
+from serving.online.learned import learned_items
 from serving.online.reads import FeatureReader, Reads
 from serving.visitor import Visitor, identify
 
@@ -294,19 +296,26 @@ class ShopLists:
 
     def _counts(self, days: int | None, reads: Reads) -> np.ndarray:
         """Events of each item, -inf for none. Shape (n_items,), float64."""
-        columns = reads.items_at().of(self._ids)
+        columns = self._items(reads)
         if days is not None:
             counts = columns.popularity[:, self._windows.index(days)].astype(np.float64)
         else:
             counts = columns.numbers(np.arange(len(self._ids)))["item_n_events"].astype(np.float64)
-            if reads.error is not None and not counts.any():  # nothing was read before
-                counts = self._bundle.catalogue.n_events.astype(np.float64)
         return np.where(counts > 0, counts, -np.inf)
 
     def _youth(self, reads: Reads) -> np.ndarray:
         """The age of each item in days, negative; -inf where it is not known. Shape (n_items,), float64."""
-        ages = reads.items_at().of(self._ids).numbers(np.arange(len(self._ids)))["item_age_days"]
+        ages = self._items(reads).numbers(np.arange(len(self._ids)))["item_age_days"]
         return np.where(np.isfinite(ages), -ages, -np.inf)
+
+    def _items(self, reads: Reads) -> ItemColumns:
+        """The items now, or as they were read last; where nothing was read of a store that is away, as the bundle knows
+        them.
+        """
+        columns = reads.items_at().of(self._ids)
+        if reads.error is None or columns.numbers(np.arange(len(self._ids)))["item_n_events"].any():
+            return columns
+        return learned_items(self._bundle)
 
     def _by_category(self, request: PopularRequest, order: FixedScores, user: UserState) -> list[CategoryList]:
         """The best items of each category, the category with the best one first."""

@@ -166,6 +166,26 @@ def test_a_redis_that_hangs_and_one_that_is_killed(shop: TinyShop, redis: OwnRed
         check_outage(service, shop, USERS[40:45], redis.kill, redis.start)
 
 
+def test_a_redis_that_comes_back_empty_is_away_until_it_is_filled(shop: TinyShop, redis: OwnRedis) -> None:
+    with start_service(shop, "emptied", online_store=LIMITS) as service:
+        service.put_in_service(shop.whole)
+        lists = lists_of(service, READ)
+        redis.lose()
+        service.wait_for(lambda: service.recommend(user_id=READ[0], k=3)["degraded"] == ["online_store"])
+        ask_all(service, [*READ, *USERS[30:35]], ["online_store"])
+        assert lists_of(service, READ) == lists, "they are answered as before"
+        assert "it was emptied" in service.model()["store_problem"]
+        assert "online_store_away 1.0" in service.client.get("/metrics").text
+        event = {"event_id": "emptied", "user_id": "u05", "item_id": ITEMS[0], "event": "click"}
+        assert service.post("/v1/events", events=[event]).status_code == 202
+        refresh_features(shop.layout.clean("k"), shop.layout.feast, RECIPE.features, redis.settings)
+        service.wait_for(lambda: service.recommend(user_id=READ[0], k=3)["degraded"] == [])
+        ask_all(service, [*READ, *USERS[30:35]], [])
+        service.wait_for(lambda: "sommelier_events_pending 0.0" in service.client.get("/metrics").text)
+        history = service.client.get("/v1/users/u05").json()["history"]
+        assert (history[-1]["item_id"], history[-1]["event"]) == (ITEMS[0], "click")
+
+
 def test_a_worker_that_starts_while_the_file_is_locked_answers(shop: TinyShop) -> None:
     refresh_features(shop.layout.clean("k"), shop.layout.feast, RECIPE.features)
     gc.collect()  # the refresh's own connections

@@ -70,6 +70,12 @@ class OwnRedis:
         self._running.wait(10)
         self._process = None
 
+    def lose(self) -> None:
+        """Have it come back with nothing."""
+        self.kill()
+        shutil.rmtree(self._folder)
+        self.start()
+
     def close(self) -> None:
         """End it, in whatever state it is."""
         if self._process is not None:

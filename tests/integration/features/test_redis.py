@@ -17,10 +17,11 @@ import pytest
 
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, FeatureStoreSettings
-from features.archive.publication import schema_name
+from features import refresh
+from features.archive.publication import require_published, schema_name
 from features.counting.sketches import new_user
 from features.counting.views import USER_HISTORY
-from features.errors import FeastFailure, FeatureError
+from features.errors import FeastFailure, FeatureError, StoreEmptied
 from features.feast.rows import StoredRow
 from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
@@ -95,6 +96,46 @@ def test_a_refresh_adds_what_is_new_and_drops_what_is_gone(feast: Path, tmp_path
     assert refresh_features(fewer, feast, SETTINGS, settings(online="redis")).rebuilt
     assert online.read_user("v") is None
     assert online.read_user("u") is not None
+
+
+def test_a_redis_that_came_back_empty_is_no_shop_without_users(feast: Path, clean: Path, client: Any) -> None:
+    """Readers and pushes say so, and the next refresh, of the same tables, fills it again."""
+    long_there, pushing = OnlineFeatures(feast, SETTINGS), OnlineFeatures(feast, SETTINGS)
+    before = long_there.read("u", list("abcd"), LATER)
+    assert not refresh_features(clean, feast, SETTINGS, settings(online="redis")).rebuilt, "nothing is new"
+    pushing.push(events(6), range(1, 7))
+    client.delete(*client.scan_iter(f"*{schema_name(feast)}*"))
+    for reader in (long_there, OnlineFeatures(feast, SETTINGS)):
+        with pytest.raises(StoreEmptied, match="it was emptied since the last refresh"):
+            reader.read_user("u")
+    with pytest.raises(StoreEmptied):
+        pushing.push(events(6), range(1, 7))
+    assert not list(client.scan_iter(f"*{schema_name(feast)}*")), "and writes nothing"
+    assert refresh_features(clean, feast, SETTINGS, settings(online="redis")).rebuilt
+    for reader in (long_there, OnlineFeatures(feast, SETTINGS)):
+        assert repr(reader.read("u", list("abcd"), LATER)) == repr(before)
+
+
+def test_a_refresh_that_rebuilds_a_whole_store_keeps_the_number_of_its_filling(feast: Path, tmp_path: Path) -> None:
+    first = require_published(feast).filling
+    assert first > 0
+    fewer = write_shop(tmp_path / "clean", LOG[:2], items=ITEMS)
+    assert refresh_features(fewer, feast, SETTINGS, settings(online="redis")).rebuilt
+    assert require_published(feast).filling == first
+
+
+def test_a_refresh_that_is_cut_short_leaves_an_emptied_store_empty_to_readers(
+    feast: Path, clean: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.delete(*client.scan_iter(f"*{schema_name(feast)}*"))
+    monkeypatch.setattr(refresh, "_note_filling", lambda *_: 1 / 0)
+    with pytest.raises(FeastFailure):
+        refresh_features(clean, feast, SETTINGS, settings(online="redis"))
+    with pytest.raises(StoreEmptied):
+        OnlineFeatures(feast, SETTINGS).read_user("u")
+    monkeypatch.undo()
+    assert refresh_features(clean, feast, SETTINGS, settings(online="redis")).rebuilt
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
 
 
 def test_a_stored_row_is_replaced_only_by_one_that_holds_as_much(feast: Path) -> None:

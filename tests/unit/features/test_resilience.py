@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core.settings.features import FeatureSettings
+from core.logs.events import Interaction
+from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.timing.circuit import CircuitBreaker
 from core.tombstones import IsForgotten, nobody
-from features.errors import FeastFailure
+from features.archive.publication import Published, publish
+from features.errors import FeastFailure, FeatureError, StoreEmptied
+from features.filling import Filling
 from features.resilience import KeptRows, ResilientFeatures
 
 ROWS = ["h" * 500, None, b"s" * 500]
@@ -64,16 +69,20 @@ class Online:
 
     def __init__(self) -> None:
         self.rows_fail = self.changes_fail = False
+        self.change, self.filling = 7, 0
 
-    def read_served(self, config: object, views: object, user_id: str, counted: str) -> tuple[list[str | None], int]:
+    def read_served(self, config: object, views: object, user_id: str, counted: str) -> tuple[list[Any], int, int]:
         if self.rows_fail:
             raise ConnectionError("away")
-        return [None, None, "seen" if user_id else None], 7
+        return [None, None, "seen" if user_id and self.change else None], self.change, self.filling
+
+    def read_filling(self, config: object) -> int:
+        return self.filling
 
     def read_changes(self, config: object, view: str, after: int) -> list[tuple[str, str | None, int]]:
         if self.changes_fail:
             raise ConnectionError("away")
-        return [("a", None, 7)] if after < 7 else []
+        return [("a", None, self.change)] if after < self.change else []
 
 
 def reader(online: Online, is_forgotten: IsForgotten = nobody) -> tuple[ResilientFeatures, Callable[[float], None]]:
@@ -126,3 +135,74 @@ def test_a_store_is_back_once_the_items_changes_can_be_read_too(caplog: pytest.L
     features.probe()
     assert not features.is_away
     assert features._items.seen == 7
+
+
+@pytest.fixture
+def online() -> Online:
+    """A store that was filled, and has a row of each user."""
+    made = Online()
+    made.filling = 11
+    return made
+
+
+def empty(online: Online) -> None:
+    online.change = online.filling = 0
+
+
+def test_a_store_that_comes_back_empty_is_one_that_cannot_be_read(online: Online) -> None:
+    """Not one to which everybody is new."""
+    features, wait = reader(online)
+    assert features._read("u")[0][-1] == "seen"
+    empty(online)
+    with pytest.raises(StoreEmptied, match=r"filled=0.* expected the number of its filling, 11.*refresh-features"):
+        features._read("u")
+    assert features.is_away
+    assert "emptied" in features._breaker.problem
+    assert features._last_rows("u") == [None, None, "seen"], "what was read of it is kept"
+    with pytest.raises(FeatureError):
+        features._read("never read")
+    wait(2.1)
+    features.probe()
+    assert features.is_away, "it is as empty as it was"
+
+
+def test_a_store_that_was_filled_again_is_read_from_its_beginning(online: Online) -> None:
+    features, wait = reader(online)
+    features.items_at()
+    assert (features._items.seen, len(features._items)) == (7, 1)
+    empty(online)
+    with pytest.raises(StoreEmptied):
+        features.items_at()
+    online.filling, online.change = 12, 3  # its changes are counted anew
+    wait(2.1)
+    features.probe()
+    assert not features.is_away
+    features.items_at()
+    assert features._items.seen == 3
+
+
+def test_a_worker_that_begins_on_an_emptied_store_finds_in_what_was_published_that_it_is(
+    online: Online, tmp_path: Path
+) -> None:
+    features, _ = reader(online)
+    features._filling = Filling(tmp_path)
+    empty(online)
+    features._read("u")  # nothing was ever published
+    published = Published(
+        version=1, key="k", settings=FeatureSettings(), stores=FeatureStoreSettings(), generation=1, n_parts=0,
+        parts=(), materialised_to=None, log_sequence=0,
+    )  # fmt: skip
+    publish(tmp_path, published)
+    features._read("u")  # by an earlier release, whose stores have no number
+    publish(tmp_path, published.model_copy(update={"filling": 11}))
+    with pytest.raises(StoreEmptied, match="number of its filling, 11"):
+        features._read("u")
+
+
+def test_events_wait_for_an_emptied_store_to_be_filled(online: Online) -> None:
+    """Its items have no rows, so that they would count as events on unknown items: taken, and lost."""
+    features, _ = reader(online)
+    features._read("u")
+    empty(online)
+    with pytest.raises(StoreEmptied):
+        features.push([Interaction("e", "u", "a", "view", datetime(2026, 1, 1, tzinfo=UTC))], [1])

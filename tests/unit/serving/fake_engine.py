@@ -18,6 +18,7 @@ from recommender.explaining.item_facts import ItemFacts, SharedCounts
 from recommender.explaining.relevance import learn
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
+from recommender.inputs.item_moments import POPULARITY
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
@@ -25,7 +26,7 @@ from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScore
 from recommender.writing.decoding import Decoding
 from serving.engine import Engine
-from tests.unit.recommender.tiny_shop import catalogue_of
+from tests.unit.recommender.tiny_shop import DATA, catalogue_of
 
 ITEMS = [f"i{n}" for n in range(12)]
 
@@ -159,6 +160,9 @@ def catalogue() -> Catalogue:
         schema.ITEM_N_EVENTS: list(range(12)),
         schema.ITEM_MEAN_RATING: [None] * 12,
         schema.ITEM_N_RATINGS: [0] * 12,
+        # As of `DATA.validation_at`.
+        POPULARITY: [[0, n % 5, n] for n in range(12)],
+        "item_age_days": [None if n == 5 else float((n * 7) % 12) for n in range(12)],
     }
     items = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
     return catalogue_of(items, seed=3)
@@ -172,7 +176,7 @@ def make(
     rerank: RerankSettings | None = None,
 ) -> Engine:
     bundle = SimpleNamespace(
-        manifest=SimpleNamespace(recipe=Recipe(rerank=rerank or RerankSettings())),
+        manifest=SimpleNamespace(recipe=Recipe(rerank=rerank or RerankSettings()), data=DATA),
         catalogue=catalogue(),
         ranker=FakeRanker(),
         scorer=FakeScorer() if scorer else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -230,14 +230,39 @@ def test_what_a_cold_start_is_told_of_the_user_still_counts(engine: Engine, stor
     assert answer.reason == f"{UNREAD}; answered by the user's attributes"
 
 
-def test_popular_items_of_a_store_that_was_never_read_are_those_of_the_training(engine: Engine, store: Store) -> None:
+def test_what_is_popular_of_a_store_that_was_never_read_is_what_was_in_the_training(
+    engine: Engine, store: Store
+) -> None:
     store.error, store.last_count = AWAY, 0
     answer = engine.lists.popular(PopularRequest(k=2))
     assert ([(one.item_id, one.score) for one in answer.items], answer.degraded) == (
         [("i11", 11.0), ("i10", 10.0)],
         ["online_store"],
     )
-    assert engine.lists.popular(PopularRequest(k=2, days=7)).items == []
+    week = engine.lists.popular(PopularRequest(k=4, days=7))
+    assert ([(one.item_id, one.score) for one in week.items[:2]], week.degraded) == (
+        sorted([("i4", 4.0), ("i9", 4.0)], key=lambda pair: engine.bundle.catalogue.ids.index(pair[0])),
+        ["online_store"],
+    )
+    assert engine.lists.popular(PopularRequest(k=4, days=1)).items == [], "there was nothing on that day"
+
+
+def test_what_is_new_of_a_store_that_was_never_read_is_what_was_newest_in_the_training(
+    engine: Engine, store: Store
+) -> None:
+    store.error, store.last_count = AWAY, 0
+    latest = engine.lists.latest(LatestRequest(k=10))
+    assert ([one.item_id for one in latest.items[:3]], latest.degraded) == (["i0", "i7", "i2"], ["online_store"])
+    assert "i5" not in ids_of(latest), "of which nothing is known"
+    learned = engine.bundle.manifest.data.learned_until_at
+    for item, age in zip(latest.items[:3], (0, 1, 2), strict=True):
+        assert abs(item.since - (learned - timedelta(days=age))) < timedelta(minutes=1)
+
+
+def test_what_was_read_last_comes_before_what_the_bundle_learned(engine: Engine, store: Store) -> None:
+    store.error, store.last_count = AWAY, 2
+    assert {one.score for one in engine.lists.popular(PopularRequest(k=10, days=7)).items} == {2.0}
+    assert {one.score for one in engine.lists.latest(LatestRequest(k=10)).items} == {-3.0}
 
 
 def test_an_answer_that_reads_nothing_is_not_degraded(engine: Engine, store: Store) -> None:
