@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from features.counting.columns import Facts, Lists
+from features.counting.columns import Facts
 from features.counting.derivation import ITEM_INPUTS, count_windows, derive_item
 from features.counting.streams import DAY_US, Array
 from features.counting.views import ITEM_PROFILE
-from features.feast.rows import parse_row
+from features.day_counts import DayCounts
+from features.feast.rows import in_pages, parse_row
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_moments import NUMBERS, ItemColumns
 
 _NUMBERS = tuple(name for name in ITEM_INPUTS if name not in ("item_days", "item_day_counts"))
 _PRICE = _NUMBERS.index("item_price")
+_PAGE = 50_000  # rows that are parsed at a time
+
+Change = tuple[str, str | bytes | None, int]
 
 
 class ItemMatrix:
@@ -39,8 +43,8 @@ class ItemMatrix:
         self._row_of: dict[str, int] = {}
         # Row 0 stands for every item that the store does not know.
         self._numbers = self._unknown(1)
-        self._days: list[Array] = [np.zeros(0, dtype=np.int64)]
-        self._counts: list[Array] = [np.zeros(0, dtype=np.int64)]
+        self._day_counts = DayCounts()
+        self._day_counts.grow(1)
         self._popularity = np.zeros((1, len(self._windows)), dtype=np.int64)
         self._today = 0
         self._rows: tuple[IdMap, int, Array] | None = None
@@ -48,10 +52,19 @@ class ItemMatrix:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def take(self, changes: Sequence[tuple[str, str | bytes | None, int]]) -> None:
-        """Take in rows that changed: (item, served text, None if it is gone, number of the change), oldest first."""
-        if not changes:
-            return
+    def take(self, changes: Iterable[Change]) -> None:
+        """Take in rows that changed: (item, served text, None if it is gone, number of the change), oldest first.
+
+        Page by page, so that a million texts are not in memory at once; they count as seen once all of them are in.
+        """
+        newest = self.seen
+        for page in in_pages(changes, _PAGE):
+            self._take(page)
+            newest = max(newest, page[-1][2])
+        self.seen = newest
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        changes = list({change[0]: change for change in changes}.values())  # of several of an item the last
         with self._lock:
             new = [item for item, _, _ in changes if item not in self._row_of]
             self._row_of |= {item: len(self._numbers) + n for n, item in enumerate(dict.fromkeys(new))}
@@ -60,22 +73,17 @@ class ItemMatrix:
                 self._numbers = np.concatenate([self._numbers, self._unknown(missing)])
                 nothing = np.zeros((missing, len(self._windows)), dtype=np.int64)
                 self._popularity = np.concatenate([self._popularity, nothing])
-                self._days += [self._days[0]] * missing
-                self._counts += [self._counts[0]] * missing
-            rows = []
-            for item, served, change in changes:
-                row = self._row_of[item]
-                if served is None:
-                    self._numbers[row], self._days[row], self._counts[row] = (
-                        self._numbers[0], self._days[0], self._counts[0],
-                    )  # fmt: skip
-                else:
-                    facts = parse_row(ITEM_PROFILE, served)
-                    self._numbers[row] = [facts[name] for name in _NUMBERS]
-                    self._days[row] = np.array(facts["item_days"], dtype=np.int64)
-                    self._counts[row] = np.array(facts["item_day_counts"], dtype=np.int64)
-                rows.append(row)
-                self.seen = max(self.seen, change)
+                self._day_counts.grow(len(self._numbers))
+            # Flat: lists of lists keep Python's garbage collector busy for longer than all the rest takes.
+            rows, n_days, days, counts = [self._row_of[item] for item, _, _ in changes], [], [], []
+            for row, (_, served, _) in zip(rows, changes, strict=True):
+                facts = {} if served is None else parse_row(ITEM_PROFILE, served)
+                self._numbers[row] = [facts[name] for name in _NUMBERS] if facts else self._numbers[0]
+                own = facts.get("item_days", ())
+                n_days.append(len(own))
+                days += own
+                counts += facts.get("item_day_counts", ())
+            self._day_counts.put(rows, n_days, days, counts)
             self._popularity[rows] = self._count(rows, self._today)
 
     def read(self, item_ids: Sequence[str], at_us: int) -> Facts:
@@ -102,8 +110,8 @@ class ItemMatrix:
         # All are counted once a day, in one go. A request for a later day is not worth that, but a clock that was set
         # back over midnight is: the day that was counted last comes again only tomorrow.
         if self._today < day <= today or day == today < self._today:
-            self._popularity, self._today = self._count(range(len(self._numbers)), day), day
-        return self._popularity[rows] if day == self._today else self._count(rows.tolist(), day)
+            self._popularity, self._today = self._count(np.arange(len(self._numbers)), day), day
+        return self._popularity[rows] if day == self._today else self._count(rows, day)
 
     def at(self, at_us: int) -> ItemsAt:
         """The items as of a moment."""
@@ -127,16 +135,9 @@ class ItemMatrix:
             self._rows = known = (ids, len(self._row_of), rows)
         return known[2]
 
-    def _count(self, rows: Sequence[int], today: int) -> Array:
-        days, counts = [self._days[row] for row in rows], [self._counts[row] for row in rows]
-        lengths = np.array([len(own) for own in days], dtype=np.int64)
-        empty = np.zeros(0, dtype=np.int64)
-        return count_windows(
-            Lists(lengths, np.concatenate([empty, *days])),
-            Lists(lengths, np.concatenate([empty, *counts])),
-            np.full(len(rows), today),
-            self._windows,
-        )
+    def _count(self, rows: Sequence[int] | Array, today: int) -> Array:
+        days, counts = self._day_counts.of(rows)
+        return count_windows(days, counts, np.full(len(rows), today), self._windows)
 
     @staticmethod
     def _unknown(n: int) -> Array:

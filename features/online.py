@@ -92,7 +92,7 @@ class OnlineFeatures:
         self._folder, self._timeout_s = feast_folder, timeout_s
         self._is_forgotten = is_forgotten
         self._settings = settings
-        self._opening = threading.Lock()
+        self._opening, self._following = threading.Lock(), threading.RLock()
         self._opened: tuple[Any, Any] | None = None
         self._items = ItemMatrix(settings.windows_days)
         self._filling = Filling(feast_folder)
@@ -108,8 +108,7 @@ class OnlineFeatures:
             FeastFailure: the store cannot be read.
         """
         texts, change = self._read(user_id)
-        if change > self._items.seen:
-            self._follow()
+        self._follow(change)
         return None if self._is_forgotten(user_id) else self._user(texts, us_of(at))
 
     def read_seen(self, user_id: str, within_days: float, at: datetime | None = None) -> SeenItems:
@@ -130,8 +129,7 @@ class OnlineFeatures:
             FeastFailure: the store cannot be read.
         """
         _, change = self._read("")
-        if change > self._items.seen:
-            self._follow()
+        self._follow(change)
         return self._items.at(us_of(at))
 
     def read_items(self, item_ids: Sequence[str], at: datetime | None = None) -> Facts:
@@ -151,8 +149,7 @@ class OnlineFeatures:
             FeastFailure: the store cannot be read.
         """
         texts, change = self._read(user_id)
-        if change > self._items.seen:
-            self._follow()
+        self._follow(change)
         at_us = us_of(at)
         user = None if self._is_forgotten(user_id) else self._user(texts, at_us)
         return Request(user, self._items.read(item_ids, at_us))
@@ -239,13 +236,18 @@ class OnlineFeatures:
 
         return self._ask(read)
 
-    def _follow(self) -> None:
-        self._ask(self._take_changes)
+    def _follow(self, change: int) -> None:
+        """Take in the items that have changed up to a change, where that was not done yet."""
+        if change > self._items.seen:
+            with self._following:  # whoever waited for another finds that done, or the store away
+                if change > self._items.seen:
+                    self._ask(self._take_changes)
 
     def _take_changes(self, store: Any, config: Any) -> None:
-        """Take in the items that have changed since."""
-        items = self._items
-        items.take(store.read_changes(config, ITEM_PROFILE, items.seen))
+        """Take in the items that have changed since. One at a time, or older rows could come after newer ones."""
+        with self._following:
+            items = self._items
+            items.take(store.read_changes(config, ITEM_PROFILE, items.seen))
 
     def _ask(self, read: Callable[[Any, Any], Answer]) -> Answer:
         """What the store says, given the store and its configuration.

@@ -55,15 +55,16 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         *served, change = self._get_conn(config).execute(statement, (entity, counted)).fetchone()
         return served, change or 0, 0
 
-    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, str | None, int]]:
-        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.
+    def read_changes(self, config: Any, view: str, after: int) -> Iterable[tuple[str, str | None, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first; read as
+        they are asked for.
 
         A row that was removed has None in the place of `served`.
         """
         statement = f"""
         SELECT entity, served, change FROM {view} WHERE change > ?1
         UNION ALL SELECT entity, NULL, change FROM removed WHERE view = ?2 AND change > ?1 ORDER BY change"""
-        return self._get_conn(config).execute(statement, (after, view)).fetchall()
+        return self._get_conn(config).execute(statement, (after, view))
 
     def settle(self, config: Any, sequence: int) -> None:
         """Note up to where the event log is settled, and see that all that was written before is on the disk.

@@ -9,7 +9,7 @@ its dotted path in the store's configuration; Feast's own reads and writes go th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
@@ -103,23 +103,20 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         self._client_of(config).hset(_counters(config), _FILLING, filling)
         return filling
 
-    def read_changes(self, config: Any, view: str, after: int) -> list[tuple[str, bytes | None, int]]:
-        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first.
+    def read_changes(self, config: Any, view: str, after: int) -> Iterator[tuple[str, bytes | None, int]]:
+        """(entity, served, number of the change) of rows that changed since the change `after`, oldest first; read as
+        they are asked for.
 
         A row that was removed has None in the place of `served`.
         """
         client = self._client_of(config)
         changed = client.zrangebyscore(_changed(config, view), f"({after}", "+inf", withscores=True)
-        found = []
         for page in in_pages(changed, _ROWS_PER_ROUND):
             pipeline = client.pipeline(transaction=False)
             for entity, _ in page:
                 pipeline.hget(_key(config, view, entity.decode()), view)
-            found += [
-                (entity.decode(), served, int(change))
-                for (entity, change), served in zip(page, pipeline.execute(), strict=True)
-            ]
-        return found
+            for (entity, change), served in zip(page, pipeline.execute(), strict=True):
+                yield entity.decode(), served, int(change)
 
     def write_rows(self, config: Any, view: str, rows: Iterable[StoredRow], as_of_past: bool = False) -> None:
         """See `RowStore.write_rows`."""

@@ -85,7 +85,7 @@ class CategoryShelves:
         if not most:
             return found
         keep = ~np.isin(self._places[found], hidden)
-        before = np.cumsum(keep) - keep
+        before: np.ndarray = np.cumsum(keep) - keep
         return found[keep & (before - np.repeat(before[starts], heads) < n)]
 
     def _of_allowed(self, n: int, hidden: Sequence[int] | np.ndarray, allowed: np.ndarray) -> np.ndarray:

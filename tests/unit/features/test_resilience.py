@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,30 @@ def test_events_wait_for_an_emptied_store_to_be_filled(online: Online) -> None:
     empty(online)
     with pytest.raises(StoreEmptied):
         features.push([Interaction("e", "u", "a", "view", datetime(2026, 1, 1, tzinfo=UTC))], [1])
+
+
+def test_of_two_who_read_changes_at_once_the_older_rows_do_not_come_last(online: Online) -> None:
+    """The second waits, and finds that there is nothing left for it, or what came since."""
+    features, _ = reader(online)
+    began, may_go_on, asked = threading.Event(), threading.Event(), list[int]()
+
+    def read_changes(config: object, view: str, after: int) -> Iterator[tuple[str, str | None, int]]:
+        asked.append(after)
+        if len(asked) == 1:
+            began.set()
+            assert may_go_on.wait(5)
+        yield "a", None, online.change
+
+    online.read_changes = read_changes  # type: ignore[assignment, method-assign]
+    first = threading.Thread(target=features.items_at)
+    first.start()
+    assert began.wait(5)
+    seconds = [threading.Thread(target=features.items_at) for _ in range(3)]
+    for thread in seconds:
+        thread.start()
+    seconds[0].join(0.1)
+    assert (len(asked), seconds[0].is_alive()) == (1, True)
+    may_go_on.set()
+    for thread in [first, *seconds]:
+        thread.join(5)
+    assert (asked, features._items.seen) == ([0], 7)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 
+from features import item_matrix
 from features.counting.columns import Lists
 from features.counting.derivation import ITEM_INPUTS, derive_item
 from features.counting.sketches import Row, new_item, new_user
@@ -70,6 +73,31 @@ def test_the_matrix_serves_what_the_derivation_says_and_follows_changes() -> Non
     assert found["item_n_events"].tolist() == [8, 0]  # type: ignore[union-attr]
     assert found["item_popularity"].to_arrow().to_pylist() == [[9, 14, 15], [0, 0, 0]]  # type: ignore[union-attr]
     assert np.isnan(found["item_price"][1])  # type: ignore[index]
+
+
+def test_the_matrix_takes_changes_page_by_page_and_has_seen_them_once_all_are_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(item_matrix, "_PAGE", 2)
+    served = {item: StoredRow.of(ITEM_PROFILE, item, row).served for item, row in ROWS.items()}
+    matrix = ItemMatrix((1, 6, 7))
+
+    def changes() -> Iterator[item_matrix.Change]:
+        yield "a", served["b"], 1
+        yield "c", served["a"], 1
+        yield "b", served["b"], 1
+        assert len(matrix) == 2
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        matrix.take(changes())
+    assert matrix.seen == 0, "what is missing is read again"
+    again = [("a", served["b"], 1), ("c", served["a"], 1), ("b", served["b"], 1), ("a", served["a"], 2), ("c", None, 3)]
+    matrix.take(again)
+    assert (matrix.seen, len(matrix)) == (3, 3)
+    assert repr(matrix.read(["b", "a"], NOON)) == repr(derived(["b", "a"], NOON))
+    gone = matrix.read(["c"], NOON)
+    assert (gone["item_n_events"].tolist(), gone["item_popularity"].to_arrow().to_pylist()) == ([0], [[0, 0, 0]])  # type: ignore[union-attr]
 
 
 def test_a_users_features_as_plain_values() -> None:
