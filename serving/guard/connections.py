@@ -2,12 +2,15 @@
 
 No app sees a request before its head is whole, so a client that sends a header a minute, or headers without an end, is
 met here: a connection class of uvicorn's that closes such a connection. The body is the business of `JsonBodyLimit`.
+What is too much is refused here too, as soon as the head is read: a request that gets as far as an app costs four times
+as much.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,14 +25,31 @@ _BODY = b'{"error":"%s","request_id":"%s"}'
 _NAME = f"{__name__}:HeadLimit"
 
 
-def limit_heads(seconds: float, max_bytes: int) -> None:
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Refusing(Protocol):
+    """What a request is refused with."""
+
+    def http(self, headers: Headers, own: Headers, *, closes: bool) -> bytes:
+        """The whole answer, given the request's headers and those that the server gives every answer."""
+        ...
+
+
+# From what a POST asks for, and what calls a function soon, to what it is refused with; None for one to be answered.
+Refuse = Callable[[bytes, Callable[[Callable[[], None]], object]], Refusing | None]
+
+
+def limit_heads(seconds: float, max_bytes: int, refuse: Refuse | None = None) -> None:
     """Have every server that this process starts from now on use `HeadLimit`.
 
     Args:
         seconds: From the first byte of a head, or the connection's opening, to the end of the head.
         max_bytes: Of a head.
+        refuse: Asked for each request, once its head is read.
     """
     HeadLimit.seconds, HeadLimit.max_bytes = seconds, max_bytes
+    HeadLimit.refuse = None if refuse is None else staticmethod(refuse)
     uvicorn.config.HTTP_PROTOCOLS["auto"] = _NAME
 
 
@@ -39,14 +59,18 @@ class HeadLimit(HttpToolsProtocol):
     Attributes:
         seconds: See `limit_heads`.
         max_bytes: See `limit_heads`; the piece that a head begins in, at most 256 KiB, is not counted.
+        refuse: See `limit_heads`.
     """
 
     seconds: ClassVar[float] = 10.0
     max_bytes: ClassVar[int] = 65_536
+    refuse: ClassVar[Any] = None
 
     _waiting: asyncio.TimerHandle | None = None
     _n_bytes = 0
     _has_begun = False
+    # Of the request that comes: whether it was refused, so that what follows its head is for nobody, and what then.
+    _is_refused = _closes = False
 
     def connection_made(self, transport: Any) -> None:
         """Expect a head."""
@@ -66,14 +90,32 @@ class HeadLimit(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self.refuse is not None and self.parser.get_method() == b"POST" and self._refuse():
+            self._has_begun = False  # and the rest, or the next head, is expected as after an opening
+            return
         self._settle()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Nobody reads what is refused."""
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if not self._is_refused:
+            super().on_message_complete()
+            return
+        self._is_refused = False
+        if self._closes:
+            self._settle()
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
         """Count what comes of a head after the piece that it began in."""
-        begun = self._waiting
+        begun, is_refused = self._waiting, self._is_refused
         super().data_received(data)
-        if self._waiting is None or self._waiting is not begun:
+        if is_refused or self._waiting is None or self._waiting is not begun:
             return
         self._n_bytes += len(data)
         if self._n_bytes > self.max_bytes:
@@ -82,6 +124,20 @@ class HeadLimit(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the one form of all errors."""
         self._close(400, b"Bad Request", b"Cannot read the request: it is no valid HTTP.")
+
+    def _refuse(self) -> bool:
+        """Refuse a request whose head is read, where it is one too many. Not one that waits for another's answer."""
+        is_waiting = self.cycle is not None and not self.cycle.response_complete
+        if is_waiting or self.parser.should_upgrade():
+            return False
+        refusal = self.refuse(self.url, self.loop.call_soon)
+        if refusal is None:
+            return False
+        self._is_refused = True
+        self._closes = self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
+        self.transport.write(refusal.http(self.headers, self.server_state.default_headers, closes=self._closes))
+        self.server_state.total_requests += 1
+        return True
 
     def _expect(self) -> None:
         if self._waiting is not None:

@@ -1,25 +1,28 @@
 """Overload is answered before anything is computed for it: so many requests of a kind at once, and no more.
 
 Outermost, and the cheapest answer that there is: under overload most requests are refused, and what refusing costs is
-taken from those that are answered. Each kind has its own limit, so that one never keeps the others waiting.
+taken from those that are answered. So most are refused as soon as their head is read, by the connection, before there
+is a task or an app for them; the app of the gate refuses what is left, with the same words. Each kind has its own
+limit, so that one never keeps the others waiting.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core.logs.requests import request_id_of
 from core.settings.platform import InFlight
 from serving.api.endpoints import ENDPOINTS
 from serving.api.message import API_PREFIX
 from serving.http.headers import PLAIN
-from serving.http.request_ids import RequestIds
+from serving.http.request_ids import FIELD, RequestIds, given_id
 
 # lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
 Kind = Literal["answers", "texts", "events", "others"]
@@ -49,11 +52,13 @@ class Flights:
     Attributes:
         limit: How many may be worked on or wait.
         now: How many do.
+        coming: How many more will as soon as the event loop comes to them.
         refused: By path, since `OverloadGate.take_refused` was last called.
     """
 
     limit: int
     now: int = 0
+    coming: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
 
@@ -76,8 +81,10 @@ class OverloadGate:
             "others": Flights(limits.others),
         }
         self._of_path = {path: self._flights[kind] for path, kind in kinds.items()}
+        self._of_target = {path.encode(): (path, flights) for path, flights in self._of_path.items()}
         self._others = self._flights["others"]
-        self._bodies = {id(flights): _body(kind, flights.limit) for kind, flights in self._flights.items()}
+        self._refusals = {id(flights): _refusal(kind, flights.limit) for kind, flights in self._flights.items()}
+        self._is_any_coming = False
 
     def now(self, kind: Kind) -> int:
         """How many requests of a kind are worked on or wait."""
@@ -91,6 +98,35 @@ class OverloadGate:
             for path, number in refused.items():
                 taken[path] = taken.get(path, 0) + number
         return taken
+
+    def refuse_early(self, target: bytes, soon: Callable[[Callable[[], None]], object]) -> Refusal | None:
+        """What a POST is refused with whose head was just read; None for one that its app is to see.
+
+        Args:
+            target: Of the request, as it came.
+            soon: Calls a function before any task that is made later begins: `call_soon` of the event loop.
+        """
+        path, flights = self._of_target.get(target.partition(b"?")[0], ("", None))
+        if flights is None:
+            return None
+        if flights.now + flights.coming >= flights.limit:
+            return self._refuse(flights, path)
+        if not self._is_any_coming:
+            # Whoever comes is counted by `now` from their task's first step on.
+            self._is_any_coming = True
+            soon(self._have_come)
+        flights.coming += 1
+        return None
+
+    def _have_come(self) -> None:
+        self._is_any_coming = False
+        for flights in self._flights.values():
+            flights.coming = 0
+
+    def _refuse(self, flights: Flights, path: str) -> Refusal:
+        self._take_turns(True)
+        flights.refused[path] = flights.refused.get(path, 0) + 1
+        return self._refusals[id(flights)]
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """An app behind this gate."""
@@ -112,11 +148,9 @@ class OverloadGate:
                 return
             flights, path = self._others, "other"
         if flights.now >= flights.limit:
-            self._take_turns(True)
-            flights.refused[path] = flights.refused.get(path, 0) + 1
-            body = self._bodies[id(flights)]
-            await send({"type": "http.response.start", "status": STATUS, "headers": body.headers})
-            await send({"type": "http.response.body", "body": body.content})
+            refusal = self._refuse(flights, path)
+            await send({"type": "http.response.start", "status": STATUS, "headers": refusal.headers})
+            await send({"type": "http.response.body", "body": refusal.content})
             return
         flights.now += 1
         try:
@@ -138,14 +172,40 @@ class OverloadGate:
 
 
 @dataclass(frozen=True)
-class _Body:
-    """A refusal, made once."""
+class Refusal:
+    """A refusal, made once.
+
+    Attributes:
+        content: The body.
+        headers: For an app that answers with it.
+        head: What stands behind the status line and the server's own headers, up to the length of the body.
+        named: The body up to the id of the request.
+    """
 
     content: bytes
     headers: list[tuple[bytes, bytes]]
+    head: bytes
+    named: bytes
+
+    def http(
+        self, headers: Sequence[tuple[bytes, bytes]], own: Sequence[tuple[bytes, bytes]], *, closes: bool
+    ) -> bytes:
+        """The whole answer.
+
+        Args:
+            headers: Of the request.
+            own: Headers that the server gives every answer.
+            closes: Whether the connection is closed behind it.
+        """
+        named = request_id_of(given_id(headers)).encode()
+        servers = b"".join(b"%s: %s\r\n" % pair for pair in own)
+        last = b"connection: close\r\n" if closes else b""
+        return b"HTTP/1.1 429 Too Many Requests\r\n%s%s%scontent-length: %d\r\nx-request-id: %s\r\n\r\n%s%s\"}" % (
+            servers, self.head, last, len(self.named) + len(named) + 2, named, self.named, named,
+        )  # fmt: skip
 
 
-def _body(kind: Kind, limit: int) -> _Body:
+def _refusal(kind: Kind, limit: int) -> Refusal:
     sentence = (
         f"Cannot answer now: requests in flight={limit}, expected fewer than serving.in_flight.{kind}={limit}. "
         f"Ask again in {RETRY_AFTER_S} s."
@@ -153,11 +213,15 @@ def _body(kind: Kind, limit: int) -> _Body:
     content = json.dumps({"error": sentence}).encode()
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
         (b"retry-after", str(RETRY_AFTER_S).encode()),
         *((name.encode(), value.encode()) for name, value in PLAIN.items()),
     ]
-    return _Body(content, headers)
+    return Refusal(
+        content=content,
+        headers=[*headers, (b"content-length", str(len(content)).encode())],
+        head=b"".join(b"%s: %s\r\n" % pair for pair in headers),
+        named=json.dumps({"error": sentence, FIELD: ""}, separators=(",", ":")).encode().removesuffix(b'"}'),
+    )
 
 
 class GatedService(Service[Any]):

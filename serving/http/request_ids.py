@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,7 +31,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = request_id_of(_given(scope))
+        request_id = request_id_of(given_id(scope.get("headers", ())))
         # It stays when the answer is given: the server may have to log why none was. Each request is a task of its own.
         set_request_id(request_id)
         encoded = request_id.encode()
@@ -55,8 +56,9 @@ class RequestIds:
         await self._app(scope, receive, name)
 
 
-def _given(scope: Scope) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == REQUEST_ID), None)
+def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """What a request's headers, with lower-case names, say of its id."""
+    return next((value.decode("latin-1") for name, value in headers if name == REQUEST_ID), None)
 
 
 def _is_json(start: Message) -> bool:

@@ -41,7 +41,7 @@ def stand_before(
     def is_crowded() -> bool:
         return gate.now("answers") > 2 * serving.batch
 
-    limit_heads(serving.header_s, serving.max_header_bytes)
+    limit_heads(serving.header_s, serving.max_header_bytes, gate.refuse_early)
     service.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
     endpoints = frozenset(endpoint.path for endpoint in ENDPOINTS)
     if serving.tracing.endpoint:
