@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows += figures.level_rows(levels, of_empty)
             saturation = levels.saturation
         if "tail" in chosen.figures:
-            rows += figures.tail_rows(own, saturation, chosen.seconds)
+            rows += figures.tail_rows(own, levels, empty, of_empty, chosen.seconds)
         if "overload" in chosen.figures:
             rows += figures.overload_rows(own, saturation, chosen.overload_seconds)
         if "memory" in chosen.figures:
