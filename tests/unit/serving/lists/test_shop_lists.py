@@ -212,7 +212,7 @@ def test_a_search_is_personal_where_something_is_known(engine: Engine) -> None:
 
 
 def test_a_catalogue_without_words_cannot_be_searched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(engine.bundle.catalogue), "texts", [""] * 12)
+    monkeypatch.setitem(vars(engine.bundle.ranker.vectors.catalogue), "texts", [""] * 12)
     with pytest.raises(CapabilityMissing, match="whose catalogue has no words"):
         search(engine, query="odd")
 
