@@ -6,6 +6,7 @@ products do. Here products of the same vector are one, and keys and values have 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +78,9 @@ class Int8Llama:
         self._turn = inner.rotary_emb
 
     def begin(self, prompts: Sequence[Sequence[int]], room: int) -> _Int8Texts:
-        """Read the prompts; behind them is place for so many tokens."""
-        return _Int8Texts(self, *left_padded(prompts), room)
+        """Read the prompts, what they begin with alike once; behind them is place for so many tokens."""
+        shared = shared_beginning(prompts)
+        return _Int8Texts(self, prompts[0][:shared], [prompt[shared:] for prompt in prompts], room)
 
     def norm(self, rows: Tensor, weight: Tensor) -> Tensor:
         """Rows of mean square 1, each column times its weight."""
@@ -93,35 +95,45 @@ class Int8Llama:
 
 
 class _Int8Texts:
-    """Texts in the making, with the keys and values of what stands there."""
+    """Texts in the making, with the keys and values of what stands there.
 
-    def __init__(self, model: Int8Llama, tokens: Tensor, real: Tensor, room: int) -> None:
+    Args:
+        beginning: Tokens that all of them begin with; may be none.
+        rest: What follows in each; not empty.
+    """
+
+    def __init__(self, model: Int8Llama, beginning: Sequence[int], rest: Sequence[Sequence[int]], room: int) -> None:
         self._model = model
-        rows, width = tokens.shape
-        shape = (2, len(model.layers), rows, model.n_kept, width + room, model.width)
+        tokens, real = left_padded(rest)
+        (rows, width), before = tokens.shape, len(beginning)
+        shape = (2, len(model.layers), rows, model.n_kept, before + width + room, model.width)
         self._keys, self._values = torch.zeros(shape).unbind()
-        self._cos, self._sin = model.turns(width + room)
-        self._n_there, self._places = 0, real.sum(dim=1)
-        padded = bool((real == 0).any())
+        self._cos, self._sin = model.turns(before + width + room)
+        self._n_there, self._places = 0, before + real.sum(dim=1)
+        if before:
+            self._read(torch.tensor([beginning]), torch.arange(before)[None], _causal(before))
+            for kept in (self._keys, self._values):
+                kept[:, 1:, :, :before] = kept[:, :1, :, :before]
         # Which earlier tokens count. Shape (B, 1, 1, S); None: all of them.
         self._counts: Tensor | None = None
-        if padded:
-            self._counts = F.pad(real, (0, room), value=1).bool()[:, None, None]
-        places = (real.cumsum(dim=1) - 1).clamp_min(0)
-        seen = torch.ones(width, width, dtype=torch.bool).tril()[None, None]
+        if bool((real == 0).any()):
+            self._counts = F.pad(real, (before, room), value=1).bool()[:, None, None]
+        places = before + (real.cumsum(dim=1) - 1).clamp_min(0)
+        seen = F.pad(_causal(width), (before, 0), value=True)
         if self._counts is not None:
             # Padding sees itself: a softmax over nothing is NaN, and would spread.
-            seen = (seen & self._counts[..., :width]) | torch.eye(width, dtype=torch.bool)
-        self.scores = self._read(tokens, places, seen)
+            itself = F.pad(torch.eye(width, dtype=torch.bool), (before, 0))
+            seen = (seen & self._counts[..., : before + width]) | itself
+        self.scores = self._score(self._read(tokens, places, seen))
 
     def extend(self, tokens: Tensor) -> None:
         n_seen = self._n_there + 1
         seen = None if self._counts is None else self._counts[..., :n_seen]
-        self.scores = self._read(tokens[:, None], self._places[:, None], seen)
+        self.scores = self._score(self._read(tokens[:, None], self._places[:, None], seen))
         self._places = self._places + 1
 
     def _read(self, tokens: Tensor, places: Tensor, seen: Tensor | None) -> Tensor:
-        """Scores behind the last of new tokens. Shape (B, T) to (B, V)."""
+        """States behind the last of new tokens, of the first rows if there are fewer. Shape (B, T) to (B, D)."""
         model, (n_rows, n_new) = self._model, tokens.shape
         states = model.embedding[tokens.flatten()].float()  # (B T, D)
         cos, sin = self._cos[places][:, :, None], self._sin[places][:, :, None]  # (B, T, 1, W)
@@ -132,16 +144,19 @@ class _Int8Texts:
             gate, value = layer.gates(model.norm(states, layer.before_gates)).chunk(2, dim=-1)
             states = states + layer.down(F.silu(gate) * value)
         self._n_there += n_new
-        last = states.view(n_rows, n_new, -1)[:, -1]
-        return model.head(model.norm(last, model.last_norm))
+        return states.view(n_rows, n_new, -1)[:, -1]
+
+    def _score(self, states: Tensor) -> Tensor:
+        """Scores of the next tokens. Shape (B, D) to (B, V)."""
+        return self._model.head(self._model.norm(states, self._model.last_norm))
 
     def _attend(self, number: int, made: Tensor, turn: tuple[Tensor, Tensor], seen: Tensor | None) -> Tensor:
         """What the new tokens of a layer take from all that stand there. Shape (B, T, H, W)."""
-        model, n_new, at = self._model, made.shape[1], self._n_there
+        model, (rows, n_new), at = self._model, made.shape[:2], self._n_there
         turned, value = made.split([model.n_heads + model.n_kept, model.n_kept], dim=2)
         turned = turned * turn[0] + turned.roll(model.width // 2, -1) * turn[1]
         query, key = turned.split([model.n_heads, model.n_kept], dim=2)
-        keys, values = (kept[number, :, :, : at + n_new] for kept in (self._keys, self._values))
+        keys, values = (kept[number, :rows, :, : at + n_new] for kept in (self._keys, self._values))
         keys[:, :, at:], values[:, :, at:] = key.transpose(1, 2), value.transpose(1, 2)
         if n_new > 1:
             several = F.scaled_dot_product_attention(query.transpose(1, 2), keys, values, seen, enable_gqa=True)
@@ -149,6 +164,23 @@ class _Int8Texts:
         # Heads that share keys are as rows of one: nothing is copied.
         shared = query.view(len(made), model.n_kept, -1, model.width)
         return F.scaled_dot_product_attention(shared, keys, values, seen)
+
+
+def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens prompts begin with alike; at least one of each is left.
+
+    >>> shared_beginning([[5, 6, 7], [5, 6, 8, 9]]), shared_beginning([[5, 6], [5, 6]]), shared_beginning([[5, 6]])
+    (2, 1, 0)
+    """
+    if len(prompts) == 1:
+        return 0
+    alike = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
+    return min(sum(1 for _ in alike), min(map(len, prompts)) - 1)
+
+
+def _causal(n_places: int) -> Tensor:
+    """Which tokens each one sees: itself and those before. Shape (1, 1, T, T)."""
+    return torch.ones(n_places, n_places, dtype=torch.bool).tril()[None, None]
 
 
 def _joined(*maps: Any) -> Int8Linear:

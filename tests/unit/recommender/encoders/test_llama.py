@@ -63,6 +63,30 @@ def test_but_for_the_rounding_it_is_transformers_own(model: Any, monkeypatch: py
     torch.testing.assert_close(alone, expected[1:2], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        [[5, 9, 200, 31, 7, 44], [5, 9, 200, 8], [5, 9, 200, 31, 7, 90]],  # of different lengths behind what is alike
+        [[5, 9, 200, 31], [5, 9, 200, 31], [5, 9, 200, 31]],
+        [[5, 9, 200, 31, 6], [5, 9, 200], [5, 9, 200, 31]],  # one is the beginning of the others
+    ],
+)
+def test_what_prompts_begin_with_alike_is_read_once(
+    model: Any, monkeypatch: pytest.MonkeyPatch, prompts: list[list[int]]
+) -> None:
+    read: list[int] = []
+
+    class Counted(Exact):
+        def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+            read.append(len(rows))
+            return super().__call__(rows)
+
+    expected = all_scores(PlainNextToken(model), prompts, STEPS)
+    monkeypatch.setattr(llama, "Int8Linear", Counted)
+    torch.testing.assert_close(all_scores(Int8Llama(model), prompts, STEPS), expected, rtol=1e-4, atol=1e-4)
+    assert read[0] == llama.shared_beginning(prompts) == min(3, min(map(len, prompts)) - 1)
+
+
 def test_rounded_to_eight_bits_it_expects_nearly_the_same(model: Any) -> None:
     expected = all_scores(PlainNextToken(model), PROMPTS, STEPS).log_softmax(-1)
     found = all_scores(Int8Llama(model), PROMPTS, STEPS).log_softmax(-1)
