@@ -15,6 +15,7 @@ from core.alarms import Alarm
 from core.settings.monitoring import DriftSettings
 from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
+from monitoring.answers.rated import rated_series, read_rated_days
 from monitoring.answers.replay import read_replay_days
 from monitoring.answers.replayed import below_promise, lost_lead, replay_note, replay_series
 from monitoring.answers.service import read_service_days, service_note, service_series
@@ -152,6 +153,7 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         answers, replayed = read_answer_days(places.looks), read_replay_days(places.looks)
         served = read_service_days(places.looks)
         told = [*answer_series(answers, span), *replay_series(replayed, span), *service_series(served, span)]
+        told += rated_series(read_rated_days(places.looks), span)
         for series in [*data, *texts, *told]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)

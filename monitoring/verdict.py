@@ -201,6 +201,11 @@ def describe(one: Moved) -> str:
                 f"What users took {window} stood {leads[0]} where the bundle in service ranks than where item "
                 f"neighbours do that learn anew each week; when the bundle was new it stood {leads[1]}."
             )
+        case "error" if subject == "rated":
+            return f"The scorer of the bundle in service was off by {now:.2f} stars {window}, by {then:.2f} before."
+        case "like_bias":
+            often = [f"{abs(one):.1%} {'too often' if one > 0 else 'too rarely'}" for one in (now, then)]
+            return f"The scorer of the bundle in service foresaw likes {often[0]} {window}, {often[1]} before."
         case "promise":
             return (
                 f"What users took {window} stood above {now:.1%} of the other items where the bundle in service ranks "

@@ -74,6 +74,33 @@ def replay_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
     return digest_of(*(one.model_dump(mode="json") for one in known))
 
 
+@action("rate", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
+def rate_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
+    """Ask the scorer of the bundle in service about ratings since it learned, and say by a digest what is known of all.
+
+    A bundle without a scorer, or one that cannot be loaded, is asked nothing.
+    """
+    from monitoring.answers.rated import rate, read_rated_days
+    from monitoring.answers.replay import Replayed, days_to_replay
+    from recommender.bundle.loading import load_bundle
+
+    layout, served = step.layout, read_standing(step.layout.model_name).in_service
+    known = read_rated_days(layout.watched)
+    if served is not None:
+        try:
+            manifest = read_manifest(served.folder)
+            learned = manifest.data.learned_until_at
+            if manifest.has("scorer") and days_to_replay(clean.folder, known, learned):
+                bundle = load_bundle(served.folder, step.device, layout.language_models, parts=["scorer"])
+                assert bundle.scorer is not None
+                asked = Replayed(manifest.digest, learned, {}, manifest.recipe.evaluation.k, _flood_rule(step))
+                like_from = bundle.scorer.baseline.like_from
+                known = rate(layout.watched, clean.folder, bundle.scorer, asked, bundle.catalogue.ids, like_from)
+        except BundleError as error:
+            step.progress(f"monitor: no rating is foreseen. {error}")
+    return digest_of(*(one.model_dump(mode="json") for one in known))
+
+
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"))
 def watch_drift(
     step: StepContext,
@@ -81,12 +108,12 @@ def watch_drift(
     cut_at: datetime,
     learned_until: datetime | None,
     end: datetime | None,
-    answers: tuple[str, str],
+    answers: tuple[str, ...],
 ) -> DriftSummary:
     """Look at the newest days: signals against their calibrated past, alarms, and reports.
 
     Args:
-        answers: Digests of what is known of answers, given and replayed: with others, the look is another one.
+        answers: Digests of what is known of answers, given, replayed and rated: with others, the look is another one.
     """
     from monitoring.answers.staleness import Learned
     from monitoring.drift import Places, report_drift
@@ -119,7 +146,11 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     served = read_served_manifest(read_standing(run.layout.model_name))
     learned_until = None if served is None else served.data.learned_until_at
     counted = current_settings().serving.experiments
-    answers = (sum_up_days(run, clean=clean, counted=counted), replay_days(run, clean=clean))
+    answers = (
+        sum_up_days(run, clean=clean, counted=counted),
+        replay_days(run, clean=clean),
+        rate_days(run, clean=clean),
+    )
     drift = watch_drift(run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers)
     write_index(run.layout)
     publish_look(run.layout, drift.value)

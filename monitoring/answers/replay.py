@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import numpy as np
@@ -110,6 +111,14 @@ class Replayed:
     floods: FloodRule
 
 
+class HasDay(Protocol):
+    """What was made of a day."""
+
+    @property
+    def day(self) -> date:
+        """UTC."""
+
+
 _DAYS = TypeAdapter(list[ReplayDay])
 
 
@@ -119,7 +128,7 @@ def read_replay_days(folder: Path) -> list[ReplayDay]:
     return _DAYS.validate_json(path.read_bytes()) if path.exists() else []
 
 
-def days_to_replay(clean: Path, known: Sequence[ReplayDay], learned_until: datetime) -> list[date]:
+def days_to_replay(clean: Path, known: Sequence[HasDay], learned_until: datetime) -> list[date]:
     """Whole days after a bundle learned that no bundle was asked about yet, the oldest first."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -172,19 +181,16 @@ def _replayed(
         )
         listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
         connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
-        connection.execute(
-            _FLOODERS,
-            {"min_repeats": bundle.floods.min_repeats, "factor": bundle.floods.factor, "is_on": bundle.floods.is_on},
-        )
+        connection.execute(*flooders_sql(bundle.floods))
         connection.execute(_QUERIES, {"users": users_a_day, "most": max(MAX_QUERIES, users_a_day)})
-        rows = connection.execute(_STATES).fetchall()
+        rows = states_of(connection)
         read_segments(connection, clean)
         found = connection.execute(
             "SELECT user_id, list(segment) FROM user_segments SEMI JOIN queries USING (user_id) GROUP BY user_id"
         ).fetchall()
         if not rows:
             return
-        queries = Queries(tuple(_state(*row[3:]) for row in rows), tuple(tuple(row[2]) for row in rows))
+        queries = Queries(tuple(row[3] for row in rows), tuple(row[2] for row in rows))
         per_query = evaluate_ranker(ranker, queries, bundle.k, with_auc=True).per_query
         values = {NDCG: per_query[NDCG]} | ({RANK: per_query[AUC]} if AUC in per_query else {})
         days = np.array([row[1] for row in rows])
@@ -200,8 +206,8 @@ def _replayed(
             day=day,
             digest=bundle.digest,
             promise=bundle.promise,
-            figures={name: _sums(all_values[mine]) for name, all_values in values.items()},
-            segments={segment: _sums(np.array(some)) for segment, some in sorted(told.items())},
+            figures={name: sums_of(all_values[mine]) for name, all_values in values.items()},
+            segments={segment: sums_of(np.array(some)) for segment, some in sorted(told.items())},
             lead=None if rivals is None else _lead(values[RANK][mine] - rivals[mine]),
         )
 
@@ -222,7 +228,18 @@ def _ranks_of_neighbours(
 
 def _lead(differences: np.ndarray) -> tuple[float, float, float] | None:
     known = differences[~np.isnan(differences)]
-    return _sums(known) if len(known) else None
+    return sums_of(known) if len(known) else None
+
+
+def flooders_sql(rule: FloodRule) -> tuple[str, dict[str, float | bool]]:
+    """What makes `flooders` (user_id) of `events`, and its parameters."""
+    return _FLOODERS, {"min_repeats": rule.min_repeats, "factor": rule.factor, "is_on": rule.is_on}
+
+
+def states_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, date, tuple[str, ...], UserState]]:
+    """Of each of `queries` with a history in `events`: user, day, targets, and the user as the day began."""
+    rows = connection.execute(_STATES).fetchall()
+    return [(user, day, tuple(targets), _state(*history)) for user, day, targets, *history in rows]
 
 
 def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequence[int]) -> UserState:
@@ -234,5 +251,6 @@ def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequenc
     )
 
 
-def _sums(values: np.ndarray) -> tuple[float, float, float]:
+def sums_of(values: np.ndarray) -> tuple[float, float, float]:
+    """Their number, their sum, and the sum of their squares."""
     return float(len(values)), float(values.sum()), float((values**2).sum())

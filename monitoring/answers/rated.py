@@ -1,0 +1,165 @@
+"""How well the scorer of the bundle in service foresees ratings that users gave after it had learned.
+
+As in the replay: of each whole day (UTC) a seeded sample of users with a history, one rating of each, asked of the
+scorer as the day began. What is kept is sums of days, nobody's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import numpy as np
+from pydantic import TypeAdapter
+
+from core.settings.form import Frozen
+from core.sql import literal
+from core.storage import atomic_file
+from monitoring.answers.replay import Replayed, days_to_replay, flooders_sql, states_of, sums_of
+from monitoring.answers.signals import last_whole_day
+from monitoring.signals.activity import Span
+from monitoring.signals.series import Series, Worse
+from recommender.inputs.user import UserState
+
+STORE = "rated.json"
+KEPT_DAYS = 400
+RATINGS_A_DAY = 40
+MAX_RATINGS = 800  # of one look, the newest days first: a scorer with a language model takes tens of milliseconds each
+ERROR, BIAS = "error", "bias"
+_SIGNALS: dict[str, tuple[str, Worse]] = {
+    ERROR: ("quality.rated.error", "higher"),
+    BIAS: ("quality.rated.like_bias", "either"),
+}
+_SEED = 11
+_QUERIES = f"""
+CREATE TEMP TABLE queries AS
+WITH known AS (SELECT user_id, CAST(min(timestamp) AS DATE) AS since FROM events GROUP BY user_id),
+given AS (
+    SELECT user_id, CAST(timestamp AS DATE) AS day, arg_min(item_id, hash(event_id)) AS item_id,
+        arg_min(value, hash(event_id)) AS rating
+    FROM events ANTI JOIN flooders USING (user_id) JOIN known USING (user_id)
+    WHERE event = 'rating' AND value IS NOT NULL AND CAST(timestamp AS DATE) > since
+        AND CAST(timestamp AS DATE) IN (SELECT day FROM wanted) GROUP BY ALL
+),
+drawn AS (
+    SELECT *, row_number() OVER (PARTITION BY day ORDER BY hash(user_id, day, {_SEED}), user_id) AS place FROM given
+)
+SELECT user_id, day, [item_id] AS targets, rating FROM (
+    SELECT *, sum(1) OVER (ORDER BY day DESC, place) AS so_far FROM drawn WHERE place <= $users)
+QUALIFY max(so_far) OVER (PARTITION BY day) <= $most
+"""
+
+
+class RatedDay(Frozen):
+    """How well one bundle foresaw the ratings of one day.
+
+    Attributes:
+        day: UTC.
+        digest: Of the bundle.
+        figures: `error`: distance of the foreseen rating from the one that was given; `bias`: the foreseen probability
+            of a like less 1 for a like and 0 for none. Each as users, sum, sum of squares.
+    """
+
+    day: date
+    digest: str
+    figures: dict[str, tuple[float, float, float]]
+
+
+class Foresees(Protocol):
+    """What is asked: a scorer of a bundle."""
+
+    def predict(self, users: Sequence[UserState], item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """P(like) and rating of many pairs. Shapes (B,)."""
+
+
+_DAYS = TypeAdapter(list[RatedDay])
+
+
+def read_rated_days(folder: Path) -> list[RatedDay]:
+    """What was asked about, the oldest day first."""
+    path = folder / STORE
+    return _DAYS.validate_json(path.read_bytes()) if path.exists() else []
+
+
+def rate(
+    folder: Path, clean: Path, scorer: Foresees, bundle: Replayed, catalogue: Container[str], like_from: float
+) -> list[RatedDay]:
+    """Ask about the days that were not asked about yet, and keep their sums; the same days again change nothing.
+
+    Args:
+        folder: Where the sums are kept.
+        clean: Folder of the clean tables.
+        catalogue: Items that the bundle knows; a rating of another one is left out.
+        like_from: A rating from here on is a like.
+    Returns:
+        All that is kept, the oldest day first.
+    """
+    known = read_rated_days(folder)
+    wanted = days_to_replay(clean, known, bundle.learned_until)
+    fresh = list(_rated(clean, scorer, bundle, wanted, catalogue, like_from)) if wanted else []
+    if not fresh:
+        return known
+    days = sorted([*known, *fresh], key=lambda one: one.day)
+    days = [one for one in days if one.day >= days[-1].day - timedelta(days=KEPT_DAYS)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / STORE) as temporary:
+        temporary.write_bytes(_DAYS.dump_json(days))
+    return days
+
+
+def _rated(
+    clean: Path,
+    scorer: Foresees,
+    bundle: Replayed,
+    wanted: Sequence[date],
+    catalogue: Container[str],
+    like_from: float,
+) -> Iterator[RatedDay]:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        path = literal(str(clean / "interactions.parquet"))
+        connection.execute(f"CREATE TEMP VIEW events AS SELECT * FROM read_parquet({path}) WHERE event <> 'impression'")
+        listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
+        connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
+        connection.execute(*flooders_sql(bundle.floods))
+        connection.execute(_QUERIES, {"users": RATINGS_A_DAY, "most": MAX_RATINGS})
+        given = {
+            (user, day): value
+            for user, day, value in connection.execute("SELECT user_id, day, rating FROM queries").fetchall()
+        }
+        asked = [one for one in states_of(connection) if one[2][0] in catalogue]
+    if not asked:
+        return
+    ratings = np.array([given[user, day] for user, day, *_ in asked])
+    likely, foreseen = scorer.predict([one[3] for one in asked], [one[2][0] for one in asked])
+    values = {ERROR: np.abs(foreseen - ratings), BIAS: likely - (ratings >= like_from)}
+    days = np.array([day for _, day, *_ in asked])
+    for day in sorted(set(days)):
+        mine = days == day
+        yield RatedDay(
+            day=day, digest=bundle.digest, figures={name: sums_of(found[mine]) for name, found in values.items()}
+        )
+
+
+def rated_series(days: Sequence[RatedDay], span: Span) -> list[Series]:
+    """Both; none where no day of the span was asked about."""
+    last = last_whole_day(span)
+    placed = [(span.n_days - 1 - (last - one.day).days, one) for one in days]
+    within = [(place, one) for place, one in placed if 0 <= place < span.n_days]
+    if not within:
+        return []
+    begins, found = within[0][0], []
+    for figure, (name, worse) in _SIGNALS.items():
+        cells = np.zeros((span.n_days - begins, 3))
+        for place, one in within:
+            cells[place - begins] += one.figures[figure]
+        found.append(
+            Series(
+                name, "quality", "mean", cells[:, 0], cells[:, 1:2], cells[:, 2:],
+                worse=worse, begins=begins, consequence=2,
+            )
+        )  # fmt: skip
+    return found
