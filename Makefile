@@ -76,7 +76,7 @@ check-python: ## Unit and contract tests with another Python, in an environment 
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && echo "== environment: $$folder" \
 	&& { $(BIN)/uv venv --quiet --python '$(PYTHON)' "$$folder/env" || { \
 	echo "check-python: uv has no Python '$(PYTHON)' here and cannot fetch it: name one by its path, PYTHON=/.../bin/python" >&2; exit 1; }; } \
-	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt --group weights --editable '.[dev]' \
+	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt --group weights --editable '.[dev]' uv \
 	&& "$$folder/env/bin/python" --version \
 	&& "$$folder/env/bin/python" -m pytest -m "not slow" -n $(WORKERS) --dist loadfile tests/unit tests/contract $(ARGS)
 

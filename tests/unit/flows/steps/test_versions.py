@@ -20,6 +20,8 @@ OTHERS = {
     "httpx",
     "jinja2",
     "matplotlib",
+    "opentelemetry-api",
+    "opentelemetry-exporter-otlp-proto-http",
     "optuna",
     "prefect",
     "prometheus-client",
