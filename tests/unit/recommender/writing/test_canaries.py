@@ -80,6 +80,7 @@ def test_what_comes_out_is_found() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "settings",
     [
