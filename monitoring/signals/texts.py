@@ -7,15 +7,14 @@ list it, less for more of them, and the language with most wins.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from core.languages import LEAST_HITS, stop_words
 from core.schema import ITEM_ID, RATING, TEXT, TIMESTAMP, USER_ID
 from core.sql import literal
 from monitoring.signals.activity import Span
@@ -28,7 +27,6 @@ MAX_TEXTS = 300  # of a day
 MAX_CHARS = 400  # of a text, from its beginning, in which its language is read
 SHORT_CHARS = 10  # a text with fewer says nothing
 _DRAW = f"hash({USER_ID}, {ITEM_ID}, {TIMESTAMP})"
-_LEAST_HITS = 2  # stop words of a text, for its language to be known
 _UNCLEAR, _OTHER_SCRIPT = "(unclear)", "(other script)"
 
 
@@ -92,7 +90,7 @@ def _draw(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> Non
 
 def _read_languages(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `languages` (draw, language) of all reviews."""
-    words, languages, weights = zip(*_stop_words(), strict=True)
+    words, languages, weights = zip(*stop_words(), strict=True)
     connection.register("listed", pa.table({"word": words, "language": languages, "weight": weights}))
     connection.execute(
         rf"""CREATE OR REPLACE TEMP TABLE languages AS
@@ -100,20 +98,10 @@ def _read_languages(connection: duckdb.DuckDBPyConnection) -> None:
             SELECT draw, unnest(regexp_extract_all(lower(text), '[\p{{L}}\p{{M}}]{{2,}}')) AS word FROM reviews
         ),
         scores AS (SELECT draw, language, sum(weight) AS score, count(*) AS hits FROM said JOIN listed USING (word)
-            GROUP BY ALL HAVING hits >= {_LEAST_HITS}),
+            GROUP BY ALL HAVING hits >= {LEAST_HITS}),
         best AS (SELECT draw, arg_max(language, (score, language)) AS language FROM scores GROUP BY draw)
         SELECT draw,
             coalesce(language, CASE WHEN is_other_script THEN '{_OTHER_SCRIPT}' ELSE '{_UNCLEAR}' END) AS language
         FROM reviews LEFT JOIN best USING (draw)"""
     )
     connection.unregister("listed")
-
-
-@cache
-def _stop_words() -> tuple[tuple[str, str, float], ...]:
-    """Word, language, and one over the number of languages that list the word."""
-    from stop_words import AVAILABLE_LANGUAGES, get_stop_words
-
-    listed = {(word.lower(), language) for language in AVAILABLE_LANGUAGES for word in get_stop_words(language)}
-    n_languages = Counter(word for word, _ in listed)
-    return tuple((word, language, 1 / n_languages[word]) for word, language in sorted(listed))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -128,9 +129,12 @@ class Popularity:
         """See `Retriever`."""
         return np.tile(np.log1p(self._counts), (len(asked.users), 1))
 
-    @property
+    @cached_property
     def _counts(self) -> np.ndarray:
-        counts, by_kind = self.vectors.catalogue.n_events, events_by_kind(self.vectors.catalogue)
+        counts = self.vectors.catalogue.n_events
+        if not self.event_weights:
+            return counts
+        by_kind = events_by_kind(self.vectors.catalogue)
         less = [(1 - weight) * by_kind[kind] for kind, weight in self.event_weights.items() if kind in by_kind]
         return (counts - np.sum(less, axis=0)).astype(np.float32) if less else counts
 

@@ -82,8 +82,8 @@ def train_language_writer(
     rows = [tokenize(example, writer, perturb) for example in examples]
     order = torch.Generator().manual_seed(fit.seed)
     packs = pack_examples(rows, min(PACK_TOKENS, settings.step_tokens), order)
-    n_packs = max(1, round(settings.step_tokens / min(PACK_TOKENS, settings.step_tokens)))
-    n_steps = min(settings.max_steps, math.ceil(settings.max_epochs * len(packs) / n_packs))
+    n_packs = min(len(packs), max(1, round(settings.step_tokens / min(PACK_TOKENS, settings.step_tokens))))
+    n_steps = min(settings.max_steps, max(1, settings.max_epochs * len(packs) // n_packs))
     course = Course(n_steps, MAX_WARM_UP) if held is None else Course.held(**held.choices)
     run = _Run(fit, writer, packs, settings, course, n_packs)
     said = digest_of([(row.prompt, row.text) for row in rows])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 
+from core.languages import language_of
 from core.schema import TABLES
 from core.settings.models import LANGUAGE_MODEL_PACKAGE, LanguageModelWriterSettings
 from core.settings.validation import ValidationSettings
@@ -44,13 +45,18 @@ def draft_forms(draft: Draft, found: Assignment) -> None:
 
 
 def draft_writer(draft: Draft, found: Assignment) -> None:
-    """What learns to write from the reviews, where there are any: on real ones it is the pretrained model that does.
+    """What learns to write from the reviews: where they are English, the pretrained model, which has read that alone.
 
     Source: the tables under "Feedback text" in `benchmarks/README.md`.
     """
-    if "feedback" not in found.tables:
+    feedback = found.tables.get("feedback")
+    if feedback is None:
         return
+    texts = next(one for one in feedback.sheet.columns if one.name == feedback.columns["text"]).samples
     better = "A pretrained language model writes text that people can read; small, taught by the reviews alone, phrases"
+    if not _are_english(texts):
+        draft.suggest(WRITER, "kind", "language_model", f"{better}. The one that comes along knows English alone:")
+        return
     try:
         distribution(LANGUAGE_MODEL_PACKAGE)
     except PackageNotFoundError:
@@ -61,6 +67,12 @@ def draft_writer(draft: Draft, found: Assignment) -> None:
             f"{better}. It trains for {LanguageModelWriterSettings().minutes:g} minutes, twice in a run; small for one"
         )
         draft.set(WRITER, "kind", "language_model", why)
+
+
+def _are_english(texts: Iterable[str]) -> bool:
+    """Whether most of those texts are English whose language can be told."""
+    known = [language for text in texts if (language := language_of(text)) is not None]
+    return known.count("english") > len(known) / 2
 
 
 def draft_files(draft: Draft, found: Assignment) -> None:

@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from core.settings.models import BlendKind, BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
 from recommender.fitting.context import FitContext
+from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
+from recommender.inputs.user import UserState
+from recommender.ranking import parts
 from recommender.ranking.blend import Blend
 from recommender.ranking.blend_training import fit_blend
-from recommender.ranking.parts import ItemToItem, Popularity, load_parts
+from recommender.ranking.parts import Asked, ItemToItem, Popularity, events_by_kind, load_parts
 from recommender.retrieval.neighbours import NeighbourModel
 from tests.unit.recommender.tiny_shop import (
     N_ITEMS,
@@ -163,6 +167,26 @@ def test_a_refit_holds_how_popularity_counts_kinds_of_events(shop: Path) -> None
     part = load_parts(shop / "again", random_vectors(shop / "training"))["popularity"]
     assert isinstance(part, Popularity)
     assert part.event_weights == {"view": 0.25}
+
+
+@pytest.mark.parametrize(("weights", "n_counted"), [({}, 0), ({"view": 0.25}, 1)])
+def test_popularity_counts_kinds_once_and_only_where_they_weigh(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, weights: dict[str, float], n_counted: int
+) -> None:
+    rows = pq.read_table(shop / "training" / "catalogue.parquet").to_pylist()
+    write(shop / "training", "catalogue", [row | {"item_n_views": row["item_n_events"]} for row in rows])
+    vectors, counted = random_vectors(shop / "training"), []
+
+    def count(catalogue: Catalogue) -> dict[str, np.ndarray]:
+        counted.append(catalogue)
+        return events_by_kind(catalogue)
+
+    monkeypatch.setattr(parts, "events_by_kind", count)
+    part = Popularity(vectors, weights)
+    asked = Asked.of([UserState()], vectors.ids)
+    assert np.allclose(part.scores(asked), np.log1p(vectors.catalogue.n_events * (0.25 if weights else 1)))
+    part.scores(asked)
+    assert len(counted) == n_counted
 
 
 def test_kinds_of_events_count_alike_where_there_is_one_or_none_is_known(shop: Path) -> None:

