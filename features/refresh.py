@@ -44,7 +44,7 @@ from features.archive.shop_facts import ShopFacts
 from features.clean_tables import check_clean_tables, table_path
 from features.counting.moments import EPOCH
 from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION, VIEWS
-from features.errors import ArchiveDamaged, FeastFailure, FeatureError, FeaturesOutdated
+from features.errors import ArchiveDamaged, FeastFailure, FeatureError, FeaturesOutdated, StoreEmptied
 from features.feast.rows import rows_of
 from features.feast.store import create_store, missing_files, open_store, renew_configuration
 
@@ -173,7 +173,7 @@ class _Refresh:
         if previous is not None and self._continues(previous):
             try:
                 found = self._continue(previous)
-            except ArchiveDamaged as error:
+            except (ArchiveDamaged, StoreEmptied) as error:
                 logger.warning("The features are rebuilt: %s", error)
             else:
                 if found is not None:
@@ -226,6 +226,7 @@ class _Refresh:
             archive.write(table, 0, rows)
         facts = ShopFacts.read(archive, 1, self.settings, sequence)
         note_unfinished(self.feast_folder, self.key)
+        begun = _begin_filling(store)
         entities = {view: facts.entities(view) for view in VIEWS}
         for view, known in entities.items():
             write_online(store, facts, view, known)
@@ -234,7 +235,7 @@ class _Refresh:
         for view, known in entities.items():
             online.forget_others(store.config, view, known.to_pylist(), sequence)
         online.settle(store.config, sequence)
-        filling = _note_filling(store, previous)
+        filling = _note_filling(store, begun, 0 if previous is None else previous.filling)
         published = Published(
             version=VERSION,
             key=self.key,
@@ -257,6 +258,9 @@ class _Refresh:
     def _add(self, published: Published, archive: Archive, news: News, sequence: int) -> FeatureSummary:
         """What is new alone: a part of the archive, and the online rows of the users and items that it concerns, or
         that the event log touched up to `sequence`.
+
+        Raises:
+            StoreEmptied: what was online before is not any more.
         """
         part = published.n_parts
         n_parts = part + (1 if any(len(rows) for rows in news.rows.values()) else 0)
@@ -265,6 +269,8 @@ class _Refresh:
                 archive.write(table, part, rows)
         note_unfinished(self.feast_folder, self.key)
         store = open_store(self.feast_folder)
+        # What is added to has to be there still at the end; where it notes no filling it gets one.
+        begun = 0 if published.filling else _begin_filling(store)
         touched = touched_by(self.event_log, published.log_sequence, sequence)
         unknown = {}
         for view, entities, facts in self._affected(archive, news, touched, (part, n_parts), sequence):
@@ -284,7 +290,7 @@ class _Refresh:
                 "parts": archive.manifest.all(),
                 "log_sequence": sequence,
                 "log_born": self._log_born(published),
-                "filling": _note_filling(store, published),
+                "filling": _note_filling(store, begun, published.filling),
                 "materialised_to": _newest(news, published.materialised_to),
             }
         )
@@ -360,15 +366,31 @@ def write_online(store: Any, facts: ShopFacts, view: str, entities: pa.Array) ->
         online_store_of(store).write_rows(store.config, view, rows_of(view, page.to_pylist(), columns))
 
 
-def _note_filling(store: Any, previous: Published | None) -> int:
+def _begin_filling(store: Any) -> int:
+    """Note in the online store, before the first row, that it is filled; the number that its filling may get."""
+    return int(online_store_of(store).begin_filling(store.config, time.time_ns()))
+
+
+def _note_filling(store: Any, begun: int, before: int) -> int:
     """Note in the online store that all rows are in, for readers to find; 0 where it notes none.
 
     A store that was never emptied keeps its number, so that readers keep what they read.
+
+    Args:
+        begun: What `_begin_filling` gave; 0 where rows were added to what was there.
+        before: The number that is published; 0 for none.
+    Raises:
+        StoreEmptied: the store was emptied since, so that rows are missing.
     """
-    online, before = online_store_of(store), 0 if previous is None else previous.filling
-    if before and online.read_filling(store.config) == before:
-        return before
-    return int(online.note_filling(store.config, time.time_ns()))
+    filling: int | None = online_store_of(store).note_filling(store.config, begun, before)
+    if filling is None:
+        raise StoreEmptied(
+            "Cannot refresh the online store",
+            got="filled=0: it was emptied while the refresh wrote into it",
+            expected=f"the number of its filling, {before or begun}",
+            do="Run the refresh-features deployment again, which fills it",
+        )
+    return filling
 
 
 def _note_materialisation(store: Any, published: Published) -> None:

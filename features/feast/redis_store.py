@@ -20,7 +20,8 @@ from features.feast.rows import Merge, StoredRow, in_pages
 from features.feast.store_types import REDIS_ONLINE
 
 _ROWS_PER_ROUND = 500
-_FILLING = "filling"  # among the counters of changes, since it is read with them
+# Among the counters of changes, since it is read with them.
+_FILLING, _FILLING_BEGUN = "filling", "filling_begun"
 
 
 class RowRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -69,6 +70,17 @@ local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or '0')
 if tonumber(ARGV[1]) > settled then redis.call('HSET', KEYS[1], 'settled', ARGV[1]) end
 return 1
 """
+# KEYS: as above. ARGV: the number of what was begun, and that of the filling before. All numbers are texts here: a
+# double does not hold their digits.
+_NOTE_FILLING = """
+local filling = redis.call('HGET', KEYS[1], 'filling') or '0'
+local begun = redis.call('HGET', KEYS[1], 'filling_begun')
+redis.call('HDEL', KEYS[1], 'filling_begun')
+if ARGV[2] ~= '0' and filling == ARGV[2] then return filling end
+if begun ~= ARGV[1] then return false end
+redis.call('HSET', KEYS[1], 'filling', begun)
+return begun
+"""
 
 
 class RowRedisOnlineStore(RowStore, RedisOnlineStore):
@@ -98,10 +110,15 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
         """See `RowStore`."""
         return int(self._client_of(config).hget(_counters(config), _FILLING) or 0)
 
-    def note_filling(self, config: Any, filling: int) -> int:
+    def begin_filling(self, config: Any, filling: int) -> int:
         """See `RowStore`."""
-        self._client_of(config).hset(_counters(config), _FILLING, filling)
+        self._client_of(config).hset(_counters(config), _FILLING_BEGUN, filling)
         return filling
+
+    def note_filling(self, config: Any, begun: int, before: int) -> int | None:
+        """See `RowStore`; in one step, so that nothing is noted in a store that is emptied in between."""
+        found = self._client_of(config).eval(_NOTE_FILLING, 1, _counters(config), begun, before)
+        return None if found is None else int(found)
 
     def read_changes(self, config: Any, view: str, after: int) -> Iterator[tuple[str, bytes | None, int]]:
         """(entity, served, number of the change) of rows that changed since the change `after`, oldest first; read as

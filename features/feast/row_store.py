@@ -42,8 +42,22 @@ class RowStore(ABC):
         """The number that `note_filling` left; 0 for none, and of a store that cannot come back empty by itself."""
         return 0
 
-    def note_filling(self, config: Any, filling: int) -> int:
-        """Note that a refresh has brought in all rows, for readers to find; what `read_filling` says then."""
+    def begin_filling(self, config: Any, filling: int) -> int:
+        """Note, for `note_filling` alone to find, that a refresh begins to bring in all rows; the number that it may
+        get, 0 of a store that cannot come back empty by itself.
+        """
+        return 0
+
+    def note_filling(self, config: Any, begun: int, before: int) -> int | None:
+        """Note that a refresh has brought in all rows, for readers to find, where the store was not emptied meanwhile.
+
+        Args:
+            begun: The number that `begin_filling` noted before the first row; 0 where rows were only added.
+            before: The number of the filling that the refresh found; 0 for none.
+        Returns:
+            What `read_filling` says from now on: `before` where that still stands there, else `begun`; None where
+            neither stands there any more, and rows are lost.
+        """
         return 0
 
     @abstractmethod

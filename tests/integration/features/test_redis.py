@@ -138,6 +138,68 @@ def test_a_refresh_that_is_cut_short_leaves_an_emptied_store_empty_to_readers(
     assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
 
 
+def test_a_redis_that_is_emptied_while_news_are_added_is_filled_again(
+    feast: Path, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = require_published(feast).filling
+    with monkeypatch.context() as patched:
+        emptied = empty_before_a_view(patched, client, feast)
+        more = write_shop(tmp_path / "clean", [*LOG, Row("v", "d", 9)], items=ITEMS)
+        assert refresh_features(more, feast, SETTINGS, settings(online="redis")).rebuilt
+        assert emptied == [True]
+    assert require_published(feast).filling > first
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None, "of whom there is no news"
+
+
+def test_one_that_is_emptied_between_the_look_at_it_and_the_news_is_filled_again(
+    feast: Path, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_then_empty(self: Any, previous: Any) -> bool:
+        found = is_filled(self, previous)
+        client.delete(*client.scan_iter(f"*{schema_name(feast)}*"))
+        return found
+
+    is_filled = refresh._Refresh._is_filled
+    monkeypatch.setattr(refresh._Refresh, "_is_filled", look_then_empty)
+    more = write_shop(tmp_path / "clean", [*LOG, Row("v", "d", 9)], items=ITEMS)
+    assert refresh_features(more, feast, SETTINGS, settings(online="redis")).rebuilt
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
+
+
+@pytest.mark.parametrize("was_filled", [True, False])
+def test_a_redis_that_is_emptied_while_it_is_rebuilt_is_not_taken_for_whole(
+    feast: Path, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_filled: bool
+) -> None:
+    if not was_filled:
+        client.delete(*client.scan_iter(f"*{schema_name(feast)}*"))
+    fewer = write_shop(tmp_path / "clean", LOG[:3], items=ITEMS)
+    with monkeypatch.context() as patched:
+        emptied = empty_before_a_view(patched, client, feast, n_views=2)
+        with pytest.raises(StoreEmptied, match="it was emptied while the refresh wrote into it"):
+            refresh_features(fewer, feast, SETTINGS, settings(online="redis"))
+        assert emptied == [True]
+    with pytest.raises(StoreEmptied):
+        OnlineFeatures(feast, SETTINGS).read_user("u")
+    assert refresh_features(fewer, feast, SETTINGS, settings(online="redis")).rebuilt
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
+
+
+def empty_before_a_view(patched: pytest.MonkeyPatch, client: Any, feast: Path, n_views: int = 1) -> list[bool]:
+    """Have a refresh lose the store once, as it comes to write the n-th view; whether it did."""
+    emptied, written = list[bool](), list[str]()
+    write_online = refresh.write_online
+
+    def empty_then_write(store: Any, facts: Any, view: str, entities: Any) -> None:
+        written.append(view)
+        if len(written) == n_views and not emptied:
+            client.delete(*client.scan_iter(f"*{schema_name(feast)}*"))
+            emptied.append(True)
+        write_online(store, facts, view, entities)
+
+    patched.setattr(refresh, "write_online", empty_then_write)
+    return emptied
+
+
 def test_a_stored_row_is_replaced_only_by_one_that_holds_as_much(feast: Path) -> None:
     check_superseding(feast)
 
