@@ -126,10 +126,17 @@ class HeadLimit(HttpToolsProtocol):
         self._close(400, b"Bad Request", b"Cannot read the request: it is no valid HTTP.")
 
     def _refuse(self) -> bool:
-        """Refuse a request whose head is read, where it is one too many. Not one that waits for another's answer."""
+        """Refuse a request whose head is read, where it is one too many. Not one that waits for another's answer.
+
+        A client that does not read what it is refused with is hung up on: each refusal would be kept for it.
+        """
         is_waiting = self.cycle is not None and not self.cycle.response_complete
         if is_waiting or self.parser.should_upgrade():
             return False
+        if self.flow.write_paused:
+            self._is_refused, self._closes = True, False  # and so is what came with it
+            self.transport.close()
+            return True
         refusal = self.refuse(self.url, self.loop.call_soon)
         if refusal is None:
             return False
@@ -153,7 +160,9 @@ class HeadLimit(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._waiting = None
-        if self._has_begun:
+        if self.transport.is_closing():
+            self.transport.abort()  # what was written is not read
+        elif self._has_begun:
             self._close(408, b"Request Timeout", b"Cannot read the request: its headers did not come in time.")
         else:
             self.transport.close()

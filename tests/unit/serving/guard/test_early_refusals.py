@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -179,6 +180,53 @@ def test_whoever_says_nothing_more_after_a_refusal_is_hung_up_on(full: Service, 
     started = time.monotonic()
     assert full.talk(steps).count(b"HTTP/1.1") == 1
     assert HEAD_S / 2 < time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_who_does_not_read_refusals_is_hung_up_on_before_they_pile_up(
+    full: Service, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    made, sizes = list[Any](), list[int]()
+    connection_made, refuse = HeadLimit.connection_made, HeadLimit._refuse
+
+    def note_size(self: HeadLimit) -> bool:
+        is_refused = refuse(self)
+        sizes.append(self.transport.get_write_buffer_size())
+        return is_refused
+
+    def note_connection(self: HeadLimit, transport: Any) -> None:
+        made.append(transport)
+        connection_made(self, transport)
+
+    monkeypatch.setattr(HeadLimit, "connection_made", note_connection)
+    monkeypatch.setattr(HeadLimit, "_refuse", note_size)
+    many = post("/v1/recommend", body) * 1000
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", full.port))
+        with pytest.raises(ConnectionError):
+            send_often(client, many, 500)
+    assert sizes
+    assert max(sizes) < 200_000
+    assert [transport.is_closing() for transport in made] == [True]
+
+
+def send_often(client: socket.socket, data: bytes, times: int) -> None:
+    for _ in range(times):
+        client.sendall(data)
+
+
+def test_who_pipelines_and_reads_gets_each_refusal(full: Service) -> None:
+    async def steps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> set[bytes]:
+        found = set()
+        for _ in range(100):
+            writer.write(post("/v1/recommend") * 50)
+            found |= {(await answer_of(reader))[0].split(b"\r\n")[0] for _ in range(50)}
+        return found
+
+    assert full.talk(steps) == {b"HTTP/1.1 429 Too Many Requests"}
+    assert full.gate.take_refused() == {"/v1/recommend": 5000}
 
 
 def test_a_request_behind_another_on_its_connection_waits_for_its_turn(service: Service) -> None:
