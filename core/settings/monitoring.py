@@ -56,7 +56,11 @@ class AnswerCountSettings(Frozen):
 
     days: float = Field(30.0, ge=2, description="Counts of days that are longer ago go; monitoring keeps its own sums.")
     every_s: float = Field(
-        10.0, gt=0, le=3600, description="A kill of the service loses the counts of so many seconds."
+        10.0,
+        gt=0,
+        le=300,
+        description="A kill of the service loses the counts of so many seconds. At most 300: a day's counts are taken "
+        "as whole ten minutes after its end.",
     )
 
 

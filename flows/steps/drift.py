@@ -34,7 +34,9 @@ def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
 
 
 @action("sum-up-answers")
-def sum_up_days(step: StepContext, clean: Output[ValidationSummary], counted: ExperimentSettings) -> str:
+def sum_up_days(
+    step: StepContext, clean: Output[ValidationSummary], counted: ExperimentSettings, counts_kept_days: float
+) -> str:
     """Sum up the days of answers and of requests that are over, and say by a digest what is known of all of them."""
     from monitoring.answers.daily import AnswerLogs, sum_up_answers
     from monitoring.answers.promises import promised_ndcg
@@ -44,7 +46,7 @@ def sum_up_days(step: StepContext, clean: Output[ValidationSummary], counted: Ex
     events = EventLog(layout.events)
     logs = AnswerLogs(layout.predictions, events, clean.folder, counted.clicks, counted.click_window_s)
     days = sum_up_answers(layout.watched, logs, promised_ndcg(layout.model_name))
-    served = sum_up_service(layout.watched, layout.answered)
+    served = sum_up_service(layout.watched, layout.answered, counts_kept_days)
     return digest_of(*(one.model_dump(mode="json") for one in [*days, *served]))
 
 
@@ -145,9 +147,9 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     end = live_end(clean.folder, datetime.now(UTC))
     served = read_served_manifest(read_standing(run.layout.model_name))
     learned_until = None if served is None else served.data.learned_until_at
-    counted = current_settings().serving.experiments
+    serving = current_settings().serving
     answers = (
-        sum_up_days(run, clean=clean, counted=counted),
+        sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
         replay_days(run, clean=clean),
         rate_days(run, clean=clean),
     )

@@ -19,7 +19,7 @@ from monitoring.signals.series import Series
 
 STORE = "service.json"
 KEPT_DAYS = 400
-_LATE = timedelta(minutes=10)  # counts are written every so often
+_LATE = timedelta(minutes=10)  # counts are written every so often: twice the most of `serving.answered.every_s`
 _OTHER = "other"  # probes, pages and made-up paths: their number says nothing of the shop
 
 
@@ -48,24 +48,37 @@ def read_service_days(folder: Path) -> list[ServiceDay]:
     return _DAYS.validate_json(path.read_bytes()) if path.exists() else []
 
 
-def sum_up_service(folder: Path, answered: Path, now: datetime | None = None) -> list[ServiceDay]:
+def sum_up_service(
+    folder: Path, answered: Path, counts_kept_days: float, now: datetime | None = None
+) -> list[ServiceDay]:
     """Sum up the days that are over, and keep them; the same days again change nothing.
+
+    A day without any count is one without requests only while its counts would still be there. Of an older one nothing
+    is known, and nothing is kept.
 
     Args:
         folder: Where the sums are kept.
         answered: The folder of the service's counts.
+        counts_kept_days: For how long the service keeps them (`serving.answered.days`).
         now: This moment, by default.
     Returns:
         All that is kept, the oldest day first.
     """
     known = read_service_days(folder)
-    until = ((now or datetime.now(UTC)) - _LATE).astimezone(UTC).date()
+    now = now or datetime.now(UTC)
+    until = (now - _LATE).astimezone(UTC).date()
     counted = read_answered(answered)
     # The day on which the counts begin is not whole.
     first = known[0].day if known else min(counted, default=until) + timedelta(days=1)
-    fresh = {day: _day(day, endpoints) for day, endpoints in counted.items() if first <= day < until}
+    found = {day: _day(day, endpoints) for day, endpoints in counted.items() if first <= day < until}
+    # Counts go when their day lies before this one.
+    there_from = max(now.astimezone(UTC).date() - timedelta(days=counts_kept_days), first)
+    empty = [there_from + timedelta(days=n) for n in range(max((until - there_from).days, 0))]
+    merged = {day: ServiceDay(day=day, requests=0) for day in empty} | found
+    for one in known:  # of a day of which some counts have gone, the sums of before are the whole
+        if one.day not in merged or one.requests > merged[one.day].requests:
+            merged[one.day] = one
     oldest = until - timedelta(days=KEPT_DAYS)
-    merged = {one.day: one for one in known} | fresh
     days = [merged[day] for day in sorted(merged) if day >= oldest]
     if days != known:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,18 +105,19 @@ def service_note(days: Sequence[ServiceDay], span: Span) -> str:
 
 
 def service_series(days: Sequence[ServiceDay], span: Span) -> list[Series]:
-    """All of them; none where nothing was counted within the span. A day without any count is one without requests."""
+    """All of them; none where nothing was counted within the span. A day that was not summed up is not observed."""
     last = last_whole_day(span)
     placed = [(span.n_days - 1 - (last - one.day).days, one) for one in days]
     within = [(place, one) for place, one in placed if 0 <= place < span.n_days]
     if not within:
         return []
     begins = within[0][0]
-    cells = np.zeros((span.n_days - begins, 3))
+    cells, is_known = np.zeros((span.n_days - begins, 3)), np.zeros(span.n_days - begins, dtype=bool)
     for place, one in within:
         cells[place - begins] = one.requests, one.failed, one.limited
+        is_known[place - begins] = True
     requests = cells[:, 0]
-    load = weekly_habit(cells[:, :1])
+    load = weekly_habit(cells[:, :1], is_known) * is_known
     return [
         Series(
             "service.requests.load", "service", "rate", load, cells[:, :1], least=20, unit="a day", begins=begins

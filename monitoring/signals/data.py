@@ -88,17 +88,21 @@ def _volume(name: str, counts: np.ndarray) -> Series:
     return Series(f"data.{name}.volume", "data", "rate", weekly_habit(counts), counts, least=20, unit="a day")
 
 
-def weekly_habit(counts: np.ndarray) -> np.ndarray:
+def weekly_habit(counts: np.ndarray, is_known: np.ndarray | None = None) -> np.ndarray:
     """What each day has by its day of the week, as a multiple of the mean day; 1 where the past is too short to say.
 
     Args:
         counts: By day. Shape (n_days, 1).
+        is_known: Days that were counted; None: all. Shape (n_days,), bool.
     """
     n_days = len(counts)
     habit = np.ones(n_days)
-    total, places = counts[: max(n_days - 28, 0), 0], np.arange(n_days) % _WEEK
-    if len(total) >= 8 * _WEEK and total.sum() > 0:
-        by_place = np.array([total[places[: len(total)] == place].mean() for place in range(_WEEK)])
+    n_past, places = max(n_days - 28, 0), np.arange(n_days) % _WEEK
+    past = np.arange(n_past) if is_known is None else np.flatnonzero(is_known[:n_past])
+    total, of_past = counts[past, 0], places[past]
+    is_whole = np.bincount(of_past, minlength=_WEEK).all()
+    if len(total) >= 8 * _WEEK and is_whole and total.sum() > 0:
+        by_place = np.array([total[of_past == place].mean() for place in range(_WEEK)])
         habit = np.maximum(by_place / by_place.mean(), 0.1)[places]
     return habit
 

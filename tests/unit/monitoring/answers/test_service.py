@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from core.alarms import Alarm
+from core.settings.monitoring import AnswerCountSettings
 from monitoring.answers.service import (
     ServiceDay,
     read_service_days,
@@ -91,18 +93,54 @@ def test_days_that_are_over_are_summed_up_and_outlast_the_counts(tmp_path: Path)
         ServiceDay(day=date(2026, 5, day), requests=2 * (95 + day), failed=2 * day, limited=10)
         for day in (2, 3)
     ]
-    assert sum_up_service(watched, counts, now) == expected
+    assert sum_up_service(watched, counts, 30, now) == expected
     for path in counts.iterdir():
         path.unlink()
-    assert sum_up_service(watched, counts, now + timedelta(days=3)) == expected == read_service_days(watched)
+    assert sum_up_service(watched, counts, 30, now) == expected == read_service_days(watched)
+
+
+def test_a_day_whose_counts_have_gone_in_part_keeps_the_sums_of_the_whole(tmp_path: Path) -> None:
+    counts, now = tmp_path / "answered", datetime(2026, 5, 3, 12, tzinfo=UTC)
+    for day in ("2026-05-01", "2026-05-02"):
+        for process in "ab":
+            _count(counts, day, process, {"/v1/score": {"ok": 100}})
+    whole = [ServiceDay(day=date(2026, 5, 2), requests=200)]
+    assert sum_up_service(tmp_path, counts, 30, now) == whole
+    (counts / "2026-05-02.a.json").unlink()
+    assert sum_up_service(tmp_path, counts, 30, now) == whole == read_service_days(tmp_path)
+    _count(counts, "2026-05-02", "c", {"/v1/score": {"ok": 150}})  # counts that came late
+    assert [one.requests for one in sum_up_service(tmp_path, counts, 30, now)] == [250]
+
+
+def test_a_day_without_counts_is_without_requests_only_while_they_would_still_be_there(tmp_path: Path) -> None:
+    counts = tmp_path / "answered"
+    for day in ("2026-05-01", "2026-05-02"):
+        _count(counts, day, "a", {"/v1/score": {"ok": 1}})
+    assert len(sum_up_service(tmp_path, counts, 2, datetime(2026, 5, 3, 12, tzinfo=UTC))) == 1
+    days = sum_up_service(tmp_path, counts, 2, datetime(2026, 5, 9, 12, tzinfo=UTC))
+    assert [(one.day.day, one.requests) for one in days] == [(2, 1), (7, 0), (8, 0)]
+
+
+def test_a_day_that_was_not_summed_up_is_no_loss_of_load() -> None:
+    assert _alarms(_days()[:-1]) == ()  # a look just after midnight
+    days = _days()
+    assert _alarms(days[:-20] + days[-6:]) == ()  # whose counts went before a look
+    gone = [one.model_copy(update={"requests": 0, "failed": 0, "limited": 0}) for one in days[-1:]]
+    assert [one.signal for one in _alarms(days[:-1] + gone)] == ["service.requests.load"]
+
+
+def test_counts_are_written_before_their_day_is_summed_up() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 300"):
+        AnswerCountSettings(every_s=3600)
+    assert AnswerCountSettings(every_s=300).every_s == 300
 
 
 def test_a_day_is_over_only_when_its_counts_are_written(tmp_path: Path) -> None:
     for day in ("2026-05-01", "2026-05-02"):
         _count(tmp_path / "answered", day, "a", {"/v1/score": {"ok": 1}})
     midnight = datetime(2026, 5, 3, tzinfo=UTC)
-    assert sum_up_service(tmp_path, tmp_path / "answered", midnight + timedelta(minutes=1)) == []
-    assert len(sum_up_service(tmp_path, tmp_path / "answered", midnight + timedelta(minutes=11))) == 1
+    assert sum_up_service(tmp_path, tmp_path / "answered", 30, midnight + timedelta(minutes=1)) == []
+    assert len(sum_up_service(tmp_path, tmp_path / "answered", 30, midnight + timedelta(minutes=11))) == 1
 
 
 def test_what_is_not_watched_is_told() -> None:
