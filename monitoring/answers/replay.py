@@ -81,7 +81,8 @@ class ReplayDay(Frozen):
         promise: What its evaluation found of users with a history, by figure.
         figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares.
         segments: The same of `rank`, by segment of users.
-        lead: The same of the rank above that of neighbours that learn anew each week; None where there are none.
+        lead: The same of the rank above that of neighbours that learn anew each week, both among the bundle's items and
+            of taken items that are among them; None where there are none.
     """
 
     day: date
@@ -194,7 +195,7 @@ def _replayed(
         per_query = evaluate_ranker(ranker, queries, bundle.k, with_auc=True).per_query
         values = {NDCG: per_query[NDCG]} | ({RANK: per_query[AUC]} if AUC in per_query else {})
         days = np.array([row[1] for row in rows])
-        rivals = _ranks_of_neighbours(connection, queries, days, bundle.k) if RANK in values else None
+        leads = _leads(connection, ranker, queries, days, values[RANK], bundle.k) if RANK in values else None
     of_user = dict(found)
     for day in sorted(set(days)):
         mine = np.flatnonzero(days == day)
@@ -208,26 +209,43 @@ def _replayed(
             promise=bundle.promise,
             figures={name: sums_of(all_values[mine]) for name, all_values in values.items()},
             segments={segment: sums_of(np.array(some)) for segment, some in sorted(told.items())},
-            lead=None if rivals is None else _lead(values[RANK][mine] - rivals[mine]),
+            lead=None if leads is None else _known_sums(leads[mine]),
         )
 
 
-def _ranks_of_neighbours(
-    connection: duckdb.DuckDBPyConnection, queries: Queries, days: np.ndarray, k: int
+def _leads(
+    connection: duckdb.DuckDBPyConnection,
+    ranker: Scores,
+    queries: Queries,
+    days: np.ndarray,
+    ranks: np.ndarray,
+    k: int,
 ) -> np.ndarray:
-    """What neighbours that learned up to each query's week rank its items; NaN before there was anything to learn."""
-    ranks = np.full(len(queries), np.nan)
+    """How much higher a bundle ranks each query's items than neighbours that learned up to the query's week.
+
+    Both rank the bundle's items, and are asked about those of the taken ones that are among them.
+
+    Args:
+        ranks: The bundle's, a taken item that it does not know being a miss. Shape (n_queries,).
+    Returns:
+        NaN where there was nothing to learn or to ask about. Shape (n_queries,).
+    """
+    known = [tuple(item for item in wanted if item in ranker.ids) for wanted in queries.targets]
+    leads = np.full(len(queries), np.nan)
     weeks = np.array([day - timedelta(days=day.weekday()) for day in days])
     for week in sorted(set(weeks)):
-        mine, neighbours = np.flatnonzero(weeks == week), fit_neighbours(connection, week)
+        mine = [at for at in np.flatnonzero(weeks == week) if known[at]]
+        neighbours = fit_neighbours(connection, week, ranker.ids) if mine else None
         if neighbours is not None:
-            asked = Queries(tuple(queries.users[at] for at in mine), tuple(queries.targets[at] for at in mine))
-            ranks[mine] = evaluate_ranker(neighbours, asked, k, with_auc=True).per_query[AUC]
-    return ranks
+            asked = Queries(tuple(queries.users[at] for at in mine), tuple(known[at] for at in mine))
+            rivals = evaluate_ranker(neighbours, asked, k, with_auc=True).per_query[AUC]
+            n_wanted, n_known = (np.array([len(of[at]) for at in mine]) for of in (queries.targets, known))
+            leads[mine] = ranks[mine] * n_wanted / n_known - rivals  # without its misses
+    return leads
 
 
-def _lead(differences: np.ndarray) -> tuple[float, float, float] | None:
-    known = differences[~np.isnan(differences)]
+def _known_sums(values: np.ndarray) -> tuple[float, float, float] | None:
+    known = values[~np.isnan(values)]
     return sums_of(known) if len(known) else None
 
 

@@ -2,7 +2,8 @@
 
 How hard it is to foresee what users take changes by itself, from one month to the next. The same users and items asked
 of the bundle and of neighbours that know everything up to the week before take that out: what is left is what the
-bundle is ahead by, or behind.
+bundle is ahead by, or behind. Both rank the same items, those of the bundle: among more items, most of them hardly ever
+taken, whatever is taken stands higher, and a bundle that does not know the new ones would seem to fall behind.
 """
 
 from __future__ import annotations
@@ -30,31 +31,40 @@ class Neighbours:
 
     Args:
         items: Of each user, what they had.
+        ids: The items that are ranked; one that nobody had stands last.
     """
 
-    def __init__(self, items: Sequence[Sequence[str]]) -> None:
+    def __init__(self, items: Sequence[Sequence[str]], ids: IdMap) -> None:
         from implicit.nearest_neighbours import CosineRecommender
 
-        self.ids = IdMap.shuffled((item for had in items for item in had), _SEED)
-        had = item_matrix([self.ids.known_indices(one) for one in items], len(self.ids))
+        self.ids = ids
+        self._known = IdMap.shuffled((item for had in items for item in had), _SEED)
+        had = item_matrix([self._known.known_indices(one) for one in items], len(self._known))
         model = CosineRecommender(K=N_NEIGHBOURS, num_threads=1)
         with warnings.catch_warnings():  # of a conversion that implicit makes by itself
             warnings.filterwarnings("ignore", message="Method expects CSR input")
             model.fit(had, show_progress=False)
         self._weights = model.similarity
         self._counts = np.asarray(had.sum(axis=0)).ravel().astype(np.float32)
+        places = {item: place for place, item in enumerate(self._known)}
+        ranked = [(place, places[item]) for place, item in enumerate(ids) if item in places]
+        self._ranked = np.array(ranked, dtype=np.int64).reshape(-1, 2).T  # places in `ids`, and in what is known
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
-        """Scores of all items; seen ones are -inf. Shape (B, n_items), float32."""
-        histories = [self.ids.known_indices(user.items) for user in users]
-        scores: np.ndarray = (item_matrix(histories, len(self.ids)) @ self._weights).toarray().astype(np.float32)
-        is_silent = scores.max(axis=1) <= scores.min(axis=1)
-        scores[is_silent] = self._counts
+        """Scores of the items that are ranked; seen ones are -inf. Shape (B, n_items), float32."""
+        histories = [self._known.known_indices(user.items) for user in users]
+        known = (item_matrix(histories, len(self._known)) @ self._weights).toarray().astype(np.float32)
+        to, of = self._ranked
+        scores = np.zeros((len(users), len(self.ids)), dtype=np.float32)
+        scores[:, to] = known[:, of]
+        popular = np.zeros(len(self.ids), dtype=np.float32)
+        popular[to] = self._counts[of]
+        scores[scores.max(axis=1) <= scores.min(axis=1)] = popular
         return mask_seen(scores, users, self.ids)
 
 
-def fit_neighbours(connection: duckdb.DuckDBPyConnection, before: date) -> Neighbours | None:
-    """Those that know what is in `events` up to a day; None where nothing is."""
+def fit_neighbours(connection: duckdb.DuckDBPyConnection, before: date, ids: IdMap) -> Neighbours | None:
+    """Those that know what is in `events` up to a day, and rank some items; None where nothing is."""
     begin = f"TIMESTAMPTZ {literal(f'{before.isoformat()} 00:00:00Z')}"
     rows = connection.execute(
         f"""SELECT list(item_id ORDER BY item_id) FROM (
@@ -62,4 +72,4 @@ def fit_neighbours(connection: duckdb.DuckDBPyConnection, before: date) -> Neigh
             GROUP BY ALL ORDER BY max(timestamp) DESC, user_id, item_id LIMIT {MAX_PAIRS})
         GROUP BY user_id ORDER BY user_id"""
     ).fetchall()
-    return Neighbours([items for (items,) in rows]) if rows else None
+    return Neighbours([items for (items,) in rows], ids) if rows else None

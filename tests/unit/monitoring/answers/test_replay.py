@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import t
 
 from core.alarms import Alarm
 from core.schema import TABLES
 from monitoring.answers.replay import ReplayDay, Replayed, days_to_replay, read_replay_days, replay
-from monitoring.answers.replayed import below_promise, replay_note, replay_series
+from monitoring.answers.replayed import below_promise, mean_of_days, replay_note, replay_series
 from monitoring.answers.staleness import STALE, Learned, with_staleness
 from monitoring.calibration import measure
 from monitoring.signals.activity import FloodRule, Span
@@ -187,3 +188,31 @@ def test_the_promise_needs_no_quiet_past_and_a_little_less_than_it_is_no_alarm()
     few = [one.model_copy(update={"promise": {"rank": 0.95}}) for one in _days(13, turn=0)]
     assert list(below_promise(few, SPAN, SPAN.n_days)) == []
     assert list(below_promise([], SPAN, SPAN.n_days)) == []
+
+
+def _auto(alike: float, n_days: int, n: int) -> np.ndarray:
+    """Days whose mean is 0 and of which each is so much like the day before. Shape (n, n_days)."""
+    rng = np.random.default_rng(12)
+    days = np.zeros((n, n_days))
+    days[:, 0] = rng.normal(size=n)
+    for at in range(1, n_days):
+        days[:, at] = alike * days[:, at - 1] + np.sqrt(1 - alike**2) * rng.normal(size=n)
+    return days
+
+
+@pytest.mark.parametrize(
+    ("alike", "n_days", "most"), [(0, 14, 0.01), (0.5, 14, 0.01), (0.5, 28, 0.01), (0.8, 28, 0.015), (0.8, 14, 0.025)]
+)
+def test_days_that_are_alike_alarm_hardly_more_often_than_they_should(alike: float, n_days: int, most: float) -> None:
+    n, n_alarms = 4000, 0
+    for means in _auto(alike, n_days, n):
+        mean, error, freedom = mean_of_days([(40.0, 40 * one, 40 * one**2) for one in means])
+        n_alarms += t.sf(mean / error, freedom) < 0.01
+    assert n_alarms / n <= most
+
+
+def test_days_that_go_by_themselves_lose_little_to_what_days_might_have_in_common() -> None:
+    found = [mean_of_days([(40.0, 40 * one, 40 * one**2) for one in means])[1:] for means in _auto(0, 28, 500)]
+    error, freedom = np.median(found, axis=0)
+    assert error < 1.4 / np.sqrt(28)
+    assert freedom > 12

@@ -17,6 +17,7 @@ from monitoring.answers.staleness import STALE, Learned, with_staleness
 from monitoring.calibration import measure
 from monitoring.signals.activity import Span
 from monitoring.verdict import judge
+from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
 from tests.unit.monitoring.answers.test_replay import BUNDLE, Alphabet, _clean
 
@@ -34,12 +35,22 @@ def _order(neighbours: Neighbours, *items: str) -> list[str]:
     return found[: int(np.isfinite(scores).sum())]
 
 
+HAD = [["tea", "pot"]] * 3 + [["pen", "ink"]] * 4 + [["pen", "pot"]]
+
+
 def test_neighbours_rank_what_goes_together_first_and_what_is_popular_for_a_stranger() -> None:
-    neighbours = Neighbours([["tea", "pot"]] * 3 + [["pen", "ink"]] * 4 + [["pen", "pot"]])
+    neighbours = Neighbours(HAD, IdMap(("tea", "pot", "pen", "ink")))
     assert _order(neighbours, "tea")[0] == "pot"
     assert _order(neighbours, "ink")[0] == "pen"
     assert _order(neighbours, "never seen")[0] == "pen"
     assert "tea" not in _order(neighbours, "tea")
+
+
+def test_neighbours_rank_the_items_that_they_are_given_and_what_nobody_had_last() -> None:
+    neighbours = Neighbours(HAD, IdMap(("cup", "ink", "pot")))
+    assert _order(neighbours, "tea") == ["pot", "cup", "ink"]  # cup and ink as good as each other
+    assert _order(neighbours, "never seen") == ["ink", "pot", "cup"]
+    assert _order(neighbours, "pot") == ["cup", "ink"]
 
 
 def test_neighbours_know_nothing_of_the_day_itself() -> None:
@@ -50,10 +61,10 @@ def test_neighbours_know_nothing_of_the_day_itself() -> None:
             ('u', 'a', TIMESTAMPTZ '2026-03-01 23:59:59Z'), ('u', 'b', TIMESTAMPTZ '2026-03-02 00:00:00Z'))
             AS t(user_id, item_id, timestamp)"""
         )
-        neighbours = fit_neighbours(connection, date(2026, 3, 2))
+        neighbours = fit_neighbours(connection, date(2026, 3, 2), IdMap(("a", "b")))
         assert neighbours is not None
-        assert neighbours.ids.item_ids == ("a",)
-        assert fit_neighbours(connection, date(2026, 3, 1)) is None
+        assert neighbours.scores([_user("x")]).tolist() == [[1, 0]]
+        assert fit_neighbours(connection, date(2026, 3, 1), IdMap(("a", "b"))) is None
 
 
 def test_the_lead_is_what_a_bundle_ranks_above_neighbours_for_the_same_user_and_items(tmp_path: Path) -> None:
@@ -66,6 +77,47 @@ def test_the_lead_is_what_a_bundle_ranks_above_neighbours_for_the_same_user_and_
     (tuesday,) = replay(tmp_path / "kept", clean, Alphabet(), BUNDLE)
     assert tuesday.figures["rank"] == (1, 0, 0)  # the last of all
     assert tuesday.lead == (1, -1, 1)  # neighbours have it first
+
+
+def _growing_shop(n_days: int, n_learned: int) -> list[tuple[str, str, float, str]]:
+    """Two tastes that never change; once a bundle has learned, one event in 25 is of an item that came since.
+
+    It has learned from so much that more of the same teaches nothing.
+    """
+    rng, events = np.random.default_rng(5), []
+    for day in range(-n_learned, n_days):
+        for user in range(4 * day, 4 * day + 40):  # of whom four go and four come each day
+            taste = user % 2 if rng.random() < 0.85 else 1 - user % 2
+            item = f"old{taste}-{int(60 * rng.random() ** 1.5)}"
+            if day > 0 and rng.random() < 0.04:
+                item = f"new{user % 2}-{rng.integers(3 * day)}"
+            events.append((f"user{user}", item, day + rng.random(), "view"))
+    return events
+
+
+def test_new_items_cost_a_bundle_no_lead_while_taste_is_as_it_was(tmp_path: Path) -> None:
+    events = _growing_shop(n_days=100, n_learned=200)
+    learned: dict[str, list[str]] = {}
+    for user, item, day, _ in events:
+        if day < 0:
+            learned.setdefault(user, []).append(item)
+    ids = IdMap.shuffled((item for had in learned.values() for item in had), 0)
+    bundle = Neighbours(list(learned.values()), ids)
+    days = replay(tmp_path / "kept", _clean(tmp_path / "clean", events), bundle, BUNDLE)
+    span = Span(datetime(2026, 6, 9, tzinfo=UTC), 120)
+    assert days[-1].day == date(2026, 6, 8)
+    (moved,) = lost_lead(days, span, span.n_days)
+    assert moved.log_p > np.log(0.05)
+    assert moved.value > moved.reference - 0.01
+
+
+def test_an_item_that_the_bundle_does_not_know_is_in_no_lead(tmp_path: Path) -> None:
+    known = [(f"u{n}", item, -3.0, "view") for n in range(5) for item in "gh"]
+    asked = [("x", "g", -1.0, "view"), ("x", "h", 1.2, "view"), ("x", "new", 1.3, "view"), ("y", "g", -1.0, "view")]
+    clean = _clean(tmp_path / "clean", [*known, *asked, ("y", "new", 1.4, "view"), ("x", "a", 2.1, "view")])
+    (tuesday,) = replay(tmp_path / "kept", clean, Alphabet(), BUNDLE)
+    assert tuesday.figures["rank"] == (2, 0, 0)
+    assert tuesday.lead == (1, -1, 1)  # y took nothing that is asked about
 
 
 def _aged(lead: float, *, first: float = 0.03, harder: float = 0.0, n: int = LEARNED_DAYS_AGO) -> list[ReplayDay]:
