@@ -44,7 +44,7 @@ class NoReadmission(ServingError):
 
 
 class TooLate(ServingError):
-    """The request would undo what has begun."""
+    """The request would undo or repeat what has begun."""
 
     status = 409
 

@@ -72,6 +72,7 @@ def request_readmission(
     Args:
         file: The shop's, which may not exist yet.
     Raises:
+        ReadmissionBegun: a run has begun to let the same in: what was asked before could not be told from this.
         ReadmissionRequestError: the file cannot be read or written, or too many wait.
     """
     asked = ReadmissionRequest(
@@ -84,7 +85,16 @@ def request_readmission(
     )
     try:
         with exclusively(_lock(file)):
-            waiting = [one for one in _read(file).waiting if (one.table, one.rule) != (table, rule)]
+            found = _read(file).waiting
+            begun = next((one for one in found if one.begun and (one.table, one.rule) == (table, rule)), None)
+            if begun is not None:
+                raise ReadmissionBegun(
+                    "Cannot ask for these rows again",
+                    got=f"id={begun.id}, which a run has begun with",
+                    expected="rows that no run lets in now",
+                    do="Ask again once that run has ended, if rows of these are in quarantine then",
+                )
+            waiting = [one for one in found if (one.table, one.rule) != (table, rule)]
             if len(waiting) >= MAX_WAITING:
                 raise ReadmissionRequestError(
                     "Cannot ask for more rows",

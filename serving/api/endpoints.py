@@ -220,8 +220,9 @@ ENDPOINTS = (
         "Let rows in again",
         "As they are, where the rules or what the rows refer to was corrected. The answer says how many rows that are; "
         "the next run that validates lets them in, as `sommelier quarantine readmit` does. Who asks for the same rows "
-        "again waits once. To correct rows, use `sommelier quarantine export` and `readmit`.",
-        (400, 408, 413, 415, 429, 503),
+        "again waits once; 409 while a run lets them in. To correct rows, use `sommelier quarantine export` and "
+        "`readmit`.",
+        (400, 408, 409, 413, 415, 429, 503),
         ReadmitRequest,
         ReadmissionAsked,
     ),

@@ -40,7 +40,7 @@ _PROBLEMS = {
     404: "An item of the request is not in the catalogue of the bundle in service, a user not in the online store, or "
     "a readmission does not wait.",
     408: "The request did not come in time.",
-    409: "What would be undone has begun.",
+    409: "What would be undone or done again has begun.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests at once. Try again.",

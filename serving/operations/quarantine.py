@@ -105,6 +105,7 @@ def ask_to_readmit(layout: Layout, request: ReadmitRequest, by: str) -> Readmiss
         by: Who asks, for the records.
     Raises:
         BadRequest: there is no quarantine, or no such row in it.
+        TooLate: a run lets these rows in already.
         ReadmissionRequestError: it cannot be kept; then nothing was.
     """
     try:
@@ -119,7 +120,10 @@ def ask_to_readmit(layout: Layout, request: ReadmitRequest, by: str) -> Readmiss
             expected="rows that are in quarantine: there are none of these",
             do="Look at GET /v1/quarantine",
         )
-    asked = request_readmission(layout.to_readmit, request.table, request.rule, request.reason, by)
+    try:
+        asked = request_readmission(layout.to_readmit, request.table, request.rule, request.reason, by)
+    except ReadmissionBegun as error:
+        raise TooLate(error.failed, got=error.got, expected=error.expected, do=error.do) from error
     return ReadmissionAsked(**asked.model_dump(), rows=rows)
 
 

@@ -54,6 +54,18 @@ def test_what_waits_can_be_withdrawn_until_a_run_has_begun_with_it(file: Path) -
     assert not file.exists()
 
 
+def test_what_a_run_has_begun_with_is_not_replaced_by_the_same_asked_for_anew(file: Path) -> None:
+    asked = request_readmission(file, "items", "cheap", "why", "key:a")
+    begin_request(file, asked.id)
+    with pytest.raises(ReadmissionBegun, match=f"id={asked.id}"):
+        request_readmission(file, "items", "cheap", "why again", "key:b")
+    other = request_readmission(file, "items", None, "why", "key:a")
+    assert [(one.id, one.begun) for one in read_requests(file)] == [(asked.id, True), (other.id, False)]
+    end_request(file, asked.id)
+    again = request_readmission(file, "items", "cheap", "why again", "key:b")
+    assert read_requests(file) == (other, again)
+
+
 def test_where_nothing_ever_waited_a_withdrawal_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotWaiting, match="id=made-up"):
         withdraw_request(tmp_path / "new" / "to_readmit.json", "made-up")

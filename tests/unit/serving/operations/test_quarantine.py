@@ -203,6 +203,16 @@ def test_what_waits_is_withdrawn_by_its_id(layout: Layout) -> None:
     assert desk.withdraw(kept.id).status_code == 503
 
 
+def test_what_a_run_lets_in_cannot_be_asked_for_again_meanwhile(layout: Layout) -> None:
+    desk = desk_of(layout)
+    begun = desk.readmit(ReadmitRequest(rule="value_parses", reason=REASON), "key:k1")
+    begin_request(layout.to_readmit, begun.id)
+    refused = desk.readmit(ReadmitRequest(rule="value_parses", reason=REASON), "key:k1")
+    assert (refused.status_code, f"id={begun.id}" in json.loads(refused.body)["error"]) == (409, True)
+    assert str(layout.root) not in json.loads(refused.body)["error"]
+    assert [(one.id, one.begun) for one in look(layout).waiting or ()] == [(begun.id, True)]
+
+
 def test_what_is_not_there_cannot_be_asked_for(layout: Layout, tmp_path: Path) -> None:
     refused = desk_of(layout).readmit(ReadmitRequest(rule="made_up", reason=REASON), "local")
     assert refused.status_code == 400
