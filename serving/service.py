@@ -98,8 +98,8 @@ def _metrics() -> Metrics:
     return Metrics(answered=_ANSWERED)
 
 
-def _observe(endpoint: str, status: int, seconds: float) -> None:
-    _metrics().answered(endpoint, status, seconds)
+def _observe(endpoint: str, status: int, seconds: float, is_throttled: bool) -> None:
+    _metrics().answered(endpoint, status, seconds, is_throttled)
 
 
 def _count_text(answer: BaseModel) -> None:

@@ -14,30 +14,38 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+
+from pydantic import TypeAdapter
 
 from core.ids import time_ordered_id
 from core.storage import atomic_file
 
 logger = logging.getLogger(__name__)
 
-# ok: below 400. limited: 429, of too many at once. refused: any other of the caller's faults. failed: from 500 on.
-Outcome = Literal["ok", "limited", "refused", "failed"]
+# ok: below 400. limited: 429, of too many at once. throttled: 429, of a caller that asks too often. refused: any
+# other of the caller's faults. failed: from 500 on.
+Outcome = Literal["ok", "limited", "throttled", "refused", "failed"]
 Counts = dict[str, dict[str, int]]
+_COUNTS: TypeAdapter[Counts] = TypeAdapter(Counts)
 _SUFFIX = ".json"
 
 
-def outcome_of(status: int) -> Outcome:
+def outcome_of(status: int, is_throttled: bool = False) -> Outcome:
     """What an HTTP status says of an answer.
+
+    Args:
+        is_throttled: Whether 429 was answered as this caller asks too often, however little the service has to do.
 
     >>> [outcome_of(status) for status in (200, 404, 429, 503)]
     ['ok', 'refused', 'limited', 'failed']
     """
-    return "ok" if status < 400 else "limited" if status == 429 else "refused" if status < 500 else "failed"
+    if status == 429:
+        return "throttled" if is_throttled else "limited"
+    return "ok" if status < 400 else "refused" if status < 500 else "failed"
 
 
 class AnswerCounts:
@@ -61,11 +69,11 @@ class AnswerCounts:
         self._kept_at = float("-inf")
         self._failing = False
 
-    def add(self, endpoint: str, status: int, number: int = 1) -> None:
-        """Count answers."""
+    def add(self, endpoint: str, status: int, number: int = 1, *, is_throttled: bool = False) -> None:
+        """Count answers; see `outcome_of`."""
         day = self._now().astimezone(UTC).date()
         with self._lock:
-            self._counted.setdefault(day, Counter())[endpoint, outcome_of(status)] += number
+            self._counted.setdefault(day, Counter())[endpoint, outcome_of(status, is_throttled)] += number
             self._unkept.add(day)
 
     def keep(self, *, at_once: bool = False) -> None:
@@ -83,13 +91,15 @@ class AnswerCounts:
         try:
             for day, counts in sorted(counted.items()):
                 self._write(day, counts)
+                fresh.discard(day)
             self._failing = False
-        except OSError:
-            with self._lock:
-                self._unkept |= fresh
+        except (OSError, ValueError):
             if not self._failing:
                 logger.exception("Cannot write how many requests were answered; they are counted on, and tried again")
             self._failing = True
+        finally:
+            with self._lock:
+                self._unkept |= fresh
 
     def _write(self, day: date, counts: dict[tuple[str, Outcome], int]) -> None:
         told: Counts = {}
@@ -105,23 +115,40 @@ class AnswerCounts:
 
 
 def read_answered(folder: Path) -> dict[date, Counts]:
-    """How many requests were answered on each day, over all processes; by endpoint and outcome."""
+    """How many requests were answered on each day, over all processes; by endpoint and outcome.
+
+    What no service wrote is left out; so are counts that cannot be read, and the log says which.
+    """
     found: dict[date, Counts] = {}
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        with suppress(FileNotFoundError):  # it went meanwhile
-            of_day = found.setdefault(_day_of(path), {})
-            for endpoint, outcomes in json.loads(path.read_text(encoding="utf-8")).items():
-                mine = of_day.setdefault(endpoint, {})
-                for outcome, number in outcomes.items():
-                    mine[outcome] = mine.get(outcome, 0) + number
+    for day, path in _files(folder):
+        try:
+            counts = _COUNTS.validate_json(path.read_bytes())
+        except FileNotFoundError:  # it went meanwhile
+            continue
+        except ValueError:
+            logger.warning("Left out, as it is no JSON of counts: %s. Move it away", path)
+            continue
+        of_day = found.setdefault(day, {})
+        for endpoint, outcomes in counts.items():
+            mine = of_day.setdefault(endpoint, {})
+            for outcome, number in outcomes.items():
+                mine[outcome] = mine.get(outcome, 0) + number
     return dict(sorted(found.items()))
 
 
 def _prune(folder: Path, oldest: date) -> None:
-    for path in folder.glob(f"*{_SUFFIX}"):
-        if _day_of(path) < oldest:
+    for day, path in _files(folder):
+        if day < oldest:
             path.unlink(missing_ok=True)
 
 
-def _day_of(path: Path) -> date:
-    return date.fromisoformat(path.name.partition(".")[0])
+def _files(folder: Path) -> Iterator[tuple[date, Path]]:
+    """The files of counts with their days; others may lie beside them."""
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        named, _, process = path.name.removesuffix(_SUFFIX).partition(".")
+        try:
+            day = date.fromisoformat(named)
+        except ValueError:
+            continue
+        if process:
+            yield day, path

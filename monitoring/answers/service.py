@@ -30,7 +30,7 @@ class ServiceDay(Frozen):
         day: UTC.
         requests: All.
         failed: Answered with a status from 500 on.
-        limited: Answered 429, as too many at once.
+        limited: Answered 429, as too many at once; not where one caller asked too often.
     """
 
     day: date

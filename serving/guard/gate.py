@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 FindKey = Callable[[str], ApiKey | None]
 
+# In the scope of a request that was refused as its caller asks too often.
+THROTTLED = "sommelier.throttled"
 _SCHEME = "Bearer"
 _BASIC_REALM = 'Basic realm="sommelier: any name, and an API key as password", charset="UTF-8"'
 _PAGES = "/app"
@@ -97,6 +99,7 @@ class KeyGate:
         set_caller(caller)
         need = self._need(scope)
         if wait_s := self._wait_s(scope, caller, need):
+            scope[THROTTLED] = True
             sentence = f"too many requests. Ask again in {math.ceil(wait_s)} s."
             return _refusal(429, f"Cannot answer {asked}: {sentence}", {"retry-after": str(math.ceil(wait_s))})
         if need == "nothing" or caller.may(need):

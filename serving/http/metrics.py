@@ -132,13 +132,17 @@ class Metrics:
         )
         self._in_service: tuple[str, str] | None = None
 
-    def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Count an answer and its time."""
+    def answered(self, endpoint: str, status: int, seconds: float, is_throttled: bool = False) -> None:
+        """Count an answer and its time.
+
+        Args:
+            is_throttled: Whether it was refused as its caller asks too often.
+        """
         outcome = "ok" if status < 400 else "refused" if status < 500 else "failed"
         self._requests.labels(endpoint, outcome, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
         if self._answered is not None:
-            self._answered.add(endpoint, status)
+            self._answered.add(endpoint, status, is_throttled=is_throttled)
 
     def refused(self, endpoint: str, number: int) -> None:
         """Count answers to requests that were too many at once."""

@@ -11,13 +11,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.guard.gate import THROTTLED
 from serving.guard.shape import ShapeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # endpoint, status, seconds
-    Observer = Callable[[str, int, float], None]
+    # endpoint, status, seconds, whether it was refused as its caller asks too often
+    Observer = Callable[[str, int, float, bool], None]
 
 _JSON = "application/json"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -192,7 +193,7 @@ class EndpointNames:
 
 
 class ObserveRequests:
-    """Reports every answer to `observe`: endpoint, status, seconds.
+    """Reports every answer to `observe`: endpoint, status, seconds, and whether its caller asks too often.
 
     Args:
         app: The next app.
@@ -221,4 +222,5 @@ class ObserveRequests:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            self._observe(self._endpoint_of(scope["path"]), status, time.perf_counter() - started)
+            seconds, is_throttled = time.perf_counter() - started, scope.get(THROTTLED, False)
+            self._observe(self._endpoint_of(scope["path"]), status, seconds, is_throttled)

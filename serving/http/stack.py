@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.cors import CORSMiddleware
 
@@ -22,10 +21,11 @@ from serving.http.stream import StopAtHangUp
 from serving.http.tracing import TraceRequests
 from serving.http.versions import EarlierPaths
 
+if TYPE_CHECKING:
+    from serving.http.middleware import Observer
 
-def stand_before(
-    service: Any, settings: Settings, find_key: FindKey, gate: OverloadGate, observe: Callable[[str, int, float], None]
-) -> None:
+
+def stand_before(service: Any, settings: Settings, find_key: FindKey, gate: OverloadGate, observe: Observer) -> None:
     """Put before a service what each of its requests passes; the first is outermost, the second counts what others
     refuse.
 
@@ -34,7 +34,7 @@ def stand_before(
         settings: Of the shop.
         find_key: The valid key of what a client gave.
         gate: Refuses what is too much.
-        observe: Called with each answer's endpoint, status and seconds.
+        observe: Called with each answer; see `ObserveRequests`.
     """
     serving = settings.serving
 

@@ -72,7 +72,7 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
         patch.setattr(server, "install_signal_handlers", lambda: None, raising=False)
         served = Served(f"http://127.0.0.1:{port}", engine, work_dir)
         counted = SimpleNamespace(**{name: lambda *_: None for name in vars(Metrics) if not name.startswith("_")})
-        counted.answered = lambda endpoint, status, _: served.observed.append((endpoint, status))
+        counted.answered = lambda endpoint, status, *_: served.observed.append((endpoint, status))
         # Before the service begins: it takes some of them then.
         patch.setattr(service, "_metrics", lambda: counted)
         thread = threading.Thread(target=server.run, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +78,56 @@ def test_a_disk_that_is_full_fails_nobody_and_loses_nothing(
     counts.add(ASKED, 200)
     counts.keep()
     assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"ok": 2}}
+
+
+FOREIGN = ("notes.json", "2026-13-01.a.json", "2026-03-01.json", ".json", "copy of 2026-03-01.a.json")
+
+
+def test_files_that_no_service_wrote_are_in_nobodys_way(tmp_path: Path) -> None:
+    for name in FOREIGN:
+        (tmp_path / name).write_text("{}")
+    counts = _counts(tmp_path, days=2)
+    counts.add(ASKED, 200)
+    counts.keep()
+    assert read_answered(tmp_path) == {NOON.date(): {ASKED: {"ok": 1}}}
+    assert {*FOREIGN} < {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"/v1/recommend": 3}', '{"/v1/recommend": {"ok": "many"}}'])
+def test_counts_that_are_damaged_are_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    (tmp_path / "2026-03-01.damaged.json").write_text(content)
+    counts = _counts(tmp_path)
+    counts.add(ASKED, 200)
+    counts.keep()
+    assert read_answered(tmp_path) == {NOON.date(): {ASKED: {"ok": 1}}}
+    assert "2026-03-01.damaged.json" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError("made up"), RuntimeError("made up")])
+def test_whatever_fails_what_was_counted_is_written_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    counts = _counts(tmp_path)
+    counts.add(ASKED, 200)
+
+    def fail(_: Path) -> None:
+        raise error
+
+    with monkeypatch.context() as patched, suppress(RuntimeError):
+        patched.setattr("core.logs.answered.atomic_file", fail)
+        counts.keep()
+    counts.keep()
+    assert read_answered(tmp_path) == {NOON.date(): {ASKED: {"ok": 1}}}
+
+
+def test_a_caller_who_asks_too_often_is_not_too_many_at_once(tmp_path: Path) -> None:
+    counts = _counts(tmp_path)
+    counts.add(ASKED, 429, is_throttled=True)
+    counts.add(ASKED, 429)
+    counts.keep()
+    assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"limited": 1, "throttled": 1}}
 
 
 def _full(_: Path) -> None:

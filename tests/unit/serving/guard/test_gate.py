@@ -12,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from core.keys import KeyFile, create_key, revoke_key
 from core.settings.platform import Rate, RateSettings
 from serving.guard.caller import Caller, current_caller
 from serving.guard.gate import KeyGate, cors_options
+from serving.http.middleware import ObserveRequests
 
 OUTSIDE, LOOPBACK = "http://10.0.0.7:3000", "http://127.0.0.1:3000"
 PATHS = ("/app/status", "/recommend", "/events", "/model", "/metrics", "/livez", "/v1/items/i1", "/made-up")
@@ -242,6 +244,23 @@ def test_who_has_no_key_is_limited_by_address_and_probes_are_not(file: Path) -> 
     assert client.post("/recommend", headers=key_of(file, "read")).status_code == 200
     trusted = service(file, needs_keys=False, rates=LIMITED)
     assert [trusted.post("/recommend").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_who_asks_too_often_is_observed_apart_from_too_many_at_once(file: Path) -> None:
+    seen: list[tuple[int, bool]] = []
+    gated = service(file, rates=LIMITED).app
+
+    async def full(scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse({}, status_code=429)(scope, receive, send)
+
+    for app, n in ((gated, 4), (full, 1)):
+        observed = ObserveRequests(
+            app, frozenset({"/recommend"}), lambda _, status, __, is_throttled: seen.append((status, is_throttled))
+        )
+        client = TestClient(observed, base_url=LOOPBACK)
+        for _ in range(n):
+            client.post("/recommend")
+    assert seen == [(401, False), (401, False), (401, False), (429, True), (429, False)]
 
 
 def test_nobody_is_limited_by_default(file: Path) -> None:

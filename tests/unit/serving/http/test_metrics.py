@@ -35,9 +35,10 @@ def test_answers_are_counted_for_monitoring_too(registry: CollectorRegistry, tmp
     meter = Metrics(registry, answered=counts)
     meter.answered("/v1/recommend", 503, 0.004)
     meter.refused("/v1/recommend", 7)
+    meter.answered("/v1/recommend", 429, 0.001, is_throttled=True)
     counts.keep()
     (found,) = read_answered(tmp_path).values()
-    assert found == {"/v1/recommend": {"failed": 1, "limited": 7}}
+    assert found == {"/v1/recommend": {"failed": 1, "limited": 7, "throttled": 1}}
 
 
 def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry) -> None:

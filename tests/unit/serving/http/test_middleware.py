@@ -173,9 +173,7 @@ def test_every_answer_is_observed() -> None:
 
     app = Starlette(routes=[Route("/x", echo), Route("/y", fail), Route("/z", echo)])
     client = TestClient(
-        ObserveRequests(
-            app, frozenset({"/x", "/y"}), lambda endpoint, status, seconds: observed.append((endpoint, status))
-        )
+        ObserveRequests(app, frozenset({"/x", "/y"}), lambda endpoint, status, *_: observed.append((endpoint, status)))
     )
     for path in ("/x", "/y", "/z", "/made-up"):
         client.get(path)
@@ -188,7 +186,7 @@ def test_an_app_that_dies_is_observed_too() -> None:
     async def die(*_: object) -> None:
         raise asyncio.CancelledError
 
-    app = ObserveRequests(die, frozenset({"/x"}), lambda endpoint, status, seconds: observed.append((endpoint, status)))
+    app = ObserveRequests(die, frozenset({"/x"}), lambda endpoint, status, *_: observed.append((endpoint, status)))
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(app(scope, None, None))  # type: ignore[arg-type]
