@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from core.layout import Layout
-from core.quarantine.requests import ReadmissionRequest, read_requests
+from core.quarantine.requests import ReadmissionRequest, ReadmissionRequestError, read_requests
 from core.removals import read_waiting
 from core.settings.form import Frozen
 from core.settings.platform import PartName
@@ -90,6 +90,7 @@ class Status(Frozen):
         in_service: The row of `models list`; None where nothing was promoted yet.
         open_receipts: Of people who are being forgotten.
         readmissions: Rows of quarantine that the service was asked to let in.
+        readmissions_problem: Why that cannot be read; None where it can.
     """
 
     work_dir: Path
@@ -101,11 +102,13 @@ class Status(Frozen):
     last_validation: LastValidation | None
     open_receipts: tuple[OpenReceipt, ...] = ()
     readmissions: tuple[ReadmissionRequest, ...] = ()
+    readmissions_problem: str | None = None
 
 
 def read_status(settings: Settings) -> Status:
     """Look at every part; nothing has to run. BENTOML_HOME says where the model store lies."""
     layout = Layout(settings.work_dir, settings.shop)
+    readmissions, problem = _readmissions(layout)
     return Status(
         work_dir=settings.work_dir.absolute(),
         shop=settings.shop,
@@ -115,7 +118,8 @@ def read_status(settings: Settings) -> Status:
         last_outcome=_last_outcome(layout),
         last_validation=_last_validation(layout),
         open_receipts=tuple(_open_receipts(layout)),
-        readmissions=read_requests(layout.to_readmit),
+        readmissions=readmissions,
+        readmissions_problem=problem,
     )
 
 
@@ -137,6 +141,8 @@ def describe_status(status: Status) -> list[str]:
         )
         lines.append(f"last validation: {validation.at}, {counts}")
     lines += [f"quarantine: {one.describe()}" for one in status.readmissions]
+    if status.readmissions_problem is not None:
+        lines.append(f"quarantine: {status.readmissions_problem}")
     for one in status.open_receipts:
         todo = f"{one.bundles} bundles to go: run the pipeline"
         if one.state == "removing":
@@ -217,6 +223,14 @@ def _last_validation(layout: Layout) -> LastValidation | None:
         clean={name: table.rows_clean for name, table in summary.tables.items()},
         quarantined={name: table.rows_quarantined for name, table in summary.tables.items()},
     )
+
+
+def _readmissions(layout: Layout) -> tuple[tuple[ReadmissionRequest, ...], str | None]:
+    """What waits to be let in, or why that is not known: the rest is told all the same."""
+    try:
+        return read_requests(layout.to_readmit), None
+    except ReadmissionRequestError as error:
+        return (), str(error)
 
 
 def _open_receipts(layout: Layout) -> Iterator[OpenReceipt]:

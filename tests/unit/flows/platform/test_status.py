@@ -132,6 +132,17 @@ def test_what_waits_to_be_let_in_is_told(settings):
     assert f"quarantine: {asked.describe()}" in describe_status(told)
 
 
+def test_what_waits_and_cannot_be_read_is_told_beside_all_else(settings):
+    file = Layout(settings.work_dir, settings.shop).to_readmit
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{")
+    told = read_status(settings)
+    assert told.readmissions == ()
+    (line,) = [line for line in describe_status(told) if line.startswith("quarantine: ")]
+    assert line.startswith("quarantine: Cannot keep which rows are to be let in: ")
+    assert str(file) in line
+
+
 def test_who_is_not_forgotten_yet_is_told(settings):
     layout = Layout(settings.work_dir, settings.shop)
     bundle = Learned(place="model store", name="v1", digest="d", in_service=True, why="their rows are in its data")
