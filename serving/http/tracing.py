@@ -78,11 +78,15 @@ class TraceRequests:
             await self._app(scope, receive, send)
             return
         endpoint = self._endpoint_of(scope["path"])
+        # Stages are timed by a clock that never goes back, spans by the time of day: one look at both is for the whole
+        # trace, so that no stage stands outside its request, however long the look took or the time of day is set.
+        offset_ns = time.time_ns() - time.perf_counter_ns()
         span = self._tracer.start_span(
             f"{scope['method']} {endpoint}",
             context=self._caller.extract(Headers(scope=scope)),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": scope["method"], "http.route": endpoint},
+            start_time=time.perf_counter_ns() + offset_ns,
         )
         trace, status = begin_trace(), _CLIENT_LEFT
 
@@ -98,17 +102,20 @@ class TraceRequests:
             status = _FAILED
             raise
         finally:
-            if span.is_recording():
+            # BentoML's sampler has all spans record, also those that are not sent.
+            if span.get_span_context().trace_flags.sampled:
                 _describe(span, trace, status)
-                self._add_stages(span, trace.stages)
-            span.end()
+                self._add_stages(span, trace.stages, offset_ns)
+            span.end(time.perf_counter_ns() + offset_ns)
 
-    def _add_stages(self, request: Span, stages: Sequence[Timed]) -> None:
-        """A span for each stage, within that of the stage around it or of the request."""
+    def _add_stages(self, request: Span, stages: Sequence[Timed], offset_ns: int) -> None:
+        """A span for each stage, within that of the stage around it or of the request.
+
+        Args:
+            offset_ns: From the clock of the stages to the time of day.
+        """
         from opentelemetry.trace import set_span_in_context
 
-        # Stages are timed by a clock that never goes back, spans by the time of day.
-        offset_ns = time.time_ns() - time.perf_counter_ns()
         around: list[tuple[Timed, Span]] = []  # from the outside in
         # Who ends last and begins first stands around the others.
         for one in reversed(stages):

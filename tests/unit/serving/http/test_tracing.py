@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from bentoml._internal.utils.telemetry import ParentBasedTraceIdRatio
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +23,7 @@ from starlette.testclient import TestClient
 from core.logs.traces import current_trace, note
 from core.settings.platform import TracingSettings
 from core.stages import Timed
+from serving.http import tracing
 from serving.http.request_ids import RequestIds
 from serving.http.tracing import TraceRequests, export_options
 
@@ -35,12 +41,26 @@ PASSED = [
 Spans = Callable[[], Sequence[ReadableSpan]]
 
 
-def client_of(answer: Callable[[], Response]) -> tuple[TestClient, Spans]:
+class Made(SpanProcessor):
+    """Which spans were begun, sent or not."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.names.append(span.name)
+
+
+MADE = Made()
+
+
+def client_of(answer: Callable[[], Response], sampler: Sampler = ALWAYS_ON) -> tuple[TestClient, Spans]:
     async def endpoint(_: Request) -> Response:
         return answer()
 
-    kept, provider = InMemorySpanExporter(), TracerProvider()
+    kept, provider = InMemorySpanExporter(), TracerProvider(sampler)
     provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.add_span_processor(MADE)
     app = Starlette(routes=[Route("/{any:path}", endpoint, methods=["POST", "GET"])])
     traced = TraceRequests(app, ENDPOINTS, lambda: provider.get_tracer("test"))
     return TestClient(RequestIds(traced), raise_server_exceptions=False), kept.get_finished_spans
@@ -88,14 +108,15 @@ def test_it_is_part_of_its_callers_trace() -> None:
     assert second.parent is None
 
 
-def test_stages_are_spans_within_each_other() -> None:
-    def answer() -> Response:
-        trace = current_trace()
-        assert trace is not None
-        trace.passed(PASSED, 2)
-        return JSONResponse({})
+def pass_stages() -> Response:
+    trace = current_trace()
+    assert trace is not None
+    trace.passed(PASSED, 2)
+    return JSONResponse({})
 
-    client, spans = client_of(answer)
+
+def test_stages_are_spans_within_each_other() -> None:
+    client, spans = client_of(pass_stages)
     client.post("/v1/recommend")
     found = {span.name: span for span in spans()}
     names = {span.context.span_id: span.name for span in spans()}
@@ -114,6 +135,48 @@ def test_stages_are_spans_within_each_other() -> None:
         assert (span.end_time or 0) - (span.start_time or 0) == one.ended_ns - one.began_ns
         assert attributes_of(span) == {"sommelier.stage.own_ms": one.own_ns / 1e6}
     assert attributes_of(request)["sommelier.together"] == 2
+
+
+@pytest.mark.parametrize(("rate", "n_made", "n_sent"), [(0.0, 1, 0), (1.0, 6, 6)])
+def test_a_request_that_is_not_sampled_makes_no_spans_of_stages(rate: float, n_made: int, n_sent: int) -> None:
+    """Nor one whose caller does not want its trace; with BentoML's own sampler, by which all spans record."""
+    MADE.names.clear()
+    client, spans = client_of(pass_stages, ParentBasedTraceIdRatio(rate))
+    client.post("/v1/recommend")
+    assert (len(MADE.names), len(spans())) == (n_made, n_sent)
+    client.post("/v1/recommend", headers={"traceparent": f"00-{CALLER}-00f067aa0ba902b7-00"})
+    assert (len(MADE.names), len(spans())) == (n_made + 1, n_sent)
+
+
+def test_stages_stand_within_their_request_whenever_the_clocks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the process is put aside between looks at two clocks, or the time of day is set back meanwhile."""
+    wall_ns, looks = time.time_ns(), 0
+
+    def late() -> int:
+        time.sleep(0.02)
+        return time.perf_counter_ns()
+
+    def set_back() -> int:
+        nonlocal looks
+        looks += 1
+        return wall_ns - looks * 10**9
+
+    clocks = SimpleNamespace(perf_counter_ns=late, time_ns=set_back)
+    monkeypatch.setattr(tracing, "time", clocks)
+
+    def answer() -> Response:
+        began = time.perf_counter_ns()
+        trace = current_trace()
+        assert trace is not None
+        trace.passed([Timed("features", began, time.perf_counter_ns(), 1)], 1)
+        return JSONResponse({})
+
+    client, spans = client_of(answer)
+    client.post("/v1/recommend")
+    stage, request = spans()
+    times = [request.start_time, stage.start_time, stage.end_time, request.end_time]
+    assert times == sorted(times, key=lambda one: one or 0)
+    assert (request.end_time or 0) - (request.start_time or 0) < 10**9
 
 
 @pytest.mark.parametrize(("status", "said"), [(200, "UNSET"), (404, "UNSET"), (503, "ERROR")])
