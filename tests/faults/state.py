@@ -31,7 +31,8 @@ _PASSING = (
     "read_at",
 )
 _RECORDS = ("outcome.json", "recipe.json", "tuned.toml")
-_TAG = re.compile(r"sommelier-[a-z0-9._-]+:[a-z0-9]+")
+# Names of versions, and the minute of a validation, which stands in the words of the rule that no event is later.
+_PASSING_WORDS = re.compile(r"sommelier-[a-z0-9._-]+:[a-z0-9]+|\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 
 
 def sections(layout: Layout, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -211,7 +212,7 @@ def _texts(layout: Layout) -> Iterator[tuple[str, str]]:
     """Texts of audiences: parts that are whole, and what they are of; the version that wrote them has a random name."""
     for path in sorted(layout.texts("").glob("*/*.*")):
         if not path.name.startswith("."):
-            yield f"texts/{path.relative_to(layout.texts(''))}", _TAG.sub("", _content(path))
+            yield f"texts/{path.relative_to(layout.texts(''))}", _PASSING_WORDS.sub("", _content(path))
 
 
 def _content(path: Path) -> str:
@@ -234,7 +235,7 @@ def _lasting(value: Any) -> Any:
         return {name: _lasting(one) for name, one in value.items() if name not in _PASSING}
     if isinstance(value, list):
         return [_lasting(one) for one in value]
-    return _TAG.sub("", value) if isinstance(value, str) else value
+    return _PASSING_WORDS.sub("", value) if isinstance(value, str) else value
 
 
 def _digest(value: Any) -> str:
