@@ -24,7 +24,8 @@ class _Bundle:
     """A bundle, and what its manifest says of its data, whichever version of the code wrote it.
 
     Attributes:
-        started_from: Digests of the bundles whose weights it started from.
+        last_event_at: The newest event of its data, and of those that a writer learned from which it took over.
+        started_from: Digests of the bundles whose weights it started from, or holds.
     """
 
     place: Any
@@ -71,9 +72,9 @@ def find_learned(layout: Layout, person: Person, tombstones: Tombstones, receipt
 
 
 def _with_ancestors(bundles: list[_Bundle], reasons: dict[str, str | None], receipt: Receipt) -> dict[str, str | None]:
-    """The reasons, and that a bundle started from the weights of one that learned from the person.
+    """The reasons, and that a bundle goes on from the weights of one that learned from the person, or holds its writer.
 
-    Where one that it started from is gone, it counts as one whose own data are gone.
+    Where that one is gone, it counts as one whose own data are gone.
     """
     of_digest: dict[str, list[_Bundle]] = {}
     for bundle in bundles:
@@ -84,7 +85,7 @@ def _with_ancestors(bundles: list[_Bundle], reasons: dict[str, str | None], rece
             for digest in bundle.started_from:
                 parents = [found[one.place_and_name] for one in of_digest.get(digest, [])]
                 if any(parents):
-                    told = f"it started from the weights of bundle {digest[:16]}, which learned from them"
+                    told = f"it goes on from the weights of bundle {digest[:16]}, which learned from them"
                     found[bundle.place_and_name] = found[bundle.place_and_name] or told
                 elif not parents or None in parents:
                     found[bundle.place_and_name] = found[bundle.place_and_name] or _why(bundle, {}, receipt)
@@ -126,15 +127,20 @@ def _read(place: str, name: str, folder: Path, in_service: bool) -> _Bundle | No
     """None for a folder without a manifest, which serves nobody."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        data, chain = manifest["data"], manifest.get("warm_start")
+        data, chain, writer = manifest["data"], manifest.get("warm_start"), manifest.get("writer_from")
+        sources = [str(chain[one]) for one in ("parent", "judged_parent")] if chain else []
+        times = [str(data["last_event_at"])]
+        if writer:
+            sources.append(str(writer["bundle"]))
+            times.append(str(writer["data"]["last_event_at"]))
         return _Bundle(
             place,
             name,
             str(manifest["digest"]),
             in_service,
             str(data["fingerprint"]),
-            str(data["last_event_at"]),
-            tuple(dict.fromkeys(str(chain[one]) for one in ("parent", "judged_parent"))) if chain else (),
+            max(times, key=datetime.fromisoformat),
+            tuple(dict.fromkeys(sources)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -152,7 +152,7 @@ def compare_with_champion(
             found = _compare_as_judged(candidate, in_service, events, k, gate) or found
         latency = _measure_latency(candidate, in_service, events.training, k)
     except BundleError as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
         lost = f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
         return Found(no_champion=lost)
@@ -199,7 +199,7 @@ def _compare_as_judged(
         judged = load_bundle(folder, events.device, parts=())
         found = _compare(candidate, judged, events, k, gate, as_judged=True)
     except BundleError as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         return None  # it is no more than further evidence
     return found if found is not None and found.comparison.n_queries >= gate.min_queries else None
 
@@ -232,7 +232,7 @@ def read_served_manifest(standing: Standing) -> Manifest | None:
     return None
 
 
-def _raise_if_out_of_memory(error: BundleError) -> None:
+def raise_if_out_of_memory(error: BundleError) -> None:
     """Too little memory says nothing about a bundle."""
     from torch import OutOfMemoryError
 

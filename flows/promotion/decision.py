@@ -146,8 +146,8 @@ def follow_approval(decision: Decision, approval: Approval, standing: Standing) 
 
 def keep_evaluation(bundle: Path, model: str, metrics: dict[str, Any]) -> Manifest:
     """Write a bundle's evaluation into its manifest, without anybody's texts, and the digest of what is in service."""
-    standing = read_standing(model)
-    champion, kept = standing.in_service, with_own_writer(read_manifest(bundle), metrics, standing)
+    champion = read_standing(model).in_service
+    kept = with_own_writer(read_manifest(bundle), metrics)
     return record_evaluation(bundle, without_samples(kept), champion.digest if champion else None)
 
 

@@ -14,7 +14,7 @@ from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, Start, StepContext, step
 from flows.steps.versions import code_version
 from flows.steps.warm_start import FROM_NOTHING, Plan, plan_warm_start, report_starts
-from recommender.bundle.manifest import Chain
+from recommender.bundle.manifest import Chain, WriterOrigin
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -78,22 +78,38 @@ def fit_served_baseline(
     return True
 
 
-@step("assemble-baseline", at=lambda layout, key, _: layout.baseline_bundle(key))
+@dataclass(frozen=True)
+class TakenWriter:
+    """The writer in service, which takes the place of a refused candidate's, as it is.
+
+    Attributes:
+        component: Its folder in the model store.
+        origin: The bundle that it was fitted for.
+    """
+
+    component: Output[bool]
+    origin: WriterOrigin
+
+
+# Where a writer came from is in its key.
+@step("assemble-baseline", at=lambda layout, key, _: layout.baseline_bundle(key), unkeyed=("writer_from",))
 def assemble_served_baseline(
     step: StepContext,
     kind: BaselineKind,
     candidate: Output[str],
     baseline: Output[bool],
     writer: Output[bool] | None = None,
+    writer_from: WriterOrigin | None = None,
 ) -> str:
     """Put a baseline into a bundle of its own, beside the candidate's scorer and writer; returns its digest.
 
     Args:
         writer: That takes the place of the candidate's.
+        writer_from: Where that one came from.
     """
     from recommender.bundle.assembly import assemble_baseline
 
-    taken = None if writer is None else writer.folder
+    taken = None if writer is None or writer_from is None else (writer.folder, writer_from)
     return assemble_baseline(step.target, candidate.folder, baseline.folder, kind, code_version(), taken).digest
 
 
@@ -164,7 +180,7 @@ def bundle_of_baseline(
     kind: BaselineKind,
     learned: Learned,
     clean: Output[ValidationSummary],
-    writer: Output[bool] | None = None,
+    writer: TakenWriter | None = None,
 ) -> tuple[Output[bool], Output[str]]:
     """A baseline, and the bundle in which it serves in a candidate's place.
 
@@ -173,6 +189,7 @@ def bundle_of_baseline(
     """
     vectors = learned.components["vectors"]
     baseline = fit_served_baseline(run, kind=kind, training=learned.training, clean=clean, vectors=vectors)
+    component, origin = (None, None) if writer is None else (writer.component, writer.origin)
     return baseline, assemble_served_baseline(
-        run, kind=kind, candidate=learned.candidate, baseline=baseline, writer=writer
+        run, kind=kind, candidate=learned.candidate, baseline=baseline, writer=component, writer_from=origin
     )

@@ -13,21 +13,27 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from flows.steps.bundles import Learned, fit_components, fit_served_baseline
+from flows.steps.bundles import Learned, TakenWriter, fit_components, fit_served_baseline
 from flows.steps.data import Prepared, collect_everything
 from flows.steps.fits import embed, fit_words
 from flows.steps.run import Run
 from flows.steps.step import WHOLE_RECIPE, Output, StepContext, step
 from flows.steps.versions import code_version
 from flows.steps.warm_start import report_starts
-from recommender.bundle.manifest import Chain
+from recommender.bundle.manifest import Chain, WriterOrigin
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
     from recommender.bundle.manifest import Component
 
 
-@step("assemble-bundle", at=lambda layout, key, _: layout.refit_bundle(key), reads=WHOLE_RECIPE)
+# Where a writer came from is in its key.
+@step(
+    "assemble-bundle",
+    at=lambda layout, key, _: layout.refit_bundle(key),
+    reads=WHOLE_RECIPE,
+    unkeyed=("writer_from",),
+)
 def assemble_refit(
     step: StepContext,
     judged: Output[str],
@@ -35,18 +41,21 @@ def assemble_refit(
     components: Mapping[Component, Output[bool]],
     chain: Chain | None = None,
     known_until: str = "",
+    writer_from: WriterOrigin | None = None,
 ) -> str:
     """Put what was learned again into one bundle, whose manifest names the judged one; returns the bundle's digest.
 
     Args:
         chain: Whose weights it started from, where it did.
         known_until: How far those had learned: later than the newest event where a source has lost events since.
+        writer_from: Whose writer it holds, where that is not its own; what that one learned counts too.
     """
     from recommender.bundle.assembly import assemble_bundle
     from recommender.bundle.manifest import read_manifest
 
     before, everything = read_manifest(judged.folder), training.value
-    until = max(filter(None, (everything.learned_until, known_until)), key=datetime.fromisoformat)
+    taken_until = "" if writer_from is None else writer_from.data.learned_until_at.isoformat()
+    until = max(filter(None, (everything.learned_until, known_until, taken_until)), key=datetime.fromisoformat)
     update = {"learned_until": until, "rows": everything.rows}
     manifest = assemble_bundle(
         step.target,
@@ -58,6 +67,7 @@ def assemble_refit(
         kind=before.kind,
         judged=before.digest,
         warm_start=chain,
+        writer_from=writer_from,
     )
     return manifest.digest
 
@@ -85,7 +95,7 @@ def refit_baseline(
     learned: Learned,
     baseline: Output[bool],
     judged: Output[str],
-    writer: Output[bool] | None = None,
+    writer: TakenWriter | None = None,
 ) -> Output[str]:
     """The bundle in which a baseline serves, fitted again on everything: the baseline, texts, scorer and writer.
 
@@ -101,9 +111,12 @@ def refit_baseline(
     training = collect_everything(run, clean=prepared.clean)
     vectors = embed(run, training, learned.components["vectors"], learned.plan.served)
     again = fit_served_baseline(run, kind=kind, training=training, clean=prepared.clean, vectors=vectors, held=baseline)
-    held = learned.components if writer is None else {**learned.components, "writer": replace(writer, value=False)}
+    held = learned.components
+    if writer is not None:
+        held = {**held, "writer": replace(writer.component, value=False)}
     words = fit_words(run, training, vectors, held)
     if writer is not None:
-        words["writer"] = writer
+        words["writer"] = writer.component
     components: dict[Component, Output[bool]] = {"vectors": vectors, "baseline": again, **words}
-    return assemble_refit(run, judged=judged, training=training, components=components)
+    origin = None if writer is None else writer.origin
+    return assemble_refit(run, judged=judged, training=training, components=components, writer_from=origin)

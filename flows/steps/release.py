@@ -24,7 +24,7 @@ from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
 from flows.promotion.decision import follow_approval
 from flows.promotion.gate import Decision
-from flows.promotion.writers import find_better_writer
+from flows.promotion.writers import ReviewWindow, find_better_writer
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_gate
 from flows.reporting.reports import EVALUATIONS, write_index
@@ -37,7 +37,7 @@ from flows.steps.approval import (
     take_up,
     wait,
 )
-from flows.steps.bundles import Learned, bundle_of_baseline
+from flows.steps.bundles import Learned, TakenWriter, bundle_of_baseline
 from flows.steps.data import Prepared
 from flows.steps.refit import refit, refit_baseline
 from flows.steps.run import Run
@@ -91,6 +91,19 @@ def pass_gate_with_baseline(
     to_go = versions_to_go(step.layout)
     with _test_events(step, training, clean) as events:
         return decide_served_baseline(bundle, events, refused, recipe.gate, recipe.evaluation.k, model, to_go)
+
+
+@action("choose-writer", computes=True)
+def choose_writer(step: StepContext, candidate: Path, training: Path) -> TakenWriter | None:
+    """The writer in service, for a baseline that stands in for a candidate whose own is worse, or that has none."""
+    layout = step.layout
+    judged, models = partial(find_judged, layout), layout.language_models
+    window = ReviewWindow(candidate, training, judged, step.device, models, step.progress)
+    found = find_better_writer(window, read_standing(layout.model_name), versions_to_go(layout))
+    if found is None:
+        return None
+    step.progress(f"The baseline in the candidate's place keeps the writer in service, as {found.reason}")
+    return TakenWriter(Output(found.folder, found.digest, True), found.origin)
 
 
 @contextmanager
@@ -292,26 +305,13 @@ def _decide(run: Run, prepared: Prepared, learned: Learned, metrics: dict[str, A
             return candidate.folder, decision
         bundle = refit(run, prepared, learned).folder
     else:
-        writer = _better_writer(run, metrics)
+        writer = choose_writer(run, candidate=candidate.folder, training=training)
         baseline, judged = bundle_of_baseline(run, decision.baseline.kind, learned, prepared.clean, writer)
         decision = pass_gate_with_baseline(run, bundle=judged.folder, training=training, clean=clean, refused=decision)
         if not (is_refit and decision.verdict != "refuse"):
             return judged.folder, decision
         bundle = refit_baseline(run, prepared, learned, baseline, judged, writer).folder
     return bundle, decide_refit(bundle, decision, run.layout.model_name)
-
-
-def _better_writer(run: Run, metrics: dict[str, Any]) -> Output[bool] | None:
-    """The writer in service, for a baseline that stands in for a candidate whose own is worse, or that has none."""
-    found = find_better_writer(metrics, read_standing(run.layout.model_name), versions_to_go(run.layout))
-    if found is None:
-        return None
-    get_run_logger().info(
-        "The baseline in the candidate's place keeps the writer in service, which expects reviews at %.3f bits per "
-        "byte, better than the candidate's",
-        found.bits_per_byte,
-    )
-    return Output(found.folder, found.digest, True)
 
 
 def _give_up(decision: Decision) -> Decision:

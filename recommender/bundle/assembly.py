@@ -18,6 +18,7 @@ from recommender.bundle.manifest import (
     DataRange,
     Kind,
     Manifest,
+    WriterOrigin,
     read_manifest,
 )
 from recommender.errors import BundleError
@@ -39,6 +40,7 @@ def assemble_bundle(
     kind: Kind = "blend",
     judged: str | None = None,
     warm_start: Chain | None = None,
+    writer_from: WriterOrigin | None = None,
 ) -> Manifest:
     """Copy the components into one folder with a manifest, atomically.
 
@@ -48,6 +50,7 @@ def assemble_bundle(
         kind: Who ranks.
         judged: Digest of the bundle that is evaluated in its place.
         warm_start: Whose weights it started from, where it did.
+        writer_from: Whose writer it holds, where that is not its own.
     Raises:
         BundleError: a required component is not given, one is given that such a bundle does not hold, or a component's
             folder does not exist.
@@ -75,6 +78,7 @@ def assemble_bundle(
             files=files,
             judged=judged,
             warm_start=warm_start,
+            writer_from=writer_from,
         )
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
@@ -101,7 +105,12 @@ def _check_components(kind: Kind, components: Mapping[Component, Path]) -> None:
 
 
 def assemble_baseline(
-    target: Path, candidate: Path, baseline: Path, kind: Kind, code_version: str, writer: Path | None = None
+    target: Path,
+    candidate: Path,
+    baseline: Path,
+    kind: Kind,
+    code_version: str,
+    writer: tuple[Path, WriterOrigin] | None = None,
 ) -> Manifest:
     """A bundle in which a baseline ranks in place of what a candidate learned; its scorer, writer and
     explainer stay.
@@ -110,7 +119,7 @@ def assemble_baseline(
         target: The bundle's folder; one that stands there is replaced.
         candidate: The bundle whose vectors, scorer, writer, explainer, recipe and data it takes over.
         baseline: The `baseline` component.
-        writer: The writer component that takes the place of the candidate's.
+        writer: The writer component that takes the place of the candidate's, and where it came from.
     Raises:
         BundleError: the candidate cannot be read, or the baseline's folder does not exist.
     """
@@ -118,7 +127,7 @@ def assemble_baseline(
     kept: tuple[Component, ...] = ("vectors", "scorer", "writer", "explainer")
     components = {name: candidate / name for name in kept if manifest.has(name)}
     if writer is not None:
-        components["writer"] = writer
+        components["writer"] = writer[0]
     return assemble_bundle(
         target,
         shop=manifest.shop,
@@ -127,6 +136,7 @@ def assemble_baseline(
         components={**components, "baseline": baseline},
         code_version=code_version,
         kind=kind,
+        writer_from=None if writer is None else writer[1],
     )
 
 

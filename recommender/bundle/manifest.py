@@ -43,7 +43,8 @@ class DataRange(BaseModel):
 
     Attributes:
         learned_until: Nothing later was learned: `validation_at`, or the newest event for a bundle that was fitted
-            again on everything. Empty in bundles from before that was done.
+            again on everything. Empty in bundles from before that was done. A writer that a judged bundle took
+            over from another may have learned later: the manifest's `writer_from` says of what.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,25 @@ class Chain(BaseModel):
     length: int
 
 
+class WriterOrigin(BaseModel):
+    """Where a bundle's writer came from, which was not fitted for it but taken over as it was.
+
+    Attributes:
+        bundle: The digest of the bundle that it was fitted for, also where another one had taken it over since.
+        judged: Of the one that was evaluated in that one's place; None where it was evaluated itself.
+        data: What that bundle learned from, and so the writer.
+        metrics: How it does on the test window of the bundle that took it over, by a writer of the same settings that
+            knows nothing of that window; None where that could not be measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str
+    judged: str | None
+    data: DataRange
+    metrics: dict[str, Any] | None = None
+
+
 class Manifest(BaseModel):
     """What a bundle says of itself.
 
@@ -99,6 +119,7 @@ class Manifest(BaseModel):
         judged: The digest of the bundle that was evaluated in this one's place, whose choices it holds: it was fitted
             again on everything, so that no event is left to judge it by. None where it was evaluated itself.
         warm_start: Whose weights it started from; None where it was fitted from nothing.
+        writer_from: Whose writer it holds; None where that is its own, or there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,6 +137,7 @@ class Manifest(BaseModel):
     files: dict[str, str]
     judged: str | None = None
     warm_start: Chain | None = None
+    writer_from: WriterOrigin | None = None
 
     def has(self, component: Component) -> bool:
         """Whether the bundle holds this component."""

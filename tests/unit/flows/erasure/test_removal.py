@@ -36,7 +36,7 @@ from flows.errors import BundleRefused, NotForgotten
 from flows.promotion.bundles import promote_by_hand
 from flows.promotion.model_store import promote, roll_back
 from flows.promotion.refits import labels_of
-from recommender.bundle.manifest import Chain, read_manifest
+from recommender.bundle.manifest import Chain, WriterOrigin, read_manifest
 from tests.integration.byte_search import find
 from tests.unit.features.shops import write_shop
 from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, THEIRS, build_shop
@@ -200,6 +200,34 @@ def test_what_started_from_the_weights_of_a_bundle_that_learned_from_them_learne
     assert "from the weights of bundle late" in why["child"]
     assert "from the weights of bundle child" in why["grandchild"]
     assert "stranger" not in why
+
+
+def test_what_took_over_the_writer_of_a_bundle_that_learned_from_them_goes_too(layout: Layout) -> None:
+    late = read_manifest(layout.bundle("late")).data
+    shutil.copytree(layout.raw("r1"), layout.raw("r2"))
+    for file in layout.raw("r2").rglob("*.parquet"):
+        pq.write_table(pq.read_table(file).slice(0, 0), file)
+    note = json.loads((layout.raw("r2") / NOTE_FILE).read_text())
+    (layout.raw("r2") / NOTE_FILE).write_text(json.dumps({**note, "fingerprint": "without"}))
+    data = late.model_copy(update={"fingerprint": "without", "last_event_at": "2025-12-01T00:00:00+00:00"})
+    taken = WriterOrigin(bundle="late", judged=None, data=late)
+    # One that took it from the first names the bundle that it was fitted for.
+    origins = {
+        "stand-in": taken, "next": taken, "own": None,
+        "of-nowhere": taken.model_copy(update={"bundle": "long-gone"}),
+        "of-before": WriterOrigin(bundle="long-gone", judged=None, data=data),
+    }  # fmt: skip
+    for digest, origin in origins.items():
+        write_bundle(layout.baseline_bundle(digest), digest, shop="shop", kind="popularity", data=data,
+                     writer_from=origin)  # fmt: skip
+    served = promote(layout.baseline_bundle("next"), layout.model_name, {"digest": "next"})
+    receipt = removed(layout)
+    why = {one.name: one.why for one in receipt.bundles if one.place in ("baseline", "model store")}
+    assert "from the weights of bundle late" in why["stand-in"]
+    assert "from the weights of bundle late" in why["next"]
+    assert "it learned from events until 2026-02-01" in why["of-nowhere"]
+    assert {"own", "of-before"}.isdisjoint(why)
+    assert served.version in versions_to_go(layout)
 
 
 def test_training_sets_that_count_them_without_their_id_go_too(layout: Layout) -> None:

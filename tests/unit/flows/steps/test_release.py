@@ -53,7 +53,7 @@ def released(monkeypatch):
             ),
             "pass_gate": lambda run, **inputs: next(gate),
             "pass_gate_with_baseline": lambda run, **inputs: instead,
-            "_better_writer": lambda run, metrics: WRITER,
+            "choose_writer": lambda run, candidate, training: WRITER,
             "bundle_of_baseline": lambda *inputs: (
                 seen.writers.append(inputs[-1]) or (Output(Path(), "", True), Output(Path("popular"), "", "digest"))
             ),
