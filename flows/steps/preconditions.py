@@ -14,26 +14,17 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse what no data can make possible: as a run begins, before the data are read.
 
     Raises:
-        SettingsError: a model cannot be built of its settings.
-        RecommenderError: a language model that they name is not at hand, or cannot do what is asked of it.
+        SettingsError: a model that every shop has cannot be built of its settings.
     """
     from recommender.fitting.heads import check_heads
     from recommender.retrieval.sequence.model import reads_nothing
-    from recommender.scoring.cross_encoder import check_cross_encoder
-    from recommender.writing.language_training import check_language_model
 
-    sequence, generative, writer = recipe.sequence, recipe.generative, recipe.writer
+    sequence, generative = recipe.sequence, recipe.generative
     if not (sequence.use_ids or sequence.use_text or (sequence.use_modality and recipe.modality.path is not None)):
         raise reads_nothing(sequence.use_text, sequence.use_modality)
     check_heads("sequence model", "sequence", sequence.width, sequence.n_heads)
     if generative.enabled:
         check_heads("generative model", "generative", generative.width, generative.n_heads)
-    if isinstance(writer, LanguageModelWriterSettings):
-        check_language_model(writer)
-    else:
-        check_heads("feedback writer", "writer", writer.width, writer.n_heads)
-    if isinstance(recipe.scorer, CrossEncoderSettings):
-        check_cross_encoder(recipe.scorer)
 
 
 def check_shop(recipe: Recipe, training: Path) -> None:
@@ -44,6 +35,8 @@ def check_shop(recipe: Recipe, training: Path) -> None:
     Raises:
         TrainingDataError: nobody can be asked about in a window.
         RerankError: the recipe's re-ranking looks at what no item has, or wants more than there is.
+        SettingsError: a writer that will be fitted cannot be built of its settings.
+        RecommenderError: a language model that will be fitted is not at hand, or cannot do what is asked of it.
     """
     from recommender.inputs.catalogue import Catalogue
     from recommender.reranking.requirements import check_rerankable
@@ -51,6 +44,26 @@ def check_shop(recipe: Recipe, training: Path) -> None:
     _check_windows(training)
     if not recipe.rerank.changes_nothing:
         check_rerankable(Catalogue.read(training, recipe.seed), recipe.rerank, recipe.evaluation.k)
+    _check_words(recipe, training)
+
+
+def _check_words(recipe: Recipe, training: Path) -> None:
+    """Of writer and pair scorer only what will be fitted: a shop with too few reviews or ratings has none."""
+    from recommender.fitting.heads import check_heads
+    from recommender.inputs.rated_pairs import RatedPairs
+    from recommender.scoring.cross_encoder import check_cross_encoder
+    from recommender.scoring.training import MIN_TRAIN_PAIRS
+    from recommender.writing.language_training import check_language_model
+    from recommender.writing.training import can_learn_to_write
+
+    writer, scorer = recipe.writer, recipe.scorer
+    if can_learn_to_write(training):
+        if isinstance(writer, LanguageModelWriterSettings):
+            check_language_model(writer)
+        else:
+            check_heads("feedback writer", "writer", writer.width, writer.n_heads)
+    if isinstance(scorer, CrossEncoderSettings) and RatedPairs.count(training, "train") >= MIN_TRAIN_PAIRS:
+        check_cross_encoder(scorer)
 
 
 def _check_windows(training: Path) -> None:

@@ -101,7 +101,8 @@ def read_language_model(source: str, name: str, dtype: torch.dtype = torch.float
 
 def read_outline(name: str) -> tuple[Any, Any] | None:
     """Configuration and tokenizer of a causal language model, without its weights: whether it is at hand, before hours
-    are spent on what comes before it. None of the embedded one, whose own are read when it is converted.
+    are spent on what comes before it. None of the embedded one, which has a chat template and
+    sees more than any setting allows.
 
     Raises:
         LanguageModelError: they are not there, or are none.

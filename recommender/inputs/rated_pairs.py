@@ -73,6 +73,16 @@ class RatedPairs:
             item_texts=tuple(table.column(schema.ITEM_TEXT).to_pylist()),
         )
 
+    @staticmethod
+    def count(training: Path, split: schema.Split) -> int:
+        """How many ratings one window has, without reading them.
+
+        Raises:
+            TrainingDataError: the table is missing, unreadable or lacks a column.
+        """
+        column = read_training_table(training, "pairs", [schema.SPLIT]).column(schema.SPLIT)
+        return int(pc.sum(pc.equal(column, split)).as_py() or 0)
+
     def take(self, rows: np.ndarray) -> RatedPairs:
         """Some of the pairs, by place."""
         return RatedPairs(

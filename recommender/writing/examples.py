@@ -121,6 +121,11 @@ def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> l
     return [example for example in examples if words(example.text)]
 
 
+def has_words(text: str) -> bool:
+    """Whether `read_reviews` keeps a review of this text, as the table has it."""
+    return bool(words(tidy(text)))
+
+
 def _request(row: Mapping[str, Any], catalogue: Catalogue) -> WritingRequest:
     user = UserState.from_row(row)
     return WritingRequest.of(row[schema.RATING], user, row[schema.ITEM_ID], catalogue, row[schema.ITEM_TEXT])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+
+import pyarrow.compute as pc
 
 from core import schema
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings, SmallWriterSettings
@@ -13,10 +16,17 @@ from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.augmentation import AS_THEY_ARE
-from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.writing.batches import Likelihood, likelihood
 from recommender.writing.copies import TrainingRuns
-from recommender.writing.examples import WritingExample, read_reviews, sample, training_examples, with_low_ratings
+from recommender.writing.examples import (
+    WritingExample,
+    has_words,
+    read_reviews,
+    sample,
+    training_examples,
+    with_low_ratings,
+)
 from recommender.writing.language_training import new_language_writer, train_language_writer
 from recommender.writing.names import without_personal_data
 from recommender.writing.small_model import new_small_writer, train_small_writer
@@ -96,6 +106,18 @@ def fit_writer(
     )
     fit.progress(f"feedback writer: {figures or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
     return summary
+
+
+def can_learn_to_write(training: Path) -> bool:
+    """Whether the shop has reviews enough that `fit_writer` trains.
+
+    Raises:
+        TrainingDataError: the reviews cannot be read.
+    """
+    table = read_training_table(training, "reviews", [schema.SPLIT, schema.TEXT])
+    texts = table.filter(pc.equal(table.column(schema.SPLIT), "train")).column(schema.TEXT)
+    said = (text for text in texts.to_pylist() if has_words(text))
+    return len(list(islice(said, MIN_TRAIN_REVIEWS))) == MIN_TRAIN_REVIEWS
 
 
 def _measure(

