@@ -22,7 +22,7 @@ from monitoring.answers.service import read_service_days, service_note, service_
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
-from monitoring.extent import LONGEST_SILENCE_DAYS, find_extent
+from monitoring.extent import LONGEST_SILENCE_DAYS, Extent, find_extent
 from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
 from monitoring.page import draw_page
 from monitoring.points import family_snapshots, panels
@@ -96,12 +96,12 @@ class DriftSummary(BaseModel):
         return bool(self.alarms)
 
 
-def live_end(clean: Path, now: datetime) -> datetime | None:
+def live_end(extent: Extent, now: datetime) -> datetime | None:
     """When a look at live data ends: the last full hour, or behind the newest event; None where the data are a past.
 
     A handful of events long after the others does not make a past live.
     """
-    newest = find_extent(clean).newest
+    newest = extent.newest
     if newest is None or now - newest > timedelta(days=LONGEST_SILENCE_DAYS):
         return None
     return max(now.replace(minute=0, second=0, microsecond=0), newest + timedelta(microseconds=1))
@@ -114,6 +114,7 @@ def report_drift(
     settings: DriftSettings,
     floods: FloodRule,
     end: datetime | None = None,
+    extent: Extent | None = None,
 ) -> DriftSummary:
     """Look at the newest days of a shop.
 
@@ -122,9 +123,10 @@ def report_drift(
         learned: From what the model in service learned: the reference takes those days as they are, and of
             those after it only quiet ones.
         floods: What is left out of what is read.
-        end: Where the newest day ends; None: behind the newest event that counts (`monitoring.extent`).
+        end: Where the newest day ends; None: behind the newest event that counts.
+        extent: Of the events, where it was found already.
     """
-    extent = find_extent(places.clean)
+    extent = extent or find_extent(places.clean)
     first, newest = extent.first, extent.newest
     if first is None or newest is None:
         return _write(places, project, DriftSummary(note="Nothing to compare: there is no event.", page=places.page))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import duckdb
-import numpy as np
 
 from core.sql import literal
 from monitoring.calibration import LAG
@@ -20,6 +20,9 @@ LONGEST_SILENCE_DAYS = 2 * LAG  # without any event: then these data are a past,
 # Users after such a silence with whom the shop goes on, as many as most signals want to say anything; and as many as a
 # usual day has.
 LEAST_USERS = 30
+# Or, where fewer come: days with events since, on half of which are half as many users as on a usual day before.
+LEAST_DAYS = LAG
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,7 @@ def find_extent(clean: Path) -> Extent:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         days = connection.execute(
-            f"""SELECT min(timestamp), max(timestamp), count(DISTINCT user_id) FROM {events}
-            GROUP BY CAST(timestamp AS DATE) ORDER BY 1"""
+            f"SELECT min(timestamp), max(timestamp) FROM {events} GROUP BY epoch_us(timestamp) // {_DAY_US} ORDER BY 1"
         ).fetchall()
         if not days:
             return Extent()
@@ -69,7 +71,23 @@ def find_extent(clean: Path) -> Extent:
                 continue
             query = f"SELECT count(DISTINCT user_id), count(*) FROM {events} WHERE timestamp >= ?"
             ((users, n_events),) = connection.execute(query, [since]).fetchall()
-            if users >= max(LEAST_USERS, np.median([n_users for *_, n_users in days[:place]])):
+            usual = _usual_users(connection, events, "<", since)
+            if users >= max(LEAST_USERS, usual):
+                break
+            is_trade = len(days) - place >= LEAST_DAYS
+            if is_trade and _usual_users(connection, events, ">=", since) >= min(LEAST_USERS, usual) / 2:
                 break
             whole = Extent(days[0][0], before, int(users), int(n_events), since)
     return whole
+
+
+def _usual_users(
+    connection: duckdb.DuckDBPyConnection, events: str, side: Literal["<", ">="], moment: datetime
+) -> float:
+    """Users of a usual day with events, before a moment or from it on. It takes long on millions of events."""
+    rows = connection.execute(
+        f"""SELECT median(n) FROM (SELECT count(DISTINCT user_id) AS n FROM {events} WHERE timestamp {side} ?
+        GROUP BY epoch_us(timestamp) // {_DAY_US})""",
+        [moment],
+    ).fetchall()
+    return float(rows[0][0])

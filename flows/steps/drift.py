@@ -24,6 +24,7 @@ from recommender.errors import BundleError
 if TYPE_CHECKING:
     from core.settings.monitoring import ExperimentSettings
     from monitoring.drift import DriftSummary
+    from monitoring.extent import Extent
     from monitoring.signals.activity import FloodRule
     from validation.summary import ValidationSummary
 
@@ -103,7 +104,7 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
     return digest_of(*(one.model_dump(mode="json") for one in known))
 
 
-@step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"))
+@step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"), unkeyed=("extent",))
 def watch_drift(
     step: StepContext,
     clean: Output[ValidationSummary],
@@ -111,18 +112,21 @@ def watch_drift(
     learned_until: datetime | None,
     end: datetime | None,
     answers: tuple[str, ...],
+    extent: Extent,
 ) -> DriftSummary:
     """Look at the newest days: signals against their calibrated past, alarms, and reports.
 
     Args:
         answers: Digests of what is known of answers, given, replayed and rated: with others, the look is another one.
+        extent: Of the clean tables' events; it follows from them.
     """
     from monitoring.answers.staleness import Learned
     from monitoring.drift import Places, report_drift
 
     layout, settings = step.layout, step.recipe.drift
     places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
-    summary = report_drift(places, layout.shop, Learned(cut_at, learned_until), settings, _flood_rule(step), end)
+    learned, rule = Learned(cut_at, learned_until), _flood_rule(step)
+    summary = report_drift(places, layout.shop, learned, settings, rule, end, extent)
     told = [summary.note] if summary.note else [*(alarm.says for alarm in summary.alarms), *summary.unwatched]
     for line in told:
         step.progress(f"monitor: {line}")
@@ -143,8 +147,10 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
         cut_at: Up to here is what the model learned from.
     """
     from monitoring.drift import live_end
+    from monitoring.extent import find_extent
 
-    end = live_end(clean.folder, datetime.now(UTC))
+    extent = find_extent(clean.folder)
+    end = live_end(extent, datetime.now(UTC))
     served = read_served_manifest(read_standing(run.layout.model_name))
     learned_until = None if served is None else served.data.learned_until_at
     serving = current_settings().serving
@@ -153,7 +159,9 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
         replay_days(run, clean=clean),
         rate_days(run, clean=clean),
     )
-    drift = watch_drift(run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers)
+    drift = watch_drift(
+        run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers, extent=extent
+    )
     write_index(run.layout)
     publish_look(run.layout, drift.value)
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)

@@ -23,6 +23,7 @@ from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file
 from monitoring.answers.rival import fit_neighbours
+from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule
 from monitoring.signals.segments import read_segments
 from recommender.inputs.queries import Queries
@@ -130,11 +131,11 @@ def read_replay_days(folder: Path) -> list[ReplayDay]:
 
 
 def days_to_replay(clean: Path, known: Sequence[HasDay], learned_until: datetime) -> list[date]:
-    """Whole days after a bundle learned that no bundle was asked about yet, the oldest first."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        path = literal(str(clean / "interactions.parquet"))
-        ((newest,),) = connection.execute(f"SELECT max(timestamp) FROM read_parquet({path})").fetchall()
+    """Whole days after a bundle learned that no bundle was asked about yet, the oldest first.
+
+    They end where the shop's events do (`monitoring.extent`).
+    """
+    newest = find_extent(clean).newest
     if newest is None:
         return []
     end = (newest + timedelta(microseconds=1)).astimezone(UTC).date()

@@ -21,6 +21,7 @@ from monitoring.answers.service import STORE as SERVICE
 from monitoring.answers.service import ServiceDay
 from monitoring.answers.staleness import Learned
 from monitoring.drift import DriftSummary, Places, live_end, report_drift
+from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule
 from tests.unit.monitoring.answers.test_signals import answer_days
 
@@ -192,8 +193,8 @@ def test_a_short_or_empty_shop_is_told(tmp_path: Path) -> None:
 
 def test_a_feed_that_stopped_is_live_and_an_old_data_set_is_not(tmp_path: Path) -> None:
     clean = _write(tmp_path, _items(), _events(days=2))
-    assert live_end(clean, START + timedelta(days=30, minutes=5)) == START + timedelta(days=30)
-    assert live_end(clean, START + timedelta(days=90)) is None
+    assert live_end(find_extent(clean), START + timedelta(days=30, minutes=5)) == START + timedelta(days=30)
+    assert live_end(find_extent(clean), START + timedelta(days=90)) is None
     stopped = _look(tmp_path / "stopped", _items(), _events(), end=END + timedelta(days=3))
     assert stopped.alarms[0].broken
     assert stopped.alarms[0].signal.endswith(".volume")

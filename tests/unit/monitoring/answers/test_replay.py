@@ -114,6 +114,11 @@ def test_nothing_from_before_the_bundle_learned_is_asked_about(tmp_path: Path) -
     assert days_to_replay(clean, [], MONDAY + timedelta(days=9)) == []
 
 
+def test_a_click_long_after_the_others_is_no_day_to_ask_about(tmp_path: Path) -> None:
+    clean = _clean(tmp_path / "clean", [*EVENTS, ("u", "g", 204.5, "view")])
+    assert days_to_replay(clean, [], MONDAY) == [date(2026, 3, 3), date(2026, 3, 4)]
+
+
 def test_a_day_asks_a_sample_and_no_flood(tmp_path: Path) -> None:
     known = [(f"u{n}", "a", -1.0, "view") for n in range(30)]
     bought = [(f"u{n}", "b", 1.1, "view") for n in range(30)]
