@@ -1,7 +1,8 @@
 """How well the scorer of the bundle in service foresees ratings that users gave after it had learned.
 
 As in the replay: of each whole day (UTC) a seeded sample of users with a history, one rating of each, asked of the
-scorer as the day began. What is kept is sums of days, nobody's id.
+scorer as the day began, with what had been rated until then, as the service asks it. What is kept is sums of days,
+nobody's id.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from pydantic import TypeAdapter
 
 from core.settings.form import Frozen
@@ -23,6 +25,7 @@ from monitoring.answers.signals import last_whole_day
 from monitoring.signals.activity import Span
 from monitoring.signals.series import Series, Worse
 from recommender.inputs.user import UserState
+from recommender.scoring.input import ItemRatings
 
 STORE = "rated.json"
 KEPT_DAYS = 400
@@ -34,22 +37,29 @@ _SIGNALS: dict[str, tuple[str, Worse]] = {
     BIAS: ("quality.rated.like_bias", "either"),
 }
 _SEED = 11
+_GIVEN = """
+CREATE TEMP TABLE given AS
+WITH known AS (SELECT user_id, CAST(min(timestamp) AS DATE) AS since FROM events GROUP BY user_id)
+SELECT user_id, CAST(timestamp AS DATE) AS day, arg_min(item_id, hash(event_id)) AS item_id,
+    arg_min(value, hash(event_id)) AS rating
+FROM events ANTI JOIN flooders USING (user_id) JOIN known USING (user_id)
+WHERE event = 'rating' AND value IS NOT NULL AND CAST(timestamp AS DATE) > since
+    AND CAST(timestamp AS DATE) IN (SELECT day FROM wanted) GROUP BY ALL
+"""
 _QUERIES = f"""
 CREATE TEMP TABLE queries AS
-WITH known AS (SELECT user_id, CAST(min(timestamp) AS DATE) AS since FROM events GROUP BY user_id),
-given AS (
-    SELECT user_id, CAST(timestamp AS DATE) AS day, arg_min(item_id, hash(event_id)) AS item_id,
-        arg_min(value, hash(event_id)) AS rating
-    FROM events ANTI JOIN flooders USING (user_id) JOIN known USING (user_id)
-    WHERE event = 'rating' AND value IS NOT NULL AND CAST(timestamp AS DATE) > since
-        AND CAST(timestamp AS DATE) IN (SELECT day FROM wanted) GROUP BY ALL
-),
-drawn AS (
+WITH drawn AS (
     SELECT *, row_number() OVER (PARTITION BY day ORDER BY hash(user_id, day, {_SEED}), user_id) AS place FROM given
 )
 SELECT user_id, day, [item_id] AS targets, rating FROM (
     SELECT *, sum(1) OVER (ORDER BY day DESC, place) AS so_far FROM drawn WHERE place <= $users)
 QUALIFY max(so_far) OVER (PARTITION BY day) <= $most
+"""
+# Of each pair that is asked about: the item's ratings before the day, as the features count them.
+_ITEM_RATINGS = """
+SELECT asked.place, avg(events.value), count(events.value)
+FROM asked LEFT JOIN events ON events.item_id = asked.item_id AND events.timestamp < asked.day::TIMESTAMPTZ
+GROUP BY asked.place ORDER BY asked.place
 """
 
 
@@ -60,7 +70,8 @@ class RatedDay(Frozen):
         day: UTC.
         digest: Of the bundle.
         figures: `error`: distance of the foreseen rating from the one that was given; `bias`: the foreseen probability
-            of a like less 1 for a like and 0 for none. Each as users, sum, sum of squares.
+            of a like less 1 for a like and 0 for none. Each as users, sum, sum of squares; none of a day without
+            any rating to ask about.
     """
 
     day: date
@@ -71,8 +82,10 @@ class RatedDay(Frozen):
 class Foresees(Protocol):
     """What is asked: a scorer of a bundle."""
 
-    def predict(self, users: Sequence[UserState], item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """P(like) and rating of many pairs. Shapes (B,)."""
+    def predict(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """P(like) and rating of many pairs, given what others' ratings say of the items. Shapes (B,)."""
 
 
 _DAYS = TypeAdapter(list[RatedDay])
@@ -125,29 +138,43 @@ def _rated(
         listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
         connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
         connection.execute(*flooders_sql(bundle.floods))
+        connection.execute(_GIVEN)
         connection.execute(_QUERIES, {"users": RATINGS_A_DAY, "most": MAX_RATINGS})
         given = {
             (user, day): value
             for user, day, value in connection.execute("SELECT user_id, day, rating FROM queries").fetchall()
         }
         asked = [one for one in states_of(connection) if one[2][0] in catalogue]
-    if not asked:
-        return
-    ratings = np.array([given[user, day] for user, day, *_ in asked])
-    likely, foreseen = scorer.predict([one[3] for one in asked], [one[2][0] for one in asked])
-    values = {ERROR: np.abs(foreseen - ratings), BIAS: likely - (ratings >= like_from)}
-    days = np.array([day for _, day, *_ in asked])
-    for day in sorted(set(days)):
-        mine = days == day
-        yield RatedDay(
-            day=day, digest=bundle.digest, figures={name: sums_of(found[mine]) for name, found in values.items()}
-        )
+        item_ids, days = [one[2][0] for one in asked], [one[1] for one in asked]
+        of_items = _item_ratings(connection, item_ids, days) if asked else None
+        put_off = connection.execute("SELECT DISTINCT day FROM given ANTI JOIN queries USING (day)").fetchall()
+    values: dict[str, np.ndarray] = {}
+    if asked:
+        ratings = np.array([given[user, day] for user, day, *_ in asked])
+        likely, foreseen = scorer.predict([one[3] for one in asked], item_ids, of_items)
+        values = {ERROR: np.abs(foreseen - ratings), BIAS: likely - (ratings >= like_from)}
+    for day in wanted:
+        mine = np.array([one == day for one in days], dtype=bool)
+        # Without any rating to ask about it is done, too; but not where a look merely had no room for it.
+        if mine.any() or (day,) not in put_off:
+            figures = {name: sums_of(found[mine]) for name, found in values.items()} if mine.any() else {}
+            yield RatedDay(day=day, digest=bundle.digest, figures=figures)
+
+
+def _item_ratings(connection: duckdb.DuckDBPyConnection, item_ids: Sequence[str], days: Sequence[date]) -> ItemRatings:
+    """What others' ratings said of the items as the days began."""
+    places = range(len(item_ids))
+    pairs = pa.table({"place": pa.array(places, pa.int64()), "item_id": list(item_ids), "day": pa.array(days)})
+    connection.register("asked", pairs)
+    rows = connection.execute(_ITEM_RATINGS).fetchall()
+    mean = np.array([np.nan if mean is None else mean for _, mean, _ in rows], dtype=np.float32)
+    return ItemRatings(mean, np.array([n for *_, n in rows], dtype=np.float32))
 
 
 def rated_series(days: Sequence[RatedDay], span: Span) -> list[Series]:
     """Both; none where no day of the span was asked about."""
     last = last_whole_day(span)
-    placed = [(span.n_days - 1 - (last - one.day).days, one) for one in days]
+    placed = [(span.n_days - 1 - (last - one.day).days, one) for one in days if one.figures]
     within = [(place, one) for place, one in placed if 0 <= place < span.n_days]
     if not within:
         return []

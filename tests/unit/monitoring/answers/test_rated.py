@@ -15,11 +15,12 @@ from core.alarms import Alarm
 from core.schema import TABLES
 from monitoring.answers import rated
 from monitoring.answers.rated import BIAS, ERROR, RatedDay, rate, rated_series, read_rated_days
-from monitoring.answers.replay import Replayed
+from monitoring.answers.replay import Replayed, days_to_replay
 from monitoring.calibration import measure
 from monitoring.signals.activity import FloodRule, Span
 from monitoring.verdict import judge
 from recommender.inputs.user import UserState
+from recommender.scoring.input import ItemRatings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 BUNDLE = Replayed("d1", MONDAY, {}, 3, FloodRule(20, 50))
@@ -31,9 +32,15 @@ class Foresight:
 
     def __init__(self) -> None:
         self.asked: list[tuple[UserState, str]] = []
+        self.ratings: dict[str, list[tuple[float, float]]] = {}
 
-    def predict(self, users: Sequence[UserState], item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        self, users: Sequence[UserState], item_ids: Sequence[str], ratings: ItemRatings | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert ratings is not None
         self.asked += zip(users, item_ids, strict=True)
+        for item, mean, n in zip(item_ids, ratings.mean, ratings.n, strict=True):
+            self.ratings.setdefault(item, []).append((float(mean), float(n)))
         return np.full(len(users), 0.75), np.full(len(users), 4.0)
 
 
@@ -65,15 +72,42 @@ EVENTS = (
 
 def test_a_day_asks_for_ratings_of_users_with_a_history_as_the_day_began(tmp_path: Path) -> None:
     scorer, clean = Foresight(), _clean(tmp_path / "clean", EVENTS)
-    (tuesday,) = rate(tmp_path / "kept", clean, scorer, BUNDLE, "abc", 4.0)
+    tuesday, wednesday = rate(tmp_path / "kept", clean, scorer, BUNDLE, "abc", 4.0)
     assert (tuesday.day, tuesday.digest) == (date(2026, 3, 3), "d1")
     assert tuesday.figures[ERROR] == (2, 2 + 1, 4 + 1)
     assert tuesday.figures[BIAS] == pytest.approx((2, 0.75 - 0.25, 0.75**2 + 0.25**2))
     assert {(user.items, item) for user, item in scorer.asked} == {(("a",), "b"), (("b",), "a")}
-    assert read_rated_days(tmp_path / "kept") == [tuesday]
+    assert read_rated_days(tmp_path / "kept") == [tuesday, wednesday]
     again = Foresight()
-    assert rate(tmp_path / "kept", clean, again, BUNDLE, "abc", 4.0) == [tuesday]
-    assert not [item for _, item in again.asked if item in "ab"]
+    assert rate(tmp_path / "kept", clean, again, BUNDLE, "abc", 4.0) == [tuesday, wednesday]
+    assert again.asked == []
+
+
+def test_a_day_without_a_rating_to_ask_about_is_done_too(tmp_path: Path) -> None:
+    clean = _clean(tmp_path / "clean", [*EVENTS, ("w", "c", 4.1, None), ("w", "c", 5.1, None)])
+    days = rate(tmp_path / "kept", clean, Foresight(), BUNDLE, "ab", 4.0)
+    # On Wednesday an item that the bundle does not know was rated, on Thursday too, and nothing on Friday.
+    assert [(one.day.day, bool(one.figures)) for one in days] == [(3, True), (4, False), (5, False), (6, False)]
+    assert days_to_replay(clean, days, MONDAY) == []
+    empty = [one for one in days if not one.figures]
+    assert rated_series(empty, SPAN) == []
+    assert [one.n_days for one in rated_series(days, SPAN)] == [90, 90]
+
+
+def test_what_others_rated_until_the_day_began_is_told(tmp_path: Path) -> None:
+    others = [("o1", "b", -5.0, 1.0), ("o2", "b", 0.5, 4.0), ("o3", "b", 1.05, 5.0), ("o4", "b", -4.0, None)]
+    scorer = Foresight()
+    rate(tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *others]), scorer, BUNDLE, "abc", 4.0)
+    assert scorer.ratings == {"a": [(5.0, 1.0)], "b": [(2.5, 2.0)]}  # not those of the day itself
+
+
+def test_the_scorer_of_a_bundle_is_told_of_an_item_that_nobody_rated(tmp_path: Path) -> None:
+    scorer = Foresight()
+    clean = _clean(tmp_path / "clean", [("u", "a", -2.0, None), ("u", "b", 1.2, 2.0), ("u", "a", 2.1, None)])
+    rate(tmp_path / "kept", clean, scorer, BUNDLE, "ab", 4.0)
+    ((mean, n),) = scorer.ratings["b"]
+    assert np.isnan(mean)
+    assert n == 0
 
 
 def test_a_day_asks_a_sample_the_newest_day_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
