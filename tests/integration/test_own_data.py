@@ -29,24 +29,19 @@ CAN = {  # what each shop's data allow: scores, feedback texts
 }
 
 
-def quick(settings, work_dir):
-    """The settings with models that learn in a second or two."""
+def quick(settings, work_dir, writer=None):
+    """The settings with models that learn in a second or two, and with another writer where one is given."""
     tree = settings.model_dump(mode="json")
+    if writer is not None:
+        tree["recipe"]["writer"] = writer
     for name, value in SMALL.items():
         *path, last = name.split(".")
-        if "source" not in path:
+        if "source" not in path and (writer is None or "writer" not in path):
             node = tree
             for part in path:
                 node = node[part]
             node[last] = value
     return parse_settings({**tree, "work_dir": str(work_dir)})
-
-
-def taught_by(model, settings):
-    """The settings with a writer that is fine-tuned from a language model."""
-    tree = settings.model_dump(mode="json")
-    tree["recipe"]["writer"] = {"kind": "language_model", "model": str(model), "max_steps": 3, "trained_layers": 2}
-    return parse_settings(tree)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +56,10 @@ def shops(tmp_path_factory, run_flows):
     for example in EXAMPLES:
         folder = root / example.file.replace(".", "-")
         folder.mkdir()
-        settings[example.file] = quick(example.settings(folder), root / "work")
-        if example.file == "reviews.csv":
-            settings[example.file] = taught_by(llama, settings[example.file])
+        guessed = example.settings(folder)
+        taught = guessed.recipe.writer.kind == "language_model"
+        writer = {"kind": "language_model", "model": str(llama), "max_steps": 3, "trained_layers": 2}
+        settings[example.file] = quick(guessed, root / "work", writer if taught else None)
     arguments = [part for one in settings.values() for part in (one.shop, one.recipe.model_dump_json())]
     outcomes = run_flows(RUN, next(iter(settings.values())), *arguments)
     return {file: (one, outcome) for (file, one), outcome in zip(settings.items(), outcomes, strict=True)}

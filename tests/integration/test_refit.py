@@ -127,5 +127,5 @@ def test_bundles_are_compared_on_what_neither_learned(runs, versions):
         datetime.fromisoformat(learned_until) + timedelta(microseconds=1), datetime.fromisoformat(newer.test_at)
     )
     window = [moment[:16].replace("T", " ") for moment in (opens.isoformat(), newer.last_event_at)]
-    assert f"users' choices from {window[0]} to {window[1]} that neither learned from" in third["reason"]
+    assert f"users from {window[0]} to {window[1]} that neither bundle had learned from" in third["reason"]
     assert versions[1][1].data.learned_until > learned_until
