@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Processes that run the tests, each with services of its own.
-WORKERS ?= 2
+# Processes that run the tests, each with services of its own; on two cores three are quickest, as tests wait for their services.
+WORKERS ?= 3
 STAMP := $(VENV)/installed
 # uv wants pip's folder of ready wheels under a name of its own.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
