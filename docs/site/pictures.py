@@ -87,7 +87,7 @@ TOUR = (
     Picture("click", "/app/explore?user_id={user}", _click),
     Picture("texts", "/app/explore?user_id={user}", _write, height=840),
     Picture("quality", "/app/model", _section("Quality, before and after fine-tuning, beside baselines"), height=620),
-    Picture("gate", "/app/model", _section("What the gate decided, and what went into service"), height=560),
+    Picture("gate", "/app/model", _section("What the gate decided, and what went into service"), height=840),
     Picture("alarm", "/app/status", _alarm, height=320),
     Picture("timeline", "/app/status", _section("Time line")),
     Picture("quarantine", "/app/quarantine", height=680),
