@@ -80,6 +80,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "quarantine export": (quarantine.export, "sommelier quarantine export rows.jsonl --rule value_parses"),
     "quarantine readmit": (quarantine.readmit, "sommelier quarantine readmit rows.jsonl"),
     "quarantine revoke": (quarantine.revoke, "sommelier quarantine revoke rows.jsonl"),
+    "quarantine withdraw": (quarantine.withdraw, "sommelier quarantine withdraw 0199d2b5-3c1e-7a40-8000-5f0c3c1e7a40"),
     "keys create": (keys.create, "sommelier keys create 'web shop' --scope read --scope events --days 365"),
     "keys list": (keys.list_keys, "sommelier keys list"),
     "keys revoke": (keys.revoke, "sommelier keys revoke 3f9c2d41a07e"),

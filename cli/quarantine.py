@@ -1,4 +1,4 @@
-"""Rows that broke a rule of validation: look at them, correct them, let them in again."""
+"""Rows that broke a rule of validation: look at them, correct them, let them in again, or not after all."""
 
 from __future__ import annotations
 
@@ -94,6 +94,22 @@ def revoke(file: Path | None = None, /, *, table: Table | None = None, chosen: C
 
     n = take_back(_layout(chosen).readmitted, read_corrections(file) if file else None, table)
     show(f"{n} rows taken back; the next run of pipeline or refresh-features leaves them out")
+
+
+def withdraw(readmissions: Annotated[list[str], Parameter(json_list=False)], /, *, chosen: Chosen = NOT_CHOSEN) -> None:
+    """Withdraw what the service was asked to let in, before a run has begun with it: all that are named, or none.
+
+    Args:
+        readmissions: Their ids, as `sommelier quarantine list` shows them.
+    """
+    from core.logs.audit import audited
+    from core.quarantine.requests import withdraw_requests
+
+    layout = _layout(chosen)
+    with audited(layout.audit, "quarantine withdraw", readmissions=" ".join(readmissions)):
+        found = withdraw_requests(layout.to_readmit, readmissions)
+    for one in found:
+        show(f"withdrawn: {one.what()}, asked for by {one.by} {one.at}, id {one.id}")
 
 
 def _select(layout: Layout, rows: Rows) -> list[QuarantinedRow]:

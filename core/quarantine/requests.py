@@ -9,6 +9,7 @@ the next run that validates lets them in first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,11 +54,14 @@ class ReadmissionRequest(Frozen):
     at: str
     begun: bool = False
 
+    def what(self) -> str:
+        """Which rows were asked for."""
+        return f"rows of {self.table or 'all tables'} by {self.rule or 'any rule'}"
+
     def describe(self) -> str:
         """What waits, without its reason."""
-        rows = f"rows of {self.table or 'all tables'} by {self.rule or 'any rule'}"
         state = "are being let in" if self.begun else "wait for the next run to let them in"
-        return f"{rows} {state}, asked for by {self.by} {self.at}, id {self.id}"
+        return f"{self.what()} {state}, asked for by {self.by} {self.at}, id {self.id}"
 
 
 class _Queue(Frozen):
@@ -133,43 +137,57 @@ def begin_request(file: Path, request_id: str) -> bool:
 def end_request(file: Path, request_id: str) -> None:
     """Take a request away that was done, or whose rows are gone."""
     with exclusively(_lock(file)):
-        _take_away(file, _read(file).waiting, request_id)
+        _take_away(file, _read(file).waiting, (request_id,))
 
 
 def withdraw_request(file: Path, request_id: str) -> ReadmissionRequest:
-    """Take a request back before a run has begun with it.
+    """Take one request back, as `withdraw_requests` does."""
+    return withdraw_requests(file, (request_id,))[0]
+
+
+def withdraw_requests(file: Path, request_ids: Sequence[str]) -> tuple[ReadmissionRequest, ...]:
+    """Take requests back before a run has begun with them: all of them, or, where one cannot be, none.
 
     Args:
         file: The shop's, which may not exist.
-        request_id: Of what waits.
+        request_ids: Of what waits; one that is named twice counts once.
+    Returns:
+        What was taken back, in the order of the ids.
     Raises:
-        NotWaiting: nothing waits by that id.
-        ReadmissionBegun: a run has begun with it.
+        NotWaiting: nothing waits by one of the ids.
+        ReadmissionBegun: a run has begun with one.
         ReadmissionRequestError: the file cannot be read or written.
     """
+    asked = tuple(dict.fromkeys(request_ids))
     try:
         if not file.exists():  # no lock is left behind where nothing ever waited
-            raise _not_waiting(request_id)
+            raise _not_waiting(asked[0])
         with exclusively(_lock(file)):
             waiting = _read(file).waiting
-            found = next((one for one in waiting if one.id == request_id), None)
-            if found is None:
-                raise _not_waiting(request_id)
-            if found.begun:
-                raise ReadmissionBegun(
-                    "Cannot withdraw",
-                    got=f"id={request_id}, which a run has begun with",
-                    expected="what waits for a run",
-                    do="Take the rows back once they are in: sommelier quarantine revoke",
-                )
-            _take_away(file, waiting, request_id)
+            found = tuple(_not_begun(waiting, one) for one in asked)
+            _take_away(file, waiting, asked)
     except OSError as error:
         raise _failure(file, str(error), "a file that can be written", "Try again later") from error
     return found
 
 
-def _take_away(file: Path, waiting: tuple[ReadmissionRequest, ...], request_id: str) -> None:
-    left = tuple(one for one in waiting if one.id != request_id)
+def _not_begun(waiting: Sequence[ReadmissionRequest], request_id: str) -> ReadmissionRequest:
+    """What waits by an id, and no run has begun with."""
+    found = next((one for one in waiting if one.id == request_id), None)
+    if found is None:
+        raise _not_waiting(request_id)
+    if found.begun:
+        raise ReadmissionBegun(
+            "Cannot withdraw",
+            got=f"id={request_id}, which a run has begun with",
+            expected="what waits for a run",
+            do="Take the rows back once they are in: sommelier quarantine revoke",
+        )
+    return found
+
+
+def _take_away(file: Path, waiting: Sequence[ReadmissionRequest], request_ids: Sequence[str]) -> None:
+    left = tuple(one for one in waiting if one.id not in request_ids)
     if left:
         _write(file, left)
     else:
@@ -182,7 +200,7 @@ def _not_waiting(request_id: str) -> NotWaiting:
         "Cannot withdraw",
         got=f"id={request_id}",
         expected="what waits for a run: this was done, or withdrawn, or asked for anew",
-        do="See what waits: GET /v1/quarantine",
+        do="See what waits: sommelier quarantine list, or GET /v1/quarantine",
     )
 
 

@@ -23,6 +23,7 @@ from core.keys import KEY_SCOPES, create_key, read_keys
 from core.logs.audit import begin, read_acts
 from core.logs.timeline import Timeline
 from core.promotions import model_folder
+from core.quarantine.requests import request_readmission
 from core.schema import TABLE_NAMES
 from core.settings.search import SearchMethod
 from core.settings.source import SOURCE_KINDS
@@ -75,6 +76,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "quarantine export": ("{folder}/rows.jsonl --rule value_parses", "1 rows in"),
     "quarantine readmit": ("", "2 rows let in"),
     "quarantine revoke": ("", "2 rows taken back"),
+    "quarantine withdraw": ("{readmission}", "withdrawn: rows of items by any rule"),
     "keys create": ("'web shop' --scope read --scope events --days 30", "som_"),
     "keys list": ("", "a test"),
     "keys revoke": ("{key}", "revoked: {key}, a test"),
@@ -193,6 +195,8 @@ def call(shop: TinyShop, words: str, first: str, *more: str) -> tuple[int, str]:
     folder = shop.layout.work_dir
     key = read_keys(shop.layout.api_keys).keys[0].id
     filled = {"first": first, "folder": str(folder), "bare": read_manifest(shop.bare).digest, "key": key}
+    if "{readmission}" in said:
+        filled["readmission"] = request_readmission(shop.layout.to_readmit, "items", None, "a try", "local").id
     options = [] if words in WITHOUT_SETTINGS else where(folder)
     arguments = [*words.split(), *shlex.split(said.format(**filled)), *shlex.split(MORE.get(words, "")), *more]
     return main([*arguments, *options]), told.format(**filled)
@@ -298,7 +302,15 @@ def test_an_answer_of_a_loaded_bundle_says_so_aside(shop, first, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    ["evaluate nowhere", "promote nowhere", "rollback", "approve", "quarantine list", "forget nobody --lift"],
+    [
+        "evaluate nowhere",
+        "promote nowhere",
+        "rollback",
+        "approve",
+        "quarantine list",
+        "quarantine withdraw x",
+        "forget nobody --lift",
+    ],
 )
 def test_what_the_user_can_act_on_is_one_line_and_code_1(words, tmp_path, capsys):
     assert main([*words.split(), *where(tmp_path), "--set", "shop=empty"]) == FAILED

@@ -9,7 +9,8 @@ import pytest
 
 from cli.main import main
 from core.layout import Layout
-from core.quarantine.requests import request_readmission
+from core.logs.audit import read_acts
+from core.quarantine.requests import begin_request, read_requests, request_readmission
 from tests.unit.cli.quarantined_shop import validate_source, write_source
 
 
@@ -64,6 +65,29 @@ def test_an_export_corrected_and_readmitted_comes_in_clean_until_it_is_revoked(
     assert "1 rows taken back" in capsys.readouterr().out
     counts = validate_source(shop, tmp_path / "source").tables["interactions"]
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (42, 40, 2)
+
+
+def test_what_waits_is_withdrawn_by_its_id(shop: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [request_readmission(shop.to_readmit, None, rule, "why", "key:k1") for rule in ("a", "b", "c")]
+    begin_request(shop.to_readmit, asked[2].id)
+    assert run(shop, "withdraw", asked[0].id, "made-up") == 1
+    told = capsys.readouterr()
+    assert "sommelier: Cannot withdraw: id=made-up" in told.err
+    assert told.out == ""
+    assert run(shop, "withdraw", asked[0].id, asked[2].id) == 1
+    assert "sommelier quarantine revoke" in capsys.readouterr().err
+    assert len(read_requests(shop.to_readmit)) == 3
+    assert run(shop, "withdraw", asked[1].id, asked[0].id) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "withdrawn: rows of all tables by b",
+        "withdrawn: rows of all tables by a",
+    ]
+    assert [one.id for one in read_requests(shop.to_readmit)] == [asked[2].id]
+    assert [(act.what, act.outcome) for act in read_acts(shop.audit)] == [
+        ("quarantine withdraw", "failed: NotWaiting"),
+        ("quarantine withdraw", "failed: ReadmissionBegun"),
+        ("quarantine withdraw", "done"),
+    ]
 
 
 def test_a_file_that_is_no_export_is_refused_with_its_line(

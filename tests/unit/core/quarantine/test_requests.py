@@ -16,6 +16,7 @@ from core.quarantine.requests import (
     read_requests,
     request_readmission,
     withdraw_request,
+    withdraw_requests,
 )
 
 
@@ -52,6 +53,18 @@ def test_what_waits_can_be_withdrawn_until_a_run_has_begun_with_it(file: Path) -
     assert [(one.id, one.begun) for one in read_requests(file)] == [(second.id, True)]
     end_request(file, second.id)
     assert not file.exists()
+
+
+def test_of_several_all_are_withdrawn_or_none(file: Path) -> None:
+    first, second, third = (request_readmission(file, "items", rule, "why", "key:a") for rule in ("a", "b", "c"))
+    with pytest.raises(NotWaiting, match="id=made-up"):
+        withdraw_requests(file, (first.id, "made-up"))
+    begin_request(file, second.id)
+    with pytest.raises(ReadmissionBegun, match=f"id={second.id}"):
+        withdraw_requests(file, (first.id, second.id))
+    assert [one.id for one in read_requests(file)] == [first.id, second.id, third.id]
+    assert withdraw_requests(file, (third.id, first.id, third.id)) == (third, first)
+    assert [one.id for one in read_requests(file)] == [second.id]
 
 
 def test_what_a_run_has_begun_with_is_not_replaced_by_the_same_asked_for_anew(file: Path) -> None:
