@@ -10,6 +10,7 @@ from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
 from flows.pruning import pruned
+from flows.reporting.traces import traced
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.preconditions import check_recipe
@@ -18,6 +19,7 @@ from flows.steps.run import Run
 
 
 @flow(name="fine-tune", log_prints=False, **HOOKS)
+@traced
 @pruned
 @recorded
 def fine_tune(params: PipelineParams) -> Decision:

@@ -11,9 +11,11 @@ from flows.loop.canary import follow_newest
 from flows.loop.runs import HOOKS, recorded
 from flows.params import CanaryParams
 from flows.pruning import pruned
+from flows.reporting.traces import traced
 
 
 @flow(name="follow-canary", log_prints=False, **HOOKS)
+@traced
 @pruned
 @recorded
 def follow_canary(params: CanaryParams) -> str:

@@ -17,6 +17,7 @@ from flows.errors import ErasureUnfinished
 from flows.params import ForgetParams, PipelineParams
 from flows.pruning import pruned
 from flows.reporting.artifacts import publish_receipt
+from flows.reporting.traces import traced
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.release import release
@@ -24,6 +25,7 @@ from flows.steps.run import Run
 
 
 @flow(name="forget", log_prints=False)
+@traced
 @pruned
 def forget(params: ForgetParams) -> dict[str, str]:
     """Remove a person's data, train without them, remove the bundles that learned from them; returns receipts' states.

@@ -17,6 +17,7 @@ from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.promotion.champion import read_served_manifest
 from flows.pruning import pruned
+from flows.reporting.traces import traced
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
 from flows.steps.run import Run
@@ -28,6 +29,7 @@ DATA_GATE = "data.gate"  # the signal of the alarm that the data gate refuses wh
 
 
 @flow(name="monitor", log_prints=False, **HOOKS)
+@traced
 @pruned
 @recorded
 def monitor(params: PipelineParams) -> Decided:

@@ -16,6 +16,7 @@ from flows.pruning import pruned
 from flows.reporting import artifacts
 from flows.reporting.measurement import read_steps
 from flows.reporting.outcome import Outcome, choose_example, keep_outcome
+from flows.reporting.traces import traced
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
 from flows.steps.drift import watch
@@ -25,6 +26,7 @@ from flows.steps.run import Run
 
 
 @flow(name="pipeline", log_prints=False, **HOOKS)
+@traced
 @pruned
 @recorded
 def pipeline(params: PipelineParams) -> Outcome:

@@ -8,11 +8,13 @@ from flows.last_validation import require_validation
 from flows.params import PipelineParams, ReadmitParams
 from flows.pruning import pruned
 from flows.reporting import artifacts
+from flows.reporting.traces import traced
 from flows.steps.data import pass_data_gate, readmit_rows
 from flows.steps.run import Run
 
 
 @flow(name="readmit", log_prints=False)
+@traced
 @pruned
 def readmit(params: ReadmitParams) -> dict[str, int]:
     """Take rows out of quarantine, corrected or as they are, and validate all again; returns clean rows by table.

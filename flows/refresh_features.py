@@ -9,11 +9,13 @@ from flows.erasure.waiting import remove_waiting
 from flows.loop.runs import HOOKS, recorded
 from flows.params import PipelineParams
 from flows.pruning import pruned
+from flows.reporting.traces import traced
 from flows.steps.data import prepare
 from flows.steps.run import Run
 
 
 @flow(name="refresh-features", log_prints=False, **HOOKS)
+@traced
 @pruned
 @recorded
 def refresh_features(params: PipelineParams) -> dict[str, int]:

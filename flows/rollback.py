@@ -11,9 +11,11 @@ from flows.loop.changes import record_changes
 from flows.params import RollbackParams
 from flows.promotion.model_store import roll_back
 from flows.pruning import saying_full
+from flows.reporting.traces import traced
 
 
 @flow(name="rollback", log_prints=False)
+@traced
 def rollback(params: RollbackParams) -> str:
     """Put an earlier bundle back in service and withdraw what came after it; the service swaps to it by itself.
 

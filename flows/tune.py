@@ -13,6 +13,7 @@ from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
 from flows.pruning import pruned
 from flows.reporting.tables import format_table
+from flows.reporting.traces import traced
 from flows.steps.data import collect_training_set, prepare
 from flows.steps.fits import fit_ranking
 from flows.steps.preconditions import check_recipe, check_shop
@@ -46,6 +47,7 @@ class Tuned(Frozen):
 
 
 @flow(name="tune", log_prints=False)
+@traced
 @pruned
 def tune(params: TuneParams) -> Tuned:
     """Search the recipe's settings on the validation window, write the best as a settings file; nothing is promoted.

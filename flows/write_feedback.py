@@ -16,6 +16,7 @@ from flows.errors import NothingInService
 from flows.params import AudienceParams, PipelineParams
 from flows.pruning import pruned
 from flows.reporting.artifacts import TextsProgress, publish_texts
+from flows.reporting.traces import traced
 from flows.steps.run import Run
 from flows.steps.texts import choose_audience, end_texts, write_part
 
@@ -38,6 +39,7 @@ class Written(Frozen):
 
 
 @flow(name="write-feedback", log_prints=False)
+@traced
 @pruned
 def write_feedback(params: AudienceParams) -> Written:
     """Write a text of each of the best items of each user of an audience, to Parquet files in the shop's folder.

@@ -112,7 +112,7 @@ def _count_text(answer: BaseModel) -> None:
     # BentoML keeps about 5 KB per request for as long as the timeout.
     traffic={"timeout": SETTINGS.serving.timeout_s},
     logging={"access": {"enabled": False}},
-    tracing=export_options(SETTINGS.serving.tracing),
+    tracing=export_options(SETTINGS.service_tracing),
 )
 @bentoml.asgi_app(Starlette(routes=[*PAGES.routes, *page_routes(SETTINGS)]))
 class Sommelier:
@@ -177,7 +177,7 @@ class Sommelier:
         self._experiments.close()
         self._log.close()
         _ANSWERED.keep(at_once=True)
-        flush_spans(SETTINGS.serving.tracing)
+        flush_spans(SETTINGS.service_tracing)
 
     async def __metrics__(self, content: str) -> str:
         """What /metrics shows: BentoML's figures and ours, and those that the shop's flows left."""

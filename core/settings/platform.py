@@ -66,7 +66,7 @@ class OnlineReadSettings(Frozen):
 
 
 class TracingSettings(Frozen):
-    """OpenTelemetry traces of the service's requests; off by default."""
+    """OpenTelemetry traces; off by default."""
 
     endpoint: str = Field(
         "",
@@ -78,8 +78,8 @@ class TracingSettings(Frozen):
         1.0,
         gt=0,
         le=1,
-        description="Of the requests that come without a trace of their caller's: which share is traced. With one, "
-        "the caller has decided.",
+        description="Of the service's requests that come without a trace of their caller's: which share is traced. "
+        "With one, the caller has decided.",
     )
 
 
@@ -128,7 +128,10 @@ class ServingSettings(Frozen):
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
     answered: AnswerCountSettings = Field(default_factory=AnswerCountSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    tracing: TracingSettings = Field(
+        default_factory=TracingSettings,
+        description="Of the service alone; without an endpoint `platform.tracing` counts.",
+    )
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
     require_keys: Literal["auto", "always", "never"] = Field(
         "auto",
@@ -218,6 +221,9 @@ class PlatformSettings(Frozen):
     )
     step_timeout_s: float = Field(
         86_400.0, gt=0, description="A step of a flow that takes longer fails, and is not tried again, seconds."
+    )
+    tracing: TracingSettings = Field(
+        default_factory=TracingSettings, description="Of flow runs and their steps, and of the service's requests."
     )
     history_days: int = Field(
         30,

@@ -35,7 +35,7 @@ from core.settings.models import (
 )
 from core.settings.monitoring import DriftSettings
 from core.settings.passwords import IN_ITS_PLACE, find_password
-from core.settings.platform import LogSettings, PlatformSettings, ServingSettings
+from core.settings.platform import LogSettings, PlatformSettings, ServingSettings, TracingSettings
 from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
@@ -123,6 +123,11 @@ class Settings(Frozen):
         """Whether every request of the service needs an API key, by the address that it listens on."""
         wanted = self.serving.require_keys
         return wanted == "always" or (wanted == "auto" and not self.platform.is_local("service"))
+
+    @property
+    def service_tracing(self) -> TracingSettings:
+        """Where the service sends its spans: to its own endpoint where it has one, else to the platform's."""
+        return self.serving.tracing if self.serving.tracing.endpoint else self.platform.tracing
 
     def check_exposure(self) -> None:
         """Refuse to open the service to others without keys, unless that is said outright.

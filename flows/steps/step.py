@@ -37,6 +37,7 @@ from core.storage import digest_of
 from flows.errors import DataChanged, DiskFull
 from flows.pruning import mark_used, require_room, result_file, saying_full
 from flows.reporting.measurement import measured
+from flows.reporting.traces import step_span
 from flows.steps.run import Run
 from flows.steps.versions import code_version, library_versions
 from recommender.fitting.context import FitContext
@@ -98,6 +99,7 @@ class StepContext:
         self.recipe = run.recipe if reads == WHOLE_RECIPE else cast(Recipe, _Readable(run.recipe, reads, name))
         self.key = ""
         self.target = Path()
+        self.tries = 0  # how often its function was called
 
     @property
     def device(self) -> str:
@@ -217,7 +219,8 @@ def step(
                 refresh_cache=run.refresh or is_gone,
                 timeout_seconds=run.platform.step_timeout_s,
             )
-            return Output(context.target, context.key, again(context, **inputs))
+            with step_span(context.title, run.layout.shop, lambda: context.tries, is_kept=True):
+                return Output(context.target, context.key, again(context, **inputs))
 
         return cast("Callable[Concatenate[Run, P], Output[R]]", call)
 
@@ -249,7 +252,9 @@ def action(
         @wraps(body)
         def call(run: Run, *args: P.args, **named: P.kwargs) -> R:
             limited = made.with_options(timeout_seconds=run.platform.step_timeout_s)
-            result: R = limited(StepContext(name, run, reads, computes), **_by_name(body, args, named))
+            context = StepContext(name, run, reads, computes)
+            with step_span(context.title, run.layout.shop, lambda: context.tries, is_kept=False):
+                result: R = limited(context, **_by_name(body, args, named))
             return result
 
         return cast("Callable[Concatenate[Run, P], R]", call)
@@ -276,6 +281,7 @@ def _may_pass(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
 def _task(body: Callable[..., Any], name: str, *, needs_room: bool, **options: Any) -> Task[Any, Any]:
     @wraps(body)
     def measured_body(step: StepContext, **inputs: Any) -> Any:
+        step.tries += 1
         with saying_full(step.layout.root):
             if needs_room:
                 require_room(step.layout, step.min_free_bytes)

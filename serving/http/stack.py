@@ -44,7 +44,7 @@ def stand_before(service: Any, settings: Settings, find_key: FindKey, gate: Over
     limit_heads(serving.header_s, serving.max_header_bytes, gate.refuse_early)
     service.add_asgi_middleware(EarlierPaths, successors=SUCCESSORS)
     endpoints = frozenset(endpoint.path for endpoint in ENDPOINTS)
-    if serving.tracing.endpoint:
+    if settings.service_tracing.endpoint:
         service.add_asgi_middleware(TraceRequests, endpoints=endpoints)
     service.add_asgi_middleware(ObserveRequests, endpoints=endpoints, observe=observe)
     service.add_asgi_middleware(SecurityHeaders)
