@@ -316,18 +316,18 @@ class LanguageModelWriterSettings(Frozen):
     )
     max_tokens: int = Field(192, ge=32, le=4096, description="Tokens of prompt and review together.")
     trained_layers: int = Field(
-        10, ge=0, description="So many of the uppermost layers are fine-tuned; 0: all. What comes below is frozen."
+        0, ge=0, description="So many of the uppermost layers are fine-tuned; 0: all. What comes below is frozen."
     )
     lora_rank: int = Field(16, ge=1, le=256)
-    learning_rate: float = Field(5e-4, gt=0)
-    step_tokens: int = Field(1024, ge=32, description="Tokens of a step, those of the prompts included.")
+    learning_rate: float = Field(1e-3, gt=0)
+    step_tokens: int = Field(512, ge=32, description="Tokens of a step, those of the prompts included.")
     minutes: float | None = Field(
         5.0,
         gt=0,
         description="Training takes so long at most. How many steps that is depends on the machine: two fits are equal "
         "only where max_steps ends them. Empty: no limit.",
     )
-    max_steps: int = Field(1000, ge=1, description="Steps at most.")
+    max_steps: int = Field(2000, ge=1, description="Steps at most.")
     max_epochs: int = Field(
         3, ge=1, description="Every text is read so often at most: few texts would be learned by heart."
     )

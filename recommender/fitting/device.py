@@ -23,6 +23,8 @@ _CUBLAS_WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 def resolve_device(wanted: Device, setting: str = "platform.device") -> str:
     """The name of the device that a setting stands for: "cpu" or "cuda".
 
+    Where it is "cuda", torch is set so that what a GPU computes is the same every time, and what the CPU computes.
+
     Args:
         wanted: auto is a CUDA GPU where torch sees one, and else the CPU.
         setting: Where that was said, as the error says it.
@@ -43,6 +45,8 @@ def resolve_device(wanted: Device, setting: str = "platform.device") -> str:
     if wanted == "cpu" or not has_gpu:
         return "cpu"
     os.environ.setdefault(*_CUBLAS_WORKSPACE)
+    # On a GPU torch's fused encoder layers approximate GELU by tanh: answers would not be those of what was trained.
+    torch.backends.mha.set_fastpath_enabled(False)
     return "cuda"
 
 

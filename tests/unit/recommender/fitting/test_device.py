@@ -61,6 +61,14 @@ def test_large_models_compute_in_bfloat16_where_the_cpu_has_it_in_any_form(monke
     assert choose_large_dtype("bfloat16")[0] == torch.bfloat16
 
 
+@pytest.fixture(autouse=True)
+def fast_path():
+    """What choosing a GPU sets for the whole process does not outlast a test."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    yield
+    torch.backends.mha.set_fastpath_enabled(before)
+
+
 def test_products_on_a_gpu_are_the_same_every_time(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
@@ -68,6 +76,14 @@ def test_products_on_a_gpu_are_the_same_every_time(monkeypatch):
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     resolve_device("cuda")
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8", "torch's deterministic algorithms refuse cuBLAS without"
+
+
+def test_a_gpu_computes_gelu_as_it_was_trained(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    resolve_device("cpu")
+    assert torch.backends.mha.get_fastpath_enabled()
+    resolve_device("cuda")
+    assert not torch.backends.mha.get_fastpath_enabled(), "fused encoder layers take tanh for GELU's own curve"
 
 
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do(monkeypatch):
@@ -222,6 +238,7 @@ def test_what_a_gpu_learns_of_neighbours_and_ratings_is_what_the_cpu_learns():
 
 @with_gpu
 def test_what_a_gpu_fits_ranks_as_well_and_answers_anywhere(tmp_path):
+    assert resolve_device("cuda") == "cuda"
     training, vectors = write_training_set(tmp_path / "training", n_users=100), tmp_path / "vectors"
     save_random_vectors(training, vectors)
     summaries = {

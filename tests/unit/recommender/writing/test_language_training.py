@@ -93,6 +93,10 @@ def test_loaded_it_writes_and_keeps_what_a_prompt_is(training: Path, fitted: Pat
     assert writer.prompts.style == "plain"
 
 
+# Of float32: CPUs without bfloat16 add the same products up in another order.
+ROUNDING = 1e-4
+
+
 def test_it_writes_with_eight_bits_and_with_full_weights_where_that_is_set(fitted: Path, tmp_path: Path) -> None:
     def written_with(folder: Path) -> tuple[str, torch.Tensor]:
         lines: list[str] = []
@@ -104,14 +108,15 @@ def test_it_writes_with_eight_bits_and_with_full_weights_where_that_is_set(fitte
 
     said, off = written_with(fitted)
     assert "feedback writer: writes with weights of eight bits" in said
-    assert 0 < off < 0.3
+    assert ROUNDING < off < 0.3
     full = tmp_path / "full"
     shutil.copytree(fitted, full)
     config = json.loads((full / "writer.json").read_text())
     assert config["decoding_weights"] == "auto"
     (full / "writer.json").write_text(json.dumps(config | {"decoding_weights": "full"}))
     said, off = written_with(full)
-    assert (said, float(off)) == ("", 0.0)
+    assert said == ""
+    assert off < ROUNDING
 
 
 def test_what_it_was_shown_is_not_copied(training: Path, llama: Path, tmp_path: Path) -> None:
