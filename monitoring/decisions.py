@@ -9,6 +9,7 @@ from typing import Literal
 from core.alarms import Alarm
 from core.settings.form import Frozen
 from core.settings.loop import RetrainingSettings
+from monitoring.answers.staleness import UNKNOWN_SHARE
 
 # Deployments, and nothing.
 Action = Literal["pipeline", "fine-tune", "refresh-features", "none"]
@@ -84,7 +85,8 @@ def decide(evidence: Evidence, rules: RetrainingSettings) -> Decided:
     """What follows from what is seen.
 
     Nothing is learned from broken data, nor without alarms that last, nor without a reason to expect that what
-    is learned again is better: a loss of quality, or enough events that the bundle in service does not know.
+    is learned again is better: a loss of quality, items that it cannot recommend, or enough events that the bundle in
+    service does not know.
     """
     broken = [one.alarm for one in evidence.alarms if one.alarm.broken]
     if broken:
@@ -127,6 +129,8 @@ def _gain(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -
     worse = next((alarm for alarm in lasting if alarm.family == "quality"), None)
     if evidence.new_events == 0:
         return ""  # it would learn what is known already
+    if any(alarm.signal == UNKNOWN_SHARE for alarm in lasting):
+        return f"it would know items that users take and that cannot be recommended yet ({UNKNOWN_SHARE})"
     if worse is not None:
         return f"quality has dropped ({worse.signal})"
     wanted = _wanted_events(evidence, rules)

@@ -17,7 +17,7 @@ from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
 from monitoring.answers.rated import rated_series, read_rated_days
 from monitoring.answers.replay import read_replay_days
-from monitoring.answers.replayed import below_promise, lost_lead, replay_note, replay_series
+from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_note, replay_series
 from monitoring.answers.service import read_service_days, service_note, service_series
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
@@ -161,6 +161,7 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         filled = filled_shares(connection, places.clean)
         moved += below_promise(replayed, span, span.n_days)
         moved += lost_lead(replayed, span, span.n_days)
+        moved += lacks_items(replayed, span, span.n_days)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from core.alarms import Alarm
 from core.storage import atomic_file
+from monitoring.answers.staleness import UNKNOWN_SHARE
 from monitoring.signals.activity import Span
 
 LOOKS = "looks.json"
@@ -55,8 +56,9 @@ def keep_look(folder: Path, earlier: Sequence[Look], look: Look) -> None:
 
 
 def unquiet_windows(alarms: Sequence[Alarm]) -> tuple[tuple[datetime, datetime], ...]:
-    """Of each signal the window of its alarm."""
-    windows = {(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until)) for one in alarms}
+    """Of each signal the window of its alarm; of items that an old bundle does not know, none: the days are as ever."""
+    told = [one for one in alarms if one.signal != UNKNOWN_SHARE]
+    windows = {(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until)) for one in told}
     return tuple(sorted(windows))
 
 

@@ -201,6 +201,11 @@ def describe(one: Moved) -> str:
                 f"What users took {window} stood {leads[0]} where the bundle in service ranks than where item "
                 f"neighbours do that learn anew each week; when the bundle was new it stood {leads[1]}."
             )
+        case "unknown_share":
+            return (
+                f"Of what users took {window}, {now:.1%} were items that the bundle in service does not know and "
+                f"cannot recommend; when it was new, {then:.1%}."
+            )
         case "error" if subject == "rated":
             return f"The scorer of the bundle in service was off by {now:.2f} stars {window}, by {then:.2f} before."
         case "like_bias":

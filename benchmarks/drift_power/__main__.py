@@ -32,7 +32,7 @@ from core.settings.monitoring import DriftSettings
 from core.settings.source import SimulatedSource
 from core.sql import literal
 from monitoring.answers.replay import ReplayDay
-from monitoring.answers.replayed import below_promise, lost_lead, replay_series
+from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_series
 from monitoring.answers.staleness import STALE, Learned, with_staleness
 from monitoring.calibration import LAG, measure
 from monitoring.drift import Places, report_drift
@@ -205,6 +205,7 @@ def _looks(
             so_far = [one for one in replayed if one.day < SPAN.starts(end).date()]
             moved += below_promise(so_far, SPAN, end)
             moved += lost_lead(so_far, SPAN, end)
+            moved += lacks_items(so_far, SPAN, end)
             learned_at = datetime.fromisoformat(so_far[-1].digest)
             yield with_staleness(
                 judge(moved, SPAN, end, 0.05).alarms, Learned(learned_at, learned_at), SPAN.starts(end)

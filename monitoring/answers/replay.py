@@ -23,6 +23,7 @@ from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file
 from monitoring.answers.rival import fit_neighbours
+from monitoring.answers.unknown_items import unknown_shares
 from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule
 from monitoring.signals.segments import read_segments
@@ -82,6 +83,9 @@ class ReplayDay(Frozen):
         promise: What its evaluation found of users with a history, by figure.
         figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares.
         segments: The same of `rank`, by segment of users.
+        age_days: Since the bundle learned; None of days from before it was kept.
+        unknown: Of users, the share of what they took that the bundle does not know: users, sum, sum of squares; None
+            of days from before it was kept.
         lead: The same of the rank above that of neighbours that learn anew each week, both among the bundle's items and
             of taken items that are among them; None where there are none.
     """
@@ -91,6 +95,8 @@ class ReplayDay(Frozen):
     promise: dict[str, float] = Field(default_factory=dict)
     figures: dict[str, tuple[float, float, float]]
     segments: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    age_days: int | None = None
+    unknown: tuple[float, float, float] | None = None
     lead: tuple[float, float, float] | None = None
 
 
@@ -196,6 +202,7 @@ def _replayed(
         per_query = evaluate_ranker(ranker, queries, bundle.k, with_auc=True).per_query
         values = {NDCG: per_query[NDCG]} | ({RANK: per_query[AUC]} if AUC in per_query else {})
         days = np.array([row[1] for row in rows])
+        unknown = unknown_shares(connection, ranker.ids.item_ids)
         leads = _leads(connection, ranker, queries, days, values[RANK], bundle.k) if RANK in values else None
     of_user = dict(found)
     for day in sorted(set(days)):
@@ -210,6 +217,8 @@ def _replayed(
             promise=bundle.promise,
             figures={name: sums_of(all_values[mine]) for name, all_values in values.items()},
             segments={segment: sums_of(np.array(some)) for segment, some in sorted(told.items())},
+            age_days=(day - bundle.learned_until.astimezone(UTC).date()).days,
+            unknown=unknown.get(day),
             lead=None if leads is None else _known_sums(leads[mine]),
         )
 

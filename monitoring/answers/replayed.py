@@ -9,6 +9,7 @@ import numpy as np
 
 from monitoring.answers.replay import NDCG, RANK, ReplayDay
 from monitoring.answers.signals import NEEDED_DAYS, last_whole_day
+from monitoring.answers.staleness import UNKNOWN_SHARE
 from monitoring.calibration import LAG, Moved
 from monitoring.signals.activity import Span
 from monitoring.signals.series import Series
@@ -18,6 +19,8 @@ TOLERATED = 0.1  # of what the promise is above chance: a day is not a window of
 MIN_DAYS, MIN_USERS = 14, 200  # of a bundle, for its promise to be asked about
 MOST_ALIKE = 0.95  # correlation of a day with the one before
 LOST_LEAD = 0.05  # of what a bundle's rank was above chance at first: less of its lead may go with age
+# Of what users take, beyond what a bundle lacks when it is new. At a rank of .8 it costs as much of it as LOST_LEAD.
+LACKED = 0.02
 
 
 def replay_note(days: Sequence[ReplayDay], span: Span) -> str:
@@ -106,6 +109,56 @@ def lost_lead(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved
     series = Series("quality.replay.lead", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2)
     log_p = float(t.logsf(distance, min(was_freedom, now_freedom))) if distance > 0 else 0.0
     yield Moved(series, LAG, now, was, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
+
+
+def lacks_items(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved]:
+    """Whether the newest bundle surely lacks more of what users take than when it was new: what it cannot recommend.
+
+    The four weeks before day `end` against the four weeks after it learned. What is new by then is missing in those,
+    too, however soon a bundle learns again: what is beyond them is what one that learns now would know. By Student's t
+    of users' shares, with the degrees of freedom of Welch 1947. That days are like the day before is no noise here: an
+    item that is taken for weeks is lacking for weeks.
+    """
+    from scipy.stats import t
+
+    mine = [one for one in days if one.digest == days[-1].digest and one.unknown is not None]
+    newest = [one for one in mine if end - LAG <= _place(one.day, span) < end]
+    first = _when_new(days, [one for one in mine if one.day < newest[0].day]) if newest else []
+    then, now = ([one.unknown for one in part if one.unknown] for part in (first, newest))
+    if min(len(then), len(now)) < MIN_DAYS or min(sum(n for n, *_ in part) for part in (then, now)) < MIN_USERS:
+        return
+    (was, was_error), (is_now, error) = _mean_of_users(then), _mean_of_users(now)
+    distance = (is_now - was - LACKED) / max(np.hypot(was_error, error), 1e-9)
+    parts = was_error**4 / (len(then) - 1) + error**4 / (len(now) - 1)
+    freedom = (was_error**2 + error**2) ** 2 / parts if parts > 0 else len(now) - 1
+    exposure = np.array([n for n, *_ in now])
+    series = Series(UNKNOWN_SHARE, "quality", "mean", exposure, exposure[:, None], worse="higher", consequence=2)
+    log_p = float(t.logsf(distance, freedom)) if distance > 0 else 0.0
+    yield Moved(series, LAG, is_now, was, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
+
+
+def _when_new(days: Sequence[ReplayDay], mine: Sequence[ReplayDay]) -> Sequence[ReplayDay]:
+    """A bundle's first four weeks; where it was no longer new when it came into service, those of bundles before it."""
+    is_late = bool(mine) and (mine[0].age_days or 0) > MIN_DAYS
+    before = [one for one in days if one.digest != days[-1].digest and one.unknown is not None]
+    young = [one for one in before if one.age_days is not None and one.age_days <= LAG][-LAG:]
+    return young if is_late and len(young) >= MIN_DAYS else mine[:LAG]
+
+
+def _mean_of_users(found: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """The mean over days' users, and its standard error: of users within days, or of days where they vary more.
+
+    Args:
+        found: Of each day: users, sum, sum of squares. Two days at least.
+    """
+    n = np.array([users for users, *_ in found])
+    means = np.array([total / users for users, total, _ in found])
+    within = np.maximum(np.array([squares / users for users, _, squares in found]) - means**2, 0)
+    weights = n / n.sum()
+    mean = float(weights @ means)
+    of_users = float(np.sum(weights**2 * within / np.maximum(n - 1, 1)))
+    of_days = float(np.sum(weights**2 * (means - mean) ** 2)) * len(found) / (len(found) - 1)
+    return mean, float(np.sqrt(max(of_users, of_days)))
 
 
 def mean_of_days(found: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:

@@ -1,7 +1,8 @@
 """Whether the bundle in service has gone stale: an alarm of its own name, made of what the signals say together.
 
-Stale is a bundle that has been in service for long and answers worse than before, for everybody, while the shop is as
-busy as ever and its data are whole: then the world has moved on, and learning again is what helps.
+Stale is a bundle that has been in service for long and answers worse than before, for everybody, or does not know what
+users take by now, while the shop is as busy as ever and its data are whole: then the world has moved on, and learning
+again is what helps.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from core.alarms import Alarm
 
 STALE = "quality.model.stale"
+UNKNOWN_SHARE = "quality.replay.unknown_share"
 STALE_AFTER_DAYS = 14  # since it learned; a younger bundle that answers badly was bad from the start
 
 

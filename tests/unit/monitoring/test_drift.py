@@ -17,6 +17,8 @@ from core.schema import TABLES
 from core.settings.monitoring import DriftSettings
 from monitoring import drift
 from monitoring.answers.daily import STORE, AnswerDay
+from monitoring.answers.replay import STORE as REPLAY
+from monitoring.answers.replay import ReplayDay
 from monitoring.answers.service import STORE as SERVICE
 from monitoring.answers.service import ServiceDay
 from monitoring.answers.staleness import Learned
@@ -170,6 +172,23 @@ def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_pat
     failing = _look(tmp_path, _items(), _events())
     assert failing.unwatched == (replayed,)
     assert failing.alarms[0].signal == "service.requests.failed_share"
+
+
+def test_a_look_tells_that_the_bundle_does_not_know_what_users_take(tmp_path: Path) -> None:
+    (tmp_path / "looks").mkdir()
+    lacking = [*[0] * 50, *[12] * 50]
+    days = [
+        ReplayDay(
+            day=(END - timedelta(days=100 - place)).date(), digest="d", figures={"rank": (40, 32, 26)},
+            age_days=place + 1, unknown=(40, n, n),
+        )
+        for place, n in enumerate(lacking)
+    ]  # fmt: skip
+    (tmp_path / "looks" / REPLAY).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(days))
+    summary = _look(tmp_path, _items(), _events())
+    assert [alarm.signal for alarm in summary.alarms] == ["quality.replay.unknown_share"]
+    assert "30.0% were items that the bundle in service does not know" in summary.page.read_text()
+    assert not any(look.unquiet for look in drift.read_looks(tmp_path / "looks", END + timedelta(days=1)))
 
 
 def test_some_clicks_months_after_a_logs_end_hide_no_drift(tmp_path: Path) -> None:

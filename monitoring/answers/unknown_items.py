@@ -1,0 +1,36 @@
+"""What a bundle cannot recommend: items that users take and that are not in its catalogue, as they came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+# As in the replay: an item is taken when a user first has it, each user counts once a day, and no flood counts.
+_SHARES = """
+WITH taken AS (SELECT user_id, item_id, CAST(min(timestamp) AS DATE) AS day FROM events GROUP BY ALL),
+shares AS (
+    SELECT day, avg(CAST(known.item_id IS NULL AS INTEGER)) AS share
+    FROM taken SEMI JOIN wanted USING (day) ANTI JOIN flooders USING (user_id)
+    LEFT JOIN bundle_items AS known USING (item_id) GROUP BY day, user_id
+)
+SELECT day, count(*), sum(share), sum(share * share) FROM shares GROUP BY day
+"""
+
+
+def unknown_shares(
+    connection: duckdb.DuckDBPyConnection, item_ids: Sequence[str]
+) -> dict[date, tuple[float, float, float]]:
+    """How much of what users took on each of the `wanted` days a bundle does not know, users without a history too.
+
+    Args:
+        connection: With `events`, `wanted` (day) and `flooders` (user_id).
+        item_ids: The bundle's catalogue.
+    Returns:
+        Of the users' shares: their number, their sum, and the sum of their squares; a day without events is left out.
+    """
+    connection.register("bundle_items", pa.table({"item_id": pa.array(item_ids, pa.string())}))
+    rows = connection.execute(_SHARES).fetchall()
+    return {day: (float(n), float(total), float(squares)) for day, n, total, squares in rows}
