@@ -171,6 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
                 peer_found[drift].append(_peer_drifts(changed))
         falsely = ", ".join(sorted({f"{one.signal} ({one.window_days} d)" for week in weeks for one in week}))
         print(f"seed {seed}: {sum(quiet)} of {len(quiet)} quiet weeks with an alarm: {falsely or '–'}", flush=True)
+        for drift, runs in found.items():
+            days, first, _ = runs[-1]
+            print(f"  {drift}: {'not found' if days is None else f'on day {days}, {first} first'}", flush=True)
     _print(quiet, found, peer_quiet, peer_found)
 
 
