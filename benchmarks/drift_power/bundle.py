@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 from scipy.sparse import csr_matrix
 
 from core.sql import literal
-from monitoring.answers.replay import RANK, STORE, ReplayDay, Replayed, replay
+from monitoring.answers.asked_days import Replayed, days_to_replay
+from monitoring.answers.replay import RANK, STORE, ReplayDay, replay
+from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
@@ -56,10 +58,13 @@ def ask(bundles: Sequence[Bundle], clean: Path, folder: Path, known: Sequence[Re
     """
     folder.mkdir(parents=True)
     (folder / STORE).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(list(known)))
-    found = list(known)
+    found, extent = list(known), find_extent(clean)
     for bundle in reversed(bundles):
         asked = Replayed(bundle.until.isoformat(), bundle.until, {}, 10, RULE)
-        while len(days := replay(folder, clean, bundle.ranker, asked)) > len(found):
+        while wanted := days_to_replay(extent, found, bundle.until):
+            days = replay(folder, clean, bundle.ranker, asked, wanted)
+            if len(days) == len(found):
+                break
             found = days
     reached = [_mean_rank([day for day in found if day.digest == one.until.isoformat()]) for one in bundles]
     promised = {one.until.isoformat(): reached[max(place - 1, 0)] for place, one in enumerate(bundles)}

@@ -52,13 +52,14 @@ def sum_up_days(
 
 
 @action("replay", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
-def replay_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
+def replay_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent) -> str:
     """Ask the bundle in service about the days that are new since it learned, and say by a digest what is known of all.
 
     A bundle that cannot be loaded is asked nothing: the service says so, and the look goes on without.
     """
+    from monitoring.answers.asked_days import Replayed, days_to_replay
     from monitoring.answers.promises import promised_warm
-    from monitoring.answers.replay import Replayed, days_to_replay, read_replay_days, replay
+    from monitoring.answers.replay import read_replay_days, replay
     from recommender.bundle.loading import load_bundle
 
     layout, standing = step.layout, read_standing(step.layout.model_name)
@@ -66,25 +67,24 @@ def replay_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
     if served is not None:
         try:
             manifest = read_manifest(served.folder)
-            if days_to_replay(clean.folder, known, manifest.data.learned_until_at):
+            learned, k = manifest.data.learned_until_at, manifest.recipe.evaluation.k
+            if wanted := days_to_replay(extent, known, learned):
                 ranker = load_bundle(served.folder, step.device, parts=()).ranker
-                k = manifest.recipe.evaluation.k
-                learned, rule = manifest.data.learned_until_at, _flood_rule(step)
-                asked = Replayed(manifest.digest, learned, promised_warm(manifest, k), k, rule)
-                known = replay(layout.watched, clean.folder, ranker, asked)
+                asked = Replayed(manifest.digest, learned, promised_warm(manifest, k), k, _flood_rule(step))
+                known = replay(layout.watched, clean.folder, ranker, asked, wanted)
         except BundleError as error:
             step.progress(f"monitor: nothing is replayed. {error}")
     return digest_of(*(one.model_dump(mode="json") for one in known))
 
 
 @action("rate", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
-def rate_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
+def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent) -> str:
     """Ask the scorer of the bundle in service about ratings since it learned, and say by a digest what is known of all.
 
     A bundle without a scorer, or one that cannot be loaded, is asked nothing.
     """
+    from monitoring.answers.asked_days import Replayed, days_to_replay
     from monitoring.answers.rated import rate, read_rated_days
-    from monitoring.answers.replay import Replayed, days_to_replay
     from recommender.bundle.loading import load_bundle
 
     layout, served = step.layout, read_standing(step.layout.model_name).in_service
@@ -93,12 +93,14 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary]) -> str:
         try:
             manifest = read_manifest(served.folder)
             learned = manifest.data.learned_until_at
-            if manifest.has("scorer") and days_to_replay(clean.folder, known, learned):
+            wanted = days_to_replay(extent, known, learned) if manifest.has("scorer") else []
+            if wanted:
                 bundle = load_bundle(served.folder, step.device, layout.language_models, parts=["scorer"])
                 assert bundle.scorer is not None
                 asked = Replayed(manifest.digest, learned, {}, manifest.recipe.evaluation.k, _flood_rule(step))
                 like_from = bundle.scorer.baseline.like_from
-                known = rate(layout.watched, clean.folder, bundle.scorer, asked, bundle.catalogue.ids, like_from)
+                ids = bundle.catalogue.ids
+                known = rate(layout.watched, clean.folder, bundle.scorer, asked, wanted, ids, like_from)
         except BundleError as error:
             step.progress(f"monitor: no rating is foreseen. {error}")
     return digest_of(*(one.model_dump(mode="json") for one in known))
@@ -156,8 +158,8 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     serving = current_settings().serving
     answers = (
         sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
-        replay_days(run, clean=clean),
-        rate_days(run, clean=clean),
+        replay_days(run, clean=clean, extent=extent),
+        rate_days(run, clean=clean, extent=extent),
     )
     drift = watch_drift(
         run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers, extent=extent

@@ -8,7 +8,7 @@ nobody's id.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +18,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from core.settings.form import Frozen
-from core.sql import literal
-from core.storage import atomic_file
-from monitoring.answers.replay import Replayed, days_to_replay, flooders_sql, states_of, sums_of
+from monitoring.answers.asked_days import Replayed, keep_days, open_events, states_of, sums_of
 from monitoring.answers.signals import last_whole_day
 from monitoring.signals.activity import Span
 from monitoring.signals.series import Series, Worse
@@ -28,7 +26,6 @@ from recommender.inputs.user import UserState
 from recommender.scoring.input import ItemRatings
 
 STORE = "rated.json"
-KEPT_DAYS = 400
 RATINGS_A_DAY = 40
 MAX_RATINGS = 800  # of one look, the newest days first: a scorer with a language model takes tens of milliseconds each
 ERROR, BIAS = "error", "bias"
@@ -98,29 +95,27 @@ def read_rated_days(folder: Path) -> list[RatedDay]:
 
 
 def rate(
-    folder: Path, clean: Path, scorer: Foresees, bundle: Replayed, catalogue: Container[str], like_from: float
+    folder: Path,
+    clean: Path,
+    scorer: Foresees,
+    bundle: Replayed,
+    wanted: Sequence[date],
+    catalogue: Container[str],
+    like_from: float,
 ) -> list[RatedDay]:
-    """Ask about the days that were not asked about yet, and keep their sums; the same days again change nothing.
+    """Ask about days that were not asked about yet, and keep their sums.
 
     Args:
         folder: Where the sums are kept.
         clean: Folder of the clean tables.
+        wanted: The days (`days_to_replay`).
         catalogue: Items that the bundle knows; a rating of another one is left out.
         like_from: A rating from here on is a like.
     Returns:
         All that is kept, the oldest day first.
     """
-    known = read_rated_days(folder)
-    wanted = days_to_replay(clean, known, bundle.learned_until)
     fresh = list(_rated(clean, scorer, bundle, wanted, catalogue, like_from)) if wanted else []
-    if not fresh:
-        return known
-    days = sorted([*known, *fresh], key=lambda one: one.day)
-    days = [one for one in days if one.day >= days[-1].day - timedelta(days=KEPT_DAYS)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / STORE) as temporary:
-        temporary.write_bytes(_DAYS.dump_json(days))
-    return days
+    return keep_days(folder / STORE, _DAYS, read_rated_days(folder), fresh)
 
 
 def _rated(
@@ -131,13 +126,7 @@ def _rated(
     catalogue: Container[str],
     like_from: float,
 ) -> Iterator[RatedDay]:
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        path = literal(str(clean / "interactions.parquet"))
-        connection.execute(f"CREATE TEMP VIEW events AS SELECT * FROM read_parquet({path}) WHERE event <> 'impression'")
-        listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
-        connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
-        connection.execute(*flooders_sql(bundle.floods))
+    with open_events(clean, wanted, bundle.floods) as connection:
         connection.execute(_GIVEN)
         connection.execute(_QUERIES, {"users": RATINGS_A_DAY, "most": MAX_RATINGS})
         given = {

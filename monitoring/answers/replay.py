@@ -9,43 +9,27 @@ id is in them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from core.schema import EVENTS
 from core.settings.form import Frozen
-from core.sql import literal
-from core.storage import atomic_file
+from monitoring.answers.asked_days import Replayed, keep_days, open_events, states_of, sums_of
 from monitoring.answers.rival import fit_neighbours
 from monitoring.answers.unknown_items import unknown_shares
-from monitoring.extent import find_extent
-from monitoring.signals.activity import FloodRule
 from monitoring.signals.segments import read_segments
 from recommender.inputs.queries import Queries
-from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import AUC, evaluate_ranker
 from recommender.metrics.top_k import Scores
 
 STORE = "replay.json"
-KEPT_DAYS = 400
 USERS_A_DAY = 200
 MAX_QUERIES = 6000  # of one look; newer days first, older ones at the looks after
 RANK, NDCG = "rank", "ndcg"
-_HISTORY = 200  # items of a history, the newest
 _SEED = 7
-# Whoever floods on one day is no user whose taste is asked about.
-_FLOODERS = """
-CREATE TEMP TABLE flooders AS
-WITH days AS (SELECT user_id, CAST(timestamp AS DATE) AS day, count(*) AS n FROM events GROUP BY ALL)
-SELECT DISTINCT user_id FROM days
-WHERE n > greatest($min_repeats, $factor * (SELECT quantile_disc(n, 0.75) FROM days)) AND $is_on
-"""
 _QUERIES = f"""
 CREATE TEMP TABLE queries AS
 WITH firsts AS (SELECT user_id, item_id, min(timestamp) AS first FROM events GROUP BY ALL),
@@ -61,16 +45,6 @@ drawn AS (
 SELECT user_id, day, targets FROM (
     SELECT *, sum(1) OVER (ORDER BY day DESC, place) AS so_far FROM drawn WHERE place <= $users)
 QUALIFY max(so_far) OVER (PARTITION BY day) <= $most
-"""
-_STATES = f"""
-SELECT q.user_id, q.day, q.targets, list(item_id ORDER BY since DESC, item_id)[:{_HISTORY}] AS items,
-    list(value ORDER BY since DESC, item_id)[:{_HISTORY}] AS ratings,
-    list(kind ORDER BY since DESC, item_id)[:{_HISTORY}] AS kinds
-FROM queries q JOIN (
-    SELECT user_id, day, item_id, max(timestamp) AS since, arg_max(value, timestamp) AS value,
-        max(list_position([{", ".join(literal(one) for one in EVENTS)}], event)) AS kind
-    FROM events JOIN queries USING (user_id) WHERE timestamp < day::TIMESTAMPTZ GROUP BY ALL
-) USING (user_id, day) GROUP BY ALL ORDER BY q.day, q.user_id
 """
 
 
@@ -100,33 +74,6 @@ class ReplayDay(Frozen):
     lead: tuple[float, float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """The bundle that is asked.
-
-    Attributes:
-        digest: Its own.
-        learned_until: It learned nothing later.
-        promise: What its evaluation found, by figure.
-        k: Length of its lists.
-        floods: Who is left out.
-    """
-
-    digest: str
-    learned_until: datetime
-    promise: dict[str, float]
-    k: int
-    floods: FloodRule
-
-
-class HasDay(Protocol):
-    """What was made of a day."""
-
-    @property
-    def day(self) -> date:
-        """UTC."""
-
-
 _DAYS = TypeAdapter(list[ReplayDay])
 
 
@@ -136,60 +83,34 @@ def read_replay_days(folder: Path) -> list[ReplayDay]:
     return _DAYS.validate_json(path.read_bytes()) if path.exists() else []
 
 
-def days_to_replay(clean: Path, known: Sequence[HasDay], learned_until: datetime) -> list[date]:
-    """Whole days after a bundle learned that no bundle was asked about yet, the oldest first.
-
-    They end where the shop's events do (`monitoring.extent`).
-    """
-    newest = find_extent(clean).newest
-    if newest is None:
-        return []
-    end = (newest + timedelta(microseconds=1)).astimezone(UTC).date()
-    begin = max(learned_until.astimezone(UTC).date() + timedelta(days=1), end - timedelta(days=KEPT_DAYS))
-    done = {one.day for one in known}
-    days = (begin + timedelta(days=n) for n in range(max((end - begin).days, 0)))
-    return [day for day in days if day not in done]
-
-
 def replay(
-    folder: Path, clean: Path, ranker: Scores, bundle: Replayed, users_a_day: int = USERS_A_DAY
+    folder: Path,
+    clean: Path,
+    ranker: Scores,
+    bundle: Replayed,
+    wanted: Sequence[date],
+    users_a_day: int = USERS_A_DAY,
 ) -> list[ReplayDay]:
-    """Replay the days that were not replayed yet, and keep their sums; the same days again change nothing.
+    """Replay days that were not replayed yet, and keep their sums.
 
     Args:
         folder: Where the sums are kept.
         clean: Folder of the clean tables.
         ranker: Of the bundle.
         bundle: What it is.
+        wanted: The days (`days_to_replay`).
         users_a_day: Sample of a day, at most.
     Returns:
         All that is kept, the oldest day first.
     """
-    known = read_replay_days(folder)
-    wanted = days_to_replay(clean, known, bundle.learned_until)
     fresh = list(_replayed(clean, ranker, bundle, wanted, users_a_day)) if wanted else []
-    if not fresh:
-        return known
-    days = sorted([*known, *fresh], key=lambda one: one.day)
-    days = [one for one in days if one.day >= days[-1].day - timedelta(days=KEPT_DAYS)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / STORE) as temporary:
-        temporary.write_bytes(_DAYS.dump_json(days))
-    return days
+    return keep_days(folder / STORE, _DAYS, read_replay_days(folder), fresh)
 
 
 def _replayed(
     clean: Path, ranker: Scores, bundle: Replayed, wanted: Sequence[date], users_a_day: int
 ) -> Iterator[ReplayDay]:
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        path = literal(str(clean / "interactions.parquet"))
-        connection.execute(
-            f"CREATE TEMP VIEW events AS SELECT * FROM read_parquet({path}) WHERE event <> {literal(EVENTS[0])}"
-        )
-        listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
-        connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
-        connection.execute(*flooders_sql(bundle.floods))
+    with open_events(clean, wanted, bundle.floods) as connection:
         connection.execute(_QUERIES, {"users": users_a_day, "most": max(MAX_QUERIES, users_a_day)})
         rows = states_of(connection)
         read_segments(connection, clean)
@@ -257,28 +178,3 @@ def _leads(
 def _known_sums(values: np.ndarray) -> tuple[float, float, float] | None:
     known = values[~np.isnan(values)]
     return sums_of(known) if len(known) else None
-
-
-def flooders_sql(rule: FloodRule) -> tuple[str, dict[str, float | bool]]:
-    """What makes `flooders` (user_id) of `events`, and its parameters."""
-    return _FLOODERS, {"min_repeats": rule.min_repeats, "factor": rule.factor, "is_on": rule.is_on}
-
-
-def states_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, date, tuple[str, ...], UserState]]:
-    """Of each of `queries` with a history in `events`: user, day, targets, and the user as the day began."""
-    rows = connection.execute(_STATES).fetchall()
-    return [(user, day, tuple(targets), _state(*history)) for user, day, targets, *history in rows]
-
-
-def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequence[int]) -> UserState:
-    """A history as the features have it, oldest first."""
-    return UserState(
-        items=tuple(reversed(items)),
-        values=tuple(reversed(ratings)),
-        events=tuple(EVENTS[kind - 1] for kind in reversed(kinds)),
-    )
-
-
-def sums_of(values: np.ndarray) -> tuple[float, float, float]:
-    """Their number, their sum, and the sum of their squares."""
-    return float(len(values)), float(values.sum()), float((values**2).sum())

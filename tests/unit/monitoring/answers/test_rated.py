@@ -14,9 +14,10 @@ import pytest
 from core.alarms import Alarm
 from core.schema import TABLES
 from monitoring.answers import rated
+from monitoring.answers.asked_days import Replayed, days_to_replay
 from monitoring.answers.rated import BIAS, ERROR, RatedDay, rate, rated_series, read_rated_days
-from monitoring.answers.replay import Replayed, days_to_replay
 from monitoring.calibration import measure
+from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule, Span
 from monitoring.verdict import judge
 from recommender.inputs.user import UserState
@@ -58,6 +59,12 @@ def _clean(folder: Path, ratings: Sequence[tuple[str, str, float, float | None]]
     return folder
 
 
+def rate_new(folder: Path, clean: Path, scorer: Foresight, catalogue: str) -> list[RatedDay]:
+    """Ask about what no bundle was asked about yet."""
+    wanted = days_to_replay(find_extent(clean), read_rated_days(folder), MONDAY)
+    return rate(folder, clean, scorer, BUNDLE, wanted, catalogue, 4.0)
+
+
 EVENTS = (
     ("u", "a", -2.0, 5.0),
     ("w", "b", -1.0, None),
@@ -72,23 +79,23 @@ EVENTS = (
 
 def test_a_day_asks_for_ratings_of_users_with_a_history_as_the_day_began(tmp_path: Path) -> None:
     scorer, clean = Foresight(), _clean(tmp_path / "clean", EVENTS)
-    tuesday, wednesday = rate(tmp_path / "kept", clean, scorer, BUNDLE, "abc", 4.0)
+    tuesday, wednesday = rate_new(tmp_path / "kept", clean, scorer, "abc")
     assert (tuesday.day, tuesday.digest) == (date(2026, 3, 3), "d1")
     assert tuesday.figures[ERROR] == (2, 2 + 1, 4 + 1)
     assert tuesday.figures[BIAS] == pytest.approx((2, 0.75 - 0.25, 0.75**2 + 0.25**2))
     assert {(user.items, item) for user, item in scorer.asked} == {(("a",), "b"), (("b",), "a")}
     assert read_rated_days(tmp_path / "kept") == [tuesday, wednesday]
     again = Foresight()
-    assert rate(tmp_path / "kept", clean, again, BUNDLE, "abc", 4.0) == [tuesday, wednesday]
+    assert rate_new(tmp_path / "kept", clean, again, "abc") == [tuesday, wednesday]
     assert again.asked == []
 
 
 def test_a_day_without_a_rating_to_ask_about_is_done_too(tmp_path: Path) -> None:
     clean = _clean(tmp_path / "clean", [*EVENTS, ("w", "c", 4.1, None), ("w", "c", 5.1, None)])
-    days = rate(tmp_path / "kept", clean, Foresight(), BUNDLE, "ab", 4.0)
+    days = rate_new(tmp_path / "kept", clean, Foresight(), "ab")
     # On Wednesday an item that the bundle does not know was rated, on Thursday too, and nothing on Friday.
     assert [(one.day.day, bool(one.figures)) for one in days] == [(3, True), (4, False), (5, False), (6, False)]
-    assert days_to_replay(clean, days, MONDAY) == []
+    assert days_to_replay(find_extent(clean), days, MONDAY) == []
     empty = [one for one in days if not one.figures]
     assert rated_series(empty, SPAN) == []
     assert [one.n_days for one in rated_series(days, SPAN)] == [90, 90]
@@ -97,14 +104,14 @@ def test_a_day_without_a_rating_to_ask_about_is_done_too(tmp_path: Path) -> None
 def test_what_others_rated_until_the_day_began_is_told(tmp_path: Path) -> None:
     others = [("o1", "b", -5.0, 1.0), ("o2", "b", 0.5, 4.0), ("o3", "b", 1.05, 5.0), ("o4", "b", -4.0, None)]
     scorer = Foresight()
-    rate(tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *others]), scorer, BUNDLE, "abc", 4.0)
+    rate_new(tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *others]), scorer, "abc")
     assert scorer.ratings == {"a": [(5.0, 1.0)], "b": [(2.5, 2.0)]}  # not those of the day itself
 
 
 def test_the_scorer_of_a_bundle_is_told_of_an_item_that_nobody_rated(tmp_path: Path) -> None:
     scorer = Foresight()
     clean = _clean(tmp_path / "clean", [("u", "a", -2.0, None), ("u", "b", 1.2, 2.0), ("u", "a", 2.1, None)])
-    rate(tmp_path / "kept", clean, scorer, BUNDLE, "ab", 4.0)
+    rate_new(tmp_path / "kept", clean, scorer, "ab")
     ((mean, n),) = scorer.ratings["b"]
     assert np.isnan(mean)
     assert n == 0
@@ -116,9 +123,9 @@ def test_a_day_asks_a_sample_the_newest_day_first(tmp_path: Path, monkeypatch: p
     known = [(f"u{n}", "a", -1.0, None) for n in range(20)]
     told = [(f"u{n}", "b", day + 0.5, 3.0) for day in (1, 2) for n in range(20)]
     clean = _clean(tmp_path / "clean", [*known, *told, ("u1", "a", 3.1, None)])
-    (day,) = rate(tmp_path / "kept", clean, Foresight(), BUNDLE, "ab", 4.0)
+    (day,) = rate_new(tmp_path / "kept", clean, Foresight(), "ab")
     assert (day.day, day.figures[ERROR][0]) == (date(2026, 3, 4), 5)
-    both = rate(tmp_path / "kept", clean, Foresight(), BUNDLE, "ab", 4.0)
+    both = rate_new(tmp_path / "kept", clean, Foresight(), "ab")
     assert [one.day.day for one in both] == [3, 4]
 
 

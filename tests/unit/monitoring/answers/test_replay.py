@@ -16,15 +16,17 @@ from scipy.stats import t
 
 from core.alarms import Alarm
 from core.schema import TABLES
-from monitoring.answers.replay import ReplayDay, Replayed, days_to_replay, read_replay_days, replay
+from monitoring.answers.asked_days import Replayed, days_to_replay
+from monitoring.answers.replay import ReplayDay, read_replay_days, replay
 from monitoring.answers.replayed import below_promise, mean_of_days, replay_note, replay_series
 from monitoring.answers.staleness import STALE, Learned, with_staleness
 from monitoring.calibration import measure
+from monitoring.extent import find_extent
 from monitoring.signals.activity import FloodRule, Span
 from monitoring.verdict import judge
 from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
-from recommender.metrics.top_k import mask_seen
+from recommender.metrics.top_k import Scores, mask_seen
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 ITEMS = tuple("abcdefgh")
@@ -62,6 +64,12 @@ def _clean(folder: Path, events: Sequence[tuple[str, str, float, str]]) -> Path:
     return folder
 
 
+def replay_new(folder: Path, clean: Path, ranker: Scores, bundle: Replayed, **how: Any) -> list[ReplayDay]:
+    """Replay what no bundle was asked about yet."""
+    wanted = days_to_replay(find_extent(clean), read_replay_days(folder), bundle.learned_until)
+    return replay(folder, clean, ranker, bundle, wanted, **how)
+
+
 EVENTS = (
     ("u", "a", -2.0, "view"),
     ("u", "b", -1.0, "view"),
@@ -80,7 +88,7 @@ EVENTS = (
 
 def test_a_day_asks_for_new_items_of_users_with_a_history_as_the_day_began(tmp_path: Path) -> None:
     ranker = Alphabet()
-    tuesday, wednesday = replay(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), ranker, BUNDLE)
+    tuesday, wednesday = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), ranker, BUNDLE)
     assert [one.day for one in (tuesday, wednesday)] == [date(2026, 3, 3), date(2026, 3, 4)]
     by_items = {one.items: one for one in ranker.asked}
     assert set(by_items) == {("b", "a"), ("c",), ("b", "d", "a", "z")}
@@ -98,25 +106,26 @@ def test_a_day_asks_for_new_items_of_users_with_a_history_as_the_day_began(tmp_p
 
 def test_a_day_is_asked_about_once_whatever_bundle_comes_after(tmp_path: Path) -> None:
     clean, kept = _clean(tmp_path / "clean", EVENTS), tmp_path / "kept"
-    first = replay(kept, clean, Alphabet(), BUNDLE)
+    first = replay_new(kept, clean, Alphabet(), BUNDLE)
     later = Replayed("d2", MONDAY, {}, 3, BUNDLE.floods)
-    assert replay(kept, clean, Alphabet(), later) == first == read_replay_days(kept)
-    assert days_to_replay(clean, first, MONDAY) == []
+    assert replay_new(kept, clean, Alphabet(), later) == first == read_replay_days(kept)
+    assert replay(kept, clean, Alphabet(), later, [one.day for one in first]) == first == read_replay_days(kept)
+    assert days_to_replay(find_extent(clean), first, MONDAY) == []
     grown = _clean(tmp_path / "clean", [*EVENTS, ("u", "g", 4.5, "view")])
-    again = replay(kept, grown, Alphabet(), later)
+    again = replay_new(kept, grown, Alphabet(), later)
     assert again[:2] == first
     assert [(one.day.day, one.digest) for one in again[2:]] == [(5, "d2")]
 
 
 def test_nothing_from_before_the_bundle_learned_is_asked_about(tmp_path: Path) -> None:
     clean = _clean(tmp_path / "clean", EVENTS)
-    assert days_to_replay(clean, [], MONDAY + timedelta(days=1, hours=3)) == [date(2026, 3, 4)]
-    assert days_to_replay(clean, [], MONDAY + timedelta(days=9)) == []
+    assert days_to_replay(find_extent(clean), [], MONDAY + timedelta(days=1, hours=3)) == [date(2026, 3, 4)]
+    assert days_to_replay(find_extent(clean), [], MONDAY + timedelta(days=9)) == []
 
 
 def test_a_click_long_after_the_others_is_no_day_to_ask_about(tmp_path: Path) -> None:
     clean = _clean(tmp_path / "clean", [*EVENTS, ("u", "g", 204.5, "view")])
-    assert days_to_replay(clean, [], MONDAY) == [date(2026, 3, 3), date(2026, 3, 4)]
+    assert days_to_replay(find_extent(clean), [], MONDAY) == [date(2026, 3, 3), date(2026, 3, 4)]
 
 
 def test_a_day_asks_a_sample_and_no_flood(tmp_path: Path) -> None:
@@ -124,10 +133,10 @@ def test_a_day_asks_a_sample_and_no_flood(tmp_path: Path) -> None:
     bought = [(f"u{n}", "b", 1.1, "view") for n in range(30)]
     flood = [("u1", "abcdefgh"[n % 8], 1.2, "view") for n in range(200)]
     clean = _clean(tmp_path / "clean", [*known, *bought, *flood, ("x", "a", 2.1, "view")])
-    [day] = replay(tmp_path / "all", clean, Alphabet(), BUNDLE)
+    [day] = replay_new(tmp_path / "all", clean, Alphabet(), BUNDLE)
     assert day.figures["rank"][0] == 29
-    [some] = replay(tmp_path / "some", clean, Alphabet(), BUNDLE, users_a_day=10)
-    [same] = replay(tmp_path / "same", clean, Alphabet(), BUNDLE, users_a_day=10)
+    [some] = replay_new(tmp_path / "some", clean, Alphabet(), BUNDLE, users_a_day=10)
+    [same] = replay_new(tmp_path / "same", clean, Alphabet(), BUNDLE, users_a_day=10)
     assert some == same
     assert some.figures["rank"][0] == 10
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.alarms import Alarm
-from monitoring.answers.replay import ReplayDay, replay
+from monitoring.answers.replay import ReplayDay
 from monitoring.answers.replayed import below_promise, lost_lead, replay_series
 from monitoring.answers.rival import Neighbours, fit_neighbours
 from monitoring.answers.staleness import STALE, Learned, with_staleness
@@ -19,7 +19,7 @@ from monitoring.signals.activity import Span
 from monitoring.verdict import judge
 from recommender.inputs.ids import IdMap
 from recommender.inputs.user import UserState
-from tests.unit.monitoring.answers.test_replay import BUNDLE, Alphabet, _clean
+from tests.unit.monitoring.answers.test_replay import BUNDLE, Alphabet, _clean, replay_new
 
 SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 200)
 LEARNED_DAYS_AGO = 170
@@ -74,7 +74,7 @@ def test_the_lead_is_what_a_bundle_ranks_above_neighbours_for_the_same_user_and_
     clean = _clean(
         tmp_path / "clean", [*known, ("x", "g", -1.0, "view"), ("x", "h", 1.2, "view"), ("x", "h", 2.1, "view")]
     )
-    (tuesday,) = replay(tmp_path / "kept", clean, Alphabet(), BUNDLE)
+    (tuesday,) = replay_new(tmp_path / "kept", clean, Alphabet(), BUNDLE)
     assert tuesday.figures["rank"] == (1, 0, 0)  # the last of all
     assert tuesday.lead == (1, -1, 1)  # neighbours have it first
 
@@ -103,7 +103,7 @@ def test_new_items_cost_a_bundle_no_lead_while_taste_is_as_it_was(tmp_path: Path
             learned.setdefault(user, []).append(item)
     ids = IdMap.shuffled((item for had in learned.values() for item in had), 0)
     bundle = Neighbours(list(learned.values()), ids)
-    days = replay(tmp_path / "kept", _clean(tmp_path / "clean", events), bundle, BUNDLE)
+    days = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", events), bundle, BUNDLE)
     span = Span(datetime(2026, 6, 9, tzinfo=UTC), 120)
     assert days[-1].day == date(2026, 6, 8)
     (moved,) = lost_lead(days, span, span.n_days)
@@ -115,7 +115,7 @@ def test_an_item_that_the_bundle_does_not_know_is_in_no_lead(tmp_path: Path) -> 
     known = [(f"u{n}", item, -3.0, "view") for n in range(5) for item in "gh"]
     asked = [("x", "g", -1.0, "view"), ("x", "h", 1.2, "view"), ("x", "new", 1.3, "view"), ("y", "g", -1.0, "view")]
     clean = _clean(tmp_path / "clean", [*known, *asked, ("y", "new", 1.4, "view"), ("x", "a", 2.1, "view")])
-    (tuesday,) = replay(tmp_path / "kept", clean, Alphabet(), BUNDLE)
+    (tuesday,) = replay_new(tmp_path / "kept", clean, Alphabet(), BUNDLE)
     assert tuesday.figures["rank"] == (2, 0, 0)
     assert tuesday.lead == (1, -1, 1)  # y took nothing that is asked about
 

@@ -12,7 +12,7 @@ import pytest
 from core.alarms import Alarm
 from core.settings.loop import RetrainingSettings
 from monitoring.answers import replayed
-from monitoring.answers.replay import STORE, ReplayDay, replay
+from monitoring.answers.replay import STORE, ReplayDay
 from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_series
 from monitoring.answers.staleness import STALE, UNKNOWN_SHARE, Learned, with_staleness
 from monitoring.calibration import measure
@@ -20,14 +20,14 @@ from monitoring.decisions import Evidence, OnAlarm, decide
 from monitoring.looks import unquiet_windows
 from monitoring.signals.activity import Span
 from monitoring.verdict import judge
-from tests.unit.monitoring.answers.test_replay import BUNDLE, EVENTS, ITEMS, Alphabet, _clean
+from tests.unit.monitoring.answers.test_replay import BUNDLE, EVENTS, ITEMS, Alphabet, _clean, replay_new
 
 SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 200)
 USERS = 60
 
 
 def test_each_user_of_a_day_counts_once_by_the_share_of_unknown_items_among_what_they_take(tmp_path: Path) -> None:
-    tuesday, wednesday = replay(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), Alphabet(), BUNDLE)
+    tuesday, wednesday = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), Alphabet(), BUNDLE)
     # u took d and z, which is unknown; what u had before and what was merely shown are not taken. A stranger counts.
     assert tuesday.unknown == (3, 0.5, 0.25)
     assert wednesday.unknown == (1, 0, 0)
@@ -36,16 +36,16 @@ def test_each_user_of_a_day_counts_once_by_the_share_of_unknown_items_among_what
 
 def test_a_flood_does_not_count_and_neither_does_anybody_who_was_erased(tmp_path: Path) -> None:
     flood = [("bot", ITEMS[n % 8] if n % 2 else f"z{n}", 1.2, "view") for n in range(200)]
-    [day, _] = replay(tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *flood]), Alphabet(), BUNDLE)
+    [day, _] = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *flood]), Alphabet(), BUNDLE)
     assert day.unknown == (3, 0.5, 0.25)
     left = [one for one in EVENTS if one[0] != "u"]
-    [day] = replay(tmp_path / "erased", _clean(tmp_path / "clean", left), Alphabet(), BUNDLE)
+    [day] = replay_new(tmp_path / "erased", _clean(tmp_path / "clean", left), Alphabet(), BUNDLE)
     assert day.unknown == (2, 0, 0)
 
 
 def test_nobody_and_no_item_is_named_in_what_is_kept(tmp_path: Path) -> None:
     renamed = [(f"person-{user}", f"item-{item}", day, kind) for user, item, day, kind in EVENTS]
-    [day, _] = replay(tmp_path / "kept", _clean(tmp_path / "clean", renamed), Alphabet(), BUNDLE)
+    [day, _] = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", renamed), Alphabet(), BUNDLE)
     assert day.unknown == (3, 3, 3)
     kept = (tmp_path / "kept" / STORE).read_text()
     assert "person-" not in kept

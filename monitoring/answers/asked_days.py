@@ -1,0 +1,143 @@
+"""Days that the bundle in service is asked about: which, who is left out, users as a day began, and what is kept.
+
+Of each whole day (UTC) after a bundle learned, once: sums of a day are kept, so that a past grows over bundles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import duckdb
+import numpy as np
+from pydantic import TypeAdapter
+
+from core.schema import EVENTS
+from core.sql import literal
+from core.storage import atomic_file
+from monitoring.extent import Extent
+from monitoring.signals.activity import FloodRule
+from recommender.inputs.user import UserState
+
+KEPT_DAYS = 400
+_HISTORY = 200  # items of a history, the newest
+# Whoever floods on one day is no user whose taste is asked about.
+_FLOODERS = """
+CREATE TEMP TABLE flooders AS
+WITH days AS (SELECT user_id, CAST(timestamp AS DATE) AS day, count(*) AS n FROM events GROUP BY ALL)
+SELECT DISTINCT user_id FROM days
+WHERE n > greatest($min_repeats, $factor * (SELECT quantile_disc(n, 0.75) FROM days)) AND $is_on
+"""
+_STATES = f"""
+SELECT q.user_id, q.day, q.targets, list(item_id ORDER BY since DESC, item_id)[:{_HISTORY}] AS items,
+    list(value ORDER BY since DESC, item_id)[:{_HISTORY}] AS ratings,
+    list(kind ORDER BY since DESC, item_id)[:{_HISTORY}] AS kinds
+FROM queries q JOIN (
+    SELECT user_id, day, item_id, max(timestamp) AS since, arg_max(value, timestamp) AS value,
+        max(list_position([{", ".join(literal(one) for one in EVENTS)}], event)) AS kind
+    FROM events JOIN queries USING (user_id) WHERE timestamp < day::TIMESTAMPTZ GROUP BY ALL
+) USING (user_id, day) GROUP BY ALL ORDER BY q.day, q.user_id
+"""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The bundle that is asked.
+
+    Attributes:
+        digest: Its own.
+        learned_until: It learned nothing later.
+        promise: What its evaluation found, by figure.
+        k: Length of its lists.
+        floods: Who is left out.
+    """
+
+    digest: str
+    learned_until: datetime
+    promise: dict[str, float]
+    k: int
+    floods: FloodRule
+
+
+class HasDay(Protocol):
+    """What was made of a day."""
+
+    @property
+    def day(self) -> date:
+        """UTC."""
+
+
+Day = TypeVar("Day", bound=HasDay)
+
+
+def days_to_replay(extent: Extent, known: Sequence[HasDay], learned_until: datetime) -> list[date]:
+    """Whole days after a bundle learned that no bundle was asked about yet, the oldest first.
+
+    Args:
+        extent: Of the shop's events: the days end where they do.
+        known: Days that a bundle was asked about.
+    """
+    if extent.newest is None:
+        return []
+    end = (extent.newest + timedelta(microseconds=1)).astimezone(UTC).date()
+    begin = max(learned_until.astimezone(UTC).date() + timedelta(days=1), end - timedelta(days=KEPT_DAYS))
+    done = {one.day for one in known}
+    days = (begin + timedelta(days=n) for n in range(max((end - begin).days, 0)))
+    return [day for day in days if day not in done]
+
+
+@contextmanager
+def open_events(clean: Path, wanted: Sequence[date], floods: FloodRule) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database with `events`, what users did, `wanted` (day), and `flooders` (user_id), who are left out."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        path = literal(str(clean / "interactions.parquet"))
+        connection.execute(
+            f"CREATE TEMP VIEW events AS SELECT * FROM read_parquet({path}) WHERE event <> {literal(EVENTS[0])}"
+        )
+        listed = ", ".join(f"(DATE {literal(day.isoformat())})" for day in wanted)
+        connection.execute(f"CREATE TEMP TABLE wanted AS SELECT * FROM (VALUES {listed}) AS t(day)")
+        rule = {"min_repeats": floods.min_repeats, "factor": floods.factor, "is_on": floods.is_on}
+        connection.execute(_FLOODERS, rule)
+        yield connection
+
+
+def states_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, date, tuple[str, ...], UserState]]:
+    """Of each of `queries` with a history in `events`: user, day, targets, and the user as the day began."""
+    rows = connection.execute(_STATES).fetchall()
+    return [(user, day, tuple(targets), _state(*history)) for user, day, targets, *history in rows]
+
+
+def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequence[int]) -> UserState:
+    """A history as the features have it, oldest first."""
+    return UserState(
+        items=tuple(reversed(items)),
+        values=tuple(reversed(ratings)),
+        events=tuple(EVENTS[kind - 1] for kind in reversed(kinds)),
+    )
+
+
+def keep_days(path: Path, adapter: TypeAdapter[list[Day]], known: Sequence[Day], fresh: Sequence[Day]) -> list[Day]:
+    """Write what was found of new days beside what is known, up to `KEPT_DAYS`; of a day that is known nothing changes.
+
+    Returns:
+        All that is kept, the oldest day first; where nothing is new, nothing is written.
+    """
+    found = {one.day: one for one in [*fresh, *known]}
+    days = [found[day] for day in sorted(found)]
+    if len(days) == len(known):
+        return days
+    days = [one for one in days if one.day >= days[-1].day - timedelta(days=KEPT_DAYS)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(adapter.dump_json(days))
+    return days
+
+
+def sums_of(values: np.ndarray) -> tuple[float, float, float]:
+    """Their number, their sum, and the sum of their squares."""
+    return float(len(values)), float(values.sum()), float((values**2).sum())
