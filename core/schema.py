@@ -144,8 +144,12 @@ ITEM_MEAN_RATING = "item_mean_rating"
 ITEM_N_RATINGS = "item_n_ratings"
 ITEM_N_EVENTS = "item_n_events"
 TARGETS = "targets"
+# How many leading targets of a validation query were touched before the window's later half; null where it has none.
+N_EARLY_TARGETS = "n_early_targets"
 
 Split = Literal["train", "validation", "test"]
+# What queries are asked in: the window of a split, or the later half of the validation window.
+Window = Literal["validation", "validation_late", "test"]
 _HISTORY = [
     pa.field(HISTORY_ITEMS, pa.list_(pa.string())),
     pa.field(HISTORY_VALUES, pa.list_(pa.float64())),
@@ -233,8 +237,9 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             *_fields(ITEM_FEATURES),
         ]
     ),
-    # One row per user who took something in the window that they had not seen: the history, what was seen and the
-    # user's features when it opens, and what they took. Without seen_keys the history is all that was seen.
+    # One row per window and user who took something in it that they had not seen: the history, what was seen and the
+    # user's features when it opens, and what they took, in the order of the first touch. Without seen_keys the history
+    # is all that was seen.
     "queries": pa.schema(
         [
             pa.field(USER_ID, pa.string(), nullable=False),
@@ -244,6 +249,7 @@ TRAINING_TABLES: dict[str, pa.Schema] = {
             pa.field(ATTRIBUTES, pa.string()),
             *_fields(USER_FEATURES),
             pa.field(TARGETS, pa.list_(pa.string()), nullable=False),
+            pa.field(N_EARLY_TARGETS, pa.int64()),
         ]
     ),
     # One row per rating, with every feature as it stood just before the rating. item_text stands where the item's text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from core import schema
-from core.schema import TRAINING_TABLES
+from core.schema import TRAINING_TABLES, Window
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
 from core.storage import atomic_folder, write_json
@@ -134,8 +134,8 @@ def _collect(
         tables = {
             "catalogue": catalogue(lookup),
             "sequences": sequences(lookup),
-            "items_then": () if evaluation is None else items_then(lookup, ("validation", "test")),
-            "queries": () if evaluation is None else queries(lookup, ("validation", "test")),
+            "items_then": () if evaluation is None else items_then(lookup, get_args(Window)),
+            "queries": () if evaluation is None else queries(lookup, get_args(Window)),
             "pairs": pairs(lookup),
             "reviews": reviews(lookup),
         }

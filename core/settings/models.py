@@ -166,7 +166,8 @@ class BlendSettings(Frozen):
         "weighted: a weight per part. network, trees: the weights, corrected by a small network or by boosted trees, "
         "which read the feature store's features of user and item. auto: by cross-validation over the users of the "
         "validation window, the simplest within one standard error of the best, and none that ranks worse than the "
-        "best part alone.",
+        "best part alone; corrected where that ranks better forward in time, fitted on the window's earlier half and "
+        "judged on the later one.",
     )
     candidates: int = Field(
         50,

@@ -13,6 +13,7 @@ from features.clean_tables import table_path
 from features.counting.moments import as_us
 from features.feast.definitions import CATALOGUE
 from features.point_in_time.lookup import Page, PointInTime, page_of
+from features.point_in_time.windows import query_windows
 from recommender.inputs.texts import item_text
 
 _REVIEWS_PER_ITEM = 3
@@ -80,13 +81,11 @@ def catalogue(lookup: PointInTime) -> Iterator[Page]:
         start += len(labels)
 
 
-def items_then(lookup: PointInTime, splits: Sequence[schema.Split]) -> Iterator[Page]:
-    """Every item of the catalogue as the window of each split opens; `describe_items` comes before it."""
-    windows = {"validation": as_us(lookup.cuts.validation_at), "test": as_us(lookup.cuts.test_at)}
-    opens = {split: windows[split] for split in splits}
+def items_then(lookup: PointInTime, wanted: Sequence[schema.Window]) -> Iterator[Page]:
+    """Every item of the catalogue as each of the wanted windows opens; `describe_items` comes before it."""
     parts = [
-        f"SELECT {literal(split)} AS split, item_id, row_id, {clock} AS clock FROM items"
-        for split, clock in opens.items()
+        f"SELECT {literal(window)} AS split, item_id, row_id, {opens} AS clock FROM items"
+        for window, (opens, _) in query_windows(lookup, wanted).items()
     ]
     moments = f"SELECT * EXCLUDE (row_id) FROM ({' UNION ALL '.join(parts)}) ORDER BY clock, row_id"
     return (page_of(*page) for page in lookup.look_up(CATALOGUE, moments))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from core import schema
-from core.schema import Split
+from core.schema import Window
 from recommender.inputs.catalogue import read_training_table
 from recommender.inputs.ids import IdMap
 
@@ -89,7 +89,7 @@ def window_counts(rows: list[Any]) -> np.ndarray:
     return np.array([counts or [0] * n_windows for counts in rows], dtype=np.float64).reshape(len(rows), n_windows)
 
 
-def read_items_then(training: Path, split: Split) -> CountedItems | None:
+def read_items_then(training: Path, window: Window) -> CountedItems | None:
     """The items when a window of queries opened; None where the training set does not have them.
 
     A leave-one-out protocol has no moment at which all of its queries are asked.
@@ -100,7 +100,7 @@ def read_items_then(training: Path, split: Split) -> CountedItems | None:
     if not (training / "items_then.parquet").exists():
         return None
     table = read_training_table(training, "items_then")
-    kept = pa.compute.equal(table.column(schema.SPLIT), split)
+    kept = pa.compute.equal(table.column(schema.SPLIT), window)
     return CountedItems(table.filter(kept))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from core import schema
-from core.schema import Split
+from core.schema import Window
 from recommender.inputs.catalogue import read_training_table
 from recommender.inputs.item_moments import read_items_then
 from recommender.inputs.user import UserState
@@ -22,11 +23,17 @@ _LISTS = ("top_categories", "category_shares", "top_brands", "brand_shares")
 
 @dataclass(frozen=True)
 class Queries:
-    """Users and their targets, row by row; every row has at least one target. `user_ids` may be left out."""
+    """Users and their targets, row by row. `user_ids` and `n_early` may be left out.
+
+    Attributes:
+        targets: Of each user at least one, in the order of the first touch.
+        n_early: How many leading targets were touched before the later half of the window opened.
+    """
 
     users: tuple[UserState, ...]
     targets: tuple[tuple[str, ...], ...]
     user_ids: tuple[str, ...] = ()
+    n_early: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -47,7 +54,14 @@ class Queries:
             tuple(self.users[p] for p in places),
             tuple(self.targets[p] for p in places),
             tuple(self.user_ids[p] for p in places) if self.user_ids else (),
+            tuple(self.n_early[p] for p in places) if self.n_early else (),
         )
+
+    @property
+    def early_targets(self) -> tuple[tuple[str, ...], ...]:
+        """Of each user those of the window's earlier half; none where it has no halves."""
+        numbers = self.n_early or (0,) * len(self)
+        return tuple(targets[:n] for targets, n in zip(self.targets, numbers, strict=True))
 
     def passes(self, size: int) -> Iterator[Queries]:
         """All of them in their order, so many at a time: memory does not grow with their number times the catalogue."""
@@ -75,18 +89,20 @@ def sample_places(places: np.ndarray, limit: int, seed: int | np.random.Generato
     return np.sort(np.random.default_rng(seed).choice(places, limit, replace=False))
 
 
-def read_queries(training: Path, split: Split) -> Queries:
+def read_queries(training: Path, window: Window) -> Queries:
     """Read the queries of one window; those without targets are left out, for nothing can be hit there.
 
     Raises:
         TrainingDataError: the table is missing or not as the contract has it.
     """
-    rows, items_then = read_training_table(training, "queries").to_pylist(), read_items_then(training, split)
-    kept = [row for row in rows if row[schema.SPLIT] == split and row[schema.TARGETS]]
+    table, items_then = read_training_table(training, "queries"), read_items_then(training, window)
+    of_window = table.filter(pc.equal(table.column(schema.SPLIT), window)).to_pylist()
+    kept = [row for row in of_window if row[schema.TARGETS]]
     return Queries(
         users=tuple(replace(UserState.from_row(row), features=_features(row), items_then=items_then) for row in kept),
         targets=tuple(tuple(dict.fromkeys(row[schema.TARGETS])) for row in kept),
         user_ids=tuple(row[schema.USER_ID] for row in kept),
+        n_early=tuple(row[schema.N_EARLY_TARGETS] or 0 for row in kept),
     )
 
 

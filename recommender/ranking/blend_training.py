@@ -23,8 +23,11 @@ from recommender.metrics.ranking import metric_key
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.candidates import Candidates
 from recommender.ranking.choice import (
+    MIN_LEARNED,
     MIN_QUERIES,
     Fit,
+    Halves,
+    JudgedBy,
     Option,
     Way,
     cross_validated,
@@ -60,8 +63,8 @@ LEARNED: dict[BlendKind, Callable[[Candidates, Blend, tuple[str, ...], int], Cor
     "network": fit_network,
     "trees": fit_trees,
 }
-# Queries with a target among their candidates; of fewer no correction is learned unless it is asked for.
-MIN_LEARNED = 50
+# What learns the weights of a kind.
+WEIGHED: dict[BlendKind, Callable[[Candidates], Blend]] = {"gate": fit_gate, "weighted": fit_weights}
 # By kind, which parts it needs beside the sequence model; all where it is not named.
 NEEDED: dict[str, tuple[str, ...]] = {"none": (), "mean": ("neighbours",), "gate": ("neighbours",)}
 
@@ -105,8 +108,9 @@ def fit_blend(
         ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
         if fit.held is not None:
             chosen, cold = _held_way(ranker, fit.held), ColdItems.load(fit.held)
+            judged_by = held.choices.get("correction_judged_by") if held is not None else None
         else:
-            chosen, metrics = _choose(ranker, queries, blend, fit)
+            chosen, metrics, judged_by = _choose(ranker, queries, blend, fit)
             if len(queries):
                 cold, figures = choose_cold(Ranker(items, model, retrievers, chosen.blend), warm, fit.k, fit.seed)
                 metrics |= figures
@@ -123,7 +127,7 @@ def fit_blend(
         best_epoch=1,
         metrics=metrics,
         seconds=time.monotonic() - started,
-        choices={**choices, "cold_users": asdict(cold_choices)},
+        choices={**choices, "correction_judged_by": judged_by, "cold_users": asdict(cold_choices)},
         caps=tuple(fit.caps),
     )
     with atomic_folder(target) as folder:
@@ -186,13 +190,34 @@ def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
     return queries.take(np.array(warm, dtype=np.int64))
 
 
-def _choose(ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext) -> tuple[Way, dict[str, float]]:
-    """The way to rank, and the NDCG of each part alone, of each kind and of the chosen one."""
-    names = ranker.part_names
+def _choose(
+    ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitContext
+) -> tuple[Way, dict[str, float], JudgedBy]:
+    """The way to rank, the NDCG of each part alone and of what was tried, and what corrections were judged by."""
     unseen = {"none": Blend(), "mean": MEAN, "gate": MEAN}.get(settings.kind, EVENLY)
     if not len(queries) or (len(queries) < MIN_QUERIES and settings.kind == "auto"):
-        return Way(unseen), {}
-    candidates = Candidates.of(
+        return Way(unseen), {}, "nothing"
+    candidates = _candidates(ranker, queries, settings)
+    halves = _halves(ranker, queries, candidates, settings, fit) if settings.kind == "auto" else None
+    features = ranker.describer.names
+    tried = _options(settings, candidates, fit, features, correct=halves is None)
+    key = metric_key("ndcg", fit.k)
+    for option in tried:
+        _tell(option, f"cross-validated {key}", fit)
+    chosen = simplest_of_the_best(tried) if settings.kind == "auto" else max(tried, key=lambda one: one.ndcg.mean())
+    alone = {name: candidates.ndcg(candidates.of_part(name), fit.k) for name in candidates.names}
+    figures = {f"{key}_{name}": float(ndcg.mean()) for name, ndcg in (alone | {"blend": chosen.ndcg}).items()}
+    if halves is None:
+        return chosen.way, figures, "users" if any(one.way.correction is not None for one in tried) else "nothing"
+    if not halves.can_judge:
+        return chosen.way, figures, "nothing"
+    chosen, later = _correct_forward(halves, chosen.way.blend, settings, fit, features)
+    return chosen.way, figures | later, "time"
+
+
+def _candidates(ranker: Ranker, queries: Queries, settings: BlendSettings) -> Candidates:
+    names = ranker.part_names
+    return Candidates.of(
         lambda users: ranker.standard_scores(users, names),
         queries,
         ranker.ids,
@@ -200,31 +225,28 @@ def _choose(ranker: Ranker, queries: Queries, settings: BlendSettings, fit: FitC
         settings.candidates,
         ranker.describer if settings.kind in ("auto", *LEARNED) else None,
     )
-    tried = _options(settings, candidates, fit, ranker.describer.names)
-    key = metric_key("ndcg", fit.k)
-    for option in tried:
-        shown = _shown(option.way.blend)
-        fit.progress(f"blend {option.way.blend.kind}, {shown}: cross-validated {key} {option.ndcg.mean():.4f}")
-    chosen = simplest_of_the_best(tried) if settings.kind == "auto" else max(tried, key=lambda one: one.ndcg.mean())
-    alone = {f"{key}_{name}": candidates.ndcg(candidates.of_part(name), fit.k).mean() for name in names}
-    return chosen.way, {**{name: float(value) for name, value in alone.items()}, f"{key}_blend": chosen.ndcg.mean()}
+
+
+def _halves(
+    ranker: Ranker, queries: Queries, whole: Candidates, settings: BlendSettings, fit: FitContext
+) -> Halves | None:
+    """The halves of the validation window; None where it has none."""
+    warm = _warm_queries(ranker, read_queries(fit.training, "validation_late"))
+    late = sample_queries(warm, MAX_QUERIES, fit.seed)
+    fit.cap("users of the later half of validation that corrections are judged by", len(late), len(warm), A_SAMPLE)
+    if not len(late) and not any(queries.n_early):
+        return None
+    return Halves(whole, whole.wanting(queries.early_targets, ranker.ids), _candidates(ranker, late, settings))
 
 
 def _options(
-    settings: BlendSettings, candidates: Candidates, fit: FitContext, features: tuple[str, ...]
+    settings: BlendSettings, candidates: Candidates, fit: FitContext, features: tuple[str, ...], *, correct: bool
 ) -> list[Option]:
-    """What is tried for a kind; `auto` tries all."""
+    """What is tried for a kind; `auto` tries all, corrections where `correct` says so."""
     kind = settings.kind
 
     def wanted(*kinds: str) -> bool:
         return kind in ("auto", *kinds)
-
-    def learned(name: BlendKind) -> Fit:
-        def fit_way(some: Candidates) -> Way:
-            blend = replace(fit_weights(some), kind=name, candidates=settings.candidates)
-            return Way(blend, LEARNED[name](some, blend, features, fit.seed))
-
-        return fit_way
 
     k, folds = fit.k, folds_of(len(candidates), fit.seed)
     found = [fixed(Blend(), candidates, k)] if wanted("none", "part") else []
@@ -235,15 +257,47 @@ def _options(
         found += [fixed(MEAN, candidates, k)]
     if kind == "auto":
         found += [fixed(EVENLY, candidates, k)]
-    if wanted("gate"):
-        found += [cross_validated(lambda some: Way(fit_gate(some)), candidates, folds, k, level=1)]
-    if wanted("weighted"):
-        found += [cross_validated(lambda some: Way(fit_weights(some)), candidates, folds, k, level=1)]
+    for name, weigh in WEIGHED.items():
+        if wanted(name):
+            found += [cross_validated(_uncorrected(weigh), candidates, folds, k, level=1)]
+    enough = correct and candidates.n_with_target >= MIN_LEARNED
     for level, name in enumerate(LEARNED, start=2):
-        enough = int(candidates.wanted.any(axis=1).sum()) >= MIN_LEARNED
         if kind == name or (kind == "auto" and enough):
-            found += [cross_validated(learned(name), candidates, folds, k, level)]
+            found += [cross_validated(_corrected(name, settings, fit, features), candidates, folds, k, level)]
     return found
+
+
+def _correct_forward(
+    halves: Halves, blend: Blend, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]
+) -> tuple[Option, dict[str, float]]:
+    """A blend as it is, or corrected where that ranks better forward in time; and the NDCG of each that was tried."""
+    k, key = fit.k, f"later_{metric_key('ndcg', fit.k)}"
+    tried = {"uncorrected": halves.forward(_uncorrected(WEIGHED.get(blend.kind, lambda _: blend)), k, level=0)}
+    for level, name in enumerate(LEARNED, start=1):
+        tried[name] = halves.forward(_corrected(name, settings, fit, features), k, level)
+    for option in tried.values():
+        _tell(option, f"in the later half of the window {metric_key('ndcg', k)}", fit)
+    figures = {f"{key}_{name}": float(option.ndcg.mean()) for name, option in tried.items()}
+    return simplest_of_the_best([*tried.values()]), figures
+
+
+def _uncorrected(weigh: Callable[[Candidates], Blend]) -> Fit:
+    return lambda some: Way(weigh(some))
+
+
+def _corrected(name: BlendKind, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]) -> Fit:
+    """The weights, corrected by what a kind learns."""
+
+    def fit_way(some: Candidates) -> Way:
+        blend = replace(fit_weights(some), kind=name, candidates=settings.candidates)
+        return Way(blend, LEARNED[name](some, blend, features, fit.seed))
+
+    return fit_way
+
+
+def _tell(option: Option, what: str, fit: FitContext) -> None:
+    blend = option.way.blend
+    fit.progress(f"blend {blend.kind}, {_shown(blend)}: {what} {option.ndcg.mean():.4f}")
 
 
 def _describe(blend: Blend, metrics: dict[str, float]) -> str:

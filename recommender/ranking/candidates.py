@@ -76,16 +76,16 @@ class Candidates:
         width = max((len(union) for union in places), default=0)
         padded = np.full((len(places), width), -1, dtype=np.int64)
         values = np.zeros((len(places), width, len(names)), dtype=np.float32)
-        wanted = np.zeros((len(places), width), dtype=bool)
-        for row, (union, own, targets) in enumerate(zip(places, scores, queries.targets, strict=True)):
+        for row, (union, own) in enumerate(zip(places, scores, strict=True)):
             padded[row, : len(union)], values[row, : len(union)] = union, own
-            wanted[row, : len(union)] = np.isin(union, np.array(ids.known_indices(targets), dtype=np.int64) - 1)
         n_features = described[0].shape[1] if described else 0
         features = np.zeros((len(places), width, n_features), dtype=np.float32)
         for row, own in enumerate(described):
             features[row, : len(own)] = own
         lengths = np.array([len(ids.known_indices(user.items)) for user in queries.users], dtype=np.int64)
-        return cls(tuple(names), padded, values, wanted, queries.n_targets, lengths, features)
+        nothing = np.zeros(padded.shape, dtype=bool)
+        found = cls(tuple(names), padded, values, nothing, np.zeros(len(padded), dtype=np.int64), lengths, features)
+        return found.wanting(queries.targets, ids)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -95,6 +95,11 @@ class Candidates:
         """Which places hold a candidate. Shape (B, C), bool."""
         there: np.ndarray = self.places >= 0
         return there
+
+    @property
+    def n_with_target(self) -> int:
+        """How many queries have a target among their candidates."""
+        return int(self.wanted.any(axis=1).sum())
 
     def take(self, rows: np.ndarray) -> Candidates:
         """Some of the queries."""
@@ -107,6 +112,14 @@ class Candidates:
             lengths=self.lengths[rows],
             features=self.features[rows],
         )
+
+    def wanting(self, targets: Sequence[Sequence[str]], ids: IdMap) -> Candidates:
+        """The same candidates for other targets of the queries."""
+        known = [np.array(ids.known_indices(one), dtype=np.int64) - 1 for one in targets]
+        wanted = np.zeros(self.places.shape, dtype=bool)
+        for row, places in enumerate(known):
+            wanted[row] = np.isin(self.places[row], places)
+        return replace(self, wanted=wanted, n_targets=np.array([len(one) for one in targets], dtype=np.int64))
 
     def of_part(self, name: str) -> np.ndarray:
         """What one part makes of them. Shape (B, C), float32."""

@@ -1,4 +1,9 @@
-"""Chooses among ways to rank by cross-validation over the users of the validation window.
+"""Chooses among ways to rank by cross-validation over the users of the validation window, and whether to correct the
+chosen one forward in time: fitted on the earlier half of the window, judged on the later one.
+
+A correction reads features that tell items apart, and what is popular next is the same for all users of one window: by
+other users of it, one that learned the window's own fashions by heart would be rewarded. A handful of weights has no
+room for that, and is chosen surest by all users there are.
 
 Of all that lie within one standard error of the best, by users' paired differences, the simplest one is taken: few
 users tell no complicated ranker from a simple one. None is taken whose mean is below that of the best part alone.
@@ -8,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +24,10 @@ from recommender.ranking.correction import Correction
 N_FOLDS = 5
 # Fewer users tell nothing apart.
 MIN_QUERIES = 20
+# Queries with a target among their candidates; of fewer no correction is learned unless it is asked for.
+MIN_LEARNED = 50
+# How corrections were judged: forward in time, by other users of the same window, or not at all.
+JudgedBy = Literal["time", "users", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,8 @@ class Option:
     """One way to rank.
 
     Attributes:
-        way: Fitted on all queries.
-        ndcg: Of each query, by a fit that did not see it. Shape (B,).
+        way: Fitted on the whole window.
+        ndcg: Of each query that judges, by a fit that did not see it. Shape (B,).
         level: How much it learns: 0 nothing but which one it is. Higher is more.
         is_part: Whether it is one part alone.
     """
@@ -77,6 +87,31 @@ def cross_validated(fit: Fit, candidates: Candidates, folds: np.ndarray, k: int,
         way = fit(candidates.take(np.flatnonzero(folds != fold)))
         ndcg[inside] = held_out.ndcg(way.scores(held_out), k)
     return Option(fit(candidates), ndcg, level)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The halves of a validation window.
+
+    Attributes:
+        whole: The queries as the window opened, with all that was taken in it.
+        early: The same, with what was taken in the earlier half.
+        late: The queries as the later half opened, with what was taken in it.
+    Source: Tashman 2000, Out-of-sample tests of forecasting accuracy (evaluation from a later origin).
+    """
+
+    whole: Candidates
+    early: Candidates
+    late: Candidates
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether there is enough to learn a correction from, and to judge it by."""
+        return self.early.n_with_target >= MIN_LEARNED and len(self.late) >= MIN_QUERIES
+
+    def forward(self, fit: Fit, k: int, level: int) -> Option:
+        """A way that is fitted on the earlier half and judged on the later one."""
+        return Option(fit(self.whole), self.late.ndcg(fit(self.early).scores(self.late), k), level)
 
 
 def simplest_of_the_best(options: Sequence[Option]) -> Option:

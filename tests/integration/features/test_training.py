@@ -141,12 +141,15 @@ def test_an_item_touched_again_stands_where_it_stood_at_each_target(tmp_path: Pa
 def test_queries_hold_what_was_new_to_the_user_in_the_window(training: dict[str, list[dict]]) -> None:
     found = {(row["user_id"], row["split"]): row for row in training["queries"]}
     # u's event in the test window is on an item they knew.
-    assert set(found) == {("u", "validation"), ("w", "validation"), ("v", "test")}
+    assert set(found) == {("u", "validation"), ("w", "validation"), ("w", "validation_late"), ("v", "test")}
     assert found["u", "validation"]["history_items"] == ["c", "d", "a"]
     assert found["u", "validation"]["targets"] == ["e"]
     assert (found["w", "validation"]["history_items"], found["w", "validation"]["targets"]) == ([], ["c"])
     assert (found["u", "validation"]["attributes"], found["w", "validation"]["attributes"]) == ("country FR", "")
     assert (found["v", "test"]["history_items"], found["v", "test"]["targets"]) == (["c"], ["f"])
+    # u took e before the later half of the window, in which w took c.
+    assert [found[who, "validation"]["n_early_targets"] for who in "uw"] == [1, 0]
+    assert (found["w", "validation_late"]["targets"], found["v", "test"]["n_early_targets"]) == (["c"], None)
 
 
 def test_queries_hold_what_was_seen_at_any_length_by_the_setting(tmp_path: Path) -> None:
@@ -247,6 +250,13 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
     }  # fmt: skip
     closes = {"validation": opens["test"], "test": datetime.max.replace(tzinfo=UTC)}
     counted = [e for _, e in clocks(log)]
+    late = later_half(counted, opens["validation"], opens["test"])
+    if late is None:
+        assert {row["n_early_targets"] for row in tables["queries"]} <= {None}
+        assert {row["split"] for row in tables["items_then"]} == {"validation", "test"}
+    else:
+        opens["validation_late"], closes["validation_late"] = late, opens["test"]
+    assert {row["split"] for row in tables["queries"]} <= set(opens)
     for split, opening in opens.items():
         us = round((opening - START).total_seconds() * 1e6) + START_US
         found = {row["user_id"]: row for row in tables["queries"] if row["split"] == split}
@@ -257,6 +267,9 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
             if user in found:
                 assert found[user]["seen_keys"] == sorted(map(item_key, known))
                 assert len(found[user]["targets"]) == len(new)
+                if split == "validation" and late is not None:
+                    early = {e.item for e in counted if e.user == user and opening <= e.timestamp < late} - known
+                    assert set(found[user]["targets"][: found[user]["n_early_targets"]]) == early
                 history = found[user]["history_items"], found[user]["history_values"]
                 assert history == history_before(log, user, us, max_history)
                 assert found[user]["history_events"] == kinds_before(log, user, us, max_history)
@@ -283,6 +296,32 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
                     ratings[len(served) - place :],
                 )
                 assert place >= min(len(served), max_history // 2)
+
+
+def later_half(counted: list[Row], opens: datetime, closes: datetime) -> datetime | None:
+    """Where half of the first touches of a window have happened, with at least one instant before."""
+    touches: dict[tuple[str, str], datetime] = {}
+    for event in counted:
+        if opens <= event.timestamp < closes:
+            first = touches.setdefault((event.user, event.item), event.timestamp)
+            touches[event.user, event.item] = min(first, event.timestamp)
+    times = sorted(touches.values())
+    median = times[(len(times) + 1) // 2 - 1]
+    return min((time for time in times if time >= median and time > times[0]), default=None)
+
+
+def test_a_window_of_one_instant_has_no_later_half(tmp_path: Path) -> None:
+    log = [Row("u", f"i{n}", n) for n in range(8)]
+    log += [Row(user, item, 20) for user in "uv" for item in ("x", "y")] + [Row("u", f"z{n}", 30 + n) for n in range(4)]
+    write_shop(tmp_path / "clean", log)
+    refresh_features(tmp_path / "clean", tmp_path / "feast", SETTINGS)
+    windows = EvaluationSettings(validation_from=START + timedelta(seconds=20), test_from=START + timedelta(seconds=30))
+    build_training_set(tmp_path / "clean", tmp_path / "feast", tmp_path / "training", SETTINGS, windows)
+    rows = pq.read_table(tmp_path / "training" / "queries.parquet").to_pylist()
+    assert [(row["user_id"], row["split"], sorted(row["targets"]), row["n_early_targets"]) for row in rows] == [
+        ("u", "validation", ["x", "y"], None), ("v", "validation", ["x", "y"], None),
+        ("u", "test", ["z0", "z1", "z2", "z3"], None),
+    ]  # fmt: skip
 
 
 def kind_of_touch(log: list[Row], user: str, item: str, cut: int) -> str:
