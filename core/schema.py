@@ -149,7 +149,7 @@ N_EARLY_TARGETS = "n_early_targets"
 
 Split = Literal["train", "validation", "test"]
 # What queries are asked in: the window of a split, or the later half of the validation window.
-Window = Literal["validation", "validation_late", "test"]
+Window = Split | Literal["validation_late"]
 _HISTORY = [
     pa.field(HISTORY_ITEMS, pa.list_(pa.string())),
     pa.field(HISTORY_VALUES, pa.list_(pa.float64())),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,8 @@ from features.refresh import require_fresh
 from recommender.inputs.splits import Cuts, global_time_cuts
 
 SUMMARY_FILE = "summary.json"
+# Of which windows a training set holds the queries.
+_ASKED_IN: tuple[Window, ...] = ("validation", "validation_late", "test")
 
 
 class TrainingSummary(BaseModel):
@@ -134,8 +136,8 @@ def _collect(
         tables = {
             "catalogue": catalogue(lookup),
             "sequences": sequences(lookup),
-            "items_then": () if evaluation is None else items_then(lookup, get_args(Window)),
-            "queries": () if evaluation is None else queries(lookup, get_args(Window)),
+            "items_then": () if evaluation is None else items_then(lookup, _ASKED_IN),
+            "queries": () if evaluation is None else queries(lookup, _ASKED_IN),
             "pairs": pairs(lookup),
             "reviews": reviews(lookup),
         }
