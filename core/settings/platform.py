@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -169,6 +170,7 @@ class ServingSettings(Frozen):
         return origins
 
 
+@lru_cache(maxsize=1024)  # every request asks, of the same few
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine reaches what listens on a host; False of any name but localhost."""
     if host == "localhost":
