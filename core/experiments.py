@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +23,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from core.errors import SommelierError
-from core.promotions import Change, Standing, model_folder
+from core.promotions import Change, Standing, model_folder, read_standing
 from core.settings.form import Frozen
 from core.storage import exclusively, sync_folder, write_json
 
@@ -241,6 +242,7 @@ def start(name: str, experiment: Experiment, *, generation: int | None = None) -
     def begun(before: Experiments) -> Experiments:
         _check_names(experiment)
         _check_room(experiment, before)
+        _check_there(name, [variant.bundle.version for variant in experiment.variants], "start the experiment")
         return before.model_copy(update={"experiments": (*before.experiments, experiment)})
 
     return _change(name, begun, "start the experiment", generation)
@@ -314,8 +316,26 @@ def set_pin(name: str, pin: Pin | None, *, generation: int | None = None) -> Exp
         name: The model's name in the store.
         pin: None lifts it.
         generation: See `start`.
+    Raises:
+        ExperimentError: the version was pruned meanwhile.
     """
-    return _change(name, lambda before: before.model_copy(update={"pin": pin}), "change the pin", generation)
+
+    def pinned(before: Experiments) -> Experiments:
+        _check_there(name, [pin.version] if pin else [], "change the pin")
+        return before.model_copy(update={"pin": pin})
+
+    return _change(name, pinned, "change the pin", generation)
+
+
+@contextmanager
+def holding(name: str) -> Iterator[Experiments]:
+    """The record, which nobody changes within the block.
+
+    Raises:
+        ExperimentError: it is there and cannot be read.
+    """
+    with exclusively(model_folder(name) / _LOCK):
+        yield read_experiments(name)
 
 
 def now() -> str:
@@ -351,6 +371,18 @@ def _change(name: str, update: Callable[[Experiments], Experiments], doing: str,
         write_json(folder / RECORD, after.model_dump(mode="json"))
         sync_folder(folder)
     return after
+
+
+def _check_there(name: str, versions: Sequence[str], doing: str) -> None:
+    """Make sure, where nobody prunes (see `holding`), that none of some versions was pruned."""
+    gone = {one.version for one in read_standing(name).pruned}
+    if found := [version for version in versions if version in gone]:
+        raise ExperimentError(
+            f"Cannot {doing}",
+            got=f"version={found[0]}, which was pruned",
+            expected="a version whose weights are there",
+            do="Choose another: sommelier models list",
+        )
 
 
 def _replaced(before: Experiments, old: Experiment, new: Experiment) -> Experiments:

@@ -72,9 +72,13 @@ class Layout:
         """What was tried in searches for better settings (SQLite), and beside it each trial's figures by query."""
         return self.root / "searches" / "searches.sqlite"
 
+    def search(self, name: str) -> Path:
+        """The figures of one search."""
+        return self.searches.parent / name
+
     def trial_ndcg(self, search: str, number: int, seed: int) -> Path:
         """What a fit of a trial of a search reached on each validation query."""
-        return self.searches.parent / search / f"trial-{number:03d}-seed-{seed}.npy"
+        return self.search(search) / f"trial-{number:03d}-seed-{seed}.npy"
 
     @property
     def tuned(self) -> Path:

@@ -3,7 +3,8 @@
 ```
 <BENTOML_HOME>/models/<name>/<version>/   a promoted bundle, and BentoML's model.yaml
 <BENTOML_HOME>/models/<name>/in_service.json   every change of what is in service, oldest first; the last one counts;
-                                               and the versions that were erased, since they learned from the forgotten
+                                               and the versions that were erased, since they learned from the forgotten,
+                                               and those that were pruned: of these the manifest and model.yaml are left
 ```
 The record is replaced atomically, after the version that it names is whole and on the disk. A store without a record is
 from before there was one: its newest complete version is in service. Readers pass over versions that are not complete.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,8 @@ from core.settings.form import Frozen
 RECORD = "in_service.json"
 _MODEL_FILE = "model.yaml"
 _MANIFEST = "manifest.json"
+KEPT_OF_PRUNED = (_MODEL_FILE, _MANIFEST)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _WITHDRAWN_LABEL = "withdrawn_digest"  # of versions that a rollback copied, before there was a record
 
 
@@ -91,18 +94,31 @@ class Erased(Frozen):
     at: str
 
 
+class Pruned(Frozen):
+    """A version whose weights are gone, since so many newer ones are there; what it was is still known.
+
+    Attributes:
+        at: When, ISO 8601, UTC.
+    """
+
+    version: str
+    at: str
+
+
 class Standing(Frozen):
-    """What is in service, what was before, what was withdrawn and erased, as one read of the record has it.
+    """What is in service, what was before, what was withdrawn, erased and pruned, as one read of the record has it.
 
     Attributes:
         folder: Of the shop's versions.
         changes: Oldest first.
         erased: Versions that are gone.
+        pruned: Versions whose weights are gone.
     """
 
     folder: Path
     changes: tuple[Change, ...]
     erased: tuple[Erased, ...] = ()
+    pruned: tuple[Pruned, ...] = ()
 
     @property
     def generation(self) -> int:
@@ -134,15 +150,15 @@ class Standing(Frozen):
 
     @property
     def good(self) -> dict[str, str]:
-        """Digest to version of what was in service, and neither withdrawn nor erased: the one in service first, then
-        back in time.
+        """Digest to version of what was in service, and neither withdrawn nor erased nor pruned: the one in service
+        first, then back in time.
         """
-        erased = {one.version for one in self.erased}
+        gone = {one.version for one in self.erased} | {one.version for one in self.pruned}
         found: dict[str, str] = {}
         for change in self.changes:
             for digest in (*change.withdrawn, change.digest):
                 found.pop(digest, None)
-            if change.version not in erased:
+            if change.version not in gone:
                 found[change.digest] = change.version
         return dict(reversed(found.items()))
 
@@ -167,8 +183,8 @@ def read_standing(name: str) -> Standing:
     file = folder / RECORD
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        changes, erased = record["changes"], record.get("erased", [])
-        return Standing.model_validate({"folder": folder, "changes": changes, "erased": erased})
+        gone = {name: record.get(name, []) for name in ("erased", "pruned")}
+        return Standing.model_validate({"folder": folder, "changes": record["changes"], **gone})
     except FileNotFoundError:
         return Standing(folder=folder, changes=tuple(_changes_without_record(name)))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -184,15 +200,24 @@ def read_standing(name: str) -> Standing:
 
 def list_versions(name: str) -> list[Version]:
     """Every complete version of a model, newest first, whatever became of it."""
-    folder = model_folder(name)
-    places = [place for place in folder.iterdir() if place.is_dir()] if folder.is_dir() else []
-    found = [version for place in places if (version := _read_version(place)) is not None]
-    return sorted(found, key=lambda version: (version.created_at, version.version), reverse=True)
+    return _list_versions(name, _read_version)
+
+
+def known_versions(name: str) -> list[Version]:
+    """Every version of which the store says what it was, newest first: also those that were pruned, or lack a file."""
+    return _list_versions(name, _read_known)
 
 
 def version_in_service(name: str) -> Version | None:
     """The bundle in service; None before the first promotion."""
     return read_standing(name).in_service
+
+
+def _list_versions(name: str, read: Callable[[Path], Version | None]) -> list[Version]:
+    folder = model_folder(name)
+    places = [place for place in folder.iterdir() if place.is_dir()] if folder.is_dir() else []
+    found = [version for place in places if (version := read(place)) is not None]
+    return sorted(found, key=lambda version: (version.created_at, version.version), reverse=True)
 
 
 def _changes_without_record(name: str) -> Iterator[Change]:
@@ -210,30 +235,41 @@ def _changes_without_record(name: str) -> Iterator[Change]:
 
 
 def _read_version(place: Path) -> Version | None:
-    """A version; None where a file is missing: its copying was cut short."""
+    """A version; None where a file is missing: its copying was cut short, or it was pruned."""
     try:
-        stamps = tuple((place / name).stat().st_mtime_ns for name in (_MODEL_FILE, _MANIFEST))
-        return _parse_version(place, stamps)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        version, files = _read_place(place)
+    except _UNREADABLE:
+        return None
+    return version if all((place / name).is_file() for name in files) else None
+
+
+def _read_known(place: Path) -> Version | None:
+    """A version of which files may be missing; None where the store does not say what it was."""
+    try:
+        return _read_place(place)[0]
+    except _UNREADABLE:
         return None
 
 
+def _read_place(place: Path) -> tuple[Version, tuple[str, ...]]:
+    return _parse_place(place, tuple((place / name).stat().st_mtime_ns for name in KEPT_OF_PRUNED))
+
+
 @lru_cache(maxsize=1024)
-def _parse_version(place: Path, stamps: tuple[int, ...]) -> Version:
-    """Read a version; the service asks every second, so a complete one is read once."""
+def _parse_place(place: Path, stamps: tuple[int, ...]) -> tuple[Version, tuple[str, ...]]:
+    """Read a version and the names of its files; the service asks every second, so one that stays is read once."""
     import yaml
 
     try:
         model: dict[str, Any] = yaml.safe_load((place / _MODEL_FILE).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError("model.yaml was cut short") from error
-    files = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))["files"]
-    if missing := [name for name in files if not (place / name).is_file()]:
-        raise ValueError(f"{missing[0]} is missing")
-    return Version(
+    files = tuple(json.loads((place / _MANIFEST).read_text(encoding="utf-8"))["files"])
+    version = Version(
         name=model["name"],
         version=model["version"],
         folder=place,
         labels={key: str(value) for key, value in (model["labels"] or {}).items()},
         created_at=datetime.fromisoformat(str(model["creation_time"])).isoformat(),
     )
+    return version, files

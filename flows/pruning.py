@@ -29,6 +29,7 @@ from flows.environment import current_settings, results_folder
 from flows.errors import DiskFull
 from flows.promotion.approvals import folders_waiting
 from flows.promotion.experiments import candidates_in_use
+from flows.promotion.model_store import prune_versions
 from flows.reporting.gauges import publish_run
 from flows.reporting.measurement import steps_folder
 from flows.reporting.reports import DRIFT, EVALUATIONS
@@ -67,6 +68,8 @@ def pruned(flow: Callable[P, R]) -> Callable[P, R]:
             for params in (*args, *named.values()):
                 layout = Layout(settings.work_dir, getattr(params, "shop", settings.shop))
                 prune(layout)
+                _prune_promoted(layout, settings.platform.kept_bundles)
+                prune_searches(layout, settings.platform.history_days)
                 _prune_timeline(layout, settings.loop)
                 if state:
                     publish_run(layout, flow.__name__.replace("_", "-"), state, time.monotonic() - began)
@@ -75,6 +78,19 @@ def pruned(flow: Callable[P, R]) -> Callable[P, R]:
     # Prefect checks the parameters by it, and would look for the names of types in this module.
     run.__signature__ = signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return run
+
+
+def _prune_promoted(layout: Layout, kept: int) -> None:
+    """Remove the weights of promoted bundles past the newest; a record that cannot be read does not hide how the flow
+    ended.
+    """
+    try:
+        versions = prune_versions(layout.model_name, kept)
+    except (PromotionRecordError, ExperimentError, OSError) as error:
+        logger.warning("No promoted bundle is pruned: %s", error)
+        return
+    if versions:
+        logger.info("pruned the weights of %d promoted bundles: %s", len(versions), ", ".join(versions))
 
 
 def _prune_timeline(layout: Layout, bounds: LoopSettings) -> None:
@@ -113,8 +129,30 @@ def prune_history(work_dir: Path, days: float) -> list[Path]:
     return removed
 
 
+def prune_searches(layout: Layout, days: float) -> list[Path]:
+    """Remove searches for better settings that nobody went on with for so long: their trials and the figures of each.
+
+    Returns:
+        The folders that were removed.
+    """
+    young = days * _DAY_S
+    removed = [folder for folder in _folders(layout.searches.parent) if _age_s(folder) > young]
+    if not removed:
+        return []
+    from recommender.tuning.search import Search
+
+    try:
+        Search.remove(layout.searches, [folder.name for folder in removed])
+    except Exception as error:  # whatever locks the file: the next flow tries again
+        logger.warning("No search is pruned: %s", error)
+        return []
+    for folder in removed:
+        remove_folder(folder)
+    return removed
+
+
 def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
-    """Remove all but the newest results of every stage; promoted bundles, the feature store and events stay.
+    """Remove all but the newest results of every stage; the model store, the feature store and events stay.
 
     So does the bundle that was judged in place of the one in service: the gate asks it when there are few newer events.
 
@@ -241,11 +279,22 @@ def _abandoned(place: Path) -> list[Path]:
 
 
 def _older_than_newest(stage: Path, keep: int) -> list[Path]:
+    return _newest_first(_folders(stage))[keep:]
+
+
+def _folders(stage: Path) -> list[Path]:
+    """The results of a stage; a name that starts with a dot is one that some process is still writing."""
     if not stage.exists():
         return []
-    # A name that starts with a dot is a result that some process is still writing.
-    folders = [folder for folder in stage.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    return _newest_first(folders)[keep:]
+    return [folder for folder in stage.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def _age_s(path: Path) -> float:
+    """How long ago it was changed or marked as used; 0 where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # another flow prunes too
+        return 0.0
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:

@@ -11,7 +11,7 @@ from core.settings.form import Frozen
 from core.settings.search import Value
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
-from flows.pruning import pruned
+from flows.pruning import mark_used, pruned
 from flows.reporting.tables import format_table
 from flows.reporting.traces import traced
 from flows.steps.data import collect_training_set, prepare
@@ -66,6 +66,7 @@ def tune(params: TuneParams) -> Tuned:
     with run.holding_data():
         check_shop(run.recipe, training.folder)
     search = Search.open(run.layout.searches, training.key, params.recipe, params.search)
+    mark_used(run.layout.search(search.name))
     tuning.run_trials(run, training, search, params.search)
     records = search.records()
     best, given = records[0], next(record for record in records if record.number == 0)

@@ -230,8 +230,14 @@ class PlatformSettings(Frozen):
     history_days: int = Field(
         30,
         ge=1,
-        description="What runs leave in Prefect (runs, logs, artifacts, results) is kept for so many days; events for "
-        "seven at most.",
+        description="What runs leave in Prefect (runs, logs, artifacts, results), and searches that nobody goes on "
+        "with, are kept for so many days; events for seven at most.",
+    )
+    kept_bundles: int = Field(
+        10,
+        ge=2,
+        description="Promoted bundles that a rollback can go back to, the one in service among them. Of older ones the "
+        "weights go when a flow ends, but for what is pinned or answers in an experiment.",
     )
     min_free_bytes: int = Field(
         500_000_000,

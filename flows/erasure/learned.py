@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.layout import Layout
-from core.promotions import list_versions, read_standing
+from core.promotions import known_versions, read_standing
 from core.tombstones import Tombstones
 from flows.erasure.files import holds_person, stage_folders
 from flows.erasure.person import Person
@@ -116,7 +116,7 @@ def _bundles(layout: Layout) -> list[_Bundle]:
     current = standing.changes[-1].version if standing.changes else ""
     found = [
         _read("model store", version.version, version.folder, version.version == current)
-        for version in list_versions(name)
+        for version in known_versions(name)
     ]
     for place, stage in (("candidate", "candidates"), ("baseline", "baselines"), ("refit", "refits")):
         found += [_read(place, folder.name, folder, False) for folder in stage_folders(layout, stage)]

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run as runtime
 from core.experiments import Experiment, Experiments, read_experiments
 from core.layout import Layout
 from core.logs.timeline import RUNNING, WAITING, Entry, Timeline
-from core.promotions import Change, Standing, list_versions, read_standing
+from core.promotions import Change, Standing, known_versions, read_standing
 from core.schema import TIMESTAMP
 from core.settings.loop import RetrainingSettings
 from core.sql import literal
@@ -78,7 +78,7 @@ def _count_events(clean: Path, served: Manifest, standing: Standing, experiments
     known = served.data.learned_until_at
     withdrawn = [
         datetime.fromisoformat(until)
-        for version in list_versions(standing.folder.name)
+        for version in known_versions(standing.folder.name)
         if version.digest in standing.withdrawn and (until := version.labels.get("learned_until"))
     ]
     withdrawn += [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.experiments import read_experiments
-from core.promotions import Standing, list_versions
+from core.promotions import Standing, known_versions
 from core.settings.evaluation import BASELINE_KINDS, GateSettings
 from flows.promotion.gate import NO_CHAMPION, AgainstChampion
 from flows.promotion.guardrails import check_guardrails
@@ -112,7 +112,7 @@ def is_withdrawn(digest: str, standing: Standing) -> bool:
     if digest in read_experiments(standing.folder.name).withdrawn:
         return True
     withdrawn = standing.withdrawn
-    versions = list_versions(standing.folder.name) if withdrawn else []
+    versions = known_versions(standing.folder.name) if withdrawn else []
     return digest in withdrawn | {version.judged for version in versions if version.digest in withdrawn}
 
 

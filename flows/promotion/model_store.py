@@ -13,7 +13,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.promotions import RECORD, Change, Erased, Standing, Version, list_versions, model_folder, read_standing
+from core.experiments import Experiments, holding
+from core.promotions import (
+    KEPT_OF_PRUNED,
+    RECORD,
+    Change,
+    Erased,
+    Pruned,
+    Standing,
+    Version,
+    list_versions,
+    model_folder,
+    read_standing,
+)
 from core.storage import atomic_file, exclusively, sync_folder, sync_tree, write_json
 from flows.errors import BundleRefused, ChampionChanged, NothingInService
 from recommender.bundle.manifest import read_manifest, verify_files
@@ -116,6 +128,59 @@ def erase_versions(name: str, digests: Mapping[str, str], at: str) -> int:
     return len(there)
 
 
+def prune_versions(name: str, kept: int) -> list[str]:
+    """Remove the weights of versions that a rollback is no longer kept for; their manifests stay.
+
+    What is in service stays, what is pinned, what experiments that run answer with, and the newest bundles that a
+    rollback could go back to; of what was withdrawn, what was in service since the oldest of these.
+
+    Args:
+        name: The model's name.
+        kept: How many bundles a rollback and the service itself can choose from, the one in service among them.
+    Returns:
+        The versions that were pruned.
+    Raises:
+        PromotionRecordError, ExperimentError: it cannot be read what is in service or tried; then nothing is removed.
+    """
+    if not read_standing(name).changes:
+        return []
+    with exclusively(model_folder(name) / _LOCK), holding(name) as experiments:
+        standing = read_standing(name)
+        new = _to_prune(standing, experiments, kept)
+        # First nothing refers to them, then they are gone.
+        if new:
+            pruned = tuple(Pruned(version=version, at=_now()) for version in new)
+            _write_record(standing.model_copy(update={"pruned": (*standing.pruned, *pruned)}))
+        for version in (*(one.version for one in standing.pruned), *new):
+            _remove_weights(standing.folder / version)
+    return new
+
+
+def _to_prune(standing: Standing, experiments: Experiments, kept: int) -> list[str]:
+    whole = {version.version for version in list_versions(standing.folder.name)}
+    good = [version for version in standing.good.values() if version in whole][:kept]
+    if not good:
+        return []
+    used = {*good, standing.changes[-1].version, *(one.version for one in standing.pruned)}
+    used |= {variant.bundle.version for one in experiments.running for variant in one.variants}
+    if experiments.pin is not None:
+        used.add(experiments.pin.version)
+    newest = {change.version: number for number, change in enumerate(standing.changes)}
+    oldest = min(newest[version] for version in good)
+    return [version for version in newest if version in whole - used and newest[version] < oldest]
+
+
+def _remove_weights(place: Path) -> None:
+    """Remove everything of a version but what says what it was; what a killed process left of it too."""
+    for path in place.iterdir() if place.is_dir() else ():
+        if path.name in KEPT_OF_PRUNED:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def find_fault(version: Version) -> BundleError | None:
     """Why a version cannot be loaded, as far as its manifest and the digests of its files tell; None where it can."""
     try:
@@ -152,7 +217,7 @@ def _staged(folder: Path, name: str, labels: dict[str, str]) -> Iterator[Path]:
 
 def _record(standing: Standing, change: Change) -> Version:
     """Replace the record with one change more; from the moment of its rename on, that version is in service."""
-    after = Standing(folder=standing.folder, changes=(*standing.changes, change), erased=standing.erased)
+    after = standing.model_copy(update={"changes": (*standing.changes, change)})
     _write_record(after)
     with atomic_file(standing.folder / _LATEST) as temporary:
         temporary.write_text(change.version, encoding="utf-8")
@@ -162,10 +227,8 @@ def _record(standing: Standing, change: Change) -> Version:
 
 
 def _write_record(standing: Standing) -> None:
-    record = standing.model_dump(mode="json", include={"changes", "erased"})
-    if not standing.erased:
-        del record["erased"]
-    write_json(standing.folder / RECORD, record)
+    record = standing.model_dump(mode="json", include={"changes", "erased", "pruned"})
+    write_json(standing.folder / RECORD, {name: said for name, said in record.items() if said or name == "changes"})
     sync_folder(standing.folder)
 
 
@@ -225,6 +288,14 @@ def _named(standing: Standing, version: str) -> Version:
     current = standing.changes[-1].version if standing.changes else ""
     if any(one.version == version for one in standing.erased):
         raise _learned_from_forgotten("Cannot roll back", f"version={version}", standing.folder.name)
+    if any(one.version == version for one in standing.pruned):
+        raise NothingInService(
+            "Cannot roll back",
+            got=f"version={version}, which was pruned",
+            expected="a version whose weights are there: the newest of platform.kept_bundles",
+            where=standing.folder.name,
+            do="Choose another of: sommelier models list; or train a new one: sommelier run pipeline",
+        )
     others = [one for one in list_versions(standing.folder.name) if one.version != current]
     for one in others:
         if one.version == version:

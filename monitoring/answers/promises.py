@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.promotions import list_versions
+from core.promotions import known_versions
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
 
@@ -34,7 +34,7 @@ def promised_ndcg(model_name: str) -> dict[str, float]:
 
 
 def _read(model_name: str) -> Iterator[tuple[str, float]]:
-    for version in list_versions(model_name):
+    for version in known_versions(model_name):
         try:
             manifest = read_manifest(version.folder)
         except BundleError:  # of another version of the code, or damaged: whoever serves it says so

@@ -6,6 +6,8 @@ went on proposes what an undisturbed one does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,13 +132,20 @@ class Search:
         lasting = settings.model_dump(mode="json", exclude={"n_trials", "timeout_s", "n_confirming_seeds"})
         ranks = recipe.model_dump(mode="json", include=set(SEARCHABLE))
         name = digest_of(data, ranks, recipe.evaluation.k, recipe.seed, lasting)
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": _LOCKED_TIMEOUT_S}}
-        )
         study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=_pruner(settings)
+            storage=_storage(file), study_name=name, direction="maximize", load_if_exists=True, pruner=_pruner(settings)
         )
         return cls(study, recipe, settings)
+
+    @staticmethod
+    def remove(file: Path, names: Iterable[str]) -> None:
+        """Remove searches, with all their trials, from the file that several share; those that are there."""
+        import optuna
+
+        storage = _storage(file)
+        for name in names:
+            with suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=storage)
 
     @property
     def name(self) -> str:
@@ -271,6 +280,13 @@ class Search:
         if self._settings.method == "bayes":
             return TPESampler(seed=seed, n_startup_trials=self._settings.n_startup, multivariate=True)
         return RandomSampler(seed=seed)
+
+
+def _storage(file: Path) -> Any:
+    import optuna
+
+    engine = {"connect_args": {"timeout": _LOCKED_TIMEOUT_S}}
+    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs=engine)
 
 
 def _pruner(settings: SearchSettings) -> Any:

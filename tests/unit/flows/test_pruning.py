@@ -6,10 +6,13 @@ import time
 from importlib import import_module
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from core.layout import Layout
 from core.logs.timeline import Timeline
+from core.settings.search import SearchSettings
+from core.settings.tree import Recipe
 from core.storage import UNFINISHED
 from flows.errors import DiskFull
 from flows.params import AudienceParams, CanaryParams, ForgetParams, PipelineParams, ReadmitParams, TuneParams
@@ -23,6 +26,7 @@ from flows.pruning import (
     mark_used,
     prune,
     prune_history,
+    prune_searches,
     pruned,
     require_room,
     result_file,
@@ -31,6 +35,8 @@ from flows.pruning import (
 from flows.refresh_features import refresh_features
 from flows.reporting.reports import EVALUATIONS
 from recommender.bundle.manifest import read_manifest
+from recommender.tuning.search import Search
+from recommender.tuning.trial_evaluation import read_ndcg, write_ndcg
 from tests.unit.flows.promotion.written_bundle import write_bundle
 
 
@@ -192,6 +198,47 @@ def test_what_runs_left_goes_after_the_days_of_the_settings(tmp_path):
     assert set(prune_history(tmp_path, 30)) == {old, steps}
     assert used.exists()
     assert prune_history(tmp_path, 30) == []
+
+
+def test_a_search_that_nobody_went_on_with_goes_with_its_trials(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+    layout = Layout(tmp_path, "vineyard")
+    space = {"sequence.dropout": {"low": 0.1, "high": 0.6}}
+
+    def search(data):
+        found = Search.open(layout.searches, data, Recipe(), SearchSettings(space=space, n_trials=2))
+        if not layout.search(found.name).exists():
+            found.complete(found.next_trial(), 0.5, 1.0)
+            write_ndcg(layout.trial_ndcg(found.name, 0, 1), np.ones(3))
+        return found
+
+    old, young = search("old"), search("young")
+    os.utime(layout.search(old.name), (time.time() - 31 * 24 * 3600,) * 2)
+    pruned(_nothing)(PipelineParams(shop="vineyard"))
+    assert not layout.search(old.name).exists()
+    assert [len(one.records()) for one in (search("old"), search("young"))] == [1, 1]
+    assert read_ndcg(layout.trial_ndcg(young.name, 0, 1)).tolist() == [1, 1, 1]
+    # Whose figures are gone begins anew.
+    assert Search.open(layout.searches, "old", Recipe(), SearchSettings(space=space, n_trials=2)).name == old.name
+    assert prune_searches(layout, 30) == []
+
+
+def test_a_search_that_is_gone_on_with_counts_as_new(tmp_path, caplog, monkeypatch):
+    layout = Layout(tmp_path, "vineyard")
+    for name in ("left", "gone-on-with"):
+        layout.search(name).mkdir(parents=True)
+        os.utime(layout.search(name), (0, 0))
+    mark_used(layout.search("gone-on-with"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "remove", _locked)
+        assert prune_searches(layout, 30) == []
+    assert "No search is pruned: database is locked" in caplog.text
+    assert prune_searches(layout, 30) == [layout.search("left")]
+    assert layout.search("gone-on-with").is_dir()
+
+
+def _locked(*_):
+    raise OSError("database is locked")
 
 
 _WRITING = [entry["entrypoint"] for entry in read_topology() if entry["name"] != "rollback"]

@@ -9,7 +9,7 @@ from core.layout import Layout
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import model_folder
 from core.tombstones import bury
-from flows.promotion.model_store import promote
+from flows.promotion.model_store import promote, prune_versions
 from monitoring.lineage import UnknownRecommendation, trace
 from tests.unit.flows.promotion.written_bundle import write_bundle
 
@@ -45,6 +45,15 @@ def test_an_answer_leads_to_its_bundle_and_the_reason_of_its_promotion(layout, t
     assert found.bundle is None
     assert "not in the store any more" in found.unknown[0]
     assert [one["reason"] for one in found.promotions] == ["better"]
+
+
+def test_an_answer_leads_to_a_bundle_whose_weights_were_pruned(layout, tmp_path):
+    first, *_ = (promote(write_bundle(tmp_path / one, one * 16), layout.model_name, {"digest": one}) for one in "abc")
+    answer(layout, first.tag)
+    assert prune_versions(layout.model_name, 2) == [first.version]
+    found = trace(layout, "r1", 30)
+    assert found.bundle is not None
+    assert found.bundle.digest == "a" * 16
 
 
 def test_a_candidate_that_was_tried_is_found_by_its_digest(layout):

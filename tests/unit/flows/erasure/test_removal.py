@@ -34,7 +34,7 @@ from flows.erasure.removal import preview, remove_person, take_back
 from flows.erasure.waiting import remove_waiting
 from flows.errors import BundleRefused, NotForgotten
 from flows.promotion.bundles import promote_by_hand
-from flows.promotion.model_store import promote, roll_back
+from flows.promotion.model_store import promote, prune_versions, roll_back
 from flows.promotion.refits import labels_of
 from recommender.bundle.manifest import Chain, WriterOrigin, read_manifest
 from tests.integration.byte_search import find
@@ -279,6 +279,21 @@ def test_the_bundles_that_learned_from_them_go_when_another_one_serves(layout: L
     with pytest.raises(BundleRefused, match=r"digest=late.*nobody who was forgotten"):
         promote_by_hand(layout, kept, "I want it back")
     assert roll_back(layout.model_name).version == early
+
+
+def test_a_bundle_whose_weights_were_pruned_is_found_and_its_manifest_goes_too(layout: Layout) -> None:
+    late, early = version(layout, "late"), version(layout, "early")
+    data = read_manifest(read_standing(layout.model_name).folder / early).data
+    for digest in ("next", "last"):
+        made = write_bundle(layout.refit_bundle(digest), digest, shop="shop", data=data)
+        promote(made, layout.model_name, {"digest": digest})
+    assert set(prune_versions(layout.model_name, 2)) == {early, late}
+    receipt = removed(layout)
+    assert ("model store", late, False) in [(one.place, one.name, one.in_service) for one in receipt.bundles]
+    refresh_features(write_shop(layout.clean("c2"), LOG), layout.feast, SETTINGS)
+    (done,) = finish_erasures(layout)
+    assert done.state == "complete"
+    assert not (read_standing(layout.model_name).folder / late).exists()
 
 
 def test_a_bundle_that_comes_out_alike_without_them_stays(layout: Layout) -> None:

@@ -33,6 +33,6 @@ def test_a_bundle_that_cannot_be_read_has_none(monkeypatch: pytest.MonkeyPatch, 
         Version(name="m", version=one, folder=tmp_path / one, labels={}, created_at="")
         for one in ("good", "old", "unjudged")
     ]
-    monkeypatch.setattr(promises, "list_versions", lambda _: versions)
+    monkeypatch.setattr(promises, "known_versions", lambda _: versions)
     monkeypatch.setattr(promises, "read_manifest", read)
     assert promises.promised_ndcg("m") == {"m:good": 0.2}
