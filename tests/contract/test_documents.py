@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from core.settings.loading import parse_settings
 from core.settings.source import SOURCE_KINDS, Source
 from core.settings.tree import Recipe, Settings
+from monitoring.answers.replay import NDCG, RANK
 from serving.api.endpoints import ENDPOINTS
 from serving.http.metrics import Metrics
 from tests.contract.documents import (
@@ -182,6 +183,26 @@ def test_the_page_of_monitoring_names_every_metric_of_the_service():
     kept = {f"{one.name}_total" if one.type == "counter" else one.name for one in registry.collect()}
     listed = set(re.findall(r"^\| `(sommelier_\w+)` \|", read(DOCS / "monitoring.md"), flags=re.MULTILINE))
     assert listed == kept
+
+
+def named_signals(text: str) -> set[str]:
+    """Signals in the first column of the table; `.x` after `a.b.y` is `a.b.x`."""
+    found = set()
+    for row in re.findall(r"^\| (`[a-z]+\..+?) \|", text, flags=re.MULTILINE):
+        whole = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            whole = f"{whole.rpartition('.')[0]}{name}" if name.startswith(".") else name
+            found.add(whole)
+    return found
+
+
+def test_the_page_of_monitoring_names_every_signal_of_answers_and_of_the_service():
+    told = re.compile(r'"((?:predictions|quality|service)\.[a-z_]+\.[a-z_]+)"')
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "monitoring").rglob("*.py")]
+    known = {name for source in sources for name in told.findall(source)}
+    known |= {f"quality.replay.{figure}" for figure in (RANK, NDCG)}
+    listed = {one for one in named_signals(read(DOCS / "monitoring.md")) if not one.startswith(("data.", "text."))}
+    assert listed == known
 
 
 def test_the_hook_before_a_commit_is_make_lint():
