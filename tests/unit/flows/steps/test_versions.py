@@ -22,6 +22,7 @@ OTHERS = {
     "matplotlib",
     "opentelemetry-api",
     "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-sdk",
     "optuna",
     "prefect",
     "prometheus-client",
