@@ -308,7 +308,7 @@ DecodingWeights = Literal["auto", "full"]
 
 
 class LanguageModelWriterSettings(Frozen):
-    """A pretrained causal language model, fine-tuned on the shop's reviews by small additions to its upper layers."""
+    """A pretrained causal language model, fine-tuned on the shop's reviews by small additions to its layers."""
 
     kind: Literal["language_model"] = "language_model"
     model: str = Field("smollm2", description="'smollm2' (comes as a package), or a Hugging Face name or path.")

@@ -1,4 +1,4 @@
-"""Fine-tuning of a causal language model by small additions (LoRA) to its upper layers; what lies below is frozen."""
+"""Fine-tuning of a causal language model by small additions (LoRA) to its layers, all or the uppermost."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from recommender.ranking.choice import (
     JudgedBy,
     Option,
     Way,
+    best_correction,
     cross_validated,
     fixed,
     folds_of,
@@ -270,7 +271,7 @@ def _options(
 def _correct_forward(
     halves: Halves, blend: Blend, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]
 ) -> tuple[Option, dict[str, float]]:
-    """A blend as it is, or corrected where that ranks better forward in time; and the NDCG of each that was tried."""
+    """A blend as it is, or corrected where that surely ranks better forward in time; and the NDCG of each that was tried."""
     k, key = fit.k, f"later_{metric_key('ndcg', fit.k)}"
     tried = {"uncorrected": halves.forward(_uncorrected(WEIGHED.get(blend.kind, lambda _: blend)), k, level=0)}
     for level, name in enumerate(LEARNED, start=1):
@@ -278,7 +279,8 @@ def _correct_forward(
     for option in tried.values():
         _tell(option, f"in the later half of the window {metric_key('ndcg', k)}", fit)
     figures = {f"{key}_{name}": float(option.ndcg.mean()) for name, option in tried.items()}
-    return simplest_of_the_best([*tried.values()]), figures
+    uncorrected, *corrections = tried.values()
+    return best_correction(uncorrected, corrections), figures
 
 
 def _uncorrected(weigh: Callable[[Candidates], Blend]) -> Fit:

@@ -127,6 +127,12 @@ def simplest_of_the_best(options: Sequence[Option]) -> Option:
     return min(eligible, key=lambda option: (option.level, -float(option.ndcg.mean())))
 
 
+def best_correction(uncorrected: Option, corrections: Sequence[Option]) -> Option:
+    """The simplest of the best among corrections that are surely better than none; `uncorrected` where no one is."""
+    better = [option for option in corrections if _is_surely_worse(uncorrected.ndcg, option.ndcg)]
+    return simplest_of_the_best(better or [uncorrected])
+
+
 def _is_surely_worse(ndcg: np.ndarray, best: np.ndarray) -> bool:
     """Whether the mean is lower by more than a standard error of the paired difference."""
     lost = best - ndcg

@@ -1,4 +1,4 @@
-"""Fine-tune a pretrained language model on the shop's reviews: additions to its upper layers (LoRA) are learned.
+"""Fine-tune a pretrained language model on the shop's reviews: additions to its layers (LoRA) are learned.
 
 Training ends by its steps or by its time. It is kept from time to time, and a killed one goes on from there.
 """

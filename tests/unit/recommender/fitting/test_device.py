@@ -63,8 +63,9 @@ def test_large_models_compute_in_bfloat16_where_the_cpu_has_it_in_any_form(monke
 
 @pytest.fixture(autouse=True)
 def fast_path():
-    """What choosing a GPU sets for the whole process does not outlast a test."""
+    """What choosing a GPU sets for the whole process is not set when a test begins, and does not outlast it."""
     before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(True)
     yield
     torch.backends.mha.set_fastpath_enabled(before)
 

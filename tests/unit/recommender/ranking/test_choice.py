@@ -9,7 +9,7 @@ from recommender.inputs.queries import Queries
 from recommender.inputs.user import UserState
 from recommender.ranking.blend import Blend
 from recommender.ranking.candidates import Candidates
-from recommender.ranking.choice import Option, Way, cross_validated, folds_of, simplest_of_the_best
+from recommender.ranking.choice import Option, Way, best_correction, cross_validated, folds_of, simplest_of_the_best
 from recommender.ranking.parts import Popularity
 from tests.unit.recommender.tiny_shop import N_ITEMS, item, random_vectors, write_training_set
 
@@ -44,6 +44,19 @@ def test_nothing_below_the_best_part_is_taken_however_simple() -> None:
     part = option(EVEN, 1, is_part=True)
     assert simplest_of_the_best([best, simple]) is simple
     assert simplest_of_the_best([best, simple, part]) is best
+
+
+def test_a_correction_is_taken_where_it_is_surely_better_than_none() -> None:
+    """Within the noise of the best correction may lie one that ranks worse than none."""
+    generator = np.random.default_rng(0)
+    noise = generator.normal(scale=0.5, size=100)
+    none, steady = option(EVEN, 0, "none"), option(EVEN + 0.02, 2, "steady")  # every user has it .02 higher
+    shaky = option(EVEN - 0.01 + noise - noise.mean(), 1, "shaky")
+    assert simplest_of_the_best([shaky, steady]) is shaky
+    assert best_correction(none, [shaky, steady]) is steady
+    assert best_correction(none, [shaky]) is none
+    simple = option(EVEN + 0.02, 1, "simple")
+    assert best_correction(none, [simple, steady]) is simple
 
 
 def test_a_fold_is_measured_by_a_fit_that_did_not_see_it() -> None:
