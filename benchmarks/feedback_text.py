@@ -184,7 +184,7 @@ def fitted(fit: FitContext, target: Path, settings: LanguageModelWriterSettings 
 
     def progress(line: str) -> None:
         fit.progress(line)
-        if line.startswith("feedback writer"):
+        if line.startswith("feedback writer") and (marks or " at most " in line):
             marks.append(time.monotonic())
 
     summary = fit_writer(replace(fit, progress=progress), target, settings)
