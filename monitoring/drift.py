@@ -17,7 +17,14 @@ from core.storage import atomic_file
 from monitoring.answers.daily import read_answer_days
 from monitoring.answers.rated import rated_series, read_rated_days
 from monitoring.answers.replay import read_replay_days
-from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_note, replay_series
+from monitoring.answers.replayed import (
+    below_promise,
+    lacks_items,
+    lost_lead,
+    replay_note,
+    replay_series,
+    up_to_served,
+)
 from monitoring.answers.service import read_service_days, service_note, service_series
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
@@ -159,9 +166,9 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         for series in [*data, *texts, *told]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
-        moved += below_promise(replayed, span, span.n_days)
-        moved += lost_lead(replayed, span, span.n_days)
-        moved += lacks_items(replayed, span, span.n_days)
+        of_served = up_to_served(replayed, learned.digest)
+        for has_moved in (below_promise, lost_lead, lacks_items):
+            moved += has_moved(of_served, span, span.n_days)
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))

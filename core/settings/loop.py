@@ -12,8 +12,8 @@ from core.settings.form import Frozen, Share
 class RetrainingSettings(Frozen):
     """When an alarm leads to a run that learns again.
 
-    It wants drift and a reason to expect something of it: a loss of quality, or enough events that the bundle in
-    service does not know.
+    It wants drift and a reason to expect something of it: a loss of quality, items that users take and the bundle in
+    service does not know, or enough events that it does not know.
     """
 
     enabled: bool = Field(True, description="Start runs. Otherwise alarms are recorded and told, and nothing follows.")

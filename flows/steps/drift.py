@@ -112,6 +112,7 @@ def watch_drift(
     clean: Output[ValidationSummary],
     cut_at: datetime,
     learned_until: datetime | None,
+    in_service: str | None,
     end: datetime | None,
     answers: tuple[str, ...],
     extent: Extent,
@@ -119,6 +120,7 @@ def watch_drift(
     """Look at the newest days: signals against their calibrated past, alarms, and reports.
 
     Args:
+        in_service: Digest of the bundle in service; None where there is none.
         answers: Digests of what is known of answers, given, replayed and rated: with others, the look is another one.
         extent: Of the clean tables' events; it follows from them.
     """
@@ -127,7 +129,7 @@ def watch_drift(
 
     layout, settings = step.layout, step.recipe.drift
     places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
-    learned, rule = Learned(cut_at, learned_until), _flood_rule(step)
+    learned, rule = Learned(cut_at, learned_until, in_service), _flood_rule(step)
     summary = report_drift(places, layout.shop, learned, settings, rule, end, extent)
     told = [summary.note] if summary.note else [*(alarm.says for alarm in summary.alarms), *summary.unwatched]
     for line in told:
@@ -162,7 +164,14 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
         rate_days(run, clean=clean, extent=extent),
     )
     drift = watch_drift(
-        run, clean=clean, cut_at=cut_at, learned_until=learned_until, end=end, answers=answers, extent=extent
+        run,
+        clean=clean,
+        cut_at=cut_at,
+        learned_until=learned_until,
+        in_service=None if served is None else served.digest,
+        end=end,
+        answers=answers,
+        extent=extent,
     )
     write_index(run.layout)
     publish_look(run.layout, drift.value)

@@ -62,6 +62,18 @@ def _series(within: Sequence[tuple[int, ReplayDay]], n_days: int) -> Iterator[Se
             )  # fmt: skip
 
 
+def up_to_served(days: Sequence[ReplayDay], digest: str | None) -> Sequence[ReplayDay]:
+    """The days up to the newest that the bundle in service was asked about: those of one that it replaced tell of that.
+
+    Args:
+        digest: Of the bundle in service; None where there is none.
+    Returns:
+        No day, where it was asked about none: since a promotion no whole day has passed.
+    """
+    its = [place for place, one in enumerate(days) if one.digest == digest]
+    return days[: its[-1] + 1] if its else ()
+
+
 def below_promise(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved]:
     """Whether the newest bundle ranks surely worse than it promised, by its days of the four weeks before day `end`.
 

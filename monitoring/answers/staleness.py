@@ -25,10 +25,12 @@ class Learned:
     Attributes:
         cut_at: Up to here days are what it learned from, and a reference takes them as they are.
         until: It knows nothing later; None where no bundle is in service.
+        digest: The bundle's own; None where none is in service.
     """
 
     cut_at: datetime
     until: datetime | None = None
+    digest: str | None = None
 
 
 def with_staleness(alarms: Sequence[Alarm], learned: Learned, end: datetime) -> tuple[Alarm, ...]:

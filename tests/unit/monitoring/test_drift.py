@@ -75,7 +75,8 @@ def _look(tmp_path: Path, items: list[Row], events: list[Row], **how: Any) -> Dr
     places = Places(clean, tmp_path / "ws", tmp_path / "looks", tmp_path / "pages" / how.pop("page", "look.html"))
     rule = FloodRule(20, 50, how.pop("filters", True))
     end = how.pop("end", END)
-    return report_drift(places, "shop", Learned(START + timedelta(days=100)), DriftSettings(**how), rule, end)
+    learned = Learned(START + timedelta(days=100), digest=how.pop("served", None))
+    return report_drift(places, "shop", learned, DriftSettings(**how), rule, end)
 
 
 @pytest.fixture(autouse=True)
@@ -185,10 +186,12 @@ def test_a_look_tells_that_the_bundle_does_not_know_what_users_take(tmp_path: Pa
         for place, n in enumerate(lacking)
     ]  # fmt: skip
     (tmp_path / "looks" / REPLAY).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(days))
-    summary = _look(tmp_path, _items(), _events())
+    summary = _look(tmp_path, _items(), _events(), served="d")
     assert [alarm.signal for alarm in summary.alarms] == ["quality.replay.unknown_share"]
     assert "30.0% were items that the bundle in service does not know" in summary.page.read_text()
     assert not any(look.unquiet for look in drift.read_looks(tmp_path / "looks", END + timedelta(days=1)))
+    for promoted in ("asked about no whole day yet", None):
+        assert _look(tmp_path, _items(), _events(), served=promoted).alarms == ()
 
 
 def test_some_clicks_months_after_a_logs_end_hide_no_drift(tmp_path: Path) -> None:

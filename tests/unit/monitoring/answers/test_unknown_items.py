@@ -13,7 +13,7 @@ from core.alarms import Alarm
 from core.settings.loop import RetrainingSettings
 from monitoring.answers import replayed
 from monitoring.answers.replay import STORE, ReplayDay
-from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_series
+from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_series, up_to_served
 from monitoring.answers.staleness import STALE, UNKNOWN_SHARE, Learned, with_staleness
 from monitoring.calibration import measure
 from monitoring.decisions import Evidence, OnAlarm, decide
@@ -153,6 +153,16 @@ def test_a_bundle_that_came_into_service_late_is_held_against_what_those_before_
     assert [one.signal for one in _alarms([*before, *late])][:2] == [STALE, UNKNOWN_SHARE]
     in_time = _days([0.2] * 60, age=10)
     assert UNKNOWN_SHARE not in {one.signal for one in _alarms([*before, *in_time])}
+
+
+def test_what_a_replaced_bundle_lacked_is_told_of_no_other() -> None:
+    old, new = _days(_grows(0.3, 130), digest="old", ends=10), _days([0.0] * 10, digest="new")
+    assert up_to_served(old, "new") == up_to_served(old, None) == up_to_served([], "new") == ()
+    assert up_to_served([*old, *new], "new") == [*old, *new]
+    # The new one was taken back: the old one lacks what it lacked, without a new day of its own.
+    assert up_to_served([*old, *new], "old") == old
+    [moved] = lacks_items(up_to_served([*old, *new], "old"), SPAN, SPAN.n_days)
+    assert moved.value == pytest.approx(0.27, abs=0.03)
 
 
 def test_nothing_is_said_before_anything_was_replayed() -> None:
