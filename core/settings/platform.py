@@ -236,8 +236,9 @@ class PlatformSettings(Frozen):
     kept_bundles: int = Field(
         10,
         ge=2,
-        description="Promoted bundles that a rollback can go back to, the one in service among them. Of older ones the "
-        "weights go when a flow ends, but for what is pinned or answers in an experiment.",
+        description="Promoted bundles that a rollback can go back to, the one in service among them; and as many of "
+        "those that went into service last stay, also where they were withdrawn. Of all others the weights go when a "
+        "flow ends, but for what is pinned or answers in an experiment.",
     )
     min_free_bytes: int = Field(
         500_000_000,

@@ -131,12 +131,13 @@ def erase_versions(name: str, digests: Mapping[str, str], at: str) -> int:
 def prune_versions(name: str, kept: int) -> list[str]:
     """Remove the weights of versions that a rollback is no longer kept for; their manifests stay.
 
-    What is in service stays, what is pinned, what experiments that run answer with, and the newest bundles that a
-    rollback could go back to; of what was withdrawn, what was in service since the oldest of these.
+    What is in service stays, what is pinned, what experiments that run answer with, the newest bundles that a rollback
+    could go back to, and as many of the newest versions whatever became of them.
 
     Args:
         name: The model's name.
-        kept: How many bundles a rollback and the service itself can choose from, the one in service among them.
+        kept: How many bundles a rollback and the service itself can choose from, the one in service among them; and
+            how many versions stay that went into service last, also those that were withdrawn.
     Returns:
         The versions that were pruned.
     Raises:
@@ -157,17 +158,19 @@ def prune_versions(name: str, kept: int) -> list[str]:
 
 
 def _to_prune(standing: Standing, experiments: Experiments, kept: int) -> list[str]:
-    whole = {version.version for version in list_versions(standing.folder.name)}
-    good = [version for version in standing.good.values() if version in whole][:kept]
+    there = {version.version for version in list_versions(standing.folder.name)}
+    there -= {one.version for one in standing.pruned}
+    good = [version for version in standing.good.values() if version in there]
     if not good:
         return []
-    used = {*good, standing.changes[-1].version, *(one.version for one in standing.pruned)}
+    changed = {change.version: number for number, change in enumerate(standing.changes)}
+    oldest_first = sorted(there & changed.keys(), key=lambda version: changed[version])
+    # A rollback by mistake is taken back: what it withdrew is among the newest.
+    used = {*good[:kept], *oldest_first[-kept:], standing.changes[-1].version}
     used |= {variant.bundle.version for one in experiments.running for variant in one.variants}
     if experiments.pin is not None:
         used.add(experiments.pin.version)
-    newest = {change.version: number for number, change in enumerate(standing.changes)}
-    oldest = min(newest[version] for version in good)
-    return [version for version in newest if version in whole - used and newest[version] < oldest]
+    return [version for version in oldest_first if version not in used]
 
 
 def _remove_weights(place: Path) -> None:

@@ -125,6 +125,39 @@ def test_of_what_was_withdrawn_it_stays_known_that_it_was(put: Put) -> None:
     assert not is_withdrawn("judged-a", standing)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_rollback_by_mistake_can_be_taken_back(put: Put, steps: int) -> None:
+    *_, last = put("a", "b", "c", "d")
+    roll_back(STORE, steps=steps)
+    assert prune_versions(STORE, 4) == []
+    assert roll_back(STORE, last.version).digest == "d"
+    assert whole() == ["d", "c", "b", "a"]
+
+
+def test_what_a_rollback_withdrew_is_kept_where_it_leaves_one_bundle(put: Put) -> None:
+    _, b = put("a", "b")
+    roll_back(STORE)
+    assert list(read_standing(STORE).good) == ["a"]
+    assert prune_versions(STORE, 10) == []
+    put("c", "d")
+    assert digests(prune_versions(STORE, 2)) == {"b", "a"}
+    with pytest.raises(NothingInService, match=f"version={b.version}, which was pruned"):
+        roll_back(STORE, b.version)
+
+
+@pytest.mark.parametrize("n_good", [2, 6])
+def test_a_shop_that_lives_long_keeps_so_many_however_often_it_rolls_back(put: Put, n_good: int) -> None:
+    """Each day after the good ones is withdrawn, so that a rollback can still go back to the first."""
+    kept = 2
+    for day in range(6):
+        put(f"d{day}")
+        if day >= n_good:
+            roll_back(STORE)
+        prune_versions(STORE, kept)
+        assert {f"d{day}", *list(read_standing(STORE).good)[:kept]} <= set(whole())
+        assert len(whole()) <= 2 * kept
+
+
 def test_a_damaged_bundle_counts_for_none_that_is_kept(put: Put) -> None:
     *_, d = put("a", "b", "c", "d")
     (d.folder / "content").unlink()
