@@ -17,6 +17,7 @@ from monitoring.signals.series import Series
 CHANCE = 0.5  # the rank of a taken item where a bundle knows nothing
 TOLERATED = 0.1  # of what the promise is above chance: a day is not a window of evaluation
 MIN_DAYS, MIN_USERS = 14, 200  # of a bundle, for its promise to be asked about
+NEW_DAYS = 14  # of a bundle, from the first that is replayed on
 MOST_ALIKE = 0.95  # correlation of a day with the one before
 LOST_LEAD = 0.05  # of what a bundle's rank was above chance at first: less of its lead may go with age
 # Of what users take, beyond what a bundle lacks when it is new. At a rank of .8 it costs as much of it as LOST_LEAD.
@@ -126,10 +127,10 @@ def lost_lead(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved
 def lacks_items(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved]:
     """Whether the newest bundle surely lacks more of what users take than when it was new: what it cannot recommend.
 
-    The four weeks before day `end` against the four weeks after it learned. What is new by then is missing in those,
-    too, however soon a bundle learns again: what is beyond them is what one that learns now would know. By Student's t
-    of users' shares, with the degrees of freedom of Welch 1947. That days are like the day before is no noise here: an
-    item that is taken for weeks is lacking for weeks.
+    The four weeks before day `end` against the two weeks after it learned; more, and it has aged in what it is held
+    against. What is new by then is missing in those, too, however soon a bundle learns again: what is beyond them is
+    what one that learns now would know. By Student's t of users' shares, with the degrees of freedom of Welch 1947.
+    That days are like the day before is no noise here: an item that is taken for weeks is lacking for weeks.
     """
     from scipy.stats import t
 
@@ -150,11 +151,15 @@ def lacks_items(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Mov
 
 
 def _when_new(days: Sequence[ReplayDay], mine: Sequence[ReplayDay]) -> Sequence[ReplayDay]:
-    """A bundle's first four weeks; where it was no longer new when it came into service, those of bundles before it."""
-    is_late = bool(mine) and (mine[0].age_days or 0) > MIN_DAYS
-    before = [one for one in days if one.digest != days[-1].digest and one.unknown is not None]
-    young = [one for one in before if one.age_days is not None and one.age_days <= LAG][-LAG:]
-    return young if is_late and len(young) >= MIN_DAYS else mine[:LAG]
+    """A bundle's first two weeks; where it was no longer new when it came into service, those of bundles before it."""
+    is_late = bool(mine) and (mine[0].age_days or 0) > NEW_DAYS
+    others: dict[str, list[ReplayDay]] = {}
+    for one in days:
+        if one.digest != days[-1].digest and one.unknown is not None and one.age_days is not None:
+            others.setdefault(one.digest, []).append(one)
+    in_time = [its for its in others.values() if (its[0].age_days or 0) <= NEW_DAYS]
+    before = [one for its in in_time for one in its[:NEW_DAYS]][-NEW_DAYS:]
+    return before if is_late and len(before) >= MIN_DAYS else mine[:NEW_DAYS]
 
 
 def _mean_of_users(found: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

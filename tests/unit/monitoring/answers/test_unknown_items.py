@@ -87,9 +87,10 @@ def _grows(to: float, n: int = 140) -> list[float]:
 def test_a_bundle_that_lacks_what_users_take_is_stale_though_it_ranks_what_it_knows_as_before() -> None:
     stale, lacking = _alarms(_days(_grows(0.3)))
     assert (stale.signal, lacking.signal, lacking.family) == (STALE, UNKNOWN_SHARE, "quality")
-    assert lacking.says.startswith("Of what users took in the last 28 days, 2")
-    assert (
-        "% were items that the bundle in service does not know and cannot recommend; when it was new, " in lacking.says
+    assert (lacking.value, lacking.reference) == (pytest.approx(0.27, abs=0.02), pytest.approx(0.02, abs=0.01))
+    assert lacking.says == (
+        f"Of what users took in the last 28 days, {lacking.value:.1%} were items that the bundle in service does not "
+        f"know and cannot recommend; when it was new, {lacking.reference:.1%}."
     )
     assert stale.says.endswith(lacking.says)
 
@@ -144,12 +145,34 @@ def test_days_without_any_event_are_left_out_of_both_sides() -> None:
     ]
 
 
+def test_what_came_after_a_bundles_first_two_weeks_is_in_no_reference_of_its_own_or_of_a_late_bundle() -> None:
+    ages = _days([*[0.0] * 14, *[0.3] * 46])
+    [own] = lacks_items(ages, SPAN, SPAN.n_days)
+    assert (own.reference, own.value) == (0, pytest.approx(0.3, abs=0.03))
+    before = _days([*[0.0] * 14, *[0.3] * 46], digest="old", ends=60)
+    [late] = lacks_items([*before, *_days([0.3] * 60, age=40)], SPAN, SPAN.n_days)
+    assert late.reference == 0
+
+
+def test_a_late_bundle_is_held_against_the_newest_of_those_that_came_in_time() -> None:
+    late = _days([0.3] * 60, age=40)
+    weekly = [
+        one for place in range(4) for one in _days([place / 10] * 7, digest=f"d{place}", ends=101 - 7 * place)
+    ]  # fmt: skip
+    as_late = _days([0.5] * 20, digest="as late", ends=60, age=40)
+    days = [*weekly, *as_late, *late]
+    [moved] = lacks_items(days, SPAN, SPAN.n_days)
+    assert moved.reference == pytest.approx(0.25, abs=0.03)  # of the last two weekly ones
+    [alone] = lacks_items([*as_late, *late], SPAN, SPAN.n_days)
+    assert alone.reference == pytest.approx(0.3, abs=0.05)  # its own first two weeks
+
+
 def test_a_bundle_that_came_into_service_late_is_held_against_what_those_before_it_lacked_when_new() -> None:
     late = _days([0.2] * 60, age=40)
-    before = _days(_grows(0.02, 60), digest="old", ends=60)
+    before = _days(_grows(0.02, 60), digest="old", ends=60, users=600)
     assert _alarms(late) == ()  # against its own first weeks, in which it was old
     [moved] = lacks_items([*before, *late], SPAN, SPAN.n_days)
-    assert moved.reference == pytest.approx(np.mean([0.01, 0.014]), abs=0.006)
+    assert moved.reference == pytest.approx(np.mean([0.01, 0.0122]), abs=0.004)
     assert [one.signal for one in _alarms([*before, *late])][:2] == [STALE, UNKNOWN_SHARE]
     in_time = _days([0.2] * 60, age=10)
     assert UNKNOWN_SHARE not in {one.signal for one in _alarms([*before, *in_time])}
