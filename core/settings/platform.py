@@ -66,12 +66,15 @@ class OnlineReadSettings(Frozen):
     )
 
 
+_ENDPOINT = r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$"
+
+
 class TracingSettings(Frozen):
     """OpenTelemetry traces; off by default."""
 
     endpoint: str = Field(
         "",
-        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$",
+        pattern=_ENDPOINT,
         description="Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; empty: no "
         "traces. A key of the collector's goes into OTEL_EXPORTER_OTLP_HEADERS.",
     )
@@ -81,6 +84,17 @@ class TracingSettings(Frozen):
         le=1,
         description="Of the service's requests that come without a trace of their caller's: which share is traced. "
         "With one, the caller has decided.",
+    )
+
+
+class ServiceTracingSettings(Frozen):
+    """Where the traces of the service differ from those of the platform."""
+
+    endpoint: str = Field(
+        "", pattern=_ENDPOINT, description="Where the service's spans are sent; empty: `platform.tracing.endpoint`."
+    )
+    share: float | None = Field(
+        None, gt=0, le=1, description="Which share of its requests is traced; null: `platform.tracing.share`."
     )
 
 
@@ -129,9 +143,9 @@ class ServingSettings(Frozen):
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)
     answered: AnswerCountSettings = Field(default_factory=AnswerCountSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
-    tracing: TracingSettings = Field(
-        default_factory=TracingSettings,
-        description="Of the service alone; without an endpoint `platform.tracing` counts.",
+    tracing: ServiceTracingSettings = Field(
+        default_factory=ServiceTracingSettings,
+        description="Of the service alone; what is not given here is as in `platform.tracing`.",
     )
     device: Device = Field("auto", description="Where the models answer. auto: a CUDA GPU where torch sees one.")
     require_keys: Literal["auto", "always", "never"] = Field(

@@ -126,8 +126,10 @@ class Settings(Frozen):
 
     @property
     def service_tracing(self) -> TracingSettings:
-        """Where the service sends its spans: to its own endpoint where it has one, else to the platform's."""
-        return self.serving.tracing if self.serving.tracing.endpoint else self.platform.tracing
+        """Where the service sends its spans, and how many: as its own settings say, else as the platform's."""
+        own, shared = self.serving.tracing, self.platform.tracing
+        share = shared.share if own.share is None else own.share
+        return TracingSettings(endpoint=own.endpoint or shared.endpoint, share=share)
 
     def check_exposure(self) -> None:
         """Refuse to open the service to others without keys, unless that is said outright.

@@ -116,6 +116,15 @@ def _spanning(tracer: Tracer, name: str, about: dict[str, str]) -> Iterator[Span
 @cache
 def _provider_of(endpoint: str) -> TracerProvider | None:
     """What sends the spans of this process, in the background; None where OpenTelemetry refuses its own variables."""
+    try:
+        return _make_provider(endpoint)
+    except Exception as error:
+        logger.warning("Flows are not traced: OpenTelemetry refuses its variables, %s: %s", type(error).__name__, error)
+        return None
+
+
+def _make_provider(endpoint: str) -> TracerProvider:
+    # Some variables are read by the import already.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import RandomIdGenerator, TracerProvider
@@ -126,14 +135,9 @@ def _provider_of(endpoint: str) -> TracerProvider | None:
             return UUID(str(flow_run.id)).int if flow_run.id else super().generate_trace_id()
 
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", _SERVICE)})
-    try:
-        sending = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint))
-    except Exception as error:
-        logger.warning("Flows are not traced: OpenTelemetry refuses its variables, %s: %s", type(error).__name__, error)
-        return None
     # A process that ends does not wait for the collector: `_flush` has sent what there was.
     provider = TracerProvider(resource=resource, id_generator=IdOfRun(), shutdown_on_exit=False)
-    provider.add_span_processor(sending)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     return provider
 
 
