@@ -70,7 +70,9 @@ def replay_days(step: StepContext, clean: Output[ValidationSummary], extent: Ext
             learned, k = manifest.data.learned_until_at, manifest.recipe.evaluation.k
             if wanted := days_to_replay(extent, known, learned):
                 ranker = load_bundle(served.folder, step.device, parts=()).ranker
-                asked = Replayed(manifest.digest, learned, promised_warm(manifest, k), k, _flood_rule(step))
+                catalogue_until = datetime.fromisoformat(manifest.data.last_event_at)
+                promise = promised_warm(manifest, k)
+                asked = Replayed(manifest.digest, learned, promise, k, _flood_rule(step), catalogue_until)
                 known = replay(layout.watched, clean.folder, ranker, asked, wanted)
         except BundleError as error:
             step.progress(f"monitor: nothing is replayed. {error}")

@@ -54,6 +54,8 @@ class Replayed:
         promise: What its evaluation found, by figure.
         k: Length of its lists.
         floods: Who is left out.
+        catalogue_until: Items from until then are in its catalogue, also where it learned of none of their events;
+            None: of what it learned.
     """
 
     digest: str
@@ -61,6 +63,12 @@ class Replayed:
     promise: dict[str, float]
     k: int
     floods: FloodRule
+    catalogue_until: datetime | None = None
+
+    @property
+    def catalogue_at(self) -> datetime:
+        """When its catalogue was made, by the clock of the events."""
+        return max(self.learned_until, self.catalogue_until or self.learned_until)
 
 
 class HasDay(Protocol):

@@ -57,9 +57,11 @@ class ReplayDay(Frozen):
         promise: What its evaluation found of users with a history, by figure.
         figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares.
         segments: The same of `rank`, by segment of users.
-        age_days: Since the bundle learned; None of days from before it was kept.
+        age_days: Since the bundle's catalogue was made, perhaps after it learned; None of days from before it was kept.
         unknown: Of users, the share of what they took that the bundle does not know: users, sum, sum of squares; None
             of days from before it was kept.
+        unknown_groups: The same, users and sum, by group of users, the same groups each day; none of days from before
+            it was kept.
         lead: The same of the rank above that of neighbours that learn anew each week, both among the bundle's items and
             of taken items that are among them; None where there are none.
     """
@@ -71,6 +73,7 @@ class ReplayDay(Frozen):
     segments: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
     age_days: int | None = None
     unknown: tuple[float, float, float] | None = None
+    unknown_groups: tuple[tuple[float, float], ...] = ()
     lead: tuple[float, float, float] | None = None
 
 
@@ -138,8 +141,9 @@ def _replayed(
             promise=bundle.promise,
             figures={name: sums_of(all_values[mine]) for name, all_values in values.items()},
             segments={segment: sums_of(np.array(some)) for segment, some in sorted(told.items())},
-            age_days=(day - bundle.learned_until.astimezone(UTC).date()).days,
-            unknown=unknown.get(day),
+            age_days=(day - bundle.catalogue_at.astimezone(UTC).date()).days,
+            unknown=tuple(unknown[day].sum(axis=0)) if day in unknown else None,
+            unknown_groups=tuple((n, total) for n, total, _ in unknown[day]) if day in unknown else (),
             lead=None if leads is None else _known_sums(leads[mine]),
         )
 

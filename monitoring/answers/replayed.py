@@ -129,21 +129,24 @@ def lacks_items(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Mov
 
     The four weeks before day `end` against the two weeks after it learned; more, and it has aged in what it is held
     against. What is new by then is missing in those, too, however soon a bundle learns again: what is beyond them is
-    what one that learns now would know. By Student's t of users' shares, with the degrees of freedom of Welch 1947.
-    That days are like the day before is no noise here: an item that is taken for weeks is lacking for weeks.
+    what one that learns now would know. By Student's t of groups of users, with the degrees of freedom of Welch
+    1947. That days are like the day before is no noise here: an item that is taken for weeks is lacking for weeks.
     """
     from scipy.stats import t
 
-    mine = [one for one in days if one.digest == days[-1].digest and one.unknown is not None]
+    # A catalogue that was made after its bundle learned has all items of the days between.
+    mine = [one for one in days if one.digest == days[-1].digest and one.unknown_groups and (one.age_days or 0) > 0]
     newest = [one for one in mine if end - LAG <= _place(one.day, span) < end]
     first = _when_new(days, [one for one in mine if one.day < newest[0].day]) if newest else []
     then, now = ([one.unknown for one in part if one.unknown] for part in (first, newest))
     if min(len(then), len(now)) < MIN_DAYS or min(sum(n for n, *_ in part) for part in (then, now)) < MIN_USERS:
         return
-    (was, was_error), (is_now, error) = _mean_of_users(then), _mean_of_users(now)
-    distance = (is_now - was - LACKED) / max(np.hypot(was_error, error), 1e-9)
-    parts = was_error**4 / (len(then) - 1) + error**4 / (len(now) - 1)
-    freedom = (was_error**2 + error**2) ** 2 / parts if parts > 0 else len(now) - 1
+    (was, was_of_days), (is_now, of_days) = _mean_of_users(then), _mean_of_users(now)
+    of_groups, n_groups = _variance_of_groups((first, was), (newest, is_now))
+    variances = np.array([of_groups, was_of_days, of_days])
+    distance = (is_now - was - LACKED) / max(np.sqrt(variances.sum()), 1e-9)
+    parts = float(np.sum(variances**2 / (np.array([n_groups, len(then), len(now)]) - 1)))
+    freedom = float(variances.sum()) ** 2 / parts if parts > 0 else n_groups - 1
     exposure = np.array([n for n, *_ in now])
     series = Series(UNKNOWN_SHARE, "quality", "mean", exposure, exposure[:, None], worse="higher", consequence=2)
     log_p = float(t.logsf(distance, freedom)) if distance > 0 else 0.0
@@ -155,7 +158,7 @@ def _when_new(days: Sequence[ReplayDay], mine: Sequence[ReplayDay]) -> Sequence[
     is_late = bool(mine) and (mine[0].age_days or 0) > NEW_DAYS
     others: dict[str, list[ReplayDay]] = {}
     for one in days:
-        if one.digest != days[-1].digest and one.unknown is not None and one.age_days is not None:
+        if one.digest != days[-1].digest and one.unknown_groups and (one.age_days or 0) > 0:
             others.setdefault(one.digest, []).append(one)
     in_time = [its for its in others.values() if (its[0].age_days or 0) <= NEW_DAYS]
     before = [one for its in in_time for one in its[:NEW_DAYS]][-NEW_DAYS:]
@@ -163,7 +166,7 @@ def _when_new(days: Sequence[ReplayDay], mine: Sequence[ReplayDay]) -> Sequence[
 
 
 def _mean_of_users(found: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """The mean over days' users, and its standard error: of users within days, or of days where they vary more.
+    """The mean over days' users, and its variance by what users of a day have in common: beyond that of users.
 
     Args:
         found: Of each day: users, sum, sum of squares. Two days at least.
@@ -175,7 +178,25 @@ def _mean_of_users(found: Sequence[tuple[float, float, float]]) -> tuple[float, 
     mean = float(weights @ means)
     of_users = float(np.sum(weights**2 * within / np.maximum(n - 1, 1)))
     of_days = float(np.sum(weights**2 * (means - mean) ** 2)) * len(found) / (len(found) - 1)
-    return mean, float(np.sqrt(max(of_users, of_days)))
+    return mean, max(of_days - of_users, 0.0)
+
+
+def _variance_of_groups(*periods: tuple[Sequence[ReplayDay], float]) -> tuple[float, int]:
+    """The variance of the difference of two periods' means by that of groups of users, and how many groups came.
+
+    A user is in one group on all days, so that whoever comes often, in one period or in both, counts as one.
+
+    Args:
+        periods: Days, and the mean over their users, of the one and of the other.
+    Source: Wolter 2007, Introduction to Variance Estimation, 2.4, dependent random groups.
+    """
+    sums = [np.sum([one.unknown_groups for one in days], axis=0) for days, _ in periods]
+    came = (sums[0][:, 0] + sums[1][:, 0]) > 0
+    (before, after) = (
+        (part[:, 1] - mean * part[:, 0]) / part[:, 0].sum() for part, (_, mean) in zip(sums, periods, strict=True)
+    )
+    n_groups = max(int(came.sum()), 2)
+    return float(np.sum((after - before) ** 2)) * n_groups / (n_groups - 1), n_groups
 
 
 def mean_of_days(found: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:

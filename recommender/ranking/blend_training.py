@@ -271,7 +271,7 @@ def _options(
 def _correct_forward(
     halves: Halves, blend: Blend, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]
 ) -> tuple[Option, dict[str, float]]:
-    """A blend as it is, or corrected where that surely ranks better forward in time; and the NDCG of each that was tried."""
+    """A blend as it is, or corrected where that surely ranks better forward in time; and the NDCG of each tried."""
     k, key = fit.k, f"later_{metric_key('ndcg', fit.k)}"
     tried = {"uncorrected": halves.forward(_uncorrected(WEIGHED.get(blend.kind, lambda _: blend)), k, level=0)}
     for level, name in enumerate(LEARNED, start=1):

@@ -181,7 +181,7 @@ def test_a_look_tells_that_the_bundle_does_not_know_what_users_take(tmp_path: Pa
     days = [
         ReplayDay(
             day=(END - timedelta(days=100 - place)).date(), digest="d", figures={"rank": (40, 32, 26)},
-            age_days=place + 1, unknown=(40, n, n),
+            age_days=place + 1, unknown=(40, n, n), unknown_groups=((2, n / 20),) * 20,
         )
         for place, n in enumerate(lacking)
     ]  # fmt: skip

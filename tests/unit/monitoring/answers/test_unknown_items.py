@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ from monitoring.answers import replayed
 from monitoring.answers.replay import STORE, ReplayDay
 from monitoring.answers.replayed import below_promise, lacks_items, lost_lead, replay_series, up_to_served
 from monitoring.answers.staleness import STALE, UNKNOWN_SHARE, Learned, with_staleness
+from monitoring.answers.unknown_items import GROUPS
 from monitoring.calibration import measure
 from monitoring.decisions import Evidence, OnAlarm, decide
 from monitoring.looks import unquiet_windows
 from monitoring.signals.activity import Span
 from monitoring.verdict import judge
-from tests.unit.monitoring.answers.test_replay import BUNDLE, EVENTS, ITEMS, Alphabet, _clean, replay_new
+from tests.unit.monitoring.answers.test_replay import BUNDLE, EVENTS, ITEMS, MONDAY, Alphabet, _clean, replay_new
 
 SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 200)
 USERS = 60
@@ -32,6 +35,42 @@ def test_each_user_of_a_day_counts_once_by_the_share_of_unknown_items_among_what
     assert tuesday.unknown == (3, 0.5, 0.25)
     assert wednesday.unknown == (1, 0, 0)
     assert (tuesday.age_days, wednesday.age_days) == (1, 2)
+    assert np.sum(tuesday.unknown_groups, axis=0).tolist() == [3, 0.5]
+    # u comes on both days, and is in one group.
+    [group] = [place for place, (_, total) in enumerate(tuesday.unknown_groups) if total]
+    assert wednesday.unknown_groups[group] == (1, 0)
+
+
+def test_days_before_a_catalogue_was_made_say_nothing_of_when_it_was_new(tmp_path: Path) -> None:
+    later = replace(BUNDLE, catalogue_until=MONDAY + timedelta(days=1, hours=5))
+    tuesday, wednesday = replay_new(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), Alphabet(), later)
+    assert (tuesday.age_days, wednesday.age_days) == (0, 1)
+    all_known, new, old = _days([0.0] * 40, ends=70, age=-39), _days([0.2] * 40, ends=30), _days([0.2] * 30, age=41)
+    [moved] = lacks_items([*all_known, *new, *old], SPAN, SPAN.n_days)
+    assert moved.reference == pytest.approx(0.2, abs=0.03)
+    assert _alarms([*all_known, *new, *old]) == ()
+
+
+def _alarms_of_regulars(per_day: int, pool: int, n_looks: int = 60) -> float:
+    """Share of looks with an alarm in a shop where a tenth of the regulars always try new items, others each time."""
+    rng, found = np.random.default_rng(1), 0
+    group = rng.integers(0, GROUPS, pool)
+    for _ in range(n_looks):
+        days, tries = _days([0.0] * 70), rng.random((2, pool)) < 0.1
+        for place, day in enumerate(days):
+            who = rng.choice(pool, per_day, replace=False)
+            taken, groups = tries[place // 35][who], np.zeros((GROUPS, 2))
+            np.add.at(groups, group[who], np.column_stack([np.ones(per_day), taken]))
+            n, total = (float(one) for one in groups.sum(axis=0))
+            kept = {"unknown": (n, total, total), "unknown_groups": tuple(map(tuple, groups.tolist()))}
+            days[place] = day.model_copy(update=kept)
+        found += any(one.log_p <= np.log(0.05 / 150) for one in lacks_items(days, SPAN, SPAN.n_days))
+    return found / n_looks
+
+
+@pytest.mark.parametrize(("per_day", "pool"), [(8, 12), (10, 40)])
+def test_regulars_who_always_try_what_is_new_count_once_however_often_they_come(per_day: int, pool: int) -> None:
+    assert _alarms_of_regulars(per_day, pool) == 0
 
 
 def test_a_flood_does_not_count_and_neither_does_anybody_who_was_erased(tmp_path: Path) -> None:
@@ -52,6 +91,13 @@ def test_nobody_and_no_item_is_named_in_what_is_kept(tmp_path: Path) -> None:
     assert "item-" not in kept
 
 
+def _unknown(lacking: float, users: int, rng: np.random.Generator) -> dict[str, Any]:
+    """What a day keeps of so many users of whom so many take unknown items alone, others than on other days."""
+    groups = np.zeros((GROUPS, 2))
+    np.add.at(groups, rng.integers(0, GROUPS, users), np.column_stack([np.ones(users), np.arange(users) < lacking]))
+    return {"unknown": (float(users), lacking, lacking), "unknown_groups": tuple(map(tuple, groups.tolist()))}
+
+
 def _days(
     shares: Sequence[float], *, digest: str = "d", ends: int = 0, age: int = 1, users: int = USERS
 ) -> list[ReplayDay]:
@@ -65,7 +111,7 @@ def _days(
         days.append(
             ReplayDay(
                 day=day, digest=digest, promise={"rank": 0.8}, figures={"rank": sums}, age_days=age + place,
-                unknown=(float(users), lacking, lacking), lead=(float(users), 0.03 * users, 0.002 * users),
+                **_unknown(lacking, users, rng), lead=(float(users), 0.03 * users, 0.002 * users),
             )
         )  # fmt: skip
     return days
@@ -106,6 +152,9 @@ def test_it_is_retrained_for_them_after_a_few_events_and_not_without_any() -> No
     assert decide(asked.model_copy(update={"new_events": 0}), RetrainingSettings()).rule == "nothing to gain"
 
 
+NOTHING: dict[str, Any] = {"unknown": None, "unknown_groups": ()}
+
+
 def _monthly(to: float) -> list[ReplayDay]:
     """Bundles that learn anew each four weeks, each of which comes to lack so much."""
     return [
@@ -126,7 +175,7 @@ QUIET = {
     "it was just promoted": [*_days(_grows(0.3, 139), digest="old", ends=1), *_days([0.3])],
     "few days have events": _with_empty_days(_days(_grows(0.3, 60))),
     "few users come": _days(_grows(0.3), users=5),
-    "nothing was kept of it": [one.model_copy(update={"unknown": None}) for one in _days(_grows(0.3))],
+    "nothing was kept of it": [one.model_copy(update=NOTHING) for one in _days(_grows(0.3))],
 }
 
 
@@ -139,7 +188,7 @@ def test_days_without_any_event_are_left_out_of_both_sides() -> None:
     days = _days(_grows(0.3))
     some = [one for one in days if one.day.weekday() < 5]
     assert {one.signal for one in _alarms(some)} == {STALE, UNKNOWN_SHARE}
-    silent = [one.model_copy(update={"unknown": None}) if one.day.weekday() > 4 else one for one in days]
+    silent = [one.model_copy(update=NOTHING) if one.day.weekday() > 4 else one for one in days]
     assert [one.value for one in lacks_items(silent, SPAN, SPAN.n_days)] == [
         one.value for one in lacks_items(some, SPAN, SPAN.n_days)
     ]
@@ -185,7 +234,7 @@ def test_what_a_replaced_bundle_lacked_is_told_of_no_other() -> None:
     # The new one was taken back: the old one lacks what it lacked, without a new day of its own.
     assert up_to_served([*old, *new], "old") == old
     [moved] = lacks_items(up_to_served([*old, *new], "old"), SPAN, SPAN.n_days)
-    assert moved.value == pytest.approx(0.27, abs=0.03)
+    assert moved.value == pytest.approx(np.mean(_grows(0.3, 130)[-18:]), abs=0.03)
 
 
 def test_nothing_is_said_before_anything_was_replayed() -> None:
@@ -200,7 +249,7 @@ def test_without_tolerance_a_steady_share_is_found_to_move_as_often_as_the_test_
     rng, found, days = np.random.default_rng(9), [], _days([0.1] * 140)
     for _ in range(1000):
         drawn = rng.binomial(USERS, np.clip(rng.normal(0.1, 0.03, 140), 0, 1)).astype(float)
-        told = [one.model_copy(update={"unknown": (float(USERS), n, n)}) for one, n in zip(days, drawn, strict=True)]
+        told = [one.model_copy(update=_unknown(n, USERS, rng)) for one, n in zip(days, drawn, strict=True)]
         [moved] = lacks_items(told, SPAN, SPAN.n_days)
         found.append(moved.log_p)
     assert 0.005 <= np.mean(np.array(found) < np.log(0.01)) <= 0.015
