@@ -85,7 +85,7 @@ def test_what_comes_out_is_found() -> None:
     "settings",
     [
         SmallWriterSettings(max_steps=300, max_epochs=8),
-        LanguageModelWriterSettings(max_steps=60, minutes=None),
+        LanguageModelWriterSettings(max_steps=120, minutes=None),
     ],
     ids=lambda settings: settings.kind,
 )
