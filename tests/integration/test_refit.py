@@ -57,7 +57,7 @@ def runs(tmp_path_factory, run_flows):
     """The pipeline over the shop, over the same shop, over the shop with newer events: work folder, and outcomes."""
     root = tmp_path_factory.mktemp("fresh")
     # What is tested is which events are asked about, not who ranks well on them.
-    gate = {"recipe.gate.beat_baseline": "off", "recipe.gate.min_queries": 10}
+    gate = {"recipe.gate.beat_baseline": "off", "recipe.gate.min_queries": 10, "recipe.gate.tolerance": 0.9}
     settings = table_settings(root, SHOP, **{"recipe.sequence.max_epochs": 2}, **gate)
     return root / "work", run_flows(RUN, settings, settings.recipe.model_dump_json(), root / "data")
 
