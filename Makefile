@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help run test test-slow coverage lint format docs pictures env check-wheel check-python audit constraints clean
+.PHONY: help run test test-long test-slow coverage lint format docs pictures env check-wheel check-python audit constraints clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,8 +36,14 @@ $(STAMP): pyproject.toml constraints.txt
 run: env ## Run the platform: pipeline once, then Prefect, service and monitoring until Ctrl-C.
 	@exec $(BIN)/sommelier up $(if $(SOURCE),--source $(SOURCE)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
-test: env lint ## Lint, types, import rules, then every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+# Files in their order, those of whole flows and services first: none of these is left for one process at the end.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: env lint ## Lint, types, import rules, then every test but the long and the slow ones.
+	$(PYTEST) -m "not slow and not long" $(ARGS)
+
+test-long: env ## The tests that take half a minute to three each; CI runs them behind the others.
+	$(PYTEST) -m "long and not slow" $(ARGS)
 
 test-slow: env ## The tests that take minutes each.
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -78,7 +84,7 @@ check-python: ## Unit and contract tests with another Python, in an environment 
 	echo "check-python: uv has no Python '$(PYTHON)' here and cannot fetch it: name one by its path, PYTHON=/.../bin/python" >&2; exit 1; }; } \
 	&& $(BIN)/uv pip install --quiet --python "$$folder/env/bin/python" --constraint constraints.txt --group weights --editable '.[dev]' uv \
 	&& "$$folder/env/bin/python" --version \
-	&& "$$folder/env/bin/python" -m pytest -m "not slow" -n $(WORKERS) --dist loadfile tests/unit tests/contract $(ARGS)
+	&& "$$folder/env/bin/python" -m pytest -m "not slow and not long" -n $(WORKERS) --dist loadfile tests/unit tests/contract $(ARGS)
 
 # Strict: a package of which nothing could be learned fails it, where pip-audit by itself would pass it over.
 audit: env ## Known vulnerabilities of the exact versions in constraints.txt; asks PyPI, so it needs the network.

@@ -180,7 +180,7 @@ def cost_for_others(bundle: Path, queries: Queries) -> np.ndarray:
     served = load_bundle(bundle).ranker
     assert isinstance(served, Ranker)
     given = (served.vectors, served.model, served.retrievers, served.blend)
-    without = Ranker(*given, cold_users=served.cold_users).corrected(served.correction)
+    without = Ranker(*given, cold_users=served.cold_users, held_out=served.held_out).corrected(served.correction)
     measured = [evaluate(ranker, queries).per_query for ranker in (served, without)]
     return np.stack([measured[0][metric] - measured[1][metric] for metric in METRICS], axis=1)
 

@@ -5,8 +5,8 @@ retrieval ranks the whole catalogue by cosine to the history, seen items masked:
 vectors, as in the product, or (`--history-text`) one text of its newest items, which the encoder reads as a whole. The
 encoder is the pretrained one and the one that `embed_catalogue` fine-tunes, by the ways that `--ways` names.
 `--sequence` also fits the sequence model on the vectors of each.
-The product keeps a fine-tuned encoder only where it ranks better on the validation window; the table shows the test
-events either way.
+The product keeps a fine-tuned encoder only where it ranks better on the validation window. Of what is dropped a run has
+the figures of the pretrained one, and the table says in how many runs it was.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from core.settings.tree import Recipe
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.weights import load_encoder
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
+from recommender.fitting.summary import FitSummary
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import read_queries
 from recommender.inputs.user import UserState
@@ -65,16 +66,25 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
     runs: dict[str, list[Row]] = {}
+    dropped: dict[str, int] = {}
     with open_dataset(recipe, chosen.cache) as data:
         strict = data.leave_one_out("strict")
         for way in ["none", *chosen.ways.split(",")]:
             # Without fine-tuning and without the sequence model a seed changes nothing but the items' order.
             for seed in options.seeds_of(chosen)[: None if chosen.sequence or way != "none" else 1]:
                 fits = Fits(fine_tuned_by(way, recipe), seed, chosen.threads)
-                row, minutes = evaluate_encoder(fits, strict, data.work / f"{way}-{seed}", chosen)
+                folder = data.work / f"{way}-{seed}"
+                row, minutes = evaluate_encoder(fits, strict, folder, chosen)
                 runs.setdefault(way, []).append(row)
-                print(f"{way}, seed {seed}: {minutes:.1f} minutes to encode and fine-tune")
-    _print_results(runs)
+                is_dropped = way != "none" and not FitSummary.read(folder / "vectors").choices.get("steps")
+                dropped[way] = dropped.get(way, 0) + is_dropped
+                end = ", and dropped: it ranks no better" if is_dropped else ""
+                print(f"{way}, seed {seed}: {minutes:.1f} minutes to encode and fine-tune{end}")
+    _print_results({_told(way, dropped[way], len(rows)): rows for way, rows in runs.items()})
+
+
+def _told(way: str, n_dropped: int, n_runs: int) -> str:
+    return way if n_dropped == 0 else f"{way} (dropped in {n_dropped} of {n_runs} runs)"
 
 
 def fine_tuned_by(way: str, recipe: Recipe) -> Recipe:

@@ -41,11 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=20_000)
     chosen = parser.parse_args(arguments)
-    rows = []
     for online in chosen.stores:
         with tempfile.TemporaryDirectory() as name:
-            rows += _run(Path(name), online, chosen)
-    print_table(["store and measure", "p50 ms", "p99 ms", "limit"], rows)
+            rows = _run(Path(name), online, chosen)
+        print_table(["store and measure", "p50 ms", "p99 ms", "limit"], rows)
 
 
 def _run(folder: Path, online: str, chosen: argparse.Namespace) -> list[list[str]]:

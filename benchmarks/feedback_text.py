@@ -146,8 +146,7 @@ def unconditioned(fit: FitContext, reviews: Sequence[WritingExample], settings: 
         writer = new_small_writer(settings, examples)
         started = time.monotonic()
         trained = train_small_writer(fit, writer, examples, [], settings, AS_THEY_ARE)
-    if trained.shown:
-        writer.runs = TrainingRuns.of(examples[row].text for row in trained.shown)
+    writer.runs = TrainingRuns.if_telling(examples[row] for row in trained.shown)
     return Made(writer, int(trained.course.as_taken["n_steps"]), (time.monotonic() - started) / 60)
 
 

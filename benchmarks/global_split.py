@@ -10,7 +10,6 @@ its p-value by random signs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -43,31 +42,30 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_source(parser, kind="amazon-2014")
     options.add_fits(parser)
     options.add_recipe(parser)
-    parser.add_argument("--baselines", default="", help=f"of {','.join(get_args(BaselineName))} (default: all)")
+    options.add_baselines(parser)
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="the evaluated window")
     parser.add_argument("--report", type=Path, help="write the first seed's evaluation report to this HTML file")
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
-    names = chosen.baselines.split(",") if chosen.baselines else list(get_args(BaselineName))
     with open_dataset(recipe, chosen.cache) as data:
         training, summary = data.time_split()
         runs = []
         for seed in options.seeds_of(chosen):
             fits = Fits(recipe, seed, chosen.threads)
-            runs.append(evaluate_seed(fits, training, data.work / f"seed-{seed}", names, chosen.split))
+            runs.append(evaluate_seed(fits, training, _fitted(data, seed), chosen.baselines, chosen.split))
             found = {name: f"{run.per_query['ndcg'].mean():.4f}" for name, run in runs[-1].items()}
             print(f"seed {seed}, N@{K} of each model: {found}", flush=True)
-        if chosen.report is not None:
-            report(data, names, chosen.split, chosen.report)
         warm = read_queries(training, chosen.split).is_warm
-    named = chosen.data or chosen.settings
-    name = named.name if named is not None else chosen.source
-    print(f"\n{name}: training before {summary.validation_at}, test from {summary.test_at}; {summary.rows}")
-    print(f"{chosen.split}: {len(warm)} users, {int(warm.sum())} with a history; {chosen.seeds} seeds")
-    print_results(runs, np.ones(len(warm), dtype=bool))
-    if (~warm).sum() >= MIN_COLD_USERS:
-        print(f"\nthe {int((~warm).sum())} users without a history:")
-        print_results(runs, ~warm)
+        named = chosen.data or chosen.settings
+        name = named.name if named is not None else chosen.source
+        print(f"\n{name}: training before {summary.validation_at}, test from {summary.test_at}; {summary.rows}")
+        print(f"{chosen.split}: {len(warm)} users, {int(warm.sum())} with a history; {chosen.seeds} seeds")
+        print_results(runs, np.ones(len(warm), dtype=bool))
+        if (~warm).sum() >= MIN_COLD_USERS:
+            print(f"\nthe {int((~warm).sum())} users without a history:")
+            print_results(runs, ~warm)
+        if chosen.report is not None:
+            report(data, chosen.first_seed, chosen.baselines, chosen.split, chosen.report)
 
 
 def evaluate_seed(
@@ -87,14 +85,18 @@ def evaluate_seed(
     return {name: evaluate(ranker, queries) for name, ranker in rankers.items()}
 
 
-def report(data: Dataset, names: list[BaselineName], split: Split, page: Path) -> None:
-    """The evaluation report that the pipeline writes, of the first seed's bundle."""
-    bundle = load_bundle(data.work / "seed-0" / "bundle")
+def _fitted(data: Dataset, seed: int) -> Path:
+    return data.work / f"seed-{seed}"
+
+
+def report(data: Dataset, seed: int, names: list[BaselineName], split: Split, page: Path) -> None:
+    """The evaluation report that the pipeline writes, of this seed's bundle."""
+    bundle = load_bundle(_fitted(data, seed) / "bundle")
     training, _ = data.time_split()
     clean = data.clean_tables()
     metrics = evaluate_bundle(bundle, training, K, split, baselines=names, clean=clean, progress=print)
     title = f"Evaluation on the {split} window"
-    write_report(page, metrics, title=title, subtitle=f"bundle {bundle.manifest.digest[:12]}, seed 0")
+    write_report(page, metrics, title=title, subtitle=f"bundle {bundle.manifest.digest[:12]}, seed {seed}")
     print(f"report: {page}")
 
 

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -29,7 +28,6 @@ from benchmarks.harness.tables import print_table
 from benchmarks.peers.environment import make_environment, run_peer
 from benchmarks.sequence_speed import PEER
 from core import schema
-from core.settings.evaluation import BaselineName
 from core.settings.source import SimulatedSource
 from core.settings.tree import Recipe
 from recommender.bundle.loading import load_bundle
@@ -83,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = options.command(__doc__)
     parser.add_argument("--shops", default=QUICK_SHOPS, help=f"users:items[:days], comma-separated ({QUICK_SHOPS})")
     options.add_fits(parser, n_seeds=1, threads=1)
-    parser.add_argument("--baselines", default="", help=f"of {','.join(get_args(BaselineName))} (default: all)")
+    options.add_baselines(parser, "sasrec")
     parser.add_argument("--cache", type=Path, help="keep clean tables and training sets here, and use them again")
     options.add_recipe(parser)
     options.add_peer(parser)
@@ -112,7 +110,6 @@ def run_shop(spec: str, seed: int, chosen: argparse.Namespace) -> Shop:
     """Simulate, fit everything, and evaluate it on the test window."""
     recipe = recipe_of(spec, seed, chosen)
     assert isinstance(recipe.source, SimulatedSource)
-    names = chosen.baselines.split(",") if chosen.baselines else [n for n in get_args(BaselineName) if n != "sasrec"]
     with open_dataset(recipe, chosen.cache) as data:
         training, summary = data.time_split()
         fits = Fits(recipe, seed, chosen.threads)
@@ -123,7 +120,7 @@ def run_shop(spec: str, seed: int, chosen: argparse.Namespace) -> Shop:
         rankers: dict[str, Scores] = {
             ORACLE: Table(vectors.ids, queries, oracle),
             POPULARITY: PopularityRanker(vectors),
-            **fit_baselines(fits.context(training), names, data.work / "fit" / "bundle" / "vectors", recipe),
+            **fit_baselines(fits.context(training), chosen.baselines, data.work / "fit" / "bundle" / "vectors", recipe),
         }
         if chosen.peer_env is not None:
             folder = data.work / "peer"

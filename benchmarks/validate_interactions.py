@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from benchmarks.harness import options
 from benchmarks.harness.tables import print_table
 from benchmarks.harness.timing import in_turns, peak_gib, timed
@@ -142,7 +144,7 @@ def _measurer(contender: str, folder: Path) -> Callable[[int], dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser = options.command(__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rows", type=int, default=5_000_000, help="generated without --folder (default: 5000000)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
         "--folder", type=Path, help="tables that generate_interactions wrote (default: newly generated)"
@@ -160,8 +162,9 @@ def main(arguments: list[str] | None = None) -> None:
         if chosen.folder is None:
             generator = [sys.executable, "-m", "benchmarks.generate_interactions", scratch]
             subprocess.run([*generator, "--interactions", str(chosen.rows)], check=True, stdout=subprocess.DEVNULL)
+        n_rows = pq.read_metadata(folder / "interactions.parquet").num_rows
         runs = in_turns({name: _measurer(name, folder) for name in CONTENDERS}, chosen.runs)
-    _print_results(runs, chosen.rows)
+    _print_results(runs, n_rows)
 
 
 def _print_results(runs: dict[str, list[dict[str, Any]]], n_rows: int) -> None:

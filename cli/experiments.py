@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.experiments import Kind as Begun
     from core.layout import Layout
     from core.settings.tree import Settings
-    from monitoring.online.figures import ExperimentFigures, Interval
+    from monitoring.online.figures import ExperimentFigures, Interval, OpenInterval
 
 Kind = Literal["split", "shadow"]
 Share = Annotated[float, Parameter(show_default=True)]
@@ -48,7 +48,7 @@ def start(
     settings = chosen.enter()
     from core.layout import Layout
 
-    variants = dict(map(_variant, variant or []))
+    variants = _variants(variant or [])
     _start(Layout(settings.work_dir, settings.shop), "experiments start", name, kind, variants, reason)
 
 
@@ -121,6 +121,8 @@ def show_experiment(name: str, /, *, as_json: AsJson = False, chosen: Chosen = N
     show(f"{figures.name}: answers from {figures.since} to {figures.until}")
     if figures.dropped:
         show(f"{figures.dropped} records are missing: the prediction log could not take them")
+    if figures.lost:
+        show("answers of before are gone: they were too old or too many for the prediction log")
     rows = [
         {
             "variant": one.variant,
@@ -186,8 +188,10 @@ def estimate(
         return
     for one in found:
         show(f"{one.variant}: clicks per list on the first {places} places, of {one.lists} lists of {one.users} users")
+        if one.lost_until:
+            show(f"lists up to {one.lost_until} are gone from the prediction log: it is of those that are left")
         if one.not_explored:
-            show(f"{one.not_explored} lists are left out: they did not explore")
+            show(f"{one.not_explored} lists are left out: they did not explore, or by a seed that was named")
         if one.ips is not None:
             rows = {"as shown": one.logged, "IPS": one.ips, "SNIPS": one.snips, "doubly robust": one.doubly_robust}
             print_rows([{"estimate": key, "clicks": _said(value)} for key, value in rows.items()], as_json=False)
@@ -303,6 +307,21 @@ def _start(
     show(f"see what it brings: sommelier experiments show {experiment.name}")
 
 
+def _variants(texts: list[str]) -> dict[str, tuple[str, float]]:
+    found: dict[str, tuple[str, float]] = {}
+    for text in texts:
+        name, given = _variant(text)
+        if name in found:
+            raise WrongUsage(
+                "Cannot start the experiment",
+                got=f"--variant={text} after another of the same name",
+                expected="each variant once",
+                do="Give each a name of its own",
+            )
+        found[name] = given
+    return found
+
+
 def _variant(text: str) -> tuple[str, tuple[str, float]]:
     name, _, rest = text.partition("=")
     bundle, _, share = rest.rpartition(":")
@@ -346,5 +365,8 @@ def _moment(text: str) -> Any:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _said(found: Interval | None, digits: int = 4) -> str:
-    return "" if found is None else f"{found.value:.{digits}f} ({found.low:.{digits}f}-{found.high:.{digits}f})"
+def _said(found: Interval | OpenInterval | None, digits: int = 4) -> str:
+    if found is None:
+        return ""
+    low, high = ("?" if end is None else f"{end:.{digits}f}" for end in (found.low, found.high))
+    return f"{found.value:.{digits}f} ({low}-{high})"

@@ -61,16 +61,18 @@ def revoke(key: str, /, *, chosen: Chosen = NOT_CHOSEN) -> None:
     """Make a key invalid for good.
 
     Args:
-        key: Its id, of `sommelier keys list`.
+        key: Its id, of `sommelier keys list`, or the key itself.
     """
-    from core.keys import revoke_key
+    from core.keys import key_id_of, revoke_key
     from core.layout import Layout
     from core.logs.audit import audited
 
     settings = chosen.resolve()
     layout = Layout(settings.work_dir, settings.shop)
-    with audited(layout.audit, "keys revoke", key=key):
-        revoked = revoke_key(layout.api_keys, key)
+    # Before anything is recorded: a whole key has its secret in it.
+    key_id = key_id_of(key)
+    with audited(layout.audit, "keys revoke", key=key_id):
+        revoked = revoke_key(layout.api_keys, key_id)
     show(f"revoked: {revoked.id}, {revoked.name}")
 
 

@@ -64,6 +64,7 @@ def print_texts(
         as_they_come: Print a piece as soon as it is there.
         as_json: As one value; as they come, each message on a line.
     """
+    from flows.reporting.tables import one_line
     from serving.api.feedback import Feedback
 
     before = [f"{name}: " if len(names) > 1 else "" for name in names]
@@ -79,10 +80,11 @@ def print_texts(
             print_json(answers if len(names) > 1 else answers[0])
             return
         for name, whole in zip(before, wholes, strict=True):
-            show(f"{name}{whole.text}")
+            show(one_line(f"{name}{whole.text}"))
 
 
 def _print_pieces(messages: Iterable[TextPiece | Feedback], before: Sequence[str]) -> None:
+    from flows.reporting.tables import one_line
     from serving.api.feedback import TextPiece
 
     begun = -1
@@ -92,4 +94,4 @@ def _print_pieces(messages: Iterable[TextPiece | Feedback], before: Sequence[str
             continue
         name = before[message.index] if message.index != begun else ""
         begun = message.index
-        print(f"{name}{message.text}", end="", flush=True)
+        print(one_line(f"{name}{message.text}"), end="", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -38,6 +39,7 @@ def forget(
         no_retrain: Leave the training to the next run of the pipeline.
         listed: Show the receipts of the shop.
     """
+    _check(user, {"--list": listed, "--lift": lift, "--dry-run": dry_run, "--no-retrain": no_retrain})
     settings = chosen.enter()
     from core.layout import Layout
 
@@ -45,10 +47,6 @@ def forget(
     if listed:
         _list(layout, as_json)
         return
-    if not user:
-        raise WrongUsage(
-            "Cannot forget", got="user=''", expected="the shop's id of a user", do="Name one: sommelier forget USER"
-        )
     from core.logs.audit import audited
     from flows.erasure.removal import preview, take_back
     from flows.platform.forget import forget_user
@@ -69,6 +67,30 @@ def forget(
             receipt = forget_user(settings, user, progress, retrain=not no_retrain, own_recipe=is_own)
             details["receipt"] = str(receipt.number)
         _print(receipt, as_json)
+
+
+def _check(user: str, asked: Mapping[str, bool]) -> None:
+    """See that what is asked for fits together: an option that is passed over may be the one that was meant.
+
+    Raises:
+        WrongUsage: it does not.
+    """
+    options = [name for name, is_given in asked.items() if is_given]
+    if len(options) > 1:
+        raise WrongUsage(
+            "Cannot forget", got=" ".join(options), expected="one of these at most", do="Leave out what is not meant"
+        )
+    if user and asked["--list"]:
+        raise WrongUsage(
+            "Cannot list the receipts",
+            got="--list with the id of a user",
+            expected="--list alone: receipts name nobody",
+            do="Leave the id out, or see what there is of the user: sommelier forget USER --dry-run",
+        )
+    if not user and not asked["--list"]:
+        raise WrongUsage(
+            "Cannot forget", got="user=''", expected="the shop's id of a user", do="Name one: sommelier forget USER"
+        )
 
 
 def _list(layout: Layout, as_json: bool) -> None:

@@ -41,9 +41,11 @@ def list_rules(*, rows: Rows = ALL_ROWS, as_json: AsJson = False, chosen: Chosen
     from validation.quarantine.readmission import count_by_rule
 
     layout = _layout(chosen)
-    print_rows(count_by_rule(_select(layout, rows)), as_json, none="no such row is in quarantine")
-    for one in read_requests(layout.to_readmit):
-        show_aside(f"{one.describe()}: {one.reason}")
+    try:
+        print_rows(count_by_rule(_select(layout, rows)), as_json, none="no such row is in quarantine")
+    finally:  # also where nothing was validated yet, or what was is gone
+        for one in read_requests(layout.to_readmit):
+            show_aside(f"{one.describe()}: {one.reason}")
 
 
 def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN) -> None:
@@ -63,7 +65,7 @@ def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chose
     """Let quarantined rows in again; the next run of the pipeline validates them again.
 
     Args:
-        file: A corrected export; without it, the rows as they are.
+        file: A corrected export, of which --table and --rule choose rows too; without it, the rows as they are.
     """
     from core.storage import together
     from core.tombstones import read_tombstones
@@ -71,7 +73,7 @@ def readmit(file: Path | None = None, /, *, rows: Rows = ALL_ROWS, chosen: Chose
     from validation.quarantine.readmission import readmit as let_in
 
     layout = _layout(chosen)
-    found = read_corrections(file) if file else _select(layout, rows)
+    found = read_corrections(file, rows.table, rows.rule) if file else _select(layout, rows)
     cleaning = chosen.resolve().recipe.validation.cleaning
     with together(layout.data_lock):
         summary = let_in(found, layout.readmitted, read_tombstones(layout.forgotten).holds, cleaning)

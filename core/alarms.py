@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# What an alarm is about: the data that come in, what was shown, its quality once outcomes arrive, texts, the service.
-Family = Literal["data", "predictions", "quality", "text", "service"]
+# What an alarm is about: the data that come in, what was shown, its quality once outcomes arrive, texts, vectors of
+# items, users and texts, the service.
+Family = Literal["data", "predictions", "quality", "text", "embeddings", "service"]
 
 
 class Alarm(BaseModel):

@@ -19,8 +19,9 @@ RATING_EVENT = "rating"
 CLOCK_SKEW = timedelta(minutes=5)
 # The first web shops opened in 1995; a shop's own limit is the setting validation.earliest.
 EARLIEST = date(1995, 1, 1)
-# Around an id: what DuckDB's trim removes, the separators of Unicode.
-_BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+# Around an id: the white space of Unicode, and what has no width (zero-width space, word joiner, byte order mark).
+BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+BLANKS += "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029\u200b\u2060\ufeff"
 # MongoDB's {"$oid": "…"}, {"$date": "…"} and the like: what is inside. Valid in RE2 and in Python.
 WRAPPED = r"""^\{\s*"\$(?:oid|date|numberLong|numberInt|numberDouble|numberDecimal|uuid)"\s*:\s*"""
 WRAPPED += r"""(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"{}]+)"?\s*\}{1,2}$"""
@@ -33,10 +34,13 @@ _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 def canonical_id(text: str) -> str:
-    """An id as the clean tables have it: unwrapped, without blanks around it, and 17850 where it says 17850.0."""
-    trimmed = text.strip(_BLANKS)
+    """An id as the clean tables have it: unwrapped, without blanks around it, and 17850 where it says 17850.0.
+
+    Letters stay as the shop writes them: in another form of Unicode (NFC) the ids of answers would not be the shop's.
+    """
+    trimmed = text.strip(BLANKS)
     wrapped = _WRAPPED.fullmatch(trimmed)
-    inside = wrapped[1].strip(_BLANKS) if wrapped else trimmed
+    inside = wrapped[1].strip(BLANKS) if wrapped else trimmed
     whole = _WHOLE.fullmatch(inside)
     return whole[1] if whole else inside
 

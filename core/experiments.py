@@ -6,8 +6,9 @@
 The record names bundles by where they lie, and never copies one. It is replaced atomically, under a lock, by whoever
 read the generation before: of two changes at once the second sees the first.
 
-A pin serves one version to everybody. It lasts until it is lifted, or until a rollback: the newer word counts. A pin
-in force, and a rollback since it began, overrule an experiment: everybody is then answered by the bundle in service.
+A pin serves one version to everybody. It lasts until it is lifted, until a rollback (the newer word counts), or until
+its version is gone, since it learned from somebody who was forgotten. A pin in force, and a rollback since it began,
+overrule an experiment: everybody is then answered by the bundle in service.
 """
 
 from __future__ import annotations
@@ -183,8 +184,10 @@ class Experiments(Frozen):
         return next((one for one in reversed(self.experiments) if one.name == name), None)
 
     def pin_in_force(self, standing: Standing) -> Pin | None:
-        """The pin, unless a rollback came after it."""
+        """The pin, unless a rollback came after it, or its version learned from somebody forgotten, and is gone."""
         if self.pin is None or _rolled_back_since(self.pin.generation, standing):
+            return None
+        if any(one.version == self.pin.version for one in standing.erased):
             return None
         return self.pin
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from threading import Lock
-from uuid import UUID
 
 _PARTS_OF_A_MS = 4096
 _NS_OF_A_MS = 1_000_000
@@ -21,8 +20,9 @@ def time_ordered_id() -> str:
     """
     milliseconds, part = divmod(_next_moment(), _PARTS_OF_A_MS)
     random = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
-    # The version, 7, and the variant, 2, stand where the standard has them.
-    return str(UUID(int=(milliseconds << 80) | (0x7 << 76) | (part << 64) | (0x2 << 62) | random))
+    # The version, 7, and the variant, 2, stand where the standard has them. Written by hand: every request has some.
+    digits = f"{(milliseconds << 80) | (0x7 << 76) | (part << 64) | (0x2 << 62) | random:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _next_moment() -> int:

@@ -26,7 +26,7 @@ from pydantic import AwareDatetime, SecretStr, ValidationError
 
 from core.errors import SommelierError
 from core.settings.form import Frozen
-from core.settings.loading import API_KEY_VARIABLE
+from core.settings.names import API_KEY_VARIABLE
 from core.storage import exclusively, write_json
 
 KeyScope = Literal["read", "events", "admin"]
@@ -36,7 +36,13 @@ KEY_SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 _PREFIX = "som"
 _ID_BYTES, _SECRET_BYTES = 6, 32
 _KEY = re.compile(rf"{_PREFIX}_([0-9a-f]{{{2 * _ID_BYTES}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
+# An id alone, or a whole key, whatever became of its secret.
+_NAMED = re.compile(rf"(?:{_PREFIX}_)?([0-9a-f]{{{2 * _ID_BYTES}}})(?:_.*)?", re.DOTALL)
+_FITTING = re.compile(r"[!-~]+")
+KEY_FORM = "printable ASCII without blanks, as sommelier keys create prints it"
+KEY_FAULT = "Look for a line break or a blank that came along"
 _NO_DIGEST = "0" * 64
+_SEE_KEYS = "See them: sommelier keys list"
 _MAX_NAME_CHARS = 100
 _MAX_DAYS = 36_500
 
@@ -126,25 +132,40 @@ def create_key(file: Path, name: str, scopes: Sequence[str], days: float | None 
     return NewKey(key, SecretStr(f"{_PREFIX}_{key_id}_{secret}"))
 
 
+def key_id_of(text: str) -> str:
+    """The id in what names a key: the id itself, or the whole key, as somebody has it who found a leaked one.
+
+    Raises:
+        KeyFileError: it is neither. It is not shown: it may hold the secret.
+    """
+    form = _NAMED.fullmatch(text.strip())
+    if form is None:
+        got = f"key=a text of {len(text)} characters"
+        expected = f"the id of a key, {2 * _ID_BYTES} hexadecimal digits, or the whole key"
+        raise KeyFileError("Cannot tell which key is meant", got=got, expected=expected, do=_SEE_KEYS)
+    return form[1]
+
+
 def revoke_key(file: Path, key_id: str) -> ApiKey:
     """Make a key invalid for good; one that was revoked before stays as it is.
 
     Args:
         file: The shop's.
-        key_id: Of `ApiKey.id`.
+        key_id: Of `ApiKey.id`; see `key_id_of`.
     Raises:
         KeyFileError: there is no such key, or the file cannot be read.
     """
+    key_id = key_id_of(key_id)
     with exclusively(_lock(file)):
         keys = read_keys(file).keys
         found = next((key for key in keys if key.id == key_id), None)
         if found is None:
             raise KeyFileError(
                 "Cannot revoke",
-                got=f"key={key_id[:_MAX_NAME_CHARS]!r}",
+                got=f"key={key_id}",
                 expected="the id of a key of this shop",
                 where=str(file),
-                do="See them: sommelier keys list",
+                do=_SEE_KEYS,
             )
         if found.revoked_at is not None:
             return found
@@ -164,14 +185,18 @@ def read_keys(file: Path) -> ApiKeys:
     except FileNotFoundError:
         return ApiKeys()
     except (OSError, ValueError) as error:
-        words = f"{error.error_count()} wrong fields" if isinstance(error, ValidationError) else str(error)
-        raise KeyFileError(
-            "Cannot read the API keys",
-            got=f"file={words}",
-            expected="JSON as `sommelier keys` writes it",
-            where=str(file),
-            do="Put it back from a backup, or remove it and make new keys; without it every key is refused",
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> KeyFileError:
+    words = f"{error.error_count()} wrong fields" if isinstance(error, ValidationError) else str(error)
+    return KeyFileError(
+        "Cannot read the API keys",
+        got=f"file={words}",
+        expected="JSON as `sommelier keys` writes it",
+        where=str(file),
+        do="Put it back from a backup, or remove it and make new keys; without it every key is refused",
+    )
 
 
 class KeyFile:
@@ -215,6 +240,8 @@ class KeyFile:
             found = os.stat(self._file)  # noqa: PTH116 - every request asks, and a Path's own takes thrice the time
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise _unreadable(self._file, error) from error
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
         known, keys = self._read
         if known != stamp:
@@ -224,9 +251,24 @@ class KeyFile:
 
 
 def given_key() -> SecretStr | None:
-    """The key that a client is to send, of SOMMELIER_API_KEY in the environment; None where it names none."""
-    key = os.environ.get(API_KEY_VARIABLE)
-    return SecretStr(key) if key else None
+    """The key that a client is to send, of SOMMELIER_API_KEY in the environment; None where it names none.
+
+    Raises:
+        KeyFileError: no header can hold it. It is not shown.
+    """
+    key = SecretStr(os.environ.get(API_KEY_VARIABLE, ""))
+    if not key.get_secret_value():
+        return None
+    if not fits_header(key):
+        raise KeyFileError(
+            "Cannot use the API key", got=f"{API_KEY_VARIABLE}=<hidden>", expected=KEY_FORM, do=KEY_FAULT
+        )
+    return key
+
+
+def fits_header(key: SecretStr) -> bool:
+    """Whether a header can hold a key: what sends one that does not fit says so with the key in its words."""
+    return _FITTING.fullmatch(key.get_secret_value()) is not None
 
 
 def key_header(key: SecretStr | None) -> dict[str, str]:

@@ -141,6 +141,11 @@ class Layout:
         return self.root / "approvals"
 
     @property
+    def in_use(self) -> Path:
+        """Which results the runs that go on use, a file for each run (`flows.in_use`)."""
+        return self.root / "in-use"
+
+    @property
     def receipts(self) -> Path:
         """What was removed of each person who was forgotten, one file each."""
         return self.root / "receipts"
@@ -164,6 +169,11 @@ class Layout:
     def events(self) -> Path:
         """The service's durable event log (SQLite)."""
         return self.root / "events.sqlite"
+
+    @property
+    def sealed_events(self) -> Path:
+        """What left its table for Parquet files (`core.logs.sealed`)."""
+        return self.events.with_suffix("")
 
     @property
     def predictions(self) -> Path:

@@ -175,6 +175,20 @@ class Overrides:
         found = self._read("SELECT newest FROM versions")
         return int(found[0][0]) if found else 0
 
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file, by which one that was put in its place is told; None where there is none.
+
+        Raises:
+            OverrideError: it cannot be looked at.
+        """
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failure("read", error) from error
+        return found.st_dev, found.st_ino
+
     def erase_users(self, is_gone: Callable[[str], bool]) -> int:
         """Remove what is said of users, and every trace of it in the file; how many were removed.
 

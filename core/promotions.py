@@ -82,11 +82,13 @@ class Change(Frozen):
 
 
 class Erased(Frozen):
-    """A version that is gone, since it learned from a person who was forgotten.
+    """A bundle that may not answer any more, since it learned from a person who was forgotten.
 
     Attributes:
-        digest: Of its bundle.
-        at: When that person was forgotten, ISO 8601, UTC: no bundle of this digest from before may come back.
+        version: That is gone; empty for the word on the bundle itself, wherever it lies, before any version goes.
+        digest: Of the bundle.
+        at: When that person was forgotten, or the bundle found, ISO 8601, UTC: none of this digest from before may come
+            back.
     """
 
     version: str
@@ -111,7 +113,7 @@ class Standing(Frozen):
     Attributes:
         folder: Of the shop's versions.
         changes: Oldest first.
-        erased: Versions that are gone.
+        erased: Versions that are gone, and bundles that are to go.
         pruned: Versions whose weights are gone.
     """
 
@@ -161,6 +163,11 @@ class Standing(Frozen):
             if change.version not in gone:
                 found[change.digest] = change.version
         return dict(reversed(found.items()))
+
+    def forbids(self, digest: str, moment: str) -> bool:
+        """Whether a bundle that was there at a moment (ISO 8601, UTC) learned from somebody who was forgotten since."""
+        there = datetime.fromisoformat(moment)
+        return any(one.digest == digest and there <= datetime.fromisoformat(one.at) for one in self.erased)
 
     def last_change(self, version: str) -> Change | None:
         """The newest change that put a version into service."""

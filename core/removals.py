@@ -17,7 +17,7 @@ from core.errors import SommelierError
 from core.events import canonical_id
 from core.settings.form import Frozen
 from core.storage import UNFINISHED, atomic_file, exclusively, sync_folder
-from core.tombstones import Tombstone, TombstoneError, bury, lift
+from core.tombstones import Tombstone, TombstoneError, bury, check_person, lift
 
 _OWNER_ALONE = 0o600
 
@@ -48,6 +48,7 @@ def request_removal(file: Path, forgotten: Path, user_id: str) -> Tombstone:
         RemovalError: one of the files cannot be read or written, or the id is none.
     """
     try:
+        check_person(user_id)
         with exclusively(_lock(file)):
             waiting = _read(file).waiting
             if not any(_is_same(one, user_id) for one in waiting):

@@ -1,4 +1,7 @@
-"""Atomic writes: a reader sees a whole file or folder, or none; when a write returns, it is on the disk."""
+"""Atomic writes: a reader sees a whole file or folder, or none; when a write returns, it is on the disk.
+
+And listings of folders from which others may remove at any moment: what is gone by then is left out.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,28 @@ def remove_folder(target: Path) -> None:
     except FileNotFoundError:
         return
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where there is no folder, or none any more."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def whole_folders(place: Path) -> list[Path]:
+    """The folders in a place, by name; one whose name begins with a dot is still being written or removed."""
+    return [folder for folder in list_folder(place) if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def newest_first(paths: Iterable[Path]) -> dict[Path, float]:
+    """When each path was changed, in seconds since 1970, the newest first; without those that are gone."""
+    changed: dict[Path, float] = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            changed[path] = path.stat().st_mtime
+    return dict(sorted(changed.items(), key=lambda one: one[1], reverse=True))
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -174,6 +199,18 @@ def together(lock: Path) -> Iterator[None]:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Whether somebody holds a lock on a file exclusively at this moment; False where the file is gone."""
+    try:
+        with lock.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def file_digest(path: Path) -> str:

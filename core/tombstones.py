@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -74,14 +76,21 @@ class Tombstones(Frozen):
 
     def find(self, user_id: str) -> Tombstone | None:
         """The user's tombstone, None for one who is not forgotten."""
-        if not self.forgotten:
-            return None
-        person = self.hash_of(user_id)
-        return next((one for one in self.forgotten if one.person == person), None)
+        return self._by_person.get(self.hash_of(user_id)) if self.forgotten else None
 
     def holds(self, user_id: str) -> bool:
         """Whether a user is forgotten."""
         return self.find(user_id) is not None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy that finds those whom it holds itself."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_by_person", None)
+        return copied
+
+    @cached_property
+    def _by_person(self) -> dict[str, Tombstone]:
+        return {one.person: one for one in self.forgotten}
 
     def sql(self, canonical: str) -> str:
         """DuckDB's SQL that is true where an expression, a canonical id as text, is that of somebody forgotten."""
@@ -109,26 +118,39 @@ def read_tombstones(file: Path | None) -> Tombstones:
     except FileNotFoundError:
         return Tombstones()
     except (OSError, ValueError) as error:
-        words = f"{error.error_count()} wrong fields" if isinstance(error, ValidationError) else str(error)
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> TombstoneError:
+    words = f"{error.error_count()} wrong fields" if isinstance(error, ValidationError) else str(error)
+    return TombstoneError(
+        "Cannot read who is forgotten",
+        got=f"record={words}",
+        expected="JSON as `sommelier forget` writes it",
+        where=str(file),
+        do="Put it back from a backup; without it everybody in it would be taken in again",
+    )
+
+
+def check_person(user_id: str) -> None:
+    """See that an id is one that can be forgotten.
+
+    Raises:
+        TombstoneError: it is blank, too long, or broken.
+    """
+    if broken := bad_id(canonical_id(user_id)):
         raise TombstoneError(
-            "Cannot read who is forgotten",
-            got=f"record={words}",
-            expected="JSON as `sommelier forget` writes it",
-            where=str(file),
-            do="Put it back from a backup; without it everybody in it would be taken in again",
-        ) from error
+            "Cannot forget", got=f"user={user_id[:60]!r}", expected=broken, do="Give the shop's id of the user"
+        )
 
 
 def bury(file: Path, user_id: str) -> Tombstone:
     """Make sure that a user has a tombstone, which is on the disk when this returns.
 
     Raises:
-        TombstoneError: the id is blank or too long.
+        TombstoneError: the id is none.
     """
-    if broken := bad_id(canonical_id(user_id)):
-        raise TombstoneError(
-            "Cannot forget", got=f"user={user_id[:60]!r}", expected=broken, do="Give the shop's id of the user"
-        )
+    check_person(user_id)
     with exclusively(_lock(file)):
         before = read_tombstones(file)
         if not before.salt:
@@ -172,6 +194,8 @@ class TombstoneFile:
             found = os.stat(self._file)  # noqa: PTH116 - every event asks, and a Path's own takes thrice the time
         except FileNotFoundError:
             return Tombstones()
+        except OSError as error:
+            raise _unreadable(self._file, error) from error
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
         known, tombstones = self._read
         if known != stamp:

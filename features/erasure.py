@@ -5,6 +5,7 @@ What items' rows counted of them is put right by the refresh that follows, which
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from core.sql import identifier
 from core.storage import exclusively
 from features.archive.events import KEYS, TABLES, Archive
 from features.archive.publication import (
+    ERASED,
     PUBLISHED_FILE,
     Published,
     note_unfinished,
@@ -31,51 +33,62 @@ from features.archive.publication import (
 )
 from features.counting.views import USER_HISTORY, USER_PROFILE, USER_SEEN
 from features.errors import ArchiveDamaged, FeatureError
-from features.feast.store import missing_files, open_store
-from features.refresh import LOCK_FILE, online_store_of
+from features.refresh import LOCK_FILE
+from features.written_stores import ask_online, databases_of, erase_former, leave_former, reaching, written_stores
 
 USER_VIEWS = (USER_HISTORY, USER_PROFILE, USER_SEEN)
 _USER_TABLES = ("events", "reviews", "users")
-_ERASED = "erased"  # no key of any clean tables: the next refresh rebuilds
-_REWRITTEN = "rewritten"  # nor is this
+_FAILED = "Cannot search the feature store"
+_REWRITTEN = "rewritten"  # no key of any clean tables
 
 
 def require_rebuild(feast_folder: Path) -> None:
-    """Have the next refresh count everything anew, since what was counted of somebody is to be gone."""
-    if read_published(feast_folder) is not None:
-        note_unfinished(feast_folder, _ERASED)
+    """Have the next refresh count everything anew, since what was counted of somebody is to be gone.
+
+    Waits for one that is at work: it may have counted them, and would take the note away at its end.
+    """
+    if read_published(feast_folder) is None:
+        return
+    with exclusively(feast_folder / LOCK_FILE):
+        note_unfinished(feast_folder, ERASED)
 
 
 def erase_online(feast_folder: Path, user_id: str) -> int:
-    """Remove a user's online rows, wherever they are kept; how many there were.
+    """Remove a user's online rows, wherever any are kept or were; how many there were.
 
     Args:
         user_id: As the clean tables have it.
     Raises:
         FeastFailure: a server does not answer.
     """
-    if missing_files(feast_folder):
-        return 0
-    store = open_store(feast_folder)
-    return int(online_store_of(store).erase(store.config, USER_VIEWS, [user_id]))
+    return ask_online(
+        feast_folder, lambda store, config: int(store.erase(config, store.views_kept(config, USER_VIEWS), [user_id]))
+    )
 
 
 def erase_offline(feast_folder: Path, stores: FeatureStoreSettings, user_id: str) -> tuple[dict[str, int], list[Any]]:
     """Put a generation without a user in the place of the offline tables; the others' rows stay as they are.
+
+    In databases that the shop does not use any more the user's rows go, and nobody else's.
 
     Args:
         stores: Where the tables are, if nothing is published that says so.
         user_id: As the clean tables have it.
     Returns:
         Rows removed by table, and the times of those that have one.
+    Raises:
+        FeatureError: a server does not answer, or a ${NAME} of its address is not in the environment.
     """
     if not feast_folder.is_dir():
         return {}, []
     with exclusively(feast_folder / LOCK_FILE):
         published = read_published(feast_folder)
         if published is None:
-            _remove_all(feast_folder, stores)
+            for one in dict.fromkeys((*written_stores(feast_folder), stores)):
+                _remove_all(feast_folder, one)
             return {}, []
+        leave_former(feast_folder)
+        erase_former(feast_folder, user_id)
         try:
             return _rewrite(feast_folder, published, user_id)
         except ArchiveDamaged:
@@ -93,7 +106,7 @@ def _rewrite(feast_folder: Path, published: Published, user_id: str) -> tuple[di
         time for table in ("events", "reviews") for time in own[table].column(schema.TIMESTAMP).to_pylist()
     ]
     if counts:
-        require_rebuild(feast_folder)
+        note_unfinished(feast_folder, ERASED)
     generation = 1 + max(published.generation, old.newest_generation())
     new = open_archive(feast_folder, published.stores, generation)
     for table in TABLES:
@@ -114,49 +127,53 @@ def _of_others(archive: Archive, table: str, n_parts: int, user_id: str) -> pa.T
 
 def _remove_all(feast_folder: Path, stores: FeatureStoreSettings) -> None:
     """Remove what refreshes left that never published anything."""
-    left = open_archive(feast_folder, stores, 0)
-    if newest := left.newest_generation():
-        open_archive(feast_folder, stores, newest + 1).remove_others()
+    with reaching(feast_folder, stores):
+        if newest := open_archive(feast_folder, stores, 0).newest_generation():
+            open_archive(feast_folder, stores, newest + 1).remove_others()
 
 
 def find_online(feast_folder: Path, user_id: str) -> int:
-    """How many online rows a user has."""
-    if missing_files(feast_folder):
-        return 0
-    store = open_store(feast_folder)
-    online = online_store_of(store)
-    return sum(online.read_rows(store.config, view, [user_id])[0] is not None for view in USER_VIEWS)
+    """How many online rows a user has, wherever any are kept or were."""
+
+    def count(store: Any, config: Any) -> int:
+        views = store.views_kept(config, USER_VIEWS)
+        return sum(store.read_rows(config, view, [user_id])[0] is not None for view in views)
+
+    return ask_online(feast_folder, count)
 
 
 def find_in_server(feast_folder: Path, user_id: str, is_distinct: bool) -> dict[str, int]:
-    """Rows of the shop's tables in PostgreSQL that hold a user's id, by table; empty where none of the store is there.
+    """Rows of the shop's tables in PostgreSQL that hold a user's id, by table; empty where none of it is or was there.
 
     Args:
         is_distinct: Whether the id is like nothing else, so that it counts wherever it stands.
+    Raises:
+        FeatureError: a server does not answer, or a ${NAME} of its address is not in the environment.
     """
-    published = read_published(feast_folder)
-    if published is None or "postgres" not in (published.stores.offline, published.stores.registry):
-        return {}
     import psycopg
 
-    place, found = schema_name(feast_folder), {}
-    address = expand(published.stores.postgres, "Cannot search the feature store", FeatureError)
-    with psycopg.connect(address) as connection:
-        rows = connection.execute(
-            "SELECT table_name, bool_or(column_name = 'user_id') FROM information_schema.columns "
-            "WHERE table_schema = %s GROUP BY table_name",
-            (place,),
-        ).fetchall()
-        for name, has_users in rows:
-            condition = (
-                "strpos(t::text, %s) > 0" if is_distinct else "user_id = %s" if has_users else "%s::text IS NULL"
-            )
-            statement = f"SELECT count(*) FROM {identifier(place)}.{identifier(name)} t WHERE {condition}"
-            ((count,),) = connection.execute(statement, (user_id,)).fetchall()  # type: ignore[arg-type]
-            found[f"postgres {name}"] = int(count)
+    place, found = schema_name(feast_folder), dict[str, int]()
+    for address, stores in databases_of(written_stores(feast_folder)).items():
+        with reaching(feast_folder, stores), psycopg.connect(expand(address, _FAILED, FeatureError)) as connection:
+            for table, count in _count_rows(connection, place, user_id, is_distinct):
+                found[f"postgres {table}"] = found.get(f"postgres {table}", 0) + count
     return found
+
+
+def _count_rows(connection: Any, place: str, user_id: str, is_distinct: bool) -> Iterator[tuple[str, int]]:
+    """Each table of a schema, with the number of its rows that hold a user's id."""
+    tables = connection.execute(
+        "SELECT table_name, bool_or(column_name = 'user_id') FROM information_schema.columns "
+        "WHERE table_schema = %s GROUP BY table_name",
+        (place,),
+    ).fetchall()
+    for name, has_users in tables:
+        condition = "strpos(t::text, %s) > 0" if is_distinct else "user_id = %s" if has_users else "%s::text IS NULL"
+        statement = f"SELECT count(*) FROM {identifier(place)}.{identifier(name)} t WHERE {condition}"
+        ((count,),) = connection.execute(statement, (user_id,)).fetchall()
+        yield str(name), int(count)
 
 
 def is_unfinished(feast_folder: Path) -> bool:
     """Whether the next refresh has still to rebuild for somebody's sake."""
-    return read_unfinished(feast_folder) == _ERASED
+    return read_unfinished(feast_folder) == ERASED

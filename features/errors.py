@@ -22,7 +22,7 @@ class ArchiveDamaged(FeatureError):
 
 
 class FeaturesOutdated(FeatureError):
-    """The feature store holds the features of other tables or settings than those asked for."""
+    """The feature store holds features of other settings, or of another version, than those asked for."""
 
 
 class FeastFailure(FeatureError):

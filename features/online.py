@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from core.logs.events import Interaction
 from core.settings.features import FeatureSettings
 from core.storage import is_disk_full
 from core.tombstones import IsForgotten, nobody
-from features.archive.publication import PUBLISHED_FILE, read_published
 from features.counting.columns import Facts, Lists
 from features.counting.derivation import USER_INPUTS, derive_user
 from features.counting.moments import as_us
@@ -39,12 +38,12 @@ from features.counting.sketches import (
     tie_of,
 )
 from features.counting.streams import RATING_UNITS
-from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN, VERSION
-from features.errors import FeastFailure, FeatureError, StoreNotReady
+from features.counting.views import ITEM_PROFILE, SEQUENCE, USER_HISTORY, USER_PROFILE, USER_SEEN
+from features.errors import FeastFailure, FeatureError
 from features.feast.rows import Merge, StoredRow, packed_lists, parse_row
-from features.feast.store import open_store
 from features.filling import Filling
 from features.item_matrix import ItemMatrix, ItemsAt
+from features.opened_store import OpenedStore
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 
@@ -89,11 +88,11 @@ class OnlineFeatures:
         is_forgotten: IsForgotten = nobody,
         timeout_s: float | None = None,
     ) -> None:
-        self._folder, self._timeout_s = feast_folder, timeout_s
+        self._folder = feast_folder
         self._is_forgotten = is_forgotten
         self._settings = settings
-        self._opening, self._following = threading.Lock(), threading.RLock()
-        self._opened: tuple[Any, Any] | None = None
+        self._following = threading.RLock()
+        self._store = OpenedStore(feast_folder, timeout_s, self._following, self._start_anew)
         self._items = ItemMatrix(settings.windows_days)
         self._filling = Filling(feast_folder)
 
@@ -246,6 +245,8 @@ class OnlineFeatures:
     def _take_changes(self, store: Any, config: Any) -> None:
         """Take in the items that have changed since. One at a time, or older rows could come after newer ones."""
         with self._following:
+            if self._open()[0] is not store:
+                return  # the items of one store are not taken for those of another
             items = self._items
             items.take(store.read_changes(config, ITEM_PROFILE, items.seen))
 
@@ -273,9 +274,8 @@ class OnlineFeatures:
             row |= parse_row(USER_PROFILE, profile)
         features = FeaturesOf(row, at_us, self._settings.n_affinities)
         row[schema.MEAN_RATING] = mean_rating(row)
-        state = UserState.from_row(row)
-        return replace(
-            state,
+        return UserState.from_row(
+            row,
             seen=self._seen(seen, at_us, self._settings.seen.within_days),
             features=features,
             items_then=self._items.at(at_us),
@@ -290,33 +290,11 @@ class OnlineFeatures:
         return seen_at(keys, us, at_us, within_days)
 
     def _open(self) -> tuple[Any, Any]:
-        opened = self._opened
-        if opened is not None:
-            return opened
-        with self._opening:
-            if self._opened is None:
-                store = open_store(self._folder)
-                _check_version(self._folder)
-                try:
-                    online = store._get_provider().online_store
-                except Exception as error:
-                    raise _failure("open", error) from error
-                online.timeout_s = self._timeout_s
-                self._opened = online, store.config
-            return self._opened
+        return self._store.get()
 
-
-def _check_version(feast_folder: Path) -> None:
-    """See that the store was filled by this version of the views: features of another one mean something else."""
-    published = read_published(feast_folder)
-    if published is not None and published.version != VERSION:
-        raise StoreNotReady(
-            "Cannot read the online store",
-            got=f"version={published.version}",
-            expected=f"{VERSION}, that of this release",
-            where=str(feast_folder / PUBLISHED_FILE),
-            do="Refresh the features: run the refresh-features or the pipeline deployment",
-        )
+    def _start_anew(self) -> None:
+        """What was read and counted was another store's."""
+        self._items, self._filling = ItemMatrix(self._settings.windows_days), Filling(self._folder)
 
 
 def features_of(row: Row, at_us: int, n_affinities: int) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from core.storage import digest_of, exclusively, file_digest
 from features.archive.events import TABLES, Archive
 from features.archive.news import News, find_news, newest_logged, touched_by
 from features.archive.publication import (
+    ERASED,
     Published,
     note_finished,
     note_unfinished,
@@ -47,6 +48,7 @@ from features.counting.views import ENTITY, FACTS, ITEM_PROFILE, USER_HISTORY, U
 from features.errors import ArchiveDamaged, FeastFailure, FeatureError, FeaturesOutdated, StoreEmptied
 from features.feast.rows import rows_of
 from features.feast.store import create_store, missing_files, open_store, renew_configuration
+from features.written_stores import leave_former, note_written
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,9 @@ def refresh_features(
     with exclusively(feast_folder / LOCK_FILE):
         renew_configuration(feast_folder)
         try:
-            return refresh.run()
+            summary = refresh.run()
+            leave_former(feast_folder)
+            return summary
         except FeatureError:
             raise
         except Exception as error:
@@ -131,28 +135,23 @@ def key_of(clean: Path, settings: FeatureSettings, stores: FeatureStoreSettings)
     return digest_of(VERSION, tables, settings.model_dump(mode="json"), stores.model_dump(mode="json"))
 
 
-def require_fresh(
-    clean: Path, feast_folder: Path, settings: FeatureSettings, published: Published | None = None
-) -> Published:
-    """See that the store holds the features of these very tables and settings.
+def require_same_settings(published: Published, feast_folder: Path, settings: FeatureSettings) -> None:
+    """See that what is published was computed as these settings say, of whichever tables.
 
-    Args:
-        published: What a reader holds; what is published now by default.
     Raises:
-        CleanTablesError: a table is missing or of another shape.
-        FeaturesOutdated: the store holds the features of other tables or settings.
+        FeaturesOutdated: it was computed by other settings, or by another version.
     """
-    published = published or read_published(feast_folder)
-    wanted = key_of(clean, settings, FeatureStoreSettings() if published is None else published.stores)
-    if published is None or published.key != wanted:
+    made = {"version": published.version, **published.settings.model_dump(mode="json")}
+    wanted = {"version": VERSION, **settings.model_dump(mode="json")}
+    differing = [name for name in wanted if made[name] != wanted[name]]
+    if differing:
         raise FeaturesOutdated(
             "Cannot use the feature store",
-            got=f"published={None if published is None else published.key}",
-            expected=f"{wanted}, the key of these clean tables and settings",
+            got=", ".join(f"{name}={made[name]}" for name in differing),
+            expected=", ".join(f"{name}={wanted[name]}" for name in differing),
             where=str(feast_folder),
-            do="Refresh the features with the same clean folder and settings first",
+            do="Refresh the features with the same settings first",
         )
-    return published
 
 
 @dataclass(frozen=True)
@@ -218,6 +217,9 @@ class _Refresh:
         from features.feast.definitions import define_repository
 
         sequence = newest_logged(self.clean, self.event_log, 0)
+        note_written(self.feast_folder, self.stores)
+        if read_unfinished(self.feast_folder) != ERASED:  # that stays noted until everything is counted anew
+            note_unfinished(self.feast_folder, self.key)
         store = create_store(self.feast_folder, self.stores)
         store.apply(define_repository(self.feast_folder, self.stores))
         generation = _next_generation(self.feast_folder, self.stores, 0 if previous is None else previous.generation)
@@ -225,7 +227,6 @@ class _Refresh:
         for table, rows in news.rows.items():
             archive.write(table, 0, rows)
         facts = ShopFacts.read(archive, 1, self.settings, sequence)
-        note_unfinished(self.feast_folder, self.key)
         begun = _begin_filling(store)
         entities = {view: facts.entities(view) for view in VIEWS}
         for view, known in entities.items():

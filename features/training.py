@@ -6,7 +6,9 @@ grow with the number of labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,18 @@ from core.schema import TRAINING_TABLES, Window
 from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings
 from core.storage import atomic_folder, write_json
-from features.archive.shop_facts import ShopFacts, pinned, review_clocks
+from features.archive.publication import require_published
+from features.archive.shop_facts import ShopFacts, load_published, pinned, review_clocks
 from features.counting.moments import as_moment, as_us
 from features.feast.store import open_store
 from features.point_in_time.catalogue import catalogue, describe_items, items_then
 from features.point_in_time.labels import pairs, queries, reviews
 from features.point_in_time.lookup import Page, PointInTime, as_column, database_of
 from features.point_in_time.sequences import sequences
-from features.refresh import require_fresh
+from features.refresh import key_of, require_same_settings
 from recommender.inputs.splits import Cuts, global_time_cuts
+
+logger = logging.getLogger(__name__)
 
 SUMMARY_FILE = "summary.json"
 # Of which windows a training set holds the queries.
@@ -67,7 +72,8 @@ def build_training_set(
 
     Args:
         clean: The folder of the clean tables.
-        feast_folder: The feature store, refreshed with the same tables and settings.
+        feast_folder: The feature store, refreshed with the same settings. Where it holds other tables, as after a
+            refresh that took in newer ones, the events are those of the clean tables all the same.
         target: Written atomically: `<table>.parquet` for each of `schema.TRAINING_TABLES`, and summary.json.
         features: History length, ignored events, length of an item's text.
         evaluation: Where the validation and the test window open. None: there are no windows, everything is to learn
@@ -75,15 +81,13 @@ def build_training_set(
     Raises:
         CleanTablesError: a table is missing or of another shape.
         StoreNotReady: the features were never refreshed.
-        FeaturesOutdated: they were refreshed with other tables or settings.
+        FeaturesOutdated: they were refreshed with other settings.
         ArchiveDamaged: a part of the offline store is missing, or is not what was published.
         FeastFailure: Feast could not look features up.
         TrainingDataError: the events cannot be split by time.
     """
     store = open_store(feast_folder)
-    # Held until the end: all of Feast's look-ups share what was read once, whatever a refresh publishes meanwhile.
-    with pinned(feast_folder) as (published, facts):
-        require_fresh(clean, feast_folder, features, published)
+    with _facts_of(clean, feast_folder, features) as facts:
         return _collect(clean, target, store, facts, features, evaluation)
 
 
@@ -92,7 +96,7 @@ def build_queries(clean: Path, feast_folder: Path, target: Path, features: Featu
 
     Args:
         clean: The folder of the clean tables.
-        feast_folder: The feature store, refreshed with the same tables and settings.
+        feast_folder: As for `build_training_set`.
         target: Written atomically: queries.parquet and items_then.parquet, all of split `test`; empty where nothing
             happened since.
         features: As for `build_training_set`.
@@ -103,8 +107,7 @@ def build_queries(clean: Path, feast_folder: Path, target: Path, features: Featu
         CleanTablesError, StoreNotReady, FeaturesOutdated, ArchiveDamaged, FeastFailure: as `build_training_set`.
     """
     store = open_store(feast_folder)
-    with pinned(feast_folder) as (published, facts):
-        require_fresh(clean, feast_folder, features, published)
+    with _facts_of(clean, feast_folder, features) as facts:
         cuts = Cuts(opens, opens)
         with database_of(facts, cuts) as database, atomic_folder(target) as unfinished:
             lookup = PointInTime(database, store, cuts, features)
@@ -113,6 +116,26 @@ def build_queries(clean: Path, feast_folder: Path, target: Path, features: Featu
             _write(unfinished, "items_then", items_then(lookup, ("test",)) if happened else ())
             _write(unfinished, "queries", queries(lookup, ("test",)) if happened else ())
     return target
+
+
+@contextmanager
+def _facts_of(clean: Path, feast_folder: Path, settings: FeatureSettings) -> Iterator[ShopFacts]:
+    """The facts of these clean tables, for all of Feast's look-ups within the block.
+
+    They are read from the offline store where that holds these tables, and counted from the tables themselves where a
+    refresh has published others since: who learns for hours goes on with what they began with.
+    """
+    published = require_published(feast_folder)
+    require_same_settings(published, feast_folder, settings)
+    key = key_of(clean, settings, published.stores)
+    facts = None
+    if published.key == key:
+        published, facts = load_published(feast_folder)
+    if facts is None or published.key != key:
+        logger.info("The feature store holds other tables by now: facts are counted from those of this run")
+        facts = ShopFacts.of_clean(clean, settings)
+    with pinned(feast_folder, facts):
+        yield facts
 
 
 def _collect(

@@ -26,6 +26,8 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# OpenTelemetry's default. Prefect cannot be imported where a format is named whose package is not there, as that of b3.
+_PROPAGATORS = {"OTEL_PROPAGATORS": "tracecontext,baggage"}
 # Threads that wait for each other by spinning collapse as soon as another process wants their core.
 POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Prefect's own way to change its logging: where it starts, and where it writes tracebacks of its own.
@@ -39,6 +41,8 @@ _JSON_LINES = {
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _LOCAL = ("127.0.0.1", "localhost")
+# How often a run says that it goes on; Prefect's own default, named as a work pool's automation counts on it.
+HEARTBEAT_S = 180
 _DAY_S = 24 * 3600
 _EVENT_DAYS = 7  # Prefect's own default; each run has some hundred events
 
@@ -59,7 +63,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **dict.fromkeys(_NO_PROXY, _no_proxy(_hosts(platform))),
         **run_environment(settings),
         **home_variables(settings.work_dir.absolute()),
-        **_variables("PLATFORM", {f"{part}_page": _page(platform, part) for part in get_args(PagesName)}),
+        **_variables("PLATFORM", {f"{part}_page": platform.link_to(part) for part in get_args(PagesName)}),
         "PREFECT_API_URL": f"{platform.url_of('prefect')}/api",
         "PREFECT_SERVER_API_HOST": platform.host_of("prefect"),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_own_origins(platform)),
@@ -80,6 +84,8 @@ def run_environment(settings: Settings) -> dict[str, str]:
     return {
         **QUIET,
         **POLITE,
+        **_PROPAGATORS,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         f"{VARIABLE_PREFIX}SHOP": settings.shop,
         f"{VARIABLE_PREFIX}WORK_DIR": str(work_dir),
         **_variables("PLATFORM", settings.platform.model_dump(mode="json", exclude={"tracing"})),
@@ -127,11 +133,6 @@ def _retention(days: int) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(days * _DAY_S),
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{min(days, _EVENT_DAYS)}D",
     }
-
-
-def _page(platform: PlatformSettings, part: PagesName) -> str:
-    """Where browsers find a part: where it is said, else where this platform starts it."""
-    return platform.page_of(part) or platform.url_of(part)
 
 
 def _hosts(platform: PlatformSettings) -> list[str]:

@@ -6,10 +6,10 @@ from prefect import flow
 
 from flows.erasure.completion import finish_erasures
 from flows.erasure.waiting import remove_waiting
-from flows.loop.runs import HOOKS, recorded
+from flows.loop.runs import recorded
 from flows.params import PipelineParams
 from flows.promotion.gate import Decision
-from flows.pruning import pruned
+from flows.pruning import RECORDED_HOOKS, pruned
 from flows.reporting.traces import traced
 from flows.steps.bundles import learn
 from flows.steps.data import prepare
@@ -18,7 +18,7 @@ from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
 
-@flow(name="fine-tune", log_prints=False, **HOOKS)
+@flow(name="fine-tune", log_prints=False, **RECORDED_HOOKS)
 @traced
 @pruned
 @recorded

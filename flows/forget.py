@@ -15,7 +15,7 @@ from flows.erasure.removal import remove_person
 from flows.erasure.waiting import remove_waiting
 from flows.errors import ErasureUnfinished
 from flows.params import ForgetParams, PipelineParams
-from flows.pruning import pruned
+from flows.pruning import HOOKS, pruned
 from flows.reporting.artifacts import publish_receipt
 from flows.reporting.traces import traced
 from flows.steps.bundles import learn
@@ -24,7 +24,7 @@ from flows.steps.release import release
 from flows.steps.run import Run
 
 
-@flow(name="forget", log_prints=False)
+@flow(name="forget", log_prints=False, **HOOKS)
 @traced
 @pruned
 def forget(params: ForgetParams) -> dict[str, str]:

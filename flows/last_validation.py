@@ -18,9 +18,12 @@ def keep_validation(layout: Layout, summary: ValidationSummary) -> None:
 def read_last_validation(layout: Layout) -> ValidationSummary | None:
     """What the newest validation of the shop found; None before the first, or where another version wrote it down."""
     try:
-        return ValidationSummary.model_validate_json(layout.last_validation.read_text(encoding="utf-8"))
+        found = ValidationSummary.model_validate_json(layout.last_validation.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None
+    # The work folder may lie elsewhere here than for the flow that wrote it.
+    here = layout.clean(found.folder.name)
+    return found.model_copy(update={"folder": here}) if here.is_dir() and not found.folder.is_dir() else found
 
 
 def require_validation(layout: Layout) -> ValidationSummary:
@@ -34,8 +37,8 @@ def require_validation(layout: Layout) -> ValidationSummary:
         raise NothingValidated(
             "Cannot look into the quarantine",
             got=f"shop={layout.shop}",
-            expected="a shop whose data were validated",
+            expected="a shop whose data were validated, and not removed since",
             where=str(layout.root),
-            do="Run the pipeline first, or name the shop: --set shop=<name>",
+            do="Run the pipeline: sommelier run pipeline; or name another shop: --set shop=<name>",
         )
     return summary

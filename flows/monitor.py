@@ -13,10 +13,11 @@ from flows.environment import current_settings
 from flows.errors import NothingInService
 from flows.loop.approvals import end_late_approvals
 from flows.loop.following import follow
-from flows.loop.runs import HOOKS, recorded
+from flows.loop.runs import recorded
 from flows.params import PipelineParams
 from flows.promotion.champion import read_served_manifest
-from flows.pruning import pruned
+from flows.pruning import RECORDED_HOOKS, pruned
+from flows.reporting.gauges import publish_look
 from flows.reporting.traces import traced
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
@@ -28,7 +29,7 @@ from validation.errors import DataGateError
 DATA_GATE = "data.gate"  # the signal of the alarm that the data gate refuses what came in
 
 
-@flow(name="monitor", log_prints=False, **HOOKS)
+@flow(name="monitor", log_prints=False, **RECORDED_HOOKS)
 @traced
 @pruned
 @recorded
@@ -63,7 +64,9 @@ def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
         _, clean = pass_data_gate(run)
     except DataGateError as error:
         get_run_logger().error("%s", error)
-        return [_refused_data(served, error)], None
+        refused = [_refused_data(served, error)]
+        publish_look(run.layout, refused)
+        return refused, None
     drift = watch(run, clean, datetime.fromisoformat(served.data.test_at))
     return list(drift.alarms), clean.folder
 

@@ -10,9 +10,9 @@ from prefect.runtime import flow_run
 from core.promotions import version_in_service
 from flows.erasure.completion import finish_erasures
 from flows.erasure.waiting import remove_waiting
-from flows.loop.runs import HOOKS, recorded
+from flows.loop.runs import recorded
 from flows.params import PipelineParams
-from flows.pruning import pruned
+from flows.pruning import RECORDED_HOOKS, pruned
 from flows.reporting import artifacts
 from flows.reporting.measurement import read_steps
 from flows.reporting.outcome import Outcome, choose_example, keep_outcome
@@ -25,7 +25,7 @@ from flows.steps.release import release, release_answered
 from flows.steps.run import Run
 
 
-@flow(name="pipeline", log_prints=False, **HOOKS)
+@flow(name="pipeline", log_prints=False, **RECORDED_HOOKS)
 @traced
 @pruned
 @recorded

@@ -6,14 +6,14 @@ from prefect import flow
 
 from flows.last_validation import require_validation
 from flows.params import PipelineParams, ReadmitParams
-from flows.pruning import pruned
+from flows.pruning import HOOKS, pruned
 from flows.reporting import artifacts
 from flows.reporting.traces import traced
 from flows.steps.data import pass_data_gate, readmit_rows
 from flows.steps.run import Run
 
 
-@flow(name="readmit", log_prints=False)
+@flow(name="readmit", log_prints=False, **HOOKS)
 @traced
 @pruned
 def readmit(params: ReadmitParams) -> dict[str, int]:

@@ -6,15 +6,15 @@ from prefect import flow
 
 from flows.erasure.completion import finish_erasures
 from flows.erasure.waiting import remove_waiting
-from flows.loop.runs import HOOKS, recorded
+from flows.loop.runs import recorded
 from flows.params import PipelineParams
-from flows.pruning import pruned
+from flows.pruning import RECORDED_HOOKS, pruned
 from flows.reporting.traces import traced
 from flows.steps.data import prepare
 from flows.steps.run import Run
 
 
-@flow(name="refresh-features", log_prints=False, **HOOKS)
+@flow(name="refresh-features", log_prints=False, **RECORDED_HOOKS)
 @traced
 @pruned
 @recorded

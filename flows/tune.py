@@ -11,7 +11,7 @@ from core.settings.form import Frozen
 from core.settings.search import Value
 from core.settings.tree import Recipe
 from flows.params import PipelineParams, TuneParams
-from flows.pruning import mark_used, pruned
+from flows.pruning import HOOKS, mark_used, pruned
 from flows.reporting.tables import format_table
 from flows.reporting.traces import traced
 from flows.steps.data import collect_training_set, prepare
@@ -46,7 +46,7 @@ class Tuned(Frozen):
     trials: int
 
 
-@flow(name="tune", log_prints=False)
+@flow(name="tune", log_prints=False, **HOOKS)
 @traced
 @pruned
 def tune(params: TuneParams) -> Tuned:
@@ -65,8 +65,10 @@ def tune(params: TuneParams) -> Tuned:
     training = collect_training_set(run, clean=prepare(run).clean)
     with run.holding_data():
         check_shop(run.recipe, training.folder)
-    search = Search.open(run.layout.searches, training.key, params.recipe, params.search)
-    mark_used(run.layout.search(search.name))
+    search = tuning.open_search(run, training, params.search)
+    figures = run.layout.search(search.name)
+    figures.mkdir(parents=True, exist_ok=True)  # its age is the search's, from before the first figures
+    mark_used(figures)
     tuning.run_trials(run, training, search, params.search)
     records = search.records()
     best, given = records[0], next(record for record in records if record.number == 0)

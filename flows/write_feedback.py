@@ -13,8 +13,9 @@ from core.storage import digest_of
 from flows.audience.author import Assignment
 from flows.audience.parts import Parts
 from flows.errors import NothingInService
+from flows.in_use import note_used
 from flows.params import AudienceParams, PipelineParams
-from flows.pruning import pruned
+from flows.pruning import HOOKS, pruned
 from flows.reporting.artifacts import TextsProgress, publish_texts
 from flows.reporting.traces import traced
 from flows.steps.run import Run
@@ -27,7 +28,7 @@ class Written(Frozen):
     Attributes:
         folder: Where they lie, as `part-*.parquet`.
         n_users: How many of the audience have texts.
-        n_unknown: How many have none: the shop does not know them, or they are forgotten.
+        n_unknown: How many have none: the shop does not know them. Who is forgotten is not of the audience.
         n_texts: In all.
     """
 
@@ -38,7 +39,7 @@ class Written(Frozen):
     n_texts: int
 
 
-@flow(name="write-feedback", log_prints=False)
+@flow(name="write-feedback", log_prints=False, **HOOKS)
 @traced
 @pruned
 def write_feedback(params: AudienceParams) -> Written:
@@ -56,6 +57,7 @@ def write_feedback(params: AudienceParams) -> Written:
     run = Run.of(PipelineParams(shop=params.shop))
     version = _in_service(run.layout)
     parts = Parts(run.layout.texts(_key(params, version)), params.users_per_part)
+    note_used(parts.folder)
     task = Assignment(params.k, params.kind, params.max_words, params.seed, params.decoding)
     chosen = (params.users, params.users_file, params.segment, params.n_users, params.refresh)
     n_parts = choose_audience(run, parts, *chosen)

@@ -25,6 +25,7 @@ LOOKS = {1: 7.0, 7: 3.0, 28: 1.5}
 _PRIOR_WEIGHT = {1: 4.0, 7: 6.0, 28: 10.0}  # windows that the scale of shorter ones is worth
 _LEAST_SCALE = 0.25  # squared: users who do the same every day make days quieter than chance
 _HALF = 0.5
+_NAMED = 2  # landmarks, of each end of a move
 _FEW_EXPECTED = 10.0  # of a kind: with fewer its noise is not that of a normal distribution
 
 
@@ -40,6 +41,7 @@ class Moved:
         part: The place of the part that moved most.
         shares: Of that part, in the window and in the reference.
         note: Why nothing is said; "" where something is.
+        toward, away: Of a series with landmarks, those that its mean moved towards most, and away from.
     """
 
     series: Series
@@ -52,6 +54,8 @@ class Moved:
     part: int = 0
     shares: tuple[float, float] = (0.0, 0.0)
     note: str = ""
+    toward: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,10 @@ def _compare_rate(
     series: Series, x: np.ndarray, n: np.ndarray, x_reference: np.ndarray, n_reference: np.ndarray
 ) -> _Compared:
     safe_n, safe_reference = np.maximum(n, 1e-9), np.maximum(n_reference, 1e-9)
-    usual = (x_reference + _HALF) / (safe_reference + _HALF)
-    pooled = (x + x_reference + _HALF) / (safe_n + safe_reference + _HALF)
-    spread = pooled * (1 - np.minimum(pooled, 0.999)) if series.is_share else pooled
+    more = 2 * _HALF if series.is_share else _HALF  # half a count of what is not counted, too: no share is 0 or 1
+    usual = (x_reference + _HALF) / (safe_reference + more)
+    pooled = (x + x_reference + _HALF) / (safe_n + safe_reference + more)
+    spread = pooled * (1 - pooled) if series.is_share else pooled
     variance = safe_n * spread * (1 + safe_n / safe_reference)
     statistic = (x - n * usual) ** 2 / np.maximum(variance, 1e-12)
     ones, value, reference = np.ones((len(x), 1)), x / safe_n, x_reference / safe_reference
@@ -228,7 +233,8 @@ def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom
     degrees = freedom * min(compared.freedom, 2)
     log_p = float(f.logsf(strength, compared.freedom, degrees))
     if series.kind == "rate":  # exact where counts are small
-        tail = _log_tail(float(compared.count[-1]), float(compared.expected[-1]), max(scale, 1.0))
+        count, expected, noise = float(compared.count[-1]), float(compared.expected[-1]), max(scale, 1.0)
+        tail = _log_share_tail(count, n, expected, noise) if series.is_share else _log_tail(count, expected, noise)
         log_p = max(log_p, min(tail + np.log(2), 0.0))
     if (series.worse == "lower" and value >= reference) or (series.worse == "higher" and value <= reference):
         log_p = 0.0
@@ -239,7 +245,20 @@ def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom
         log_of_others = float(f.logsf(others / scale, max(compared.freedom - 1, 1), degrees))
         tail = _log_tail(n * now, n * then, max(scale, 1.0)) + np.log(compared.freedom + 1)
         log_p = max(log_p, min(tail, log_of_others, 0.0))
-    return Moved(series, days, value, reference, log_p, strength, n, part, (now, then))
+    toward, away = _named(series, compared)
+    return Moved(series, days, value, reference, log_p, strength, n, part, (now, then), toward=toward, away=away)
+
+
+def _named(series: Series, compared: _Compared) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The landmarks that lie furthest along a mean's move, each direction by its noise, and furthest against it."""
+    if series.landmarks is None:
+        return (), ()
+    moved = compared.shares[0][-1] - compared.shares[1][-1]
+    direction = np.divide(compared.parts[-1], moved, out=np.zeros_like(moved), where=moved != 0)
+    order = np.argsort(series.landmarks.places @ direction, kind="stable")
+    names = series.landmarks.names
+    n = min(_NAMED, len(names) // 2)
+    return tuple(names[at] for at in order[::-1][:n]), tuple(names[at] for at in order[:n])
 
 
 def _silent(series: Series, days: int, note: str, told: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Moved:
@@ -253,6 +272,19 @@ def _log_tail(count: float, expected: float, noise: float) -> float:
 
     count, expected = count / noise, max(expected, 1e-9) / noise
     tail = poisson.logsf(np.ceil(count) - 1, expected) if count > expected else poisson.logcdf(count, expected)
+    return float(tail)
+
+
+def _log_share_tail(count: float, n: float, expected: float, noise: float) -> float:
+    """The same of a count that is a share of `n`: binomial, and so as exact of a share near 1 as of one near 0.
+
+    By the beta function, which also knows what lies between whole counts.
+    """
+    from scipy.stats import beta
+
+    n = max(n, 1e-9)
+    p, count, n = expected / n, min(count, n) / noise, n / noise
+    tail = beta.logcdf(p, count, n - count + 1) if count > n * p else beta.logsf(p, count + 1, n - count)
     return float(tail)
 
 

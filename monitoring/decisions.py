@@ -15,8 +15,8 @@ from monitoring.answers.staleness import UNKNOWN_SHARE
 Action = Literal["pipeline", "fine-tune", "refresh-features", "none"]
 RETRAININGS: tuple[Action, ...] = ("pipeline", "fine-tune")
 WEEK = timedelta(days=7)
-# Of what the text and item vectors are made of: learned again only by a full run.
-_REPRESENTATION = ("text",)
+# Beginnings of signals of what the text and item vectors are made of: learned again only by a full run.
+_REPRESENTATION = ("text.", "embeddings.texts.")
 
 
 class OnAlarm(Frozen):
@@ -153,7 +153,7 @@ def _without_gain(evidence: Evidence, rules: RetrainingSettings, lasting: list[A
         wanted = "so it would learn nothing new"
     few = f"{lasting[0].says} No retraining: {_new_events(evidence)}; {wanted}"
     old = _older(evidence.now, evidence.features_at, rules.refresh_after_h)
-    if rules.enabled and old and any(alarm.family in ("data", "predictions") for alarm in lasting):
+    if rules.enabled and old and any(alarm.family in ("data", "predictions", "embeddings") for alarm in lasting):
         signals = tuple(alarm.signal for alarm in lasting)
         told = f"{few}. The features are refreshed instead, as they are older than {rules.refresh_after_h:g} h."
         return Decided(action="refresh-features", rule="refresh", reason=told, signals=signals)
@@ -162,7 +162,7 @@ def _without_gain(evidence: Evidence, rules: RetrainingSettings, lasting: list[A
 
 def _choose(evidence: Evidence, rules: RetrainingSettings, lasting: list[Alarm]) -> tuple[Action, str]:
     """Full or warm, and why, one clause."""
-    text = next((alarm for alarm in lasting if alarm.family in _REPRESENTATION), None)
+    text = next((alarm for alarm in lasting if alarm.signal.startswith(_REPRESENTATION)), None)
     if text is not None:
         return "pipeline", f"everything is trained again, as texts have changed ({text.signal})"
     if evidence.refusals_in_row >= rules.full_after_refusals:

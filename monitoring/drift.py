@@ -29,6 +29,9 @@ from monitoring.answers.service import read_service_days, service_note, service_
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
+from monitoring.embeddings.items import read_items
+from monitoring.embeddings.reviews import read_reviews
+from monitoring.embeddings.series import item_and_user_series, items_note, review_series, reviews_note
 from monitoring.extent import LONGEST_SILENCE_DAYS, Extent, find_extent
 from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
 from monitoring.page import draw_page
@@ -159,10 +162,13 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
         data = data_series(connection, places.clean, span, columns)
         texts = text_series(connection, places.clean, span)
-        answers, replayed = read_answer_days(places.looks), read_replay_days(places.looks)
+        answers = read_answer_days(places.looks)
+        replayed = [one for one in read_replay_days(places.looks) if one.figures]
         served = read_service_days(places.looks)
         told = [*answer_series(answers, span), *replay_series(replayed, span), *service_series(served, span)]
         told += rated_series(read_rated_days(places.looks), span)
+        items, reviews = read_items(places.looks, learned.digest), read_reviews(places.looks)
+        told += [*item_and_user_series(connection, items, span.n_days), *review_series(reviews, span)]
         for series in [*data, *texts, *told]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
         filled = filled_shares(connection, places.clean)
@@ -172,7 +178,13 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         moved += structural_changes(connection, span, looks, filled, columns)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
     keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
-    notes = (answers_note(answers, span), replay_note(replayed, span), service_note(served, span))
+    notes = (
+        answers_note(answers, span),
+        replay_note(replayed, span),
+        service_note(served, span),
+        items_note(items),
+        reviews_note(reviews, span),
+    )
     return DriftSummary(
         alarms=with_staleness(verdict.alarms, learned, span.end),
         unwatched=tuple(note for note in notes if note),

@@ -14,10 +14,10 @@ from core.layout import Layout
 from core.logs.predictions import read_predictions
 from core.logs.timeline import Entry, Timeline
 from core.promotions import Standing, model_folder, read_standing
-from core.settings.form import Frozen
 from core.storage import digest_of
 from core.tombstones import read_tombstones
-from recommender.bundle.manifest import MANIFEST, DataRange, Manifest, read_manifest
+from monitoring.origin import Lineage, Origin
+from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
 from recommender.errors import BundleError, OtherSchemaVersion
 
 _CANDIDATE = "candidate-"  # before the beginning of the digest, in the name of one that was never promoted
@@ -25,46 +25,6 @@ _CANDIDATE = "candidate-"  # before the beginning of the digest, in the name of 
 
 class UnknownRecommendation(SommelierError):
     """The prediction log has no answer of this id."""
-
-
-class Origin(Frozen):
-    """The bundle that answered, as its manifest says.
-
-    Attributes:
-        judged: Digest of the bundle whose evaluation the metrics are; None where it is this one.
-        recipe_digest: Of the settings that it was made by.
-    """
-
-    digest: str
-    kind: str
-    created_at: str
-    code_version: str
-    data: DataRange
-    judged: str | None
-    recipe_digest: str
-    recipe: dict[str, Any]
-    metrics: dict[str, Any]
-
-
-class Lineage(Frozen):
-    """What is known of one answer.
-
-    Attributes:
-        shown: The record of the prediction log.
-        shadows: Records of what was computed beside it and not shown.
-        bundle: None where it is gone or cannot be read.
-        promotions: The changes that put it into service, oldest first, each with its reason.
-        run: The entry of the time line that led to its newest promotion; None where none is known.
-        unknown: What cannot be said, a sentence each.
-    """
-
-    recommendation_id: str
-    shown: dict[str, Any]
-    shadows: list[dict[str, Any]]
-    bundle: Origin | None
-    promotions: list[dict[str, Any]]
-    run: Entry | None
-    unknown: list[str]
 
 
 def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:

@@ -19,12 +19,14 @@ class CanaryEvidence(Frozen):
         now, since: When; and since when the share is what it is.
         share: Of the users.
         overtaken: What else is in service since it began, one clause; empty where nothing is.
+        forgotten: Whether it learned from somebody who was forgotten since.
         broken: Why the service cannot answer by it, one clause; empty where it can.
         pinned: What answers everybody in the meantime, one clause; empty where nothing does.
         users: Whom the candidate has answered.
-        hit_rate: Of the bundle in service.
+        hit_rate: Of the bundle in service: the mean of its users' who are known to the end.
         difference, low, high: Of the hit rates, candidate less bundle in service, with the bounds of a confidence
             sequence, which hold at all looks together; None while too few users are known to the end.
+        untested: Why there is no test and never will be at this share, one clause; empty where there may be.
         latency_low_ms, latency_high_ms: The candidate's median is above the first, that of the bundle in service below
             the second; None while there are few answers.
     """
@@ -33,6 +35,7 @@ class CanaryEvidence(Frozen):
     since: datetime
     share: float
     overtaken: str = ""
+    forgotten: bool = False
     broken: str = ""
     pinned: str = ""
     users: int = 0
@@ -40,6 +43,7 @@ class CanaryEvidence(Frozen):
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    untested: str = ""
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
 
@@ -94,6 +98,8 @@ def _is_lost(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | N
     """By which rule the candidate goes, and why."""
     if seen.overtaken:
         return OVERTAKEN, f"What it was compared with is not in service any more: {seen.overtaken}"
+    if seen.forgotten:
+        return OVERTAKEN, "It learned from somebody who was forgotten since, and may not answer"
     if seen.broken:
         return "broken", f"The service cannot answer by it: {seen.broken}"
     if seen.high is not None and seen.high < 0:
@@ -111,6 +117,8 @@ def _is_lost(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | N
 
 def _is_open(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | None:
     """Why it cannot grow yet, by rule."""
+    if seen.untested:
+        return "untested", f"it cannot be tested: {seen.untested}"
     if seen.users < rules.min_users or seen.low is None:
         known = "" if seen.low is not None else ", too few of whom are known to the end for a test"
         return "few users", f"it has answered {seen.users} users, and at least {rules.min_users} are needed{known}"

@@ -13,6 +13,11 @@ from monitoring.calibration import Moved, n_tests
 from monitoring.signals.activity import Span
 
 _BROKEN_RISE = 0.3  # of the share of empty values: nobody empties so many by and by
+_EMBEDDED = {
+    "items": "what users took",
+    "users": "what those who came had taken before,",
+    "texts": "what reviewers wrote",
+}
 _FEW_SHOWN = 10.0  # times the threshold; more is not told apart
 
 
@@ -57,7 +62,8 @@ def judge(moved: Sequence[Moved], span: Span, end: int, false_alarms_per_week: f
         false_alarms_per_week: Share of quiet weeks with an alarm.
     """
     tests = n_tests(moved)
-    needed = math.log(false_alarms_per_week / tests) if false_alarms_per_week > 0 else -math.inf
+    # Below 0, also where every quiet week may have an alarm: a signal that did not move at all is none.
+    needed = min(math.log(false_alarms_per_week / tests), -1e-9) if false_alarms_per_week > 0 else -math.inf
     signals = tuple(_signal(one, tests, needed) for one in moved)
     found: dict[str, list[Moved]] = {}
     for one in moved:
@@ -152,11 +158,23 @@ def describe(one: Moved) -> str:
             share, was = one.shares
             moved = f"{label}: {was:.1%} to {share:.1%}"
             return f"{subject}: the shares of its values moved {window}{whom}, most of all {moved}."
+        case "mean":
+            what = _EMBEDDED[subject]
+            told = f"Embeddings: the mean vector of {what} {window} moved by {now:.2f}"
+            if not one.toward:
+                return f"{told}."
+            toward, away = (" and ".join(f"“{name}”" for name in names) for names in (one.toward, one.away))
+            return f"{told}, towards items such as {toward}, and away from such as {away}."
         case "load":
             return f"Service: {now:.0f} requests a day {window}, {then:.0f} before."
         case "failed_share" | "limited_share":
             came = "failed" if what == "failed_share" else "were refused as too many at once"
             return f"Service: {now:.2%} of the requests {window} {came}, {then:.2%} before."
+        case "supported_share":
+            return (
+                f"Written reviews: {now:.1%} of what they praise {window} is what several reviewers of the item praise "
+                f"or its text says, {then:.1%} before."
+            )
         case "volume" | "new":
             return f"{subject}: {now:.1f} a day {window}{whom}, {then:.1f} before."
         case "floods":

@@ -12,6 +12,7 @@ from core.errors import NotRunning
 from core.experiments import CHAMPION
 from core.keys import given_key
 from core.layout import Layout
+from core.overrides import Overrides
 from core.settings.tree import Settings
 from core.tombstones import TombstoneFile
 from serving.api.feedback import Feedback, FeedbackRequest, TextPiece
@@ -29,6 +30,7 @@ from serving.api.message import API_PREFIX, Message
 from serving.api.problem import explain
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import ScoreRequest, Scores
+from serving.changes import ChangeDesk
 from serving.client import Client
 from serving.engine import Engine
 from serving.errors import RequestFailed, UnknownVariant
@@ -141,11 +143,14 @@ def find_service(settings: Settings) -> Client | None:
 
 
 def load_engine(settings: Settings) -> Engine:
-    """Load the bundle in service, and open the shop's online store. BENTOML_HOME says where the model store lies.
+    """Load the bundle in service, with what clients said of its items, and open the shop's online store.
+
+    BENTOML_HOME says where the model store lies.
 
     Raises:
         NotRunning: nothing was promoted yet.
         BundleError: the bundle cannot be loaded.
+        OverrideError: what clients said of items cannot be read.
         SettingsError: the settings want a GPU, and there is none.
     """
     from transformers.utils.logging import disable_progress_bar
@@ -170,9 +175,12 @@ def load_engine(settings: Settings) -> Engine:
     is_forgotten = TombstoneFile(layout.forgotten).holds
     online = OnlineFeatures(layout.feast, bundle.manifest.recipe.features, is_forgotten)
     limits = settings.serving
-    return Engine(
+    engine = Engine(
         model=promoted[0].model, bundle=bundle, features=online, max_k=limits.max_k, max_users=limits.max_users
     )
+    overrides = Overrides(layout.overrides, is_forgotten)
+    ChangeDesk(overrides, layout.to_forget, layout.forgotten).bring_up(engine.live)
+    return engine
 
 
 def read_request(kind: type[Read], fields: dict[str, Any]) -> Read:

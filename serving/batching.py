@@ -121,10 +121,10 @@ class Batcher:
             self._count(len(group))
             with answering(one.request_id for one in group):
                 try:
-                    answers = group[0].answer([one.request for one in group])
+                    answered = list(zip(group, group[0].answer([one.request for one in group]), strict=True))
                 except Exception as error:
-                    answers = [error] * len(group)
-            _deliver(list(zip(group, answers, strict=True)))
+                    answered = [(one, error) for one in group]
+            _deliver(answered)
 
 
 def _deliver(answers: Sequence[tuple[_Waiting, Any]]) -> None:
@@ -134,7 +134,10 @@ def _deliver(answers: Sequence[tuple[_Waiting, Any]]) -> None:
         for waiting, answer in answers:
             if waiting.answered.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, StopIteration):
+                # No future takes that one, and those behind it would wait for ever.
+                waiting.answered.set_exception(RuntimeError("an iterator had no answer left"))
+            elif isinstance(answer, Exception):
                 waiting.answered.set_exception(answer)
             else:
                 waiting.answered.set_result(answer)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.layout import Layout
+from core.settings.features import FeatureSettings
 from core.settings.platform import ServingSettings
 from serving.errors import ServiceMisconfigured
 
@@ -29,6 +30,30 @@ def check_model_store(work_dir: Path) -> None:
             got="BENTOML_HOME=''",
             expected="the folder of the model store that the pipeline promotes to",
             do=f"Set BENTOML_HOME={work_dir.absolute() / 'bentoml'}, or start with: make run",
+        )
+
+
+def check_beside(model: str, folder: Path, shop: str, features: FeatureSettings | None) -> None:
+    """See that a bundle may answer beside the one in service, which reads the shop's online store.
+
+    Args:
+        model: The bundle.
+        folder: Of it.
+        shop: That is served.
+        features: By which the bundle in service reads the store.
+    Raises:
+        ServiceMisconfigured: it is of another shop, or its recipe reads the store in another way.
+    """
+    from recommender.bundle.manifest import read_manifest
+
+    manifest = read_manifest(folder)
+    if manifest.shop != shop or manifest.recipe.features != features:
+        raise ServiceMisconfigured(
+            "Cannot answer beside the bundle in service",
+            got=f"shop={manifest.shop}, recipe.features={manifest.recipe.features.model_dump_json()}",
+            expected=f"shop={shop}, recipe.features={'' if features is None else features.model_dump_json()}",
+            where=model,
+            do="Train a bundle for this shop with the features of the one in service",
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from core.events import bad_id, canonical_id
-from core.overrides import Kind, OverrideRefused, Overrides
+from core.overrides import Kind, Override, OverrideError, OverrideRefused, Overrides
 from core.removals import request_removal
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.engine import Engine
@@ -15,10 +17,30 @@ from serving.lists.shown import LiveCatalogue
 from serving.watcher import Loaded
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What was read of what clients say.
+
+    Attributes:
+        generation: Grows where another file stands in the place of the one that was read; its versions count anew.
+        file: Device and inode; None where there was none.
+        newest: Version of the file when it was read, which never falls in one file.
+        version: Of the newest of `said`.
+        said: Of items, by id.
+    """
+
+    generation: int
+    file: tuple[int, int] | None
+    newest: int
+    version: int = 0
+    said: Mapping[str, Override] = field(default_factory=dict)
+
+
 class ChangeDesk:
     """Takes changes in: on the disk before they are acknowledged, and in the answers of every worker at its next poll.
 
-    A change rebuilds what is shown of the catalogue, so that many in one poll cost as much as one.
+    A change rebuilds what is shown of the catalogue, so that many in one poll cost as much as one. Where the file
+    was moved away, or another put in its place, that one counts alone from the next poll on.
 
     Args:
         overrides: Of the shop.
@@ -29,6 +51,8 @@ class ChangeDesk:
     def __init__(self, overrides: Overrides, to_forget: Path, forgotten: Path) -> None:
         self._overrides = overrides
         self._to_forget, self._forgotten = to_forget, forgotten
+        self._known: _Known | None = None
+        self._reading = Lock()
 
     def change_item(self, item_id: str, patch: ItemPatch, engine: Engine | None) -> ItemSaid:
         """Say something of an item.
@@ -83,18 +107,59 @@ class ChangeDesk:
         """Bring everything up that answers.
 
         Raises:
-            OverrideError: as of `bring_up`.
+            OverrideError: what was said since cannot be read.
         """
+        self._read()
         for engine in (*(() if champion is None else (champion.value,)), *others):
             self.bring_up(engine.live)
 
-    def bring_up(self, live: LiveCatalogue) -> None:
-        """Have a catalogue show what was said since it was last brought up.
+    def look(self) -> None:
+        """See that it is known what was said, before anything is loaded that would have to show it.
 
         Raises:
-            OverrideError: what was said cannot be read.
+            OverrideError: it cannot be read, and never could be.
         """
-        live.follow(list(self._overrides.since("items", live.version)))
+        try:
+            self._read()
+        except OverrideError:
+            if self._known is None:
+                raise
+
+    def bring_up(self, live: LiveCatalogue) -> None:
+        """Have a catalogue show what was said since it was last brought up, as far as it can be read: what was deleted
+        does not come back with a bundle that is loaded while the file is damaged.
+
+        Raises:
+            OverrideError: as of `look`.
+        """
+        self.look()
+        known = self._known
+        if known is None or (live.generation, live.version) == (known.generation, known.version):
+            return
+        after = live.version if live.generation == known.generation else 0
+        news = [one for one in known.said.values() if one.version > after]
+        live.follow(sorted(news, key=lambda one: one.version), known.generation)
+
+    def _read(self) -> None:
+        with self._reading:
+            # Before what is said: what comes in between is read once more at the next poll, and never left out.
+            file, newest = self._overrides.identity(), self._overrides.newest()
+            known = self._known
+            if known is None:
+                known = _Known(0, file, newest)
+            elif newest < known.newest or (known.file is not None and file != known.file):
+                known = _Known(known.generation + 1, file, newest)
+            elif newest == known.newest and file == known.file:
+                return
+            news = list(self._overrides.since("items", known.version))
+            # Assigned whole: others may look at it meanwhile.
+            self._known = _Known(
+                known.generation,
+                file,
+                newest,
+                max((known.version, *(one.version for one in news))),
+                {**known.said, **{one.id: one for one in news}},
+            )
 
 
 def _knows(engine: Engine | None, item_id: str) -> bool:

@@ -11,13 +11,14 @@ Nothing that computes is imported: no torch, no BentoML.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, Retrying
 
-from core.keys import key_header
+from core.keys import KEY_FAULT, KEY_FORM, fits_header, key_header
 from serving.api.feedback import Feedback, FeedbackRequest, TextPiece
 from serving.calls.call import Call, new_request_id
 from serving.calls.endpoints import Endpoints
@@ -31,6 +32,7 @@ Answer = TypeVar("Answer")
 
 # Beyond the service's own limit for an answer, so that its sentence arrives.
 _TIMEOUT_S = 65.0
+_FAILED = "Cannot make a client"
 
 
 class Client(Endpoints):
@@ -179,16 +181,17 @@ class AsyncClient(Endpoints):
 
 def _connection(url: str, key: SecretStr | str | None, timeout_s: float) -> dict[str, Any]:
     """What both clients tell httpx."""
-    if not url.startswith(("http://", "https://")):
-        raise BadRequest(
-            "Cannot make a client", got=f"url={url!r}", expected="http:// or https:// before it", do="Correct it"
-        )
     secret = SecretStr(key) if isinstance(key, str) else key
-    if secret is not None and not (secret.get_secret_value().isascii() and secret.get_secret_value().isprintable()):
-        raise BadRequest(
-            "Cannot make a client",
-            got="key=<hidden>",
-            expected="printable ASCII, as sommelier keys create prints it",
-            do="Look for a line break or a blank that came along",
-        )
-    return {"base_url": url, "headers": key_header(secret), "timeout": timeout_s, "trust_env": False}
+    if secret is not None and not fits_header(secret):
+        raise BadRequest(_FAILED, got="key=<hidden>", expected=KEY_FORM, do=KEY_FAULT)
+    expected = "http:// or https:// before a host"
+    with suppress(httpx.InvalidURL, UnicodeEncodeError):
+        parsed = httpx.URL(url)
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            pass
+        elif parsed.userinfo and secret is not None:
+            expected = "no name and password before the host beside a key, as one header holds either"
+        else:
+            return {"base_url": parsed, "headers": key_header(secret), "timeout": timeout_s, "trust_env": False}
+    # What stands before an @ may be a password.
+    raise BadRequest(_FAILED, got=f"url={url.rpartition('@')[2]!r}", expected=expected, do="Correct it")

@@ -25,6 +25,7 @@ from recommender.reranking.reranker import Reranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.scoring.input import ItemRatings
 from recommender.writing.examples import WritingRequest
+from recommender.writing.length import Length
 from serving.api.feedback import Feedback, FeedbackRequest
 from serving.api.recommend import (
     AnsweringPart,
@@ -50,7 +51,6 @@ from serving.online.reads import FeatureReader
 from serving.reasons import given_facts, reason_for
 from serving.together import answer_of, each_or_error
 from serving.visitor import Visitor, identify
-from serving.writing.length import Length
 from serving.writing.text import Text, Writer
 
 logger = logging.getLogger("serving")
@@ -156,7 +156,10 @@ class Engine:
 
         def recommend(one: tuple[RecommendRequest, Visitor | Exception]) -> Recommendations:
             visitor = answer_of(one[1])
-            return self._recommend(one[0], visitor, next(rankers))
+            ranker = next(rankers)
+            if isinstance(ranker, Exception):
+                raise ranker
+            return self._recommend(one[0], visitor, ranker)
 
         return each_or_error(recommend, list(zip(requests, visitors, strict=True)))
 
@@ -166,17 +169,17 @@ class Engine:
         self._check_known("recommend", "pin.item_id", [pin.item_id for pin in request.pin])
         return visitor_of(request, self.features, self.bundle, self.model)
 
-    def _rankers(self, users: Sequence[UserState]) -> Iterator[Ranker | BaselineRanker]:
-        """The bundle's ranker for each user; few enough are ranked in one pass that their scores fit into memory."""
+    def _rankers(self, users: Sequence[UserState]) -> Iterator[Ranker | BaselineRanker | Exception]:
+        """The bundle's ranker for each user, or why there is none; scores of those ranked at once fit into memory."""
         size = max(1, _NUMBERS_PER_PASS // len(self._ids))
         for start in range(0, len(users), size):
             together = users[start : start + size]
-            rankers: Sequence[Ranker | BaselineRanker]
+            rankers: Sequence[Ranker | BaselineRanker | Exception]
             try:
                 rankers = self.bundle.ranker.for_each(together)
             except Exception:
                 # One of them fails: each is ranked by itself, so that the others do not fail with it.
-                rankers = [self.bundle.ranker.for_one(user) for user in together]
+                rankers = each_or_error(self.bundle.ranker.for_one, together)
             yield from rankers
 
     def _recommend(
@@ -350,7 +353,7 @@ class Engine:
         visitor = identify(request, self.features, self.bundle)
         length = Length.of(request.style, request.max_words)
         reason = reason_for(self.bundle, self._explainer(), visitor.state, item_id, seed, length.words)
-        text = length.cut(reason.text)
+        text = length.join(reason.sentences)
         answer = Feedback(
             model=self.model,
             user_id=request.user_id,

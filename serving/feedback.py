@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,11 @@ from serving.api.message import Message
 from serving.draft import Draft
 from serving.engine import Engine
 from serving.errors import TooSlow
+from serving.reasons import supported_praise_in
 from serving.writing.pool import Job, WritingPool
 from serving.writing.text import Text
+
+logger = logging.getLogger("serving")
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,18 @@ class FeedbackDesk:
         threads: How many drafts are made at once: what is known of the user is read, and the rating predicted.
         limits: Of one request.
         count: Told of each answer, before its text is written.
+        count_praise: Told of how much of what a written review praises is supported, and how much it praises.
     """
 
     def __init__(
-        self, pool: WritingPool, threads: int, limits: Limits, count: Callable[[Feedback], None] = lambda _: None
+        self,
+        pool: WritingPool,
+        threads: int,
+        limits: Limits,
+        count: Callable[[Feedback], None] = lambda _: None,
+        count_praise: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        self._pool, self._limits, self._count = pool, limits, count
+        self._pool, self._limits, self._count, self._count_praise = pool, limits, count, count_praise
         self._drafting = ThreadPoolExecutor(threads, thread_name_prefix="feedback-draft")
 
     async def answer(self, engine: Engine, request: FeedbackRequest) -> Feedback | FeedbackList:
@@ -56,29 +66,51 @@ class FeedbackDesk:
         Raises:
             ServingError: the request cannot be answered; `TooBusy` where too many wait, `TooSlow` past the time limit.
         """
-        limit_s = self._limits.answer_s
-        try:
-            async with asyncio.timeout(limit_s):
-                drafts = await self._drafts(engine, request)
-                written = iter(await self._write(engine, drafts, limit_s))
-        except TimeoutError as error:
-            raise TooSlow("serving.timeout_s", limit_s) from error
+        async with self._in_time():
+            drafts = await self._drafts(engine, request)
+            written = iter(await self._write(engine, drafts, self._limits.answer_s))
         answers = [draft.answer if draft.text is None else draft.finished(next(written)) for draft in drafts]
+        for draft, answer in zip(drafts, answers, strict=True):
+            if draft.text is not None:
+                self._read(engine, answer)
         return answers[0] if request.pairs is None else FeedbackList(model=engine.model, items=answers)
 
     async def stream(self, engine: Engine, request: FeedbackRequest) -> Streamed:
         """The same in pieces.
 
         Raises:
-            ServingError: the request cannot be answered.
+            ServingError: the request cannot be answered; `TooBusy` where too many wait, `TooSlow` where it cannot begin
+                within the time limit of a whole answer.
         """
-        drafts = await self._drafts(engine, request)
-        return Streamed(self._pool, engine, drafts, self._limits.stream_s)
+        async with self._in_time():
+            drafts = await self._drafts(engine, request)
+        return Streamed(self._pool, engine, drafts, self._limits.stream_s, partial(self._read, engine))
 
     def close(self) -> None:
         """Stop what is written."""
         self._drafting.shutdown(wait=False, cancel_futures=True)
         self._pool.close()
+
+    def _read(self, engine: Engine, answer: Feedback) -> None:
+        """Count what a written review praises, behind the drafts that wait; no answer waits for it or fails by it."""
+
+        def count() -> None:
+            try:
+                self._count_praise(*supported_praise_in(engine.bundle, answer))
+            except Exception:
+                logger.exception("What a written review praises is not counted")
+
+        with suppress(RuntimeError):  # of what is closed
+            self._drafting.submit(count)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        limit_s = self._limits.answer_s
+        try:
+            async with asyncio.timeout(limit_s):
+                yield
+        except TimeoutError as error:
+            raise TooSlow("serving.timeout_s", limit_s) from error
 
     async def _drafts(self, engine: Engine, request: FeedbackRequest) -> list[Draft]:
         make = partial(copy_context().run, engine.drafts, request, self._limits.max_pairs)
@@ -101,14 +133,22 @@ class FeedbackDesk:
 class Streamed:
     """An answer in pieces, as they come from the pool's thread to the event loop's.
 
-    Its job waits or is written from the moment that this is made; `stop` ends it.
+    Its job waits or is written from the moment that this is made; `stop` ends it. `read` is told of each text that was
+    written whole.
 
     Raises:
         TooBusy: too many requests wait.
     """
 
-    def __init__(self, pool: WritingPool, engine: Engine, drafts: Sequence[Draft], limit_s: float) -> None:
-        self._drafts, self._limit_s = drafts, limit_s
+    def __init__(
+        self,
+        pool: WritingPool,
+        engine: Engine,
+        drafts: Sequence[Draft],
+        limit_s: float,
+        read: Callable[[Feedback], None] = lambda _: None,
+    ) -> None:
+        self._drafts, self._limit_s, self._read = drafts, limit_s, read
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + limit_s
         # Sentences; None behind each text, and once more when the job is done.
@@ -138,10 +178,12 @@ class Streamed:
                     yield TextPiece(index=index, text=whole)
                 else:
                     while (sentence := await self._next()) is not None:
-                        added = f" {sentence}" if whole else sentence
-                        whole += added
-                        yield TextPiece(index=index, text=added)
-                yield draft.finished(whole)
+                        whole += sentence
+                        yield TextPiece(index=index, text=sentence)
+                answer = draft.finished(whole)
+                if draft.text is not None:
+                    self._read(answer)
+                yield answer
         except TimeoutError as error:
             raise TooSlow("serving.stream_s", self._limit_s) from error
         finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Explainer, Reason
+from recommender.explaining.written import supported_praise
 from recommender.inputs.user import UserState
-from serving.api.feedback import GivenFact
+from serving.api.feedback import Feedback, GivenFact
 
 
 def reason_for(
@@ -19,6 +20,16 @@ def reason_for(
         UnknownItem: the item is not in the catalogue.
     """
     return explainer.explain(user, item_id, bundle.ranker.nearest_history, seed, max_words)
+
+
+def supported_praise_in(bundle: Bundle, answer: Feedback) -> tuple[int, int]:
+    """How much of what a written review praises is supported, and how much it praises; none where a bundle cannot say.
+
+    See `recommender.explaining.written`.
+    """
+    if bundle.explainer is None:
+        return 0, 0
+    return supported_praise(bundle.explainer.facts, answer.item_id, answer.text)
 
 
 def given_facts(reason: Reason, n_chars: int) -> list[GivenFact]:

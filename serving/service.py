@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable, Sequence
 from functools import cache
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import bentoml
 from pydantic import BaseModel
@@ -30,7 +30,6 @@ from core.overrides import Overrides
 from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
-from recommender.bundle.manifest import read_manifest
 from serving.api.changes import UserForgotten
 from serving.api.events import EventsReceipt
 from serving.api.experiments import ExperimentsInfo
@@ -42,12 +41,13 @@ from serving.api.options import ListOptions
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.batching import Batcher
-from serving.beginning import check_model_store, open_bundle, settle_memory
+from serving.beginning import check_beside, check_model_store, open_bundle, settle_memory
+from serving.bento.stack import stand_before
 from serving.changes import ChangeDesk
 from serving.engine import Engine
-from serving.errors import BadRequest, NotAllowed, ServiceMisconfigured
+from serving.errors import BadRequest, NotAllowed
 from serving.events.intake import EventIntake
-from serving.events.terms import PLAIN_TERMS
+from serving.events.terms import PLAIN_TERMS, EventTerms
 from serving.experiments.desk import ExperimentDesk
 from serving.experiments.named import check_may_name
 from serving.feedback import FeedbackDesk, Limits
@@ -69,15 +69,15 @@ from serving.http.overload import OverloadGate
 from serving.http.pages import PAGES
 from serving.http.refusals import refusal_of, sentence_of
 from serving.http.responses import refuse, respond
-from serving.http.stack import stand_before
 from serving.http.stream import EventStream
 from serving.http.tracing import export_options, flush_spans
 from serving.online.shop_store import ShopStore
 from serving.operations.desk import OperationsDesk
+from serving.processes.chores import Chores
 from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
 from serving.together import each_by
-from serving.watcher import Loaded, Promoted, Watcher, find_promoted
+from serving.watcher import Loaded, Promoted, PromotedFinder, Watcher, find_erased
 from serving.web.routes import page_routes
 from serving.writing.pool import WritingPool
 
@@ -87,7 +87,7 @@ SETTINGS = load_settings(variables=os.environ)
 _LAYOUT = Layout(SETTINGS.work_dir, SETTINGS.shop)
 _KEYS = KeyFile(_LAYOUT.api_keys)
 _ANSWERED = AnswerCounts(_LAYOUT.answered, **SETTINGS.serving.answered.model_dump())
-_GATE = OverloadGate(SETTINGS.serving.in_flight)
+_GATE = OverloadGate(SETTINGS.serving.in_flight, origins=SETTINGS.serving.cors_origins)
 # Drafts compute as answers do, and more threads would only take the interpreter from each other.
 _DRAFTING_THREADS = 1
 
@@ -102,15 +102,9 @@ def _observe(endpoint: str, status: int, seconds: float, is_throttled: bool) -> 
     _metrics().answered(endpoint, status, seconds, is_throttled)
 
 
-def _count_text(answer: BaseModel) -> None:
-    _metrics().gave(f"{API_PREFIX}/feedback", answer)
-
-
 @bentoml.service(
     workers=SETTINGS.serving.workers,
     threads=SETTINGS.serving.threads,
-    # BentoML keeps about 5 KB per request for as long as the timeout.
-    traffic={"timeout": SETTINGS.serving.timeout_s},
     logging={"access": {"enabled": False}},
     tracing=export_options(SETTINGS.service_tracing),
 )
@@ -131,27 +125,28 @@ class Sommelier:
         # Requests run side by side in threads; more threads within one of them would only fight for the same cores.
         torch.set_num_threads(1)
         self._is_orphaned = orphaned()
-        self._has_begun = False
         self._layout = layout = _LAYOUT
         tombstones = TombstoneFile(layout.forgotten)
         self._is_forgotten = tombstones.holds
         self._log = EventLog(layout.events, self._is_forgotten)
         self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
         self.operations = OperationsDesk(layout, SETTINGS, self._is_forgotten)
+        self._chores = Chores(lambda chore: _metrics().chore_failed(chore))
         self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
         self._store = ShopStore(layout.feast, serving.online_store, tombstones)
         self._intake = EventIntake(self._log, self._is_forgotten, serving.online_store.retry_s)
         self._batcher = Batcher(serving.batch)
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _metrics().texts)
-        self._desk = FeedbackDesk(
-            pool, _DRAFTING_THREADS, Limits(serving.timeout_s, serving.stream_s, serving.max_pairs), _count_text
-        )
+        limits = Limits(serving.timeout_s, serving.stream_s, serving.max_pairs)
+        self._desk = FeedbackDesk(pool, _DRAFTING_THREADS, limits, _metrics().gave_text, _ANSWERED.add_praise)
         self._watcher: Watcher[Engine] = Watcher(
-            find=lambda: find_promoted(layout.model_name),
+            find=PromotedFinder(layout.model_name),
             load=self._load,
+            find_erased=lambda: find_erased(layout.model_name),
             poll_s=SETTINGS.serving.poll_s,
             on_swap=self._after_swap,
+            on_let_go=lambda: _metrics().let_go(),
             on_poll=self._after_poll,
             on_failure=lambda: _metrics().bundle_failed(),
         )
@@ -248,8 +243,7 @@ class Sommelier:
             return refuse(400, request.sentence)
         loaded = self._watcher.loaded
         try:
-            terms = PLAIN_TERMS if loaded is None else loaded.value.event_terms
-            kept = request.interactions(terms, self._is_forgotten)
+            kept = request.interactions(self.event_terms, self._is_forgotten)
             receipt = self._intake.accept(kept)
         except BadRequest as error:
             return refuse(error.status, str(error))
@@ -268,6 +262,12 @@ class Sommelier:
             unknown_items=None if loaded is None else loaded.value.unknown_items(items),
         )
         return answer if receipt.pushed else respond(answer, 202)
+
+    @property
+    def event_terms(self) -> EventTerms:
+        """What clients call events, and how they rate."""
+        loaded = self._watcher.loaded
+        return PLAIN_TERMS if loaded is None else loaded.value.event_terms
 
     def model_info(self) -> ModelInfo:
         """What GET /v1/model answers."""
@@ -372,6 +372,7 @@ class Sommelier:
         """Load a bundle and answer with it once, beside those in service; what is equal in them is shared."""
         others = [loaded.value for loaded in (self._watcher.loaded,) if loaded is not None]
         in_memory = [engine.bundle for engine in (*others, *beside)]
+        self._changes.look()
         bundle = open_bundle(promoted.folder, self._layout, SETTINGS.serving, in_memory)
         engine = Engine(
             model=promoted.model,
@@ -382,7 +383,10 @@ class Sommelier:
         )
         self._changes.bring_up(engine.live)
         engine.warm()
-        if self._watcher.loaded is not None:
+        if self._watcher.loaded is None:
+            # Nothing answers meanwhile: requests that do without it need not wait for it.
+            Thread(target=engine.warm_encoder, name="encoder-warming", daemon=True).start()
+        else:
             engine.warm_encoder()
         return engine
 
@@ -392,32 +396,20 @@ class Sommelier:
         Raises:
             ServiceMisconfigured: it is of another shop, or its recipe reads the store in another way.
         """
-        manifest = read_manifest(promoted.folder)
         ours = None if self._online is None else self._online[0]
-        if manifest.shop != SETTINGS.shop or manifest.recipe.features != ours:
-            raise ServiceMisconfigured(
-                "Cannot answer beside the bundle in service",
-                got=f"shop={manifest.shop}, recipe.features={manifest.recipe.features.model_dump_json()}",
-                expected=f"shop={SETTINGS.shop}, recipe.features={'' if ours is None else ours.model_dump_json()}",
-                where=promoted.model,
-                do="Train a bundle for this shop with the features of the one in service",
-            )
+        check_beside(promoted.model, promoted.folder, SETTINGS.shop, ours)
         return self._load(promoted, beside)
 
     def _features(self, settings: FeatureSettings) -> Any:
-        """The online store as the bundle's recipe reads it; the open one, where the recipe reads it the same way."""
-        if self._online is None or self._online[0] != settings:
-            self._online = (settings, self._store.read_as(settings))
-        return self._online[1]
+        """The online store as the bundle's recipe reads it; the open one, where that is the same way."""
+        online = self._online
+        return self._store.read_as(settings) if online is None or online[0] != settings else online[1]
 
     def _after_swap(self, loaded: Loaded[Engine]) -> None:
-        if not self._has_begun:
-            # Of a worker's first bundle requests need not wait for it.
-            Thread(target=loaded.value.warm_encoder, name="encoder-warming", daemon=True).start()
-        self._has_begun = True
-        if self._online is not None:
-            self._intake.connect(self._online[1])
-        _metrics().swapped(loaded.model, loaded.value.bundle.manifest)
+        manifest, features = loaded.value.bundle.manifest, cast(Any, loaded.value.features)
+        self._online = (manifest.recipe.features, features)
+        self._intake.connect(features)
+        _metrics().swapped(loaded.model, manifest)
         settle_memory()
 
     def _after_poll(self) -> None:
@@ -425,17 +417,25 @@ class Sommelier:
         if self._is_orphaned():
             logger.warning("The process that started this worker is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
-        _metrics().falls_back(self._watcher.falls_back)
-        self._experiments.follow(self._watcher.loaded)
+        loaded = self._watcher.loaded
+        self._chores.run(
+            {
+                "follow what clients say of items": lambda: self._changes.follow(loaded, self._experiments.engines),
+                "follow the experiments": lambda: self._experiments.follow(loaded),
+                "keep what was answered": _ANSWERED.keep,
+                "let go of who is forgotten": self._store.sweep,
+                "probe the online store": lambda: None if loaded is None else cast(Any, loaded.value.features).probe(),
+                "push events": self._intake.push_pending,
+                "show figures": self._show_figures,
+            }
+        )
+
+    def _show_figures(self) -> None:
+        (metrics := _metrics()).falls_back(self._watcher.falls_back)
+        metrics.store_is_away(self._store.is_away)
         for endpoint, number in _GATE.take_refused().items():
-            _metrics().refused(endpoint, number)
-        _ANSWERED.keep()
-        self._changes.follow(self._watcher.loaded, self._experiments.engines)
-        self._store.sweep()
-        self._store.probe()
-        _metrics().store_is_away(self._store.is_away)
-        self._intake.push_pending()
-        _metrics().pending_events(self._intake.n_pending())
+            metrics.refused(endpoint, number)
+        metrics.pending_events(self._intake.n_pending())
 
 
 stand_before(Sommelier, SETTINGS, _KEYS.find, _GATE, _observe)

@@ -1,6 +1,7 @@
 """Follows the model store: loads the promoted bundle beside the one in service, then swaps one reference.
 
-A promoted bundle that cannot be loaded leaves the one before it in service, the last that can be, also at the start.
+A promoted bundle that cannot be loaded leaves the one before it in service, the last that can be, also at the start;
+but one that was erased, since it learned from somebody who is forgotten, answers no more, whether or not another does.
 One watcher per worker process, because each worker has its own memory; a reload endpoint would reach only one of them.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from core.experiments import pinned
+from core.experiments import ExperimentError, Experiments, read_experiments
 from core.promotions import read_standing
 
 logger = logging.getLogger(__name__)
@@ -50,17 +52,49 @@ class _Failure:
     retry_at: float
 
 
-def find_promoted(model_name: str) -> list[Promoted]:
+class PromotedFinder:
     """The bundle to serve, and after it those to fall back to: what was in service before and not withdrawn.
 
-    The first is the pinned one, where one is pinned, else the promoted one. BENTOML_HOME says where the model store
-    lies.
+    The first is the pinned one, where one is pinned, else the promoted one. What is pinned is what the record of
+    experiments said when it could be read last: one that was damaged since lifts no pin. BENTOML_HOME says where the
+    model store lies.
+
+    Args:
+        model_name: In the model store.
     """
-    standing = read_standing(model_name)
-    versions = list(standing.good.values())
-    if versions and (pin := pinned(model_name, standing)):
-        versions = [pin, *(version for version in versions if version != pin)]
-    return [Promoted(f"{model_name}:{version}", standing.folder / version) for version in versions]
+
+    def __init__(self, model_name: str) -> None:
+        self._name = model_name
+        self._record = Experiments()
+
+    def __call__(self) -> list[Promoted]:
+        """Look now.
+
+        Raises:
+            PromotionRecordError: the record of promotions is there and cannot be read.
+        """
+        standing = read_standing(self._name)
+        with suppress(ExperimentError):  # whoever follows experiments says so
+            self._record = read_experiments(self._name)
+        versions = list(standing.good.values())
+        pin = self._record.pin_in_force(standing)
+        if versions and pin is not None:
+            versions = [pin.version, *(version for version in versions if version != pin.version)]
+        return [Promoted(f"{self._name}:{version}", standing.folder / version) for version in versions]
+
+
+def find_promoted(model_name: str) -> list[Promoted]:
+    """What `PromotedFinder` finds for somebody who asks once.
+
+    Raises:
+        PromotionRecordError: the record of promotions is there and cannot be read.
+    """
+    return PromotedFinder(model_name)()
+
+
+def find_erased(model_name: str) -> frozenset[str]:
+    """The bundles that were removed from the model store, since they learned from somebody who is forgotten."""
+    return frozenset(f"{model_name}:{one.version}" for one in read_standing(model_name).erased if one.version)
 
 
 class Watcher(Generic[T]):
@@ -69,8 +103,10 @@ class Watcher(Generic[T]):
     Args:
         find: The promoted bundle, and after it those to fall back to, the newest first; empty before the first one.
         load: Loads and warms one, off the path of requests; what it returns is put into service.
+        find_erased: Bundles that may not answer any more.
         poll_s: Seconds between two checks of the store.
         on_swap: Called after each swap, in the watcher's thread.
+        on_let_go: Called after an erased bundle was let go and none is in service, in the watcher's thread.
         on_poll: Called at the end of each check, in the watcher's thread.
         on_failure: Called on each failed check or load.
     """
@@ -80,15 +116,19 @@ class Watcher(Generic[T]):
         *,
         find: Callable[[], Sequence[Promoted]],
         load: Callable[[Promoted], T],
+        find_erased: Callable[[], Collection[str]] = frozenset,
         poll_s: float,
         on_swap: Callable[[Loaded[T]], None] = lambda _: None,
+        on_let_go: Callable[[], None] = lambda: None,
         on_poll: Callable[[], None] = lambda: None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._find = find
         self._load = load
+        self._find_erased = find_erased
         self._poll_s = poll_s
         self._on_swap = on_swap
+        self._on_let_go = on_let_go
         self._on_poll = on_poll
         self._on_failure = on_failure
         # Read by requests without a lock: assigning a reference is atomic.
@@ -101,7 +141,7 @@ class Watcher(Generic[T]):
 
     @property
     def loaded(self) -> Loaded[T] | None:
-        """What is in service; None before the first bundle."""
+        """What is in service; None before the first bundle, and where the last one was erased."""
         return self._loaded
 
     @property
@@ -120,9 +160,11 @@ class Watcher(Generic[T]):
         return self._loaded is not None and self._promoted not in (None, self._loaded.model)
 
     def poll(self) -> None:
-        """Check the store once. Never raises: a failure is kept as `problem` and logged, and what is loaded stays."""
+        """Check the store once. Never raises: a failure is kept as `problem` and logged, and what is loaded stays where
+        it was not erased.
+        """
         try:
-            promoted = self._find()
+            promoted, erased = self._find(), self._find_erased()
         except Exception as error:
             self._on_failure()
             self._report(f"the model store cannot be read: {error}")
@@ -132,6 +174,7 @@ class Watcher(Generic[T]):
                 self._report("no bundle has been promoted yet: run the pipeline, and its bundle will be loaded")
             else:
                 self._follow(promoted)
+            self._let_go(erased)
         try:
             self._on_poll()
         except Exception:
@@ -169,6 +212,21 @@ class Watcher(Generic[T]):
             self._problem = failed.sentence  # logged where it failed
         else:
             self._report(f"{failed.sentence.removesuffix('.')}; in service in its place: {self._loaded.model}")
+
+    def _let_go(self, erased: Collection[str]) -> None:
+        """Answer with nothing rather than with what learned from somebody who is forgotten."""
+        if self._loaded is None or self._loaded.model not in erased:
+            return
+        gone = f"{self._loaded.model} learned from somebody who is forgotten, and answers no more"
+        before = (self._problem or "").partition("; in service in its place")[0].removesuffix(".")
+        self._loaded = None
+        # Nothing answers meanwhile, and its memory may be what another lacked.
+        self._failures = {}
+        self._report("; ".join(filter(None, (before, gone))))
+        try:
+            self._on_let_go()
+        except Exception:
+            logger.exception("The work after a bundle was let go failed")
 
     def _try(self, promoted: Promoted) -> bool:
         """Load a bundle and put it into service, unless it failed a moment ago; whether it is there."""

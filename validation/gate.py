@@ -189,6 +189,8 @@ def _write(
                 for table, one in verdicts.items()
             },
             warnings=tuple(f"{table}: {sentence}" for table, one in verdicts.items() for sentence in one.unmet("warn")),
+            newest=scans["interactions"].newest,
+            due=min((scan.due for scan in referring if scan.due is not None), default=None),
             log_sequence=note.log_sequence,
         )
         _check_written(folder, summary)

@@ -74,6 +74,8 @@ class ValidationSummary(BaseModel):
             it false; the clean tables are good nonetheless.
         tables: One summary per table.
         warnings: Rules on tables as a whole that are not met, as sentences.
+        newest: Time of the newest clean interaction, seconds since 1970; None where there is none.
+        due: Time of the first row that is in quarantine because it lay ahead, seconds since 1970; None where none is.
         log_sequence: Up to where the service's event log was validated, for the features; None where there was no log.
     """
 
@@ -84,6 +86,8 @@ class ValidationSummary(BaseModel):
     gx_success: bool
     tables: dict[TableName, TableSummary]
     warnings: tuple[str, ...] = ()
+    newest: float | None = None
+    due: float | None = None
     log_sequence: int | None = None
 
     @property

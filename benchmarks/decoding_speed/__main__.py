@@ -104,7 +104,8 @@ def pace_of(
     next_token: NextToken, prompts: Sequence[Sequence[int]], sampler: TextSampler, n_tokens: int, run: int
 ) -> Pace:
     """Write texts, and look at both clocks at the first and at the last token."""
-    sampling = sampler.start(range(run, run + len(prompts)), temperature=0.7, top_p=0.9)
+    seeds, rooms = range(run, run + len(prompts)), [n_tokens] * len(prompts)
+    sampling = sampler.start(seeds, rooms, temperature=0.7, top_p=0.9)
     with torch.inference_mode():
         started = _clocks()
         texts = next_token.begin(prompts, n_tokens)

@@ -13,7 +13,9 @@ import numpy as np
 from pydantic import TypeAdapter
 from scipy.sparse import csr_matrix
 
+from core.settings.features import FeatureSettings
 from core.sql import literal
+from features.point_in_time.states import StatesThen
 from monitoring.answers.asked_days import Replayed, days_to_replay
 from monitoring.answers.replay import RANK, STORE, ReplayDay, replay
 from monitoring.extent import find_extent
@@ -58,14 +60,12 @@ def ask(bundles: Sequence[Bundle], clean: Path, folder: Path, known: Sequence[Re
     """
     folder.mkdir(parents=True)
     (folder / STORE).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(list(known)))
-    found, extent = list(known), find_extent(clean)
+    found, extent, states_then = list(known), find_extent(clean), StatesThen(clean, FeatureSettings())
     for bundle in reversed(bundles):
         asked = Replayed(bundle.until.isoformat(), bundle.until, {}, 10, RULE)
         while wanted := days_to_replay(extent, found, bundle.until):
-            days = replay(folder, clean, bundle.ranker, asked, wanted)
-            if len(days) == len(found):
-                break
-            found = days
+            found = replay(folder, clean, states_then, bundle.ranker, asked, wanted)
+    found = [day for day in found if day.figures]
     reached = [_mean_rank([day for day in found if day.digest == one.until.isoformat()]) for one in bundles]
     promised = {one.until.isoformat(): reached[max(place - 1, 0)] for place, one in enumerate(bundles)}
     return [day.model_copy(update={"promise": {RANK: promised[day.digest]}}) for day in found]

@@ -3,8 +3,9 @@
 `python -m benchmarks.freshness --source tables --data FOLDER`. For each of the newest months, the shop is taken as it
 was when the month began: a bundle is fitted under the split, and fitted again on everything up to that moment with its
 choices held, as the pipeline does before a promotion. Both rank the whole catalogue for whoever chose something new in
-that month, histories as of its beginning. A difference is the refit's figure less the judged one's, per user; its 95 %
-interval is by bootstrap over users, its p-value by random signs, over all months and seeds together.
+that month, histories as of its beginning. A difference is the refit's figure less the judged one's, per query, over all
+months and seeds together; its 95 % interval is by bootstrap over users and its p-value by random signs of users, each
+with the queries of all months and seeds.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ import numpy as np
 
 from benchmarks.freshness.months import Month, command, newest_months, read_month, sampled
 from benchmarks.harness import options
+from benchmarks.harness.by_user import ByUser
 from benchmarks.harness.datasets import open_dataset
 from benchmarks.harness.models import Fits, evaluate
 from benchmarks.harness.tables import RANKING_COLUMNS, print_table
 from recommender.bundle.loading import load_bundle
-from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
 
 METRICS = ("recall", "ndcg")
-SEED_OF_INTERVALS = 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = command(__doc__, 3)
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
-    rows, differences = [], []
+    rows: list[list[str]] = []
+    users: list[str] = []
+    differences = []
     with open_dataset(recipe, chosen.cache) as data:
         length = timedelta(days=chosen.days)
         clean = sampled(data, chosen.users)
@@ -41,9 +43,10 @@ def main(arguments: list[str] | None = None) -> None:
                 folder = data.work / f"{month.opens:%Y-%m-%d}-{seed}"
                 found = compare(Fits(recipe, seed, chosen.threads).with_settings(seed=seed), month, folder)
                 rows += [[f"{month.opens:%Y-%m-%d}, seed {seed}, {name}", *_means(one)] for name, one in found.items()]
+                users += month.queries.user_ids
                 differences.append(found["refit"] - found["judged"])
     print_table(["month from, seed, bundle", *RANKING_COLUMNS], rows)
-    print_gain(np.concatenate(differences))
+    print_gain(ByUser.of(users, np.concatenate(differences)))
 
 
 def compare(fits: Fits, month: Month, folder: Path) -> dict[str, np.ndarray]:
@@ -58,15 +61,14 @@ def compare(fits: Fits, month: Month, folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def print_gain(differences: np.ndarray) -> None:
-    """Refit less judged, over all months and seeds. Shape (n, 2)."""
+def print_gain(differences: ByUser) -> None:
+    """Refit less judged, over all months and seeds; columns as `METRICS`."""
+    n_users, n_queries = len(differences.sums), int(differences.counts[:, 0].sum())
     for place, metric in enumerate(RANKING_COLUMNS):
-        by_query = differences[:, place]
-        low, high = bootstrap_interval(by_query, SEED_OF_INTERVALS)
-        p_value = float(sign_flip_p_values(by_query[:, None], SEED_OF_INTERVALS)[0])
+        low, high = differences.interval(place)
         print(
-            f"{metric}: refit less judged {by_query.mean():+.4f} [{low:+.4f}, {high:+.4f}], p = {p_value:.4f}, "
-            f"{len(by_query)} queries"
+            f"{metric}: refit less judged {differences.means[place]:+.4f} [{low:+.4f}, {high:+.4f}], "
+            f"p = {differences.p_value(place):.4f}, {n_queries} queries of {n_users} users"
         )
 
 

@@ -6,7 +6,10 @@ where the chain begins. In each later month both are fitted from nothing, and in
 the month before, as the deployment `fine-tune` does: the judged one from the judged one, what is served from what was
 served. All rank the whole catalogue for whoever chose something new in the month; figures are those of what would be
 served. A ratio is N@10 of the chain over that of the full fits, over all months but the first and all seeds together;
-its 95 % interval is by bootstrap over users, paired. The bar is 98 %.
+its 95 % interval is by bootstrap over users, paired, each with the queries of all months and seeds. The bar is 98 %.
+
+With `--control`, a third bundle of each month is fitted from nothing with another seed. Its ratio says what chance does
+to the same work: an interval over users leaves that out, as the same few fits rank them all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 
 from benchmarks.freshness.months import Month, command, newest_months, read_month, sampled
 from benchmarks.harness import options
+from benchmarks.harness.by_user import ByUser
 from benchmarks.harness.datasets import open_dataset
 from benchmarks.harness.models import Fits, evaluate
 from benchmarks.harness.tables import print_table
@@ -29,15 +33,13 @@ from recommender.fitting.summary import FitSummary
 from recommender.fitting.warm_start import WarmStart
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.sequences import read_sequences
-from recommender.metrics.significance import CONFIDENCE, drawn_means
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.examples import n_targets
 from recommender.retrieval.sequence.model import load_sequence_model
 
 BAR = 0.98
-N_SAMPLES = 10_000
-SEED_OF_INTERVALS = 0
 RANKERS = ("as served", "sequence model alone")
+SEED_OF_CONTROL = 1000  # above that of the fits it is held against
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Pair:
     Attributes:
         judged, served: Their folders; the bundle lies in `bundle` below.
         judged_until, served_until: How far each learned.
-        gains: NDCG of each query of the month, by `RANKERS`, of what is served. Shape (n_queries,).
+        users: Of each query of the month, shape (n_queries,).
+        gains: NDCG of each query, by `RANKERS`, of what is served. Shape (n_queries,).
         examples: Next items that the sequence model learned from, those of every epoch counted, in both fits.
         seconds: That both sequence models took.
         all_seconds: That all fits took.
@@ -57,6 +60,7 @@ class Pair:
     served: Path
     judged_until: datetime
     served_until: datetime
+    users: Sequence[str]
     gains: Mapping[str, np.ndarray]
     examples: int
     seconds: float
@@ -67,11 +71,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Lead a chain of warm starts through the months once per seed, beside full fits."""
     parser = command(__doc__, 4, "the newest so many, the first full")
     parser.add_argument("--replay", type=float, default=None, help="share of an epoch that is older")
+    parser.add_argument("--control", action="store_true", help="fit each month with another seed, from nothing, too")
     chosen = options.parse(parser, arguments)
     recipe = options.recipe_of(chosen)
     replay = recipe.warm_start.replay_share if chosen.replay is None else chosen.replay
+
+    def fits_with(seed: int) -> Fits:
+        return Fits(recipe, seed, chosen.threads).with_settings(seed=seed)
+
     rows: list[list[str]] = []
     pairs: list[tuple[Pair, Pair]] = []
+    controls: list[tuple[Pair, Pair]] = []
     with open_dataset(recipe, chosen.cache) as data:
         length = timedelta(days=chosen.days)
         clean = sampled(data, chosen.users)
@@ -80,15 +90,22 @@ def main(arguments: list[str] | None = None) -> None:
             for opens in newest_months(clean, chosen.months, length)
         ]
         for seed in options.seeds_of(chosen):
-            fits = Fits(recipe, seed, chosen.threads).with_settings(seed=seed)
+            fits = fits_with(seed)
             for number, (full, warm) in enumerate(chain(fits, months, data.work / f"seed-{seed}", replay)):
                 told = f"{months[number].opens:%Y-%m-%d}, seed {seed}"
                 rows.append([f"{told}, full", *_cells(full)])
                 if number:
                     rows.append([f"{told}, warm", *_cells(warm)])
                     pairs.append((full, warm))
+                if number and chosen.control:
+                    folder = data.work / f"seed-{seed}" / f"{number}-control"
+                    control = fit_pair(fits_with(seed + SEED_OF_CONTROL), months[number], folder)
+                    rows.append([f"{told}, full with another seed", *_cells(control)])
+                    controls.append((full, control))
     print_table(["month from, seed, fit", *(f"N@10 {name}" for name in RANKERS), "next items", "s", "s in all"], rows)
-    print_ratios(pairs)
+    print_ratios(pairs, "warm")
+    if controls:
+        print_ratios(controls, "another seed")
 
 
 def chain(fits: Fits, months: Sequence[Month], folder: Path, replay: float) -> list[tuple[Pair, Pair]]:
@@ -124,6 +141,7 @@ def fit_pair(fits: Fits, month: Month, folder: Path, before: Pair | None = None,
         served,
         datetime.fromisoformat(month.judged.learned_until),
         datetime.fromisoformat(month.everything.learned_until),
+        month.queries.user_ids,
         gains,
         examples,
         sum(summary.seconds for summary in summaries),
@@ -143,28 +161,25 @@ def _n_examples(fits: Fits, summary: FitSummary, training: TrainingSummary, fold
     return n_targets(read_sequences(training.folder, ids, fits.recipe.features.max_history + 1)) * summary.epochs
 
 
-def print_ratios(pairs: Sequence[tuple[Pair, Pair]]) -> None:
-    """Quality and cost of the chain over those of the full fits."""
+def print_ratios(pairs: Sequence[tuple[Pair, Pair]], of: str) -> None:
+    """Quality and cost of the second of each pair over those of the first, the full fits.
+
+    Args:
+        of: What the second ones are.
+    """
+    users = [user for full, _ in pairs for user in full.users]
     for name in RANKERS:
         gains = np.stack([np.concatenate([one[place].gains[name] for one in pairs]) for place in (1, 0)], axis=1)
-        ratio, low, high = ratio_interval(gains)
+        found = ByUser.of(users, gains)
+        ratio, low, high = found.ratio()
         verdict = "met" if ratio >= BAR else "missed"
         print(
-            f"N@10 {name}: warm over full {ratio:.4f} [{low:.4f}, {high:.4f}], {len(gains)} queries; "
-            f"bar {BAR:.0%} {verdict}"
+            f"N@10 {name}: {of} over full {ratio:.4f} [{low:.4f}, {high:.4f}], {len(users)} queries of "
+            f"{len(found.sums)} users; bar {BAR:.0%} {verdict}"
         )
-    for what, of in (("next items learned", "examples"), ("seconds of sequence models", "seconds")):
-        full, warm = (sum(getattr(one[place], of) for one in pairs) for place in (0, 1))
-        print(f"{what}: warm over full {warm / full:.3f}")
-
-
-def ratio_interval(gains: np.ndarray) -> tuple[float, float, float]:
-    """The ratio of the first column's mean to the second one's, and its interval over rows. Shape (n, 2)."""
-    drawn = drawn_means(gains, np.ones_like(gains), SEED_OF_INTERVALS, N_SAMPLES)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
-    first, second = gains.mean(axis=0)
-    return float(first / second), float(low), float(high)
+    for what, counted in (("next items learned", "examples"), ("seconds of sequence models", "seconds")):
+        full, warm = (sum(getattr(one[place], counted) for one in pairs) for place in (0, 1))
+        print(f"{what}: {of} over full {warm / full:.3f}")
 
 
 def _cells(pair: Pair) -> list[str]:

@@ -30,8 +30,9 @@ from core import schema
 from core.settings.evaluation import BaselineKind
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
+from recommender.bundle.data_range import DataRange
 from recommender.bundle.loading import load_bundle
-from recommender.bundle.manifest import Component, DataRange
+from recommender.bundle.manifest import Component
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.reasons.evaluation import (
     Said,

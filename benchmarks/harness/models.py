@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from benchmarks.harness.timing import timed
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle
-from recommender.bundle.manifest import Component, DataRange
+from recommender.bundle.data_range import DataRange
+from recommender.bundle.manifest import Component
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.fitting.warm_start import WarmStart
@@ -123,7 +125,7 @@ class Fits:
             "blend": folder / "blend",
         }
         best_epoch, seconds = timed(lambda: self._fit_parts(training, parts, strict))
-        data = DataRange(fingerprint="", first_event_at="", last_event_at="", validation_at="", test_at="", rows={})
+        data = _range_of(training)
         target = folder / "bundle"
         assemble_bundle(target, shop="benchmark", recipe=self.recipe, data=data, components=parts, code_version="")
         return Fitted(target, best_epoch, seconds)
@@ -136,3 +138,11 @@ class Fits:
         given = (parts["vectors"], parts["sequence"], parts["blend"], settings, self.recipe.blend)
         fit_blend(self.context(training, held["blend"]), *given)
         return summary.best_epoch
+
+
+def _range_of(training: Path) -> DataRange:
+    """When what a training set holds happened; leave-one-out protocols cut at no time, and say nothing of it."""
+    file = training / "summary.json"
+    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    times = ("first_event_at", "last_event_at", "validation_at", "test_at", "learned_until")
+    return DataRange(fingerprint="", rows=said.get("rows", {}), **{name: said.get(name, "") for name in times})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
+    from core.settings.evaluation import BaselineName
     from core.settings.tree import Recipe
 
 SIMULATED = "simulated"
@@ -49,6 +50,27 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="a setting of the recipe; may be repeated"
     )
+
+
+def add_baselines(parser: argparse.ArgumentParser, *left_out: BaselineName) -> None:
+    """`--baselines`.
+
+    Args:
+        left_out: Those that are fitted only where they are asked for.
+    """
+    from core.settings.evaluation import BaselineName
+
+    known: tuple[BaselineName, ...] = get_args(BaselineName)
+    default = [name for name in known if name not in left_out]
+
+    def names_of(text: str) -> list[BaselineName]:
+        names = [name.strip() for name in text.split(",")]
+        if not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text!r} holds others than {','.join(known)}")
+        return [name for name in known if name in names]
+
+    told = f"of {','.join(known)}, by commas (default: {','.join(default)})"
+    parser.add_argument("--baselines", type=names_of, default=default, metavar="NAMES", help=told)
 
 
 def add_peer(parser: argparse.ArgumentParser) -> None:

@@ -30,9 +30,12 @@ def write_random_split(time_split: Path, target: Path, seed: int, max_history: i
         target: A folder that does not exist; `pairs.parquet` and `catalogue.parquet` are written.
         max_history: The newest training ratings of the user that a history holds.
     """
-    pairs = pq.read_table(time_split / "pairs.parquet", columns=[schema.USER_ID, schema.ITEM_ID, schema.RATING])
+    read = [schema.USER_ID, schema.ITEM_ID, schema.RATING, schema.ITEM_TEXT]
+    pairs = pq.read_table(time_split / "pairs.parquet", columns=read)
     users, items = (pairs[name].to_numpy(zero_copy_only=False) for name in (schema.USER_ID, schema.ITEM_ID))
     ratings = pairs[schema.RATING].to_numpy()
+    # Without the user's own words, where the item's text quotes them: they tell the rating, which may be held out here.
+    item_texts = pairs[schema.ITEM_TEXT].to_pylist()
     edges = np.cumsum([1 - VALIDATION_SHARE - TEST_SHARE, VALIDATION_SHARE])
     split = np.searchsorted(edges, np.random.default_rng(seed).random(len(ratings)), side="right")
     _, user = np.unique(users, return_inverse=True)
@@ -49,7 +52,8 @@ def write_random_split(time_split: Path, target: Path, seed: int, max_history: i
     wanted = schema.TRAINING_TABLES["pairs"]
     with pq.ParquetWriter(target / "pairs.parquet", wanted) as file:
         rows = _pair_rows(users, items, ratings, split, user, part, counts[part, item], sums[part, item], max_history)
-        for page in _pages(rows):
+        told = ({**row, schema.ITEM_TEXT: text} for row, text in zip(rows, item_texts, strict=True))
+        for page in _pages(told):
             file.write_table(pa.Table.from_pylist(page, schema=wanted))
     all_known = zip(counts[PARTS].astype(int).tolist(), sums[PARTS].tolist(), strict=True)
     of_item = dict(zip(names.tolist(), all_known, strict=True))

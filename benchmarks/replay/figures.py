@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.by_user import ByUser
 from benchmarks.harness.tables import print_table
 from benchmarks.replay.journal import Answer
-from recommender.metrics.significance import CONFIDENCE, drawn_means
 
 K = 10
-SEED_OF_INTERVALS = 0
 _MARKED = ("decision", "gate", "promotion", "rollback", "canary")
 
 
@@ -98,17 +97,9 @@ def _compared(first: str, second: str, wholes: dict[str, list[Row]]) -> str:
     both = [event for event in found[0] if event in found[1]]
     if not both:
         return f"{first} less {second}: no question was asked of both"
-    difference, (low, high) = paired_interval(
-        [found[0][event].user_id for event in both], [ndcg(found[0][one]) - ndcg(found[1][one]) for one in both]
+    less = ByUser.of(
+        [found[0][event].user_id for event in both],
+        np.array([ndcg(found[0][event]) - ndcg(found[1][event]) for event in both]),
     )
-    return f"{first} less {second}: N@{K} {difference:+.4f} [{low:+.4f}, {high:+.4f}] over {len(both)} questions"
-
-
-def paired_interval(users: Sequence[str], differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The mean over questions, and its 95 % interval: users are drawn with replacement."""
-    _, user = np.unique(users, return_inverse=True)
-    sums, counts = (np.bincount(user, weights)[:, None] for weights in (differences, np.ones(len(user))))
-    drawn = drawn_means(sums, counts, SEED_OF_INTERVALS)[:, 0]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return float(np.mean(differences)), (float(low), float(high))
+    low, high = less.interval()
+    return f"{first} less {second}: N@{K} {less.means[0]:+.4f} [{low:+.4f}, {high:+.4f}] over {len(both)} questions"

@@ -21,6 +21,8 @@ from typing import Any
 MOST_CONNECTIONS = 1024
 # How long answers are waited for behind the end of a phase, seconds.
 GRACE_S = 3.0
+# In the place of a status, where no connection was free for a request of an open load.
+UNSENT = -1
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,16 @@ class Samples:
 
     Attributes:
         at: When it was sent, or was due, seconds from the phase's begin.
-        took: Seconds to its answer.
-        status: Of the answer; 0 where the connection was lost or nothing came.
-        unsent: Requests of an open load for which no connection was free.
+        took: Seconds to its answer; 0 of what was not sent.
+        status: Of the answer; 0 where the connection was lost or nothing came, `UNSENT` where it was not sent.
     """
 
     at: list[float] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
-    unsent: int = 0
 
     def add(self, at: float, took: float, status: int) -> None:
-        """Note an answer."""
+        """Note an answer, or that there is none."""
         self.at.append(round(at, 5))
         self.took.append(round(took, 6))
         self.status.append(status)
@@ -189,7 +189,7 @@ class Load:
             if connection is not None:
                 connection.ask(self._request(), due)
             else:
-                self._samples.unsent += 1
+                self._samples.add(due - self._begin, 0.0, UNSENT)
                 if self._open + len(opening) < MOST_CONNECTIONS:
                     task = asyncio.ensure_future(self._connect(self._open + len(opening) + 1))
                     opening.add(task)

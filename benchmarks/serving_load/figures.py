@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.serving_load.client import Phase
+from benchmarks.serving_load.client import UNSENT, Phase
 from benchmarks.serving_load.servers import Seen, Server
 
 P50_RATIO, RATE_SHARE, TAIL_RATIO, GOODPUT_SHARE = 3.0, 0.4, 5.0, 0.8
@@ -101,11 +101,14 @@ def level_rows(own: Levels, empty: Levels) -> list[Row]:
 
 
 def tail_rows(own: Server, levels: Levels, empty: Server, of_empty: Levels, seconds: float) -> list[Row]:
-    """Open loads of half of what each can answer: the tail of the empty endpoint is that of the machine."""
+    """Open loads of half of what each can answer: the tail of the empty endpoint is that of the machine.
+
+    A request that is refused, or for which no connection is free, takes for ever.
+    """
     (seen,) = own.load(Phase(seconds=seconds, rate=levels.saturation / 2))
     (machine,) = empty.load(Phase(seconds=seconds, rate=of_empty.saturation / 2))
-    p50, p99 = seen.percentile_ms(50), seen.percentile_ms(99)
-    empty_p50, empty_p99 = machine.percentile_ms(50), machine.percentile_ms(99)
+    p50, p99 = seen.percentile_of_all_ms(50), seen.percentile_of_all_ms(99)
+    empty_p50, empty_p99 = machine.percentile_of_all_ms(50), machine.percentile_of_all_ms(99)
     limit = f"<= {TAIL_RATIO:g} x p50 (empty: {empty_p99 / empty_p50:.1f} x)"
     return [
         Row("at half of saturation, p50", p50, "ms", empty_p50),
@@ -124,8 +127,8 @@ def overload_rows(server: Server, saturation: float, seconds: float) -> list[Row
     slow_s = TAIL_RATIO * before.percentile_ms(50) / 1000
     recovered_s = recovery(after, slow_s)
     name = f"{OVERLOAD:g} x overload"
-    offered = (len(over.status) + over.unsent) / seconds
-    statuses = {int(code): int((over.status == code).sum()) for code in np.unique(over.status)}
+    offered = len(over.status) / seconds
+    statuses = {int(code): int((over.status == code).sum()) for code in np.unique(over.status) if code != UNSENT}
     shown = ", ".join(f"{code}: {number}" for code, number in statuses.items())
     print(f"under overload {offered:.0f} requests a second were due, {over.unsent} found no connection; {shown}")
     return [
@@ -139,7 +142,7 @@ def overload_rows(server: Server, saturation: float, seconds: float) -> list[Row
 
 
 def recovery(after: Seen, slow_s: float) -> float:
-    """When the last second ended in which more than one in a hundred requests was refused or slow, seconds."""
+    """When the last second ended in which more than one in a hundred requests was refused, not sent or slow, s."""
     is_bad = (after.status != 200) | (after.took > slow_s)
     ended = 0.0
     for second in range(int(np.ceil(after.phase.seconds))):

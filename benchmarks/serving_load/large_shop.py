@@ -23,7 +23,8 @@ from core.layout import Layout
 from core.settings.tree import Recipe
 from features.refresh import refresh_features
 from recommender.bundle.assembly import assemble_bundle
-from recommender.bundle.manifest import Component, DataRange
+from recommender.bundle.data_range import DataRange
+from recommender.bundle.manifest import Component
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_moments import POPULARITY
 from recommender.inputs.item_vectors import ItemVectors

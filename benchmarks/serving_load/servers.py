@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import psutil
 
-from benchmarks.serving_load.client import GRACE_S, Phase
+from benchmarks.serving_load.client import GRACE_S, UNSENT, Phase
 from core.layout import Layout
 
 HOST = "127.0.0.1"
@@ -53,15 +53,13 @@ class Seen:
         phase: The load.
         at: When each request was sent, seconds. Shape (n,).
         took: Seconds to each answer. Shape (n,).
-        status: Of each answer; 0 for none. Shape (n,), int.
-        unsent: Requests of an open load for which no connection was free.
+        status: Of each answer; 0 for none, `UNSENT` where no connection was free. Shape (n,), int.
     """
 
     phase: Phase
     at: np.ndarray
     took: np.ndarray
     status: np.ndarray
-    unsent: int
 
     @property
     def good(self) -> np.ndarray:
@@ -70,13 +68,24 @@ class Seen:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
-        return float(self.good.sum() / self.phase.seconds)
+        """Good answers a second, as long as requests were sent: what still waited then was taken in too fast."""
+        in_time = self.good & (self.at + self.took <= self.phase.seconds)
+        return float(in_time.sum() / self.phase.seconds)
+
+    @property
+    def unsent(self) -> int:
+        """Requests of an open load for which no connection was free."""
+        return int((self.status == UNSENT).sum())
 
     def percentile_ms(self, percent: float) -> float:
         """Of the time to a good answer, milliseconds; NaN without any."""
         took = self.took[self.good]
         return float(np.percentile(took, percent) * 1000) if len(took) else float("nan")
+
+    def percentile_of_all_ms(self, percent: float) -> float:
+        """Of the time to a good answer, milliseconds, where requests without one take for ever; NaN without any."""
+        took = np.where(self.good, self.took, np.inf)
+        return float(np.percentile(took, percent, method="higher") * 1000) if len(took) else float("nan")
 
 
 @dataclass
@@ -111,7 +120,7 @@ class Server:
             input=json.dumps(order), capture_output=True, text=True, check=True, timeout=limit_s,
         )  # fmt: skip
         return [
-            Seen(phase, np.array(one["at"]), np.array(one["took"]), np.array(one["status"], dtype=int), one["unsent"])
+            Seen(phase, np.array(one["at"]), np.array(one["took"]), np.array(one["status"], dtype=int))
             for phase, one in zip(phases, json.loads(done.stdout), strict=True)
         ]
 

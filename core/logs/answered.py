@@ -3,6 +3,7 @@
 ```
 <shop>/answered/<day>.<process>.json     endpoint to outcome to number; the day is UTC
 ```
+Beside the endpoints stands how much the reviews praised that it wrote, and how much of that is supported (`PRAISE`).
 A file is written anew every `every_s` while anything is counted, so that a kill loses the counts of that moment alone.
 Nobody's id is in them. Files go when their day is too long ago.
 """
@@ -14,7 +15,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,15 @@ from pydantic import TypeAdapter
 
 from core.ids import time_ordered_id
 from core.storage import atomic_file
+from core.timing.clock import CLOCK
 
 logger = logging.getLogger(__name__)
 
 # ok: below 400. limited: 429, of too many at once. throttled: 429, of a caller that asks too often. refused: any
 # other of the caller's faults. failed: from 500 on.
 Outcome = Literal["ok", "limited", "throttled", "refused", "failed"]
+PRAISE = "praise in written reviews"
+Support = Literal["supported", "unsupported"]
 Counts = dict[str, dict[str, int]]
 _COUNTS: TypeAdapter[Counts] = TypeAdapter(Counts)
 _SUFFIX = ".json"
@@ -64,17 +68,19 @@ class AnswerCounts:
         self._folder, self._days, self._every_s, self._now = folder, days, every_s, now
         self._process = ""  # named when it first writes: until then it may have been forked
         self._lock = threading.Lock()
-        self._counted: dict[date, Counter[tuple[str, Outcome]]] = {}
+        self._counted: dict[date, Counter[tuple[str, Outcome | Support]]] = {}
         self._unkept: set[date] = set()
         self._kept_at = float("-inf")
         self._failing = False
 
     def add(self, endpoint: str, status: int, number: int = 1, *, is_throttled: bool = False) -> None:
         """Count answers; see `outcome_of`."""
-        day = self._now().astimezone(UTC).date()
-        with self._lock:
-            self._counted.setdefault(day, Counter())[endpoint, outcome_of(status, is_throttled)] += number
-            self._unkept.add(day)
+        self._count({(endpoint, outcome_of(status, is_throttled)): number})
+
+    def add_praise(self, n_supported: int, n_praised: int) -> None:
+        """Count what written reviews praised, and how much of that the items' real reviews or texts support."""
+        if n_praised:
+            self._count({(PRAISE, "supported"): n_supported, (PRAISE, "unsupported"): n_praised - n_supported})
 
     def keep(self, *, at_once: bool = False) -> None:
         """Write what was counted since the last time, where that is long enough ago; a full disk fails no caller.
@@ -101,7 +107,15 @@ class AnswerCounts:
             with self._lock:
                 self._unkept |= fresh
 
-    def _write(self, day: date, counts: dict[tuple[str, Outcome], int]) -> None:
+    def _count(self, found: Mapping[tuple[str, Outcome | Support], int]) -> None:
+        day = self._now().astimezone(UTC).date()
+        with self._lock:
+            counted = self._counted.setdefault(day, Counter())
+            for what, number in found.items():  # `update` asks first what kind of mapping it is given
+                counted[what] += number
+            self._unkept.add(day)
+
+    def _write(self, day: date, counts: dict[tuple[str, Outcome | Support], int]) -> None:
         told: Counts = {}
         for (endpoint, outcome), number in sorted(counts.items()):
             told.setdefault(endpoint, {})[outcome] = number
@@ -109,7 +123,8 @@ class AnswerCounts:
         path = self._folder / f"{day.isoformat()}.{self._process}{_SUFFIX}"
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            _prune(self._folder, self._now().astimezone(UTC).date() - timedelta(days=self._days))
+            now = min(self._now(), CLOCK.earliest()).astimezone(UTC)
+            _prune(self._folder, now.date() - timedelta(days=self._days))
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(told), encoding="utf-8")
 

@@ -12,6 +12,7 @@ of them goes. No line holds a user's id, or anything that is secret.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import SommelierError
 from core.storage import exclusively, sync_folder
 
+logger = logging.getLogger(__name__)
 MAX_BYTES = 5_000_000
 N_KEPT = 4  # files beside the newest
 BEGUN, DONE = "begun", "done"
@@ -59,7 +61,8 @@ class Act(BaseModel):
 
 @contextmanager
 def audited(file: Path, what: str, who: str = "", **details: str) -> Iterator[dict[str, str]]:
-    """Record what the block does: before it begins, and how it ended.
+    """Record what the block does: before it begins, and how it ended. An end that cannot be recorded is logged, and
+    fails nobody: the block has changed what it changes.
 
     A shop without a folder has nothing to change: what fails there leaves no line, and no folder.
 
@@ -82,10 +85,13 @@ def audited(file: Path, what: str, who: str = "", **details: str) -> Iterator[di
         outcome = f"failed: {type(error).__name__}"
         raise
     finally:
-        if act is None and file.parent.is_dir():
-            act = begin(file, what, who or local_user(), details)
-        if act is not None:
-            end(file, act, outcome, found)
+        try:
+            if act is None and file.parent.is_dir():
+                act = begin(file, what, who or local_user(), details)
+            if act is not None:
+                end(file, act, outcome, found)
+        except AuditError as error:
+            logger.error("%s has ended (%s), which is not on record: %s, in %s", what, outcome, error.got, file)
 
 
 def begin(file: Path, what: str, who: str, details: dict[str, str] | None = None) -> Act:

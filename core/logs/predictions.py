@@ -3,10 +3,13 @@
 ```
 <shop>/predictions/<id>.jsonl        segments, a JSON object per line; each process writes its own, one after another
 <shop>/predictions/exported/         what was exported as Parquet
+<shop>/predictions/lost.json         up to when answers went with segments that were removed
 ```
 Records are written by a thread of their own, off the path of the answers: a batch is on the disk `flush_s` and one
 fsync after its first. When more wait than the queue takes, the answer is given all the same; how many were dropped is
-counted, and a line of the log says so. Segments go, the oldest first, when they are too old or too many bytes.
+counted, and a line of the log says so. So it is where nothing can be written: that is tried again ever more rarely, and
+what a write left behind is taken back. Segments go, the oldest first, when they are too old or too many bytes: one that
+is dated in the future counts as the oldest, and the one that is being written stays.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
@@ -27,18 +31,23 @@ from typing import Any, Literal
 from pydantic_core import to_json
 
 from core.ids import time_ordered_id
-from core.storage import atomic_file, exclusively, sync_folder, together
+from core.storage import atomic_file, exclusively, is_disk_full, sync_folder, together, write_json
+from core.timing.clock import CLOCK
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".jsonl"
 EXPORTED = "exported"
 _LOCK = ".lock"
+_LOST = "lost.json"
 _DAY_S = 24 * 3600
 _SEGMENTS = 16  # that the bytes of the log are made of, at least
 _MAX_SEGMENT_BYTES = 64_000_000
 _TIDY_EVERY_S = 600.0
 _CLOSE_S = 5.0
+_FIRST_WAIT_S = 0.5  # after a write that failed; twice as long after each further one
+_LONGEST_WAIT_S = 60.0
+_AHEAD_S = 3660.0  # by which a clock may have been set back, as in spring and autumn: what it dated before is in order
 
 # shown: to whoever asked. shadow: computed beside it, and never shown. preview: looked at by those who run the shop.
 Role = Literal["shown", "shadow", "preview"]
@@ -66,9 +75,11 @@ class Prediction:
         unit: What the variant was decided by.
         k: How many items were asked for.
         seed: Of what was drawn; None where nothing was.
+        seed_given: Whether the client named the seed. Then the list followed from it, and propensities are no chances.
         cold_start: Whether nothing was known of the user.
         degraded: What could not be read for it, as the answer has it.
-        took_ms: To compute it.
+        took_ms: To compute it, with all that were computed together.
+        together: Lists that were: each waited for all of them.
         overlap: Of a shadow: the share of the shown items that it has too.
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
         request_id: Of the request that was answered, as the service's log has it.
@@ -90,9 +101,11 @@ class Prediction:
     role: Role = "shown"
     k: int = 0
     seed: int | None = None
+    seed_given: bool = False
     cold_start: bool = False
     degraded: Sequence[str] = ()
     took_ms: float = 0.0
+    together: int = 1
     overlap: float | None = None
     rank_correlation: float | None = None
     request_id: str | None = None
@@ -131,7 +144,7 @@ class PredictionLog:
         self._drops = threading.Lock()
         self._segment: Path | None = None
         self._opened = self._tidied = 0.0
-        self._failing = False
+        self._wait_s = self._retry_at = 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -188,6 +201,10 @@ class PredictionLog:
         dropped = self._take_drops()
         if not batch and not dropped:
             return
+        if self._wait_s and time.monotonic() < self._retry_at and not self._closing.is_set():
+            self._restore_drops(dropped)
+            self._drop(len(batch))
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Whoever forgets somebody writes that down first, and then waits for this lock to rewrite segments.
@@ -199,42 +216,63 @@ class PredictionLog:
                 if lines:
                     self._append(b"\n".join(lines) + b"\n")
         except Exception:
-            self._segment = None  # may end within a line
             self._restore_drops(dropped)
             self._drop(len(batch))
-            if not self._failing:
+            if not self._wait_s:
                 logger.exception("Cannot write the prediction log; answers are given all the same, and not recorded")
-            self._failing = True
+            self._wait_s = min(2 * self._wait_s or _FIRST_WAIT_S, _LONGEST_WAIT_S)
+            self._retry_at = time.monotonic() + self._wait_s
             return
-        self._failing = False
+        if self._wait_s:
+            logger.warning("The prediction log can be written again")
+            self._wait_s = 0.0
         for outcome, number in (("written", len(kept)), ("forgotten", len(batch) - len(kept))):
             if number:
                 self._count(outcome, number)  # type: ignore[arg-type]
 
     def _append(self, content: bytes) -> None:
-        is_new = self._segment is None or time.monotonic() - self._opened > _DAY_S
-        if is_new or self._segment is None:
+        self._end_segment_of_yesterday()
+        if self._segment is None:
             self._segment, self._opened = self.folder / f"{time_ordered_id()}{SUFFIX}", time.monotonic()
-        # Opened anew for each batch: it may have been rewritten or removed meanwhile.
-        with self._segment.open("ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        if is_new:
-            sync_folder(self.folder)
+        # Opened anew for each batch: it may have been rewritten or removed meanwhile. Unbuffered: what a full disk
+        # refuses must not be written once more where the file is closed.
+        with self._segment.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_all(file, content)
+                os.fsync(file.fileno())
+                if not before:
+                    sync_folder(self.folder)
+            except OSError:
+                self._take_back(file, before)
+                raise
+            size = before + len(content)
         if size >= self._segment_bytes:
             self._segment = None
             self._tidied = 0.0
+
+    def _take_back(self, file: FileIO, size: int) -> None:
+        """Leave no line cut short, and no new file for each try."""
+        try:
+            file.truncate(size)
+            if not size and self._segment is not None:
+                self._segment.unlink(missing_ok=True)
+        except OSError:
+            self._segment = None  # may end within a line
 
     def _tidy(self) -> None:
         if self._tidied and time.monotonic() - self._tidied < _TIDY_EVERY_S:
             return
         self._tidied = time.monotonic()
+        self._end_segment_of_yesterday()
         try:
-            prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days)
+            prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days, self._segment)
         except OSError:
             logger.exception("Old segments of the prediction log cannot be removed")
+
+    def _end_segment_of_yesterday(self) -> None:
+        if time.monotonic() - self._opened > _DAY_S:
+            self._segment = None
 
     def _is_of_forgotten(self, prediction: Prediction) -> bool:
         return any(one is not None and self._is_forgotten(one) for one in (prediction.user_id, prediction.visitor_id))
@@ -254,26 +292,87 @@ class PredictionLog:
         return taken
 
 
+def _write_all(file: FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
 def segments_of(folder: Path) -> list[Path]:
     """The segments, the oldest first."""
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def prune_segments(folder: Path, max_bytes: int, days: float) -> list[Path]:
-    """Remove segments that are too old, and the oldest where they have too many bytes together.
+def prune_segments(folder: Path, max_bytes: int, days: float, writing: Path | None = None) -> list[Path]:
+    """Remove segments that are too old, and the oldest where they have too many bytes together; see `lost_until`.
 
+    Args:
+        writing: The segment that the caller writes, which stays.
     Returns:
         Those that were removed.
     """
-    oldest, room, gone = time.time() - days * _DAY_S, max_bytes, []
-    for segment in reversed(segments_of(folder)):
+    oldest, now = CLOCK.earliest().timestamp() - days * _DAY_S, CLOCK.latest().timestamp()
+    found: dict[Path, os.stat_result] = {}
+    for segment in segments_of(folder):
         with suppress(FileNotFoundError):  # another process removes them too
-            found = segment.stat()
-            room -= found.st_size
-            if room < 0 or found.st_mtime < oldest:
-                segment.unlink()
-                gone.append(segment)
+            found[segment] = segment.stat()
+    # What is dated in the future was written while the clock was ahead, before whatever was written since.
+    newest_first = sorted(
+        found, key=lambda one: (found[one].st_mtime <= now + _AHEAD_S, found[one].st_mtime), reverse=True
+    )
+    room, gone = max_bytes, []
+    for segment in newest_first:
+        room -= found[segment].st_size
+        if segment != writing and (room < 0 or found[segment].st_mtime < oldest):
+            gone.append(segment)
+    if gone:
+        with exclusively(folder / _LOCK):
+            _lose(folder, max(min(found[segment].st_mtime, now) for segment in gone), gone[::-1])
+            for segment in gone:
+                segment.unlink(missing_ok=True)
     return gone
+
+
+def lost_until(folder: Path) -> datetime | None:
+    """Up to when answers may be missing, as segments that held them were removed; None where none was.
+
+    Raises:
+        ValueError: what is written down of it cannot be read.
+    """
+    try:
+        moment = datetime.fromisoformat(json.loads((folder / _LOST).read_bytes())["until"])
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{_LOST} has no moment: {error}") from error
+    if moment.tzinfo is None:
+        raise ValueError(f"{_LOST}: until={moment.isoformat()}, expected a moment with its zone")
+    return moment
+
+
+def _lose(folder: Path, timestamp: float, segments: Sequence[Path]) -> None:
+    """Write down that segments go; a segment holds no answer that is later than its last write.
+
+    Before they do: whoever reads the log in between finds too much of it, and never too little unsaid. A full disk has
+    no room for that: then as many go before as it takes, the first of them first.
+    """
+    try:
+        known = lost_until(folder)
+    except ValueError:
+        logger.exception("What was written down of removed segments cannot be read, and is written anew")
+        known = None
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    if known is not None and moment <= known:
+        return
+    for segment in (*segments, None):
+        try:
+            write_json(folder / _LOST, {"until": moment.isoformat()})
+            break
+        except OSError as error:
+            if segment is None or not is_disk_full(error):
+                raise
+            segment.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def read_predictions(folder: Path) -> Iterator[dict[str, Any]]:

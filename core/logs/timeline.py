@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.errors import SommelierError
 from core.logs.wal import enter_wal, query
 from core.storage import is_disk_full
+from core.timing.clock import CLOCK
 
 Kind = Literal["alarm", "decision", "run", "gate", "canary", "promotion", "rollback", "notification"]
 
@@ -52,6 +53,7 @@ _INSERT = """
 INSERT INTO entries (at, until, kind, subject, state, count, says, cause, details, key)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
 """
+_DETAILS = TypeAdapter(dict[str, Any])
 _UPDATE = "UPDATE entries SET until = ?, state = ?, count = ?, says = ?, details = ? WHERE id = ?"
 
 
@@ -125,7 +127,7 @@ class Timeline:
             TimelineError: it cannot be written.
         """
         moment = _text(at)
-        row = (moment, moment, kind, subject, state, says, cause, json.dumps(dict(details or {})), key)
+        row = (moment, moment, kind, subject, state, says, cause, _json(details or {}), key)
         with self._writing() as writer:
             done = writer.execute(_INSERT, row)
             number = done.lastrowid if done.rowcount == 1 else None
@@ -133,26 +135,56 @@ class Timeline:
         assert found is not None
         return found
 
-    def repeat(self, entry: Entry, says: str = "", *, details: Mapping[str, Any] | None = None) -> Entry:
+    def repeat(
+        self,
+        entry: Entry,
+        says: str = "",
+        *,
+        details: Mapping[str, Any] | None = None,
+        only: Collection[str] = (),
+    ) -> Entry:
         """Count that what an entry is about was seen again.
 
         Args:
+            entry: As it was read; whatever others wrote of it since stays.
             says: How it stands now; empty leaves what was said.
             details: In place of those of the same names.
+            only: The states in which it is changed; none: whatever its state is.
+        Returns:
+            The entry as it stands now.
         Raises:
             TimelineError: it cannot be written.
         """
-        return self._change(entry, says=says, details=details, count=entry.count + 1)
+        return self._change(entry, says=says, details=details, only=only, seen=1)
 
-    def settle(self, entry: Entry, state: str, says: str = "", *, details: Mapping[str, Any] | None = None) -> Entry:
+    def settle(
+        self,
+        entry: Entry,
+        state: str,
+        says: str = "",
+        *,
+        details: Mapping[str, Any] | None = None,
+        only: Collection[str] = (),
+    ) -> Entry:
         """Say how it stands with what an entry is about, or how it ended.
 
         Args:
-            state, says, details: As of `repeat`.
-        Raises:
-            TimelineError: it cannot be written.
+            entry, says, details, only: As of `repeat`.
+        Returns, Raises:
+            As of `repeat`.
         """
-        return self._change(entry, state=state, says=says, details=details, count=entry.count)
+        return self._change(entry, state=state, says=says, details=details, only=only)
+
+    def note(self, entry: Entry, details: Mapping[str, Any], *, where: Mapping[str, Any] | None = None) -> Entry:
+        """Keep more of what an entry is about: nothing has happened to it.
+
+        Args:
+            entry, details: As of `repeat`.
+            where: Details as which it has to stand still to be changed; none: whatever its details are.
+        Returns, Raises:
+            As of `repeat`.
+        """
+        return self._change(entry, details=details, where=where, happened=False)
 
     def read(
         self,
@@ -190,6 +222,16 @@ class Timeline:
             TimelineError: it cannot be read.
         """
         return self._select(f"WHERE kind = ? AND state IN {_LASTING} ORDER BY id", (kind,))
+
+    def detailed(self, name: str) -> list[Entry]:
+        """The entries that have something true among their details by this name, oldest first.
+
+        Raises:
+            TimelineError: it cannot be read.
+        """
+        # Python reads what earlier versions wrote that is no JSON: NaN.
+        is_there = "iif(json_valid(details), json_type(details, ?) IN ('object', 'true'), true)"
+        return [one for one in self._select(f"WHERE {is_there} ORDER BY id", (f"$.{name}",)) if one.details.get(name)]
 
     def newest(self, kind: Kind, subject: str | None = None) -> Entry | None:
         """The newest entry of a kind, and of a subject where one is named.
@@ -232,7 +274,7 @@ class Timeline:
         """
         if not self.path.exists():
             return 0
-        oldest = _text(datetime.now(UTC) - timedelta(days=days))
+        oldest = _text(CLOCK.earliest() - timedelta(days=days))
         with self._writing() as writer:
             return writer.execute(
                 f"DELETE FROM entries WHERE state NOT IN {_LASTING} AND (until < ? OR id <= "
@@ -247,19 +289,29 @@ class Timeline:
         state: str = "",
         says: str = "",
         details: Mapping[str, Any] | None = None,
-        count: int,
+        only: Collection[str] = (),
+        where: Mapping[str, Any] | None = None,
+        seen: int = 0,
+        happened: bool = True,
     ) -> Entry:
-        given = {
-            "until": _text(None),
-            "state": state or entry.state,
-            "count": count,
-            "says": says or entry.says,
-            "details": {**entry.details, **(details or {})},
-        }
-        after = entry.model_copy(update=given)
-        row = (after.until, after.state, after.count, after.says, json.dumps(after.details), after.id)
         with self._writing() as writer:
-            writer.execute(_UPDATE, row)
+            # What was read of it before may be old: others write too.
+            row = writer.execute(f"SELECT {_COLUMNS} FROM entries WHERE id = ?", (entry.id,)).fetchone()
+            stands = entry if row is None else _entry_of(row)
+            if only and stands.state not in only:
+                return stands
+            if any(stands.details.get(name) != value for name, value in (where or {}).items()):
+                return stands
+            given = {
+                "until": _text(None) if happened else stands.until,
+                "state": state or stands.state,
+                "count": stands.count + seen,
+                "says": says or stands.says,
+                "details": {**stands.details, **(details or {})},
+            }
+            after = stands.model_copy(update=given)
+            changed = (after.until, after.state, after.count, after.says, _json(after.details), after.id)
+            writer.execute(_UPDATE, changed)
         return after
 
     def _select(self, rest: str, values: tuple[Any, ...]) -> list[Entry]:
@@ -267,10 +319,7 @@ class Timeline:
             rows = query(self.path, "entries", f"SELECT {_COLUMNS} FROM entries {rest}", values, _BUSY_TIMEOUT_S)
         except sqlite3.Error as error:
             raise self._failure("read", error) from error
-        names = [name.strip() for name in _COLUMNS.split(",")]
-        return [
-            Entry.model_validate({**dict(zip(names, row, strict=True)), "details": json.loads(row[-1])}) for row in rows
-        ]
+        return [_entry_of(row) for row in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -305,6 +354,17 @@ class Timeline:
             if is_disk_full(error)
             else "Check the disk and the file's rights; a damaged file must be moved away or restored",
         )
+
+
+def _entry_of(row: Sequence[Any]) -> Entry:
+    """An entry from its columns."""
+    names = [name.strip() for name in _COLUMNS.split(",")]
+    return Entry.model_validate({**dict(zip(names, row, strict=True)), "details": json.loads(row[-1])})
+
+
+def _json(details: Mapping[str, Any]) -> str:
+    """Details as JSON that every reader takes: what is no number, or infinite, is null."""
+    return _DETAILS.dump_json(dict(details)).decode()
 
 
 def _text(moment: datetime | None) -> str:

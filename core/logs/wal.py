@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,29 @@ def query(
     Raises:
         sqlite3.Error: the file is no database, or cannot be read.
     """
+    with snapshot(path, table, timeout_s) as reader:
+        return [] if reader is None else reader.execute(statement, parameters).fetchall()
+
+
+@contextmanager
+def snapshot(path: Path, table: str, timeout_s: float) -> Iterator[sqlite3.Connection | None]:
+    """A connection whose statements all see one moment; None where the file does not exist, or has not its table yet.
+
+    Args:
+        path: The database, which is never made here.
+        table: One that the first writer makes with its first commit.
+    Raises:
+        sqlite3.Error: the file is no database, or cannot be read.
+    """
     if not path.exists():
-        return []
+        yield None
+        return
     # mode=rw and not ro: a reader of a WAL database may have to make its -shm file; rw never makes the database.
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout_s)) as reader:
-        if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-            return []
-        return reader.execute(statement, parameters).fetchall()
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        there = reader.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        yield reader if there else None
 
 
 def scrub(connection: sqlite3.Connection, timeout_s: float) -> None:

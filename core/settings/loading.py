@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from core.errors import SettingsError, WrongUsage
-from core.settings.names import hint, without_variants
+from core.settings.names import API_KEY_VARIABLE, hint, without_variants
 from core.settings.passwords import IN_ITS_PLACE, find_password, hide_passwords, is_secret_name
 from core.settings.tree import Settings
 
+M = TypeVar("M", bound=BaseModel)
 VARIABLE_PREFIX = "SOMMELIER_"
-# What a client takes its key of a service from; a secret, so no setting.
-API_KEY_VARIABLE = "SOMMELIER_API_KEY"
 # Names a settings file where there is no command line that could: for `prefect deploy`.
 FILE_VARIABLE = "SOMMELIER_SETTINGS"
+_TEXT_WANTED = ("string_type", "path_type")  # pydantic's errors of a number, true, false or null in a text's place
 
 
 def load_settings(
@@ -30,12 +31,13 @@ def load_settings(
     Args:
         file: TOML, shaped as `Settings`.
         variables: The environment; `SOMMELIER_RECIPE__SOURCE__N_USERS=50` sets `recipe.source.n_users`.
-        overrides: `a.b=value` each, where value is JSON or else a plain string.
+        overrides: `a.b=value` each, where value is JSON or else a plain string; it is one too where a text is wanted.
     Raises:
         SettingsError: a name is unknown, a value is of the wrong type or out of range, or the file cannot be read;
             `WrongUsage` where an override says so.
     """
     tree: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     if file is not None:
         try:
             tree = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -48,20 +50,23 @@ def load_settings(
             ) from error
     for name, value in sorted((variables or {}).items()):
         if name.startswith(VARIABLE_PREFIX) and name not in (API_KEY_VARIABLE, FILE_VARIABLE):
-            put_value(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value)
+            put_value(tree, name.removeprefix(VARIABLE_PREFIX).lower().split("__"), value, texts)
     for override in overrides:
         dotted, equals, value = override.partition("=")
         if not equals:
             raise WrongUsage("Cannot read settings", got=f"--set {override}", expected="a.b=value", do="Add a value")
-        put_value(tree, dotted.split("."), value)
-    return parse_settings(tree, [override.partition("=")[0] for override in overrides])
+        put_value(tree, dotted.split("."), value, texts)
+    return parse_settings(tree, [override.partition("=")[0] for override in overrides], texts)
 
 
-def parse_settings(tree: Mapping[str, Any], overridden: Sequence[str] = ()) -> Settings:
+def parse_settings(
+    tree: dict[str, Any], overridden: Sequence[str] = (), texts: Mapping[str, str] | None = None
+) -> Settings:
     """Check a tree of plain values against `Settings`.
 
     Args:
         overridden: Dotted names of the settings that the command line gave.
+        texts: What `put_value` noted.
     Raises:
         SettingsError: names the first offending setting; `WrongUsage` where the command line gave it.
     """
@@ -73,7 +78,7 @@ def parse_settings(tree: Mapping[str, Any], overridden: Sequence[str] = ()) -> S
             do="See every setting: sommelier settings",
         )
     try:
-        return Settings.model_validate(tree)
+        return validate_read(Settings, tree, texts or {})
     except ValidationError as error:
         name = without_variants(error.errors()[0]["loc"], tree)
         is_overridden = any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in overridden)
@@ -101,9 +106,11 @@ def refusal(model: type[BaseModel], name: str, error: ValidationError, failed: s
     }
 
 
-def put_value(tree: dict[str, Any], path: Sequence[str], text: str) -> None:
+def put_value(tree: dict[str, Any], path: Sequence[str], text: str, texts: dict[str, str]) -> None:
     """Put `text`, read as JSON where it is JSON, at `path` of a tree of plain values.
 
+    Args:
+        texts: Dotted names to texts that were read as something else: for `validate_read`, and kept up to date here.
     Raises:
         SettingsError: a part of the path is a value, not a group.
     """
@@ -117,7 +124,33 @@ def put_value(tree: dict[str, Any], path: Sequence[str], text: str) -> None:
                 expected=f"{part} to be a group of settings",
                 do="Check the name",
             )
+    dotted = ".".join(path)
+    for name in [name for name in texts if f"{name}.".startswith(f"{dotted}.")]:
+        del texts[name]
     try:
         node[path[-1]] = json.loads(text)
     except json.JSONDecodeError:
         node[path[-1]] = text
+    if not isinstance(node[path[-1]], (str, list, dict)):
+        texts[dotted] = text
+
+
+def validate_read(model: type[M], tree: dict[str, Any], texts: Mapping[str, str]) -> M:
+    """Check a tree of plain values against a model. What is to be a text is taken as it was given, also where it reads
+    as JSON: a shop may be called 2024, and a user `true`.
+
+    Args:
+        tree: Such values are put back into it.
+        texts: What `put_value` noted.
+    """
+    left = dict(texts)
+    while True:
+        try:
+            return model.model_validate(tree)
+        except ValidationError as error:
+            wanted = {without_variants(one["loc"], tree) for one in error.errors() if one["type"] in _TEXT_WANTED}
+            if not wanted & left.keys():
+                raise
+            for name in wanted & left.keys():
+                *groups, last = name.split(".")
+                reduce(dict[str, Any].__getitem__, groups, tree)[last] = left.pop(name)

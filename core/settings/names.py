@@ -9,6 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+# What a client takes its key of a service from; a secret, so no setting.
+API_KEY_VARIABLE = "SOMMELIER_API_KEY"
 _MAX_MEANT = 3
 
 

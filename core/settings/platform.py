@@ -228,8 +228,13 @@ class PlatformSettings(Frozen):
         description="Where browsers find the Prefect server, for the pages of the service to link to, such as "
         "http://127.0.0.1:4200; empty: there is no link. `sommelier up` names the parts that it starts.",
     )
-    monitoring_page: PageAddress = Field("", description="The same of Evidently's UI.")
-    reports_page: PageAddress = Field("", description="The same of the reports' pages.")
+    monitoring_page: PageAddress = Field(
+        "", description="The same of Evidently's UI; what runs leave in Prefect links to it too, else to its host."
+    )
+    reports_page: PageAddress = Field(
+        "",
+        description="The same of the reports' pages; what runs leave in Prefect links to them too, else to their host.",
+    )
     device: Device = Field(
         "auto",
         description="Where the flows fit and evaluate models. auto: a CUDA GPU where torch sees one. What another "
@@ -253,6 +258,12 @@ class PlatformSettings(Frozen):
         description="Promoted bundles that a rollback can go back to, the one in service among them; and as many of "
         "those that went into service last stay, also where they were withdrawn. Of all others the weights go when a "
         "flow ends, but for what is pinned or answers in an experiment.",
+    )
+    sealed_after_days: float = Field(
+        30.0,
+        ge=0,
+        description="Events that the service received so long ago move from its SQLite log into Parquet files beside "
+        "it when a flow ends, where they are ten thousand or more. None is removed: flows read them as before.",
     )
     min_free_bytes: int = Field(
         500_000_000,
@@ -283,6 +294,10 @@ class PlatformSettings(Frozen):
     def page_of(self, part: PagesName) -> str:
         """Where browsers find a part, without a slash at the end; empty where that is not known."""
         return str(getattr(self, f"{part}_page")).rstrip("/")
+
+    def link_to(self, part: PagesName) -> str:
+        """Where people find a part: where that is said, else where a client on this machine asks it."""
+        return self.page_of(part) or self.url_of(part)
 
     def url_of(self, part: PartName) -> str:
         """Where a client on this machine asks it."""

@@ -72,8 +72,8 @@ class MissingValues(Frozen):
     table: TableName
     column: str
     how: Literal["drop", "value", "mean", "median", "mode", "interpolate"] = Field(
-        description="drop: quarantine the row. interpolate: linear in time between the neighbours of the same item "
-        "(or user), for numbers of interactions and feedback."
+        description="drop: quarantine the row. interpolate: linear in time between the neighbours of the same item, "
+        "for numbers of interactions and feedback."
     )
     value: str = Field("", description="What to fill in, for how=value.")
 

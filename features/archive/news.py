@@ -48,9 +48,8 @@ def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
             if archive is not None:
                 held = archive.read(table, n_parts, [*{key, ROW}])
             database.register("held", held)
-            columns = ", ".join(f"({_TIES}) AS tie" if name == "tie" else name for name in TABLES[table].names)
             found = database.sql(
-                f"SELECT {columns} FROM clean WHERE {ROW} NOT IN (SELECT {ROW} FROM held) {_ORDER[table]}"
+                f"SELECT {_columns(table)} FROM clean WHERE {ROW} NOT IN (SELECT {ROW} FROM held) {_ORDER[table]}"
             ).to_arrow_table()
             rows[table] = found.cast(TABLES[table])
             ((n_gone,),) = database.execute(
@@ -60,6 +59,17 @@ def find_news(clean: Path, archive: Archive | None, n_parts: int = 0) -> News:
             database.execute("DROP VIEW clean")
             database.unregister("held")
     return News(rows, vanished)
+
+
+def read_as_archived(clean: Path, table: str) -> pa.Table:
+    """All rows of a clean table in the archive's form, in the archive's order."""
+    import duckdb
+
+    with duckdb.connect() as database:
+        database.execute("SET threads = 2")
+        database.execute("SET TimeZone = 'UTC'")
+        found = database.sql(f"SELECT {_columns(table)} FROM ({_statements(clean)[table]}) {_ORDER[table]}")
+        return found.to_arrow_table().cast(TABLES[table])
 
 
 def newest_logged(clean: Path, event_log: Path | None, after: int) -> int:
@@ -122,6 +132,10 @@ _ORDER = {
     "users": f"ORDER BY {schema.USER_ID}",
     "items": f"ORDER BY {schema.ITEM_ID}",
 }
+
+
+def _columns(table: str) -> str:
+    return ", ".join(f"({_TIES}) AS tie" if name == "tie" else name for name in TABLES[table].names)
 
 
 def _statements(clean: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from features.errors import FeatureError, StoreNotReady
 PUBLISHED_FILE = "published.json"
 UNFINISHED_FILE = "unfinished.json"
 OFFLINE_FOLDER = "offline"
+ERASED = "erased"  # no key of any clean tables: noted as unfinished, it has the next refresh rebuild
 
 
 class Published(BaseModel):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core import schema
 from core.settings.features import FeatureSettings
-from features.archive.events import Archive
+from features.archive.events import TABLES, Archive
+from features.archive.news import read_as_archived
 from features.archive.publication import Published, open_published, require_published
 from features.counting import streams
 from features.counting.columns import Columns, Facts, ItemAttributes, in_units
@@ -93,6 +95,17 @@ class ShopFacts:
             log_sequence,
         )
 
+    @classmethod
+    def of_clean(cls, clean: Path, settings: FeatureSettings, *, has_reviews: bool = True) -> ShopFacts:
+        """From clean tables, whatever an archive holds: the facts that a refresh with them would publish.
+
+        Args:
+            has_reviews: Whether reviews are read; without them users have no words of their own.
+        """
+        events, items, users = (read_as_archived(clean, table) for table in ("events", "items", "users"))
+        reviews = read_as_archived(clean, "reviews") if has_reviews else TABLES["reviews"].empty_table()
+        return cls(order_events(events, settings.ignored_events), items, users, reviews, settings, log_sequence=0)
+
     def as_of(self, view: str, ids: pa.Array, moment: Array, names: Sequence[str]) -> Columns:
         """Facts of B entities as of B moments.
 
@@ -150,8 +163,10 @@ class ShopFacts:
             price = rows.column(schema.PRICE).to_numpy(zero_copy_only=False)
             found["item_price"] = in_units(price, streams.PRICE_UNITS)
         if "item_created_us" in names:
-            created = rows.column(schema.CREATED_AT).cast(pa.int64()).fill_null(0)
-            found["item_created_us"] = created.to_numpy().astype(np.int64)
+            created = rows.column(schema.CREATED_AT).cast(pa.int64())
+            # 0 is unknown: what is known to be of that very microsecond is of the next.
+            known = pc.if_else(pc.equal(created, 0), 1, created)
+            found["item_created_us"] = known.fill_null(0).to_numpy().astype(np.int64)
         for name, column in (("item_category", schema.CATEGORY), ("item_brand", schema.BRAND)):
             if name in names:
                 found[name] = rows.column(column).combine_chunks()
@@ -219,23 +234,30 @@ def review_clocks(events: Events, reviews: pa.Table) -> Array:
 
 
 _loaded: weakref.WeakValueDictionary[tuple[str, str, int, int, int], ShopFacts] = weakref.WeakValueDictionary()
-_pinned: dict[str, tuple[Published, ShopFacts]] = {}
+_pinned: dict[str, ShopFacts] = {}
+
+
+def load_facts(feast_folder: Path) -> ShopFacts:
+    """The facts that look-ups are answered from: those that are `pinned`, or else of what is published.
+
+    Raises:
+        StoreNotReady, ArchiveDamaged: as `load_published`.
+    """
+    found = _pinned.get(_place_of(feast_folder))
+    return load_published(feast_folder)[1] if found is None else found
 
 
 def load_published(feast_folder: Path) -> tuple[Published, ShopFacts]:
-    """The facts of what is published, or of what is `pinned`. While somebody holds them, they are not read again.
+    """What is published, and its facts. While somebody holds them, they are not read again.
 
     Raises:
         StoreNotReady: nothing is published.
         ArchiveDamaged: what is published is not there, or not whole.
     """
-    place = str(feast_folder.absolute())
-    if place in _pinned:
-        return _pinned[place]
     published = require_published(feast_folder)
     while True:
         try:
-            return published, _read(place, feast_folder, published)
+            return published, _read(feast_folder, published)
         except ArchiveDamaged:
             # A refresh may have published others, and removed these, since the file was read.
             newer = require_published(feast_folder)
@@ -245,19 +267,13 @@ def load_published(feast_folder: Path) -> tuple[Published, ShopFacts]:
 
 
 @contextmanager
-def pinned(feast_folder: Path) -> Iterator[tuple[Published, ShopFacts]]:
-    """What is published now, for all look-ups of this process within the block, whatever is published meanwhile.
-
-    Raises:
-        StoreNotReady: nothing is published.
-        ArchiveDamaged: what is published is not there, or not whole.
-    """
-    place = str(feast_folder.absolute())
-    found = load_published(feast_folder)
+def pinned(feast_folder: Path, facts: ShopFacts) -> Iterator[None]:
+    """Have all look-ups of this process answered from these facts within the block, whatever is published meanwhile."""
+    place = _place_of(feast_folder)
     before = _pinned.get(place)
-    _pinned[place] = found
+    _pinned[place] = facts
     try:
-        yield found
+        yield
     finally:
         if before is None:
             _pinned.pop(place, None)
@@ -265,8 +281,12 @@ def pinned(feast_folder: Path) -> Iterator[tuple[Published, ShopFacts]]:
             _pinned[place] = before
 
 
-def _read(place: str, feast_folder: Path, published: Published) -> ShopFacts:
-    state = (place, published.key, published.generation, published.n_parts, published.log_sequence)
+def _place_of(feast_folder: Path) -> str:
+    return str(feast_folder.absolute())
+
+
+def _read(feast_folder: Path, published: Published) -> ShopFacts:
+    state = (_place_of(feast_folder), published.key, published.generation, published.n_parts, published.log_sequence)
     found = _loaded.get(state)
     if found is None:
         archive = open_published(feast_folder, published)

@@ -83,8 +83,8 @@ def derive_item(
     found: Facts = {name: facts[name] for name in PLAIN_ITEM}
     found["item_mean_rating"], found["item_rating_std"] = _rating_statistics(facts, "item_")
     first, created = _array(facts, "item_first_event_us"), _array(facts, "item_created_us")
-    since = np.where(created > 0, created, first)
-    found["item_age_days"] = np.where(since > 0, (at_us - since) / DAY_US, np.nan)
+    since = np.where(created != 0, created, first)  # an old book is from before 1970
+    found["item_age_days"] = np.where(since != 0, (at_us - since) / DAY_US, np.nan)
     last = _array(facts, "item_last_event_us")
     found["item_recency_days"] = np.where(n_events > 0, (at_us - last) / DAY_US, np.nan)
     price = _array(facts, "item_price")

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from core import schema
 
+# Of a label, where it is asked as of another moment for items than for users.
+ITEM_TIMESTAMP = "item_timestamp"
 EVENT_TIMESTAMP = "event_timestamp"
 USER_HISTORY = "user_history"
 USER_PROFILE = "user_profile"
@@ -20,7 +22,7 @@ ITEM_PROFILE = "item_profile"
 KIND_COUNTS = tuple(f"n_{'rating_event' if kind == 'rating' else kind}s" for kind in schema.EVENTS)
 
 # The version of what the views hold: a change of meaning must change it, so that nothing old is taken for new.
-VERSION = 5
+VERSION = 6
 
 # The newest number in the event log that a row has taken in; 0 where none came through the log.
 SEQUENCE = {

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import heapq
-import re
+import unicodedata
 from collections import Counter
 from functools import cache
 
+import regex
+
 from recommender.inputs.texts import tidy
 
-_WORD = re.compile(r"[^\W\d_]{3,}")
+# Letters with their marks and with what joins or parts letters within a word. Scripts that put no space between words
+# give what stands between spaces and signs: one character would be typical of nobody.
+_WORD = regex.compile(r"\p{L}[\p{L}\p{M}]*+(?:[\u200c\u200d]++[\p{L}\p{M}]++)*+")
+MIN_CHARS = 3
 
 
 @cache
@@ -20,12 +25,21 @@ def stop_words() -> frozenset[str]:
     """
     from stop_words import AVAILABLE_LANGUAGES, get_stop_words
 
-    return frozenset(word.lower() for language in AVAILABLE_LANGUAGES for word in get_stop_words(language))
+    return frozenset(
+        unicodedata.normalize("NFC", word).lower()
+        for language in AVAILABLE_LANGUAGES
+        for word in get_stop_words(language)
+    )
 
 
 def words_of(text: str) -> set[str]:
-    """The distinct words of a text, lower case, of three letters at least, without stop words."""
-    return set(_WORD.findall(tidy(text).lower())) - stop_words()
+    """The distinct words of a text, lower case, of three letters and marks at least, without stop words.
+
+    >>> sorted(words_of("The guitar, गिटार"))
+    ['guitar', 'गिटार']
+    """
+    found = _WORD.findall(unicodedata.normalize("NFC", tidy(text).lower()))
+    return {word for word in found if len(word) >= MIN_CHARS} - stop_words()
 
 
 class OwnWords:

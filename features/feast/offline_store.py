@@ -24,9 +24,9 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 
 from core import schema
 from features.archive.publication import open_published, read_published
-from features.archive.shop_facts import ShopFacts, load_published
+from features.archive.shop_facts import ShopFacts, load_facts
 from features.counting.columns import Columns, Lists
-from features.counting.moments import as_us
+from features.counting.moments import as_us, moments_of
 from features.counting.streams import Array
 from features.counting.views import ENTITY, EVENT_TIMESTAMP, FACTS, NEWEST
 from features.errors import FeatureError
@@ -68,11 +68,10 @@ class FactsJob(RetrievalJob):
         """Pages of labels, and their facts by name."""
         for start in range(0, len(self._labels), n_rows):
             page = self._labels.slice(start, n_rows).combine_chunks()
-            moment = page.column(EVENT_TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
             columns: Columns = {}
             for view, names in self._wanted.items():
                 ids = page.column(ENTITY[view]).combine_chunks().cast(pa.string())
-                columns |= self._facts.as_of(view, ids, moment.to_numpy().astype(np.int64), names)
+                columns |= self._facts.as_of(view, ids, moments_of(page, ENTITY[view]), names)
             yield page, columns
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -119,8 +118,9 @@ class _Counting(OfflineStore):
             config: Feast's repository configuration.
             feature_views: The views asked for.
             feature_refs: "view:feature" of all features wanted.
-            entity_df: pandas; entity keys, `event_timestamp` (aware, UTC), and columns that are passed through. None:
-                every user, or every item, with an event from `start_date` to `end_date`, as of the latter.
+            entity_df: pandas; entity keys, `event_timestamp` (aware, UTC), and columns that are passed through, of
+                which `item_timestamp` says as of when the views of items are asked for, where that is another moment.
+                None: every user, or every item, with an event from `start_date` to `end_date`, as of the latter.
             registry: Feast's registry.
             project: Feast's project.
             full_feature_names: Not needed: no two views share a name.
@@ -131,7 +131,7 @@ class _Counting(OfflineStore):
             StoreNotReady: nothing was ever refreshed.
             FeatureError: no `entity_df`, and features of users beside features of items.
         """
-        _, facts = load_published(Path(str(config.repo_path)))
+        facts = load_facts(Path(str(config.repo_path)))
         wanted: dict[str, list[str]] = {}
         for reference in feature_refs:
             view, name = reference.split(":")
@@ -158,7 +158,7 @@ class _Counting(OfflineStore):
 
         A view without a clock has one state only, that of today.
         """
-        _, facts = load_published(Path(str(config.repo_path)))
+        facts = load_facts(Path(str(config.repo_path)))
         view = data_source.name.removesuffix(SOURCE_SUFFIX)
         end, start = (as_us(_aware(moment)) for moment in (end_date, start_date))
         ids, newest = _newest_events(facts, view, end)

@@ -46,6 +46,11 @@ class RowSqliteOnlineStore(RowStore, SqliteOnlineStore):
         """The whole rows of entities, None where there is none."""
         return _read(self._get_conn(config), view, entities)
 
+    def views_kept(self, config: Any, views: Sequence[str]) -> list[str]:
+        """See `RowStore`; a view that Feast's user deleted has no table until the next refresh."""
+        tables = self._get_conn(config).execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return [view for view in views if (view,) in tables]
+
     def read_served(self, config: Any, views: Sequence[str], entity: str, counted: str) -> tuple[list[Any], int, int]:
         """What requests read of one entity, view by view, the newest change of the view `counted`, and
         `read_filling`; in one go.

@@ -8,6 +8,7 @@ its dotted path in the store's configuration; Feast's own reads and writes go th
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from features.feast.rows import Merge, StoredRow, in_pages
 from features.feast.store_types import REDIS_ONLINE
 
 _ROWS_PER_ROUND = 500
+_TOLD_S = 60
 # Among the counters of changes, since it is read with them.
 _FILLING, _FILLING_BEGUN = "filling", "filling_begun"
 
@@ -189,6 +191,12 @@ class RowRedisOnlineStore(RowStore, RedisOnlineStore):
                 client.zrem(_changed(config, view), entity)
             client.delete(*dict.fromkeys(_key(config, view, entity) for view in views))
         return erased
+
+    def shares_keys(self, config: Any, other: Any, other_config: Any) -> bool:
+        """Whether another address leads to the same keys: what is written there is found here."""
+        key, told = f"{{{config.project}}}:told", secrets.token_hex()
+        other._client_of(other_config).set(key, told, ex=_TOLD_S)
+        return bool(self._client_of(config).get(key) == told.encode())
 
     # Feast's own reads all views of a request in one pipeline, out of fields that are not there.
     def _read_features_per_fv(self, *args: Any, **kwargs: Any) -> None:

@@ -38,6 +38,10 @@ class RowStore(ABC):
                 newer event, and of more events, whatever the event log's numbers say.
         """
 
+    def views_kept(self, config: Any, views: Sequence[str]) -> list[str]:
+        """Those of some views that rows can be read of: all, where a view without rows needs no table."""
+        return list(views)
+
     def read_filling(self, config: Any) -> int:
         """The number that `note_filling` left; 0 for none, and of a store that cannot come back empty by itself."""
         return 0

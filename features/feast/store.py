@@ -148,17 +148,44 @@ def open_store(feast_folder: Path) -> Any:
         FeatureError: a ${NAME} of the settings is not in the environment.
         FeastFailure: the folder's configuration or registry cannot be read, or a server does not answer.
     """
-    missing = missing_files(feast_folder)
-    if missing:
-        raise StoreNotReady(
-            "Cannot open the feature store",
-            got=f"missing={missing}",
-            expected="a store that features were applied to",
-            where=str(feast_folder),
-            do="Refresh the features first: run the refresh-features or the pipeline deployment",
-        )
+    if missing := missing_files(feast_folder):
+        raise _not_ready(missing, feast_folder)
     renew_configuration(feast_folder)
     return _open(feast_folder)
+
+
+def open_online(feast_folder: Path, stores: FeatureStoreSettings) -> tuple[Any, Any]:
+    """The online store at one place, whatever the folder's configuration says by now; and a configuration for it.
+
+    Raises:
+        StoreNotReady: it is a file, and not there.
+        FeatureError: a ${NAME} of the settings is not in the environment.
+        FeastFailure: the address is none.
+    """
+    if stores.online == "sqlite" and not (feast_folder / ONLINE_FILE).is_file():
+        raise _not_ready([ONLINE_FILE], feast_folder)
+    # Without the other parts, which need not be there for it.
+    written = configuration(feast_folder, FeatureStoreSettings(online=stores.online, redis=stores.redis))
+    if stores.online == "redis":
+        written["online_store"]["connection_string"] = expand(stores.redis, _FAILED, FeatureError)
+        # A copy of the folder elsewhere reads under the name that its refreshes gave.
+        told = read_configuration(feast_folder)["project"] if (feast_folder / CONFIGURATION_FILE).is_file() else PROJECT
+        written["project"] = written["project"] if told == PROJECT else told
+    import_feast()
+    from feast.infra.online_stores.helpers import get_online_store_from_config
+    from feast.repo_config import RepoConfig
+
+    try:
+        config = RepoConfig(**written, repo_path=feast_folder.absolute())
+        return get_online_store_from_config(config.online_store), config
+    except Exception as error:
+        raise FeastFailure(
+            _FAILED,
+            got=f"online={stores.online}, redis={stores.redis}",
+            expected=f"an online store of Feast, but {type(error).__name__}",
+            where=str(feast_folder),
+            do="Check feature_store in the settings, and refresh the features",
+        ) from error
 
 
 def read_configuration(feast_folder: Path) -> dict[str, Any]:
@@ -176,6 +203,16 @@ def missing_files(feast_folder: Path) -> list[str]:
     written = read_configuration(feast_folder)
     files = [written["registry"].get("path"), written["online_store"].get("path")]
     return [name for name in files if name in (REGISTRY_FILE, ONLINE_FILE) and not (feast_folder / name).is_file()]
+
+
+def _not_ready(missing: list[str], feast_folder: Path) -> StoreNotReady:
+    return StoreNotReady(
+        _FAILED,
+        got=f"missing={missing}",
+        expected="a store that features were applied to",
+        where=str(feast_folder),
+        do="Refresh the features first: run the refresh-features or the pipeline deployment",
+    )
 
 
 def _open(feast_folder: Path) -> Any:

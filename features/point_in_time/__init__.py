@@ -1,1 +1,1 @@
-"""The tables of a training set, each row with its features as of just before its time."""
+"""The tables of a training set, and users of the past, each with their features as of just before a moment."""

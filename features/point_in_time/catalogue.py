@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core import schema
 from core.sql import literal
@@ -49,10 +50,15 @@ def describe_items(lookup: PointInTime, clean: Path) -> None:
     from their own review.
     """
     database, max_chars = lookup.database, lookup.settings.max_item_chars
-    database.execute(
-        "CREATE TABLE items AS SELECT *, file_row_number AS row_id FROM read_parquet($items, file_row_number = true)",
-        {"items": str(table_path(clean, "items"))},
-    )
+    items = pq.read_table(table_path(clean, "items"))
+    contract = [name for name in schema.TABLES["items"].arrow().names if name in items.column_names]
+    own = items.drop_columns(contract)
+    # Apart from the contract's, whose names are known: a shop may call a column of its own as a query calls its.
+    described = items.select(contract).append_column("row_id", pa.array(range(len(items)), pa.int64()))
+    database.register("described_items", described)
+    database.execute("CREATE TABLE items AS SELECT * FROM described_items")
+    database.unregister("described_items")
+    database.register("own_attributes", pa.table({schema.ITEM_ATTRIBUTES: _own_attributes(own, len(items))}))
     database.execute(f"CREATE TABLE reviews AS {_REVIEWS.format(opens=as_us(lookup.cuts.validation_at))}")
     names = ", ".join(_NAMES)
     rows = database.execute(_BY_OTHERS.format(n=_REVIEWS_PER_ITEM, names=names)).fetchall()
@@ -67,7 +73,8 @@ def describe_items(lookup: PointInTime, clean: Path) -> None:
 
 def catalogue(lookup: PointInTime) -> Iterator[Page]:
     """Every item, as of the training cut-off."""
-    texts, attributes = _item_texts(lookup), _own_attributes(lookup)
+    texts = _item_texts(lookup)
+    attributes = lookup.database.sql("SELECT * FROM own_attributes").to_arrow_table().column(0).combine_chunks()
     clock = as_us(lookup.cuts.validation_at)
     moments = f"SELECT item_id, title, category, brand, price, {clock} AS clock FROM items ORDER BY row_id"
     start = 0
@@ -91,16 +98,13 @@ def items_then(lookup: PointInTime, wanted: Sequence[schema.Window]) -> Iterator
     return (page_of(*page) for page in lookup.look_up(CATALOGUE, moments))
 
 
-def _own_attributes(lookup: PointInTime) -> pa.Array:
+def _own_attributes(own: pa.Table, n_items: int) -> pa.Array:
     """The further columns that the shop's items table carries, those that an item has a value of: a map per item."""
-    contract = {column.name for column in schema.TABLES["items"].columns}
-    described = lookup.database.execute("SELECT * FROM items LIMIT 0").description
-    own = [name for name, *_ in described if name not in {*contract, "row_id", "file_row_number"}]
-    columns = lookup.database.execute("SELECT * FROM items ORDER BY row_id").to_arrow_table().select(own).to_pydict()
-    n_items = lookup.database.execute("SELECT count(*) FROM items").fetchone()[0]
-    rows = zip(*columns.values(), strict=True) if own else [()] * n_items
+    columns = own.to_pydict()
+    rows = zip(*columns.values(), strict=True) if columns else [()] * n_items
     found = [
-        [(name, str(value)) for name, value in zip(own, row, strict=True) if value is not None] or None for row in rows
+        [(name, str(value)) for name, value in zip(columns, row, strict=True) if value is not None] or None
+        for row in rows
     ]
     return pa.array(found, pa.map_(pa.string(), pa.string()))
 

@@ -10,6 +10,7 @@ from core import schema
 from core.schema import TRAINING_TABLES
 from core.sql import literal
 from features.counting.seen import seen_then, unseen
+from features.counting.views import ITEM_TIMESTAMP
 from features.feast.definitions import FEEDBACK_WRITER, PAIR_SCORER, RANKING_QUERIES
 from features.point_in_time.lookup import Page, PointInTime, as_column, page_of
 from features.point_in_time.windows import query_windows
@@ -59,9 +60,14 @@ def _early(half: int | None) -> str:
 
 
 def pairs(lookup: PointInTime) -> Iterator[Page]:
-    """One row per rating, with every feature as it stood just before it; a user's together: they share their events."""
+    """One row per rating, with every feature as it stood just before it; a user's together: they share their events.
+
+    Of one instant, a user's own events are known in their order, those of others not at all: which of them came first
+    nobody can say, and where a shop has dates alone, they are a whole day.
+    """
     moments = f"""
-        SELECT user_id, item_id, value AS rating, split_of(us) AS split, {_TEXT_BY_OTHERS}, clock
+        SELECT user_id, item_id, value AS rating, split_of(us) AS split, {_TEXT_BY_OTHERS}, clock,
+            make_timestamp(us - 1) AS {ITEM_TIMESTAMP}
         FROM events LEFT JOIN texts_by_others AS own USING (user_id, item_id)
         WHERE value IS NOT NULL ORDER BY user_id, clock
     """

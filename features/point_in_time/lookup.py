@@ -14,8 +14,8 @@ from core.settings.features import FeatureSettings
 from features.archive.shop_facts import ShopFacts, review_clocks
 from features.counting.columns import Columns, Lists
 from features.counting.derivation import derive_item, derive_user
-from features.counting.moments import as_us
-from features.counting.views import EVENT_TIMESTAMP
+from features.counting.moments import as_us, moments_of
+from features.counting.views import EVENT_TIMESTAMP, ITEM_TIMESTAMP
 from features.errors import FeastFailure
 from recommender.inputs.splits import Cuts
 
@@ -43,8 +43,8 @@ class PointInTime:
 
         Args:
             service: The feature service.
-            moments: DuckDB statement that gives the entity keys, `clock` (the first moment not known), and columns
-                that are passed through.
+            moments: DuckDB statement that gives the entity keys, `clock` (the first moment not known), columns that
+                are passed through, and `item_timestamp` where items are asked for as of another moment.
         Returns:
             Pages of the moments in their order, each with the facts asked for and what is derived of them.
         Raises:
@@ -53,7 +53,8 @@ class PointInTime:
         frame = self.database.execute(
             f"SELECT * EXCLUDE (clock), make_timestamp(clock - 1) AS {EVENT_TIMESTAMP} FROM ({moments})"
         ).df()
-        frame[EVENT_TIMESTAMP] = frame[EVENT_TIMESTAMP].dt.tz_localize("UTC")
+        for name in {EVENT_TIMESTAMP, ITEM_TIMESTAMP} & set(frame.columns):
+            frame[name] = frame[name].dt.tz_localize("UTC")
         try:
             for labels, facts in self.store.get_historical_features(
                 frame, self.store.get_feature_service(service)
@@ -68,13 +69,11 @@ class PointInTime:
             ) from error
 
     def _with_derived(self, labels: pa.Table, facts: Columns) -> Columns:
-        moment = labels.column(EVENT_TIMESTAMP).cast(schema.TIME).cast(pa.int64())
-        at_us = moment.to_numpy().astype(np.int64)
         found: Columns = dict(facts)
         if "rating_sum" in facts:
-            found |= derive_user(facts, at_us, self.settings.n_affinities)
+            found |= derive_user(facts, moments_of(labels, schema.USER_ID), self.settings.n_affinities)
         if "item_rating_sum" in facts:
-            found |= derive_item(facts, at_us, self.settings.windows_days)
+            found |= derive_item(facts, moments_of(labels, schema.ITEM_ID), self.settings.windows_days)
         return found
 
 

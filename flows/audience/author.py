@@ -17,8 +17,8 @@ from recommender.inputs.texts import Strategy, WritingTask
 from recommender.inputs.user import UserState
 from recommender.reranking.reranker import Reranker
 from recommender.scoring.input import ItemRatings
-from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
+from recommender.writing.length import Length
 
 BATCH = 8  # texts that are written together
 
@@ -65,6 +65,11 @@ class Assignment:
     max_words: int | None
     seed: int
     decoding: Strategy = "nucleus"
+
+    @property
+    def length(self) -> Length:
+        """Of a text, as of a request that names no style."""
+        return Length.of("medium", self.max_words)
 
 
 class Author:
@@ -115,7 +120,7 @@ class Author:
         reasons = [
             explainer.explain(user, row[schema.ITEM_ID], nearest, task.seed, task.max_words) for user, row in listed
         ]
-        texts = [Decoding(max_words=task.max_words).fit(reason.text) for reason in reasons]
+        texts = [task.length.join(reason.sentences) for reason in reasons]
         facts = [
             json.dumps([one.as_data() for one in reason.said_within(len(text))], ensure_ascii=False)
             for reason, text in zip(reasons, texts, strict=True)
@@ -131,10 +136,11 @@ class Author:
             WritingRequest.of(rating, user, row[schema.ITEM_ID], catalogue)
             for (user, row), rating in zip(listed, ratings, strict=True)
         ]
-        decoding = Decoding.by(task.decoding, max_words=task.max_words)
+        decoding = task.length.decoding(writer.max_tokens, task.decoding)
         texts: list[str] = []
         for start in range(0, len(requests), BATCH):
-            texts += writer.write(requests[start : start + BATCH], task.seed, decoding)
+            written = writer.write(requests[start : start + BATCH], task.seed, decoding)
+            texts += [task.length.cut(text) for text in written]
         return [{schema.RATING: rating, schema.TEXT: text} for rating, text in zip(ratings, texts, strict=True)]
 
     def _rating(self, user: UserState, item_id: str) -> float | None:

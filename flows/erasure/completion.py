@@ -10,7 +10,7 @@ from core.promotions import read_standing
 from features.erasure import is_unfinished
 from flows.erasure.files import remove, stage_folders
 from flows.erasure.receipts import Learned, Receipt, now, read_receipts, save
-from flows.promotion.model_store import erase_versions
+from flows.promotion.model_store import erase_versions, permit_bundle
 from recommender.bundle.manifest import MANIFEST
 
 # Where the bundles lie that are made before one of them goes into the model store.
@@ -57,6 +57,7 @@ def _looked_at(layout: Layout, bundle: Learned) -> Learned:
     made = [folder for stage in ("candidates", "baselines", "refits") for folder in stage_folders(layout, stage)]
     if bundle.digest in map(_digest_of, made):
         # Those that are there now were all made since, without the person.
+        permit_bundle(layout.model_name, bundle.digest)
         return bundle.model_copy(update={"state": "unaffected"})
     return bundle
 

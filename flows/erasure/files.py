@@ -13,7 +13,7 @@ from uuid import uuid4
 from core.layout import Layout
 from core.logs.wal import scrub
 from core.sql import identifier, literal
-from core.storage import UNFINISHED, atomic_file, sync_folder
+from core.storage import UNFINISHED, atomic_file, sync_folder, whole_folders
 from core.tombstones import Tombstones
 from flows.erasure.contents import kind_of, mentions_sql, names, open_sqlite, parse_json, tables_of
 from flows.erasure.person import FORGOTTEN, Person
@@ -35,9 +35,7 @@ def holds_person(raw: Path, person: Person, tombstones: Tombstones) -> bool:
 
 def stage_folders(layout: Layout, stage: str) -> list[Path]:
     """Whole results of a stage."""
-    root = layout.root / stage
-    found = sorted(root.iterdir()) if root.is_dir() else []
-    return [folder for folder in found if folder.is_dir() and not folder.name.startswith(".")]
+    return whole_folders(layout.root / stage)
 
 
 def remove_unfinished(*roots: Path) -> None:

@@ -14,7 +14,10 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import regex
+
 from core.events import canonical_id
+from core.languages import as_a_word
 
 FORGOTTEN = "forgotten"  # stands where the id stood
 _MIN_CHARS, _MIN_DIGITS = 5, 8
@@ -50,12 +53,12 @@ class Person:
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile(_alone(self.spellings, self.is_distinct))
+    def _pattern(self) -> regex.Pattern[str]:
+        return regex.compile(_named("|".join(map(as_a_word, self.spellings)), self.is_distinct), regex.V1)
 
     @cached_property
     def _bytes_pattern(self) -> re.Pattern[bytes]:
-        return re.compile(_alone(self.spellings, self.is_distinct).encode())
+        return re.compile(_named(_among_bytes(self.spellings), self.is_distinct).encode())
 
     def is_value(self, value: Any) -> bool:
         """Whether a value is the id, however it is written."""
@@ -114,12 +117,16 @@ def _json(text: str, *, ascii_only: bool = True) -> str:
     return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
 
 
-def _alone(spellings: Iterable[str], is_distinct: bool) -> str:
-    """A pattern of the id as a word of its own; of a short one, behind the name of a field."""
-    words = "|".join(
+def _among_bytes(spellings: Iterable[str]) -> str:
+    """A pattern of the id with no letter or digit of ASCII beside it: of others, bytes do not say what they are."""
+    return "|".join(
         (r"(?<![^\W_])" if one[0].isalnum() else "") + re.escape(one) + (r"(?![^\W_])" if one[-1].isalnum() else "")
         for one in spellings
     )
+
+
+def _named(words: str, is_distinct: bool) -> str:
+    """A pattern of the id as a word; of a short one, behind the name of a field."""
     if is_distinct:
         return words
     return rf"(?i:users?(?:[_ ]?ids?)?)\\*[\"']?\s*[=:/ ]\s*\\*[\"']?(?:{words})"

@@ -41,8 +41,10 @@ from flows.erasure.files import (
 )
 from flows.erasure.learned import find_learned
 from flows.erasure.person import Person
+from flows.erasure.prefect_runs import clear_runs, count_runs, is_out_of_reach
 from flows.erasure.receipts import Receipt, Search, now, open_receipt, save
 from flows.errors import NotForgotten
+from flows.promotion.model_store import forbid_bundles
 from flows.reporting.reports import write_index
 from monitoring.online.export import erase_exported
 from validation.quarantine.readmission import erase as erase_readmitted
@@ -96,8 +98,10 @@ def _is_clean(receipt: Receipt) -> bool:
 def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     """The event log, and the online rows. The running service asks the tombstone before it writes either again."""
     log = EventLog(layout.events)
-    if find_online(layout.feast, person.id) or any(person.is_value(event.user_id) for _, event in log.read()):
-        require_rebuild(layout.feast)
+    logged = log.times_of(person.is_value)
+    is_seen = receipt.seen or bool(logged or find_online(layout.feast, person.id))
+    # Before the first of them goes: after a kill some are gone that the receipt has to know of.
+    receipt = save(layout, receipt.model_copy(update={"seen": is_seen}).dating(*logged))
     times = log.erase(person.is_value)
     log.close()
     receipt = save(layout, receipt.counting("event log", len(times)).dating(*times))
@@ -122,6 +126,8 @@ def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, rec
         layout.gx,
     )
     remove_unfinished(*stages, *others)
+    if receipt.seen:  # by serving, which had them counted in the rows of items
+        require_rebuild(layout.feast)
     receipt = save(layout, receipt.counting("readmitted rows", erase_readmitted(layout.readmitted, person.is_value)))
     receipt = save(layout, receipt.dating(*_clean_times(layout, person)))
     rows, times = erase_offline(layout.feast, stores, person.id)
@@ -130,7 +136,10 @@ def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, rec
         receipt = receipt.counting(f"offline {table}", count)
     receipt = save(layout, receipt)
     if receipt.bundles is None:
-        receipt = save(layout, find_learned(layout, person, read_tombstones(layout.forgotten), receipt))
+        receipt = find_learned(layout, person, read_tombstones(layout.forgotten), receipt)
+    # None of them goes into service any more, from wherever it lies: then the receipt has all that are in the store.
+    forbid_bundles(layout.model_name, {one.digest for one in receipt.bundles or ()})
+    receipt = save(layout, receipt)
     for stage in READ_STAGES:
         gone = _remove_stage(layout, stage, person)
         receipt = save(layout, receipt.counting(stage, gone))
@@ -140,11 +149,13 @@ def _from_data(layout: Layout, stores: FeatureStoreSettings, person: Person, rec
         for stage in ("training", *_MADE_STAGES):
             gone = _remove_older(_made(layout, stage), receipt)
             receipt = save(layout, receipt.counting(stage, gone))
-        # So were texts for audiences by what learned from them.
+        # So were texts for audiences by what learned from them. To both files are added over time.
         texts = stage_folders(layout, "texts")
-        receipt = save(layout, receipt.counting("texts", _remove_older(texts, receipt)))
+        receipt = save(layout, receipt.counting("texts", _remove_older(texts, receipt, by=min)))
         figures = [path for path in layout.searches.parent.glob("*") if path.is_dir()]
-        receipt = receipt.counting("searches", _remove_older(figures, receipt))
+        receipt = receipt.counting("searches", _remove_older(figures, receipt, by=min))
+    # Whole folders, also of who was but named; behind that, as it makes nobody seen by what learns.
+    receipt = receipt.counting("texts", remove_naming(stage_folders(layout, "texts"), person))
     return save(layout, _from_pages(layout, person, receipt))
 
 
@@ -166,12 +177,16 @@ def _made(layout: Layout, stage: str) -> list[Path]:
     return [made for name in stage_folders(layout, stage) for made in stage_folders(layout, f"{stage}/{name.name}")]
 
 
-def _remove_older(folders: list[Path], receipt: Receipt) -> int:
-    """Remove the results that were there when no step was at work for the first time; later ones know nobody."""
+def _remove_older(folders: list[Path], receipt: Receipt, by: Callable[..., float] = max) -> int:
+    """Remove the results that were there when no step was at work for the first time; later ones know nobody.
+
+    Args:
+        by: Which of a folder's files says how old it is: the newest, or the oldest of one that files are added to.
+    """
     gone = [
         folder
         for folder in folders
-        if max((file.stat().st_mtime for file in files_below(folder)), default=0.0) <= (receipt.held_at or 0.0)
+        if by((file.stat().st_mtime for file in files_below(folder)), default=0.0) <= (receipt.held_at or 0.0)
     ]
     for folder in gone:
         remove(folder)
@@ -198,7 +213,8 @@ def _from_pages(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     if gone := remove_naming(reports, person):
         write_index(layout)
         receipt = receipt.counting("reports", gone)
-    aside = {layout.root / name for name in (*_OWN, *READ_STAGES, *_MADE_STAGES, layout.feast.name)}
+    own = (*_OWN, *READ_STAGES, *_MADE_STAGES, layout.feast.name, layout.sealed_events.name)
+    aside = {layout.root / name for name in own}
     for place in sorted(set(layout.root.iterdir()) - aside):
         if keeps_waiting(place, layout.to_forget):
             continue  # until the person is removed
@@ -215,7 +231,10 @@ def _from_pages(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
 
 
 def _from_shared(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
-    """What the shops of a work folder share: Prefect's results and database, logs, the steps of runs."""
+    """What the shops of a work folder share: the runs of the Prefect server, Prefect's results and database, logs, the
+    steps of runs.
+    """
+    receipt = receipt.counting("Prefect runs", clear_runs(layout.shop, person))
     work = layout.root.parent
     for file in files_below(work / "prefect"):
         if is_sidecar(file):
@@ -250,6 +269,10 @@ def look(layout: Layout, person: Person) -> Search:
             continue  # a running part has removed it since
     in_server = find_in_server(layout.feast, person.id, person.is_distinct)
     found += [f"{table}: {count} rows" for table, count in in_server.items() if count]
+    if is_out_of_reach(work / "prefect"):
+        found.append("Prefect server: it does not answer")
+    if runs := count_runs(layout.shop, person):
+        found.append(f"Prefect server: parameters of {runs} runs")
     if online := find_online(layout.feast, person.id):
         found.append(f"online store: {online} rows")
     return Search(at=now(), files=n_files, tables=n_tables + len(in_server), keys=len(USER_VIEWS), left=tuple(found))
@@ -261,8 +284,7 @@ def preview(layout: Layout, user_id: str) -> Receipt:
     found = look(layout, person)
     once = Tombstones(salt="preview")
     stone = Tombstone(person=once.hash_of(user_id), at=now(), receipt=0)
-    events = EventLog(layout.events).read()
-    times = [event.timestamp for _, event in events if person.is_value(event.user_id)] + _clean_times(layout, person)
+    times = EventLog(layout.events).times_of(person.is_value) + _clean_times(layout, person)
     receipt = Receipt(number=0, person=stone.person, at=stone.at, seen=bool(found.left), search=found).dating(*times)
     return find_learned(layout, person, once.model_copy(update={"forgotten": (stone,)}), receipt)
 

@@ -29,10 +29,12 @@ from core.logs.timeline import Entry, Timeline
 from core.promotions import Standing, read_standing
 from core.settings.loop import CanarySettings
 from core.settings.monitoring import ExperimentSettings
+from core.storage import together
 from flows.environment import current_settings
-from flows.errors import ChampionChanged
+from flows.errors import BundleRefused, ChampionChanged
 from flows.loop.changes import record_changes
-from flows.loop.events import EventName, emit
+from flows.loop.events import EventName
+from flows.loop.notices import tell, untold
 from flows.promotion.experiments import find_place
 from flows.promotion.model_store import promote
 from flows.promotion.refits import labels_of
@@ -131,7 +133,8 @@ def follow_newest(
         outcome: Outcome = "overtaken" if decided.rule == OVERTAKEN else "withdrawn"
         after = stop(layout.model_name, canary.name, decided.reason, outcome=outcome, generation=record.generation)
     elif decided.action == "promote":
-        after, decided = _promote(layout, canary, decided)
+        with together(layout.data_lock):  # nobody is removed meanwhile, whose bundles go
+            after, decided = _promote(layout, canary, decided, record.generation)
     else:
         return decided
     record_canary(layout, after)
@@ -139,11 +142,16 @@ def follow_newest(
 
 
 def record_canary(layout: Layout, canary: Experiment) -> None:
-    """Put what became of a canary on the time line, as far as it is not on it yet.
+    """Put what became of a canary on the time line, as far as it is not on it yet, and have it told.
 
     Raises:
         TimelineError: it cannot be written.
     """
+    _record_steps(layout, canary)
+    tell(layout)
+
+
+def _record_steps(layout: Layout, canary: Experiment) -> None:
     first = canary.first_share or canary.variants[0].share
     begun = f"{canary.name} answers {first:.0%} of the users: {canary.reason}"
     cause = _record(layout, canary, STARTED, canary.started_at, begun, canary.cause).id
@@ -163,12 +171,9 @@ def _record(layout: Layout, canary: Experiment, state: str, at: str, says: str, 
     timeline, key = Timeline(layout.timeline), f"canary/{canary.name}/{state}/{at}"
     if (known := timeline.keyed(key)) is not None:
         return known
-    details = {"digest": canary.variants[0].bundle.digest, "share": canary.variants[0].share}
-    moment = datetime.fromisoformat(at)
-    entry = timeline.add("canary", canary.name, state, says.strip(), cause=cause, details=details, key=key, at=moment)
-    if name := _EVENTS.get(state):
-        emit(layout.shop, name, entry.says, key, {"entry": entry.id, **details})
-    return entry
+    variant, moment = canary.variants[0], datetime.fromisoformat(at)
+    details = {"digest": variant.bundle.digest, "share": variant.share, **untold(_EVENTS.get(state))}
+    return timeline.add("canary", canary.name, state, says.strip(), cause=cause, details=details, key=key, at=moment)
 
 
 def _was_promoted(canary: Experiment, standing: Standing) -> bool:
@@ -177,8 +182,14 @@ def _was_promoted(canary: Experiment, standing: Standing) -> bool:
     return bool(since) and (since[0].action, since[0].digest) == ("promoted", canary.variants[0].bundle.digest)
 
 
-def _promote(layout: Layout, canary: Experiment, decided: Rollout) -> tuple[Experiment, Rollout]:
-    """Put it into service for all, unless something else went into service since it began."""
+def _promote(layout: Layout, canary: Experiment, decided: Rollout, experiments: int) -> tuple[Experiment, Rollout]:
+    """Put it into service for all, unless something else went into service since it began, or it may not answer.
+
+    Args:
+        experiments: The generation of the record that this was decided on.
+    Raises:
+        ExperimentError: it was stopped meanwhile, or a version pinned.
+    """
     _, folder = place_of(canary.variants[0].bundle, layout.model_name, layout.root)
     standing = read_standing(layout.model_name)
     champion = standing.in_service
@@ -191,9 +202,12 @@ def _promote(layout: Layout, canary: Experiment, decided: Rollout) -> tuple[Expe
         "value": f"{judged['candidate']:.4f}" if "candidate" in judged else "",
     }
     try:
-        promote(folder, layout.model_name, labels, reason=decided.reason, generation=canary.generation)
-    except ChampionChanged as error:
+        generations = {"generation": canary.generation, "experiments": experiments}
+        promote(folder, layout.model_name, labels, reason=decided.reason, **generations)
+    except (ChampionChanged, BundleRefused) as error:
         reason = f"What it was compared with is not in service any more: {error.got}."
+        if isinstance(error, BundleRefused):
+            reason = "It learned from somebody who was forgotten since."
         decided = Rollout(action="withdraw", rule=OVERTAKEN, reason=reason, share=decided.share)
         return stop(layout.model_name, canary.name, reason, outcome="overtaken"), decided
     return stop(layout.model_name, canary.name, decided.reason, outcome="promoted"), decided
@@ -212,10 +226,11 @@ def _gather(
         since=datetime.fromisoformat(canary.shares_since),
         share=canary.variants[0].share,
         overtaken=f"version {since[-1].version} was {since[-1].action} at {since[-1].at[:16]}" if since else "",
+        forgotten=standing.forbids(canary.variants[0].bundle.digest, canary.started_at),
         broken=_fault(layout, canary),
         pinned="" if pin is None else f"version {pin.version} is pinned",
     )
-    if known.overtaken or known.broken or known.pinned:
+    if known.overtaken or known.forgotten or known.broken or known.pinned:
         return known
     return known.model_copy(update=_read_figures(layout, canary, standing, settings, moment))
 
@@ -238,10 +253,16 @@ def _read_figures(
     found = compute_figures(canary, standing, layout.predictions, EventLog(layout.events), settings, moment)
     control, ours = found.variants
     [test] = found.tests
-    read: dict[str, object] = {"users": ours.users, "hit_rate": control.hit_rate.value if control.hit_rate else 0.0}
+    # Of the same users as the difference, counted in the same way.
+    read: dict[str, object] = {"users": ours.users, "hit_rate": test.control_hit_rate or 0.0}
     if (difference := test.difference) is not None:
         read |= {"difference": difference.value, "low": difference.low, "high": difference.high}
-    theirs, mine = control.latency_p50_ms, ours.latency_p50_ms
-    if min(control.answers, ours.answers) >= _MIN_ANSWERS and theirs is not None and mine is not None:
+    if found.lost:
+        read["untested"] = (
+            f"its answers up to {found.since} are gone from the prediction log, and users' first lists with them; give "
+            "it more room (serving.predictions.days and max_bytes)"
+        )
+    theirs, mine = control.alone_p50_ms, ours.alone_p50_ms
+    if min(control.alone, ours.alone) >= _MIN_ANSWERS and theirs is not None and mine is not None:
         read |= {"latency_low_ms": mine.low, "latency_high_ms": theirs.high}
     return read

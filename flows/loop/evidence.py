@@ -125,10 +125,10 @@ def _busy(timeline: Timeline, shop: str, rules: RetrainingSettings, now: datetim
             continue
         if now - _time(decision.at) < timedelta(hours=rules.give_up_h):
             return f"decision {decision.id} wants {decision.subject}, and its run has not begun yet"
-        if not (waiting := _waiting(shop)):
-            timeline.settle(decision, LOST)
-        else:
+        if waiting := _waiting(shop):
             return f"the run {waiting} waits for its turn"
+        if timeline.settle(decision, LOST, only=[WANTED]).state != LOST:
+            return f"the run of {decision.subject} that decision {decision.id} wants has just begun"
     waiting = _waiting(shop)
     return f"the run {waiting} waits for its turn" if waiting else ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run as runtime
@@ -16,7 +15,9 @@ from core.settings.loop import RetrainingSettings
 from flows.loop.changes import record_changes
 from flows.loop.events import EventName, emit
 from flows.loop.evidence import gather_evidence
-from flows.loop.looks import Look, record_look
+from flows.loop.judgements import settle_lost_canaries
+from flows.loop.looks import record_look
+from flows.loop.notices import tell
 from flows.loop.runs import WANTED, settle_lost_runs
 from flows.params import PipelineParams
 from monitoring.decisions import Action, Decided, decide
@@ -52,13 +53,15 @@ def follow(
         rules: When a retraining follows.
     Raises:
         TimelineError: the time line cannot be read or written.
+        ExperimentError: the record of experiments cannot be read.
     """
     timeline = Timeline(layout.timeline)
     if runtime.id:
         settle_lost_runs(timeline)
+    settle_lost_canaries(layout)
     record_changes(layout)
     look = record_look(timeline, alarms, rules.clear_looks)
-    _tell(layout.shop, look)
+    tell(layout)
     decided = decide(gather_evidence(layout, look.on, served, clean, rules), rules)
     entry = _record(timeline, decided)
     get_run_logger().info("decision %d, %s: %s", entry.id, decided.action, decided.reason)
@@ -85,14 +88,3 @@ def _cause(timeline: Timeline, decided: Decided) -> int | None:
     """The alarm that a decision is about, the strongest one."""
     on = {entry.subject: entry.id for entry in timeline.lasting("alarm")}
     return next((on[signal] for signal in decided.signals if signal in on), None)
-
-
-def _tell(shop: str, look: Look) -> None:
-    told: list[tuple[EventName, Entry]] = [
-        *(("sommelier.alarm.raised", entry) for entry in look.raised),
-        *(("sommelier.alarm.cleared", entry) for entry in look.cleared),
-    ]
-    for name, entry in told:
-        more: dict[str, Any] = {"entry": entry.id, "alarm": entry.details["alarm"]}
-        says = entry.says if name == "sommelier.alarm.raised" else f"Over: {entry.says}"
-        emit(shop, name, says, f"{entry.id}/{entry.at}", more)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.alarms import Alarm
 from core.logs.timeline import CLEARED, ON, Entry, Timeline
+from flows.loop.notices import untold, words_of_over
 from monitoring.decisions import OnAlarm
 
 _QUIET = "quiet_looks"
@@ -18,7 +20,7 @@ class Look:
 
     Attributes:
         on: Alarms that are on, the strongest first; those that were not seen and are not over yet, last.
-        raised, cleared: Entries of those that began and ended with it.
+        raised, cleared: Entries of those that began and ended with it; somebody is to be told of them.
     """
 
     on: tuple[OnAlarm, ...]
@@ -41,19 +43,29 @@ def record_look(timeline: Timeline, alarms: Sequence[Alarm], clear_looks: int) -
     on, raised, cleared = [], [], []
     for signal, alarm in found.items():
         details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0}
-        if (known := before.get(signal)) is None:
-            entry = timeline.add("alarm", signal, ON, alarm.says, details=details)
+        known = before.get(signal)
+        entry = None if known is None else timeline.repeat(known, alarm.says, details=details, only=[ON])
+        if entry is None or entry.state != ON:
+            entry = _raise(timeline, alarm, {**details, **untold("sommelier.alarm.raised")})
             raised.append(entry)
-        else:
-            entry = timeline.repeat(known, alarm.says, details=details)
         on.append(OnAlarm(alarm=alarm, looks=entry.count))
     for signal, entry in before.items():
         if signal in found:
             continue
         quiet = int(entry.details.get(_QUIET, 0)) + 1
         if quiet >= clear_looks:
-            cleared.append(timeline.settle(entry, CLEARED, details={_QUIET: quiet}))
+            told = untold("sommelier.alarm.cleared", words_of_over(entry))
+            cleared.append(timeline.settle(entry, CLEARED, details={_QUIET: quiet, **told}, only=[ON]))
             continue
-        still = timeline.settle(entry, ON, details={_QUIET: quiet})
+        still = timeline.note(entry, {_QUIET: quiet})
         on.append(OnAlarm(alarm=Alarm.model_validate(still.details["alarm"]), looks=still.count, is_seen=False))
     return Look(tuple(on), tuple(raised), tuple(cleared))
+
+
+def _raise(timeline: Timeline, alarm: Alarm, details: dict[str, Any]) -> Entry:
+    """An entry of an alarm that was off; one alone, where two looks see it at once."""
+    last = timeline.newest("alarm", alarm.signal)
+    if last is not None and last.state == ON:
+        return timeline.repeat(last, alarm.says, details=details)
+    key = f"alarm/{alarm.signal}/after {0 if last is None else last.id}"
+    return timeline.add("alarm", alarm.signal, ON, alarm.says, details=details, key=key)

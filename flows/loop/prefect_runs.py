@@ -43,6 +43,29 @@ def waiting_runs(shop: str, flows: Collection[str], without: str = "") -> list[s
     return [run.name for run in found if str(run.id) != without]
 
 
+def crashed_runs(shop: str, since: datetime) -> dict[str, datetime]:
+    """Of each flow of a shop that crashed since a moment when it did so last, as the Prefect server has it.
+
+    A server that marks a run as crashed, because nothing was heard of it any more, calls no hook.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    chosen = filters.FlowRunFilter(
+        tags=filters.FlowRunFilterTags(all_=[shop_tag(shop)]),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.CRASHED])),
+        end_time=filters.FlowRunFilterEndTime(after_=since),
+    )
+    last: dict[UUID, datetime] = {}
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=chosen, sort=FlowRunSort.END_TIME_DESC):
+            if run.end_time is not None:
+                last.setdefault(run.flow_id, run.end_time)
+        return {client.read_flow(flow_id).name: at for flow_id, at in last.items()}
+
+
 def end_of(flow_run_id: str) -> tuple[str, str] | None:
     """How a run ended, by the name of its state in lower case and the message; None where it goes on.
 

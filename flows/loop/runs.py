@@ -1,7 +1,7 @@
 """Runs of flows on the time line: when one began and why, and how it ended, however that was.
 
-What a process can say of itself it says (`recorded`). Of one that was killed or cancelled the runner says it (`HOOKS`),
-and of what was left while no runner ran, the next look or start of the platform (`settle_lost_runs`).
+What a process can say of itself it says (`recorded`). Of one that was killed or cancelled the runner says it
+(`record_end`), and of what was left while no runner ran, the next look or start of the platform (`settle_lost_runs`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 WANTED, STARTED, LOST = "wanted", "started", "lost"  # of a decision that wants a run
 FAILED = "failed"  # of a run
+_GOES_ON = (RUNNING, WAITING)
 _FLOW_RUN = "flow_run_id"
 WAITED_S = "waited_s"
 _FREQUENT = ("refresh-features", "monitor", "follow-canary")
@@ -63,21 +64,22 @@ def recorded(flow: Callable[P, R]) -> Callable[P, R]:
 
 def record_end(flow: Any, flow_run: Any, state: Any) -> None:
     """Prefect's hook: a run was killed or cancelled; called in the runner, beside the process that is gone."""
-    shop = (flow_run.parameters or {}).get("params", {}).get("shop") or current_settings().shop
+    shop = shop_of_run(flow_run)
     ended = str(state.type.value).lower().replace("cancelling", "cancelled")
     timeline = timeline_of(shop)
     try:
         entry = timeline.keyed(_key(str(flow_run.id)))
         if entry is None:
             _add(timeline, flow.name, ended, f"{flow.name} was stopped on its way.", str(flow_run.id), flow_run.name)
-        elif entry.state in (RUNNING, WAITING):
-            timeline.settle(entry, ended, f"{flow.name} was stopped on its way.")
+        else:
+            timeline.settle(entry, ended, f"{flow.name} was stopped on its way.", only=_GOES_ON)
     except TimelineError as error:
         logger.warning("%s", error)
 
 
-# For Prefect's decorator of every flow that is recorded.
-HOOKS: dict[str, Any] = {"on_crashed": [record_end], "on_cancellation": [record_end]}
+def shop_of_run(flow_run: Any) -> str:
+    """The shop that a run's parameters name."""
+    return str((flow_run.parameters or {}).get("params", {}).get("shop") or current_settings().shop)
 
 
 def current_run(timeline: Timeline) -> Entry | None:
@@ -98,7 +100,8 @@ def settle_lost_runs(timeline: Timeline) -> list[Entry]:
         ended = end_of(entry.details[_FLOW_RUN])
         if ended is not None:
             state, told = ended
-            settled.append(timeline.settle(entry, state, told or f"{entry.subject} ended, as {state}."))
+            says = told or f"{entry.subject} ended, as {state}."
+            settled.append(timeline.settle(entry, state, says, only=_GOES_ON))
     return settled
 
 
@@ -119,8 +122,8 @@ def _begin(params: Any) -> Entry | None:
         cause = decision.id if decision else None
         told = f"{name} goes on, started {why}."
         entry = _add(timeline, name, RUNNING, told, str(runtime.id), str(runtime.name), cause)
-        if decision is not None and decision.state in (WANTED, LOST):
-            timeline.settle(decision, STARTED)
+        if decision is not None:
+            timeline.settle(decision, STARTED, only=[WANTED, LOST])
         if entry.state == RUNNING:
             return entry
         # Prefect tries a run again by the same id, and goes on with one that waited.

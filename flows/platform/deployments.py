@@ -39,8 +39,8 @@ from flows.steps.versions import code_version
 SHOP_TAG = "shop:{{ sommelier.shop }}"  # in the topology: what `prefect deploy` fills in
 TOPOLOGY = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
 # By work queue. A rollback has one of its own, so that it never waits until a training ends; so has forgetting, which
-# stops a training that reads the person's data at its next step.
-RUNS_AT_ONCE = {"default": 2, "rollback": 1, "forget": 1}
+# stops a training that reads the person's data at its next step; and the look at a canary, which may have to go now.
+RUNS_AT_ONCE = {"default": 2, "rollback": 1, "forget": 1, "canary": 1}
 _SERVER_WAIT_S = 120.0
 _SERVER_LOOK_S = 1.0
 
@@ -161,7 +161,7 @@ def serve_shop(settings: Settings, show: Callable[[str], None], wait_s: float = 
         SourceError: the source is not there, or not as the settings say.
         ShopTaken: another process serves this shop.
         NotRunning: no Prefect server answers.
-        PortTaken: the server of another work folder does.
+        PortTaken: the server of another work folder does, on this machine.
     """
     from flows.platform.notifications import apply_notifications
     from flows.platform.prefect_server import clear_stale_runs
@@ -173,7 +173,7 @@ def serve_shop(settings: Settings, show: Callable[[str], None], wait_s: float = 
     check_not_served(layout.root)
     enter_environment(settings)
     _wait_for_server(settings, wait_s)
-    if cleared := clear_stale_runs(settings.shop):
+    if cleared := clear_stale_runs(Layout(settings.work_dir, settings.shop)):
         show(f"cleared {cleared} runs that an earlier process left behind")
     if warning := changed_source(layout, settings.recipe.source):
         show(warning)

@@ -17,7 +17,7 @@ from core.keys import given_key, key_header
 from core.layout import Layout
 from core.promotions import version_in_service
 from core.settings.command_line import changed_source
-from core.settings.loading import API_KEY_VARIABLE
+from core.settings.names import API_KEY_VARIABLE
 from core.settings.platform import PartName, PlatformSettings
 from core.settings.tree import Settings
 from core.storage import write_json
@@ -114,8 +114,8 @@ def _leave_server(settings: Settings, show: Callable[[str], None]) -> None:
     from flows.platform.prefect_server import clear_stale_runs, pause_unserved
 
     try:
-        clear_stale_runs(settings.shop)
-        pause_unserved(settings.work_dir)
+        clear_stale_runs(Layout(settings.work_dir, settings.shop))
+        pause_unserved(settings)
     except httpx.HTTPError as error:
         why = str(error).partition("\n")[0]
         show(f"the Prefect server was not told that shop {settings.shop} is served no more; the next start does: {why}")
@@ -165,7 +165,7 @@ def check_parts(platform: Platform, asked: threading.Event) -> None:
     if platform.joined and not listens(platform.joined):
         raise PartFailed(
             "The platform lost its Prefect server",
-            got=f"server={platform.joined}, which another platform of this work folder ran",
+            got=f"server={platform.joined}, which this one did not start",
             expected="it to run",
             do="Start again: it will run a server of its own",
         )
@@ -223,14 +223,14 @@ def start_flows(settings: Settings, platform: Platform, show: Callable[[str], No
 
     where = settings.platform
     if platform.joined:
-        show(f"using the Prefect server of this work folder that is up, {platform.joined} ...")
+        show(f"using the Prefect server that is up, {platform.joined} ...")
     else:
         show("starting the Prefect server ...")
         server = platform.start("prefect", ["-m", "prefect", "server", "start", *_binding(where, "prefect")])
         _wait(server, f"{where.url_of('prefect')}/api/health", asked)
-    if cleared := clear_stale_runs(settings.shop):
+    if cleared := clear_stale_runs(Layout(settings.work_dir, settings.shop)):
         show(f"cleared {cleared} runs that an earlier platform left behind")
-    pause_unserved(settings.work_dir)
+    pause_unserved(settings)
     show("serving the deployments ...")
     layout = Layout(settings.work_dir, settings.shop)
     if warning := changed_source(layout, settings.recipe.source):

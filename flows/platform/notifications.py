@@ -19,6 +19,7 @@ from core.settings.loop import NotificationSettings
 from core.settings.tree import Settings
 from flows.loop.events import EventName, shop_resource
 from flows.loop.prefect_runs import shop_tag
+from flows.platform.prefect_server import pages
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -55,7 +56,8 @@ def apply_notifications(shop: str, settings: NotificationSettings) -> list[str]:
 
     with get_client(sync_client=True) as client:
         wanted = {one.name: one for one in _wanted(client, shop, settings)}
-        there = {one.name: one for one in client.read_automations() if one.name.startswith(_prefix(shop))}
+        every = list(pages(lambda limit, offset: client.read_automations(limit=limit, offset=offset)))
+        there = {one.name: one for one in every if one.name.startswith(_prefix(shop))}
         for name, automation in wanted.items():
             if name in there:
                 client.update_automation(there[name].id, automation)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,18 +18,21 @@ from flows.errors import PartFailed, PortTaken, RunFailed
 from flows.loop.prefect_runs import shop_of, shop_tag
 from flows.platform.run_log import describe_end, read_lines
 from flows.platform.served_shops import is_served
+from flows.reporting.gauges import publish_run
 
 _POLL_S = 0.5
+_ANSWERED = "Resuming"  # the state of a run that waited for approval, once it is answered; it is a scheduled one
 _PAGE = 200
 _PROBE_TIMEOUT_S = 5.0
+FOLLOWED = "followed"  # the tag of a run whose end a command waits for
 _TAG = "sommelier"  # every deployment of the topology has it
 
 
 def server_is_up(settings: Settings) -> bool:
-    """Whether a Prefect server of this work folder answers.
+    """Whether a Prefect server answers: on this machine that of this work folder, elsewhere whichever was named.
 
     Raises:
-        PortTaken: one of another work folder does.
+        PortTaken: one of another work folder does, on this machine.
     """
     where = settings.platform
     url = f"{where.url_of('prefect')}/api/admin/settings"
@@ -40,6 +43,8 @@ def server_is_up(settings: Settings) -> bool:
         return False
     if home is None:
         return False
+    if not is_here(where.host_of("prefect")):
+        return True  # its home is a path of another machine, or of another container
     own = settings.work_dir.absolute() / "prefect"
     if home == str(own):
         return True
@@ -51,8 +56,28 @@ def server_is_up(settings: Settings) -> bool:
     )
 
 
-def clear_stale_runs(shop: str) -> int:
-    """Mark a shop's runs that a killed platform left behind as crashed, and cancel those whose time has passed.
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, or this container: it has an address that one can listen on."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(_can_listen(family, address) for family, _, _, _, address in found)
+
+
+def _can_listen(family: int, address: Any) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def clear_stale_runs(layout: Layout) -> int:
+    """Mark a shop's runs that a killed platform left behind as crashed, and cancel those of schedules whose time has
+    passed. What somebody asked for, or answered, and what waits for a process to go on, still do. Of those that crashed
+    Prometheus knows.
 
     Runs that name no shop are from before deployments named theirs, and count too. Those of a work pool are left alone.
     Only to be called while nothing serves the shop: then no run of it can really be in progress.
@@ -65,21 +90,27 @@ def clear_stale_runs(shop: str) -> int:
     from prefect.states import Cancelled, Crashed
 
     with get_client(sync_client=True) as client:
-        stale = [*_unfinished(client, shop_tag(shop)), *(run for run in _unfinished(client, _TAG) if _is_old(run))]
-        stale = [run for run in stale if run.work_pool_name is None]
+        stale = [
+            *_unfinished(client, shop_tag(layout.shop)),
+            *(run for run in _unfinished(client, _TAG) if _is_old(run)),
+        ]
+        stale = [run for run in stale if run.work_pool_name is None and not _waits(run)]
         for run in stale:
             if run.state_type == StateType.SCHEDULED:
                 state: Any = Cancelled(message="Its time passed while the platform was down")
             else:
                 state = Crashed(message="The platform stopped while this ran")
+                # The server calls no hooks, and the runner that would have is gone too.
+                publish_run(layout, client.read_flow(run.flow_id).name, "failed")
             client.set_flow_run_state(run.id, state=state, force=True)
     return len(stale)
 
 
-def pause_unserved(work_dir: Path) -> list[str]:
+def pause_unserved(settings: Settings) -> list[str]:
     """Pause the deployments of shops that nobody serves, so that their schedules pile up no late runs.
 
-    Serving a shop starts its schedules again. Deployments on a work pool are left alone: workers serve them.
+    Serving a shop starts its schedules again. Deployments on a work pool are left alone: workers serve them; and so are
+    all of a server elsewhere, where shops of other machines may be.
 
     Returns:
         The names of the deployments that were paused.
@@ -87,15 +118,17 @@ def pause_unserved(work_dir: Path) -> list[str]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 
+    if not is_here(settings.platform.host_of("prefect")):
+        return []
     chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[_TAG]))
     paused = []
     with get_client(sync_client=True) as client:
-        pages = _pages(
+        found_all = pages(
             lambda limit, offset: client.read_deployments(deployment_filter=chosen, limit=limit, offset=offset)
         )
-        for found in list(pages):
+        for found in list(found_all):
             shop = shop_of(found.tags)
-            if found.paused or found.work_pool_name or (shop and is_served(Layout(work_dir, shop).root)):
+            if found.paused or found.work_pool_name or (shop and is_served(Layout(settings.work_dir, shop).root)):
                 continue
             client.pause_deployment(found.id)
             paused.append(found.name)
@@ -172,7 +205,7 @@ def run_deployment(
 
     with _server_errors(on_wait), get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(name)
-        created = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        created = client.create_flow_run_from_deployment(deployment.id, parameters=parameters, tags=[FOLLOWED])
         run_id = created.id
         shown = 0
         while True:
@@ -210,14 +243,27 @@ def _unfinished(client: Any, tag: str) -> list[Any]:
         expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
     )
     # Read to the end before any is changed: what is changed leaves the filter, and the pages would shift.
-    return list(_pages(lambda limit, offset: client.read_flow_runs(flow_run_filter=chosen, limit=limit, offset=offset)))
+    return list(pages(lambda limit, offset: client.read_flow_runs(flow_run_filter=chosen, limit=limit, offset=offset)))
+
+
+def _waits(run: Any) -> bool:
+    """Whether somebody asked for a run, or answered it, that no process has begun or gone on with yet.
+
+    What a command asked for goes with the command, which is given again; but nobody who is to be forgotten.
+    """
+    if run.state_name == _ANSWERED:
+        return True
+    params = run.parameters.get("params")
+    names_somebody = isinstance(params, dict) and bool(params.get("user"))
+    is_asked_for = not run.auto_scheduled and (FOLLOWED not in run.tags or names_somebody)
+    return run.state_type == "SCHEDULED" and is_asked_for
 
 
 def _is_old(run: Any) -> bool:
     return shop_of(run.tags) is None
 
 
-def _pages(read: Callable[[int, int], list[Any]]) -> Iterator[Any]:
+def pages(read: Callable[[int, int], list[Any]]) -> Iterator[Any]:
     """Every row of a query that answers by pages."""
     offset = 0
     while page := read(_PAGE, offset):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from core.errors import NotRunning, WrongUsage
 from core.layout import Layout
 from core.settings.form import Frozen
-from core.settings.loading import put_value, refusal
+from core.settings.loading import put_value, refusal, validate_read
 from core.settings.names import without_variants
 from core.settings.tree import Settings
 from flows.environment import enter_environment
@@ -81,14 +81,15 @@ def change_parameters(flow: str, parameters: dict[str, Any], changes: Sequence[s
         WrongUsage: a parameter is unknown, or its value wrong.
     """
     params = deepcopy(parameters.get("params", {}))
+    texts: dict[str, str] = {}
     for change in changes:
         dotted, equals, value = change.partition("=")
         if not equals:
             raise WrongUsage(f"Cannot run {flow}", got=change, expected="name=value", do="Add a value")
-        put_value(params, dotted.split("."), value)
+        put_value(params, dotted.split("."), value, texts)
     model = _PARAMS.get(flow, PipelineParams)
     try:
-        model.model_validate(params)
+        validate_read(model, params, texts)
     except ValidationError as error:
         name = without_variants(error.errors()[0]["loc"], params)
         do = "See the parameters of the deployment in the Prefect UI"

@@ -12,7 +12,7 @@ from typing import Any
 from core.experiments import pinned
 from core.layout import Layout
 from core.promotions import Standing, Version, list_versions, read_standing, version_in_service
-from core.storage import together
+from core.storage import newest_first, together, whole_folders
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.model_store import find_fault, promote
 from flows.promotion.refits import SHOWN_DIGEST_CHARS, labels_of
@@ -204,8 +204,8 @@ def _candidates(layout: Layout) -> Iterator[tuple[str, Path]]:
     again of them; oldest first.
     """
     places = (layout.bundle(""), layout.baseline_bundle(""), layout.refit_bundle(""))
-    files = [file for place in places for file in place.glob(f"*/{MANIFEST}")]
-    for file in sorted(files, key=lambda file: file.stat().st_mtime):
+    files = newest_first(folder / MANIFEST for place in places for folder in whole_folders(place))
+    for file in reversed(files):
         try:
             yield str(json.loads(file.read_text(encoding="utf-8"))["digest"]), file.parent
         except (OSError, ValueError, KeyError, TypeError):

@@ -22,6 +22,7 @@ from core.layout import Layout
 from core.promotions import Standing, model_folder, read_standing
 from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.bundles import find_bundle
+from flows.promotion.model_store import require_lawful
 from flows.promotion.refits import SHOWN_DIGEST_CHARS
 from recommender.bundle.manifest import MANIFEST, read_manifest, verify_files
 
@@ -68,10 +69,11 @@ def pin_version(layout: Layout, named: str, reason: str = "") -> Pin:
     Raises:
         NothingInService: nothing was promoted yet.
         BundleNotFound: it is not in the model store.
+        BundleRefused: it learned from somebody who was forgotten since.
         BundleError: it is damaged.
     """
     standing = _in_service(layout)
-    place = find_place(layout, named)
+    place = find_place(layout, named, "Cannot pin")
     if not place.version:
         raise BundleNotFound(
             "Cannot pin",
@@ -84,12 +86,17 @@ def pin_version(layout: Layout, named: str, reason: str = "") -> Pin:
     return pin
 
 
-def find_place(layout: Layout, named: str) -> BundlePlace:
+def find_place(layout: Layout, named: str, failed: str = "Cannot experiment") -> BundlePlace:
     """Where the bundle lies that somebody names; it is whole.
 
+    Args:
+        layout: Of the shop.
+        named: A version in the model store, a folder, or the beginning of a digest; empty for the one in service.
+        failed: What fails, as errors say it.
     Raises:
         BundleNotFound, NothingInService: there is none.
-        BundleRefused: it is of another shop, or lies where the service does not look.
+        BundleRefused: it is of another shop, learned from somebody who was forgotten since, or lies where the service
+            does not look.
         BundleError: it is damaged.
     """
     folder = find_bundle(layout, named).resolve()
@@ -97,12 +104,13 @@ def find_place(layout: Layout, named: str) -> BundlePlace:
     verify_files(folder, manifest)
     if manifest.shop != layout.shop:
         raise BundleRefused(
-            "Cannot experiment",
+            failed,
             got=f"shop={manifest.shop}",
             expected=layout.shop,
             where=str(folder / MANIFEST),
             do=f"Name its shop: --set shop={manifest.shop}",
         )
+    require_lawful(folder, read_standing(layout.model_name), failed)
     learned = manifest.data.learned_until_at.isoformat()
     known = {"digest": manifest.digest, "judged": manifest.judged or "", "learned_until": learned}
     if folder.parent == model_folder(layout.model_name).resolve():
@@ -110,7 +118,7 @@ def find_place(layout: Layout, named: str) -> BundlePlace:
     root = layout.root.resolve()
     if not folder.is_relative_to(root):
         raise BundleRefused(
-            "Cannot experiment",
+            failed,
             got=f"folder={folder}",
             expected=f"a version in the model store, or a bundle below {root}",
             do="Promote it first; a rollback takes it out of service again",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.schema import Split
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind, GateSettings
 from core.settings.form import Frozen
 from flows.promotion.guardrails import Guardrail, say_broken
@@ -41,11 +42,13 @@ class AgainstChampion:
 
 
 class BestBaseline(Frozen):
-    """The baseline that a candidate has to hold its own against.
+    """The baseline that a candidate has to hold its own against, and that serves where it does not.
 
     Attributes:
         kind: Which one.
-        value: Its figure.
+        chosen_on: The window on whose users it is the best one. Of several the best on the test window would have its
+            luck there in its figure; where validation asks nobody, there is no other.
+        value: Its figure, on the test window.
         difference: Candidate minus baseline, the mean over users.
         low: Lower end of the 95 % interval of the difference.
         high: Its upper end.
@@ -58,11 +61,12 @@ class BestBaseline(Frozen):
     low: float
     high: float
     p_value: float
+    chosen_on: Split = "test"
 
     def describe(self) -> str:
         """Name, figure, and the difference with its interval."""
         interval = _interval(self.difference, self.low, self.high)
-        return f"the best baseline, {MODEL_NAMES[self.kind]}, with {self.value:.4f} {interval}"
+        return f"the best baseline on {self.chosen_on}, {MODEL_NAMES[self.kind]}, with {self.value:.4f} {interval}"
 
 
 class Approval(Frozen):
@@ -149,7 +153,9 @@ class Decision(Frozen):
 
 
 def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline | None:
-    """The best of the evaluated baselines that can serve, the first of equals; None where there is none.
+    """The best on validation of the evaluated baselines that can serve, the first of equals; None where there is none.
+
+    Its figure and its difference are those of the test window, which had no part in choosing it.
 
     Args:
         metrics: What `evaluate_bundle` returned of the candidate.
@@ -158,7 +164,9 @@ def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline 
     there = [kind for kind in BASELINE_KINDS if kind in metrics["ranking"]]
     if not there:
         return None
-    best = max(there, key=lambda kind: metrics["ranking"][kind][metric])
+    chosen_on: Split = "validation" if metrics["validation"] else "test"
+    figures = metrics["validation"] or metrics["ranking"]
+    best = max(there, key=lambda kind: figures[kind][metric])
     found = metrics["differences"][best][metric]
     return BestBaseline(
         kind=best,
@@ -167,6 +175,7 @@ def find_best_baseline(metrics: Mapping[str, Any], metric: str) -> BestBaseline 
         low=found["low"],
         high=found["high"],
         p_value=found["p_value"],
+        chosen_on=chosen_on,
     )
 
 

@@ -8,12 +8,12 @@ Promotions and rollbacks of one shop exclude each other. BENTOML_HOME says where
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.experiments import Experiments, holding
+from core.experiments import ExperimentError, Experiments, holding
 from core.promotions import (
     KEPT_OF_PRUNED,
     RECORD,
@@ -37,7 +37,13 @@ _STAGING = "staging"
 
 
 def promote(
-    folder: Path, name: str, labels: dict[str, str], *, reason: str = "", generation: int | None = None
+    folder: Path,
+    name: str,
+    labels: dict[str, str],
+    *,
+    reason: str = "",
+    generation: int | None = None,
+    experiments: int | None = None,
 ) -> Version:
     """Copy a bundle into the store, and put it into service once the copy is whole.
 
@@ -47,16 +53,23 @@ def promote(
         labels: Kept with the version.
         reason: Kept in the record.
         generation: Of the record that the promotion was decided on; None promotes over whatever is in service.
+        experiments: Of the record of experiments, likewise; None promotes whatever runs.
     Raises:
         ChampionChanged: something was promoted or rolled back since that generation.
+        ExperimentError: an experiment or the pin was changed since.
         BundleError: the bundle cannot be read, or a file differs from its manifest.
         BundleRefused: it learned from a person who was forgotten since.
     """
     _require_generation(read_standing(name), generation)  # before the copying, which may take a while
-    _require_lawful(folder, read_standing(name))
-    with _staged(folder, name, labels) as staged, exclusively(model_folder(name) / _LOCK):
+    require_lawful(folder, read_standing(name), "Cannot promote")
+    with (
+        _staged(folder, name, labels) as staged,
+        exclusively(model_folder(name) / _LOCK),
+        _as_decided_on(name, experiments),
+    ):
         standing = read_standing(name)
         _require_generation(standing, generation)
+        require_lawful(staged, standing, "Cannot promote")
         place = standing.folder / staged.name
         staged.rename(place)
         sync_folder(standing.folder)
@@ -75,13 +88,15 @@ def roll_back(name: str, version: str = "", reason: str = "", *, steps: int = 1)
             bundle count as one.
     Raises:
         NothingInService: there is no such version.
-        BundleRefused: this version of the code cannot load it, nor can the service.
+        BundleRefused: this version of the code cannot load it, nor can the service; or it learned from somebody who
+            was forgotten since.
     """
     if not read_standing(name).changes:
         raise _nothing_before(name, f"version={version}" if version else f"steps={steps}", 0)
     with exclusively(model_folder(name) / _LOCK):
         standing = read_standing(name)
         target = _named(standing, version) if version else _earlier(standing, steps)
+        require_lawful(target.folder, standing, "Cannot roll back")
         _require_loadable(target)
         digests = list(standing.good)
         newer = digests[: digests.index(target.digest)] if target.digest in digests else digests[:1]
@@ -95,6 +110,36 @@ def roll_back(name: str, version: str = "", reason: str = "", *, steps: int = 1)
             reason=reason,
         )
         return _record(standing, change)
+
+
+def forbid_bundles(name: str, digests: Collection[str]) -> None:
+    """Have no bundle of these digests that is there by now go into service any more, wherever it lies.
+
+    Args:
+        name: The model's name.
+        digests: Of bundles that learned from a person who is forgotten.
+    """
+    if not digests:
+        return
+    with exclusively(model_folder(name) / _LOCK):
+        standing = read_standing(name)
+        others = [one for one in standing.erased if one.version or one.digest not in digests]
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")  # as experiments say when they began
+        new = [Erased(version="", digest=digest, at=at) for digest in sorted(digests)]
+        _write_record(standing.model_copy(update={"erased": (*others, *new)}))
+
+
+def permit_bundle(name: str, digest: str) -> None:
+    """Take back what `forbid_bundles` said of a bundle: learned without the person, it is the same.
+
+    Args:
+        name: The model's name.
+    """
+    with exclusively(model_folder(name) / _LOCK):
+        standing = read_standing(name)
+        others = tuple(one for one in standing.erased if one.version or one.digest != digest)
+        if others != standing.erased:
+            _write_record(standing.model_copy(update={"erased": others}))
 
 
 def erase_versions(name: str, digests: Mapping[str, str], at: str) -> int:
@@ -235,14 +280,49 @@ def _write_record(standing: Standing) -> None:
     sync_folder(standing.folder)
 
 
-def _require_lawful(folder: Path, standing: Standing) -> None:
-    """A bundle that was made before, of what was erased, does not come back by another way."""
+@contextmanager
+def _as_decided_on(name: str, generation: int | None) -> Iterator[None]:
+    """Nobody changes the experiments within the block, nor has since they were of this generation; None asks neither.
+
+    Raises:
+        ExperimentError: somebody has.
+    """
+    if generation is None:
+        yield
+        return
+    with holding(name) as found:
+        if found.generation != generation:
+            raise ExperimentError(
+                "Cannot promote",
+                got=f"generation={found.generation}",
+                expected=f"{generation}, as it was decided on",
+                where=name,
+                do="Somebody changed the experiments meanwhile: look at them, and decide again",
+            )
+        yield
+
+
+def require_lawful(folder: Path, standing: Standing, failed: str) -> None:
+    """A bundle that was made before, of what was erased, does not come back by another way.
+
+    Args:
+        failed: What fails, as errors say it.
+    Raises:
+        BundleRefused: it learned from a person who was forgotten since.
+    """
     if not standing.erased:
         return
     manifest = read_manifest(folder)
-    for one in standing.erased:
-        if one.digest == manifest.digest and manifest.created_at < one.at:
-            raise _learned_from_forgotten("Cannot promote", f"digest={manifest.digest}", folder)
+    if standing.forbids(manifest.digest, manifest.created_at):
+        raise _learned_from_forgotten(failed, f"digest={manifest.digest}", folder)
+
+
+def _is_lawful(version: Version, standing: Standing) -> bool:
+    try:
+        require_lawful(version.folder, standing, "Cannot roll back")
+    except BundleRefused:
+        return False
+    return True
 
 
 def _learned_from_forgotten(failed: str, got: str, where: object) -> BundleRefused:
@@ -269,9 +349,10 @@ def _require_generation(standing: Standing, generation: int | None) -> None:
 
 
 def _earlier(standing: Standing, steps: int) -> Version:
-    """The version so many good bundles back, of those that are whole."""
+    """The version so many good bundles back, of those that are whole and lawful."""
     whole = {version.version: version for version in list_versions(standing.folder.name)}
     earlier = [whole[version] for version in list(standing.good.values())[1:] if version in whole]
+    earlier = [version for version in earlier if _is_lawful(version, standing)]
     if not 1 <= steps <= len(earlier):
         raise _nothing_before(standing.folder.name, f"steps={steps}", len(earlier))
     return earlier[steps - 1]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from core.layout import Layout
@@ -18,8 +19,9 @@ from core.storage import atomic_file
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
+    from core.alarms import Alarm
     from flows.promotion.gate import Decision
-    from monitoring.drift import DriftSummary
+    from monitoring.verdict import Signal
     from validation.summary import ValidationSummary
 
 logger = logging.getLogger(__name__)
@@ -80,20 +82,20 @@ def publish_rows(layout: Layout, summary: ValidationSummary) -> None:
     )
 
 
-def publish_look(layout: Layout, drift: DriftSummary) -> None:
-    """What a look at drift measured of all, and its alarms; segments stand in its report."""
-    alarms = {
-        (alarm.family, alarm.signal, str(alarm.broken).lower()): alarm.p_value for alarm in reversed(drift.alarms)
-    }
+def publish_look(layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Signal] = ()) -> None:
+    """The alarms of a look at drift, and what it measured of all, nothing where no data came in; segments stand in its
+    report.
+    """
+    shown = {(alarm.family, alarm.signal, str(alarm.broken).lower()): alarm.p_value for alarm in reversed(alarms)}
     _write(
         layout,
         "look",
         {
-            "sommelier_alarm": [(labels, 1.0) for labels in sorted(alarms)],
-            "sommelier_alarm_p_value": sorted(alarms.items()),
+            "sommelier_alarm": [(labels, 1.0) for labels in sorted(shown)],
+            "sommelier_alarm_p_value": sorted(shown.items()),
             "sommelier_signal": [
                 ((one.family, one.name, str(one.window_days)), one.value)
-                for one in drift.signals
+                for one in signals
                 if one.segment is None and not one.note
             ],
         },
@@ -117,18 +119,26 @@ def publish_gate(layout: Layout, decision: Decision) -> None:
     )
 
 
-def publish_run(layout: Layout, flow: str, state: str, duration_s: float) -> None:
+def publish_run(
+    layout: Layout, flow: str, state: str, duration_s: float | None = None, ended_at: float | None = None
+) -> None:
     """How a flow's run ended: each flow and state has a file, so that the last success is known after a failure.
+
+    Of one that was killed it is not known how long it took.
+
+    Args:
+        ended_at: Unix time; None: now. What is known of a later end stays.
 
     What keeps it from being written is logged and no more: the run has ended as it did, and says so itself.
     """
-    labels = (flow, state)
+    labels, name = (flow, state), f"run-{flow}-{state}"
     rows: dict[str, _Rows] = {
-        "sommelier_run_ended_timestamp_seconds": [(labels, time.time())],
-        "sommelier_run_duration_seconds": [(labels, duration_s)],
+        "sommelier_run_ended_timestamp_seconds": [(labels, time.time() if ended_at is None else ended_at)],
+        "sommelier_run_duration_seconds": [] if duration_s is None else [(labels, duration_s)],
     }
     try:
-        _write(layout, f"run-{flow}-{state}", rows)
+        if ended_at is None or not _is_newer(_file(layout, name), ended_at):
+            _write(layout, name, rows)
     except OSError as error:
         logger.warning("The end of %s is not told to Prometheus: %s", flow, error)
 
@@ -141,8 +151,20 @@ def _write(layout: Layout, name: str, rows: Mapping[str, _Rows]) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(cast(Any, _Found(_family(family, values) for family, values in rows.items())))
     layout.gauges.mkdir(exist_ok=True)
-    with atomic_file(layout.gauges / f"{re.sub(r'[^a-z-]', '-', name)}.prom") as temporary:
+    with atomic_file(_file(layout, name)) as temporary:
         temporary.write_bytes(generate_latest(registry))
+
+
+def _file(layout: Layout, name: str) -> Path:
+    return layout.gauges / f"{re.sub(r'[^a-z-]', '-', name)}.prom"
+
+
+def _is_newer(file: Path, moment: float) -> bool:
+    """Whether a file was written after a moment, Unix time."""
+    try:
+        return file.stat().st_mtime >= moment
+    except FileNotFoundError:
+        return False
 
 
 def _family(name: str, values: _Rows) -> GaugeMetricFamily:

@@ -15,7 +15,7 @@ _SAMPLE_S = 0.05
 
 
 class _MemorySampler(threading.Thread):
-    """Keeps the largest resident size of this process and its children, sampled every 50 ms."""
+    """Keeps the largest resident size of this process, sampled every 50 ms; steps start no others."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name="memory-sampler")

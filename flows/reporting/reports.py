@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from core.layout import Layout
-from core.storage import atomic_file
+from core.storage import atomic_file, list_folder, newest_first, whole_folders
 
 DATA_DOCS = Path("data-docs") / "index.html"
 DRIFT = Path("drift")  # one page per cut-off and settings
@@ -25,20 +25,24 @@ table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.4rem
 
 
 def write_index(layout: Layout) -> Path:
-    """Write the page that links every report below `layout.reports`, atomically."""
-    folders = [folder for folder in layout.reports.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    newest_first = sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    """Write the page that links every report below `layout.reports`, atomically; other runs may remove old ones."""
     page = layout.reports / "index.html"
     with atomic_file(page) as temporary:
-        rows = "\n".join(_row(folder) for folder in newest_first)
+        rows = "\n".join(
+            _row(folder, made_at) for folder, made_at in newest_first(whole_folders(layout.reports)).items()
+        )
         temporary.write_text(_PAGE.format(shop=escape(layout.shop), rows=rows), encoding="utf-8")
     return page
 
 
-def _row(folder: Path) -> str:
-    made = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+def list_pages(folder: Path, kind: Path) -> list[Path]:
+    """The pages of a kind in the folder of a validation's reports, newest first."""
+    return list(newest_first(page for page in list_folder(folder / kind) if page.suffix == ".html"))
+
+
+def _row(folder: Path, made_at: float) -> str:
     cells = [
-        f"{made:%Y-%m-%d %H:%M} UTC",
+        f"{datetime.fromtimestamp(made_at, UTC):%Y-%m-%d %H:%M} UTC",
         escape(folder.name),
         _link(folder, DATA_DOCS, "Data Docs"),
         _links(folder, EVALUATIONS),
@@ -49,7 +53,7 @@ def _row(folder: Path) -> str:
 
 def _links(folder: Path, kind: Path) -> str:
     """Links to the pages of a kind, newest first."""
-    pages = sorted((folder / kind).glob("*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
+    pages = list_pages(folder, kind)
     return "<br>".join(_link(folder, kind / page.name, page.stem[:8]) for page in pages) or "–"
 
 

@@ -19,25 +19,28 @@ from recommender.bundle.manifest import Chain, WriterOrigin
 if TYPE_CHECKING:
     from features.training import TrainingSummary
     from recommender.bundle.manifest import Component
-    from validation.raw.parts import RawTables
     from validation.summary import ValidationSummary
 
 
 @step("assemble-bundle", at=lambda layout, key, _: layout.bundle(key), reads=WHOLE_RECIPE)
 def assemble_candidate(
     step: StepContext,
-    raw: Output[RawTables],
+    fingerprint: str,
     training: Output[TrainingSummary],
     components: Mapping[Component, Output[bool]],
     chain: Chain | None = None,
 ) -> str:
-    """Put what was learned into one bundle with its manifest; returns the bundle's digest."""
+    """Put what was learned into one bundle with its manifest; returns the bundle's digest.
+
+    Args:
+        fingerprint: Of the data that were read for it.
+    """
     from recommender.bundle.assembly import assemble_bundle
-    from recommender.bundle.manifest import DataRange
+    from recommender.bundle.data_range import DataRange
 
     windows = training.value
     data = DataRange(
-        fingerprint=raw.value.fingerprint,
+        fingerprint=fingerprint,
         first_event_at=windows.first_event_at,
         last_event_at=windows.last_event_at,
         validation_at=windows.validation_at,
@@ -144,11 +147,12 @@ def learn(run: Run, prepared: Prepared, warm: bool = False, *, checks: bool = Tr
     if checks:
         with run.holding_data():
             check_shop(run.recipe, training.folder)
-    plan = plan_warm_start(run, raw=prepared.raw, training=training) if warm else FROM_NOTHING
+    plan = plan_warm_start(run, fingerprint=prepared.fingerprint, training=training) if warm else FROM_NOTHING
     components = fit_components(run, training, start=plan.judged)
     report_starts(plan, components)
-    chain = plan.chain
-    candidate = assemble_candidate(run, raw=prepared.raw, training=training, components=components, chain=chain)
+    candidate = assemble_candidate(
+        run, fingerprint=prepared.fingerprint, training=training, components=components, chain=plan.chain
+    )
     return Learned(training, components, candidate, plan)
 
 

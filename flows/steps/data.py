@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 
+from core.events import CLOCK_SKEW
 from core.layout import Layout
 from core.logs.audit import audited
 from core.quarantine.requests import begin_request, end_request, read_requests
@@ -15,6 +17,7 @@ from core.schema import TableName
 from core.settings.evaluation import EvaluationSettings
 from core.tombstones import read_tombstones
 from flows.errors import NothingValidated
+from flows.in_use import keeping_used, note_used
 from flows.last_validation import keep_validation, read_last_validation, require_validation
 from flows.originals import expire_originals
 from flows.reporting import artifacts
@@ -50,8 +53,14 @@ def ingest(step: StepContext, fingerprint: str) -> RawTables:
 
 # What the run before saw only decides warnings and stops, never the clean rows: the same rows are not validated twice.
 @step("validate", at=lambda layout, key, _: layout.clean(key), reads=("validation",), unkeyed=("previous",))
-def validate(step: StepContext, raw: Output[RawTables], previous: ValidationSummary | None) -> ValidationSummary:
-    """Check the raw tables against the expectations; bad rows go to quarantine, a bad table stops the flow."""
+def validate(
+    step: StepContext, raw: Output[RawTables], previous: ValidationSummary | None, due: float | None = None
+) -> ValidationSummary:
+    """Check the raw tables against the expectations; bad rows go to quarantine, a bad table stops the flow.
+
+    Args:
+        due: The time that a row lay ahead of when the same tables were validated before, and that has come.
+    """
     from validation.gate import validate
 
     docs = data_docs(step.layout, step.key).parent
@@ -65,7 +74,7 @@ def readmit_rows(
     """Let quarantined rows in again, as they are or as somebody corrected them; the next ingest reads them."""
     from validation.quarantine.readmission import read_corrections, readmit, select
 
-    rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections)
+    rows = select(quarantine, table, rules) if corrections is None else read_corrections(corrections, table, rules)
     forgotten, cleaning = read_tombstones(step.layout.forgotten).holds, step.recipe.validation.cleaning
     return readmit(rows, step.layout.readmitted, forgotten, cleaning)
 
@@ -103,9 +112,13 @@ def collect_everything(step: StepContext, clean: Output[ValidationSummary]) -> T
 
 @dataclass(frozen=True)
 class Prepared:
-    """Validated tables, and features that are up to date with them."""
+    """Validated tables, and features that are up to date with them.
 
-    raw: Output[RawTables]
+    Attributes:
+        fingerprint: Of the data that were read.
+    """
+
+    fingerprint: str
     clean: Output[ValidationSummary]
     features: FeatureSummary
 
@@ -158,11 +171,12 @@ def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummar
     with run.holding_data():
         expire_originals(layout, days)
     read = source_fingerprint(source, layout.events, layout.readmitted, layout.forgotten, layout.overrides)
-    raw = ingest(run, fingerprint=read)
-    used_at = raw.folder.stat().st_mtime
-    clean = validate(run, raw=raw, previous=read_last_validation(layout))
+    with keeping_used(layout):  # what was read is used until it is validated, and not as long as the run goes on
+        raw = ingest(run, fingerprint=read)
+        clean = _validate_as_of(run, raw, datetime.now(UTC))
+    note_used(clean.folder)
     with run.holding_data():
-        expire_originals(layout, days, own=(raw.folder, used_at))
+        expire_originals(layout, days)
         keep_validation(layout, clean.value)
         write_index(layout)
     publish_rows(layout, clean.value)
@@ -170,7 +184,19 @@ def pass_data_gate(run: Run) -> tuple[Output[RawTables], Output[ValidationSummar
     return raw, clean
 
 
+def _validate_as_of(run: Run, raw: Output[RawTables], now: datetime) -> Output[ValidationSummary]:
+    """The validation of the raw tables, made now or kept; rows that lay ahead, and the age of all, are judged now."""
+    from validation.rules.shares import judge_freshness
+
+    previous, latest = read_last_validation(run.layout), (now + CLOCK_SKEW).timestamp()
+    clean, due = validate(run, raw=raw, previous=previous), None
+    while clean.value.due is not None and clean.value.due <= latest and clean.value.due != due:
+        due = clean.value.due
+        clean = validate(run, raw=raw, previous=previous, due=due)
+    return replace(clean, value=judge_freshness(clean.value, run.recipe.validation.shares, now))
+
+
 def prepare(run: Run) -> Prepared:
     """Ingest, validate, and bring the feature store up to date."""
     raw, clean = pass_data_gate(run)
-    return Prepared(raw, clean, refresh_features(run, clean=clean))
+    return Prepared(raw.value.fingerprint, clean, refresh_features(run, clean=clean))

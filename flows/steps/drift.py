@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,35 @@ from recommender.bundle.manifest import read_manifest
 from recommender.errors import BundleError
 
 if TYPE_CHECKING:
+    from core.settings.features import FeatureSettings
     from core.settings.monitoring import ExperimentSettings
+    from features.point_in_time.states import StatesThen
     from monitoring.drift import DriftSummary
     from monitoring.extent import Extent
     from monitoring.signals.activity import FloodRule
     from validation.summary import ValidationSummary
+
+
+class Then:
+    """Users as of moments, for the looks that ask the bundle in service about past days: the first that asks reads the
+    events, half a gigabyte of memory for a million, and the others use what it read.
+
+    Args:
+        clean: The folder of the clean tables.
+    """
+
+    def __init__(self, clean: Path) -> None:
+        self._clean = clean
+        self._made: tuple[FeatureSettings, StatesThen] | None = None
+
+    def of(self, settings: FeatureSettings) -> StatesThen:
+        """By the features of a bundle."""
+        from features.point_in_time.states import StatesThen
+
+        if self._made is None or self._made[0] != settings:
+            self._made = None  # before the others are read: there is room for one
+            self._made = settings, StatesThen(self._clean, settings)
+        return self._made[1]
 
 
 def _page(layout: Layout, key: str, inputs: Mapping[str, Any]) -> Path:
@@ -52,7 +76,7 @@ def sum_up_days(
 
 
 @action("replay", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
-def replay_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent) -> str:
+def replay_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent, then: Then) -> str:
     """Ask the bundle in service about the days that are new since it learned, and say by a digest what is known of all.
 
     A bundle that cannot be loaded is asked nothing: the service says so, and the look goes on without.
@@ -73,14 +97,15 @@ def replay_days(step: StepContext, clean: Output[ValidationSummary], extent: Ext
                 catalogue_until = datetime.fromisoformat(manifest.data.last_event_at)
                 promise = promised_warm(manifest, k)
                 asked = Replayed(manifest.digest, learned, promise, k, _flood_rule(step), catalogue_until)
-                known = replay(layout.watched, clean.folder, ranker, asked, wanted)
+                states_then = then.of(manifest.recipe.features)
+                known = replay(layout.watched, clean.folder, states_then, ranker, asked, wanted)
         except BundleError as error:
             step.progress(f"monitor: nothing is replayed. {error}")
     return digest_of(*(one.model_dump(mode="json") for one in known))
 
 
 @action("rate", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
-def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent) -> str:
+def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent, then: Then) -> str:
     """Ask the scorer of the bundle in service about ratings since it learned, and say by a digest what is known of all.
 
     A bundle without a scorer, or one that cannot be loaded, is asked nothing.
@@ -102,10 +127,50 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Exten
                 asked = Replayed(manifest.digest, learned, {}, manifest.recipe.evaluation.k, _flood_rule(step))
                 like_from = bundle.scorer.baseline.like_from
                 ids = bundle.catalogue.ids
-                known = rate(layout.watched, clean.folder, bundle.scorer, asked, wanted, ids, like_from)
+                states_then = then.of(manifest.recipe.features)
+                known = rate(layout.watched, clean.folder, states_then, bundle.scorer, asked, wanted, ids, like_from)
         except BundleError as error:
             step.progress(f"monitor: no rating is foreseen. {error}")
     return digest_of(*(one.model_dump(mode="json") for one in known))
+
+
+@action("embed-days", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
+def embed_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent, end: datetime | None) -> str:
+    """Place items by the vectors of the bundle in service, embed reviews of new days, and say by a digest what is kept.
+
+    Nothing is embedded where no bundle is in service that can be read, and of a shop that is too young to be compared.
+
+    Args:
+        end: Where the newest day ends; None: behind the newest event.
+    """
+    from flows.steps.fits import model_digest
+    from monitoring.answers.signals import NEEDED_DAYS
+    from monitoring.embeddings.items import place_items
+    from monitoring.embeddings.reviews import embed_reviews, encoder_digest, read_reviews
+    from recommender.encoders.encoder import EncoderError
+    from recommender.encoders.weights import original_encoder, read_encoder_settings
+
+    watched, served = step.layout.watched, read_standing(step.layout.model_name).in_service
+    reviews, digest = read_reviews(watched), ""
+    until = end or extent.newest
+    is_old = extent.first is not None and until is not None and until - extent.first >= timedelta(days=NEEDED_DAYS)
+    if served is not None and is_old:
+        try:
+            manifest = read_manifest(served.folder)
+            if manifest.has("vectors"):
+                vectors = served.folder / "vectors"
+                encode = original_encoder(vectors, step.progress, step.device)
+                max_chars = manifest.recipe.features.max_item_chars
+                items = place_items(watched, clean.folder, vectors, manifest.digest, encode, max_chars)
+                digest = digest_of(items.digest, items.item_ids)
+                settings = read_encoder_settings(vectors)
+                encoder = encoder_digest(
+                    {"model": settings.model, "tokens": settings.max_tokens}, model_digest(settings)
+                )
+                reviews = embed_reviews(watched, clean.folder, extent, _flood_rule(step), encoder, encode)
+        except (BundleError, EncoderError) as error:
+            step.progress(f"monitor: nothing is embedded. {error}")
+    return digest_of(digest, reviews and reviews.model_dump(mode="json"))
 
 
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"), unkeyed=("extent",))
@@ -123,7 +188,8 @@ def watch_drift(
 
     Args:
         in_service: Digest of the bundle in service; None where there is none.
-        answers: Digests of what is known of answers, given, replayed and rated: with others, the look is another one.
+        answers: Digests of what is known of answers, given, replayed and rated, and of embeddings: with others, the
+            look is another one.
         extent: Of the clean tables' events; it follows from them.
     """
     from monitoring.answers.staleness import Learned
@@ -160,11 +226,14 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
     served = read_served_manifest(read_standing(run.layout.model_name))
     learned_until = None if served is None else served.data.learned_until_at
     serving = current_settings().serving
+    then = Then(clean.folder)
     answers = (
         sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
-        replay_days(run, clean=clean, extent=extent),
-        rate_days(run, clean=clean, extent=extent),
+        replay_days(run, clean=clean, extent=extent, then=then),
+        rate_days(run, clean=clean, extent=extent, then=then),
+        embed_days(run, clean=clean, extent=extent, end=end),
     )
+    del then  # with what was read
     drift = watch_drift(
         run,
         clean=clean,
@@ -176,6 +245,6 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
         extent=extent,
     )
     write_index(run.layout)
-    publish_look(run.layout, drift.value)
+    publish_look(run.layout, drift.value.alarms, drift.value.signals)
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)
     return drift.value

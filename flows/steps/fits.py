@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.settings.models import ModalitySettings
 from core.storage import file_digest
 from flows.steps.run import Run
 from flows.steps.step import Output, Start, StepContext, Where, step
@@ -172,6 +173,14 @@ def model_digest(settings: object) -> str:
     return language_model_digest(name) if name else ""
 
 
+def modality_digest(settings: ModalitySettings) -> str:
+    """Digest of the file of further vectors that settings name; empty where they name none.
+
+    A missing file is for the fit to say.
+    """
+    return file_digest(settings.path) if settings.path and settings.path.is_file() else ""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The components that rank together."""
@@ -211,11 +220,8 @@ def embed(
     start: Output[Start] | None = None,
 ) -> Output[bool]:
     """The text vectors, by the files of the encoder and the modality as they are now."""
-    file = run.recipe.modality.path
-    # A missing file is for the fit to say.
-    digest = file_digest(file) if file and file.is_file() else ""
-    model = model_digest(run.recipe.encoder)
-    return embed_catalogue(run, training=training, model_digest=model, modality_digest=digest, held=held, start=start)
+    model, modality = model_digest(run.recipe.encoder), modality_digest(run.recipe.modality)
+    return embed_catalogue(run, training=training, model_digest=model, modality_digest=modality, held=held, start=start)
 
 
 def fit_words(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import schema
+from core.errors import SommelierError
 from core.schema import Split
 from core.settings.models import CrossEncoderSettings, LanguageModelWriterSettings
 from core.settings.tree import Recipe
@@ -33,15 +34,17 @@ def check_shop(recipe: Recipe, training: Path) -> None:
     Args:
         training: The training set, with its windows.
     Raises:
-        TrainingDataError: nobody can be asked about in a window.
+        TrainingDataError: nobody can be asked about in a window, or nobody has two items to learn from before them.
         RerankError: the recipe's re-ranking looks at what no item has, or wants more than there is.
         SettingsError: a writer that will be fitted cannot be built of its settings.
         RecommenderError: a language model that will be fitted is not at hand, or cannot do what is asked of it.
     """
     from recommender.inputs.catalogue import Catalogue
+    from recommender.inputs.sequences import check_sequences
     from recommender.reranking.requirements import check_rerankable
 
     _check_windows(training)
+    check_sequences(training, recipe.features.max_history)
     if not recipe.rerank.changes_nothing:
         check_rerankable(Catalogue.read(training, recipe.seed), recipe.rerank, recipe.evaluation.k)
     _check_words(recipe, training)
@@ -57,11 +60,15 @@ def _check_words(recipe: Recipe, training: Path) -> None:
     from recommender.writing.training import can_learn_to_write
 
     writer, scorer = recipe.writer, recipe.scorer
-    if can_learn_to_write(training):
+    try:
         if isinstance(writer, LanguageModelWriterSettings):
             check_language_model(writer)
         else:
             check_heads("feedback writer", "writer", writer.width, writer.n_heads)
+    except SommelierError:
+        # Asked last, as it reads every review.
+        if can_learn_to_write(training, recipe.seed):
+            raise
     if isinstance(scorer, CrossEncoderSettings) and RatedPairs.count(training, "train") >= MIN_TRAIN_PAIRS:
         check_cross_encoder(scorer)
 

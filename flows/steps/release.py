@@ -17,8 +17,10 @@ from core.storage import scratch_folder
 from features.counting.moments import as_us
 from flows.erasure.receipts import versions_to_go
 from flows.errors import ChampionChanged
+from flows.in_use import note_used
+from flows.loop.approvals import end_waiting
 from flows.loop.canary import begin_canary
-from flows.loop.judgements import record_judgement, record_waiting
+from flows.loop.judgements import record_answer, record_judgement
 from flows.promotion.approvals import Waiting, drop_waiting
 from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
@@ -218,9 +220,11 @@ def release_answered(run: Run) -> Released | None:
     if found is None:
         return None
     (waiting, made), layout = found, run.layout
+    note_used(*waiting.folders(layout))
     run, bundle = replace(run, generation=waiting.forgotten), layout.root / waiting.bundle
     approval = wait(waiting, _describe(run, made, waiting))
     get_run_logger().info("%s", approval.describe())
+    record_answer(layout, waiting.flow_run_id, approval)
     try:
         decision = follow_approval(waiting.decision, approval, read_standing(layout.model_name))
         evaluated = _evaluate(run, made)
@@ -229,9 +233,12 @@ def release_answered(run: Run) -> Released | None:
         if version is None and _is_wanted(decision):  # what is in service changed this very moment
             decision = follow_approval(waiting.decision, approval, read_standing(layout.model_name))
             metrics, page = _report(run, made, evaluated, decision)
-        return _conclude(run, Released(metrics, decision, version, bundle, made), page)
-    finally:
-        drop_waiting(layout, waiting.flow_run_id)
+        released = _conclude(run, Released(metrics, decision, version, bundle, made), page)
+    except Exception:
+        end_waiting(layout, waiting, "failed")
+        raise
+    drop_waiting(layout, waiting.flow_run_id)
+    return released
 
 
 def _evaluate(run: Run, made: Made) -> dict[str, Any]:
@@ -248,7 +255,8 @@ def _ask(run: Run, made: Made, bundle: Path, decision: Decision, evaluated: dict
     artifacts.publish_metrics(metrics, run.recipe.evaluation.k, run.page_url(page))
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
     waiting = begin_waiting(run, made, bundle, decision)
-    record_waiting(run.layout, made.candidate.value, decision, f"until {waiting.until[:16]}, {how_to_answer(waiting)}")
+    waits = f"until {waiting.until[:16]}, {how_to_answer(waiting)}"
+    record_judgement(run.layout, made.candidate.value, decision, promoted=False, waits=waits)
     wait(waiting, _describe(run, made, waiting))
     raise AssertionError("a run that asks goes on in another process")
 

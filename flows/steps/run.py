@@ -87,9 +87,9 @@ class Run:
     def page_url(self, page: Path) -> str:
         """Where one of the shop's report pages is shown."""
         below = page.relative_to(self.layout.reports)
-        return f"{self.platform.url_of('reports')}/{below.as_posix()}"
+        return f"{self.platform.link_to('reports')}/{below.as_posix()}"
 
     @property
     def monitoring_url(self) -> str:
         """Evidently's own UI."""
-        return self.platform.url_of("monitoring")
+        return self.platform.link_to("monitoring")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import wraps
@@ -35,6 +35,7 @@ from core.settings.features import FeatureStoreSettings
 from core.settings.tree import Recipe
 from core.storage import digest_of
 from flows.errors import DataChanged, DiskFull
+from flows.in_use import note_used
 from flows.pruning import mark_used, require_room, result_file, saying_full
 from flows.reporting.measurement import measured
 from flows.reporting.traces import step_span
@@ -210,8 +211,10 @@ def step(
             context.key = policy.key(context, inputs)
             mark_used(result_file(run.layout, context.key))
             is_gone = False
+            note_used(*_folders(inputs))
             if at is not None:
                 context.target = at(run.layout, context.key, inputs)
+                note_used(context.target)
                 mark_used(context.target)
                 is_gone = not context.target.exists()
             again = made.with_options(
@@ -296,6 +299,15 @@ def _by_name(body: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str
     given = signature(body).bind(None, *args, **named)
     given.apply_defaults()
     return {name: value for name, value in given.arguments.items() if name != _CONTEXT}
+
+
+def _folders(inputs: Mapping[str, Any]) -> Iterator[Path]:
+    """Where the outputs lie that a step is given."""
+    for value in inputs.values():
+        if isinstance(value, Output):
+            yield value.folder
+        elif isinstance(value, Mapping):
+            yield from _folders(value)
 
 
 def setting_of(recipe: Recipe, path: str) -> Any:

@@ -11,7 +11,7 @@ from core.layout import Layout
 from core.overrides import Overrides
 from core.promotions import Version
 from core.storage import remove_folder
-from core.tombstones import TombstoneFile
+from core.tombstones import TombstoneFile, read_tombstones
 from flows.audience.choice import active_users, named_users
 from flows.audience.parts import Parts
 from flows.errors import NoAudience
@@ -38,12 +38,17 @@ def choose_audience(
     n_users: int,
     refresh: bool,
 ) -> int:
-    """Settle whom the texts are for, unless that was settled before; returns how many parts there are to be."""
+    """Settle whom the texts are for, unless that was settled before; returns how many parts there are to be.
+
+    Nobody who is forgotten is among them, whoever names them.
+    """
     if refresh or not parts.is_begun:
         remove_folder(parts.folder)
         named = named_users(users, users_file)
         if not (named or users_file or users):
             named = active_users(require_validation(step.layout).folder, n_users, segment)
+        is_forgotten = read_tombstones(step.layout.forgotten).holds
+        named = [user for user in named if not is_forgotten(user)]
         if not named:
             raise NoAudience(
                 "Cannot write texts",

@@ -14,7 +14,6 @@ _ASSETS = "assets"  # the folder of a package's files that are no code
 # Another version of one of these may read, count or learn differently: nothing made with the old one is used again.
 LIBRARIES = (
     "adbc-driver-postgresql",
-    "adbc-driver-sqlite",
     "bm25s",
     "charset-normalizer",
     "duckdb",
@@ -32,6 +31,7 @@ LIBRARIES = (
     "phonenumbers",
     "presidio-analyzer",
     "pyarrow",
+    "regex",
     "sacrebleu",
     "safetensors",
     "scikit-learn",

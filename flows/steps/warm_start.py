@@ -30,7 +30,6 @@ from recommender.fitting.summary import FitSummary
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
-    from validation.raw.parts import RawTables
 
 # Whatever shapes the weights that are started from; other values of one of these are another model.
 _SHAPING = ("encoder", "modality", "sequence", "augmentation", "features")
@@ -83,9 +82,13 @@ class _Origin:
 
 
 @action("plan-warm-start", reads=("warm_start", *_SHAPING), computes=True)
-def plan_warm_start(step: StepContext, raw: Output[RawTables], training: Output[TrainingSummary]) -> Plan:
-    """What the fits start from: the weights in service, or nothing, with the reason."""
-    plan = _plan(step, raw.value.fingerprint, training)
+def plan_warm_start(step: StepContext, fingerprint: str, training: Output[TrainingSummary]) -> Plan:
+    """What the fits start from: the weights in service, or nothing, with the reason.
+
+    Args:
+        fingerprint: Of the data that were read.
+    """
+    plan = _plan(step, fingerprint, training)
     if plan.judged is None:
         get_run_logger().warning("Everything is fitted from nothing, as %s.", plan.reason)
     else:

@@ -7,19 +7,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from httpx import TransportError
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectHTTPStatusError
 
-from core.settings.search import SearchSettings
+from core.settings.models import BlendSettings
+from core.settings.search import Choices, SearchSettings, Value
 from core.settings.tree import Recipe
-from core.storage import is_disk_full
-from flows.errors import DiskFull
+from core.storage import digest_of, is_disk_full
+from flows.errors import DataChanged, DiskFull
+from flows.in_use import keeping_used
 from flows.pruning import prune
-from flows.steps.fits import Ranking, fit_ranking
+from flows.steps.fits import Ranking, fit_ranking, modality_digest, model_digest
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action
 from flows.tuning.board import TrialBoard, trial_name
 from recommender.tuning.search import NotPromising
+from recommender.tuning.space import with_values
 
 if TYPE_CHECKING:
     from features.training import TrainingSummary
@@ -29,6 +34,24 @@ if TYPE_CHECKING:
 
 # Trials often share a component; so many of each stay while a search runs.
 KEPT_WHILE_SEARCHING = 12
+ENCODER = "encoder.model"
+
+
+def open_search(run: Run, training: Output[TrainingSummary], settings: SearchSettings) -> Search:
+    """Go on with the search of this recipe, or start it: another one where anything that a figure hangs on differs.
+
+    Beside the training set and the settings these are the files of the language models and the further vectors, and
+    the device.
+
+    Raises:
+        SettingsError: the space names an unknown setting, or a value that it may not have; or there is no such device.
+    """
+    from recommender.tuning.search import Search
+
+    encoders = [with_values(run.recipe, {ENCODER: name}).encoder for name in _encoders(run.recipe, settings)]
+    files = (*map(model_digest, encoders), modality_digest(run.recipe.modality))
+    data = digest_of(training.key, files, run.device)
+    return Search.open(run.layout.searches, data, run.recipe, settings)
 
 
 @task(name="trial", task_run_name="{name}", cache_policy=NO_CACHE)
@@ -40,7 +63,7 @@ def fit_and_evaluate(
     files: Mapping[int, Path],
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> float | str:
-    """Fit what ranks once per seed, and keep what each fit reaches on every validation query.
+    """Fit what ranks once per seed, and keep what each fit reaches on every query that judges.
 
     Components that an earlier trial or run made of the same settings are not fitted again.
 
@@ -59,17 +82,22 @@ def fit_and_evaluate(
         except NotPromising as stopped:
             return str(stopped)
         # All trials are asked about the same queries, whichever seed they were fitted under.
-        figures.append(evaluate_trial(run, training=training.folder, ranking=ranking, file=file))
+        ndcg = evaluate_trial(run, training=training.folder, ranking=ranking, blend=seeded.blend, file=file)
+        figures.append(ndcg)
     return sum(figures) / len(figures)
 
 
 @action("evaluate-trial", reads=("evaluation.k", "seed"), computes=True)
-def evaluate_trial(step: StepContext, training: Path, ranking: Ranking, file: Path) -> float:
-    """Evaluate what ranks on the validation window, and keep what it reaches on every query; the mean NDCG."""
+def evaluate_trial(step: StepContext, training: Path, ranking: Ranking, blend: BlendSettings, file: Path) -> float:
+    """Evaluate what ranks within the validation window, and keep what it reaches on every query; the mean NDCG.
+
+    Args:
+        blend: What the trial's blend was fitted with.
+    """
     from recommender.tuning.trial_evaluation import evaluate_on_validation, write_ndcg
 
     parts = (ranking.vectors.folder, ranking.sequence.folder, ranking.blend.folder)
-    ndcg = evaluate_on_validation(step.fit(training), *parts)
+    ndcg = evaluate_on_validation(step.fit(training), *parts, blend)
     write_ndcg(file, ndcg)
     return float(ndcg.mean())
 
@@ -79,14 +107,16 @@ def run_trials(run: Run, training: Output[TrainingSummary], search: Search, sett
     logger, board = get_run_logger(), TrialBoard(search, run.recipe.evaluation.k)
     deadline = time.monotonic() + (settings.timeout_s or float("inf"))
     board.show()
-    while (trial := search.next_trial()) is not None:
-        board.show()
-        _run_trial(run, training, search, trial, settings.n_seeds)
-        board.show()
-        prune(run.layout, KEPT_WHILE_SEARCHING)
-        if time.monotonic() > deadline:
-            logger.info("search: its %g s are over; run it again to go on", settings.timeout_s)
-            return
+    with keeping_used(run.layout, KEPT_WHILE_SEARCHING):
+        while (trial := search.next_trial()) is not None:
+            board.show()
+            with keeping_used(run.layout):
+                _run_trial(run, training, search, trial, settings.n_seeds)
+            board.show()
+            prune(run.layout, KEPT_WHILE_SEARCHING)
+            if time.monotonic() > deadline:
+                logger.info("search: its %g s are over; run it again to go on", settings.timeout_s)
+                return
 
 
 def confirm(
@@ -97,7 +127,6 @@ def confirm(
     Returns:
         None where the recipe as given is the best.
     """
-    from recommender.tuning.space import with_values
     from recommender.tuning.trial_evaluation import measure_gain, read_ndcg
 
     if best.number == 0:
@@ -131,8 +160,8 @@ def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, tria
     try:
         outcome = fit_and_evaluate(name, run, training, trial.recipe, files, on_epoch)
     except Exception as error:
-        # Without the recipe as given nothing can be compared; and a full disk says nothing of the settings.
-        if trial.number == 0 or isinstance(error, DiskFull) or is_disk_full(error):
+        # Without the recipe as given nothing can be compared.
+        if trial.number == 0 or not _is_of_settings(error):
             raise
         search.fail(trial, str(error), time.monotonic() - started)
         get_run_logger().warning("%s: failed: %s", name, error)
@@ -148,12 +177,29 @@ def _run_trial(run: Run, training: Output[TrainingSummary], search: Search, tria
     get_run_logger().info("%s: ndcg %.4f, %.1f s%s", name, outcome, seconds, leader)
 
 
+def _is_of_settings(error: BaseException | None) -> bool:
+    """Whether other settings may fare better: not on a full disk, without Prefect, or after somebody was forgotten."""
+    if is_disk_full(error):
+        return False
+    while error is not None:
+        if isinstance(error, DataChanged | DiskFull | TransportError | PrefectHTTPStatusError):
+            return False
+        error = error.__cause__
+    return True
+
+
 def _seeds(recipe: Recipe, n_seeds: int) -> list[int]:
     return list(range(recipe.seed, recipe.seed + n_seeds))
 
 
 def _files(run: Run, search: Search, number: int, seeds: list[int]) -> dict[int, Path]:
     return {seed: run.layout.trial_ndcg(search.name, number, seed) for seed in seeds}
+
+
+def _encoders(recipe: Recipe, settings: SearchSettings) -> list[Value]:
+    """The recipe's text encoder, and those that are searched."""
+    searched = settings.space.get(ENCODER)
+    return [recipe.encoder.model, *(searched.choices if isinstance(searched, Choices) else ())]
 
 
 def _shown(values: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -24,23 +24,12 @@ from monitoring.signals.activity import FloodRule
 from recommender.inputs.user import UserState
 
 KEPT_DAYS = 400
-_HISTORY = 200  # items of a history, the newest
 # Whoever floods on one day is no user whose taste is asked about.
 _FLOODERS = """
 CREATE TEMP TABLE flooders AS
 WITH days AS (SELECT user_id, CAST(timestamp AS DATE) AS day, count(*) AS n FROM events GROUP BY ALL)
 SELECT DISTINCT user_id FROM days
 WHERE n > greatest($min_repeats, $factor * (SELECT quantile_disc(n, 0.75) FROM days)) AND $is_on
-"""
-_STATES = f"""
-SELECT q.user_id, q.day, q.targets, list(item_id ORDER BY since DESC, item_id)[:{_HISTORY}] AS items,
-    list(value ORDER BY since DESC, item_id)[:{_HISTORY}] AS ratings,
-    list(kind ORDER BY since DESC, item_id)[:{_HISTORY}] AS kinds
-FROM queries q JOIN (
-    SELECT user_id, day, item_id, max(timestamp) AS since, arg_max(value, timestamp) AS value,
-        max(list_position([{", ".join(literal(one) for one in EVENTS)}], event)) AS kind
-    FROM events JOIN queries USING (user_id) WHERE timestamp < day::TIMESTAMPTZ GROUP BY ALL
-) USING (user_id, day) GROUP BY ALL ORDER BY q.day, q.user_id
 """
 
 
@@ -79,6 +68,13 @@ class HasDay(Protocol):
         """UTC."""
 
 
+class StatesThen(Protocol):
+    """Who derives users as a request of then would have found them: `features.point_in_time.states`."""
+
+    def __call__(self, user_ids: Sequence[str], before_us: Sequence[int]) -> list[UserState]:
+        """What was known of each user, and of the items, just before each moment (microseconds since 1970)."""
+
+
 Day = TypeVar("Day", bound=HasDay)
 
 
@@ -114,19 +110,18 @@ def open_events(clean: Path, wanted: Sequence[date], floods: FloodRule) -> Itera
         yield connection
 
 
-def states_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, date, tuple[str, ...], UserState]]:
-    """Of each of `queries` with a history in `events`: user, day, targets, and the user as the day began."""
-    rows = connection.execute(_STATES).fetchall()
-    return [(user, day, tuple(targets), _state(*history)) for user, day, targets, *history in rows]
-
-
-def _state(items: Sequence[str], ratings: Sequence[float | None], kinds: Sequence[int]) -> UserState:
-    """A history as the features have it, oldest first."""
-    return UserState(
-        items=tuple(reversed(items)),
-        values=tuple(reversed(ratings)),
-        events=tuple(EVENTS[kind - 1] for kind in reversed(kinds)),
-    )
+def states_of(
+    connection: duckdb.DuckDBPyConnection, states_then: StatesThen
+) -> list[tuple[str, date, tuple[str, ...], UserState]]:
+    """Of each of `queries` with a history by then: user, day, targets, and the user as the day began; by day."""
+    rows = connection.execute("SELECT user_id, day, targets FROM queries ORDER BY day, user_id").fetchall()
+    began = [round(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000 for _, day, _ in rows]
+    states = states_then([user for user, *_ in rows], began)
+    return [
+        (user, day, tuple(targets), state)
+        for (user, day, targets), state in zip(rows, states, strict=True)
+        if not state.is_cold
+    ]
 
 
 def keep_days(path: Path, adapter: TypeAdapter[list[Day]], known: Sequence[Day], fresh: Sequence[Day]) -> list[Day]:

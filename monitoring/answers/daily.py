@@ -139,6 +139,9 @@ def sum_up_answers(
 ) -> list[AnswerDay]:
     """Sum up the days that are over, and keep them; the same days again change nothing.
 
+    Of a day of which the log has lost answers since, the sums of before stay; one that the log holds only the end of is
+    left out.
+
     Args:
         folder: Where the sums are kept.
         promises: The offline NDCG of bundles, by name:version.
@@ -154,9 +157,12 @@ def sum_up_answers(
     since = max(known[-1].day - _AGAIN, known[0].day) if known else date(1970, 1, 1)
     opens = datetime.combine(since, time(), UTC)
     with open_shown(logs.log, logs.events, logs.clicks, logs.window_s, since=opens) as (tables, _):
-        if not known:  # the day on which the log begins is not whole
-            ((first,),) = tables.execute(_FIRST).fetchall()
-            since = first + timedelta(days=1) if first else until
+        # The day on which the log begins is not whole. If it was summed up when it still was, the sums are kept below.
+        ((first,),) = tables.execute(_FIRST).fetchall()
+        if first is None:
+            return known
+        if not known or first > known[-1].day:
+            since = first + timedelta(days=1)
         if since >= until:
             return known
         read_segments(tables, logs.clean)
@@ -164,11 +170,13 @@ def sum_up_answers(
         tables.execute(_LISTED, {"since": since, "until": until})
         tables.execute(_UNITS)
         fresh = list(_days(tables, promises))
-    # A day whose part of the log is gone stays as it was.
-    again = {one.day for one in fresh}
+    found = {(one.day, one.model): one for one in fresh}
+    for one in known:  # of a day of which answers have left the log, the sums of before are the whole
+        own = (one.day, one.model)
+        if own not in found or one.answers > found[own].answers:
+            found[own] = one
     oldest = until - timedelta(days=KEPT_DAYS)
-    kept = [one for one in known if one.day not in again and one.day >= oldest]
-    days = sorted([*kept, *fresh], key=lambda one: (one.day, one.model))
+    days = [found[own] for own in sorted(found) if own[0] >= oldest]
     if days != known:
         with atomic_file(folder / STORE) as temporary:
             temporary.write_bytes(_DAYS.dump_json(days))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from core.settings.form import Frozen
-from monitoring.answers.asked_days import Replayed, keep_days, open_events, states_of, sums_of
+from monitoring.answers.asked_days import Replayed, StatesThen, keep_days, open_events, states_of, sums_of
 from monitoring.answers.signals import last_whole_day
 from monitoring.signals.activity import Span
 from monitoring.signals.series import Series, Worse
@@ -97,6 +97,7 @@ def read_rated_days(folder: Path) -> list[RatedDay]:
 def rate(
     folder: Path,
     clean: Path,
+    states_then: StatesThen,
     scorer: Foresees,
     bundle: Replayed,
     wanted: Sequence[date],
@@ -108,18 +109,20 @@ def rate(
     Args:
         folder: Where the sums are kept.
         clean: Folder of the clean tables.
+        states_then: Derives users as a day began.
         wanted: The days (`days_to_replay`).
         catalogue: Items that the bundle knows; a rating of another one is left out.
         like_from: A rating from here on is a like.
     Returns:
         All that is kept, the oldest day first.
     """
-    fresh = list(_rated(clean, scorer, bundle, wanted, catalogue, like_from)) if wanted else []
+    fresh = list(_rated(clean, states_then, scorer, bundle, wanted, catalogue, like_from)) if wanted else []
     return keep_days(folder / STORE, _DAYS, read_rated_days(folder), fresh)
 
 
 def _rated(
     clean: Path,
+    states_then: StatesThen,
     scorer: Foresees,
     bundle: Replayed,
     wanted: Sequence[date],
@@ -133,7 +136,7 @@ def _rated(
             (user, day): value
             for user, day, value in connection.execute("SELECT user_id, day, rating FROM queries").fetchall()
         }
-        asked = [one for one in states_of(connection) if one[2][0] in catalogue]
+        asked = [one for one in states_of(connection, states_then) if one[2][0] in catalogue]
         item_ids, days = [one[2][0] for one in asked], [one[1] for one in asked]
         of_items = _item_ratings(connection, item_ids, days) if asked else None
         put_off = connection.execute("SELECT DISTINCT day FROM given ANTI JOIN queries USING (day)").fetchall()
@@ -175,7 +178,7 @@ def rated_series(days: Sequence[RatedDay], span: Span) -> list[Series]:
         found.append(
             Series(
                 name, "quality", "mean", cells[:, 0], cells[:, 1:2], cells[:, 2:],
-                worse=worse, begins=begins, consequence=2,
+                worse=worse, begins=begins, consequence=3,
             )
         )  # fmt: skip
     return found

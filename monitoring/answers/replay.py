@@ -17,11 +17,13 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from core.settings.form import Frozen
-from monitoring.answers.asked_days import Replayed, keep_days, open_events, states_of, sums_of
+from monitoring.answers.asked_days import Replayed, StatesThen, keep_days, open_events, states_of, sums_of
 from monitoring.answers.rival import fit_neighbours
 from monitoring.answers.unknown_items import unknown_shares
 from monitoring.signals.segments import read_segments
 from recommender.inputs.queries import Queries
+from recommender.inputs.seen import item_keys
+from recommender.inputs.user import UserState
 from recommender.metrics.ranking_evaluation import AUC, evaluate_ranker
 from recommender.metrics.top_k import Scores
 
@@ -30,16 +32,17 @@ USERS_A_DAY = 200
 MAX_QUERIES = 6000  # of one look; newer days first, older ones at the looks after
 RANK, NDCG = "rank", "ndcg"
 _SEED = 7
+_TAKEN = """
+CREATE TEMP TABLE taken AS
+WITH firsts AS (SELECT user_id, item_id, min(timestamp) AS first FROM events GROUP BY ALL),
+known AS (SELECT user_id, CAST(min(first) AS DATE) AS since FROM firsts GROUP BY user_id)
+SELECT user_id, CAST(first AS DATE) AS day, list(item_id ORDER BY first, item_id) AS targets
+FROM firsts JOIN known USING (user_id) ANTI JOIN flooders USING (user_id)
+WHERE CAST(first AS DATE) IN (SELECT day FROM wanted) AND CAST(first AS DATE) > since GROUP BY ALL
+"""
 _QUERIES = f"""
 CREATE TEMP TABLE queries AS
-WITH firsts AS (SELECT user_id, item_id, min(timestamp) AS first FROM events GROUP BY ALL),
-known AS (SELECT user_id, CAST(min(first) AS DATE) AS since FROM firsts GROUP BY user_id),
-taken AS (
-    SELECT user_id, CAST(first AS DATE) AS day, list(item_id ORDER BY first, item_id) AS targets
-    FROM firsts JOIN known USING (user_id) ANTI JOIN flooders USING (user_id)
-    WHERE CAST(first AS DATE) IN (SELECT day FROM wanted) AND CAST(first AS DATE) > since GROUP BY ALL
-),
-drawn AS (
+WITH drawn AS (
     SELECT *, row_number() OVER (PARTITION BY day ORDER BY hash(user_id, day, {_SEED}), user_id) AS place FROM taken
 )
 SELECT user_id, day, targets FROM (
@@ -55,7 +58,8 @@ class ReplayDay(Frozen):
         day: UTC.
         digest: Of the bundle.
         promise: What its evaluation found of users with a history, by figure.
-        figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares.
+        figures: `rank` (share of the other items that stand below a taken one) and `ndcg`: users, sum, sum of squares;
+            none of a day on which nobody could be asked about, which tells nothing else either.
         segments: The same of `rank`, by segment of users.
         age_days: Since the bundle's catalogue was made, perhaps after it learned; None of days from before it was kept.
         unknown: Of users, the share of what they took that the bundle does not know: users, sum, sum of squares; None
@@ -89,6 +93,7 @@ def read_replay_days(folder: Path) -> list[ReplayDay]:
 def replay(
     folder: Path,
     clean: Path,
+    states_then: StatesThen,
     ranker: Scores,
     bundle: Replayed,
     wanted: Sequence[date],
@@ -99,6 +104,7 @@ def replay(
     Args:
         folder: Where the sums are kept.
         clean: Folder of the clean tables.
+        states_then: Derives users as a day began.
         ranker: Of the bundle.
         bundle: What it is.
         wanted: The days (`days_to_replay`).
@@ -106,16 +112,26 @@ def replay(
     Returns:
         All that is kept, the oldest day first.
     """
-    fresh = list(_replayed(clean, ranker, bundle, wanted, users_a_day)) if wanted else []
+    fresh = list(_replayed(clean, states_then, ranker, bundle, wanted, users_a_day)) if wanted else []
     return keep_days(folder / STORE, _DAYS, read_replay_days(folder), fresh)
 
 
 def _replayed(
-    clean: Path, ranker: Scores, bundle: Replayed, wanted: Sequence[date], users_a_day: int
+    clean: Path,
+    states_then: StatesThen,
+    ranker: Scores,
+    bundle: Replayed,
+    wanted: Sequence[date],
+    users_a_day: int,
 ) -> Iterator[ReplayDay]:
     with open_events(clean, wanted, bundle.floods) as connection:
+        connection.execute(_TAKEN)
         connection.execute(_QUERIES, {"users": users_a_day, "most": max(MAX_QUERIES, users_a_day)})
-        rows = states_of(connection)
+        rows = [one for one in map(_with_new, states_of(connection, states_then)) if one[2]]
+        # Days with nobody are done too, once; but not where a look merely had no room for those of a day.
+        put_off = connection.execute("SELECT DISTINCT day FROM taken ANTI JOIN queries USING (day)").fetchall()
+        for day in sorted(set(wanted) - {row[1] for row in rows} - {day for (day,) in put_off}):
+            yield ReplayDay(day=day, digest=bundle.digest, figures={})
         read_segments(connection, clean)
         found = connection.execute(
             "SELECT user_id, list(segment) FROM user_segments SEMI JOIN queries USING (user_id) GROUP BY user_id"
@@ -146,6 +162,17 @@ def _replayed(
             unknown_groups=tuple((n, total) for n, total, _ in unknown[day]) if day in unknown else (),
             lead=None if leads is None else _known_sums(leads[mine]),
         )
+
+
+def _with_new(
+    row: tuple[str, date, tuple[str, ...], UserState],
+) -> tuple[str, date, tuple[str, ...], UserState]:
+    """Without targets that counted as seen when the day began, which no list of then could hold."""
+    user, day, targets, state = row
+    if state.seen is None:
+        return row
+    is_seen = np.isin(item_keys(targets), state.seen.keys)
+    return user, day, tuple(item for item, gone in zip(targets, is_seen, strict=True) if not gone), state
 
 
 def _leads(

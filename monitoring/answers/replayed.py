@@ -59,7 +59,7 @@ def _series(within: Sequence[tuple[int, ReplayDay]], n_days: int) -> Iterator[Se
         if cells[:, 0].any():
             yield Series(
                 f"quality.replay.{figure}", "quality", "mean", cells[:, 0], cells[:, 1:2], cells[:, 2:],
-                worse="lower", begins=begins, segment=segment, consequence=2,
+                worse="lower", begins=begins, segment=segment, consequence=3,
             )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def below_promise(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[M
     distance = (floor - mean) / max(error, 1e-9)
     exposure = np.array([n for n, *_ in found])
     series = Series(
-        "quality.replay.promise", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2
+        "quality.replay.promise", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=3
     )
     log_p = float(t.logsf(distance, freedom)) if distance > 0 else 0.0
     yield Moved(series, LAG, mean, promise, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
@@ -119,7 +119,7 @@ def lost_lead(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Moved
     above_chance = mean_of_days([one.figures[RANK] for one in first])[0] - CHANCE
     distance = (was - LOST_LEAD * max(above_chance, 0.0) - now) / max(np.hypot(was_error, now_error), 1e-9)
     exposure = np.array([one.lead[0] for one in newest if one.lead])
-    series = Series("quality.replay.lead", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=2)
+    series = Series("quality.replay.lead", "quality", "mean", exposure, exposure[:, None], worse="lower", consequence=3)
     log_p = float(t.logsf(distance, min(was_freedom, now_freedom))) if distance > 0 else 0.0
     yield Moved(series, LAG, now, was, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
 
@@ -148,7 +148,7 @@ def lacks_items(days: Sequence[ReplayDay], span: Span, end: int) -> Iterator[Mov
     parts = float(np.sum(variances**2 / (np.array([n_groups, len(then), len(now)]) - 1)))
     freedom = float(variances.sum()) ** 2 / parts if parts > 0 else n_groups - 1
     exposure = np.array([n for n, *_ in now])
-    series = Series(UNKNOWN_SHARE, "quality", "mean", exposure, exposure[:, None], worse="higher", consequence=2)
+    series = Series(UNKNOWN_SHARE, "quality", "mean", exposure, exposure[:, None], worse="higher", consequence=3)
     log_p = float(t.logsf(distance, freedom)) if distance > 0 else 0.0
     yield Moved(series, LAG, is_now, was, log_p, max(distance, 0.0) ** 2, float(exposure.sum()))
 

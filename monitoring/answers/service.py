@@ -1,15 +1,17 @@
-"""Signals of the service: how much it is asked, what it fails at, and what it has to refuse as too much at once."""
+"""Signals of the service: how much it is asked, what it fails at, what it has to refuse as too much at once, and how
+much of what the reviews praise that it writes is supported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from core.logs.answered import read_answered
+from core.logs.answered import PRAISE, read_answered
 from core.settings.form import Frozen
 from core.storage import atomic_file
 from monitoring.answers.signals import NEEDED_DAYS, last_whole_day
@@ -31,12 +33,16 @@ class ServiceDay(Frozen):
         requests: All.
         failed: Answered with a status from 500 on.
         limited: Answered 429, as too many at once; not where one caller asked too often.
+        praised: Aspects that written reviews praised, each once per review.
+        supported: Those of them that several reviewers of the item praise, or that its text says.
     """
 
     day: date
     requests: int
     failed: int = 0
     limited: int = 0
+    praised: int = 0
+    supported: int = 0
 
 
 _DAYS = TypeAdapter(list[ServiceDay])
@@ -88,9 +94,17 @@ def sum_up_service(
 
 
 def _day(day: date, endpoints: dict[str, dict[str, int]]) -> ServiceDay:
-    outcomes = [found for endpoint, found in endpoints.items() if endpoint != _OTHER]
+    outcomes = [found for endpoint, found in endpoints.items() if endpoint not in (_OTHER, PRAISE)]
     failed, limited = (sum(found.get(name, 0) for found in outcomes) for name in ("failed", "limited"))
-    return ServiceDay(day=day, requests=sum(sum(found.values()) for found in outcomes), failed=failed, limited=limited)
+    praise = endpoints.get(PRAISE, {})
+    return ServiceDay(
+        day=day,
+        requests=sum(sum(found.values()) for found in outcomes),
+        failed=failed,
+        limited=limited,
+        praised=sum(praise.values()),
+        supported=praise.get("supported", 0),
+    )
 
 
 def service_note(days: Sequence[ServiceDay], span: Span) -> str:
@@ -112,9 +126,9 @@ def service_series(days: Sequence[ServiceDay], span: Span) -> list[Series]:
     if not within:
         return []
     begins = within[0][0]
-    cells, is_known = np.zeros((span.n_days - begins, 3)), np.zeros(span.n_days - begins, dtype=bool)
+    cells, is_known = np.zeros((span.n_days - begins, 5)), np.zeros(span.n_days - begins, dtype=bool)
     for place, one in within:
-        cells[place - begins] = one.requests, one.failed, one.limited
+        cells[place - begins] = one.requests, one.failed, one.limited, one.praised, one.supported
         is_known[place - begins] = True
     requests = cells[:, 0]
     load = weekly_habit(cells[:, :1], is_known) * is_known
@@ -127,7 +141,23 @@ def service_series(days: Sequence[ServiceDay], span: Span) -> list[Series]:
             is_share=True, worse="higher", begins=begins, consequence=0,
         ),
         Series(
-            "service.requests.limited_share", "service", "rate", requests, cells[:, 2:],
-            is_share=True, worse="higher", begins=begins, consequence=2,
+            "service.requests.limited_share", "service", "rate", requests, cells[:, 2:3],
+            is_share=True, worse="higher", begins=begins, consequence=3,
         ),
+        *_praise_series(cells[:, 3:], begins),
     ]  # fmt: skip
+
+
+def _praise_series(cells: np.ndarray, begins: int) -> Iterator[Series]:
+    """From the first day on which a written review praised anything.
+
+    Args:
+        cells: Of each day from `begins` on, what was praised, and what of it is supported. Shape (n_days, 2).
+    """
+    first = int(np.argmax(cells[:, 0] > 0))
+    if cells[first, 0]:
+        praised, supported = cells[first:, 0], cells[first:, 1:]
+        yield Series(
+            "service.texts.supported_share", "service", "rate", praised, supported,
+            is_share=True, worse="lower", begins=begins + first, consequence=3,
+        )  # fmt: skip

@@ -91,20 +91,20 @@ def _predictions(laid: _Laid) -> Iterator[Series]:
 
 def _quality(laid: _Laid) -> Iterator[Series]:
     for figure, name in _OUTCOMES.items():
-        yield laid.series(name, "quality", _cells(laid, figure), worse="lower", consequence=2)
+        yield laid.series(name, "quality", _cells(laid, figure), worse="lower", consequence=3)
     kept = np.zeros((laid.n_days, 3))
     for place, one in laid.rows:
         if one.promise:
             n, total, squares = one.figures["ndcg"]
             kept[place] += n, total / one.promise, squares / one.promise**2
     if kept[:, 0].any():
-        yield laid.series("quality.shown.kept_promise", "quality", kept, worse="lower", consequence=2)
+        yield laid.series("quality.shown.kept_promise", "quality", kept, worse="lower", consequence=3)
     for segment in sorted({segment for _, one in laid.rows for segment in one.hits}):
         cells = np.zeros((laid.n_days, 3))
         for place, one in laid.rows:
             cells[place] += one.hits.get(segment, (0.0, 0.0, 0.0))
         name = _OUTCOMES["hit"]
-        yield laid.series(name, "quality", cells, worse="lower", consequence=2, segment=segment)
+        yield laid.series(name, "quality", cells, worse="lower", consequence=3, segment=segment)
 
 
 def _latency(laid: _Laid) -> Iterator[Series]:
@@ -125,7 +125,7 @@ def _latency(laid: _Laid) -> Iterator[Series]:
     told = f"longer than {TOOK_MS[min(slow, len(TOOK_MS)) - 1]:.3g} ms"
     yield Series(
         "service.latency.slow_share", "service", "rate", n, late,
-        is_share=True, worse=worse, begins=laid.begins, labels=(told,), consequence=2,
+        is_share=True, worse=worse, begins=laid.begins, labels=(told,), consequence=3,
     )  # fmt: skip
 
 

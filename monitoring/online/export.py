@@ -15,8 +15,8 @@ FILE = "predictions.parquet"
 _WHO = ("user_id", "visitor_id")
 _ROWS = """
 SELECT a.recommendation_id, a."at", endpoint, model, experiment, variant, unit, role, user_id, visitor_id, k, seed,
-    cold_start, degraded, took_ms, a.position, a.item_id, score, part, propensity, c.item_id IS NOT NULL AS clicked,
-    c.event, c.reacted_at
+    seed_given, cold_start, degraded, took_ms, a.position, a.item_id, score, part, propensity,
+    c.item_id IS NOT NULL AS clicked, c.event, c.reacted_at
 FROM (
     SELECT * EXCLUDE (items, scores, parts, propensities, who), generate_subscripts(items, 1) AS position,
         unnest(items) AS item_id, unnest(scores) AS score, unnest(parts) AS part, unnest(propensities) AS propensity
@@ -51,7 +51,7 @@ def export_predictions(
 
     file = folder / FILE
     with open_shown(log, events, clicks, window_s, since=since) as (connection, _):
-        rows = connection.execute(_ROWS).to_arrow_table()
+        rows = connection.sql(_ROWS).to_arrow_table()
     with atomic_file(file) as temporary:
         pq.write_table(rows, temporary, compression="zstd")
     return file, rows.num_rows

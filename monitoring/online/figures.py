@@ -16,23 +16,27 @@ from core.logs.events import EventLog
 from core.promotions import Standing
 from core.settings.monitoring import ExperimentSettings
 from monitoring.online.sequential import LEVEL, MIN_USERS, compare
-from monitoring.online.shown import open_shown
+from monitoring.online.shown import log_lost_until, open_shown
+from monitoring.online.window import window_of
 from recommender.inputs.catalogue import CATALOGUE_FILE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _Z = 1.96
+_FEW = 10  # values: their spread says little of that of others
 _ANSWERS = """
 SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a.took_ms,
-    coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
+    a.together IS NOT DISTINCT FROM 1 AS is_alone,
+    coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked, a."at" <= $closed AS is_closed
 FROM answers a LEFT JOIN clicked c USING (recommendation_id)
 WHERE a.role = 'shown' AND a."at" <= $until
-GROUP BY a.variant, unit_id, a.took_ms, n_shown, a.recommendation_id
+GROUP BY a.variant, unit_id, a.took_ms, is_alone, n_shown, is_closed, a.recommendation_id
 """
 _REACH = """
 SELECT variant, count(DISTINCT item_id)::BIGINT AS items, array_agg(DISTINCT model) AS models
-FROM (SELECT variant, model, unnest(items) AS item_id FROM answers WHERE role = $role) GROUP BY variant
+FROM (SELECT variant, model, unnest(items) AS item_id FROM answers WHERE role = $role AND "at" <= $until)
+GROUP BY variant
 """
 _SHADOWS = """
 SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms, list(overlap) AS overlaps,
@@ -64,6 +68,16 @@ class Interval(BaseModel):
     high: float
 
 
+class OpenInterval(BaseModel):
+    """A figure, and its 95 % interval at this moment; an end is None where there are too few values to tell it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    low: float | None
+    high: float | None
+
+
 class VariantFigures(BaseModel):
     """What a variant's answers brought.
 
@@ -72,9 +86,11 @@ class VariantFigures(BaseModel):
         models: The bundles that answered.
         answers, users: Lists, and the users and visitors who got them; without an id each list is a user of its own.
         impressions, clicks: Items that were shown, and those of them that were clicked.
-        ctr: Clicks per shown item; the interval takes users as the unit.
-        hit_rate: Share of lists with a click; likewise.
-        latency_p50_ms, latency_p99_ms: Of computing an answer, within the service.
+        ctr: Clicks per shown item, of lists whose time for clicks is over; the interval takes users as the unit.
+        hit_rate: Share of such lists with a click; likewise.
+        latency_p50_ms, latency_p99_ms: Of computing an answer, with all that were computed together, in the service.
+        alone, alone_p50_ms: Answers that were computed alone, and their median time: what of two variants can be
+            compared, as lists of a small share are rarely computed together.
         coverage: Share of the catalogue that was shown to somebody.
         overlap, rank_correlation: Of a shadow: means, against what was shown.
     """
@@ -90,11 +106,13 @@ class VariantFigures(BaseModel):
     clicks: int = 0
     ctr: Interval | None = None
     hit_rate: Interval | None = None
-    latency_p50_ms: Interval | None = None
-    latency_p99_ms: Interval | None = None
+    latency_p50_ms: OpenInterval | None = None
+    latency_p99_ms: OpenInterval | None = None
+    alone: int = 0
+    alone_p50_ms: OpenInterval | None = None
     coverage: float | None = None
-    overlap: Interval | None = None
-    rank_correlation: Interval | None = None
+    overlap: OpenInterval | None = None
+    rank_correlation: OpenInterval | None = None
 
 
 class VariantTest(BaseModel):
@@ -102,6 +120,7 @@ class VariantTest(BaseModel):
 
     Attributes:
         users: Who are known to the end: their time of observation is over.
+        control_hit_rate: Mean of the hit rates of those of them whom the control answered; None where there are none.
         difference: Variant less control, with a confidence sequence: it holds the true one at all looks together,
             with the chance `level` says. None before there are enough users.
         p_value: Always valid: the smallest so far. Below 1 - level the variants differ.
@@ -112,6 +131,7 @@ class VariantTest(BaseModel):
     variant: str
     control: str
     users: int
+    control_hit_rate: float | None = None
     difference: Interval | None = None
     p_value: float | None = None
     level: float = 1.0 - LEVEL
@@ -123,9 +143,12 @@ class ExperimentFigures(BaseModel):
 
     Attributes:
         since: From when on answers count: the start, the last growth of a canary, or the last promotion, which changed
-            the control.
-        until: When these figures were computed, or the experiment stopped.
+            the control; or since when the log has them all.
+        until: When these figures were computed, or what ended it: it was stopped, a rollback overruled it, or its one
+            bundle went into service.
         dropped: Records that the prediction log had to leave out in this time, of all answers.
+        lost: Whether answers that would count are gone, as they were too old or too many for the log: there is no test
+            then, since nobody knows any more which list of a user was the first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -134,6 +157,7 @@ class ExperimentFigures(BaseModel):
     since: str
     until: str
     dropped: int
+    lost: bool = False
     variants: tuple[VariantFigures, ...]
     tests: tuple[VariantTest, ...] = ()
 
@@ -158,27 +182,32 @@ def compute_figures(
     Raises:
         PredictionLogError, EventLogError: a log cannot be read.
     """
-    until = now or datetime.now(UTC)
-    if experiment.stopped_at is not None:
-        until = min(until, _moment(experiment.stopped_at))
-    since = max([_moment(experiment.shares_since), *(_moment(c.at) for c in standing.changes[experiment.generation :])])
+    now = now or datetime.now(UTC)
+    since, until = window_of(experiment, standing, now)
     window_s = settings.click_window_s
     with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment.name) as (
         tables,
         dropped,
     ):
+        lost = log_lost_until(log)
+        is_lost = lost is not None and lost > since
+        if lost is not None and is_lost:
+            since = min(lost, until)
+            tables.execute('DELETE FROM answers WHERE "at" <= $since', {"since": since})
         n_items = _sizes(experiment, standing, log.parent)
         if experiment.kind == "shadow":
             variants = _shadows(experiment, tables, until, n_items)
             tests: tuple[VariantTest, ...] = ()
         else:
-            variants = _variants(experiment, tables, until, n_items)
-            tests = _tests(experiment, tables, until, settings)
+            closed = min(until, now - timedelta(seconds=window_s))
+            variants = _variants(experiment, tables, until, closed, n_items)
+            tests = _untested(experiment, since) if is_lost else _tests(experiment, tables, until, settings)
     return ExperimentFigures(
         name=experiment.name,
         since=since.isoformat(timespec="seconds"),
         until=until.isoformat(timespec="seconds"),
         dropped=dropped,
+        lost=is_lost,
         variants=tuple(variants),
         tests=tests,
     )
@@ -194,10 +223,14 @@ def shares_of(experiment: Experiment) -> dict[str, float]:
 
 
 def _variants(
-    experiment: Experiment, tables: DuckDBPyConnection, until: datetime, n_items: Callable[[str], int | None]
+    experiment: Experiment,
+    tables: DuckDBPyConnection,
+    until: datetime,
+    closed: datetime,
+    n_items: Callable[[str], int | None],
 ) -> list[VariantFigures]:
-    rows = tables.execute(_ANSWERS, {"until": until}).fetchnumpy()
-    reach = _reach(tables, "shown", n_items)
+    rows = tables.execute(_ANSWERS, {"until": until, "closed": closed}).fetchnumpy()
+    reach = _reach(tables, "shown", until, n_items)
     found = []
     for name, share in shares_of(experiment).items():
         mine = np.asarray(rows["variant"] == name)
@@ -206,7 +239,9 @@ def _variants(
             continue
         shown, clicked = rows["n_shown"][mine].astype(float), rows["n_clicked"][mine].astype(float)
         _, unit = np.unique(rows["unit_id"][mine].astype(str), return_inverse=True)
+        over = np.asarray(rows["is_closed"][mine], dtype=bool)
         took = np.sort(rows["took_ms"][mine].astype(float))
+        alone = np.sort(rows["took_ms"][mine & np.asarray(rows["is_alone"], dtype=bool)].astype(float))
         models, coverage = reach.get(name, ((), None))
         found.append(
             VariantFigures(
@@ -217,10 +252,12 @@ def _variants(
                 users=int(unit.max()) + 1,
                 impressions=int(shown.sum()),
                 clicks=int(clicked.sum()),
-                ctr=ratio(clicked, shown, unit),
-                hit_rate=ratio(np.asarray(clicked > 0, dtype=float), np.ones_like(shown), unit),
+                ctr=ratio(clicked[over], shown[over], unit[over]),
+                hit_rate=ratio(np.asarray(clicked[over] > 0, dtype=float), np.ones(int(over.sum())), unit[over]),
                 latency_p50_ms=quantile(took, 0.50),
                 latency_p99_ms=quantile(took, 0.99),
+                alone=len(alone),
+                alone_p50_ms=quantile(alone, 0.50),
                 coverage=coverage,
             )
         )
@@ -231,7 +268,7 @@ def _shadows(
     experiment: Experiment, tables: DuckDBPyConnection, until: datetime, n_items: Callable[[str], int | None]
 ) -> list[VariantFigures]:
     rows = {row[0]: row[1:] for row in tables.execute(_SHADOWS, {"until": until}).fetchall()}
-    reach = _reach(tables, "shadow", n_items)
+    reach = _reach(tables, "shadow", until, n_items)
     found = []
     for name, share in shares_of(experiment).items():
         answers, took, overlaps, correlations = rows.get(name, (0, [], [], []))
@@ -245,11 +282,22 @@ def _shadows(
                 latency_p50_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.50),
                 latency_p99_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.99),
                 coverage=coverage,
-                overlap=_mean(overlaps or []),
-                rank_correlation=_mean(correlations or []),
+                overlap=_mean(overlaps or [], 0.0),
+                rank_correlation=_mean(correlations or [], -1.0),
             )
         )
     return found
+
+
+def _untested(experiment: Experiment, lost: datetime) -> tuple[VariantTest, ...]:
+    """No test goes on without its beginning: users would count anew, and each look would take another beginning."""
+    control, *others = shares_of(experiment)
+    note = (
+        f"No test: answers up to {lost.isoformat(timespec='seconds')} are gone from the prediction log, and users' "
+        "first lists with them. Give it more room (serving.predictions.days and max_bytes), and start another "
+        "experiment."
+    )
+    return tuple(VariantTest(variant=name, control=control, users=0, note=note) for name in others)
 
 
 def _tests(
@@ -266,6 +314,7 @@ def _tests(
         both = np.asarray((users["variant"] == name) | (users["variant"] == control), dtype=bool)
         treated = np.asarray(users["variant"][both] == name, dtype=bool)
         values = users["value"][both].astype(float)
+        rate = float(values[~treated].mean()) if (~treated).any() else None
         seen = compare(values, treated, shares[name] / (shares[name] + shares[control]))
         if seen is None:
             waits = timedelta(seconds=settings.observe_s + settings.click_window_s)
@@ -273,7 +322,9 @@ def _tests(
                 f"Too few users yet: {int(treated.sum())} of {name} and {int((~treated).sum())} of {control} are known "
                 f"to the end, expected {MIN_USERS} of each; a user is {waits} after their first list."
             )
-            found.append(VariantTest(variant=name, control=control, users=len(values), note=note))
+            found.append(
+                VariantTest(variant=name, control=control, users=len(values), control_hit_rate=rate, note=note)
+            )
             continue
         difference = Interval(value=seen.difference, low=seen.low, high=seen.high)
         note = "The hit rates differ." if seen.p_value <= LEVEL else "No difference has shown so far."
@@ -282,6 +333,7 @@ def _tests(
                 variant=name,
                 control=control,
                 users=seen.n_users,
+                control_hit_rate=rate,
                 difference=difference,
                 p_value=seen.p_value,
                 note=note,
@@ -291,52 +343,81 @@ def _tests(
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray, unit: np.ndarray) -> Interval | None:
-    """The ratio of two sums, with an interval that takes units (users) as drawn, by the delta method.
+    """A share as the ratio of two sums, with an interval that takes units (users) as drawn.
+
+    Wilson's for so many users as bring the variance that the delta method finds, which few users find badly: their
+    number is reduced as Student's t has it. So it never ends beyond 0 or 1, nor has no width.
 
     Args:
-        top, bottom: One per answer. Shape (n,).
+        top, bottom: One per answer, top at most bottom. Shape (n,).
         unit: The number of the user of each answer. Shape (n,), int.
+    Source: Korn & Graubard 1998 for the effective number; Dean & Pagano 2015 for Wilson's interval of it.
     """
-    tops, bottoms = np.bincount(unit, weights=top), np.bincount(unit, weights=bottom)
+    from scipy.stats import t
+
+    _, own = np.unique(unit, return_inverse=True)
+    tops, bottoms = np.bincount(own, weights=top), np.bincount(own, weights=bottom)
     if not bottoms.sum():
         return None
     value, n = float(tops.sum() / bottoms.sum()), len(tops)
     if n < 2:
         return Interval(value=value, low=0.0, high=1.0)
-    spread = float(np.sum((tops - value * bottoms) ** 2) / (n - 1))
-    wide = _Z * sqrt(spread / n) / float(bottoms.mean())
-    return Interval(value=value, low=max(value - wide, 0.0), high=value + wide)
+    variance = float(np.sum((tops - value * bottoms) ** 2) / (n - 1)) / n / float(bottoms.mean()) ** 2
+    if variance > 0:
+        n_apart = min(value * (1 - value) / variance, float(bottoms.sum())) * (_Z / float(t.ppf(0.975, n - 1))) ** 2
+    else:
+        n_apart = float(n)
+    middle = (value + _Z**2 / n_apart / 2) / (1 + _Z**2 / n_apart)
+    wide = _Z * sqrt(value * (1 - value) / n_apart + (_Z / n_apart) ** 2 / 4) / (1 + _Z**2 / n_apart)
+    return Interval(value=value, low=max(min(middle - wide, value), 0.0), high=min(max(middle + wide, value), 1.0))
 
 
-def quantile(ordered: np.ndarray, q: float) -> Interval | None:
+def quantile(ordered: np.ndarray, q: float) -> OpenInterval | None:
     """A quantile, with the interval of its order statistics: no form of distribution is taken for granted.
+
+    How many values lie below the quantile is binomial. Of few values none may lie surely beyond it: there is no such
+    end then, as of the 99th percentile of fewer than 368 values no upper one.
 
     Args:
         ordered: Ascending. Shape (n,).
     """
+    from scipy.stats import binom
+
     n = len(ordered)
     if not n:
         return None
-    wide = _Z * sqrt(n * q * (1 - q))
-    places = [min(max(round(place), 0), n - 1) for place in (n * q - wide, n * q - 0.5, n * q + wide)]
-    low, value, high = (float(ordered[place]) for place in places)
-    return Interval(value=value, low=low, high=high)
+    fewest, most = (int(binom.ppf(level, n, q)) for level in (0.025, 0.975))
+    return OpenInterval(
+        value=float(ordered[min(max(round(n * q - 0.5), 0), n - 1)]),
+        low=float(ordered[fewest - 1]) if fewest > 0 else None,
+        high=float(ordered[most]) if most < n else None,
+    )
 
 
-def _mean(values: list[float]) -> Interval | None:
+def _mean(values: list[float], least: float) -> OpenInterval | None:
+    """By Student's t, within what the values can be; few values have no interval.
+
+    Args:
+        least: The smallest that there can be; the largest is 1.
+    """
+    from scipy.stats import t
+
     if not values:
         return None
     found = np.array(values, dtype=float)
-    wide = _Z * float(found.std(ddof=1)) / sqrt(len(found)) if len(found) > 1 else 0.0
-    return Interval(value=float(found.mean()), low=float(found.mean()) - wide, high=float(found.mean()) + wide)
+    mean, n = float(found.mean()), len(found)
+    if n < _FEW:
+        return OpenInterval(value=mean, low=None, high=None)
+    wide = float(t.ppf(0.975, n - 1)) * float(found.std(ddof=1)) / sqrt(n)
+    return OpenInterval(value=mean, low=max(mean - wide, least), high=min(mean + wide, 1.0))
 
 
 def _reach(
-    tables: DuckDBPyConnection, role: str, n_items: Callable[[str], int | None]
+    tables: DuckDBPyConnection, role: str, until: datetime, n_items: Callable[[str], int | None]
 ) -> dict[str, tuple[tuple[str, ...], float | None]]:
     """Of each variant the bundles that answered, and the share of their catalogue that was shown."""
     found: dict[str, tuple[tuple[str, ...], float | None]] = {}
-    rows: list[tuple[Any, ...]] = tables.execute(_REACH, {"role": role}).fetchall()
+    rows: list[tuple[Any, ...]] = tables.execute(_REACH, {"role": role, "until": until}).fetchall()
     for variant, items, models in rows:
         sizes = [size for size in map(n_items, models) if size]
         found[variant] = (tuple(sorted(models)), min(items / max(sizes), 1.0) if sizes else None)
@@ -358,8 +439,3 @@ def _sizes(experiment: Experiment, standing: Standing, shop_root: Path) -> Calla
             return None
 
     return n_items
-
-
-def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

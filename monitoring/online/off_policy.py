@@ -19,7 +19,8 @@ from core.logs.events import EventLog
 from core.settings.monitoring import ExperimentSettings
 from monitoring.online.figures import Interval
 from monitoring.online.sequential import MIN_USERS
-from monitoring.online.shown import open_shown
+from monitoring.online.shown import log_lost_until, open_shown
+from monitoring.online.window import moment_of
 from recommender.metrics.off_policy import Estimate, effective_sample_size, estimate, importance_weights
 
 _SEED = 0
@@ -27,13 +28,16 @@ _SEED = 0
 _PRIOR_CLICKS = 10.0
 # Below it an interval is of a handful of lists, and says less than it seems to.
 _FEW_LISTS = 100
+# A mean weight is apart from 1 by more than this, and than so many of its standard errors.
+_APART, _ERRORS = 0.1, 4.0
 _LISTS = """
 WITH clicks AS (SELECT recommendation_id, list(item_id) AS clicked FROM clicked GROUP BY recommendation_id),
 beside AS (
     SELECT recommendation_id, any_value(items) AS items FROM answers
     WHERE role = 'shadow' AND experiment = $experiment AND variant = $variant GROUP BY recommendation_id
 )
-SELECT coalesce(a.who, a.recommendation_id), a.items, a.propensities, coalesce(c.clicked, []), b.items
+SELECT coalesce(a.who, a.recommendation_id), a.items, CASE WHEN a.seed_given THEN NULL ELSE a.propensities END,
+    coalesce(c.clicked, []), b.items
 FROM answers a JOIN beside b USING (recommendation_id) LEFT JOIN clicks c USING (recommendation_id)
 WHERE a.role = 'shown' AND a."at" <= $closed ORDER BY a."at", a.recommendation_id
 """
@@ -75,7 +79,10 @@ class OffPolicyFigures(BaseModel):
         variant: The bundle, by its name in the experiment; empty where it has none.
         places: How many places count.
         lists: That explored, and whose time for clicks is over; of how many users.
-        not_explored: Lists that were left out: what was shown was not drawn by a known chance.
+        not_explored: Lists that were left out: what was shown was not drawn by a known chance, as where nothing was
+            drawn, or the client named the seed.
+        lost_until: Up to when lists that would count are gone, as they were too old or too many for the log; None where
+            it has them all since the start.
         clip: No weight is larger; None for no limit.
         logged: What the lists brought as they were shown.
         ips, snips, doubly_robust: What the bundle's would have; None where `note` says why there is no estimate.
@@ -91,6 +98,7 @@ class OffPolicyFigures(BaseModel):
     lists: int = 0
     users: int = 0
     not_explored: int = 0
+    lost_until: str | None = None
     clip: float | None = None
     logged: Interval | None = None
     ips: Interval | None = None
@@ -132,14 +140,15 @@ def estimate_shadow(
     window_s = settings.click_window_s
     closed = datetime.now(UTC) - timedelta(seconds=window_s)
     found = []
-    since = datetime.fromisoformat(experiment.started_at)
-    since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    since = moment_of(experiment.started_at)
     with open_shown(log, events, settings.clicks, window_s, since=since) as (tables, _):
+        lost = log_lost_until(log)
+        gone = None if lost is None or lost <= since else lost.isoformat(timespec="seconds")
         for variant in experiment.variants:
             asked = {"experiment": experiment.name, "variant": variant.name, "closed": closed}
             rows = [LoggedList(*row) for row in tables.execute(_LISTS, asked).fetchall()]
             figures = estimate_lists(rows, lambda one: one.beside or (), places, clip)
-            found.append(figures.model_copy(update={"variant": variant.name}))
+            found.append(figures.model_copy(update={"variant": variant.name, "lost_until": gone}))
     return found
 
 
@@ -189,7 +198,7 @@ def estimate_lists(
             "doubly_robust": _interval(found.doubly_robust),
             "effective": tuple(float(one) for one in effective),
             "support": tuple(float(one) for one in support),
-            "note": _caution(float(effective[-1])),
+            "note": _caution(len(drawn), float(effective[-1]), float(support[-1])),
         }
     )
 
@@ -231,9 +240,20 @@ def _interval(found: Estimate) -> Interval:
     return Interval(value=found.value, low=found.low, high=found.high)
 
 
-def _caution(effective: float) -> str:
-    if effective >= _FEW_LISTS:
-        return ""
-    return (
-        f"Worth {effective:.0f} lists of its own, expected {_FEW_LISTS}: too few to decide on, whatever the interval."
-    )
+def _caution(n_lists: int, effective: float, support: float) -> str:
+    """What stands against trusting an estimate; empty where nothing does."""
+    found = []
+    if effective < _FEW_LISTS:
+        found.append(
+            f"Worth {effective:.0f} lists of its own, expected {_FEW_LISTS}: too few to decide on, whatever the "
+            "interval."
+        )
+    error = support * max(1.0 / effective - 1.0 / n_lists, 0.0) ** 0.5
+    if abs(support - 1.0) > max(_APART, _ERRORS * error):
+        why = (
+            "lists were not drawn by the chances that are logged"
+            if support > 1.0
+            else "the rest of the bundle's lists could not be shown, or weighs more than the limit"
+        )
+        found.append(f"The mean weight is {support:.2f}, expected 1: {why}.")
+    return " ".join(found)

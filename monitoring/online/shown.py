@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from core.errors import SommelierError
 from core.logs.events import EventLog
-from core.logs.predictions import segments_of
+from core.logs.predictions import lost_until, segments_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,31 +39,59 @@ _COLUMNS = {
     "role": "VARCHAR",
     "k": "BIGINT",
     "seed": "BIGINT",
+    "seed_given": "BOOLEAN",
     "cold_start": "BOOLEAN",
     "degraded": "VARCHAR[]",
     "took_ms": "DOUBLE",
+    "together": "BIGINT",
     "overlap": "DOUBLE",
     "rank_correlation": "DOUBLE",
     "request_id": "VARCHAR",
     "dropped": "BIGINT",
 }
-_EMPTY = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS.items())} LIMIT 0"
-_LINES = f"""
-SELECT * FROM read_json($files, format = 'newline_delimited', ignore_errors = true, columns = {_COLUMNS!r})
-"""
+# What figures of an experiment need not read.
+_BESIDE = {
+    "endpoint",
+    "scores",
+    "parts",
+    "propensities",
+    "k",
+    "seed",
+    "seed_given",
+    "cold_start",
+    "degraded",
+    "request_id",
+}
+_OF_EXPERIMENT = {name: kind for name, kind in _COLUMNS.items() if name not in _BESIDE}
+_MEMORY = "512MB"  # of the tables; what does not fit lies in a folder for the time
+# Both filter while they read: the log has far more than fits into the memory of a service.
 _ANSWERS = """
 CREATE TEMP TABLE answers AS
-SELECT * EXCLUDE (dropped), coalesce(user_id, visitor_id) AS who FROM lines
-WHERE recommendation_id IS NOT NULL AND "at" >= $since AND ($experiment IS NULL OR experiment = $experiment)
+SELECT *, coalesce(user_id, visitor_id) AS who FROM {lines}
+WHERE "at" >= $since AND (dropped IS NOT NULL
+    OR (recommendation_id IS NOT NULL AND ($experiment IS NULL OR experiment = $experiment)))
+"""
+_ELSEWHERE = """
+CREATE TEMP TABLE elsewhere AS
+WITH awaited AS (SELECT DISTINCT user_id AS who, item_id FROM reactions WHERE recommendation_id IS NULL),
+lists AS (
+    SELECT recommendation_id, "at", coalesce(user_id, visitor_id) AS who, items FROM {lines}
+    WHERE role = 'shown' AND recommendation_id IS NOT NULL AND "at" >= $since
+        AND experiment IS DISTINCT FROM $experiment
+),
+theirs AS (SELECT recommendation_id, "at", who, unnest(items) AS item_id FROM lists SEMI JOIN awaited USING (who))
+SELECT * FROM theirs
+SEMI JOIN awaited USING (who, item_id)
 """
 _DROPS = """
-SELECT coalesce(sum(dropped), 0)::BIGINT FROM lines WHERE dropped IS NOT NULL AND "at" >= $since
+SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers
 """
 _SHOWN = """
-CREATE TEMP TABLE shown AS
+CREATE TEMP VIEW shown AS
 SELECT recommendation_id, "at", who, generate_subscripts(items, 1) AS position, unnest(items) AS item_id
 FROM answers WHERE role = 'shown'
 """
+_UNNAMED_ONES = "SELECT 1 FROM reactions WHERE recommendation_id IS NULL LIMIT 1"
 _NAMED = """
 SELECT r.recommendation_id, r.item_id, r.event, r."at" AS reacted_at
 FROM reactions r JOIN shown s ON s.recommendation_id = r.recommendation_id AND s.item_id = r.item_id
@@ -71,9 +100,12 @@ WHERE r."at" <= s."at" + to_microseconds($window_us)
 _UNNAMED = """
 SELECT s.recommendation_id, r.item_id, r.event, r."at" AS reacted_at
 FROM (SELECT * FROM reactions WHERE recommendation_id IS NULL) r
-ASOF JOIN (SELECT * FROM shown WHERE who IS NOT NULL) s
+ASOF JOIN (
+    SELECT recommendation_id, "at", who, item_id, TRUE AS is_ours FROM shown WHERE who IS NOT NULL
+    UNION ALL SELECT recommendation_id, "at", who, item_id, FALSE FROM elsewhere
+) s
 ON s.who = r.user_id AND s.item_id = r.item_id AND s."at" <= r."at"
-WHERE r."at" <= s."at" + to_microseconds($window_us)
+WHERE s.is_ours AND r."at" <= s."at" + to_microseconds($window_us)
 """
 _CLICKED = f"""
 CREATE TEMP TABLE clicked AS
@@ -100,7 +132,8 @@ def open_shown(
 
     - `answers`: one row per record of the prediction log; `who` asked.
     - `shown`: one row per item that somebody was shown; its `position` counts from 1.
-    - `clicked`: which of those were clicked: `recommendation_id`, `item_id`, the first `event`, `reacted_at`.
+    - `clicked`: which of those were clicked: `recommendation_id`, `item_id`, the first `event`, `reacted_at`. An event
+      that names no answer belongs to the last list that showed the item, also where that is of no experiment.
 
     Args:
         folder: Of the prediction log.
@@ -108,37 +141,65 @@ def open_shown(
         clicks: Kinds of event that count.
         window_s: An event counts for an answer that is at most so old, seconds.
         since: No earlier answer.
-        experiment: Only answers of this experiment.
+        experiment: Only answers of this experiment, without what its figures do not need, as scores and propensities.
     Raises:
         PredictionLogError: the log cannot be read.
         EventLogError: the event log cannot be read.
     """
     import duckdb
 
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with (
+        TemporaryDirectory(prefix="shown-", ignore_cleanup_errors=True) as spilled,
+        duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": spilled}) as connection,
+    ):
         connection.execute("SET TimeZone = 'UTC'")
-        _read_lines(connection, folder, since)
-        dropped = connection.execute(_DROPS, {"since": since}).fetchall()[0][0]
-        connection.execute(_ANSWERS, {"since": since, "experiment": experiment})
-        connection.execute("DROP TABLE lines")
+        asked = {"since": since, "experiment": experiment}
+        _read(connection, folder, _ANSWERS, asked)
+        dropped = connection.execute(_DROPS).fetchall()[0][0]
+        connection.execute("DELETE FROM answers WHERE recommendation_id IS NULL")
+        connection.execute("ALTER TABLE answers DROP COLUMN dropped")
         connection.execute(_SHOWN)
         _add_reactions(connection, events, clicks, since)
+        if experiment is None or not connection.execute(_UNNAMED_ONES).fetchall():
+            connection.execute("CREATE TEMP VIEW elsewhere AS SELECT * EXCLUDE (position) FROM shown LIMIT 0")
+        else:
+            _read(connection, folder, _ELSEWHERE, asked)
         connection.execute(_CLICKED, {"window_us": round(window_s * 1e6)})
         yield connection, int(dropped)
 
 
-def _read_lines(connection: DuckDBPyConnection, folder: Path, since: datetime) -> None:
+def log_lost_until(folder: Path) -> datetime | None:
+    """Up to when the log may have lost answers; None where it has all that were written. Asked after it was read.
+
+    Args:
+        folder: Of the prediction log.
+    Raises:
+        PredictionLogError: what is written down of it cannot be read.
+    """
+    try:
+        return lost_until(folder)
+    except (OSError, ValueError) as error:
+        raise PredictionLogError(
+            "Cannot tell how far back the prediction log goes",
+            got=f"error={error}",
+            expected='{"until": a moment} as the service writes it',
+            where=str(folder / "lost.json"),
+            do="Put it back from a backup, or remove it: then all counts as whole",
+        ) from error
+
+
+def _read(connection: DuckDBPyConnection, folder: Path, statement: str, asked: dict[str, Any]) -> None:
+    """Make a table of the log's `{lines}`."""
     import duckdb
 
     fault: Exception | None = None
     for _ in range(_TRIES):
         try:
             # A segment holds no answer that is later than its last write.
-            files = [str(one) for one in segments_of(folder) if one.stat().st_mtime >= since.timestamp()]
-            if files:
-                connection.execute(f"CREATE TEMP TABLE lines AS {_LINES}", {"files": files})
-            else:
-                connection.execute(f"CREATE TEMP TABLE lines AS {_EMPTY}")
+            since = asked["since"].timestamp()
+            files = [str(one) for one in segments_of(folder) if one.stat().st_mtime >= since]
+            given = {**asked, "files": files} if files else asked
+            connection.execute(statement.format(lines=_lines(asked["experiment"], bool(files))), given)
             return
         except (FileNotFoundError, duckdb.IOException) as error:  # a segment was too old, and went meanwhile
             fault = error
@@ -152,6 +213,13 @@ def _read_lines(connection: DuckDBPyConnection, folder: Path, since: datetime) -
         where=str(folder),
         do="Move the file that is named away",
     ) from fault
+
+
+def _lines(experiment: str | None, are_there: bool) -> str:
+    columns = _COLUMNS if experiment is None else _OF_EXPERIMENT
+    if are_there:
+        return f"read_json($files, format = 'newline_delimited', ignore_errors = true, columns = {columns!r})"
+    return f"(SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} LIMIT 0)"
 
 
 def _add_reactions(connection: DuckDBPyConnection, events: EventLog, clicks: Collection[str], since: datetime) -> None:

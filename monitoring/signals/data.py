@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 
 from core.schema import BRAND, CATEGORY, CATEGORY_SEPARATOR, PRICE, SIGNUP_AT, USER_ID
-from core.sql import identifier, literal
+from core.sql import identifier, literal, plain_number_sql
 from monitoring.signals.activity import Span
 from monitoring.signals.catalogue import item_column
 from monitoring.signals.columns import Rows, daily, level_series, matrix, number_series, segment_series, word_series
@@ -117,7 +117,7 @@ def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days
             path = Rows("items.category_path", _SEEN, f"CASE WHEN {own} <> {_TOP} THEN {own} END")
             yield from (one for one in word_series(connection, path, n_days) if not one.name.endswith("null_share"))
         elif name != BRAND and _is_numeric(connection, "item_rows", own):
-            rows = Rows(f"items.{name}", _SEEN, f"TRY_CAST({own} AS DOUBLE)")
+            rows = Rows(f"items.{name}", _SEEN, plain_number_sql(own))
             yield from number_series(connection, rows, n_days)
         else:
             yield from word_series(connection, Rows(f"items.{name}", _SEEN, own), n_days)
@@ -128,7 +128,7 @@ def _users(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days
     for name in columns:
         own = _user_column(name)
         if _is_numeric(connection, "user_rows", own):
-            rows = Rows(f"users.{name}", relation, f"TRY_CAST({own} AS DOUBLE)")
+            rows = Rows(f"users.{name}", relation, plain_number_sql(own))
             yield from number_series(connection, rows, n_days)
         else:
             yield from word_series(connection, Rows(f"users.{name}", relation, own), n_days)
@@ -136,7 +136,7 @@ def _users(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], n_days
 
 def _is_numeric(connection: duckdb.DuckDBPyConnection, table: str, own: str) -> bool:
     ((n, n_numbers, n_values),) = connection.execute(
-        f"SELECT count({own}), count(TRY_CAST({own} AS DOUBLE)), approx_count_distinct({own}) FROM {table}"
+        f"SELECT count({own}), count({plain_number_sql(own)}), approx_count_distinct({own}) FROM {table}"
     ).fetchall()
     return bool(n and n_numbers >= _NUMERIC_SHARE * n and n_values >= _NUMERIC_VALUES)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import duckdb
 
+from core.sql import words_sql
 from monitoring.signals.columns import daily
 from monitoring.signals.series import Series
 
@@ -18,7 +19,6 @@ MAX_READ = 100  # of a day; of those that were drawn
 RUN = 5  # words
 BACK_DAYS = 28
 _MOST = 0.8  # of a text's runs
-_WORD = r"[\x{0e00}-\x{0eff}\x{1000}-\x{109f}\x{1780}-\x{17ff}\x{3040}-\x{30ff}\x{3400}-\x{9fff}]|[\p{L}\p{M}\p{N}]+"
 
 
 def repetition_series(connection: duckdb.DuckDBPyConnection, n_days: int) -> Iterator[Series]:
@@ -29,7 +29,7 @@ def repetition_series(connection: duckdb.DuckDBPyConnection, n_days: int) -> Ite
         f"""CREATE OR REPLACE TEMP TABLE runs AS
         SELECT day, draw, unnest(list_distinct(list_transform(range(1, len(said) - {RUN - 2}),
             lambda place: hash(said[place:place + {RUN - 1}])))) AS run
-        FROM (SELECT day, draw, regexp_extract_all(lower(text), '{_WORD}') AS said FROM reviews
+        FROM (SELECT day, draw, {words_sql("text")} AS said FROM reviews
             WHERE place <= {MAX_READ})
         WHERE len(said) >= {RUN}"""
     )

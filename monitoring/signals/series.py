@@ -17,6 +17,18 @@ OTHER = "(other)"
 
 
 @dataclass(frozen=True)
+class Landmarks:
+    """What a person knows in the space of a mean of several values: they name where it moved.
+
+    Attributes:
+        places: Shape (n, n_parts).
+    """
+
+    names: tuple[str, ...]
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
 class Series:
     """One signal of one segment, day by day, oldest first.
 
@@ -36,6 +48,7 @@ class Series:
         consequence: 0 for what may be a cause, more for what follows: of what moves together, causes are named first.
         worse: Which way it is worse; a move the other way is no alarm.
         begins: The watched day of the first row, where what is older is not known.
+        landmarks: Of a mean of several values.
     """
 
     name: str
@@ -54,6 +67,7 @@ class Series:
     consequence: int = 1
     worse: Worse = "either"
     begins: int = 0
+    landmarks: Landmarks | None = None
 
     @property
     def n_days(self) -> int:

@@ -24,3 +24,8 @@ class Aspect:
     @property
     def is_praise(self) -> bool:
         return self.polarity > 0
+
+
+def head_of(term: str) -> str:
+    """The noun that a name of several is about: "sound" of "guitar sound"."""
+    return term.rsplit(" ", 1)[-1]

@@ -10,7 +10,8 @@ no corpus is downloaded). The rules, each of which reads within one sentence:
 4. "I love the neck", "I don't like the knobs", "I love how the strings feel".
 
 "not" turns praise into blame, and what is not bad is no praise. Wishes, conditions, comparisons and questions ("I wish
-it had a better tone") are left out, and so are nouns that name no side of an item ("a great product").
+it had a better tone") are left out, so is a clause that somebody does not think or say ("I don't think the tone is
+good"), and so are nouns that name no side of an item ("a great product").
 
 Source: rules 1 and 2 are those of Qiu, Liu, Bu & Chen 2011 (double propagation) that Hu & Liu 2004 began with.
 """
@@ -24,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from recommender.aspects.aspect import Aspect
 from recommender.aspects.english_words import (
+    CONTRASTS,
     DENIALS,
+    DOUBTING,
     EXCESS,
     FUNCTION_WORDS,
     LIKING,
@@ -33,6 +36,7 @@ from recommender.aspects.english_words import (
     NO_SIDE,
     PERCEIVED,
     PRONOUNS,
+    THINKING,
     UNREAL,
     WRITER,
 )
@@ -54,6 +58,7 @@ ENGLISH_SHARE, ENOUGH_WORDS = 0.15, 8
 _CLAUSE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?])(?=[A-Z])|\s+[-–—*•]+\s+|\.{2,}|[:()\[\]]")
 _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
 _PREPOSITIONS = frozenset(("of", "in", "on", "for", "with", "to", "from", "at", "by", "like"))
+_OF_NOUNS = frozenset(("DT", "PRP$", "JJ", "JJS", "CD", "NN", "NNS", "NNP", ","))
 _NOT = re.compile(r"(?i)n['’]t\b")
 
 
@@ -89,12 +94,59 @@ def polarity_of(word: str) -> float:
 
 def _of_clause(tokens: Sequence[Token]) -> list[Aspect]:
     found: list[Aspect] = []
-    unreal = next((place for place, (word, _) in enumerate(tokens) if word in UNREAL), len(tokens))
+    unreal = next((place for place in range(len(tokens)) if _is_unreal(tokens, place)), len(tokens))
     for start, end in _noun_runs(tokens[:unreal]):
         term = _term(tokens[start:end])
         if term is not None:
             found += _before(tokens, start, term) or _loved(tokens, start, term) or _behind(tokens, start, end, term)
-    return found + _perceived(tokens[:unreal])
+    found += _perceived(tokens[:unreal])
+    if unreal == len(tokens) or tokens[unreal][0] in UNREAL:
+        return found
+    return found + _of_clause(tokens[_end_of_thought(tokens, unreal) :])
+
+
+def _is_unreal(tokens: Sequence[Token], place: int) -> bool:
+    """Whether what follows a word is not said to be so: "I wish it had", "I don't think that", "I doubt that"."""
+    word, before = tokens[place][0], _just_before(tokens, place)
+    is_writers, denied = not WRITER.isdisjoint(before), not DENIALS.isdisjoint(before)
+    if word in DOUBTING:
+        return is_writers and not denied
+    # "It does not feel good" denies what it says itself.
+    return word in UNREAL or (word in THINKING and denied and (is_writers or word not in PERCEIVED))
+
+
+def _just_before(tokens: Sequence[Token], place: int) -> list[str]:
+    """The three words before a place, or as many as follow the last comma there."""
+    before = [word for word, _ in tokens[max(0, place - 3) : place]]
+    return before[len(before) - before[::-1].index(",") :] if "," in before else before
+
+
+def _end_of_thought(tokens: Sequence[Token], place: int) -> int:
+    """Where the clause ends that somebody does not think or say, and another may begin; `place` is of the verb."""
+    start = place + 1 + (place + 1 < len(tokens) and tokens[place + 1][0] == "that")
+    for end in range(start, len(tokens)):
+        word, thought, rest = tokens[end][0], tokens[start:end], tokens[end + 1 :]
+        if word in CONTRASTS:
+            return end + 1
+        if word not in (",", "and"):
+            continue
+        if not thought and (start > place + 1 or not WRITER.isdisjoint(_just_before(tokens, place))):
+            break  # "I don't think, for the price, the tone is good"
+        if not _joins(word, thought, rest):
+            return end + 1
+    return len(tokens)
+
+
+def _joins(word: str, thought: Sequence[Token], rest: Sequence[Token]) -> bool:
+    """Whether a comma or an "and" goes on with what is not thought: "the sound and the strings are good"."""
+    if rest and rest[0][0] in WRITER:
+        return False
+    verb, tag = next((token for token in rest if token[1].startswith(("VB", "MD"))), ("", ""))
+    if word == "and" and (not verb or any(said in LINKS for said, _ in thought)):
+        return True
+    names_side = bool(thought) and all(tag in _OF_NOUNS for _, tag in thought) and _term(thought) is not None
+    # Of nouns that are subject together the verb is no singular.
+    return names_side and not (tag == "VBZ" or verb == "was" or (rest and rest[0][1] == "PRP"))
 
 
 def _noun_runs(tokens: Sequence[Token]) -> list[tuple[int, int]]:

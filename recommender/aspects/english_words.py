@@ -38,6 +38,14 @@ UNREAL = _words(
     "wish wished wishing would could should might if unless whether hope hoped hoping expect expected expecting than "
     "instead looking searching needed need want wanted supposed"
 )
+# Who denies these says nothing good of what follows, and nothing bad; nor does who doubts.
+THINKING = _words(
+    "think thinks thinking thought say says saying said believe believes believed find finds finding found feel felt "
+    "claim call sure certain convinced"
+)
+DOUBTING = _words("doubt doubted")
+# A clause behind them is said of its own.
+CONTRASTS = _words("but though although however yet ;")
 # Adjectives of the lexicon that describe a thing, or count it, and do not say how good it is.
 NO_JUDGEMENT = _words(
     "more most much many less least few own sure able first last new old other only main whole full real true cheap "

@@ -10,12 +10,12 @@ from typing import Any
 
 from core.settings.tree import Recipe
 from core.storage import atomic_folder, digest_of, file_digest, write_json
+from recommender.bundle.data_range import DataRange
 from recommender.bundle.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
     Chain,
     Component,
-    DataRange,
     Kind,
     Manifest,
     WriterOrigin,

@@ -16,7 +16,7 @@ from recommender.ranking.baseline_ranker import BaselineRanker
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, EncoderOf
 from recommender.ranking.correction import has_correction, load_correction
-from recommender.ranking.parts import load_parts
+from recommender.ranking.parts import counts_all_items, load_parts
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.generative.ranker import GenerativeRanker
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -152,7 +152,12 @@ def _assemble(items: ItemVectors, sequence: Path, blend: Path | None, device: st
     if blend is None:
         return Ranker(items, model)
     cold_users = ColdUsers(ColdUserWeights.load(blend), encode, items.ids)
-    ranker = Ranker(items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users)
+    held_out = None
+    if not counts_all_items(blend):
+        held_out = ~model.learned[1:].cpu().numpy() & (items.catalogue.n_events > 0)
+    ranker = Ranker(
+        items, model, load_parts(blend, items), Blend.load(blend), ColdItems.load(blend), cold_users, held_out
+    )
     return ranker.corrected(load_correction(blend, ranker.describer.names) if has_correction(blend) else None)
 
 

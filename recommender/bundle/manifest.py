@@ -18,7 +18,6 @@ Weights are safetensors, never pickle. It is written atomically, and its files a
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.settings.evaluation import BaselineKind
 from core.settings.tree import Recipe
 from core.storage import file_digest
+from recommender.bundle.data_range import DataRange
 from recommender.errors import BundleError, OtherSchemaVersion
 from recommender.fitting.component import loading
 
@@ -36,37 +36,6 @@ MANIFEST = "manifest.json"
 Component = Literal["vectors", "sequence", "blend", "generative", "baseline", "scorer", "writer", "explainer"]
 # Who ranks: what was learned, or the baseline of that name.
 Kind = Literal["blend"] | BaselineKind
-
-
-class DataRange(BaseModel):
-    """Which events the bundle learned from and was evaluated on. Times are ISO 8601, UTC.
-
-    Attributes:
-        learned_until: Nothing later was learned: `validation_at`, or the newest event for a bundle that was fitted
-            again on everything. Empty in bundles from before that was done. A writer that a judged bundle took
-            over from another may have learned later: the manifest's `writer_from` says of what.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fingerprint: str
-    first_event_at: str
-    last_event_at: str
-    validation_at: str
-    test_at: str
-    rows: dict[str, int]
-    learned_until: str = ""
-
-    @property
-    def learned_until_at(self) -> datetime:
-        """The moment after which the bundle learned nothing."""
-        return datetime.fromisoformat(self.learned_until or self.validation_at)
-
-    @property
-    def unknown_from(self) -> datetime:
-        """The moment from which on events may judge the bundle: it neither learned from them nor chose by them."""
-        after = self.learned_until_at + timedelta(microseconds=1)
-        return max(after, datetime.fromisoformat(self.test_at))
 
 
 class Chain(BaseModel):

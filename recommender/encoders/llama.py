@@ -129,7 +129,7 @@ class _Int8Texts:
     def extend(self, tokens: Tensor) -> None:
         n_seen = self._n_there + 1
         seen = None if self._counts is None else self._counts[..., :n_seen]
-        self.scores = self._score(self._read(tokens[:, None], self._places[:, None], seen))
+        self.scores = self._score(self._read(tokens.clamp_min(0)[:, None], self._places[:, None], seen))
         self._places = self._places + 1
 
     def _read(self, tokens: Tensor, places: Tensor, seen: Tensor | None) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+NOTHING = -1
+
 
 class Texts(Protocol):
     """Texts that are being written side by side."""
@@ -19,7 +21,9 @@ class Texts(Protocol):
         ...
 
     def extend(self, tokens: Tensor) -> None:
-        """Put a token behind each text. Shape (B,), int64."""
+        """Put a token behind each text. Shape (B,), int64; NOTHING behind one that is done, whose scores no longer
+        count.
+        """
         ...
 
 
@@ -49,9 +53,10 @@ class _PlainTexts:
         self.scores = self._read(tokens, (self._real.cumsum(dim=1) - 1).clamp_min(0))
 
     def extend(self, tokens: Tensor) -> None:
-        places = self._real.sum(dim=1, keepdim=True)
-        self._real = torch.cat([self._real, torch.ones_like(places)], dim=1)
-        self.scores = self._read(tokens[:, None], places)
+        there = (tokens != NOTHING).to(self._real)
+        self._real = torch.cat([self._real, there[:, None]], dim=1)
+        # One that is done stays where it is: its next place may be one that the model does not have.
+        self.scores = self._read(tokens.clamp_min(0)[:, None], self._real.sum(dim=1, keepdim=True) - 1)
 
     def _read(self, tokens: Tensor, places: Tensor) -> Tensor:
         inputs = {"input_ids": tokens.to(self._model.device), "attention_mask": self._real, "use_cache": True}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,40 @@ def encode_texts(vectors: Path, texts: Sequence[str], progress: Progress, device
         BundleError: a file is missing or damaged.
         EncoderError: the pretrained model is not at hand.
     """
-    settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
-    raw = TextEncoder.load(settings, progress, device).encode(list(texts), progress)
+    raw = original_encoder(vectors, progress, device)(texts)
     whitening = replace(Whitening.load(vectors / WHITENING_FILE), head=None)
     has_text = np.array([bool(text.strip()) for text in texts])
     rows: np.ndarray = np.where(has_text[:, None], whitening.apply(raw), np.float32(0))
     return rows
+
+
+def read_encoder_settings(vectors: Path) -> EncoderSettings:
+    """Of the encoder that made the vectors of a component.
+
+    Raises:
+        BundleError: the file is missing or damaged.
+    """
+    return EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+
+
+def original_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> Callable[[Sequence[str]], np.ndarray]:
+    """Texts to vectors by the encoder of a component before it learned from the shop; it is loaded by the first call.
+
+    Returns:
+        From texts to vectors of length 1, zeros for an empty one, shape (n, D), float32.
+    Raises:
+        BundleError: the settings are missing or damaged.
+        EncoderError: when it is called, the pretrained model is not at hand.
+    """
+    settings = read_encoder_settings(vectors)
+    loaded: list[TextEncoder] = []
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        if not loaded:
+            loaded.append(TextEncoder.load(settings, progress, device))
+        return loaded[0].encode(list(texts), progress)
+
+    return encode
 
 
 def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> TextEncoder:
@@ -105,7 +133,7 @@ def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> Text
         BundleError: a file is missing or damaged, or its weights are of another model.
         EncoderError: the pretrained model is not at hand.
     """
-    settings = EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+    settings = read_encoder_settings(vectors)
     weights = vectors / WEIGHTS_FILE
     key = f"{device} {file_digest(weights) if weights.exists() else ''} {settings.model_dump_json()}"
     # Nothing changes an encoder that is loaded here: bundles that are in memory together share one.

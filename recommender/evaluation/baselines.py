@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,7 @@ from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import evaluate_ranker
+from recommender.metrics.texts import SPACELESS, index_terms
 from recommender.metrics.top_k import Scores
 from recommender.ranking.baseline_ranker import POPULARITIES, BaselineRanker, item_matrix
 from recommender.ranking.ranker import Ranker
@@ -135,7 +136,11 @@ def _fit(
     if name == "sasrec":
         return fit_sasrec(fit, vectors, items, recipe, search)
     had = item_matrix(read_user_items(fit.training, items.ids), len(items.ids))
-    return fit_item_knn(items, had, search) if name == "item_knn" else fit_als(items, had, search, fit.seed)
+    if name == "item_knn":
+        return fit_item_knn(items, had, search)
+    if name == "als":
+        return fit_als(items, had, search, fit.seed)
+    assert_never(name)
 
 
 def fit_baseline(
@@ -267,9 +272,9 @@ def fit_bm25(items: ItemVectors, search: Grid) -> Tuned[HistoryRanker] | None:
     """
     import bm25s
 
-    tokens: list[list[str]] = bm25s.tokenize(
-        items.catalogue.texts, stopwords="english", return_ids=False, show_progress=False
-    )
+    tokens = [
+        [term for term in index_terms(text) if len(term) > 1 or SPACELESS.match(term)] for text in items.catalogue.texts
+    ]
     if not any(tokens):
         return None
     index = bm25s.BM25()

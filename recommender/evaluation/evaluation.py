@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.schema import Split
-from core.settings.evaluation import BaselineName
+from core.settings.evaluation import BASELINE_KINDS, BaselineName
 from recommender.bundle.loading import Bundle
 from recommender.encoders.encoder import TextEncoder
 from recommender.evaluation.baselines import fit_baselines
@@ -25,7 +25,7 @@ from recommender.fitting.component import SUMMARY, read_config
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, read_queries
+from recommender.inputs.queries import Queries, read_queries, sample_queries
 from recommender.metrics.ranking_evaluation import RankingEvaluation, evaluate_ranker
 from recommender.metrics.significance import bootstrap_intervals, sign_flip_p_values
 from recommender.metrics.top_k import Scores
@@ -36,6 +36,8 @@ from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.text.ranker import TextRanker
 
 POPULARITY = "popularity"
+# Of the validation window: enough to tell which baseline is the best one.
+MAX_QUERIES = 5000
 # Parts that the table shows otherwise: popularity stands among the baselines, and so does what the texts give alone.
 SHOWN_OTHERWISE = ("popularity", "text")
 
@@ -106,7 +108,9 @@ def evaluate_bundle(
         clean: The folder of the clean tables, for groups by what users are, and for the factuality of reasons; without
             it groups are by activity alone, and `reasons` is None.
     Returns:
-        What `evaluate_rankers` returns, with `split`, `reranking` (as `evaluate_reranking` returns it), `scorer`,
+        What `evaluate_rankers` returns, with `split`, `validation` {baseline that can serve: {metric: mean}} (on users
+        of the validation window, by whom one is chosen; empty where it asks nobody), `reranking` (as
+        `evaluate_reranking` returns it), `scorer`,
         `writer` and `reasons` (None where the bundle has none), `curves` {component: [{epoch, …}]} of those that kept
         one, and `caps` {component: [{what, taken, there, by}]} of those that left something out.
     Raises:
@@ -121,14 +125,26 @@ def evaluate_bundle(
     queries = read_queries(training, split)
     attributes = None if clean is None else read_attributes(clean / "users.parquet", queries)
     ranking = evaluate_rankers(rankers, queries, k, recipe.seed, vectors, attributes)
+    of_validation = _evaluate_baselines(rankers, training, k, recipe.seed)
     reranking = evaluate_reranking(bundle.ranker, vectors, queries, k, recipe.rerank, recipe.seed)
     words = _evaluate_scorer_and_writer(bundle, training, split, progress)
     reasons = None
     if clean is not None and bundle.explainer is not None:
         reasons = evaluate_reasons(bundle, training, clean, queries, split)
-    shown = {"reranking": reranking, **words, REASONS: reasons}
+    shown = {"validation": of_validation, "reranking": reranking, **words, REASONS: reasons}
     curves, caps = read_curves(bundle.folder), read_caps(bundle.folder)
     return {"split": split, **ranking, **shown, "curves": curves, "caps": caps}
+
+
+def _evaluate_baselines(
+    rankers: Mapping[str, Scores], training: Path, k: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """The baselines that can serve, on the validation window; none where it asks nobody."""
+    queries = sample_queries(read_queries(training, "validation"), MAX_QUERIES, seed)
+    if not len(queries):
+        return {}
+    there = [kind for kind in BASELINE_KINDS if kind in rankers]
+    return {kind: evaluate_ranker(rankers[kind], queries, k, name=kind).summary() for kind in there}
 
 
 def parts_of(bundle: Bundle) -> dict[str, Scores]:
@@ -141,10 +157,11 @@ def parts_of(bundle: Bundle) -> dict[str, Scores]:
         return parts
     for name in ranker.retrievers:
         if name not in SHOWN_OTHERWISE:
-            parts[part_key(name)] = Ranker(vectors, ranker.model, ranker.retrievers, Blend("part", {name: 1.0}))
+            alone = Blend("part", {name: 1.0})
+            parts[part_key(name)] = Ranker(vectors, ranker.model, ranker.retrievers, alone, held_out=ranker.held_out)
     if bundle.generative is not None:
         parts["generative"] = bundle.generative.at_least(bundle.manifest.recipe.evaluation.k)
-    parts["sequence"] = Ranker(vectors, ranker.model)
+    parts["sequence"] = Ranker(vectors, ranker.model, held_out=ranker.held_out)
     return parts
 
 

@@ -12,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from recommender.evaluation.groups import MIN_GROUP, POPULARITIES, order_of_groups, popularity_buckets, user_groupings
+from recommender.evaluation.groups import (
+    ITEM_POPULARITY,
+    MIN_GROUP,
+    POPULARITIES,
+    order_of_groups,
+    popularity_buckets,
+    user_groupings,
+)
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking import metric_key
 from recommender.metrics.ranking_evaluation import RankingEvaluation
 from recommender.metrics.significance import CHANCE, Clusters, group_range_p_value, holm
-
-ITEM_POPULARITY = "item popularity"
 
 
 def audit_gaps(

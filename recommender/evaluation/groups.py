@@ -21,6 +21,10 @@ HISTORY_LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6-10": (6, 10), "
 # Of wanted items: those that training never saw, and thirds of all training events, the rarest items first.
 POPULARITIES = ("never seen", "rare third", "middle third", "popular third")
 ACTIVITIES = ("least active third", "middle third", "most active third")
+# What groupings are called in every table; a shop's attribute of that name has another one there.
+ACTIVITY, ITEM_POPULARITY, HISTORY = "activity", "item popularity", "history"
+CATEGORY, AGE = "category of the wanted item", "age of the wanted item"
+GROUPINGS = (ACTIVITY, ITEM_POPULARITY, HISTORY, CATEGORY, AGE)
 # A mean over fewer users says nothing of a group.
 MIN_GROUP = 10
 MAX_VALUES = 12
@@ -115,7 +119,24 @@ def user_groupings(
     queries: Queries, ids: IdMap, attributes: Mapping[str, Sequence[str | None]] | None = None
 ) -> dict[str, Sequence[str | None]]:
     """Every way in which users are grouped: by activity, and by each attribute; the group of each query's user."""
-    return {"activity": activity_thirds(_known_lengths(queries, ids)), **(attributes or {})}
+    return beside_attributes({ACTIVITY: activity_thirds(_known_lengths(queries, ids))}, attributes or {})
+
+
+def beside_attributes(
+    own: Mapping[str, Sequence[str | None]], attributes: Mapping[str, Sequence[str | None]]
+) -> dict[str, Sequence[str | None]]:
+    """Groupings of ours, and behind them the shop's attributes: one that is called like ours is told apart by its name.
+
+    >>> list(beside_attributes({"activity": []}, {"country": [], "activity": []}))
+    ['activity', 'country', 'activity (attribute)']
+    """
+    found = dict(own)
+    for attribute, values in attributes.items():
+        name = attribute
+        while name in found or name in GROUPINGS:
+            name = f"{name} (attribute)"
+        found[name] = values
+    return found
 
 
 def order_of_groups(values: Sequence[str | None]) -> list[str]:

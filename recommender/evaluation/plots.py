@@ -50,14 +50,15 @@ def plot_user_groups(table: Mapping[str, Mapping[str, Any]], ranker: str, measur
         for group, values in measured["groups"].items()
     ]
     figure, axes = _figure(7.6, 0.9 + 0.3 * len(rows))
-    groupings = list(table)
-    colours = [_COLOURS[groupings.index(label.split(":")[0]) % len(_COLOURS)] for label, _, _ in rows]
+    sizes = [len(measured["groups"]) for measured in table.values()]
+    colours = [_COLOURS[place % len(_COLOURS)] for place, size in enumerate(sizes) for _ in range(size)]
     places = range(len(rows))[::-1]
     axes.barh(places, [value for _, value, _ in rows], color=colours, height=0.7, alpha=0.55)
     for place, (_, value, size) in zip(places, rows, strict=True):
         axes.annotate(f"{value:.4f}", (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.annotate(size, (0, place), (5, 0), textcoords="offset points", va="center", fontsize=8, color="black")
-    axes.set_yticks(places, [label for label, _, _ in rows])
+    # A shop's own words are no formula, whatever stands between two dollar signs.
+    axes.set_yticks(places, [label for label, _, _ in rows], parse_math=False)
     axes.margins(x=0.12)
     axes.grid(axis="x", **_GRID)
     axes.set_axisbelow(True)

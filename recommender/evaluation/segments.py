@@ -14,13 +14,13 @@ import numpy as np
 
 from core import schema
 from core.settings.evaluation import SegmentSettings
+from recommender.evaluation.groups import AGE, CATEGORY, HISTORY, beside_attributes
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
 from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.ranking_evaluation import RankingEvaluation
 
-HISTORY, CATEGORY, AGE = "history", "category of the wanted item", "age of the wanted item"
 COLD, LIGHT, HEAVY = "cold", "light", "heavy"
 NEW, OLD = "new", "old"
 
@@ -53,8 +53,8 @@ def find_segments(
         attributes: Name to the value of each query's user.
     """
     known = attributes or {}
-    users: dict[str, Sequence[str | None]] = {HISTORY: _histories(queries, settings.light_until)}
-    users |= {name: known[name] for name in settings.attributes if name in known}
+    named = {name: known[name] for name in settings.attributes if name in known}
+    users = beside_attributes({HISTORY: _histories(queries, settings.light_until)}, named)
     items = {AGE: _ages(queries, catalogue), CATEGORY: _categories(queries, catalogue, settings.categories)}
     return Segments(users, items, tuple(name for name in settings.attributes if name not in known))
 

@@ -145,8 +145,8 @@ def _aspects(asked: _Asked, near: Sequence[tuple[int, float]]) -> Iterator[Candi
 
 
 def _words(asked: _Asked) -> Iterator[Candidate]:
-    known = asked.facts.text_words[asked.place]
     own_words = [word for word in words(asked.user.own_words) if len(word) > 3]
+    known = asked.facts.text_words(asked.place) if own_words else frozenset()
     for rank, word in enumerate(own_words):
         if word in known:
             yield Candidate(Fact("words", word, 1), strength=1 - rank / len(own_words), match=1.0)

@@ -13,6 +13,7 @@ from recommender.explaining.item_facts import ItemFacts
 from recommender.explaining.phrasing import name_of_item, phrase
 from recommender.explaining.relevance import Relevance
 from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.texts import count_words
 from recommender.inputs.user import UserState
 
 MOST_STATEMENTS = 2
@@ -30,14 +31,19 @@ _SORTS: dict[FactKind, str] = {
 
 @dataclass(frozen=True)
 class Statement:
-    """A fact, how much it matters to the user, and the sentence that says it."""
+    """A fact, how much it matters to the user, and the sentences that say it."""
 
     fact: Fact
     relevance: float
-    text: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Its sentences, one after the other."""
+        return " ".join(self.sentences)
 
     def as_data(self) -> dict[str, Any]:
-        """Sentence and fact as answers and files have them."""
+        """Sentences and fact as answers and files have them."""
         fact = self.fact
         return {
             "kind": fact.kind,
@@ -67,6 +73,11 @@ class Reason:
     def text(self) -> str:
         """All statements, one after the other."""
         return " ".join(one.text for one in self.statements)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Those of all statements: names that a text has may hold a full stop, so that it cannot be cut into them."""
+        return tuple(sentence for one in self.statements for sentence in one.sentences)
 
     def said_within(self, n_chars: int) -> list[Statement]:
         """The statements that begin within the first characters of the text: of one that is cut there, all it says."""
@@ -104,8 +115,8 @@ class Explainer:
         """
         chosen = one_of_each_sort(self.ranked(user, item_id, nearest))[:MOST_STATEMENTS]
         texts = phrase([fact for fact, _ in chosen], self.name_of, seed)
-        statements = [Statement(*one, text) for one, text in zip(chosen, texts, strict=True)]
-        is_long = max_words is not None and sum(len(one.text.split()) for one in statements) > max_words
+        statements = [Statement(*one, said) for one, said in zip(chosen, texts, strict=True)]
+        is_long = max_words is not None and sum(count_words(one.text) for one in statements) > max_words
         if len(statements) > 1 and (is_long or statements[1].relevance < LEAST_RELEVANT):
             statements.pop()
         return Reason(tuple(statements))

@@ -21,6 +21,7 @@ from recommender.aspects.agreement import Agreement
 from recommender.fitting.component import loading
 from recommender.fitting.tensors import read_tensors, save_tensors
 from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.texts import item_text, tidy
 from recommender.metrics.texts import words
 
 ASPECTS_FILE, TERMS_FILE, COUNTS_FILE = "aspects.parquet", "terms.parquet", "counts.safetensors"
@@ -115,11 +116,13 @@ class ItemFacts:
             found[value] = found.get(value, 0.0) + 1 / len(self.catalogue)
         return found
 
-    @cached_property
-    def text_words(self) -> list[frozenset[str]]:
-        """The words of each item's title and description; none where its text is made of reviews."""
-        texts = zip(self.titles, self.catalogue.texts, strict=True)
-        return [frozenset(words(text)) if title else frozenset() for title, text in texts]
+    def text_words(self, place: int) -> frozenset[str]:
+        """The words of an item's title and description; none where its text is made of reviews."""
+        title = self.titles[place]
+        if not title or not tidy(title):
+            return frozenset()
+        own = _own_text(title, self.brands[place], self.categories[place], self.catalogue.texts[place])
+        return frozenset(words(own))
 
     @cached_property
     def ranks(self) -> list[tuple[int, int]]:
@@ -179,6 +182,11 @@ class ItemFacts:
 
 
 _ARRAYS = ("starts", "others", "n_both", "n_rated", "n_liked", "n_chosen")
+
+
+def _own_text(title: str, brand: str | None, category: str | None, text: str) -> str:
+    """Title and description, of a text that has brand and category between them."""
+    return f"{tidy(title)} {text.removeprefix(item_text(title, brand, category, None, (), len(text)))}"
 
 
 def paths_of(category: str | None) -> list[str]:

@@ -19,8 +19,8 @@ TEMPLATES: Mapping[FactKind, tuple[str, ...]] = {
         "{n_praise} reviewers speak well of the {value}{opinions}.",
     ),
     "words": (
-        "“{value}” comes back in your reviews, and its description speaks of it too.",
-        "You often write of “{value}”, which its description names.",
+        "“{value}” comes back in your reviews, and in its title or description too.",
+        "You often write of “{value}”, which its title or description names.",
     ),
     "category": (
         "It is from {value}, like {item}, which you {act}.",
@@ -60,21 +60,21 @@ TEMPLATES: Mapping[FactKind, tuple[str, ...]] = {
 _SHOP_WIDE = "It is among the most popular of the shop: number {rank} of {of}."
 _COUNTED = "Customers have looked at it or chosen it {times} so far."
 # Behind an aspect that the user cares for, and where an item of the history is praised for the same.
-_IN_OWN_WORDS = " You write of that yourself."
-_AS_PRAISED = " The same is said of {item}, which you {act}."
+_IN_OWN_WORDS = "You write of that yourself."
+_AS_PRAISED = "The same is said of {item}, which you {act}."
 
 
-def phrase(facts: Sequence[Fact], name_of: Callable[[str], str], seed: int) -> list[str]:
-    """Each fact as a sentence or two; the same seed gives the same words.
+def phrase(facts: Sequence[Fact], name_of: Callable[[str], str], seed: int) -> list[tuple[str, ...]]:
+    """The sentences of each fact, one or more; the same seed gives the same words.
 
     Args:
         name_of: From an item's id to what it is called.
     """
     rng = np.random.default_rng(seed)
-    return [_sentence(fact, name_of, int(rng.integers(1 << 16))) for fact in facts]
+    return [_sentences(fact, name_of, int(rng.integers(1 << 16))) for fact in facts]
 
 
-def _sentence(fact: Fact, name_of: Callable[[str], str], draw: int) -> str:
+def _sentences(fact: Fact, name_of: Callable[[str], str], draw: int) -> tuple[str, ...]:
     forms = TEMPLATES[fact.kind]
     if fact.kind == "popularity" and "rank" not in fact.numbers:
         forms = (_COUNTED,)
@@ -82,10 +82,11 @@ def _sentence(fact: Fact, name_of: Callable[[str], str], draw: int) -> str:
         forms = (_SHOP_WIDE,)
     slots = _slots(fact, name_of)
     said = forms[draw % len(forms)].format_map(slots)
+    more = []
     if fact.kind == "aspect":
-        said += _IN_OWN_WORDS if fact.numbers.get("in_own_words") else ""
-        said += _AS_PRAISED.format_map(slots) if fact.items else ""
-    return said[0].upper() + said[1:]
+        more += [_IN_OWN_WORDS] if fact.numbers.get("in_own_words") else []
+        more += [_AS_PRAISED.format_map(slots)] if fact.items else []
+    return (said[0].upper() + said[1:], *more)
 
 
 def _slots(fact: Fact, name_of: Callable[[str], str]) -> dict[str, str]:

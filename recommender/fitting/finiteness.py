@@ -30,8 +30,9 @@ def finite_scores(part: str, scores: np.ndarray, *, masked: bool = False) -> np.
         NotFinite: one is NaN or infinite.
     """
     # The largest and the least are NaN where any is; a pass each, and no matrix more.
-    highest, lowest = scores.max(initial=-np.inf), scores.min(initial=np.inf)
-    if not highest < np.inf or (lowest == -np.inf and not masked and scores.size):
+    highest = np.maximum.reduce(scores, axis=None, initial=-np.inf)
+    lowest = 0.0 if masked else np.minimum.reduce(scores, axis=None, initial=np.inf)
+    if not highest < np.inf or (lowest == -np.inf and scores.size):
         wrong = ~np.isfinite(scores)
         if masked:
             wrong &= scores != -np.inf

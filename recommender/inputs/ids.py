@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,14 +69,30 @@ class IdMap:
         try:
             return self._indices[item_id]
         except KeyError:
-            raise UnknownItem(
-                "Cannot find item", got=f"item_id={item_id!r}", expected="an item of the catalogue", do="Check the id"
-            ) from None
+            raise _unknown(f"item_id={item_id!r}") from None
+
+    def indices(self, item_ids: Iterable[str]) -> list[int]:
+        """The index of each item.
+
+        Raises:
+            UnknownItem: one is not in the map.
+        """
+        try:
+            return list(map(self._indices.__getitem__, item_ids))
+        except KeyError as error:
+            raise _unknown(f"item_id={error.args[0]!r}") from None
+
+    def knows_any(self, item_ids: Iterable[str]) -> bool:
+        """Whether one of some items is in the map."""
+        return not self._indices.keys().isdisjoint(item_ids)
 
     def known_indices(self, item_ids: Iterable[str]) -> list[int]:
         """The indices of those items that the map knows, in the order given; the others are dropped."""
-        found = (self._indices.get(item_id) for item_id in item_ids)
-        return [index for index in found if index is not None]
+        return [index for index in self.find(item_ids) if index is not None]
+
+    def find(self, item_ids: Iterable[str]) -> list[int | None]:
+        """The index of each item, None of one that the map does not know."""
+        return list(map(self._indices.get, item_ids))
 
     def places_of(self, seen: SeenItems) -> np.ndarray:
         """Where the items of a set stand among `item_ids`, from 0, in no order; others are dropped. Shape (N,)."""
@@ -96,11 +112,21 @@ class IdMap:
         Raises:
             UnknownItem: padding, or out of range.
         """
-        if not PADDING < index <= len(self.item_ids):
+        return self.names([index])[0]
+
+    def names(self, indices: Collection[int]) -> list[str]:
+        """The item at each index.
+
+        Raises:
+            UnknownItem: one is padding, or out of range.
+        """
+        ids = self.item_ids
+        if indices and not (min(indices) > PADDING and max(indices) <= len(ids)):
+            wrong = next(index for index in indices if not PADDING < index <= len(ids))
             raise UnknownItem(
-                "Cannot find item", got=f"index={index}", expected=f"1 to {len(self.item_ids)}", do="Check the index"
+                "Cannot find item", got=f"index={wrong}", expected=f"1 to {len(ids)}", do="Check the index"
             )
-        return self.item_ids[index - 1]
+        return [ids[index - 1] for index in indices]
 
     def save(self, path: Path) -> None:
         """Write the ids as a JSON list, in the order of their indices."""
@@ -120,3 +146,7 @@ class IdMap:
         if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
             raise BundleError("Cannot load ids", got=f"file={path}", expected="a JSON list of strings", do=do)
         return cls(tuple(ids))
+
+
+def _unknown(got: str) -> UnknownItem:
+    return UnknownItem("Cannot find item", got=got, expected="an item of the catalogue", do="Check the id")

@@ -64,17 +64,19 @@ class ItemVectors:
         n_rows = len(self.ids) + 1
         return row if row < n_rows else self.versions[row - n_rows]
 
-    def profile(self, history: Sequence[int]) -> np.ndarray:
+    def profile(self, history: Sequence[int], tuned: bool = True) -> np.ndarray:
         """A history as text: the mean of its items' vectors, newer ones weighing more, of length 1. Shape (D,).
 
         Its cosines to `retrieval` say which texts go with it.
 
         Args:
             history: Item indices, oldest first.
+            tuned: By `retrieval`; otherwise by the encoder that never saw the shop, as `before_fine_tuning` has it.
         """
+        vectors = self.retrieval if tuned else self.text
         weights = RECENCY ** np.arange(len(history) - 1, -1, -1, dtype=np.float32)
-        profile: np.ndarray = weights @ self.retrieval.numpy()[list(history)]
-        return profile / max(float(np.linalg.norm(profile)), 1e-12)
+        profile: np.ndarray = weights @ vectors.numpy()[np.array(history, dtype=np.int64)]
+        return profile / max(float(np.sqrt(profile.dot(profile))), 1e-12)
 
     def content(self, use_text: bool, use_modality: bool) -> torch.Tensor:
         """What is known of the items without any event, one beside the other. Shape (n_items + 1, width), float32."""

@@ -99,13 +99,15 @@ def read_queries(training: Path, window: Window) -> Queries:
     of_window = table.filter(pc.equal(table.column(schema.SPLIT), window)).to_pylist()
     kept = [row for row in of_window if row[schema.TARGETS]]
     return Queries(
-        users=tuple(replace(UserState.from_row(row), features=_features(row), items_then=items_then) for row in kept),
+        users=tuple(
+            replace(UserState.from_row(row), features=features_of_row(row), items_then=items_then) for row in kept
+        ),
         targets=tuple(tuple(dict.fromkeys(row[schema.TARGETS])) for row in kept),
         user_ids=tuple(row[schema.USER_ID] for row in kept),
         n_early=tuple(row[schema.N_EARLY_TARGETS] or 0 for row in kept),
     )
 
 
-def _features(row: dict[str, Any]) -> dict[str, Any]:
-    """As serving has them: lists as tuples, None without a value."""
+def features_of_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The features of a row of queries, as serving has them: lists as tuples, None without a value."""
     return {name: tuple(row[name] or ()) if name in _LISTS else row[name] for name in schema.USER_FEATURES}

@@ -16,6 +16,9 @@ from recommender.inputs.catalogue import read_training_table
 from recommender.inputs.ids import PADDING, IdMap
 from recommender.inputs.user import UserState
 
+# Rows that are looked at together: mostly the first one says all.
+_CHECKED_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class TrainingSequence:
@@ -82,6 +85,23 @@ def read_sequences(training: Path, ids: IdMap, max_length: int) -> list[Training
     if not sequences:
         raise _nothing_to_learn(training, len(read))
     return sequences
+
+
+def check_sequences(training: Path, max_length: int) -> None:
+    """Make sure that there is a sequence to learn from, of the items of the catalogue; the first one is enough.
+
+    Args:
+        max_length: As for `read_sequences`.
+    Raises:
+        TrainingDataError: as `read_sequences` does.
+    """
+    table = read_training_table(training, "sequences", [schema.HISTORY_ITEMS, schema.N_CONTEXT])
+    ids = IdMap(tuple(read_training_table(training, "catalogue", [schema.ITEM_ID]).column(0).to_pylist()))
+    for batch in table.to_batches(max_chunksize=_CHECKED_AT_ONCE):
+        for history, n_context in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if _with_target([_newest(_known(history or [], n_context or 0, ids), max_length)]):
+                return
+    raise _nothing_to_learn(training, len(table))
 
 
 def read_sequences_since(

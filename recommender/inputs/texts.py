@@ -16,9 +16,13 @@ _OPINIONS = {1: "very bad", 2: "bad", 3: "mixed", 4: "good", 5: "very good"}
 _QUESTION = "Write the review that this customer writes of this item."
 _ANSWER = "Review:"
 _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
-# What a writer's prompt has of the user.
+# What a writer's prompt has of the item and of the user.
+ITEM_CHARS = 160
 PROFILE_CHARS = 120
 _SPACE = re.compile(r"\s+")
+# What stands between white space; Chinese and Japanese have none, and each character counts there.
+_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z][.!?])(?=[A-Z])")
 
 
@@ -34,6 +38,25 @@ def shorten(text: str, max_chars: int) -> str:
     if len(text) <= max_chars:
         return text
     return text[: max_chars + 1].rsplit(" ", 1)[0][:max_chars]
+
+
+def count_words(text: str) -> int:
+    """How many words a text has, as who asks for at most so many counts them.
+
+    >>> count_words("It's good, mail <EMAIL>"), count_words("很好喝。")
+    (4, 3)
+    """
+    return len(_WORD.findall(text))
+
+
+def first_words(text: str, n: int) -> str:
+    """The first n words of a text that has as many, with the punctuation behind them.
+
+    >>> first_words("Well-made, sturdy, cheap.", 2)
+    'Well-made, sturdy,'
+    """
+    ends = [found.end() for found in _WORD.finditer(text)]
+    return text[: ends[n - 1]]
 
 
 def item_text(
@@ -108,20 +131,20 @@ def writer_prompt(rating: float | None, profile: str, item: str) -> str:
     The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
-    return f"review {stars} | item: {shorten(item, 160)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
+    return f"review {stars} | item: {shorten(item, ITEM_CHARS)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
 
 
 def language_model_prompt(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
     its end where it is too long, and the rest.
     """
-    head = f"Item: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
+    head = f"Item: {shorten(item, ITEM_CHARS)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
     return head, f"{_rating_line(rating)}\n{_ANSWER}"
 
 
 def language_model_question(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """The same as a question to an assistant, likewise in two parts."""
-    head = f"{_QUESTION}\nItem: {shorten(item, 160)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
+    head = f"{_QUESTION}\nItem: {shorten(item, ITEM_CHARS)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
     return head, _rating_line(rating)
 
 

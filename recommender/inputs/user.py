@@ -85,21 +85,26 @@ class UserState:
         return replace(self, items=order, values=tuple(values.get(item) for item in order), events=events, seen=seen)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> UserState:
-        """Read a row of the training set or of the online store, whose columns have the names of `schema`."""
+    def from_row(cls, row: Mapping[str, Any], **known: Any) -> UserState:
+        """Read a row of the training set or of the online store, whose columns have the names of `schema`.
+
+        Args:
+            known: What the row does not have, or has no right to say.
+        """
         items = _plain(row.get(schema.HISTORY_ITEMS))
         values = _plain(row.get(schema.HISTORY_VALUES)) or [None] * len(items)
         seen = row.get(schema.SEEN_KEYS)
-        return cls(
-            items=tuple(items),
-            values=tuple(None if value is None or value != value else float(value) for value in values),
-            mean_rating=_number(row.get(schema.MEAN_RATING)),
-            n_ratings=int(_number(row.get(schema.N_RATINGS)) or 0),
-            own_words=row.get(schema.OWN_WORDS) or "",
-            attributes=row.get(schema.ATTRIBUTES) or "",
-            seen=None if seen is None else SeenItems.of_keys(seen),
-            events=tuple(_plain(row.get(schema.HISTORY_EVENTS))),
-        )
+        found: dict[str, Any] = {
+            "items": tuple(items),
+            "values": tuple([None if value is None or value != value else float(value) for value in values]),
+            "mean_rating": _number(row.get(schema.MEAN_RATING)),
+            "n_ratings": int(_number(row.get(schema.N_RATINGS)) or 0),
+            "own_words": row.get(schema.OWN_WORDS) or "",
+            "attributes": row.get(schema.ATTRIBUTES) or "",
+            "seen": None if seen is None else SeenItems.of_keys(seen),
+            "events": tuple(_plain(row.get(schema.HISTORY_EVENTS))),
+        }
+        return cls(**(found | known))
 
     @classmethod
     def from_history(cls, items: Sequence[str]) -> UserState:

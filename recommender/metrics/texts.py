@@ -1,17 +1,34 @@
 """How good written text is: overlap with what people wrote, variety, and how much is copied from training.
 
-Words are runs of letters, digits and apostrophes, lower case; punctuation counts in none of the measures.
+Words are runs of letters, digits and apostrophes, lower case; each character is one in scripts that put no space
+between words, as sacreBLEU has it for Chinese. Punctuation counts in none of the measures.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
+from itertools import accumulate
 
 import numpy as np
+import regex
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+# Of the scripts that put no space between words a character with its marks; of the others a word.
+_NO_SPACES = r"[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}]"
+_CHARACTER = rf"[{_NO_SPACES}&&[\p{{L}}\p{{N}}]]\p{{M}}*+"
+_WITHIN = rf"[[\p{{L}}\p{{M}}\p{{N}}]--{_NO_SPACES}]"
+# What joins or parts letters, in Sinhala and Persian words for one, is seen only as the letters' shape.
+_SPACED = rf"[[\p{{L}}\p{{N}}]--{_NO_SPACES}]{_WITHIN}*+(?:[\u200c\u200d]++{_WITHIN}++)*+"
+SPACELESS = regex.compile(_CHARACTER, regex.V1)
+_WORD = regex.compile(rf"{_SPACED}(?:['’]{_SPACED})*+|{_CHARACTER}", regex.V1)
+# The same words, found in a quarter of the time, where all letters are Latin and none has a mark of its own.
+_LATIN = re.compile(r"[\x00-\xff\u2010-\u2027]*")
+_LATIN_LETTERS = "[a-z0-9ª²³µ¹º¼½¾ß-öø-ÿ]+"  # lower case, with digits
+_LATIN_WORD = re.compile(f"{_LATIN_LETTERS}(?:['’]{_LATIN_LETTERS})*")
+_APOSTROPHE = re.compile("['’]")
 # Scripts without spaces put none behind a sentence either.
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])\s+|(?<=[。！？])\s*(?![”’」』）。！？\s])|(?<=[。！？][”’」』）])\s*(?![”’」』）。！？\s])"
@@ -20,6 +37,8 @@ _SENTENCE_END = re.compile(
 # What BLEU takes a count of zero n-grams for.
 ABSENT_COUNT = 0.1
 COPIED_LENGTH = 8
+# A character's share of a word: Chinese words have one or two, Thai ones more.
+_OF_A_WORD = 0.5
 
 
 def words(text: str) -> list[str]:
@@ -27,8 +46,37 @@ def words(text: str) -> list[str]:
 
     >>> words("It's GREAT, really (5/5)!")
     ["it's", 'great', 'really', '5', '5']
+    >>> words("很好, गिटार")
+    ['很', '好', 'गिटार']
     """
-    return _WORD.findall(text.lower())
+    if _LATIN.fullmatch(text):
+        return _LATIN_WORD.findall(text.lower())
+    return [found.group().lower() for found in _spoken(text)]
+
+
+def index_terms(text: str) -> list[str]:
+    """The words of a text as an index has them: parted at apostrophes too, without English stop words.
+
+    >>> index_terms("The children's guitar, गिटार")
+    ['children', 's', 'guitar', 'गिटार']
+    """
+    from bm25s.stopwords import STOPWORDS_EN  # only an index needs it
+
+    return [word for word in words(_APOSTROPHE.sub(" ", text)) if word not in STOPWORDS_EN]
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has any word.
+
+    >>> has_words("OK"), has_words("好"), has_words("?! ❤️")
+    (True, True, False)
+    """
+    return _WORD.search(text) is not None
+
+
+def _spoken(text: str) -> list[regex.Match[str]]:
+    """Where the words of a text are, in its composed form (NFC)."""
+    return list(_WORD.finditer(unicodedata.normalize("NFC", text)))
 
 
 def sentences(text: str) -> list[str]:
@@ -39,12 +87,57 @@ def sentences(text: str) -> list[str]:
     >>> sentences("很好。「不错！」再买")
     ['很好。', '「不错！」', '再买']
     """
-    return [part for part in _SENTENCE_END.split(text.strip()) if part]
+    return [piece.strip() for piece in pieces(text)]
+
+
+def pieces(text: str) -> list[str]:
+    """The sentences of a text, each with the white space before it: joined they are the text.
+
+    >>> pieces("Good. Very good!  Buy")
+    ['Good.', ' Very good!', '  Buy']
+    """
+    text = text.strip()
+    ends = [0, *(end.start() for end in _SENTENCE_END.finditer(text)), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(ends) if start < end]
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
     """All runs of n tokens, in order, repeats kept; none where there are fewer than n tokens."""
     return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+
+
+def runs(text: str, n: int = COPIED_LENGTH) -> list[tuple[str, ...]]:
+    """From each word of a text on the shortest run that is n words long, repeats kept; none where the text is shorter.
+
+    Where a script puts no space between words, two characters are as long as a word.
+
+    >>> runs("a b c 很好", 2)
+    [('a', 'b'), ('b', 'c'), ('c', '很', '好')]
+    """
+    spoken = words(text)
+    return [tuple(spoken[start:end]) for start, end in _run_bounds(spoken, n)]
+
+
+def before_a_run(text: str, n: int = COPIED_LENGTH) -> str:
+    """A text up to the word that would make its first words a run.
+
+    >>> before_a_run("It's good - very good", 3)
+    "It's good"
+    """
+    spoken = _spoken(text)
+    bounds = _run_bounds([found.group() for found in spoken], n)
+    if not bounds:
+        return text
+    _, end = bounds[0]
+    return spoken[0].string[: spoken[end - 2].end()] if end > 1 else ""
+
+
+def _run_bounds(spoken: Sequence[str], n: int) -> list[tuple[int, int]]:
+    """Of each run its first word, and the one behind it."""
+    lengths = [1.0 if word.isascii() or not SPACELESS.match(word) else _OF_A_WORD for word in spoken]
+    ends = np.array([0.0, *accumulate(lengths)])
+    found = np.searchsorted(ends, ends[ends <= ends[-1] - n] + n)
+    return list(enumerate(found.tolist()))
 
 
 def bleu(generated: Sequence[str], references: Sequence[str], n: int = 4) -> float:
@@ -181,15 +274,15 @@ def feature_coverage_ratio(generated: Sequence[Set[str]], features: Set[str]) ->
 
 
 def copied_share(generated: Sequence[str], training: Iterable[str], n: int = COPIED_LENGTH) -> float:
-    """Share of the generated n-grams (repeats kept) that stand in a training text; 0 where none is n words long."""
-    grams = [gram for text in generated for gram in ngrams(words(text), n)]
-    if not grams:
+    """Share of the generated runs (repeats kept) that stand in a training text; 0 where none is n words long."""
+    written = [run for text in generated for run in runs(text, n)]
+    if not written:
         return 0.0
-    wanted = set(grams)
+    wanted = set(written)
     seen: set[tuple[str, ...]] = set()
     for text in training:
-        seen.update(wanted.intersection(ngrams(words(text), n)))
-    return sum(gram in seen for gram in grams) / len(grams)
+        seen.update(wanted.intersection(runs(text, n)))
+    return sum(run in seen for run in written) / len(written)
 
 
 def _check_pairs(generated: Sequence[str], references: Sequence[str]) -> None:

@@ -50,7 +50,8 @@ def leave_out(
     if allowed is not None:
         rows[:, ~allowed] = value
     for row, excluded in enumerate(filters.get("exclude") or ()):
-        rows[row, [index - 1 for index in ids.known_indices(excluded)]] = value
+        if excluded:
+            rows[row, [index - 1 for index in ids.known_indices(excluded)]] = value
     if filters.get("exclude_seen", True):
         for row, user in enumerate(users):
             rows[row, user.seen_places(ids)] = value
@@ -74,10 +75,12 @@ def best_items(
         Per user, (item id, score) pairs.
     """
     leave_out(scores, -np.inf, users, ids, **filters)
-    return [
-        [(ids.item_id(int(index)), float(scores[row, index - 1])) for index in indices if index != PADDING]
-        for row, indices in enumerate(best_indices(scores, k))
-    ]
+    listed: list[list[tuple[str, float]]] = []
+    for row, indices in zip(scores, best_indices(scores, k), strict=True):
+        found = indices[indices != PADDING]
+        names = ids.names(found.tolist())
+        listed.append(list(zip(names, row[found - 1].astype(np.float64).tolist(), strict=True)))
+    return listed
 
 
 def nearest_items(
@@ -91,17 +94,19 @@ def nearest_items(
     Raises:
         UnknownItem: an item is not in the catalogue.
     """
-    targets = [ids.index(item_id) - 1 for item_id in item_ids]
+    targets = [index - 1 for index in ids.indices(item_ids)]
     history = [index - 1 for index in ids.known_indices(user.items)]
     if not history or not targets:
         return [[] for _ in targets]
     values = np.array(likeness(history, targets), dtype=np.float32)
-    values[np.array(targets)[:, None] == np.array(history)] = -np.inf
-    ranked = np.argsort(-values, axis=1, kind="stable")[:, :n]
-    names = [ids.item_id(place + 1) for place in history]
+    if not set(history).isdisjoint(targets):
+        values[np.array(targets)[:, None] == np.array(history)] = -np.inf
+    ranked = (-values).argsort(axis=1, kind="stable")[:, :n]
+    best = values[np.arange(len(targets))[:, None], ranked]
+    names = ids.names([place + 1 for place in history])
     return [
-        [(names[place], value) for place, value in zip(places, best, strict=True) if value > -np.inf]
-        for places, best in zip(ranked.tolist(), np.take_along_axis(values, ranked, axis=1).tolist(), strict=True)
+        [(names[place], value) for place, value in zip(places, found, strict=True) if value > -np.inf]
+        for places, found in zip(ranked.tolist(), best.tolist(), strict=True)
     ]
 
 
@@ -124,9 +129,9 @@ def best_indices(scores: np.ndarray, k: int) -> np.ndarray:
     if not len(scores) or not taken:
         return lists
     least = np.partition(scores, n_items - taken, axis=1)[:, n_items - taken]
-    for row, threshold in enumerate(least):
-        candidates = np.flatnonzero((scores[row] >= threshold) & (scores[row] > -np.inf))
-        best = candidates[np.argsort(-scores[row, candidates], kind="stable")][:taken]
+    for row, (values, threshold) in enumerate(zip(scores, least.tolist(), strict=True)):
+        candidates = (values >= threshold if threshold > -np.inf else values > -np.inf).nonzero()[0]
+        best = candidates[(-values[candidates]).argsort(kind="stable")][:taken]
         lists[row, : len(best)] = best + 1
     return lists
 

@@ -107,7 +107,7 @@ class BaselineRanker:
 
     def knows(self, user: UserState) -> bool:
         """Whether an item of the user's history is in the catalogue: without one it is a cold start."""
-        return any(item in self.ids for item in user.items)
+        return self.ids.knows_any(user.items)
 
     def answered_by(self, user: UserState) -> AnsweredBy:
         """Who ranks for this user: popularity, unless the baseline reads histories and has something for this one."""

@@ -46,9 +46,9 @@ from recommender.ranking.cold_users_training import (
     refit_cold_users,
 )
 from recommender.ranking.correction import Correction, has_correction, load_correction
-from recommender.ranking.correction_training import fit_network, fit_trees
+from recommender.ranking.correction_training import check_targets, fit_network, fit_trees
 from recommender.ranking.part_fits import FITS, fit_parts
-from recommender.ranking.parts import save_parts
+from recommender.ranking.parts import counts_all_items, popularity_weights, save_parts
 from recommender.ranking.ranker import Ranker
 from recommender.ranking.weights import fit_gate, fit_weights
 from recommender.retrieval.sequence.model import load_sequence_model
@@ -98,13 +98,13 @@ def fit_blend(
     held = fit.held_summary()
     with deterministic(fit.seed, fit.threads):
         asked = Queries((), ()) if held is not None else read_queries(fit.training, "validation")
-        warm = _warm_queries(Ranker(items, model), asked)
+        warm = warm_queries(Ranker(items, model), asked)
         queries = sample_queries(warm, MAX_QUERIES, fit.seed)
         fit.cap("validation users that the blend is chosen by", len(queries), len(warm), A_SAMPLE)
         kinds = NEEDED.get(blend.kind, tuple(FITS))
         popularity = blend.popularity_event_weights
-        if held is not None:
-            popularity = (held.choices.get("popularity_event_weights", {}),)
+        if fit.held is not None:
+            popularity = (popularity_weights(fit.held, items),)
         retrievers, choices = fit_parts(fit, items, kinds, queries, _as_chosen(parts, held), popularity)
         ranker, cold, metrics = Ranker(items, model, retrievers), ColdItems(), dict[str, float]()
         if fit.held is not None:
@@ -113,7 +113,8 @@ def fit_blend(
         else:
             chosen, metrics, judged_by = _choose(ranker, queries, blend, fit)
             if len(queries):
-                cold, figures = choose_cold(Ranker(items, model, retrievers, chosen.blend), warm, fit.k, fit.seed)
+                served = Ranker(items, model, retrievers, chosen.blend).corrected(chosen.correction)
+                cold, figures = choose_cold(served, warm, fit.k, fit.seed)
                 metrics |= figures
         cold_users, figures, cold_choices = _cold_users(
             fit, items, asked, EncoderOf(vectors, fit.device) if blend.profiles else None
@@ -132,7 +133,8 @@ def fit_blend(
         caps=tuple(fit.caps),
     )
     with atomic_folder(target) as folder:
-        save_parts(folder, retrievers)
+        # What is held was chosen by the counts of its time.
+        save_parts(folder, retrievers, fit.held is None or counts_all_items(fit.held))
         chosen.blend.save(folder)
         if chosen.correction is not None:
             chosen.correction.save(folder)
@@ -183,7 +185,7 @@ def _cold_users(
     return refit_cold_users(fit, users, choices, items.catalogue, encode), {}, choices
 
 
-def _warm_queries(ranker: Ranker, queries: Queries) -> Queries:
+def warm_queries(ranker: Ranker, queries: Queries) -> Queries:
     """Those of users with a history that the ranker knows."""
     warm = [
         place for place in np.flatnonzero(queries.is_warm) if ranker.answered_by(queries.users[place]) == "sequence"
@@ -201,7 +203,7 @@ def _choose(
     candidates = _candidates(ranker, queries, settings)
     halves = _halves(ranker, queries, candidates, settings, fit) if settings.kind == "auto" else None
     features = ranker.describer.names
-    tried = _options(settings, candidates, fit, features, correct=halves is None)
+    tried = options_of(settings, candidates, fit, features, correct=halves is None)
     key = metric_key("ndcg", fit.k)
     for option in tried:
         _tell(option, f"cross-validated {key}", fit)
@@ -210,8 +212,6 @@ def _choose(
     figures = {f"{key}_{name}": float(ndcg.mean()) for name, ndcg in (alone | {"blend": chosen.ndcg}).items()}
     if halves is None:
         return chosen.way, figures, "users" if any(one.way.correction is not None for one in tried) else "nothing"
-    if not halves.can_judge:
-        return chosen.way, figures, "nothing"
     chosen, later = _correct_forward(halves, chosen.way.blend, settings, fit, features)
     return chosen.way, figures | later, "time"
 
@@ -231,16 +231,17 @@ def _candidates(ranker: Ranker, queries: Queries, settings: BlendSettings) -> Ca
 def _halves(
     ranker: Ranker, queries: Queries, whole: Candidates, settings: BlendSettings, fit: FitContext
 ) -> Halves | None:
-    """The halves of the validation window; None where it has none."""
-    warm = _warm_queries(ranker, read_queries(fit.training, "validation_late"))
+    """The halves of the validation window; None where it has none, or too few users in one to judge by."""
+    warm = warm_queries(ranker, read_queries(fit.training, "validation_late"))
     late = sample_queries(warm, MAX_QUERIES, fit.seed)
     fit.cap("users of the later half of validation that corrections are judged by", len(late), len(warm), A_SAMPLE)
     if not len(late) and not any(queries.n_early):
         return None
-    return Halves(whole, whole.wanting(queries.early_targets, ranker.ids), _candidates(ranker, late, settings))
+    halves = Halves(whole, whole.wanting(queries.early_targets, ranker.ids), _candidates(ranker, late, settings))
+    return halves if halves.can_judge else None
 
 
-def _options(
+def options_of(
     settings: BlendSettings, candidates: Candidates, fit: FitContext, features: tuple[str, ...], *, correct: bool
 ) -> list[Option]:
     """What is tried for a kind; `auto` tries all, corrections where `correct` says so."""
@@ -263,6 +264,8 @@ def _options(
             found += [cross_validated(_uncorrected(weigh), candidates, folds, k, level=1)]
     enough = correct and candidates.n_with_target >= MIN_LEARNED
     for level, name in enumerate(LEARNED, start=2):
+        if kind == name:
+            check_targets(candidates)
         if kind == name or (kind == "auto" and enough):
             found += [cross_validated(_corrected(name, settings, fit, features), candidates, folds, k, level)]
     return found
@@ -283,14 +286,27 @@ def _correct_forward(
     return best_correction(uncorrected, corrections), figures
 
 
+def relearning(kind: BlendKind, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]) -> Fit | None:
+    """How the weights of a kind, and what corrects them, are learned of candidates; None where nothing is learned.
+
+    Args:
+        features: The names of those that a correction reads.
+    """
+    if kind in LEARNED:
+        return _corrected(kind, settings, fit, features)
+    return _uncorrected(WEIGHED[kind]) if kind in WEIGHED else None
+
+
 def _uncorrected(weigh: Callable[[Candidates], Blend]) -> Fit:
     return lambda some: Way(weigh(some))
 
 
 def _corrected(name: BlendKind, settings: BlendSettings, fit: FitContext, features: tuple[str, ...]) -> Fit:
-    """The weights, corrected by what a kind learns."""
+    """The weights, corrected by what a kind learns where there is a target to learn from."""
 
     def fit_way(some: Candidates) -> Way:
+        if not some.n_with_target:
+            return Way(fit_weights(some))
         blend = replace(fit_weights(some), kind=name, candidates=settings.candidates)
         return Way(blend, LEARNED[name](some, blend, features, fit.seed))
 

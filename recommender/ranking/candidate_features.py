@@ -21,6 +21,7 @@ _LOGGED_ITEM = tuple(
     name for name in NUMBERS if name.startswith("item_n_") or name in ("item_age_days", "item_recency_days")
 )
 _PLAIN_ITEM = tuple(name for name in NUMBERS if name not in (*_LOGGED_ITEM, "item_price"))
+_BY_CATALOGUE = ("item_price", "item_age_days")
 _LOGGED_USER = (
     *(name for name in schema.USER_FEATURES if name.startswith("n_")),
     "recency_days", "tenure_days", "events_per_active_day",
@@ -36,10 +37,18 @@ class Describer:
         vectors: Catalogue and ids.
         unlearned: Of which items no event taught anything. Shape (n_items,), bool.
         parts: Whose scores and ranks are read.
+        held_out: Items that are described as if they had no events; none by default. Shape (n_items,), bool.
     """
 
-    def __init__(self, vectors: ItemVectors, unlearned: np.ndarray, parts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        vectors: ItemVectors,
+        unlearned: np.ndarray,
+        parts: Sequence[str],
+        held_out: np.ndarray | None = None,
+    ) -> None:
         self._ids, self._unlearned, self._parts = vectors.ids, unlearned.astype(np.float64), tuple(parts)
+        self._held_out = np.zeros_like(unlearned) if held_out is None else held_out
         self._cut_off = CountedItems(vectors.catalogue.table).of(vectors.ids)
         self._n_windows = self._cut_off.popularity.shape[1]
         table = vectors.catalogue.table
@@ -68,7 +77,11 @@ class Describer:
         # What stands higher has the lower rank; equal scores by their place.
         ranks = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0)
         columns: ItemColumns = self._cut_off if user.items_then is None else user.items_then.of(self._ids)
-        items = columns.numbers(places)
+        items, popularity = columns.numbers(places), columns.popularity[places, : self._n_windows]
+        without = self._held_out[places]
+        if without.any():
+            items = {name: np.where(without, _without_events(name, values), values) for name, values in items.items()}
+            popularity = np.where(without[:, None], 0.0, popularity)
         own = [length, *(_number(user.features.get(name)) for name in _LOGGED_USER)]
         plain = [_number(user.features.get(name)) for name in _PLAIN_USER]
         about_user = np.concatenate([np.log1p(np.maximum(own, 0.0)), plain])
@@ -79,7 +92,7 @@ class Describer:
                 np.tile(about_user, (len(places), 1)),
                 *(np.log1p(np.maximum(items[name], 0.0)) for name in _LOGGED_ITEM),
                 *(items[name] for name in _PLAIN_ITEM),
-                np.log1p(columns.popularity[places, : self._n_windows]),
+                np.log1p(popularity),
                 *self._pairs(user.features, places, items),
             ]
         )
@@ -109,6 +122,13 @@ class Describer:
             if name in places_by:
                 found[places_by[name]] = share
         return found
+
+
+def _without_events(name: str, values: np.ndarray) -> np.ndarray:
+    """A feature of items as if they had no events: what the catalogue says of them stays."""
+    if name in _BY_CATALOGUE:
+        return values
+    return np.full_like(values, 0.0 if name.startswith("item_n_") else np.nan)
 
 
 def _places_by(values: list[str | None]) -> dict[str, np.ndarray]:

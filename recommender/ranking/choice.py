@@ -3,7 +3,8 @@ chosen one forward in time: fitted on the earlier half of the window, judged on 
 
 A correction reads features that tell items apart, and what is popular next is the same for all users of one window: by
 other users of it, one that learned the window's own fashions by heart would be rewarded. A handful of weights has no
-room for that, and is chosen surest by all users there are.
+room for that, and is chosen surest by all users there are. Where a half has too few users to judge by, as in small
+shops, other users of the window do.
 
 Of all that lie within one standard error of the best, by users' paired differences, the simplest one is taken: few
 users tell no complicated ranker from a simple one. None is taken whose mean is below that of the best part alone.

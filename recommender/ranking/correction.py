@@ -23,6 +23,24 @@ NETWORK_FILE = "correction.safetensors"
 TREES_FILE = "correction.txt"
 
 
+def correct(scores: np.ndarray, candidates: np.ndarray, added: np.ndarray, stay: np.ndarray) -> None:
+    """Add a correction to a user's candidates; all others follow below them. In place.
+
+    Args:
+        scores: What the blend makes of items. Shape (n,), float32.
+        candidates: Places among them. Shape (C,), int64.
+        added: What the correction adds to each. Shape (C,), float32.
+        stay: Which of the items keep their scores where they are no candidates. Shape (n,), bool.
+    """
+    # What it adds to all of them says nothing, and would part them from items that stay.
+    scores[candidates] += added - (added.mean() if len(added) else 0.0)
+    others_below = ~stay
+    others_below[candidates] = False
+    gap = scores.max(initial=-np.inf, where=others_below) - scores[candidates].min(initial=np.inf)
+    if np.isfinite(gap) and gap >= 0:
+        np.subtract(scores, gap + 1.0, out=scores, where=others_below)
+
+
 class Correction(Protocol):
     """What is added to a blend's scores."""
 

@@ -19,6 +19,7 @@ RATE = 0.01
 DECAY = 0.5
 TREES = 40
 # Small and slow: a tree that learns a handful of users by heart ranks the others worse.
+MOST_CANDIDATES = 10_000  # of a query: LightGBM ranks no more
 TREE_SETTINGS = {
     "objective": "lambdarank", "learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 400, "lambda_l2": 50.0,
     "feature_fraction": 0.7, "lambdarank_truncation_level": 30, "num_threads": 1, "deterministic": True,
@@ -32,8 +33,8 @@ def fit_network(candidates: Candidates, blend: Blend, names: tuple[str, ...], se
     Raises:
         TrainingDataError: no query has a target among its candidates.
     """
+    check_targets(candidates)
     rows, share = targets_of(candidates)
-    _check(rows)
     features, there = candidates.features[rows], candidates.there[rows]
     mean, scale = _spread(features[there].astype(np.float64))
     inputs = torch.from_numpy(np.clip(np.nan_to_num((features - mean) / scale), -5, 5).astype(np.float32))
@@ -65,11 +66,12 @@ def fit_trees(candidates: Candidates, blend: Blend, names: tuple[str, ...], seed
     """
     import lightgbm
 
+    check_targets(candidates)
     rows, _ = targets_of(candidates)
-    _check(rows)
-    there = candidates.there[rows]
     scale = sharpness_of(candidates, blend)
-    base = blend.of_candidates(candidates)[rows][there] * scale
+    scores = blend.of_candidates(candidates)[rows]
+    there = _best_of_each(scores, candidates.there[rows], candidates.wanted[rows])
+    base = scores[there] * scale
     data = lightgbm.Dataset(
         candidates.features[rows][there],
         label=candidates.wanted[rows][there].astype(np.float32),
@@ -81,6 +83,22 @@ def fit_trees(candidates: Candidates, blend: Blend, names: tuple[str, ...], seed
     )
     booster = lightgbm.train({**TREE_SETTINGS, "seed": seed}, data, num_boost_round=TREES)
     return Trees.of(names, booster.model_to_string(), scale)
+
+
+def _best_of_each(scores: np.ndarray, there: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Of each query as many candidates as LightGBM takes: its targets, and the others that the blend ranks highest.
+
+    Args:
+        scores: Of the blend. Shape (B, C).
+        there, wanted: See `Candidates`. Shapes (B, C), bool.
+    Returns:
+        Which candidates are kept. Shape (B, C), bool.
+    """
+    kept = there.copy()
+    for row in np.flatnonzero(there.sum(axis=1) > MOST_CANDIDATES):
+        order = np.lexsort((-scores[row], ~wanted[row], ~there[row]))
+        kept[row, order[MOST_CANDIDATES:]] = False
+    return kept
 
 
 def sharpness_of(candidates: Candidates, blend: Blend) -> float:
@@ -102,8 +120,13 @@ def _spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(scale > 1e-6, scale, 1.0)
 
 
-def _check(rows: np.ndarray) -> None:
-    if not len(rows):
+def check_targets(candidates: Candidates) -> None:
+    """Refuse candidates that nothing can be learned from.
+
+    Raises:
+        TrainingDataError: no query has a target among its candidates.
+    """
+    if not candidates.n_with_target:
         raise TrainingDataError(
             "Cannot learn a correction of the blend",
             got="queries with a target among their candidates=0",

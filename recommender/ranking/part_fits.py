@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.settings.models import EventWeights, ItemKnnSettings, NeighbourSettings
+from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.item_vectors import ItemVectors
@@ -24,6 +25,7 @@ from recommender.ranking.parts import (
     Retriever,
     TextLikeness,
     events_by_kind,
+    kinds_that_happened,
     recent_counts,
 )
 from recommender.retrieval.neighbours import NeighbourModel
@@ -75,7 +77,8 @@ def fit_parts(
     Returns:
         The parts, and what each chosen variant is told apart by.
     Raises:
-        TrainingDataError: the sequences cannot be read.
+        TrainingDataError: the sequences cannot be read, or kinds of events are to be weighed and it cannot be told
+            which of them count.
     """
     if not kinds:
         return {}, {}
@@ -180,7 +183,15 @@ def _text(inputs: PartInputs) -> Iterator[Variant]:
 def _popularity(inputs: PartInputs) -> Iterator[Variant]:
     """By each weighting of kinds of events, where several kinds happened."""
     first, *others = [{str(kind): weight for kind, weight in one.items()} for one in inputs.popularity]
-    for weights in (first, *(others if len(events_by_kind(inputs.vectors.catalogue)) > 1 else ())):
+    catalogue = inputs.vectors.catalogue
+    if (first or others) and not events_by_kind(catalogue) and kinds_that_happened(catalogue):
+        raise TrainingDataError(
+            "Cannot weigh events in the popularity of all time",
+            got=f"recipe.blend.popularity_event_weights={[first, *others]}",
+            expected="counts of events by kind that tell which kinds count",
+            do="Set recipe.blend.popularity_event_weights to [{}]",
+        )
+    for weights in (first, *(others if len(events_by_kind(catalogue)) > 1 else ())):
         told_by: ToldBy = {"popularity_event_weights": weights} if first or others else {}
         yield "popularity", told_by, Popularity(inputs.vectors, weights)
 

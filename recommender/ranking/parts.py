@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -50,14 +51,17 @@ class Asked:
     @classmethod
     def of(cls, users: Sequence[UserState], ids: IdMap) -> Asked:
         """Look the histories' items up."""
+        found = [ids.find(user.items) for user in users]
+        histories = [[index for index in indices if index is not None] for indices in found]
         ratings = [
-            [value for item, value in zip(user.items, user.values, strict=True) if item in ids] for user in users
+            [value for index, value in zip(indices, user.values, strict=True) if index is not None]
+            for user, indices in zip(users, found, strict=True)
         ]
         events = [
-            [kind for item, kind in zip(user.items, user.events, strict=True) if item in ids] if user.events else []
-            for user in users
+            [kind for index, kind in zip(indices, user.events, strict=True) if index is not None] if user.events else []
+            for user, indices in zip(users, found, strict=True)
         ]
-        return cls(users, [ids.known_indices(user.items) for user in users], ratings, events)
+        return cls(users, histories, ratings, events)
 
     def of_one(self, row: int) -> Asked:
         """One of the users alone."""
@@ -141,7 +145,8 @@ class Popularity:
     def save(self, folder: Path) -> None:
         """The weights, where there are any: the counts are the catalogue's."""
         if self.event_weights:
-            write_json(folder / POPULARITY_FILE, {"event_weights": dict(self.event_weights)})
+            counted = list(events_by_kind(self.vectors.catalogue))
+            write_json(folder / POPULARITY_FILE, {"event_weights": dict(self.event_weights), "counted": counted})
 
 
 @dataclass(frozen=True)
@@ -199,20 +204,29 @@ def recent_counts(catalogue: Catalogue) -> np.ndarray:
 def events_by_kind(catalogue: Catalogue) -> dict[str, np.ndarray]:
     """Training events of each item by their kind; of kinds that happened, and that count. Shapes (n_items,), float64.
 
-    Empty where it cannot be told which of them count: where neither all kinds together nor all but impressions are the
-    events that the catalogue counts.
+    Which kinds count is a setting, `features.ignored_events`, and told by the counts themselves: those count that
+    together are the events that the catalogue counts. Empty where no kinds are, or more than one choice of them.
     """
-    table = catalogue.table
+    happened = kinds_that_happened(catalogue)
+    usual = [[kind for kind in happened if kind != left_out] for left_out in ("impression", "")]
+    others = [list(kinds) for n in range(1, len(happened)) for kinds in combinations(happened, n)]
+    fitting = [kinds for kinds in (*usual, *others) if kinds and _are_what_counts(kinds, happened, catalogue)]
+    if not fitting or (fitting[0] not in usual and len(fitting) > 1):
+        return {}
+    return {kind: happened[kind] for kind in fitting[0]}
+
+
+def kinds_that_happened(catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Training events of each item by their kind, whether or not they count. Shapes (n_items,), float64."""
     found = {
-        kind: np.nan_to_num(table.column(name).to_numpy(zero_copy_only=False).astype(np.float64))
+        kind: np.nan_to_num(catalogue.table.column(name).to_numpy(zero_copy_only=False).astype(np.float64))
         for kind, name in _OF_KIND.items()
     }
-    counted = catalogue.n_events
-    for left_out in ("impression", ""):
-        kinds = {kind: counts for kind, counts in found.items() if kind != left_out and counts.any()}
-        if kinds and np.array_equal(np.sum(list(kinds.values()), axis=0), counted):
-            return kinds
-    return {}
+    return {kind: counts for kind, counts in found.items() if counts.any()}
+
+
+def _are_what_counts(kinds: Sequence[str], happened: Mapping[str, np.ndarray], catalogue: Catalogue) -> bool:
+    return np.array_equal(np.sum([happened[kind] for kind in kinds], axis=0), catalogue.n_events)
 
 
 def load_parts(folder: Path, vectors: ItemVectors) -> dict[str, Retriever]:
@@ -226,11 +240,38 @@ def load_parts(folder: Path, vectors: ItemVectors) -> dict[str, Retriever]:
         return {name: LOADERS[name.rstrip("0123456789")](folder, vectors, name) for name in names}
 
 
-def save_parts(folder: Path, parts: Mapping[str, Retriever]) -> None:
-    """Write them, and their names, into a folder that exists."""
+def counts_all_items(folder: Path) -> bool:
+    """Whether a `blend` component was chosen with the events of all items.
+
+    Older ones were chosen as if items that only customers of one item took had no events, and are served so.
+
+    Raises:
+        BundleError: the file is missing or unreadable.
+    """
+    return bool(read_config(folder / PARTS_FILE).get("counts_all_items", False))
+
+
+def popularity_weights(folder: Path, vectors: ItemVectors) -> dict[Any, float]:
+    """By kind, how much an event counts in the popularity of a `blend` component; none where they did nothing in it.
+
+    Raises:
+        BundleError: the file is unreadable.
+    """
+    file = folder / POPULARITY_FILE
+    config = read_config(file) if file.exists() else {"event_weights": {}}
+    weights = {str(kind): float(weight) for kind, weight in config["event_weights"].items()}
+    if weights and "counted" not in config:
+        # An older one knew what counts only where all kinds do, or all but impressions; elsewhere weights did nothing.
+        left_out = kinds_that_happened(vectors.catalogue).keys() - events_by_kind(vectors.catalogue).keys()
+        weights = weights if left_out <= {"impression"} else {}
+    return weights
+
+
+def save_parts(folder: Path, parts: Mapping[str, Retriever], counts_all: bool = True) -> None:
+    """Write them, their names, and what `counts_all_items` reads, into a folder that exists."""
     for part in parts.values():
         part.save(folder)
-    write_json(folder / PARTS_FILE, {"parts": list(parts)})
+    write_json(folder / PARTS_FILE, {"parts": list(parts), "counts_all_items": counts_all})
 
 
 def _load_weights(folder: Path, vectors: ItemVectors, name: str) -> ItemToItem:
@@ -245,9 +286,7 @@ def _load_recent(folder: Path, vectors: ItemVectors, name: str) -> RecentPopular
 
 
 def _load_popularity(folder: Path, vectors: ItemVectors, name: str) -> Popularity:
-    file = folder / POPULARITY_FILE
-    weights = read_config(file)["event_weights"] if file.exists() else {}
-    return Popularity(vectors, {str(kind): float(weight) for kind, weight in weights.items()})
+    return Popularity(vectors, popularity_weights(folder, vectors))
 
 
 PARTS_FILE = "parts.json"

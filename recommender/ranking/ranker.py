@@ -5,7 +5,7 @@ popularity, and users with similar attributes, for the others.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, Unpack
@@ -24,7 +24,7 @@ from recommender.ranking.blend import Blend, ColdItems, standardised
 from recommender.ranking.candidate_features import Describer
 from recommender.ranking.candidates import union_of
 from recommender.ranking.cold_users import ColdUsers
-from recommender.ranking.correction import Correction
+from recommender.ranking.correction import Correction, correct
 from recommender.ranking.parts import LEARNED_BY_EVENTS, RECENT, Asked, Part, Retriever, shown_as
 from recommender.retrieval.sequence.answering import MOST_USERS, SequenceAnswers
 from recommender.retrieval.sequence.model import AnySequenceModel
@@ -70,12 +70,13 @@ class Ranker:
         blend: How much each part counts.
         cold: How items that no event taught are ranked.
         cold_users: How cold-start users are ranked; None counts events.
+        held_out: Items whose events no part is to know of; none by default. Shape (n_items,), bool.
 
     Attributes:
         items: The sequence model's vectors of the items. Shape (n_items, D), float32.
         prior: What its scores have beside the products with them. Shape (n_items,), float32.
-        unlearned: Items that no event taught. Shape (n_items,), bool.
-        held_out: Of these, those that have events: every part's knowledge of them is held out. Shape (n_items,), bool.
+        unlearned: Items that no event taught: those of one-item customers alone may have many. Shape (n_items,), bool.
+        held_out: Items whose events no part knows of. Shape (n_items,), bool.
         ranks_cold: Whether items that no event taught are ranked apart.
     """
 
@@ -87,6 +88,7 @@ class Ranker:
         blend: Blend = ALONE,
         cold: ColdItems = NO_COLD_ITEMS,
         cold_users: ColdUsers | None = None,
+        held_out: np.ndarray | None = None,
     ) -> None:
         self.retrievers, self.blend, self.cold, self.cold_users = parts, blend, cold, cold_users
         self.vectors = vectors
@@ -101,8 +103,8 @@ class Ranker:
         self._user: UserState | None = None
         self._computed: dict[str, Any] = {}
         self.unlearned = ~model.learned[1:].cpu().numpy()
-        self.held_out = self.unlearned & (self._popularity > 0)
-        counts = np.where(self.unlearned, 0, self._popularity)
+        self.held_out = np.zeros_like(self.unlearned) if held_out is None else held_out
+        counts = np.where(self.held_out, 0, self._popularity)
         self.prior = np.float32(float(model.popularity_weight)) * np.log1p(counts).astype(np.float32)
         self.ranks_cold = not cold.changes_nothing and bool(self.unlearned.any())
 
@@ -125,7 +127,8 @@ class Ranker:
             self.describer  # noqa: B018 (worked out here, or it would be for each request)
         if self.ranks_cold:
             self.cold_text  # noqa: B018
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._user, other._computed = user, {}
         return other
 
@@ -178,7 +181,7 @@ class Ranker:
 
     def knows(self, user: UserState) -> bool:
         """Whether an item of the user's history is in the catalogue: without one it is a cold start."""
-        return any(item in self.ids for item in user.items)
+        return self.ids.knows_any(user.items)
 
     def answered_by(self, user: UserState) -> AnsweredBy:
         """Who ranks for this user: where no item of the history is known the profile, or popularity alone."""
@@ -215,12 +218,14 @@ class Ranker:
         Raises:
             UnknownItem: an item is not in the catalogue.
         """
-        places = [self.ids.index(item_id) - 1 for item_id in item_ids]
+        places = [index - 1 for index in self.ids.indices(item_ids)]
         answered_by = self.answered_by(user)
         if answered_by == "popularity":
             return ["popularity"] * len(places)
         parts = self.parts([user]) if answered_by == "sequence" else self._cold_user_parts(user)
-        return [shown_as(max(parts, key=lambda part: float(parts[part][0, place]))) for place in places]
+        shown = [shown_as(part) for part in parts]
+        added = np.array([scores[0, places] for scores in parts.values()])
+        return [shown[part] for part in added.argmax(axis=0).tolist()]
 
     def parts(self, users: Sequence[UserState]) -> dict[str, np.ndarray]:
         """What each part adds to the scores of users with a known history. Shapes (B, n_items), float32.
@@ -262,26 +267,32 @@ class Ranker:
     def _score_known(self, users: Sequence[UserState], exclude_seen: bool) -> np.ndarray:
         """Of users with a known history. Shape (B, n_items), float32."""
         found = self._part_scores(users)
-        asked, standard = found.asked, found.standard
         first, *others = found.added.values()
         # A new array: what a user's parts add may be asked for again.
         scores: np.ndarray = sum(others, first.copy())
+        stay = self.unlearned & self.ranks_cold
+        for row, (candidates, added) in enumerate(self._corrections(found, exclude_seen)):
+            correct(scores[row], candidates, added, stay)
+        return scores
+
+    def corrections(self, users: Sequence[UserState]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The candidates of each user with a known history, and what the correction adds to them; none without one.
+
+        Returns:
+            Places, from 0, and what is added to their scores, seen items left out. Shapes (C,), int64 and float32.
+        """
+        return [] if self.correction is None else list(self._corrections(self._part_scores(users), exclude_seen=True))
+
+    def _corrections(self, found: PartScores, exclude_seen: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `corrections`."""
         if self.correction is None:
-            return scores
-        for row, user in enumerate(users):
-            by_part = np.stack([standard[name][row] for name in self.part_names])
+            return
+        for row, user in enumerate(found.asked.users):
+            by_part = np.stack([found.standard[name][row] for name in self.part_names])
             seen = user.seen_places(self.ids) if exclude_seen else np.zeros(0, dtype=np.int64)
             union = union_of(by_part, seen, self.blend.candidates)
-            described = self.describer.describe(user, len(asked.histories[row]), union, by_part[:, union].T)
-            added = self.correction.added(described)
-            # What it adds to all of them says nothing, and would part them from items that no event taught.
-            scores[row, union] += added - (added.mean() if len(added) else 0.0)
-            others_below = ~self.unlearned if self.ranks_cold else np.ones(scores.shape[1], dtype=bool)
-            others_below[union] = False
-            gap = scores[row, others_below].max(initial=-np.inf) - scores[row, union].min(initial=np.inf)
-            if np.isfinite(gap) and gap >= 0:
-                scores[row, others_below] -= gap + 1.0
-        return scores
+            n_known = len(found.asked.histories[row])
+            yield union, self.correction.added(self.describer.describe(user, n_known, union, by_part[:, union].T))
 
     def _with_cold(self, asked: Asked, shares: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The shares, and what is added to items that no event taught."""
@@ -301,8 +312,7 @@ class Ranker:
         By the encoder as it came: a fine-tuned one has learned from the events of the items that are held out as cold
         where their weight is chosen, and would be trusted too much.
         """
-        vectors = self.vectors.before_fine_tuning()
-        profiles = np.stack([vectors.profile(history) for history in asked.histories])
+        profiles = np.array([self.vectors.profile(history, tuned=False) for history in asked.histories])
         cosines: np.ndarray = profiles @ self.cold_text.T
         return cosines
 
@@ -380,7 +390,8 @@ class Ranker:
         """`nearest_history` of each of some items, by one product of matrices."""
 
         def cosines(history: list[int], targets: list[int]) -> np.ndarray:
-            found: np.ndarray = (self._directions(targets) @ self._directions(history).T).cpu().numpy()
+            directions = self._directions([*targets, *history])
+            found: np.ndarray = directions[: len(targets)] @ directions[len(targets) :].T
             return found
 
         return nearest_items(self.ids, user, item_ids, n, cosines)
@@ -392,14 +403,19 @@ class Ranker:
             UnknownItem: the item is not in the catalogue.
         """
         with torch.inference_mode():
-            direction = self._directions([self.ids.index(item_id) - 1])[0]
+            place = self.ids.index(item_id) - 1
+            direction = self.items[place] / self._lengths[place]
             cosines: np.ndarray = (self.items @ direction / self._lengths).cpu().numpy()
         return finite_scores(SEQUENCE, cosines)
 
-    def _directions(self, places: Sequence[int]) -> torch.Tensor:
-        """The vectors of items at some places, of length 1. Shape (N, D)."""
-        rows = list(places)
-        return self.items[rows] / self._lengths[rows].unsqueeze(-1)
+    def _directions(self, places: Sequence[int]) -> np.ndarray:
+        """The vectors of items at some places, of length 1. Shape (N, D), float32."""
+        rows = np.array(places, dtype=np.int64)
+        if self.items.is_cpu:  # a few rows are looked up in NumPy in a fraction of the time
+            found: np.ndarray = self.items.numpy()[rows] / self._lengths.numpy()[rows, None]
+        else:
+            found = (self.items[rows] / self._lengths[rows].unsqueeze(-1)).cpu().numpy()
+        return found
 
     def user_vectors(self, users: Sequence[UserState]) -> np.ndarray | None:
         """What the sequence model expects of users with a known history, of length 1. Shape (B, D), float32."""

@@ -24,6 +24,8 @@ NEIGHBOURS = "neighbours"
 LOW = 2.0
 # Numbers of a dense block of item-to-item weights.
 _BLOCK = 1 << 24
+# Pairs of items of one history that are counted at once.
+_PAIRS = 1 << 20
 
 
 class NeighbourModel:
@@ -234,7 +236,9 @@ def _gram(sequences: Sequence[np.ndarray], place: np.ndarray, regularisation: fl
     for sequence in sequences:
         known = torch.from_numpy(place[np.unique(sequence)])
         known = known[known >= 0]
-        gram[(known[:, None] * n + known[None, :]).flatten()] += 1.0
+        # Of a long history a few rows at a time: all of its pairs at once are many times the matrix itself.
+        for some in known.split(max(_PAIRS // max(len(known), 1), 1)):
+            gram[(some[:, None] * n + known[None, :]).flatten()] += 1.0
     gram = gram.view(n, n)
     gram.diagonal().add_(regularisation)
     return gram

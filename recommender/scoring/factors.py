@@ -179,6 +179,11 @@ def fit_factors(
     return moved(factors, "cpu")
 
 
+# Where all ratings are equal, each step would bring noise and variances closer to 0, until one over them is not finite.
+# A thousandth of a star, squared; and what a factor that fades away keeps, all items together.
+_LEAST_NOISE, _LEAST_VARIANCE = 1e-6, 1e-12
+
+
 @dataclass(frozen=True)
 class _Bags:
     """Ratings ordered by one side, to sum over the other side of each.
@@ -254,11 +259,13 @@ class _Items:
         spreads = covariances.diagonal(dim1=1, dim2=2)
         expected = means.unsqueeze(2) * means.unsqueeze(1) + covariances
         noise = (deviations.square().sum() - 2 * (means * pull).sum() + (squares * expected).sum()) / len(deviations)
+        noise = noise.clamp_min(_LEAST_NOISE)
         prior = means[seen].mean(dim=0)
         prior[0] = 0.0
         weights = self.weights
         if learn_weights:
-            weights = seen.sum() / ((means[seen] - prior).square() + spreads[seen]).sum(dim=0)
+            variances = ((means[seen] - prior).square() + spreads[seen]).sum(dim=0)
+            weights = seen.sum() / variances.clamp_min(_LEAST_VARIANCE)
         return _Items(means, spreads, prior, weights, noise)
 
 

@@ -17,6 +17,7 @@ from recommender.scoring.cross_encoder_training import (
     train_cross_encoder,
     train_cross_encoder_again,
 )
+from recommender.scoring.input import ItemRatings
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.stack import Stack, StackedScorer
 
@@ -25,7 +26,7 @@ def fit_stacked(
     fit: FitContext,
     light: PairScorer,
     train: RatedPairs,
-    validation: RatedPairs,
+    asked: tuple[RatedPairs, ItemRatings | None],
     settings: CrossEncoderSettings,
     rating_weight: float,
 ) -> tuple[StackedScorer, dict[str, float], CrossEncoderCourse]:
@@ -35,6 +36,7 @@ def fit_stacked(
 
     Args:
         light: Trained on the same pairs.
+        asked: The validation pairs, and what is known of their items' ratings; those of the catalogue where None.
         rating_weight: Of the squared rating error beside the like loss.
     Returns:
         The scorer, errors on the sample (of both together, and of each alone), and how long training went.
@@ -52,19 +54,20 @@ def fit_stacked(
         course = CrossEncoderCourse(**held.choices["course"])
         train_cross_encoder_again(encoder, train_examples, settings, rating_weight, fit.seed, course)
         return StackedScorer(light, encoder, Stack.of(held.choices["stack"])), {}, course
-    sample = validation.take(
-        np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
-    )
+    validation, known = asked
+    rows = np.sort(np.random.default_rng(fit.seed).permutation(len(validation))[: settings.max_validation])
+    sample, ratings_known = validation.take(rows), None if known is None else known.take(rows.tolist())
     fit.cap("pairs that the cross-encoder is chosen by", len(sample), len(validation), "scorer.max_validation")
     examples = _examples(light, sample)
     course = train_cross_encoder(encoder, train_examples, examples, settings, rating_weight, fit.seed, fit.progress)
-    by_light = light.outputs(sample.users, sample.item_ids)
+    by_light = light.outputs(sample.users, sample.item_ids, ratings_known)
     by_language = encoder.outputs(examples.texts)
     shown = min(course.n_steps * settings.batch_size, len(train))
     fit.cap("pairs that the cross-encoder is shown", shown, len(train), "scorer.max_steps")
     stack = Stack.fit(by_light, by_language, examples.likes, examples.ratings)
     scorer = StackedScorer(light, encoder, stack)
-    p_like, ratings = (torch.from_numpy(values) for values in scorer.predict(sample.users, sample.item_ids))
+    answers = scorer.predict(sample.users, sample.item_ids, ratings_known)
+    p_like, ratings = (torch.from_numpy(values) for values in answers)
     errors = {
         "stacked_rmse": F.mse_loss(ratings, examples.ratings).sqrt(),
         "stacked_log_loss": F.binary_cross_entropy(p_like, examples.likes),

@@ -64,13 +64,14 @@ def fit_scorer(
     Where `fit.held` is given, epochs, calibration and weights are taken over, and no pair is held out.
 
     In training an item's ratings are those just before the pair; in validation those of the catalogue, as in serving.
+    Training pairs that stand for a validation window too short are read as in training: the catalogue counts them.
 
     Args:
         vectors: The `vectors` component.
         target: The component's folder, written atomically.
         augmentation: How much more often the network sees training pairs on cold items.
     Returns:
-        None where the shop has fewer than 200 ratings to train on: nothing is written then.
+        None where the shop has fewer than 200 ratings to train on, or those of one user alone: nothing is written then.
     Raises:
         TrainingDataError: the pairs cannot be read.
         BundleError: the vectors cannot be read.
@@ -84,18 +85,23 @@ def fit_scorer(
         return None
     with deterministic(fit.seed, fit.threads):
         validation = RatedPairs.read(fit.training, "validation")
+        known: ItemRatings | None = None
         if held is None:
-            train, validation = _with_validation(train, validation, fit.seed, fit.progress)
+            train, validation, known = _with_validation(train, validation, fit.seed, fit.progress)
+        if len(set(train.user_ids)) < 2:  # others' ratings are what an item's rating is foreseen from
+            fit.progress(f"pair scorer: none, for all {len(train)} rated training pairs are of one user")
+            return None
         light_settings = settings.light if isinstance(settings, CrossEncoderSettings) else settings
         items = ItemVectors.load(vectors)
         rows = Augmenter(augmentation, fit.seed).pairs(train.item_ids)
         texts = TextsByOthers.of(items, vectors, [train, validation], fit.progress, fit.device)
-        light, epochs, best_epoch, metrics = _fit_light(fit, texts, train, rows, validation, light_settings)
+        light, epochs, best_epoch, metrics = _fit_light(fit, texts, train, rows, validation, known, light_settings)
         scorer: PairScorer | StackedScorer = light
         choices: dict[str, Any] = {"calibration": asdict(light.calibration), "median": asdict(light.median)}
         if isinstance(settings, CrossEncoderSettings):
             learned_from = train.take(rows)
-            scorer, of_language, course = fit_stacked(fit, light, learned_from, validation, settings, RATING_WEIGHT)
+            asked = validation, known
+            scorer, of_language, course = fit_stacked(fit, light, learned_from, asked, settings, RATING_WEIGHT)
             metrics |= of_language
             choices |= {"course": asdict(course), "stack": asdict(scorer.stack)}
         summary = FitSummary(
@@ -121,10 +127,13 @@ def _fit_light(
     train: RatedPairs,
     rows: np.ndarray,
     validation: RatedPairs,
+    known: ItemRatings | None,
     settings: ScorerSettings,
 ) -> tuple[PairScorer, int, int, dict[str, float]]:
     """Baseline and factors from the training pairs, the network from the chosen rows of them.
 
+    Args:
+        known: What others' ratings say of the validation pairs' items; those of the catalogue where None.
     Returns:
         The scorer, epochs run, the one kept, and errors on the validation pairs; none of those where choices are held.
     """
@@ -133,7 +142,7 @@ def _fit_light(
     factors, opinions = learn_factors(train, texts.items.ids, settings, fit.seed, fit.device)
     share = settings.stranger_share
     learned, learned_opinions = with_unknown_users(train.take(rows), opinions[:, rows], share, fit.seed)
-    run = _Run(texts, baseline, factors, learned_opinions, learned, validation, settings)
+    run = _Run(texts, baseline, factors, learned_opinions, learned, validation, known, settings)
     run.to(fit.device)
     if held is not None:
         run.train_again(held.best_epoch, fit.seed)
@@ -248,15 +257,16 @@ class _Run:
         train_opinions: np.ndarray,
         train: RatedPairs,
         validation: RatedPairs,
+        validation_ratings: ItemRatings | None,
         settings: ScorerSettings,
     ) -> None:
         vectors = texts.versions
         self.settings, self.content = settings, vectors.content(True, settings.use_modality)
         self.network = ScorerNetwork(self.content.shape[1], settings.hidden, settings.dropout)
-        ratings = ItemRatings(train.item_means, train.item_counts)
+        ratings = before_each(train)
         self.train_input = scorer_input(train.users, texts.rows_of(train), ratings, vectors, baseline, train_opinions)
         indices = [vectors.ids.index(item_id) for item_id in validation.item_ids]
-        ratings = ItemRatings.of_catalogue(vectors.catalogue).take(indices)
+        ratings = validation_ratings or ItemRatings.of_catalogue(vectors.catalogue).take(indices)
         opinions = factors.opinions(validation.users, indices, vectors.ids)
         rows = texts.rows_of(validation)
         self.validation_input = scorer_input(validation.users, rows, ratings, vectors, baseline, opinions)
@@ -362,9 +372,10 @@ def _loss(logits: Tensor, predicted: Tensor, likes: Tensor, ratings: Tensor) -> 
 
 def _with_validation(
     train: RatedPairs, validation: RatedPairs, seed: int, progress: Progress
-) -> tuple[RatedPairs, RatedPairs]:
+) -> tuple[RatedPairs, RatedPairs, ItemRatings | None]:
+    """The training pairs, the validation pairs, and what is known of their items' ratings where not the catalogue's."""
     if len(validation) >= MIN_VALIDATION_PAIRS:
-        return train, validation
+        return train, validation, None
     progress(
         f"pair scorer: the validation window has {len(validation)} rated pairs, fewer than {MIN_VALIDATION_PAIRS}: "
         "a tenth of the training pairs is held out instead"
@@ -373,4 +384,11 @@ def _with_validation(
     # First those that read what serving reads: an item's text of the catalogue.
     shuffled = shuffled[np.argsort([train.item_texts[row] is not None for row in shuffled], kind="stable")]
     n_held_out = len(train) // 10
-    return train.take(np.sort(shuffled[n_held_out:])), train.take(shuffled[:n_held_out])
+    held_out = train.take(shuffled[:n_held_out])
+    # The catalogue's ratings are as of the cut-off: these pairs' own are among them.
+    return train.take(np.sort(shuffled[n_held_out:])), held_out, before_each(held_out)
+
+
+def before_each(pairs: RatedPairs) -> ItemRatings:
+    """The items' ratings as they were just before each pair."""
+    return ItemRatings(pairs.item_means, pairs.item_counts)

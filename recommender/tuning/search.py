@@ -120,7 +120,8 @@ class Search:
 
         Args:
             file: The SQLite file; several searches share it.
-            data: Names the training set and the code.
+            data: Names all that decides a trial's figure beside its settings: the training set, the code, the files
+                that settings name, the device.
         Raises:
             SettingsError: the space names an unknown setting, or a value that it may not have.
         """
@@ -130,12 +131,25 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         file.parent.mkdir(parents=True, exist_ok=True)
         lasting = settings.model_dump(mode="json", exclude={"n_trials", "timeout_s", "n_confirming_seeds"})
-        ranks = recipe.model_dump(mode="json", include=set(SEARCHABLE))
+        ranks = recipe.model_dump(mode="json", include={*SEARCHABLE, "modality"})
         name = digest_of(data, ranks, recipe.evaluation.k, recipe.seed, lasting)
         study = optuna.create_study(
             storage=_storage(file), study_name=name, direction="maximize", load_if_exists=True, pruner=_pruner(settings)
         )
         return cls(study, recipe, settings)
+
+    @staticmethod
+    def last_trials(file: Path) -> dict[str, float | None]:
+        """When each search of a file began or ended a trial for the last time, in Unix time; None before its first."""
+        import optuna
+
+        storage = _storage(file)
+        found: dict[str, float | None] = {}
+        for name in optuna.get_all_study_names(storage):
+            trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+            times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
+            found[name] = max(times).timestamp() if times else None
+        return found
 
     @staticmethod
     def remove(file: Path, names: Iterable[str]) -> None:

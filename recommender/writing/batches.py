@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recommender.encoders.text_states import computes_texts_alone, text_states
 from recommender.fitting.device import moved
 from recommender.fitting.finiteness import finite_loss
 from recommender.inputs.batching import by_length, shuffled_by_length
-from recommender.metrics.texts import sentences
+from recommender.metrics.texts import pieces
 from recommender.writing.examples import WritingExample
-from recommender.writing.text_states import computes_texts_alone, text_states
 from recommender.writing.writer import FeedbackWriter
 
 IGNORED = -100
@@ -74,8 +74,8 @@ def tokenize(example: WritingExample, writer: FeedbackWriter, perturb: Callable[
         return Tokens(prompt, [*text, writer.end], _n_bytes(example.text))
     kept: list[int] = []
     said = whole = ""
-    for sentence in sentences(example.text):
-        said = f"{said} {sentence}".strip()
+    for piece in pieces(example.text):
+        said += piece
         longer = writer.prompts.follow(said)
         if len(longer) >= most:
             break

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import re
 
+import regex
+
+from core.languages import CASED, UNCASED, goes_beyond_latin
+from recommender.metrics.texts import pieces
+
 # The marks of the data gate, which training texts have in the same places.
 EMAIL, URL, PHONE = "<EMAIL>", "<URL>", "<PHONE>"
 # Also one whose end was cut off.
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
 _URL = re.compile(r"(?:https?://|www\.)\S*[\w/]", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![\w.,$€£])\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?!\w)")
+# The same in texts of any script: letters without case beside an address of others, or beside a number, are no part of
+# it, and a mark belongs to its letter.
+_SIGNS = rf"[[\w.+-]--{UNCASED}]"
+_ANY_EMAIL = regex.compile(
+    rf"(?:{_SIGNS}|{UNCASED}\p{{M}}*+(?![A-Za-z0-9]))+@"
+    rf"(?:[[\w-]--{UNCASED}]|(?<![A-Za-z0-9]){UNCASED}\p{{M}}*+)+"
+    rf"(?:\.(?:[[\w-]--{UNCASED}]|(?<![A-Za-z0-9]){UNCASED}\p{{M}}*+)+)*",
+    regex.V1,
+)
+_ANY_URL = regex.compile(r"(?:https?://|www\.)\S*[\w/]", regex.IGNORECASE)
+_ANY_PHONE = regex.compile(rf"(?<!{CASED}\p{{M}}*|[_.,$€£])\+?\(?\d(?:[ ().-]{{0,2}}\d){{6,14}}(?!{CASED}|_)", regex.V1)
+_NATIONAL_DIGITS = 9  # of a number of a country, at least
+# Dates, perhaps with an hour, from one year to another, and thousands in groups, of which no three stand first: those
+# may be a number.
+_YEAR = r"(?:19|20)\d\d"
+_NUMBERS = re.compile(
+    rf"(?:{_YEAR}([-.])\d\d?\1\d\d?|\d\d?([-.])\d\d?\2{_YEAR})(?: \d\d?)?|{_YEAR} ?- ?{_YEAR}|[1-9]\d?(?:\.\d{{3}})+"
+)
+# What says before a number that it is one, with a few short words between them.
+_CALLED = re.compile(
+    r"\b(?:call(?:ed)?|dial(?:led)?|ring|rang|(?:tele)?phone|tel|text(?:ed)?|sms|whatsapp|mobile|cell|fax|contact|reach"
+    r"|number|(?:his|her|its|my|our|their|your) no)"
+    r"(?:\W{1,3}(?:at|by|him|her|is|it|me|my|no|nr|number|on|our|phone|the|them|under|us|via|was|your)\b){0,4}\W{0,3}\Z",
+    re.IGNORECASE,
+)
+# What may be part of a contact. What stands beside its ends is part of none, whatever follows.
+_PERHAPS = re.compile(r"(?:https?://|www\.)\S+|\d(?:[ ().-]{0,2}\d)+", re.IGNORECASE)
 
 
 def mask_contacts(text: str) -> str:
@@ -18,11 +50,37 @@ def mask_contacts(text: str) -> str:
     >>> mask_contacts("Mail joe@shop.com or call 555-010-9999, see www.shop.com/deals.")
     'Mail <EMAIL> or call <PHONE>, see <URL>.'
     """
+    if goes_beyond_latin(text):
+        return _ANY_PHONE.sub(_phone, _ANY_EMAIL.sub(EMAIL, _ANY_URL.sub(URL, text)))
     return _PHONE.sub(_phone, _EMAIL.sub(EMAIL, _URL.sub(URL, text)))
 
 
-def _phone(found: re.Match[str]) -> str:
-    """Pairs of digits are sizes, such as those of strings, unless they begin as national and foreign numbers do."""
+def settled(text: str) -> str:
+    """The sentences of a text that is still written that nothing can change any more: all but the last one, and but
+    those that share what may become a contact with it.
+
+    >>> settled("It is good. Call 555. 010"), settled("It is good. Call me. 010")
+    ('It is good.', 'It is good. Call me.')
+    """
+    text = text.strip()
+    perhaps = [found.span() for found in _PERHAPS.finditer(text)]
+    end = len(text)
+    for piece in reversed(pieces(text)):
+        end -= len(piece)
+        next_at = end + len(piece) - len(piece.lstrip())
+        if not any(first < next_at < last for first, last in perhaps):
+            break
+    return text[:end]
+
+
+def _phone(found: re.Match[str] | regex.Match[str]) -> str:
+    """Not every run of digits is a number to call: see `_NUMBERS` and the comments."""
     text = found.group()
-    is_number = text.startswith(("+", "0", "(")) or re.search(r"\d{3}", text)
+    is_called = _CALLED.search(found.string, 0, found.start())
+    if _NUMBERS.fullmatch(text) and not is_called:
+        return text
+    if is_called or text.startswith(("+", "0", "(")):
+        return PHONE
+    # Pairs of digits are sizes, such as those of strings; short runs without any separator are counts and part numbers.
+    is_number = re.search(r"\d{3}", text) and (not text.isdigit() or len(text) >= _NATIONAL_DIGITS)
     return PHONE if is_number else text

@@ -1,8 +1,8 @@
-"""Runs of words that a writer must not copy from one training text, and what becomes of a text that has them."""
+"""Runs of words that a writer must not copy from one reviewer, and what becomes of a text that has them."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -11,18 +11,21 @@ import numpy as np
 import torch
 
 from recommender.fitting.tensors import read_tensors, save_tensors
-from recommender.metrics.texts import COPIED_LENGTH, ngrams, sentences, words
+from recommender.metrics.texts import before_a_run, pieces, runs
+from recommender.writing.examples import WritingExample
 
 RUNS_FILE = "runs.safetensors"
 RUNS = "runs"
 # Of a text's runs of eight words, the share that may stand in a training text.
 MAX_COPIED_SHARE = 0.05
-# A run that so many training texts share is how people talk, and copied from none of them.
+# A run that so many reviewers share is how people talk, and copied from none of them.
 COMMON_FROM = 3
 
 
 class TrainingRuns:
-    """The runs of eight words of the texts that a writer was shown, but for those that many of them share.
+    """The runs of eight words of the texts that a writer was shown, but for those that several reviewers share.
+
+    Where a script puts no space between words, two characters count as one.
 
     Args:
         hashes: 64 bits of each run, sorted. Shape (n,), uint64.
@@ -35,15 +38,30 @@ class TrainingRuns:
         return len(self._hashes)
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> TrainingRuns:
-        """The runs of texts; one that is there several times counts as one text."""
-        counts = Counter(one for text in set(texts) for one in set(_hashes(text)))
-        rare = [one for one, count in counts.items() if count < COMMON_FROM]
-        return cls(np.sort(np.array(rare, dtype=np.uint64)))
+    def of(cls, reviews: Iterable[WritingExample]) -> TrainingRuns:
+        """The runs of reviews; a text that is there several times is one reviewer's, as are all texts of a reviewer."""
+        runs, n_reviewers = _count_reviewers(reviews)
+        return cls(runs[n_reviewers < COMMON_FROM])
+
+    @classmethod
+    def if_telling(cls, reviews: Iterable[WritingExample]) -> TrainingRuns | None:
+        """The same; None where reviewers themselves have more runs of one or two others than may be: so few ways of
+        saying things tell no copy.
+        """
+        runs, n_reviewers = _count_reviewers(reviews)
+        n_of_few_others = n_reviewers[(n_reviewers > 1) & (n_reviewers <= COMMON_FROM)].sum()
+        if n_of_few_others > MAX_COPIED_SHARE * n_reviewers.sum():
+            return None
+        return cls(runs[n_reviewers < COMMON_FROM])
+
+    @property
+    def n_bytes(self) -> int:
+        """What they take of memory and of the disk."""
+        return self._hashes.nbytes
 
     def copied_share(self, text: str) -> float:
         """Share of a text's runs (repeats kept) that are among these; 0 where it has fewer than eight words."""
-        found = np.array(_hashes(text), dtype=np.uint64)
+        found = _hashes(text)
         if not len(found) or not len(self):
             return 0.0
         places = np.searchsorted(self._hashes, found).clip(max=len(self) - 1)
@@ -54,13 +72,13 @@ class TrainingRuns:
         return self.copied_share(text) > MAX_COPIED_SHARE
 
     def without_copies(self, text: str) -> str:
-        """The text without the sentences that make it copied; of one that is nothing else its first seven words."""
+        """The text without the sentences that make it copied; of one that is nothing else what comes before a run."""
         kept = ""
-        for sentence in sentences(text):
-            longer = f"{kept} {sentence}".strip()
+        for piece in pieces(text):
+            longer = (kept + piece).lstrip()
             if not self.holds_too_much(longer):
                 kept = longer
-        return kept or " ".join(text.split()[: COPIED_LENGTH - 1]).rstrip(" ,;:-–.!?") + "."
+        return kept or before_a_run(text).rstrip(" ,;:-–.!?，、；：。！？") + "."
 
     def save(self, folder: Path) -> None:
         """Write the hashes into a folder that exists: no word can be read from them."""
@@ -76,6 +94,17 @@ class TrainingRuns:
         return cls(read_tensors(folder / RUNS_FILE, RUNS)[RUNS].numpy().view(np.uint64))
 
 
-def _hashes(text: str) -> list[int]:
-    runs = ngrams(words(text), COPIED_LENGTH)
-    return [int.from_bytes(blake2b(" ".join(run).encode(), digest_size=8).digest(), "big") for run in runs]
+def _count_reviewers(reviews: Iterable[WritingExample]) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of all runs, sorted, and how many reviewers have each. Shapes (n,), uint64 and int64."""
+    wrote = {review.text: review.user_id for review in reviews}
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+    for text, user_id in wrote.items():
+        texts[user_id].append(text)
+    said = [np.unique(np.concatenate([_hashes(text) for text in own])) for own in texts.values()]
+    return np.unique(np.concatenate([_hashes(""), *said]), return_counts=True)
+
+
+def _hashes(text: str) -> np.ndarray:
+    """64 bits of each run of a text, in order. Shape (n,), uint64."""
+    digests = [blake2b(" ".join(run).encode(), digest_size=8).digest() for run in runs(text)]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)

@@ -121,12 +121,12 @@ class Trained:
     Attributes:
         epochs: That were begun.
         n_shown: Different texts that were read.
-        shown: Which of the examples those are, where copying from them is to be bounded.
         shown_by: What said that it should be no more.
+        shown: The examples that copying is bounded from, at least those that were read.
     """
 
     epochs: int
     course: Course
     n_shown: int
     shown_by: str
-    shown: tuple[int, ...] = ()
+    shown: tuple[int, ...]

@@ -15,9 +15,7 @@ from core import schema
 from recommender.inputs.catalogue import Catalogue, read_training_table
 from recommender.inputs.texts import profile_text, shorten, tidy, writer_prompt
 from recommender.inputs.user import UserState
-from recommender.metrics.texts import (
-    words,
-)
+from recommender.metrics.texts import has_words
 
 N_RECENT_LABELS = 3
 N_LIKES = 3
@@ -118,12 +116,7 @@ def read_reviews(training: Path, split: schema.Split, catalogue: Catalogue) -> l
         WritingExample(_request(row, catalogue), tidy(row[schema.TEXT]), row[schema.USER_ID], row[schema.ITEM_ID])
         for row in rows
     )
-    return [example for example in examples if words(example.text)]
-
-
-def has_words(text: str) -> bool:
-    """Whether `read_reviews` keeps a review of this text, as the table has it."""
-    return bool(words(tidy(text)))
+    return [example for example in examples if has_words(example.text)]
 
 
 def _request(row: Mapping[str, Any], catalogue: Catalogue) -> WritingRequest:

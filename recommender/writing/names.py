@@ -2,19 +2,23 @@
 
 A name is told by how it is written, so only in scripts with capital letters. In a sentence that is not in title case, a
 capitalised word that does not open it may be a name, and anywhere one that hardly anybody writes small. It counts as
-somebody's where a single reviewer uses it, or the pair of such words, and no title, brand or category has it. Its
-sentence is not learned from: a model cannot say what it was never shown, and nothing that could be looked up is kept.
+somebody's where a single reviewer uses it, or the pair of such words, and no title, brand or category has it. Where
+nouns have capitals, as in German, a single word tells nothing, and only pairs count: of first and last name, or of what
+somebody is called by ("Herr", "Tochter") and a name. Whether it is so is told of each review, by how many capitals
+there are in all reviews that its words stand in. The sentence of a name is not learned from: a model cannot say what it
+was never shown, and nothing that could be looked up is kept.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from core import schema
 from recommender.inputs.catalogue import Catalogue
-from recommender.metrics.texts import sentences, words
+from recommender.metrics.texts import pieces, sentences, words
 from recommender.writing.contacts import mask_contacts
 from recommender.writing.examples import WritingExample
 
@@ -22,6 +26,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _POSSESSIVE = re.compile(r"['’]s$")
 # Of a sentence's words the share above which capitals are its style, as in a heading.
 TITLE_CASE = 0.6
+# Of the words inside sentences: in English .05 have a capital, in German .17 and more.
+NOUNS_HAVE_CAPITALS = 0.12
 SEVERAL = ""  # stands for the reviewers of a word that more than one uses
 
 Gram = tuple[str, ...]
@@ -32,6 +38,7 @@ class Sentence:
     """A sentence in words.
 
     Attributes:
+        text: With the white space before it.
         spoken: Lower case, without possessive endings.
         capitals: Places of those that begin with a capital letter.
         is_title: Capitals say nothing in it, as most words have one.
@@ -51,16 +58,17 @@ class Sentence:
         spoken = tuple(_POSSESSIVE.sub("", word).lower() for word in found)
         return cls(text, spoken, capitals, len(found) > 2 and len(capitals) > TITLE_CASE * len(found))
 
-    def names(self, ordinary: frozenset[str]) -> Iterator[Gram]:
+    def names(self, ordinary: frozenset[str], in_pairs: bool) -> Iterator[Gram]:
         """The words that may be names, and the pairs of them.
 
         Args:
             ordinary: Words that several reviewers write small.
+            in_pairs: Only pairs, as nouns have capitals too.
         """
         there = set(self.capitals)
         for place in self.capitals:
             word = self.spoken[place]
-            if word not in ordinary:
+            if word not in ordinary and not in_pairs:
                 yield (word,)
             if place + 1 in there:
                 other = self.spoken[place + 1]
@@ -69,26 +77,46 @@ class Sentence:
                     yield (word, other)
 
 
-def without_personal_data(reviews: Sequence[WritingExample], catalogue: Catalogue) -> tuple[list[WritingExample], int]:
-    """The reviews without the sentences that hold a contact, or a name of one reviewer's alone.
+@dataclass(frozen=True)
+class Impersonal:
+    """Reviews without the sentences that hold a contact, or a name of one reviewer's alone.
 
-    A review that is nothing else is left out.
-
-    Returns:
-        The reviews, and how many sentences they have lost.
+    Attributes:
+        reviews: Without those that were nothing else.
+        n_lost: Sentences that are left out.
+        n_read: Sentences that there were.
     """
-    read = [(review.user_id, [Sentence.of(text) for text in sentences(review.text)]) for review in reviews]
+
+    reviews: list[WritingExample]
+    n_lost: int
+    n_read: int
+
+
+def without_personal_data(reviews: Sequence[WritingExample], catalogue: Catalogue) -> Impersonal:
+    """Leave out what one reviewer alone names."""
+    read = [(review.user_id, [Sentence.of(text) for text in pieces(review.text)]) for review in reviews]
     ordinary = _ordinary(read)
+    in_pairs = _nouns_have_capitals(read, ordinary)
     known = _words_of(catalogue)
-    names = {gram for _, said in read for one in said for gram in one.names(ordinary) if not known.issuperset(gram)}
+    found = (
+        gram for (_, said), pairs in zip(read, in_pairs, strict=True) for one in said
+        for gram in one.names(ordinary, pairs)
+    )  # fmt: skip
+    names = {gram for gram in found if not known.issuperset(gram)}
     own = _of_one_reviewer(read, names)
     kept, n_lost = [], 0
-    for review, (_, said) in zip(reviews, read, strict=True):
-        left = [one.text for one in said if own.isdisjoint(one.names(ordinary)) and mask_contacts(one.text) == one.text]
+    for review, (_, said), pairs in zip(reviews, read, in_pairs, strict=True):
+        # Of the whole text: what makes a number one to call may stand in the sentence before, and part of it behind.
+        without_contacts = set(sentences(mask_contacts(review.text)))
+        left = [
+            one.text
+            for one in said
+            if one.text.strip() in without_contacts and own.isdisjoint(one.names(ordinary, pairs))
+        ]
         n_lost += len(said) - len(left)
         if left:
-            kept.append(review if len(left) == len(said) else replace(review, text=" ".join(left)))
-    return kept, n_lost
+            kept.append(review if len(left) == len(said) else replace(review, text="".join(left).strip()))
+    return Impersonal(kept, n_lost, sum(len(said) for _, said in read))
 
 
 Read = Sequence[tuple[str, list[Sentence]]]
@@ -104,6 +132,38 @@ def _ordinary(read: Read) -> frozenset[str]:
                 if place not in capital and small.setdefault(word, user_id) != user_id:
                     small[word] = SEVERAL
     return frozenset(word for word, who in small.items() if who == SEVERAL)
+
+
+def _nouns_have_capitals(read: Read, ordinary: frozenset[str]) -> list[bool]:
+    """Of each review, whether it is in a language whose nouns have capitals.
+
+    Its ordinary words tell it: over all reviews in which each of them stands, the share of words with a capital among
+    those that open no sentence. A review that has no such word is taken to be like all reviews together.
+    """
+    inside = [_capitals_inside(said) for _, said in read]
+    beside: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for (_, said), (n_capitals, n_inside) in zip(read, inside, strict=True):
+        for word in _small_words(said) & ordinary:
+            beside[word][0] += n_capitals
+            beside[word][1] += n_inside
+    anyone = [(sum(n_capitals for n_capitals, _ in inside), sum(n_inside for _, n_inside in inside))]
+    found = []
+    for _, said in read:
+        counts = [beside[word] for word in _small_words(said) & ordinary] or anyone
+        n_capitals, n_inside = sum(count[0] for count in counts), sum(count[1] for count in counts)
+        found.append(n_capitals > NOUNS_HAVE_CAPITALS * n_inside)
+    return found
+
+
+def _small_words(said: Sequence[Sentence]) -> set[str]:
+    """The words that stand there without a capital."""
+    return {word for one in said for place, word in enumerate(one.spoken) if place not in one.capitals}
+
+
+def _capitals_inside(said: Sequence[Sentence]) -> tuple[int, int]:
+    """Of the words that open no sentence, how many have a capital, and how many there are, but for title case."""
+    plain = [one for one in said if not one.is_title and one.spoken]
+    return sum(place > 0 for one in plain for place in one.capitals), sum(len(one.spoken) - 1 for one in plain)
 
 
 def _of_one_reviewer(read: Read, names: set[Gram]) -> set[Gram]:

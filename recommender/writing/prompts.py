@@ -6,12 +6,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from recommender.inputs.texts import language_model_prompt, language_model_question
+from recommender.inputs.texts import (
+    ITEM_CHARS,
+    PROFILE_CHARS,
+    language_model_prompt,
+    language_model_question,
+    shorten,
+)
 from recommender.writing.examples import WritingRequest
+from recommender.writing.sampling import control_tokens
 
 # marked: the short form that a model learns from nothing. plain, chat: for models that have read the world's texts.
 PromptStyle = Literal["marked", "plain", "chat"]
 MARKED_END = " | text:"
+_BROKEN = "\ufffd"  # what tokens of part of a character decode to
+_CHARACTER_TOKENS = 8  # more than one character has
 _PLACE = "\u241f"  # stands for the question while the chat template is read; no template holds it
 
 
@@ -32,15 +41,32 @@ class Prompts:
         if style == "chat":
             self._around = _chat_frame(tokenizer)
         # Tokens that the tokenizer puts before every text by itself; GPT-2's none, Llama's one.
-        self._specials = [token for token in tokenizer.all_special_tokens if token]
+        # The longest first: one may begin with another.
+        self._control = sorted(filter(None, control_tokens(tokenizer).values()), key=len, reverse=True)
         self._start = [token for token in tokenizer("").input_ids if token == tokenizer.bos_token_id]
+        if self._start and self._around[0].startswith(tokenizer.bos_token):
+            self._start = []  # the chat template says it
 
     def encode(self, request: WritingRequest, perturb: Callable[[str], str] | None = None) -> list[int]:
-        """A prompt's tokens; one that is too long loses the end of the user's profile.
+        """A prompt's tokens; one that is too long loses the end of the user's profile, and of the item's text what is
+        more than five eighths of the room for both.
 
         Args:
             perturb: Changes its words.
         """
+        request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
+        tokens, end = self._whole(request, perturb)
+        if len(tokens) > self._most and (shorter := self._with_shorter_item(request)) != request:
+            tokens, end = self._whole(shorter, perturb)
+        if len(tokens) <= self._most:
+            return tokens
+        kept = tokens[: max(0, self._most - len(end))]
+        while kept and self._tokenizer.decode(kept[-_CHARACTER_TOKENS:]).endswith(_BROKEN):
+            kept.pop()
+        return kept + end
+
+    def _whole(self, request: WritingRequest, perturb: Callable[[str], str] | None) -> tuple[list[int], list[int]]:
+        """All tokens of a prompt, and those that stay at its end wherever it is cut."""
         head, tail = self._asked(request)
         if self.style == "marked":
             said = head + tail
@@ -49,9 +75,17 @@ class Prompts:
         else:
             end = self._encode(tail)
             tokens = self._start + self._encode(head if perturb is None else perturb(head)) + end
-        if len(tokens) <= self._most:
-            return tokens
-        return tokens[: max(0, self._most - len(end))] + end
+        return tokens, end
+
+    def _with_shorter_item(self, request: WritingRequest) -> WritingRequest:
+        """With no more of the item than leaves room for the profile, or for three eighths of what there is."""
+        around, _ = self._whole(replace(request, profile="", item=""), None)
+        room = max(0, self._most - len(around))
+        item = self._encode(shorten(request.item, ITEM_CHARS))
+        most = max(room - len(self._encode(shorten(request.profile, PROFILE_CHARS))), room * 5 // 8)
+        if len(item) <= most:
+            return request
+        return replace(request, item=self._tokenizer.decode(item[:most]).rstrip(_BROKEN))
 
     def follow(self, text: str) -> list[int]:
         """The tokens of a text that follows a prompt, without the end-of-text token."""
@@ -60,12 +94,11 @@ class Prompts:
 
     def _as_data(self, text: str) -> str:
         """A text of the shop without what the tokenizer would read as a control token, such as the end of a turn."""
-        for token in self._specials:
+        for token in self._control:
             text = text.replace(token, " ")
         return text
 
     def _asked(self, request: WritingRequest) -> tuple[str, str]:
-        request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
         if self.style == "marked":
             return request.prompt.removesuffix(MARKED_END), MARKED_END
         fields = (request.rating, request.profile, request.item)

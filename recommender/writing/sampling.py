@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.storage import digest_of
+from recommender.encoders.next_token import NOTHING
 from recommender.fitting.finiteness import finite_scores
 
 MIN_NEW_TOKENS = 6
@@ -23,6 +24,12 @@ _STARTS_WITH_LETTER = re.compile(r"\s?[^\W\d_]")
 def sampling_seed(seed: int, prompt: str) -> int:
     """The seed of one text's generator: of the caller's seed and the prompt, whatever else is in the batch."""
     return int(digest_of(seed, prompt), 16) & (2**63 - 1)
+
+
+def control_tokens(tokenizer: Any) -> dict[int, str]:
+    """What a tokenizer reads as no text but as a sign to the model: also those that have no role by name."""
+    named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return named | {number: str(one) for number, one in tokenizer.added_tokens_decoder.items() if one.special}
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,17 @@ class TextSampler:
         end, known = int(tokenizer.eos_token_id), min(len(tokenizer), n_scores)
         never = torch.zeros(n_scores, dtype=torch.bool)
         never[known:] = True
-        never[[token for token in tokenizer.all_special_ids if token != end and token < n_scores]] = True
+        never[[token for token in control_tokens(tokenizer) if token != end and token < n_scores]] = True
         pieces = tokenizer.batch_decode([[token] for token in range(known)])
         no_start = never.clone()
         no_start[[token for token, piece in enumerate(pieces) if not _STARTS_WITH_LETTER.match(piece)]] = True
         no_start[end] = True
         return cls(end, never, no_start if not no_start.all() else never)
 
-    def start(self, seeds: Sequence[int], temperature: float, top_p: float) -> Sampling:
-        """Begin to write a batch of texts, one per seed."""
-        return Sampling(self, [torch.Generator().manual_seed(seed) for seed in seeds], temperature, top_p)
+    def start(self, seeds: Sequence[int], rooms: Sequence[int], temperature: float, top_p: float) -> Sampling:
+        """Begin to write a batch of texts, one per seed, each of so many tokens at most."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return Sampling(self, generators, rooms, temperature, top_p)
 
 
 class Sampling:
@@ -66,21 +74,27 @@ class Sampling:
 
     Args:
         generators: One a text. They draw on the CPU wherever the model computes: the same seed draws the same numbers.
+        rooms: Tokens of each text at most.
         temperature: 0 takes the likeliest token always.
     """
 
     def __init__(
-        self, sampler: TextSampler, generators: Sequence[torch.Generator], temperature: float, top_p: float
+        self,
+        sampler: TextSampler,
+        generators: Sequence[torch.Generator],
+        rooms: Sequence[int],
+        temperature: float,
+        top_p: float,
     ) -> None:
-        self._sampler, self._generators = sampler, generators
+        self._sampler, self._generators, self._rooms = sampler, generators, rooms
         self._temperature, self._top_p = temperature, top_p
         self.written: list[list[int]] = [[] for _ in generators]
         self._followers: list[dict[tuple[int, ...], list[int]]] = [defaultdict(list) for _ in generators]
 
     @property
     def ended(self) -> list[bool]:
-        """Which texts have an end-of-text token; nothing follows it."""
-        return [tokens[-1:] == [self._sampler.end] for tokens in self.written]
+        """Which texts have an end-of-text token, or no room for more; nothing follows then."""
+        return [self._is_over(text) for text in range(len(self.written))]
 
     def choose(self, scores: Tensor) -> Tensor:
         """Write the next token of each text.
@@ -88,7 +102,7 @@ class Sampling:
         Args:
             scores: Of the next token. Shape (B, V).
         Returns:
-            The tokens, of a text that has ended its end-of-text token. Shape (B,), int64.
+            The tokens; NOTHING of a text that was over before. Shape (B,), int64.
         Raises:
             NotFinite: a score is NaN or +inf.
         """
@@ -98,8 +112,8 @@ class Sampling:
 
     def _next(self, text: int, scores: Tensor) -> int:
         written = self.written[text]
-        if written[-1:] == [self._sampler.end]:
-            return self._sampler.end
+        if self._is_over(text):
+            return NOTHING
         scores = scores.masked_fill(self._forbidden(text), -torch.inf)
         if self._temperature == 0:
             token = int(scores.argmax())
@@ -112,6 +126,10 @@ class Sampling:
             *run, last = written[-NO_REPEAT_LENGTH:]
             self._followers[text][tuple(run)].append(last)
         return token
+
+    def _is_over(self, text: int) -> bool:
+        written = self.written[text]
+        return written[-1:] == [self._sampler.end] or len(written) >= self._rooms[text]
 
     def _forbidden(self, text: int) -> Tensor:
         """Tokens that may not come next. Shape (V,)."""

@@ -23,6 +23,8 @@ from recommender.writing.writer import FeedbackWriter
 END = "<|end|>"
 PADDING = "<|padding|>"
 WEIGHT_DECAY = 0.1
+# GPT-2's, but that letters keep their marks: a token ends where a piece does, and Hindi words have marks within.
+_PIECE = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}[\p{L}\p{M}]*| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -30,11 +32,16 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 
     Source: Sennrich, Haddow & Birch 2016; on bytes as in Radford et al. 2019.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECE), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -135,4 +142,5 @@ def train_small_writer(
                 break
     writer.model.eval()
     n_shown = min(course.n_steps * size, len(examples))
-    return Trained(epoch, course, n_shown, "writer.max_steps, or fewer where more gain little")
+    few = "writer.max_steps, or fewer where more gain little"
+    return Trained(epoch, course, n_shown, few, tuple(range(len(examples))))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-
-import pyarrow.compute as pc
 
 from core import schema
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
-from recommender.fitting.context import FitContext
+from recommender.fitting.context import FitContext, silent
 from recommender.fitting.determinism import deterministic
-from recommender.fitting.summary import FitSummary
+from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE
-from recommender.inputs.catalogue import Catalogue, read_training_table
+from recommender.inputs.catalogue import Catalogue
 from recommender.writing.batches import Likelihood, likelihood
 from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import (
     WritingExample,
-    has_words,
     read_reviews,
     sample,
     training_examples,
@@ -33,6 +29,8 @@ from recommender.writing.small_model import new_small_writer, train_small_writer
 from recommender.writing.writer import FeedbackWriter
 
 MIN_TRAIN_REVIEWS = 100
+# Beyond this share of the sentences more is taken for names than can be.
+MANY_LOST = 0.2
 
 
 def fit_writer(
@@ -50,7 +48,7 @@ def fit_writer(
         target: The component's folder, written atomically.
         augmentation: How the training prompts are perturbed, differently in each epoch; texts stay as they are.
     Returns:
-        None where the shop has fewer than 100 reviews to learn from: nothing is written then.
+        None where fewer than 100 reviews are left to learn from: nothing is written then.
     Raises:
         TrainingDataError: catalogue or reviews cannot be read.
         LanguageModelError: the language model is not at hand.
@@ -58,14 +56,13 @@ def fit_writer(
     """
     started, fit = time.monotonic(), fit.afresh()
     catalogue = Catalogue.read(fit.training, fit.seed)
-    reviews = read_reviews(fit.training, "train", catalogue)
+    reviews = _reviews_to_learn(fit.training, catalogue, fit.progress)
     if len(reviews) < MIN_TRAIN_REVIEWS:
-        fit.progress(f"feedback writer: none, for {len(reviews)} training reviews are fewer than {MIN_TRAIN_REVIEWS}")
+        fit.progress(
+            f"feedback writer: none, for {len(reviews)} reviews to learn from are fewer than {MIN_TRAIN_REVIEWS}"
+        )
         return None
-    shown, n_lost = without_personal_data(reviews, catalogue)
-    if n_lost:
-        fit.progress(f"feedback writer: {n_lost:,} sentences with contacts, or names of one reviewer's, are left out")
-    examples = with_low_ratings(training_examples(shown), settings.low_rating_share, fit.seed)
+    examples = with_low_ratings(reviews, settings.low_rating_share, fit.seed)
     held = fit.held_summary()
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     later = {split: read_reviews(fit.training, split, catalogue) for split in windows}
@@ -85,8 +82,17 @@ def fit_writer(
             trained = train_small_writer(fit, writer, examples, validation, settings, augmentation)
         else:
             trained = train_language_writer(fit, target, writer, examples, settings, augmentation)
-        if trained.shown:
-            writer.runs = TrainingRuns.of(examples[row].text for row in trained.shown)
+        shown = [examples[row] for row in trained.shown]
+        # A pretrained model has other ways of saying things, also where reviewers have few.
+        is_small = isinstance(settings, SmallWriterSettings)
+        writer.runs = TrainingRuns.if_telling(shown) if is_small else TrainingRuns.of(shown)
+        if writer.runs is None:
+            fit.progress(
+                "feedback writer: copies are not bounded, as reviewers themselves say what one or two others do"
+            )
+        else:
+            size = writer.runs.n_bytes / 1e6
+            fit.progress(f"feedback writer: copies are told by {len(writer.runs):,} runs of words, {size:.1f} MB")
         fit.cap("texts that the writer is shown", trained.n_shown, len(examples), trained.shown_by)
         after = _measure(writer, samples)
         summary = FitSummary(
@@ -108,16 +114,23 @@ def fit_writer(
     return summary
 
 
-def can_learn_to_write(training: Path) -> bool:
-    """Whether the shop has reviews enough that `fit_writer` trains.
+def can_learn_to_write(training: Path, seed: int) -> bool:
+    """Whether the shop has reviews enough that `fit_writer` trains. It reads all of them.
 
     Raises:
-        TrainingDataError: the reviews cannot be read.
+        TrainingDataError: catalogue or reviews cannot be read.
     """
-    table = read_training_table(training, "reviews", [schema.SPLIT, schema.TEXT])
-    texts = table.filter(pc.equal(table.column(schema.SPLIT), "train")).column(schema.TEXT)
-    said = (text for text in texts.to_pylist() if has_words(text))
-    return len(list(islice(said, MIN_TRAIN_REVIEWS))) == MIN_TRAIN_REVIEWS
+    return len(_reviews_to_learn(training, Catalogue.read(training, seed))) >= MIN_TRAIN_REVIEWS
+
+
+def _reviews_to_learn(training: Path, catalogue: Catalogue, progress: Progress = silent) -> list[WritingExample]:
+    """The reviews of before the cut-off, without personal data and without what stands in their prompts."""
+    left = without_personal_data(read_reviews(training, "train", catalogue), catalogue)
+    if left.n_lost:
+        progress(f"feedback writer: {left.n_lost:,} sentences with contacts, or names of one reviewer's, are left out")
+        if (share := left.n_lost / left.n_read) > MANY_LOST:
+            progress(f"feedback writer: these are {share:.0%} of all sentences: what they alone say is not learned")
+    return training_examples(left.reviews)
 
 
 def _measure(

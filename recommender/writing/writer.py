@@ -117,8 +117,12 @@ class FeedbackWriter:
         runs: TrainingRuns | None = None,
         guidance: float = 0.0,
     ) -> None:
+        from transformers import GenerationConfig
+
         check_usable(model.config, tokenizer, max_tokens, style)
         self.model = model.eval()
+        # What a model's makers advise, such as a penalty on repeats, would count in beams beside `Decoding`.
+        self.model.generation_config = GenerationConfig()
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
@@ -173,7 +177,7 @@ class FeedbackWriter:
             WritingStopped: `should_stop` said so.
             NotFinite: the model's scores of a word are NaN or infinite.
         """
-        decoding.check(self.max_tokens)
+        decoding.check()
         seeds = [seed] * len(requests) if isinstance(seed, int) else list(seed)
         if len(seeds) != len(requests):
             raise WriterError(
@@ -211,14 +215,15 @@ class FeedbackWriter:
         the sentences that are copied are left out at once.
 
         Args:
-            emit: Called with each sentence, in order; with beams, with all of them at the end.
+            emit: Called with each sentence and the white space before it, in order; with beams, with all of them at
+                the end.
             should_stop: Asked after each token.
         Returns:
-            All sentences, joined by spaces.
+            All that was handed out, joined.
         Raises:
             WriterError, WritingStopped, NotFinite: as of `write`.
         """
-        decoding.check(self.max_tokens)
+        decoding.check()
         released = Released(emit, self.runs, decoding)
         look = released.look if decoding.n_beams == 1 else None
         (written,) = self._generate([request], [seed], decoding, should_stop, look)
@@ -242,19 +247,22 @@ class FeedbackWriter:
     ) -> list[list[int]]:
         """The tokens that answer each request."""
         prompts = [self.prompts.encode(request) for request in requests]
-        contrasts = self._contrasts(requests) if decoding.n_beams == 1 else []
-        longest = max(len(one) for one in (*prompts, *contrasts) if one is not None)
-        n_new = min(decoding.max_new_tokens, self.max_tokens - longest)
+        contrasts = self._contrasts(requests) if decoding.n_beams == 1 else [None] * len(requests)
+        # Each text its own, so that what stands beside it changes nothing.
+        rooms = [
+            min(decoding.max_new_tokens, self.max_tokens - max(len(prompt), len(contrast or ())))
+            for prompt, contrast in zip(prompts, contrasts, strict=True)
+        ]
         stop = _Stop(should_stop)
         with torch.inference_mode():
             if decoding.n_beams > 1:
-                written = search_beams(self.model, self._sampler, prompts, n_new, decoding.n_beams, stop)
+                written = search_beams(self.model, self._sampler, prompts, rooms, decoding.n_beams, stop)
             else:
                 guided = Guided(self._next_token, contrasts, self.guidance) if any(contrasts) else self._next_token
-                texts = guided.begin(prompts, n_new)
+                texts = guided.begin(prompts, max(rooms))
                 own = [sampling_seed(seed, request.prompt) for seed, request in zip(seeds, requests, strict=True)]
-                sampling = self._sampler.start(own, decoding.temperature, decoding.top_p)
-                written = self._draw_words(texts, sampling, n_new, stop, look)
+                sampling = self._sampler.start(own, rooms, decoding.temperature, decoding.top_p)
+                written = self._draw_words(texts, sampling, stop, look)
         if stop.stopped:
             raise WritingStopped(
                 "Stopped writing feedback", got=f"{len(requests)} texts", expected="somebody who waits", do="Ask again"
@@ -262,7 +270,7 @@ class FeedbackWriter:
         return written
 
     def _draw_words(
-        self, texts: Texts, sampling: Sampling, n_new: int, stop: ShouldStop, look: Callable[[str], bool] | None
+        self, texts: Texts, sampling: Sampling, stop: ShouldStop, look: Callable[[str], bool] | None
     ) -> list[list[int]]:
         """Word after word, until all texts are done.
 
@@ -275,8 +283,7 @@ class FeedbackWriter:
             if look is not None:
                 enough = [look(self._read(written)) for written in sampling.written]
                 done = [one or other for one, other in zip(done, enough, strict=True)]
-            # One that has ended grows no more: the longest counts.
-            if stop() or all(done) or max(map(len, sampling.written)) == n_new:
+            if stop() or all(done):
                 return sampling.written
             texts.extend(tokens)
 

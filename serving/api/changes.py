@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, field_validator
 
 from core import schema
 from core.overrides import Kind, Override
@@ -23,6 +23,16 @@ _Attributes = Annotated[
     dict[_AttributeName, Annotated[str, StringConstraints(max_length=2000)] | bool | int | float | None],
     Field(max_length=MAX_ATTRIBUTES),
 ]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time from year 1 to 9999 in UTC") from None
+
+
+_Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 _WHAT_FOLLOWS = (
     "The next run of forget, pipeline, fine-tune or refresh-features removes what there is of the user; bundles that "
     "learned from them go when one serves that did not."
@@ -41,8 +51,7 @@ class _Patch(Message):
         given = {name: getattr(self, name) for name in self.model_fields_set - {"attributes", "available"}}
         times = (schema.CREATED_AT, schema.SIGNUP_AT)
         return {
-            name: value.astimezone(UTC).isoformat() if name in times and value is not None else value
-            for name, value in given.items()
+            name: value.isoformat() if name in times and value is not None else value for name, value in given.items()
         }
 
     @property
@@ -61,7 +70,7 @@ class ItemPatch(_Patch):
     category: _Word | None = Field(None, description=f"Category path, parts joined by ' > '. {_TAKEN_BACK}")
     brand: _Word | None = Field(None, description=f"Maker or label. {_TAKEN_BACK}")
     price: float | None = Field(None, ge=0, description=f"In the shop's currency. {_TAKEN_BACK}")
-    created_at: AwareDatetime | None = Field(
+    created_at: _Moment | None = Field(
         None, strict=False, description=f"When the item entered the catalogue, with its time zone. {_TAKEN_BACK}"
     )
     available: bool | None = Field(
@@ -79,7 +88,7 @@ class UserPatch(_Patch):
 
     model_config = ConfigDict(json_schema_extra={"example": {"attributes": {"occupation": "cook"}}})
 
-    signup_at: AwareDatetime | None = Field(
+    signup_at: _Moment | None = Field(
         None, strict=False, description=f"When the user joined, with its time zone. {_TAKEN_BACK}"
     )
 

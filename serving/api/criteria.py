@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from serving.api.message import MAX_IDS, Id, Ids, Message
+from serving.api.message import MAX_IDS, Id, Ids, Message, no_items
 
 MAX_ATTRIBUTES = 20
 Price = Annotated[float, Field(ge=0)]
@@ -53,8 +53,8 @@ class ItemCriteria(Message):
         "catalogue (true, yes, in stock, or a number above 0): of the bundle in service, and as `PATCH "
         "/v1/items/{item_id}` set it since.",
     )
-    attributes: Annotated[list[AttributeFilter], Field(max_length=MAX_ATTRIBUTES)] = Field(
-        [], description="Only items with these values: any column of the catalogue, the shop's own among them."
+    attributes: Annotated[list[AttributeFilter], Field(max_length=MAX_ATTRIBUTES)] = no_items(
+        "Only items with these values: any column of the catalogue, the shop's own among them."
     )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from monitoring.lineage import Lineage
+from monitoring.origin import Lineage
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo

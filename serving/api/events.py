@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Any, Self
 from uuid import uuid4
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
 from core.events import bad_time
+from core.ids import time_ordered_id
 from core.logs.events import Interaction
 from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten, nobody
@@ -59,6 +61,27 @@ class Event(Message):
     position: Annotated[int, Field(ge=1, le=MAX_POSITION)] | None = Field(
         None, description="The item's place in that answer, 1 for the first."
     )
+
+    @cached_property
+    def sent_id(self) -> str:
+        """By what a client sends it: its own id, or one that is made once, so that what is sent again after an error is
+        the same event. A copy is another one.
+        """
+        return time_ordered_id() if self.event_id is None else self.event_id
+
+    def forget_sent_id(self) -> None:
+        """Have a new one made where it is sent once more."""
+        self.__dict__.pop("sent_id", None)
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied.forget_sent_id()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        copied = super().__deepcopy__(memo)
+        copied.forget_sent_id()
+        return copied
 
     def interaction(
         self, received_at: datetime, terms: EventTerms, where: str, is_forgotten: IsForgotten

@@ -74,8 +74,10 @@ class SimilarRequest(ListOptions, RequestMessage):
         if (self.user_id is None) != (self.among is None):
             raise ValueError("user_id and among go together, expected both or neither")
         if self.user_id is not None:
-            fields = ListOptions.model_fields.items()
-            given = [name for name, field in fields if name != "k" and getattr(self, name) != field.default]
+            defaults = {
+                name: field.get_default(call_default_factory=True) for name, field in ListOptions.model_fields.items()
+            }
+            given = [name for name, default in defaults.items() if name != "k" and getattr(self, name) != default]
             if given:
                 raise ValueError(f"{given[0]} is given with user_id, expected it with item_id alone: users have none")
         return self

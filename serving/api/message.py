@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
@@ -35,6 +35,13 @@ Degraded = Annotated[
         "the user, or, where that is nothing, as a cold start. Empty where all was there."
     ),
 ]
+
+
+def no_items(description: str) -> Any:
+    """A field of a request that is an empty list where it is not given: made anew, which takes a fraction of the time
+    that pydantic takes to copy one, and every request has several. The schema says so as of any default.
+    """
+    return Field(default_factory=list, description=description, json_schema_extra={"default": []})
 
 
 class Message(BaseModel):

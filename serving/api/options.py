@@ -8,11 +8,12 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from core.settings.features import EventKind
 from serving.api.criteria import ItemCriteria, ItemMatch
-from serving.api.message import Id, Ids, Message
+from serving.api.message import Id, Ids, Message, no_items
 
 MAX_RULES = 20
 MAX_FACTOR = 10.0
 MAX_EXPLORED = 100
+MAX_DRAWN = 1000  # places of all lists of a request: a propensity is an integral over all candidates that are left
 MAX_DAYS = 36_500
 RuleKind = Literal["pin", "boost", "bury"]
 Factor = Annotated[float, Field(gt=1, le=MAX_FACTOR)]
@@ -58,20 +59,20 @@ class ListOptions(ItemCriteria):
         description="Leave out every item that the user has seen. Which events make an item seen, and for how long, is "
         "set by features.seen in the bundle's recipe. The items of a visitor's history count as seen.",
     )
-    exclude: Ids = Field(
-        [], description="Item ids to leave out, for example out of stock or already shown. Unknown ids are ignored."
+    exclude: Ids = no_items(
+        "Item ids to leave out, for example out of stock or already shown. Unknown ids are ignored."
     )
     allow: Annotated[Ids, Field(min_length=1)] | None = Field(
         None, description="Only these items. Those that are not in the catalogue are listed in `unknown_items`."
     )
-    pin: Annotated[list[Pin], Field(max_length=MAX_RULES)] = Field(
-        [], description="Items at given places. One that the filters leave out is not shown, and `applied` says so."
+    pin: Annotated[list[Pin], Field(max_length=MAX_RULES)] = no_items(
+        "Items at given places. One that the filters leave out is not shown, and `applied` says so."
     )
-    boost: Annotated[list[Boost], Field(max_length=MAX_RULES)] = Field(
-        [], description="Items that move up; the factors of several rules are multiplied, up to 10 in all."
+    boost: Annotated[list[Boost], Field(max_length=MAX_RULES)] = no_items(
+        "Items that move up; the factors of several rules are multiplied, up to 10 in all."
     )
-    bury: Annotated[list[Bury], Field(max_length=MAX_RULES)] = Field(
-        [], description="Items that move down; the factors of several rules are multiplied, up to 10 in all."
+    bury: Annotated[list[Bury], Field(max_length=MAX_RULES)] = no_items(
+        "Items that move down; the factors of several rules are multiplied, up to 10 in all."
     )
 
     @property
@@ -81,6 +82,8 @@ class ListOptions(ItemCriteria):
 
     @model_validator(mode="after")
     def _pins_apart(self) -> Self:
+        if not self.pin:
+            return self
         for what, values in (
             ("position", [pin.position for pin in self.pin]),
             ("item_id", [pin.item_id for pin in self.pin]),
@@ -136,7 +139,7 @@ class Exploration(Message):
     kind: Literal["epsilon", "thompson"] = Field(
         description="epsilon: each place is given to any of the candidates with probability epsilon, else to the best "
         "one left. thompson: each place is given to the candidate that is best by a draw of their scores, which are "
-        "surer for items with many events."
+        "surer for items with many events; it fills at most 100 places of a list, and 1000 of all lists of a request."
     )
     epsilon: float | None = Field(None, ge=0, le=1, description="Of epsilon; 0.1 if missing.")
     scale: float | None = Field(
@@ -150,7 +153,11 @@ class Exploration(Message):
         50, ge=1, le=MAX_EXPLORED, description="Candidates: so many of the list's best items, at least k."
     )
     seed: int | None = Field(
-        None, ge=0, lt=2**31, description="The same seed gives the same list. Drawn at random if missing."
+        None,
+        ge=0,
+        lt=2**31,
+        description="The same seed gives the same list. Drawn at random if missing, as it has to be for what users "
+        "see: off-policy estimates leave out lists of a seed that was named.",
     )
 
     @model_validator(mode="after")

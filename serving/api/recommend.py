@@ -10,7 +10,16 @@ from pydantic import ConfigDict, Field, model_validator
 from core.ids import time_ordered_id
 from core.settings.reranking import MAX_POOL, RerankKind, Similarity
 from serving.api.message import MAX_IDS, Degraded, DescribedUserRequest, Id, Message, SkippedHistory, UnknownItems
-from serving.api.options import AppliedExploration, AppliedRule, Context, Exploration, ListOptions, SeenRule
+from serving.api.options import (
+    MAX_DRAWN,
+    MAX_EXPLORED,
+    AppliedExploration,
+    AppliedRule,
+    Context,
+    Exploration,
+    ListOptions,
+    SeenRule,
+)
 
 AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
 
@@ -91,6 +100,13 @@ class RecommendRequest(ListOptions, RecommendUser):
                     raise ValueError(f"users and {name} are both given, expected what each user needs within it")
         if self.seen is not None and not self.exclude_seen:
             raise ValueError("seen is given and exclude_seen=false, expected exclude_seen=true")
+        if self.exploration is not None and self.exploration.kind == "thompson":
+            n_users = 1 if self.users is None else len(self.users)
+            if self.k > MAX_EXPLORED or self.k * n_users > MAX_DRAWN:
+                raise ValueError(
+                    f"exploration.kind=thompson with k={self.k} for {n_users} users, expected k <= {MAX_EXPLORED} and "
+                    f"at most {MAX_DRAWN} places in all"
+                )
         return self
 
     @property

@@ -10,12 +10,13 @@ from serving.api.message import Message
 
 MAX_ENTRIES = 500
 MAX_ACTS = 500
+_MAX_ID = 2**63 - 1  # SQLite has no number above
 
 
 class TimelineQuery(Message):
     """Which entries."""
 
-    before: int | None = Field(None, ge=0, description="Older than the entry of this id: `next` of a page.")
+    before: int | None = Field(None, ge=0, le=_MAX_ID, description="Older than the entry of this id: `next` of a page.")
     limit: int = Field(MAX_ENTRIES, ge=1, le=MAX_ENTRIES, description="At most so many.")
 
 

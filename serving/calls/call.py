@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from core.ids import time_ordered_id
 from serving.api.message import API_PREFIX, Message
 from serving.api.problem import Problem
-from serving.errors import NoAnswer, RequestFailed
+from serving.errors import BadRequest, NoAnswer, RequestFailed
 
 REQUEST_ID = "X-Request-Id"
 # What a refused connection, or no free one, raises: nothing of the request was sent.
@@ -38,6 +38,8 @@ class Call(Generic[Answer_co]):
         answers: What a success may be; the first that fits is read.
         body: Sent without the fields that were not given: those have the service's own defaults.
         may_repeat: Whether it may be sent again where it is not known if the service had it.
+        may_repeat_late: Whether also where the service took too long (504): what only reads would cost as much again.
+        done: What is to happen once its answer was read.
         query: What stands behind the question mark of the address.
     """
 
@@ -46,6 +48,8 @@ class Call(Generic[Answer_co]):
     answers: tuple[type[Answer_co], ...]
     body: Message | None = None
     may_repeat: bool = False
+    may_repeat_late: bool = False
+    done: Callable[[], None] | None = None
     query: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
@@ -54,10 +58,18 @@ class Call(Generic[Answer_co]):
         return f"{API_PREFIX}{self.path}"
 
     def request(self, http: httpx.Client | httpx.AsyncClient, request_id: str) -> httpx.Request:
-        """The request, for a connection to send."""
+        """The request, for a connection to send.
+
+        Raises:
+            BadRequest: it holds what is no text.
+        """
         content = None if self.body is None else self.body.model_dump_json(exclude_unset=True)
         headers = {REQUEST_ID: request_id, **(_MESSAGES if content is not None else {})}
-        return http.build_request(self.method, self.url, params=self.query or None, content=content, headers=headers)
+        params = self.query or None
+        try:
+            return http.build_request(self.method, self.url, params=params, content=content, headers=headers)
+        except UnicodeEncodeError as error:
+            raise _unwritable(f"query={dict(self.query)!r}") from error
 
     def read(self, response: httpx.Response) -> Answer_co:
         """The answer of a success. Fields that a newer service has added are passed over.
@@ -68,9 +80,13 @@ class Call(Generic[Answer_co]):
         errors = []
         for kind in self.answers:
             try:
-                return kind.model_validate_json(response.content, extra="ignore")  # type: ignore[attr-defined, no-any-return]
+                answer: Answer_co = kind.model_validate_json(response.content, extra="ignore")  # type: ignore[attr-defined]
             except ValidationError as error:
                 errors.append(error)
+                continue
+            if self.done is not None:
+                self.done()
+            return answer
         raise self.no_answer(response.request, str(errors[0]), response)
 
     def check(self, response: httpx.Response) -> None:
@@ -97,8 +113,10 @@ class Call(Generic[Answer_co]):
         self, request: httpx.Request, error: Exception | str, response: httpx.Response | None = None
     ) -> NoAnswer:
         """That no answer of the service came."""
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        where = str(request.url.copy_with(query=None)).removesuffix(self.url)
+        # Of a request that is no HTTP, httpx quotes what is not, which may hold the key.
+        shown = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else str(error)
+        said = (shown or type(error).__name__).splitlines()[0]
+        where = str(request.url.copy_with(query=None, userinfo=b"")).removesuffix(self.url)
         return NoAnswer(
             f"Cannot ask {self.url}: error={said}, expected an answer of the service ({where}). See that it runs and "
             "what its log says, and ask again.",
@@ -166,9 +184,20 @@ def new_request_id() -> str:
 
 
 def quoted(id_: str) -> str:
-    """An id as one part of a path, whatever stands in it."""
-    # Dots alone would lead out of the folder.
-    return quote(id_, safe="") if id_.strip(".") else id_.replace(".", "%2E")
+    """An id as one part of a path, whatever stands in it.
+
+    Raises:
+        BadRequest: it is no text that can be sent.
+    """
+    try:
+        # Dots alone would lead out of the folder.
+        return quote(id_, safe="") if id_.strip(".") else id_.replace(".", "%2E")
+    except UnicodeEncodeError as error:
+        raise _unwritable(f"id={id_!r}") from error
+
+
+def _unwritable(got: str) -> BadRequest:
+    return BadRequest("Cannot ask", got=got, expected="text that UTF-8 can write, without half a pair", do="Correct it")
 
 
 def asked(**query: str | int | None) -> dict[str, str | int]:

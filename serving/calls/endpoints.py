@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from core.schema import TableName
-from monitoring.lineage import Lineage
+from monitoring.origin import Lineage
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.api.events import EventsReceipt, EventsRequest
 from serving.api.experiments import ExperimentsInfo
@@ -25,7 +27,7 @@ from serving.api.records import ItemRecord, UserRecord
 from serving.api.score import ScoreRequest, Scores
 from serving.api.timeline import AuditInfo, TimelineInfo
 from serving.calls.call import Call, Described, asked, quoted
-from serving.calls.requests import check_many, check_one, whole, with_ids
+from serving.calls.requests import check_many, check_one, forget_ids, whole, with_ids
 
 
 class Endpoints:
@@ -82,8 +84,19 @@ class Endpoints:
 
     @Described
     def events(self, request: EventsRequest) -> Call[EventsReceipt]:
-        """Store events. Those without an id are given one first, so that the service knows an event that it has."""
-        return Call("POST", "/events", (EventsReceipt,), with_ids(request), may_repeat=True)
+        """Store events. Those without an id are given one first, the same until there is a receipt, so that the service
+        knows an event that it has.
+        """
+        sent = with_ids(request)
+        return Call(
+            "POST",
+            "/events",
+            (EventsReceipt,),
+            sent,
+            may_repeat=True,
+            may_repeat_late=True,
+            done=partial(forget_ids, request),
+        )
 
     @Described
     def model(self) -> Call[ModelInfo | ModelSummary]:

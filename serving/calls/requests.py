@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from core.ids import time_ordered_id
+from collections import Counter
+
 from serving.api.events import EventsRequest
 from serving.api.feedback import FeedbackRequest
 from serving.api.recommend import RecommendRequest
@@ -20,12 +21,22 @@ def streamed(request: FeedbackRequest) -> FeedbackRequest:
 
 
 def with_ids(request: EventsRequest) -> EventsRequest:
-    """The same events, each with an id: what is sent twice is then stored once."""
-    events = [
-        event if event.event_id is not None else event.model_copy(update={"event_id": time_ordered_id()})
-        for event in request.events
-    ]
+    """The same events, each with an id, the same at every call until `forget_ids`: what is sent again after an error is
+    then stored once. One `Event` that stands in the request several times happened so often.
+    """
+    times = Counter[int]()
+    events = []
+    for event in request.events:
+        nth = times[id(event)] = times[id(event)] + 1
+        made = event.sent_id if nth == 1 else f"{event.sent_id}-{nth}"
+        events.append(event.model_copy(update={"event_id": made}) if event.event_id is None else event)
     return request.model_copy(update={"events": events})
+
+
+def forget_ids(request: EventsRequest) -> None:
+    """Have events that the service has received get new ids where they are sent once more: they happened once more."""
+    for event in request.events:
+        event.forget_sent_id()
 
 
 def check_one(request: RecommendRequest | FeedbackRequest, many: str, instead: str) -> None:

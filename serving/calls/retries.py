@@ -12,6 +12,7 @@ from serving.calls.call import Call
 from serving.errors import RequestFailed
 
 _BUSY = 429  # refused before anything was done
+_LATE = 504
 _PASSING = frozenset({0, _BUSY, 502, 503})  # 0: no answer came
 
 
@@ -20,7 +21,8 @@ class Retries:
     """When a request that failed is sent again.
 
     Again are sent: what was not begun (no connection, 429), whatever it asks; and what only reads, and events with
-    their ids, where no answer came or the service cannot answer for now (502, 503). `Retry-After` is kept to; without
+    their ids, where no answer came or the service cannot answer for now (502, 503); events also where it took too long
+    (504). `Retry-After` is kept to; without
     it waits double, each drawn between nothing and its most, so that many clients do not come back at once.
 
     Attributes:
@@ -48,7 +50,8 @@ class Retries:
         }
 
     def _may_repeat(self, call: Call[Any], error: RequestFailed) -> bool:
-        if error.status not in _PASSING or (error.retry_after_s or 0) > self.longest_wait_s:
+        is_passing = error.status in _PASSING or (error.status == _LATE and call.may_repeat_late)
+        if not is_passing or (error.retry_after_s or 0) > self.longest_wait_s:
             return False
         return call.may_repeat or error.status == _BUSY or not error.was_sent
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from core.events import EARLIEST, RATING_EVENT, bad_id, bad_time, canonical_id, kept_value
 from core.schema import EVENTS, RATING_RANGE, VALUE, rating_slope
 from core.settings.source import event_names
-from core.settings.tree import Recipe
 from serving.errors import BadRequest
+
+if TYPE_CHECKING:  # clients import this, and need no settings
+    from core.settings.tree import Recipe
 
 NAMES_SETTING = "source.values.interactions.event"
 LEFT_OUT = ""

@@ -206,6 +206,7 @@ class ExperimentDesk:
         endpoint: str,
         seconds: float,
         champion: Engine,
+        together: int = 1,
     ) -> None:
         """Record a list that is given, and have shadows answer beside it.
 
@@ -214,15 +215,16 @@ class ExperimentDesk:
             request: What was asked.
             answer: The list.
             endpoint: Where it was asked.
-            seconds: That it took.
+            seconds: That it took, with all that were made together.
             champion: Of the bundle in service.
+            together: How many were.
         """
         if choice.experiment and not request.is_preview:
             self._counts.variant_answered(choice.experiment, choice.variant, seconds)
         plan = self._follower.plan
         if self._log is None and not plan.shadows:
             return
-        given = prediction_of(choice, request, answer, endpoint, seconds)
+        given = replace(prediction_of(choice, request, answer, endpoint, seconds), together=together)
         if self._log is not None:
             self._log.add(given)
         for shadow in () if request.is_preview else plan.shadows:
@@ -299,12 +301,13 @@ class ExperimentDesk:
             with timed_stages() as clock:
                 started = time.perf_counter()
                 answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
-                seconds = (time.perf_counter() - started) / len(places)
+                seconds = time.perf_counter() - started
                 with stage("log"):
                     for place, answer in zip(places, answers, strict=True):
                         found[place] = answer
                         if not isinstance(answer, Exception):
-                            self.answered(choices[place], requests[place], answer, endpoint, seconds, champion)
+                            choice, asked = choices[place], requests[place]
+                            self.answered(choice, asked, answer, endpoint, seconds, champion, len(places))
             shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
             for place in places:
                 _note(requests[place], choices[place], clock.passed, len(places))
@@ -358,6 +361,7 @@ def prediction_of(
         role="preview" if request.is_preview else "shown",
         k=request.k,
         seed=None if explored is None else explored.seed,
+        seed_given=explored is not None and request.exploration is not None and request.exploration.seed is not None,
         cold_start=answer.cold_start,
         degraded=answer.degraded,
         took_ms=seconds * 1000.0,

@@ -95,7 +95,7 @@ class Follower(Generic[T]):
             if overruled := self._record.overruled(experiment, standing):
                 states.append(Followed(experiment.name, "overruled", f"Overruled: {overruled}."))
                 continue
-            arms = {one.name: self._obtain(one, standing, champion, needed) for one in experiment.variants}
+            arms = {one.name: self._obtain(one, experiment, standing, champion, needed) for one in experiment.variants}
             problems = [found for found in arms.values() if isinstance(found, str)]
             if problems:
                 states.append(Followed(experiment.name, "refused", f"Refused: {problems[0]}"))
@@ -113,13 +113,20 @@ class Follower(Generic[T]):
         self._adopt(Plan(split, tuple(shadows), tuple(states)), needed)
 
     def _obtain(
-        self, variant: Variant, standing: Standing, champion: Loaded[T], needed: set[str]
+        self, variant: Variant, experiment: Experiment, standing: Standing, champion: Loaded[T], needed: set[str]
     ) -> Loaded[T] | str | None:
-        """A variant's bundle; None for the one in service itself, a sentence for one that cannot be had."""
-        model, folder = place_of(variant.bundle, self._layout.model_name, self._layout.root)
+        """A variant's bundle; None for the one in service itself, a sentence for one that cannot be had.
+
+        What was loaded of a bundle that may not answer any more, or is gone, is let go.
+        """
+        place = variant.bundle
+        model, folder = place_of(place, self._layout.model_name, self._layout.root)
+        is_erased = place.version and any(one.version == place.version for one in standing.erased)
+        if is_erased or standing.forbids(place.digest, experiment.started_at):
+            return f"{model} learned from a person who was forgotten since."
+        if model in self._loaded and not folder.is_dir():
+            return f"{model} is gone."
         needed.add(model)
-        if any(one.version == variant.bundle.version for one in standing.erased):
-            return f"{model} learned from a person who was forgotten, and is gone."
         if model == champion.model:
             return None
         if model not in self._loaded and not self._try(model, folder, champion):

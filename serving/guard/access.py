@@ -53,6 +53,7 @@ ROWS = (
     _page("/static_content/*"),
     # Pages that show what the API tells.
     Row(("GET",), "/app", "read", is_versioned=False),
+    Row(("GET",), "/app/", "read", is_versioned=False),
     Row(("GET",), "/app/*", "read", is_versioned=False),
     Row(("GET",), "/app/audit", "admin", is_versioned=False),
     # Reduced, without a key that may read.

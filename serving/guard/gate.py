@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from base64 import b64decode
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +21,8 @@ from serving.guard.rates import TokenBuckets
 logger = logging.getLogger(__name__)
 
 FindKey = Callable[[str], ApiKey | None]
+# By lower-case names.
+Headers = Mapping[str, str]
 
 # In the scope of a request that was refused as its caller asks too often.
 THROTTLED = "sommelier.throttled"
@@ -33,6 +34,7 @@ _REALM = f'{_SCHEME} realm="sommelier"'
 _PROBES = ("/livez", "/readyz")
 _UNLIMITED = RateSettings()
 _OWN_PAGE = ("same-origin", "none")
+_MOST_HOSTS = 64
 
 
 class KeyGate:
@@ -78,7 +80,7 @@ class KeyGate:
         if scope["type"] != "http":  # there are no web sockets here
             await send({"type": "websocket.close", "code": 1008})
             return
-        answer = self._admit(scope, Headers(scope=scope))
+        answer = self._admit(scope, _headers_of(scope))
         await (answer or self._app)(scope, receive, send)
 
     def _admit(self, scope: Scope, headers: Headers) -> JSONResponse | None:
@@ -134,7 +136,7 @@ class KeyGate:
         site = headers.get("sec-fetch-site")
         if site is not None:
             return site not in _OWN_PAGE
-        return origin is not None and urlsplit(origin).netloc != headers.get("host")
+        return origin is not None and _host_of(origin) != headers.get("host")
 
 
 def _is_page(scope: Scope) -> bool:
@@ -152,7 +154,15 @@ def _is_of_own_page(scope: Scope, headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    return urlsplit(headers.get("origin", "")).netloc == headers.get("host", "") != ""
+    return _host_of(headers.get("origin", "")) == headers.get("host", "") != ""
+
+
+def _host_of(origin: str) -> str:
+    """The host, and port, of an origin; empty where it cannot be read: it is then no page of the service."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _given(headers: Headers, takes_password: bool) -> str:
@@ -182,7 +192,12 @@ def _is_from_outside(scope: Scope, headers: Headers) -> bool:
         return True
     if client is not None and not is_loopback(client[0]):
         return True
-    host = headers.get("host", "")
+    return _names_another(headers.get("host", ""))
+
+
+@lru_cache(maxsize=_MOST_HOSTS)
+def _names_another(host: str) -> bool:
+    """Whether a request's host is another name than this machine's own. Most requests name one of a few."""
     try:
         name = urlsplit(f"//{host}").hostname
     except ValueError:
@@ -190,17 +205,13 @@ def _is_from_outside(scope: Scope, headers: Headers) -> bool:
     return bool(host) and not is_loopback(name or "")
 
 
+def _headers_of(scope: Scope) -> Headers:
+    """A request's headers, of each name the first: a dozen are asked for, and Starlette's own goes through all of them
+    for each.
+    """
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
 def _refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     # The body is not read, so the connection cannot be used again.
     return JSONResponse({"error": sentence}, status_code=status, headers={"connection": "close", **(headers or {})})
-
-
-def cors_options(origins: tuple[str, ...]) -> dict[str, Any]:
-    """What Starlette's CORSMiddleware is to let pages of these origins do."""
-    return {
-        "allow_origins": list(origins),
-        "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
-        "allow_headers": ["authorization", "content-type", "x-api-key", "x-request-id"],
-        "expose_headers": ["retry-after", "x-request-id"],
-        "max_age": 600,
-    }

@@ -18,6 +18,7 @@ from serving.api.problem import explain
 from serving.api.quarantine import Readmission, ReadmissionAsked, ReadmitRequest
 from serving.guard.caller import current_caller
 from serving.guard.changes import say_in_audit
+from serving.http.ids import ITEM_ID, USER_ID
 from serving.http.responses import refuse, respond
 
 Patch = TypeVar("Patch", bound=Message)
@@ -87,12 +88,11 @@ async def _kept(change: Callable[[Any, Any], BaseModel]) -> Response:
     return answer
 
 
-# Ids may hold slashes.
 CHANGES = [
-    Route(f"{API_PREFIX}/items/{{item_id:path}}", _change_item, methods=["PATCH"]),
-    Route(f"{API_PREFIX}/items/{{item_id:path}}", _delete_item, methods=["DELETE"]),
-    Route(f"{API_PREFIX}/users/{{user_id:path}}", _change_user, methods=["PATCH"]),
-    Route(f"{API_PREFIX}/users/{{user_id:path}}", _forget_user, methods=["DELETE"]),
+    Route(f"{API_PREFIX}/items/{ITEM_ID}", _change_item, methods=["PATCH"]),
+    Route(f"{API_PREFIX}/items/{ITEM_ID}", _delete_item, methods=["DELETE"]),
+    Route(f"{API_PREFIX}/users/{USER_ID}", _change_user, methods=["PATCH"]),
+    Route(f"{API_PREFIX}/users/{USER_ID}", _forget_user, methods=["DELETE"]),
     Route(f"{API_PREFIX}/quarantine/readmissions", _readmit, methods=["POST"]),
     Route(f"{API_PREFIX}/quarantine/readmissions/{{readmission_id}}", _withdraw, methods=["DELETE"]),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from hashlib import sha256
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # What every answer has that has no policy of its own.
@@ -14,6 +13,7 @@ PLAIN = {
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_RAW = tuple((name.encode(), value.encode()) for name, value in PLAIN.items())
 
 
 class SecurityHeaders:
@@ -35,9 +35,9 @@ class SecurityHeaders:
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in PLAIN.items():
-                    headers.setdefault(name, value)
+                given = message.get("headers", ())
+                names = {name.lower() for name, _ in given}
+                message = {**message, "headers": [*given, *(pair for pair in _RAW if pair[0] not in names)]}
             await send(message)
 
         await self._app(scope, receive, add)

@@ -5,7 +5,7 @@ BentoML's own answer says how many errors there are, and it logs a stack trace.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import bentoml
 from pydantic import ValidationError
@@ -24,11 +24,16 @@ class Unreadable:
 
 class _Input(bentoml.IODescriptor):
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+    def read(cls, body: bytes) -> Self | Unreadable:
+        """The request of a body; in its place what says why it does not fit."""
         try:
-            return await super().from_http_request(request, serde)
+            return cls.model_validate_json(body or b"{}")
         except ValidationError as error:
             return Unreadable(explain(error))
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+        return cls.read(await request.body())
 
 
 class RecommendInput(_Input, recommend.RecommendRequest):

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from serving.api.message import API_PREFIX
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.api.score import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from prometheus_client import CollectorRegistry, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Histogram
 
     from core.logs.answered import AnswerCounts
     from core.stages import Stage
@@ -63,6 +64,12 @@ class Metrics:
             "sommelier_online_store_away",
             "1 while the online store cannot be read, and answers go on without it.",
             multiprocess_mode="mostrecent",
+            registry=to,
+        )
+        self._chores = Counter(
+            "sommelier_chores_failed",
+            "Failures of what a worker does at each check of the model store.",
+            ["chore"],
             registry=to,
         )
         self._events = Counter("sommelier_events", "Events received, by outcome.", ["outcome"], registry=to)
@@ -116,8 +123,10 @@ class Metrics:
             buckets=_STAGE_BUCKETS_S,
             registry=to,
         )
-        # Looking a label up costs as much as counting.
+        # Looking a label up costs as much as counting, and an answer counts many.
         self._of_stages: dict[tuple[str, str, str], Histogram] = {}
+        self._of_endpoint: dict[str, Histogram] = {}
+        self._of_status: dict[tuple[str, int], Counter] = {}
         self._predictions = Counter(
             "sommelier_predictions", "Records of the prediction log, by outcome.", ["outcome"], registry=to
         )
@@ -138,9 +147,14 @@ class Metrics:
         Args:
             is_throttled: Whether it was refused as its caller asks too often.
         """
-        outcome = "ok" if status < 400 else "refused" if status < 500 else "failed"
-        self._requests.labels(endpoint, outcome, str(status)).inc()
-        self._seconds.labels(endpoint).observe(seconds)
+        counted, timed = self._of_status.get((endpoint, status)), self._of_endpoint.get(endpoint)
+        if counted is None:
+            outcome = "ok" if status < 400 else "refused" if status < 500 else "failed"
+            counted = self._of_status[endpoint, status] = self._requests.labels(endpoint, outcome, str(status))
+        if timed is None:
+            timed = self._of_endpoint[endpoint] = self._seconds.labels(endpoint)
+        counted.inc()
+        timed.observe(seconds)
         if self._answered is not None:
             self._answered.add(endpoint, status, is_throttled=is_throttled)
 
@@ -162,6 +176,10 @@ class Metrics:
         """Note whether the online store can be read."""
         self._store.set(is_away)
 
+    def chore_failed(self, chore: str) -> None:
+        """Count a failure of what is done at each check of the model store."""
+        self._chores.labels(chore).inc()
+
     def received_events(self, accepted: int, duplicates: int) -> None:
         """Count events."""
         self._events.labels("accepted").inc(accepted)
@@ -170,6 +188,10 @@ class Metrics:
     def pending_events(self, number: int) -> None:
         """Note how many events wait to be pushed."""
         self._pending.set(number)
+
+    def gave_text(self, answer: BaseModel) -> None:
+        """Count what an answer with a text gave; see `gave`."""
+        self.gave(f"{API_PREFIX}/feedback", answer)
 
     def texts(self, outcome: str, number: int) -> None:
         """Count texts."""
@@ -202,8 +224,7 @@ class Metrics:
 
     def swapped(self, model: str, manifest: Manifest) -> None:
         """Note the bundle that is in service from now on, what its evaluation found and until when it learned."""
-        if self._in_service is not None:
-            self._bundle.labels(*self._in_service).set(0)
+        self.let_go()
         self._in_service = (model, manifest.digest)
         self._bundle.labels(*self._in_service).set(1)
         self._learned_until.set(manifest.data.learned_until_at.timestamp())
@@ -211,6 +232,12 @@ class Metrics:
         for metric, value in ranking.get(served, {}).items():
             if isinstance(value, int | float):
                 self._quality.labels(metric).set(value)
+
+    def let_go(self) -> None:
+        """Note that the bundle that was in service, if any, is not any more."""
+        if self._in_service is not None:
+            self._bundle.labels(*self._in_service).set(0)
+        self._in_service = None
 
     def bundle_failed(self) -> None:
         """Count a failed check of the model store, or a failed load."""

@@ -48,15 +48,15 @@ class JsonBodyLimit:
         if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        media_type = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+        headers = dict(reversed(scope["headers"]))  # of each name the first
+        media_type = headers.get(b"content-type", _JSON.encode()).decode("latin-1").partition(";")[0].strip().lower()
         if media_type != _JSON:
             # BentoML would also read forms and, elsewhere, pickles.
             sentence = f"Cannot read the request: Content-Type={media_type}, expected {_JSON}."
             await self._refuse(415, sentence, scope, receive, send)
             return
-        declared = headers.get("content-length", "")
-        is_long = declared.isdigit() and (len(declared) > _MAX_DIGITS or int(declared) > self._max_body_bytes)
+        declared = headers.get(b"content-length", b"").decode("latin-1")
+        is_long = declared.isdecimal() and (len(declared) > _MAX_DIGITS or int(declared) > self._max_body_bytes)
         try:
             async with asyncio.timeout(self._seconds):
                 body = None if is_long else await self._read(receive)

@@ -12,17 +12,17 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.logs.requests import request_id_of
 from core.settings.platform import InFlight
-from serving.api.endpoints import ENDPOINTS
+from serving.api.endpoints import ENDPOINTS, SUCCESSORS
 from serving.api.message import API_PREFIX
+from serving.guard.cors import OriginHeaders
 from serving.http.headers import PLAIN
-from serving.http.request_ids import FIELD, RequestIds, given_id
+from serving.http.request_ids import FIELD, given_id
 
 # lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
 Kind = Literal["answers", "texts", "events", "others"]
@@ -69,10 +69,19 @@ class OverloadGate:
         limits: Of each kind.
         kinds: Of paths; any other is of the kind `others`.
         free: Paths without a limit: an operator, or what restarts a service, has to reach them under any load.
+        origins: Whose pages may read a refusal; see `OriginHeaders`. A browser's question before it asks computes
+            nothing, and is never refused: no page could tell why.
     """
 
-    def __init__(self, limits: InFlight, kinds: Mapping[str, Kind] = KINDS, free: frozenset[str] = FREE) -> None:
-        self._free = free
+    def __init__(
+        self,
+        limits: InFlight,
+        kinds: Mapping[str, Kind] = KINDS,
+        free: frozenset[str] = FREE,
+        origins: tuple[str, ...] = (),
+    ) -> None:
+        self._free, self._origins = free, OriginHeaders(origins)
+        self._free_method = "OPTIONS" if origins else ""
         self._is_crowded, self._turn_s = False, sys.getswitchinterval()
         self._flights: dict[Kind, Flights] = {
             "answers": Flights(limits.answers),
@@ -83,7 +92,9 @@ class OverloadGate:
         self._of_path = {path: self._flights[kind] for path, kind in kinds.items()}
         self._of_target = {path.encode(): (path, flights) for path, flights in self._of_path.items()}
         self._others = self._flights["others"]
-        self._refusals = {id(flights): _refusal(kind, flights.limit) for kind, flights in self._flights.items()}
+        self._refusals = {
+            id(flights): _refusal(kind, flights.limit, self._origins) for kind, flights in self._flights.items()
+        }
         self._is_any_coming = False
 
     def now(self, kind: Kind) -> int:
@@ -91,11 +102,14 @@ class OverloadGate:
         return self._flights[kind].now
 
     def take_refused(self) -> dict[str, int]:
-        """How many requests were refused since this was last asked, by path; made-up paths count as "other"."""
+        """How many requests were refused since this was last asked, by path: earlier ones count as their successors,
+        as everywhere, and made-up ones as "other".
+        """
         taken: dict[str, int] = {}
         for flights in self._flights.values():
             refused, flights.refused = flights.refused, {}
-            for path, number in refused.items():
+            for asked, number in refused.items():
+                path = SUCCESSORS.get(asked, asked)
                 taken[path] = taken.get(path, 0) + number
         return taken
 
@@ -141,15 +155,16 @@ class OverloadGate:
             await app(scope, receive, send)
             return
         path = scope["path"]
+        if path in self._free or scope["method"] == self._free_method:
+            await app(scope, receive, send)
+            return
         flights = self._of_path.get(path)
         if flights is None:
-            if path in self._free:
-                await app(scope, receive, send)
-                return
             flights, path = self._others, "other"
         if flights.now >= flights.limit:
             refusal = self._refuse(flights, path)
-            await send({"type": "http.response.start", "status": STATUS, "headers": refusal.headers})
+            headers = [*refusal.headers, *self._origins.of(scope.get("headers", ()))]
+            await send({"type": "http.response.start", "status": STATUS, "headers": headers})
             await send({"type": "http.response.body", "body": refusal.content})
             return
         flights.now += 1
@@ -180,12 +195,14 @@ class Refusal:
         headers: For an app that answers with it.
         head: What stands behind the status line and the server's own headers, up to the length of the body.
         named: The body up to the id of the request.
+        origins: What pages of other origins may read.
     """
 
     content: bytes
     headers: list[tuple[bytes, bytes]]
     head: bytes
     named: bytes
+    origins: OriginHeaders
 
     def http(
         self, headers: Sequence[tuple[bytes, bytes]], own: Sequence[tuple[bytes, bytes]], *, closes: bool
@@ -198,14 +215,14 @@ class Refusal:
             closes: Whether the connection is closed behind it.
         """
         named = request_id_of(given_id(headers)).encode()
-        servers = b"".join(b"%s: %s\r\n" % pair for pair in own)
+        servers = b"".join(b"%s: %s\r\n" % pair for pair in (*own, *self.origins.of(headers)))
         last = b"connection: close\r\n" if closes else b""
         return b"HTTP/1.1 429 Too Many Requests\r\n%s%s%scontent-length: %d\r\nx-request-id: %s\r\n\r\n%s%s\"}" % (
             servers, self.head, last, len(self.named) + len(named) + 2, named, self.named, named,
         )  # fmt: skip
 
 
-def _refusal(kind: Kind, limit: int) -> Refusal:
+def _refusal(kind: Kind, limit: int, origins: OriginHeaders) -> Refusal:
     sentence = (
         f"Cannot answer now: requests in flight={limit}, expected fewer than serving.in_flight.{kind}={limit}. "
         f"Ask again in {RETRY_AFTER_S} s."
@@ -221,27 +238,5 @@ def _refusal(kind: Kind, limit: int) -> Refusal:
         headers=[*headers, (b"content-length", str(len(content)).encode())],
         head=b"".join(b"%s: %s\r\n" % pair for pair in headers),
         named=json.dumps({"error": sentence, FIELD: ""}, separators=(",", ":")).encode().removesuffix(b'"}'),
+        origins=origins,
     )
-
-
-class GatedService(Service[Any]):
-    """A BentoML service whose app stands behind a gate.
-
-    BentoML's own middleware would run before any that is added to a service: a refusal would cost half an answer.
-    """
-
-    __slots__ = ()
-
-    @staticmethod
-    def around(service: Service[Any], gate: OverloadGate) -> None:
-        """Put a service that the decorator made behind a gate."""
-        _GATES[service.name] = gate
-        service.__class__ = GatedService
-
-    def to_asgi(self, is_main: bool = True) -> Any:
-        """The service's app, behind the gate; what the gate refuses has an id too."""
-        return RequestIds(_GATES[self.name].around(super().to_asgi(is_main)))
-
-
-# By the service's name: a service has no place for further attributes.
-_GATES: dict[str, OverloadGate] = {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import bentoml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from serving.api.message import API_PREFIX, Message
@@ -22,6 +23,7 @@ from serving.api.timeline import AuditQuery, TimelineQuery
 from serving.guard.caller import current_caller
 from serving.http.changes import CHANGES
 from serving.http.headers import page_policy
+from serving.http.ids import ITEM_ID, USER_ID
 from serving.http.responses import refuse, respond
 
 _SCRIPT = """
@@ -53,7 +55,13 @@ async def _show_page(_: Request) -> Response:
 
 
 async def _show_description(_: Request) -> Response:
-    return JSONResponse(describe_api())
+    # Making it takes a tenth of a second: once for each worker, and never on the loop that answers everybody.
+    return Response(await run_in_threadpool(_description), media_type="application/json")
+
+
+@cache
+def _description() -> bytes:
+    return to_json(describe_api())
 
 
 async def _show_model(_: Request) -> Response:
@@ -121,9 +129,8 @@ PAGES = Starlette(
         Route(f"{API_PREFIX}/audit", _show_audit),
         Route(f"{API_PREFIX}/quarantine", _show_quarantine),
         Route(f"{API_PREFIX}/lineage/{{recommendation_id}}", _show_lineage),
-        # Ids may hold slashes.
-        Route(f"{API_PREFIX}/items/{{item_id:path}}", _show_item),
-        Route(f"{API_PREFIX}/users/{{user_id:path}}", _show_user),
+        Route(f"{API_PREFIX}/items/{ITEM_ID}", _show_item),
+        Route(f"{API_PREFIX}/users/{USER_ID}", _show_user),
         *CHANGES,
     ],
 )

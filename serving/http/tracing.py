@@ -6,6 +6,8 @@ of users and what was searched for, and count each part of a body.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from threading import Thread
@@ -23,9 +25,11 @@ from serving.http.middleware import EndpointNames
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
+logger = logging.getLogger("serving")
 _NAME = "sommelier"
 # What probes and scrapers ask all the time.
 _UNTRACED = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+_VARIABLES = "OTEL_"  # how their names begin
 _CLIENT_LEFT = 499
 _FAILED = 500
 # What a collector that does not answer may cost an end.
@@ -42,6 +46,40 @@ def export_options(settings: TracingSettings) -> dict[str, Any]:
         "sample_rate": settings.share,
         "otlp": {"protocol": "http", "endpoint": settings.endpoint},
     }
+
+
+def settle_tracer() -> None:
+    """Make BentoML's tracer, before the app of a worker asks for it.
+
+    Where OpenTelemetry refuses one of its own variables, they are taken out of this process's environment, and its
+    spans are sent nowhere: BentoML wants a tracer also where no request is traced, and would not begin to answer.
+    """
+    try:
+        _make_middleware()
+        return
+    except Exception as error:
+        names = sorted(name for name in os.environ if name.startswith(_VARIABLES))
+        logger.warning(
+            "Requests are not traced: OpenTelemetry refuses its variables (%s), %s: %s",
+            ", ".join(names) or "none is set",
+            type(error).__name__,
+            error,
+        )
+    for name in names:
+        del os.environ[name]
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    BentoMLContainer.tracer_provider.set(TracerProvider(sampler=ALWAYS_OFF, resource=Resource.get_empty()))
+
+
+def _make_middleware() -> None:
+    """Make once what BentoML makes for its app: some variables are read by imports, some as objects are made."""
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    OpenTelemetryMiddleware(None, excluded_urls=".*", tracer_provider=_provider())
 
 
 def flush_spans(settings: TracingSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ class ItemCards:
     def place(self, item_id: str) -> int:
         """Where an item stands in the catalogue, from 0."""
         return self._ids.index(item_id) - 1
+
+    def places(self, item_ids: Iterable[str]) -> list[int]:
+        """Where items stand in the catalogue, from 0."""
+        return [index - 1 for index in self._ids.indices(item_ids)]
 
     def of(self, item_id: str) -> dict[str, Any]:
         """The fields of `ListedItem` but for its score."""

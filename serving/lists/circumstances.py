@@ -20,6 +20,7 @@ from serving.visitor import Visitor, identify
 # Clocks differ; beyond that a moment of the past would be answered with what is known only since.
 _EARLIER = timedelta(minutes=5)
 _LATER = timedelta(days=366)
+_NOW = Context()
 
 
 def visitor_of(request: RecommendRequest, features: FeatureReader, bundle: Bundle, model: str) -> Visitor:
@@ -32,7 +33,7 @@ def visitor_of(request: RecommendRequest, features: FeatureReader, bundle: Bundl
         BadRequest: the moment is past, or what is to count as seen cannot be told of this user.
         CapabilityMissing: nothing that the answer reads changes with the moment.
     """
-    context, settings = request.context or Context(), bundle.manifest.recipe.features
+    context, settings = request.context or _NOW, bundle.manifest.recipe.features
     if context.time is not None:
         _check_moment(context.time, request, bundle, model)
     if request.seen is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from recommender.bundle.loading import Bundle
 from recommender.encoders.weights import WEIGHTS_FILE
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.inputs.item_vectors import ItemVectors
+from recommender.metrics.texts import index_terms
 from recommender.ranking.cold_users import Encode, EncoderOf
 from recommender.ranking.ranker import Ranker
 from serving.errors import CapabilityMissing
@@ -25,8 +26,6 @@ CONSTANT = 60
 N_LEXICAL, N_SEMANTIC = 1000, 200
 # Items whose lengths are computed at once.
 _PAGE = 65_536
-# A single digit is a word too: people search for the 8 of a name.
-_WORD = r"(?u)\b\w+\b"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Searcher:
             BundleError, EncoderError: the encoder cannot be loaded.
         """
         index = self.build()
-        known = [token for token in _tokens([query])[0] if token in index.vocab_dict]
+        known = [token for token in index_terms(query) if token in index.vocab_dict]
         n_items = len(self._vectors.ids)
         lexical = np.asarray(index.get_scores(known), dtype=np.float64) if known else np.zeros(n_items)
         semantic = np.asarray(self._nearness(query), dtype=np.float64)
@@ -89,7 +88,8 @@ class Searcher:
     def _build(self) -> Any:
         import bm25s
 
-        tokens = _tokens(self._vectors.catalogue.texts)
+        # A single digit is a word too: people search for the 8 of a name.
+        tokens = [index_terms(text) for text in self._vectors.catalogue.texts]
         if not any(tokens):
             raise CapabilityMissing(
                 "Cannot search",
@@ -100,15 +100,6 @@ class Searcher:
         index = bm25s.BM25()
         index.index(tokens, show_progress=False)
         return index
-
-
-def _tokens(texts: Sequence[str]) -> list[list[str]]:
-    import bm25s
-
-    found: list[list[str]] = bm25s.tokenize(
-        list(texts), token_pattern=_WORD, stopwords="english", return_ids=False, show_progress=False
-    )
-    return found
 
 
 def _shares(scores: np.ndarray, allowed: np.ndarray | None, n: int) -> np.ndarray:

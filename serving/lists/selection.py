@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
@@ -17,6 +19,8 @@ from serving.filters import ItemFilter
 STOCK = "in_stock"
 _OUT_OF_STOCK = ("", "0", "false", "no", "out of stock", "out_of_stock", "sold out", "none")
 _KNOWN_SHOWN = 40
+# A decimal number as files have it; Python reads more: 1_000, other scripts' digits, words.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 # Columns that are kept as arrays between requests.
 _COLUMNS_KEPT = 64
 
@@ -50,7 +54,7 @@ class ItemSelection:
         Returns:
             Shape (n_items,), bool; None where nothing is wanted.
         Raises:
-            BadRequest: an attribute is unknown, or has no numbers and a range is wanted.
+            BadRequest: an attribute is unknown, or no value of it is a number and a range is wanted.
             CapabilityMissing: the catalogue does not say what is in stock.
         """
         if not wanted.criteria:
@@ -103,7 +107,7 @@ class ItemSelection:
         if numbers is None:
             raise BadRequest(
                 "Cannot filter",
-                got=f"{where}.name={wanted.name!r}, which has values that are no numbers, with min or max",
+                got=f"{where}.name={wanted.name!r}, of which no value is a number, with min or max",
                 expected="an attribute of numbers",
                 do="Use equals or any_of",
             )
@@ -146,11 +150,18 @@ class ItemSelection:
         return codes, {text: code for code, text in enumerate(encoded.dictionary.to_pylist())}
 
     def _read_numbers(self, name: str) -> np.ndarray | None:
-        """Each item's value as a number, NaN without one; None where a value is no number."""
+        """Each item's value as a number, NaN where it has none or another kind; None where no value is a number."""
         column = self._columns[name]
-        try:
-            numbers = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            return None
-        found: np.ndarray = numbers.to_numpy(zero_copy_only=False)
-        return found
+        if pa.types.is_primitive(column.type) and not pa.types.is_temporal(column.type):
+            numbers: np.ndarray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            return numbers
+        codes, codes_of = self._texts(name)
+        # The last one is that of code -1.
+        found = np.array([*map(_number, codes_of), np.nan])
+        return None if codes_of and np.isnan(found).all() else found[codes]
+
+
+def _number(text: str) -> float:
+    """A text as a number; NaN of any other."""
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    return number if math.isfinite(number) else math.nan

@@ -31,34 +31,32 @@ def show_items(
         made: The list.
         parts: That put each item on it.
     """
+    ids = [item.item_id for item in made]
     nearest: Sequence[list[tuple[str, float]]] = [[]] * len(made)
     if not visitor.is_cold:
-        nearest = ranker.nearest_histories(visitor.state, [item.item_id for item in made], N_REASONS)
+        nearest = ranker.nearest_histories(visitor.state, ids, N_REASONS)
+    labels, categories, brands, prices = cards.labels, cards.categories, cards.brands, cards.prices
     shown = []
-    for item, part, pairs in zip(made, parts, nearest, strict=True):
+    for item, place, part, pairs in zip(made, cards.places(ids), parts, nearest, strict=True):
         because = [near for near, _ in pairs]
+        others, category, brand = cards.places(because), categories[place], brands[place]
+        matches: list[Literal["category", "brand"]] = []
+        if category is not None and category in [categories[other] for other in others]:
+            matches.append("category")
+        if brand is not None and brand in [brands[other] for other in others]:
+            matches.append("brand")
         shown.append(
             Recommendation(
-                **cards.of(item.item_id),
+                item_id=item.item_id,
+                label=labels[place],
+                category=category,
+                brand=brand,
+                price=prices[place],
                 score=item.score,
                 part=part,
                 because=because,
-                matches=_matches(cards, item.item_id, because),
+                matches=matches,
                 propensity=item.propensity,
             )
         )
     return shown
-
-
-def _matches(cards: ItemCards, item_id: str, others: Sequence[str]) -> list[Literal["category", "brand"]]:
-    """The attributes that an item shares with one of the others."""
-    row, rows = cards.place(item_id), [cards.place(other) for other in others]
-    columns: dict[Literal["category", "brand"], list[str | None]] = {
-        "category": cards.categories,
-        "brand": cards.brands,
-    }
-    return [
-        name
-        for name, values in columns.items()
-        if values[row] is not None and values[row] in [values[other] for other in rows]
-    ]

@@ -43,6 +43,7 @@ class LiveCatalogue:
     Attributes:
         now: The state of this moment: read it once per request.
         version: Of the last change that was taken in.
+        generation: Of the file that the version counts in.
 
     Args:
         catalogue: Of the bundle.
@@ -53,22 +54,27 @@ class LiveCatalogue:
         self._own, self._model = catalogue, model
         self._said: dict[str, Override] = {}
         self.now = ShownCatalogue(catalogue, model)
-        self.version = 0
+        self.version = self.generation = 0
 
-    def follow(self, changes: Iterable[Override]) -> bool:
+    def follow(self, changes: Iterable[Override], generation: int = 0) -> bool:
         """Take changes in, in their order; the next request sees all of them. For one thread.
 
+        Args:
+            generation: Of the file that they are of; of another than before, they count alone.
         Returns:
             Whether anything of this catalogue changed.
         """
+        known = self._said
+        if generation != self.generation:
+            self.version, self.generation, known = 0, generation, {}
         relevant: dict[str, Override] = {}
         for one in changes:
             self.version = max(self.version, one.version)
             if one.id in self._own.ids:
                 relevant[one.id] = one
-        if not relevant:
+        if not relevant and known is self._said:
             return False
-        said = {**self._said, **relevant}
+        said = {**known, **relevant}
         hidden = np.zeros(len(self._own), dtype=bool)
         for item_id, one in said.items():
             hidden[self._own.ids.index(item_id) - 1] = one.is_hidden

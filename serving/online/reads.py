@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from features.errors import FeatureError, StoreUnreachable
 from recommender.inputs.item_moments import ItemsThen
@@ -78,7 +78,8 @@ class Reads:
 
     def __init__(self, features: FeatureReader) -> None:
         self._features = features
-        self._last = features if isinstance(features, LastKnown) else None
+        # `isinstance` would look at each of its members, for every answer.
+        self._last = cast(LastKnown, features) if hasattr(features, "last_user") else None
         self.error: FeatureError | None = None
         self._rests_on_kept = False
 

@@ -25,7 +25,6 @@ class ShopStore:
     def __init__(self, feast_folder: Path, limits: OnlineReadSettings, tombstones: TombstoneFile) -> None:
         self._folder, self._limits, self._tombstones = feast_folder, limits, tombstones
         self._breaker = CircuitBreaker(limits.retry_s)
-        self._newest: Any = None
         self._readers: WeakSet[Any] = WeakSet()
         self._lock = threading.Lock()
         self._swept = Tombstones()
@@ -48,7 +47,7 @@ class ShopStore:
         """
         from features.resilience import ResilientFeatures
 
-        self._newest = ResilientFeatures(
+        reader = ResilientFeatures(
             self._folder,
             settings,
             self._tombstones.holds,
@@ -57,13 +56,8 @@ class ShopStore:
             kept_bytes=self._limits.kept_bytes,
         )
         with self._lock:
-            self._readers.add(self._newest)
-        return self._newest
-
-    def probe(self) -> None:
-        """Ask a store that is away once more, where that is due."""
-        if self._newest is not None:
-            self._newest.probe()
+            self._readers.add(reader)
+        return reader
 
     def sweep(self) -> None:
         """Let go what readers keep of users who are forgotten, where the record of them has changed."""

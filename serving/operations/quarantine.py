@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import regex
+
 from core.events import canonical_id
+from core.languages import as_a_word
 from core.layout import Layout
 from core.quarantine.requests import (
     NotWaiting,
@@ -46,7 +48,7 @@ from serving.api.quarantine import (
 from serving.errors import BadRequest, NoReadmission, RecordUnreadable, TooLate
 
 # Where JSON escapes what stands before a word, as a tab or a space that does not break, the escape is no part of it.
-_BEGIN, _END = r"(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))", r"(?!\w)"
+_BEHIND_ESCAPE = r"(?<=\\[bfnrt]|\\u[0-9a-f]{4})"
 
 
 def look(
@@ -197,13 +199,10 @@ def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
         in_json = {json.dumps(user_id, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
         in_json |= {one.replace("/", r"\/") for one in in_json}
         written |= {user_id, _in_csv(user_id), *in_json}
-    alone = [
-        (_BEGIN if re.match(r"\w", one) else "") + re.escape(one) + (_END if re.search(r"\w\Z", one) else "")
-        for one in sorted(filter(None, written))
-    ]
-    if not alone:
+    words = [as_a_word(one, joining="_", unless_behind=_BEHIND_ESCAPE) for one in sorted(filter(None, written))]
+    if not words:
         return lambda _: False
-    pattern = re.compile("|".join(alone), re.IGNORECASE)  # JSON writes \u00FC as well as \u00fc
+    pattern = regex.compile("|".join(words), regex.IGNORECASE | regex.V1)  # JSON writes \u00FC as well as \u00fc
     return lambda text: pattern.search(text) is not None
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.events import RATING_EVENT
 from core.settings.tree import Settings
 from serving.api.feedback import FeedbackRequest
 from serving.api.lists import SearchRequest, SimilarRequest
 from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest
+from serving.events.terms import EventTerms
 from serving.guard.caller import current_caller
 from serving.web.answers import Answer, ask, read
 from serving.web.front import example_user
@@ -26,6 +28,7 @@ PARTS: Mapping[str, str] = {
     "profile": "chosen by similar users",
     "generative": "generated code by code from the history",
 }
+_WORDS: Mapping[str, str] = {"click": "Click", "purchase": "Buy"}
 _N_SIMILAR, _STARS = 8, 5
 _NOBODY = Answer({})
 
@@ -46,6 +49,7 @@ async def show_explore(service: Any, settings: Settings, view: View) -> tuple[st
         item = await read(service.item_record, item_id)
         labels[item_id] = item.body.get("label", item_id)
     status = found.status if not found else 200
+    may_send, terms = current_caller().may("events"), service.event_terms
     return render(
         settings,
         "explore.html.j2",
@@ -58,17 +62,30 @@ async def show_explore(service: Any, settings: Settings, view: View) -> tuple[st
         part_words=PARTS,
         ways=WAYS,
         example=example_user(settings),
-        ratings=_ratings(service),
-        may_send=current_caller().may("events"),
+        buttons=_buttons(terms) if may_send else [],
+        ratings=_ratings(terms) if may_send else [],
+        may_send=may_send,
     ), status
 
 
-def _ratings(service: Any) -> list[tuple[int, float]]:
+def _buttons(terms: EventTerms) -> list[tuple[str, str]]:
+    """What can be told by a button: the event, and its word."""
+    return [(event, word) for event, word in _WORDS.items() if _means_itself(terms, event)]
+
+
+def _ratings(terms: EventTerms) -> list[tuple[int, float]]:
     """One to five stars, and what each is on the shop's own scale, which events are told in."""
-    manifest = service.model_info().manifest or {}
-    scale = manifest.get("recipe", {}).get("validation", {}).get("cleaning", {}).get("rating_scale")
-    low, high = scale or (1, _STARS)
+    if not _means_itself(terms, RATING_EVENT):
+        return []
+    low, high = terms.scale
     return [(stars, low + (stars - 1) * (high - low) / (_STARS - 1)) for stars in range(1, _STARS + 1)]
+
+
+def _means_itself(terms: EventTerms, event: str) -> bool:
+    """Whether the shop's settings take an event by its name for what it is: they may leave it out, or take it for
+    another.
+    """
+    return terms.kind(event, event) == event
 
 
 async def show_item(service: Any, settings: Settings, view: View, item_id: str) -> tuple[str, int]:

@@ -9,8 +9,9 @@ from pydantic import Field
 from starlette.datastructures import QueryParams
 
 from core.settings.form import Frozen
+from serving.api.options import MAX_RULES
 
-MAX_RULES = 20
+MAX_VISITED = 20
 FACTOR = 3.0
 K = 10
 WAYS = ("blend", "generative")
@@ -49,8 +50,9 @@ class View(Frozen):
         for name, field in cls.model_fields.items():
             values = [value.strip() for value in query.getlist(name) if value.strip()]
             if values:
-                is_list = isinstance(field.default, tuple)
-                found[name] = tuple(dict.fromkeys(values))[:MAX_RULES] if is_list else values[0]
+                found[name] = (
+                    _few(name, tuple(dict.fromkeys(values))) if isinstance(field.default, tuple) else values[0]
+                )
         return cls.model_validate(found, strict=False)
 
     @property
@@ -68,7 +70,9 @@ class View(Frozen):
         changes: dict[str, Any] = {}
         if name in ("pin", "boost", "bury"):
             changes = {one: _without(getattr(self, one), value) for one in ("pin", "boost", "bury")}
-        return self.but(**{**changes, name: (*_without(changes.get(name, getattr(self, name)), value), value)})
+        return self.but(
+            **{**changes, name: _few(name, (*_without(changes.get(name, getattr(self, name)), value), value))}
+        )
 
     def dropping(self, name: str, value: str) -> dict[str, Any]:
         """The query of a view with one less of a list."""
@@ -93,6 +97,13 @@ class View(Frozen):
         """Each rule as its field, its word and what it is of."""
         words = {"pin": "pin", "boost": "boost", "bury": "bury", "boost_category": "boost", "bury_category": "bury"}
         return [(name, word, value) for name, word in words.items() for value in getattr(self, name)]
+
+
+def _few(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A list of a view, cut. Of a visit the newest count; of rules one more stays than a request may have, so that the
+    answer says that it is too many, beside what takes each back.
+    """
+    return values[-MAX_VISITED:] if name == "history" else values[: MAX_RULES + 1]
 
 
 def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:

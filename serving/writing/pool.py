@@ -6,6 +6,7 @@ does not write on for nobody.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -19,9 +20,11 @@ from typing import Literal
 
 from core.logs.requests import answering, current_request_id
 from recommender.writing.decoding import Decoding, WritingStopped
+from recommender.writing.length import Kept
 from serving.errors import TooBusy
-from serving.writing.length import Kept
 from serving.writing.text import Text, Writer
+
+logger = logging.getLogger("serving")
 
 # refused: too many wait. stopped: nobody waits any more, or for too long.
 Outcome = Literal["written", "refused", "stopped", "failed"]
@@ -36,8 +39,8 @@ class Job:
     """Texts that somebody waits for.
 
     Attributes:
-        take: Called with each sentence as it comes, and with None behind each text, in the thread that has them
-            written; None where whole texts are waited for.
+        take: Called with each sentence as it comes, the white space before it with it, and with None behind each text,
+            in the thread that has them written; None where whole texts are waited for.
         until: When to stop, by `time.monotonic`.
         done: The texts, whole. A job that ran out of time has a `TimeoutError`.
         request_id: For what is logged meanwhile.
@@ -186,16 +189,25 @@ def _run(jobs: Sequence[Job], max_batch: int) -> None:
             _fail(job, TimeoutError())
         elif job.done.set_running_or_notify_cancel():
             begun.append(job)
-    if not begun:
-        return
+    if begun:
+        _have_written(begun, max_batch)
+
+
+def _have_written(begun: Sequence[Job], max_batch: int) -> None:
+    """Jobs whose batch fails are written one by one: of them only those fail that do so alone."""
+    first, others = begun[0], begun[1:]
     try:
-        if begun[0].take is None:
+        if first.take is None:
             _write(begun, max_batch)
         else:
-            _stream(begun[0], begun[0].take)
+            _stream(first, first.take)
     except Exception as error:
+        if not others:
+            _fail(first, error)
+            return
+        logger.exception("A batch of texts failed; they are written one by one")
         for job in begun:
-            _fail(job, error)
+            _have_written([job], max_batch)
 
 
 def _write(jobs: Sequence[Job], max_batch: int) -> None:
@@ -239,7 +251,7 @@ def _stream(job: Job, take: Callable[[str | None], None]) -> None:
         if job.is_over():
             raise TimeoutError
         take(None)
-        texts.append(" ".join(said))
+        texts.append("".join(said))
     job.done.set_result(texts)
 
 

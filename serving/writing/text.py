@@ -9,7 +9,7 @@ from typing import Protocol
 from recommender.inputs.texts import Strategy
 from recommender.writing.decoding import Decoding
 from recommender.writing.examples import WritingRequest
-from serving.writing.length import Length
+from recommender.writing.length import Length
 
 
 class Writer(Protocol):
@@ -35,7 +35,7 @@ class Writer(Protocol):
         decoding: Decoding = ...,
         should_stop: Callable[[], bool] = ...,
     ) -> str:
-        """One text, each sentence handed out as soon as nothing can change it any more."""
+        """One text, each sentence and the white space before it handed out as soon as nothing can change them."""
         ...
 
 

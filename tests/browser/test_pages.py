@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from core import experiments
 from core.keys import create_key
+from core.logs.events import EventLog
 from core.logs.predictions import read_predictions
 from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
 from flows.promotion.experiments import start_experiment
@@ -139,6 +140,59 @@ def test_a_click_and_a_rating_change_the_list_at_once(tab: Visit, running: Runni
     ]
 
 
+def test_a_second_press_after_a_lost_receipt_stores_nothing_twice(tab: Visit, running: Running) -> None:
+    page = tab.open("/app/explore?user_id=u11")
+    first = page.locator(".list > [data-item]").first
+    item = first.get_attribute("data-item")
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/v1/events", lose)
+    first.get_by_role("button", name="Click").click()
+    expect(page.locator("#said.bad")).to_be_visible()
+    page.unroute("**/v1/events")
+    first.get_by_role("button", name="Click").click()
+    expect(page.locator("#said")).to_contain_text("Stored: click")
+    history = running.client.get("/v1/users/u11").json()["history"]
+    assert [one["event"] for one in history if one["item_id"] == item] == ["click"]
+    stored = [event for _, event in EventLog(running.shop.layout.events).read() if event.user_id == "u11"]
+    assert [event.item_id for event in stored] == [item]
+    tab.complaints = [one for one in tab.complaints if "ERR_FAILED" not in one]
+
+
+def test_an_event_that_is_left_out_is_not_said_to_be_stored(tab: Visit) -> None:
+    page = tab.open("/app/explore?user_id=u12")
+    receipt = {"accepted": 0, "duplicates": 0, "left_out": 1, "pushed": True, "unknown_items": []}
+    page.route("**/v1/events", lambda route: route.fulfill(json=receipt))
+    before = items_of(page)
+    page.locator(".list > [data-item]").first.get_by_role("button", name="Click").click()
+    expect(page.locator("#said.bad")).to_contain_text(
+        "Not stored: the shop's settings leave out events of the name click."
+    )
+    assert items_of(page) == before
+
+
+def test_what_a_load_changed_is_said_in_the_words_of_its_page(tab: Visit) -> None:
+    page = tab.open("/app/explore?user_id=u04")
+    said = page.locator("#said")
+    page.get_by_label("Search the catalogue").fill("tea")
+    page.get_by_role("button", name="Search").click()
+    expect(said).to_contain_text("The list has changed: ")
+    page = tab.open("/app/compare?user_id=u04")
+    page.get_by_role("button", name="Compare").click()
+    expect(said).to_contain_text("items stand on both lists")
+    # A refusal is an alert, which is read out by itself.
+    page = tab.open("/app/explore?user_id=u04&k=10000")
+    expect(page.get_by_role("alert")).to_contain_text("k=10000")
+    page.get_by_label("User id").fill("u05")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("heading", name="Recommended for u05")).to_be_visible()
+    expect(said).to_be_empty()
+    tab.complaints = [one for one in tab.complaints if "400" not in one]
+
+
 @pytest.mark.parametrize("picture", [one for one in TOUR if one.name in OF_ANY_SHOP], ids=lambda one: one.name)
 def test_pictures_of_the_tour_are_taken(tab: Visit, picture: Picture) -> None:
     png = take(picture, tab.page, tab.base.rstrip("/"), "u08")
@@ -210,7 +264,7 @@ def test_two_lists_stand_side_by_side_and_say_what_they_share(tab: Visit, runnin
     mine = running.recommend(user_id="u01", k=10)["items"]
     popular = running.post("/v1/popular", user_id="u01", k=10).json()["items"]
     shared = {one["item_id"] for one in mine} & {one["item_id"] for one in popular}
-    expect(page.get_by_text(f"{len(shared)} of 10 items stand on both lists.")).to_be_visible()
+    expect(page.locator("main").get_by_text(f"{len(shared)} of 10 items stand on both lists.")).to_be_visible()
     assert page.get_by_text("only here").count() == 2 * (10 - len(shared))
 
 
@@ -229,7 +283,7 @@ def test_two_bundles_stand_side_by_side_for_admins_and_count_for_nobody(
         right = page.locator("section").filter(has=page.get_by_role("heading", name="Variant autumn/new"))
         expect(right).to_contain_text(":candidate-")
         expect(page.get_by_role("heading", name="Variant champion")).to_be_visible()
-        expect(page.get_by_text("of 10 items stand on both lists")).to_be_visible()
+        expect(page.locator("main").get_by_text("of 10 items stand on both lists")).to_be_visible()
         assert tab.barriers() == []
         page = tab.open("/app/compare?user_id=u01&right=variant:autumn/old")
         expect(page.get_by_role("alert")).to_contain_text("expected one that is loaded: champion, autumn/new")

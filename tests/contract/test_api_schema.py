@@ -88,11 +88,9 @@ def test_the_service_serves_what_the_schema_says() -> None:
             assert issubclass(posts[endpoint.path].input_spec, endpoint.request)
             assert issubclass(posts[endpoint.path].output_spec, endpoint.answer)
     own = {e.path for e in ENDPOINTS if e.method == "get"} - {"/livez", "/readyz", "/metrics"}
-    assert own <= {getattr(route, "path", "").replace(":path", "") for route in service.PAGES.routes}
+    assert own <= {getattr(route, "path_format", "") for route in service.PAGES.routes}
     changing = {(e.method.upper(), e.path) for e in ENDPOINTS if e.is_change}
-    assert changing == {
-        (method, route.path.replace(":path", "")) for route in CHANGES for method in route.methods or ()
-    }
+    assert changing == {(method, route.path_format) for route in CHANGES for method in route.methods or ()}
     assert all(route in service.PAGES.routes for route in CHANGES)
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from core.settings.loading import VARIABLE_PREFIX, load_settings
-from flows.environment import QUIET
+from flows.environment import QUIET, child_environment
 from tests.contract.composed import COMPOSE, FOREIGN, services
 from tests.contract.documents import ROOT
 from tests.contract.test_wheel import PACKAGES
@@ -55,21 +55,39 @@ def test_ports_are_open_to_this_machine_alone_and_no_secret_is_written_down(name
     service = services()[name]
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert not (FOREIGN & {"postgres", "redis"} & {name} and "ports" in service)
-    for variable, value in service.get("environment", {}).items():
+    for variable, value in service["environment"].items():
         if re.search("PASSWORD|SECRET|TOKEN", variable):
             assert str(value).startswith("/run/secrets/"), variable
-    for path in (str(value) for value in service.get("environment", {}).values()):
+    for path in (str(value) for value in service["environment"].values()):
         if path.startswith("/run/secrets/"):
             assert path.removeprefix("/run/secrets/") in service["secrets"]
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_its_settings_are_taken(name: str):
-    given = services()[name].get("environment", {})
+    given = services()[name]["environment"]
     settings = load_settings(variables={key: str(value) for key, value in given.items()})
     if any(key.startswith(f"{VARIABLE_PREFIX}FEATURE_STORE") for key in given):
         assert settings.feature_store.online == "redis"
         assert settings.platform.url_of("prefect") == "http://prefect:4200"
+        assert settings.feature_store.postgres == "postgresql://sommelier:${POSTGRES_PASSWORD}@postgres:5432/sommelier"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_the_user_says_counts_before_what_compose_says(name: str):
+    ours = {key: value for key, value in services()[name]["environment"].items() if key.startswith(VARIABLE_PREFIX)}
+    own = dict.fromkeys(ours, "own")
+    given = services(own)[name]["environment"]
+    assert {key: given[key] for key in ours} == own
+    assert {"SOMMELIER_SHOP", "SOMMELIER_PLATFORM__REPORTS_PAGE"} <= ours.keys()
+
+
+def test_the_prefect_server_keeps_what_runs_left_as_long_as_the_settings_say():
+    given = services()["prefect"]["environment"]
+    told = child_environment(load_settings(variables=given))
+    names = [name for name in told if "_VACUUM_" in name or "_RETENTION_" in name]
+    assert len(names) == 3
+    assert {name: given[name] for name in names} == {name: told[name] for name in names}
 
 
 def test_the_service_answers_those_beyond_its_container_with_a_key_alone():
@@ -98,6 +116,18 @@ def test_the_image_is_built_of_what_the_wheel_is_built_of():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     assert {line[1:] for line in lines if line.startswith("!")} == {*PACKAGES, "LICENSE", "README.md", "pyproject.toml"}
+
+
+def test_settings_of_whoever_runs_it_go_into_no_image():
+    """The last line that a path matches counts."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    own = [
+        file["path"]
+        for file in yaml.safe_load(COMPOSE.read_text())["x-sommelier"]["env_file"]
+        if not file.get("required", True)
+    ]
+    assert own == ["sommelier.env"]
+    assert lines.index("deployments/sommelier.env") > max(lines.index(line) for line in lines if line.startswith("!"))
 
 
 def test_secrets_come_from_files(tmp_path: Path):

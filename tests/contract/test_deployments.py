@@ -77,9 +77,9 @@ def test_what_monitor_wants_starts_the_deployments_of_its_shop_alone():
     assert started == {flow: {f"sommelier.wanted.{flow}"} for flow in ("pipeline", "refresh-features", "fine-tune")}
 
 
-def test_a_rollback_and_forgetting_have_slots_that_no_other_run_takes():
+def test_a_rollback_forgetting_and_the_look_at_a_canary_have_slots_that_no_other_run_takes():
     queues = by_queue(build_deployments("simulated", Recipe()))
-    for flow in ("rollback", "forget"):
-        assert [deployment.flow_name for deployment in queues[flow]] == [flow]
+    for flow, queue in (("rollback", "rollback"), ("forget", "forget"), ("follow-canary", "canary")):
+        assert [deployment.flow_name for deployment in queues[queue]] == [flow]
     assert queues.keys() == RUNS_AT_ONCE.keys()
     assert sum(len(built) for built in queues.values()) == len(NAMES_AND_SCHEDULES)

@@ -196,8 +196,8 @@ def named_signals(text: str) -> set[str]:
     return found
 
 
-def test_the_page_of_monitoring_names_every_signal_of_answers_and_of_the_service():
-    told = re.compile(r'"((?:predictions|quality|service)\.[a-z_]+\.[a-z_]+)"')
+def test_the_page_of_monitoring_names_every_signal_of_answers_embeddings_and_the_service():
+    told = re.compile(r'"((?:predictions|quality|embeddings|service)\.[a-z_]+\.[a-z_]+)"')
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "monitoring").rglob("*.py")]
     known = {name for source in sources for name in told.findall(source)}
     known |= {f"quality.replay.{figure}" for figure in (RANK, NDCG)}

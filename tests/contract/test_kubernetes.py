@@ -10,10 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
 
+from core.settings.loading import load_settings
+from flows.platform.prefect_server import server_is_up
 from tests.contract.composed import FOREIGN, services
 from tests.contract.documents import ROOT
 
@@ -93,12 +96,24 @@ def test_its_environment_is_that_of_compose(name: str) -> None:
     if name == "prefect":  # Its database is elsewhere, so that it needs no volume.
         assert found.pop("PREFECT_HOME") == "/tmp/prefect"
         plain.pop("PREFECT_HOME")
-    if name == "service":  # Of the other parts none is open to a browser of this machine.
-        plain = {key: value for key, value in plain.items() if not key.endswith("_PAGE")}
-    if name in ("monitoring", "reports"):  # They open no database.
-        secrets = set()
+    # Of the parts none is open to a browser of this machine.
+    plain = {key: value for key, value in plain.items() if not key.endswith("_PAGE")}
     assert {key: value for key, value in found.items() if value is not None} == plain
     assert {key for key, value in found.items() if value is None} == secrets
+
+
+def test_the_flows_take_the_prefect_server_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = environment(containers()["prefect"])["PREFECT_HOME"]
+    asked: list[str] = []
+
+    def answer(url: str, **_: object) -> httpx.Response:
+        asked.append(url)
+        return httpx.Response(200, json={"home": home})
+
+    monkeypatch.setattr("flows.platform.prefect_server.httpx.get", answer)
+    given = {key: value for key, value in environment(containers()["flows"]).items() if value is not None}
+    assert server_is_up(load_settings(variables=given))
+    assert asked == ["http://prefect:4200/api/admin/settings"]
 
 
 def test_databases_are_made_as_in_compose() -> None:

@@ -19,10 +19,10 @@ PACKAGES = sorted({name.partition(".")[0] for name in PROJECT["tool"]["setuptool
 
 
 def committed(*folders: str) -> Iterator[Path]:
-    """The files of folders, but what running the code leaves there."""
+    """The files of folders, but what running the code leaves there, and settings of whoever runs the containers."""
     for folder in folders:
         files = (file.relative_to(ROOT) for file in (ROOT / folder).rglob("*") if file.is_file())
-        yield from (file for file in files if "__pycache__" not in file.parts)
+        yield from (file for file in files if "__pycache__" not in file.parts and file.name != "sommelier.env")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in (*committed(*PACKAGES), *(Path(name) for name in ("pyproject.toml", "README.md", "LICENSE"))):
         (tree / file).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / file, tree / file)
+    (tree / "deployments" / "sommelier.env").write_text("SOMMELIER_SHOP=own\n")  # which is not packed
     uv = str(Path(sys.executable).with_name("uv"))
     build = [uv, "build", "--wheel", "--offline", "--no-build-isolation", "--python", sys.executable]
     ran = subprocess.run([*build, "--out-dir", tree / "dist", tree], check=False, capture_output=True, text=True)

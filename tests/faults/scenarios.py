@@ -293,6 +293,8 @@ def _learn_without(place: Place) -> Any:
 def _meet(place: Place) -> None:
     """The person did something on the shop's pages too, and somebody else did."""
     log = EventLog(place.layout.events)
+    log.append([sent(42, "u01", "tea-2"), sent(43, "u00", "tea-1"), sent(44, "u01", "tea-1")])
+    _seal(place)
     log.append([sent(40, "u00", "tea-2"), sent(41, "u01", "tea-3")])
     log.close()
 
@@ -312,6 +314,21 @@ def _prune(place: Place) -> Any:
     from flows.pruning import prune
 
     return [str(folder) for folder in prune(place.layout)]
+
+
+def _keep_long(place: Place) -> None:
+    """Some events were sealed before, and some came since."""
+    log = EventLog(place.layout.events)
+    for first in (50, 54):
+        log.append([sent(first + n, "u01", "tea-1") for n in range(4)])
+        _seal(place, at_least=5 if first == 54 else 1)
+    log.close()
+
+
+def _seal(place: Place, at_least: int = 1) -> Any:
+    """Old events leave the table of the log, two at a time, for segments of three."""
+    with patch("core.logs.sealing.SEGMENT_ROWS", 3), patch("core.logs.sealing._BATCH_ROWS", 2):
+        return EventLog(place.layout.events).seal(START + timedelta(days=9999), at_least=at_least)
 
 
 def _take_in(place: Place) -> Any:
@@ -398,6 +415,7 @@ SCENARIOS: dict[str, Scenario] = {
     "forget": Scenario(_forget, after="pipeline", before=_meet, between=("",), most_s=1, refusals=_BY_COMMAND),
     "learn-without": Scenario(_learn_without, after="forget", between=("online/", "receipt/")),
     "prune": Scenario(_prune, after="pipeline", before=_fill_stages, most_s=0.1, refusals=_BY_COMMAND),
+    "seal": Scenario(_seal, after="pipeline", before=_keep_long, most_s=0.3, refusals=(EventLogError,)),
     "service": Scenario(
         _serve, after="fine-tune", before=_leave_events, between=("events", "online/"), most_s=1, refusals=(NotPushed,)
     ),

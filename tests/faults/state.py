@@ -47,7 +47,7 @@ def sections(layout: Layout, names: Iterable[str]) -> dict[str, tuple[str, ...]]
         "features": (f"{shop}/feast/",),
         "pages": (f"{shop}/reports/",),
         "monitoring": (f"{shop}/monitoring/",),
-        "events": (f"{shop}/events.sqlite",),
+        "events": (f"{shop}/events.sqlite", f"{shop}/events/"),
         "records": tuple(f"{shop}/{name}" for name in (*_RECORDS, "readmitted/", "last_validation.json", "clean/")),
         "searches": (f"{shop}/searches/",),
         "texts": (f"{shop}/texts/",),

@@ -1,7 +1,7 @@
 """Whatever is cut short, wherever it is: done again, the shop ends as if nothing had been.
 
-`make test` samples the faults, by the seed in FAULTS_SEED or one that the failure names; `make test-slow` does them
-all. One alone: `python -m tests.faults events --at intake`.
+`make test-long` samples the faults, by the seed in FAULTS_SEED or one that the failure names; `make test-slow` does
+them all. One alone: `python -m tests.faults events --at intake`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def run(*arguments: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr[-2000:]}"
 
 
+@pytest.mark.long
 def test_a_sample_of_faults() -> None:
     other = random.Random(SEED).choice(sorted(name for name in SCENARIOS if SCENARIOS[name].after in ("", "pipeline")))
     run(*sorted({QUICK, other}), "--sample", "2", "--seed", str(SEED))

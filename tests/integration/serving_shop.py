@@ -15,7 +15,8 @@ from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
 from recommender.bundle.assembly import assemble_bundle, record_evaluation
-from recommender.bundle.manifest import Component, DataRange
+from recommender.bundle.data_range import DataRange
+from recommender.bundle.manifest import Component
 from recommender.fitting.context import FitContext
 
 SHOP = "tiny"

@@ -13,6 +13,8 @@ from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
 from tests.integration.conftest import table_settings, write_tables
 
+pytestmark = pytest.mark.long
+
 SHOP = "films"
 N_ITEMS, N_DAYS, N_USERS = 100, 100, 300
 DAYS_IN_CINEMAS = 30
@@ -61,8 +63,8 @@ def test_the_baseline_goes_into_service_once_and_the_run_says_so(outcomes):
     assert first["metrics"]["served"] == "popularity_recent"
     assert first["baseline"]["value"] == ndcg["popularity_recent"] > ndcg["blend"]
     lost = (
-        f"the candidate's ndcg_at_10 of {ndcg['blend']:.4f} is significantly worse than that of the best baseline, "
-        f"popularity, recent window, with {ndcg['popularity_recent']:.4f}"
+        f"the candidate's ndcg_at_10 of {ndcg['blend']:.4f} is significantly worse than that of the best baseline "
+        f"on validation, popularity, recent window, with {ndcg['popularity_recent']:.4f}"
     )
     assert first["reason"].startswith(f"{lost} (")
     assert first["reason"].endswith("that baseline is served instead")

@@ -34,6 +34,8 @@ from benchmarks.grounded_reasons import __main__ as grounded_reasons
 from tests.unit.recommender.tiny_language_models import write_llama
 from tests.unit.recommender.tiny_shop import save_tiny_encoder
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -151,14 +153,16 @@ def test_the_refit_is_evaluated_on_the_month_after(
 def test_a_chain_of_warm_starts_is_held_against_full_fits(
     walks: Path, quick: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--days", "4", "--months", "3", "--seeds", "1", "--users", "50"]
+    asked = ["--days", "4", "--months", "3", "--seeds", "1", "--users", "50", "--control"]
     warm_start.main(["--data", str(walks), *asked, *quick()])
     shown = capsys.readouterr().out
-    assert len(re.findall(r"^.*seed 0, full ", shown, re.MULTILINE)) == 3
+    assert len(re.findall(r"^.*seed 0, full  ", shown, re.MULTILINE)) == 3
     assert len(re.findall(r"^.*seed 0, warm ", shown, re.MULTILINE)) == 2
+    assert len(re.findall(r"^.*seed 0, full with another seed ", shown, re.MULTILINE)) == 2
     # The third month starts from what the second one had.
     assert re.search(r"^from the weights of bundle 1-warm-served: [\d,]+ new next items", shown, re.MULTILINE)
-    assert len(re.findall(r"^N@10 .*: warm over full \d\.\d{4} \[", shown, re.MULTILINE)) == 2
+    for second in ("warm", "another seed"):
+        assert len(re.findall(rf"^N@10 .*: {second} over full \d\.\d{{4}} \[", shown, re.MULTILINE)) == 2
     learned = re.search(r"^next items learned: warm over full (\d\.\d+)", shown, re.MULTILINE)
     assert learned is not None
     assert float(learned[1]) < 1
@@ -182,8 +186,11 @@ def test_the_encoder_is_evaluated_before_and_after(
     settings = quick("encoder.max_steps=2", "encoder.checks=1")
     encoder_fine_tuning.main(["--data", str(walks), *asked, *settings])
     shown = capsys.readouterr().out
+    is_dropped = "fine-tuning is dropped" in shown
+    assert ("to encode and fine-tune, and dropped: it ranks no better" in shown) == is_dropped
+    lora = "lora [(]dropped in 1 of 1 runs[)]" if is_dropped else "lora"
     for ranked_by in ("history as mean of vectors", "history as text", "sequence model"):
-        assert len(re.findall(rf"^{ranked_by} +(none|lora) +[.\d]+ ± ", shown, re.MULTILINE)) == 2
+        assert len(re.findall(rf"^{ranked_by} +(none|{lora}) +[.\d]+ ± ", shown, re.MULTILINE)) == 2
 
 
 def test_embedding_is_timed_beside_its_peer(walks: Path, encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +206,7 @@ def test_what_is_served_is_evaluated_beside_baselines_under_the_global_split(
     walks: Path, quick: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "report" / "page.html"
-    asked = ["--baselines", "item_knn,als", "--seeds", "1", "--report", str(page)]
+    asked = ["--baselines", "item_knn, als", "--seeds", "1", "--first-seed", "3", "--report", str(page)]
     global_split.main(["--source", "tables", "--data", str(walks), *asked, *quick()])
     shown = capsys.readouterr().out
     rows = [line for line in shown.splitlines() if re.search(r"\d ± \d", line)]

@@ -19,6 +19,8 @@ from tests.contract.documents import DOCS, ROOT, fenced, read
 from tests.integration.running_service import Running, free_port, start_command, start_service
 from tests.integration.serving_shop import SHOP, TinyShop, build_shop
 
+pytestmark = pytest.mark.long
+
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 MARK = "<!-- of the Bento -->"
 PAGE = "src/serving/web/assets/base.html.j2"

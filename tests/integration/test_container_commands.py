@@ -24,6 +24,8 @@ from tests.contract.documents import ROOT
 from tests.integration.features.servers import postgres_url, redis_client
 from tests.integration.running_service import free_port, stop
 
+pytestmark = pytest.mark.long
+
 HERE = "127.0.0.1"
 PLACE = "/var/lib/sommelier"
 WAIT_S = 120
@@ -64,9 +66,10 @@ class Stack:
         given = {name: self.moved(str(value)) for name, value in service.get("environment", {}).items()}
         given |= {name: value for name, value in self.swaps.items() if name in given}
         given |= {"SOMMELIER_PLATFORM__PREFECT_PORT": self.ports["prefect"]}
-        own = {"SOMMELIER_PLATFORM__SERVICE_PORT": self.ports["service"], "PREFECT_HOME": str(self.work / "prefect")}
+        image = {"PREFECT_HOME": str(self.work / "prefect")}
+        own = {"SOMMELIER_PLATFORM__SERVICE_PORT": self.ports["service"]}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**kept, **given, **own, "PATH": path, "PYTHONPATH": str(ROOT)}
+        return {**kept, **image, **given, **own, "PATH": path, "PYTHONPATH": str(ROOT)}
 
     @contextmanager
     def running(self, name: str, is_up: Callable[[], bool]) -> Iterator[None]:

@@ -26,6 +26,8 @@ from tests.integration.features.test_erasure import everywhere
 from tests.integration.remembering_shop import PERSON, Shop, finish
 from tests.unit.flows.erasure import known_person
 
+pytestmark = pytest.mark.long
+
 OTHER = "nobody-ever-0815"
 FORGET = """
 import sys

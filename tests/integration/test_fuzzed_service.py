@@ -21,6 +21,8 @@ from tests.contract.documents import ROOT
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import TinyShop, build_shop
 
+pytestmark = pytest.mark.long
+
 DOCUMENT = describe_api()
 OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
 # What a document may promise to fail with: a part that a bundle lacks, and a store that is away.

@@ -5,7 +5,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, MattermostWebhook
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Failed
@@ -13,7 +13,7 @@ from prefect.states import Crashed, Failed
 from core.errors import SettingsError
 from core.settings.loop import NotificationSettings
 from core.settings.tree import Recipe
-from flows.loop.events import emit
+from flows.loop.events import emit, find_fate, id_of
 from flows.platform.deployments import build_deployments
 from flows.platform.notifications import apply_notifications
 
@@ -89,6 +89,26 @@ def test_an_alarm_is_told_of_its_shop_alone(client, told, on_server):
     emit("vineyard", "sommelier.alarm.raised", "Prices are missing.", "1")
     wait_for(told, "vineyard: alarms: Prices are missing.")
     assert not any("Nobody" in one for one in told)
+
+
+def fate_of(shop):
+    return find_fate(id_of(shop, "sommelier.promoted", "1"))
+
+
+def test_whether_a_block_has_answered_is_known(client, on_server):
+    away = MattermostWebhook(hostname="127.0.0.1", port=9, secure=False, token="a" * 24)
+    away.save("away", overwrite=True)
+    apply_notifications("told", SETTINGS)
+    apply_notifications("failed", NotificationSettings(blocks=["mattermost-webhook/away"]))
+    shops = ("told", "failed", "taken")
+    assert fate_of("lost") == "lost"
+    for shop in shops:
+        while not emit(shop, "sommelier.promoted", "A bundle is in service.", "1"):
+            time.sleep(0.2)  # the server is busy
+    deadline = time.monotonic() + 60
+    while (found := tuple(map(fate_of, shops))) != shops:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
 
 
 def test_that_a_deployment_fails_is_told_once_in_a_while(client, told):

@@ -13,6 +13,8 @@ from tests.integration.conftest import SMALL
 from tests.own_data import EXAMPLES
 from tests.unit.recommender.tiny_language_models import write_llama
 
+pytestmark = pytest.mark.long
+
 RUN = """
 import sys
 from flows.params import PipelineParams

@@ -22,6 +22,7 @@ from features.feast.definitions import CATALOGUE, ONLINE_USER
 from features.feast.offline_store import with_columns
 from features.feast.store import open_store
 from features.online import OnlineFeatures
+from features.point_in_time.states import StatesThen
 from features.refresh import refresh_features
 from features.training import build_training_set
 from recommender.inputs.catalogue import Catalogue, read_training_table
@@ -168,6 +169,7 @@ def test_the_ranker_reads_and_ranks_the_same_offline_and_online(tmp_path):
     refresh_features(clean, tmp_path / "feast", settings)
     summary = build_training_set(clean, tmp_path / "feast", training, settings, EvaluationSettings())
     opens = datetime.fromisoformat(summary.test_at)
+    states_then = StatesThen(clean, settings)
     interactions = pq.read_table(clean / "interactions.parquet")
     then = pc.less(interactions["timestamp"], pa.scalar(opens, interactions.schema.field("timestamp").type))
     pq.write_table(interactions.filter(then), clean / "interactions.parquet")
@@ -185,6 +187,10 @@ def test_the_ranker_reads_and_ranks_the_same_offline_and_online(tmp_path):
             online.read_user(queries.user_ids[place], opens - timedelta(microseconds=1)),
         )
         assert served.features == offline.features
+        (watched,) = states_then([queries.user_ids[place]], [(opens - EPOCH) // timedelta(microseconds=1)])
+        assert watched == replace(served, own_words="")
+        assert watched.features == served.features
+        assert ranker.top_k([watched], 10) == ranker.top_k([served], 10)
         everything = np.arange(len(ranker.ids))
         scores = np.zeros((len(everything), len(ranker.part_names)))
         seen = [ranker.describer.describe(user, 3, everything, scores) for user in (offline, served)]

@@ -323,6 +323,18 @@ def test_the_page_and_the_metrics_are_there(service: Running) -> None:
     assert f'model="{service.model()["model"]}"}} 1.0' in metrics
 
 
+def test_no_id_of_anybody_stands_in_the_metrics(service: Running) -> None:
+    assert service.client.get("/v1/users/u07").status_code == 200
+    assert service.client.get("/a/made-up/path").status_code == 404
+    metrics = service.client.get("/metrics").text
+    counted = dict(
+        re.findall(r'^bentoml_service_request_total\{endpoint="([^"]*)",http_response_code="(\d+)"', metrics, re.M)
+    )
+    assert {"/v1/users/{user_id}", "other"} <= set(counted)
+    assert "u07" not in metrics
+    assert "made-up" not in metrics
+
+
 def test_the_paths_of_earlier_releases_are_answered_the_same_and_marked(service: Running) -> None:
     before = answers_counted(service)
     answers = [service.post(path, user_id="u07", k=3) for path in ("/recommend", "/v1/recommend")]

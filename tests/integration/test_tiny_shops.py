@@ -40,6 +40,8 @@ from tests.integration.tiny_shops import SHOPS, numbers, recipe_of
 from tests.unit.features.shops import write_shop
 from tests.unit.recommender.tiny_shop import DATA, save_tiny_encoder
 
+pytestmark = pytest.mark.long
+
 K = 5
 # What a shop is refused with, and by which step; the others are fitted from end to end.
 REFUSED = {
@@ -125,7 +127,9 @@ def test_it_is_fitted_evaluated_and_answered_with(name: str, encoder: Path, tmp_
     same = judge_bundles(bundle, bundle, read_queries(way.training, "test"), K, "ndcg").comparison
     assert (same.difference, same.low, same.high) == (0, 0, 0)
     fit = FitContext(way.training, 1, K, threads=1)
-    ndcg = evaluate_on_validation(fit, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend")
+    ndcg = evaluate_on_validation(
+        fit, tmp_path / "vectors", tmp_path / "sequence", tmp_path / "blend", way.recipe.blend
+    )
     assert ((ndcg >= 0) & (ndcg <= 1)).all()
     for kind in ("popularity", "popularity_recent", "item_knn", "text_encoder"):
         baseline = fit_baseline(fit, kind, tmp_path / "vectors", tmp_path / kind, way.recipe)

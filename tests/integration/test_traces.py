@@ -15,6 +15,8 @@ from tests.integration.collector import attributes_of, collecting
 from tests.integration.running_service import start_service
 from tests.integration.serving_shop import TinyShop, build_shop
 
+pytestmark = pytest.mark.long
+
 CALLER, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 EXPORTER = "opentelemetry.exporter"
 # Notes which of some modules each process imports, in files named by its id.
@@ -158,3 +160,16 @@ def test_what_waits_is_sent_as_the_service_ends(shop: TinyShop, monkeypatch: pyt
         span = collector.of_request("waits")
     assert span is not None
     assert (span.name, attributes_of(span)["http.response.status_code"]) == ("POST /v1/events", 400)
+
+
+def test_a_variable_that_opentelemetry_refuses_costs_the_traces_and_not_the_service(
+    shop: TinyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
+    monkeypatch.setenv(variable, "abc")
+    with collecting() as collector:
+        with start_service(shop, "refused", tracing={"endpoint": collector.url}) as running:
+            answer = running.client.post("/v1/events", json={"events": []})
+            assert answer.status_code == 400
+        assert collector.spans == []
+    assert f"Requests are not traced: OpenTelemetry refuses its variables ({variable})" in running.log.read_text()

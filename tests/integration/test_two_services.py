@@ -13,6 +13,8 @@ from core.logs.predictions import read_predictions
 from tests.integration.running_service import Running, start_service, stop
 from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
 
+pytestmark = pytest.mark.long
+
 USER = "two-pods"
 N_EACH = 20
 

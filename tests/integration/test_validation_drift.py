@@ -19,6 +19,8 @@ from validation.gate import validate
 from validation.sources.ingest import ingest
 from validation.summary import ValidationSummary
 
+pytestmark = pytest.mark.long
+
 
 def _shop(folder: Path, **settings: object) -> ValidationSummary:
     source = SimulatedSource(n_users=400, n_items=150, **settings)

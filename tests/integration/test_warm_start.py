@@ -11,6 +11,8 @@ from recommender.fitting.summary import FitSummary
 from tests.integration.conftest import table_settings
 from tests.integration.test_refit import promoted
 
+pytestmark = pytest.mark.long
+
 SHOP = "fresh"
 RUN = """
 import json

@@ -27,7 +27,7 @@ CATALOGUE: dict[str, dict[str, Any]] = {
     "a": {"category": "Tools", "brand": "Acme", "price": 9.5, "created_us": None},
     "b": {"category": "Tools", "brand": None, "price": 0.333, "created_us": 5},
     "c": {"category": "Bells", "brand": "Acme", "price": None, "created_us": 3 * DAY_US},
-    "d": {"category": None, "brand": "Zeta", "price": 120.0, "created_us": None},
+    "d": {"category": None, "brand": "Zeta", "price": 120.0, "created_us": -9 * DAY_US},
 }
 KINDS = ("impression", "view", "click", "purchase", "rating", "cart")
 
@@ -116,7 +116,7 @@ def test_features_as_of_any_moment_are_a_plain_recount(log: list[LoggedEvent]) -
                 log, user, moment, catalogue=CATALOGUE, max_history=MAX_HISTORY, n_affinities=N_AFFINITIES
             )
             assert_same(row_of(derived, n), expected, (user, moment))
-    for item in "abez":
+    for item in "abdez":
         code = np.full(len(at), events.items.to_pylist().index(item) if item in events.items.to_pylist() else -1)
         names = [name for name in ITEM_INPUTS if name not in ("item_price", "item_created_us")]
         facts = catalogue_facts(items.as_of(code, at, names), item)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from tests.integration.features.test_repair import rows_online
 from tests.unit.validation.source_files import json_lines, write
 from validation.gate import validate
 from validation.sources.ingest import ingest
+
+pytestmark = pytest.mark.long
 
 FEATURES = FeatureSettings(max_history=3, windows_days=(1, 3))
 RULES = ValidationSettings(min_interactions=1, max_quarantined_share=1.0)
@@ -97,6 +100,7 @@ def test_events_through_gate_and_refresh_end_where_a_rebuild_does(rounds: list[t
             send(intake, before)
             clean = pass_gate(folder, log, export(log))
             send(intake, meanwhile)  # pushed, and not known to the tables
+            log.seal(datetime(2100, 1, 1, tzinfo=UTC), at_least=1)
             refresh_features(clean, feast, FEATURES, event_log=log.path)
         clean = pass_gate(folder, log, export(log))
         refresh_features(clean, feast, FEATURES, event_log=log.path)

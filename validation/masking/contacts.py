@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import regex
+
+from core.languages import UNCASED
 from validation.masking.marks import Span
-from validation.masking.normalisation import Normalised
+from validation.masking.normalisation import SIGN, Normalised
 from validation.masking.suspects import WORDS
 
 _AT = r"\s?(?:[(\[{<]\s?(?:at|ät|arroba|arobase|chiocciola)\s?[)\]}>]|@)\s?"
@@ -26,6 +29,10 @@ _SPELLED_AT = re.compile(
     r"\s?[(\[{<]\s?(?:at|ät|arroba|arobase|chiocciola)\s?[)\]}>]\s?|\s(?:at|arroba|arobase|chiocciola)\s", re.I
 )
 _SPELLED_DOT = re.compile(r"\s?[(\[{<]\s?(?:dot|punkt|point|punto)\s?[)\]}>]\s?|\s(?:dot|punkt|point|punto)\s", re.I)
+
+# What stands before an address of Latin letters and belongs to it: "राम." of "राम.k@example.com".
+_JOINED = regex.compile(r"[\w.+-]*[.+_-]\Z")
+_LAST_UNCASED = regex.compile(rf"(?:{UNCASED}|\p{{M}}|\.)\Z", regex.V1)
 
 _NUMBER = re.compile(
     r"(?<![\w.,/=_-])(?<!\d )(?P<number>(?:\+|\(\+|\()?\d(?:[ ]?[().+/-]{0,3}[ ]?\d){6,16})(?:\s?(?:x|ext\.?|poste"
@@ -102,24 +109,68 @@ _NO_USERNAME = frozenset(
 
 def find_emails(plain: Normalised) -> list[Span]:
     """E-mail addresses, written with @ or spelled out, whose domain can exist."""
+    return _in_both(plain, _emails)
+
+
+def _in_both(plain: Normalised, find: Callable[[Normalised, bool], list[Span]]) -> list[Span]:
+    """What stands alone between letters without case, and in other places what such letters are part of.
+
+    Args:
+        find: Finds spans, with letters without case as parts of them or not.
+    """
+    spans = find(plain, False)
+    if plain.spelled is plain.text:
+        return spans
+    return spans + [
+        one for one in find(plain, True) if not any(one[0] < end and start < one[1] for start, end in spans)
+    ]
+
+
+def _emails(plain: Normalised, is_uncased: bool) -> list[Span]:
     text, spans = plain.text, []
     if "@" in text:
         recognizer = _email_recognizer()
-        spans += [(one.start, one.end) for one in recognizer.analyze(text, recognizer.supported_entities, None) or []]
-    for at in _SPELLED_AT.finditer(text):
-        for match in _SPELLED.finditer(text, max(0, at.start() - _LOCAL), at.end() + _LOCAL):
-            address = _SPELLED_DOT.sub(".", _SPELLED_AT.sub("@", match[0])).replace(" ", "")
-            if address.count("@") == 1 and _domains()(address.rpartition("@")[2]).fqdn:
-                spans.append(match.span())
-    return spans
+        copy = plain.spelled if is_uncased else text
+        found = recognizer.analyze(copy, recognizer.supported_entities, None) or []
+        spans += [_address(plain, one.start, one.end, is_uncased) for one in found]
+    copy = plain.joined if is_uncased else text
+    for at in _SPELLED_AT.finditer(copy):
+        for match in _SPELLED.finditer(copy, max(0, at.start() - _LOCAL), at.end() + _LOCAL):
+            spans.append(_address(plain, *match.span(), is_uncased))
+    return [span for span in spans if span]
+
+
+def _address(plain: Normalised, start: int, end: int, is_uncased: bool) -> Span | None:
+    """The part of a span that is an address; None where its domain cannot exist.
+
+    Args:
+        is_uncased: Whether letters without case behind a domain may be none of it.
+    """
+    written = plain.spelled
+    while not _has_domain(written[start:end]):
+        if not is_uncased or not _LAST_UNCASED.search(written, start, end):
+            return None
+        end -= 1
+    before = _JOINED.search(written, max(0, start - _LOCAL), start) if written is not plain.text else None
+    return (before.start() if before else start), end
+
+
+def _has_domain(text: str) -> bool:
+    address = _SPELLED_DOT.sub(".", _SPELLED_AT.sub("@", text)).replace(" ", "")
+    return address.count("@") == 1 and bool(_domains()(address.rpartition("@")[2]).fqdn)
 
 
 def find_links(plain: Normalised) -> list[Span]:
     """Links with a user name, a password, a token or an e-mail address in them, and links to a person's profile."""
+    return _in_both(plain, _links)
+
+
+def _links(plain: Normalised, is_uncased: bool) -> list[Span]:
     spans = []
-    for match in _LINK.finditer(plain.text):
+    for match in _LINK.finditer(plain.joined if is_uncased else plain.text):
         link = match[0].rstrip(".,;:!?)]}")
-        if _PERSONAL_LINK.search(link):
+        # A name of an account ends where letters without case begin.
+        if _PERSONAL_LINK.search(link) or (SIGN in link and _PERSONAL_LINK.search(link.partition(SIGN)[0])):
             spans.append((match.start(), match.start() + len(link)))
     return spans
 
@@ -220,6 +271,6 @@ def _email_recognizer() -> Any:
 
     class OfflineEmailRecognizer(EmailRecognizer):
         def validate_result(self, pattern_text: str) -> bool:
-            return bool(_domains()(pattern_text).fqdn)
+            return True  # the domain is looked at with what stands beside it
 
     return OfflineEmailRecognizer()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from core.languages import goes_beyond_latin
 from validation.masking.contextual import Contextual
 from validation.masking.marks import Span
 from validation.masking.normalisation import Normalised
@@ -292,14 +293,28 @@ def _found(name: str, plain: Normalised) -> list[Span]:
     """What a recognizer of Presidio finds, where it needs no word or one of its words stands near."""
     least, shapes = _ALONE.get(name, (2.0, ()))
     is_named = any(word in plain.lower for word in CONTEXT[name]) and bool(_word_pattern(name).search(plain.text))
+    is_named = is_named or _is_named_beyond(name, plain, 0, len(plain.text))
     if not is_named and not any(shape in plain.shape for shape in shapes):
         return []
     return [
         (one.start, one.end)
         for one in analyze(name, plain.text)
         if one.score >= least
-        or (is_named and _word_pattern(name).search(plain.text, max(0, one.start - _NEAR), one.start))
+        or (
+            is_named
+            and (
+                _word_pattern(name).search(plain.text, max(0, one.start - _NEAR), one.start)
+                or _is_named_beyond(name, plain, max(0, one.start - _NEAR), one.start)
+            )
+        )
     ]
+
+
+def _is_named_beyond(name: str, plain: Normalised, start: int, end: int) -> bool:
+    """Whether a word of a script without capitals names a number, which stands beside other words without a space."""
+    return plain.spelled is not plain.text and any(
+        word in plain.spelled[start:end] for word in CONTEXT[name] if goes_beyond_latin(word)
+    )
 
 
 @cache

@@ -80,7 +80,7 @@ class PersonalDataMask:
             if clues.may_hold(kind):
                 found += [(span, rank, kind) for span in finder(copy)]
             if kind == "person" and self.person_models:
-                found += [(span, rank, kind) for span in find_names(copy.text, self.person_models)]
+                found += [(span, rank, kind) for span in find_names(copy.spelled, self.person_models)]
         if not found:
             return []
         marked = [match.span() for match in ANY_MARK.finditer(copy.text)]

@@ -1,6 +1,8 @@
 """A text as an ASCII keyboard would have written it: digits, spaces, dashes and letters of any script in plain form.
 
-What is found in the copy is found in the text: a map says where each character of the copy stands.
+Letters of scripts without capitals part what stands between them as signs do, since such scripts put no space around
+an address or a number. What is found in the copy is found in the text: a map says where each character of the copy
+stands.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
+import regex
+
+from core.languages import CASED, UNCASED, goes_beyond_latin
 from validation.masking.marks import Span
 
 _DASHES = "\u2212\u2043\u02d7\u30fc"  # beside those that Unicode calls dashes: minus, hyphen bullet, and two lookalikes
@@ -22,6 +27,18 @@ _INVISIBLE = "\u00ad\u180e\u034f"  # beside those that Unicode calls formats
 _DIGIT = re.compile("[0-9]")
 _SHAPE = {code: "9" if chr(code).isdigit() else "A" for code in range(128) if chr(code).isalnum()}
 _LAST = 0x1FFFF  # no plane above has digits, dashes or spaces
+SIGN = "\ufffc"  # for a letter without case, and each of its marks: a sign that no pattern names
+_LETTER = "\u02b9"  # for a mark of another letter: a letter that no pattern names
+_KATAKANA_DASH = "\u30fc"  # lengthens the vowel before it, and stands for a dash among digits
+# Marks of another letter's width stay: they choose an emoji, or are characters of no width.
+_MARKS = r"[\p{M}--[\u034f\u180b-\u180f\ufe00-\ufe0f]]"
+_BESIDE = regex.compile(
+    rf"(?P<uncased>(?!{_KATAKANA_DASH}){UNCASED}(?:{UNCASED}|{_MARKS})*+)|(?<={CASED}){_MARKS}++"
+    rf"|(?:(?<={UNCASED}{_MARKS}*)(?P<sign>[。｡．，])|(?P<sign>[。｡．，])(?={UNCASED}))",
+    regex.V1,
+)
+_ANY_MARKS = regex.compile(rf"(?<=\p{{L}}){_MARKS}++", regex.V1)
+_ENDS = {"。": "!", "｡": "!", "．": "!", "，": ";"}  # a sentence or a part of it, where no space follows
 
 
 @dataclass(frozen=True)
@@ -30,10 +47,12 @@ class Normalised:
 
     Attributes:
         text: The copy.
+        spelled: The same with all letters and marks, character by character.
         places: Where each of its characters stands in the text, and where the text ends; None: at the same place.
     """
 
     text: str
+    spelled: str
     places: list[int] | None = None
     _found: dict[tuple[str, ...], list[int]] = field(default_factory=dict, repr=False)
 
@@ -44,6 +63,11 @@ class Normalised:
         if len(lower) == len(self.text):
             return lower
         return "".join(small if len(small := char.lower()) == 1 else char for char in self.text)
+
+    @cached_property
+    def joined(self) -> str:
+        """The copy with all letters, and a letter in the place of each mark, so that a word is one for `re`."""
+        return self.text if self.spelled is self.text else _ANY_MARKS.sub(_as_letters, self.spelled)
 
     @cached_property
     def has_digit(self) -> bool:
@@ -93,12 +117,27 @@ def _is_plain_alnum(char: str) -> bool:
 def normalise(text: str) -> Normalised:
     """The plain copy of a text."""
     if text.isascii():
-        return Normalised(text)
-    plain = text.translate(plain_characters())
-    if not _invisible_pattern().search(plain):
-        return Normalised(plain)
-    kept = [(place, char) for place, char in enumerate(plain) if char not in invisible_characters()]
-    return Normalised("".join(char for _, char in kept), [*(place for place, _ in kept), len(text)])
+        return Normalised(text, text)
+    spelled = plain = text.translate(plain_characters())
+    if goes_beyond_latin(text):
+        plain = _BESIDE.sub(_parted, text).translate(plain_characters())
+    if not _invisible_pattern().search(spelled):
+        return Normalised(plain, spelled)
+    kept = [place for place, char in enumerate(spelled) if char not in invisible_characters()]
+    is_one = plain is spelled
+    spelled = "".join([spelled[place] for place in kept])
+    plain = spelled if is_one else "".join([plain[place] for place in kept])
+    return Normalised(plain, spelled, [*kept, len(text)])
+
+
+def _parted(found: regex.Match[str]) -> str:
+    if found["sign"]:
+        return _ENDS[found["sign"]]
+    return (SIGN if found["uncased"] else _LETTER) * len(found[0])
+
+
+def _as_letters(found: regex.Match[str]) -> str:
+    return _LETTER * len(found[0])
 
 
 @cache

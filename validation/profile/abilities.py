@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.settings.validation import ValidationSettings
-from core.sql import identifier, literal
+from core.sql import identifier, literal, plain_number_sql
 from validation.profile.draft import Draft
 from validation.profile.extracts.counts import time_sql
 from validation.profile.roles.sheet import Sheet
@@ -159,7 +159,7 @@ def _assess_returns(abilities: Abilities, log: Sheet) -> None:
         return
     signs = []
     if quantity:
-        signs.append(("negative quantities", f"TRY_CAST({identifier(quantity)} AS DOUBLE) < 0"))
+        signs.append(("negative quantities", f"{plain_number_sql(identifier(quantity))} < 0"))
     if order:
         letter = _cancelling_letter(log, order)
         if letter:

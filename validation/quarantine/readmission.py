@@ -117,9 +117,11 @@ def export(rows: Sequence[QuarantinedRow], target: Path) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def read_corrections(path: Path) -> list[QuarantinedRow]:
+def read_corrections(path: Path, table: TableName | None = None, rules: Collection[str] = ()) -> list[QuarantinedRow]:
     """The rows of a file that `export` wrote and somebody corrected. Lines may be left out.
 
+    Args:
+        table, rules: As of `select`: only rows of this table, and that broke one of these rules.
     Raises:
         ReadmissionError: a line is no JSON object, or names an unknown table or column, or no position.
     """
@@ -131,7 +133,8 @@ def read_corrections(path: Path) -> list[QuarantinedRow]:
         ) from error
     # Split at line feeds only: a text may hold other characters that Python takes for the end of a line.
     lines = enumerate(text.split("\n"), start=1)
-    return [_read_line(line, f"{path.name}:{number}") for number, line in lines if line.strip()]
+    rows = [_read_line(line, f"{path.name}:{number}") for number, line in lines if line.strip()]
+    return [row for row in rows if table in (None, row.table) and (not rules or not set(rules).isdisjoint(row.rules))]
 
 
 def readmit(
@@ -298,7 +301,7 @@ def _read_line(line: str, where: str) -> QuarantinedRow:
     if unknown:
         raise _bad(f"column={unknown[0]!r}", f"one of {', '.join(known)}", where)
     file, _, number = str(read.get("position", "")).rpartition(":")
-    if not file or not number.isdigit():
+    if not file or not number.isdecimal():
         raise _bad(f"position={read.get('position')!r}", "the file and line it had when it was exported", where)
     own, further = ({name: as_text(value) for name, value in given.items()} for given in (values, attributes))
     return QuarantinedRow(table, tuple(read.get("rules") or ()), file, int(number), own, further)

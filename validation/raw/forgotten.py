@@ -81,7 +81,7 @@ class ForgottenRows:
             return "false"
         described = connection.execute(f"DESCRIBE SELECT {expression} AS one FROM {_ROWS}").fetchall()
         dialect = Dialect.of(self._forms, table)
-        own = text_sql("one", str(described[0][1]).strip('"'), dialect.of_column(USER_ID))
+        own = text_sql("one", str(described[0][1]).strip('"'), dialect.of_column(USER_ID), is_id=True)
         # As it stands there, and as the settings map it: both are the person.
         ids = [id_sql(f"({text})") for text in dict.fromkeys((own, mapped_sql(USER_ID, own, dialect)))]
         found = " OR ".join(self._tombstones.sql(one) for one in ids)

@@ -224,18 +224,37 @@ class RowParts:
         if len(batch) >= _BATCH_ROWS:
             self._flush(table)
 
+    def add_columns(
+        self, table: TableName, values: Mapping[str, pa.Array], *, source_file: str, source_numbers: pa.Array
+    ) -> None:
+        """Add rows, as columns of text that `as_text` would give.
+
+        Args:
+            values: Contract column to its texts; columns left out are null. Shape (n,) each.
+            source_file: Where all of them stood.
+            source_numbers: Where in it, int64. Shape (n,).
+        """
+        self._batches.setdefault(table, [])
+        self._flush(table)
+        nothing = pa.nulls(len(source_numbers), pa.string())
+        cells = [values.get(name, nothing) for name in (*_column_names(table), ATTRIBUTES)]
+        self._part(table).write(struct_of(cells, row_type(table)), source_file, source_numbers)
+        self.n_rows += len(source_numbers)
+
     def _flush(self, table: TableName) -> None:
         batch = self._batches[table]
         if not batch:
             return
-        kind = row_type(table)
+        *cells, files, numbers = zip(*batch, strict=True)
+        source = struct_of([pa.array(column, pa.string()) for column in cells], row_type(table))
+        self._part(table).write(source, pa.array(files, pa.string()), pa.array(numbers, pa.int64()))
+        batch.clear()
+
+    def _part(self, table: TableName) -> PartWriter:
         if table not in self._parts:
             file = f"{self._name}-{table}.parquet"
-            self._parts[table] = self._writer.new_part(file, kind, {table: row_mapping(table)})
-        *cells, files, numbers = zip(*batch, strict=True)
-        source = struct_of([pa.array(column, pa.string()) for column in cells], kind)
-        self._parts[table].write(source, pa.array(files, pa.string()), pa.array(numbers, pa.int64()))
-        batch.clear()
+            self._parts[table] = self._writer.new_part(file, row_type(table), {table: row_mapping(table)})
+        return self._parts[table]
 
 
 def row_type(table: TableName) -> pa.StructType:

@@ -38,7 +38,8 @@ _NEGATIVE = ("-", "\N{MINUS SIGN}", "(")
 
 
 def number_sql(column: Column, value: str, type_: str, decimal_comma: bool, best: float = RATING_RANGE[1]) -> str:
-    """A number in the column's type, null for "nan", "inf", "1_000" and whatever else is none.
+    """A number in the column's type, null for "nan", "inf", "1_000", "0x10" and whatever else is none, as 1.5 is no
+    whole one.
 
     Args:
         value: An expression: trimmed text where `type_` is VARCHAR, else the value as the source has it.
@@ -55,8 +56,15 @@ def number_sql(column: Column, value: str, type_: str, decimal_comma: bool, best
         read = f"coalesce({read}, {rating_text_sql(text, best)})" if rated else read
         value = text
     if column.type == pa.int64():
-        return f"coalesce(TRY_CAST({value} AS BIGINT), TRY_CAST({read} AS BIGINT))"
+        return _whole_number_sql(read, value, is_text=type_ not in NUMERIC)
     return read
+
+
+def _whole_number_sql(read: str, value: str, *, is_text: bool) -> str:
+    """A whole number, exact also where a double is not; DuckDB's own cast reads "1_000" and "0x10", and rounds 1.5."""
+    is_exact = f"regexp_full_match({value}, '[+-]?\\d+')" if is_text else f"{value} = trunc({value})"
+    whole = f"list_transform([{read}], lambda n: CASE WHEN n = trunc(n) THEN TRY_CAST(n AS BIGINT) END)[1]"
+    return f"CASE WHEN {is_exact} THEN TRY_CAST({value} AS BIGINT) ELSE {whole} END"
 
 
 def _text_number_sql(text: str, decimal_comma: bool, grouped: bool) -> str:

@@ -10,7 +10,7 @@ _OF = r"(?i:\s*(?:/|out\s+of|of|von|sur|de|su|van)\s*)"
 _OF_A_SCALE = rf"{_NUMBER}{_STARS}?{_OF}(\d{{1,3}}){_STARS}?"
 _PERCENT = rf"{_NUMBER}\s*%"
 _WITH_STARS = rf"{_NUMBER}{_STARS}"
-_DRAWN = r"((?:[\x{2605}\x{2b50}]\x{fe0f}?)+|\*{1,5})([\x{00bd}]?)\x{2606}*"
+_DRAWN = r"((?:[\x{2605}\x{2b50}]\x{fe0f}?)+|\*{1,5})([\x{00bd}]?)(\x{2606}*)"
 _HALF = r"(\d{1,2})\s*\x{00bd}"
 
 
@@ -28,12 +28,16 @@ def rating_text_sql(text: str, best: float) -> str:
     def number(form: str, place: int = 1) -> str:
         return f"TRY_CAST(replace({group(form, place)}, ',', '.') AS DOUBLE)"
 
-    drawn = f"length(regexp_replace({group(_DRAWN, 1)}, '\\x{{fe0f}}', '', 'g'))"
+    full = f"length(regexp_replace({group(_DRAWN, 1)}, '\\x{{fe0f}}', '', 'g'))"
+    half, empty = f"length({group(_DRAWN, 2)})", f"length({group(_DRAWN, 3)})"
+    drawn = f"({full} + {half} * 0.5)"
+    # Empty stars say how many there could be, as "out of five" does; without them a star is a point.
+    scaled = f"{drawn} * {best!r} / ({full} + {half} + {empty})"
     values = {
         _WITH_STARS: number(_WITH_STARS),
         _OF_A_SCALE: f"{number(_OF_A_SCALE)} * {best!r} / nullif({number(_OF_A_SCALE, 2)}, 0)",
         _PERCENT: f"{number(_PERCENT)} * {best!r} / 100",
-        _DRAWN: f"{drawn} + CASE {group(_DRAWN, 2)} WHEN '' THEN 0.0 ELSE 0.5 END",
+        _DRAWN: f"CASE WHEN {empty} > 0 THEN {scaled} ELSE {drawn} END",
         _HALF: f"{number(_HALF)} + 0.5",
     }
     cases = " ".join(f"WHEN regexp_full_match({text}, {literal(form)}) THEN {value}" for form, value in values.items())

@@ -20,33 +20,40 @@ _NEARLY_ISO = (
 )
 # No number of (milli)seconds reads like these: they would lie before the first web shop, or far ahead.
 _DIGITS = {
+    r"(19|20)\d{2}": "%Y",
     r"(19|20)\d{6}": "%Y%m%d",
     r"(19|20)\d{10}": "%Y%m%d%H%M",
     r"(19|20)\d{12}": "%Y%m%d%H%M%S",
 }
+# Seconds: a number nearer to 1970 is no moment but a code, a day such as 150601, or a count of days (Excel).
+LEAST_EPOCH_S = 1e8
 _WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "j": 3}
 
 
-def time_sql(value: str, type_: str, dialect: Dialect) -> str:
+def time_sql(value: str, type_: str, dialect: Dialect, least_epoch_s: float = 0) -> str:
     """The moment, a TIMESTAMPTZ; null where the value reads as none.
 
     Args:
         value: An expression: trimmed text where `type_` is VARCHAR, else the value as the source has it.
         type_: DuckDB's name of the source's type, without its size.
+        least_epoch_s: A number of seconds since 1970 that is nearer to it reads as none.
     """
     if type_ == "TIMESTAMP WITH TIME ZONE":
         return value
+    if type_.startswith("TIMESTAMPTZ"):  # of nanoseconds
+        return f"CAST({value} AS TIMESTAMPTZ)"
     if type_ == "DATE" or type_.startswith("TIMESTAMP"):
         return _local_sql(f"CAST({value} AS TIMESTAMP)", dialect.time_zone)
     if type_ in NUMERIC:
         whole = f"CASE WHEN {value} = trunc({value}) THEN CAST(TRY_CAST({value} AS HUGEINT) AS VARCHAR) END"
-        read = [*_in_formats(whole, dialect), *_digits(whole, dialect), _epoch_sql(f"CAST({value} AS DOUBLE)")]
+        epoch = _epoch_sql(f"CAST({value} AS DOUBLE)", least_epoch_s)
+        read = [*_in_formats(whole, dialect), *_digits(whole, dialect), epoch]
         return f"coalesce({', '.join(read)})"
     text = value if type_ == "VARCHAR" else f"CAST({value} AS VARCHAR)"
-    return f"coalesce({', '.join([*_in_formats(text, dialect), any_form_sql(text, dialect)])})"
+    return f"coalesce({', '.join([*_in_formats(text, dialect), any_form_sql(text, dialect, least_epoch_s)])})"
 
 
-def any_form_sql(text: str, dialect: Dialect) -> str:
+def any_form_sql(text: str, dialect: Dialect, least_epoch_s: float = 0) -> str:
     """A time in one of the forms that need no setting."""
     nearly = text
     for form, iso in _NEARLY_ISO:
@@ -56,7 +63,7 @@ def any_form_sql(text: str, dialect: Dialect) -> str:
     dated = f"CASE WHEN regexp_full_match(left({text}, 1), '[0-9]') THEN {read} END"
     number = f"CASE WHEN regexp_full_match({text}, {literal(PLAIN)}) THEN TRY_CAST({text} AS DOUBLE) END"
     whole = f"regexp_replace({text}, '\\.0+$', '')"
-    return f"coalesce({', '.join([dated, *_digits(whole, dialect), _epoch_sql(number)])})"
+    return f"coalesce({', '.join([dated, *_digits(whole, dialect), _epoch_sql(number, least_epoch_s)])})"
 
 
 def _iso_sql(text: str, dialect: Dialect) -> str:
@@ -99,9 +106,10 @@ def _local_sql(naive: str, zone: str) -> str:
     return f"CAST({naive} AS TIMESTAMPTZ)" if zone == "UTC" else f"timezone({literal(zone)}, {naive})"
 
 
-def _epoch_sql(number: str) -> str:
+def _epoch_sql(number: str, least_s: float) -> str:
     return f"""
-    CASE WHEN abs({number}) < 1e11 THEN make_timestamptz(CAST(round({number} * 1e6) AS BIGINT))
+    CASE WHEN abs({number}) < {least_s!r} THEN NULL
+         WHEN abs({number}) < 1e11 THEN make_timestamptz(CAST(round({number} * 1e6) AS BIGINT))
          WHEN abs({number}) < 1e14 THEN make_timestamptz(CAST(round({number} * 1e3) AS BIGINT))
          WHEN abs({number}) < 1e17 THEN make_timestamptz(CAST({number} AS BIGINT))
          WHEN abs({number}) < 9e18 THEN make_timestamptz(CAST(round({number} / 1e3) AS BIGINT)) END"""

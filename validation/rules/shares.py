@@ -9,6 +9,7 @@ from typing import Literal
 
 from core.schema import TableName
 from core.settings.validation import ShareRules, ValidationSettings
+from validation.errors import TableRejected
 from validation.rules.rule import Rule, comparing_rule
 from validation.summary import ValidationSummary
 
@@ -50,13 +51,8 @@ def build_table_rules(
         least = {"min_value": settings.min_interactions}
         why = f"At least {settings.min_interactions} clean interactions."
         rules.append(TableRule("enough_rows", "table", "rows_clean", "ExpectTableRowCountToBeBetween", least, why=why))
-    if table == "interactions" and shares.max_age_days is not None:
-        oldest = now - timedelta(days=shares.max_age_days)
-        why = f"The newest clean event is not older than {oldest:%Y-%m-%d %H:%M} UTC, as seconds since 1970."
-        fresh = {"min_value": oldest.astimezone(UTC).timestamp()}
-        rules.append(
-            TableRule("fresh", shares.severity, "newest", "ExpectColumnMaxToBeBetween", fresh, "timestamp_s", why)
-        )
+    if table == "interactions" and (fresh := _fresh(shares, now)):
+        rules.append(fresh)
     before = previous.tables[table].rows_in if previous is not None and table in previous.tables else 0
     if before:
         limits = {
@@ -66,6 +62,38 @@ def build_table_rules(
         why = f"About as many rows as in the run before ({before})."
         rules.append(TableRule("volume", shares.severity, "rows_in", "ExpectTableRowCountToBeBetween", limits, why=why))
     return rules
+
+
+def _fresh(shares: ShareRules, now: datetime) -> TableRule | None:
+    if shares.max_age_days is None:
+        return None
+    oldest = now - timedelta(days=shares.max_age_days)
+    why = f"The newest clean event is not older than {oldest:%Y-%m-%d %H:%M} UTC, as seconds since 1970."
+    limits = {"min_value": oldest.astimezone(UTC).timestamp()}
+    return TableRule("fresh", shares.severity, "newest", "ExpectColumnMaxToBeBetween", limits, "timestamp_s", why)
+
+
+def judge_freshness(summary: ValidationSummary, shares: ShareRules, now: datetime) -> ValidationSummary:
+    """What a validation found, with the warning on its age as of now: one that is kept was judged when it was made.
+
+    Raises:
+        TableRejected: the newest event is too old, and that is to stop the flow.
+    """
+    rule = _fresh(shares, now)
+    if rule is None or summary.newest is None or summary.newest >= rule.limits["min_value"]:
+        return summary
+    sentence = f"{rule.name}: {rule.measure}={summary.newest}. {rule.why}"
+    if rule.severity == "table":
+        raise TableRejected(
+            "Table rejected",
+            got=sentence.rstrip("."),
+            expected="the rule to be met, since its severity is table",
+            where="interactions",
+            do="See whether the source is still written; then correct it, or recipe.validation.shares.max_age_days",
+        )
+    named = f"interactions: {rule.name}: "
+    others = tuple(warning for warning in summary.warnings if not warning.startswith(named))
+    return summary.model_copy(update={"warnings": (*others, f"interactions: {sentence}")})
 
 
 def build_share_rules(table: TableName, settings: ShareRules, rules: list[Rule]) -> list[Rule]:

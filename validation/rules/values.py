@@ -64,14 +64,20 @@ def value_rules(column: Column, settings: ValidationSettings, now: datetime) -> 
     return rules
 
 
+def event_limits(settings: ValidationSettings, now: datetime) -> tuple[datetime, datetime]:
+    """The first and the last moment that an event may be of."""
+    return datetime.combine(settings.earliest, time(), UTC), now + CLOCK_SKEW
+
+
 def unread_is_bad(column: Column) -> bool:
     """Whether a value that does not read as its type makes the row bad; if not, the value is emptied."""
-    return column.type != pa.string() and (column.required or column.name == schema.VALUE)
+    return column.type != pa.string() and (column.required or column.name in (schema.VALUE, schema.POSITION))
 
 
 def _parses(column: Column) -> Rule:
     """An unreadable value sends its row to quarantine only where the row is useless without it; else it is emptied."""
     name, kind = column.name, "time" if column.type == TIME else "number"
+    kind = "whole number" if column.type == pa.int64() else kind
     unread, row = f"{name}_unread IS NOT NULL", unread_is_bad(column)
     if name == schema.VALUE:
         unread = f"{unread} AND event = '{RATING_EVENT}'"
@@ -116,11 +122,11 @@ def _bounds(column: Column, settings: ValidationSettings, now: datetime) -> tupl
         case schema.PRICE:
             return PRICE_WRITTEN, {"min_value": 0.0}, "A price is not negative; a negative one is emptied."
         case schema.TIMESTAMP:
-            earliest = datetime.combine(settings.earliest, time(), UTC)
+            earliest, latest = event_limits(settings, now)
             return (
                 "timestamp_s",
-                {"min_value": earliest.timestamp(), "max_value": (now + CLOCK_SKEW).timestamp()},
-                (f"Between {earliest:%Y-%m-%d} and {now + CLOCK_SKEW:%Y-%m-%d %H:%M} UTC, as seconds since 1970."),
+                {"min_value": earliest.timestamp(), "max_value": latest.timestamp()},
+                f"Between {earliest:%Y-%m-%d} and {latest:%Y-%m-%d %H:%M} UTC, as seconds since 1970.",
             )
         case schema.TEXT:
             return "text_chars", {"max_value": settings.max_text_chars}, "Length of the text in characters."

@@ -50,8 +50,13 @@ def _count_checked(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
         name: f"{sql} IS NOT NULL" if sql in known else sql or scan.breaks(rule)
         for (name, sql), rule in zip(applies.items(), scan.rules, strict=True)
     }
-    newest = f"max(epoch_us(timestamp)) FILTER (NOT {scan.excluded}) / 1e6" if "timestamp" in known else "NULL"
+    newest, due = "NULL", "NULL"
+    if "timestamp" in known:
+        newest = f"max(epoch_us(timestamp)) FILTER (NOT {scan.excluded}) / 1e6"
+        (latest,) = (rule.arguments["max_value"] for rule in scan.rules if rule.name == "timestamp_in_range")
+        due = f"min(epoch_us(timestamp) / 1e6) FILTER (epoch_us(timestamp) / 1e6 > {latest!r})"
     counted = ", ".join(f"count(*) FILTER ({sql})" for sql in conditions.values())
-    ((last, *counts),) = connection.execute(f"SELECT {newest}, {counted} FROM staged_{scan.table}").fetchall()
-    scan.newest = last
+    ((scan.newest, scan.due, *counts),) = connection.execute(
+        f"SELECT {newest}, {due}, {counted} FROM staged_{scan.table}"
+    ).fetchall()
     scan.checked = dict(zip(conditions, map(int, counts), strict=True))

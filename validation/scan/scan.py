@@ -31,6 +31,7 @@ class Scan:
         checked: Rule to the rows that it applies to.
         cleaned: Kind of repair to rows.
         newest: Time of the newest clean event, seconds since 1970.
+        due: Time of the first event that lies in the future, seconds since 1970.
         examples: Broken rule to some values that break it, safe to be shown in a page.
         floods: Floods and bots, the greatest first.
         rows_flooded: Of the quarantined rows, those of a flood or a bot.
@@ -52,6 +53,7 @@ class Scan:
     checked: dict[str, int] = field(default_factory=dict)
     cleaned: dict[str, int] = field(default_factory=dict)
     newest: float | None = None
+    due: float | None = None
     examples: dict[str, list[Any]] = field(default_factory=dict)
     floods: list[FloodFound] = field(default_factory=list)
     rows_flooded: int = 0

@@ -14,6 +14,7 @@ import duckdb
 
 from core.schema import TABLES, TableName
 from core.settings.validation import ValidationSettings
+from core.sql import literal
 from validation.cleaning.steps import build_cleaning
 from validation.raw.parts import RawTables
 from validation.reading.dialect import Dialect
@@ -21,6 +22,7 @@ from validation.rules.contract import build_rules
 from validation.rules.derived import derived_columns
 from validation.rules.own import build_own_rules, check_expressions, own_columns_sql
 from validation.rules.shares import build_share_rules
+from validation.rules.values import event_limits
 from validation.scan.comparing import mark_compared
 from validation.scan.counting import count_rows
 from validation.scan.scan import Scan
@@ -44,7 +46,7 @@ def scan_table(
         RuleError: the settings' own rules or cleaning do not fit the table.
     """
     scan = _plan(connection, raw, note, table, settings, now)
-    _stage(connection, scan)
+    _stage(connection, scan, event_limits(settings, now))
     _keep_order(connection, table)
     mark_compared(connection, scan, settings)
     count_rows(connection, scan)
@@ -85,7 +87,7 @@ def _plan(
     return Scan(table, parts, rules, kinds, derived, dialect)
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
+def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan, limits: tuple[datetime, datetime]) -> None:
     table = scan.table
     columns = TABLES[table].columns
     if not scan.parts:
@@ -100,13 +102,19 @@ def _stage(connection: duckdb.DuckDBPyConnection, scan: Scan) -> None:
     names = ", ".join(column.name for column in columns)
     placed = "position IS DISTINCT FROM source_number" if table == "interactions" else "false"
     attributes = "attributes" if TABLES[table].open else "CAST(NULL AS VARCHAR) AS attributes"
-    moment = "moment" if TABLES[table].open else "CAST(NULL AS TIMESTAMPTZ) AS moment"
+    moment = f"{_possible('moment', limits)} AS moment" if TABLES[table].open else "CAST(NULL AS TIMESTAMPTZ) AS moment"
     connection.execute(
         f"""CREATE TABLE staged_{table} AS
         SELECT row_number, part, readable, row_hash, {placed} AS placed, {FROM_LOG} AS visited, {names},
             {attributes}, {moment}, {", ".join(marks_sql(scan.rules))}, repaired
         FROM ({scan.derived(StagedPart.file_sql)})"""
     )
+
+
+def _possible(moment: str, limits: tuple[datetime, datetime]) -> str:
+    """The moment of a line, null where no event can be then: what a line of 2099 says is not the newest."""
+    first, last = (f"TIMESTAMPTZ {literal(limit.isoformat())}" for limit in limits)
+    return f"CASE WHEN {moment} BETWEEN {first} AND {last} THEN {moment} END"
 
 
 def _keep_order(connection: duckdb.DuckDBPyConnection, table: TableName) -> None:

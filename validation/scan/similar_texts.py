@@ -1,6 +1,7 @@
 """Reviews that say nearly the same as an earlier one of another user or item, found without comparing all with all.
 
-Two texts are as similar as their sets of word pairs (Jaccard). Two sets whose Jaccard is at least t share one of their
+Two texts are as similar as their sets of word pairs (Jaccard); where a script puts no space between words each
+character is one. Two sets whose Jaccard is at least t share one of their
 first |x| - ceil(t |x|) + 1 pairs when both are sorted by rarity, so only texts that share such a pair are compared,
 exactly; texts with the very same pairs stand for one another.
 Source: Chaudhuri, Ganti & Kaushik 2006 (prefix filter); Xiao et al. 2008 (rarest first).
@@ -9,6 +10,8 @@ Source: Chaudhuri, Ganti & Kaushik 2006 (prefix filter); Xiao et al. 2008 (rares
 from __future__ import annotations
 
 import duckdb
+
+from core.sql import words_sql
 
 
 def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float, copy: str) -> str:
@@ -36,14 +39,13 @@ def find_similar_texts(connection: duckdb.DuckDBPyConnection, similarity: float,
 
 def _keep_texts(connection: duckdb.DuckDBPyConnection, copy: str) -> None:
     """Make `texts`: of each review its word pairs, and the first review with the very same pairs."""
-    words = "list_filter(regexp_split_to_array(lower(text), '[^\\pL\\pN]+'), lambda word: word <> '')"
     pairs = "list_distinct(list_transform(range(1, len(words)), lambda i: hash(words[i], words[i + 1])))"
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE texts AS
         SELECT row_number, hash(user_id, item_id) AS author, list_sort({pairs}) AS pairs,
             min(row_number) OVER (PARTITION BY list_sort({pairs})) AS first_row
-        FROM (SELECT *, {words} AS words FROM staged_feedback WHERE text IS NOT NULL AND NOT ({copy}))
+        FROM (SELECT *, {words_sql("text")} AS words FROM staged_feedback WHERE text IS NOT NULL AND NOT ({copy}))
         WHERE len(words) > 1
         """
     )

@@ -1,7 +1,8 @@
-"""Reader of kind "sql": a query per table, its rows streamed as Arrow by the database's ADBC driver."""
+"""Reader of kind "sql": a query per table, its rows streamed as Arrow, of PostgreSQL by its ADBC driver."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from validation.formats.parquet import source_type, stored_columns, write_batche
 from validation.raw.parts import SOURCE
 from validation.raw.writer import PartWriter, RawWriter, struct_of
 from validation.sources.mappings import Fields, in_file_order, map_columns, missing_columns
+from validation.sources.sqlite import SqliteConnection
 
 _FAILED = "Cannot connect to the source's database"
 
@@ -128,11 +130,7 @@ def _open(url: str) -> Any:
 
         return adbc_driver_postgresql.dbapi.connect(url, autocommit=True)
     if scheme == "sqlite":
-        import adbc_driver_sqlite.dbapi
-
-        # Read-only: the driver would make a file that does not exist.
-        path = require_file(Path(unquote(urlsplit(url).path.removeprefix("/"))))
-        return adbc_driver_sqlite.dbapi.connect(f"{path.absolute().as_uri()}?mode=ro", autocommit=True)
+        return SqliteConnection(require_file(Path(unquote(urlsplit(url).path.removeprefix("/")))))
     raise SourceError(
         _FAILED,
         got=f"scheme={scheme or 'none'}",
@@ -145,7 +143,7 @@ def _open(url: str) -> Any:
 def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> Iterator[_Answer]:
     """The rows of a query, as they come; the database's own message if it refuses."""
     failed = f"Cannot read {table} from the source's database"
-    do = f"Correct the settings under source.queries.{table}; CAST a column that mixes types"
+    do = f"Correct the settings under source.queries.{table}"
     with closing(connection.cursor()) as cursor:
         with _driver_errors(source, failed, do):
             cursor.execute(query)
@@ -170,7 +168,7 @@ def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
 
     try:
         yield
-    except (Error, pa.ArrowException, OSError) as error:
+    except (Error, sqlite3.Error, pa.ArrowException, OSError) as error:
         message = hide_values(" ".join(str(error).split()), source.url)
         raise SourceError(failed, got=message[:500], expected="an answer of the database", do=do) from None
 

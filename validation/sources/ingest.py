@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from core.logs.events import EventLog
 from core.overrides import KINDS, Kind, Override, Overrides
 from core.schema import TABLES
@@ -31,13 +34,12 @@ from core.tombstones import read_tombstones
 from validation.errors import RawFolderError
 from validation.raw.originals import note_originals
 from validation.raw.parts import EVENT_LOG, NOTE_FILE, OVERRIDES, RawTables
-from validation.raw.writer import RawWriter, RowParts
+from validation.raw.writer import RawWriter, RowParts, as_text
 from validation.sources import amazon_2014, amazon_2023, recbole, simulated, tables
 from validation.sources import database as sql_source
 from validation.sources import readmitted as readmitted_rows
 
-READERS_VERSION = 3  # raise it when a reader gives other rows for the same source
-_OF_ANSWERS = ("recommendation_id", "shown_position")
+READERS_VERSION = 5  # raise it when a reader gives other rows for the same source
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -179,17 +181,31 @@ def _read(source: Source, writer: RawWriter) -> None:
 
 def _read_events(event_log: Path | None, writer: RawWriter) -> int | None:
     """Write the log's events; the number that all of them and all that are gone lie within, None without a log."""
-    if event_log is None or not event_log.exists():
+    log = None if event_log is None else EventLog(event_log)
+    if log is None or not log.exists():
         return None
-    log = EventLog(event_log)
     sequence = newest = log.newest()
     with RowParts(writer, EVENT_LOG, origin="events") as parts:
-        for sequence, event in log.read():
-            # Which answer showed the item is for experiments, and no column of the four tables.
-            values = {name: value for name, value in asdict(event).items() if name not in _OF_ANSWERS}
-            values["position"] = sequence
-            parts.add("interactions", values, source_file=EVENT_LOG, source_number=sequence)
+        for batch in (batch for page in log.tables() for batch in page.to_batches() if batch.num_rows):
+            numbers = batch["sequence"]
+            parts.add_columns("interactions", _as_interactions(batch), source_file=EVENT_LOG, source_numbers=numbers)
+            sequence = numbers[-1].as_py()
     return max(newest, sequence)
+
+
+def _as_interactions(events: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Logged events as texts; which answer showed the item is for experiments, and no column of the four tables."""
+    moments = pc.replace_substring(events["timestamp"].cast(pa.timestamp("us")).cast(pa.string()), " ", "T")
+    whole = pc.ends_with(moments, ".000000")
+    moments = pc.if_else(whole, pc.utf8_slice_codeunits(moments, 0, len("2026-01-01T00:00:00")), moments)
+    values = events["value"].dictionary_encode()
+    texts = pa.array([as_text(value) for value in values.dictionary.to_pylist()], pa.string())
+    return {
+        **{name: events[name] for name in ("event_id", "user_id", "item_id", "event")},
+        "value": texts.take(values.indices),
+        "timestamp": pc.binary_join_element_wise(moments, "+00:00", ""),
+        "position": events["sequence"].cast(pa.string()),
+    }
 
 
 def _read_overrides(file: Path | None, writer: RawWriter) -> None:

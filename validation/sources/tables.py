@@ -223,21 +223,25 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
                 do=f"Correct the settings under source.columns.{table}",
             )
         if own not in has:
-            raise _lacks(f"{table}.{name}={own}", path, has, table)
+            raise _lacks(f"{table}.{name}={own}", path, has, table, own, name)
     given = [name for name, own in own_names(table, mapping).items() if own in has]
     for name in missing_columns(table, given, source):
         if name == schema.TIMESTAMP:
             raise missing_time(table, str(path), has)
-        raise _lacks(f"{table}.{name} is required and missing", path, has, table)
+        raise _lacks(f"{table}.{name} is required and missing", path, has, table, own_names(table, mapping)[name])
 
 
-def _lacks(got: str, path: Path, has: list[str], table: TableName) -> SourceError:
+def _lacks(got: str, path: Path, has: list[str], table: TableName, wanted: str, column: str = "") -> SourceError:
     do = (
         f"Map it in the settings under source.columns.{table}, as contract column = file column, or have it guessed: "
         f"sommelier profile {path}"
     )
     if len(has) == 1 and (parts := [mark for mark in _OTHER_DELIMITERS if mark in has[0]]):
         do = f"The header is one name: set source.delimiter={json.dumps(parts[0])}"
+    alike = [name for name in has if name.lower() == wanted.lower()]
+    if alike:
+        named = f"{column or wanted} = {json.dumps(alike[0], ensure_ascii=False)}"
+        do = f"The file's name differs in case: say so in the settings under source.columns.{table}, {named}"
     return SourceError(
         "Cannot map columns",
         got=got,

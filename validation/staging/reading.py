@@ -61,7 +61,7 @@ class _Layers:
 
     def _mapped(self, name: str, type_: str, dialect: Dialect) -> str:
         """The value as text, mapped by the settings; `<name>_own` keeps the text before."""
-        own = text_sql(f"{name}_raw", type_, dialect.of_column(name))
+        own = text_sql(f"{name}_raw", type_, dialect.of_column(name), is_id=name in IDS)
         if name not in dialect.values:
             return own
         self.given.append(f"{own} AS {name}_own")

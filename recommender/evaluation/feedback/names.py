@@ -47,7 +47,8 @@ DEFINITIONS = {
     "statement precision": "Of the statements (an aspect, praised or blamed) the share that a real review of the item, "
     "of whatever window, or the item's text makes too; of the real reviews that another one does.",
     "distinct-1, -2; unique sentences": "Different words, pairs of words and sentences over all of them.",
-    "copied": "Share of the runs of eight words that stand in a training review.",
+    "copied": "Share of the runs of eight words that stand in a training review. Where a script puts no space "
+    "between words, each character counts as a word in all measures, and as half of one here.",
 }
 
 

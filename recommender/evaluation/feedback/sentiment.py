@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.metrics.texts import words
+from recommender.metrics.texts import SPACELESS, words
 
 # Ratings up to 2 are low, from 4 on high.
 LOW, MIDDLE, HIGH = 0, 1, 2
@@ -19,8 +19,6 @@ MAX_TEXTS = 1_000
 MIN_TEXTS = 20
 MAX_CHARS = 2_000
 MAX_TERMS = 50_000
-# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
-_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -108,7 +106,7 @@ def puts_no_spaces(texts: Sequence[str]) -> bool:
     (True, False)
     """
     letters = sum(len(_LETTER.findall(text)) for text in texts)
-    return 2 * sum(len(_SPACELESS.findall(text)) for text in texts) > letters
+    return 2 * sum(len(SPACELESS.findall(text)) for text in texts) > letters
 
 
 def _regression(rows: Any, wanted: np.ndarray) -> Any:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from recommender.aspects.aspect import Aspect
+from recommender.aspects.aspect import Aspect, head_of
 from recommender.aspects.extraction import extract_aspects
 from recommender.metrics.texts import words
 from recommender.writing.examples import WritingExample
@@ -56,7 +56,7 @@ class Evidence:
         """
         n_supported = n_statements = 0
         for text, real in zip(texts, about, strict=True):
-            mine = {(_head(aspect.term), aspect.is_praise): aspect for aspect in self._aspects(text)}.values()
+            mine = {(head_of(aspect.term), aspect.is_praise): aspect for aspect in self._aspects(text)}.values()
             n_statements += len(mine)
             n_supported += sum(self._holds(aspect, real, without_own) for aspect in mine)
         return Support(n_supported, n_statements)
@@ -70,7 +70,7 @@ class Evidence:
         named = all({word, f"{word}s", f"{word}es"} & item for word in aspect.term.split())
         if aspect.opinion in item and named:
             return True
-        key = _head(aspect.term), aspect.is_praise
+        key = head_of(aspect.term), aspect.is_praise
         # What does not hold the word at all, be it in the plural, cannot say it: most reviews are not read.
         stem = key[0][:-1]
         return any(
@@ -80,14 +80,9 @@ class Evidence:
         )
 
     def _statements(self, text: str) -> set[tuple[str, bool]]:
-        return {(_head(aspect.term), aspect.is_praise) for aspect in self._aspects(text)}
+        return {(head_of(aspect.term), aspect.is_praise) for aspect in self._aspects(text)}
 
     def _aspects(self, text: str) -> list[Aspect]:
         if text not in self._read:
             (self._read[text],) = extract_aspects([text])
         return self._read[text]
-
-
-def _head(term: str) -> str:
-    """The noun that a name of several is about: "sound" of "guitar sound"."""
-    return term.rsplit(" ", 1)[-1]

@@ -17,6 +17,8 @@ from core.stages import stage
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import ListFilters
+from recommender.ranking.blend import least_spread
+from recommender.ranking.correction import correct
 from recommender.ranking.large.nearest import Allowed, NearestRows
 from recommender.ranking.large.parts import AskedOne, PartAtPlaces
 from recommender.ranking.parts import LEARNED_BY_EVENTS, Asked, Part, shown_as
@@ -115,7 +117,7 @@ class LargeRanker(Ranker):
         """See `Ranker.parts_of`."""
         if not self.knows(user) or not item_ids:
             return super().parts_of(user, item_ids)
-        places = np.array([self.ids.index(item_id) - 1 for item_id in item_ids], dtype=np.int64)
+        places = np.array(self.ids.indices(item_ids), dtype=np.int64) - 1
         added = self._score(self._asked(user), places).added
         names, rows = list(added), np.stack(list(added.values()))
         return [shown_as(names[best]) for best in rows.argmax(axis=0)]
@@ -145,7 +147,7 @@ class LargeRanker(Ranker):
         n = max(_TIMES_K * k, _AT_LEAST, self.blend.candidates if self.correction is not None else 0)
         found = [self._at_places[name].best(asked, n, allowed) for name in self._asked_parts]
         if self._by_cold_text is not None:
-            profile = self.vectors.before_fine_tuning().profile(asked.histories[0])
+            profile = self.vectors.profile(asked.histories[0], tuned=False)
             found.append(self._by_cold_text.best(profile, n, allowed))
         return np.unique(np.concatenate(found)), False
 
@@ -191,7 +193,7 @@ class LargeRanker(Ranker):
         part = self._at_places[name]
         scores = finite_scores(SEQUENCE if name == "sequence" else name, part.at(asked, places))
         mean, deviation = part.moments(asked)
-        if deviation <= 1e-9:
+        if deviation <= least_spread(mean):
             return np.zeros(len(places), dtype=np.float32)
         found: np.ndarray = ((scores - mean) / deviation).astype(np.float32)
         if name in LEARNED_BY_EVENTS:
@@ -209,10 +211,5 @@ class LargeRanker(Ranker):
         )
         added = self.correction.added(described)
         scores = scores.copy()
-        scores[best] += added - (added.mean() if len(added) else 0.0)
-        others = ~self.unlearned[scored.places] if self.ranks_cold else np.ones(len(scores), dtype=bool)
-        others[best] = False
-        gap = scores[others].max(initial=-np.inf) - scores[best].min(initial=np.inf)
-        if np.isfinite(gap) and gap >= 0:
-            scores[others] -= gap + 1.0
+        correct(scores, best, added, self.unlearned[scored.places] & self.ranks_cold)
         return scores

@@ -69,21 +69,38 @@ async function renew() {
   return leaves ? null : show(location.href, { push: false, renews: true });
 }
 
+// What a load has changed, in words: of a page without a list, what it says first. A refusal is read out by itself.
+function told(fresh) {
+  const main = document.getElementById("main");
+  if (main.querySelector("[role=alert]")) return "";
+  if (itemsOf(main).length) return fresh === 1 ? "The list has changed: 1 new item." : `The list has changed: ${fresh} new items.`;
+  return (main.querySelector("[data-told]") ?? main.querySelector("h1"))?.textContent.trim() ?? "";
+}
+
 async function go(url) {
   try {
     const fresh = await show(url);
     if (fresh === null) return;
     document.getElementById("main").focus({ preventScroll: true });
-    say(fresh === 1 ? "The list has changed: 1 new item." : `The list has changed: ${fresh} new items.`);
+    say(told(fresh));
   } catch (error) {
     say(error.message, true);
   }
 }
 
+// crypto.randomUUID is missing where a page comes over plain http.
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 async function send(button) {
   const item = button.closest("[data-item]");
   const results = button.closest("[data-user]");
-  const event = { user_id: results.dataset.user, item_id: item.dataset.item, event: button.dataset.event };
+  // Kept until there is a receipt: the service may have stored what it gave no answer to, and knows it by its id then.
+  button.dataset.eventId ??= newId();
+  const event = {
+    event_id: button.dataset.eventId, user_id: results.dataset.user, item_id: item.dataset.item, event: button.dataset.event,
+  };
   if (button.dataset.value) event.value = Number(button.dataset.value);
   if (results.dataset.answer) {
     Object.assign(event, { recommendation_id: results.dataset.answer, position: Number(item.dataset.position) });
@@ -91,14 +108,18 @@ async function send(button) {
   button.disabled = true;
   try {
     const receipt = await (await post("v1/events", { events: [event] })).json();
+    delete button.dataset.eventId;
+    if (!receipt.accepted && !receipt.duplicates) {
+      throw new Error(`Not stored: the shop's settings leave out events of the name ${event.event}.`);
+    }
     const fresh = await renew();
-    const words = receipt.pushed ? "Stored" : "Stored, and counted shortly";
+    const words = `${receipt.pushed ? "Stored" : "Stored, and counted shortly"}: ${event.event}.`;
     if (fresh === null) {
       button.disabled = false;
-      say(`${words}: ${event.event}.`);
+      say(words);
       return;
     }
-    say(`${words}: ${event.event}. ${fresh === 1 ? "1 item is new" : `${fresh} items are new`} in the list.`);
+    say(`${words} ${told(fresh)}`);
     (document.querySelectorAll(".list > [data-item]")[Number(item.dataset.position) - 1] ?? document.getElementById("main"))
       .querySelector("a")?.focus({ preventScroll: true });
   } catch (error) {
@@ -111,8 +132,8 @@ async function send(button) {
 async function write(button) {
   const item = button.closest("[data-item]");
   const target = item.querySelector(".written");
-  const user = button.closest("[data-user]").dataset.user;
-  const who = user ? { user_id: user } : { history: new URL(location.href).searchParams.getAll("history") };
+  const { user, history: seen } = button.closest("[data-user]").dataset;
+  const who = user ? { user_id: user } : { history: JSON.parse(seen) };
   target.hidden = false;
   target.classList.remove("bad");
   target.textContent = "…";

@@ -47,6 +47,15 @@ def drop_schema(url: str, feast: Path) -> None:
         connection.execute(f'DROP SCHEMA IF EXISTS "{schema_name(feast)}" CASCADE')
 
 
+def remove_from_servers(feast: Path) -> None:
+    """Remove whatever a test's store, wherever it went to, kept in Redis and PostgreSQL."""
+    if client := redis_client():
+        for key in client.scan_iter(f"*{schema_name(feast)}*"):
+            client.delete(key)
+    if url := postgres_url():
+        drop_schema(url, feast)
+
+
 def schemas(url: str) -> set[str]:
     """All schemas of the database."""
     import psycopg

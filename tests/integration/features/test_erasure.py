@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,13 +13,23 @@ import pytest
 
 from core.logs.events import Interaction
 from core.settings.features import FeatureSettings, FeatureStoreSettings
-from features.archive.publication import open_published, require_published, schema_name
+from features.archive.publication import OFFLINE_FOLDER, open_published, require_published, schema_name
 from features.erasure import erase_offline, erase_online, find_in_server, find_online, is_unfinished
-from features.feast.store import open_store
+from features.errors import FeastFailure
+from features.feast.store import ONLINE_FILE, open_store
 from features.online import OnlineFeatures
 from features.refresh import online_store_of, refresh_features
+from features.written_stores import STORES_FILE, note_written
 from tests.integration.byte_search import find, spellings
-from tests.integration.features.servers import drop_schema, postgres_url, redis_client, settings
+from tests.integration.features.servers import (
+    REDIS,
+    postgres_url,
+    redis_client,
+    remove_from_servers,
+    schemas,
+    settings,
+    tables,
+)
 from tests.unit.features.shops import START, Row, write_shop
 
 SETTINGS = FeatureSettings(max_history=3)
@@ -36,9 +48,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FeatureSt
     if url is None or client is None:
         pytest.skip("no PostgreSQL or no Redis answers")
     yield settings(offline="postgres", registry="postgres", online="redis", postgres=url)
-    store = open_store(tmp_path / "feast")
-    online_store_of(store).teardown(store.config, store.list_feature_views(), [])
-    drop_schema(url, tmp_path / "feast")
+    remove_from_servers(tmp_path / "feast")
 
 
 @pytest.fixture
@@ -51,6 +61,14 @@ def feast(stores: FeatureStoreSettings, tmp_path: Path) -> Path:
         refresh_features(clean, folder, SETTINGS, stores)
     push(folder, PERSON, 1)
     return folder
+
+
+class Killed(BaseException):
+    """A process ends here."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 def push(feast: Path, user: str, sequence: int) -> None:
@@ -67,18 +85,17 @@ def archive_rows(feast: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def everywhere(feast: Path, person: str = PERSON) -> int:
-    """In how many places of whatever the store is kept in the id stands."""
+    """In how many places of files and servers the id stands, whatever the store is kept in by now."""
     n = len(find(person, feast))
-    published = require_published(feast).stores
-    if published.online == "redis":
-        client = redis_client()
+    if client := redis_client():
         for key in client.scan_iter(f"*{schema_name(feast)}*"):
-            kept = [client.hgetall(key), key] if client.type(key) == b"hash" else [client.zrange(key, 0, -1), key]
+            read = {b"hash": client.hgetall, b"zset": lambda one: client.zrange(one, 0, -1), b"string": client.get}
+            kept = [read[client.type(key)](key), key]
             n += any(repr(one)[2:-1] in repr(kept) for one in spellings(person))
-    if published.offline == "postgres":
+    if url := postgres_url():
         import psycopg
 
-        with psycopg.connect(postgres_url()) as connection:
+        with psycopg.connect(url) as connection:
             place = schema_name(feast)
             for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (place,)):
                 rows = connection.cursor().execute(f'SELECT * FROM "{place}"."{table}"').fetchall()
@@ -130,3 +147,174 @@ def test_a_push_that_comes_too_late_writes_nothing(feast: Path) -> None:
     assert find_online(feast, PERSON) == 0
     assert OnlineFeatures(feast, SETTINGS, lambda user: user == "u").read_user("u") is None
     assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
+
+
+def _erase(feast: Path, stores: FeatureStoreSettings) -> None:
+    erase_online(feast, PERSON)
+    erase_offline(feast, stores, PERSON)
+
+
+def other_than(stores: FeatureStoreSettings) -> FeatureStoreSettings:
+    """Files where it is servers, and servers where it is files."""
+    if stores.online == "redis":
+        return FeatureStoreSettings()
+    url = postgres_url()
+    if url is None or redis_client() is None:
+        pytest.skip("no PostgreSQL or no Redis answers")
+    return settings(offline="postgres", registry="postgres", online="redis", postgres=url)
+
+
+@pytest.fixture
+def moved(feast: Path, stores: FeatureStoreSettings) -> Iterator[FeatureStoreSettings]:
+    """Where the store goes to by the next refresh."""
+    yield other_than(stores)
+    remove_from_servers(feast)
+
+
+def left_of(feast: Path, stores: FeatureStoreSettings) -> set[str]:
+    """What is there of a shop, whoever it names, where the store was."""
+    if stores.online == "redis":
+        keys = {key.decode() for key in redis_client().scan_iter(f"*{schema_name(feast)}*")}
+        return keys | (schemas(stores.postgres) & {schema_name(feast)})
+    return {name for name in (ONLINE_FILE, OFFLINE_FOLDER) if (feast / name).exists()}
+
+
+def test_a_store_that_is_used_no_more_loses_its_files_and_whoever_is_forgotten(
+    feast: Path, stores: FeatureStoreSettings, moved: FeatureStoreSettings, tmp_path: Path, caplog
+) -> None:
+    """And a service that had it open goes on with the one in its place. Rows on servers may be of the original of this
+    folder: they stay but for those of the person, and the log says where.
+    """
+    serving = OnlineFeatures(feast, SETTINGS)
+    assert serving.read_user(PERSON).items == ("b", "c", "a")  # as pushed
+    before = left_of(feast, stores)
+    refresh_features(tmp_path / "clean-1", feast, SETTINGS, moved)
+    on_servers = stores.online == "redis"
+    assert left_of(feast, stores) == (before if on_servers else set())
+    assert (f"rows of the shop stay at {REDIS} and {stores.postgres}" in caplog.text) == on_servers
+    assert serving.read_user(PERSON).items == ("a", "b", "c")
+    serving.push([Interaction("y", PERSON, "a", "view", START + timedelta(days=2))], [2])
+    assert OnlineFeatures(feast, SETTINGS).read_user(PERSON).items == ("b", "c", "a")
+    assert serving.read_items(["a"], START)["item_n_events"].tolist() == [7]
+    assert (erase_online(feast, PERSON), everywhere(feast) > 0) == (6 if on_servers else 3, True)
+    erase_offline(feast, moved, PERSON)
+    assert everywhere(feast) == 0
+    assert not any(find_in_server(feast, PERSON, is_distinct=True).values())
+    assert find_online(feast, "u") == (6 if on_servers else 3)
+    assert any(find_in_server(feast, "u", is_distinct=False).values())
+
+
+def test_forgetting_reaches_a_store_that_could_not_be_left(
+    feast: Path,
+    stores: FeatureStoreSettings,
+    moved: FeatureStoreSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("features.refresh.leave_former", lambda _: None)
+        refresh_features(tmp_path / "clean-1", feast, SETTINGS, moved)
+    assert find_online(feast, PERSON) == 6
+    assert any(find_in_server(feast, PERSON, is_distinct=True).values())
+    assert erase_online(feast, PERSON) == 6
+    erase_offline(feast, moved, PERSON)
+    assert (everywhere(feast), find_online(feast, PERSON)) == (0, 0)
+    assert not any(find_in_server(feast, PERSON, is_distinct=True).values())
+
+
+def test_a_store_of_a_refresh_that_was_killed_is_reached_too(
+    feast: Path,
+    stores: FeatureStoreSettings,
+    moved: FeatureStoreSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("features.refresh.publish", killed)
+        with pytest.raises(Killed):
+            refresh_features(tmp_path / "clean-1", feast, SETTINGS, moved)
+    assert left_of(feast, moved)
+    assert OnlineFeatures(feast, SETTINGS).read_user("u") is not None
+    assert find_online(feast, PERSON) == 6
+    assert erase_online(feast, PERSON) == 6
+    erase_offline(feast, stores, PERSON)
+    assert everywhere(feast) == 0
+
+
+def test_another_address_of_the_same_servers_is_no_other_store(tmp_path: Path) -> None:
+    there = other_than(FeatureStoreSettings())
+    renamed = there.model_copy(
+        update={name: getattr(there, name).replace("127.0.0.1", "localhost") for name in ("redis", "postgres")}
+    )
+    feast = tmp_path / "feast"
+    clean = write_shop(tmp_path / "clean", LOG + THEIRS)
+    try:
+        for stores in (there, renamed):
+            refresh_features(clean, feast, SETTINGS, stores)
+            assert OnlineFeatures(feast, SETTINGS).read_user(PERSON) is not None
+            assert len(archive_rows(feast)["events"]) == 12
+        assert json.loads((feast / STORES_FILE).read_text())["written"] == [renamed.model_dump()]
+        in_files = renamed.model_copy(update={"offline": "duckdb"})  # the registry stays in the database
+        refresh_features(clean, feast, SETTINGS, in_files)
+        assert [name for name in tables(there.postgres, feast) if name.startswith("events")]
+        assert OnlineFeatures(feast, SETTINGS).read_user(PERSON) is not None
+        _erase(feast, in_files)
+        assert everywhere(feast) == 0
+    finally:
+        remove_from_servers(feast)
+
+
+def test_a_copy_elsewhere_reads_and_erases_what_it_shares(tmp_path: Path) -> None:
+    there = other_than(FeatureStoreSettings()).model_copy(update={"offline": "duckdb", "registry": "file"})
+    feast, copy = tmp_path / "feast", tmp_path / "copy" / "feast"
+    refresh_features(write_shop(tmp_path / "clean", LOG + THEIRS), feast, SETTINGS, there)
+    try:
+        shutil.copytree(feast, copy)
+        assert OnlineFeatures(copy, SETTINGS).read_user(PERSON).items == ("a", "b", "c")
+        assert (erase_online(copy, PERSON), find_online(feast, PERSON)) == (3, 0)
+    finally:
+        remove_from_servers(feast)
+
+
+def test_a_former_store_that_does_not_answer_is_not_taken_for_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    feast = tmp_path / "feast"
+    clean = write_shop(tmp_path / "clean", LOG + THEIRS)
+    refresh_features(clean, feast, SETTINGS)
+    for gone in (
+        FeatureStoreSettings(online="redis", redis="127.0.0.1:1"),
+        FeatureStoreSettings(offline="postgres", postgres="postgresql://127.0.0.1:1/gone"),
+    ):
+        note_written(feast, gone)
+        caplog.clear()
+        refresh_features(clean, feast, SETTINGS)
+        assert "127.0.0.1:1" in caplog.text
+        with pytest.raises(FeastFailure, match=r"127\.0\.0\.1:1"):
+            _erase(feast, FeatureStoreSettings())
+        with pytest.raises(FeastFailure, match=r"127\.0\.0\.1:1"):
+            find_online(feast, PERSON) + len(find_in_server(feast, PERSON, is_distinct=True))
+        (feast / STORES_FILE).unlink()
+
+
+def test_a_refresh_that_is_killed_while_it_counts_anew_is_followed_by_one_that_does(
+    feast: Path, stores: FeatureStoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase_online(feast, PERSON)
+    erase_offline(feast, stores, PERSON)
+    clean = write_shop(tmp_path / "without", LOG, users={"u": {"job": "cook"}, "v": {}, "w": {}}, reviews=REVIEWS[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr("features.refresh.write_online", killed)
+        with pytest.raises(Killed):
+            refresh_features(clean, feast, SETTINGS, stores)
+    assert is_unfinished(feast)
+    assert refresh_features(clean, feast, SETTINGS, stores).rebuilt
+    assert not is_unfinished(feast)
+
+
+def test_a_view_that_was_deleted_keeps_nobody_from_being_forgotten(tmp_path: Path) -> None:
+    feast = tmp_path / "feast"
+    refresh_features(write_shop(tmp_path / "clean", LOG + THEIRS), feast, SETTINGS)
+    store = open_store(feast)
+    online_store_of(store).drop(store.config, [store.get_feature_view("user_seen")])
+    assert (find_online(feast, PERSON), erase_online(feast, PERSON)) == (2, 2)

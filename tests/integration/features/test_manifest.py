@@ -8,7 +8,7 @@ import pytest
 
 from core.storage import file_digest
 from features.archive.publication import UNFINISHED_FILE, open_published, require_published
-from features.archive.shop_facts import load_published, pinned
+from features.archive.shop_facts import load_facts, load_published, pinned
 from features.errors import ArchiveDamaged
 from features.refresh import refresh_features
 from tests.integration.features.test_incremental import ITEMS, SETTINGS, archived, rows_online
@@ -83,8 +83,9 @@ def test_a_damaged_part_is_an_error_and_the_next_refresh_mends_it(tmp_path: Path
 def test_a_reader_keeps_what_it_reads_while_another_state_is_published(tmp_path: Path) -> None:
     feast = tmp_path / "feast"
     refresh_features(write_shop(tmp_path / "clean", LOG, items=ITEMS), feast, SETTINGS)
-    with pinned(feast) as (published, facts):
+    facts = load_facts(feast)
+    with pinned(feast, facts):
         refresh_features(write_shop(tmp_path / "clean", LOG[:1], items=ITEMS), feast, SETTINGS)
-        assert load_published(feast) == (published, facts)
+        assert load_facts(feast) is facts
         assert len(facts.events) == 3
-    assert len(load_published(feast)[1].events) == 1
+    assert len(load_facts(feast).events) == 1

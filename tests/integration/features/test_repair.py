@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ ITEMS = [{"item_id": item, "price": 2.0} for item in "abc"]
 OLD = [Row("u", "a", 1), Row("u", "b", 2), Row("v", "a", 3)]
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[EventLog]:
-    log = EventLog(tmp_path / "events.sqlite", above=0)
+class SealingLog(EventLog):
+    """A log whose events are sealed as soon as they are there."""
+
+    def append(self, events: Sequence[Interaction]) -> list[Interaction]:
+        new = super().append(events)
+        self.seal(datetime(2100, 1, 1, tzinfo=UTC), at_least=1)
+        return new
+
+
+@pytest.fixture(params=[EventLog, SealingLog])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventLog]:
+    log = request.param(tmp_path / "events.sqlite", above=0)
     yield log
     log.close()
 
@@ -197,7 +207,8 @@ def test_what_was_written_is_on_the_disk_before_a_mark_says_so(tmp_path: Path, m
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     features = OnlineFeatures(feast, SETTINGS)
-    features._opened = online, store.config
+    features._store._opened = online, store.config
+    features._store._seen = features._store._stamp()
     features.push([logged("u", "a", 1)], [1])
     connection.set_trace_callback(None)
     full = [n for n, one in enumerate(statements) if "synchronous = FULL" in one]

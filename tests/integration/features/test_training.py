@@ -18,7 +18,7 @@ from core.settings.evaluation import EvaluationSettings
 from core.settings.features import FeatureSettings, SeenSettings
 from features.errors import FeaturesOutdated
 from features.refresh import refresh_features
-from features.training import build_training_set
+from features.training import build_queries, build_training_set
 from recommender.errors import TrainingDataError
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.rated_pairs import RatedPairs
@@ -26,7 +26,7 @@ from recommender.inputs.seen import item_key
 from recommender.inputs.texts import tidy
 from recommender.scoring.cross_encoder import pair_texts
 from recommender.writing.examples import read_reviews
-from tests.integration.features.shop import EVALUATION, REVIEWS, SETTINGS
+from tests.integration.features.shop import EVALUATION, ITEMS, LOG, REVIEWS, SETTINGS, USERS
 from tests.unit.features.shops import (
     SECOND,
     START,
@@ -57,6 +57,34 @@ def test_the_catalogue_is_as_of_the_cut(training: dict[str, list[dict]]) -> None
     assert (catalogue["c"]["item_n_ratings"], catalogue["c"]["item_mean_rating"]) == (2, 3.0)
     assert catalogue["e"]["item_text"] == ""
     assert (catalogue["e"]["item_n_events"], catalogue["e"]["item_mean_rating"]) == (0, None)
+
+
+def test_what_others_did_at_the_same_instant_is_not_known(tmp_path: Path) -> None:
+    """A shop with dates alone: a day is one instant, in which users rate several items each."""
+    days = 86_400.0
+    log = [Row(user, item, day * days, 5.0 - day % 3, "rating") for day in range(9) for user in "uvw" for item in "ab"]
+    write_shop(tmp_path / "clean", log)
+    refresh_features(tmp_path / "clean", tmp_path / "feast", SETTINGS)
+    build_training_set(tmp_path / "clean", tmp_path / "feast", tmp_path / "training", SETTINGS, EVALUATION)
+    rows = pq.read_table(tmp_path / "training" / "pairs.parquet").to_pylist()
+    assert len(rows) == len(log)
+    by_user = {user: [row for row in rows if row["user_id"] == user] for user in "uvw"}
+    for user, known in by_user.items():
+        assert [row["n_ratings"] for row in known] == list(range(18)), user  # their own, in their order
+        # Of the item: what all said on the days before, and nothing of the day itself.
+        assert [row["item_n_ratings"] for row in known] == [3 * day for day in range(9) for _ in "ab"], user
+
+
+def test_an_items_own_columns_may_be_called_as_a_query_calls_its(tmp_path: Path) -> None:
+    items = [{"item_id": item, "row_id": str(9 - n), "file_row_number": f"f{n}"} for n, item in enumerate("abc")]
+    log = [Row("u", item, n) for n, item in enumerate("abcabcabca")]
+    write_shop(tmp_path / "clean", log, items=items)
+    refresh_features(tmp_path / "clean", tmp_path / "feast", SETTINGS)
+    build_training_set(tmp_path / "clean", tmp_path / "feast", tmp_path / "training", SETTINGS, EVALUATION)
+    catalogue = pq.read_table(tmp_path / "training" / "catalogue.parquet").to_pylist()
+    assert [row["item_id"] for row in catalogue] == list("abc")
+    expected = [[("file_row_number", f"f{n}"), ("row_id", str(9 - n))] for n in range(3)]
+    assert [row["item_attributes"] for row in catalogue] == expected
 
 
 def test_nobody_reads_their_own_review_in_an_items_text(training: dict[str, list[dict]]) -> None:
@@ -244,7 +272,9 @@ def test_the_training_set_is_what_a_plain_recomputation_says(log: list[Row], max
         assert (row["history_items"], row["history_values"]) == history_before(log, user, clock, max_history)
         assert row["history_events"] == kinds_before(log, user, clock, max_history)
         assert row["n_ratings"] == len(ratings_before(log, clock, user=user))
-        assert row["item_n_ratings"] == len(ratings_before(log, clock, item=rating.item))
+        # What others did at the same instant is not known, whichever came first.
+        instant = START_US + round(rating.at * SECOND)
+        assert row["item_n_ratings"] == len(ratings_before(log, instant, item=rating.item))
     opens = {
         "validation": datetime.fromisoformat(summary.validation_at), "test": datetime.fromisoformat(summary.test_at),
     }  # fmt: skip
@@ -331,10 +361,41 @@ def kind_of_touch(log: list[Row], user: str, item: str, cut: int) -> str:
     return max((e.event for e in touch), key=EVENTS.index)
 
 
-def test_a_training_set_of_other_tables_or_settings_is_refused(clean: Path, refreshed: Path, tmp_path: Path) -> None:
-    with pytest.raises(FeaturesOutdated, match=r"published=[0-9a-f]{16}, expected [0-9a-f]{16}"):
+def test_a_training_set_of_other_settings_is_refused(clean: Path, refreshed: Path, tmp_path: Path) -> None:
+    with pytest.raises(FeaturesOutdated, match=r"max_history=3, expected max_history=4 .*Refresh the features"):
         build_training_set(clean, refreshed, tmp_path / "t", FeatureSettings(max_history=4), EVALUATION)
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("newer", "is_rebuilt"),
+    [([*LOG, Row("u", "g", 10, 4.0)], False), (LOG[1:], True)],
+    ids=["an event came in", "an event is gone"],
+)
+def test_a_refresh_meanwhile_changes_no_byte_of_what_is_made_of_older_tables(
+    clean: Path, feast: Path, tmp_path: Path, newer: list[Row], is_rebuilt: bool
+) -> None:
+    make_everything(clean, feast, tmp_path / "before")
+    users = {**USERS, "w": {"country": None}}
+    other = write_shop(tmp_path / "newer", newer, users=users, items=ITEMS, reviews=REVIEWS)
+    assert refresh_features(other, feast, SETTINGS).rebuilt == is_rebuilt
+    make_everything(clean, feast, tmp_path / "after")
+    before = files_below(tmp_path / "before")
+    assert len(before) == 2 * len(TRAINING_TABLES) + 2
+    assert files_below(tmp_path / "after") == before
+    make_everything(other, feast, tmp_path / "other")
+    assert files_below(tmp_path / "other") != before
+
+
+def make_everything(clean: Path, feast: Path, target: Path) -> None:
+    """The training sets with and without windows, and the queries of a window of its own."""
+    build_training_set(clean, feast, target / "windows", SETTINGS, EVALUATION)
+    build_training_set(clean, feast, target / "everything", SETTINGS, None)
+    build_queries(clean, feast, target / "queries", SETTINGS, START + timedelta(seconds=7))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
 def test_a_log_of_two_instants_cannot_be_split(tmp_path: Path) -> None:

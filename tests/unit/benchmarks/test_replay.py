@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.replay import past, policies
 from benchmarks.replay.__main__ import _alone
-from benchmarks.replay.figures import Row, marks, ndcg, paired_interval, print_replays, recall
+from benchmarks.replay.figures import Row, marks, ndcg, print_replays, recall
 from benchmarks.replay.journal import Answer, Journal
 from benchmarks.replay.leading import replay
 from benchmarks.replay.policies import POLICIES, Policy, finish_period
@@ -337,14 +337,6 @@ def test_the_figures_are_those_of_one_wanted_item() -> None:
     first, third, missed = _answers(1, 3, None)
     assert [ndcg(one) for one in (first, third, missed)] == pytest.approx([1.0, 0.5, 0.0])
     assert [recall(one) for one in (first, third, missed)] == [1.0, 1.0, 0.0]
-
-
-def test_an_interval_draws_users_with_all_their_questions() -> None:
-    alone = paired_interval(["u1", "u2", "u3", "u4"] * 25, [1.0, 0.0, 1.0, 0.0] * 25)[1]
-    apart = paired_interval([f"u{n}" for n in range(100)], [1.0, 0.0, 1.0, 0.0] * 25)[1]
-    assert alone == (0.0, 1.0)
-    assert 0.35 < apart[0] < 0.45
-    assert 0.55 < apart[1] < 0.65
 
 
 def test_the_table_has_periods_wholes_and_differences(capsys: pytest.CaptureFixture[str]) -> None:

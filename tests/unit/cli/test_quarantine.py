@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,26 @@ def test_an_export_corrected_and_readmitted_comes_in_clean_until_it_is_revoked(
     assert (counts.rows_in, counts.rows_clean, counts.rows_quarantined) == (42, 40, 2)
 
 
+@pytest.mark.parametrize(
+    ("words", "let_in"),
+    [
+        ([], 2),
+        (["--table", "interactions"], 2),
+        (["--table", "items"], 0),
+        (["--rule", "value_parses"], 1),
+        (["--rule", "value_parses", "--rule", "timestamp_parses"], 2),
+        (["--table", "items", "--rule", "value_parses"], 0),
+        (["--rule", "no_such_rule"], 0),
+    ],
+)
+def test_of_a_file_too_only_the_rows_that_are_chosen_are_let_in(
+    shop: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], let_in: int
+) -> None:
+    assert run(shop, "export", str(tmp_path / "rows.jsonl")) == 0
+    assert run(shop, "readmit", str(tmp_path / "rows.jsonl"), *words) == 0
+    assert f"{let_in} rows let in" in capsys.readouterr().out
+
+
 def test_what_waits_is_withdrawn_by_its_id(shop: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     asked = [request_readmission(shop.to_readmit, None, rule, "why", "key:k1") for rule in ("a", "b", "c")]
     begin_request(shop.to_readmit, asked[2].id)
@@ -103,3 +124,37 @@ def test_a_file_that_is_no_export_is_refused_with_its_line(
 def test_a_shop_without_a_validation_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Layout(tmp_path, "nowhere"), "list") == 1
     assert "shop=nowhere" in capsys.readouterr().err
+
+
+def test_what_waits_is_shown_also_where_the_validation_is_gone(
+    shop: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = request_readmission(shop.to_readmit, "interactions", "value_parses", "They are good.", "key:k1")
+    shutil.rmtree(shop.root / "clean")
+    assert run(shop, "list") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    waiting, failure = told.err.splitlines()
+    assert waiting == f"{asked.describe()}: They are good."
+    assert "shop=corner, expected a shop whose data were validated, and not removed since" in failure
+    assert "Run the pipeline: sommelier run pipeline" in failure
+    assert run(shop, "withdraw", asked.id) == 0
+    assert run(shop, "list") == 1
+    assert asked.id not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("export", "rows.jsonl"), ("readmit",)])
+def test_rows_of_a_shop_without_a_validation_are_refused_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert run(Layout(tmp_path, "nowhere"), *words) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Run the pipeline: sommelier run pipeline" in told.err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_nothing_is_taken_back_where_nothing_was_let_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Layout(tmp_path, "nowhere"), "revoke") == 0
+    assert capsys.readouterr().out.startswith("0 rows taken back")
+    assert not (tmp_path / "nowhere").exists()

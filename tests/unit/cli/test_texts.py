@@ -87,3 +87,9 @@ def test_a_sentence_is_shown_before_the_next_is_written(
     monkeypatch.setattr(Answering, "stream_feedback", watched)
     main(["feedback", "u1", "i1", "--stream"])
     assert shown == ["First."]
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_no_text_is_a_command_to_the_terminal(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    assert main(["feedback", "u1", "i\x1b[2J", *more]) == 0
+    assert capsys.readouterr().out == "It is i\\x1b[2J. Good.\n"

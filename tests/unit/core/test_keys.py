@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.keys import KeyFile, KeyFileError, create_key, given_key, key_header, read_keys, revoke_key
+from core.keys import KeyFile, KeyFileError, create_key, given_key, key_header, key_id_of, read_keys, revoke_key
 
 
 @pytest.fixture
@@ -115,8 +115,22 @@ def test_a_key_that_makes_no_sense_is_not_made(
 
 
 def test_a_key_that_there_is_not_cannot_be_revoked(file: Path) -> None:
-    with pytest.raises(KeyFileError, match=r"Cannot revoke: key='abc', expected the id of a key"):
-        revoke_key(file, "abc")
+    with pytest.raises(KeyFileError, match=r"Cannot revoke: key=abc123abc123, expected the id of a key"):
+        revoke_key(file, "abc123abc123")
+
+
+def test_a_key_is_named_by_its_id_or_by_the_whole_of_it(file: Path) -> None:
+    key_id, text = made(file)
+    for named in (key_id, text, f" {text}\n", text[:-1], f"{text}x", f"som_{key_id}"):
+        assert key_id_of(named) == key_id
+
+
+def test_what_names_no_key_is_not_shown_for_it_may_hold_a_secret(file: Path) -> None:
+    _, text = made(file)
+    for named in (text.removeprefix("som_")[3:], text.upper(), f"key={text}", "abc"):
+        with pytest.raises(KeyFileError, match=rf"key=a text of {len(named)} characters, expected the id") as error:
+            revoke_key(file, named)
+        assert named not in str(error.value)
 
 
 def test_a_damaged_file_refuses_everybody_and_says_so(file: Path) -> None:
@@ -126,6 +140,12 @@ def test_a_damaged_file_refuses_everybody_and_says_so(file: Path) -> None:
         KeyFile(file).find(text)
     with pytest.raises(KeyFileError):
         create_key(file, "n", ["read"])
+
+
+def test_a_file_that_cannot_be_looked_at_refuses_everybody_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "shop").write_text("a file in the place of the folder")
+    with pytest.raises(KeyFileError, match=r"Cannot read the API keys: file=.*Not a directory"):
+        KeyFile(tmp_path / "shop" / "keys.json").find("som_x")
 
 
 def test_a_file_that_goes_takes_its_keys_along(file: Path) -> None:
@@ -152,3 +172,11 @@ def test_a_client_takes_its_key_from_the_environment(monkeypatch: pytest.MonkeyP
     key = given_key()
     assert key_header(key) == {"Authorization": "Bearer som_1_2"}
     assert "som_1_2" not in repr(key)
+
+
+def test_a_key_of_the_environment_that_no_header_can_hold_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ("som_1_2 ", "som_1_2\n", "som_1_é"):
+        monkeypatch.setitem(os.environ, "SOMMELIER_API_KEY", wrong)
+        with pytest.raises(KeyFileError, match="SOMMELIER_API_KEY=<hidden>, expected printable ASCII") as error:
+            given_key()
+        assert "som_1" not in str(error.value)

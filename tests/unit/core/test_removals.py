@@ -43,6 +43,13 @@ def test_who_is_to_be_forgotten_is_buried_and_waits_once(files: tuple[Path, Path
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("user", ["", "  ", "x" * 3000])
+def test_no_id_waits_that_is_none(files: tuple[Path, Path], user: str) -> None:
+    with pytest.raises(RemovalError, match="user="):
+        request_removal(*files, user)
+    assert read_waiting(files[0]) == ()
+
+
 def test_who_waits_no_more_is_in_no_file(files: tuple[Path, Path]) -> None:
     request_removal(*files, "person-1")
     request_removal(*files, "person-2")

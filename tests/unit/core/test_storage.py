@@ -19,8 +19,11 @@ from core.storage import (
     digest_of,
     file_digest,
     is_disk_full,
+    list_folder,
+    newest_first,
     remove_folder,
     scratch_folder,
+    whole_folders,
     write_json,
 )
 
@@ -205,3 +208,19 @@ def test_a_scratch_folder_is_gone_however_the_block_ends(tmp_path):
     with pytest.raises(ValueError, match="broken"), scratch_folder(tmp_path / "shop" / "rows"):
         raise ValueError("broken")
     assert list((tmp_path / "shop").iterdir()) == []
+
+
+def test_what_lies_in_a_folder_is_listed_without_what_is_unfinished_or_gone(tmp_path):
+    for age, name in enumerate(("b", "a", ".c")):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / "file").touch()
+    assert [path.name for path in list_folder(tmp_path)] == [".c", "a", "b", "file"]
+    assert whole_folders(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert newest_first([tmp_path / "a", tmp_path / "gone", tmp_path / "b"]) == {
+        tmp_path / "b": 1000,
+        tmp_path / "a": 999,
+    }
+    assert list(newest_first(whole_folders(tmp_path))) == [tmp_path / "b", tmp_path / "a"]
+    for nothing in (tmp_path / "gone", tmp_path / "file"):
+        assert list_folder(nothing) == whole_folders(nothing) == []

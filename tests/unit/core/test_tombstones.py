@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from core.events import canonical_id
-from core.tombstones import TombstoneError, TombstoneFile, Tombstones, bury, lift, read_tombstones
+from core.tombstones import Tombstone, TombstoneError, TombstoneFile, Tombstones, bury, lift, read_tombstones
 
 
 @pytest.fixture
@@ -20,6 +20,24 @@ def test_a_person_is_told_however_the_id_is_written_and_the_file_has_none(file):
         assert read_tombstones(file).find(written) == stone
     assert not read_tombstones(file).holds("17851")
     assert "17850" not in file.read_text().replace(stone.person, "").replace(read_tombstones(file).salt, "")
+
+
+def test_asking_takes_no_longer_the_more_are_forgotten():
+    """Each stone is looked at once, however often is asked; every request and every event asks."""
+    looked = []
+
+    class Stone(Tombstone):
+        def __getattribute__(self, name):
+            looked.append(name)
+            return super().__getattribute__(name)
+
+    salted = Tombstones(salt="s")
+    stones = tuple(Stone(person=salted.hash_of(f"u{n}"), at="", receipt=n) for n in range(100))
+    everybody = Tombstones.model_construct(salt="s", forgotten=stones)
+    looked.clear()
+    assert [everybody.holds(f"u{n}") for n in range(200)] == [True] * 100 + [False] * 100
+    assert looked.count("person") == 100
+    assert everybody.model_copy(update={"forgotten": stones[:1]}).find("u1") is None
 
 
 def test_two_shops_have_two_hashes_of_one_person(tmp_path):
@@ -67,6 +85,12 @@ def test_a_damaged_record_is_an_error_and_forgets_nobody_less(file):
         read_tombstones(file)
     with pytest.raises(TombstoneError, match="backup"):
         TombstoneFile(file).holds("u2")
+
+
+def test_a_record_that_cannot_be_looked_at_is_an_error(tmp_path):
+    (tmp_path / "shop").write_text("a file in the place of the folder")
+    with pytest.raises(TombstoneError, match=r"Cannot read who is forgotten: record=.*Not a directory"):
+        TombstoneFile(tmp_path / "shop" / "forgotten.json").holds("u1")
 
 
 def test_a_running_process_knows_at_once(file):

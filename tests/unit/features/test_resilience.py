@@ -91,7 +91,7 @@ def reader(online: Online, is_forgotten: IsForgotten = nobody) -> tuple[Resilien
     now = [100.0]
     breaker = CircuitBreaker(2.0, lambda: now[0])
     made = ResilientFeatures(Path(), FeatureSettings(), is_forgotten, breaker=breaker, timeout_s=1.0, kept_bytes=10_000)
-    made._opened = online, None
+    made._store._opened = online, None
     return made, lambda seconds: now.__setitem__(0, now[0] + seconds)
 
 

@@ -93,6 +93,17 @@ def test_a_client_of_this_process_goes_to_the_own_host_directly(settings, monkey
     assert os.environ["SOMMELIER_PLATFORM__HOST"] == "10.0.0.7"
 
 
+def test_prefect_runs_also_where_a_format_of_traces_is_named_that_is_not_installed(settings, monkeypatch):
+    monkeypatch.setenv("OTEL_PROPAGATORS", "b3")
+    started = subprocess.run(
+        [sys.executable, "-c", "from prefect import flow"],
+        env=child_environment(settings),
+        capture_output=True,
+        check=False,
+    )
+    assert started.returncode == 0, started.stderr.decode()
+
+
 def test_flows_log_as_the_settings_say(settings):
     assert not [name for name in child_environment(settings) if name.startswith("PREFECT_LOGGING")]
     chosen = settings.model_copy(update={"logs": LogSettings(format="json")})
@@ -136,3 +147,9 @@ def test_lists_and_groups_of_the_service_reach_its_process(tmp_path):
     settings = load_settings(overrides=chosen)
     environment = {name: value for name, value in child_environment(settings).items() if name.startswith("SOMMELIER_")}
     assert load_settings(variables=environment).serving == settings.serving
+
+
+def test_a_shop_named_by_digits_reaches_the_processes(tmp_path):
+    environment = child_environment(load_settings(overrides=[f"work_dir={tmp_path}", "shop=2024"]))
+    environment = {name: value for name, value in environment.items() if name.startswith("SOMMELIER_")}
+    assert load_settings(variables=environment).shop == "2024"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.layout import Layout
-from flows.originals import IN_USE_S, expire_originals
+from flows.in_use import keeping_used, note_used
+from flows.originals import expire_originals
 from validation.errors import ReadmissionError
 from validation.quarantine.readmission import select
 from validation.raw.originals import note_originals, read_originals
@@ -18,12 +19,11 @@ from validation.raw.originals import note_originals, read_originals
 DAY = timedelta(days=1)
 
 
-def _raw(layout: Layout, key: str, age: timedelta, unused_s: float = IN_USE_S + 60) -> Path:
+def _raw(layout: Layout, key: str, age: timedelta) -> Path:
     folder = layout.raw(key)
     folder.mkdir(parents=True)
     (folder / "part.parquet").write_bytes(b"rows")
     note_originals(folder, datetime.now(UTC) - age)
-    _used(folder, unused_s)
     return folder
 
 
@@ -53,20 +53,21 @@ def test_what_was_read_too_long_ago_goes_and_clean_tables_stay(tmp_path: Path) -
     assert expire_originals(layout, 30) == []
 
 
-def test_use_does_not_prolong_the_time_but_what_another_flow_reads_is_left_to_it(tmp_path: Path) -> None:
+def test_use_does_not_prolong_the_time_but_what_a_run_reads_is_left_to_it_however_long_it_takes(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "small")
-    folder = _raw(layout, "daily", 31 * DAY, unused_s=0)
-    mine = folder.stat().st_mtime
-    assert expire_originals(layout, 30) == []
-    _used(folder, -1)  # another flow has begun since
-    assert expire_originals(layout, 30, own=(folder, mine)) == []
-    assert expire_originals(layout, 30, own=(folder, folder.stat().st_mtime)) == [folder]
+    read, unread = _raw(layout, "daily", 31 * DAY), _raw(layout, "other", 31 * DAY)
+    _used(unread, 0)  # a moment ago, by a run that was killed
+    with keeping_used(layout):
+        note_used(read)
+        _used(read, 25 * 3600)
+        assert expire_originals(layout, 30) == [unread]
+    assert expire_originals(layout, 30) == [read]
 
 
 def test_with_no_days_they_go_with_the_flow_that_read_them(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "small")
-    folder, bad = _raw(layout, "key", timedelta(), unused_s=0), _clean(layout, "key", timedelta())
-    assert expire_originals(layout, 0, own=(folder, folder.stat().st_mtime)) == [folder, bad]
+    folder, bad = _raw(layout, "key", timedelta()), _clean(layout, "key", timedelta())
+    assert expire_originals(layout, 0) == [folder, bad]
 
 
 def test_folders_of_before_such_notes_count_from_when_they_were_made(tmp_path: Path) -> None:
@@ -76,7 +77,6 @@ def test_folders_of_before_such_notes_count_from_when_they_were_made(tmp_path: P
     note = folder / "raw.json"
     note.write_text("{}")
     os.utime(note, (time.time() - 40 * 24 * 3600,) * 2)
-    _used(folder, IN_USE_S + 60)
     assert expire_originals(layout, 41) == []
     assert expire_originals(layout, 30) == [folder]
 

@@ -3,17 +3,24 @@
 import os
 import sqlite3
 import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from core.layout import Layout
+from core.logs.events import EventLog, Interaction
 from core.logs.timeline import Timeline
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe
 from core.storage import UNFINISHED
+from core.timing.clock import CLOCK
 from flows.errors import DiskFull
 from flows.params import AudienceParams, CanaryParams, ForgetParams, PipelineParams, ReadmitParams, TuneParams
 from flows.platform.deployments import read_topology
@@ -34,6 +41,7 @@ from flows.pruning import (
 )
 from flows.refresh_features import refresh_features
 from flows.reporting.reports import EVALUATIONS
+from flows.tune import tune
 from recommender.bundle.manifest import read_manifest
 from recommender.tuning.search import Search
 from recommender.tuning.trial_evaluation import read_ndcg, write_ndcg
@@ -111,6 +119,27 @@ def test_what_was_left_unfinished_goes_wherever_it_lies(tmp_path, monkeypatch):
         os.utime(file, (0, 0))
     assert sorted(prune(layout)) == sorted(left)
     assert not any(file.exists() for file in left)
+
+
+def test_what_its_writer_takes_away_meanwhile_is_not_what_a_kill_left(tmp_path, monkeypatch):
+    layout = Layout(tmp_path, "small")
+    writing = [layout.root / f".{name}{UNFINISHED}" for name in ("first", "second")]
+    for file in writing:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    looked_at, lstat = [], Path.lstat
+
+    def ending(path):
+        if path in writing:
+            found = lstat(path)
+            looked_at.append(path)
+            writing[1 - writing.index(path)].unlink()  # its writer gives it its name
+            return found
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", ending)
+    assert prune(layout) == []
+    assert len(looked_at) == 1
 
 
 def test_a_flow_says_that_the_disk_is_full(tmp_path, monkeypatch):
@@ -237,6 +266,58 @@ def test_a_search_that_is_gone_on_with_counts_as_new(tmp_path, caplog, monkeypat
     assert layout.search("gone-on-with").is_dir()
 
 
+def test_a_search_without_figures_is_as_old_as_its_last_trial(tmp_path):
+    """None has a folder: of one the only trial failed, of one no trial began, of one the figures were removed."""
+    layout = Layout(tmp_path, "vineyard")
+    settings = SearchSettings(space={"sequence.dropout": {"low": 0.1, "high": 0.6}}, n_trials=2)
+    names = {}
+    for data in ("failed", "unbegun", "removed", "young"):
+        search = Search.open(layout.searches, data, Recipe(), settings)
+        names[data] = search.name
+        if data == "failed":
+            search.fail(search.next_trial(), "no room", 1.0)
+        elif data != "unbegun":
+            search.complete(search.next_trial(), 0.5, 1.0)
+    with closing(sqlite3.connect(layout.searches)) as file, file:
+        old = "UPDATE trials SET datetime_start = datetime(datetime_start, '-31 days'), "
+        old += "datetime_complete = datetime(datetime_complete, '-31 days') WHERE study_id IN "
+        file.execute(old + "(SELECT study_id FROM studies WHERE study_name <> ?)", (names["young"],))
+    assert set(prune_searches(layout, 30)) == {layout.search(names["failed"]), layout.search(names["removed"])}
+    assert Search.last_trials(layout.searches).keys() == {names["unbegun"], names["young"]}
+    # What never had a trial is as old as the flow that saw it first.
+    os.utime(layout.search(names["unbegun"]), (time.time() - 31 * 24 * 3600,) * 2)
+    assert prune_searches(layout, 30) == [layout.search(names["unbegun"])]
+    assert Search.last_trials(layout.searches).keys() == {names["young"]}
+
+
+def test_a_search_that_is_taken_up_again_counts_as_new_before_its_first_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+    layout, at_work = Layout(tmp_path, "vineyard"), []
+
+    def look(run, training, search, settings):
+        at_work.append((search.name, prune_searches(layout, 30)))
+        if len(at_work) == 1:
+            search.fail(search.next_trial(), "no room", 1.0)
+        raise OSError("enough")
+
+    data = SimpleNamespace(clean=None, key="training", folder=tmp_path)
+    monkeypatch.setattr("flows.tune.prepare", lambda _: data)
+    monkeypatch.setattr("flows.tune.collect_training_set", lambda *_, **__: data)
+    monkeypatch.setattr("flows.tune.check_shop", lambda *_: None)
+    monkeypatch.setattr("flows.tune.tuning.run_trials", look)
+    settings = SearchSettings(space={"sequence.dropout": {"low": 0.1, "high": 0.6}}, n_trials=2)
+    params = TuneParams(shop="vineyard", search=settings)
+    with pytest.raises(OSError, match="enough"):
+        tune.fn(params)
+    [(name, _)] = at_work
+    layout.search(name).rmdir()
+    with closing(sqlite3.connect(layout.searches)) as file, file:
+        file.execute("UPDATE trials SET datetime_start = '2020-01-01', datetime_complete = '2020-01-01'")
+    with pytest.raises(OSError, match="enough"):
+        tune.fn(params)
+    assert at_work[1:] == [(name, [])]
+
+
 def _locked(*_):
     raise OSError("database is locked")
 
@@ -286,6 +367,32 @@ def test_a_flow_leaves_as_much_of_the_time_line_as_the_settings_say(tmp_path, mo
         timeline.add("gate", f"{number}", "refused", "It was worse.")
     pruned(_nothing)(PipelineParams(shop="vineyard"))
     assert [entry.subject for entry in timeline.read()] == [str(number) for number in range(3, 103)]
+
+
+def test_a_flow_seals_events_that_are_as_old_as_the_settings_say(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SOMMELIER_WORK_DIR", str(tmp_path))
+    monkeypatch.setattr("core.logs.events.EventLog.seal", partialmethod(EventLog.seal, at_least=2))
+    layout = Layout(tmp_path, "vineyard")
+    pruned(_nothing)(PipelineParams(shop="vineyard"))
+    assert not layout.root.exists()
+    log = EventLog(layout.events)
+    received = datetime.now(UTC) - timedelta(days=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(CLOCK, "now", lambda: received)
+        log.append([Interaction(f"{n}", "u", "i", "view", received) for n in range(2)])
+    log.append([Interaction("new", "u", "i", "view", received)])
+    before = list(log.read())
+    pruned(_nothing)(PipelineParams(shop="vineyard"))
+    assert not layout.sealed_events.exists()
+    monkeypatch.setenv("SOMMELIER_PLATFORM", '{"sealed_after_days": 19}')
+    refresh = pruned(_nothing)
+    refresh(PipelineParams(shop="vineyard"))
+    (segment,) = layout.sealed_events.iterdir()
+    assert pq.read_table(segment, partitioning=None)["event_id"].to_pylist() == ["0", "1"]
+    assert list(log.read()) == before
+    segment.unlink()
+    refresh(PipelineParams(shop="vineyard"))  # how the flow ended is not hidden
+    assert "Cannot seal the event log" in caplog.text
 
 
 def _nothing(params: PipelineParams) -> None:

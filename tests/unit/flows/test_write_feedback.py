@@ -140,8 +140,10 @@ def test_nobody_is_an_error(shop: TinyShop, tmp_path: Path) -> None:
 def test_who_is_forgotten_has_no_text(shop: TinyShop) -> None:
     bury(shop.layout.forgotten, "u02")
     written = write()
-    assert written.n_unknown == 2
+    assert (written.n_users, written.n_unknown) == (3, 1)
     assert "u02" not in {row["user_id"] for row in rows(written.folder)}
+    audience = pq.read_table(Path(written.folder) / "audience.parquet").column("user_id").to_pylist()
+    assert audience == ["u03", "u01", "nobody-knows", "u04"], "nor does their id lie there"
 
 
 def test_without_a_bundle_or_a_writer_it_says_so(shop: TinyShop, tmp_path: Path, monkeypatch: Any) -> None:
@@ -176,8 +178,8 @@ def test_forgetting_somebody_takes_their_texts_too(shop: TinyShop) -> None:
     assert receipt.removed == {"texts": 1}
     assert receipt.search is not None
     assert receipt.search.left == ()
-    assert not (mine / "audience.parquet").exists()
+    assert not mine.exists()
     assert (other / "audience.parquet").exists()
     # The next run settles anew whom it is for.
     written = write(users=("u05", "stranger-4711"))
-    assert (written.n_users, written.n_unknown) == (1, 1)
+    assert (written.n_users, written.n_unknown) == (1, 0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from monitoring.calibration import _distance, measure
+from monitoring.calibration import Moved, _distance, measure
+from monitoring.signals.activity import Span
 from monitoring.signals.series import Series
+from monitoring.verdict import judge
 
 SOME_RARE = (0.8, 0.05, 0.05, *[0.01] * 8, *[0.002] * 10)
 
@@ -32,3 +36,36 @@ def test_a_mix_with_rare_kinds_is_no_alarm_more_often_than_its_p_value_says(n: i
     assert np.mean(np.array(logs) <= np.log(0.1)) > 0.005  # it does say something
     assert np.sum(np.array(logs) <= np.log(0.001)) <= 1
     assert np.exp(min(logs)) > 1e-4
+
+
+def _of_share(counts: np.ndarray, n: int) -> list[Moved]:
+    exposure = np.full(len(counts), float(n))
+    series = Series("data.users.country.null_share", "data", "rate", exposure, counts[:, None], is_share=True)
+    return list(measure(series, len(counts), 168))
+
+
+@pytest.mark.parametrize(("usual", "now"), [(0.02, 0.07), (0.05, 0.12), (0.0, 0.01), (0.5, 0.6)])
+def test_a_share_near_one_is_watched_as_closely_as_what_it_leaves(usual: float, now: float) -> None:
+    rng, n = np.random.default_rng(0), 200
+    counts = np.concatenate([rng.binomial(n, usual, 193), rng.binomial(n, now, 7)]).astype(float)
+    rare, often = _of_share(counts, n), _of_share(n - counts, n)
+    assert [one.log_p for one in often] == pytest.approx([one.log_p for one in rare])
+    assert min(one.log_p for one in often) < -12
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95, 0.98])
+def test_a_quiet_share_is_no_alarm_more_often_than_its_p_value_says(share: float) -> None:
+    rng, n, n_draws = np.random.default_rng(2), 200, 400
+    logs = [one.log_p for _ in range(n_draws) for one in _of_share(rng.binomial(n, share, 200).astype(float), n)]
+    assert np.sum(np.array(logs) <= np.log(0.01)) <= 0.015 * len(logs)
+    assert np.sum(np.array(logs) <= np.log(0.1)) > 0.02 * len(logs)  # it does say something
+
+
+@pytest.mark.parametrize("false_alarms", [0.0, 0.05, 1.0])
+def test_a_shop_of_which_nothing_can_be_said_has_no_alarm_whatever_rate_is_asked_for(false_alarms: float) -> None:
+    counts = np.full(200, 3.0)
+    moved = _of_share(counts, 0)  # nobody came
+    assert all(one.note for one in moved)
+    verdict = judge(moved, Span(datetime(2026, 1, 1, tzinfo=UTC), 200), 200, false_alarms)
+    assert verdict.alarms == ()
+    assert [one.evidence for one in verdict.signals] == [0.0] * len(moved)

@@ -157,7 +157,7 @@ def test_days_that_were_not_quiet_are_in_no_reference_unless_the_model_learned_f
 def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_path: Path) -> None:
     summary = _look(tmp_path, _items(), _events())
     assert not any(one.family == "quality" for one in summary.signals)
-    note, replayed, served = summary.unwatched
+    note, replayed, served, *embedded = summary.unwatched
     assert served.startswith("Not watched: load and errors of the service.")
     assert replayed.startswith("Not watched: how well the bundle in service ranks")
     assert note.startswith("Not watched: predictions, their quality and latency.")
@@ -165,13 +165,13 @@ def test_what_is_known_of_answers_is_watched_and_what_is_missing_is_told(tmp_pat
     days = answer_days(hit=0.1, last=END.date() - timedelta(days=1))
     (tmp_path / "looks" / STORE).write_bytes(TypeAdapter(list[AnswerDay]).dump_json(days))
     watched = _look(tmp_path, _items(), _events())
-    assert watched.unwatched == (replayed, served)
+    assert watched.unwatched == (replayed, served, *embedded)
     assert {alarm.signal for alarm in watched.alarms} == {"quality.shown.hit_rate"}
     assert "quality.shown.hit_rate" in watched.page.read_text()
     counted = [ServiceDay(day=one.day, requests=2000, failed=100 * (one.day > days[-4].day)) for one in days]
     (tmp_path / "looks" / SERVICE).write_bytes(TypeAdapter(list[ServiceDay]).dump_json(counted))
     failing = _look(tmp_path, _items(), _events())
-    assert failing.unwatched == (replayed,)
+    assert failing.unwatched == (replayed, *embedded)
     assert failing.alarms[0].signal == "service.requests.failed_share"
 
 
@@ -190,6 +190,14 @@ def test_a_look_tells_that_the_bundle_does_not_know_what_users_take(tmp_path: Pa
     assert [alarm.signal for alarm in summary.alarms] == ["quality.replay.unknown_share"]
     assert "30.0% were items that the bundle in service does not know" in summary.page.read_text()
     assert not any(look.unquiet for look in drift.read_looks(tmp_path / "looks", END + timedelta(days=1)))
+    # Days that nobody could be asked about tell nothing.
+    empty = [ReplayDay(day=END.date() - timedelta(days=n), digest="later", figures={}) for n in (150, 149)]
+    (tmp_path / "looks" / REPLAY).write_bytes(TypeAdapter(list[ReplayDay]).dump_json([*empty, *days]))
+    again = _look(tmp_path, _items(), _events(), served="d")
+    assert (again.alarms, again.unwatched) == (summary.alarms, summary.unwatched)
+    (tmp_path / "looks" / REPLAY).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(empty))
+    assert any("No whole day has passed" in note for note in _look(tmp_path, _items(), _events()).unwatched)
+    (tmp_path / "looks" / REPLAY).write_bytes(TypeAdapter(list[ReplayDay]).dump_json(days))
     for promoted in ("asked about no whole day yet", None):
         assert _look(tmp_path, _items(), _events(), served=promoted).alarms == ()
 
@@ -231,7 +239,7 @@ def test_the_page_and_the_workspace_have_each_look_once(tmp_path: Path) -> None:
     workspace = Workspace.create(str(tmp_path / "ws"))
     (shop,) = workspace.list_projects()
     assert len(workspace.list_runs(shop.id)) == 2
-    assert len(shop.dashboard.model().panels) == 5
+    assert len(shop.dashboard.model().panels) == 6
     assert 'href="columns/two.html"' in summary.page.read_text()
     assert "<script" in summary.columns_page.read_text()
     assert 'src="http' not in summary.columns_page.read_text()

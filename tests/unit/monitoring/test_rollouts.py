@@ -33,6 +33,8 @@ TABLE = {
     "still possible when its time is over": (seen(low=-0.041, days=14), "withdraw", "undecided", 0.05),
     "no users when its time is over": (seen(users=0, days=14, **UNKNOWN), "withdraw", "undecided", 0.05),
     "sure when its time is over": (seen(days=14), "grow", "grow", 0.2),
+    "without the beginning of its test": (seen(untested="its answers are gone"), "hold", "untested", 0.05),
+    "still without it when its time is over": (seen(untested="gone", days=14), "withdraw", "undecided", 0.05),
     "surely worse": (seen(**WORSE), "withdraw", "worse", 0.05),
     "surely worse with few users": (seen(users=120, **WORSE), "withdraw", "worse", 0.05),
     "slower than twice as slow": (seen(latency_low_ms=41.0, latency_high_ms=20.0), "withdraw", "slow", 0.05),

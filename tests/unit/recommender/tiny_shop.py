@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from core import schema
 from core.settings.models import SequenceSettings
-from recommender.bundle.manifest import DataRange
+from recommender.bundle.data_range import DataRange
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import NotRunning
+from core.layout import Layout
+from core.overrides import Overrides
 from core.settings.loading import load_settings
 from core.settings.tree import Settings
 from serving.answering import Answering, LoadedBundle, connect, find_service, load_engine, read_request
@@ -20,6 +22,7 @@ from serving.api.lists import SimilarRequest
 from serving.api.recommend import RecommendRequest
 from serving.api.score import ScoreRequest, Scores
 from serving.errors import RequestFailed
+from serving.watcher import Promoted
 from tests.unit.serving.fake_engine import make
 
 SCORES = {"model": "m", "user_id": "u1", "cold_start": False, "reason": None, "items": []}
@@ -121,6 +124,22 @@ def test_without_a_service_and_without_a_bundle_both_are_named(settings, service
         NotRunning, match=rf"shop=corner, without a service at http://127\.0\.0\.1:{service.server_port}"
     ):
         load_engine(settings)
+
+
+def test_a_bundle_that_is_loaded_shows_what_clients_said_of_its_items(settings, service, monkeypatch) -> None:
+    service.model = None
+    engine = make()
+    monkeypatch.setattr("serving.answering.find_promoted", lambda _: [Promoted("m:1", settings.work_dir)])
+    monkeypatch.setattr("recommender.bundle.loading.load_bundle", lambda *_: engine.bundle)
+    monkeypatch.setattr("features.online.OnlineFeatures", lambda *_: engine.features)
+    layout = Layout(settings.work_dir, settings.shop)
+    overrides = Overrides(layout.overrides)
+    overrides.delete("items", "i11")
+    overrides.patch("items", "i10", {}, {}, is_available=False)
+    overrides.patch("items", "i9", {"title": "A new title"}, {})
+    listed = connect(settings, lambda _: None).recommend(RecommendRequest(user_id="known", k=2)).items
+    assert (listed[0].item_id, listed[0].label) == ("i9", "A new title")
+    assert not {"i10", "i11"} & {item.item_id for item in listed}
 
 
 def test_a_loaded_bundle_answers_every_request_that_the_service_does() -> None:

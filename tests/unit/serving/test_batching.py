@@ -69,6 +69,19 @@ def test_one_that_fails_fails_alone() -> None:
     assert run(steps).batches == [[2, 3, 4]]
 
 
+@pytest.mark.parametrize("answers", [[StopIteration(), StopIteration(), 8], [4, 6]])
+def test_whatever_an_answer_is_everybody_gets_one(answers: list[Any]) -> None:
+    async def steps(batcher: Batcher, engine: Engine) -> None:
+        asked = [asyncio.ensure_future(batcher.answer("a", lambda _: answers, n, 10.0)) for n in (2, 3, 4)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        errors = [RuntimeError, RuntimeError, int] if len(answers) == 3 else [ValueError] * 3
+        assert [type(one) for one in found] == errors
+        engine.may_answer.set()
+        assert await ask(batcher, engine, 2) == 4
+
+    run(steps)
+
+
 def test_groups_are_answered_apart() -> None:
     async def steps(batcher: Batcher, engine: Engine) -> None:
         engine.may_answer.set()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from core.overrides import Overrides
+from core.overrides import OverrideError, Overrides
 from core.removals import RemovalError, read_waiting
 from core.tombstones import TombstoneFile
 from serving.api.changes import ItemPatch, UserPatch
@@ -61,6 +63,104 @@ def test_times_are_kept_in_utc(desk: ChangeDesk) -> None:
     assert desk.change_user("u", UserPatch.model_validate({"signup_at": "2026-03-01T13:00:00Z"})).fields == {
         "signup_at": "2026-03-01T13:00:00+00:00"
     }
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize(("kind", "field"), [(ItemPatch, "created_at"), (UserPatch, "signup_at")])
+def test_a_time_that_utc_does_not_have_is_refused(kind: Any, field: str, moment: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        kind.model_validate({field: moment})
+    assert explain(error.value).endswith("expected a time from year 1 to 9999 in UTC.")
+    assert f"{field}=" in explain(error.value)
+
+
+def test_the_ends_of_time_in_utc_are_kept(desk: ChangeDesk) -> None:
+    for moment in ("0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"):
+        assert desk.change_item("x", item(created_at=moment), None).fields == {"created_at": moment}
+
+
+def test_what_was_deleted_does_not_come_back_with_a_bundle_that_is_loaded_while_the_file_is_damaged(
+    desk: ChangeDesk, tmp_path: Path
+) -> None:
+    request = RecommendRequest(user_id="known", k=1)
+    first = make()
+    desk.delete_item("i11", first)
+    desk.bring_up(first.live)
+    file = tmp_path / "overrides.sqlite"
+    for beside in tmp_path.glob("overrides.sqlite-*"):
+        beside.unlink()
+    file.write_bytes(b"no database" * 1000)
+    second = make()
+    desk.look()
+    desk.bring_up(second.live)
+    assert second.recommend(request).items[0].item_id == first.recommend(request).items[0].item_id == "i10"
+    with pytest.raises(OverrideError, match="Cannot read what clients say of items"):
+        desk.follow(None, [])
+    new = ChangeDesk(Overrides(file), tmp_path / "to_forget.json", tmp_path / "forgotten.json")
+    with pytest.raises(OverrideError, match=r"overrides\.sqlite.*must be moved away"):
+        new.look()
+    with pytest.raises(OverrideError):
+        new.bring_up(make().live)
+
+
+def _best(engine: Any) -> tuple[str, float | None]:
+    (item,) = engine.recommend(RecommendRequest(user_id="known", k=1)).items
+    return item.item_id, item.price
+
+
+def test_what_is_said_after_the_file_was_moved_away_counts_alone(desk: ChangeDesk, tmp_path: Path) -> None:
+    engine, untouched = make(), make()
+    desk.change_item("i10", item(price=0.5), engine)
+    desk.change_item("i10", item(price=0.25), engine)
+    desk.delete_item("i11", engine)
+    desk.bring_up(engine.live)
+    assert _best(engine) == ("i10", 0.25)
+    for file in tmp_path.glob("overrides.sqlite*"):
+        file.rename(tmp_path / f"old-{file.name}")
+    desk.change_item("i11", item(price=0.125), engine)
+    later = make()
+    for one in (engine, later):
+        desk.bring_up(one.live)
+        assert _best(one) == ("i11", 0.125)
+    for _ in range(3):  # now as many as before
+        desk.change_item("i9", item(price=1.0), engine)
+    for file in tmp_path.glob("overrides.sqlite*"):
+        file.unlink()
+    for one in (engine, later):
+        desk.bring_up(one.live)
+        assert _best(one) == _best(untouched)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_backup_that_was_put_back_counts_as_it_is(desk: ChangeDesk, tmp_path: Path, in_place: bool) -> None:
+    engine, file, backup = make(), tmp_path / "overrides.sqlite", tmp_path / "backup"
+    desk.change_item("i11", item(price=0.25), engine)
+    desk.bring_up(engine.live)
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    desk.delete_item("i11", engine)
+    desk.bring_up(engine.live)
+    assert _best(engine)[0] == "i10"
+    for beside in tmp_path.glob("overrides.sqlite-*"):
+        beside.unlink()
+    if in_place:
+        file.write_bytes(backup.read_bytes())
+    else:
+        backup.replace(file)
+        desk.change_item("i9", item(price=1.0), engine)  # of the same version as what is gone
+    desk.bring_up(engine.live)
+    assert _best(engine) == ("i11", 0.25)
+
+
+def test_what_is_known_is_not_read_and_looked_through_at_each_poll(
+    desk: ChangeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    desk.change_item("i1", item(price=1.0), engine)
+    desk.follow(None, [engine])
+    monkeypatch.setattr(Overrides, "since", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(engine.live, "follow", lambda *_: pytest.fail("brought up again"))
+    desk.follow(None, [engine])
 
 
 def test_an_unchanged_catalogue_is_not_made_again(desk: ChangeDesk) -> None:

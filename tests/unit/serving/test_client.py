@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,14 +98,57 @@ def test_a_key_goes_along_and_one_that_cannot_be_is_not_shown() -> None:
     answers = Answers(SCORES)
     answers.client(key="som_1_2").score(SCORE)
     assert answers.asked[0].headers["authorization"] == "Bearer som_1_2"
-    with pytest.raises(BadRequest, match="key=<hidden>, expected printable ASCII") as error:
-        Client(URL, "som_1_2\n")
-    assert "som_1" not in str(error.value)
+    for wrong in ("som_1_2\n", "som_1_2 ", " som_1_2", "som_1 2", "som_1_é", ""):
+        with pytest.raises(BadRequest, match="key=<hidden>, expected printable ASCII without blanks") as error:
+            Client(URL, wrong)
+        assert "som_1" not in str(error.value)
 
 
-def test_an_address_without_a_protocol_is_refused_at_once() -> None:
-    with pytest.raises(BadRequest, match=r"url='127\.0\.0\.1:3000', expected http"):
-        AsyncClient("127.0.0.1:3000")
+@both
+def test_what_httpx_says_of_a_request_that_is_no_http_is_not_told_as_it_may_hold_the_key(ask: Ask) -> None:
+    answers = Answers(*[httpx.LocalProtocolError("Illegal header value b'Bearer som_1_2'")] * QUICK.tries)
+    with pytest.raises(NoAnswer, match="error=LocalProtocolError") as none:
+        ask(answers, "score", (SCORE,))
+    assert "som_1_2" not in str(none.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("127.0.0.1:3000", "127.0.0.1:3000"),
+        ("http://host:port", "http://host:port"),
+        ("http://", "http://"),
+        ("ftp://me:secret@host", "host"),
+        ("http://me:secret@host:port", "host:port"),
+        ("http://shop\ud800", "http://shop\\ud800"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(url: str, shown: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(f"url='{shown}', expected http:// or https:// before a host")):
+        AsyncClient(url)
+
+
+def test_a_password_in_the_address_is_not_told_and_does_not_take_the_place_of_a_key() -> None:
+    address = "http://me:secret@shop"
+    answers = Answers(httpx.ReadError("gone"), httpx.ReadError("gone"))
+    client = Client(address, retries=Retries(tries=1), transport=httpx.MockTransport(answers))
+    with pytest.raises(NoAnswer, match=r"\(http://shop\)") as none:
+        client.score(SCORE)
+    assert "secret" not in str(none.value)
+    assert answers.asked[0].headers["authorization"].startswith("Basic ")
+    with pytest.raises(
+        BadRequest, match="url='shop', expected no name and password before the host beside a key"
+    ) as no:
+        Client(address, "som_1_2")
+    assert "secret" not in str(no.value)
+
+
+def test_what_cannot_be_written_is_refused_before_it_is_sent() -> None:
+    client = Answers().client()
+    half = "a\ud800"
+    for call in (lambda: client.item(half), lambda: client.quarantine(rule=half)):
+        with pytest.raises(BadRequest, match=r"a\\ud800.*, expected text that UTF-8 can write"):
+            call()
 
 
 def test_a_field_that_a_newer_service_adds_is_passed_over() -> None:
@@ -186,6 +230,69 @@ def test_an_event_has_its_id_before_the_first_try_and_the_same_at_every_other(as
     assert mine == "mine"
 
 
+def test_an_event_that_the_caller_sends_again_is_the_same_and_a_copy_is_another() -> None:
+    answers = Answers(*[refused(400)] * 5)
+    event = Event(user_id="u", item_id="i", event="purchase")
+    assert event == Event(user_id="u", item_id="i", event="purchase")
+    copies = [
+        lambda: event,
+        lambda: pickle.loads(pickle.dumps(event)),
+        event.model_copy,
+        lambda: event.model_copy(update={"item_id": "j"}, deep=True),
+    ]
+    with answers.client() as client:
+        for copied in (lambda: event, *copies):
+            with pytest.raises(RequestFailed):
+                client.events(EventsRequest(events=[copied()]))
+    first, again, kept, other, changed = (body["events"][0]["event_id"] for body in answers.bodies())
+    assert first == again == kept
+    assert len({first, other, changed}) == 3
+    assert event == Event(user_id="u", item_id="i", event="purchase")
+
+
+def _sent_ids(answers: Answers) -> list[list[str]]:
+    return [[event["event_id"] for event in body["events"]] for body in answers.bodies()]
+
+
+@both
+def test_an_event_that_was_received_and_is_sent_once_more_is_another(ask: Ask) -> None:
+    event = Event(user_id="u", item_id="i", event="view")
+    request = EventsRequest(events=[event, Event(event_id="mine", user_id="u", item_id="i", event="view")])
+    answers = Answers(httpx.ReadError("gone"), RECEIPT, RECEIPT)
+    ask(answers, "events", (request,))
+    ask(answers, "events", (request,))
+    lost, received, other = _sent_ids(answers)
+    assert lost == received
+    assert received[0] != other[0]
+    assert received[1] == other[1] == "mine"
+
+
+def test_one_event_that_stands_in_a_request_twice_happened_twice_and_is_known_when_sent_again() -> None:
+    answers = Answers(refused(400), RECEIPT)
+    event = Event(user_id="u", item_id="i", event="view")
+    request = EventsRequest(events=[event, event, event])
+    with answers.client() as client:
+        with pytest.raises(RequestFailed):
+            client.events(request)
+        client.events(request)
+    first, again = _sent_ids(answers)
+    assert len(set(first)) == 3
+    assert first == again
+
+
+@both
+def test_events_that_took_too_long_are_sent_again_and_what_only_reads_is_not(ask: Ask) -> None:
+    answers = Answers(refused(504), {**RECEIPT, "accepted": 0, "duplicates": 1})
+    event = Event(user_id="u", item_id="i", event="view")
+    assert ask(answers, "events", (EventsRequest(events=[event]),)).duplicates == 1
+    first, again = answers.bodies()
+    assert first == again
+    answers = Answers(refused(504), SCORES)
+    with pytest.raises(RequestFailed) as late:
+        ask(answers, "score", (SCORE,))
+    assert late.value.status == 504
+
+
 @both
 def test_a_change_that_the_service_may_have_had_is_not_sent_again(ask: Ask) -> None:
     answers = Answers(httpx.ReadError("gone"), SAID)
@@ -259,11 +366,17 @@ def test_a_stream_that_is_left_early_is_closed() -> None:
     assert answer.is_closed
 
 
+# What the client and its answers are built on: a slow machine imports this slowly, too.
+BUILT_ON = "import asyncio, httpx, pyarrow.compute, pyarrow.parquet, pydantic, rich.console, sqlite3, tenacity"
+COMPUTES = ("torch", "bentoml", "pandas", "transformers", "feast", "duckdb", "scipy", "core.settings.tree")
+
+
 def test_importing_the_client_is_quick_and_loads_nothing_that_computes() -> None:
     code = (
-        "import sys, time; began = time.process_time(); import serving.client; took = time.process_time() - began\n"
-        "print([name for name in ('torch', 'bentoml', 'pandas', 'transformers', 'feast') if name in sys.modules])\n"
-        "assert took <= 1, took"
+        f"import sys, time; began = time.process_time(); {BUILT_ON}; there = time.process_time()\n"
+        "import serving.client; ended = time.process_time()\n"
+        f"print([name for name in {COMPUTES} if name in sys.modules])\n"
+        "assert ended - there <= 2 * (there - began), (there - began, ended - there)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")

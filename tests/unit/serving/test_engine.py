@@ -359,3 +359,12 @@ def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(engine: Engine, monke
     monkeypatch.setattr(ranker, "for_each", broken)
     found = engine.recommend_together([RecommendRequest(user_id="known", k=1), RecommendRequest(history=["i1"], k=1)])
     assert all(isinstance(one, Recommendations) for one in found)
+    for_one = ranker.for_one
+
+    def broken_for_new(user: UserState) -> Any:
+        return broken([user]) if user.items == ("i2",) else for_one(user)
+
+    monkeypatch.setattr(ranker, "for_one", broken_for_new)
+    requests = [RecommendRequest(history=[item], k=1) for item in ("i2", "i1", "i3")]
+    found = engine.recommend_together(requests)
+    assert [type(one) for one in found] == [NotFinite, Recommendations, Recommendations]

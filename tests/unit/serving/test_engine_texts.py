@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import cast
 
 import pytest
 
+from recommender.explaining.explainer import Explainer
 from recommender.writing.decoding import N_BEAMS, Decoding
+from recommender.writing.length import Length
 from serving.api.feedback import FeedbackRequest
 from serving.engine import Engine
 from serving.errors import BadRequest
-from serving.writing.length import Length
 from tests.unit.serving.fake_engine import FakeWriter, make
 
 
@@ -50,6 +52,20 @@ def test_a_reason_is_as_short_as_asked_for_and_has_the_facts_that_it_says(engine
     assert short.facts == whole.facts[:1]
     few = engine.feedback(FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=9, max_words=3))
     assert (len(few.text.split()), len(few.facts)) == (3, 1)
+
+
+def test_a_name_with_a_full_stop_ends_no_sentence_of_a_reason(engine: Engine) -> None:
+    shop_of_names = {"i1": "Hi! by Dr. Martens, No. 5 St. Louis", "i2": "Mr. Coffee vs. Mrs. Tea"}
+    explainer = cast(Explainer, engine.bundle.explainer)
+    titles = [shop_of_names.get(item, "No. 1") for item in explainer.facts.catalogue.ids]
+    vars(explainer.facts)["titles"] = titles
+    for style, seed in product(("short", "medium"), range(12)):
+        request = FeedbackRequest(user_id="known", item_id="i5", kind="reason", seed=seed, style=style)
+        answer = engine.feedback(request)
+        assert answer.text == " ".join(fact.text for fact in answer.facts)
+        assert len(answer.facts) == (1 if style == "short" else 2)
+        assert set(answer.facts[0].item_ids) <= set(shop_of_names)
+        assert all(shop_of_names[item] in fact.text for fact in answer.facts for item in fact.item_ids)
 
 
 def test_a_text_that_is_written_at_once_is_cut_too(engine: Engine) -> None:

@@ -6,9 +6,10 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,12 +19,20 @@ import numpy as np
 import pytest
 import uvicorn
 
+from core.logs.answered import PRAISE, AnswerCounts, read_answered
+from core.logs.audit import read_acts
 from core.settings.platform import ServingSettings
 from core.settings.tree import Settings
 from features.errors import StoreNotReady
+from recommender.aspects.agreement import Agreement
+from recommender.explaining.explainer import Explainer
+from recommender.explaining.relevance import learn
 from recommender.fitting.finiteness import finite_scores
+from recommender.writing.decoding import Decoding, ShouldStop
 from serving import service
+from serving.bento.time_limit import TimeLimit
 from serving.engine import Engine
+from serving.guard.changes import AuditChanges
 from serving.http.metrics import Metrics
 from serving.watcher import Promoted
 from tests.integration.conftest import free_port
@@ -63,9 +72,10 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(work_dir / "bentoml"))
         patch.setattr(service, "SETTINGS", Settings(work_dir=work_dir, shop="fakes", serving=serving))
-        patch.setattr(service, "find_promoted", lambda _: [Promoted("fakes:1", work_dir)])
+        patch.setattr(service, "PromotedFinder", lambda _: lambda: [Promoted("fakes:1", work_dir)])
         patch.setattr(service.Sommelier.inner, "_load", lambda *_: engine)  # type: ignore[attr-defined]
         patch.setattr(service.Sommelier.inner, "_after_swap", lambda *_: None)  # type: ignore[attr-defined]
+        patch.setattr(service.Sommelier, "middlewares", _stack(serving, work_dir))
         port = free_port()
         app = _application()
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
@@ -89,13 +99,20 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
             gc.set_threshold(700, 10, 10)
 
 
+def _stack(serving: ServingSettings, work_dir: Path) -> list[Any]:
+    """What a request passes, as the service made it, with the time limit of these settings and an audit of its own."""
+    changed = {TimeLimit: {"timeout_s": serving.timeout_s}, AuditChanges: {"file": work_dir / "audit.jsonl"}}
+    made: Any = service.Sommelier
+    return [(kind, {**options, **changed.get(kind, {})}) for kind, options in made.middlewares]
+
+
 def _application() -> Any:
     """What BentoML serves, without its own metrics, of which a process can have only one."""
-    from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-untyped]
+    from serving.bento.application import ApplicationFactory
 
     made: Any = service.Sommelier
     made.inject_config()
-    return ServiceAppFactory(made, is_main=True, enable_metrics=False)()
+    return ApplicationFactory(made, name_of=str, is_main=True, enable_metrics=False)()
 
 
 @pytest.fixture
@@ -116,6 +133,50 @@ def events_of(body: str) -> list[tuple[str, Any]]:
         name, data = block.split("\n")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     return found
+
+
+class PraisingWriter(SlowWriter):
+    """Praises the lid and the screen, if it is asked for two stars; else it says nothing."""
+
+    def write(self, requests: Sequence[Any], seed: Any, decoding: Decoding, should_stop: ShouldStop) -> list[str]:
+        return ["The lid is great. The screen is great." if one.rating == 2 else "It came." for one in requests]
+
+    def write_aloud(
+        self, request: Any, seed: int, emit: Callable[[str], None], decoding: Decoding, should_stop: ShouldStop
+    ) -> str:
+        (text,) = self.write([request], seed, decoding, should_stop)
+        emit(text)
+        return text
+
+
+def test_what_written_reviews_praise_is_counted_and_by_how_much_it_is_supported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = AnswerCounts(tmp_path / "answered", days=30, every_s=0)
+    monkeypatch.setattr(service, "_ANSWERED", counts)
+
+    def praised() -> dict[str, int]:
+        counts.keep(at_once=True)
+        found = list(read_answered(tmp_path / "answered").values())
+        return found[0].get(PRAISE, {}) if found else {}
+
+    with serve(tmp_path, SERVING, PraisingWriter()) as served:
+        facts = served.engine.bundle.explainer.facts  # type: ignore[union-attr]
+        agreed = {facts.catalogue.ids.index("i4") - 1: (Agreement("lid", "lid", 3, 0, ("great",)),)}
+        served.engine.bundle.explainer = Explainer(replace(facts, aspects=agreed), learn([], 1.0))
+        assert served.ask(pairs=PAIRS).status_code == 200
+        wait_for(lambda: praised() == {"supported": 1, "unsupported": 1})
+        assert [name for name, _ in events_of(served.ask(item_id="i5", rating=2, stream=True).text)][-1] == "feedback"
+        wait_for(lambda: praised() == {"supported": 1, "unsupported": 3})
+        # A reason is made of facts, and a bundle that has none of them can say nothing.
+        assert served.ask(user_id="known", item_id="i5", kind="reason").status_code == 200
+        served.engine.bundle.explainer = None
+        assert served.ask(item_id="i4", rating=2).status_code == 200
+        # What cannot be read fails no answer.
+        monkeypatch.setattr("serving.feedback.supported_praise_in", lambda *_: 1 / 0)
+        assert served.ask(item_id="i4", rating=2).json()["text"] == "The lid is great. The screen is great."
+        wait_for(lambda: "What a written review praises is not counted" in caplog.text)
+    assert praised() == {"supported": 1, "unsupported": 3}
 
 
 def test_one_pair_is_answered_as_ever_and_many_in_their_order(served: Served) -> None:
@@ -189,6 +250,45 @@ def test_a_text_past_its_time_is_not_written_on(tmp_path: Path) -> None:
         wait_for(lambda: served.writer.n_stopped == 2)
 
 
+def test_a_text_whose_draft_does_not_come_in_time_is_refused_alike_whole_and_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    with serve(tmp_path, SERVING.model_copy(update={"timeout_s": 0.3}), SlowWriter()) as served:
+        monkeypatch.setattr(Engine, "drafts", lambda *_: released.wait(WAIT_S))
+        answers = [served.ask(item_id="i3", stream=stream) for stream in (False, True)]
+        released.set()
+    for late in answers:
+        assert (late.status_code, late.json()["error"]) == (
+            504,
+            "Cannot write the text in time: seconds>0.3, expected at most serving.timeout_s=0.3. "
+            "Ask for fewer or shorter texts, or ask again when fewer ask.",
+        )
+
+
+def test_an_answer_that_does_not_come_in_time_is_observed_marked_and_audited_as_504(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def wait(*_: object) -> None:
+        released.wait(WAIT_S)
+
+    monkeypatch.setattr(service.Sommelier.inner, "keep_change", wait)  # type: ignore[attr-defined]
+    with serve(tmp_path, SERVING.model_copy(update={"timeout_s": 0.1}), SlowWriter()) as served:
+        monkeypatch.setattr(Engine, "score_together", wait)
+        late = served.client.post("/v1/score", json={"item_ids": ["i1"]})
+        changed = served.client.patch("/v1/items/i1", json={"price": 3})
+        released.set()
+    assert late.json()["error"].startswith("Cannot answer POST /v1/score in time")
+    assert [one.status_code for one in (late, changed)] == [504, 504]
+    assert late.headers["x-content-type-options"] == "nosniff"
+    assert served.observed == [("/v1/score", 504), ("/v1/items/{item_id}", 504)]
+    assert [(act.what, act.outcome) for act in read_acts(tmp_path / "audit.jsonl")] == [
+        ("PATCH /v1/items/i1", "status 504")
+    ]
+
+
 def test_a_client_that_hangs_up_on_a_whole_text_stops_its_writing(served: Served) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{served.url}/v1/feedback", json={"item_id": "i3"}, timeout=0.5)
@@ -255,6 +355,15 @@ def test_a_writer_that_fails_ends_the_stream_with_a_sentence(served: Served, mon
     answer = served.ask(item_id="i3")
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+def test_the_metrics_are_told_of_a_bundle_that_answers_no_more(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(service._metrics(), "let_go", lambda: told.append(1))
+    monkeypatch.setattr(service, "PromotedFinder", lambda _: list)
+    monkeypatch.setattr(service, "find_erased", lambda _: {"fakes:1"})
+    wait_for(lambda: told == [1])
+    assert served.client.post("/v1/recommend", json={"user_id": "known"}).status_code == 503
 
 
 def test_an_online_store_that_is_away_is_a_503(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

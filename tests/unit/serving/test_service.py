@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from core.logs.events import EventLog, EventLogError
+from core.settings.platform import OnlineReadSettings
 from core.tombstones import TombstoneFile, bury, nobody
 from features.errors import StoreNotReady
 from recommender.fitting.finiteness import finite_scores
@@ -32,7 +34,11 @@ from serving.beginning import settle_memory
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.guard.caller import Caller, set_caller
+from serving.online.shop_store import ShopStore
+from serving.processes.chores import Chores
 from serving.processes.seats import PARENT, orphaned
+from serving.watcher import Promoted, Watcher
+from tests.unit.serving.writing.slow_writer import wait_for
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
 EVENT = EventsRequest.model_validate({"events": [{"user_id": "u", "item_id": "i", "event": "view"}]})
@@ -47,6 +53,7 @@ def shell() -> Any:
     made = object.__new__(INNER)
     made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [], engines=[])
     made._changes = SimpleNamespace(follow=lambda *_: None)
+    made._chores = Chores()
     return made
 
 
@@ -164,9 +171,148 @@ def test_a_worker_ends_with_its_supervisor(
     shell._is_orphaned = orphaned()
     shell._watcher = SimpleNamespace(falls_back=False, loaded=None)
     shell._intake = SimpleNamespace(push_pending=lambda: True, n_pending=lambda: 0)
-    shell._store = SimpleNamespace(probe=lambda: None, sweep=lambda: None, is_away=False)
+    shell._store = SimpleNamespace(sweep=lambda: None, is_away=False)
     shell._after_poll()
     assert sent == signals
+
+
+def test_no_chore_of_a_check_keeps_another_from_being_done(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no")
+
+    done: list[Any] = []
+    shell._is_orphaned = lambda: False
+    engine = SimpleNamespace(features=SimpleNamespace(probe=fail))
+    shell._watcher = SimpleNamespace(falls_back=False, loaded=SimpleNamespace(value=engine))
+    shell._changes = SimpleNamespace(follow=fail)
+    shell._experiments = SimpleNamespace(follow=fail, engines=[])
+    shell._store = SimpleNamespace(sweep=fail, is_away=False)
+    shell._intake = SimpleNamespace(push_pending=lambda: done.append("pushed"), n_pending=lambda: 3)
+    metrics = SimpleNamespace(
+        falls_back=lambda _: None, store_is_away=lambda _: None, pending_events=done.append, refused=lambda *_: None
+    )
+    monkeypatch.setattr(service, "_metrics", lambda: metrics)
+    for _ in range(2):
+        shell._after_poll()
+    assert done == ["pushed", 3] * 2
+    failed = [record.message.rpartition(": ")[2] for record in caplog.records]
+    assert failed == [
+        "follow what clients say of items", "follow the experiments", "let go of who is forgotten",
+        "probe the online store",
+    ]  # fmt: skip
+    shell._changes = SimpleNamespace(follow=lambda *_: None)
+    shell._after_poll()
+    assert caplog.records[-1].message.endswith("again at each check of the model store: " + failed[0])
+
+
+def test_a_bundle_that_cannot_be_loaded_changes_not_how_the_store_is_read(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def engine_of(*, model: str, bundle: Any, features: Any, **_: Any) -> Any:
+        def warm() -> None:
+            if model == "m:2":
+                raise ValueError("no")
+
+        return SimpleNamespace(bundle=bundle, features=features, live=None, warm=warm, warm_encoder=lambda: None)
+
+    manifests = {f"m:{n}": SimpleNamespace(recipe=SimpleNamespace(features=f"of m:{n}")) for n in (1, 2)}
+    monkeypatch.setattr(
+        service, "open_bundle", lambda folder, *_: SimpleNamespace(manifest=manifests[f"m:{folder.name}"])
+    )
+    monkeypatch.setattr(service, "Engine", engine_of)
+    monkeypatch.setattr(service, "settle_memory", lambda: None)
+    monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(swapped=lambda *_: None))
+    connected: list[str] = []
+    shell._layout = shell._online = None
+    shell._store = SimpleNamespace(read_as=lambda settings: f"a reader {settings}")
+    shell._intake = SimpleNamespace(connect=connected.append)
+    shell._changes = SimpleNamespace(bring_up=lambda _: None, look=lambda: None)
+    found = [Promoted("m:1", Path("/1"))]
+    shell._watcher = Watcher(find=lambda: found, load=shell._load, poll_s=1.0, on_swap=shell._after_swap)
+    shell._watcher.poll()
+    found.insert(0, Promoted("m:2", Path("/2")))
+    shell._watcher.poll()
+    assert shell._watcher.loaded.model == "m:1"
+    assert shell._online == ("of m:1", "a reader of m:1")
+    assert connected == ["a reader of m:1"]
+
+
+def test_a_bundle_that_cannot_be_loaded_is_not_what_the_store_is_probed_by(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    probed: list[Any] = []
+
+    class Reader:
+        def __init__(self, folder: Path, settings: Any, *_: Any, **__: Any) -> None:
+            self.probe = lambda: probed.append(settings)
+
+    monkeypatch.setattr("features.resilience.ResilientFeatures", Reader)
+    monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(swapped=lambda *_: None))
+    shell._store = ShopStore(tmp_path, OnlineReadSettings(), TombstoneFile(tmp_path / "forgotten.json"))
+    shell._is_orphaned = lambda: False
+    shell._intake = SimpleNamespace(push_pending=lambda: True)
+    shell._watcher = SimpleNamespace(loaded=None)
+    shell._after_poll()
+    assert probed == []
+    shell._watcher.loaded = SimpleNamespace(value=SimpleNamespace(features=shell._store.read_as("in service")))
+    shell._store.read_as("of a candidate")
+    shell._after_poll()
+    assert probed == ["in service"]
+
+
+def test_the_encoder_is_warm_before_a_swap_and_warms_beside_requests_where_nothing_was_in_service(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, memory: None
+) -> None:
+    may_warm = threading.Event()
+    warmed: list[tuple[str, bool]] = []
+
+    def engine_of(*, model: str, **_: Any) -> Any:
+        def warm_encoder() -> None:
+            is_aside = threading.current_thread() is not threading.main_thread()
+            if is_aside:
+                may_warm.wait(20)
+            warmed.append((model, is_aside))
+
+        bundle = SimpleNamespace(manifest=SimpleNamespace(recipe=recipe))
+        return SimpleNamespace(bundle=bundle, features=None, live=None, warm=lambda: None, warm_encoder=warm_encoder)
+
+    recipe = SimpleNamespace(features=None)
+    opened = SimpleNamespace(manifest=SimpleNamespace(recipe=recipe))
+    monkeypatch.setattr(service, "open_bundle", lambda *_: opened)
+    monkeypatch.setattr(service, "Engine", engine_of)
+    monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(swapped=lambda *_: None))
+    shell._layout = shell._online = None
+    shell._features = lambda _: None
+    shell._changes = SimpleNamespace(bring_up=lambda _: None, look=lambda: None)
+    shell._intake = SimpleNamespace(connect=lambda _: None)
+    promoted, erased = list[Promoted](), set[str]()
+    shell._watcher = Watcher(
+        find=lambda: promoted,
+        load=shell._load,
+        find_erased=lambda: erased,
+        poll_s=1.0,
+        on_swap=shell._after_swap,
+    )
+
+    def serve(model: str) -> None:
+        promoted[:] = [Promoted(model, Path("/nowhere"))]
+        shell._watcher.poll()
+        assert shell._watcher.loaded.model == model
+
+    serve("m:1")
+    assert warmed == []
+    may_warm.set()
+    wait_for(lambda: warmed == [("m:1", True)])
+    serve("m:2")
+    assert warmed[1:] == [("m:2", False)]
+    promoted.clear()
+    erased.add("m:2")
+    shell._watcher.poll()
+    assert shell._watcher.loaded is None
+    serve("m:3")
+    wait_for(lambda: warmed[2:] == [("m:3", True)])
 
 
 def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:

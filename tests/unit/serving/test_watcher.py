@@ -11,7 +11,7 @@ import pytest
 
 from core.promotions import RECORD
 from core.storage import write_json
-from serving.watcher import Loaded, Promoted, Watcher, find_promoted
+from serving.watcher import Loaded, Promoted, Watcher, find_erased, find_promoted
 
 
 class Store:
@@ -131,6 +131,55 @@ def test_a_rollback_to_a_bundle_that_cannot_be_loaded_goes_on_to_the_one_before(
     assert watcher.loaded.model == "m:1"  # better than none
 
 
+def test_a_bundle_that_learned_from_somebody_forgotten_answers_no_more_even_where_no_other_can(store: Store) -> None:
+    store.newest, erased = "m:1", set[str]()
+    watcher = watch(store, find_erased=lambda: erased)
+    watcher.poll()
+    store.newest, store.broken = "m:2", {"m:2"}
+    watcher.poll()
+    assert watcher.loaded is not None
+    erased.add("m:1")
+    watcher.poll()
+    assert watcher.loaded is None
+    assert watcher.problem == (
+        "m:2 cannot be loaded: m:2 is damaged; m:1 learned from somebody who is forgotten, and answers no more"
+    )
+    watcher.poll()
+    assert watcher.problem == "m:2 cannot be loaded: m:2 is damaged"
+    store.newest = None
+    for model in ("m:3", None):  # in the place of one, and of nothing
+        store.newest = model
+        watcher.poll()
+        erased.add("m:3")
+    assert watcher.loaded is None
+    store.newest = "m:4"
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert watcher.problem is None
+
+
+def test_what_could_not_be_loaded_is_tried_at_once_where_nothing_is_left_to_answer(
+    store: Store, clock: Callable[[float], None]
+) -> None:
+    store.newest, erased, told = "m:1", set[str](), list[int]()
+    watcher = watch(store, find_erased=lambda: erased, on_let_go=lambda: told.append(1))
+    watcher.poll()
+    store.newest, store.broken = "m:2", {"m:2"}
+    for wait_s in (0.0, 1.0, 2.0, 4.0, 8.0):
+        clock(wait_s)
+        watcher.poll()
+    store.broken = set()
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert (watcher.loaded.model, told) == ("m:1", [])  # for another fifteen seconds
+    erased.add("m:1")
+    watcher.poll()
+    assert (watcher.loaded, told) == (None, [1])
+    watcher.poll()
+    assert watcher.loaded is not None
+    assert (watcher.loaded.model, watcher.problem, told) == ("m:2", None, [1])
+
+
 def test_what_is_promoted_comes_from_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
     assert find_promoted("m") == []
@@ -146,6 +195,11 @@ def test_what_is_promoted_comes_from_the_record(tmp_path: Path, monkeypatch: pyt
     ]
     write_json(tmp_path / "models" / "m" / RECORD, {"changes": changes})
     assert [one.model for one in find_promoted("m")] == ["m:b", "m:a"]
+    assert find_erased("m") == frozenset()
+    # One is gone, of the other it is known only that it has to go: it answers until another does.
+    erased = [{"version": version, "digest": digest, "at": ""} for version, digest in (("a", "a"), ("", "b"))]
+    write_json(tmp_path / "models" / "m" / RECORD, {"changes": changes, "erased": erased})
+    assert find_erased("m") == {"m:a"}
     assert find_promoted("m")[0].folder == tmp_path / "models" / "m" / "b"
 
 
@@ -203,16 +257,21 @@ def test_a_problem_is_logged_once(store: Store, caplog: pytest.LogCaptureFixture
     assert [record.message for record in caplog.records] == ["the model store cannot be read: no entry"]
 
 
-def test_what_follows_a_swap_or_a_poll_cannot_stop_it(store: Store) -> None:
+def test_what_follows_a_swap_or_the_letting_go_or_a_poll_cannot_stop_it(store: Store) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no")
 
-    watcher, store.newest = watch(store, on_swap=fail, on_poll=fail), "m:1"
-    watcher.poll()
-    store.newest = "m:2"
-    watcher.poll()
+    erased = set[str]()
+    watcher = watch(store, on_swap=fail, on_let_go=fail, on_poll=fail, find_erased=lambda: erased)
+    for newest in ("m:1", "m:2"):
+        store.newest = newest
+        watcher.poll()
     assert watcher.loaded is not None
     assert watcher.loaded.model == "m:2"
+    store.newest = None
+    erased.add("m:2")
+    watcher.poll()
+    assert watcher.loaded is None
 
 
 def test_the_thread_follows_and_stops(store: Store) -> None:

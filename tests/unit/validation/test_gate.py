@@ -16,6 +16,7 @@ from core.quarantine.rows import read_note
 from core.schema import TABLES
 from core.settings.source import TablesSource
 from core.settings.validation import OwnRule, ValidationSettings
+from tests.unit.validation.scans import scan_rows
 from tests.unit.validation.source_files import events, json_lines, read_rows, write
 from validation.errors import TableRejected
 from validation.gate import validate
@@ -59,6 +60,13 @@ def test_events_whose_position_contradicts_their_time_are_a_warning(tmp_path: Pa
     assert summary.tables["interactions"].warnings == {"time_in_order": 1}
     assert summary.tables["interactions"].rows_clean == 4
     assert summary.gx_success
+
+
+def test_a_position_that_is_no_whole_number_sends_its_row_to_quarantine(tmp_path: Path) -> None:
+    said = ["3", "1_000", " 4 ", "0x10", "1.5", "five", "6.0", ""]
+    found = scan_rows(tmp_path, interactions=[_event(event_id=f"e{i}", position=one) for i, one in enumerate(said)])
+    assert found.clean("interactions", "position") == [3, 4, 6, 8]
+    assert found.broken() == [["position_parses"]] * 4
 
 
 def test_rows_without_positions_of_their_own_are_not_held_against_the_order(tmp_path: Path) -> None:

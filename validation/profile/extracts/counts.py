@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.sql import identifier
+from core.sql import identifier, plain_number_sql
 from validation.profile.extracts.files import Extract, Workspace
 from validation.profile.values.column import Column
 from validation.reading import times as reading
@@ -26,7 +26,7 @@ def describe(workspace: Workspace, extract: Extract) -> list[Column]:
             f"count({own})",
             f"count(DISTINCT {own})",
             f"count(*) FILTER (regexp_full_match({own}, '[+-]?\\d+(\\.0+)?'))",
-            f"count(TRY_CAST({own} AS DOUBLE))",
+            f"count({plain_number_sql(own)})",
             f"avg(length({own}))",
             f"count(*) FILTER (contains({own}, ' '))",
         ]

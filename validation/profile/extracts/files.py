@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pyarrow as pa
 from core.settings.source import NULL_WORDS
 from core.sql import identifier, json_pointer, literal
 from validation.errors import SourceError, cannot_read
-from validation.formats.delimited import quoting_of
+from validation.formats.delimited import SEPARATOR_LINE, end_empty, quoting_of, read_names
 from validation.formats.files import require_file
 from validation.profile.extracts.headers import is_header, likely_names
 from validation.profile.extracts.text_files import read_text, sample_rows, sniff_delimiter
@@ -25,6 +26,7 @@ from validation.reading.values import unwrapped_sql
 FOLDER_BYTES = 128 << 20
 _FILE_BYTES = 48 << 20
 _LEAST_BYTES = 2 << 20
+_HEADER_CHARS = 200_000
 _MAX_ROWS = 500_000  # of a Parquet file or a database's table
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -210,25 +212,29 @@ def _load_json(workspace: Workspace, path: Path, n_bytes: int) -> None:
 
 def _load_delimited(workspace: Workspace, path: Path, n_bytes: int) -> None:
     text = read_text(path, n_bytes)
-    delimiter, split = sniff_delimiter(text.lines, ending(path))
-    rows = sample_rows(text.lines, delimiter)
+    lines = re.sub(f"^{SEPARATOR_LINE}", "", text.lines, flags=re.IGNORECASE)
+    delimiter, split = sniff_delimiter(lines, ending(path))
+    rows = sample_rows(lines, delimiter)
     if not rows or (len(rows[0]) < 2 and ending(path) not in _DELIMITED):
         workspace.left_out[path.name] = "no columns found"
         return
-    header = _distinct([name.strip() for name in rows[0]])
+    quoting = quoting_of(delimiter, lines.split("\n", 1)[0])
+    names, n_header = read_names(lines[:_HEADER_CHARS].splitlines(keepends=True), delimiter, quoting)
+    header = _distinct(names)
+    if end_empty(rows[1:], len(header)):
+        lines = re.sub(f"{re.escape(delimiter)}(\r?\n)", r"\1", lines)
     problem = _header_problem(rows, delimiter, path)
     has_header = not problem
     problem = problem or _ending_problem(path)
     if ending(path) in _ATOMIC:
         header, problem, has_header = _distinct([name.partition(":")[0] for name in rows[0]]), "", True
     evidence = tuple(filter(None, (text.evidence, split)))
-    with _as_file(text.lines, ".csv") as written:
-        is_quoted = quoting_of(delimiter, text.lines.split("\n", 1)[0]) == csv.QUOTE_MINIMAL
-        quote = literal('"' if is_quoted else "")
+    with _as_file(lines, ".csv") as written:
+        quote = literal('"' if quoting == csv.QUOTE_MINIMAL else "")
         kinds = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(header))) + "}"
         source = (
             f"read_csv({literal(str(written))}, delim = {literal(delimiter)}, quote = {quote}, escape = {quote}, "
-            f"header = false, skip = 1, columns = {kinds}, auto_detect = false, ignore_errors = true, "
+            f"header = false, skip = {n_header}, columns = {kinds}, auto_detect = false, ignore_errors = true, "
             "strict_mode = false, null_padding = true, parallel = false, max_line_size = 67108864)"
         )
         workspace.add(

@@ -43,6 +43,6 @@ def _kind(values: Sequence[str]) -> str:
         return "event"
     distinct = set(values)
     if len(values) > 2 * len(distinct) and len(distinct) <= _MOST_RATINGS:
-        numbers = [value.replace(".", "", 1).isdigit() and float(value) <= 10 for value in distinct]
+        numbers = [value.replace(".", "", 1).isdecimal() and float(value) <= 10 for value in distinct]
         return "value" if all(numbers) else ""
     return ""

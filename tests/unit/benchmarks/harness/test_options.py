@@ -46,3 +46,13 @@ def test_two_sources_at_once_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         chosen("--settings", str(tmp_path / "shop.toml"), "--data", str(tmp_path))
     assert "--settings names a source, and --data another" in capsys.readouterr().err
+
+
+def test_baselines_are_those_that_can_be_fitted(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = options.command("")
+    options.add_baselines(parser, "sasrec")
+    assert options.parse(parser, []).baselines == ["popularity_recent", "item_knn", "als", "bm25"]
+    assert options.parse(parser, ["--baselines", "sasrec, als"]).baselines == ["als", "sasrec"]
+    with pytest.raises(SystemExit):
+        options.parse(parser, ["--baselines", "itemknn,als"])
+    assert "'itemknn,als' holds others than popularity_recent,item_knn,als,bm25,sasrec" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.logs.answered import AnswerCounts, read_answered
+from core.logs.answered import PRAISE, AnswerCounts, read_answered
+from tests.unit.core.logs.conftest import SetClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ASKED = "/v1/recommend"
@@ -40,6 +41,18 @@ def test_answers_of_all_processes_are_counted_together_by_day_endpoint_and_outco
     }
 
 
+def test_what_written_reviews_praise_is_counted_beside_the_answers(tmp_path: Path) -> None:
+    counts = _counts(tmp_path)
+    counts.add_praise(0, 0)
+    counts.keep()
+    assert read_answered(tmp_path) == {}
+    counts.add(ASKED, 200)
+    for n_supported, n_praised in ((1, 3), (2, 2), (0, 0)):
+        counts.add_praise(n_supported, n_praised)
+    counts.keep()
+    assert read_answered(tmp_path)[NOON.date()] == {ASKED: {"ok": 1}, PRAISE: {"supported": 3, "unsupported": 2}}
+
+
 def test_counts_are_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     counts = _counts(tmp_path, every_s=3600)
     counts.add(ASKED, 200)
@@ -63,6 +76,16 @@ def test_days_that_are_long_ago_go(tmp_path: Path) -> None:
         counts.add(ASKED, 200)
         counts.keep()
     assert [day.day for day in read_answered(tmp_path)] == [4, 5, 6]
+
+
+def test_a_clock_that_is_set_ahead_removes_no_day(tmp_path: Path, set_clock: SetClock) -> None:
+    today = datetime.now(UTC)
+    for ahead in (timedelta(), timedelta(days=900)):
+        set_clock(ahead)
+        counts = _counts(tmp_path, today + ahead, days=30)
+        counts.add(ASKED, 200)
+        counts.keep()
+    assert list(read_answered(tmp_path)) == [today.date(), (today + timedelta(days=900)).date()]
 
 
 def test_a_disk_that_is_full_fails_nobody_and_loses_nothing(

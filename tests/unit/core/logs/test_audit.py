@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_what_cannot_be_recorded_is_not_done(file: Path) -> None:
     said = r"Cannot record promote: error=.*expected a log that can be written"
     with pytest.raises(AuditError, match=said), audited(file, "promote"):
         raise AssertionError("done without a record")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_end_that_cannot_be_recorded_fails_nobody_and_hides_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_there: bool, fails: bool
+) -> None:
+    file = tmp_path / ("shop" if is_there else "new") / "audit.jsonl"
+    (tmp_path / "shop").mkdir()
+    done = False
+    with pytest.raises(KeyError, match="u1") if fails else nullcontext(), audited(file, "rollback"):
+        file.unlink(missing_ok=True)
+        file.mkdir(parents=True)  # in the way, as a full disk is
+        done = True
+        if fails:
+            raise KeyError("u1")
+    assert done
+    assert f"rollback has ended ({'failed: KeyError' if fails else 'done'}), which is not on record" in caplog.text
+    assert str(file) in caplog.text
 
 
 def test_a_shop_that_is_not_there_gets_no_folder(tmp_path: Path) -> None:

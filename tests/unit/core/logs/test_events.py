@@ -103,7 +103,7 @@ def test_commits_are_synchronised_with_the_disk(tmp_path: Path) -> None:
 def test_reading_goes_on_over_pages_and_sees_what_is_appended_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.logs.events._PAGE_ROWS", 3)
+    monkeypatch.setattr("core.logs.event_pages._PAGE_ROWS", 3)
     log = EventLog(tmp_path / "events.sqlite")
     log.append([event(str(n)) for n in range(7)])
     reader = log.read()

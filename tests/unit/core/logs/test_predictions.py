@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,19 +12,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.logs import predictions
 from core.logs.predictions import (
     Prediction,
     PredictionLog,
     erase_predictions,
+    lost_until,
     prune_segments,
     read_predictions,
     segments_of,
 )
+from tests.unit.core.logs.conftest import SetClock
 
 
 def prediction(number: int = 0, **more: Any) -> Prediction:
@@ -96,6 +101,13 @@ def test_a_full_queue_drops_and_the_log_says_how_many(tmp_path: Path) -> None:
     assert counts == {"dropped": 2, "written": 3}
 
 
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr("core.logs.predictions._FIRST_WAIT_S", 1e-9)
+
+
+@pytest.mark.usefixtures("no_wait")
 def test_what_cannot_be_written_is_counted_and_later_records_are_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,6 +124,65 @@ def test_what_cannot_be_written_is_counted_and_later_records_are_kept(
     assert [record.get("dropped") for record in read_predictions(place)] == [None, 1]
     assert ids(place) == ["r2"]
     assert counts == {"dropped": 1, "written": 1}
+
+
+class FullDisk:
+    """Takes some bytes of each write, and has no room for the rest."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full, self.tries = False, 0
+        self._write = predictions._write_all
+        monkeypatch.setattr("core.logs.predictions._write_all", self.write)
+
+    def write(self, file: Any, content: bytes) -> None:
+        if not self.is_full:
+            return self._write(file, content)
+        self.tries += 1
+        self._write(file, content[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.usefixtures("no_wait")
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_full_disk_leaves_no_new_segment_and_no_line_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    disk = FullDisk(monkeypatch)
+    with opened(tmp_path) as log:
+        for number in range(first):
+            log.add(prediction(number))
+            assert log.flush(10)
+        written = [segment.read_bytes() for segment in segments_of(tmp_path)]
+        disk.is_full = True
+        for number in range(10, 20):
+            log.add(prediction(number))
+            assert log.flush(10)
+        assert disk.tries > 5
+        assert [segment.read_bytes() for segment in segments_of(tmp_path)] == written
+        disk.is_full = False
+        log.add(prediction(20))
+        assert log.flush(10)
+    (segment,) = segments_of(tmp_path)
+    lines = [json.loads(line) for line in segment.read_bytes().splitlines()]
+    assert [line.get("recommendation_id") for line in lines] == [*(f"r{n}" for n in range(first)), "r20", None]
+    assert lines[-1]["dropped"] == 10
+
+
+def test_what_failed_is_tried_again_ever_more_rarely_and_once_more_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+    disk = FullDisk(monkeypatch)
+    disk.is_full = True
+    with opened(tmp_path, count=lambda outcome, number: counts.update({outcome: number})) as log:
+        for number in range(20):
+            log.add(prediction(number))
+            assert log.flush(10)
+        assert disk.tries < 5
+        assert counts == {"dropped": 20}
+        disk.is_full = False
+        log.close()
+    assert [record["dropped"] for record in read_predictions(tmp_path)] == [20]
 
 
 def test_closing_writes_what_waits(tmp_path: Path) -> None:
@@ -134,14 +205,125 @@ def test_segments_are_bounded_by_bytes_and_the_newest_stay(tmp_path: Path) -> No
     assert kept == [f"r{number}" for number in range(400 - len(kept), 400)]
 
 
-def test_segments_that_are_too_old_go(tmp_path: Path) -> None:
-    for name, age_days in (("a", 3), ("b", 1)):
-        segment = tmp_path / f"{name}.jsonl"
+def write_segments(folder: Path, **age_days: float) -> None:
+    for name, days in age_days.items():
+        segment = folder / f"{name}.jsonl"
         segment.write_text("{}\n")
-        moment = time.time() - age_days * 24 * 3600
+        moment = time.time() - days * 24 * 3600
         os.utime(segment, (moment, moment))
+
+
+def test_segments_that_are_too_old_go(tmp_path: Path) -> None:
+    write_segments(tmp_path, a=3, b=1)
     assert [one.name for one in prune_segments(tmp_path, 10_000, 2.0)] == ["a.jsonl"]
     assert [one.name for one in segments_of(tmp_path)] == ["b.jsonl"]
+
+
+def test_what_went_with_segments_is_known_by_the_newest_of_them(tmp_path: Path) -> None:
+    write_segments(tmp_path, a=3, b=1.5, c=1, x=-3650)
+    assert lost_until(tmp_path) is None
+    assert prune_segments(tmp_path, 10_000, 30.0) == []
+    assert lost_until(tmp_path) is None
+    newest = (tmp_path / "b.jsonl").stat().st_mtime
+    assert {one.stem for one in prune_segments(tmp_path, 10_000, 1.25)} == {"a", "b"}
+    assert lost_until(tmp_path) == datetime.fromtimestamp(newest, UTC)
+    # One that is older was said with it already.
+    write_segments(tmp_path, a=3)
+    assert [one.stem for one in prune_segments(tmp_path, 10_000, 1.25)] == ["a"]
+    assert lost_until(tmp_path) == datetime.fromtimestamp(newest, UTC)
+    # One of the future holds nothing that is later than this moment.
+    gone = prune_segments(tmp_path, 3, 30.0)
+    assert [one.stem for one in gone] == ["x"]
+    lost = lost_until(tmp_path)
+    assert lost is not None
+    assert abs((lost - datetime.now(UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3])
+def test_a_full_disk_is_freed_of_old_segments_and_what_went_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: int
+) -> None:
+    write_segments(tmp_path, a=5, b=4, c=3, d=1)
+    newest, left = (tmp_path / "c.jsonl").stat().st_mtime, []
+    write = predictions.write_json
+
+    def write_where_there_is_room(file: Path, content: Any) -> None:
+        left.append([one.stem for one in segments_of(tmp_path)])
+        if len(left[-1]) > 4 - needed:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, content)
+
+    monkeypatch.setattr(predictions, "write_json", write_where_there_is_room)
+    assert {one.stem for one in prune_segments(tmp_path, 10_000, 2.0)} == {"a", "b", "c"}
+    assert left == [list("abcd")[gone:] for gone in range(needed + 1)]
+    assert [one.stem for one in segments_of(tmp_path)] == ["d"]
+    assert lost_until(tmp_path) == datetime.fromtimestamp(newest, UTC)
+
+
+def test_segments_stay_where_it_cannot_be_written_down_that_they_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    write_segments(tmp_path, a=5, b=1)
+    monkeypatch.setattr(predictions, "write_json", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        prune_segments(tmp_path, 10_000, 2.0)
+    assert [one.stem for one in segments_of(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "delimiter|property name"),
+        ("[]", "has no moment"),
+        ("{}", "has no moment"),
+        ('{"until": 3}', "has no moment"),
+        ('{"until": "2026-03-01T00:00:00"}', "expected a moment with its zone"),
+    ],
+)
+def test_a_word_on_removed_segments_that_cannot_be_read_is_an_error(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "lost.json").write_text(content)
+    with pytest.raises(ValueError, match=says):
+        lost_until(tmp_path)
+    write_segments(tmp_path, a=3)
+    assert prune_segments(tmp_path, 10_000, 2.0) != []
+    assert lost_until(tmp_path) is not None
+
+
+def test_a_segment_of_the_future_counts_as_the_oldest(tmp_path: Path) -> None:
+    write_segments(tmp_path, a=1.5, b=-0.04, c=1, x=-3650, y=-3651)  # b: an hour ahead, as in autumn
+    assert [prune_segments(tmp_path, room, 2.0)[0].stem for room in (12, 9, 6, 3)] == ["x", "y", "a", "c"]
+
+
+def test_what_is_written_after_a_clock_that_was_ahead_stays(tmp_path: Path) -> None:
+    with opened(tmp_path, max_bytes=32_000) as log:
+        for number in range(400):
+            log.add(prediction(number))
+            if not number % 4:
+                assert log.flush(10)
+    ahead = time.time() + 3650 * 24 * 3600
+    for number, segment in enumerate(segments_of(tmp_path)):
+        os.utime(segment.rename(tmp_path / f"f{number:02}.jsonl"), (ahead, ahead))
+    for begins in (400, 500):
+        with opened(tmp_path, max_bytes=32_000) as log:
+            for number in range(begins, begins + 20):
+                log.add(prediction(number))
+                assert log.flush(10)
+    assert set(ids(tmp_path)) >= {f"r{number}" for begins in (400, 500) for number in range(begins, begins + 20)}
+    assert sum(segment.stat().st_size for segment in segments_of(tmp_path)) <= 32_000
+
+
+def test_the_segment_that_is_written_stays(tmp_path: Path) -> None:
+    write_segments(tmp_path, a=3, b=0)
+    assert prune_segments(tmp_path, 0, 2.0, tmp_path / "a.jsonl") == [tmp_path / "b.jsonl"]
+
+
+def test_a_clock_that_is_set_ahead_removes_no_segment(tmp_path: Path, set_clock: SetClock) -> None:
+    write_segments(tmp_path, a=3, b=1)
+    set_clock(timedelta(days=400))
+    assert [one.name for one in prune_segments(tmp_path, 10_000, 2.0)] == ["a.jsonl"]
 
 
 def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:

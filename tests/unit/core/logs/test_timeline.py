@@ -1,6 +1,9 @@
 """The time line: entries are added and counted, what lasts is one entry, and only the oldest go."""
 
+import math
 import multiprocessing
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -77,6 +80,12 @@ def test_the_oldest_go_and_what_lasts_stays(timeline):
     assert old not in timeline.read()
 
 
+def test_a_clock_that_is_set_ahead_removes_no_entry(timeline, set_clock):
+    timeline.add("promotion", "v1", "done", "Just now.")
+    set_clock(timedelta(days=900))
+    assert timeline.prune(max_entries=100, days=400) == 0
+
+
 def test_a_number_is_never_given_again(timeline):
     numbers = [timeline.settle(alarm(timeline), "cleared").id for _ in range(3)]
     timeline.prune(max_entries=0, days=0.0)
@@ -106,6 +115,69 @@ def test_many_processes_write_at_once(timeline):
     for writer in writers:
         writer.join(60)
     assert len({entry.subject for entry in timeline.read()}) == 40
+
+
+def test_what_others_wrote_since_an_entry_was_read_stays(timeline):
+    old = timeline.add("decision", "pipeline", "wanted", "Quality is lost.", details={"rule": "retrain", "by": 1})
+    timeline.settle(old, "started", "It began.", details={"by": 2})
+    again = timeline.repeat(old, details={"signals": []})
+    assert (again.state, again.says, again.count) == ("started", "It began.", 2)
+    assert again.details == {"rule": "retrain", "by": 2, "signals": []}
+    assert timeline.repeat(old).count == 3
+    assert timeline.settle(old, "lost", "Given up.", details={"by": 3}, only=["wanted"]) == timeline.find(old.id)
+    assert timeline.find(old.id).state == "started"
+    assert timeline.settle(old, "lost", only=["wanted", "started"]).state == "lost"
+
+
+def test_what_is_noted_of_an_entry_does_not_happen_to_it(timeline):
+    entry = alarm(timeline, at=datetime(2026, 1, 1, tzinfo=UTC), details={"value": 1})
+    after = timeline.note(entry, {"told": True})
+    assert after == timeline.find(entry.id) == entry.model_copy(update={"details": {"value": 1, "told": True}})
+
+
+def test_what_is_noted_of_an_entry_as_it_was_read_does_not_replace_what_is_newer(timeline):
+    old = alarm(timeline, details={"untold": {"event": "raised"}, "value": 1})
+    newer = timeline.note(old, {"untold": {"event": "cleared"}})
+    assert timeline.note(old, {"untold": None}, where={"untold": old.details["untold"]}) == newer
+    assert timeline.find(old.id) == newer
+    assert timeline.note(newer, {"untold": None}, where={"untold": {"event": "cleared"}}).details["untold"] is None
+
+
+def test_what_is_no_number_keeps_nothing_from_being_read(timeline):
+    alarm(timeline, details={"value": float("nan"), "untold": {"event": "raised", "p": [float("inf")]}})
+    before = alarm(timeline, details={"untold": {"event": "raised"}})
+    alarm(timeline, details={"untold": None})
+    with closing(sqlite3.connect(timeline.path)) as connection, connection:  # as it was written before
+        connection.execute("UPDATE entries SET details = json_set(details, '$.v', 0) WHERE id = ?", (before.id,))
+        connection.execute("UPDATE entries SET details = replace(details, ':0}', ':NaN}') WHERE id = ?", (before.id,))
+    found = timeline.detailed("untold")
+    assert [one.subject for one in found] == ["data.price", "data.price"]
+    assert found[0].details == {"value": None, "untold": {"event": "raised", "p": [None]}}
+    assert math.isnan(found[1].details["v"])
+
+
+def test_an_entry_that_was_removed_meanwhile_is_changed_nowhere(timeline):
+    entry = timeline.settle(alarm(timeline), "cleared")
+    timeline.prune(max_entries=0, days=0.0)
+    assert timeline.repeat(entry).count == 2
+    assert timeline.read() == []
+
+
+def _count_some(path, number):
+    timeline = Timeline(path)
+    entry = timeline.find(number)
+    for _ in range(20):
+        timeline.repeat(entry)
+
+
+def test_what_many_processes_see_at_once_is_counted_in_full(timeline):
+    entry, context = alarm(timeline), multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_count_some, args=(timeline.path, entry.id)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert timeline.find(entry.id).count == 41
 
 
 def test_a_file_that_is_none_is_said_with_its_path(tmp_path):

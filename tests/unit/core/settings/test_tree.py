@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.errors import SettingsError
+from core.errors import SettingsError, WrongUsage
 from core.settings.loading import load_settings, parse_settings
 from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
 from core.settings.source import Amazon2014Source, SimulatedSource, TablesSource
@@ -245,3 +245,20 @@ def test_origins_are_as_browsers_write_them(origin):
 def test_what_is_no_origin_is_refused(origin):
     with pytest.raises(SettingsError, match=r"serving\.cors_origins=.*expected origins as browsers write them"):
         load_settings(overrides=[f'serving.cors_origins=["{origin}"]'])
+
+
+@pytest.mark.parametrize("name", ["2024", "true", "null", "1e5", "07"])
+def test_a_text_may_read_as_json(name):
+    assert load_settings(variables={"SOMMELIER_SHOP": name}).shop == name
+    source = ["recipe.source.kind=tables", f"recipe.source.path={name}"]
+    mapped = f"recipe.source.columns.interactions.user_id={name}"
+    settings = load_settings(overrides=[f"shop={name}", f"work_dir={name}", *source, mapped])
+    assert (settings.shop, settings.work_dir, settings.recipe.source.path) == (name, Path(name), Path(name))
+    assert settings.recipe.source.columns == {"interactions": {"user_id": name}}
+
+
+def test_what_was_replaced_does_not_come_back():
+    source = 'recipe.source={"kind": "tables", "path": 5}'
+    with pytest.raises(WrongUsage, match=r"recipe\.source\.path=5, expected Input is not a valid path"):
+        load_settings(variables={"SOMMELIER_RECIPE__SOURCE__PATH": "7"}, overrides=[source])
+    assert load_settings(variables={"SOMMELIER_SHOP": "7"}, overrides=["shop=8"]).shop == "8"

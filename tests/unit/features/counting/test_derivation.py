@@ -46,6 +46,17 @@ def test_windows_are_the_day_of_the_moment_and_the_whole_days_before() -> None:
     assert derived(["a"], 100 * DAY_US + DAY_US - 1)["item_popularity"].to_arrow().to_pylist() == [[1, 6, 7]]
 
 
+def test_an_item_from_before_1970_is_as_old_as_it_is() -> None:
+    facts = {"a": item_row(created_us=-200 * DAY_US, first_event_us=90 * DAY_US), "b": item_row()}
+    ROWS.update(old=facts["a"], unknown=facts["b"])
+    try:
+        found = derived(["old", "unknown"], NOON)["item_age_days"].tolist()
+    finally:
+        del ROWS["old"], ROWS["unknown"]
+    assert found[0] == 300.5
+    assert np.isnan(found[1])
+
+
 def test_statistics_rates_price_and_age() -> None:
     found = derived(list(ROWS), NOON)
     assert (found["item_mean_rating"][0], found["item_rating_std"][0]) == (3.0, 1.0)

@@ -9,6 +9,14 @@ def test_words_are_lower_case_of_three_letters_and_free_of_entities_and_stop_wor
     assert words_of("Zufrieden &amp; TWANGY, it is a 100% café.Velvety") == {"zufrieden", "twangy", "café", "velvety"}
 
 
+def test_words_of_every_script_are_whole() -> None:
+    assert words_of("गिटार अच्छा, गाना") == {"गिटार", "अच्छा", "गाना"}, "marks are part of the word"
+    assert words_of("ශ්\u200dරී") == {"ශ්\u200dරී"}, "what joins letters parts no word"
+    assert words_of("cafe\u0301") == {"café"}
+    assert words_of("音色很好。ก็ดี") == {"音色很好", "ก็ดี"}, "what stands between signs where no spaces do"
+    assert words_of("di\u200c x_twang5") == {"twang"}, "signs, digits and short words are none"
+
+
 def test_stop_words_of_every_language_are_left_out() -> None:
     assert {"the", "und", "pour", "nicht", "porque"} <= stop_words()
     assert not {"twang", "tea", "leather"} & stop_words()

@@ -16,16 +16,20 @@ from flows.errors import NoWriter
 from recommender.bundle.loading import Bundle
 from recommender.explaining.explainer import Reason, Statement
 from recommender.explaining.facts import Fact
+from recommender.inputs.texts import count_words
 from recommender.inputs.user import UserState
 from recommender.writing.decoding import Decoding
+from serving.api.feedback import FeedbackRequest
 from serving.api.recommend import RecommendRequest
 from serving.engine import Engine
-from tests.unit.serving.fake_engine import FakeFeatures, FakeRanker, FakeScorer, catalogue
+from tests.unit.serving.fake_engine import FakeFeatures, FakeRanker, FakeScorer, catalogue, explainer_of
 
 TASK = Assignment(k=2, kind="review", max_words=9, seed=4)
 
 
 class Pen:
+    max_tokens = 128
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.asked: list[Any] = []
@@ -79,6 +83,37 @@ def test_the_list_is_the_one_that_the_service_answers() -> None:
         assert [(row["item_id"], row["score"]) for row in written] == [(one.item_id, one.score) for one in served]
 
 
+class LongPen(Pen):
+    """Writes as much of a text as it may."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def write(self, requests: Sequence[Any], seed: int, decoding: Decoding) -> list[str]:
+        return [decoding.fit(f"{self.text[: decoding.max_new_tokens]}.")] * len(requests)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "这把吉他很好。声音非常温暖，" * 9,
+        "Extraordinarily comfortable instruments! Wonderful-sounding hand-finished fingerboards, " * 5,
+    ],
+)
+@pytest.mark.parametrize("kind", ["review", "reason"])
+@pytest.mark.parametrize("max_words", [None, 5, 12])
+def test_the_text_is_the_one_that_the_service_answers(text: str, kind: Any, max_words: int | None) -> None:
+    bundle = bundle_of()
+    bundle.explainer, bundle.writer = explainer_of(catalogue()), cast(Any, LongPen(text))
+    written = Author("m:1", bundle, FakeFeatures()).write(["known"], Assignment(3, kind, max_words, 4)).to_pylist()
+    engine = Engine(model="m:1", bundle=bundle, features=FakeFeatures(), max_k=10)
+    for row in written:
+        asked = FeedbackRequest(user_id="known", item_id=row["item_id"], kind=kind, max_words=max_words, seed=4)
+        assert row["text"] == engine.feedback(asked).text
+        assert max_words is None or count_words(row["text"]) <= max_words
+
+
 def test_nothing_is_written_of_items_that_may_not_be_shown() -> None:
     for rerank in (RerankSettings(), RerankSettings(kind="mmr", strength=0.9, pool=12)):
         bundle = bundle_of(rerank=rerank)
@@ -99,9 +134,9 @@ def test_texts_are_written_in_batches() -> None:
     pen = Pen()
     write(["known"], bundle_of(), Assignment(10, "review", 9, 1), pen)
     assert pen.batches == [BATCH, 2]
-    assert pen.decoded == Decoding(max_words=9)
+    assert pen.decoded == Decoding(max_new_tokens=52, max_words=9)
     write(["known"], bundle_of(), Assignment(2, "review", 9, 1, "greedy"), pen)
-    assert pen.decoded == Decoding(temperature=0.0, max_words=9)
+    assert pen.decoded == Decoding(max_new_tokens=52, temperature=0.0, max_words=9)
 
 
 def test_items_as_they_are_now_are_read_where_the_ranker_reads_them() -> None:
@@ -117,8 +152,8 @@ def test_a_reason_is_what_the_explainer_says_within_so_many_words_and_needs_no_w
 
     def explain(user: UserState, item_id: str, nearest: Any, seed: int, max_words: int | None) -> Reason:
         asked.append((user.items, item_id, nearest(user, item_id, 1), seed, max_words))
-        like = Statement(Fact("similar", "", 1, items=("i1",)), 0.5, "Like i1.")
-        kind = Statement(Fact("category", "tea", 7), 0.1, "It is of the kind that you chose so often before.")
+        like = Statement(Fact("similar", "", 1, items=("i1",)), 0.5, ("Like i1.",))
+        kind = Statement(Fact("category", "tea", 7), 0.1, ("It is of the kind that you chose so often before.",))
         return Reason((like, kind))
 
     bundle = bundle_of()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from core.overrides import Overrides
 from core.quarantine.rows import QuarantinedRow
 from core.settings.features import FeatureSettings, FeatureStoreSettings
 from core.settings.source import TablesSource
+from features.archive.publication import open_published, require_published
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
 from flows.promotion.model_store import promote
 from monitoring.online.export import export_predictions
-from recommender.bundle.manifest import DataRange
+from recommender.bundle.data_range import DataRange
 from tests.unit.features.shops import Row, write_shop
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from tests.unit.recommender.tiny_shop import DATA
@@ -111,3 +114,31 @@ def _write_records(layout: Layout) -> None:
         connection.execute("CREATE TABLE flow_run (id TEXT PRIMARY KEY, parameters TEXT)")
         told = [("1", json.dumps({"user": PERSON})), ("2", json.dumps({"user": "u"}))]
         connection.executemany("INSERT INTO flow_run VALUES (?, ?)", told)
+
+
+@contextmanager
+def same_home() -> Iterator[None]:
+    """BENTOML_HOME is after the block what it was before."""
+    before = os.environ["BENTOML_HOME"]
+    try:
+        yield
+    finally:
+        os.environ["BENTOML_HOME"] = before
+
+
+def copy_shop(built: Path, work: Path) -> Layout:
+    """A copy of its work folder; BENTOML_HOME is set to lie below it."""
+    shutil.copytree(built, work)
+    os.environ["BENTOML_HOME"] = str(work / "bentoml")
+    return Layout(work, "shop")
+
+
+def offline_rows(layout: Layout) -> dict[str, list[tuple]]:
+    """What the archive holds, by table."""
+    published = require_published(layout.feast)
+    archive = open_published(layout.feast, published)
+    archive.verify(published.n_parts)
+    tables = {table: archive.read(table, published.n_parts) for table in ("events", "reviews", "users", "items")}
+    rows = {table: [tuple(row.values()) for row in found.to_pylist()] for table, found in tables.items()}
+    # Of users and items the newest rows are read, in no order.
+    return {table: sorted(found) if table in ("users", "items") else found for table, found in rows.items()}

@@ -74,3 +74,19 @@ def test_json_is_looked_into_by_its_fields():
     }
     assert not person.in_json({"n": "7", "item_id": "7", "count": 7})
     assert Person("u10001").redact_json({"u10001": {"said": "by u10001"}}) == {FORGOTTEN: {"said": f"by {FORGOTTEN}"}}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "text", "redacted"),
+    [
+        ("u10001", "谢谢u10001的推荐", f"谢谢{FORGOTTEN}的推荐"),
+        ("u10001", "जीu10001को", f"जी{FORGOTTEN}को"),
+        ("सुनील", "सुनील, सुनीला, xसुनील", f"{FORGOTTEN}, सुनीला, xसुनील"),
+        ("rose1e", "rose1e rose1e\u0301", f"{FORGOTTEN} rose1e\u0301"),
+    ],
+)
+def test_a_mark_belongs_to_its_letter_and_a_letter_without_case_to_no_word_of_others(user_id, text, redacted):
+    person = Person(user_id)
+    assert person.in_text(text)
+    assert person.redact(text) == redacted
+    assert not person.in_text(redacted)

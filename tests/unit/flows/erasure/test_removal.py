@@ -1,77 +1,57 @@
-"""Everything of a person goes and nothing else; a removal that is killed ends, done again, in the same place."""
+"""Everything of a person goes and nothing else."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from core.layout import Layout
-from core.logs.events import EventLog
+from core.logs.events import EventLog, Interaction
 from core.logs.predictions import read_predictions
-from core.promotions import read_standing
-from core.removals import read_waiting, request_removal
+from core.promotions import known_versions, read_standing
 from core.settings.features import FeatureStoreSettings
-from core.settings.tree import Settings
 from core.storage import UNFINISHED, together
 from core.tombstones import read_tombstones
-from features.archive.publication import open_published, require_published
+from features import refresh
+from features.erasure import erase_online, is_unfinished
 from features.online import OnlineFeatures
 from features.refresh import refresh_features
+from flows.erasure import removal
 from flows.erasure.completion import finish_erasures
 from flows.erasure.receipts import Receipt, read_receipts, versions_to_go
 from flows.erasure.removal import preview, remove_person, take_back
-from flows.erasure.waiting import remove_waiting
 from flows.errors import BundleRefused, NotForgotten
+from flows.promotion import model_store
 from flows.promotion.bundles import promote_by_hand
+from flows.promotion.experiments import find_place
 from flows.promotion.model_store import promote, prune_versions, roll_back
 from flows.promotion.refits import labels_of
 from recommender.bundle.manifest import Chain, WriterOrigin, read_manifest
 from tests.integration.byte_search import find
-from tests.unit.features.shops import write_shop
-from tests.unit.flows.erasure.known_person import LOG, PERSON, SETTINGS, THEIRS, build_shop
+from tests.unit.features.shops import Row, write_shop
+from tests.unit.flows.erasure.known_person import (
+    LOG,
+    PERSON,
+    SETTINGS,
+    START,
+    THEIRS,
+    offline_rows,
+)
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from validation.raw.parts import NOTE_FILE
 
-WRITES = ((os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync"), (os, "unlink"), (os, "rmdir"))
 STORES = FeatureStoreSettings()
-
-
-@pytest.fixture(autouse=True)
-def home() -> Iterator[None]:
-    before = os.environ["BENTOML_HOME"]
-    yield
-    os.environ["BENTOML_HOME"] = before
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    before = os.environ["BENTOML_HOME"]
-    work = tmp_path_factory.mktemp("built") / "work"
-    build_shop(work)
-    os.environ["BENTOML_HOME"] = before
-    return work
-
-
-@pytest.fixture
-def layout(built: Path, tmp_path: Path) -> Layout:
-    return copy(built, tmp_path / "work")
-
-
-def copy(built: Path, work: Path) -> Layout:
-    shutil.copytree(built, work)
-    os.environ["BENTOML_HOME"] = str(work / "bentoml")
-    return Layout(work, "shop")
 
 
 def removed(layout: Layout) -> Receipt:
@@ -117,16 +97,6 @@ def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout)
     assert online.read_user("u") is not None
 
 
-def offline_rows(layout: Layout) -> dict[str, list[tuple]]:
-    published = require_published(layout.feast)
-    archive = open_published(layout.feast, published)
-    archive.verify(published.n_parts)
-    tables = {table: archive.read(table, published.n_parts) for table in ("events", "reviews", "users", "items")}
-    rows = {table: [tuple(row.values()) for row in found.to_pylist()] for table, found in tables.items()}
-    # Of users and items the newest rows are read, in no order.
-    return {table: sorted(found) if table in ("users", "items") else found for table, found in rows.items()}
-
-
 def test_what_was_counted_of_them_is_counted_anew_by_the_next_refresh(layout: Layout) -> None:
     removed(layout)
     write_shop(layout.clean("c2"), LOG)
@@ -154,7 +124,15 @@ def test_a_late_push_and_a_late_append_bring_nothing_back(layout: Layout) -> Non
 
 
 def test_somebody_who_was_never_there_changes_nothing_but_the_record(layout: Layout) -> None:
-    own = {"forgotten.json", "receipts", "data.lock", "forgotten.json.lock", "erasure.lock", "feast"}
+    own = {
+        "forgotten.json",
+        "receipts",
+        "data.lock",
+        "forgotten.json.lock",
+        "erasure.lock",
+        "events.sqlite.lock",
+        "feast",
+    }
     before = {path for path in layout.root.rglob("*") if path.relative_to(layout.root).parts[0] not in own}
     receipt = remove_person(layout, STORES, "nobody-at-all")
     assert (receipt.removed, receipt.seen, receipt.bundles) == ({}, False, ())
@@ -182,6 +160,29 @@ def test_what_was_fitted_again_of_their_data_goes_too(layout: Layout) -> None:
     (done,) = finish_erasures(layout)
     states = {(one.place, one.digest): one.state for one in done.bundles}
     assert (states["model store", "again"], states["refit", "again"]) == ("unaffected", "removed")
+
+
+@pytest.mark.parametrize("place", ["texts", "searches"])
+def test_what_began_with_them_goes_also_where_it_went_on_between_two_calls(
+    layout: Layout, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, fresh = layout.root / place / "begun", layout.root / place / "fresh"
+    begun.mkdir(parents=True)
+    (begun / "part-0").write_text("Learned with them.")
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "erase_offline", _unreachable)
+        with pytest.raises(ConnectionError):
+            removed(layout)
+    fresh.mkdir()
+    for folder in (begun, fresh):
+        (folder / "part-1").write_text("Learned without them.")
+    receipt = removed(layout)
+    assert (begun.exists(), fresh.exists()) == (False, True)
+    assert receipt.removed[place] == 1
+
+
+def _unreachable(*_: Any) -> Any:
+    raise ConnectionError("no route to the store")
 
 
 def test_what_started_from_the_weights_of_a_bundle_that_learned_from_them_learned_from_them(layout: Layout) -> None:
@@ -281,6 +282,55 @@ def test_the_bundles_that_learned_from_them_go_when_another_one_serves(layout: L
     assert roll_back(layout.model_name).version == early
 
 
+@pytest.mark.parametrize("during", [True, False])
+def test_what_learned_from_them_goes_into_service_no_more_once_it_is_known(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, during: bool
+) -> None:
+    """Whether the removal was killed before, or is under way: the receipt then has all that the store has."""
+    late = layout.bundle("late")
+    refused = []
+
+    def put(*_: object) -> None:
+        with pytest.raises(BundleRefused, match=r"digest=late.*nobody who was forgotten"):
+            promote(late, layout.model_name, {"digest": "late"})
+        with pytest.raises(BundleRefused, match=r"digest=late.*nobody who was forgotten"):
+            find_place(layout, str(late))
+        refused.append(1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if during:  # its copy is made before they are known
+            staged = model_store._staged
+
+            @contextmanager
+            def slowly(*given: Any) -> Iterator[Path]:
+                with staged(*given) as place:
+                    with monkeypatch.context() as inner:
+                        inner.setattr(removal, "_remove_stage", _interrupt)
+                        with pytest.raises(KeyboardInterrupt):
+                            removed(layout)
+                    yield place
+
+            patch.setattr(model_store, "_staged", slowly)
+            with pytest.raises(BundleRefused, match=r"digest=late.*nobody who was forgotten"):
+                promote(late, layout.model_name, {"digest": "late"})
+        else:
+            patch.setattr(removal, "_remove_stage", put)
+            with pytest.raises(KeyboardInterrupt):
+                removed(layout)
+            assert refused == [1]
+    receipt = removed(layout)
+    refresh_features(write_shop(layout.clean("c2"), LOG), layout.feast, SETTINGS)
+    promote(write_bundle(layout.bundle("new"), "new", shop="shop"), layout.model_name, {"digest": "new"})
+    (done,) = finish_erasures(layout)
+    assert (done.number, done.state) == (receipt.number, "complete")
+    assert "late" not in {one.digest for one in known_versions(layout.model_name)}
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_bundle_whose_weights_were_pruned_is_found_and_its_manifest_goes_too(layout: Layout) -> None:
     late, early = version(layout, "late"), version(layout, "early")
     data = read_manifest(read_standing(layout.model_name).folder / early).data
@@ -304,6 +354,8 @@ def test_a_bundle_that_comes_out_alike_without_them_stays(layout: Layout) -> Non
     assert done.state == "complete"
     assert [one.state for one in done.bundles if one.place == "model store"] == ["unaffected"]
     assert read_standing(layout.model_name).in_service.digest == "late"
+    kept = read_standing(layout.model_name)
+    assert not kept.forbids("late", read_manifest(kept.in_service.folder).created_at)  # it may be pinned, and come back
 
 
 def test_where_the_data_of_a_bundle_are_gone_its_newest_event_decides(layout: Layout) -> None:
@@ -344,111 +396,51 @@ def test_removal_waits_for_steps_that_are_at_work(layout: Layout) -> None:
     assert find(PERSON, layout.root) == set()
 
 
-@pytest.fixture
-def asked(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    """Clients of the service asked for two people to be forgotten."""
-    from prefect.logging import disable_run_logger
+@pytest.mark.parametrize("place", ["event log", "online store"])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_a_refresh_that_is_at_work_counted_of_them_is_counted_anew(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, place: str, is_killed: bool
+) -> None:
+    """No clean table has them yet; the removal may be killed once serving has lost them."""
+    event = Interaction("new", "newcomer", "a", "view", START + timedelta(days=1))
+    log = EventLog(layout.events)
+    log.append([event])
+    OnlineFeatures(layout.feast, SETTINGS).push([event], [3])
+    if place == "online store":
+        log.erase(lambda user: user == "newcomer")
+    log.close()
+    online = OnlineFeatures(layout.feast, SETTINGS)
+    publish = refresh.publish
 
-    settings = Settings(work_dir=layout.work_dir, shop=layout.shop)
-    monkeypatch.setattr("flows.erasure.waiting.current_settings", lambda: settings)
-    for user in (PERSON, "nobody-at-all"):
-        request_removal(layout.to_forget, layout.forgotten, user)
-    with disable_run_logger():
-        yield layout
+    def remove() -> None:
+        if is_killed:
+            with monkeypatch.context() as patch:
+                patch.setattr(removal, "erase_online", lambda *given: _interrupt(erase_online(*given)))
+                with pytest.raises(KeyboardInterrupt):
+                    remove_person(layout, STORES, "newcomer")
+        remove_person(layout, STORES, "newcomer")
 
+    with ThreadPoolExecutor() as pool:
 
-def test_whom_the_service_was_asked_to_forget_is_removed_by_a_flow_and_so_is_their_id(asked: Layout) -> None:
-    assert PERSON in asked.to_forget.read_text()
-    receipts = remove_waiting(asked.shop)
-    assert [(one.number, one.state, one.seen) for one in receipts] == [
-        (1, "retraining", True),
-        (2, "retraining", False),
-    ]
-    assert find(PERSON, asked.root.parent) == set()
-    assert not asked.to_forget.exists()
-    assert remove_waiting(asked.shop) == []
+        def publish_meanwhile(*given: Any) -> None:
+            futures.append(pool.submit(remove))
+            while online.read_user("newcomer") is not None:
+                time.sleep(0.01)
+            publish(*given)
 
-
-def test_who_cannot_be_removed_whole_goes_on_waiting(asked: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr("flows.erasure.removal.blot_log", lambda *_: 0)
-        receipts = remove_waiting(asked.shop)
-    assert [one.state for one in receipts] == ["removing", "retraining"]
-    assert read_waiting(asked.to_forget) == (PERSON,)
-    assert [one.state for one in remove_waiting(asked.shop)] == ["retraining"]
-    assert find(PERSON, asked.root.parent) == set()
-
-
-def test_who_is_taken_back_before_a_flow_came_loses_nothing(asked: Layout) -> None:
-    take_back(asked, PERSON)
-    assert [one.number for one in remove_waiting(asked.shop)] == [2]
-    assert PERSON in {event.user_id for _, event in EventLog(asked.events).read()}
-
-
-def killed_at(number: int, layout: Layout) -> bool:
-    """Remove the person in a process of its own that kills itself before its nth write; whether it came so far."""
-    child = os.fork()
-    if child == 0:
-        with suppress(BaseException):
-            count_writes(number)
-            removed(layout)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-
-
-def count_writes(number: int) -> None:
-    seen = [0]
-
-    def counted(write):
-        def call(*args, **more):
-            seen[0] += 1
-            if seen[0] == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return write(*args, **more)
-
-        return call
-
-    for module, name in WRITES:
-        setattr(module, name, counted(getattr(module, name)))
-
-
-def end_of(layout: Layout) -> dict[str, object]:
-    """What a shop has in the end, but for times and counts of what was removed."""
-    (receipt,) = read_receipts(layout)
-    assert receipt.search.left == ()
-    folders = {path.relative_to(layout.root).as_posix() for path in layout.root.rglob("*") if path.is_dir()}
-    return {
-        "folders": {one for one in folders if not one.startswith("feast/offline/")},
-        "offline": offline_rows(layout),
-        "events": list(EventLog(layout.events).read()),
-        "receipt": (receipt.state, receipt.seen_from, [(one.digest, one.state) for one in receipt.bundles]),
-        "found": find(PERSON, layout.root.parent),
-        "tombstones": len(read_tombstones(layout.forgotten).forgotten),
-    }
-
-
-def check_killed_at(numbers: range, built: Path, tmp_path: Path) -> int:
-    """How many of these kills came before the end."""
-    whole = copy(built, tmp_path / "whole")
-    removed(whole)
-    wanted, n_killed = end_of(whole), 0
-    assert wanted["found"] == set()
-    for number in numbers:
-        layout = copy(built, tmp_path / str(number))
-        if not killed_at(number, layout):
-            break
-        n_killed += 1
-        removed(layout)
-        assert end_of(layout) == wanted, number
-        shutil.rmtree(tmp_path / str(number))
-    return n_killed
-
-
-def test_a_removal_that_is_killed_ends_the_same_when_it_is_done_again(built: Path, tmp_path: Path) -> None:
-    assert check_killed_at(range(3, 200, 45), built, tmp_path) >= 3
-
-
-@pytest.mark.slow
-def test_a_removal_may_be_killed_at_any_write(built: Path, tmp_path: Path) -> None:
-    assert check_killed_at(range(1, 1000), built, tmp_path) < 999
+        futures: list[Future[None]] = []
+        with monkeypatch.context() as patch, together(layout.data_lock):
+            patch.setattr(refresh, "publish", publish_meanwhile)
+            write_shop(layout.clean("c2"), [*LOG, *THEIRS, Row("v", "b", 40, 3.0)])
+            refresh_features(layout.clean("c2"), layout.feast, SETTINGS, event_log=layout.events)
+        futures[0].result()
+    assert is_unfinished(layout.feast)
+    finish_erasures(layout)
+    assert [(one.state, one.features) for one in read_receipts(layout)] == [("retraining", False)]
+    write_shop(layout.clean("c3"), [*LOG, *THEIRS, Row("v", "b", 40, 3.0)])
+    (layout.clean("c3") / "summary.json").write_text('{"log_sequence": 3}')
+    assert refresh_features(layout.clean("c3"), layout.feast, SETTINGS, event_log=layout.events).rebuilt
+    fresh = layout.root / "fresh"
+    refresh_features(layout.clean("c3"), fresh, SETTINGS)
+    ours, theirs = (OnlineFeatures(folder, SETTINGS).read_items(["a"]) for folder in (layout.feast, fresh))
+    assert ours["item_n_events"].tolist() == theirs["item_n_events"].tolist()

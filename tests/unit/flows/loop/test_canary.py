@@ -1,5 +1,7 @@
 """A canary from the gate's word to its end, with a real record of experiments, model store and prediction log."""
 
+import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -7,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.experiments import CHAMPION, Experiment, Variant, read_experiments, start, stop
+from core.experiments import CHAMPION, Experiment, ExperimentError, Variant, read_experiments, start, stop
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
 from core.logs.predictions import Prediction
@@ -17,12 +19,12 @@ from core.settings.loop import CanarySettings, RetrainingSettings
 from core.settings.monitoring import ExperimentSettings
 from core.settings.tree import Settings
 from flows.loop import canary as module
-from flows.loop import changes
+from flows.loop import changes, notices
 from flows.loop.canary import begin_canary, follow_newest
 from flows.loop.evidence import gather_evidence
 from flows.promotion.champion import is_withdrawn
-from flows.promotion.experiments import find_place
-from flows.promotion.model_store import promote, roll_back
+from flows.promotion.experiments import find_place, pin_version
+from flows.promotion.model_store import forbid_bundles, promote, roll_back
 from serving.experiments.plan import point_of
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from tests.unit.monitoring.online.test_shown import write
@@ -41,8 +43,7 @@ def shop(tmp_path, monkeypatch):
     """A shop with a bundle in service, a candidate that was fitted again, and the gate's word on it."""
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     sent = []
-    for one in (module, changes):
-        monkeypatch.setattr(one, "emit", lambda shop, name, says, key, payload=None: sent.append(name))
+    monkeypatch.setattr(notices, "emit", lambda shop, name, says, key, payload=None: sent.append(name) or True)
     monkeypatch.setattr(module, "current_settings", lambda: Settings(loop={"canary": RULES.model_dump()}))
     layout = Layout(tmp_path, "shop")
     model, timeline = layout.model_name, Timeline(layout.timeline)
@@ -60,9 +61,9 @@ def canary(shop) -> Experiment:
     return found
 
 
-def show(shop, hits, number=800):
+def show(shop, hits, number=800, after=timedelta()):
     """Have users answered from now on as the service would, and click where `hits` says so of user and variant."""
-    one, moment = canary(shop), datetime.now(UTC)
+    one, moment = canary(shop), datetime.now(UTC) + after
     answers, clicks = [], []
     for n in range(number):
         user = f"u{n}"
@@ -129,6 +130,16 @@ def test_it_grows_with_those_it_has_and_is_promoted(shop):
     assert len(read_standing(shop.model).changes) == 2
 
 
+def test_one_whose_first_answers_are_gone_from_the_log_waits_and_says_why(shop):
+    show(shop, lambda n, variant: variant == CHAMPION)  # it would be withdrawn as worse
+    gone = datetime.now(UTC) + timedelta(seconds=1)
+    (shop.layout.predictions / "lost.json").write_text(json.dumps({"until": gone.isoformat()}))
+    decided = follow_newest(shop.layout, RULES, FIGURES, datetime.now(UTC) + LATER)
+    assert (decided.action, decided.rule) == ("hold", "untested")
+    assert "are gone from the prediction log" in decided.reason
+    assert "serving.predictions.days and max_bytes" in decided.reason
+
+
 def test_what_is_worse_is_withdrawn_and_neither_judged_nor_learned_again(shop, tmp_path):
     show(shop, lambda n, variant: variant == CHAMPION)
     assert follow(shop) == "withdraw"
@@ -173,6 +184,54 @@ def test_what_goes_into_service_between_figures_and_promotion_wins(shop, monkeyp
     assert follow(shop) == "withdraw"
     assert read_standing(shop.model).in_service.digest == "other-digest"
     assert canary(shop).outcome == "overtaken"
+
+
+def meanwhile(shop, monkeypatch, change):
+    """Have something happen while the figures are read by which the canary is promoted."""
+    show(shop, equal)
+    follow(shop)
+    show(shop, equal)
+    decide = module.decide_rollout
+
+    def late(seen, rules):
+        change()
+        return decide(seen, rules)
+
+    monkeypatch.setattr(module, "decide_rollout", late)
+
+
+def test_one_that_is_stopped_by_hand_while_figures_are_read_is_not_promoted(shop, monkeypatch):
+    meanwhile(shop, monkeypatch, lambda: stop(shop.model, canary(shop).name, "it shows empty lists"))
+    with pytest.raises(ExperimentError, match="generation=3"):
+        follow(shop)
+    assert read_standing(shop.model).in_service.digest == "old-digest"
+    assert canary(shop).stop_reason == "it shows empty lists"
+
+
+def test_a_version_that_is_pinned_while_figures_are_read_stays(shop, monkeypatch):
+    meanwhile(shop, monkeypatch, lambda: pin_version(shop.layout, ""))
+    with pytest.raises(ExperimentError, match="generation=3"):
+        follow(shop)
+    assert read_standing(shop.model).in_service.digest == "old-digest"
+
+
+def forbid(shop):
+    forbid_bundles(shop.model, {"new-digest"})
+
+
+def test_one_that_learned_from_somebody_who_was_forgotten_ends_without_a_word_on_it(shop):
+    show(shop, equal)
+    forbid(shop)
+    assert follow(shop) == "withdraw"
+    assert (canary(shop).outcome, canary(shop).stop_reason[:29]) == ("overtaken", "It learned from somebody who ")
+    assert not is_withdrawn("new-digest", read_standing(shop.model))
+
+
+def test_one_that_is_found_to_have_learned_from_somebody_forgotten_meanwhile_is_not_promoted(shop, monkeypatch):
+    meanwhile(shop, monkeypatch, lambda: forbid(shop))
+    assert follow(shop) == "withdraw"
+    assert canary(shop).stop_reason == "It learned from somebody who was forgotten since."
+    assert read_standing(shop.model).in_service.digest == "old-digest"
 
 
 @pytest.mark.parametrize("killed_after", ["grow", "stop", "promote"])
@@ -244,3 +303,25 @@ def test_while_one_runs_nothing_is_learned_and_its_end_counts_as_a_rollback(shop
 def test_the_flow_loads_no_torch():
     code = "import flows.follow_canary, sys; assert not {'torch', 'transformers', 'bentoml'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_nobody_was_told_of_a_canary_the_next_look_tells(shop, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(notices, "emit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        stop(shop.model, canary(shop).name, "It is slow.", outcome="withdrawn")
+        with pytest.raises(KeyboardInterrupt):
+            follow_newest(shop.layout, RULES, FIGURES)
+    assert "sommelier.canary.withdrawn" not in shop.sent
+    follow_newest(shop.layout, RULES, FIGURES)
+    follow_newest(shop.layout, RULES, FIGURES)
+    assert shop.sent.count("sommelier.canary.withdrawn") == 1
+
+
+def test_the_loss_that_is_allowed_is_of_what_the_difference_is_counted_by(shop):
+    """Of users' first lists alone: that nobody clicks later does not make the candidate wait."""
+    show(shop, lambda n, variant: n % 5 < 4)
+    for minutes in range(3, 20):
+        show(shop, lambda n, variant: False, after=timedelta(minutes=minutes))
+    rules = RULES.model_copy(update={"max_loss": 0.2})
+    assert follow(shop, rules=rules) == "grow"
+    assert 0.7 < float(re.search(r"of the hit rate in service \((.*?)\)", canary(shop).growths[-1].reason)[1]) < 0.9

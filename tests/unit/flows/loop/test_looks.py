@@ -48,6 +48,8 @@ def test_an_alarm_is_over_once_it_was_missed_often_enough_and_raised_anew_after_
     assert not look(timeline).cleared
     [over] = look(timeline).cleared
     assert (over.subject, over.state) == ("data.price", "cleared")
+    # One event tells whoever was not reached while it was on.
+    assert over.details["untold"]["says"] == f"Over, on since {over.at[:10]} {over.at[11:16]} UTC: data.price moved."
     assert look(timeline).on == ()
     assert [entry.subject for entry in look(timeline, alarm()).raised] == ["data.price"]
     assert [entry.state for entry in timeline.read()] == ["cleared", "on"]
@@ -57,3 +59,29 @@ def test_how_an_alarm_was_is_known_while_it_is_not_seen(timeline):
     look(timeline, alarm(broken=True, segment="country=DE"))
     [missed] = look(timeline).on
     assert (missed.alarm, missed.looks, missed.is_seen) == (alarm(broken=True, segment="country=DE"), 1, False)
+
+
+def test_two_looks_at_once_raise_an_alarm_once_and_an_alarm_that_another_look_ended_is_raised_anew(
+    timeline, monkeypatch
+):
+    other = Timeline(timeline.path)
+    lasting = timeline.lasting
+
+    def while_another_looks(*alarms):
+        """The other look is made right after this one has read which alarms are on."""
+
+        def read(kind):
+            found = lasting(kind)
+            look(other, *alarms)
+            return found
+
+        monkeypatch.setattr(timeline, "lasting", read)
+
+    while_another_looks(alarm())
+    look(timeline, alarm())
+    assert [(entry.state, entry.subject) for entry in other.read()] == [("on", "data.price")]
+    look(other)
+    while_another_looks()
+    found = look(timeline, alarm())
+    assert [(one.alarm.signal, one.is_seen) for one in found.on] == [("data.price", True)]
+    assert [entry.state for entry in other.read()] == ["cleared", "on"]

@@ -9,7 +9,8 @@ from prefect.exceptions import Pause
 
 from core.errors import SommelierError
 from core.logs.timeline import Timeline
-from flows.loop import runs
+from core.settings.loop import RetrainingSettings
+from flows.loop import evidence, runs
 from flows.loop.evidence import _took
 from flows.loop.runs import WAITED_S, record_end, recorded, settle_lost_runs
 from flows.params import PipelineParams
@@ -121,3 +122,17 @@ def test_a_run_that_waits_for_somebody_goes_on_as_one_run_and_its_wait_is_no_wor
     assert (states(timeline), after.details[WAITED_S] >= 0.05) == ([("pipeline", "completed", 1)], True)
     took = datetime.fromisoformat(after.until) - datetime.fromisoformat(after.at)
     assert _took(after, datetime.now(UTC)) == took - timedelta(seconds=after.details[WAITED_S])
+
+
+def test_a_run_that_begins_while_a_look_gives_its_decision_up_is_not_lost(timeline, monkeypatch):
+    decision = timeline.add("decision", "pipeline", "wanted", "Quality is lost.")
+    rules = RetrainingSettings(give_up_h=1e-9)
+
+    def begin_meanwhile(shop):
+        timeline.settle(decision, runs.STARTED)
+        return ""
+
+    monkeypatch.setattr(evidence, "_waiting", begin_meanwhile)
+    busy = evidence._busy(timeline, "vineyard", rules, datetime.now(UTC))
+    assert busy == f"the run of pipeline that decision {decision.id} wants has just begun"
+    assert timeline.find(decision.id).state == "started"

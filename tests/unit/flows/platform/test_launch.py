@@ -263,6 +263,7 @@ def test_a_page_that_does_not_start_does_not_keep_the_platform_from_serving(tmp_
 def test_a_shop_that_is_served_with_other_data_than_before_is_told_so(tmp_path, settings, monkeypatch):
     for name in ("clear_stale_runs", "pause_unserved", "wait_for_deployments"):
         monkeypatch.setattr(f"flows.platform.prefect_server.{name}", lambda *_: 0)
+    monkeypatch.setattr("flows.platform.notifications.apply_notifications", lambda *_: [])
     platform = Platform({}, tmp_path / "logs", joined="http://127.0.0.1:1")
     monkeypatch.setattr(platform, "start", lambda *_: None)
     lines = []

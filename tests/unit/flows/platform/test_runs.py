@@ -6,7 +6,7 @@ from core.errors import NotRunning, SettingsError
 from core.layout import Layout
 from core.settings.loading import load_settings
 from core.settings.tree import Recipe
-from flows.params import PipelineParams, RollbackParams
+from flows.params import ForgetParams, PipelineParams, RollbackParams
 from flows.platform.prefect_server import FollowedRun
 from flows.platform.runs import change_parameters, run_flow
 from flows.platform.served_shops import serving
@@ -48,6 +48,11 @@ def test_an_unknown_parameter_is_named(flow, change, told):
     with pytest.raises(SettingsError) as error:
         change_parameters(flow, given, [change])
     assert f"Cannot run {flow}: {told}" in str(error.value)
+
+
+def test_a_user_may_have_a_number_for_an_id():
+    given = {"params": ForgetParams(shop="corner").model_dump(mode="json")}
+    assert change_parameters("forget", given, ["user=12345"])["params"]["user"] == "12345"
 
 
 def test_where_no_server_runs_the_sentence_names_its_port(settings):

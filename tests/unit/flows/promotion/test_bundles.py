@@ -2,6 +2,7 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,13 +14,14 @@ from flows.errors import BundleNotFound, BundleRefused, NothingInService
 from flows.promotion.bundles import (
     describe_promotion,
     find_bundle,
+    find_judged,
     promote_by_hand,
     read_metrics,
     row_in_service,
     version_rows,
 )
 from flows.promotion.model_store import roll_back
-from recommender.bundle.manifest import SCHEMA_VERSION
+from recommender.bundle.manifest import MANIFEST, SCHEMA_VERSION
 from recommender.errors import BundleError, OtherSchemaVersion
 from tests.unit.flows.promotion.written_bundle import write_bundle
 from tests.unit.recommender.tiny_shop import DATA
@@ -59,6 +61,28 @@ def test_a_name_of_no_bundle_or_of_two_is_refused(layout, candidate, named):
     candidate("aaaa2222")
     with pytest.raises(BundleNotFound, match=f"bundle={named}.*sommelier models list"):
         find_bundle(layout, named)
+
+
+@pytest.mark.parametrize("n_looks", [1, 2, 3, 4])
+def test_a_bundle_that_another_run_prunes_meanwhile_is_left_out(layout, candidate, monkeypatch, n_looks):
+    made = {digest: candidate(digest) for digest in ("aaaa1111", "bbbb2222")}
+    looks, gone, stat = [], [], Path.stat
+
+    def looked_at(path, **given):
+        found = stat(path, **given)
+        if path.name == MANIFEST and not gone:
+            looks.append(path)
+            if len(looks) == n_looks:
+                gone.extend(digest for digest, folder in made.items() if folder != path.parent)
+                shutil.rmtree(made[gone[0]])
+        return found
+
+    monkeypatch.setattr(Path, "stat", looked_at)
+    for _ in made:
+        assert find_judged(layout, "cccc3333") is None
+    found = {digest: find_judged(layout, digest) for digest in made}
+    assert found == {digest: None if digest in gone else folder for digest, folder in made.items()}
+    assert len(gone) == 1
 
 
 def test_before_the_first_promotion_no_bundle_is_meant(layout):

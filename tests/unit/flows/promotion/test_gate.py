@@ -53,8 +53,9 @@ def test_the_first_bundle_that_surely_beats_the_best_baseline_is_promoted():
     decision = decided(0.05, best=baseline(0.02, 0.01, 0.05))
     assert (decision.promote, decision.served, decision.lost_to_baseline) == (True, "blend", False)
     assert decision.reason == (
-        "no bundle was in service; the candidate's ndcg_at_10 of 0.0500 is significantly better than that of the best "
-        "baseline, popularity, recent window, with 0.0200 (difference +0.0300, 95 % interval [+0.0100, +0.0500])"
+        "no bundle was in service; the candidate's ndcg_at_10 of 0.0500 is significantly better than that of the "
+        "best baseline on test, popularity, recent window, with 0.0200 "
+        "(difference +0.0300, 95 % interval [+0.0100, +0.0500])"
     )
 
 
@@ -63,8 +64,8 @@ def test_a_candidate_that_is_surely_worse_than_the_best_baseline_is_refused_for_
     assert (decision.promote, decision.promote_baseline, decision.served) == (False, False, None)
     assert decision.lost_to_baseline
     assert decision.reason == (
-        "the candidate's ndcg_at_10 of 0.0107 is significantly worse than that of the best baseline, popularity, "
-        "recent window, with 0.0313 (difference -0.0206, 95 % interval [-0.0261, -0.0150])"
+        "the candidate's ndcg_at_10 of 0.0107 is significantly worse than that of the best baseline on test, "
+        "popularity, recent window, with 0.0313 (difference -0.0206, 95 % interval [-0.0261, -0.0150])"
     )
 
 
@@ -72,7 +73,10 @@ def test_a_candidate_that_is_surely_worse_than_the_best_baseline_is_refused_for_
 def test_where_the_interval_holds_zero_the_candidate_is_promoted_and_the_reason_says_so(low, high):
     decision = decided(0.0651, best=baseline(0.0656, low, high))
     assert decision.promote
-    assert "ndcg_at_10 of 0.0651 does not differ significantly from that of the best baseline, pop" in decision.reason
+    assert (
+        "ndcg_at_10 of 0.0651 does not differ significantly from that of the best baseline on test, pop"
+        in decision.reason
+    )
     assert f"[{low:+.4f}, {high:+.4f}]" in decision.reason
 
 
@@ -84,7 +88,7 @@ def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolera
     decision = decided(candidate, best=baseline(0.1, -0.2, 0.1), baseline_tolerance=tolerance)
     assert (decision.promote, decision.lost_to_baseline) == (promote, not promote)
     if not promote:
-        assert "is below that of the best baseline, popularity, recent window, with 0.1000" in decision.reason
+        assert "is below that of the best baseline on test, popularity, recent window, with 0.1000" in decision.reason
         assert "by more than gate.baseline_tolerance=0.05 allows, though not significantly" in decision.reason
 
 
@@ -245,16 +249,30 @@ def test_a_baseline_that_cannot_be_compared_replaces_itself_alone(undecided):
     assert decide_baseline(settings, refused(), unknown, is_renewal=True).promote_baseline
 
 
-def metrics(**figures):
+def metrics(validation=None, **figures):
     models = {"als": 0.9, "bm25": 0.8, **figures, "blend": 0.1}
     differences = {
         model: {METRIC: {"mean": 0.1 - value, "low": 0.0 - value, "high": 0.2 - value, "p_value": 0.3}}
         for model, value in models.items()
     }
-    return {"ranking": {model: {METRIC: value} for model, value in models.items()}, "differences": differences}
+    chosen_by = {model: {METRIC: value} for model, value in (validation or {}).items()}
+    ranking = {model: {METRIC: value} for model, value in models.items()}
+    return {"ranking": ranking, "differences": differences, "validation": chosen_by}
 
 
-def test_the_best_baseline_is_the_best_of_those_that_can_serve():
+def test_the_best_baseline_is_chosen_on_validation_and_measured_on_test():
+    """The best of several on the window that measures it would have its luck there in its figure."""
+    validation = {"popularity": 0.3, "popularity_recent": 0.2, "item_knn": 0.4, "text_encoder": 0.1}
+    best = find_best_baseline(
+        metrics(validation, popularity=0.2, popularity_recent=0.4, item_knn=0.3, text_encoder=0.1), METRIC
+    )
+    assert best == BestBaseline(
+        kind="item_knn", value=0.3, difference=0.1 - 0.3, low=-0.3, high=0.2 - 0.3, p_value=0.3, chosen_on="validation"
+    )
+    assert best.describe().startswith("the best baseline on validation, item-kNN, with 0.3000 ")
+
+
+def test_where_validation_asks_nobody_the_best_baseline_is_that_of_the_test_window():
     best = find_best_baseline(metrics(popularity=0.2, popularity_recent=0.4, item_knn=0.3, text_encoder=0.1), METRIC)
     assert best == BestBaseline(
         kind="popularity_recent", value=0.4, difference=0.1 - 0.4, low=-0.4, high=0.2 - 0.4, p_value=0.3

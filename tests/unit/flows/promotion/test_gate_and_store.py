@@ -59,6 +59,7 @@ def metrics(low, high):
     return {
         "ranking": {"popularity": {METRIC: 0.3}, "blend": {METRIC: 0.3 + (low + high) / 2}},
         "differences": {"popularity": {METRIC: difference}},
+        "validation": {"popularity": {METRIC: 0.3}},
     }
 
 
@@ -99,8 +100,8 @@ def test_into_an_empty_store_goes_the_baseline_that_a_candidate_lost_to_and_only
     again = hold_baseline(shop, hold(shop, LOST, "sommelier-gate-a"), "sommelier-gate-a")
     assert (again.promote, again.promote_baseline, again.served) == (False, False, "popularity")
     assert again.reason.startswith(
-        "the candidate's ndcg_at_5 of 0.1500 is significantly worse than that of the best baseline, popularity, with "
-        "0.3000 (difference -0.1500, 95 % interval [-0.2000, -0.1000])"
+        "the candidate's ndcg_at_5 of 0.1500 is significantly worse than that of the best baseline on validation, "
+        "popularity, with 0.3000 (difference -0.1500, 95 % interval [-0.2000, -0.1000])"
     )
     assert again.reason.endswith("; that baseline is in service already: " + version_in_service("sommelier-gate-a").tag)
 

@@ -10,7 +10,7 @@ from core.promotions import RECORD, list_versions, model_folder, read_standing, 
 from core.storage import write_json
 from flows.errors import BundleRefused, ChampionChanged, NothingInService
 from flows.promotion.bundles import version_rows
-from flows.promotion.model_store import promote, roll_back
+from flows.promotion.model_store import forbid_bundles, permit_bundle, promote, roll_back
 from recommender.bundle.manifest import SCHEMA_VERSION
 from recommender.errors import BundleError
 from tests.unit.flows.promotion.written_bundle import write_bundle
@@ -118,6 +118,18 @@ def test_a_rollback_to_a_named_version(store, put):
     assert roll_back(store, put_in["a"].version).digest == "a"
     assert roll_back(store, put_in["c"].version).digest == "c"  # named, so meant: it is not withdrawn any more
     assert read_standing(store).withdrawn == {"a", "b"}
+
+
+def test_no_rollback_brings_back_what_learned_from_somebody_forgotten_until_it_is_permitted(store, put):
+    second = put("first", "second", "third")["second"]
+    forbid_bundles(store, {"second"})
+    with pytest.raises(BundleRefused, match="Cannot roll back"):
+        roll_back(store, second.version)
+    assert in_service(store) == "third"
+    roll_back(store)
+    assert in_service(store) == "first"
+    permit_bundle(store, "second")
+    assert roll_back(store, second.version).digest == "second"
 
 
 def test_a_rollback_to_nowhere_names_the_version(store, put):

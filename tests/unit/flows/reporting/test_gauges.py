@@ -7,7 +7,6 @@ from core.alarms import Alarm
 from core.layout import Layout
 from flows.promotion.gate import BestBaseline, Decision
 from flows.reporting.gauges import FAMILIES, publish_gate, publish_look, publish_rows, publish_run
-from monitoring.drift import DriftSummary
 from monitoring.verdict import Signal
 from serving.http.flow_gauges import with_flow_gauges
 from validation.summary import TableSummary, ValidationSummary
@@ -65,13 +64,13 @@ def test_a_look_shows_its_alarms_and_what_it_measured_of_all(layout):
         _signal("data.volume", 7, 4.0, note="too few"),
     )
     weaker = alarm.model_copy(update={"window_days": 1, "p_value": 0.01})
-    publish_look(layout, DriftSummary.model_construct(alarms=(alarm, weaker), signals=signals))
+    publish_look(layout, (alarm, weaker), signals)
     found = _samples(layout)
     labels = ("data", "data.price.level", "true")
     assert found["sommelier_alarm"] == {labels: 1.0}
     assert found["sommelier_alarm_p_value"] == {labels: 0.001}
     assert found["sommelier_signal"] == {("data", "data.price.level", "7"): 9.5, ("data", "data.price.level", "1"): 8.5}
-    publish_look(layout, DriftSummary.model_construct(alarms=(), signals=signals))
+    publish_look(layout, (), signals)
     assert "sommelier_alarm" not in _samples(layout)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from core.layout import Layout
@@ -32,3 +33,30 @@ def test_reports_are_linked_newest_first_and_only_where_they_exist(tmp_path):
         "old/drift/first.html",
     ]
     assert all((layout.reports / link).exists() for link in links)
+
+
+def test_what_another_run_removes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    layout = Layout(tmp_path, "small")
+    leave(layout, "old", [DATA_DOCS], 1000)
+    leave(layout, "new", [EVALUATIONS / "first.html", EVALUATIONS / "second.html"], 2000)
+    removed = []
+    is_dir, stat = Path.is_dir, Path.stat
+
+    def listed(path: Path) -> bool:
+        found = is_dir(path)
+        if path.name == "old":
+            shutil.rmtree(path)
+        return found
+
+    def looked_at(path: Path, **given: bool) -> os.stat_result:
+        found = stat(path, **given)
+        if path.suffix == ".html" and path.parent.name == EVALUATIONS.name and not removed:
+            removed.extend(page for page in path.parent.iterdir() if page != path)
+            removed[0].unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", listed)
+    monkeypatch.setattr(Path, "stat", looked_at)
+    links = re.findall(r'href="([^"]+)"', write_index(layout).read_text())
+    (gone,) = removed
+    assert links == [f"new/evaluation/{name}.html" for name in ("first", "second") if name != gone.stem]

@@ -54,6 +54,22 @@ def test_the_recipe_as_it_comes_is_accepted(tmp_path: Path) -> None:
     check_shop(Recipe(), write_shop(tmp_path))
 
 
+def test_a_shop_where_nobody_has_two_items_before_validation_is_refused_before_the_first_fit(tmp_path: Path) -> None:
+    training = write_shop(tmp_path)
+    rows = pq.read_table(training / "sequences.parquet").to_pylist()
+    alone = [{**row, "history_items": row["history_items"][:1], "history_values": [None]} for row in rows]
+    write(training, "sequences", alone)
+    with pytest.raises(TrainingDataError, match="sequences with two known items=0 of 40, expected at least 1"):
+        check_shop(Recipe(), training)
+    # A second item that the catalogue lacks teaches nothing; one that it has is enough.
+    gone = [{**row, "history_items": [*row["history_items"], "gone"], "history_values": [None] * 2} for row in alone]
+    write(training, "sequences", gone)
+    with pytest.raises(TrainingDataError, match="sequences with two known items=0 of 40"):
+        check_shop(Recipe(), training)
+    write(training, "sequences", [*gone[:-1], rows[-1]])
+    check_shop(Recipe(), training)
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
@@ -161,7 +177,7 @@ def test_nothing_is_fitted_where_re_ranking_cannot_be_met(tmp_path: Path, monkey
     monkeypatch.setattr(bundles, "fit_components", lambda *_, **__: fitted.append("all") or {})
     monkeypatch.setattr(bundles, "report_starts", lambda *_: None)
     monkeypatch.setattr(bundles, "assemble_candidate", lambda *_, **__: None)
-    prepared: Any = SimpleNamespace(raw=None, clean=None)
+    prepared: Any = SimpleNamespace(fingerprint="", clean=None)
     run: Any = Run()
     with pytest.raises(RerankError, match="items with a category=0"):
         bundles.learn(run, prepared)

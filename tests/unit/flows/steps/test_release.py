@@ -6,15 +6,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from core.layout import Layout
+from core.logs.timeline import Timeline
 from core.settings.evaluation import RefitSettings
 from core.settings.tree import Recipe
 from core.storage import UNFINISHED
+from flows.loop.judgements import gate_key
+from flows.promotion.approvals import keep_waiting, list_waiting
 from flows.promotion.gate import Approval, BestBaseline, Decision
 from flows.steps import release as module
 from flows.steps.bundles import Learned
 from flows.steps.step import Output
+from tests.unit.flows.promotion.test_approvals import waiting
 
 RECIPE = Recipe()
 WON = Decision(promote=True, reason="it is better", metric="ndcg_at_10", candidate=0.2, served="blend")
@@ -201,3 +206,32 @@ def test_what_waits_in_another_run_is_not_asked_again(released, monkeypatch):
     result, seen = released([WON.model_copy(update={"needs_approval": True})])
     assert (result.version, seen.promoted, seen.recorded) == (None, [], [False])
     assert result.decision.reason == "it is better; the same waits for approval already (run calm-owl)"
+
+
+def test_of_a_run_that_fails_with_its_answer_the_time_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    layout, timeline = Layout(tmp_path, "shop"), Timeline(Layout(tmp_path, "shop").timeline)
+    asked = waiting(1, until="2100-01-01T00:00:00+00:00")
+    keep_waiting(layout, asked)
+    timeline.add("gate", "digest", "waiting", "It is better.", key=gate_key(asked.flow_run_id))
+
+    def fail(*_):
+        raise OSError("no room")
+
+    replaced = {
+        "check_approvable": lambda run: None,
+        "take_up": lambda run: (asked, None),
+        "note_used": lambda *_: None,
+        "replace": lambda run, **_: run,
+        "_describe": lambda *_: "",
+        "wait": lambda *_: Approval(state="approved", by="bob"),
+        "follow_approval": lambda decision, *_: decision,
+        "_evaluate": fail,
+    }
+    for name, one in replaced.items():
+        monkeypatch.setattr(module, name, one)
+    with disable_run_logger(), pytest.raises(OSError, match="no room"):
+        module.release_answered(SimpleNamespace(layout=layout))
+    entry = timeline.newest("gate")
+    assert (entry.state, list_waiting(layout)) == ("unchanged", [])
+    assert "approved by bob, but its run ended before that was done: failed" in entry.says

@@ -95,10 +95,35 @@ def test_days_stay_when_their_part_of_the_log_is_gone_and_come_once(tmp_path: Pa
     assert (tmp_path / "watched" / "answers.json").read_bytes() == before
     for segment in segments.glob("*.jsonl"):
         segment.unlink()
-    write(tmp_path / "log", answer("r3", 2 * DAY_M))
+    write(tmp_path / "log", answer("r2", DAY_M), answer("r3", 2 * DAY_M))
     days = _sum_up(tmp_path, now=NOW + timedelta(days=1))
     assert [one.day.day for one in days] == [1, 2, 3]
     assert days[:2] == both
+
+
+def test_a_day_stays_whole_when_a_part_of_its_answers_has_left_the_log(tmp_path: Path) -> None:
+    of_day = [answer(f"r{n}", DAY_M, user_id=f"x{n}") for n in range(6)]
+    other = answer("other", DAY_M, model="sommelier-tiny:v2")
+    segments = write(tmp_path / "log", answer("r", 0), other, *of_day)
+    whole = _sum_up(tmp_path)
+    assert [(one.day.day, one.model[-2:], one.answers) for one in whole] == [(2, "v1", 6), (2, "v2", 1)]
+    for segment in segments.glob("*.jsonl"):
+        segment.unlink()
+    write(tmp_path / "log", *of_day[4:], answer("r9", 2 * DAY_M))
+    days = _sum_up(tmp_path, [event(1, "b", DAY_M + 5, of="r5")], now=NOW + timedelta(days=1))
+    assert days[:2] == whole
+    assert [(one.day.day, one.answers) for one in days[2:]] == [(3, 1)]
+
+
+def test_a_day_of_which_the_log_holds_only_the_end_is_left_out(tmp_path: Path) -> None:
+    segments = write(tmp_path / "log", answer("r0", 0), answer("r1", DAY_M))
+    known = _sum_up(tmp_path)
+    for segment in segments.glob("*.jsonl"):
+        segment.unlink()
+    write(tmp_path / "log", answer("r5", 4 * DAY_M), answer("r6", 5 * DAY_M))
+    days = _sum_up(tmp_path, now=NOW + timedelta(days=4))
+    assert days[:1] == known
+    assert [one.day.day for one in days[1:]] == [6]
 
 
 def test_a_click_that_comes_late_counts(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from core.alarms import Alarm
 from core.schema import TABLES
+from core.settings.features import FeatureSettings
+from features.point_in_time.states import StatesThen
 from monitoring.answers import rated
 from monitoring.answers.asked_days import Replayed, days_to_replay
 from monitoring.answers.rated import BIAS, ERROR, RatedDay, rate, rated_series, read_rated_days
@@ -56,13 +58,15 @@ def _clean(folder: Path, ratings: Sequence[tuple[str, str, float, float | None]]
         for n, (user, item, days, value) in enumerate(ratings)
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows, schema=TABLES["interactions"].arrow()), folder / "interactions.parquet")
+    for name in ("items", "users", "feedback"):
+        pq.write_table(TABLES[name].arrow().empty_table(), folder / f"{name}.parquet")  # type: ignore[index]
     return folder
 
 
 def rate_new(folder: Path, clean: Path, scorer: Foresight, catalogue: str) -> list[RatedDay]:
     """Ask about what no bundle was asked about yet."""
     wanted = days_to_replay(find_extent(clean), read_rated_days(folder), MONDAY)
-    return rate(folder, clean, scorer, BUNDLE, wanted, catalogue, 4.0)
+    return rate(folder, clean, StatesThen(clean, FeatureSettings()), scorer, BUNDLE, wanted, catalogue, 4.0)
 
 
 EVENTS = (
@@ -88,6 +92,15 @@ def test_a_day_asks_for_ratings_of_users_with_a_history_as_the_day_began(tmp_pat
     again = Foresight()
     assert rate_new(tmp_path / "kept", clean, again, "abc") == [tuesday, wednesday]
     assert again.asked == []
+
+
+def test_the_scorer_is_told_what_the_user_rated_before(tmp_path: Path) -> None:
+    before = [("u", f"x{n}", -3.0 - n, 1.0) for n in range(11)]
+    scorer = Foresight()
+    rate_new(tmp_path / "kept", _clean(tmp_path / "clean", [*before, *EVENTS]), scorer, "abc")
+    (user,) = (user for user, item in scorer.asked if item == "b")
+    assert (user.n_ratings, user.mean_rating) == (12, 16 / 12)
+    assert user.values[-1] == 5.0
 
 
 def test_a_day_without_a_rating_to_ask_about_is_done_too(tmp_path: Path) -> None:

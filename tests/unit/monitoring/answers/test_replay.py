@@ -16,6 +16,8 @@ from scipy.stats import t
 
 from core.alarms import Alarm
 from core.schema import TABLES
+from core.settings.features import FeatureSettings, SeenSettings
+from features.point_in_time.states import StatesThen
 from monitoring.answers.asked_days import Replayed, days_to_replay
 from monitoring.answers.replay import ReplayDay, read_replay_days, replay
 from monitoring.answers.replayed import below_promise, mean_of_days, replay_note, replay_series
@@ -61,13 +63,22 @@ def _clean(folder: Path, events: Sequence[tuple[str, str, float, str]]) -> Path:
     schema = pa.schema([*TABLES["users"].arrow(), pa.field("country", pa.string())])
     users = [{"user_id": user, "country": "AB"[user > "u"]} for user in sorted({one[0] for one in events})]
     pq.write_table(pa.Table.from_pylist(users, schema=schema), folder / "users.parquet")
+    for name in ("items", "feedback"):
+        pq.write_table(TABLES[name].arrow().empty_table(), folder / f"{name}.parquet")  # type: ignore[index]
     return folder
 
 
-def replay_new(folder: Path, clean: Path, ranker: Scores, bundle: Replayed, **how: Any) -> list[ReplayDay]:
+def replay_new(
+    folder: Path,
+    clean: Path,
+    ranker: Scores,
+    bundle: Replayed,
+    features: FeatureSettings = FeatureSettings(),  # noqa: B008
+    **how: Any,
+) -> list[ReplayDay]:
     """Replay what no bundle was asked about yet."""
     wanted = days_to_replay(find_extent(clean), read_replay_days(folder), bundle.learned_until)
-    return replay(folder, clean, ranker, bundle, wanted, **how)
+    return replay(folder, clean, StatesThen(clean, features), ranker, bundle, wanted, **how)
 
 
 EVENTS = (
@@ -104,17 +115,87 @@ def test_a_day_asks_for_new_items_of_users_with_a_history_as_the_day_began(tmp_p
     assert (tuesday.digest, tuesday.promise) == ("d1", {"rank": 0.8})
 
 
+def test_users_and_items_are_as_a_request_of_then_would_have_found_them(tmp_path: Path) -> None:
+    ranker = Alphabet()
+    replay_new(tmp_path / "kept", _clean(tmp_path / "clean", EVENTS), ranker, BUNDLE)
+    by_items = {one.items: one for one in ranker.asked}
+    first, second = by_items["b", "a"], by_items["b", "d", "a", "z"]
+    assert (first.mean_rating, first.n_ratings, first.attributes) == (4.0, 1, "country A")
+    assert (first.features["n_views"], second.features["n_views"]) == (2, 5)
+    for user, popular in ((first, [2, 1, 1, 0]), (second, [5, 1, 1, 1])):  # of 30 days
+        assert user.items_then is not None
+        assert user.items_then.of(ranker.ids).popularity[:4, -1].tolist() == popular
+
+
+def test_what_counted_as_seen_is_nothing_to_foresee(tmp_path: Path) -> None:
+    shown = [("u", "d", -0.2, "impression"), ("w", "a", -0.2, "impression")]
+    features = FeatureSettings(seen=SeenSettings(events=("view", "impression")))
+    ranker = Alphabet()
+    [tuesday, _] = replay_new(
+        tmp_path / "kept", _clean(tmp_path / "clean", [*EVENTS, *shown]), ranker, BUNDLE, features
+    )
+    # w took a alone, which was seen, and u d, which was, and z, which the bundle does not know.
+    assert tuesday.figures["ndcg"] == (1, 0, 0)
+
+
 def test_a_day_is_asked_about_once_whatever_bundle_comes_after(tmp_path: Path) -> None:
     clean, kept = _clean(tmp_path / "clean", EVENTS), tmp_path / "kept"
     first = replay_new(kept, clean, Alphabet(), BUNDLE)
     later = Replayed("d2", MONDAY, {}, 3, BUNDLE.floods)
     assert replay_new(kept, clean, Alphabet(), later) == first == read_replay_days(kept)
-    assert replay(kept, clean, Alphabet(), later, [one.day for one in first]) == first == read_replay_days(kept)
+    days, states_then = [one.day for one in first], StatesThen(clean, FeatureSettings())
+    assert replay(kept, clean, states_then, Alphabet(), later, days) == first == read_replay_days(kept)
     assert days_to_replay(find_extent(clean), first, MONDAY) == []
     grown = _clean(tmp_path / "clean", [*EVENTS, ("u", "g", 4.5, "view")])
     again = replay_new(kept, grown, Alphabet(), later)
     assert again[:2] == first
     assert [(one.day.day, one.digest) for one in again[2:]] == [(5, "d2")]
+
+
+def test_a_day_that_nobody_can_be_asked_about_is_looked_at_once(tmp_path: Path) -> None:
+    kept, late = tmp_path / "kept", ("w", "d", 6.5, "view")
+    clean = _clean(tmp_path / "clean", [*EVENTS, late])
+    # Nothing happened on Friday and Saturday, and on Sunday, which is not over, one event.
+    days = replay_new(kept, clean, Alphabet(), BUNDLE)
+    assert [(one.day.day, bool(one.figures)) for one in days] == [
+        (3, True),
+        (4, True),
+        (5, True),
+        (6, False),
+        (7, False),
+    ]
+    assert read_replay_days(kept) == days
+    assert days_to_replay(find_extent(clean), days, MONDAY) == []
+    # On Sunday whoever came had no history.
+    grown = _clean(tmp_path / "clean", [*EVENTS, ("new2", "a", 6.2, "view"), ("u", "g", 7.5, "view")])
+    assert days_to_replay(find_extent(grown), days, MONDAY) == [date(2026, 3, 8)]
+    ranker = Alphabet()
+    later = replay_new(kept, grown, ranker, BUNDLE)
+    assert (later[:-1], later[-1].day.day, later[-1].figures, ranker.asked) == (days, 8, {}, [])
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        FeatureSettings(ignored_events=("view",)),  # u had done nothing before Tuesday
+        FeatureSettings(seen=SeenSettings(events=("impression", "purchase"))),  # what u took had been shown
+    ],
+)
+def test_a_day_whose_users_all_fall_out_is_looked_at_once(tmp_path: Path, features: FeatureSettings) -> None:
+    kept = tmp_path / "kept"
+    events = [("u", "a", -1.0, "view"), ("u", "b", -0.5, "impression"), ("u", "b", 1.2, "purchase")]
+    clean = _clean(tmp_path / "clean", [*events, ("u", "c", 4.5, "purchase")])
+    days = replay_new(kept, clean, Alphabet(), BUNDLE, features)
+    assert [(one.day.day, bool(one.figures)) for one in days] == [(3, False), (4, False), (5, False)]
+    assert days_to_replay(find_extent(clean), days, MONDAY) == []
+
+
+def test_a_day_for_which_a_look_has_no_room_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitoring.answers.replay.MAX_QUERIES", 2)
+    clean, kept = _clean(tmp_path / "clean", [*EVENTS, ("w", "d", 5.5, "view")]), tmp_path / "kept"
+    assert [one.day.day for one in replay_new(kept, clean, Alphabet(), BUNDLE, users_a_day=2)] == [4, 5, 6]
+    days = replay_new(kept, clean, Alphabet(), BUNDLE, users_a_day=2)
+    assert [(one.day.day, bool(one.figures)) for one in days] == [(3, True), (4, True), (5, True), (6, False)]
 
 
 def test_nothing_from_before_the_bundle_learned_is_asked_about(tmp_path: Path) -> None:

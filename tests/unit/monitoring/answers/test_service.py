@@ -11,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from core.alarms import Alarm
+from core.logs.answered import PRAISE
+from core.settings.loop import RetrainingSettings
 from core.settings.monitoring import AnswerCountSettings
 from monitoring.answers.service import (
     ServiceDay,
@@ -21,6 +23,7 @@ from monitoring.answers.service import (
 )
 from monitoring.answers.signals import NEEDED_DAYS
 from monitoring.calibration import measure
+from monitoring.decisions import Evidence, OnAlarm, decide
 from monitoring.signals.activity import Span
 from monitoring.verdict import judge
 
@@ -76,6 +79,44 @@ def test_a_service_that_never_failed_and_now_does_is_found() -> None:
     assert [one.signal for one in _alarms(days)] == ["service.requests.failed_share"]
 
 
+def _praising(days: list[ServiceDay], share: float, *, turn: int = 7, from_day: int = 0) -> list[ServiceDay]:
+    """Each day some reviews are written, of which eight in ten say what is supported; of the newest days so many."""
+    rng, found = np.random.default_rng(5), []
+    for place, one in enumerate(days):
+        praised = int(rng.poisson(80 * rng.lognormal(0, 0.3))) if place >= from_day else 0
+        usual = np.clip(rng.normal(0.8, 0.03), 0, 1)
+        supported = int(rng.binomial(praised, share if len(days) - place <= turn else usual))
+        found.append(one.model_copy(update={"praised": praised, "supported": supported}))
+    return found
+
+
+@pytest.mark.parametrize("begins", [0, 20])
+def test_written_reviews_that_praise_what_nobody_does_are_found(begins: int) -> None:
+    """Their writer went into service late: days before it was there are no days without support."""
+    assert _alarms(_praising(_days(), 0.8, from_day=begins)) == ()
+    assert _alarms(_praising(_days(), 1.0, from_day=begins)) == ()
+    (found,) = _alarms(_praising(_days(), 0.55, from_day=begins))
+    assert (found.signal, found.family, found.broken) == ("service.texts.supported_share", "service", False)
+    assert found.says == (
+        f"Written reviews: {found.value:.1%} of what they praise in the last {found.window_days} days is what several "
+        f"reviewers of the item praise or its text says, {found.reference:.1%} before."
+    )
+    (series,) = (one for one in service_series(_praising(_days(), 0.8, from_day=begins), SPAN) if "texts" in one.name)
+    assert (series.begins, series.n_days) == (20 + begins, 140 - begins)
+
+
+def test_where_no_review_is_written_nothing_is_said_of_them() -> None:
+    assert not [one for one in service_series(_days(), SPAN) if "texts" in one.name]
+
+
+def test_a_broken_writer_starts_no_retraining() -> None:
+    """A new bundle's writer may be the cause; the gate holds writers against each other, and a person decides."""
+    alarms = tuple(OnAlarm(alarm=one, looks=3) for one in _alarms(_praising(_days(), 0.3)))
+    asked = Evidence(now=SPAN.end, alarms=alarms, new_events=10_000, known_events=10_000, last_full_at=SPAN.end)
+    assert len(alarms) == 1
+    assert decide(asked, RetrainingSettings()).rule == "service"
+
+
 def _count(folder: Path, day: str, process: str, endpoints: dict[str, dict[str, int]]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / f"{day}.{process}.json").write_text(json.dumps(endpoints))
@@ -85,12 +126,20 @@ def test_days_that_are_over_are_summed_up_and_outlast_the_counts(tmp_path: Path)
     counts, watched = tmp_path / "answered", tmp_path / "watched"
     for day in (1, 2, 3, 4):
         told = {"/v1/recommend": {"ok": 90, "failed": day}, "/v1/events": {"limited": 5}, "other": {"failed": 1000}}
+        told[PRAISE] = {"supported": 3, "unsupported": day}
         for process in "ab":
             _count(counts, f"2026-05-0{day}", process, told)
     now = datetime(2026, 5, 4, 12, tzinfo=UTC)
     expected = [
         # The first day is not whole, and the last one not over.
-        ServiceDay(day=date(2026, 5, day), requests=2 * (95 + day), failed=2 * day, limited=10)
+        ServiceDay(
+            day=date(2026, 5, day),
+            requests=2 * (95 + day),
+            failed=2 * day,
+            limited=10,
+            praised=2 * (3 + day),
+            supported=6,
+        )
         for day in (2, 3)
     ]
     assert sum_up_service(watched, counts, 30, now) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,6 +73,39 @@ def test_both_logs_are_joined_and_the_truth_is_between_the_ends(tmp_path: Path) 
     # Of equal weights it is their number.
     assert found.effective[0] == pytest.approx(sum(1 for one in answers if one.propensities == (0.25, 1.0)))
     assert OffPolicyFigures.model_validate_json(found.model_dump_json()) == found
+
+
+def test_lists_of_a_seed_that_was_named_are_left_out(tmp_path: Path) -> None:
+    """Here each such list is the shadow's, though its chance is said to be a quarter: they would weigh four each."""
+    chance = np.random.default_rng(1)
+    answers = []
+    for i in range(400):
+        is_b = chance.random() < 0.25
+        items, chances = (("b", "a"), (0.25, 1.0)) if is_b else (("a", "b"), (0.75, 1.0))
+        answers += pair(f"r{i}", f"u{i}", items, chances)
+        shown, beside = pair(f"s{i}", f"u{i}", ("b", "a"), (0.25, 1.0))
+        answers += [replace(shown, seed=7, seed_given=True), beside]
+    write(tmp_path / "predictions", *answers)
+    log = EventLog(tmp_path / "events.sqlite")
+    (found,) = estimate_shadow(experiment(), tmp_path / "predictions", log, SETTINGS, places=1)
+    assert (found.lists, found.not_explored) == (400, 400)
+    assert found.support[0] == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("chance", "says"),
+    [
+        (0.5, ""),
+        (0.1, "The mean weight is 5.00, expected 1: lists were not drawn by the chances that are logged."),
+        (1.0, "The mean weight is 0.50, expected 1: the rest of the bundle's lists could not be shown, or weighs more"),
+    ],
+)
+def test_a_mean_weight_that_is_surely_not_1_is_said(chance: float, says: str) -> None:
+    shown = [("b", "a"), ("a", "b")]
+    rows = [LoggedList(f"u{i}", shown[i % 2], (chance if i % 2 == 0 else 0.5, 1.0), (), ("b", "a")) for i in range(400)]
+    note = estimate_lists(rows, beside, places=1).note
+    assert note.startswith(says)
+    assert bool(note) == bool(says)
 
 
 def test_estimates_are_those_worked_by_hand() -> None:

@@ -71,6 +71,45 @@ def test_an_event_without_a_name_counts_for_the_last_answer_that_showed_the_item
     assert clicked(tmp_path, event(1, "a", 2), event(2, "b", 7), event(3, "x", 5.5)) == [("r1", "a"), ("r2", "b")]
 
 
+def test_an_event_without_a_name_counts_for_no_experiment_whose_list_was_not_the_last(tmp_path: Path) -> None:
+    write(
+        tmp_path / "predictions",
+        answer("r1", experiment="try"),
+        answer("r2", 1, endpoint="/v1/search", items=("a",), scores=(1.0,)),
+        answer("r3", 2, items=("b",), scores=(1.0,), user_id="v"),  # somebody else's
+        answer("r4", 2, items=("c",), scores=(1.0,), role="preview"),
+        answer("r5", 5, experiment="another", items=("c",), scores=(1.0,)),
+    )
+    log = EventLog(tmp_path / "events.sqlite")
+    # a was shown again by the search, and c by another experiment after its click; b only here.
+    log.append([event(1, "a", 3), event(2, "b", 3), event(3, "c", 3), event(4, "c", 6), event(5, "a", 4, of="r1")])
+    found = {}
+    for one in ("try", "another", None):
+        with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment=one) as (connection, _):
+            rows = connection.execute(
+                "SELECT recommendation_id, item_id, reacted_at FROM clicked ORDER BY ALL"
+            ).fetchall()
+            found[one] = [(name, item, (at - NOON).total_seconds() / 60) for name, item, at in rows]
+    assert found["try"] == [("r1", "a", 4.0), ("r1", "b", 3.0), ("r1", "c", 3.0)]
+    assert found["another"] == [("r5", "c", 6.0)]
+    assert found[None] == sorted([*found["try"], *found["another"], ("r2", "a", 3.0)])
+
+
+def test_of_an_experiment_little_is_held_and_its_memory_is_bounded(tmp_path: Path) -> None:
+    write(tmp_path / "predictions", answer("r1", experiment="try"), answer("r2", experiment="another"))
+    log = EventLog(tmp_path / "events.sqlite")
+    with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment="try") as (connection, _):
+        held = {row[0] for row in connection.execute("DESCRIBE answers").fetchall()}
+        assert not held & {"scores", "parts", "propensities", "dropped", "request_id"}
+        assert connection.execute("SELECT recommendation_id FROM answers").fetchall() == [("r1",)]
+        ((limit, spilled),) = connection.execute(
+            "SELECT current_setting('memory_limit'), current_setting('temp_directory')"
+        ).fetchall()
+        assert limit.startswith("488")  # MiB
+        assert Path(spilled).is_dir()
+    assert not Path(spilled).exists()
+
+
 @pytest.mark.parametrize(
     "no_click",
     [

@@ -69,10 +69,11 @@ def _in_german(text: str, drawn: float) -> str:
 
 
 def _series(folder: Path, change: Change = lambda text, _: text) -> dict[str, Series]:
-    rng, rows = np.random.default_rng(3), []
+    rng, order, rows = np.random.default_rng(3), np.random.default_rng(4), []
     for day in range(DAYS):
         for writer in range(WRITERS):
-            text = " ".join(ENGLISH[: int(rng.integers(7, len(ENGLISH) + 1))]) if rng.random() > 0.1 else "Good"
+            words = order.permutation(ENGLISH)  # nobody repeats another one's sentence
+            text = " ".join(words[: int(rng.integers(7, len(ENGLISH) + 1))]) if rng.random() > 0.1 else "Good"
             drawn = float(rng.random())
             at = SPAN.starts(day) + timedelta(hours=1, seconds=int(rng.integers(70_000)))
             user = f"u{day}-{writer}"

@@ -68,6 +68,73 @@ def test_wishes_conditions_comparisons_and_questions_say_nothing(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "I don't think the sound is good.",
+        "I don't think the strings are good at all.",
+        "I can't say the sound is good.",
+        "I never thought the sound was good.",
+        "I do not believe that the sound is great.",
+        "We don't feel the sound is good.",
+        "I don't find that the sound is good.",
+        "I'm not sure the sound is good.",
+        "I really doubt the sound is good.",
+        "I don't think it sounds good.",
+        "Don't think this has good strings.",
+        "I can't say I love the neck.",
+        "No one can say the sound is bad.",
+        "I don't think the sound is bad.",
+        "I don't think the sound and the strings are good.",
+        "I don't think the sound, the neck or the strings are good.",
+        "I don't think the sound is good and the strings are good.",
+        "I doubt the sound and the strings are good.",
+        "I don't think, for the price, the sound is good.",
+        "I don't think that, honestly, the sound is good.",
+    ],
+)
+def test_what_is_not_thought_or_said_is_neither_praise_nor_blame(text):
+    assert said(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I think the sound is good.", [("sound", "good")]),
+        ("No, I think the sound is good.", [("sound", "good")]),
+        ("I have no doubt the sound is good.", [("sound", "good")]),
+        ("Without a doubt the sound is good.", [("sound", "good")]),
+        ("My son doesn't play, but I think the sound is good.", [("sound", "good")]),
+        ("The strings don't feel rough and the neck is great.", [("neck", "great")]),
+        ("The sound is good, I can't say more.", [("sound", "good")]),
+    ],
+)
+def test_what_is_thought_and_not_doubted_counts(text, expected):
+    assert said(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I have not found a problem and the sound is great.",
+        "I have not found a flaw and the sound is great.",
+        "I can't find fault with it and the sound is great.",
+        "I never felt disappointed and the sound is great.",
+        "Nothing to say, the sound is great.",
+        "No problem found, the sound is great.",
+        "I don't think you will regret it, the sound is great.",
+        "I don't think you will regret it and the sound is great.",
+        "I don't think the neck is good, but the sound is great.",
+        "I doubt the neck is straight, the sound is great.",
+        "I'm not sure of the neck though the sound is great.",
+        "I can't say more and I don't believe more, the sound is great.",
+        "I have not found a flaw and it sounds great.",
+    ],
+)
+def test_what_is_said_behind_what_is_not_thought_counts(text):
+    assert said(text) == [("sound", "great")]
+
+
+@pytest.mark.parametrize(
     "text", ["A great product.", "Great gift for my good friend.", "I love this thing.", "Nice job."]
 )
 def test_nouns_that_name_no_side_are_left_out(text):

@@ -111,6 +111,11 @@ def test_evaluation_covers_baselines_and_model(built, workshop):
     assert evaluated["n_queries"] == {"all": 41, "warm": 40, "cold": 1}
     assert evaluated["scorer"] is None
     assert evaluated["writer"] is None
+    of_validation = evaluate_bundle(load_bundle(built), workshop.training, K, "validation", baselines=("item_knn",))
+    assert list(evaluated["validation"]) == ["popularity", "item_knn", "text_encoder"]
+    for kind, figures in evaluated["validation"].items():
+        assert figures == {key: of_validation["ranking"][kind][key] for key in figures}
+        assert figures["ndcg_at_5"] != evaluated["ranking"][kind]["ndcg_at_5"]
     cold = evaluated["groups"]["cold"]
     assert cold["blend"] == cold["sequence"] == cold["popularity"]
     assert json.loads(json.dumps(evaluated)) == evaluated

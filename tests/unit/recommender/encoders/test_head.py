@@ -85,6 +85,7 @@ def test_texts_are_retrieved_by_the_head_and_all_else_reads_what_it_read_before(
     assert torch.equal(vectors.content(True, True), plain.content(True, True))
     assert vectors.retrieval is vectors.tuned
     np.testing.assert_array_equal(vectors.before_fine_tuning().profile([1, 2]), plain.profile([1, 2]))
+    np.testing.assert_array_equal(vectors.profile([1, 2], tuned=False), plain.profile([1, 2]))
     assert not np.allclose(vectors.profile([1, 2]), plain.profile([1, 2]), atol=1e-3)
 
 

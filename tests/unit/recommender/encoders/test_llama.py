@@ -11,7 +11,7 @@ import torch
 from recommender.encoders import llama
 from recommender.encoders.int8 import Int8Linear, has_int8
 from recommender.encoders.llama import Int8Llama, why_not_int8
-from recommender.encoders.next_token import PlainNextToken
+from recommender.encoders.next_token import NOTHING, PlainNextToken
 from tests.unit.recommender.tiny_language_models import write_gpt2, write_llama
 
 pytestmark = pytest.mark.skipif(not has_int8(), reason="this processor has no products of eight bits")
@@ -61,6 +61,14 @@ def test_but_for_the_rounding_it_is_transformers_own(model: Any, monkeypatch: py
     torch.testing.assert_close(all_scores(Int8Llama(model), PROMPTS, STEPS), expected, rtol=1e-4, atol=1e-4)
     alone = all_scores(Int8Llama(model), PROMPTS[1:2], [tokens[1:2] for tokens in STEPS])
     torch.testing.assert_close(alone, expected[1:2], rtol=1e-4, atol=1e-4)
+
+
+def test_a_text_that_is_done_changes_nothing_of_the_others(model: Any) -> None:
+    ends = [STEPS[0], [NOTHING, *STEPS[1][1:]], [NOTHING, *STEPS[2][1:]]]
+    for next_token in (PlainNextToken(model), Int8Llama(model)):
+        expected, found = (all_scores(next_token, PROMPTS, steps) for steps in (STEPS, ends))
+        torch.testing.assert_close(found[1:], expected[1:])
+        torch.testing.assert_close(found[0, :2], expected[0, :2])
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,12 @@ def test_seen_items_never_come_back(fitted):
 def test_bm25_finds_by_words(tmp_path):
     rows = [
         {"item_id": name, "item_text": text, "item_n_events": 1, "item_n_ratings": 0}
-        for name, text in (("a", "green jasmine tea"), ("b", "jasmine blossoms"), ("c", "steel kettle"), ("d", ""))
+        for name, text in (
+            ("a", "green jasmine tea अच्छा"),
+            ("b", "jasmine blossoms"),
+            ("c", "steel kettle अचार a"),
+            ("d", ""),
+        )
     ]
     training = write_training_set(tmp_path / "training")
     write(training, "catalogue", rows)

@@ -8,7 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from core import schema
-from recommender.evaluation.groups import activity_thirds, by_item_popularity, by_user_group, read_attributes
+from recommender.evaluation.groups import (
+    ACTIVITIES,
+    activity_thirds,
+    by_item_popularity,
+    by_user_group,
+    read_attributes,
+)
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries
@@ -43,6 +49,16 @@ def test_groups_of_users_are_told_with_the_gap_between_them():
     assert set(table) == {"gender"}
     assert table["gender"]["groups"] == {"F": {"n_queries": 12, "model": 0.5}, "M": {"n_queries": 10, "model": 0.25}}
     assert table["gender"]["gap"] == {"model": 0.25}
+
+
+def test_an_attribute_that_is_called_like_a_grouping_of_ours_stands_beside_it():
+    histories = [UserState.from_history(list("abcdef")[: 1 + n // 10]) for n in range(60)]
+    queries = Queries(tuple(histories), (("b",),) * 60)
+    attributes = {"activity": ["sport", "rest"] * 30, "item popularity": ["few", "many"] * 30}
+    table = by_user_group(evaluated([0.5, 0.25] * 30), queries, IDS, attributes)
+    assert list(table) == ["activity", "activity (attribute)", "item popularity (attribute)"]
+    assert set(table["activity"]["groups"]) <= set(ACTIVITIES)
+    assert set(table["activity (attribute)"]["groups"]) == {"sport", "rest"}
 
 
 def test_recall_is_by_the_popularity_of_what_was_wanted():

@@ -83,6 +83,16 @@ def test_segments_are_histories_attributes_and_what_is_wanted():
     assert set(fewer.of_items["category of the wanted item"].values()) == {"Tea"}
 
 
+def test_an_attribute_that_is_called_like_a_grouping_of_ours_makes_segments_beside_it():
+    queries, settings = queries_of([0, 1], ["i3", "i1"]), SegmentSettings(attributes=("history", "activity"))
+    attributes = {"history": ["new", "old"], "activity": ["sport", None]}
+    assert find_segments(queries, CATALOGUE, settings, attributes).of_users == {
+        "history": ["cold", "light"],
+        "history (attribute)": ["new", "old"],
+        "activity (attribute)": ["sport", None],
+    }
+
+
 def test_of_wanted_items_only_those_of_the_segment_count():
     queries = Queries(
         (UserState.from_history(["i19"]), UserState.from_history(["i19"])), (("i0", "i12"), ("i15",)), ("a", "b")

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from core import schema
 from recommender.aspects.agreement import Agreement
+from recommender.explaining import item_facts
 from recommender.explaining.candidates import Own, candidates
 from recommender.inputs.ids import UnknownItem
+from recommender.inputs.texts import item_text
 from recommender.inputs.user import UserState
+from recommender.metrics.texts import words
 from tests.unit.recommender.explaining.explained_shop import catalogue_row, facts_of, nobody_near
 
 ROWS = [catalogue_row(f"{kind}-{n}") for kind in ("kettle", "tea") for n in range(6)]
@@ -35,6 +39,35 @@ def test_own_words_are_looked_for_in_the_texts_of_the_shop_alone():
     user = chose(own_words="whistling, table, it")
     assert found(facts_of(rows), user)["words"].value == "whistling"
     assert "words" not in found(facts_of(rows), user, "kettle-1")  # its text may be made of reviews
+
+
+def test_of_a_catalogue_only_the_item_that_is_asked_of_is_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(item_facts, "words", lambda text: read.append(text) or words(text))
+    found(facts_of(ROWS), chose("tea-1"))
+    assert read == []
+    found(facts_of(ROWS), chose("tea-1", own_words="whistling"))
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("max_chars", [300, 45])
+def test_own_words_that_only_brand_or_category_have_are_not_those_of_title_or_description(max_chars):
+    said = ("EXL110 Nickel", "Daddario", "Guitar > Strings", "Bright daddario tone", [], max_chars)
+    shop = dict(zip((schema.TITLE, schema.BRAND, schema.CATEGORY), said[:3], strict=True))
+    facts = facts_of([catalogue_row("kettle-0", **shop, item_text=item_text(*said))])
+    names = {word: "words" in found(facts, chose(own_words=word)) for word in ("strings", "guitar", "nickel", "bright")}
+    assert names == {"strings": False, "guitar": False, "nickel": True, "bright": max_chars > 45}
+    assert ("words" in found(facts, chose(own_words="daddario"))) == (max_chars > 45)
+
+
+def test_the_words_of_a_title_are_those_that_stand_in_it_when_it_is_shown():
+    title = "Caf&eacute;&nbsp;Strat"
+    text = item_text(title, None, None, "Bright", [], 300)
+    assert facts_of([catalogue_row("kettle-0", title=title, item_text=text)]).text_words(0) == {
+        "café",
+        "strat",
+        "bright",
+    }
 
 
 def test_categories_and_brands_are_those_of_the_history():

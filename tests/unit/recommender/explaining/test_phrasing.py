@@ -25,8 +25,8 @@ FACTS = [
 
 
 def said(fact, seed=0):
-    (text,) = phrase([fact], lambda item: f"Title of {item}", seed)
-    return text
+    ((*sentences,),) = phrase([fact], lambda item: f"Title of {item}", seed)
+    return " ".join(sentences)
 
 
 def every_form(fact):
@@ -84,6 +84,6 @@ def test_an_item_is_called_by_its_title_and_never_by_a_review():
 
 def test_braces_in_a_title_or_value_are_plain_text():
     fact = Fact("brand", "{Alba}", 1, {}, ("i1",))
-    (text,) = phrase([fact], lambda _: "{0} {item}", 1)
+    ((text,),) = phrase([fact], lambda _: "{0} {item}", 1)
     assert "{Alba}" in text
     assert "{0} {item}" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from recommender.metrics.texts import (
     distinct_n,
     feature_coverage_ratio,
     feature_matching_ratio,
+    has_words,
     longest_common_subsequence,
     ngrams,
+    pieces,
     rouge_l,
     rouge_n,
+    runs,
     sentences,
     unique_sentence_ratio,
     words,
@@ -32,9 +36,60 @@ def test_words_are_lower_case_and_keep_apostrophes() -> None:
     assert words("It's GREAT, really (5/5)!") == ["it's", "great", "really", "5", "5"]
 
 
+def test_words_of_every_script_are_whole() -> None:
+    assert words("很好喝 2次 ok") == ["很", "好", "喝", "2", "次", "ok"]
+    assert words("ශ්\u200dරී ලංකා") == ["ශ්\u200dරී", "ලංකා"], "what joins letters parts no word"
+    assert words("गिटार अच्छा है।") == ["गिटार", "अच्छा", "है"], "marks are part of the word"
+    assert words("ดีมาก ๓") == ["ดี", "ม", "า", "ก", "๓"], "and of the character"
+    assert words("cafe\u0301") == words("CAFÉ") == ["café"], "however it is composed"
+    assert words("ギター") == ["ギ", "タ", "ー"]
+    assert words("좋아요 ❤️ 100½") == ["좋아요", "100½"]
+
+
+@given(st.text(st.characters(codec="latin-1")))
+def test_words_of_latin_texts_are_runs_of_letters_and_digits(text: str) -> None:
+    assert words(text) == re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower())
+
+
+@given(st.text(st.characters(codec="latin-1") | st.characters(min_codepoint=0x2010, max_codepoint=0x2027)))
+def test_words_of_latin_texts_are_the_same_beside_other_scripts(text: str) -> None:
+    assert [*words(text), "好"] == words(f"{text} 好")
+    assert has_words(text) == bool(words(text))
+
+
+def test_what_has_a_word_is_told_in_every_script() -> None:
+    assert all(map(has_words, ("ok", "5", "好", "गिटार", "cafe\u0301")))
+    assert not any(map(has_words, ("", "?!", "❤️", "\u0301")))
+
+
+def test_one_other_character_leaves_a_text_alike() -> None:
+    ours, theirs = ["声音很好听"], ["声音很难听"]
+    # 4 of 5 characters, 2 of 4 pairs: 声音, 音很.
+    assert rouge_n(ours, theirs, 1) == rouge_l(ours, theirs) == pytest.approx(80.0)
+    assert rouge_n(ours, theirs, 2) == pytest.approx(50.0)
+    assert bleu(ours, theirs, 2) == pytest.approx(100 * (4 / 5 * 2 / 4) ** 0.5)
+    assert distinct_n(["好好好听"], 1) == pytest.approx(2 / 4)
+
+
+def test_two_characters_are_as_long_as_a_word_in_a_run() -> None:
+    assert runs("a b c", 2) == [("a", "b"), ("b", "c")]
+    assert runs("很好听", 1) == [("很", "好"), ("好", "听")]
+    assert runs("a 很好 b", 2) == [("a", "很", "好"), ("很", "好", "b")]
+    assert runs("很b好", 1) == [("很", "b"), ("b",)]
+    assert runs("很", 1) == runs("", 1) == []
+    # 4-word runs of eight characters: one of three stands in training.
+    assert copied_share(["这把吉他声音很好听真"], ["我说这把吉他声音很好"], 4) == pytest.approx(1 / 3)
+
+
 def test_sentences_end_at_their_marks() -> None:
     assert sentences("Good. Very good!  Buy") == ["Good.", "Very good!", "Buy"]
     assert sentences("  ") == []
+
+
+@given(st.text(alphabet="ab.!。！」） ", max_size=12))
+def test_sentences_with_the_white_space_before_them_are_the_text(text: str) -> None:
+    assert "".join(pieces(text)) == text.strip()
+    assert all(map(str.strip, pieces(text)))
 
 
 def test_ngrams_of_a_short_text_are_none() -> None:

@@ -50,6 +50,22 @@ def test_standardised_rows_have_mean_0_and_deviation_1_and_equal_scores_say_noth
     assert rows[1].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("value", [0.1, 12.3456, 1.0, -7.7, 3e5])
+@pytest.mark.parametrize("n_items", [300, 50_021])
+def test_equal_scores_say_nothing_whatever_their_mean_is_rounded_to(value: float, n_items: int) -> None:
+    assert not standardised(np.full((1, n_items), value, dtype=np.float32)).any()
+    rounding = np.random.default_rng(0).choice([-1, 0, 1], n_items) * np.spacing(np.float32(value))
+    assert not standardised((np.float32(value) + rounding)[None].astype(np.float32)).any()
+
+
+def test_a_single_other_score_among_many_equal_ones_is_told() -> None:
+    scores = np.full((1, 50_021), 0.1, dtype=np.float32)
+    scores[0, 7] = 0.2
+    rows = standardised(scores)[0]
+    assert rows[7] == pytest.approx(np.sqrt(50_020), rel=1e-3)
+    assert np.abs(np.delete(rows, 7)).max() < 0.01
+
+
 def test_it_loads_back_equal(tmp_path: Path) -> None:
     blend = Blend("gate", BOTH, slope=0.5, offset=-1.0)
     blend.save(tmp_path)

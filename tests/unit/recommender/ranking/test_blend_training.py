@@ -12,18 +12,21 @@ import pytest
 
 from core.settings.models import BlendKind, BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
+from recommender.bundle.loading import load_ranker
 from recommender.fitting.context import FitContext
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.seen import item_key
 from recommender.inputs.sequences import read_user_items
 from recommender.inputs.user import UserState
 from recommender.ranking import parts
-from recommender.ranking.blend import Blend
+from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.blend_training import fit_blend
 from recommender.ranking.parts import Asked, ItemToItem, Popularity, events_by_kind, load_parts
+from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from tests.unit.recommender.tiny_shop import (
     N_ITEMS,
+    catalogue_row,
     history,
     item,
     random_vectors,
@@ -32,17 +35,38 @@ from tests.unit.recommender.tiny_shop import (
     write_training_set,
 )
 
+# Only customers of one item took it.
+HOT = "hot"
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A training set, vectors, and a sequence model that was hardly trained: the neighbours know better."""
+    write_training_set(tmp_path / "training", n_users=120)
+    return with_models(tmp_path)
+
+
+@pytest.fixture
+def shop_of_one_item_customers(tmp_path: Path) -> Path:
+    """The same, whose most popular item is no part of any sequence: its customers took nothing else."""
+    training = write_training_set(tmp_path / "training", n_users=120)
+    for table, rows in (
+        ("catalogue", [catalogue_row(HOT, 500)]),
+        ("sequences", [{"user_id": f"once{n}", **history([HOT])} for n in range(500)]),
+    ):
+        before = pq.read_table(training / f"{table}.parquet").to_pylist()
+        write(training, table, [*before, *rows])
+    return with_models(tmp_path)
+
+
+def with_models(shop: Path) -> Path:
     from recommender.retrieval.sequence.fit import fit_sequence
 
-    training, vectors = write_training_set(tmp_path / "training", n_users=120), tmp_path / "vectors"
+    training, vectors = shop / "training", shop / "vectors"
     save_random_vectors(training, vectors)
     settings = SequenceSettings(width=8, max_epochs=1, learning_rate=1e-6, n_negatives=6)
-    fit_sequence(FitContext(training, 1, k=5, threads=1), vectors, tmp_path / "sequence", settings, 6)
-    return tmp_path
+    fit_sequence(FitContext(training, 1, k=5, threads=1), vectors, shop / "sequence", settings, 6)
+    return shop
 
 
 def fit(shop: Path, kind: str = "auto", name: str = "blend", held: Path | None = None):
@@ -63,6 +87,40 @@ def test_it_chooses_what_ranks_best_on_validation(shop: Path) -> None:
     assert summary.metrics["ndcg_at_5_blend"] > 1.2 * summary.metrics["ndcg_at_5_sequence"]
     assert Blend.load(shop / "blend").kind != "none"
     assert any(line.startswith("blend: ") for line in said)
+
+
+def popularity_of_hot(shop: Path, blend: str) -> float:
+    """What the popularity part makes of the most popular item, in deviations from the mean of all."""
+    ranker = load_ranker(shop / "vectors", shop / "sequence", shop / blend)
+    scores = ranker.standard_scores([UserState.from_history([item(3), item(4)])], ["popularity"])["popularity"]
+    return float(scores[0, ranker.ids.index(HOT) - 1])
+
+
+def test_an_older_blend_and_its_refits_count_events_as_they_were_chosen(shop_of_one_item_customers: Path) -> None:
+    shop = shop_of_one_item_customers
+    fit(shop)
+    fit(shop, name="again", held=shop / "blend")
+    assert popularity_of_hot(shop, "blend") == popularity_of_hot(shop, "again") > 2
+    written = json.loads((shop / "blend" / "parts.json").read_text())
+    del written["counts_all_items"]
+    (shop / "blend" / "parts.json").write_text(json.dumps(written))
+    fit(shop, name="again", held=shop / "blend")
+    assert popularity_of_hot(shop, "blend") == popularity_of_hot(shop, "again") < -2
+
+
+def test_cold_items_are_weighed_for_the_corrected_blend(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Ranker] = []
+
+    def keep(ranker: Ranker, *_) -> tuple[ColdItems, dict[str, float]]:
+        asked.append(ranker)
+        return ColdItems(), {}
+
+    monkeypatch.setattr("recommender.ranking.blend_training.choose_cold", keep)
+    for kind in ("network", "mean"):
+        fit(shop, kind)
+    corrected, plain = (ranker.correction for ranker in asked)
+    assert corrected is not None
+    assert plain is None
 
 
 def test_a_kind_that_is_asked_for_is_taken_whatever_it_gives(shop: Path) -> None:
@@ -154,19 +212,32 @@ def test_the_weight_of_a_kind_of_event_is_the_one_that_ranks_best_and_a_refit_ho
         assert part.model.event_weights == chosen
 
 
-def test_a_refit_holds_how_popularity_counts_kinds_of_events(shop: Path) -> None:
+@pytest.mark.parametrize(
+    ("columns", "config", "expected"),
+    [
+        ({"item_n_views"}, {"counted": ["view"]}, {"view": 0.25}),
+        ({"item_n_views"}, {}, {"view": 0.25}),  # of an older version, in which all kinds counted
+        ({"item_n_views", "item_n_carts"}, {}, {}),  # of an older version, in which the weights did nothing
+    ],
+)
+def test_a_refit_holds_how_popularity_counted_kinds_of_events(
+    shop: Path, columns: set[str], config: dict[str, list[str]], expected: dict[str, float]
+) -> None:
     rows = pq.read_table(shop / "training" / "catalogue.parquet").to_pylist()
-    write(shop / "training", "catalogue", [row | {"item_n_views": row["item_n_events"]} for row in rows])
+    counts = [row | dict.fromkeys(columns, row["item_n_events"]) for row in rows]
+    write(shop / "training", "catalogue", counts)
+    random_vectors(shop / "training").save(shop / "vectors")
     held = shop / "blend"
     fit(shop)
     summary = json.loads((held / "summary.json").read_text())
     summary["choices"]["popularity_event_weights"] = {"view": 0.25}
     (held / "summary.json").write_text(json.dumps(summary))
+    (held / "popularity.json").write_text(json.dumps({"event_weights": {"view": 0.25}, **config}))
     again, _ = fit(shop, name="again", held=held)
-    assert again.choices["popularity_event_weights"] == {"view": 0.25}
+    assert again.choices.get("popularity_event_weights", {}) == expected
     part = load_parts(shop / "again", random_vectors(shop / "training"))["popularity"]
     assert isinstance(part, Popularity)
-    assert part.event_weights == {"view": 0.25}
+    assert part.event_weights == expected
 
 
 @pytest.mark.parametrize(("weights", "n_counted"), [({}, 0), ({"view": 0.25}, 1)])

@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from core.settings.models import BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
+from core.settings.models import BlendKind, BlendSettings, ItemKnnSettings, NeighbourSettings, SequenceSettings
 from core.storage import file_digest
+from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.inputs.queries import read_queries
 from recommender.ranking.blend import Blend
-from recommender.ranking.blend_training import fit_blend
+from recommender.ranking.blend_training import fit_blend, options_of
 from recommender.ranking.candidates import Candidates
-from recommender.ranking.choice import MIN_LEARNED, MIN_QUERIES, Halves, Way
+from recommender.ranking.choice import MIN_LEARNED, MIN_QUERIES, Halves, Option, Way
 from recommender.retrieval.sequence.fit import fit_sequence
 from tests.unit.recommender.tiny_shop import (
     N_ITEMS,
@@ -122,8 +123,10 @@ def test_a_window_without_halves_is_judged_by_other_users_who_cannot_tell_that_a
 
 
 @pytest.mark.parametrize(("n_late", "n_early"), [(0, N_USERS), (MIN_QUERIES - 1, N_USERS), (N_USERS, MIN_LEARNED - 1)])
-def test_where_a_half_has_too_few_users_nothing_is_corrected(tmp_path: Path, n_late: int, n_early: int) -> None:
-    shop = shop_of(tmp_path, SUMMER, n_late)
+def test_where_a_half_has_too_few_users_to_judge_by_other_users_of_the_window_do(
+    tmp_path: Path, n_late: int, n_early: int
+) -> None:
+    shop = shop_of(tmp_path, WINTER, n_late)
     rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
     late_ones = {f"u{n}" for n in range(n_early, N_USERS)}
     write(
@@ -132,9 +135,38 @@ def test_where_a_half_has_too_few_users_nothing_is_corrected(tmp_path: Path, n_l
         [{**row, "n_early_targets": 0} if row["user_id"] in late_ones else row for row in rows],
     )
     summary = fit(shop)
-    assert summary.choices["correction_judged_by"] == "nothing"
+    assert summary.choices["correction_judged_by"] == "users"
     assert not any(name.startswith("later_") for name in summary.metrics)
+    assert Blend.load(shop / "blend").kind in ("network", "trees")
+
+
+def test_a_small_window_is_corrected_by_nothing(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, SUMMER)
+    rows = pq.read_table(shop / "training" / "queries.parquet").to_pylist()
+    few = {f"u{n}" for n in range(MIN_LEARNED - 1)}
+    write(shop / "training", "queries", [row for row in rows if row["user_id"] in few])
+    assert fit(shop).choices["correction_judged_by"] == "nothing"
     assert Blend.load(shop / "blend").kind not in ("network", "trees")
+
+
+@pytest.mark.parametrize("kind", ["network", "trees"])
+def test_a_correction_that_is_asked_for_is_learned_where_all_targets_are_of_one_fold(kind: BlendKind) -> None:
+    n = 8
+    scores = np.random.default_rng(1).normal(size=(n, 3, 2)).astype(np.float32)
+    places, wanted = np.tile(np.arange(3), (n, 1)), np.zeros((n, 3), dtype=bool)
+    features = np.zeros((n, 3, 1), dtype=np.float32)
+    ones = np.ones(n, dtype=int)
+
+    def options(wanted: np.ndarray) -> list[Option]:
+        candidates = Candidates(("sequence", "text"), places, scores, wanted, ones, ones, features)
+        settings = BlendSettings(kind=kind)
+        return options_of(settings, candidates, FitContext(Path(), 1, k=2, threads=1), ("one",), correct=True)
+
+    with pytest.raises(TrainingDataError, match="among their candidates=0"):
+        options(wanted)
+    wanted[3, 1] = True
+    (option,) = options(wanted)
+    assert option.way.correction is not None
 
 
 def test_a_way_is_judged_by_what_came_later_and_fitted_on_the_whole_window_then() -> None:

@@ -16,7 +16,7 @@ from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.candidates import Candidates
 from recommender.ranking.choice import Way
 from recommender.ranking.correction import Network, Trees, load_correction
-from recommender.ranking.correction_training import fit_network, fit_trees
+from recommender.ranking.correction_training import MOST_CANDIDATES, _best_of_each, fit_network, fit_trees
 from recommender.ranking.parts import Asked, Popularity, RecentPopularity, TextLikeness
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
@@ -125,6 +125,24 @@ def test_recent_popularity_is_as_of_the_moment_of_asking(ranker: Ranker) -> None
         part.scores(asked)  # the tiny shop's catalogue counts no window
     now = part.scores(Asked.of([replace(WARM, items_then=Now())], ranker.ids))
     assert now[0].argmax() == 1
+
+
+@FITS
+def test_a_query_may_have_more_candidates_than_trees_are_learned_from(fit) -> None:
+    generator, shape = np.random.default_rng(1), (3, MOST_CANDIDATES + 1)
+    scores = generator.normal(size=(*shape, 1)).astype(np.float32)
+    scores[:, -1] = -9.0  # the target, last of all by the blend
+    wanted = np.zeros(shape, dtype=bool)
+    wanted[:, -1] = True
+    features, places = generator.normal(size=(*shape, 3)).astype(np.float32), np.tile(np.arange(shape[1]), (3, 1))
+    places[2, 5:-1] = -1  # of one query there are few
+    ones = np.ones(3, dtype=int)
+    data = Candidates(("sequence",), places, scores, wanted, ones, ones, features)
+    assert np.isfinite(fit(data, ALONE, NAMES, seed=0).added(features[0])).all()
+    kept = _best_of_each(scores[:, :, 0], data.there, wanted)
+    assert kept.sum(axis=1).tolist() == [MOST_CANDIDATES, MOST_CANDIDATES, 6]
+    assert kept[:, -1].all()
+    assert np.flatnonzero(~kept[0]).tolist() == [scores[0, :-1, 0].argmin()]
 
 
 def test_trees_are_saved_as_text(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from core.settings.features import EventKind
 from core.settings.models import ItemKnnSettings, NeighbourSettings
+from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
@@ -159,6 +160,33 @@ def test_events_by_kind_are_those_that_count(training: Path) -> None:
     }  # fmt: skip
     assert events_by_kind(counted(training, item_n_views=5).catalogue) == {}
     assert events_by_kind(random_vectors(write_training_set(training)).catalogue) == {}
+
+
+def test_kinds_are_weighed_whichever_kinds_are_ignored(training: Path, tmp_path: Path) -> None:
+    """Of 50 impressions, 7 views, 9 purchases and a rating the catalogue counts 10: views are ignored too."""
+    vectors = counted(training, item_n_views=7, item_n_purchases=9)
+    asked = Asked.of([UserState.from_history([HISTORY])], vectors.ids)
+    places = [vectors.ids.index(name) - 1 for name in (item(1), TARGET)]
+    part = Popularity(vectors, {"view": 0.5, "rating": 0.0})
+    np.testing.assert_allclose(part.scores(asked)[0, places], np.log1p([9, 18]), rtol=1e-6)
+    save_parts(tmp_path, {"popularity": part})
+    np.testing.assert_array_equal(load_parts(tmp_path, vectors)["popularity"].scores(asked), part.scores(asked))
+    # One that was written when such weights did nothing answers as it did, and others as their weights say.
+    (tmp_path / "popularity.json").write_text('{"event_weights": {"rating": 0.0}}')
+    older = [load_parts(tmp_path, one)["popularity"].scores(asked)[0, places] for one in (vectors, counted(training))]
+    np.testing.assert_allclose(older, [np.log1p([10, 20]), np.log1p([9, 18])], rtol=1e-6)
+
+
+@pytest.mark.parametrize("views", [5, 6])
+def test_weights_are_refused_where_it_cannot_be_told_what_counts(training: Path, views: int) -> None:
+    """No kinds make up what the catalogue counts; or views and carts do, each as well as the other."""
+    carts = {5: 0, 6: 6}[views]
+    vectors = counted(training, item_n_views=views, item_n_carts=carts)
+    given = [np.array([1, 2])], vectors, NeighbourSettings(), ItemKnnSettings()
+    inputs = PartInputs(*given, popularity=({"view": 0.5},))
+    with pytest.raises(TrainingDataError, match=r"popularity_event_weights=\[\{'view': 0.5\}\]"):
+        next(iter(FITS["popularity"](inputs)))
+    assert len(list(FITS["popularity"](replace(inputs, popularity=({},))))) == 1
 
 
 def test_popularity_counts_events_by_their_kind_and_keeps_how(training: Path, tmp_path: Path) -> None:

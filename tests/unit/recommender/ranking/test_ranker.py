@@ -6,17 +6,26 @@ import torch
 
 from core.settings.models import NeighbourSettings
 from recommender.inputs.ids import UnknownItem
+from recommender.inputs.item_moments import CountedItems
+from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.seen import SeenItems
 from recommender.inputs.user import UserState
 from recommender.metrics.top_k import best_indices
 from recommender.ranking.blend import Blend, standardised
-from recommender.ranking.parts import Asked, ItemToItem
+from recommender.ranking.parts import Asked, ItemToItem, Popularity, RecentPopularity
 from recommender.ranking.ranker import Ranker
 from recommender.retrieval.neighbours import NeighbourModel
 from recommender.retrieval.popularity import PopularityRanker
 from recommender.retrieval.sequence.model import SequenceModel, SequenceShape
 from recommender.retrieval.text.ranker import TextRanker
-from tests.unit.recommender.tiny_shop import N_ITEMS, item, random_vectors, write_training_set
+from tests.unit.recommender.tiny_shop import (
+    N_ITEMS,
+    catalogue_of,
+    catalogue_row,
+    item,
+    random_vectors,
+    write_training_set,
+)
 
 WARM = UserState.from_history([item(3), item(4), item(5)])
 STRANGE = UserState.from_history(["unheard of"])
@@ -67,6 +76,38 @@ def test_a_model_may_lean_on_popularity(ranker, vectors):
     ranker.model.popularity_weight.fill_(0.0)
     np.testing.assert_allclose(leaning[0], plain[0] + 2 * np.log(1 + vectors.catalogue.n_events), rtol=1e-5)
     np.testing.assert_array_equal(leaning[1], plain[1])
+
+
+@pytest.fixture
+def bought_once(tmp_path) -> ItemVectors:
+    """A catalogue whose most popular item only customers of one item took, so that no sequence has it."""
+    rows = [catalogue_row(item(n), n) | {"item_popularity": [n, 2 * n]} for n in range(N_ITEMS - 1)]
+    hot = catalogue_row(item(N_ITEMS - 1), 500) | {"item_popularity": [100, 300]}
+    vectors = np.random.default_rng(5).normal(size=(N_ITEMS, 8))
+    return ItemVectors.from_rows(catalogue_of([*rows, hot]), vectors)
+
+
+def test_the_events_of_items_of_one_item_customers_count(ranker, bought_once):
+    hot = bought_once.ids.index(item(N_ITEMS - 1))
+    learned = torch.ones(N_ITEMS + 1, dtype=torch.bool)
+    learned[[0, hot]] = False
+    model = SequenceModel(ranker.model.shape, bought_once.text, learned)
+    model.popularity_weight.fill_(2.0)
+    parts = {
+        "popularity": Popularity(bought_once),
+        "popularity_recent_1": RecentPopularity(bought_once, 0),
+    }
+    now = replace(WARM, items_then=CountedItems(bought_once.catalogue.table))
+    for name in parts:
+        alone = Ranker(bought_once, model, parts, Blend("part", {name: 1.0}))
+        assert [best[0][0] for best in alone.top_k([WARM, now], k=1)] == [item(N_ITEMS - 1)] * 2
+        without = Ranker(bought_once, model, parts, alone.blend, held_out=~learned[1:].numpy())
+        scores = without.scores([WARM, now], exclude_seen=False)
+        np.testing.assert_array_equal(scores[:, hot - 1], scores.min(axis=1))
+    # What validation chose the popularity weight by is what is served.
+    np.testing.assert_allclose(
+        Ranker(bought_once, model).prior, 2 * np.log1p(bought_once.catalogue.n_events), rtol=1e-6
+    )
 
 
 def test_cold_users_and_those_of_unknown_items_get_popularity(ranker, vectors):

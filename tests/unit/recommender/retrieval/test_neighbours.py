@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from core.settings.models import ItemKnnSettings, NeighbourSettings
 from recommender.errors import BundleError
@@ -22,12 +23,12 @@ def sequences() -> list[np.ndarray]:
     return [generator.choice(np.arange(1, N_ITEMS), generator.integers(2, 6), replace=False) for _ in range(60)]
 
 
-def closed_form(sequences: list[np.ndarray], regularisation: float) -> np.ndarray:
+def closed_form(sequences: list[np.ndarray], regularisation: float, n_items: int = N_ITEMS) -> np.ndarray:
     """Shape (n_items + 1, n_items + 1); row and column 0 are padding, those of items that never occur are zero."""
-    x = np.zeros((len(sequences), N_ITEMS + 1))
+    x = np.zeros((len(sequences), n_items + 1))
     for row, sequence in zip(x, sequences, strict=True):
         row[sequence] = 1
-    precision = np.linalg.inv(x.T @ x + regularisation * np.eye(N_ITEMS + 1))
+    precision = np.linalg.inv(x.T @ x + regularisation * np.eye(n_items + 1))
     weights = -precision / np.diag(precision)
     np.fill_diagonal(weights, 0)
     return weights
@@ -38,6 +39,24 @@ def test_with_all_neighbours_it_is_the_closed_form(sequences: list[np.ndarray]) 
     model = NeighbourModel.fit(sequences, N_ITEMS, ALL)
     expected = 0.25 * weights[4] + 0.5 * weights[2] + weights[7]
     assert model.scores([[4, 2, 7], []]) == pytest.approx(np.stack([expected[1:], np.zeros(N_ITEMS)]), abs=1e-5)
+
+
+def test_a_history_of_very_many_items_takes_no_more_memory_than_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    flatten = torch.Tensor.flatten
+
+    def flattened(pairs: torch.Tensor) -> torch.Tensor:
+        taken.append(pairs.numel())
+        return flatten(pairs)
+
+    monkeypatch.setattr(torch.Tensor, "flatten", flattened)
+    monkeypatch.setattr("recommender.retrieval.neighbours._PAIRS", 1000)
+    histories = [np.arange(1, 201), np.array([3, 9, 200]), np.zeros(0, dtype=np.int64), np.array([7])]
+    settings = NeighbourSettings(regularisation=1.0, n_neighbours=200, recency=1.0)
+    model = NeighbourModel.fit(histories, 200, settings)
+    assert max(taken) == 1000
+    expected = closed_form(histories, 1.0, 200)
+    assert model.scores([[3], [200]]) == pytest.approx(expected[[3, 200], 1:], abs=1e-5)
 
 
 def test_only_the_strongest_neighbours_are_kept(sequences: list[np.ndarray]) -> None:

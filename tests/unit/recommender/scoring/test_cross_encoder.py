@@ -34,7 +34,7 @@ from recommender.scoring.stack import PENALTY, Stack, StackedScorer, Weights, lo
 from recommender.scoring.training import fit_scorer
 from serving.api.score import ScoreRequest
 from serving.engine import Engine
-from tests.unit.recommender.scoring.test_training import write_shop
+from tests.unit.recommender.scoring.test_training import counted_by, write_shop
 from tests.unit.recommender.tiny_shop import DATA, save_tiny_encoder
 
 LIGHT = ScorerSettings(hidden=4, max_epochs=1, factors=2, factor_steps=3)
@@ -128,6 +128,17 @@ def test_one_seed_gives_the_same_bytes(fitted, model, tmp_path) -> None:
     fit_scorer(FitContext(training, 1, threads=1, progress=[].append), vectors, tmp_path / "again", settings_of(model))
     for name in ("cross_encoder/model.safetensors", "cross_encoder/heads.safetensors", "stack.json"):
         assert file_digest(tmp_path / "again" / name) == file_digest(folder / name), name
+
+
+def test_what_is_held_out_of_training_is_not_weighed_by_the_catalogue(model, tmp_path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=210, n_validation=0)
+    found = []
+    for name in ("even", "uneven"):
+        fit = FitContext(training, 1, threads=1, progress=[].append)
+        summary = fit_scorer(fit, vectors, tmp_path / name, settings_of(model, max_steps=2))
+        found.append((summary.metrics, summary.choices["stack"]))
+        counted_by(vectors, lambda item: {"item_mean_rating": 1.0 + item % 5, "item_n_ratings": 50})
+    assert found[0] == found[1]
 
 
 def test_training_that_brings_nothing_stops_and_is_not_kept(model, tmp_path) -> None:

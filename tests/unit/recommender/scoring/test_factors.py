@@ -100,6 +100,18 @@ def test_many_pairs_are_answered_as_each_alone(known: Ratings, factors: RatingFa
     assert factors.opinions([], [], IDS).shape == (0, 2)
 
 
+@pytest.mark.parametrize("n_others", [0, 3])
+def test_ratings_that_are_all_equal_are_foreseen_at_the_most_steps(n_others: int) -> None:
+    generator, n, most = np.random.default_rng(0), 400, 200
+    values = torch.full((n,), 5.0, dtype=torch.float64)
+    values[:n_others] = 4.0
+    users, items = (torch.from_numpy(generator.integers(low, low + size, n)) for low, size in ((0, 20), (1, 10)))
+    factors = fit_factors(Ratings(users, items, values), n_items=10, rank=4, n_steps=most, seed=0)
+    user = UserState(items=("i1",), values=(5.0,))
+    (rating, *_), *_ = factors.opinions([user], [2], IdMap(tuple(f"i{number}" for number in range(1, 11))))
+    assert rating == pytest.approx(5.0, abs=0.2 if n_others else 1e-3)
+
+
 def test_an_item_without_ratings_is_like_the_others_on_average(known: Ratings) -> None:
     factors = fit_factors(known, N_ITEMS + 1, rank=3, n_steps=6, seed=1)
     assert factors.biases[-1] == 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from core.storage import file_digest
 from recommender.errors import BundleError, NotFinite
 from recommender.evaluation.scorer import evaluate_scorer
 from recommender.fitting.context import FitContext
-from recommender.inputs.catalogue import Catalogue
+from recommender.inputs.catalogue import CATALOGUE_FILE, Catalogue
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.rated_pairs import RatedPairs
 from recommender.inputs.user import UserState
@@ -104,6 +106,31 @@ def test_one_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Path) ->
     assert digests[0][1] != digests[2][1]
 
 
+def of_users(training: Path, n_users: int) -> None:
+    """Have all ratings of the training set given by so many users, all but the last ones by the first."""
+    path = training / "pairs.parquet"
+    table = pq.read_table(path)
+    users = [f"u{max(n_users - 1 - row, 0)}" for row in range(len(table))]
+    place = table.schema.get_field_index(schema.USER_ID)
+    pq.write_table(table.set_column(place, table.schema.field(place), [users]), path)
+
+
+def test_ratings_of_one_user_make_no_scorer_and_say_so(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=250)
+    of_users(training, 1)
+    lines: list[str] = []
+    fit = FitContext(training, 1, threads=1, progress=lines.append)
+    assert fit_scorer(fit, vectors, tmp_path / "scorer", SETTINGS) is None
+    assert not (tmp_path / "scorer").exists()
+    assert lines == ["pair scorer: none, for all 250 rated training pairs are of one user"]
+
+
+def test_ratings_of_two_users_make_a_scorer(tmp_path: Path) -> None:
+    training, vectors = write_shop(tmp_path, n_train=250)
+    of_users(training, 2)
+    assert fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / "scorer", SETTINGS) is not None
+
+
 def test_too_few_ratings_make_no_scorer_and_say_so(tmp_path: Path) -> None:
     training, vectors = write_shop(tmp_path, n_train=199)
     lines: list[str] = []
@@ -122,6 +149,25 @@ def test_without_a_validation_window_a_tenth_is_held_out(tmp_path: Path) -> None
     assert "a tenth of the training pairs is held out instead" in lines[0]
     scorer = PairScorer.load(tmp_path / "scorer", ItemVectors.load(vectors))
     assert evaluate_scorer(scorer, training, "test") == {"n_pairs": 0}
+
+
+@pytest.mark.parametrize("n_validation", [0, 60])
+def test_what_is_held_out_of_training_is_not_read_by_the_catalogue(tmp_path: Path, n_validation: int) -> None:
+    """The catalogue's ratings are of the cut-off: held-out training pairs are among them, later ones are not."""
+    training, vectors = write_shop(tmp_path, n_train=250, n_validation=n_validation)
+    found = []
+    for name in ("even", "uneven"):
+        summary = fit_scorer(FitContext(training, 1, threads=1), vectors, tmp_path / name, SETTINGS)
+        assert summary is not None
+        found.append((summary.metrics, summary.choices))
+        counted_by(vectors, lambda item: {schema.ITEM_MEAN_RATING: 1.0 + item % 5, schema.ITEM_N_RATINGS: 50})
+    assert (found[0] == found[1]) == (n_validation == 0)
+
+
+def counted_by(vectors: Path, columns: Callable[[int], dict[str, float]]) -> None:
+    """Put other numbers into a catalogue, by the number of each item."""
+    rows = pq.read_table(vectors / CATALOGUE_FILE).to_pylist()
+    write(vectors, "catalogue", [row | columns(int(row[schema.ITEM_ID][1:])) for row in rows])
 
 
 def test_the_random_state_of_the_process_is_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from core.settings.evaluation import GateSettings
+from core.settings.models import ModalitySettings
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe
 from recommender.tuning.search import NotPromising, Search
@@ -87,6 +88,8 @@ def test_more_trials_go_on_and_another_question_starts_anew(tmp_path):
     assert len(finish(opened(tmp_path, n_trials=3)).records()) == 3
     assert len(opened(tmp_path, n_trials=5).records()) == 3
     assert len(finish(opened(tmp_path, n_trials=5)).records()) == 5
+    images = Recipe(modality=ModalitySettings(path="images.parquet"))
+    assert opened(tmp_path, recipe=images).records() == []
     for other in ({"data": "newer"}, {"recipe": Recipe(seed=8)}, {"method": "random"}, {"n_seeds": 2}):
         assert opened(tmp_path, **other).records() == []
     # What has no say in the ranking does not start it anew.

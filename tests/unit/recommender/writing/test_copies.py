@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ import pytest
 
 from recommender.writing.copies import MAX_COPIED_SHARE, TrainingRuns
 from recommender.writing.decoding import Decoding
-from recommender.writing.examples import WritingRequest
+from recommender.writing.examples import WritingExample, WritingRequest
 from recommender.writing.writer import MAX_REDRAWS, FeedbackWriter
 
 OWN = "My uncle Ned played this very fiddle at the county fair in the rain."
 COMMON = "I would buy this again and tell all of my friends about it."
-RUNS = TrainingRuns.of([OWN, *(f"{COMMON} Number {n} says so." for n in range(3))])
+ASKED = WritingRequest(5.0, "", "")
+
+
+def by(user_id: str, *texts: str) -> list[WritingExample]:
+    """A reviewer's texts."""
+    return [WritingExample(ASKED, text, user_id) for text in texts]
+
+
+RUNS = TrainingRuns.of([*by("ned", OWN), *(by(f"u{n}", f"{COMMON} Number {n} says so.")[0] for n in range(3))])
 REQUESTS = [WritingRequest(5.0, "", "A fiddle"), WritingRequest(1.0, "", "A drum")]
 
 
@@ -26,11 +35,72 @@ def test_runs_of_one_text_are_copied_and_what_many_say_is_not() -> None:
     assert RUNS.copied_share(COMMON) == 0.0
     assert RUNS.copied_share("My uncle Ned played this very fiddle. And how!") == 0.0, "seven words are no run"
     assert RUNS.copied_share("My uncle Ned played this very fiddle at home") == pytest.approx(1 / 2)
-    assert RUNS.copied_share("Good.") == TrainingRuns.of([]).copied_share(OWN) == 0.0
+    assert RUNS.copied_share("Good.") == TrainingRuns.of(()).copied_share(OWN) == 0.0
 
 
 def test_a_text_that_is_there_several_times_is_one_text() -> None:
-    assert TrainingRuns.of([OWN] * 9).copied_share(OWN) == 1.0
+    assert TrainingRuns.of(by("ned", OWN) * 9).copied_share(OWN) == 1.0
+    assert TrainingRuns.of([by(f"u{n}", OWN)[0] for n in range(9)]).copied_share(OWN) == 1.0
+
+
+def test_where_reviewers_say_what_few_others_say_no_copy_is_told() -> None:
+    own = [by(f"u{n}", " ".join(f"word{n * 20 + place}" for place in range(20)))[0] for n in range(9)]
+    telling = TrainingRuns.if_telling(own)
+    assert telling is not None
+    assert telling.copied_share(own[0].text) == 1.0
+    # A run of two reviewers is one that each copies from the other, by chance; one of ten is how people talk.
+    assert TrainingRuns.if_telling([*own, *by("other", own[0].text + " too")]) is None
+    said = [WritingExample(ASKED, f"{COMMON} {one.text}", one.user_id) for one in own]
+    assert TrainingRuns.if_telling(said) is not None
+
+
+def test_what_three_say_is_common_also_where_each_says_it_twice() -> None:
+    said = [one for n in range(3) for one in by(f"u{n}", f"{COMMON} Number {n} says so.", f"{COMMON} Again, {n}.")]
+    assert TrainingRuns.of(said[:4]).copied_share(COMMON) == 1.0
+    assert TrainingRuns.of(said).copied_share(COMMON) == 0.0
+
+
+def test_of_all_reviews_little_more_is_held_than_the_hashes_of_their_runs() -> None:
+    reviews = (by(f"u{n}", " ".join(f"word{n}x{place}" for place in range(67)))[0] for n in range(500))
+    tracemalloc.start()
+    try:
+        runs = TrainingRuns.of(reviews)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(runs) == 500 * 60
+    assert runs.n_bytes == 8 * len(runs)
+    assert most < 100 * len(runs), "hashes, copies of them while they are counted, and texts of 13 bytes a run"
+    assert len(TrainingRuns.of(())) == TrainingRuns.of(()).n_bytes == 0
+
+
+def test_what_a_reviewer_says_in_each_review_is_their_own() -> None:
+    texts = [f"{OWN} Part {n}." for n in range(3)]
+    assert TrainingRuns.of(by("ned", *texts)).copied_share(OWN) == 1.0
+    assert TrainingRuns.of([by(f"u{n}", text)[0] for n, text in enumerate(texts)]).copied_share(OWN) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"),
+    [
+        ("这把吉他的声音非常温暖，我每天晚上都在客厅里弹它。", "这把吉他的声音非常温暖，我每天晚."),
+        ("このギターの音はとても温かくて、毎晩弾いています。", "このギターの音はとても温かくて."),
+        ("เสียงกีตาร์ตัวนี้อบอุ่นมากและเล่นง่าย", "เสียงกีตาร์ตัวนี้อบอุ่น."),
+        ("इस गिटार की आवाज़ बहुत मीठी है और तार अच्छे हैं।", "इस गिटार की आवाज़ बहुत मीठी है."),
+    ],
+)
+def test_copies_are_told_in_every_script(own: str, kept: str) -> None:
+    runs = TrainingRuns.of(by("ned", own))
+    assert runs.copied_share(own) == 1.0
+    assert runs.without_copies(own) == kept
+    assert not runs.holds_too_much(kept)
+    assert runs.copied_share(f"{own[: len(own) // 4]} 123 {own[-len(own) // 4 :]}") == 0.0, "parts are no run"
+
+
+def test_what_is_left_of_a_copied_text_is_no_run_whatever_stands_between_its_words() -> None:
+    own = "Well-made, hand-rubbed, all-wood, old-style, one-of-a-kind fiddle from my uncle Ned."
+    runs = TrainingRuns.of(by("ned", own))
+    assert runs.without_copies(own) == "Well-made, hand-rubbed, all-wood, old."
 
 
 def test_sentences_that_are_copied_are_left_out() -> None:
@@ -38,6 +108,11 @@ def test_sentences_that_are_copied_are_left_out() -> None:
     assert kept == "It sounds sweet. I play it every day, and it never lets me down at all."
     assert RUNS.without_copies(OWN) == "My uncle Ned played this very fiddle."
     assert RUNS.copied_share(RUNS.without_copies(OWN)) <= MAX_COPIED_SHARE
+
+
+def test_what_is_left_of_scripts_without_spaces_gets_none() -> None:
+    assert RUNS.without_copies(f"很好。{OWN}不错！「再买。」") == "很好。" + "「再买。」"
+    assert RUNS.without_copies("很好。不错！") == "很好。不错！"
 
 
 def test_saved_and_loaded_they_are_the_same_and_hold_no_words(tmp_path: Path) -> None:

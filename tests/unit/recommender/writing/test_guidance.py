@@ -186,7 +186,7 @@ def test_a_text_that_ends_early_does_not_let_others_go_on_for_ever(writer: Feedb
             assert self.n_read < 30
 
     texts, room = EndsFirst(), 20
-    sampling = writer._sampler.start([1, 2], 0.0, 1.0)
-    first, second = writer._draw_words(texts, sampling, room, _Stop(lambda: False), None)
+    sampling = writer._sampler.start([1, 2], [room, room], 0.0, 1.0)
+    first, second = writer._draw_words(texts, sampling, _Stop(lambda: False), None)
     assert len(first) < len(second) == room
     assert texts.n_read == room - 1

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import string
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from core import schema
+from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import file_digest
 from recommender.errors import BundleError, NotFinite
 from recommender.fitting.context import FitContext
@@ -19,7 +25,7 @@ from recommender.writing.batches import likelihood, perplexity
 from recommender.writing.course import LEAST_GAIN, Course, Meter
 from recommender.writing.examples import WritingExample, read_reviews, sample
 from recommender.writing.small_model import train_tokenizer
-from recommender.writing.training import fit_writer
+from recommender.writing.training import can_learn_to_write, fit_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
@@ -66,6 +72,39 @@ def test_the_writer_learns_from_what_low_ratings_are_repeated_in(
     assert "feedback writer: 10 texts" in lines[0]
 
 
+@pytest.mark.parametrize("n_who_say_the_same", [1, 2])
+def test_copies_are_bounded_unless_reviewers_say_what_one_or_two_others_do(
+    n_who_say_the_same: int, training: Path, tmp_path: Path
+) -> None:
+    folder, lines = tmp_path / "shop", list[str]()
+    shutil.copytree(training, folder)
+    table, random = pq.read_table(folder / "reviews.parquet"), np.random.default_rng(3)
+    said = [" ".join(random.choice(list("abcdefgh"), 16)) for _ in range(len(table))]
+    rows = [
+        {**row, schema.USER_ID: f"u{n}", schema.TEXT: f"{said[n // n_who_say_the_same]} {n}."}
+        for n, row in enumerate(table.to_pylist())
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "reviews.parquet")
+    fit_writer(FitContext(folder, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY)
+    runs = FeedbackWriter.load(tmp_path / "writer").runs
+    is_bounded = n_who_say_the_same == 1
+    assert any("copies are not bounded" in line for line in lines) != is_bounded
+    assert (runs is not None and runs.copied_share(said[0]) == 1.0) == is_bounded
+
+
+def test_where_many_sentences_are_left_out_the_log_says_so(training: Path, tmp_path: Path) -> None:
+    folder, lines = tmp_path / "named", list[str]()
+    shutil.copytree(training, folder)
+    table = pq.read_table(folder / "reviews.parquet")
+    names = (f"Q{one}{other}" for one, other in itertools.product(string.ascii_lowercase, repeat=2))
+    named = [f"{text} I asked {name} too." for text, name in zip(table.column("text").to_pylist(), names, strict=False)]
+    pq.write_table(table.set_column(table.column_names.index("text"), "text", [named]), folder / "reviews.parquet")
+    fit_writer(FitContext(folder, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY)
+    assert any("these are 25% of all sentences" in line for line in lines)
+    fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "plain", TINY)
+    assert sum("of all sentences" in line for line in lines) == 1
+
+
 def test_progress_tells_loss_speed_and_time_left(training: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     summary = fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY)
@@ -105,13 +144,35 @@ def test_too_few_reviews_make_no_writer_and_say_so(tmp_path: Path) -> None:
     lines: list[str] = []
     assert fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", TINY) is None
     assert not (tmp_path / "writer").exists()
-    assert lines == ["feedback writer: none, for 99 training reviews are fewer than 100"]
+    assert lines == ["feedback writer: none, for 99 reviews to learn from are fewer than 100"]
+
+
+@pytest.mark.parametrize("settings", [TINY, LanguageModelWriterSettings(model="nowhere")], ids=["small", "language"])
+def test_reviews_that_nothing_is_left_of_make_no_writer(
+    tmp_path: Path, settings: SmallWriterSettings | LanguageModelWriterSettings
+) -> None:
+    training = write_reviews(tmp_path / "shop", n_train=110)
+    file = training / "reviews.parquet"
+    table = pq.read_table(file)
+    names = (f"Quacken{one}bush{other}" for one, other in itertools.product(string.ascii_lowercase, "abcde"))
+    texts = pa.array([f"Ask {name} about it." for name in itertools.islice(names, len(table))])
+    place = table.schema.get_field_index(schema.TEXT)
+    pq.write_table(table.set_column(place, table.schema.field(place), texts), file)
+    lines: list[str] = []
+    assert fit_writer(FitContext(training, 1, threads=1, progress=lines.append), tmp_path / "writer", settings) is None
+    assert lines[-1] == "feedback writer: none, for 0 reviews to learn from are fewer than 100"
+    assert not can_learn_to_write(training, 1)
 
 
 def test_the_tokenizer_gives_back_every_text() -> None:
     tokenizer = train_tokenizer(["a fruity kettle", "a smoky teapot"] * 5, vocabulary=300)
-    for text in (" a fruity teapot", " naïve — 茶 🫖"):
+    for text in (" a fruity teapot", " naïve — 茶 🫖", "It's  5\n❤️ cafe\u0301"):
         assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_frequent_words_are_one_token_in_any_script() -> None:
+    tokenizer = train_tokenizer(["बहुत अच्छा गिटार", "a fruity kettle"] * 50, vocabulary=500)
+    assert [len(tokenizer(f" {word}").input_ids) for word in ("अच्छा", "गिटार", "kettle")] == [1, 1, 1]
 
 
 def test_the_rate_rises_stays_and_descends_to_a_tenth() -> None:

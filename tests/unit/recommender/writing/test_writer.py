@@ -31,7 +31,7 @@ from recommender.writing.examples import (
 )
 from recommender.writing.sampling import NO_REPEAT_LENGTH, likeliest, sampling_seed
 from recommender.writing.small_model import new_small_writer
-from recommender.writing.writer import FeedbackWriter
+from recommender.writing.writer import FeedbackWriter, never
 from tests.unit.recommender.written_shop import TINY, catalogue_of, write_reviews
 
 REQUESTS = [
@@ -145,6 +145,28 @@ def test_one_seed_writes_the_same_alone_in_a_batch_and_among_threads(writer: Fee
     assert writer.write(REQUESTS, seed=6, decoding=Decoding(20)) != together
 
 
+@pytest.mark.parametrize(
+    "decoding", [Decoding(90, 1.0, 1.0), Decoding(90, temperature=0.0), Decoding(90, n_beams=2)], ids=str
+)
+def test_a_long_prompt_beside_it_takes_a_text_no_room(
+    writer: FeedbackWriter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sampling", "decoding"):
+        monkeypatch.setattr(f"recommender.writing.{module}.MIN_NEW_TOKENS", 90)  # none ends by itself
+    asked = [WritingRequest(5.0, "", "A kettle"), WritingRequest(5.0, "word " * 60, "A fruity kettle")]
+
+    def tokens_of(*requests: WritingRequest) -> list[list[int]]:
+        return writer._generate(requests, [3] * len(requests), decoding, never, None)
+
+    alone = [tokens_of(one)[0] for one in asked]
+    rooms = [min(90, writer.max_tokens - len(writer.prompts.encode(one))) for one in asked]
+    assert rooms[1] < rooms[0]
+    for together in (tokens_of(*asked), tokens_of(*reversed(asked))[::-1]):
+        assert [len(one) for one in together] == [len(one) for one in alone] == rooms
+        # Noise is drawn by the order of words that are all but equally likely, which the last bit of a sum may change.
+        assert decoding.draws or together == alone
+
+
 def test_the_global_generator_is_not_touched(writer: FeedbackWriter) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
@@ -160,7 +182,7 @@ def test_nothing_asked_is_nothing_written(writer: FeedbackWriter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens=0, expected 1 to 96"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0, expected at least 1"),
         ({"temperature": -1.0}, "temperature=-1.0, expected at least 0"),
         ({"top_p": 0.0}, "top_p=0.0, expected above 0"),
         ({"n_beams": 9}, "n_beams=9, expected 1 to 8"),
@@ -170,6 +192,12 @@ def test_nothing_asked_is_nothing_written(writer: FeedbackWriter) -> None:
 def test_arguments_out_of_range_are_named(writer: FeedbackWriter, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(WriterError, match=message):
         writer.write(REQUESTS[:1], seed=1, decoding=Decoding(**arguments))
+
+
+def test_a_writer_that_sees_little_writes_as_much_as_it_sees(writer: FeedbackWriter) -> None:
+    small = FeedbackWriter(writer.model, writer.tokenizer, Decoding().max_new_tokens // 2)
+    texts = small.write(REQUESTS, seed=1)
+    assert all(len(small.prompts.follow(text)) < small.max_tokens for text in texts)
 
 
 def test_each_request_may_have_a_seed_of_its_own(writer: FeedbackWriter) -> None:
@@ -212,7 +240,7 @@ def test_a_text_written_aloud_is_the_same_text_sentence_by_sentence(writer: Feed
     for request in REQUESTS:
         said: list[str] = []
         whole = writer.write_aloud(request, 5, said.append, Decoding(40))
-        assert " ".join(said) == whole
+        assert "".join(said) == whole
         assert [whole] == writer.write([request], seed=5, decoding=Decoding(40))
 
 
@@ -229,20 +257,24 @@ SO_FAR = [
 ]
 
 
+def bound_to(text: str) -> TrainingRuns:
+    return TrainingRuns.of([WritingExample(REQUESTS[0], text)])
+
+
 def test_only_what_cannot_change_any_more_is_said_aloud() -> None:
     said: list[str] = []
-    released = Released(said.append, TrainingRuns.of(["my uncle ned played this very fiddle all his life"]), Decoding())
+    released = Released(said.append, bound_to("my uncle ned played this very fiddle all his life"), Decoding())
     for text, expected in SO_FAR:
         assert not released.look(text)
         assert said == expected or len(said) == expected
     assert released.end(f"{SO_FAR[-1][0]} good.") == "Loud and clear. Mail <EMAIL> now! So good."
-    assert said == ["Loud and clear.", "Mail <EMAIL> now!", "So good."]
+    assert said == ["Loud and clear.", " Mail <EMAIL> now!", " So good."]
 
 
 def test_a_copied_text_said_aloud_keeps_its_first_words() -> None:
     said: list[str] = []
     copied = "My uncle Ned played this very fiddle all his life."
-    assert Released(said.append, TrainingRuns.of([copied]), Decoding()).end(copied) == said[0]
+    assert Released(said.append, bound_to(copied), Decoding()).end(copied) == said[0]
     assert said == ["My uncle Ned played this very fiddle."]
 
 
@@ -252,11 +284,11 @@ def test_sentences_of_scripts_without_spaces_are_said_one_by_one() -> None:
     for text in ("很好", "很好。不", "很好。不错！再"):
         released.look(text)
     assert said == ["很好。", "不错！"]
-    assert released.end("很好。不错！再买。") == "很好。 不错！ 再买。"
+    assert released.end("很好。不错！再买。") == "很好。不错！再买。"
 
 
 def test_runs_of_tokens_are_not_repeated(writer: FeedbackWriter) -> None:
-    sampling = writer._sampler.start([1], temperature=0.0, top_p=1.0)
+    sampling = writer._sampler.start([1], [30], temperature=0.0, top_p=1.0)
     likely = torch.arange(writer.model.config.vocab_size, 0, -1).float()[None]
     for _ in range(30):
         sampling.choose(likely)
@@ -271,7 +303,7 @@ def test_draws_follow_the_probabilities(writer: FeedbackWriter) -> None:
     first, second = (~writer._sampler.no_start).nonzero()[:2, 0].tolist()
     scores[:, first], scores[:, second] = torch.tensor(0.8).log(), torch.tensor(0.2).log()
     seeds = [sampling_seed(1, str(number)) for number in range(1000)]
-    draws = writer._sampler.start(seeds, temperature=1.0, top_p=1.0).choose(scores).tolist()
+    draws = writer._sampler.start(seeds, [1] * 1000, temperature=1.0, top_p=1.0).choose(scores).tolist()
     assert draws.count(first) + draws.count(second) == 1000
     assert draws.count(first) == pytest.approx(800, abs=50)
 

@@ -189,6 +189,17 @@ def test_any_values_in_the_fields_are_read_or_explained(body: dict[str, Any]) ->
     assert said == "" or said.startswith("Cannot read the request: ")
 
 
+@pytest.mark.parametrize(("k", "users", "fits"), [(100, 1, True), (101, 1, False), (20, 50, True), (21, 48, False)])
+def test_what_the_propensities_of_a_request_cost_is_bounded(k: int, users: int, fits: bool) -> None:
+    asked = {"k": k, "users": [{"user_id": f"u{n}"} for n in range(users)]}
+    RecommendRequest.model_validate({**asked, "exploration": {"kind": "epsilon"}})
+    if fits:
+        RecommendRequest.model_validate({**asked, "exploration": {"kind": "thompson"}})
+        return
+    with pytest.raises(ValidationError, match=f"thompson with k={k} for {users} users"):
+        RecommendRequest.model_validate({**asked, "exploration": {"kind": "thompson"}})
+
+
 def test_an_event_may_name_the_answer_that_showed_its_item() -> None:
     shown = {"user_id": "u", "item_id": "i", "event": "click", "recommendation_id": "r-1", "position": 2}
     (kept,) = EventsRequest.model_validate({"events": [shown]}).interactions()

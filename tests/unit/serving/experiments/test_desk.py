@@ -278,7 +278,18 @@ def test_what_was_explored_is_recorded_with_its_propensities(desk: Desk) -> None
     finally:
         CHAMPION.value.explored = None
     (record,) = desk.records()
-    assert (record["seed"], record["propensities"]) == (7, [0.5, 0.5, 0.5])
+    assert (record["seed"], record["seed_given"], record["propensities"]) == (7, False, [0.5, 0.5, 0.5])
+
+
+def test_a_seed_that_the_client_names_is_recorded_as_that(desk: Desk) -> None:
+    applied = AppliedExploration(kind="epsilon", epsilon=0.1, scale=None, n_candidates=10, seed=7, propensity="exact")
+    CHAMPION.value.explored = applied
+    try:
+        desk.ask(user_id="u", exploration={"kind": "epsilon", "seed": 7})
+        desk.ask(user_id="u", exploration={"kind": "epsilon"})
+    finally:
+        CHAMPION.value.explored = None
+    assert [record["seed_given"] for record in desk.records()] == [True, False]
 
 
 def test_a_shadow_is_compared_and_never_shown(desk: Desk) -> None:
@@ -401,6 +412,20 @@ def test_answers_that_are_made_together_have_equal_shares_of_a_stage(desk: Desk)
     first, second = desk.counts.passed
     assert first == second
     assert 0 < 2 * sum(first[2].values()) <= took
+
+
+def test_each_answer_that_is_made_together_waited_for_all_of_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_all(engine: FakeEngine, requests: Sequence[RecommendRequest]) -> list[Any]:
+        time.sleep(0.04)
+        return [engine.recommend(one) for one in requests]
+
+    monkeypatch.setattr(FakeEngine, "recommend_all", answer_all)
+    many = RecommendRequest.model_validate({"users": [{"user_id": f"u{n}"} for n in range(4)]})
+    desk.desk.recommend_together([many], CHAMPION.value, ENDPOINT)
+    desk.ask(user_id="alone")
+    records = desk.records()
+    assert [record["together"] for record in records] == [4, 4, 4, 4, 1]
+    assert all(record["took_ms"] >= 40.0 for record in records)
 
 
 def test_a_traced_request_notes_what_answered_it_and_its_stages_once(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from core.promotions import RECORD as IN_SERVICE
 from core.promotions import model_folder
 from core.storage import write_json
 from serving.experiments.follower import Follower
-from serving.watcher import Loaded, Promoted, find_promoted
+from serving.watcher import Loaded, Promoted, PromotedFinder, find_promoted
 
 MODEL = "sommelier-tiny"
 CHAMPION = Loaded(f"{MODEL}:v1", "CHAMPION", datetime(2026, 3, 1, tzinfo=UTC))
@@ -31,11 +31,12 @@ class Store:
         self.changes: list[dict[str, object]] = []
         self.put("promoted", "v1")
 
-    def put(self, action: str, version: str, erased: tuple[str, ...] = ()) -> None:
+    def put(self, action: str, version: str, erased: tuple[str, ...] = (), forbidden: tuple[str, ...] = ()) -> None:
         self.changes.append(
             {"at": "2026-03-01T12:00:00+00:00", "action": action, "version": version, "digest": version}
         )
         gone = [{"version": one, "digest": one, "at": "2026-03-01T12:00:00+00:00"} for one in erased]
+        gone += [{"version": "", "digest": one, "at": "2026-03-01T12:00:01+00:00"} for one in forbidden]
         folder = model_folder(MODEL)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / IN_SERVICE, {"changes": self.changes, "erased": gone})
@@ -44,6 +45,7 @@ class Store:
         self.loads.append((promoted.model, promoted.folder, beside))
         if promoted.model in self.broken:
             raise ValueError("its manifest is torn")
+        promoted.folder.mkdir(parents=True, exist_ok=True)
         return promoted.model.upper()
 
     def begin(self, name: str = "try", kind: Kind = "split", **bundles: float) -> None:
@@ -122,8 +124,20 @@ def test_a_candidate_lies_below_the_shops_folder(store: Store) -> None:
         name="try", kind="canary", variants=variants, started_at="2026-03-01T12:00:00+00:00", generation=1
     )
     start(MODEL, begun)
-    Follower(store.layout, store.load, 1.0).follow(CHAMPION)
-    assert store.loads[0][:2] == (f"{MODEL}:candidate-0123456789ab", store.layout.root / "candidates" / "k")
+    follower = Follower(store.layout, store.load, 1.0)
+    follower.follow(CHAMPION)
+    folder = store.layout.root / "candidates" / "k"
+    assert store.loads[0][:2] == (f"{MODEL}:candidate-0123456789ab", folder)
+    folder.rmdir()
+    follower.follow(CHAMPION)
+    assert (follower.plan.split, follower.loaded) == (None, [])
+    assert follower.plan.states[0].problem == f"Refused: {MODEL}:candidate-0123456789ab is gone."
+    follower.follow(CHAMPION)
+    assert states(follower) == {"try": "running"}
+    store.put("promoted", "v1", forbidden=("0123456789abcdef",))
+    follower.follow(CHAMPION)
+    assert (follower.plan.split, follower.loaded) == (None, [])
+    assert "learned from a person who was forgotten" in follower.plan.states[0].problem
 
 
 def test_a_damaged_variant_refuses_the_whole_experiment_and_is_tried_again_ever_more_rarely(
@@ -181,11 +195,36 @@ def test_a_pin_overrules_and_is_what_the_watcher_serves(store: Store) -> None:
     assert [one.model for one in find_promoted(MODEL)] == [f"{MODEL}:v4", f"{MODEL}:v1"]
 
 
+def test_a_damaged_record_lifts_no_pin_and_a_rollback_does(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.put("promoted", "v4")
+    find = PromotedFinder(MODEL)
+    set_pin(MODEL, Pin(version="v1", digest="v1", at="2026-03-01T12:00:00+00:00", generation=2))
+    assert [one.model for one in find()] == [f"{MODEL}:v1", f"{MODEL}:v4"]
+    file = model_folder(MODEL) / RECORD
+    file.write_text(file.read_text()[:-30])
+    store.put("promoted", "v5")
+    assert [one.model for one in find()] == [f"{MODEL}:v1", f"{MODEL}:v5", f"{MODEL}:v4"]
+    # A worker that begins now knows of no pin.
+    assert [one.model for one in PromotedFinder(MODEL)()] == [f"{MODEL}:v5", f"{MODEL}:v4", f"{MODEL}:v1"]
+    store.put("rolled back", "v4")
+    assert find()[0].model == f"{MODEL}:v4"
+    file.unlink()
+    store.put("promoted", "v6")
+    assert find()[0].model == f"{MODEL}:v6"
+
+
 def test_a_rollback_lifts_the_pin(store: Store) -> None:
     store.put("promoted", "v4")
     set_pin(MODEL, Pin(version="v4", digest="v4", at="2026-03-01T12:00:00+00:00", generation=2))
     store.put("rolled back", "v1")
     assert [one.model for one in find_promoted(MODEL)][0] == f"{MODEL}:v1"  # noqa: RUF015
+
+
+def test_a_pinned_version_that_learned_from_somebody_forgotten_is_not_served(store: Store) -> None:
+    store.put("promoted", "v4")
+    set_pin(MODEL, Pin(version="v1", digest="v1", at="2026-03-01T12:00:00+00:00", generation=2))
+    store.put("promoted", "v5", erased=("v1",))
+    assert [one.model for one in find_promoted(MODEL)] == [f"{MODEL}:v5", f"{MODEL}:v4"]
 
 
 def test_a_variant_that_learned_from_somebody_forgotten_is_refused(store: Store) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from core.settings.tree import Settings
 from serving.api.endpoints import ENDPOINTS
 from serving.guard.access import find_row, is_change, need_of
+from serving.web.routes import page_routes
 
 
 def test_every_endpoint_has_a_row() -> None:
     assert ENDPOINTS
     paths = [(one.method.upper(), path) for one in ENDPOINTS for path in (one.path, one.earlier) if path]
     assert not [path for path in paths if find_row(*path) is None]
+
+
+def test_every_page_has_a_row() -> None:
+    paths = [route.path.format(name="page.js") for route in page_routes(Settings())]
+    assert "/app/" in paths
+    assert {path: need_of("GET", path) for path in paths if find_row("GET", path) is None} == {}
+    assert [path for path in paths if need_of("GET", path) != "read"] == ["/app/audit"]
 
 
 @pytest.mark.parametrize(

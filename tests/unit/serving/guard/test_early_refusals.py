@@ -23,13 +23,14 @@ from serving.http.overload import OverloadGate
 from serving.http.request_ids import RequestIds
 
 HEAD_S = 1.0
+SHOP = "https://shop.example"
 
 
 class Service:
     """Holds requests until it is let go; one of its answers is enough to fill it."""
 
     def __init__(self) -> None:
-        self.gate = OverloadGate(InFlight(answers=1, texts=1, events=1, others=1))
+        self.gate = OverloadGate(InFlight(answers=1, texts=1, events=1, others=1), origins=(SHOP,))
         self.begun: list[str] = []
         self.let_go = threading.Event()
         self.port = 0
@@ -120,10 +121,10 @@ def test_what_is_refused_early_is_refused_as_the_gates_app_does(
     headers = {} if given is None else {"x-request-id": given}
     with full.client() as client:
         early = client.post("/recommend?a=1", content=b"{}", headers=headers)
-        assert full.gate.take_refused() == {"/recommend": 1}
+        assert full.gate.take_refused() == {"/v1/recommend": 1}
         monkeypatch.setattr(HeadLimit, "refuse", None)
         late = client.post("/recommend?a=1", content=b"{}", headers=headers)
-    assert full.gate.take_refused() == {"/recommend": 1}
+    assert full.gate.take_refused() == {"/v1/recommend": 1}
     assert (
         (early.status_code, early.reason_phrase) == (late.status_code, late.reason_phrase) == (429, "Too Many Requests")
     )
@@ -137,6 +138,26 @@ def test_what_is_refused_early_is_refused_as_the_gates_app_does(
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert (answer.headers["x-request-id"] == given) is (given == "from-the-shop.7")
     assert full.begun == ["/v1/recommend"], "no app saw it"
+
+
+@pytest.mark.parametrize(("origin", "may_read"), [(SHOP, True), ("https://evil.example", False)])
+def test_a_page_of_an_origin_that_is_named_reads_that_it_is_to_wait_and_is_not_refused_before_it_asks(
+    full: Service, monkeypatch: pytest.MonkeyPatch, origin: str, may_read: bool
+) -> None:
+    with full.client() as client:
+        early = client.post("/v1/recommend", content=b"{}", headers={"origin": origin})
+        monkeypatch.setattr(HeadLimit, "refuse", None)
+        late = client.post("/v1/recommend", content=b"{}", headers={"origin": origin})
+        for answer in (early, late):
+            assert (answer.status_code, answer.headers["vary"]) == (429, "Origin")
+            assert (answer.headers.get("access-control-allow-origin") == origin) is may_read
+            assert answer.headers["access-control-expose-headers"] == "retry-after, x-request-id"
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(client.options, "/v1/recommend", headers={"origin": origin})
+            while len(full.begun) < 2 and not asked.done():
+                time.sleep(0.005)
+            full.let_go.set()
+            assert asked.result().status_code == 200
 
 
 def test_a_connection_goes_on_after_refusals(full: Service) -> None:

@@ -18,7 +18,8 @@ from starlette.websockets import WebSocketDisconnect
 from core.keys import KeyFile, create_key, revoke_key
 from core.settings.platform import Rate, RateSettings
 from serving.guard.caller import Caller, current_caller
-from serving.guard.gate import KeyGate, cors_options
+from serving.guard.cors import cors_options
+from serving.guard.gate import KeyGate
 from serving.http.middleware import ObserveRequests
 
 OUTSIDE, LOOPBACK = "http://10.0.0.7:3000", "http://127.0.0.1:3000"
@@ -87,6 +88,13 @@ def test_a_key_may_come_in_its_own_header(file: Path) -> None:
     # Basic is no key, and the other header is then asked.
     both = {"Authorization": "Basic eDp5", "X-API-Key": text}
     assert client.post("/recommend", headers=both).status_code == 200
+
+
+def test_of_a_header_that_comes_twice_the_first_counts(file: Path) -> None:
+    client, valid = service(file), key_of(file, "read")["Authorization"]
+    for first, status in ((valid, 200), ("Bearer made-up", 401)):
+        headers = [("Authorization", first), ("Authorization", valid)]
+        assert client.post("/recommend", json={}, headers=headers).status_code == status
 
 
 def test_a_page_that_is_read_takes_the_key_as_a_browsers_password_and_nothing_else_does(file: Path) -> None:
@@ -266,6 +274,14 @@ def test_who_asks_too_often_is_observed_apart_from_too_many_at_once(file: Path) 
 def test_nobody_is_limited_by_default(file: Path) -> None:
     client, headers = service(file), key_of(file, "read")
     assert {client.post("/recommend", headers=headers).status_code for _ in range(100)} == {200}
+
+
+@pytest.mark.parametrize("path", ["/recommend", "/v1/items/i1"])
+def test_an_origin_that_cannot_be_read_is_a_foreign_one(file: Path, path: str) -> None:
+    origin = {"Origin": "http://["}
+    assert service(file).get(path, headers=origin).status_code == 401
+    answer = service(file, needs_keys=False).put(path, headers=origin)
+    assert (answer.status_code, "a page of another origin" in answer.json()["error"]) == (403, True)
 
 
 def test_pages_of_an_origin_that_is_named_may_ask_and_others_may_not(file: Path) -> None:

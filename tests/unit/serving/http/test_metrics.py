@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from core.logs.answered import AnswerCounts, read_answered
-from recommender.bundle.manifest import DataRange, Manifest
+from recommender.bundle.data_range import DataRange
+from recommender.bundle.manifest import Manifest
 from serving.api.message import Degradation
 from serving.api.recommend import Recommendations, RecommendationsList
 from serving.http.metrics import Metrics
@@ -57,13 +58,34 @@ def test_answers_are_counted_by_endpoint_and_outcome(registry: CollectorRegistry
     assert registry.get_sample_value("sommelier_request_duration_seconds_bucket", within) == 4
 
 
+def test_answers_in_turns_are_each_counted_where_they_belong(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    for _ in range(3):
+        for endpoint, status in (("/v1/recommend", 200), ("/v1/score", 200), ("/v1/recommend", 404)):
+            meter.answered(endpoint, status, 0.004)
+    counted = {
+        (sample.labels["endpoint"], sample.labels["outcome"], sample.labels["status"]): sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "sommelier_requests_total"
+    }
+    assert counted == {
+        ("/v1/recommend", "ok", "200"): 3,
+        ("/v1/score", "ok", "200"): 3,
+        ("/v1/recommend", "refused", "404"): 3,
+    }
+    seconds = [registry.get_sample_value("sommelier_request_duration_seconds_count", {"endpoint": endpoint})
+               for endpoint in ("/v1/recommend", "/v1/score")]  # fmt: skip
+    assert seconds == [6, 3]
+
+
 def answer(reason: str | None, *degraded: Degradation) -> Recommendations:
     return Recommendations(
         model="m:1", user_id="u", cold_start=reason is not None, reason=reason, items=[], degraded=list(degraded)
     )
 
 
-def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> None:
+def test_a_swap_leaves_one_bundle_in_service_and_the_letting_go_none(registry: CollectorRegistry) -> None:
     meter = Metrics(registry)
     meter.swapped("m:1", _manifest("aa", 0.1))
     meter.swapped("m:2", _manifest("bb", 0.2))
@@ -73,6 +95,11 @@ def test_a_swap_leaves_one_bundle_in_service(registry: CollectorRegistry) -> Non
 
     assert (in_service("m:1", "aa"), in_service("m:2", "bb")) == (0, 1)
     assert registry.get_sample_value("sommelier_bundle_quality", {"metric": "ndcg_at_10"}) == 0.2
+    meter.let_go()
+    meter.let_go()
+    assert (in_service("m:1", "aa"), in_service("m:2", "bb")) == (0, 0)
+    meter.swapped("m:3", _manifest("cc", 0.2))
+    assert (in_service("m:2", "bb"), in_service("m:3", "cc")) == (0, 1)
     learned_until = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
     assert registry.get_sample_value("sommelier_bundle_learned_until_timestamp_seconds") == learned_until
 
@@ -132,3 +159,10 @@ def test_stages_are_counted_by_stage_and_variant(registry: CollectorRegistry) ->
     assert value("sum", "rank", "", "champion") == pytest.approx(0.006)
     assert value("bucket", "log", "", "champion", le="0.0001") == 1
     assert value("sum", "rank", "spring", "new") == 0.5
+
+
+def test_what_fails_at_checks_is_counted_by_chore(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    for chore in ("push events", "push events", "show figures"):
+        meter.chore_failed(chore)
+    assert registry.get_sample_value("sommelier_chores_failed_total", {"chore": "push events"}) == 2

@@ -117,7 +117,7 @@ def test_the_refused_are_counted_by_path_and_made_up_paths_as_one() -> None:
     async def steps(gate: OverloadGate, app: App, gated: Any) -> None:
         held = [asyncio.ensure_future(ask(gated, path)) for path in ("/v1/events", "/x")]
         await asyncio.sleep(0)
-        for path in ("/v1/events", "/v1/events", "/a", "/b"):
+        for path in ("/v1/events", "/events", "/a", "/b"):
             assert (await ask(gated, path))[0] == 429
         assert gate.take_refused() == {"/v1/events": 2, "other": 2}
         assert gate.take_refused() == {}

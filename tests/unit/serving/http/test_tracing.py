@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -220,3 +223,43 @@ def test_bentoml_makes_no_spans_of_its_own_and_sends_ours_where_it_is_told() -> 
 def test_an_address_that_is_none_or_has_a_password_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         TracingSettings(endpoint=endpoint)
+
+
+# In a process of its own: some variables are read by imports. What BentoML makes for its app, and ours, follows.
+MAKE_THE_APP = f"""
+import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer
+from core.settings.platform import TracingSettings
+from serving.http.tracing import TraceRequests, export_options, flush_spans, settle_tracer
+
+settings = TracingSettings(endpoint={COLLECTOR!r})
+bentoml.service(tracing=export_options(settings))(type("Made", (), {{}})).inject_config()
+settle_tracer()
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+OpenTelemetryMiddleware(None, excluded_urls=".*", tracer_provider=BentoMLContainer.tracer_provider.get())
+span = TraceRequests(None, frozenset())._tracer.start_span("a request")
+print(span.is_recording())
+span.end()
+flush_spans(settings)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_fine"),
+    [
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many", False),  # read by an import
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "many", False),  # by the provider
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", False),  # by what sends spans
+        ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "*", False),  # by BentoML's middleware
+        ("OTEL_PROPAGATORS", "b3", False),  # by another import, which lacks the package of that name
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "7", True),
+    ],
+)
+def test_the_app_is_made_whatever_variables_opentelemetry_finds(name: str, value: str, is_fine: bool) -> None:
+    environment = {key: text for key, text in os.environ.items() if not key.startswith("OTEL_")} | {name: value}
+    made = subprocess.run(
+        [sys.executable, "-c", MAKE_THE_APP], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (made.stdout.strip(), made.returncode) == (str(is_fine), 0), made.stderr
+    warned = f"Requests are not traced: OpenTelemetry refuses its variables ({name})"
+    assert (warned in made.stderr) is not is_fine

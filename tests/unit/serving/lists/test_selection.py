@@ -102,7 +102,7 @@ def test_an_unknown_attribute_is_answered_with_the_known_ones(selection: ItemSel
 
 def test_a_range_of_what_is_no_number_is_refused(selection: ItemSelection) -> None:
     wanted = ItemCriteria.model_validate({"attributes": [{"name": "title", "min": 1.0}]})
-    with pytest.raises(BadRequest, match=r"'title', which has values that are no numbers.*expected an attribute of"):
+    with pytest.raises(BadRequest, match=r"'title', of which no value is a number.*expected an attribute of"):
         selection.of(wanted)
 
 
@@ -141,6 +141,56 @@ def test_the_shops_own_attributes_are_asked_as_any_other(wanted: Any, expected: 
     mask = ItemSelection(found, "m:1").of(ItemCriteria.model_validate(wanted))
     assert mask is not None
     assert {item_id for item_id, is_in in zip(found.ids, mask, strict=True) if is_in} == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"in_stock": True}, {"brie", "port"}),
+        ({"in_stock": False}, {"gouda", "salt"}),
+        ({"attributes": [{"name": "in_stock", "min": 1}]}, {"brie"}),
+        ({"attributes": [{"name": "in_stock", "equals": 12}]}, {"brie"}),
+        ({"attributes": [{"name": "size", "equals": 38}]}, {"gouda"}),
+        ({"attributes": [{"name": "size", "max": 40}]}, {"gouda"}),
+        ({"attributes": [{"name": "size", "equals": "one size"}]}, {"brie"}),
+    ],
+)
+def test_a_value_that_is_no_number_leaves_the_numbers_of_the_others(wanted: Any, expected: set[str]) -> None:
+    stock = {"brie": "12.0", "gouda": "0.0", "port": "true", "salt": "-1"}
+    sizes = {"brie": "one size", "gouda": " 38.0", "port": "infinity"}
+    rows = [
+        {schema.ITEM_ID: name, schema.ITEM_TEXT: name, "item_n_ratings": 0, **row}
+        | {
+            schema.ITEM_ATTRIBUTES: [
+                (column, values[name]) for column, values in (("in_stock", stock), ("size", sizes)) if name in values
+            ]
+        }
+        for name, row in ROWS.items()
+    ]
+    found = catalogue_of(rows, seed=5)
+    mask = ItemSelection(found, "m:1").of(ItemCriteria.model_validate(wanted))
+    assert mask is not None
+    assert {item_id for item_id, is_in in zip(found.ids, mask, strict=True) if is_in} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12", 12), ("-1.5", -1.5), ("+.5", 0.5), ("7.", 7), ("1e3", 1000), ("2.5E-1", 0.25), (" 4 ", 4)]
+    + [(text, None) for text in ("1_000", "12_34", "٣", "nan", "inf", "1e999", "1,5", "0x10", ".", "1 2", "")],
+)
+def test_a_number_is_written_as_files_have_them_and_not_as_python_reads_them(text: str, number: float | None) -> None:
+    values = {"brie": "7000", "gouda": text}
+    rows = [
+        {schema.ITEM_ID: name, schema.ITEM_TEXT: name, "item_n_ratings": 0, **row}
+        | {schema.ITEM_ATTRIBUTES: [("size", values[name])] if name in values else None}
+        for name, row in ROWS.items()
+    ]
+    found = catalogue_of(rows, seed=5)
+    bounds = {"min": -5, "max": 6000} if number is None else {"min": number, "max": number}
+    mask = ItemSelection(found, "m:1").of(ItemCriteria.model_validate({"attributes": [{"name": "size", **bounds}]}))
+    assert mask is not None
+    names = [item_id for item_id, is_in in zip(found.ids, mask, strict=True) if is_in]
+    assert names == ([] if number is None else ["gouda"])
 
 
 def test_own_attributes_are_known_by_name_and_survive_saving(tmp_path: Path) -> None:

@@ -211,6 +211,16 @@ def test_a_search_is_personal_where_something_is_known(engine: Engine) -> None:
     assert "i1" not in ids_of(search(engine, query="odd", k=10, user_id="known", exclude_seen=True))
 
 
+@pytest.mark.parametrize(("query", "place"), [("गाना", 0), ("吉他", 2), ("children", 3), ("8", 4), ("the", None)])
+def test_words_of_any_script_are_found(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, query: str, place: int | None
+) -> None:
+    texts = ["गाना", "गुनी", "木吉他弦", "The children's", "Usb 8", *[""] * 7]
+    monkeypatch.setitem(vars(engine.bundle.ranker.vectors.catalogue), "texts", texts)
+    found = [] if place is None else [engine.bundle.ranker.vectors.ids.item_id(place + 1)]
+    assert ids_of(search(engine, query=query)) == found
+
+
 def test_a_catalogue_without_words_cannot_be_searched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(engine.bundle.ranker.vectors.catalogue), "texts", [""] * 12)
     with pytest.raises(CapabilityMissing, match="whose catalogue has no words"):

@@ -145,6 +145,7 @@ def test_rows_of_who_is_forgotten_are_left_out_from_then_on(layout: Layout) -> N
         ("17850.0", '{"user": 17850}'),
         ("@u1", "rating @u1"),
         ("7", "7,i2,rating"),
+        ("u1", "谢谢u1的推荐"),
     ],
 )
 def test_a_row_that_could_not_be_read_is_left_out_however_it_writes_who_waits(
@@ -171,6 +172,12 @@ def test_a_row_is_left_out_that_names_who_waits_in_a_value_alone(layout: Layout,
 @pytest.mark.parametrize("user_id", ["1", "0", "rat", "i"])
 def test_a_short_id_hides_no_row_that_has_it_within_a_word(layout: Layout, user_id: str) -> None:
     request_removal(layout.to_forget, layout.forgotten, user_id)
+    assert len(look(layout).rows or ()) == 2
+
+
+def test_an_id_hides_no_row_in_which_a_mark_makes_another_word_of_it(layout: Layout) -> None:
+    change_first(layout, values="{}", source_row="सुनीला,i2,rating")
+    request_removal(layout.to_forget, layout.forgotten, "सुनील")
     assert len(look(layout).rows or ()) == 2
 
 

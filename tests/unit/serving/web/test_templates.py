@@ -8,6 +8,8 @@ import pytest
 
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Settings
+from monitoring.online.figures import ExperimentFigures, Interval, OpenInterval, VariantFigures
+from serving.api.experiments import ExperimentInfo, ExperimentsInfo
 from serving.web.templates import render
 
 PARTS = ("Flows (Prefect)", "Drift (Evidently)", "Reports and Data Docs")
@@ -36,3 +38,33 @@ def test_parts_that_are_named_are_linked() -> None:
 def test_an_address_that_is_none_for_a_browser_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="prefect_page"):
         PlatformSettings(prefect_page=page)
+
+
+def test_an_end_that_few_answers_do_not_tell_is_open_on_the_page_of_experiments() -> None:
+    variant = VariantFigures(
+        variant="new",
+        share=0.5,
+        answers=5,
+        hit_rate=Interval(value=0.5, low=0.25, high=0.75),
+        latency_p50_ms=OpenInterval(value=12.0, low=None, high=None),
+        latency_p99_ms=OpenInterval(value=90.0, low=40.0, high=None),
+    )
+    figures = ExperimentFigures(name="try", since="", until="2026-03-01T12:00:00+00:00", dropped=0, variants=(variant,))
+    one = ExperimentInfo(
+        name="try",
+        kind="split",
+        state="running",
+        problem=None,
+        started_at="2026-03-01T12:00:00+00:00",
+        stopped_at=None,
+        reason="",
+        variants=[],
+        figures=figures,
+    )
+    found = ExperimentsInfo(problem=None, pinned=None, experiments=[one]).model_dump(mode="json")
+    words = " ".join(
+        re.sub(r"<[^>]*>", " ", render(Settings(), "experiments.html.j2", "experiments", found=found)).split()
+    )
+    assert "50 25 to 75" in words
+    assert "12 ? to ?" in words
+    assert "90 40 to ?" in words

@@ -10,7 +10,7 @@ from typing import Any
 
 from recommender.writing.decoding import Decoding, ShouldStop, WritingStopped
 from recommender.writing.examples import WritingRequest
-from serving.writing.length import Length
+from recommender.writing.length import Length
 from serving.writing.text import Text
 
 WAIT_S = 20.0
@@ -48,11 +48,12 @@ class SlowWriter:
         self.batches.append([(request.item, seed)])
         self.tokens.append(decoding.max_new_tokens)
         said = [*(f"Sentence {number} of {request.item}." for number in range(self.n_sentences)), "The last one."]
+        said[1:] = [f" {sentence}" for sentence in said[1:]]
         for sentence in said[:-1]:
             emit(sentence)
         self._wait(should_stop)
         emit(said[-1])
-        return " ".join(said)
+        return "".join(said)
 
     def _wait(self, should_stop: ShouldStop) -> None:
         until = time.monotonic() + WAIT_S

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from typing import Any
 
 import pytest
 
+from recommender.writing.length import Length
 from serving.errors import TooBusy
-from serving.writing.length import Length
 from serving.writing.pool import WritingPool
 from tests.unit.serving.writing.slow_writer import WAIT_S, SlowWriter, text, wait_for
 
@@ -59,7 +60,7 @@ def test_only_texts_of_one_writer_and_as_many_tokens_share_a_batch(pool: Writing
     other.released.set()
     for job in jobs:
         job.done.result(WAIT_S)
-    assert (writer.tokens, other.tokens) == ([60, 9], [60])
+    assert (writer.tokens, other.tokens) == ([Length().tokens, 9], [Length().tokens])
 
 
 def test_a_request_of_many_texts_is_written_in_several_batches(pool: WritingPool, writer: SlowWriter) -> None:
@@ -157,7 +158,7 @@ def test_a_streamed_text_comes_by_the_sentence_and_each_text_has_an_end(pool: Wr
     job = pool.submit(writer, [text("tea"), text("wine", length=Length(sentences=1))], LONG_S, said.append)
     whole = ["Sentence 0 of tea. Sentence 1 of tea. The last one.", "Sentence 0 of wine."]
     assert job.done.result(WAIT_S) == whole
-    assert said == ["Sentence 0 of tea.", "Sentence 1 of tea.", "The last one.", None, "Sentence 0 of wine.", None]
+    assert said == ["Sentence 0 of tea.", " Sentence 1 of tea.", " The last one.", None, "Sentence 0 of wine.", None]
 
 
 def test_a_reader_who_hangs_up_stops_the_stream(pool: WritingPool, writer: SlowWriter) -> None:
@@ -182,6 +183,25 @@ def test_an_error_of_the_writer_reaches_who_waits_and_the_thread_lives_on(
     monkeypatch.undo()
     writer.released.set()
     assert pool.submit(writer, [text("tea")], LONG_S).done.result(WAIT_S)
+
+
+def test_a_request_that_fails_fails_alone(
+    pool: WritingPool, writer: SlowWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(pool, writer)
+    write = writer.write
+
+    def fail(requests: Sequence[Any], *args: Any) -> list[str]:
+        if any(request.item == "mud" for request in requests):
+            raise ValueError("out of words")
+        return write(requests, *args)
+
+    monkeypatch.setattr(writer, "write", fail)
+    jobs = [pool.submit(writer, [text(item)], LONG_S) for item in ("tea", "mud")]
+    writer.released.set()
+    assert jobs[0].done.result(WAIT_S) == ["Of tea. By 1."]
+    with pytest.raises(ValueError, match="out of words"):
+        jobs[1].done.result(WAIT_S)
 
 
 def test_closing_stops_what_is_written_and_drops_what_waits(writer: SlowWriter) -> None:

@@ -240,6 +240,18 @@ def test_similar_reviews_of_others_are_near_duplicates(tmp_path: Path) -> None:
     assert summary.tables["feedback"].rules == {}
 
 
+def test_similar_reviews_are_compared_by_the_words_of_their_script(tmp_path: Path) -> None:
+    hindi = "नीली मोटी पीली रोटी मीठी काली चीनी छोटी बड़ी अच्छी"  # and the same adjectives of something masculine
+    texts = [
+        hindi,
+        hindi.replace("ी", "ा"),
+        "这把吉他音色很好而且价格便宜值得购买",
+        "这把吉他音色很好而且价格便宜值得推荐",
+    ]
+    summary = _scan(tmp_path, {"similar_texts": 0.7}, feedback=[_review(text, i) for i, text in enumerate(texts)])
+    assert summary.clean("feedback", "text") == texts[:3]
+
+
 @pytest.mark.parametrize("bots", ["quarantine", "warn"])
 def test_users_with_too_many_events_are_bots(tmp_path: Path, bots: str) -> None:
     busy = [_event(10 * i, event_id=f"busy{i}", user_id="busy") for i in range(6)]

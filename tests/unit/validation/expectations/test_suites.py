@@ -206,6 +206,17 @@ def test_a_rule_on_the_table_as_a_whole_warns_or_stops(
     assert ValidationSummary.model_validate_json((tmp_path / "clean" / "summary.json").read_text()) == summary
 
 
+def test_the_summary_says_when_the_newest_event_was_and_when_the_first_ahead_will_be(tmp_path: Path) -> None:
+    ahead = [
+        {**events(1)[0], "event_id": f"later{year}", "timestamp": f"{year}-05-01T00:00:00Z"} for year in (2198, 2197)
+    ]
+    write(tmp_path / "in" / "interactions.jsonl", json_lines(*events(28), *ahead))
+    ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw")
+    summary = validate(tmp_path / "raw", tmp_path / "clean", _settings(), tmp_path / "docs")
+    assert summary.newest == datetime(2025, 1, 28, 10, 27, tzinfo=UTC).timestamp()
+    assert summary.due == datetime(2197, 5, 1, tzinfo=UTC).timestamp()
+
+
 def test_a_table_like_the_one_before_is_fine(tmp_path: Path) -> None:
     summary = _validate(tmp_path, _settings(max_age_days=5000, max_unknown_items=0.2), 28, 30)
     assert summary.warnings == ()

@@ -103,6 +103,44 @@ def test_separators_and_digits_of_any_script_are_seen_through(text: str, masked:
 
 
 @pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("โทร+66812345678นะ", "โทร<PHONE>นะ"),
+        ("电话+86 138 1234 5678谢谢", "电话<PHONE>谢谢"),
+        ("谢谢，+86 138 1234 5678。", "谢谢，<PHONE>。"),
+        ("ナンバー+81 90-1234-5678です", "ナンバー<PHONE>です"),
+        ("है+91 98765 43210पर", "है<PHONE>पर"),
+        ("邮件jo@example.com谢谢", "邮件<EMAIL>谢谢"),
+        ("jo@example.com。谢谢", "<EMAIL>。谢谢"),
+        ("jo@example.com으로", "<EMAIL>으로"),
+        ("谢谢jo (at) example (dot) com谢谢", "谢谢<EMAIL>谢谢"),
+        ("राम (at) example (dot) com", "<EMAIL>"),
+        ("राम.k@example.com पर", "<EMAIL> पर"),
+        ("mu\u0308ller (at) example (dot) de", "<EMAIL>"),
+        ("用户@例子.公司", "<EMAIL>"),
+        ("用户@例子.公司谢谢", "<EMAIL>谢谢"),
+        ("卡号4111 1111 1111 1111谢谢", "卡号<CARD>谢谢"),
+        ("护照passport号码C01X00T47谢谢", "护照passport号码<PASSPORT>谢谢"),
+        ("感谢@kitty_12谢谢", "感谢<USERNAME>谢谢"),
+        ("ip是84.72.13.5。", "ip是<IP>。"),
+        ("看https://jo:s3@x.com/a", "看<URL>"),
+        ("看www.facebook.com/kitty.cat谢谢", "看<URL>"),
+        ("例子.com/?token=abc12", "<URL>"),
+        ("很好。- Ada King", "很好。- <PERSON>"),
+        ("ℹ\ufe0f+44 20 7946 0958", "ℹ\ufe0f<PHONE>"),
+    ],
+)
+def test_letters_without_case_part_what_stands_between_them(text: str, masked: str) -> None:
+    assert MASK.apply(text)[0] == masked
+    assert MASK.apply(masked) == (masked, 0)
+
+
+def test_a_thai_word_names_a_number_that_follows_without_a_space() -> None:
+    mask = PersonalDataMask(("national_id",), ("TH",))
+    assert mask.apply("เลขประจำตัวประชาชน1234567890121ครับ")[0] == "เลขประจำตัวประชาชน<NATIONAL_ID>ครับ"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "paid $1,299.00 and 1,499.00",
@@ -114,6 +152,9 @@ def test_separators_and_digits_of_any_script_are_seen_through(text: str, masked:
         "2014-02-28 10:30 it came",
         "ordered 05-12-2019 08:37",
         "model 2125550187 is fine",
+        "型番SM2015550187は",
+        "кодé2015550187",
+        "2024年01月15日, 12.500.000元",
         "the SM58-2015550187",
         "serial no. 020 7946 0958",
         "straps by Fender 099-0502-000",

@@ -17,6 +17,9 @@ from validation.masking.normalisation import normalise
         ("m\u2019appelle", "m'appelle"),
         ("1\u200b2\u00ad3\ufeff4\u200e5", "12345"),
         ("café ß É ²", "café ß É ²"),
+        ("好a。b。好，1", "\ufffca.b!\ufffc;1"),
+        ("コーヒー０ー１", "\ufffc\ufffc\ufffc\ufffc0-1"),
+        ("है e\u0301 1\ufe0f", "\ufffc\ufffc e\u02b9 1\ufe0f"),
     ],
 )
 def test_lookalikes_become_plain_and_the_rest_stays(text: str, plain: str) -> None:
@@ -35,3 +38,9 @@ def test_small_letters_stand_where_the_capitals_do() -> None:
     copy = normalise("İSTANBUL Straße")
     assert len(copy.lower) == len(copy.text)
     assert copy.lower.endswith("stanbul straße")
+
+
+def test_a_span_is_found_where_characters_of_no_width_stand_among_letters_without_case() -> None:
+    text = "好\u200b好1\u200b2"
+    copy = normalise(text)
+    assert (copy.text, copy.spelled, copy.original((2, 4))) == ("\ufffc\ufffc12", "好好12", (3, 6))

@@ -377,3 +377,14 @@ def test_many_rows_without_an_item_raise_the_limit(tmp_path):
     rows = log("user_id,item_id,timestamp", lambda i: [f"u{i % 9}", "" if i % 4 == 0 else i % 7, MOMENTS[i]])
     profile = profiled(write_rows(tmp_path / "log.csv", rows))
     assert settings_of(profile, tmp_path).validation.max_quarantined_share == 0.3
+
+
+def test_a_header_over_two_lines_after_excels_own_and_rows_that_end_in_a_delimiter(tmp_path):
+    rows = "".join(f"u{i % 9},i{i % 7},{MOMENTS[i]},\n" for i in range(200))
+    (tmp_path / "export.csv").write_text(f'sep=,\ncustomerId,"product\nId",createdAt\n{rows}')
+    source = source_of(tmp_path / "export.csv")
+    assert source.columns["interactions"] == {
+        "user_id": "customerId",
+        "item_id": "product Id",
+        "timestamp": "createdAt",
+    }

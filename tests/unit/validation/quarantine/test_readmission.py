@@ -197,6 +197,7 @@ GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.j
         ({**GOOD_LINE, "values": {"item": "i9"}}, r"column='item', expected one of item_id, .*\(rows.jsonl:2\)"),
         ({**GOOD_LINE, "values": "i9"}, "values='i9'"),
         ({**GOOD_LINE, "position": "8"}, "position='8'"),
+        ({**GOOD_LINE, "position": "items.jsonl:²"}, "position='items.jsonl:²'"),
     ],
 )
 def test_a_line_that_makes_no_sense_is_named(tmp_path: Path, line: Any, match: str) -> None:

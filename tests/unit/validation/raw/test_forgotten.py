@@ -36,7 +36,7 @@ def csv(folder: Path) -> Source:
 
 
 def delimited_without_the_contracts_names(folder: Path) -> Source:
-    lines = ["who;what;when", f'"{PERSON}";i1;2025-01-01', "u1;i2;2025-01-02", f" {PERSON} ;i3;2025-01-03"]
+    lines = ["who;what;when", f'"{PERSON}";i1;2025-01-01', "u1;i2;2025-01-02", f" {PERSON}\t;i3;2025-01-03"]
     # A row with a field too many and one that is cut: neither can be read.
     lines += [f"{PERSON};i3;2025-01-03;more", "u2;i3;2025-01-03;more", f"i3;{PERSON}"]
     path = write(folder / "log.csv", "\n".join(lines).encode() + b"\n")

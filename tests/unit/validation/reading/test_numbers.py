@@ -87,7 +87,7 @@ def test_a_rating_is_never_in_the_thousands() -> None:
     [
         ("4 out of 5", 4.0), ("4.0 out of 5 stars", 4.0), ("4/5", 4.0), ("8/10", 4.0), ("4 von 5 Sternen", None),
         ("4 von 5", 4.0), ("90 %", 4.5), ("5 Sterne", 5.0), ("★★★★", 4.0), ("★★★☆☆", 3.0), ("★★½", 2.5),
-        ("⭐⭐⭐", 3.0), ("3½", 3.5), ("4,5★", 4.5), ("3/0", None), ("A+", None),
+        ("⭐⭐⭐", 3.0), ("★★½☆☆", 2.5), ("★☆", 2.5), ("3½", 3.5), ("4,5★", 4.5), ("3/0", None), ("A+", None),
     ],
 )  # fmt: skip
 def test_a_rating_may_name_its_own_scale(text: str, rating: float | None) -> None:
@@ -104,6 +104,34 @@ def test_a_rating_of_its_own_scale_lies_on_the_scale_of_the_settings() -> None:
 def test_whole_numbers_stay_whole() -> None:
     assert read("9007199254740993", POSITION) == 9007199254740993
     assert read("1,299", POSITION) == 1299
+    assert read("-9223372036854775808", POSITION) == -9223372036854775808
+
+
+@pytest.mark.parametrize("text", ["1e3", "1000.0", "+1000", " 1000 ", "１０００", "1,000", "1'000"])
+def test_a_whole_number_is_read_as_any_other_is(text: str) -> None:
+    assert (read(text, POSITION), read(text, PRICE)) == (1000, 1000.0)
+
+
+@pytest.mark.parametrize("text", ["1_000", "1_0.5", "1e1_0", "0x10", "0b11", "nan", "twelve"])
+def test_what_is_no_number_is_no_whole_one_either(text: str) -> None:
+    assert (read(text, POSITION), read(text, PRICE)) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["1.5", "1,5", "9223372036854775808", "1e30"])
+def test_what_is_not_whole_is_no_whole_number(text: str) -> None:
+    assert read(text, POSITION) is None
+    assert read(text, PRICE) is not None
+
+
+@pytest.mark.parametrize("type_", ["BIGINT", "UHUGEINT", "DECIMAL(18, 2)", "DOUBLE", "FLOAT"])
+def test_whole_numbers_of_the_source_stay_and_no_other_is_rounded(type_: str) -> None:
+    with duckdb.connect() as connection:
+        sql = number_sql(POSITION, "v", type_.split("(")[0], False)
+        assert connection.execute(f"SELECT {sql} FROM (SELECT 7::{type_} AS v)").fetchall() == [(7,)]
+        if type_ in ("DECIMAL(18, 2)", "DOUBLE", "FLOAT"):
+            assert connection.execute(f"SELECT {sql} FROM (SELECT 1.5::{type_} AS v)").fetchall() == [(None,)]
+        if type_ == "BIGINT":
+            assert connection.execute(f"SELECT {sql} FROM (SELECT {2**53 + 1} AS v)").fetchall() == [(2**53 + 1,)]
 
 
 def test_numbers_of_the_source_stay_and_infinity_is_none() -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from core.events import BLANKS, canonical_id
 from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.lists import list_text_sql
@@ -54,6 +57,21 @@ def test_the_settings_say_which_words_are_nothing() -> None:
 )
 def test_an_id_that_was_a_number_is_whole(text: str, id_: str) -> None:
     assert run(id_sql("v"), text) == id_
+
+
+@settings(max_examples=300, deadline=None)
+@example("u1\t").via("a tab")
+@example("\n").via("nothing but a line end")
+@example("\ufeffJosé\u200b").via("marks without a width")
+@example('\t{"$oid": "17850.0\u2060"} ').via("a wrapped id")
+@given(st.text(alphabet=st.sampled_from([*BLANKS, *'u1.0é{}$"']), max_size=9))
+def test_an_id_is_read_by_the_gate_as_by_the_service(text: str) -> None:
+    read = run(id_sql(text_sql("v", "VARCHAR", Dialect(null_words=[]), is_id=True)), text)
+    assert read == (canonical_id(text) or None)
+
+
+def test_letters_of_an_id_stay_in_the_form_that_they_have() -> None:
+    assert [canonical_id(text) for text in ("Jose\u0301", "Jos\u00e9")] == ["Jose\u0301", "Jos\u00e9"]
 
 
 def test_values_are_mapped_case_aside() -> None:

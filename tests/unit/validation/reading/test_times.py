@@ -10,9 +10,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from core.schema import TABLES
 from core.sql import literal
 from validation.reading.dialect import Dialect
 from validation.reading.times import time_sql
+from validation.reading.values import typed_sql
 
 at = partial(datetime, tzinfo=UTC)
 
@@ -46,6 +48,8 @@ def _connection() -> duckdb.DuckDBPyConnection:
         ("1705312800.5", at(2024, 1, 15, 10, 0, 0, 500_000)),
         ("1705312800123", at(2024, 1, 15, 10, 0, 0, 123_000)),
         ("1705312800123456", at(2024, 1, 15, 10, 0, 0, 123_456)),
+        ("2015", at(2015, 1, 1)),
+        ("2015.0", at(2015, 1, 1)),
         ("2024-01-15 10:00:00 +0530", at(2024, 1, 15, 4, 30)),
         ("2024-01-15 10:00:00 +0000 UTC", at(2024, 1, 15, 10)),
         ("2024-01-15 10:00:00,123", at(2024, 1, 15, 10, 0, 0, 123_000)),
@@ -73,6 +77,28 @@ def test_formats_of_the_settings_come_before_iso_and_numbers() -> None:
 def test_digits_that_lost_their_leading_zero(value: Any) -> None:
     type_ = "VARCHAR" if isinstance(value, str) else "BIGINT"
     assert read(value, type_=type_, date_formats=["%d%m%Y"]) == [at(2024, 1, 5)]
+
+
+@pytest.mark.parametrize("zone", ["", "+00"])
+@pytest.mark.parametrize("unit", ["S", "MS", "", "NS"])
+def test_every_unit_with_and_without_a_zone(unit: str, zone: str) -> None:
+    types = {"": f"TIMESTAMP{unit and f'_{unit}'}", "+00": "TIMESTAMPTZ_NS" if unit == "NS" else "TIMESTAMPTZ"}
+    name = _connection().sql(f"SELECT CAST('2024-01-15 10:00:00{zone}' AS {types[zone]})").types[0]
+    text = f"CAST('2024-01-15 10:00:00{zone}' AS {name})"
+    moment = at(2024, 1, 15, 10 if zone else 9)
+    sql = time_sql(text, str(name), Dialect(time_zone="Europe/Berlin"))
+    ((read_moment,),) = _connection().execute(f"SELECT CAST({sql} AS TIMESTAMP)").fetchall()
+    assert read_moment.replace(tzinfo=UTC) == moment
+
+
+@pytest.mark.parametrize("type_", ["BIGINT", "DOUBLE", "VARCHAR"])
+def test_numbers_near_to_1970_are_no_moments_of_users_and_items(type_: str) -> None:
+    column = next(one for one in TABLES["items"].columns if one.name == "created_at")
+    values = ["2015", "150601", "45292", "1705312800", "-600000000"]
+    rows = ", ".join(f"(CAST({literal(value)} AS {type_}))" for value in values)
+    query = f"SELECT CAST({typed_sql(column, 'v', type_, Dialect())} AS TIMESTAMP) FROM (VALUES {rows}) t(v)"
+    found = [value and value.replace(tzinfo=UTC) for (value,) in _connection().execute(query).fetchall()]
+    assert found == [at(2015, 1, 1), None, None, at(2024, 1, 15, 10), at(1950, 12, 27, 13, 20)]
 
 
 @pytest.mark.parametrize("type_", ["BIGINT", "DOUBLE", "INTEGER"])

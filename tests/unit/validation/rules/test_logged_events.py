@@ -49,7 +49,7 @@ def logged() -> list[Interaction]:
     return made + [
         Interaction(id_, "u", "i", "view", NOON - timedelta(days=n))
         for n, id_ in enumerate(IDS)
-        if id_ != " u"  # the id of another one then
+        if id_ not in (" u", "\tu")  # the id of another one then
     ]
 
 

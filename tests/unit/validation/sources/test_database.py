@@ -13,10 +13,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from core.settings.source import SqlSource
+from tests.unit.validation.scans import scan_source
 from tests.unit.validation.source_files import read_parts, read_raw
 from validation.errors import SourceError
 from validation.sources import database as sql_source
 from validation.sources.ingest import check_source, ingest, source_fingerprint
+from validation.sources.sqlite import SqliteConnection
 
 POSTGRES = "postgresql://127.0.0.1:5432/test"
 EVENTS = "SELECT who AS user_id, what AS item_id, stars AS value, at AS timestamp FROM log ORDER BY at"
@@ -120,14 +122,52 @@ def test_interactions_need_a_query(database: Path, tmp_path: Path) -> None:
         ingest(_source(database, queries={"items": "SELECT * FROM goods"}), tmp_path / "raw")
 
 
-def test_a_column_that_mixes_types_is_told(database: Path, tmp_path: Path) -> None:
+def test_a_column_that_mixes_types_is_text(database: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.executemany("INSERT INTO log VALUES ('u', ?, 1, '2025')", [(number,) for number in range(3000)])
-        connection.execute("INSERT INTO log VALUES ('u', 'seven', 1, '2025')")
+        connection.execute("INSERT INTO log VALUES ('u', 'seven', 1, '2025'), ('u', x'61', 1, '2025')")
         connection.commit()
     queries = {"interactions": "SELECT who AS user_id, what AS item_id, at AS timestamp FROM log"}
-    with pytest.raises(SourceError, match=r"Cannot read interactions.*CAST a column"):
-        ingest(_source(database, queries=queries), tmp_path / "raw")
+    raw = ingest(_source(database, queries=queries), tmp_path / "raw")
+    rows = read_parts(raw.folder, raw.parts)["interactions"]
+    assert [row["item_id"] for row in rows[-3:]] == ["2999", "seven", "a"]
+
+
+def test_large_numbers_among_fractions_are_fractions(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE odd (c)")
+        connection.executemany("INSERT INTO odd VALUES (?)", [(None,), (2**60,), (1.5,)])
+        connection.commit()
+    opened = SqliteConnection(database)
+    cursor = opened.cursor()
+    cursor.execute("SELECT c FROM odd")
+    with cursor.fetch_record_batch() as batches:
+        assert [value for batch in batches for value in batch["c"].to_pylist()] == [None, 2.0**60, 1.5]
+    opened.close()
+
+
+@pytest.mark.parametrize("n_nulls", [0, 2000, 60_000])
+@pytest.mark.parametrize(("late", "value"), [(4.5, 4.5), (4, 4.0), ("four", "four")])
+def test_a_column_may_be_null_in_all_first_rows(
+    database: Path, tmp_path: Path, n_nulls: int, late: Any, value: Any
+) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DELETE FROM log")
+        views = (("u", number, None, "2025-01-01") for number in range(n_nulls))
+        connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", [*views, ("u", 1, late, "2025-01-02")])
+        connection.commit()
+    raw = ingest(_source(database, default_event="view"), tmp_path / "raw")
+    found = read_parts(raw.folder, raw.parts)["interactions"]
+    assert [row["value"] for row in found] == [None] * n_nulls + [value]
+
+
+def test_a_text_of_sqlite_that_is_no_utf_8_spoils_its_own_row(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("INSERT INTO log VALUES (CAST(x'ff61' AS TEXT), 3, 1, '2025-01-01')")
+        connection.commit()
+    found = scan_source(tmp_path, _source(database))
+    assert sorted(rules[0] for rules in found.broken()) == ["user_id_intact", "user_id_required"]
+    assert "u1" in found.clean("interactions", "user_id")
 
 
 def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from core.logs.events import EventLog, Interaction
 from core.settings.source import SimulatedSource, TablesSource
+from core.settings.validation import CleaningSettings, ValidationSettings
+from tests.unit.validation.scans import scan_source
 from tests.unit.validation.source_files import csv_bytes, events, read_parts, write
 from validation.errors import SourceError
+from validation.raw.writer import as_text
 from validation.sources.ingest import ingest, read_note, source_fingerprint
 
 
@@ -113,3 +116,66 @@ def test_a_source_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cut off"):
         ingest(TablesSource(path=tmp_path / "in"), tmp_path / "work" / "raw")
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_logged_events_read_as_columns_are_the_texts_of_their_values_sealed_or_not(tmp_path: Path) -> None:
+    moments = [
+        datetime(2026, 7, 1, tzinfo=UTC),
+        datetime(2026, 7, 1, 1, 2, 3, 40, tzinfo=UTC),
+        datetime(2026, 7, 1, 1, 2, 3, 500_000, tzinfo=UTC),
+        datetime(1995, 1, 1, 23, 59, 59, 999_999, tzinfo=UTC),
+    ]
+    values = [None, 4.0, 3.5, 1e16, 0.1 + 0.2, -0.0, float("inf")]
+    logged = [
+        Interaction(f"ü{n}", f" u{n}\n", f"i{n}", "rating", moments[n % 4], values[n % 7], "r", n) for n in range(28)
+    ]
+    write(tmp_path / "in" / "interactions.csv", csv_bytes(events(2)))
+    log = EventLog(tmp_path / "events.sqlite", above=0)
+    log.append(logged)
+    names = ("event_id", "user_id", "item_id", "event", "value", "timestamp", "position")
+    expected = [
+        {**{name: as_text(getattr(one, name, number)) for name in names}, "attributes": None}
+        for number, one in enumerate(logged, 1)
+    ]
+    fingerprints = []
+    for state in ("live", "half", "sealed"):
+        raw = ingest(TablesSource(path=tmp_path / "in"), tmp_path / state, log.path)
+        fingerprints.append(raw.fingerprint)
+        assert (raw.log_sequence, raw.rows["interactions"]) == (log.newest(), 2 + len(expected))
+        rows = pq.read_table(tmp_path / state / "events-interactions.parquet").to_pylist()
+        assert [row["source"] for row in rows] == expected
+        assert [row["source_number"] for row in rows] == list(range(1, len(expected) + 1))
+        assert {row["source_file"] for row in rows} == {"events"}
+        log.seal(datetime(2100, 1, 1, tzinfo=UTC), at_least=1)
+        if state == "live":
+            further = Interaction("late", "u", "i", "view", moments[0])
+            log.append([further])
+            expected.append({**{name: as_text(getattr(further, name, 29)) for name in names}, "attributes": None})
+    assert fingerprints[0] != fingerprints[1] == fingerprints[2]
+
+
+def test_what_is_sent_again_after_it_was_sealed_counts_once(tmp_path: Path) -> None:
+    """Also where the table that knew it was lost: the gate finds it twice then."""
+    write(tmp_path / "in" / "interactions.csv", csv_bytes(events(2)))
+    log = EventLog(_log(tmp_path / "events.sqlite", 3))
+    log.seal(datetime(2100, 1, 1, tzinfo=UTC), at_least=1)
+    again = [Interaction("live1", "u1", "i1", "view", datetime(2026, 7, 1, 1, tzinfo=UTC))]
+    assert log.append(again) == []
+    log.close()
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    assert log.append(again) == again
+    rules = ValidationSettings(min_interactions=1, max_quarantined_share=1.0, cleaning=CleaningSettings())
+    found = scan_source(tmp_path, TablesSource(path=tmp_path / "in"), rules, event_log=log.path)
+    assert found.clean("interactions", "event_id") == ["e0", "e1", "live0", "live1", "live2"]
+
+
+def test_events_come_from_segments_whose_table_is_lost(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "interactions.csv", csv_bytes(events(2)))
+    log = EventLog(_log(tmp_path / "events.sqlite", 3))
+    log.seal(datetime(2100, 1, 1, tzinfo=UTC), at_least=1)
+    for file in tmp_path.glob("events.sqlite*"):
+        file.unlink()
+    raw = ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", log.path)
+    assert (raw.rows["interactions"], raw.log_sequence) == (5, 3)
+    assert not log.path.exists()

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.settings.source import TablesSource
-from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_parts, read_raw, write
+from core.settings.validation import OwnRule
+from tests.unit.validation.scans import LENIENT, scan_source
+from tests.unit.validation.source_files import csv_bytes, events, json_lines, read_parts, read_raw, read_rows, write
 from validation.errors import SourceError
 from validation.formats import files
 from validation.raw.writer import RawWriter
@@ -49,6 +51,39 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert (read["user_id"], read["timestamp"], read["value"]) == ("7", datetime(2025, 1, 2, 3, tzinfo=UTC), 4.0)
     assert read["event"] == "rating"  # it has a value
     assert (read["source_file"], read["source_number"]) == ("interactions.parquet", 1)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_parquet_in_every_unit(tmp_path: Path, unit: str, zone: str | None) -> None:
+    moment = datetime(2025, 1, 2, 3, tzinfo=UTC)
+    times = pa.array([int(moment.timestamp())], pa.timestamp("s", zone)).cast(pa.timestamp(unit, zone))
+    table = pa.table({"user_id": ["u"], "item_id": ["i"], "timestamp": times})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "interactions.parquet")
+    about = {"created_at": times, "seen_by_us": times}
+    pq.write_table(pa.table({"item_id": ["i"], **about}), tmp_path / "in" / "items.parquet")
+    pq.write_table(pa.table({"user_id": ["u"], "signup_at": times}), tmp_path / "in" / "users.parquet")
+    rules = (OwnRule(name="none", table="items", check="in_set", column="item_id", values=("x",), max_share=1.0),)
+    kept = scan_source(tmp_path, TablesSource(path=tmp_path / "in"))
+    found = [
+        kept.clean("interactions", "timestamp"), kept.clean("items", "created_at"), kept.clean("users", "signup_at")
+    ]  # fmt: skip
+    assert found == [[moment]] * 3
+    settings = LENIENT.model_copy(update={"rules": rules})
+    refused = scan_source(tmp_path / "2", TablesSource(path=tmp_path / "in"), settings, quarantine=True)
+    (row,) = read_rows(refused.quarantine / "items.parquet")
+    assert json.loads(row["source_row"])["created_at"].startswith("2025-01-02")
+
+
+@pytest.mark.parametrize("odd", ["2099-01-01", "1901-01-01", "soon"])
+def test_a_line_of_a_time_that_cannot_be_is_not_the_newest(tmp_path: Path, odd: str) -> None:
+    lines = ["u1,a,2024-01-01,Mug,5,red", "u1,a,2024-02-01,Mug blue,6,blue", f"u1,a,{odd},TEST ITEM,9999,"]
+    text = "user_id,item_id,timestamp,title,price,colour\n" + "\n".join(lines) + "\n"
+    write(tmp_path / "orders.csv", text.encode())
+    found = scan_source(tmp_path, TablesSource(path=tmp_path / "orders.csv"))
+    assert found.clean("items", "item_id", "title", "price") == [("a", "Mug blue", 6.0)]
+    assert len(found.broken()) == 1
 
 
 def test_mapped_files_and_columns_and_a_default_event(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def model_of(vectors: ItemVectors, n_models: int = 1) -> SequenceModel | Sequenc
     return models[0] if n_models == 1 else SequenceEnsemble(models)
 
 
-def blend_of(vectors: ItemVectors, n_models: int = 1) -> Ranker:
+def blend_of(vectors: ItemVectors, n_models: int = 1, held_out: np.ndarray | None = None) -> Ranker:
     generator = np.random.default_rng(5)
     neighbours = NeighbourModel(
         generator.integers(0, N + 1, (N + 1, 10)).astype(np.int32),
@@ -78,8 +78,9 @@ def blend_of(vectors: ItemVectors, n_models: int = 1) -> Ranker:
     }
     weights = {"sequence": 1.0, "neighbours": 0.5, "text": 0.4, "popularity": -0.1, "popularity_recent_2": 0.2}
     return Ranker(
-        vectors, model_of(vectors, n_models), parts, Blend("weighted", weights, candidates=40), ColdItems(2.0, -0.5)
-    )
+        vectors, model_of(vectors, n_models), parts, Blend("weighted", weights, candidates=40), ColdItems(2.0, -0.5),
+        held_out=held_out,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,12 @@ def users(vectors) -> list[UserState]:
     return [first, UserState.from_history([item(7)]), UserState()]
 
 
-@pytest.fixture(params=["sequence alone", "blend", "two models", "corrected"])
+@pytest.fixture(params=["sequence alone", "blend", "two models", "held out", "corrected"])
 def exact(request, vectors) -> Ranker:
     if request.param == "sequence alone":
         return Ranker(vectors, model_of(vectors))
-    ranker = blend_of(vectors, 2 if request.param == "two models" else 1)
+    held_out = np.arange(N) % 11 == 0 if request.param == "held out" else None
+    ranker = blend_of(vectors, 2 if request.param == "two models" else 1, held_out)
     if request.param != "corrected":
         return ranker
     names, generator = ranker.describer.names, np.random.default_rng(6)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from recommender.encoders.text_states import computes_texts_alone, text_states
 from recommender.writing.batches import IGNORED, Batch, Tokens, collate, text_loss
-from recommender.writing.text_states import computes_texts_alone, text_states
 
 ROWS = [Tokens([3, 4, 5, 6, 7], [8, 9, 1], 0), Tokens([10], [11, 12, 13, 14, 1], 0), Tokens([2] * 20, [15], 0)]
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.inputs.texts import TextStyle
+from recommender.inputs.texts import TextStyle, count_words
 from recommender.metrics.texts import sentences
 from recommender.writing.decoding import Decoding
-from serving.writing.length import Kept, Length, count_words
+from recommender.writing.length import Kept, Length
 
 TEXT = "It's good. I like the taste! Would I buy it again? Yes."
 
@@ -42,14 +42,23 @@ def test_the_first_words_stand_where_not_even_the_first_sentence_fits() -> None:
     ("style", "max_words", "expected"),
     [
         ("short", None, Length(60, 1, None)),
-        ("medium", None, Length(60, None, None)),
+        ("medium", None, Length(90, None, None)),
         ("long", None, Length(160, None, None)),
         ("long", 10, Length(56, None, 10)),
-        ("medium", 100, Length(60, None, 100)),
+        ("medium", 100, Length(90, None, 100)),
     ],
 )
 def test_a_style_bounds_sentences_and_tokens(style: TextStyle, max_words: int | None, expected: Length) -> None:
     assert Length.of(style, max_words) == expected
+
+
+def test_a_writer_fits_its_text_by_the_same_words() -> None:
+    said = "这把吉他很好。声音非常温暖，我每天晚上都弹它。"
+    assert Decoding(max_words=8).fit(said) == "这把吉他很好。"
+    assert Decoding(max_words=3).fit(said) == "这把吉."
+    assert Decoding(max_words=3).fit("It's good! I like it") == "It's good!"
+    assert Decoding(max_words=5).is_long_enough(said)
+    assert not Decoding(max_words=count_words(said)).is_long_enough(said)
 
 
 @given(st.text(max_size=80), st.integers(1, 8))
@@ -80,4 +89,4 @@ def test_a_text_is_known_to_be_full_as_soon_as_it_is(length: Length, n_taken: in
 
 def test_a_writer_decodes_no_more_tokens_than_it_sees_and_knows_the_number_of_words() -> None:
     assert Length.of("long", 100).decoding(64) == Decoding(max_new_tokens=64, max_words=100)
-    assert Length.of("medium", None).decoding(64) == Decoding()
+    assert Length.of("medium", None).decoding(128) == Decoding()

@@ -10,13 +10,16 @@ from core.layout import Layout
 from core.settings.tree import Settings
 from serving.api.endpoints import ENDPOINTS, SUCCESSORS
 from serving.api.message import API_PREFIX
+from serving.bento.application import GatedService
+from serving.bento.time_limit import TimeLimit
 from serving.guard.changes import AuditChanges
 from serving.guard.connections import limit_heads
-from serving.guard.gate import FindKey, KeyGate, cors_options
+from serving.guard.cors import cors_options
+from serving.guard.gate import FindKey, KeyGate
 from serving.guard.shape import ShapeLimit
 from serving.http.headers import SecurityHeaders
-from serving.http.middleware import JsonBodyLimit, ObserveRequests, UniformErrors
-from serving.http.overload import ANSWERED_TOGETHER, GatedService, OverloadGate
+from serving.http.middleware import EndpointNames, JsonBodyLimit, ObserveRequests, UniformErrors
+from serving.http.overload import ANSWERED_TOGETHER, FREE, OverloadGate
 from serving.http.stream import StopAtHangUp
 from serving.http.tracing import TraceRequests
 from serving.http.versions import EarlierPaths
@@ -67,7 +70,9 @@ def stand_before(service: Any, settings: Settings, find_key: FindKey, gate: Over
         seconds=serving.body_s,
         shape=ShapeLimit(serving.max_json_depth, serving.max_json_values),
     )
+    service.add_asgi_middleware(TimeLimit, timeout_s=serving.timeout_s)
     service.add_asgi_middleware(StopAtHangUp, endpoints=frozenset({f"{API_PREFIX}/feedback"}))
     # Watching each client costs time: who is answered within a batch or two is not watched.
     service.add_asgi_middleware(StopAtHangUp, endpoints=ANSWERED_TOGETHER, when=is_crowded)
-    GatedService.around(service, gate)
+    names = EndpointNames(endpoints | FREE)
+    GatedService.around(service, gate, lambda path: names.of(SUCCESSORS.get(path, path)))

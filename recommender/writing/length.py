@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from recommender.inputs.texts import Strategy, TextStyle
-from recommender.metrics.texts import sentences
+from recommender.inputs.texts import Strategy, TextStyle, count_words, first_words
+from recommender.metrics.texts import pieces
 from recommender.writing.decoding import Decoding
 
 # Sentences (None: any number) and tokens of each style, at most.
 _STYLES: dict[TextStyle, tuple[int | None, int]] = {
-    "short": (1, Decoding.max_new_tokens),
+    "short": (1, 60),
     "medium": (None, Decoding.max_new_tokens),
     "long": (None, 160),
 }
 _TOKENS_PER_WORD, _TOKENS_AT_LEAST = 4, 16
-# A word is what stands between white space; Chinese and Japanese have none, and each character counts there.
-_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,11 @@ class Length:
         """
         if self.sentences is None and self.words is None:
             return text
-        return " ".join(self.keep(sentences(text)))
+        return "".join(self.keep(pieces(text)))
+
+    def join(self, written: Iterable[str]) -> str:
+        """The sentences that fit, as one text."""
+        return " ".join(self.keep(written))
 
     def keep(self, written: Iterable[str]) -> Iterator[str]:
         """The sentences that fit."""
@@ -97,20 +97,6 @@ class Kept:
             self._n_words += count_words(sentence)
             self.is_full = self._n_words >= most
             if self._n_words > most:
-                return _first_words(sentence, most) if self._n_sentences == 1 else ""
+                return first_words(sentence, most).rstrip(" ,;:-–.!?。！？，、") + "." if self._n_sentences == 1 else ""
         self.is_full = self.is_full or self._n_sentences == self._length.sentences
         return sentence
-
-
-def count_words(text: str) -> int:
-    """How many words a text has.
-
-    >>> count_words("It's good, mail <EMAIL>"), count_words("很好喝。")
-    (4, 3)
-    """
-    return len(_WORD.findall(text))
-
-
-def _first_words(sentence: str, n: int) -> str:
-    ends = [found.end() for found in _WORD.finditer(sentence)]
-    return sentence[: ends[n - 1]].rstrip(" ,;:-–.!?。！？，、") + "."

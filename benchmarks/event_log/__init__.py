@@ -1,0 +1,1 @@
+"""What the event log costs, live and sealed."""
