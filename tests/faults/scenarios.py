@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -262,15 +262,22 @@ def _write_feedback(place: Place) -> Any:
         return run_flow(write_feedback, params).n_texts
 
 
-def _author_with_a_sentence(layout: Layout, folder: Path, tag: str, device: str, _: str) -> Any:
-    from types import SimpleNamespace
+class Sentence:
+    """What a batch of texts asks of a writer."""
 
+    max_tokens = 128
+
+    def write(self, requests: Sequence[Any], seed: int, _: Any) -> list[str]:
+        return [f"Good, says {seed}." for _ in requests]
+
+
+def _author_with_a_sentence(layout: Layout, folder: Path, tag: str, device: str, _: str) -> Any:
     from features.online import OnlineFeatures
     from flows.audience.author import Author
     from recommender.bundle.loading import load_bundle
 
     bundle = load_bundle(folder, device, layout.language_models, parts=["scorer"])
-    bundle.writer = SimpleNamespace(write=lambda requests, seed, _: [f"Good, says {seed}." for _ in requests])  # type: ignore[assignment]
+    bundle.writer = Sentence()  # type: ignore[assignment]
     return Author(tag, bundle, OnlineFeatures(layout.feast, bundle.manifest.recipe.features))
 
 
