@@ -49,13 +49,15 @@ def index_ranker(ranker: Ranker, folder: Path, files: Mapping[str, str]) -> Larg
 
     used = {name: digest for name, digest in files.items() if name.split("/")[0] in ("vectors", "sequence", "blend")}
     target = folder / digest_of(used, _FORMAT, faiss.__version__)[:16]
-    with exclusively(folder / "making.lock"):
-        if not target.is_dir():
-            started = time.monotonic()
-            with atomic_folder(target) as made:
-                _make(ranker, made)
-            logger.info("Indexed %d items in %.0f s", len(ranker.ids), time.monotonic() - started)
-            _remove_old(folder, target)
+    # What is there need not wait for those of another bundle, which are made for minutes.
+    if not target.is_dir():
+        with exclusively(folder / "making.lock"):
+            if not target.is_dir():
+                started = time.monotonic()
+                with atomic_folder(target) as made:
+                    _make(ranker, made)
+                logger.info("Indexed %d items in %.0f s", len(ranker.ids), time.monotonic() - started)
+                _remove_old(folder, target)
     return _open(ranker, target)
 
 

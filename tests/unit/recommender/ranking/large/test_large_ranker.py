@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from core import schema
+from core.storage import exclusively
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_moments import POPULARITY, CountedItems
 from recommender.inputs.item_vectors import ItemVectors
@@ -178,6 +180,15 @@ def test_an_index_is_made_once_and_mapped(exact, tmp_path, users, monkeypatch):
     maps = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
     assert any(".npy" in line for line in maps)
     assert any(".faiss" in line for line in maps)
+
+
+def test_an_index_that_is_there_does_not_wait_for_those_that_are_being_made(exact, tmp_path):
+    index_ranker(exact, tmp_path, FILES)
+    with exclusively(tmp_path / "making.lock"):
+        opening = threading.Thread(target=index_ranker, args=(exact, tmp_path, FILES), daemon=True)
+        opening.start()
+        opening.join(60.0)
+        assert not opening.is_alive()
 
 
 def test_indexes_of_earlier_bundles_go(exact, tmp_path):
