@@ -15,6 +15,7 @@ import torch
 from core.settings.models import LANGUAGE_MODEL_PACKAGE as PACKAGE
 from core.storage import atomic_folder, exclusively, file_digest
 from recommender.errors import RecommenderError
+from recommender.fitting.pretrained import MAKING_A_MODEL
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_before_saving
 
@@ -102,9 +103,10 @@ def _convert(weights: Path, folder: Path) -> None:
     disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(weights.parent), gguf_file=weights.name, dtype=torch.float32
-        ).to(torch.bfloat16)
+        with MAKING_A_MODEL:
+            model = AutoModelForCausalLM.from_pretrained(
+                str(weights.parent), gguf_file=weights.name, dtype=torch.float32
+            ).to(torch.bfloat16)
     except Exception as error:  # a damaged file is met anywhere in it, and as anything
         raise _missing(f"{weights}, which cannot be read ({error})") from error
     # It is no longer quantised; transformers would refuse to save it as such.

@@ -14,6 +14,7 @@ from core.settings.models import EncoderSettings
 from recommender.errors import RecommenderError
 from recommender.fitting.device import choose_dtype, device_of
 from recommender.fitting.finiteness import finite_scores
+from recommender.fitting.pretrained import MAKING_A_MODEL
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
 from recommender.inputs.batching import by_length
@@ -61,7 +62,8 @@ class TextEncoder:
         source = model_source(settings.model)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModel.from_pretrained(source).to(device)
+            with MAKING_A_MODEL:
+                model = AutoModel.from_pretrained(source).to(device)
             check_loaded(source, model.state_dict())
         except (OSError, ValueError) as error:
             raise EncoderError(

@@ -17,6 +17,7 @@ from recommender.encoders.embedded_model import (
     find_weights,
 )
 from recommender.encoders.encoder import names_path
+from recommender.fitting.pretrained import MAKING_A_MODEL
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
 
@@ -92,7 +93,8 @@ def read_language_model(source: str, name: str, dtype: torch.dtype = torch.float
     disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        with MAKING_A_MODEL:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         check_loaded(source, model.state_dict())
     except (OSError, ValueError) as error:
         raise _not_at_hand(name, next(iter(str(error).splitlines()), type(error).__name__)) from error

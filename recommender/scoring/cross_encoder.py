@@ -18,6 +18,7 @@ from recommender.errors import RecommenderError
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.device import autocast, choose_dtype, device_of
 from recommender.fitting.finiteness import finite_scores
+from recommender.fitting.pretrained import MAKING_A_MODEL
 from recommender.fitting.tensors import check_before_saving, check_loaded, read_tensors, save_tensors
 from recommender.inputs.batching import by_length
 from recommender.inputs.catalogue import Catalogue
@@ -220,6 +221,8 @@ def _load_pretrained(source: str) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    model, tokenizer = AutoModel.from_pretrained(source, dtype=torch.float32), AutoTokenizer.from_pretrained(source)
+    with MAKING_A_MODEL:
+        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source)
     check_loaded(source, model.state_dict())
     return model, tokenizer
