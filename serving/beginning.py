@@ -1,18 +1,24 @@
-"""What a worker does before its first answer."""
+"""What a worker does before its first answer, and before it answers by another bundle."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any, cast
 
 from core.layout import Layout
 from core.settings.features import FeatureSettings
 from core.settings.platform import ServingSettings
+from core.settings.tree import Settings
+from serving.changes import ChangeDesk
+from serving.engine import Engine
 from serving.errors import ServiceMisconfigured
+from serving.online.shop_store import ShopStore
+from serving.watcher import Promoted
 
 if TYPE_CHECKING:
     from recommender.bundle.loading import Bundle
@@ -70,6 +76,110 @@ def open_bundle(folder: Path, layout: Layout, settings: ServingSettings, beside:
     device = resolve_device(settings.device, "serving.device")
     bundle = load_bundle(folder, device, layout.language_models, beside=beside)
     return indexed(bundle, layout.indexes, settings.exact_items)
+
+
+class EngineMaker:
+    """Makes the engine of a bundle, beside those that answer; what is equal in them is shared.
+
+    Many threads may make some at once. Each is brought up as it is loaded, and is to be once more before it answers.
+
+    Args:
+        layout: Of the shop.
+        settings: Of the shop.
+        store: The shop's online store.
+        changes: What clients say of items.
+        in_service: What answers; None where nothing does.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Settings,
+        store: ShopStore,
+        changes: ChangeDesk,
+        in_service: Callable[[], Engine | None],
+    ) -> None:
+        self._layout, self._settings, self._store, self._changes = layout, settings, store, changes
+        self._in_service = in_service
+
+    def make(self, promoted: Promoted, beside: Sequence[Engine] = ()) -> Engine:
+        """Load a bundle and answer with it once.
+
+        Args:
+            beside: What is in memory beside what is in service.
+        Raises:
+            BundleError: it cannot be loaded.
+            OverrideError: what clients say of items cannot be read, and never could be.
+        """
+        ours, limits = self._in_service(), self._settings.serving
+        in_memory = [engine.bundle for engine in (*(() if ours is None else (ours,)), *beside)]
+        self._changes.look()
+        bundle = open_bundle(promoted.folder, self._layout, limits, in_memory)
+        engine = Engine(
+            model=promoted.model,
+            bundle=bundle,
+            features=self._reader(bundle.manifest.recipe.features),
+            max_k=limits.max_k,
+            max_users=limits.max_users,
+        )
+        self.bring_up(engine)
+        engine.warm()
+        if self._in_service() is None:
+            # Nothing answers meanwhile: requests that do without it need not wait for it.
+            Thread(target=engine.warm_encoder, name="encoder-warming", daemon=True).start()
+        else:
+            engine.warm_encoder()
+        return engine
+
+    def make_beside(self, promoted: Promoted, beside: Sequence[Engine]) -> Engine:
+        """The engine of a bundle for an experiment, which reads the online store as the bundle in service does.
+
+        Raises:
+            ServiceMisconfigured: it is of another shop, or its recipe reads the store in another way.
+            BundleError, OverrideError: as of `make`.
+        """
+        ours = self._in_service()
+        features = None if ours is None else ours.bundle.manifest.recipe.features
+        check_beside(promoted.model, promoted.folder, self._settings.shop, features)
+        return self.make(promoted, beside)
+
+    def bring_up(self, engine: Engine) -> None:
+        """Have an engine show what clients said since it was loaded.
+
+        Raises:
+            OverrideError: as of `make`.
+        """
+        self._changes.bring_up(engine.live)
+
+    def _reader(self, settings: FeatureSettings) -> Any:
+        """The online store as a recipe reads it; as it is open, where what is in service reads it so."""
+        ours = self._in_service()
+        if ours is not None and ours.bundle.manifest.recipe.features == settings:
+            return cast(Any, ours.features)
+        return self._store.read_as(settings)
+
+
+class Settling:
+    """Settles memory after bundles came or went; not while one is loaded, as what that holds for the while would be
+    exempted for ever.
+
+    Args:
+        is_loading: Whether one is.
+    """
+
+    def __init__(self, is_loading: Callable[[], bool]) -> None:
+        self._is_loading = is_loading
+        self._is_due = False
+
+    def ask(self) -> None:
+        """Have it done as soon as nothing is loaded."""
+        self._is_due = True
+
+    def run(self) -> None:
+        """Do it if it is due."""
+        if self._is_due and not self._is_loading():
+            self._is_due = False
+            settle_memory()
 
 
 def settle_memory() -> None:

@@ -13,7 +13,6 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from functools import cache
-from threading import Thread
 from typing import Any, cast
 
 import bentoml
@@ -27,7 +26,6 @@ from core.logs.answered import AnswerCounts
 from core.logs.events import EventLog, EventLogError, UserRefused
 from core.logs.traces import note
 from core.overrides import Overrides
-from core.settings.features import FeatureSettings
 from core.settings.loading import load_settings
 from core.tombstones import TombstoneError, TombstoneFile
 from serving.api.changes import UserForgotten
@@ -41,7 +39,7 @@ from serving.api.options import ListOptions
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.batching import Batcher
-from serving.beginning import check_beside, check_model_store, open_bundle, settle_memory
+from serving.beginning import EngineMaker, Settling, check_model_store, settle_memory
 from serving.bento.stack import stand_before
 from serving.changes import ChangeDesk
 from serving.engine import Engine
@@ -74,10 +72,11 @@ from serving.http.tracing import export_options, flush_spans
 from serving.online.shop_store import ShopStore
 from serving.operations.desk import OperationsDesk
 from serving.processes.chores import Chores
+from serving.processes.loading import Loader
 from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
 from serving.together import each_by
-from serving.watcher import Loaded, Promoted, PromotedFinder, Watcher, find_erased
+from serving.watcher import Loaded, PromotedFinder, Watcher, find_erased
 from serving.web.routes import page_routes
 from serving.writing.pool import WritingPool
 
@@ -132,7 +131,6 @@ class Sommelier:
         self._changes = ChangeDesk(Overrides(layout.overrides, self._is_forgotten), layout.to_forget, layout.forgotten)
         self.operations = OperationsDesk(layout, SETTINGS, self._is_forgotten)
         self._chores = Chores(lambda chore: _metrics().chore_failed(chore))
-        self._online: tuple[FeatureSettings, Any] | None = None
         serving = SETTINGS.serving
         self._store = ShopStore(layout.feast, serving.online_store, tombstones)
         self._intake = EventIntake(self._log, self._is_forgotten, serving.online_store.retry_s)
@@ -140,18 +138,23 @@ class Sommelier:
         pool = WritingPool(serving.feedback_threads, serving.feedback_waiting, serving.feedback_batch, _metrics().texts)
         limits = Limits(serving.timeout_s, serving.stream_s, serving.max_pairs)
         self._desk = FeedbackDesk(pool, _DRAFTING_THREADS, limits, _metrics().gave_text, _ANSWERED.add_praise)
+        engines = EngineMaker(layout, SETTINGS, self._store, self._changes, self._in_service)
+        self._memory = Settling(lambda: loader.is_loading)
+        loader: Loader[Engine] = Loader(engines.bring_up, self._memory.ask)
+        self._experiments = ExperimentDesk(
+            layout, serving, engines.make_beside, self._log, self._is_forgotten, _metrics(), self._memory.ask, loader
+        )
         self._watcher: Watcher[Engine] = Watcher(
             find=PromotedFinder(layout.model_name),
-            load=self._load,
+            load=engines.make,
             find_erased=lambda: find_erased(layout.model_name),
             poll_s=SETTINGS.serving.poll_s,
             on_swap=self._after_swap,
             on_let_go=lambda: _metrics().let_go(),
             on_poll=self._after_poll,
             on_failure=lambda: _metrics().bundle_failed(),
-        )
-        self._experiments = ExperimentDesk(
-            layout, serving, self._load_beside, self._log, self._is_forgotten, _metrics(), settle_memory
+            at_hand=self._experiments.at_hand,
+            loader=loader,
         )
 
     @bentoml.on_startup
@@ -368,49 +371,14 @@ class Sommelier:
         problem = self._watcher.problem or "the service is starting"
         return f"Not ready: {problem.rstrip('.')}."
 
-    def _load(self, promoted: Promoted, beside: Sequence[Engine] = ()) -> Engine:
-        """Load a bundle and answer with it once, beside those in service; what is equal in them is shared."""
-        others = [loaded.value for loaded in (self._watcher.loaded,) if loaded is not None]
-        in_memory = [engine.bundle for engine in (*others, *beside)]
-        self._changes.look()
-        bundle = open_bundle(promoted.folder, self._layout, SETTINGS.serving, in_memory)
-        engine = Engine(
-            model=promoted.model,
-            bundle=bundle,
-            features=self._features(bundle.manifest.recipe.features),
-            max_k=SETTINGS.serving.max_k,
-            max_users=SETTINGS.serving.max_users,
-        )
-        self._changes.bring_up(engine.live)
-        engine.warm()
-        if self._watcher.loaded is None:
-            # Nothing answers meanwhile: requests that do without it need not wait for it.
-            Thread(target=engine.warm_encoder, name="encoder-warming", daemon=True).start()
-        else:
-            engine.warm_encoder()
-        return engine
-
-    def _load_beside(self, promoted: Promoted, beside: Sequence[Engine]) -> Engine:
-        """Load a bundle for an experiment. It reads the online store of the bundle in service.
-
-        Raises:
-            ServiceMisconfigured: it is of another shop, or its recipe reads the store in another way.
-        """
-        ours = None if self._online is None else self._online[0]
-        check_beside(promoted.model, promoted.folder, SETTINGS.shop, ours)
-        return self._load(promoted, beside)
-
-    def _features(self, settings: FeatureSettings) -> Any:
-        """The online store as the bundle's recipe reads it; the open one, where that is the same way."""
-        online = self._online
-        return self._store.read_as(settings) if online is None or online[0] != settings else online[1]
+    def _in_service(self) -> Engine | None:
+        loaded = self._watcher.loaded
+        return None if loaded is None else loaded.value
 
     def _after_swap(self, loaded: Loaded[Engine]) -> None:
-        manifest, features = loaded.value.bundle.manifest, cast(Any, loaded.value.features)
-        self._online = (manifest.recipe.features, features)
-        self._intake.connect(features)
-        _metrics().swapped(loaded.model, manifest)
-        settle_memory()
+        self._intake.connect(cast(Any, loaded.value.features))
+        _metrics().swapped(loaded.model, loaded.value.bundle.manifest)
+        self._memory.ask()
 
     def _after_poll(self) -> None:
         """Probe the store, push what is left to push; and stop if the supervisor is gone: no worker outlives it."""
@@ -427,6 +395,7 @@ class Sommelier:
                 "probe the online store": lambda: None if loaded is None else cast(Any, loaded.value.features).probe(),
                 "push events": self._intake.push_pending,
                 "show figures": self._show_figures,
+                "settle memory": self._memory.run,
             }
         )
 

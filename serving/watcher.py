@@ -1,4 +1,6 @@
-"""Follows the model store: loads the promoted bundle beside the one in service, then swaps one reference.
+"""Follows the model store: has the promoted bundle loaded beside the one in service, then swaps one reference.
+
+Loads go on in a thread of their own while the store is followed: what was superseded meanwhile never serves.
 
 A promoted bundle that cannot be loaded leaves the one before it in service, the last that can be, also at the start;
 but one that was erased, since it learned from somebody who is forgotten, answers no more, whether or not another does.
@@ -19,6 +21,7 @@ from typing import Generic, TypeVar
 
 from core.experiments import ExperimentError, Experiments, read_experiments
 from core.promotions import read_standing
+from serving.processes.loading import Loader, Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +105,15 @@ class Watcher(Generic[T]):
 
     Args:
         find: The promoted bundle, and after it those to fall back to, the newest first; empty before the first one.
-        load: Loads and warms one, off the path of requests; what it returns is put into service.
+        load: Loads and warms one, in a thread that only loads; what it returns is put into service.
         find_erased: Bundles that may not answer any more.
         poll_s: Seconds between two checks of the store.
         on_swap: Called after each swap, in the watcher's thread.
         on_let_go: Called after an erased bundle was let go and none is in service, in the watcher's thread.
         on_poll: Called at the end of each check, in the watcher's thread.
-        on_failure: Called on each failed check or load.
+        on_failure: Called on each failed check or load, in the watcher's thread.
+        at_hand: What is in memory of a bundle for another purpose, and need not be loaded; None where nothing is.
+        loader: Has bundles loaded, also for others; one for this alone by default.
     """
 
     def __init__(
@@ -122,6 +127,8 @@ class Watcher(Generic[T]):
         on_let_go: Callable[[], None] = lambda: None,
         on_poll: Callable[[], None] = lambda: None,
         on_failure: Callable[[], None] = lambda: None,
+        at_hand: Callable[[str], T | None] = lambda _: None,
+        loader: Loader[T] | None = None,
     ) -> None:
         self._find = find
         self._load = load
@@ -131,6 +138,10 @@ class Watcher(Generic[T]):
         self._on_let_go = on_let_go
         self._on_poll = on_poll
         self._on_failure = on_failure
+        self._at_hand = at_hand
+        self._loader: Loader[T] = loader or Loader()
+        self._wishes = Wishes(self._loader, serves=True)
+        self._awaited: str | None = None  # what is to be put into service once it is loaded
         # Read by requests without a lock: assigning a reference is atomic.
         self._loaded: Loaded[T] | None = None
         self._problem: str | None = None
@@ -156,12 +167,13 @@ class Watcher(Generic[T]):
 
     @property
     def falls_back(self) -> bool:
-        """Whether another bundle than the promoted one is in service."""
-        return self._loaded is not None and self._promoted not in (None, self._loaded.model)
+        """Whether another bundle than the promoted one is in service, as that one cannot be loaded."""
+        loaded = self._loaded
+        return loaded is not None and self._promoted != loaded.model and self._promoted in self._failures
 
     def poll(self) -> None:
-        """Check the store once. Never raises: a failure is kept as `problem` and logged, and what is loaded stays where
-        it was not erased.
+        """Check the store once, and put what is loaded into service; no load is waited for. Never raises: a failure is
+        kept as `problem` and logged, and what is in service stays where it was not erased.
         """
         try:
             promoted, erased = self._find(), self._find_erased()
@@ -171,43 +183,65 @@ class Watcher(Generic[T]):
         else:
             self._promoted = promoted[0].model if promoted else None
             if not promoted:
+                self._awaited = None
                 self._report("no bundle has been promoted yet: run the pipeline, and its bundle will be loaded")
             else:
                 self._follow(promoted)
-            self._let_go(erased)
+            self._wishes.end_check()
+            if self._awaited is None:  # what is to answer in its place may be on its way
+                self._let_go(erased)
         try:
             self._on_poll()
         except Exception:
             logger.exception("The work at the end of a check of the model store failed")
 
     def start(self) -> None:
-        """Check once now, then every `poll_s` in a thread, until `stop`."""
+        """Check until the first bundle is in service, or none can be; then every `poll_s` in a thread, until `stop`."""
         self.poll()
+        while self._awaited is not None and not self._stopping.is_set():
+            self._loader.wait(self._poll_s)
+            self.poll()
         self._thread = threading.Thread(target=self._run, name="bundle-watcher", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a load that is under way is waited for, a few seconds at most."""
+        """End the thread, which is waited for, a few seconds at most; a load that is under way is not."""
         self._stopping.set()
+        self._loader.close()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._poll_s):
+        while True:
+            self._loader.wait(self._poll_s)
+            if self._stopping.is_set():
+                return
             self.poll()
 
     def _follow(self, promoted: Sequence[Promoted]) -> None:
-        """Have the first of these in service that can be loaded; one that failed a moment ago is not tried again."""
-        self._failures = {one.model: self._failures[one.model] for one in promoted if one.model in self._failures}
-        for one in promoted:
+        """Have the first of these in service that can be loaded; one that failed a moment ago is not tried again, nor
+        while one behind it is on its way.
+        """
+        models = [one.model for one in promoted]
+        self._failures = {model: self._failures[model] for model in models if model in self._failures}
+        on_its_way = models.index(self._awaited) if self._awaited in models else 0
+        self._awaited = None
+        for place, one in enumerate(promoted):
             if self._loaded is not None and self._loaded.model == one.model:
                 self._failures.pop(one.model, None)
                 break
-            if self._try(one):
+            failed = self._failures.get(one.model)
+            if failed is not None and (place < on_its_way or time.monotonic() < failed.retry_at):
+                continue
+            if self._try(one, failed):
                 break
-        failed = self._failures.get(promoted[0].model)
+        self._tell(promoted[0].model)
+
+    def _tell(self, promoted: str) -> None:
+        failed = self._failures.get(promoted)
         if failed is None:
-            self._problem = None
+            waits = self._loaded is None and self._awaited is not None
+            self._problem = f"{self._awaited} is being loaded" if waits else None
         elif self._loaded is None:
             self._problem = failed.sentence  # logged where it failed
         else:
@@ -228,20 +262,26 @@ class Watcher(Generic[T]):
         except Exception:
             logger.exception("The work after a bundle was let go failed")
 
-    def _try(self, promoted: Promoted) -> bool:
-        """Load a bundle and put it into service, unless it failed a moment ago; whether it is there."""
-        failed = self._failures.get(promoted.model)
-        if failed is not None and time.monotonic() < failed.retry_at:
-            return False
-        started = time.perf_counter()
-        try:
-            value = self._load(promoted)
-        except Exception as error:
-            self._fail(promoted, failed, error)
-            return False
+    def _try(self, promoted: Promoted, failed: _Failure | None) -> bool:
+        """Put a bundle into service if it is loaded, and otherwise have it loaded; False where it cannot be.
+
+        Args:
+            failed: The last time, where it did.
+        """
+        value, how = self._at_hand(promoted.model), "which was in memory"
+        if value is None:
+            ended = self._wishes.ask(promoted.model, lambda: self._load(promoted))
+            if ended is None:
+                self._awaited = promoted.model
+                return True
+            try:
+                value, how = ended.result(), f"loaded in {ended.seconds:.1f} s"
+            except Exception as error:
+                self._fail(promoted, failed, error)
+                return False
         self._failures.pop(promoted.model, None)
         self._loaded = Loaded(promoted.model, value, datetime.now(UTC))
-        logger.info("Bundle in service: %s (loaded in %.1f s)", promoted.model, time.perf_counter() - started)
+        logger.info("Bundle in service: %s (%s)", promoted.model, how)
         try:
             self._on_swap(self._loaded)
         except Exception:

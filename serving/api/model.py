@@ -25,9 +25,12 @@ class ModelInfo(Message):
     model: str | None = Field(description="name:version in the model store; null until a bundle is loaded.")
     loaded_at: str | None
     promoted: str | None = Field(
-        description="The bundle that was promoted, or is pinned; another one than `model` where it cannot be loaded."
+        description="The bundle that was promoted, or is pinned; another one than `model` while it loads, and where "
+        "it cannot be."
     )
-    problem: str | None = Field(description="Why that bundle is not in service; null if it is.")
+    problem: str | None = Field(
+        description="Why that bundle is not in service; null if it is, or is being loaded beside `model`."
+    )
     store_problem: str | None = Field(
         None,
         description="Why answers of this worker do without the online store now; they say so in `degraded`. null while "

@@ -29,6 +29,7 @@ from serving.experiments.follower import Follower
 from serving.experiments.named import choose_named, loaded_variants
 from serving.experiments.plan import Choice, Followed, Shadow, choose
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
+from serving.processes.loading import Loader
 from serving.together import each_or_error
 from serving.watcher import Loaded, Promoted
 
@@ -72,6 +73,7 @@ class ExperimentDesk:
         is_forgotten: Whether nothing of a user may be kept.
         counts: The metrics.
         on_change: Called when bundles were loaded or let go.
+        loader: Has bundles loaded, also for others.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class ExperimentDesk:
         is_forgotten: IsForgotten,
         counts: Counts,
         on_change: Callable[[], None] = lambda: None,
+        loader: Loader[Engine] | None = None,
     ) -> None:
         self._layout, self._settings, self._events, self._counts = layout, settings.experiments, events, counts
-        self._follower: Follower[Engine] = Follower(layout, load, settings.poll_s, on_change)
+        self._follower: Follower[Engine] = Follower(layout, load, settings.poll_s, on_change, loader)
         predictions = settings.predictions
         self._log: PredictionLog | None = None
         if predictions.enabled:
@@ -120,6 +123,10 @@ class ExperimentDesk:
     def engines(self) -> list[Engine]:
         """Of the bundles that are loaded beside the one in service."""
         return [loaded.value for loaded in self._follower.loaded]
+
+    def at_hand(self, model: str) -> Engine | None:
+        """What is loaded of a bundle beside the one in service; None where nothing is."""
+        return self._follower.at_hand(model)
 
     def follow(self, champion: Loaded[Engine] | None) -> None:
         """Follow the record of experiments; called at each check of the model store."""

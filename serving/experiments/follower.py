@@ -1,7 +1,8 @@
-"""Follows the record of experiments: loads the bundles that it names beside the one in service, and makes the plan.
+"""Follows the record of experiments: has its bundles loaded beside the one in service, and makes the plan.
 
 What cannot be followed is refused as a whole: everybody is then answered by the bundle in service, and the state says
-why. It works in the watcher's thread, at each of its checks.
+why. It works in the watcher's thread, at each of its checks, and never waits for a load: an experiment begins once all
+its bundles are there.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from enum import Enum
 from typing import Generic, TypeVar
 
 from core.experiments import Experiment, Experiments, Variant, place_of, read_experiments
 from core.layout import Layout
 from core.promotions import Standing, read_standing
 from serving.experiments.plan import Arm, Followed, Plan, Shadow, Split
+from serving.processes.loading import Loader, Wishes
 from serving.watcher import MAX_WAIT_S, Loaded, Promoted
 
 logger = logging.getLogger(__name__)
@@ -32,14 +34,21 @@ class _Failure:
     retry_at: float
 
 
+class _OnItsWay(Enum):
+    """In the place of a bundle that is being loaded, or waits to be."""
+
+    AWAITED = 0
+
+
 class Follower(Generic[T]):
     """Keeps `plan` at what the record says, and the bundles that it needs loaded.
 
     Args:
         layout: Of the shop.
-        load: Loads and warms a bundle, given those that are loaded already.
+        load: Loads and warms a bundle, given those that are loaded already, in a thread that only loads.
         poll_s: A bundle that cannot be loaded is tried again after so long, then ever more rarely.
         on_change: Called when bundles were loaded or let go.
+        loader: Has bundles loaded, also for others; one for this alone by default.
     """
 
     def __init__(
@@ -48,8 +57,10 @@ class Follower(Generic[T]):
         load: Callable[[Promoted, list[T]], T],
         poll_s: float,
         on_change: Callable[[], None] = lambda: None,
+        loader: Loader[T] | None = None,
     ) -> None:
         self._layout, self._load, self._poll_s, self._on_change = layout, load, poll_s, on_change
+        self._wishes: Wishes[T] = Wishes(loader or Loader(), serves=False)
         # Read by requests without a lock: assigning a reference is atomic.
         self._plan: Plan[T] = Plan()
         self._record = Experiments()
@@ -65,6 +76,11 @@ class Follower(Generic[T]):
     def loaded(self) -> list[Loaded[T]]:
         """What is loaded beside the champion."""
         return list(self._loaded.values())
+
+    def at_hand(self, model: str) -> T | None:
+        """What is loaded of a bundle; None where nothing is."""
+        found = self._loaded.get(model)
+        return None if found is None else found.value
 
     @property
     def record(self) -> Experiments:
@@ -100,10 +116,11 @@ class Follower(Generic[T]):
             if problems:
                 states.append(Followed(experiment.name, "refused", f"Refused: {problems[0]}"))
                 continue
+            if any(found is _OnItsWay.AWAITED for found in arms.values()):
+                states.append(Followed(experiment.name, "starting"))
+                continue
             states.append(Followed(experiment.name, "running"))
-            engines = {
-                name: None if found is None or isinstance(found, str) else found.value for name, found in arms.items()
-            }
+            engines = {name: found.value if isinstance(found, Loaded) else None for name, found in arms.items()}
             if experiment.kind == "shadow":
                 shadows += [
                     Shadow(experiment.name, one.name, one.share, engines[one.name]) for one in experiment.variants
@@ -114,7 +131,7 @@ class Follower(Generic[T]):
 
     def _obtain(
         self, variant: Variant, experiment: Experiment, standing: Standing, champion: Loaded[T], needed: set[str]
-    ) -> Loaded[T] | str | None:
+    ) -> Loaded[T] | _OnItsWay | str | None:
         """A variant's bundle; None for the one in service itself, a sentence for one that cannot be had.
 
         What was loaded of a bundle that may not answer any more, or is gone, is let go.
@@ -129,34 +146,37 @@ class Follower(Generic[T]):
         needed.add(model)
         if model == champion.model:
             return None
-        if model not in self._loaded and not self._try(model, folder, champion):
-            return self._failures[model].sentence
-        return self._loaded[model]
+        return self._loaded.get(model) or self._try(Promoted(model, folder), champion)
 
-    def _try(self, model: str, folder: Path, champion: Loaded[T]) -> bool:
-        failed = self._failures.get(model)
+    def _try(self, promoted: Promoted, champion: Loaded[T]) -> Loaded[T] | _OnItsWay | str:
+        """A bundle if it is loaded; otherwise it is to be, and where it cannot be, the sentence."""
+        model, failed = promoted.model, self._failures.get(promoted.model)
         if failed is not None and time.monotonic() < failed.retry_at:
-            return False
-        started = time.perf_counter()
+            return failed.sentence
+        beside = [champion.value, *(one.value for one in self._loaded.values())]
+        ended = self._wishes.ask(model, lambda: self._load(promoted, beside))
+        if ended is None:
+            return _OnItsWay.AWAITED if failed is None else failed.sentence
         try:
-            value = self._load(Promoted(model, folder), [champion.value, *(one.value for one in self._loaded.values())])
+            value = ended.result()
         except Exception as error:
             wait_s = self._poll_s if failed is None else min(failed.wait_s * 2, MAX_WAIT_S)
             sentence = f"{model} cannot be loaded: {error}"
             self._failures[model] = _Failure(sentence, wait_s, time.monotonic() + wait_s)
             if failed is None or failed.sentence != sentence:
                 logger.warning("An experiment is refused: %s", sentence, exc_info=error)
-            return False
+            return sentence
         self._failures.pop(model, None)
-        self._loaded[model] = Loaded(model, value, datetime.now(UTC))
-        logger.info("Loaded for an experiment: %s (in %.1f s)", model, time.perf_counter() - started)
+        loaded = self._loaded[model] = Loaded(model, value, datetime.now(UTC))
+        logger.info("Loaded for an experiment: %s (in %.1f s)", model, ended.seconds)
         self._on_change()
-        return True
+        return loaded
 
     def _adopt(self, plan: Plan[T], needed: set[str]) -> None:
         if plan.problem and plan.problem != self._plan.problem:
             logger.warning("%s", plan.problem)
         self._plan = plan
+        self._wishes.end_check()
         gone = self._loaded.keys() - needed
         self._failures = {model: failure for model, failure in self._failures.items() if model in needed}
         if gone:

@@ -379,6 +379,7 @@ def _serve(place: Place) -> Any:
     from serving.api.recommend import RecommendRequest
     from serving.engine import Engine
     from serving.events.intake import EventIntake
+    from serving.processes.loading import Loader
     from serving.watcher import Promoted, Watcher, find_promoted
 
     log = EventLog(place.layout.events)
@@ -390,7 +391,8 @@ def _serve(place: Place) -> Any:
         engine.warm()
         return engine
 
-    watcher = Watcher(find=lambda: find_promoted(place.layout.model_name), load=load, poll_s=1.0)
+    loader: Loader[Engine] = Loader(start=lambda run: run())
+    watcher = Watcher(find=lambda: find_promoted(place.layout.model_name), load=load, poll_s=1.0, loader=loader)
     watcher.poll()
     if watcher.loaded is None:
         raise NotPushed(watcher.problem)  # it is not ready, says why, and tries again

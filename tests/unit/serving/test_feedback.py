@@ -73,7 +73,8 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
         patch.setenv("BENTOML_HOME", str(work_dir / "bentoml"))
         patch.setattr(service, "SETTINGS", Settings(work_dir=work_dir, shop="fakes", serving=serving))
         patch.setattr(service, "PromotedFinder", lambda _: lambda: [Promoted("fakes:1", work_dir)])
-        patch.setattr(service.Sommelier.inner, "_load", lambda *_: engine)  # type: ignore[attr-defined]
+        patch.setattr(service.EngineMaker, "make", lambda *_: engine)
+        patch.setattr(service.EngineMaker, "bring_up", lambda *_: None)
         patch.setattr(service.Sommelier.inner, "_after_swap", lambda *_: None)  # type: ignore[attr-defined]
         patch.setattr(service.Sommelier, "middlewares", _stack(serving, work_dir))
         port = free_port()

@@ -24,13 +24,13 @@ from core.settings.platform import OnlineReadSettings
 from core.tombstones import TombstoneFile, bury, nobody
 from features.errors import StoreNotReady
 from recommender.fitting.finiteness import finite_scores
-from serving import service
+from serving import beginning, service
 from serving.api.events import EventsRequest
 from serving.api.lists import SearchRequest
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.api.score import Score, ScoreRequest, Scores
 from serving.batching import Batcher
-from serving.beginning import settle_memory
+from serving.beginning import EngineMaker, Settling, settle_memory
 from serving.errors import ServiceMisconfigured
 from serving.events.intake import EventIntake
 from serving.guard.caller import Caller, set_caller
@@ -38,6 +38,7 @@ from serving.online.shop_store import ShopStore
 from serving.processes.chores import Chores
 from serving.processes.seats import PARENT, orphaned
 from serving.watcher import Promoted, Watcher
+from tests.unit.serving.processes.slow_loads import loads_at_once
 from tests.unit.serving.writing.slow_writer import wait_for
 
 INNER: Any = service.Sommelier.inner  # type: ignore[attr-defined]  # what the decorator wraps
@@ -54,6 +55,7 @@ def shell() -> Any:
     made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [], engines=[])
     made._changes = SimpleNamespace(follow=lambda *_: None)
     made._chores = Chores()
+    made._memory = Settling(lambda: False)
     return made
 
 
@@ -64,6 +66,13 @@ def answered(shell: Any, *asked: Any) -> Any:
         return asyncio.run(shell._answer_together(*asked))
     finally:
         shell._batcher.close()
+
+
+def watch(shell: Any, **more: Any) -> None:
+    """Have a service follow a store; its bundles are loaded in the calling thread."""
+    changes: Any = SimpleNamespace(bring_up=lambda _: None, look=lambda: None)
+    maker = EngineMaker(service._LAYOUT, service.SETTINGS, shell._store, changes, shell._in_service)
+    shell._watcher = Watcher(load=maker.make, poll_s=1.0, on_swap=shell._after_swap, loader=loads_at_once(), **more)
 
 
 @pytest.fixture
@@ -219,24 +228,26 @@ def test_a_bundle_that_cannot_be_loaded_changes_not_how_the_store_is_read(
 
     manifests = {f"m:{n}": SimpleNamespace(recipe=SimpleNamespace(features=f"of m:{n}")) for n in (1, 2)}
     monkeypatch.setattr(
-        service, "open_bundle", lambda folder, *_: SimpleNamespace(manifest=manifests[f"m:{folder.name}"])
+        beginning, "open_bundle", lambda folder, *_: SimpleNamespace(manifest=manifests[f"m:{folder.name}"])
     )
-    monkeypatch.setattr(service, "Engine", engine_of)
-    monkeypatch.setattr(service, "settle_memory", lambda: None)
+    monkeypatch.setattr(beginning, "Engine", engine_of)
+    monkeypatch.setattr(beginning, "settle_memory", lambda: None)
     monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(swapped=lambda *_: None))
     connected: list[str] = []
-    shell._layout = shell._online = None
     shell._store = SimpleNamespace(read_as=lambda settings: f"a reader {settings}")
     shell._intake = SimpleNamespace(connect=connected.append)
-    shell._changes = SimpleNamespace(bring_up=lambda _: None, look=lambda: None)
     found = [Promoted("m:1", Path("/1"))]
-    shell._watcher = Watcher(find=lambda: found, load=shell._load, poll_s=1.0, on_swap=shell._after_swap)
+    watch(shell, find=lambda: found)
     shell._watcher.poll()
     found.insert(0, Promoted("m:2", Path("/2")))
     shell._watcher.poll()
     assert shell._watcher.loaded.model == "m:1"
-    assert shell._online == ("of m:1", "a reader of m:1")
     assert connected == ["a reader of m:1"]
+    manifests["m:3"] = manifests["m:1"]
+    found.insert(0, Promoted("m:3", Path("/3")))
+    shell._store = None  # as it is open
+    shell._watcher.poll()
+    assert (shell._watcher.loaded.model, connected) == ("m:3", ["a reader of m:1"] * 2)
 
 
 def test_a_bundle_that_cannot_be_loaded_is_not_what_the_store_is_probed_by(
@@ -280,21 +291,13 @@ def test_the_encoder_is_warm_before_a_swap_and_warms_beside_requests_where_nothi
 
     recipe = SimpleNamespace(features=None)
     opened = SimpleNamespace(manifest=SimpleNamespace(recipe=recipe))
-    monkeypatch.setattr(service, "open_bundle", lambda *_: opened)
-    monkeypatch.setattr(service, "Engine", engine_of)
+    monkeypatch.setattr(beginning, "open_bundle", lambda *_: opened)
+    monkeypatch.setattr(beginning, "Engine", engine_of)
     monkeypatch.setattr(service, "_metrics", lambda: SimpleNamespace(swapped=lambda *_: None))
-    shell._layout = shell._online = None
-    shell._features = lambda _: None
-    shell._changes = SimpleNamespace(bring_up=lambda _: None, look=lambda: None)
+    shell._store = SimpleNamespace(read_as=lambda _: None)
     shell._intake = SimpleNamespace(connect=lambda _: None)
     promoted, erased = list[Promoted](), set[str]()
-    shell._watcher = Watcher(
-        find=lambda: promoted,
-        load=shell._load,
-        find_erased=lambda: erased,
-        poll_s=1.0,
-        on_swap=shell._after_swap,
-    )
+    watch(shell, find=lambda: promoted, find_erased=lambda: erased)
 
     def serve(model: str) -> None:
         promoted[:] = [Promoted(model, Path("/nowhere"))]

@@ -12,6 +12,7 @@ import pytest
 from core.promotions import RECORD
 from core.storage import write_json
 from serving.watcher import Loaded, Promoted, Watcher, find_erased, find_promoted
+from tests.unit.serving.processes.slow_loads import loads_at_once
 
 
 class Store:
@@ -54,7 +55,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def watch(store: Store, **more: object) -> Watcher[str]:
-    return Watcher(find=store.find, load=store.load, **{"poll_s": 1.0, **more})  # type: ignore[arg-type]
+    return Watcher(find=store.find, load=store.load, **{"poll_s": 1.0, "loader": loads_at_once(), **more})  # type: ignore[arg-type]
 
 
 def test_before_the_first_bundle_it_says_so_and_then_recovers(store: Store) -> None:

@@ -26,6 +26,7 @@ from recommender.fitting.context import FitContext
 from recommender.retrieval.sequence.fit import fit_sequence
 from serving.watcher import Watcher, find_promoted
 from tests.unit.recommender.tiny_shop import DATA, QUICK, save_random_vectors, write, write_training_set
+from tests.unit.serving.processes.slow_loads import loads_at_once
 
 K = 5
 METRIC = "ndcg_at_5"
@@ -403,7 +404,10 @@ def test_after_an_upgrade_the_service_says_what_to_do_and_the_next_run_replaces_
     manifest = json.loads((old.folder / "manifest.json").read_text())
     (old.folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": SCHEMA_VERSION - 1}))
     watcher = Watcher(
-        find=lambda: find_promoted(model), load=lambda promoted: load_bundle(promoted.folder), poll_s=60.0
+        find=lambda: find_promoted(model),
+        load=lambda promoted: load_bundle(promoted.folder),
+        poll_s=60.0,
+        loader=loads_at_once(),
     )
     watcher.poll()
     assert (watcher.loaded, watcher.promoted) == (None, old.tag)

@@ -13,6 +13,7 @@ from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import SCHEMA_VERSION, read_manifest
 from serving.watcher import Promoted, Watcher
 from tests.unit.recommender.bundle.workshop import edit_manifest
+from tests.unit.serving.processes.slow_loads import loads_at_once
 
 
 def test_a_missing_bundle_is_named(tmp_path):
@@ -84,7 +85,9 @@ def test_weights_that_are_no_numbers_never_come_into_service(bundle, tmp_path, f
     with pytest.raises(BundleError, match=named):
         load_bundle(broken)
     promoted = [Promoted("tiny:1", bundle)]
-    watcher = Watcher(find=lambda: promoted, load=lambda one: load_bundle(one.folder), poll_s=1.0)
+    watcher = Watcher(
+        find=lambda: promoted, load=lambda one: load_bundle(one.folder), poll_s=1.0, loader=loads_at_once()
+    )
     watcher.poll()
     promoted = [Promoted("tiny:2", broken), *promoted]
     watcher.poll()

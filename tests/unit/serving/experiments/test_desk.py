@@ -30,6 +30,7 @@ from serving.experiments.desk import ExperimentDesk
 from serving.experiments.named import check_may_name
 from serving.guard.caller import Caller
 from serving.watcher import Loaded
+from tests.unit.serving.processes.slow_loads import loads_at_once
 
 MODEL = "sommelier-tiny"
 ENDPOINT = "/v1/recommend"
@@ -116,6 +117,7 @@ class Desk:
             EventLog(self.layout.events),
             lambda user: user == "gone",
             self.counts,
+            loader=loads_at_once(),
         )
         self.desk.start()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from core.promotions import model_folder
 from core.storage import write_json
 from serving.experiments.follower import Follower
 from serving.watcher import Loaded, Promoted, PromotedFinder, find_promoted
+from tests.unit.serving.processes.slow_loads import SlowLoads, loads_at_once
 
 MODEL = "sommelier-tiny"
 CHAMPION = Loaded(f"{MODEL}:v1", "CHAMPION", datetime(2026, 3, 1, tzinfo=UTC))
@@ -82,13 +83,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return wait
 
 
+def follow(store: Store, on_change: Callable[[], None] = lambda: None) -> Follower[str]:
+    """A follower that has loaded what it asks for when it has asked."""
+    return Follower(store.layout, store.load, 1.0, on_change, loads_at_once())
+
+
 def states(follower: Follower[str]) -> dict[str, str]:
     return {one.name: one.state for one in follower.plan.states}
 
 
 def test_a_split_is_followed_and_let_go(store: Store) -> None:
     changed: list[int] = []
-    follower = Follower(store.layout, store.load, 1.0, lambda: changed.append(1))
+    follower = follow(store, lambda: changed.append(1))
     follower.follow(CHAMPION)
     assert (follower.plan.split, follower.plan.states) == (None, ())
     store.begin(v2=0.3, v3=0.2)
@@ -108,7 +114,7 @@ def test_a_split_is_followed_and_let_go(store: Store) -> None:
 
 
 def test_a_shadow_runs_beside_a_split(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin()
     store.begin("beside", "shadow", v3=1.0)
     follower.follow(CHAMPION)
@@ -124,7 +130,7 @@ def test_a_candidate_lies_below_the_shops_folder(store: Store) -> None:
         name="try", kind="canary", variants=variants, started_at="2026-03-01T12:00:00+00:00", generation=1
     )
     start(MODEL, begun)
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     follower.follow(CHAMPION)
     folder = store.layout.root / "candidates" / "k"
     assert store.loads[0][:2] == (f"{MODEL}:candidate-0123456789ab", folder)
@@ -143,7 +149,7 @@ def test_a_candidate_lies_below_the_shops_folder(store: Store) -> None:
 def test_a_damaged_variant_refuses_the_whole_experiment_and_is_tried_again_ever_more_rarely(
     store: Store, clock: Callable[[float], None]
 ) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.broken = {f"{MODEL}:v3"}
     store.begin(v2=0.3, v3=0.2)
     for _ in range(3):
@@ -163,7 +169,7 @@ def test_a_damaged_variant_refuses_the_whole_experiment_and_is_tried_again_ever_
 
 
 def test_the_bundle_in_service_as_a_variant_is_not_loaded_again(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin(v1=0.5)
     follower.follow(CHAMPION)
     assert follower.plan.split is not None
@@ -172,7 +178,7 @@ def test_the_bundle_in_service_as_a_variant_is_not_loaded_again(store: Store) ->
 
 
 def test_a_rollback_overrules_and_everybody_is_answered_by_the_bundle_in_service(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin()
     follower.follow(CHAMPION)
     store.put("rolled back", "v0")
@@ -182,7 +188,7 @@ def test_a_rollback_overrules_and_everybody_is_answered_by_the_bundle_in_service
 
 
 def test_a_pin_overrules_and_is_what_the_watcher_serves(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.put("promoted", "v4")
     store.begin()
     set_pin(MODEL, Pin(version="v1", digest="v1", at="2026-03-01T12:00:00+00:00", generation=2))
@@ -228,7 +234,7 @@ def test_a_pinned_version_that_learned_from_somebody_forgotten_is_not_served(sto
 
 
 def test_a_variant_that_learned_from_somebody_forgotten_is_refused(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin()
     follower.follow(CHAMPION)
     store.put("promoted", "v1", erased=("v2",))
@@ -238,7 +244,7 @@ def test_a_variant_that_learned_from_somebody_forgotten_is_refused(store: Store)
 
 
 def test_a_damaged_record_leaves_the_bundle_in_service_and_says_why(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin()
     follower.follow(CHAMPION)
     file = model_folder(MODEL) / RECORD
@@ -254,7 +260,80 @@ def test_a_damaged_record_leaves_the_bundle_in_service_and_says_why(store: Store
 
 
 def test_before_the_first_bundle_nothing_is_loaded(store: Store) -> None:
-    follower = Follower(store.layout, store.load, 1.0)
+    follower = follow(store)
     store.begin()
     follower.follow(None)
     assert (store.loads, follower.plan.split) == ([], None)
+
+
+@pytest.fixture
+def loads() -> Iterator[SlowLoads]:
+    made = SlowLoads()
+    yield made
+    made.let_all_go()
+
+
+def test_an_experiment_begins_when_all_its_bundles_are_loaded_and_what_runs_goes_on_meanwhile(
+    store: Store, loads: SlowLoads
+) -> None:
+    follower = Follower(store.layout, loads.load, 1.0, loader=loads.loader)
+    for version in ("v9", "v2", "v3"):
+        (model_folder(MODEL) / version).mkdir()
+    store.begin("beside", "shadow", v9=1.0)
+    follower.follow(CHAMPION)
+    assert states(follower) == {"beside": "starting"}
+    loads.end(f"{MODEL}:v9")
+    follower.follow(CHAMPION)
+    assert states(follower) == {"beside": "running"}
+    store.begin(v2=0.3, v3=0.2)
+    for version in ("v2", "v3"):
+        follower.follow(CHAMPION)
+        assert states(follower) == {"beside": "running", "try": "starting"}
+        assert (len(follower.plan.shadows), follower.plan.split) == (1, None)
+        loads.end(f"{MODEL}:{version}")
+    follower.follow(CHAMPION)
+    assert states(follower) == {"beside": "running", "try": "running"}
+    assert (loads.begun, loads.most) == ([f"{MODEL}:{one}" for one in ("v9", "v2", "v3")], 1)
+
+
+@pytest.mark.parametrize("how", ["stopped", "overruled", "erased"])
+def test_what_an_experiment_does_not_need_any_more_is_not_kept_when_it_is_loaded(
+    store: Store, loads: SlowLoads, how: str
+) -> None:
+    follower = Follower(store.layout, loads.load, 1.0, loader=loads.loader)
+    store.begin()
+    follower.follow(CHAMPION)
+    loads.wait_until_begun(f"{MODEL}:v2")
+    if how == "stopped":
+        stop(MODEL, "try")
+    elif how == "overruled":
+        store.put("rolled back", "v0")
+    else:
+        store.put("promoted", "v1", erased=("v2",))
+    follower.follow(CHAMPION)
+    found = {} if how == "stopped" else {"try": "overruled" if how == "overruled" else "refused"}
+    assert states(follower) == found
+    loads.end(f"{MODEL}:v2")
+    follower.follow(CHAMPION)
+    assert (follower.loaded, follower.plan.split, loads.in_vain) == ([], None, 1)
+
+
+def test_an_experiment_whose_bundle_cannot_be_loaded_stays_refused_while_it_is_tried_again(
+    store: Store, loads: SlowLoads, clock: Callable[[float], None]
+) -> None:
+    follower = Follower(store.layout, loads.load, 1.0, loader=loads.loader)
+    loads.broken = {f"{MODEL}:v2"}
+    store.begin()
+    follower.follow(CHAMPION)
+    loads.end(f"{MODEL}:v2")
+    for seconds in (0.0, 1.1):
+        clock(seconds)
+        follower.follow(CHAMPION)
+        (state,) = follower.plan.states
+        why = f"Refused: {MODEL}:v2 cannot be loaded: {MODEL}:v2 is damaged"
+        assert (state.state, state.problem) == ("refused", why)
+    loads.broken = set()
+    loads.end(f"{MODEL}:v2")
+    follower.follow(CHAMPION)
+    assert states(follower) == {"try": "running"}
+    assert (follower.at_hand(f"{MODEL}:v2"), follower.at_hand(f"{MODEL}:v3")) == (f"{MODEL}:V2".upper(), None)
