@@ -44,21 +44,20 @@ class Neighbours:
         with warnings.catch_warnings():  # of a conversion that implicit makes by itself
             warnings.filterwarnings("ignore", message="Method expects CSR input")
             model.fit(had, show_progress=False)
-        self._weights = model.similarity
         self._counts = np.asarray(had.sum(axis=0)).ravel().astype(np.float32)
         places = {item: place for place, item in enumerate(self._known)}
         ranked = [(place, places[item]) for place, item in enumerate(ids) if item in places]
-        self._ranked = np.array(ranked, dtype=np.int64).reshape(-1, 2).T  # places in `ids`, and in what is known
+        # Of what is ranked alone: its places in `ids`, and what every known item says for it.
+        self._ranked, known = np.array(ranked, dtype=np.int64).reshape(-1, 2).T
+        self._weights, self._counts = model.similarity[:, known], self._counts[known]
 
     def scores(self, users: Sequence[UserState]) -> np.ndarray:
         """Scores of the items that are ranked; seen ones are -inf. Shape (B, n_items), float32."""
         histories = [self._known.known_indices(user.items) for user in users]
-        known = (item_matrix(histories, len(self._known)) @ self._weights).toarray().astype(np.float32)
-        to, of = self._ranked
         scores = np.zeros((len(users), len(self.ids)), dtype=np.float32)
-        scores[:, to] = known[:, of]
+        scores[:, self._ranked] = (item_matrix(histories, len(self._known)) @ self._weights).toarray()
         popular = np.zeros(len(self.ids), dtype=np.float32)
-        popular[to] = self._counts[of]
+        popular[self._ranked] = self._counts
         scores[scores.max(axis=1) <= scores.min(axis=1)] = popular
         return mask_seen(scores, users, self.ids)
 

@@ -11,10 +11,9 @@ from core.settings.reranking import RerankSettings
 from recommender.errors import RerankError
 from recommender.inputs.ids import PADDING
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries, sample_queries
+from recommender.inputs.queries import Queries, sample_queries, users_per_pass
 from recommender.metrics.lists import coverage, diversity
 from recommender.metrics.ranking import PER_QUERY
-from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.metrics.significance import bootstrap_interval, sign_flip_p_values
 from recommender.metrics.top_k import Scores, best_indices
 from recommender.reranking.choice import divergence
@@ -127,8 +126,9 @@ def _allowed(own: Reranker, settings: RerankSettings) -> list[Reranker]:
 def _lists(ranker: Scores, rerankers: Sequence[Reranker], queries: Queries, k: int) -> list[np.ndarray]:
     """The lists of each variant out of the same scores: item indices, 0 where short. Shapes (n_queries, k)."""
     lists = [np.full((len(queries), k), PADDING, dtype=np.int64) for _ in rerankers]
-    for start in range(0, len(queries), QUERIES_PER_PASS):
-        users = queries.users[start : start + QUERIES_PER_PASS]
+    size = users_per_pass(len(ranker.ids))
+    for start in range(0, len(queries), size):
+        users = queries.users[start : start + size]
         scores = ranker.scores(users)
         pools = best_indices(scores, max(rerankers[0].settings.pool, k))
         for row, user in enumerate(users):

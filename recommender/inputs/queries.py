@@ -18,6 +18,9 @@ from recommender.inputs.user import UserState
 
 # Why only so many are asked, as a cap says it.
 A_SAMPLE = "a sample that is enough for a steady figure"
+# That each part of a ranker makes at once, 32 MiB of them: of a large catalogue fewer users are asked in a pass.
+SCORES_PER_PASS = 1 << 23
+USERS_PER_PASS = 256
 _LISTS = ("top_categories", "category_shares", "top_brands", "brand_shares")
 
 
@@ -63,10 +66,21 @@ class Queries:
         numbers = self.n_early or (0,) * len(self)
         return tuple(targets[:n] for targets, n in zip(self.targets, numbers, strict=True))
 
-    def passes(self, size: int) -> Iterator[Queries]:
-        """All of them in their order, so many at a time: memory does not grow with their number times the catalogue."""
+    def passes(self, n_items: int, most: int = USERS_PER_PASS) -> Iterator[Queries]:
+        """All of them in their order, as many at a time as `users_per_pass` says."""
+        size = users_per_pass(n_items, most)
         for start in range(0, len(self), size):
             yield self.take(np.arange(start, min(start + size, len(self))))
+
+
+def users_per_pass(n_items: int, most: int = USERS_PER_PASS) -> int:
+    """How many users are asked at once: what is held of their scores is bounded, up to one user's of a huge catalogue.
+
+    Args:
+        n_items: Of the catalogue.
+        most: However small the catalogue is.
+    """
+    return max(1, min(most, SCORES_PER_PASS // max(n_items, 1)))
 
 
 def sample_queries(

@@ -11,13 +11,12 @@ from recommender.errors import TrainingDataError
 from recommender.fitting.finiteness import finite_scores
 from recommender.inputs.ids import IdMap
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import Queries, users_per_pass
 from recommender.inputs.user import UserState
 from recommender.metrics.lists import coverage, diversity, gini, mean_popularity, novelty, serendipity
 from recommender.metrics.ranking import PER_QUERY, metric_key, ranking_auc
 from recommender.metrics.top_k import ANY_RANKER, Scores, best_indices, hits_of
 
-QUERIES_PER_PASS = 256
 # Over the whole ranking, not its first k places; its mean over users is GAUC.
 AUC = "gauc"
 
@@ -92,16 +91,16 @@ def evaluate_ranker(
             do="Give more interactions, or larger shares under recipe.evaluation",
         )
     lists, aucs, ranks_all = [], list[float](), with_auc
-    for start in range(0, len(queries), QUERIES_PER_PASS):
-        scores = finite_scores(name, ranker.scores(queries.users[start : start + QUERIES_PER_PASS]), masked=True)
+    for some in queries.passes(len(ranker.ids)):
+        scores = finite_scores(name, ranker.scores(some.users), masked=True)
         lists.append(best_indices(scores, k))
-        ranks_all = ranks_all and _ranks_all(scores, queries.users[start : start + QUERIES_PER_PASS], ranker.ids)
+        ranks_all = ranks_all and _ranks_all(scores, some.users, ranker.ids)
         if ranks_all:
-            targets = queries.targets[start : start + QUERIES_PER_PASS]
             aucs += [
                 ranking_auc(row, [index - 1 for index in ranker.ids.known_indices(wanted)], len(wanted))
-                for row, wanted in zip(scores, targets, strict=True)
+                for row, wanted in zip(scores, some.targets, strict=True)
             ]
+        del scores  # before others are asked
     joined = np.concatenate(lists)
     hits = _hits(joined, queries, ranker.ids)
     per_query = {name: metric(hits, queries.n_targets) for name, metric in PER_QUERY.items()}
@@ -130,19 +129,30 @@ class NdcgOfScores:
         """NDCG of each query.
 
         Args:
-            scores: One row per query, in which seen items are set to -inf in place, or one row for all of them. Shape
-                (n, n_items) or (n_items,).
+            scores: One row per query, in which seen items are set to -inf in place, or one row for all of them, which
+                is repeated for a pass of them at a time. Shape (n, n_items) or (n_items,).
         Returns:
             Shape (n,).
         Raises:
             NotFinite: a score is NaN or +inf.
         """
         finite_scores(self._name, scores, masked=True)
-        rows = scores if scores.ndim == 2 else np.tile(scores.astype(np.float32), (len(self.targets), 1))
-        for row, places in enumerate(self.seen):
-            rows[row, places] = -np.inf
-        found: np.ndarray = PER_QUERY["ndcg"](hits_of(rows, self.targets, self._k), self._n_targets)
+        if scores.ndim == 2:
+            hits = self._hits(scores, 0)
+        else:
+            size, one = users_per_pass(len(scores)), scores.astype(np.float32)
+            starts = range(0, len(self.targets), size)
+            parts = [self._hits(np.tile(one, (min(size, len(self.targets) - start), 1)), start) for start in starts]
+            hits = np.concatenate([np.zeros((0, self._k), dtype=bool), *parts])
+        found: np.ndarray = PER_QUERY["ndcg"](hits, self._n_targets)
         return found
+
+    def _hits(self, scores: np.ndarray, start: int) -> np.ndarray:
+        """At which places the targets of the queries from `start` on stand. Shape (n, k), bool."""
+        stop = start + len(scores)
+        for row, places in zip(scores, self.seen[start:stop], strict=True):
+            row[places] = -np.inf
+        return hits_of(scores, self.targets[start:stop], self._k)
 
 
 def _ranks_all(scores: np.ndarray, users: Sequence[UserState], ids: IdMap) -> bool:

@@ -14,7 +14,8 @@ from recommender.metrics.ranking import PER_QUERY
 from recommender.metrics.top_k import best_indices, hits_of
 from recommender.ranking.candidate_features import Describer
 
-QUERIES_PER_PASS = 128
+# The scores of all parts are held at once.
+USERS_PER_PASS = 128
 # From users to what each part makes of every item, standardised. Shapes (B, n_items).
 StandardScores = Callable[[Sequence[UserState]], dict[str, np.ndarray]]
 
@@ -61,11 +62,10 @@ class Candidates:
         places: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         described: list[np.ndarray] = []
-        for start in range(0, len(queries), QUERIES_PER_PASS):
-            users = queries.users[start : start + QUERIES_PER_PASS]
-            by_part = standard(users)
+        for some in queries.passes(len(ids), USERS_PER_PASS):
+            by_part = standard(some.users)
             matrices = [by_part[name] for name in names]
-            for row, user in enumerate(users):
+            for row, user in enumerate(some.users):
                 rows = np.stack([matrix[row] for matrix in matrices])  # (P, n_items)
                 union = union_of(rows, user.seen_places(ids), n)
                 places.append(union)

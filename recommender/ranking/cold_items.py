@@ -19,7 +19,6 @@ import torch
 from recommender.inputs.ids import IdMap
 from recommender.inputs.queries import Queries, sample_queries
 from recommender.metrics.ranking import PER_QUERY
-from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.metrics.top_k import hits_of
 from recommender.ranking.blend import ColdItems
 from recommender.ranking.candidate_features import Describer
@@ -104,7 +103,7 @@ def _ndcgs(
     All weights are tried on some queries before others are asked: memory does not grow with queries times catalogue.
     """
     found: list[list[np.ndarray]] = [[] for _ in ways]
-    for some in queries.passes(QUERIES_PER_PASS):
+    for some in queries.passes(len(ranker.ids)):
         asked = _Asked.of(ranker, some, k)
         for values, weights in zip(found, ways, strict=True):
             values.append(asked.ndcg(weights, among))

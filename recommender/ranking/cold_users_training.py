@@ -8,6 +8,7 @@ as if they had no history.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,12 @@ MAX_USERS = 20_000
 MAX_QUERIES = 1000
 # By how many texts have to rank better: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
+# Of so many what users' vectors sum to is held at once.
+ITEMS_PER_PASS = 1 << 13
 RECENT_COUNTS = "item_popularity"
 RECENT = "recent_"
+# What is evaluated is called so where its scores are refused.
+COLD = "cold-start users' weights"
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def fit_cold_users(
     held_out = _hold_out(users, queries, generator)
     if len(held_out) < MIN_USERS:
         return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
-    evaluate = NdcgOfScores(held_out, items.ids, fit.k, "cold-start users' weights")
+    evaluate = NdcgOfScores(held_out, items.ids, fit.k, COLD)
     then = next((user.items_then for user in held_out.users if user.items_then is not None), None)
     ways = all_shares(users, _counted(items) if then is None else then.of(items.ids).popularity)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
@@ -135,16 +140,8 @@ def fit_cold_users(
     if encode is None or not speaks or (~apart).sum() < MIN_USERS:
         return plain, figures, ColdUserChoices(base)
     vectors = encode(with_text.texts)
-    asking = encode([user.attributes for user in held_out.users])
-    silent = np.array([not user.attributes.strip() for user in held_out.users])
     regression = _Regression(vectors[~apart], with_text.taken[~apart])
-    tried = {}
-    for ridge in RIDGES:
-        left, right = regression.solve(ridge)
-        added = ((asking - regression.mean) @ left) @ right
-        added[silent] = 0.0
-        for weight in WEIGHTS:
-            tried[ridge, weight] = evaluate(shares + weight * added)
+    tried = _try_texts(regression, shares, held_out, items.ids, fit.k, encode)
     ridge, weight = max(tried, key=lambda one: tried[one].mean())
     gain = tried[ridge, weight] - ndcgs[base]
     figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
@@ -209,6 +206,32 @@ def _with_text(users: TrainingUsers, generator: np.random.Generator) -> Training
     return users.take(sample_places(rows, MAX_USERS, generator))
 
 
+def _try_texts(
+    regression: _Regression, shares: np.ndarray, queries: Queries, ids: IdMap, k: int, encode: Encode
+) -> dict[tuple[float, float], np.ndarray]:
+    """NDCG of each query, by what the regression adds to the shares under each ridge and weight. Shapes (n,).
+
+    All are tried on some queries before others are asked: memory does not grow with queries times catalogue.
+
+    Args:
+        shares: Shape (n_items,), float32.
+    """
+    centred = encode([user.attributes for user in queries.users]) - regression.mean
+    silent = np.array([not user.attributes.strip() for user in queries.users])
+    solved = {ridge: regression.solve(ridge) for ridge in RIDGES}
+    found: dict[tuple[float, float], list[np.ndarray]] = {way: [] for way in product(RIDGES, WEIGHTS)}
+    start = 0
+    for some in queries.passes(len(ids)):
+        rows, evaluate = slice(start, start + len(some)), NdcgOfScores(some, ids, k, COLD)
+        start += len(some)
+        for ridge, (left, right) in solved.items():
+            added = (centred[rows] @ left) @ right
+            added[silent[rows]] = 0.0
+            for weight in WEIGHTS:
+                found[ridge, weight].append(evaluate(shares + weight * added))
+    return {way: np.concatenate(values) for way, values in found.items()}
+
+
 def _of_texts(
     plain: ColdUserWeights, vectors: np.ndarray, with_text: TrainingUsers, choices: ColdUserChoices
 ) -> ColdUserWeights:
@@ -228,23 +251,34 @@ class _Regression:
         exact = vectors.astype(np.float64)
         centre = exact.mean(axis=0)
         self.mean = centre.astype(np.float32)
-        self._centred = exact - centre
+        self._centred, self._taken = exact - centre, taken
         self._square = self._centred.T @ self._centred
-        self._pull = np.asarray((taken.T @ self._centred).T)  # (D, n_items)
+        self._pulls = self._multiply_pulls()
+
+    def _multiply_pulls(self) -> np.ndarray:
+        """What users' vectors sum to by item, times its own transpose, some items at a time. Shape (D, D)."""
+        width, by_item = self._centred.shape[1], self._taken.T.tocsr()
+        found = np.zeros((width, width))
+        for start in range(0, by_item.shape[0], ITEMS_PER_PASS):
+            pull = np.asarray(by_item[start : start + ITEMS_PER_PASS] @ self._centred)  # (I, D)
+            found += pull.T @ pull
+        return found
 
     def solve(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
         """Shapes (D, R) and (R, n_items), float32."""
         n, width = self._centred.shape
-        full = np.linalg.solve(self._square + ridge * n * np.eye(width), self._pull)
         # The axes along which the fitted values vary most, by the small side: (D, D) instead of (n, n_items).
-        half = np.linalg.cholesky(self._square + 1e-9 * n * np.eye(width)).T @ full  # (D, n_items)
-        values, axes = np.linalg.eigh(half @ half.T)
+        half = np.linalg.cholesky(self._square + 1e-9 * n * np.eye(width))  # (D, D), its square the vectors'
+        strong = self._square + ridge * n * np.eye(width)
+        onto = np.linalg.solve(strong, half)  # (D, D): from what is pulled to the fitted values
+        values, axes = np.linalg.eigh(onto.T @ self._pulls @ onto)
         rank = min(RANK, int((values > 1e-12 * max(values[-1], 1e-300)).sum()))
-        left = axes[:, ::-1][:, :rank]
-        right = left.T @ half  # (R, n_items): directions times their lengths
+        axes = axes[:, ::-1][:, :rank]
+        right = np.asarray(self._taken.T @ (self._centred @ (onto @ axes))).T  # (R, n_items): directions times lengths
         lengths = np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-300)
         right = right / lengths
-        return (full @ right.T).astype(np.float32), right.astype(np.float32)
+        left = np.linalg.solve(strong, self._centred.T @ (self._taken @ right.T))
+        return left.astype(np.float32), right.astype(np.float32)
 
 
 def _hold_out(users: TrainingUsers, queries: Queries, generator: np.random.Generator) -> Queries:

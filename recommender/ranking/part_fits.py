@@ -15,7 +15,7 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries
 from recommender.inputs.sequences import read_user_items
 from recommender.metrics.ranking import metric_key
-from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS, NdcgOfScores
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking.parts import (
     RECENT,
     Asked,
@@ -84,7 +84,7 @@ def fit_parts(
         return {}, {}
     passes = [
         (NdcgOfScores(some, vectors.ids, fit.k), Asked.of(some.users, vectors.ids))
-        for some in queries.passes(QUERIES_PER_PASS)
+        for some in queries.passes(len(vectors.ids))
     ]
     asked_kinds = frozenset(kind for _, asked in passes for events in asked.events for kind in events)
     histories = read_user_items(fit.training, vectors.ids)

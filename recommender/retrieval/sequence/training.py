@@ -36,7 +36,6 @@ from recommender.retrieval.sequence.warm_start import start_from
 # Enough for a steady choice of the epoch, and quick whatever the shop's size.
 MAX_VALIDATION_QUERIES = 5000
 PART = "sequence model"
-QUERIES_PER_PASS = 256
 CHECKPOINT_EVERY_S = 10.0
 
 
@@ -270,9 +269,7 @@ class ValidationEvaluator:
     ) -> None:
         self.k, self.ids, self.popularity_weights = k, vectors.ids, tuple(popularity_weights)
         self.prior = np.log1p(vectors.catalogue.n_events).astype(np.float32)
-        self.users = [
-            queries.users[start : start + QUERIES_PER_PASS] for start in range(0, len(queries), QUERIES_PER_PASS)
-        ]
+        self.users = [some.users for some in queries.passes(len(vectors.ids))]
         self.histories = [sequence_input(users, vectors.ids, max_history) for users in self.users]
         self.targets = [vectors.ids.known_indices(wanted) for wanted in queries.targets]
         self.n_targets = queries.n_targets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_neighbours_rank_the_items_that_they_are_given_and_what_nobody_had_last(
     assert _order(neighbours, "tea") == ["pot", "cup", "ink"]  # cup and ink as good as each other
     assert _order(neighbours, "never seen") == ["ink", "pot", "cup"]
     assert _order(neighbours, "pot") == ["cup", "ink"]
+
+
+def test_neighbours_hold_no_scores_of_items_that_are_not_ranked() -> None:
+    n_users, n_items = 200, 5000
+    neighbours = Neighbours([[f"i{n}", f"i{(n + 1) % n_items}"] for n in range(n_items)], IdMap(("i7", "i9")))
+    users = [_user(f"i{n}") for n in range(n_users)]
+    tracemalloc.start()
+    try:
+        scores = neighbours.scores(users)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (scores.shape, scores[8].argmax()) == ((n_users, 2), 0)
+    assert most < n_users * n_items  # bytes: a quarter of the scores of all of them in single precision
 
 
 def test_neighbours_know_nothing_of_the_day_itself() -> None:

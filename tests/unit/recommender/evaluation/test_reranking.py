@@ -57,3 +57,17 @@ def test_the_recipes_own_is_measured_alone_and_what_the_catalogue_lacks_is_left_
     assert not any(row["kind"] == "calibration" for row in found["rows"])
     with pytest.raises(RerankError, match="items with a category=0"):
         evaluate_reranking(Masked(items), items, QUERIES, 4, RerankSettings(kind="calibration"), seed=1)
+
+
+def test_of_a_large_catalogue_fewer_users_are_asked_at_once_with_the_same_figures(monkeypatch):
+    items = vectors()
+    asked, whole = [], evaluate_reranking(Masked(items), items, QUERIES, 4, RerankSettings(), seed=1)
+
+    class Counting(Masked):
+        def scores(self, users):
+            asked.append(len(users))
+            return super().scores(users)
+
+    monkeypatch.setattr("recommender.inputs.queries.SCORES_PER_PASS", 3 * 12)
+    assert evaluate_reranking(Counting(items), items, QUERIES, 4, RerankSettings(), seed=1) == whole
+    assert asked == [3, 1]

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from recommender.inputs.queries import Queries, sample_places, sample_queries
+from recommender.inputs.queries import (
+    SCORES_PER_PASS,
+    USERS_PER_PASS,
+    Queries,
+    sample_places,
+    sample_queries,
+    users_per_pass,
+)
 from recommender.inputs.user import UserState
 
 N = 40
@@ -59,7 +66,16 @@ def test_places_keep_their_values():
 
 
 def test_passes_hold_all_of_them_in_their_order(queries: Queries):
-    passes = list(queries.passes(15))
+    passes = list(queries.passes(100, most=15))
     assert [len(one) for one in passes] == [15, 15, 10]
     assert [row for one in passes for row in rows(one)] == list(range(N))
-    assert not list(Queries((), ()).passes(15))
+    assert not list(Queries((), ()).passes(100))
+
+
+def test_of_a_larger_catalogue_fewer_users_are_asked_at_once(queries: Queries):
+    assert users_per_pass(0) == users_per_pass(1) == users_per_pass(SCORES_PER_PASS // USERS_PER_PASS) == USERS_PER_PASS
+    assert users_per_pass(SCORES_PER_PASS // 10) == 10
+    assert users_per_pass(1_000_000) * 1_000_000 <= SCORES_PER_PASS
+    assert users_per_pass(3 * SCORES_PER_PASS) == 1
+    assert users_per_pass(SCORES_PER_PASS // 10, most=4) == 4
+    assert [len(one) for one in queries.passes(SCORES_PER_PASS // 15)] == [15, 15, 10]

@@ -13,9 +13,9 @@ import torch
 from core.settings.models import NeighbourSettings
 from recommender.errors import BundleError
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import USERS_PER_PASS, Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS, NdcgOfScores
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking import cold_items
 from recommender.ranking.blend import Blend, ColdItems
 from recommender.ranking.cold_items import choose_cold, hold_out
@@ -119,13 +119,13 @@ def test_no_more_users_are_asked_at_once_than_a_pass_holds(
             return super().shares(asked)
 
     monkeypatch.setattr("recommender.ranking.cold_items.Ranker", Counting)
-    n_users = QUERIES_PER_PASS + 50
+    n_users = USERS_PER_PASS + 50
     users = tuple(UserState.from_history([item(n), item(n + 1)]) for n in range(n_users))
     queries = Queries(users, tuple((item(n + 2), item(n + 9)) for n in range(n_users)))
     _, figures = choose_cold(Ranker(vectors, model_of(vectors)), queries, 5, seed=1)
     assert figures
-    assert {QUERIES_PER_PASS, 50} <= set(asked_at_once)
-    assert max(asked_at_once) == QUERIES_PER_PASS
+    assert {USERS_PER_PASS, 50} <= set(asked_at_once)
+    assert max(asked_at_once) == USERS_PER_PASS
 
 
 def test_what_items_are_worth_to_users_is_kept_for_one_pass_of_them(
@@ -142,7 +142,7 @@ def test_what_items_are_worth_to_users_is_kept_for_one_pass_of_them(
         kept.append(weakref.ref(asked.scores))
         return asked
 
-    monkeypatch.setattr(cold_items, "QUERIES_PER_PASS", 16)
+    monkeypatch.setattr("recommender.inputs.queries.SCORES_PER_PASS", 16 * N_ITEMS)
     monkeypatch.setattr(cold_items._Asked, "of", asking)
     users = tuple(UserState.from_history([item(n), item(n + 1)]) for n in range(240))
     queries = Queries(users, tuple((item(n + 2), item(n + 9)) for n in range(240)))

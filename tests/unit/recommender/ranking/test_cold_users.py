@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 from core import schema
 from recommender.errors import BundleError
@@ -16,9 +18,12 @@ from recommender.inputs.item_moments import CountedItems
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.queries import Queries, read_queries
 from recommender.inputs.user import UserState
+from recommender.metrics.ranking_evaluation import NdcgOfScores
 from recommender.ranking.cold_users import ColdUsers, ColdUserWeights, Encode
 from recommender.ranking.cold_users_training import (
     RANK,
+    RIDGES,
+    WEIGHTS,
     ColdUserChoices,
     TrainingUsers,
     _Regression,
@@ -230,8 +235,6 @@ def test_a_window_that_was_chosen_may_be_empty_where_it_is_fitted_again(training
 
 
 def test_the_regression_is_the_ridge_of_low_rank() -> None:
-    from scipy.sparse import csr_array
-
     generator = np.random.default_rng(3)
     vectors, taken = generator.normal(size=(90, 6)), (generator.random((90, 40)) < 0.2).astype(float)
     regression = _Regression(vectors.astype(np.float32), csr_array(taken))
@@ -243,9 +246,48 @@ def test_the_regression_is_the_ridge_of_low_rank() -> None:
     wide = _Regression(generator.normal(size=(90, 50)).astype(np.float32), csr_array(taken))
     left, right = wide.solve(0.1)
     assert (left.shape, right.shape) == ((50, RANK), (RANK, 40))
-    fitted = wide._centred @ np.linalg.solve(wide._square + 9.0 * np.eye(50), wide._pull)
+    pull = wide._centred.T @ taken
+    fitted = wide._centred @ np.linalg.solve(wide._square + 9.0 * np.eye(50), pull)
     best = np.linalg.svd(fitted)[1][RANK:]
     np.testing.assert_allclose(np.linalg.norm(fitted - wide._centred @ left @ right), np.linalg.norm(best), rtol=1e-3)
+
+
+def test_the_regression_holds_no_matrix_of_its_vectors_and_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_users, n_items, width = 300, 20_000, 200
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(n_users, width)).astype(np.float32)
+    rows, columns = np.repeat(np.arange(n_users), 5), generator.integers(0, n_items, 5 * n_users)
+    taken = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_users, n_items))
+    monkeypatch.setattr("recommender.ranking.cold_users_training.ITEMS_PER_PASS", 500)
+    tracemalloc.start()
+    try:
+        left, right = _Regression(vectors, taken).solve(0.1)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (left.shape, right.shape) == ((width, RANK), (RANK, n_items))
+    assert most < width * n_items * 8 / 2
+
+
+def test_texts_are_tried_on_a_pass_of_users_at_a_time_with_the_same_figures(
+    training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, figures, _ = fit(training)
+    monkeypatch.setattr("recommender.inputs.queries.SCORES_PER_PASS", 9 * N_ITEMS)
+    asked: list[int] = []
+    evaluate = NdcgOfScores.__call__
+
+    def counting(self: NdcgOfScores, scores: np.ndarray) -> np.ndarray:
+        asked.extend([len(scores)] if scores.ndim == 2 else [])
+        return evaluate(self, scores)
+
+    monkeypatch.setattr(NdcgOfScores, "__call__", counting)
+    in_passes, others, _ = fit(training)
+    assert weights.read_texts
+    assert others == pytest.approx(figures, abs=1e-6)
+    assert len(asked) > len(RIDGES) * len(WEIGHTS) * 10
+    assert max(asked) == 9
+    np.testing.assert_allclose(in_passes.users @ in_passes.items, weights.users @ weights.items, atol=1e-6)
 
 
 def test_the_ranker_asks_them_for_whom_it_knows_nothing_of(training: Path) -> None:

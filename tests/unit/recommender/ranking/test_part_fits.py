@@ -14,14 +14,13 @@ from core.settings.models import ItemKnnSettings, NeighbourSettings
 from recommender.errors import TrainingDataError
 from recommender.fitting.context import FitContext
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.inputs.queries import Queries
+from recommender.inputs.queries import USERS_PER_PASS, Queries
 from recommender.inputs.user import UserState
-from recommender.metrics.ranking_evaluation import QUERIES_PER_PASS
 from recommender.ranking.part_fits import FITS, PartInputs, ToldBy, Variant, fit_parts
 from recommender.ranking.parts import Asked, Popularity, events_by_kind, load_parts, save_parts
 from tests.unit.recommender.tiny_shop import N_ITEMS, catalogue_row, item, random_vectors, write, write_training_set
 
-N_QUERIES = QUERIES_PER_PASS + 100
+N_QUERIES = USERS_PER_PASS + 100
 HISTORY, TARGET = item(1), item(5)
 
 
@@ -76,7 +75,7 @@ def test_no_more_users_are_asked_at_once_than_a_pass_holds(training: Path, monke
     """Scores of all users and all items at once would not fit into memory where both are many."""
     choices, parts = chosen_of(monkeypatch, training, {(1.0, 1.0): range(300), (2.0, 1.0): range(301)})
     assert choices["regularisation"] == 2.0
-    assert [part.asked for part in parts.values()] == [[QUERIES_PER_PASS, 100]] * 2
+    assert [part.asked for part in parts.values()] == [[USERS_PER_PASS, 100]] * 2
 
 
 def test_low_ratings_count_in_full_unless_less_is_surely_better(

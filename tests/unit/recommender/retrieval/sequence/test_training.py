@@ -212,6 +212,18 @@ def test_the_popularity_weight_is_the_one_that_validation_likes_best(training):
     assert taken.tolist() == [ndcg]
 
 
+def test_of_a_large_catalogue_fewer_users_are_validated_at_once_with_the_same_figures(training, monkeypatch):
+    vectors = random_vectors(training)
+    model = small_model(len(vectors.ids), text_width=8)
+    users = tuple(UserState.from_history([item(n), item(n + 1)]) for n in range(20))
+    queries = Queries(users, tuple((item(n + 2),) for n in range(20)))
+    whole = ValidationEvaluator(vectors, queries, 6, 2, (0.0, 1.0)).choose_popularity_weight(model)
+    monkeypatch.setattr("recommender.inputs.queries.SCORES_PER_PASS", 6 * len(vectors.ids))
+    in_passes = ValidationEvaluator(vectors, queries, 6, 2, (0.0, 1.0))
+    assert [len(some) for some in in_passes.users] == [6, 6, 6, 2]
+    assert in_passes.choose_popularity_weight(model) == pytest.approx(whole)
+
+
 def test_training_stops_when_it_gets_no_better(training):
     said: list[str] = []
     settings = QUICK.model_copy(update={"max_epochs": 50, "patience": 1, "learning_rate": 1e-9})
