@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from core.experiments import Kind as Begun
     from core.layout import Layout
     from core.settings.tree import Settings
-    from monitoring.online.figures import ExperimentFigures, Interval, OpenInterval
+    from monitoring.online.figures import ExperimentFigures
+    from monitoring.online.intervals import Interval, OpenInterval
 
 Kind = Literal["split", "shadow"]
 Share = Annotated[float, Parameter(show_default=True)]
@@ -131,6 +132,7 @@ def show_experiment(name: str, /, *, as_json: AsJson = False, chosen: Chosen = N
             "users": one.users,
             "impressions": one.impressions,
             "clicks": one.clicks,
+            "failed": _said(one.failure_rate) if one.failed else "",
             "ctr": _said(one.ctr),
             "hit_rate": _said(one.hit_rate),
             "p50_ms": _said(one.latency_p50_ms, 1),

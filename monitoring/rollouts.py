@@ -29,6 +29,8 @@ class CanaryEvidence(Frozen):
         untested: Why there is no test and never will be at this share, one clause; empty where there may be.
         latency_low_ms, latency_high_ms: The candidate's median is above the first, that of the bundle in service below
             the second; None while there are few answers.
+        failed_low, failed_high: The share of lists that the candidate failed to make is above the first, that of the
+            bundle in service below the second; None where one of them was asked for none.
     """
 
     now: datetime
@@ -46,6 +48,8 @@ class CanaryEvidence(Frozen):
     untested: str = ""
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
+    failed_low: float | None = None
+    failed_high: float | None = None
 
 
 class Rollout(Frozen):
@@ -67,8 +71,8 @@ class Rollout(Frozen):
 def decide_rollout(seen: CanaryEvidence, rules: CanarySettings) -> Rollout:
     """What becomes of a canary.
 
-    It goes where it is surely worse or slower, or cannot show in time that it is not; and it grows, and is promoted in
-    the end, where a loss that matters is ruled out.
+    It goes where it surely fails more often, is worse or slower, or cannot show in time that it is not; and it grows,
+    and is promoted in the end, where a loss that matters is ruled out.
     """
     if gone := _is_lost(seen, rules):
         rule, reason = gone
@@ -102,6 +106,13 @@ def _is_lost(seen: CanaryEvidence, rules: CanarySettings) -> tuple[str, str] | N
         return OVERTAKEN, "It learned from somebody who was forgotten since, and may not answer"
     if seen.broken:
         return "broken", f"The service cannot answer by it: {seen.broken}"
+    if seen.failed_low is not None and seen.failed_high is not None:
+        tolerated = seen.failed_high + rules.max_failures
+        if seen.failed_low > tolerated:
+            return "failing", (
+                f"The canary fails: at least {seen.failed_low:.1%} of its lists cannot be made, of those of the bundle "
+                f"in service at most {seen.failed_high:.1%}; {tolerated:.1%} are allowed"
+            )
     if seen.high is not None and seen.high < 0:
         return "worse", f"The canary is significantly worse: {_compared(seen)}"
     ours, theirs = seen.latency_low_ms, seen.latency_high_ms

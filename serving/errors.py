@@ -155,3 +155,8 @@ class RequestFailed(ServingError):
 
 class NoAnswer(RequestFailed, NotRunning):
     """No answer of the service came: nothing listens there, it took too long, or something else answered."""
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether what a client is answered of it has a status from 500 on: no fault of theirs."""
+    return not isinstance(error, ServingError) or error.status >= 500

@@ -48,6 +48,9 @@ class NoCounts:
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         """Nothing."""
 
+    def variant_failed(self, experiment: str, variant: str) -> None:
+        """Nothing."""
+
     def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
         """Nothing."""
 

@@ -50,7 +50,8 @@ _LONGEST_WAIT_S = 60.0
 _AHEAD_S = 3660.0  # by which a clock may have been set back, as in spring and autumn: what it dated before is in order
 
 # shown: to whoever asked. shadow: computed beside it, and never shown. preview: looked at by those who run the shop.
-Role = Literal["shown", "shadow", "preview"]
+# failed: what an experiment chose to answer could not; without items, and nobody was told its recommendation_id.
+Role = Literal["shown", "shadow", "preview", "failed"]
 # What the split is made by. request: of somebody without any id, who may see another variant the next time.
 Unit = Literal["user", "visitor", "request"]
 Outcome = Literal["written", "dropped", "forgotten"]
@@ -83,6 +84,7 @@ class Prediction:
         overlap: Of a shadow: the share of the shown items that it has too.
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
         request_id: Of the request that was answered, as the service's log has it.
+        failure: What it failed with, the name of the error; empty where it did not.
     """
 
     recommendation_id: str
@@ -109,6 +111,7 @@ class Prediction:
     overlap: float | None = None
     rank_correlation: float | None = None
     request_id: str | None = None
+    failure: str = ""
 
 
 class PredictionLog:

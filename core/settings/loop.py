@@ -83,6 +83,11 @@ class CanarySettings(Frozen):
         1.0, ge=0, description="It is withdrawn where the median answer surely takes longer by more than this share,"
     )
     latency_slack_ms: float = Field(5.0, ge=0, description="and by more than these milliseconds.")
+    max_failures: Share = Field(
+        0.01,
+        description="It is withdrawn where the share of lists that it fails to make is surely larger by more than this "
+        "than that of the bundle in service.",
+    )
 
     @field_validator("steps")
     @classmethod

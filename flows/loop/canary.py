@@ -265,4 +265,6 @@ def _read_figures(
     theirs, mine = control.alone_p50_ms, ours.alone_p50_ms
     if min(control.alone, ours.alone) >= _MIN_ANSWERS and theirs is not None and mine is not None:
         read |= {"latency_low_ms": mine.low, "latency_high_ms": theirs.high}
+    if control.failure_rate is not None and ours.failure_rate is not None:
+        read |= {"failed_low": ours.failure_rate.low, "failed_high": control.failure_rate.high}
     return read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from core.experiments import CHAMPION, Experiment, place_of
 from core.logs.events import EventLog
 from core.promotions import Standing
 from core.settings.monitoring import ExperimentSettings
+from monitoring.online.intervals import Interval, OpenInterval, mean, quantile, ratio
 from monitoring.online.sequential import LEVEL, MIN_USERS, compare
 from monitoring.online.shown import log_lost_until, open_shown
 from monitoring.online.window import window_of
@@ -23,8 +23,6 @@ from recommender.inputs.catalogue import CATALOGUE_FILE
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_Z = 1.96
-_FEW = 10  # values: their spread says little of that of others
 _ANSWERS = """
 SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a.took_ms,
     a.together IS NOT DISTINCT FROM 1 AS is_alone,
@@ -43,6 +41,12 @@ SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms, list(over
     list(rank_correlation) FILTER (rank_correlation IS NOT NULL) AS correlations
 FROM answers WHERE role = 'shadow' AND "at" <= $until GROUP BY variant
 """
+# One row per user: how many lists they asked for, and how many of those could not be made.
+_FAILED = """
+SELECT variant, count(*) FILTER (role = 'failed') AS n_failed, count(*) AS n_asked
+FROM answers WHERE role IN ($role, 'failed') AND "at" <= $until
+GROUP BY variant, coalesce(who, recommendation_id)
+"""
 # One row per user: what their first lists brought. The order is that in which users are known to the end.
 _USERS = """
 WITH first AS (SELECT who, min("at") AS first_at FROM answers WHERE role = 'shown' AND unit <> 'request' GROUP BY who),
@@ -56,26 +60,6 @@ SELECT arg_min(variant, "at") AS variant, avg(is_hit::INT) AS value FROM hits
 WHERE first_at + to_microseconds($closed_us) <= $until
 GROUP BY who, first_at ORDER BY first_at, who
 """
-
-
-class Interval(BaseModel):
-    """A figure, and its 95 % interval at this moment."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    low: float
-    high: float
-
-
-class OpenInterval(BaseModel):
-    """A figure, and its 95 % interval at this moment; an end is None where there are too few values to tell it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 class VariantFigures(BaseModel):
@@ -93,6 +77,8 @@ class VariantFigures(BaseModel):
             compared, as lists of a small share are rarely computed together.
         coverage: Share of the catalogue that was shown to somebody.
         overlap, rank_correlation: Of a shadow: means, against what was shown.
+        failed: Lists that were asked for and could not be made, through no fault of whoever asked.
+        failure_rate: Their share of all that were asked for; likewise.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -113,6 +99,8 @@ class VariantFigures(BaseModel):
     coverage: float | None = None
     overlap: OpenInterval | None = None
     rank_correlation: OpenInterval | None = None
+    failed: int = 0
+    failure_rate: Interval | None = None
 
 
 class VariantTest(BaseModel):
@@ -230,12 +218,12 @@ def _variants(
     n_items: Callable[[str], int | None],
 ) -> list[VariantFigures]:
     rows = tables.execute(_ANSWERS, {"until": until, "closed": closed}).fetchnumpy()
-    reach = _reach(tables, "shown", until, n_items)
+    reach, failed = _reach(tables, "shown", until, n_items), _failures(tables, "shown", until)
     found = []
     for name, share in shares_of(experiment).items():
         mine = np.asarray(rows["variant"] == name)
         if not mine.any():
-            found.append(VariantFigures(variant=name, share=share))
+            found.append(VariantFigures(variant=name, share=share, **failed.get(name, {})))
             continue
         shown, clicked = rows["n_shown"][mine].astype(float), rows["n_clicked"][mine].astype(float)
         _, unit = np.unique(rows["unit_id"][mine].astype(str), return_inverse=True)
@@ -259,6 +247,7 @@ def _variants(
                 alone=len(alone),
                 alone_p50_ms=quantile(alone, 0.50),
                 coverage=coverage,
+                **failed.get(name, {}),
             )
         )
     return found
@@ -268,7 +257,7 @@ def _shadows(
     experiment: Experiment, tables: DuckDBPyConnection, until: datetime, n_items: Callable[[str], int | None]
 ) -> list[VariantFigures]:
     rows = {row[0]: row[1:] for row in tables.execute(_SHADOWS, {"until": until}).fetchall()}
-    reach = _reach(tables, "shadow", until, n_items)
+    reach, failed = _reach(tables, "shadow", until, n_items), _failures(tables, "shadow", until)
     found = []
     for name, share in shares_of(experiment).items():
         answers, took, overlaps, correlations = rows.get(name, (0, [], [], []))
@@ -282,8 +271,9 @@ def _shadows(
                 latency_p50_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.50),
                 latency_p99_ms=quantile(np.sort(np.array(took or [], dtype=float)), 0.99),
                 coverage=coverage,
-                overlap=_mean(overlaps or [], 0.0),
-                rank_correlation=_mean(correlations or [], -1.0),
+                overlap=mean(overlaps or [], 0.0),
+                rank_correlation=mean(correlations or [], -1.0),
+                **failed.get(name, {}),
             )
         )
     return found
@@ -342,74 +332,16 @@ def _tests(
     return tuple(found)
 
 
-def ratio(top: np.ndarray, bottom: np.ndarray, unit: np.ndarray) -> Interval | None:
-    """A share as the ratio of two sums, with an interval that takes units (users) as drawn.
-
-    Wilson's for so many users as bring the variance that the delta method finds, which few users find badly: their
-    number is reduced as Student's t has it. So it never ends beyond 0 or 1, nor has no width.
-
-    Args:
-        top, bottom: One per answer, top at most bottom. Shape (n,).
-        unit: The number of the user of each answer. Shape (n,), int.
-    Source: Korn & Graubard 1998 for the effective number; Dean & Pagano 2015 for Wilson's interval of it.
-    """
-    from scipy.stats import t
-
-    _, own = np.unique(unit, return_inverse=True)
-    tops, bottoms = np.bincount(own, weights=top), np.bincount(own, weights=bottom)
-    if not bottoms.sum():
-        return None
-    value, n = float(tops.sum() / bottoms.sum()), len(tops)
-    if n < 2:
-        return Interval(value=value, low=0.0, high=1.0)
-    variance = float(np.sum((tops - value * bottoms) ** 2) / (n - 1)) / n / float(bottoms.mean()) ** 2
-    if variance > 0:
-        n_apart = min(value * (1 - value) / variance, float(bottoms.sum())) * (_Z / float(t.ppf(0.975, n - 1))) ** 2
-    else:
-        n_apart = float(n)
-    middle = (value + _Z**2 / n_apart / 2) / (1 + _Z**2 / n_apart)
-    wide = _Z * sqrt(value * (1 - value) / n_apart + (_Z / n_apart) ** 2 / 4) / (1 + _Z**2 / n_apart)
-    return Interval(value=value, low=max(min(middle - wide, value), 0.0), high=min(max(middle + wide, value), 1.0))
-
-
-def quantile(ordered: np.ndarray, q: float) -> OpenInterval | None:
-    """A quantile, with the interval of its order statistics: no form of distribution is taken for granted.
-
-    How many values lie below the quantile is binomial. Of few values none may lie surely beyond it: there is no such
-    end then, as of the 99th percentile of fewer than 368 values no upper one.
-
-    Args:
-        ordered: Ascending. Shape (n,).
-    """
-    from scipy.stats import binom
-
-    n = len(ordered)
-    if not n:
-        return None
-    fewest, most = (int(binom.ppf(level, n, q)) for level in (0.025, 0.975))
-    return OpenInterval(
-        value=float(ordered[min(max(round(n * q - 0.5), 0), n - 1)]),
-        low=float(ordered[fewest - 1]) if fewest > 0 else None,
-        high=float(ordered[most]) if most < n else None,
-    )
-
-
-def _mean(values: list[float], least: float) -> OpenInterval | None:
-    """By Student's t, within what the values can be; few values have no interval.
-
-    Args:
-        least: The smallest that there can be; the largest is 1.
-    """
-    from scipy.stats import t
-
-    if not values:
-        return None
-    found = np.array(values, dtype=float)
-    mean, n = float(found.mean()), len(found)
-    if n < _FEW:
-        return OpenInterval(value=mean, low=None, high=None)
-    wide = float(t.ppf(0.975, n - 1)) * float(found.std(ddof=1)) / sqrt(n)
-    return OpenInterval(value=mean, low=max(mean - wide, least), high=min(mean + wide, 1.0))
+def _failures(tables: DuckDBPyConnection, role: str, until: datetime) -> dict[str, dict[str, Any]]:
+    """Of each variant that was asked for a list: how many it failed to make, and their share."""
+    rows = tables.execute(_FAILED, {"role": role, "until": until}).fetchnumpy()
+    found: dict[str, dict[str, Any]] = {}
+    for name in np.unique(rows["variant"].astype(str)):
+        mine = np.asarray(rows["variant"] == name)
+        failed, asked = rows["n_failed"][mine].astype(float), rows["n_asked"][mine].astype(float)
+        share = ratio(failed, asked, np.arange(len(asked)))
+        found[str(name)] = {"failed": int(failed.sum()), "failure_rate": share}
+    return found
 
 
 def _reach(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from core.experiments import Experiment, ExperimentError
 from core.logs.events import EventLog
 from core.settings.monitoring import ExperimentSettings
-from monitoring.online.figures import Interval
+from monitoring.online.intervals import Interval
 from monitoring.online.sequential import MIN_USERS
 from monitoring.online.shown import log_lost_until, open_shown
 from monitoring.online.window import moment_of

@@ -9,7 +9,6 @@ from functools import partial
 from random import random
 from typing import Any, Protocol, TypeVar
 
-from core.events import canonical_id
 from core.experiments import CHAMPION, Experiment
 from core.layout import Layout
 from core.logs.events import EventLog
@@ -24,10 +23,12 @@ from serving.api.experiments import ExperimentInfo, ExperimentsInfo, LoadedVaria
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.engine import Engine
+from serving.errors import is_failure
 from serving.experiments.figures import FiguresCache
 from serving.experiments.follower import Follower
 from serving.experiments.named import choose_named, loaded_variants
 from serving.experiments.plan import Choice, Followed, Shadow, choose
+from serving.experiments.records import canonical, failure_of, prediction_of
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
 from serving.processes.loading import Loader
 from serving.together import each_or_error
@@ -43,6 +44,10 @@ class Counts(Protocol):
 
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         """Count an answer of an experiment, and its time."""
+        ...
+
+    def variant_failed(self, experiment: str, variant: str) -> None:
+        """Count a list of an experiment that could not be made."""
         ...
 
     def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
@@ -180,7 +185,7 @@ class ExperimentDesk:
                     model=given.model,
                     items=[item.item_id for item in given.items],
                     scores=[item.score for item in given.items],
-                    user_id=_canonical(getattr(request, "user_id", None)),
+                    user_id=canonical(getattr(request, "user_id", None)),
                     variant=CHAMPION,
                     unit="request" if getattr(request, "user_id", None) is None else "user",
                     role="preview" if request.is_preview else "shown",
@@ -199,7 +204,7 @@ class ExperimentDesk:
             UnknownVariant: the request names one that is not loaded.
         """
         # As the event log has them, and however a client writes them.
-        user_id, visitor_id = _canonical(request.user_id), _canonical(request.visitor_id)
+        user_id, visitor_id = canonical(request.user_id), canonical(request.visitor_id)
         choice = choose(self._follower.plan, champion, user_id, visitor_id)
         if request.variant is None:
             return choice
@@ -238,6 +243,24 @@ class ExperimentDesk:
             if shadow.share >= 1.0 or random() < shadow.share:
                 engine = champion if shadow.engine is None else shadow.engine
                 self._shadows.submit(partial(self._compare, shadow, engine, request, given), given.request_id)
+
+    def failed(
+        self, choice: Choice[Engine], request: RecommendRequest, error: Exception, endpoint: str, seconds: float
+    ) -> None:
+        """Record a list of an experiment that could not be made, through no fault of whoever asked.
+
+        Args:
+            choice: What was to answer.
+            request: What was asked.
+            error: Why there is no answer.
+            endpoint: Where it was asked.
+            seconds: Until it failed, with all that were to be made together.
+        """
+        if not choice.experiment or request.is_preview or not is_failure(error):
+            return
+        self._counts.variant_failed(choice.experiment, choice.variant)
+        if self._log is not None:
+            self._log.add(failure_of(choice, request, error, endpoint, seconds))
 
     def info(self, champion: Engine | None = None) -> ExperimentsInfo:
         """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits.
@@ -307,13 +330,15 @@ class ExperimentDesk:
         for places in of_engine.values():
             with timed_stages() as clock:
                 started = time.perf_counter()
-                answers = choices[places[0]].engine.recommend_all([requests[place] for place in places])
+                answers = _answers_of(choices[places[0]].engine, [requests[place] for place in places])
                 seconds = time.perf_counter() - started
                 with stage("log"):
                     for place, answer in zip(places, answers, strict=True):
                         found[place] = answer
-                        if not isinstance(answer, Exception):
-                            choice, asked = choices[place], requests[place]
+                        choice, asked = choices[place], requests[place]
+                        if isinstance(answer, Exception):
+                            self.failed(choice, asked, answer, endpoint, seconds)
+                        else:
                             self.answered(choice, asked, answer, endpoint, seconds, champion, len(places))
             shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
             for place in places:
@@ -323,13 +348,17 @@ class ExperimentDesk:
         return [found[place] for place in range(len(requests))]
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
+        beside = Choice(engine, shadow.experiment, shadow.variant, given.unit)
         started = time.perf_counter()
-        # Its own list, not one of chance: off-policy estimates ask whether what was shown agrees with it.
-        answer = engine.recommend(request.model_copy(update={"exploration": None}))
+        try:
+            # Its own list, not one of chance: off-policy estimates ask whether what was shown agrees with it.
+            answer = engine.recommend(request.model_copy(update={"exploration": None}))
+        except Exception as error:
+            self.failed(beside, request, error, given.endpoint, time.perf_counter() - started)
+            raise
         seconds = time.perf_counter() - started
         items = [item.item_id for item in answer.items]
         if self._log is not None:
-            beside = Choice(engine, shadow.experiment, shadow.variant, given.unit)
             record = prediction_of(beside, request, answer, given.endpoint, seconds)
             compared = replace(
                 record,
@@ -345,35 +374,12 @@ class ExperimentDesk:
         return compute_figures(experiment, standing, self._layout.predictions, self._events, self._settings)
 
 
-def prediction_of(
-    choice: Choice[Engine], request: RecommendRequest, answer: Recommendations, endpoint: str, seconds: float
-) -> Prediction:
-    """The record of an answer."""
-    items = answer.items
-    explored = answer.exploration
-    return Prediction(
-        recommendation_id=answer.recommendation_id,
-        at=CLOCK.now().isoformat(),
-        endpoint=endpoint,
-        model=answer.model,
-        items=[item.item_id for item in items],
-        scores=[item.score for item in items],
-        parts=[item.part for item in items],
-        propensities=None if explored is None else [item.propensity for item in items],
-        user_id=_canonical(request.user_id),
-        visitor_id=_canonical(request.visitor_id),
-        experiment=choice.experiment,
-        variant=choice.variant,
-        unit=choice.unit,
-        role="preview" if request.is_preview else "shown",
-        k=request.k,
-        seed=None if explored is None else explored.seed,
-        seed_given=explored is not None and request.exploration is not None and request.exploration.seed is not None,
-        cold_start=answer.cold_start,
-        degraded=answer.degraded,
-        took_ms=seconds * 1000.0,
-        request_id=request.request_id,
-    )
+def _answers_of(engine: Engine, requests: Sequence[RecommendRequest]) -> Sequence[Recommendations | Exception]:
+    """What a bundle answers to each; where it fails as a whole, those whom another bundle answers do not fail too."""
+    try:
+        return engine.recommend_all(requests)
+    except Exception as error:
+        return [error] * len(requests)
 
 
 def _note(request: RecommendRequest, choice: Choice[Engine], stages: Sequence[Timed], together: int) -> None:
@@ -386,7 +392,3 @@ def _note(request: RecommendRequest, choice: Choice[Engine], stages: Sequence[Ti
         trace.note(experiment=choice.experiment, variant=choice.variant, model=choice.engine.model)
         if stages and stages[-1] not in trace.stages:
             trace.passed(stages, together)
-
-
-def _canonical(given: str | None) -> str | None:
-    return None if given is None else canonical_id(given)

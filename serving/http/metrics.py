@@ -116,6 +116,12 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=to,
         )
+        self._variant_failures = Counter(
+            "sommelier_variant_failures",
+            "Lists within an experiment that could not be made, by experiment and variant.",
+            ["experiment", "variant"],
+            registry=to,
+        )
         self._stage_seconds = Histogram(
             "sommelier_stage_duration_seconds",
             "Time that an answer of /v1/recommend spends in each stage, by experiment and variant.",
@@ -200,6 +206,10 @@ class Metrics:
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         """Count a list of an experiment, and its time. There are as many labels as variants that were ever started."""
         self._variant_seconds.labels(experiment, variant).observe(seconds)
+
+    def variant_failed(self, experiment: str, variant: str) -> None:
+        """Count a list of an experiment that could not be made."""
+        self._variant_failures.labels(experiment, variant).inc()
 
     def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
         """Count what each stage of an answer took."""

@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from core.settings.loop import CanarySettings
+from monitoring.online.intervals import ratio
 from monitoring.rollouts import CanaryEvidence, decide_rollout
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,6 +39,15 @@ TABLE = {
     "still without it when its time is over": (seen(untested="gone", days=14), "withdraw", "undecided", 0.05),
     "surely worse": (seen(**WORSE), "withdraw", "worse", 0.05),
     "surely worse with few users": (seen(users=120, **WORSE), "withdraw", "worse", 0.05),
+    "failing beyond what is allowed": (seen(failed_low=0.0131, failed_high=0.003), "withdraw", "failing", 0.05),
+    "failing within what is allowed": (seen(failed_low=0.0129, failed_high=0.003), "grow", "grow", 0.2),
+    "failing for the first few who ask": (
+        seen(users=0, failed_low=0.2, failed_high=0.1, **UNKNOWN),
+        "withdraw",
+        "failing",
+        0.05,
+    ),
+    "failing as often as what is in service": (seen(failed_low=0.4, failed_high=0.6), "grow", "grow", 0.2),
     "slower than twice as slow": (seen(latency_low_ms=41.0, latency_high_ms=20.0), "withdraw", "slow", 0.05),
     "twice as slow": (seen(latency_low_ms=40.0, latency_high_ms=20.0), "grow", "grow", 0.2),
     "slower within the slack": (seen(latency_low_ms=5.9, latency_high_ms=1.0), "grow", "grow", 0.2),
@@ -58,6 +69,42 @@ def test_what_becomes_of_a_canary(case):
     decided = decide_rollout(evidence, RULES)
     assert (decided.action, decided.rule, decided.share) == (action, rule, share)
     assert decided.reason.endswith(".")
+
+
+def test_the_reason_has_the_shares_of_lists_that_failed():
+    assert decide_rollout(seen(failed_low=0.0432, failed_high=0.002), RULES).reason == (
+        "The canary fails: at least 4.3% of its lists cannot be made, of those of the bundle in service at most 0.2%; "
+        "1.2% are allowed."
+    )
+
+
+def failing_after(rng, control, canary, users=1500, share=0.2):
+    """Users whom the canary was to answer when it went, of looks after every hundred users; None where it stays.
+
+    Args:
+        control, canary: The share of lists that each fails to make; a tenth of the users have all of them.
+    """
+    treated, asked = rng.random(users) < share, rng.geometric(0.4, users)
+    own = np.where(rng.random(users) < 0.1, 10 * np.where(treated, canary, control), 0.0)
+    failed = rng.binomial(asked, np.minimum(own, 1.0)).astype(float)
+    for n in range(100, users + 1, 100):
+        arms = [np.flatnonzero(treated[:n] == which) for which in (True, False)]
+        ours, theirs = (ratio(failed[arm], asked[arm].astype(float), np.arange(len(arm))) for arm in arms)
+        evidence = seen(users=0, failed_low=ours.low, failed_high=theirs.high, **UNKNOWN)
+        if decide_rollout(evidence, RULES).rule == "failing":
+            return len(arms[0])
+    return None
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05])
+def test_one_that_fails_as_often_as_what_is_in_service_hardly_ever_goes_for_it(rate):
+    rng = np.random.default_rng(1)
+    assert sum(failing_after(rng, rate, rate) is not None for _ in range(40)) <= 2
+
+
+def test_one_that_fails_surely_more_often_goes():
+    rng = np.random.default_rng(1)
+    assert all(failing_after(rng, 0.002, 0.09) for _ in range(40))
 
 
 def test_the_reason_has_the_figures():

@@ -61,22 +61,26 @@ def canary(shop) -> Experiment:
     return found
 
 
-def show(shop, hits, number=800, after=timedelta()):
-    """Have users answered from now on as the service would, and click where `hits` says so of user and variant."""
+def show(shop, hits, number=800, after=timedelta(), fails=lambda n, variant: False):
+    """Have users answered from now on as the service would, and click where `hits` says so of user and variant; no list
+    is made where `fails` says so.
+    """
     one, moment = canary(shop), datetime.now(UTC) + after
     answers, clicks = [], []
     for n in range(number):
         user = f"u{n}"
         variant = "candidate" if point_of(one.name, user) < one.variants[0].share else CHAMPION
         recommendation = f"{moment.timestamp()}-{n}"
+        failed = fails(n, variant)
         answers.append(
             Prediction(
                 recommendation_id=recommendation,
                 at=moment.isoformat(),
                 endpoint="/v1/recommend",
                 model="m",
-                items=("i0",),
-                scores=(1.0,),
+                items=() if failed else ("i0",),
+                scores=() if failed else (1.0,),
+                role="failed" if failed else "shown",
                 user_id=user,
                 unit="user",
                 experiment=one.name,
@@ -84,7 +88,7 @@ def show(shop, hits, number=800, after=timedelta()):
                 took_ms=2.0,
             )
         )
-        if hits(n, variant):
+        if hits(n, variant) and not failed:
             clicks.append(Interaction(f"e{recommendation}", user, "i0", "click", moment, None, recommendation))
     write(shop.layout.predictions, *answers)
     EventLog(shop.layout.events).append(clicks)
@@ -153,6 +157,20 @@ def test_what_is_worse_is_withdrawn_and_neither_judged_nor_learned_again(shop, t
         False,
     ]
     assert follow(shop) is None
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_one_that_fails_on_some_requests_is_withdrawn_whatever_its_answers_bring(shop, every):
+    show(shop, lambda n, variant: variant != CHAMPION, fails=lambda n, variant: variant != CHAMPION and n % every == 0)
+    decided = follow_newest(shop.layout, RULES, FIGURES, datetime.now(UTC) + LATER)
+    assert (decided.action, decided.rule, canary(shop).outcome) == ("withdraw", "failing", "withdrawn")
+    assert shop.timeline.newest("canary").says.startswith("canary-new-digest is withdrawn: The canary fails: at least ")
+    assert is_withdrawn("new-digest", read_standing(shop.model))
+
+
+def test_failures_that_everybody_has_alike_are_not_the_canarys(shop):
+    show(shop, equal, fails=lambda n, variant: n % 10 == 3)
+    assert follow(shop) == "grow"
 
 
 @pytest.mark.parametrize("change", ["promotion", "rollback"])

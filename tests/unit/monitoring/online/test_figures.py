@@ -17,7 +17,8 @@ from core.logs.events import EventLog, Interaction
 from core.logs.predictions import Prediction, prune_segments
 from core.promotions import Change, Standing
 from core.settings.monitoring import ExperimentSettings
-from monitoring.online.figures import ExperimentFigures, OpenInterval, compute_figures, quantile, ratio
+from monitoring.online.figures import ExperimentFigures, compute_figures
+from monitoring.online.intervals import OpenInterval, quantile, ratio
 from monitoring.online.shown import PredictionLogError
 from tests.unit.monitoring.online.test_shown import write
 
@@ -116,6 +117,38 @@ def test_figures_by_variant(tmp_path: Path) -> None:
     assert (test.variant, test.control, test.users, test.difference) == ("new", CHAMPION, 3, None)
     assert test.control_hit_rate == pytest.approx(1 / 4)
     assert "Too few users yet: 1 of new and 2 of champion are known to the end, expected 100 of each" in test.note
+
+
+def test_lists_that_could_not_be_made_are_counted_beside_the_others(tmp_path: Path) -> None:
+    failed: dict[str, Any] = {"role": "failed", "items": (), "scores": (), "failure": "NotFinite"}
+    log = write(
+        tmp_path / "predictions",
+        answer(1, CHAMPION, "u1"),
+        answer(2, CHAMPION, "u2"),
+        answer(3, "new", "u3"),
+        answer(4, "new", "u3", **failed),
+        answer(5, "new", "u4", **failed),
+        answer(6, "new", "u4", seconds=-60, **failed),  # before it began
+        answer(7, "new", "u4", **{**failed, "experiment": "another"}),
+    )
+    champion, new = figures(experiment(), standing(tmp_path), log, tmp_path).variants
+    assert (champion.answers, champion.failed) == (2, 0)
+    assert champion.failure_rate is not None
+    assert champion.failure_rate.value == 0
+    assert (new.answers, new.users, new.failed) == (1, 1, 2)
+    assert new.failure_rate is not None
+    assert new.failure_rate.value == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("kind", ["split", "shadow"])
+def test_a_variant_that_only_fails_has_that_for_a_figure(tmp_path: Path, kind: str) -> None:
+    failed: dict[str, Any] = {"role": "failed", "items": (), "scores": (), "failure": "NotFinite"}
+    log = write(tmp_path / "predictions", *(answer(n, "new", f"u{n}", **failed) for n in range(9)))
+    new = figures(experiment(kind), standing(tmp_path), log, tmp_path).variants[-1]
+    assert (new.variant, new.answers, new.failed) == ("new", 0, 9)
+    assert new.failure_rate is not None
+    assert new.failure_rate.value == 1
+    assert 0.5 < new.failure_rate.low < 1 == new.failure_rate.high
 
 
 def test_a_promotion_begins_the_count_anew(tmp_path: Path) -> None:

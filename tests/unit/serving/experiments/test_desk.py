@@ -83,6 +83,9 @@ class Counts:
     def variant_answered(self, experiment: str, variant: str, seconds: float) -> None:
         self.found[experiment, variant] += 1
 
+    def variant_failed(self, experiment: str, variant: str) -> None:
+        self.found[experiment, variant, "failed"] += 1
+
     def stages_passed(self, experiment: str, variant: str, seconds: Mapping[Stage, float]) -> None:
         self.passed.append((experiment, variant, dict(seconds)))
 

@@ -145,6 +145,15 @@ def test_texts_are_counted_by_what_became_of_them(registry: CollectorRegistry) -
     assert found == [5, 1]
 
 
+def test_lists_of_an_experiment_that_failed_are_counted_by_variant(registry: CollectorRegistry) -> None:
+    meter = Metrics(registry)
+    for variant in ("new", "champion", "new"):
+        meter.variant_failed("spring", variant)
+    name = "sommelier_variant_failures_total"
+    assert registry.get_sample_value(name, {"experiment": "spring", "variant": "new"}) == 2
+    assert registry.get_sample_value(name, {"experiment": "spring", "variant": "champion"}) == 1
+
+
 def test_stages_are_counted_by_stage_and_variant(registry: CollectorRegistry) -> None:
     meter = Metrics(registry)
     meter.stages_passed("", "champion", {"rank": 0.004, "log": 0.00005})

@@ -8,7 +8,8 @@ import pytest
 
 from core.settings.platform import PlatformSettings
 from core.settings.tree import Settings
-from monitoring.online.figures import ExperimentFigures, Interval, OpenInterval, VariantFigures
+from monitoring.online.figures import ExperimentFigures, VariantFigures
+from monitoring.online.intervals import Interval, OpenInterval
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo
 from serving.web.templates import render
 
