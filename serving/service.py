@@ -75,6 +75,7 @@ from serving.processes.chores import Chores
 from serving.processes.loading import Loader
 from serving.processes.log_lines import write_log_lines
 from serving.processes.seats import orphaned
+from serving.processes.stopping import told_to_stop
 from serving.together import each_by
 from serving.watcher import Loaded, PromotedFinder, Watcher, find_erased
 from serving.web.routes import page_routes
@@ -163,7 +164,8 @@ class Sommelier:
         if SETTINGS.needs_keys and _KEYS.is_empty():
             logger.warning("Every request needs an API key, and there is none yet: make one with sommelier keys create")
         self._experiments.start()
-        self._watcher.start()
+        with told_to_stop() as is_told:
+            self._watcher.start(is_told)
         settle_memory()
 
     @bentoml.on_shutdown

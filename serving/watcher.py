@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_WAIT_S = 60.0
+_LOOK_S = 1.0  # at most, while a start waits
 
 
 @dataclass(frozen=True)
@@ -195,11 +196,18 @@ class Watcher(Generic[T]):
         except Exception:
             logger.exception("The work at the end of a check of the model store failed")
 
-    def start(self) -> None:
-        """Check until the first bundle is in service, or none can be; then every `poll_s` in a thread, until `stop`."""
+    def start(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Check until the first bundle is in service, or none can be; then every `poll_s` in a thread, until `stop`.
+
+        Args:
+            is_over: Whether nobody needs it any more; asked while the first bundle is loaded.
+        """
         self.poll()
-        while self._awaited is not None and not self._stopping.is_set():
-            self._loader.wait(self._poll_s)
+        while self._awaited is not None:
+            if is_over():
+                self.stop()
+                return
+            self._loader.wait(min(self._poll_s, _LOOK_S))
             self.poll()
         self._thread = threading.Thread(target=self._run, name="bundle-watcher", daemon=True)
         self._thread.start()

@@ -102,6 +102,7 @@ class Loader(Generic[T]):
                 self._loads.append(found)
             found.is_wished = True
         if is_new:
+            logger.info("Loading: %s", model)
             try:
                 self._start(partial(self._run, found, load))
             except Exception as error:  # as where the system gives no more threads

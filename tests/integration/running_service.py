@@ -97,6 +97,13 @@ def free_port() -> int:
 @contextmanager
 def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running]:
     """The service of a shop in its own process, from the moment that it answers; with further settings of `serving`."""
+    command, port, environment = service_command(shop, **serving)
+    with start_command(shop, shop.layout.work_dir / f"{name}.log", command, port, environment) as started:
+        yield started
+
+
+def service_command(shop: TinyShop, **serving: Any) -> tuple[list[str], int, dict[str, str]]:
+    """What starts the service of a shop, the port at which it listens then, and all of its environment."""
     port, work_dir = free_port(), shop.layout.work_dir
     environment = {
         **os.environ,
@@ -107,9 +114,7 @@ def start_service(shop: TinyShop, name: str, **serving: Any) -> Iterator[Running
             {"poll_s": POLL_S, "max_body_bytes": MAX_BODY_BYTES, "max_k": MAX_K, "spares": 0, **serving}
         ),
     }
-    command = [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
-    with start_command(shop, work_dir / f"{name}.log", command, port, environment) as started:
-        yield started
+    return [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", str(port)], port, environment
 
 
 @contextmanager

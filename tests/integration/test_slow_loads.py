@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.storage import exclusively
-from tests.integration.running_service import Running, start_service, stop
+from tests.integration.running_service import Running, service_command, start_service, stop
 from tests.integration.serving_shop import TinyShop, build_shop
 
 
@@ -54,7 +56,7 @@ def test_a_load_holds_up_nothing_and_what_is_rolled_back_meanwhile_never_serves(
     assert gone not in popular(service)
 
 
-def test_a_worker_stops_without_waiting_for_a_load(service: Running) -> None:
+def test_a_worker_stops_without_waiting_for_a_load_also_where_it_is_its_first(service: Running, tmp_path: Path) -> None:
     for made in lock_of(service.shop).parent.iterdir():
         if made.is_dir():
             shutil.rmtree(made)
@@ -62,3 +64,11 @@ def test_a_worker_stops_without_waiting_for_a_load(service: Running) -> None:
         new = service.promote(service.shop.bare)
         service.wait_for(lambda: service.model()["promoted"] == new)
         assert stop(service.process) == []
+        command, _, environment = service_command(service.shop, exact_items=1)
+        log = tmp_path / "starting.log"
+        with log.open("wb") as output:
+            starting = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            replace(service, process=starting, log=log).wait_for(lambda: f"Loading: {new}" in log.read_text())
+        finally:
+            assert stop(starting) == []

@@ -232,6 +232,15 @@ def test_a_start_waits_for_the_first_bundle_that_can_be_loaded_and_no_longer(
     followed.watcher.stop()
 
 
+def test_a_start_that_nobody_needs_any_more_waits_for_no_load(loads: SlowLoads) -> None:
+    followed = Followed(loads)
+    followed.store = ["m:1"]
+    followed.watcher.start(is_over=lambda: bool(loads.begun))
+    assert not any(thread.name == "bundle-watcher" for thread in threading.enumerate())
+    loads.end("m:1")
+    assert (followed.swaps, loads.in_vain) == ([], 1)
+
+
 def test_it_stops_without_waiting_for_a_load_and_what_ends_then_is_let_go(loads: SlowLoads) -> None:
     followed = Followed(loads, poll_s=0.01)
     loads.let_go("m:1")
