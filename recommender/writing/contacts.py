@@ -7,14 +7,20 @@ import re
 import regex
 
 from core.languages import CASED, UNCASED, goes_beyond_latin
+from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, names_telephone
 from recommender.metrics.texts import pieces
 
 # The marks of the data gate, which training texts have in the same places.
 EMAIL, URL, PHONE = "<EMAIL>", "<URL>", "<PHONE>"
 # Also one whose end was cut off.
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
-_URL = re.compile(r"(?:https?://|www\.)\S*[\w/]", re.IGNORECASE)
-_PHONE = re.compile(r"(?<![\w.,$€£])\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?!\w)")
+# A link ends before what no URL has: white space, quotation marks, < and >, signs beyond ASCII.
+_OF_URL = r"[!#-;=?-~\w]"
+_URL = re.compile(rf"(?:https?://|www\.){_OF_URL}*[\w/]", re.IGNORECASE)
+_DIGITS = r"\+?\(?\d(?:[ ().-]{0,2}\d){6,14}"
+_JOINED = "|".join(rf"(?<=\b{word})" for word in JOINED_BEFORE)
+_ITS_NAME = rf"(?=(?:{'|'.join(JOINED_BEHIND)})(?![a-z]))"
+_PHONE = re.compile(rf"(?=[+(]|\d)(?:(?<![\w.,$€£])|{_JOINED}){_DIGITS}(?:(?!\w)|{_ITS_NAME})", re.IGNORECASE)
 # The same in texts of any script: letters without case beside an address of others, or beside a number, are no part of
 # it, and a mark belongs to its letter.
 _SIGNS = rf"[[\w.+-]--{UNCASED}]"
@@ -24,19 +30,30 @@ _ANY_EMAIL = regex.compile(
     rf"(?:\.(?:[[\w-]--{UNCASED}]|(?<![A-Za-z0-9]){UNCASED}\p{{M}}*+)+)*",
     regex.V1,
 )
-_ANY_URL = regex.compile(r"(?:https?://|www\.)\S*[\w/]", regex.IGNORECASE)
-_ANY_PHONE = regex.compile(rf"(?<!{CASED}\p{{M}}*|[_.,$€£])\+?\(?\d(?:[ ().-]{{0,2}}\d){{6,14}}(?!{CASED}|_)", regex.V1)
-_NATIONAL_DIGITS = 9  # of a number of a country, at least
-# Dates, perhaps with an hour, from one year to another, and thousands in groups, of which no three stand first: those
-# may be a number.
-_YEAR = r"(?:19|20)\d\d"
-_NUMBERS = re.compile(
-    rf"(?:{_YEAR}([-.])\d\d?\1\d\d?|\d\d?([-.])\d\d?\2{_YEAR})(?: \d\d?)?|{_YEAR} ?- ?{_YEAR}|[1-9]\d?(?:\.\d{{3}})+"
+# Text without spaces goes on behind a link. Where its host is of ASCII, letters without case are none of it (RFC 3986),
+# but for names between the signs that part a path or a query; where it is not, all its letters are (RFC 3987), but for
+# those that begin right behind a letter or digit of ASCII.
+# In full width stand signs that no sentence has.
+_CASED_OF_URL = rf"(?:[!#-;=?-~＃-＆＋－-／＝＠＿]|？(?=[\w-]+[=＝])|{CASED}\p{{M}}*+)"
+_PART = rf"(?<=[/?#&=_~.-])(?:{UNCASED}\p{{M}}*+)++(?=[/?#&=_~.%-]+[A-Za-z0-9])"
+_OWN = rf"(?<![A-Za-z0-9]){UNCASED}\p{{M}}*+(?:{UNCASED}\p{{M}}*+)*+"
+_ANY_URL = regex.compile(
+    rf"(?:https?://|www\.)(?:(?=[A-Za-z0-9.:@-]*{_OWN})(?:{_CASED_OF_URL}|{_OWN})*|(?:{_CASED_OF_URL}|{_PART})*)(?<=[\w/])",
+    regex.V1 | regex.IGNORECASE,
 )
-# What says before a number that it is one, with a few short words between them.
-_CALLED = re.compile(
-    r"\b(?:call(?:ed)?|dial(?:led)?|ring|rang|(?:tele)?phone|tel|text(?:ed)?|sms|whatsapp|mobile|cell|fax|contact|reach"
-    r"|number|(?:his|her|its|my|our|their|your) no)"
+_ANY_PHONE = regex.compile(
+    rf"(?=[+(]|\d)(?:(?<!{CASED}\p{{M}}*|[_.,$€£])|(?<=(?<!{CASED})(?:{'|'.join(JOINED_BEFORE)}))){_DIGITS}"
+    rf"(?:(?!{CASED}|_)|{_ITS_NAME})",
+    regex.V1 | regex.IGNORECASE,
+)
+_NATIONAL_DIGITS = 9  # of a number of a country, at least
+# From one year to another, and thousands in groups, of which no three stand first: those may be a number.
+_YEAR = r"(?:19|20)\d\d"
+_NUMBERS = re.compile(rf"{_YEAR} ?- ?{_YEAR}|[1-9]\d?(?:\.\d{{3}})+")
+# What also says before a number that it is one to call, with a few short words between them: a written text has numbers
+# of no orders.
+_NUMBER_WORD = re.compile(
+    r"\b(?:number|(?:his|her|its|my|our|their|your) no)"
     r"(?:\W{1,3}(?:at|by|him|her|is|it|me|my|no|nr|number|on|our|phone|the|them|under|us|via|was|your)\b){0,4}\W{0,3}\Z",
     re.IGNORECASE,
 )
@@ -76,7 +93,9 @@ def settled(text: str) -> str:
 def _phone(found: re.Match[str] | regex.Match[str]) -> str:
     """Not every run of digits is a number to call: see `_NUMBERS` and the comments."""
     text = found.group()
-    is_called = _CALLED.search(found.string, 0, found.start())
+    if is_date(text):
+        return text
+    is_called = names_telephone(found.string, *found.span()) or _NUMBER_WORD.search(found.string, 0, found.start())
     if _NUMBERS.fullmatch(text) and not is_called:
         return text
     if is_called or text.startswith(("+", "0", "(")):

@@ -29,7 +29,8 @@ _PIECES = st.sampled_from(
         "1EG4-TE5-MK73", "passport", "C01X00T47", "driver's license", "D1234567", "number plate", "M-AB 1234",
         "1M8GDM9AXKP042788",
         "84.72.13.5", "2001:db8::7334", "3A:7B:91:64:7D:EC", "https://jo:s3@x.com/a", "www.facebook.com/kitty.cat",
-        "lamp", "5", "12.",
+        "电话13812345678", "โทร 5551234", "5551234로 전화", "wx13812345678wx", "https://x.com/a?token=ab谢谢",
+        "https://x.com/用户/a？token=ab，是", "www.facebook.com/王小明", "lamp", "5", "12.",
     ]
 )  # fmt: skip
 _DIGITS = (str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩"), str.maketrans("0123456789", "０１２３４５６７８９"))

@@ -10,6 +10,7 @@ from typing import Any
 import regex
 
 from core.languages import UNCASED
+from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, names_telephone
 from validation.masking.marks import Span
 from validation.masking.normalisation import SIGN, Normalised
 from validation.masking.suspects import WORDS
@@ -34,9 +35,10 @@ _SPELLED_DOT = re.compile(r"\s?[(\[{<]\s?(?:dot|punkt|point|punto)\s?[)\]}>]\s?|
 _JOINED = regex.compile(r"[\w.+-]*[.+_-]\Z")
 _LAST_UNCASED = regex.compile(rf"(?:{UNCASED}|\p{{M}}|\.)\Z", regex.V1)
 
+_BEGIN = "|".join((r"(?<![\w.,/=_-])(?<!\d )", *(rf"(?<=\b{word})" for word in JOINED_BEFORE)))
 _NUMBER = re.compile(
-    r"(?<![\w.,/=_-])(?<!\d )(?P<number>(?:\+|\(\+|\()?\d(?:[ ]?[().+/-]{0,3}[ ]?\d){6,16})(?:\s?(?:x|ext\.?|poste"
-    r"|durchwahl)\s?\d{1,5})?(?!\w|:\d)",
+    rf"(?=[+(]|\d)(?:{_BEGIN})(?P<number>(?:\+|\(\+|\()?\d(?:[ ]?[().+/-]{{0,3}}[ ]?\d){{6,16}})(?:\s?(?:x|ext\.?|poste"
+    rf"|durchwahl)\s?\d{{1,5}})?(?:(?!\w|:\d)|(?=(?:{'|'.join(JOINED_BEHIND)})(?![a-z])))",
     re.I,
 )
 _NO_TELEPHONE = re.compile(
@@ -63,9 +65,16 @@ _NO_TRUNK = frozenset({"US", "CA", "IN", "IT", "ES", "PL", "SG"})  # the others 
 _CLOSED = frozenset({"US", "CA", "IN", "GB"})
 _FIXED = frozenset({"FR", "IT"})  # nearly every number is one: only as the country groups it
 
+# What a link is of: ASCII as browsers take it, letters and digits, and the sign of a letter without case.
+_OF_LINK = rf"[!#-&(-;=?-~\w{SIGN}]"
 _LINK = re.compile(
-    r"\b[a-z][a-z0-9+.-]{1,10}://[^\s<>\"']{4,2000}|(?<![\w@.-])(?:www\.)?[\w-]{1,40}\.com/[^\s<>\"']{2,500}", re.I
+    rf"\b[a-z][a-z0-9+.-]{{1,10}}://{_OF_LINK}{{4,2000}}|(?<![\w@.-])(?:www\.)?[\w-]{{1,40}}\.com/{_OF_LINK}{{2,500}}",
+    re.I,
 )
+_HOST = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[^/?#]*", re.I)
+# Signs of a sentence in full width, whose plain forms a link may have; in a host they are disguise, or a dot.
+_FULL_WIDTH_END = re.compile(r"[\u3001\u3002\uff01\uff08\uff09\uff0c\uff1b\uff61\uff64]|\uff1f(?![\w-]+[=\uff1d])")
+_UNCASED_RUN = re.compile(f"{SIGN}+")
 _PERSONAL_LINK = re.compile(
     r"^[a-z][a-z0-9+.-]*://[^/?#\s]*[^/?#\s:@]+@"  # a user name, perhaps with a password
     r"|[?&#;](?:[\w-]*(?:token|secret|passw(?:or)?d|pwd|auth|session(?:id)?|sid|signature|sig|api[_-]?key|code"
@@ -166,13 +175,30 @@ def find_links(plain: Normalised) -> list[Span]:
 
 
 def _links(plain: Normalised, is_uncased: bool) -> list[Span]:
-    spans = []
-    for match in _LINK.finditer(plain.joined if is_uncased else plain.text):
-        link = match[0].rstrip(".,;:!?)]}")
-        # A name of an account ends where letters without case begin.
-        if _PERSONAL_LINK.search(link) or (SIGN in link and _PERSONAL_LINK.search(link.partition(SIGN)[0])):
-            spans.append((match.start(), match.start() + len(link)))
-    return spans
+    return [
+        (match.start(), end)
+        for match in _LINK.finditer(plain.joined if is_uncased else plain.text)
+        if (end := _personal_end(plain, match))
+    ]
+
+
+def _personal_end(plain: Normalised, match: re.Match[str]) -> int | None:
+    """Where a personal link ends; None for another one.
+
+    Letters without case are of the link (RFC 3987) only as far as it is personal by them: text goes on behind a link
+    without a space, so a link that is personal before them ends there (RFC 3986).
+    """
+    start, end = match.span()
+    host = _HOST.match(match.string, start, end)
+    if sign := _FULL_WIDTH_END.search(plain.written, host.end() if host else start, end):
+        end = sign.start()
+    ends = [place for run in _UNCASED_RUN.finditer(plain.text, start, end) for place in run.span()]
+    for place in (*ends, end):
+        link = match.string[start:place].rstrip(".,;:!?)]}")
+        is_cut = link.endswith("=") and place < end  # a value that begins with such letters
+        if not is_cut and _PERSONAL_LINK.search(link):
+            return start + len(link)
+    return None
 
 
 def find_usernames(plain: Normalised) -> list[Span]:
@@ -195,18 +221,21 @@ def telephone_finder(regions: Sequence[str]) -> Callable[[Normalised], list[Span
     """
 
     def find(plain: Normalised) -> list[Span]:
-        text = plain.text
-        return [match.span() for match in _NUMBER.finditer(text) if _is_telephone(text, match, regions)]
+        return [match.span() for match in _NUMBER.finditer(plain.text) if _is_telephone(plain, match, regions)]
 
     return find
 
 
-def _is_telephone(text: str, match: re.Match[str], regions: Sequence[str]) -> bool:
+def _is_telephone(plain: Normalised, match: re.Match[str], regions: Sequence[str]) -> bool:
     """Whether digits are a telephone number: they can be dialled, and are written as one or named one."""
     import phonenumbers
 
-    number, before = match["number"], text[max(0, match.start() - _BEFORE) : match.start()]
+    number, before = match["number"], plain.text[max(0, match.start() - _BEFORE) : match.start()]
     digits = sum(char.isdigit() for char in number)
+    if is_date(number):
+        return False
+    if digits <= _MAX_NATIONAL and names_telephone(plain.spelled, *match.span()):
+        return True
     named = bool(_TELEPHONE_WORD.search(before))
     if not named:
         if _NO_TELEPHONE.search(before):
@@ -215,10 +244,10 @@ def _is_telephone(text: str, match: re.Match[str], regions: Sequence[str]) -> bo
             return False
         if digits < 9:
             return False
-    plain = number.lstrip("(").replace("(0)", "", 1)
-    if plain.startswith(("+", "00")):
-        plain = "+" + plain.removeprefix("+").removeprefix("00") if not plain.startswith("+") else plain
-        return digits >= 8 and _parsed(plain, None, valid=True) is not None
+    dialled = number.lstrip("(").replace("(0)", "", 1)
+    if dialled.startswith(("+", "00")):
+        dialled = "+" + dialled.removeprefix("00") if not dialled.startswith("+") else dialled
+        return digits >= 8 and _parsed(dialled, None, valid=True) is not None
     if digits > _MAX_NATIONAL:
         return False
     for region in regions:

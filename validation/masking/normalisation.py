@@ -48,11 +48,13 @@ class Normalised:
     Attributes:
         text: The copy.
         spelled: The same with all letters and marks, character by character.
+        written: The text itself, character by character, without characters of no width.
         places: Where each of its characters stands in the text, and where the text ends; None: at the same place.
     """
 
     text: str
     spelled: str
+    written: str
     places: list[int] | None = None
     _found: dict[tuple[str, ...], list[int]] = field(default_factory=dict, repr=False)
 
@@ -117,17 +119,17 @@ def _is_plain_alnum(char: str) -> bool:
 def normalise(text: str) -> Normalised:
     """The plain copy of a text."""
     if text.isascii():
-        return Normalised(text, text)
+        return Normalised(text, text, text)
     spelled = plain = text.translate(plain_characters())
     if goes_beyond_latin(text):
         plain = _BESIDE.sub(_parted, text).translate(plain_characters())
     if not _invisible_pattern().search(spelled):
-        return Normalised(plain, spelled)
+        return Normalised(plain, spelled, text)
     kept = [place for place, char in enumerate(spelled) if char not in invisible_characters()]
     is_one = plain is spelled
     spelled = "".join([spelled[place] for place in kept])
     plain = spelled if is_one else "".join([plain[place] for place in kept])
-    return Normalised(plain, spelled, [*kept, len(text)])
+    return Normalised(plain, spelled, "".join([text[place] for place in kept]), [*kept, len(text)])
 
 
 def _parted(found: regex.Match[str]) -> str:

@@ -124,7 +124,14 @@ def test_separators_and_digits_of_any_script_are_seen_through(text: str, masked:
         ("感谢@kitty_12谢谢", "感谢<USERNAME>谢谢"),
         ("ip是84.72.13.5。", "ip是<IP>。"),
         ("看https://jo:s3@x.com/a", "看<URL>"),
-        ("看www.facebook.com/kitty.cat谢谢", "看<URL>"),
+        ("看www.facebook.com/kitty.cat谢谢", "看<URL>谢谢"),
+        ("见https://x.com/?token=ab12谢谢大家", "见<URL>谢谢大家"),
+        ("https://x.com/?token=ab12。Great", "<URL>。Great"),
+        ("https://x.com/用户/a？token=ab12，谢谢", "<URL>，谢谢"),
+        ("“https://x.com/?token=ab12”", "“<URL>”"),
+        ("https://例子.com/?user=李明谢谢", "<URL>"),  # where a value ends nothing tells
+        ("https://x.com/?name=李明&user=jo谢谢", "<URL>谢谢"),
+        ("ดูhttps://x.com/?token=ab12นะ", "ดู<URL>นะ"),
         ("例子.com/?token=abc12", "<URL>"),
         ("很好。- Ada King", "很好。- <PERSON>"),
         ("ℹ\ufe0f+44 20 7946 0958", "ℹ\ufe0f<PHONE>"),
@@ -133,6 +140,44 @@ def test_separators_and_digits_of_any_script_are_seen_through(text: str, masked:
 def test_letters_without_case_part_what_stands_between_them(text: str, masked: str) -> None:
     assert MASK.apply(text)[0] == masked
     assert MASK.apply(masked) == (masked, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Great lamp. 电话13812345678", "Great lamp. 电话<PHONE>"),
+        ("我的手机号码是 138 1234 5678。", "我的手机号码是 <PHONE>。"),
+        ("手机13812345678wx同号", "手机<PHONE>wx同号"),
+        ("微信：12345678", "微信：<PHONE>"),
+        ("Tel13812345678", "Tel<PHONE>"),
+        ("电话Tel13812345678", "电话Tel<PHONE>"),
+        ("電話は5551-0234です", "電話は<PHONE>です"),
+        ("โทรหาผมที่5551234ครับ", "โทรหาผมที่<PHONE>ครับ"),
+        ("मेरा फोन नंबर है 5551234।", "मेरा फोन नंबर है <PHONE>।"),
+        ("전화번호는 555-1234", "전화번호는 <PHONE>"),
+        ("010-1234-5678로 전화 주세요", "<PHONE>로 전화 주세요"),
+        ("звоните по номеру 5551234", "звоните по номеру <PHONE>"),
+    ],
+)
+@pytest.mark.parametrize("regions", [(), ("US",), CleaningSettings().regions])
+def test_words_of_any_language_name_a_number(text: str, masked: str, regions: tuple[str, ...]) -> None:
+    assert PersonalDataMask(("phone",), regions).apply(text)[0] == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "手机型号12345678很好",
+        "手机 2019-05-12 买的",
+        "I got the phone on 2019-05-12",
+        "买了手机。20240115 到货",
+        "订单号12345678",
+        "โทรทัศน์12345678",
+        "휴대폰 케이스 12345678",
+    ],
+)
+def test_numbers_of_things_to_call_with_stay(text: str) -> None:
+    assert MASK.apply(text) == (text, 0)
 
 
 def test_a_thai_word_names_a_number_that_follows_without_a_space() -> None:

@@ -1,0 +1,1 @@
+"""What words of many languages say in a text."""
