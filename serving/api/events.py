@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cached_property
+from threading import Lock
 from typing import Annotated, Any, Self
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ MAX_EVENT_NAME_CHARS = 200
 MAX_EVENTS = 1000
 MAX_POSITION = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SENT_IDS = Lock()  # requests of several threads may hold one event
 
 
 def _in_time(moment: datetime) -> datetime:
@@ -62,25 +63,36 @@ class Event(Message):
         None, description="The item's place in that answer, 1 for the first."
     )
 
-    @cached_property
+    @property
     def sent_id(self) -> str:
-        """By what a client sends it: its own id, or one that is made once, so that what is sent again after an error is
-        the same event. A copy is another one.
+        """By what a client sends it: its own id, or one that is made once, so that what is sent again after an error,
+        or in two requests at the same time, is the same event. A copy is another one.
         """
-        return time_ordered_id() if self.event_id is None else self.event_id
+        if self.event_id is not None:
+            return self.event_id
+        made = time_ordered_id()
+        with _SENT_IDS:
+            kept: str = self.__dict__.setdefault("sent_id", made)
+        return kept
 
-    def forget_sent_id(self) -> None:
-        """Have a new one made where it is sent once more."""
-        self.__dict__.pop("sent_id", None)
+    def forget_sent_id(self, received: str) -> None:
+        """Have a new one made where it is sent once more.
+
+        Args:
+            received: What the service has. One that was made since, and is on its way, is kept.
+        """
+        with _SENT_IDS:
+            if self.__dict__.get("sent_id") == received:
+                del self.__dict__["sent_id"]
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied.forget_sent_id()
+        copied.__dict__.pop("sent_id", None)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         copied = super().__deepcopy__(memo)
-        copied.forget_sent_id()
+        copied.__dict__.pop("sent_id", None)
         return copied
 
     def interaction(

@@ -95,7 +95,7 @@ class Endpoints:
             sent,
             may_repeat=True,
             may_repeat_late=True,
-            done=partial(forget_ids, request),
+            done=partial(forget_ids, tuple(request.events), sent),
         )
 
     @Described

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from serving.api.events import EventsRequest
+from serving.api.events import Event, EventsRequest
 from serving.api.feedback import FeedbackRequest
 from serving.api.recommend import RecommendRequest
 from serving.errors import BadRequest
@@ -25,18 +26,26 @@ def with_ids(request: EventsRequest) -> EventsRequest:
     then stored once. One `Event` that stands in the request several times happened so often.
     """
     times = Counter[int]()
+    # Asked once of each: another request may have it forgotten meanwhile.
+    ids = {id(event): event.sent_id for event in request.events}
     events = []
     for event in request.events:
         nth = times[id(event)] = times[id(event)] + 1
-        made = event.sent_id if nth == 1 else f"{event.sent_id}-{nth}"
+        made = ids[id(event)] if nth == 1 else f"{ids[id(event)]}-{nth}"
         events.append(event.model_copy(update={"event_id": made}) if event.event_id is None else event)
     return request.model_copy(update={"events": events})
 
 
-def forget_ids(request: EventsRequest) -> None:
-    """Have events that the service has received get new ids where they are sent once more: they happened once more."""
-    for event in request.events:
-        event.forget_sent_id()
+def forget_ids(events: Sequence[Event], sent: EventsRequest) -> None:
+    """Have events that the service has received get new ids where they are sent once more: they happened once more.
+
+    Args:
+        events: The caller's, as they were when they were sent.
+        sent: The same events by the ids that were received; see `with_ids`.
+    """
+    for event, received in zip(events, sent.events, strict=True):
+        if received.event_id is not None:
+            event.forget_sent_id(received.event_id)
 
 
 def check_one(request: RecommendRequest | FeedbackRequest, many: str, instead: str) -> None:

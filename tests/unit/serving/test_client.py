@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -278,6 +280,61 @@ def test_one_event_that_stands_in_a_request_twice_happened_twice_and_is_known_wh
     first, again = _sent_ids(answers)
     assert len(set(first)) == 3
     assert first == again
+
+
+def test_one_event_in_two_requests_at_the_same_time_has_one_id_and_a_later_one_keeps_its_own() -> None:
+    """What the one request knows to be received is no word on what was sent since, and may have been lost."""
+    event = Event(user_id="u", item_id="i", event="view")
+    request = EventsRequest(events=[event])
+    sent: list[str] = []
+
+    def handle(asked: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(asked.content)["events"][0]["event_id"])
+        nth = len(sent)
+        if nth == 1:  # while it is on its way: the same again, and, that one received, another, which is lost
+            client.events(request)
+            with pytest.raises(NoAnswer):
+                client.events(request)
+        if nth == 3:
+            raise httpx.ReadError("gone")
+        return httpx.Response(200, json=RECEIPT)
+
+    with Client(URL, retries=Retries(tries=1), transport=httpx.MockTransport(handle)) as client:
+        client.events(request)
+        client.events(request)
+    first, beside, lost, again = sent
+    assert first == beside
+    assert lost == again != first
+
+
+def test_threads_that_ask_for_the_id_of_an_event_at_once_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = Event(user_id="u", item_id="i", event="view")
+    made = iter(["first", "second", "third"])
+    besides: list[str] = []
+
+    def make() -> str:
+        mine = next(made)
+        if mine == "first":  # before it is kept, another thread asks
+            other = Thread(target=lambda: besides.append(event.sent_id))
+            other.start()
+            other.join(timeout=10)
+        return mine
+
+    monkeypatch.setattr("serving.api.events.time_ordered_id", make)
+    assert event.sent_id == event.sent_id == "second"
+    assert besides == ["second"]
+
+
+def test_what_a_caller_adds_to_a_request_on_its_way_is_no_part_of_it() -> None:
+    events = [Event(user_id="u", item_id="i", event="view")]
+    request = EventsRequest(events=events)
+
+    def handle(asked: httpx.Request) -> httpx.Response:
+        request.events.append(Event(user_id="u", item_id="j", event="view"))
+        return httpx.Response(200, json=RECEIPT)
+
+    with Client(URL, transport=httpx.MockTransport(handle)) as client:
+        assert client.events(request).accepted == 1
 
 
 @both
