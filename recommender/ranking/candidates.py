@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from recommender.ranking.candidate_features import Describer
 
 # The scores of all parts are held at once.
 USERS_PER_PASS = 128
+# Candidates.
+FEATURES_PER_PASS = 1 << 15
 # From users to what each part makes of every item, standardised. Shapes (B, n_items).
 StandardScores = Callable[[Sequence[UserState]], dict[str, np.ndarray]]
 
@@ -31,7 +33,8 @@ class Candidates:
         wanted: Which of them are targets. Shape (B, C), bool.
         n_targets: Of each query, candidates or not. Shape (B,), int64.
         lengths: Of the histories. Shape (B,), int64.
-        features: What a correction reads of them. Shape (B, C, F), float32; F is 0 where none is fitted.
+        features: What a correction reads of them, a query's candidates after those of the query before. Shape (N, F),
+            float32, where N counts all of them; F is 0 where none is fitted.
     """
 
     names: tuple[str, ...]
@@ -78,10 +81,7 @@ class Candidates:
         values = np.zeros((len(places), width, len(names)), dtype=np.float32)
         for row, (union, own) in enumerate(zip(places, scores, strict=True)):
             padded[row, : len(union)], values[row, : len(union)] = union, own
-        n_features = described[0].shape[1] if described else 0
-        features = np.zeros((len(places), width, n_features), dtype=np.float32)
-        for row, own in enumerate(described):
-            features[row, : len(own)] = own
+        features = np.concatenate(described) if described else np.zeros((sum(map(len, places)), 0), dtype=np.float32)
         lengths = np.array([len(ids.known_indices(user.items)) for user in queries.users], dtype=np.int64)
         nothing = np.zeros(padded.shape, dtype=bool)
         found = cls(tuple(names), padded, values, nothing, np.zeros(len(padded), dtype=np.int64), lengths, features)
@@ -110,8 +110,19 @@ class Candidates:
             wanted=self.wanted[rows],
             n_targets=self.n_targets[rows],
             lengths=self.lengths[rows],
-            features=self.features[rows],
+            features=self.features[self._places_of(rows)],
         )
+
+    def _places_of(self, rows: np.ndarray) -> np.ndarray:
+        """Where the candidates of some queries stand among the features. Shape (n,), int64."""
+        counts = self.there.sum(axis=1)
+        ends, found = counts.cumsum(), np.zeros(0, dtype=np.int64)
+        return np.concatenate([found, *(np.arange(ends[row] - counts[row], ends[row]) for row in rows)])
+
+    def feature_passes(self) -> Iterator[np.ndarray]:
+        """The features of some candidates at a time: what is computed of them takes several times their memory."""
+        for start in range(0, len(self.features), FEATURES_PER_PASS):
+            yield self.features[start : start + FEATURES_PER_PASS]
 
     def wanting(self, targets: Sequence[Sequence[str]], ids: IdMap) -> Candidates:
         """The same candidates for other targets of the queries."""

@@ -42,8 +42,8 @@ class Way:
         """Shape (B, C), float32."""
         found = self.blend.of_candidates(candidates)
         if self.correction is not None:
-            there = candidates.there
-            found[there] += self.correction.added(candidates.features[there])
+            added = [self.correction.added(features) for features in candidates.feature_passes()]
+            found[candidates.there] += np.concatenate([np.zeros(0, dtype=np.float32), *added])
         return found
 
 

@@ -35,10 +35,10 @@ def fit_network(candidates: Candidates, blend: Blend, names: tuple[str, ...], se
     """
     check_targets(candidates)
     rows, share = targets_of(candidates)
-    features, there = candidates.features[rows], candidates.there[rows]
-    mean, scale = _spread(features[there].astype(np.float64))
-    inputs = torch.from_numpy(np.clip(np.nan_to_num((features - mean) / scale), -5, 5).astype(np.float32))
-    base, padding = torch.from_numpy(blend.of_candidates(candidates)[rows]), torch.from_numpy(~there)
+    some = candidates.take(rows)
+    mean, scale = _spread(some)
+    inputs = torch.from_numpy(_standardised(some, mean, scale))
+    base, padding = torch.from_numpy(blend.of_candidates(some)), torch.from_numpy(~some.there)
     wanted, generator = torch.from_numpy(share), torch.Generator().manual_seed(seed)
     hidden = (torch.randn(len(names), HIDDEN, generator=generator) / np.sqrt(len(names))).requires_grad_()
     bias, out = torch.zeros(HIDDEN, requires_grad=True), torch.zeros(HIDDEN, requires_grad=True)
@@ -69,12 +69,13 @@ def fit_trees(candidates: Candidates, blend: Blend, names: tuple[str, ...], seed
     check_targets(candidates)
     rows, _ = targets_of(candidates)
     scale = sharpness_of(candidates, blend)
-    scores = blend.of_candidates(candidates)[rows]
-    there = _best_of_each(scores, candidates.there[rows], candidates.wanted[rows])
+    some = candidates.take(rows)
+    scores = blend.of_candidates(some)
+    there = _best_of_each(scores, some.there, some.wanted)
     base = scores[there] * scale
     data = lightgbm.Dataset(
-        candidates.features[rows][there],
-        label=candidates.wanted[rows][there].astype(np.float32),
+        some.features[there[some.there]],
+        label=some.wanted[there].astype(np.float32),
         group=there.sum(axis=1),
         init_score=base,
         feature_name=list(names),
@@ -111,13 +112,32 @@ def sharpness_of(candidates: Candidates, blend: Blend) -> float:
     return float(tried[int(np.argmin(losses))])
 
 
-def _spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spread(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature over the candidates that have it; 0 and 1 without any. Shapes (F,)."""
-    known = np.isfinite(features)
-    n = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, features, 0.0).sum(axis=0) / n
-    scale = np.sqrt((np.where(known, features - mean, 0.0) ** 2).sum(axis=0) / n)
+    n_features = candidates.features.shape[1]
+    n, total, squares = (np.zeros(n_features) for _ in range(3))
+    for features in candidates.feature_passes():
+        known = np.isfinite(features)
+        n += known.sum(axis=0)
+        total += np.where(known, features, 0.0).sum(axis=0, dtype=np.float64)
+    n = np.maximum(n, 1)
+    mean = total / n
+    for features in candidates.feature_passes():
+        squares += (np.where(np.isfinite(features), features - mean, 0.0) ** 2).sum(axis=0)
+    scale = np.sqrt(squares / n)
     return mean, np.where(scale > 1e-6, scale, 1.0)
+
+
+def _standardised(candidates: Candidates, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The features as the network reads them, 0 where there is no candidate. Shape (B, C, F), float32."""
+    found = np.zeros((*candidates.places.shape, len(mean)), dtype=np.float32)
+    rows, columns = candidates.there.nonzero()
+    start = 0
+    for features in candidates.feature_passes():
+        some = slice(start, start + len(features))
+        found[rows[some], columns[some]] = np.clip(np.nan_to_num((features - mean) / scale), -5, 5)
+        start += len(features)
+    return found
 
 
 def check_targets(candidates: Candidates) -> None:

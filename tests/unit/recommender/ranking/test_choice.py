@@ -66,7 +66,7 @@ def test_a_fold_is_measured_by_a_fit_that_did_not_see_it() -> None:
     wanted = np.arange(n) == targets[:, None]
     scores = np.stack([np.zeros((n, n)), wanted], axis=2).astype(np.float32)
     places, ones = np.tile(np.arange(n), (n, 1)), np.ones(n, dtype=int)
-    whole = Candidates(("sequence", "text"), places, scores, wanted, ones, ones, np.zeros((n, n, 0)))
+    whole = Candidates(("sequence", "text"), places, scores, wanted, ones, ones, np.zeros((n * n, 0)))
     seen: list[set[int]] = []
 
     def fit(candidates: Candidates) -> Way:

@@ -154,7 +154,7 @@ def test_a_correction_that_is_asked_for_is_learned_where_all_targets_are_of_one_
     n = 8
     scores = np.random.default_rng(1).normal(size=(n, 3, 2)).astype(np.float32)
     places, wanted = np.tile(np.arange(3), (n, 1)), np.zeros((n, 3), dtype=bool)
-    features = np.zeros((n, 3, 1), dtype=np.float32)
+    features = np.zeros((n * 3, 1), dtype=np.float32)
     ones = np.ones(n, dtype=int)
 
     def options(wanted: np.ndarray) -> list[Option]:
@@ -172,7 +172,7 @@ def test_a_correction_that_is_asked_for_is_learned_where_all_targets_are_of_one_
 def test_a_way_is_judged_by_what_came_later_and_fitted_on_the_whole_window_then() -> None:
     n = 6
     scores, places = np.stack([np.eye(n), np.eye(n)[::-1]], axis=2).astype(np.float32), np.tile(np.arange(n), (n, 1))
-    ones, nothing = np.ones(n, dtype=int), np.zeros((n, n, 0), dtype=np.float32)
+    ones, nothing = np.ones(n, dtype=int), np.zeros((n * n, 0), dtype=np.float32)
 
     def wanting(targets: np.ndarray) -> Candidates:
         return Candidates(("sequence", "text"), places, scores, targets, ones, ones, nothing)

@@ -17,7 +17,7 @@ def candidates_of(parts: dict[str, np.ndarray], targets: np.ndarray, lengths: np
     n, width = len(targets), next(iter(parts.values())).shape[1]
     scores = np.stack(list(parts.values()), axis=2).astype(np.float32)
     wanted = np.arange(width) == targets[:, None]
-    places, features = np.tile(np.arange(width), (n, 1)), np.zeros((n, width, 0))
+    places, features = np.tile(np.arange(width), (n, 1)), np.zeros((n * width, 0))
     return Candidates(tuple(parts), places, scores, wanted, np.ones(n, dtype=int), lengths, features)
 
 
