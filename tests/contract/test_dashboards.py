@@ -85,6 +85,12 @@ def test_every_panel_asks_for_what_is_there(board):
             _check(target["expr"])
 
 
+def test_what_fails_at_each_check_of_the_model_store_is_shown_and_told():
+    shown = [target["expr"] for board in BOARDS for panel in _panels(board) for target in panel["targets"]]
+    for expressions in (shown, [rule["expr"] for rule in ALERTS]):
+        assert "sommelier_chores_failed_total" in {one.name for each in expressions for one in _selectors(each)}
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 def test_a_board_is_whole(board):
     """What Grafana asks of a board: ids and places of its own for each panel, a source that is chosen, a known kind."""
