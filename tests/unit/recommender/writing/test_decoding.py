@@ -94,7 +94,7 @@ def test_pieces_said_aloud_are_the_whole_text(text: str, ended: bool, max_words:
         ('He said "fine." Then it broke. Bad.', ['He said "fine." Then it broke.', " Bad."]),
         ("Call me! 5550109 is mine.", ["Call me!", " <PHONE> is mine."]),
         ("Fine. It is 555. 010. 9999, so call. Bye.", ["Fine.", " It is <PHONE>, so call.", " Bye."]),
-        ("看www.shop.com。不错", ["看<URL>."]),
+        ("看www.shop.com。不错", ["看<URL>。", "不错."]),
         ("很好。「不错！」再买。", ["很好。", "「不错！」", "再买。"]),
     ],
 )
