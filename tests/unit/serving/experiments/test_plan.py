@@ -55,6 +55,17 @@ def test_visitors_stick_and_requests_of_nobody_are_drawn_anew_and_marked() -> No
     assert len({choice.variant for choice in drawn}) == 3
 
 
+def test_a_visitor_who_logs_in_is_drawn_once_more_and_from_then_on_as_on_every_other_device() -> None:
+    plan: Plan[str] = Plan(Split("try", (Arm("new", 0.5, NEW),)))
+    moved = 0
+    for n in range(4000):
+        before, after = (choose(plan, CHAMP, user, f"cookie-{n}") for user in (None, f"user-{n}"))
+        moved += before.variant != after.variant
+        assert (before.unit, after.unit) == ("visitor", "user")
+        assert after.variant == choose(plan, CHAMP, f"user-{n}", None).variant
+    assert moved / 4000 == pytest.approx(0.5, abs=0.03)
+
+
 def test_without_an_experiment_the_bundle_in_service_answers() -> None:
     choice = choose(Plan(), CHAMP, "u", None)
     assert (choice.engine, choice.experiment, choice.variant, choice.unit) == (CHAMP, "", CHAMPION, "user")
