@@ -67,7 +67,7 @@ def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
         refused = [_refused_data(served, error)]
         publish_look(run.layout, refused)
         return refused, None
-    drift = watch(run, clean, datetime.fromisoformat(served.data.test_at))
+    drift = watch(run, clean, datetime.fromisoformat(served.data.test_at), embeds=True)
     return list(drift.alarms), clean.folder
 
 

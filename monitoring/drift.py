@@ -146,13 +146,15 @@ def report_drift(
     if n_days < needed:
         note = f"Nothing to compare: the events span {n_days} days; a quiet past takes {needed} at least."
         return _write(places, project, DriftSummary(note=note, page=places.page))
-    summary = _look(places, Span(ends_at, n_days), learned, settings, floods)
+    summary = _look(places, Span(ends_at, n_days), learned, settings, floods, newest)
     if extent.note and ends_at <= newest + timedelta(microseconds=1):
         summary = summary.model_copy(update={"unwatched": (extent.note, *summary.unwatched)})
     return _write(places, project, summary, settings, ends_at)
 
 
-def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings, floods: FloodRule) -> DriftSummary:
+def _look(
+    places: Places, span: Span, learned: Learned, settings: DriftSettings, floods: FloodRule, newest: datetime
+) -> DriftSummary:
     looks = read_looks(places.looks, span.end)
     noisy = noisy_days(looks, span, learned.cut_at)
     moved: list[Moved] = []
@@ -183,7 +185,7 @@ def _look(places: Places, span: Span, learned: Learned, settings: DriftSettings,
         replay_note(replayed, span),
         service_note(served, span),
         items_note(items),
-        reviews_note(reviews, span),
+        reviews_note(reviews, items, span, newest),
     )
     return DriftSummary(
         alarms=with_staleness(verdict.alarms, learned, span.end),

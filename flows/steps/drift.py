@@ -135,13 +135,16 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Exten
 
 
 @action("embed-days", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
-def embed_days(step: StepContext, clean: Output[ValidationSummary], extent: Extent, end: datetime | None) -> str:
+def embed_days(
+    step: StepContext, clean: Output[ValidationSummary], extent: Extent, end: datetime | None, embeds: bool
+) -> str:
     """Place items by the vectors of the bundle in service, embed reviews of new days, and say by a digest what is kept.
 
     Nothing is embedded where no bundle is in service that can be read, and of a shop that is too young to be compared.
 
     Args:
         end: Where the newest day ends; None: behind the newest event.
+        embeds: Whether texts are; otherwise the bundle's own items are placed, and the rest is left to a later look.
     """
     from flows.steps.fits import model_digest
     from monitoring.answers.signals import NEEDED_DAYS
@@ -159,15 +162,15 @@ def embed_days(step: StepContext, clean: Output[ValidationSummary], extent: Exte
             manifest = read_manifest(served.folder)
             if manifest.has("vectors"):
                 vectors = served.folder / "vectors"
-                encode = original_encoder(vectors, step.progress, step.device)
+                encode = original_encoder(vectors, step.progress, step.device) if embeds else None
                 max_chars = manifest.recipe.features.max_item_chars
                 items = place_items(watched, clean.folder, vectors, manifest.digest, encode, max_chars)
                 digest = digest_of(items.digest, items.item_ids)
-                settings = read_encoder_settings(vectors)
-                encoder = encoder_digest(
-                    {"model": settings.model, "tokens": settings.max_tokens}, model_digest(settings)
-                )
-                reviews = embed_reviews(watched, clean.folder, extent, _flood_rule(step), encoder, encode)
+                if encode is not None:
+                    settings = read_encoder_settings(vectors)
+                    decisive = {"model": settings.model, "tokens": settings.max_tokens}
+                    encoder = encoder_digest(decisive, model_digest(settings))
+                    reviews = embed_reviews(watched, clean.folder, extent, _flood_rule(step), encoder, encode)
         except (BundleError, EncoderError) as error:
             step.progress(f"monitor: nothing is embedded. {error}")
     return digest_of(digest, reviews and reviews.model_dump(mode="json"))
@@ -212,11 +215,12 @@ def _flood_rule(step: StepContext) -> FloodRule:
     return FloodRule(floods.factor, floods.min_repeats, step.recipe.drift.filter_floods)
 
 
-def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> DriftSummary:
+def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embeds: bool) -> DriftSummary:
     """Look at the newest days.
 
     Args:
         cut_at: Up to here is what the model learned from.
+        embeds: Whether the texts that are new are embedded; otherwise those are looked at that were embedded before.
     """
     from monitoring.drift import live_end
     from monitoring.extent import find_extent
@@ -231,7 +235,7 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime) -> Drift
         sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
         replay_days(run, clean=clean, extent=extent, then=then),
         rate_days(run, clean=clean, extent=extent, then=then),
-        embed_days(run, clean=clean, extent=extent, end=end),
+        embed_days(run, clean=clean, extent=extent, end=end, embeds=embeds),
     )
     del then  # with what was read
     drift = watch_drift(

@@ -104,7 +104,9 @@ def read_items(folder: Path, digest: str | None) -> PlacedItems | None:
     return PlacedItems(digest, ids, labels, rows)
 
 
-def place_items(folder: Path, clean: Path, vectors: Path, digest: str, encode: Encode, max_chars: int) -> PlacedItems:
+def place_items(
+    folder: Path, clean: Path, vectors: Path, digest: str, encode: Encode | None, max_chars: int
+) -> PlacedItems:
     """Place the items of the bundle in service, and those that it does not know and users take; keep them.
 
     Args:
@@ -112,7 +114,7 @@ def place_items(folder: Path, clean: Path, vectors: Path, digest: str, encode: E
         clean: Folder of the clean tables.
         vectors: The bundle's `vectors` component; read where something is new.
         digest: The bundle's own.
-        encode: By the encoder that made them, before it learned from the shop.
+        encode: By the encoder that made them, before it learned from the shop; None leaves what is new to a later look.
         max_chars: Of an item's text, as the bundle reads it.
     Raises:
         BundleError: the component is missing or damaged.
@@ -123,8 +125,8 @@ def place_items(folder: Path, clean: Path, vectors: Path, digest: str, encode: E
         items, axes = _open(vectors)
         kept = _of_bundle(items, axes, vectors, digest)
         _keep(folder / STORE, kept)  # before an encoder is asked, which may not be at hand
-    new = _unknown(clean, kept, max_chars) if kept.is_usable else []
-    if new:
+    new = _unknown(clean, kept, max_chars) if kept.is_usable and encode is not None else []
+    if new and encode is not None:
         ids, labels, texts = zip(*new, strict=True)
         _, axes = _open(vectors)
         found = axes.place(_of_length_1(encode(texts) - _whitening(vectors).mean))

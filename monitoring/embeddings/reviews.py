@@ -18,6 +18,7 @@ from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file, digest_of
 from monitoring.answers.asked_days import KEPT_DAYS, days_to_replay, open_events
+from monitoring.answers.signals import NEEDED_DAYS
 from monitoring.embeddings.items import Encode
 from monitoring.extent import Extent
 from monitoring.signals.activity import FloodRule
@@ -25,7 +26,7 @@ from monitoring.signals.texts import MAX_CHARS, SHORT_CHARS
 
 STORE = "review_vectors.json"
 MAX_A_DAY = 60  # texts, each of another user
-MAX_A_LOOK = 1000  # texts, the newest days first; a text takes about ten milliseconds of a core
+MAX_A_LOOK = 1000  # texts, the newest days first, but that a quiet past is embedded at once; ten milliseconds each
 LEAST_PEOPLE = 5  # of a day; of fewer nothing is kept
 WIDTH = 32  # directions
 LEAST_TEXTS = 10 * WIDTH  # of all days, for it to be known how texts differ
@@ -41,7 +42,8 @@ one AS (SELECT user_id, day, arg_min(text, draw) AS text, min(draw) AS draw FROM
     GROUP BY user_id, day),
 drawn AS (SELECT *, row_number() OVER (PARTITION BY day ORDER BY draw, user_id) AS place FROM one),
 counted AS (SELECT *, sum(1) OVER (ORDER BY day DESC, place) AS so_far FROM drawn WHERE place <= {MAX_A_DAY})
-SELECT day, text, max(so_far) OVER (PARTITION BY day) <= $most AS has_room FROM counted ORDER BY day DESC, place
+SELECT day, text, max(so_far) OVER (PARTITION BY day) <= $most OR day >= $past AS has_room
+FROM counted ORDER BY day DESC, place
 """
 
 
@@ -87,6 +89,9 @@ def embed_reviews(
 ) -> Reviews:
     """Embed the reviews of whole days that were not embedded yet, and keep their sums.
 
+    The newest days that a quiet past takes are embedded at once, however many texts they have, so that the first look
+    catches up; older ones follow over the next looks.
+
     Args:
         folder: Where the sums are kept.
         clean: Folder of the clean tables.
@@ -100,8 +105,9 @@ def embed_reviews(
     kept = before if before is not None and before.encoder == encoder else Reviews(encoder=encoder)
     begin = _EVER if extent.first is None else extent.first.astimezone(UTC).date()
     wanted = [day for day in days_to_replay(extent, kept.days, _LONG_AGO) if day >= begin]
-    if wanted:
-        kept = _embedded(kept, clean, wanted, floods, encode)
+    if wanted and extent.newest is not None:
+        past = (extent.newest + timedelta(microseconds=1)).astimezone(UTC).date() - timedelta(days=NEEDED_DAYS)
+        kept = _embedded(kept, _texts(clean, wanted, past, floods), encode)
     if kept != before:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / STORE) as temporary:
@@ -124,9 +130,8 @@ def directions(width: int) -> np.ndarray:
     return np.random.default_rng(_SEED).normal(size=(width, WIDTH))
 
 
-def _embedded(kept: Reviews, clean: Path, wanted: Sequence[date], floods: FloodRule, encode: Encode) -> Reviews:
-    """What is kept, and the days of those wanted that a look has room for."""
-    said = _texts(clean, wanted, floods)
+def _embedded(kept: Reviews, said: dict[date, list[str]], encode: Encode) -> Reviews:
+    """What is kept, and the days of these texts."""
     told = {day: texts for day, texts in said.items() if len(texts) >= LEAST_PEOPLE}
     fresh = {day: ReviewDay(day=day, n=0) for day in said}
     n, sums, products = kept.n, np.array(kept.sums or [0.0]), np.array(kept.products or [[0.0]])
@@ -148,11 +153,11 @@ def _embedded(kept: Reviews, clean: Path, wanted: Sequence[date], floods: FloodR
     )
 
 
-def _texts(clean: Path, wanted: Sequence[date], floods: FloodRule) -> dict[date, list[str]]:
-    """Of each of the days that a look has room for, one text of each person who is drawn."""
+def _texts(clean: Path, wanted: Sequence[date], past: date, floods: FloodRule) -> dict[date, list[str]]:
+    """Of each of the days that a look has room for, as all have since `past`, one text of each person who is drawn."""
     with open_events(clean, wanted, floods) as connection:
         query = _DRAWN.replace("$feedback", literal(str(clean / "feedback.parquet")))
-        rows = connection.execute(query, {"most": max(MAX_A_LOOK, MAX_A_DAY)}).fetchall()
+        rows = connection.execute(query, {"most": max(MAX_A_LOOK, MAX_A_DAY), "past": past}).fetchall()
     texts: dict[date, list[str]] = {day: [] for day in wanted}
     for day, text, has_room in rows:
         if has_room:

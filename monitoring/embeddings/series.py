@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import duckdb
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from monitoring.answers.signals import NEEDED_DAYS, last_whole_day
 from monitoring.embeddings.items import PlacedItems
-from monitoring.embeddings.reviews import LEAST_PEOPLE, LEAST_TEXTS, MAX_A_LOOK, Reviews
+from monitoring.embeddings.reviews import LEAST_PEOPLE, LEAST_TEXTS, Reviews
 from monitoring.signals.activity import Span
 from monitoring.signals.series import Landmarks, Series
 
@@ -159,16 +160,29 @@ def items_note(items: PlacedItems | None) -> str:
     return f"Not watched: embeddings of items and users. {why}"
 
 
-def reviews_note(reviews: Reviews | None, span: Span) -> str:
-    """Why the embeddings of reviews are not watched, a sentence; empty where they are."""
+def reviews_note(reviews: Reviews | None, items: PlacedItems | None, span: Span, newest: datetime) -> str:
+    """Why the embeddings of reviews are not watched, or not those of the newest days, a sentence; empty where all are.
+
+    Args:
+        items: Of the bundle in service; None where it has no vectors of texts.
+        newest: The newest event that counts: days after it have nothing to embed.
+    """
     what = "embeddings of reviews"
-    told = [] if reviews is None else [one.day for one in reviews.days if one.n]
+    none_reads = "No bundle in service has vectors of texts, by whose encoder they would be read."
+    if reviews is None and items is None:
+        return f"Not watched: {what}. {none_reads}"
+    if reviews is None:
+        return f"Not watched yet: {what}. They are embedded by looks of `monitor`, and none was so far."
+    told = [one.day for one in reviews.days if one.n]
     if not told:
         return f"Not watched: {what}. No day with texts of {LEAST_PEOPLE} people or more was embedded."
     n = max((last_whole_day(span) - told[0]).days + 1, 0)
-    if n >= NEEDED_DAYS:
-        return ""
-    return (
-        f"Not watched yet: {what}. {n} days are embedded, {MAX_A_LOOK:,} texts a look at most, the newest first; a "
-        f"quiet past takes {NEEDED_DAYS}."
-    )
+    if n < NEEDED_DAYS:
+        return (
+            f"Not watched yet: {what}. The first that was embedded is {n} days old; a quiet past takes {NEEDED_DAYS}."
+        )
+    last = min(last_whole_day(span), last_whole_day(Span(newest + timedelta(microseconds=1), 1)))
+    if reviews.days[-1].day < last:
+        why = none_reads if items is None else "The next look of `monitor` embeds the days since."
+        return f"Watched up to {reviews.days[-1].day}: {what}. {why}"
+    return ""

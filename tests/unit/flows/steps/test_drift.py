@@ -38,20 +38,22 @@ def test_reports_of_other_settings_or_cut_offs_do_not_overwrite_each_other():
     assert one.parent == two.parent
 
 
-@pytest.mark.parametrize("digest", ["d1", None])
-def test_a_look_is_told_which_bundle_is_in_service(monkeypatch: pytest.MonkeyPatch, digest: str | None) -> None:
+@pytest.mark.parametrize(("digest", "embeds"), [("d1", True), (None, False)])
+def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
+    monkeypatch: pytest.MonkeyPatch, digest: str | None, embeds: bool
+) -> None:
     told: dict[str, Any] = {}
     served = None if digest is None else SimpleNamespace(digest=digest, data=SimpleNamespace(learned_until_at=END))
     for name in (
         "sum_up_days",
         "replay_days",
         "rate_days",
-        "embed_days",
         "read_standing",
         "write_index",
         "publish_look",
     ):
         monkeypatch.setattr(drift, name, lambda *_, **__: "")
+    monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or "")
     monkeypatch.setattr(drift, "artifacts", SimpleNamespace(publish_drift=lambda *_: None))
     monkeypatch.setattr(drift, "read_served_manifest", lambda _: served)
     nothing = Output(Path("page"), "k", SimpleNamespace(alarms=(), signals=()))
@@ -59,7 +61,8 @@ def test_a_look_is_told_which_bundle_is_in_service(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("monitoring.extent.find_extent", lambda _: None)
     monkeypatch.setattr("monitoring.drift.live_end", lambda *_: None)
     run = SimpleNamespace(layout=Layout(Path("work"), "shop"), page_url=lambda _: "", monitoring_url="")
-    drift.watch(run, Output(Path("clean"), "c1", None), END)
+    drift.watch(run, Output(Path("clean"), "c1", None), END, embeds=embeds)
+    assert told["embeds"] == embeds
     assert told["in_service"] == digest
     assert told["learned_until"] == (None if digest is None else END)
 
@@ -139,11 +142,12 @@ def test_the_events_are_read_once_for_all_that_is_asked_of_a_bundle_and_not_kept
     assert made[0]() is None
 
 
-@pytest.mark.parametrize("case", ["old", "young", "without vectors", "encoder away"])
+@pytest.mark.parametrize("case", ["old", "young", "without vectors", "encoder away", "left to monitor"])
 def test_a_look_embeds_by_the_bundle_in_service_where_the_shop_is_old_enough_and_goes_on_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
 ) -> None:
-    model = save_tiny_encoder(tmp_path / "tiny") if case != "encoder away" else tmp_path / "nowhere"
+    is_away = case in ("encoder away", "left to monitor")  # which is not asked for where texts are left to `monitor`
+    model = save_tiny_encoder(tmp_path / "tiny") if not is_away else tmp_path / "nowhere"
     ids = [f"i{n}" for n in range(30)]
     files = {} if case == "without vectors" else {"vectors/x": ""}
     folder = write_bundle(tmp_path / "bundle", "d1", data=DATA, files=files)
@@ -165,7 +169,8 @@ def test_a_look_embeds_by_the_bundle_in_service_where_the_shop_is_old_enough_and
     step = SimpleNamespace(layout=layout, device="cpu", recipe=Recipe(), progress=told.append)
     first = END - timedelta(days=97 if case == "young" else 120)
     look = drift.embed_days.__wrapped__  # type: ignore[attr-defined]
-    digests = [look(step, Output(tmp_path, "c1", None), Extent(first=first, newest=END), END) for _ in range(2)]
+    embeds, extent = case != "left to monitor", Extent(first=first, newest=END)
+    digests = [look(step, Output(tmp_path, "c1", None), extent, END, embeds) for _ in range(2)]
     assert digests[0] == digests[1]
     items, reviews = read_items(layout.watched, "d1"), read_reviews(layout.watched)
     if case == "old":
@@ -173,7 +178,14 @@ def test_a_look_embeds_by_the_bundle_in_service_where_the_shop_is_old_enough_and
         assert reviews is not None
         assert set(items.item_ids) == {*ids, "new"}
         assert [(one.day, one.n) for one in reviews.days if one.n] == [(at.date(), 6)]
+        later = Extent(first=first, newest=END + timedelta(days=3))
+        look(step, Output(tmp_path, "c1", None), later, END, False)
+        assert read_reviews(layout.watched) == reviews, "of the days since nothing is known, and what was kept stays"
+        look(step, Output(tmp_path, "c1", None), later, END, True)
+        caught_up = read_reviews(layout.watched)
+        assert caught_up is not None
+        assert len(caught_up.days) == len(reviews.days) + 3
     else:
         assert reviews is None
-        assert (set() if items is None else set(items.item_ids)) == (set(ids) if case == "encoder away" else set())
+        assert (set() if items is None else set(items.item_ids)) == (set(ids) if is_away else set())
         assert any("nothing is embedded. Cannot load text encoder" in line for line in told) == (case == "encoder away")

@@ -19,10 +19,11 @@ from monitoring.calibration import measure
 from monitoring.embeddings import reviews as module
 from monitoring.embeddings.reviews import STORE, embed_reviews, encoder_digest, read_reviews
 from monitoring.embeddings.series import REVIEWS, review_series, reviews_note
-from monitoring.extent import find_extent
+from monitoring.extent import Extent, find_extent
 from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
 from monitoring.signals.texts import text_series
 from monitoring.verdict import judge
+from tests.unit.monitoring.embeddings.shop import placed
 
 DAYS, TURN = 150, 143
 END = datetime(2025, 6, 1, tzinfo=UTC)
@@ -78,6 +79,10 @@ def _embed(kept: Path, clean: Path, encode: Encoder, encoder: str = "e") -> modu
     return embed_reviews(kept, clean, find_extent(clean), RULE, encoder, encode)
 
 
+def _note(kept: module.Reviews | None) -> str:
+    return reviews_note(kept, placed(), SPAN, END - timedelta(microseconds=1))
+
+
 def _alarms(tmp_path: Path, clean: Path, beside: bool) -> list[str]:
     """Of the reviews' embeddings, and of the signals of texts beside them."""
     with pytest.MonkeyPatch.context() as patched:
@@ -106,6 +111,7 @@ def test_a_look_embeds_a_number_of_texts_at_most_the_newest_days_first_and_each_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_A_LOOK", 70)
+    monkeypatch.setattr(module, "NEEDED_DAYS", 0)
     clean, encode = _write(tmp_path / "clean", days=20), Encoder()
     monkeypatch.setattr(module, "days_to_replay", lambda extent, known, _: [
         day for n in range(DAYS) if (day := SPAN.starts(n).date()) not in {one.day for one in known}
@@ -130,18 +136,52 @@ def test_of_a_day_with_few_people_nothing_is_kept_and_of_the_others_no_text_and_
     few = _embed(tmp_path / "few", _write(tmp_path / "a", writers=4, days=2), encode)
     assert (encode.asked, few.n, {one.n for one in few.days}) == ([], 0, {0})
     assert review_series(few, SPAN) == []
-    assert "No day with texts of 5 people" in reviews_note(few, SPAN)
+    assert "No day with texts of 5 people" in _note(few)
     _embed(tmp_path / "many", _write(tmp_path / "b", writers=5, days=2), encode)
     told = (tmp_path / "many" / STORE).read_text()
     assert len(encode.asked) == 10
     assert not any(word in told for word in ["somebody", *TASTE, "sister"])
 
 
-def test_a_past_that_grows_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_A_LOOK", 400)
-    kept = _embed(tmp_path / "watched", _write(tmp_path / "clean"), Encoder())
-    assert "20 days are embedded" in reviews_note(kept, SPAN)
-    assert reviews_note(None, SPAN).startswith("Not watched: embeddings of reviews.")
+def test_the_first_look_embeds_a_quiet_past_at_once_and_older_days_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_A_LOOK", 70)
+    clean, encode = _write(tmp_path / "clean", writers=30), Encoder()
+    for n in (98, 100, 102):
+        kept = _embed(tmp_path / "watched", clean, encode)
+        assert (len(kept.days), len(encode.asked)) == (n, n * 30)
+        assert kept.days[-1].day == SPAN.starts(DAYS - 1).date()
+        assert _note(kept) == ""
+        (series,) = review_series(kept, SPAN)
+        assert [one.note for one in measure(series, DAYS, 60)] == [""] * 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_days_that_are_not_embedded_yet_say_nothing_and_what_was_seen_before_stays(
+    tmp_path: Path, share: float
+) -> None:
+    """A look before `monitor` has embedded the last three days, as that of a run of the pipeline."""
+    clean = _write(tmp_path / "clean", share=share)
+    extent = Extent(first=SPAN.starts(0), newest=SPAN.starts(DAYS - 3) - timedelta(microseconds=1))
+    kept = embed_reviews(tmp_path / "watched", clean, extent, RULE, "e", Encoder())
+    (series,) = review_series(kept, SPAN)
+    moved = list(measure(series, DAYS, 60))
+    assert [one.exposure for one in moved] == [0, 80, 500]
+    assert moved[0].note.startswith("too few: 0")
+    assert [one.signal for one in judge(moved, SPAN, DAYS, 0.05).alarms] == ([REVIEWS] if share else [])
+    assert _note(kept).startswith("Watched up to 2025-05-28: embeddings of reviews. The next look of `monitor`")
+    assert "No bundle in service" in reviews_note(kept, None, SPAN, END)
+    # No review could have come on a day without any event.
+    assert reviews_note(kept, placed(), SPAN, SPAN.starts(DAYS - 3)) == ""
+
+
+def test_a_past_that_is_short_and_what_no_look_has_embedded_is_told(tmp_path: Path) -> None:
+    kept = _embed(tmp_path / "watched", _write(tmp_path / "clean", days=20), Encoder())
+    span = Span(SPAN.starts(20), 20)
+    assert "is 20 days old" in reviews_note(kept, placed(), span, span.end)
+    assert _note(None).startswith("Not watched yet: embeddings of reviews. They are embedded by looks of `monitor`")
+    assert reviews_note(None, None, SPAN, END).startswith("Not watched: embeddings of reviews. No bundle in service")
 
 
 def test_another_encoder_has_another_digest() -> None:
