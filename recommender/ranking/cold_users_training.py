@@ -2,7 +2,7 @@
 
 Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or recently),
 and how much users' texts count. Half of that window's users are held out of the regression for that, and are ranked for
-as if they had no history.
+as if they had no history. Where they are too few, all users of the window judge the shares, and no texts are tried.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Fewer are too few to learn from, or to choose by.
 MIN_USERS = 50
+# Of fewer nothing is chosen, as of a blend's.
+MIN_JUDGING = 20
 # Enough for a steady regression, and a choice; the solution is dense in the users' texts.
 MAX_USERS = 20_000
 MAX_QUERIES = 1000
-# By how many texts have to rank better: the best of a dozen tries is always a little better.
+# By how many texts have to rank better, and shares of few users: the best of a dozen tries is always a little better.
 STANDARD_ERRORS = 2.0
 # Of so many what users' vectors sum to is held at once.
 ITEMS_PER_PASS = 1 << 13
@@ -125,15 +127,23 @@ def fit_cold_users(
     """
     generator = np.random.default_rng([fit.seed, 3])
     held_out = _hold_out(users, queries, generator)
-    if len(held_out) < MIN_USERS:
+    are_few = len(held_out) < MIN_USERS
+    # Nothing of the window is learned by the shares: where few can be held out of the regression, all judge them.
+    judging = sample_queries(queries, MAX_QUERIES, generator) if are_few else held_out
+    if len(judging) < MIN_JUDGING:
         return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
-    evaluate = NdcgOfScores(held_out, items.ids, fit.k, COLD)
-    then = next((user.items_then for user in held_out.users if user.items_then is not None), None)
+    evaluate = NdcgOfScores(judging, items.ids, fit.k, COLD)
+    then = next((user.items_then for user in judging.users if user.items_then is not None), None)
     ways = all_shares(users, _counted(items) if then is None else then.of(items.ids).popularity)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
-    base = max(ndcgs, key=lambda name: ndcgs[name].mean())
+    sure = {name: ndcg for name, ndcg in ndcgs.items() if _is_surely_better(ndcg, ndcgs["counted"])}
+    eligible = sure or {"counted": ndcgs["counted"]} if are_few else ndcgs
+    base = max(eligible, key=lambda name: eligible[name].mean())
     shares, plain = ways[base].astype(np.float32), _plain(users, items, base)
+    if are_few:
+        fit.progress(f"cold-start users: {base} shares, by {len(judging)} users; {_listed(figures)}")
+        return plain, figures, ColdUserChoices(base)
     with_text = _with_text(users, generator)
     apart = np.isin(with_text.ids, np.array(held_out.user_ids, dtype=object))
     speaks = any(user.attributes.strip() for user in held_out.users)
@@ -143,9 +153,8 @@ def fit_cold_users(
     regression = _Regression(vectors[~apart], with_text.taken[~apart])
     tried = _try_texts(regression, shares, held_out, items.ids, fit.k, encode)
     ridge, weight = max(tried, key=lambda one: tried[one].mean())
-    gain = tried[ridge, weight] - ndcgs[base]
     figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
-    if gain.mean() <= STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)):
+    if not _is_surely_better(tried[ridge, weight], ndcgs[base]):
         fit.progress(f"cold-start users: texts are left out, as they rank no better; {_listed(figures)}")
         return plain, figures, ColdUserChoices(base)
     fit.progress(
@@ -287,6 +296,12 @@ def _hold_out(users: TrainingUsers, queries: Queries, generator: np.random.Gener
     of_learned = np.array([user_id in learned for user_id in queries.user_ids], dtype=bool)
     kept = ~of_learned | (generator.random(len(queries)) < 0.5)
     return sample_queries(queries.take(np.flatnonzero(kept)), MAX_QUERIES, generator)
+
+
+def _is_surely_better(ndcg: np.ndarray, than: np.ndarray) -> bool:
+    """Whether the mean is higher by more than so many standard errors of the paired difference. Shapes (n,)."""
+    gain = ndcg - than
+    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
 
 
 def _listed(figures: dict[str, float]) -> str:

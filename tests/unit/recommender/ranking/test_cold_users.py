@@ -252,6 +252,28 @@ def test_the_regression_is_the_ridge_of_low_rank() -> None:
     np.testing.assert_allclose(np.linalg.norm(fitted - wide._centred @ left @ right), np.linalg.norm(best), rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("n_users", "wanted", "shares"),
+    [(19, 7, "counted"), (20, 7, "recent_1"), (80, 7, "recent_1"), (30, 20, "counted"), (30, None, "counted")],
+)
+def test_few_users_judge_what_is_popular_and_change_it_only_where_they_are_sure(
+    training: Path, n_users: int, wanted: int | None, shares: str
+) -> None:
+    """A shop that turns over: of all time nothing is popular that can still be had. Texts are not tried by so few."""
+    vectors = random_vectors(training)
+    users = TrainingUsers.read(training, vectors.ids)
+    then = counted_then({7: [4, 4]})
+    names = users.ids[:n_users].tolist()
+    strangers = (UserState(items_then=then, attributes="cook"),) * n_users
+    targets = tuple((item(n if wanted is None else wanted),) for n in range(n_users))
+    asking = Queries(strangers, targets, tuple(names))
+    encoder = None if n_users < 80 else encode
+    _, figures, choices = fit_cold_users(FitContext(Path(), 1, k=3), users, asking, vectors.catalogue, encoder)
+    assert choices == ColdUserChoices(shares)
+    assert bool(figures) == (n_users >= 20)
+    assert "cold_users_ndcg_profile" not in figures
+
+
 def test_the_regression_holds_no_matrix_of_its_vectors_and_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
     n_users, n_items, width = 300, 20_000, 200
     generator = np.random.default_rng(0)
