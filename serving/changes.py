@@ -53,6 +53,12 @@ class ChangeDesk:
         self._to_forget, self._forgotten = to_forget, forgotten
         self._known: _Known | None = None
         self._reading = Lock()
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why what clients said could not be read the last time that anybody tried; None where it could."""
+        return self._problem
 
     def change_item(self, item_id: str, patch: ItemPatch, engine: Engine | None) -> ItemSaid:
         """Say something of an item.
@@ -142,24 +148,32 @@ class ChangeDesk:
 
     def _read(self) -> None:
         with self._reading:
-            # Before what is said: what comes in between is read once more at the next poll, and never left out.
-            file, newest = self._overrides.identity(), self._overrides.newest()
-            known = self._known
-            if known is None:
-                known = _Known(0, file, newest)
-            elif newest < known.newest or (known.file is not None and file != known.file):
-                known = _Known(known.generation + 1, file, newest)
-            elif newest == known.newest and file == known.file:
-                return
-            news = list(self._overrides.since("items", known.version))
-            # Assigned whole: others may look at it meanwhile.
-            self._known = _Known(
-                known.generation,
-                file,
-                newest,
-                max((known.version, *(one.version for one in news))),
-                {**known.said, **{one.id: one for one in news}},
-            )
+            try:
+                self._read_news()
+            except Exception as error:
+                self._problem = str(error)
+                raise
+            self._problem = None
+
+    def _read_news(self) -> None:
+        # Before what is said: what comes in between is read once more at the next poll, and never left out.
+        file, newest = self._overrides.identity(), self._overrides.newest()
+        known = self._known
+        if known is None:
+            known = _Known(0, file, newest)
+        elif newest < known.newest or (known.file is not None and file != known.file):
+            known = _Known(known.generation + 1, file, newest)
+        elif newest == known.newest and file == known.file:
+            return
+        news = list(self._overrides.since("items", known.version))
+        # Assigned whole: others may look at it meanwhile.
+        self._known = _Known(
+            known.generation,
+            file,
+            newest,
+            max((known.version, *(one.version for one in news))),
+            {**known.said, **{one.id: one for one in news}},
+        )
 
 
 def _knows(engine: Engine | None, item_id: str) -> bool:

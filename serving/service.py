@@ -285,6 +285,7 @@ class Sommelier:
             promoted=self._watcher.promoted,
             problem=self._watcher.problem,
             store_problem=self._store.problem or None,
+            changes_problem=self._changes.problem,
             experiment_problems=self._experiments.problems(),
             capabilities={} if loaded is None else loaded.value.capabilities,
             n_items=None if bundle is None else len(bundle.catalogue),

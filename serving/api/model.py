@@ -36,6 +36,11 @@ class ModelInfo(Message):
         description="Why answers of this worker do without the online store now; they say so in `degraded`. null while "
         "it can be read.",
     )
+    changes_problem: str | None = Field(
+        None,
+        description="Why this worker does not follow what clients say of items and users, and shows what it read "
+        "before; null while it can be read.",
+    )
     experiment_problems: list[str] = Field(
         [], description="Why experiments that run are not followed; everybody is then answered by `model`."
     )

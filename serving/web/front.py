@@ -50,6 +50,6 @@ def example_user(settings: Settings) -> str:
 
 
 def _problems(model: Answer, *others: Answer) -> list[str]:
-    own = (model.body["problem"], model.body["store_problem"], *model.body["experiment_problems"])
-    said = [*own, *(one.body["problem"] for one in others)]
+    own = [model.body[name] for name in ("problem", "store_problem", "changes_problem")]
+    said = [*own, *model.body["experiment_problems"], *(one.body["problem"] for one in others)]
     return [problem for problem in said if problem]

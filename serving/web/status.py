@@ -66,8 +66,11 @@ def show_status(
         model=model,
         data=manifest.get("data", {}),
         measures=_measures(manifest.get("metrics", {})),
-        problems=[text for text in (model.problem, model.store_problem, timeline.problem, experiments.problem) if text]
-        + list(model.experiment_problems),
+        problems=[
+            *filter(None, (model.problem, model.store_problem, model.changes_problem)),
+            *filter(None, (timeline.problem, experiments.problem)),
+            *model.experiment_problems,
+        ],
         running=[one for one in experiments.experiments if one.state != "stopped"],
         pinned=experiments.pinned,
         on=[card for card in cards if card.is_on],

@@ -94,13 +94,20 @@ def test_what_was_deleted_does_not_come_back_with_a_bundle_that_is_loaded_while_
     desk.look()
     desk.bring_up(second.live)
     assert second.recommend(request).items[0].item_id == first.recommend(request).items[0].item_id == "i10"
+    assert desk.problem is not None
+    assert desk.problem.startswith("Cannot read what clients say of items")
     with pytest.raises(OverrideError, match="Cannot read what clients say of items"):
         desk.follow(None, [])
     new = ChangeDesk(Overrides(file), tmp_path / "to_forget.json", tmp_path / "forgotten.json")
+    assert new.problem is None  # it has not tried yet
     with pytest.raises(OverrideError, match=r"overrides\.sqlite.*must be moved away"):
         new.look()
     with pytest.raises(OverrideError):
         new.bring_up(make().live)
+    assert new.problem is not None
+    file.unlink()  # moved away
+    new.look()
+    assert new.problem is None
 
 
 def _best(engine: Any) -> tuple[str, float | None]:

@@ -145,6 +145,13 @@ def test_what_people_wrote_is_text_and_no_markup() -> None:
     assert not page.all("img")
 
 
+@pytest.mark.parametrize("field", ["problem", "store_problem", "changes_problem"])
+def test_what_is_wrong_with_the_service_is_said_to_who_may_read(field: str) -> None:
+    model = MODEL.model_copy(update={field: "/srv/shop/file is damaged"})
+    assert "/srv/shop/file is damaged" in _words(_show([], model))
+    assert model.summary().model_dump() == {"ready": True, "model": "sommelier-shop:7"}
+
+
 def test_an_empty_shop_says_so() -> None:
     model = ModelInfo(
         ready=False,
