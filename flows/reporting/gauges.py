@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from core.alarms import Alarm
     from flows.promotion.gate import Decision
+    from monitoring.answers.variants import VariantDay
     from monitoring.verdict import Signal
     from validation.summary import ValidationSummary
 
@@ -49,6 +51,10 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("family", "signal", "broken"),
     ),
     "sommelier_signal": ("What drift monitoring measured in its newest windows.", ("family", "signal", "window_days")),
+    "sommelier_variant_figure": (
+        "What an experiment's variants brought in their newest whole days: ctr, hit, ndcg, failed_share, users.",
+        ("experiment", "variant", "figure", "window_days"),
+    ),
     "sommelier_run_ended_timestamp_seconds": (
         "When a flow ended last, by how: completed, failed.",
         ("flow", "state"),
@@ -100,6 +106,25 @@ def publish_look(layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Sign
             ],
         },
     )
+
+
+def publish_variants(layout: Layout, days: Sequence[VariantDay], last: date) -> None:
+    """What the variants of experiments brought.
+
+    Args:
+        days: That were summed up.
+        last: The newest whole day.
+    """
+    from monitoring.answers.variants import window_figures
+    from monitoring.calibration import WINDOWS
+
+    rows = {
+        (*own, figure, str(window)): value
+        for window in WINDOWS
+        for own, figures in window_figures(days, last, window).items()
+        for figure, value in figures.items()
+    }
+    _write(layout, "variants", {"sommelier_variant_figure": sorted(rows.items())})
 
 
 def publish_gate(layout: Layout, decision: Decision) -> None:

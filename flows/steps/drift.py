@@ -14,7 +14,7 @@ from core.storage import digest_of
 from flows.environment import current_settings
 from flows.promotion.champion import read_served_manifest
 from flows.reporting import artifacts
-from flows.reporting.gauges import publish_look
+from flows.reporting.gauges import publish_look, publish_variants
 from flows.reporting.reports import DRIFT, write_index
 from flows.steps.run import Run
 from flows.steps.step import Output, StepContext, action, step
@@ -222,6 +222,7 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
         cut_at: Up to here is what the model learned from.
         embeds: Whether the texts that are new are embedded; otherwise those are looked at that were embedded before.
     """
+    from monitoring.answers.variants import read_variant_days
     from monitoring.drift import live_end
     from monitoring.extent import find_extent
 
@@ -250,5 +251,7 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
     )
     write_index(run.layout)
     publish_look(run.layout, drift.value.alarms, drift.value.signals)
+    over = datetime.now(UTC) - timedelta(days=1, seconds=serving.experiments.click_window_s)
+    publish_variants(run.layout, read_variant_days(run.layout.watched), over.date())
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)
     return drift.value

@@ -2,7 +2,7 @@
 
 The log is kept for weeks, a quiet past takes months. So each look of `monitor` sums up the whole days (UTC) that were
 not summed up yet. Of a day each user counts once, with the mean over their lists; a list that nobody's id came with
-counts as a user. Lists of challengers in an experiment are left out: its own figures watch them.
+counts as a user. Lists of challengers in an experiment are left out, and summed up by themselves (`variants`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from core.logs.events import EventLog
 from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file
+from monitoring.answers.variants import keep_variant_days, variant_days
 from monitoring.online.shown import open_shown
 from monitoring.signals.segments import read_segments
 
@@ -36,8 +37,8 @@ TOOK_MS = tuple(float(f"{1.2**n:.3g}") for n in range(-4, 56))
 # of them, logarithm of the propensities, clicks per item, lists with a click, NDCG of the clicks.
 FIGURES = ("score", "novelty", "popular", "cold", "propensity", "ctr", "hit", "ndcg")
 _AGAIN = timedelta(days=1)  # the newest day that is known is summed up again: events come late
-_LISTED = f"""
-CREATE TEMP TABLE listed AS
+_LISTED = """
+CREATE TEMP TABLE all_listed AS
 WITH clicks AS (
     SELECT recommendation_id, count(*) AS n, sum(1 / log2(position + 1)) AS gain
     FROM shown JOIN clicked USING (recommendation_id, item_id) GROUP BY ALL
@@ -46,14 +47,17 @@ kinds AS (
     SELECT recommendation_id, avg(coalesce(bits, rarest)) AS novelty, avg(coalesce(is_popular, 0)) AS popular
     FROM shown LEFT JOIN popular USING (item_id), (SELECT coalesce(max(bits), 0) AS rarest FROM popular) GROUP BY ALL
 )
-SELECT a.recommendation_id, CAST(a."at" AS DATE) AS day, model, coalesce(a.who, a.recommendation_id) AS unit_id,
-    a.user_id, took_ms, list_avg(scores) AS score, novelty, popular, CAST(cold_start AS INTEGER) AS cold,
+SELECT a.recommendation_id, CAST(a."at" AS DATE) AS day, model, experiment, variant,
+    coalesce(a.who, a.recommendation_id) AS unit_id, a.user_id, took_ms,
+    list_avg(scores) AS score, novelty, popular, CAST(cold_start AS INTEGER) AS cold,
     list_avg(list_transform(list_filter(propensities, lambda one: one > 0), lambda one: ln(one))) AS propensity,
     coalesce(n, 0) / len(items) AS ctr, CAST(coalesce(n, 0) > 0 AS INTEGER) AS hit,
     coalesce(gain / list_sum(list_transform(range(1, n + 1), lambda place: 1 / log2(place + 1))), 0) AS ndcg
 FROM answers a LEFT JOIN clicks USING (recommendation_id) LEFT JOIN kinds USING (recommendation_id)
-WHERE role = 'shown' AND len(items) > 0 AND coalesce(variant, '') IN ('', {literal(CHAMPION)})
-    AND endpoint LIKE '%recommend%' AND day >= $since AND day < $until
+WHERE role = 'shown' AND len(items) > 0 AND endpoint LIKE '%recommend%' AND day >= $since AND day < $until
+"""
+_OF_CHAMPIONS = f"""
+CREATE TEMP VIEW listed AS SELECT * FROM all_listed WHERE coalesce(variant, '') IN ('', {literal(CHAMPION)})
 """
 _FIRST = """SELECT CAST(min("at") AS DATE) FROM answers WHERE role <> 'preview'"""
 _UNITS = f"""
@@ -168,14 +172,16 @@ def sum_up_answers(
         read_segments(tables, logs.clean)
         _rank_items(tables, logs.clean)
         tables.execute(_LISTED, {"since": since, "until": until})
+        tables.execute(_OF_CHAMPIONS)
         tables.execute(_UNITS)
-        fresh = list(_days(tables, promises))
+        fresh, of_variants = list(_days(tables, promises)), variant_days(tables, since, until)
     found = {(one.day, one.model): one for one in fresh}
     for one in known:  # of a day of which answers have left the log, the sums of before are the whole
         own = (one.day, one.model)
         if own not in found or one.answers > found[own].answers:
             found[own] = one
     oldest = until - timedelta(days=KEPT_DAYS)
+    keep_variant_days(folder, of_variants, oldest)
     days = [found[own] for own in sorted(found) if own[0] >= oldest]
     if days != known:
         with atomic_file(folder / STORE) as temporary:

@@ -1,12 +1,15 @@
 """What flows leave for Prometheus is what the service shows, each figure once."""
 
+from datetime import date
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.alarms import Alarm
 from core.layout import Layout
 from flows.promotion.gate import BestBaseline, Decision
-from flows.reporting.gauges import FAMILIES, publish_gate, publish_look, publish_rows, publish_run
+from flows.reporting.gauges import FAMILIES, publish_gate, publish_look, publish_rows, publish_run, publish_variants
+from monitoring.answers.variants import VariantDay
 from monitoring.verdict import Signal
 from serving.http.flow_gauges import with_flow_gauges
 from validation.summary import TableSummary, ValidationSummary
@@ -72,6 +75,24 @@ def test_a_look_shows_its_alarms_and_what_it_measured_of_all(layout):
     assert found["sommelier_signal"] == {("data", "data.price.level", "7"): 9.5, ("data", "data.price.level", "1"): 8.5}
     publish_look(layout, (), signals)
     assert "sommelier_alarm" not in _samples(layout)
+
+
+def test_variants_show_what_they_brought_by_window(layout):
+    days = [
+        VariantDay(
+            day=date(2026, 3, day), experiment="spring", variant="new", answers=8, failed=2, users=users,
+            figures={"ctr": (0.5, 0.1), "hit": (hits, 1.0), "ndcg": (1.0, 0.5)},
+        )
+        for day, users, hits in ((1, 4, 1.0), (3, 8, 5.0))
+    ]  # fmt: skip
+    publish_variants(layout, days, date(2026, 3, 3))
+    found = _samples(layout)["sommelier_variant_figure"]
+    hits = {labels[3]: value for labels, value in found.items() if labels[2] == "hit"}
+    assert hits == {"1": 5 / 8, "7": 6 / 12, "28": 6 / 12}
+    assert found["spring", "new", "failed_share", "7"] == 0.2
+    assert found["spring", "new", "users", "7"] == 12
+    publish_variants(layout, days, date(2026, 4, 30))
+    assert "sommelier_variant_figure" not in _samples(layout)
 
 
 @pytest.mark.parametrize(("promote", "baseline"), [(True, False), (False, True), (False, False)])

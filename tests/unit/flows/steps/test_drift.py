@@ -51,6 +51,7 @@ def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
         "read_standing",
         "write_index",
         "publish_look",
+        "publish_variants",
     ):
         monkeypatch.setattr(drift, name, lambda *_, **__: "")
     monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or "")

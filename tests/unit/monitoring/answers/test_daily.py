@@ -16,6 +16,7 @@ from core.logs.events import EventLog
 from core.logs.predictions import Prediction
 from core.schema import TABLES
 from monitoring.answers.daily import TOOK_MS, AnswerDay, AnswerLogs, read_answer_days, sum_up_answers
+from monitoring.answers.variants import read_variant_days, window_figures
 from tests.unit.monitoring.online.test_shown import NOON, answer, event, write
 
 TODAY = date(2026, 3, 3)
@@ -84,6 +85,46 @@ def test_what_is_not_over_or_not_whole_or_not_the_champions_is_left_out(tmp_path
     )
     assert _sum_up(tmp_path, now=NOW - timedelta(minutes=15)) == [], "clicks on the day's last answers still count"
     assert [(one.day.day, one.answers) for one in _sum_up(tmp_path)] == [(2, 1)]
+
+
+def test_variants_of_an_experiment_are_summed_up_by_themselves_and_outlast_the_log(tmp_path: Path) -> None:
+    tried = {"experiment": "e", "variant": "canary"}
+    of_day = [
+        answer("r1", DAY_M, **tried),
+        answer("r2", DAY_M + 1, **tried),
+        answer("r3", DAY_M, user_id="v", **tried),
+        answer("control", DAY_M, user_id="w", variant="champion", experiment="e"),
+        answer("none", DAY_M, user_id="x"),
+        answer("failed", DAY_M, user_id="w", role="failed", items=(), scores=(), **tried),
+        answer("shadow", DAY_M, role="failed", items=(), scores=(), experiment="beside", variant="new"),
+    ]
+    segments = write(tmp_path / "log", answer("begin", 0), *of_day)
+    [day] = _sum_up(tmp_path, [event(1, "b", DAY_M + 2, of="r2")])
+    assert day.answers == 2  # of the bundle in service, in the experiment and outside of it
+    canary, control = read_variant_days(tmp_path / "watched")
+    assert (canary.variant, canary.answers, canary.failed, canary.users) == ("canary", 3, 1, 2)
+    assert canary.figures["hit"] == (0.5, 0.25)
+    assert canary.figures["ctr"][0] == pytest.approx((1 / 3) / 2)
+    assert (control.variant, control.answers, control.failed, control.users) == ("champion", 1, 0, 1)
+    figures = window_figures([canary, control], date(2026, 3, 8), 7)
+    assert figures["e", "canary"]["hit"] == 0.25
+    assert figures["e", "canary"]["failed_share"] == 0.25
+    assert window_figures([canary], date(2026, 3, 9), 7) == window_figures([canary], date(2026, 3, 1), 7) == {}
+    for segment in segments.glob("*.jsonl"):
+        segment.unlink()
+    write(tmp_path / "log", answer("r2", DAY_M + 1, **tried), answer("r9", 2 * DAY_M))
+    _sum_up(tmp_path, now=NOW + timedelta(days=1))
+    assert read_variant_days(tmp_path / "watched") == [canary, control]
+
+
+def test_a_variant_that_only_failed_has_its_failures(tmp_path: Path) -> None:
+    control = answer("control", DAY_M, variant="champion", experiment="e")
+    failed = answer("failed", DAY_M, role="failed", items=(), scores=(), variant="canary", experiment="e")
+    write(tmp_path / "log", answer("begin", 0), control, failed)
+    _sum_up(tmp_path)
+    found = window_figures(read_variant_days(tmp_path / "watched"), date(2026, 3, 2), 1)
+    assert found["e", "canary"] == {"failed_share": 1.0}
+    assert (found["e", "champion"]["failed_share"], found["e", "champion"]["users"]) == (0.0, 1.0)
 
 
 def test_days_stay_when_their_part_of_the_log_is_gone_and_come_once(tmp_path: Path) -> None:
