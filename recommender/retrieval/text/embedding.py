@@ -14,8 +14,9 @@ from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.fine_tuning import Choice, fine_tune_again, fine_tune_encoder
 from recommender.encoders.head import fine_tune_head, fine_tune_head_again
 from recommender.encoders.modality import read_modality
-from recommender.encoders.weights import SETTINGS_FILE, save_weights
+from recommender.encoders.weights import SETTINGS_FILE, read_encoder_settings, save_weights
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
+from recommender.fitting.component import SUMMARY
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
@@ -38,7 +39,8 @@ def embed_catalogue(
 
     Where `fit.start` is given, texts that have not changed since that bundle keep their vectors, and its whitening
     stays; what is fine-tuned on the sequences is fine-tuned from the pretrained encoder all the same.
-    Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not.
+    Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not;
+    and where all texts are those that it encoded, their vectors stay.
 
     Args:
         fit: Of its training folder the catalogue is read, and to fine-tune the sequences and validation queries.
@@ -102,9 +104,26 @@ def _encode(
     """The texts' whitened vectors, zeros where there are no words, and the whitening. Shape (n_items, d)."""
     if fit.start is not None:
         return _encode_new(fit, catalogue, has_text, settings)
+    if has_text.any() and (found := _as_held(fit, catalogue, settings)) is not None:
+        return found
     raw = TextEncoder.load(settings, fit.progress, fit.device).encode(catalogue.texts, fit.progress)
     whitening = Whitening.fit(raw[has_text])
     return np.where(has_text[:, None], whitening.apply(raw), np.float32(0)), whitening
+
+
+def _as_held(fit: FitContext, catalogue: Catalogue, settings: EncoderSettings) -> tuple[np.ndarray, Whitening] | None:
+    """What a held fit made of these very texts, which is what the same encoder would make of them again; None where
+    nothing is held, a text or the encoder is another one, or it took its whitening from a bundle that it started from.
+    """
+    if fit.held is None or read_encoder_settings(fit.held) != settings:
+        return None
+    if (fit.held / SUMMARY).exists() and FitSummary.read(fit.held).work is not None:
+        return None
+    before, whitening = _before(fit.held)
+    if before.catalogue.texts != catalogue.texts or not encodes_alike(fit.held, settings, fit.progress, fit.device):
+        return None
+    fit.progress(f"{len(catalogue.texts)} texts are those of the bundle that was judged, and keep their vectors")
+    return before.text[1:].numpy(), whitening
 
 
 def _encode_new(
