@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from core.storage import atomic_folder, exclusively
 from flows.environment import POLITE, QUIET, home_variables
 
 _HOME = tempfile.TemporaryDirectory(prefix="sommelier-tests-", ignore_cleanup_errors=True)
@@ -26,6 +27,26 @@ settings.load_profile("sommelier")
 def _end_with_the_summary() -> None:
     """DuckDB's binding reports harmless leaks while the interpreter goes down, long after pytest's summary."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def built_shop(shared: Path) -> Path:
+    """The work folder of the shop that services serve: fitted once in a test run, for tests that copy it."""
+    from tests.integration.serving_shop import build_shop
+
+    built = shared / "built-shop"
+    with exclusively(shared / "built-shop.lock"):
+        if not built.is_dir():
+            with atomic_folder(built) as folder:
+                build_shop(folder)
+    return built
 
 
 @pytest.fixture(scope="session")

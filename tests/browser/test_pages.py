@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
 from flows.promotion.experiments import start_experiment
 from tests.browser.browsing import Visit, open_browser, visit
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, TinyShop, copy_shop
 from tests.unit.serving.operations.put_aside import put_aside
 
 PATHS = {
@@ -58,8 +59,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    made = build_shop(tmp_path_factory.mktemp("shop"))
+def shop(browser: Browser, built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    made = copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
     put_aside(made.layout, SCRIPT_ROW)
     return made
 

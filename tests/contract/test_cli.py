@@ -37,7 +37,7 @@ from recommender.inputs.texts import TextStyle, WritingTask
 from recommender.writing.decoding import Strategy
 from tests.contract.documents import DOCS, GUIDES, code, read
 from tests.integration.conftest import free_port
-from tests.integration.serving_shop import SHOP, TinyShop, build_shop
+from tests.integration.serving_shop import SHOP, TinyShop, copy_shop
 from tests.unit.cli.quarantined_shop import validate_source, write_source
 from tests.unit.flows.promotion.test_approvals import waiting
 
@@ -115,10 +115,10 @@ TABLES = [
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     """A shop with two candidates, a feature store and a quarantine; nothing of it runs."""
     folder = tmp_path_factory.mktemp("shop")
-    shop = build_shop(folder)
+    shop = copy_shop(built_shop, folder)
     for bundle in (shop.whole, shop.bare):
         record_evaluation(bundle, METRICS, None)
     validate_source(shop.layout, write_source(folder / "source"), "bad")

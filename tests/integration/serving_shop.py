@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 from core import schema
 from core.layout import Layout
 from core.settings.tree import Recipe
+from core.storage import write_json
 from recommender.bundle.assembly import assemble_bundle, record_evaluation
 from recommender.bundle.data_range import DataRange
 from recommender.bundle.manifest import Component
@@ -61,7 +64,16 @@ class TinyShop:
     bare: Path
 
 
-def build_shop(work_dir: Path) -> TinyShop:
+def copy_shop(built: Path, work_dir: Path) -> TinyShop:
+    """A shop that was built in one work folder, in another."""
+    layout = Layout(work_dir, SHOP)
+    shutil.copytree(Layout(built, SHOP).root, layout.root)
+    summary = layout.training("k") / "summary.json"  # all others are where they are found
+    write_json(summary, {**json.loads(summary.read_text(encoding="utf-8")), "folder": layout.training("k")})
+    return TinyShop(layout=layout, whole=layout.bundle("whole"), bare=layout.bundle("bare"))
+
+
+def build_shop(work_dir: Path) -> None:
     """Make the clean tables, the feature store, the training set and the bundles."""
     from features.refresh import refresh_features
     from features.training import build_training_set
@@ -113,7 +125,7 @@ def build_shop(work_dir: Path) -> TinyShop:
         **{name: getattr(summary, name) for name in ("first_event_at", "last_event_at", "validation_at", "test_at")},
     )
 
-    def assemble(key: str, names: tuple[Component, ...]) -> Path:
+    def assemble(key: str, names: tuple[Component, ...]) -> None:
         assemble_bundle(
             layout.bundle(key),
             shop=SHOP,
@@ -123,13 +135,9 @@ def build_shop(work_dir: Path) -> TinyShop:
             code_version="test",
         )
         record_evaluation(layout.bundle(key), {"ndcg_at_10": 0.5}, None)
-        return layout.bundle(key)
 
-    return TinyShop(
-        layout=layout,
-        whole=assemble("whole", WHOLE),
-        bare=assemble("bare", ("vectors", "sequence")),
-    )
+    assemble("whole", WHOLE)
+    assemble("bare", ("vectors", "sequence"))
 
 
 def write_clean_tables(clean: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from flows.environment import QUIET
 from tests.contract.documents import DOCS, ROOT, fenced, read
 from tests.integration.running_service import Running, free_port, start_command, start_service
-from tests.integration.serving_shop import SHOP, TinyShop, build_shop
+from tests.integration.serving_shop import SHOP, TinyShop, copy_shop
 
 pytestmark = pytest.mark.long
 
@@ -27,8 +27,8 @@ PAGE = "src/serving/web/assets/base.html.j2"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("origin"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("origin"))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,12 @@ from core.removals import read_waiting
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.lists import LatestRequest, PopularRequest, SearchRequest
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import ITEMS, USERS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, USERS, TinyShop, copy_shop
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

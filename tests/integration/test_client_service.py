@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from serving.api.score import ScoreRequest
 from serving.client import AsyncClient, Client, NoAnswer, RequestFailed, Retries
 from tests.contract.documents import DOCS, ROOT, fenced, read
 from tests.integration.running_service import Running, free_port, start_service
-from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, SHOP, TinyShop, copy_shop
 from tests.unit.serving.operations.put_aside import put_aside
 
 # What the documents call the simulated shop's users and items, and what those of the shop here are called.
@@ -43,8 +44,8 @@ PRINTED = [
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    made = build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    made = copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
     put_aside(made.layout)
     return made
 

@@ -20,14 +20,14 @@ from core.promotions import RECORD as IN_SERVICE
 from core.promotions import model_folder
 from flows.promotion.experiments import pin_version, start_experiment
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import USERS, TinyShop, build_shop
+from tests.integration.serving_shop import USERS, TinyShop, copy_shop
 
 RECOMMEND = "/v1/recommend"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShop]:
-    made = build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShop]:
+    made = copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
     before = os.environ.get("BENTOML_HOME")
     os.environ["BENTOML_HOME"] = str(made.layout.work_dir / "bentoml")
     yield made

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from core.keys import create_key
 from serving.api.openapi import describe_api
 from tests.contract.documents import ROOT
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import TinyShop, build_shop
+from tests.integration.serving_shop import TinyShop, copy_shop
 
 pytestmark = pytest.mark.long
 
@@ -38,8 +39,8 @@ FEW, MANY = 400, 10_000
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

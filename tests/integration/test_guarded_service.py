@@ -14,12 +14,12 @@ import pytest
 
 from core.keys import create_key, revoke_key
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, TinyShop, copy_shop
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

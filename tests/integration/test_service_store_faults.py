@@ -19,7 +19,7 @@ from features.feast.store import ONLINE_FILE
 from features.refresh import refresh_features
 from tests.integration.features.own_redis import OwnRedis
 from tests.integration.running_service import Running, start_service
-from tests.integration.serving_shop import ITEMS, RECIPE, USERS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, RECIPE, USERS, TinyShop, copy_shop
 
 pytestmark = pytest.mark.slow
 
@@ -145,8 +145,8 @@ def check_outage(
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ from tests.integration.running_service import (
     check_refusal,
     start_service,
 )
-from tests.integration.serving_shop import ITEMS, KINDS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, KINDS, TinyShop, copy_shop
 
 BOTH = pytest.mark.parametrize("by", ["blend", "generative"])
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 
 from core.storage import exclusively
 from tests.integration.running_service import Running, service_command, start_service, stop
-from tests.integration.serving_shop import TinyShop, build_shop
+from tests.integration.serving_shop import TinyShop, copy_shop
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

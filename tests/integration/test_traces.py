@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.integration.collector import attributes_of, collecting
 from tests.integration.running_service import start_service
-from tests.integration.serving_shop import TinyShop, build_shop
+from tests.integration.serving_shop import TinyShop, copy_shop
 
 pytestmark = pytest.mark.long
 
@@ -42,8 +42,8 @@ def connections_of(process: psutil.Process) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

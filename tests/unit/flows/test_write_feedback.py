@@ -27,14 +27,14 @@ from flows.steps import texts
 from flows.write_feedback import Written, write_feedback
 from recommender.bundle.manifest import read_manifest
 from tests.faults.scenarios import run_flow
-from tests.integration.serving_shop import SHOP, TinyShop, build_shop
+from tests.integration.serving_shop import SHOP, TinyShop, copy_shop
 
 USERS = ("u03", "u01", "u02", "nobody-knows", "u04")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def built(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

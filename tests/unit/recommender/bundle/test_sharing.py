@@ -15,12 +15,12 @@ from recommender.bundle.loading import Bundle, load_bundle
 from recommender.encoders.weights import load_encoder
 from recommender.errors import BundleError
 from recommender.inputs.user import UserState
-from tests.integration.serving_shop import ITEMS, TinyShop, build_shop
+from tests.integration.serving_shop import ITEMS, TinyShop, copy_shop
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
-    return build_shop(tmp_path_factory.mktemp("shop"))
+def shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
+    return copy_shop(built_shop, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")
