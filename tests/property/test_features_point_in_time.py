@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import schema
@@ -20,6 +19,7 @@ from features.counting.sketches import Arrival, Attributes, new_item, new_user, 
 from features.counting.streams import DAY_US, PRICE_UNITS, order_events
 from features.counting.user_facts import UserFacts
 from recommender.inputs.seen import item_key
+from tests.property.laws import law
 from tests.unit.features.plain import IGNORED, LoggedEvent, clocks, item_features, same, seen_items, user_features
 
 MAX_HISTORY, N_AFFINITIES, WINDOWS = 2, 2, (1, 3, 7)
@@ -97,8 +97,7 @@ def catalogue_facts(facts: Facts, item: str) -> Facts:
     }
 
 
-@settings(max_examples=1000, deadline=None)
-@given(logs)
+@law(logs, few=200, many=1000)
 def test_features_as_of_any_moment_are_a_plain_recount(log: list[LoggedEvent]) -> None:
     events, users, items = facts_of(log)
     # Just before each event, just after it, and long after all.
@@ -126,8 +125,7 @@ def test_features_as_of_any_moment_are_a_plain_recount(log: list[LoggedEvent]) -
             assert_same(row_of(derived, n), expected, (item, moment))
 
 
-@settings(max_examples=1000, deadline=None)
-@given(logs, st.randoms(use_true_random=False))
+@law(logs, st.randoms(use_true_random=False), few=200, many=1000)
 def test_arrivals_in_any_order_end_with_the_facts_of_a_recount(log: list[LoggedEvent], rng: random.Random) -> None:
     events, users, items = facts_of(log)
     late = np.array([2**60])
@@ -153,8 +151,7 @@ def test_arrivals_in_any_order_end_with_the_facts_of_a_recount(log: list[LoggedE
 kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True)
 
 
-@settings(max_examples=500, deadline=None)
-@given(logs, kinds, st.none() | st.sampled_from([0.5, 1.0, 3.0]))
+@law(logs, kinds, st.none() | st.sampled_from([0.5, 1.0, 3.0]), few=100, many=500)
 def test_what_was_seen_as_of_any_moment_is_a_plain_recount(
     log: list[LoggedEvent], chosen: list[str], within_days: float | None
 ) -> None:
@@ -175,8 +172,7 @@ def test_what_was_seen_as_of_any_moment_is_a_plain_recount(
             assert np.array(row["seen_keys"], dtype=np.int64)[kept].tolist() == sorted(map(item_key, expected))
 
 
-@settings(max_examples=500, deadline=None)
-@given(logs, kinds, st.randoms(use_true_random=False))
+@law(logs, kinds, st.randoms(use_true_random=False), few=100, many=500)
 def test_arrivals_in_any_order_end_with_what_a_recount_says_was_seen(
     log: list[LoggedEvent], chosen: list[str], rng: random.Random
 ) -> None:
