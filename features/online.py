@@ -290,7 +290,12 @@ class OnlineFeatures:
         return seen_at(keys, us, at_us, within_days)
 
     def _open(self) -> tuple[Any, Any]:
-        return self._store.get()
+        try:
+            return self._store.get()
+        except FeatureError:
+            raise
+        except Exception as error:
+            raise _failure("open", error) from error
 
     def _start_anew(self) -> None:
         """What was read and counted was another store's."""
@@ -419,6 +424,8 @@ def _failure(verb: str, error: Exception) -> FeastFailure:
 def _advice(error: Exception) -> str:
     if is_disk_full(error):
         return "Free room on the disk; what is in the event log is pushed then"
+    if isinstance(error, PermissionError | NotADirectoryError):
+        return "See that the feast folder is one, and may be read; nothing has to be started again"
     if type(error).__module__.startswith("redis"):
         return "See that Redis runs, and can be reached at feature_store.redis; nothing else has to be done"
     return "Refresh the features; if that fails too, move the feast folder away and refresh again"

@@ -76,7 +76,7 @@ class OpenedStore:
     def _stamp(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._folder / PUBLISHED_FILE)  # noqa: PTH116 - every request asks
-        except FileNotFoundError:
+        except OSError:  # nothing is published, or it cannot be looked at: what is open is read on
             return None
         return found.st_ino, found.st_mtime_ns
 

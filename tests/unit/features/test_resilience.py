@@ -209,6 +209,28 @@ def test_events_wait_for_an_emptied_store_to_be_filled(online: Online) -> None:
         features.push([Interaction("e", "u", "a", "view", datetime(2026, 1, 1, tzinfo=UTC))], [1])
 
 
+def test_where_the_feast_folder_cannot_be_looked_into_the_store_is_away_and_one_that_is_open_is_read_on(
+    online: Online, tmp_path: Path
+) -> None:
+    (tmp_path / "feast").write_text("a file in the place of the folder", encoding="utf-8")
+    features, opened = (
+        ResilientFeatures(
+            tmp_path / "feast", FeatureSettings(), breaker=CircuitBreaker(2.0), timeout_s=1.0, kept_bytes=10_000
+        )
+        for _ in range(2)
+    )
+    with pytest.raises(FeastFailure, match=r"Cannot open the online store: error=NotADirectoryError.*may be read"):
+        features.read_user("u")
+    assert features.is_away
+    with pytest.raises(FeastFailure, match="Cannot open"):
+        features.push([Interaction("e", "u", "a", "view", datetime(2026, 1, 1, tzinfo=UTC))], [1])
+    opened._store._opened = online, None
+    assert opened._read("u")[0][-1] == "seen"
+    online.filling, opened._filling = 0, Filling(tmp_path / "feast")  # whether it was emptied cannot be told
+    with pytest.raises(FeastFailure, match="error=NotADirectoryError"):
+        opened._read("u")
+
+
 def test_of_two_who_read_changes_at_once_the_older_rows_do_not_come_last(online: Online) -> None:
     """The second waits, and finds that there is nothing left for it, or what came since."""
     features, _ = reader(online)
