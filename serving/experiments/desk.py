@@ -317,7 +317,9 @@ class ExperimentDesk:
     def _recommend_all(
         self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str
     ) -> list[Recommendations | Exception]:
-        """Requests of one user each; those that one bundle answers are answered together."""
+        """Requests of one user each; those that one bundle answers are answered together. Where a variant fails, the
+        bundle in service answers in its place.
+        """
         choices: dict[int, Choice[Engine]] = {}
         found: dict[int, Recommendations | Exception] = {}
         of_engine: dict[int, list[int]] = {}
@@ -328,24 +330,49 @@ class ExperimentDesk:
                 choices[place] = choice
                 of_engine.setdefault(id(choice.engine), []).append(place)
         for places in of_engine.values():
-            with timed_stages() as clock:
-                started = time.perf_counter()
-                answers = _answers_of(choices[places[0]].engine, [requests[place] for place in places])
-                seconds = time.perf_counter() - started
-                with stage("log"):
-                    for place, answer in zip(places, answers, strict=True):
-                        found[place] = answer
-                        choice, asked = choices[place], requests[place]
-                        if isinstance(answer, Exception):
-                            self.failed(choice, asked, answer, endpoint, seconds)
-                        else:
-                            self.answered(choice, asked, answer, endpoint, seconds, champion, len(places))
-            shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
-            for place in places:
-                _note(requests[place], choices[place], clock.passed, len(places))
-                if not isinstance(found[place], Exception) and not requests[place].is_preview:
-                    self._counts.stages_passed(choices[place].experiment, choices[place].variant, shares)
+            found |= self._answer_by({place: choices[place] for place in places}, requests, champion, endpoint)
+        # Whoever names a variant asks to see that one.
+        instead = {
+            place: Choice(champion, "", CHAMPION, choice.unit)
+            for place, choice in choices.items()
+            if choice.engine is not champion and requests[place].variant is None and _has_failed(found[place])
+        }
+        if instead:
+            again = self._answer_by(instead, requests, champion, endpoint)
+            found |= {place: answer for place, answer in again.items() if not isinstance(answer, Exception)}
         return [found[place] for place in range(len(requests))]
+
+    def _answer_by(
+        self,
+        choices: Mapping[int, Choice[Engine]],
+        requests: Sequence[RecommendRequest],
+        champion: Engine,
+        endpoint: str,
+    ) -> dict[int, Recommendations | Exception]:
+        """Requests, by their places, that one bundle answers together; recorded.
+
+        Args:
+            choices: Of the places, all with the same bundle.
+        """
+        places = list(choices)
+        with timed_stages() as clock:
+            started = time.perf_counter()
+            answers = _answers_of(choices[places[0]].engine, [requests[place] for place in places])
+            seconds = time.perf_counter() - started
+            found = dict(zip(places, answers, strict=True))
+            with stage("log"):
+                for place, answer in found.items():
+                    choice, asked = choices[place], requests[place]
+                    if isinstance(answer, Exception):
+                        self.failed(choice, asked, answer, endpoint, seconds)
+                    else:
+                        self.answered(choice, asked, answer, endpoint, seconds, champion, len(places))
+        shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
+        for place in places:
+            _note(requests[place], choices[place], clock.passed, len(places))
+            if not isinstance(found[place], Exception) and not requests[place].is_preview:
+                self._counts.stages_passed(choices[place].experiment, choices[place].variant, shares)
+        return found
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         beside = Choice(engine, shadow.experiment, shadow.variant, given.unit)
@@ -380,6 +407,10 @@ def _answers_of(engine: Engine, requests: Sequence[RecommendRequest]) -> Sequenc
         return engine.recommend_all(requests)
     except Exception as error:
         return [error] * len(requests)
+
+
+def _has_failed(answer: Recommendations | Exception) -> bool:
+    return isinstance(answer, Exception) and is_failure(answer)
 
 
 def _note(request: RecommendRequest, choice: Choice[Engine], stages: Sequence[Timed], together: int) -> None:

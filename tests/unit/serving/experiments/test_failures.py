@@ -11,7 +11,7 @@ import pytest
 
 from core.experiments import Kind
 from recommender.errors import NotFinite
-from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.errors import BadRequest, CapabilityMissing, TooBusy, is_failure
 from serving.experiments.plan import point_of
 from serving.http.refusals import refusal_of
@@ -49,10 +49,9 @@ def begin(desk: Desk, engine: FakeEngine, kind: Kind = "split", share: float = 1
 
 def test_a_list_that_fails_is_recorded_and_counted_by_its_variant(desk: Desk) -> None:
     begin(desk, Failing("m:v2", "u1"))
-    with pytest.raises(NotFinite):
-        desk.ask(user_id="u1", k=3)
+    desk.ask(user_id="u1", k=3)
     desk.ask(user_id="u2")
-    failed, shown = desk.records()
+    failed, _, shown = desk.records()
     assert failed == {
         **failed,
         "role": "failed",
@@ -71,13 +70,44 @@ def test_a_list_that_fails_is_recorded_and_counted_by_its_variant(desk: Desk) ->
     assert desk.counts.found["try", "new", "failed"] == desk.counts.found["try", "new"] == 1
 
 
-@pytest.mark.parametrize("asked", [{"user_id": "u1", "preview": True}, {"user_id": "u1", "variant": "try/new"}])
-def test_what_is_only_looked_at_fails_for_nobody(desk: Desk, asked: dict[str, Any]) -> None:
+def test_the_bundle_in_service_answers_where_a_variant_fails_and_nothing_of_that_counts_for_the_variant(
+    desk: Desk,
+) -> None:
+    begin(desk, Failing("m:v2", "u1"))
+    answer = desk.ask(user_id="u1")
+    assert (answer.model, [item.item_id for item in answer.items]) == (CHAMPION.model, ["a", "b", "c"])
+    failed, instead = desk.records()
+    assert (failed["role"], failed["experiment"]) == ("failed", "try")
+    assert (instead["role"], instead["experiment"], instead["variant"]) == ("shown", "", "champion")
+    assert (instead["recommendation_id"], instead["model"]) == (answer.recommendation_id, CHAMPION.model)
+    assert desk.counts.found["try", "new"] == 0
+    assert [passed[:2] for passed in desk.counts.passed] == [("", "champion")]
+
+
+def test_where_the_bundle_in_service_fails_too_the_failure_is_told(desk: Desk) -> None:
     begin(desk, Failing("m:v2", "u1"))
     with pytest.raises(NotFinite):
-        desk.ask(**asked)
-    assert desk.records() == []
+        desk.desk.recommend(RecommendRequest(user_id="u1"), Failing("m:v1"), ENDPOINT)  # type: ignore[arg-type]
+    (failed,) = desk.records()
+    assert (failed["experiment"], failed["variant"], failed["role"]) == ("try", "new", "failed")
+    assert desk.counts.found["try", "new", "failed"] == 1
+
+
+def test_what_is_only_looked_at_fails_for_nobody(desk: Desk) -> None:
+    begin(desk, Failing("m:v2", "u1"))
+    assert desk.ask(user_id="u1", preview=True).model == CHAMPION.model
+    with pytest.raises(NotFinite):  # who names a variant asks to see that one
+        desk.ask(user_id="u1", variant="try/new")
+    assert [record["role"] for record in desk.records()] == ["preview"]
     assert desk.counts.found["try", "new", "failed"] == 0
+
+
+def test_of_many_users_those_whose_variant_fails_fail_nobody(desk: Desk) -> None:
+    begin(desk, Failing("m:v2", "u1"))
+    many = RecommendRequest.model_validate({"users": [{"user_id": "u1"}, {"user_id": "u2"}]})
+    answer = desk.desk.recommend(many, CHAMPION.value, ENDPOINT)
+    assert isinstance(answer, RecommendationsList)
+    assert [one.model for one in answer.answers] == [CHAMPION.model, "m:v2"]
 
 
 def test_what_a_client_did_wrong_is_no_failure_of_the_variant(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,10 +126,12 @@ def test_a_bundle_that_fails_as_a_whole_leaves_those_whom_another_one_answers(de
     asked = [RecommendRequest.model_validate({"users": [{"user_id": user}]}).each() for user in users]
     requests = [one for each in asked for one in each]
     found = desk.desk._recommend_all(requests, CHAMPION.value, ENDPOINT)
-    assert [one.user_id for one in requests if isinstance(found[requests.index(one)], NotFinite)] == theirs
-    assert 0 < len(theirs) < len(users)
-    roles = {record["user_id"]: (record["role"], record["variant"]) for record in desk.records()}
-    assert roles == {user: ("failed", "new") if user in theirs else ("shown", "champion") for user in users}
+    assert {one.model for one in found if isinstance(one, Recommendations)} == {CHAMPION.model}
+    assert (len(found), 0 < len(theirs) < len(users)) == (len(users), True)
+    records = desk.records()
+    assert [record["user_id"] for record in records if record["role"] == "failed"] == theirs
+    shown = {record["user_id"]: record["experiment"] for record in records if record["role"] == "shown"}
+    assert shown == {user: "" if user in theirs else "try" for user in users}
 
 
 def test_a_shadow_that_fails_is_recorded_and_changes_nothing_of_what_is_shown(desk: Desk) -> None:
