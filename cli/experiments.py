@@ -123,7 +123,7 @@ def show_experiment(name: str, /, *, as_json: AsJson = False, chosen: Chosen = N
     if figures.dropped:
         show(f"{figures.dropped} records are missing: the prediction log could not take them")
     if figures.lost:
-        show("answers of before are gone: they were too old or too many for the prediction log")
+        show("answers of before are gone, from the prediction log and from what is kept of it for experiments")
     rows = [
         {
             "variant": one.variant,

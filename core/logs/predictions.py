@@ -3,7 +3,8 @@
 ```
 <shop>/predictions/<id>.jsonl        segments, a JSON object per line; each process writes its own, one after another
 <shop>/predictions/exported/         what was exported as Parquet
-<shop>/predictions/lost.json         up to when answers went with segments that were removed
+<shop>/predictions/kept/             what figures of experiments need of segments that went (`monitoring.online.kept`)
+<shop>/predictions/lost.json         up to when answers went with segments that were removed (`core.logs.pruning`)
 ```
 Records are written by a thread of their own, off the path of the answers: a batch is on the disk `flush_s` and one
 fsync after its first. When more wait than the queue takes, the answer is given all the same; how many were dropped is
@@ -31,15 +32,12 @@ from typing import Any, Literal
 from pydantic_core import to_json
 
 from core.ids import time_ordered_id
-from core.storage import atomic_file, exclusively, is_disk_full, sync_folder, together, write_json
-from core.timing.clock import CLOCK
+from core.logs.pruning import LOCK, SUFFIX, Keeper, prune_segments, segments_of
+from core.storage import atomic_file, exclusively, sync_folder, together
 
 logger = logging.getLogger(__name__)
 
-SUFFIX = ".jsonl"
 EXPORTED = "exported"
-_LOCK = ".lock"
-_LOST = "lost.json"
 _DAY_S = 24 * 3600
 _SEGMENTS = 16  # that the bytes of the log are made of, at least
 _MAX_SEGMENT_BYTES = 64_000_000
@@ -47,7 +45,6 @@ _TIDY_EVERY_S = 600.0
 _CLOSE_S = 5.0
 _FIRST_WAIT_S = 0.5  # after a write that failed; twice as long after each further one
 _LONGEST_WAIT_S = 60.0
-_AHEAD_S = 3660.0  # by which a clock may have been set back, as in spring and autumn: what it dated before is in order
 
 # shown: to whoever asked. shadow: computed beside it, and never shown. preview: looked at by those who run the shop.
 # failed: what an experiment chose to answer could not; without items, and nobody was told its recommendation_id.
@@ -125,6 +122,7 @@ class PredictionLog:
         flush_s: How long a record waits for others, seconds: they share one fsync.
         is_forgotten: Whether nothing of a user or visitor may be kept; asked of each before it is written.
         count: Told what became of how many.
+        keeper: Takes from segments that go what is needed for longer.
     """
 
     def __init__(
@@ -137,11 +135,12 @@ class PredictionLog:
         flush_s: float,
         is_forgotten: Callable[[str], bool] = lambda _: False,
         count: Callable[[Outcome, int], None] = lambda *_: None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.folder = folder
         self._max_bytes, self._days, self._max_waiting, self._flush_s = max_bytes, days, max_waiting, flush_s
         self._segment_bytes = min(max(max_bytes // _SEGMENTS, 1), _MAX_SEGMENT_BYTES)
-        self._is_forgotten, self._count = is_forgotten, count
+        self._is_forgotten, self._count, self._keeper = is_forgotten, count, keeper
         self._queue: SimpleQueue[Prediction | threading.Event | None] = SimpleQueue()
         self._dropped = 0
         self._drops = threading.Lock()
@@ -150,6 +149,7 @@ class PredictionLog:
         self._wait_s = self._retry_at = 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pruning: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to write."""
@@ -171,11 +171,12 @@ class PredictionLog:
         return written.wait(timeout_s)
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write what waits, and end the threads."""
         self._closing.set()
         self._queue.put(None)
-        if self._thread is not None:
-            self._thread.join(timeout=_CLOSE_S)
+        for thread in (self._thread, self._pruning):
+            if thread is not None:
+                thread.join(timeout=_CLOSE_S)
 
     def _run(self) -> None:
         ends = False
@@ -193,6 +194,9 @@ class PredictionLog:
             for one in taken:
                 if isinstance(one, threading.Event):
                     one.set()
+        if self._pruning is not None:
+            self._pruning.join()
+        self._tidy()
 
     def _drain(self) -> Iterator[Prediction | threading.Event | None]:
         with suppress(Empty):
@@ -211,7 +215,7 @@ class PredictionLog:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Whoever forgets somebody writes that down first, and then waits for this lock to rewrite segments.
-            with together(self.folder / _LOCK):
+            with together(self.folder / LOCK):
                 kept = [one for one in batch if not self._is_of_forgotten(one)]
                 lines = [to_json(one) for one in kept]
                 if dropped:
@@ -235,10 +239,11 @@ class PredictionLog:
 
     def _append(self, content: bytes) -> None:
         self._end_segment_of_yesterday()
-        if self._segment is None:
+        # One that was removed meanwhile does not come back: what was taken from it before would not be all of it.
+        if self._segment is None or not self._segment.exists():
             self._segment, self._opened = self.folder / f"{time_ordered_id()}{SUFFIX}", time.monotonic()
-        # Opened anew for each batch: it may have been rewritten or removed meanwhile. Unbuffered: what a full disk
-        # refuses must not be written once more where the file is closed.
+        # Opened anew for each batch: it may have been rewritten meanwhile. Unbuffered: what a full disk refuses must
+        # not be written once more where the file is closed.
         with self._segment.open("ab", buffering=0) as file:
             before = file.tell()
             try:
@@ -264,13 +269,21 @@ class PredictionLog:
             self._segment = None  # may end within a line
 
     def _tidy(self) -> None:
-        if self._tidied and time.monotonic() - self._tidied < _TIDY_EVERY_S:
+        is_over = self._pruning is None or not self._pruning.is_alive()
+        if not is_over or (self._tidied and time.monotonic() - self._tidied < _TIDY_EVERY_S):
             return
         self._tidied = time.monotonic()
         self._end_segment_of_yesterday()
+        # Beside the writing: to take from segments what is needed of them may take seconds.
+        self._pruning = threading.Thread(
+            target=self._prune, args=(self._segment,), name="prediction-log-pruning", daemon=True
+        )
+        self._pruning.start()
+
+    def _prune(self, writing: Path | None) -> None:
         try:
-            prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days, self._segment)
-        except OSError:
+            prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days, writing, self._keeper)
+        except Exception:
             logger.exception("Old segments of the prediction log cannot be removed")
 
     def _end_segment_of_yesterday(self) -> None:
@@ -301,83 +314,6 @@ def _write_all(file: FileIO, content: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def segments_of(folder: Path) -> list[Path]:
-    """The segments, the oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
-
-
-def prune_segments(folder: Path, max_bytes: int, days: float, writing: Path | None = None) -> list[Path]:
-    """Remove segments that are too old, and the oldest where they have too many bytes together; see `lost_until`.
-
-    Args:
-        writing: The segment that the caller writes, which stays.
-    Returns:
-        Those that were removed.
-    """
-    oldest, now = CLOCK.earliest().timestamp() - days * _DAY_S, CLOCK.latest().timestamp()
-    found: dict[Path, os.stat_result] = {}
-    for segment in segments_of(folder):
-        with suppress(FileNotFoundError):  # another process removes them too
-            found[segment] = segment.stat()
-    # What is dated in the future was written while the clock was ahead, before whatever was written since.
-    newest_first = sorted(
-        found, key=lambda one: (found[one].st_mtime <= now + _AHEAD_S, found[one].st_mtime), reverse=True
-    )
-    room, gone = max_bytes, []
-    for segment in newest_first:
-        room -= found[segment].st_size
-        if segment != writing and (room < 0 or found[segment].st_mtime < oldest):
-            gone.append(segment)
-    if gone:
-        with exclusively(folder / _LOCK):
-            _lose(folder, max(min(found[segment].st_mtime, now) for segment in gone), gone[::-1])
-            for segment in gone:
-                segment.unlink(missing_ok=True)
-    return gone
-
-
-def lost_until(folder: Path) -> datetime | None:
-    """Up to when answers may be missing, as segments that held them were removed; None where none was.
-
-    Raises:
-        ValueError: what is written down of it cannot be read.
-    """
-    try:
-        moment = datetime.fromisoformat(json.loads((folder / _LOST).read_bytes())["until"])
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{_LOST} has no moment: {error}") from error
-    if moment.tzinfo is None:
-        raise ValueError(f"{_LOST}: until={moment.isoformat()}, expected a moment with its zone")
-    return moment
-
-
-def _lose(folder: Path, timestamp: float, segments: Sequence[Path]) -> None:
-    """Write down that segments go; a segment holds no answer that is later than its last write.
-
-    Before they do: whoever reads the log in between finds too much of it, and never too little unsaid. A full disk has
-    no room for that: then as many go before as it takes, the first of them first.
-    """
-    try:
-        known = lost_until(folder)
-    except ValueError:
-        logger.exception("What was written down of removed segments cannot be read, and is written anew")
-        known = None
-    moment = datetime.fromtimestamp(timestamp, UTC)
-    if known is not None and moment <= known:
-        return
-    for segment in (*segments, None):
-        try:
-            write_json(folder / _LOST, {"until": moment.isoformat()})
-            break
-        except OSError as error:
-            if segment is None or not is_disk_full(error):
-                raise
-            segment.unlink(missing_ok=True)
-    sync_folder(folder)
-
-
 def read_predictions(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of the log in the order of the segments; one that was cut short by a killed process is left out."""
     for segment in segments_of(folder):
@@ -398,7 +334,7 @@ def erase_predictions(folder: Path, is_gone: Callable[[str], bool]) -> int:
     """
     if not folder.is_dir():
         return 0
-    with exclusively(folder / _LOCK):
+    with exclusively(folder / LOCK):
         return sum(_without(segment, is_gone) for segment in segments_of(folder))
 
 

@@ -41,6 +41,12 @@ class PredictionLogSettings(Frozen):
         2_000_000_000, ge=1_000_000, description="Room that it takes at most, about; the oldest records go. Bytes."
     )
     days: float = Field(30.0, gt=0, description="Records go this many days after the last one of their file.")
+    experiments_max_bytes: int = Field(
+        200_000_000,
+        ge=0,
+        description="Room for what is kept of records that went, for experiments that run or ended at most `days` ago: "
+        "about 50 bytes for a list of ten items. Bytes.",
+    )
     max_waiting: int = Field(
         10_000,
         ge=1,

@@ -46,7 +46,7 @@ from flows.erasure.receipts import Receipt, Search, now, open_receipt, save
 from flows.errors import NotForgotten
 from flows.promotion.model_store import forbid_bundles
 from flows.reporting.reports import write_index
-from monitoring.online.export import erase_exported
+from monitoring.online.erasure import erase_exported, erase_kept
 from validation.quarantine.readmission import erase as erase_readmitted
 
 READ_STAGES = ("raw", "clean", "training")  # hold rows of people
@@ -106,7 +106,8 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     log.close()
     receipt = save(layout, receipt.counting("event log", len(times)).dating(*times))
     shown = erase_predictions(layout.predictions, person.is_value)
-    receipt = receipt.counting("prediction log", shown)
+    kept = erase_kept(layout.predictions, person.is_value)
+    receipt = receipt.counting("prediction log", shown).counting("answers kept", kept)
     receipt = save(layout, receipt.counting("exports", erase_exported(layout.predictions, person.is_value)))
     said = Overrides(layout.overrides).erase_users(person.is_value)
     receipt = save(layout, receipt.counting("overrides", said))

@@ -260,7 +260,7 @@ def _read_figures(
     if found.lost:
         read["untested"] = (
             f"its answers up to {found.since} are gone from the prediction log, and users' first lists with them; give "
-            "it more room (serving.predictions.days and max_bytes)"
+            "what is kept of it for experiments more room (serving.predictions.experiments_max_bytes)"
         )
     theirs, mine = control.alone_p50_ms, ours.alone_p50_ms
     if min(control.alone, ours.alone) >= _MIN_ANSWERS and theirs is not None and mine is not None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.logs.events import EventLog
-from core.logs.predictions import EXPORTED
 from core.storage import atomic_file
 from monitoring.online.shown import open_shown
 
 FILE = "predictions.parquet"
-_WHO = ("user_id", "visitor_id")
 _ROWS = """
 SELECT a.recommendation_id, a."at", endpoint, model, experiment, variant, unit, role, user_id, visitor_id, k, seed,
     seed_given, cold_start, degraded, took_ms, a.position, a.item_id, score, part, propensity,
@@ -55,29 +53,3 @@ def export_predictions(
     with atomic_file(file) as temporary:
         pq.write_table(rows, temporary, compression="zstd")
     return file, rows.num_rows
-
-
-def erase_exported(log: Path, is_gone: Callable[[str], bool]) -> int:
-    """Rewrite what was exported into the log's own folder without the rows of users or visitors; how many went.
-
-    Args:
-        log: The folder of the prediction log.
-        is_gone: Whether a user's or a visitor's rows go.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    gone = 0
-    for file in sorted((log / EXPORTED).glob("*.parquet")):
-        table = pq.read_table(file)
-        out = pa.array([False] * table.num_rows, pa.bool_())
-        for name in _WHO:
-            theirs = [one for one in table.column(name).unique().to_pylist() if one is not None and is_gone(one)]
-            out = pc.or_(out, pc.is_in(table.column(name), value_set=pa.array(theirs, pa.string())))
-        number = int(pc.sum(out).as_py() or 0)
-        if number:
-            with atomic_file(file) as temporary:
-                pq.write_table(table.filter(pc.invert(out)), temporary, compression="zstd")
-            gone += number
-    return gone

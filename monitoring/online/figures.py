@@ -15,21 +15,34 @@ from core.logs.events import EventLog
 from core.promotions import Standing
 from core.settings.monitoring import ExperimentSettings
 from monitoring.online.intervals import Interval, OpenInterval, mean, quantile, ratio
+from monitoring.online.kept import name_of
 from monitoring.online.sequential import LEVEL, MIN_USERS, compare
-from monitoring.online.shown import log_lost_until, open_shown
+from monitoring.online.shown import log_lost, open_shown
 from monitoring.online.window import window_of
 from recommender.inputs.catalogue import CATALOGUE_FILE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_ANSWERS = """
-SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a.took_ms,
-    a.together IS NOT DISTINCT FROM 1 AS is_alone,
-    coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked, a."at" <= $closed AS is_closed
-FROM answers a LEFT JOIN clicked c USING (recommendation_id)
-WHERE a.role = 'shown' AND a."at" <= $until
-GROUP BY a.variant, unit_id, a.took_ms, is_alone, n_shown, is_closed, a.recommendation_id
+# One row per variant and unit. An answer's time for clicks is over, or its clicks count in no rate.
+_UNITS = """
+WITH lists AS (
+    SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a."at" <= $closed AS is_closed,
+        coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
+    FROM answers a LEFT JOIN clicked c USING (recommendation_id)
+    WHERE a.role = 'shown' AND a."at" <= $until
+    GROUP BY a.variant, unit_id, is_closed, n_shown, a.recommendation_id
+)
+SELECT variant, count(*)::BIGINT AS answers, sum(n_shown)::BIGINT AS shown, sum(n_clicked)::BIGINT AS clicked,
+    count(*) FILTER (is_closed)::BIGINT AS closed,
+    coalesce(sum(n_shown) FILTER (is_closed), 0)::BIGINT AS closed_shown,
+    coalesce(sum(n_clicked) FILTER (is_closed), 0)::BIGINT AS closed_clicked,
+    count(*) FILTER (is_closed AND n_clicked > 0)::BIGINT AS closed_hits
+FROM lists GROUP BY variant, unit_id ORDER BY variant, unit_id
+"""
+_TIMES = """
+SELECT took_ms, together IS NOT DISTINCT FROM 1 AS is_alone FROM answers
+WHERE role = 'shown' AND "at" <= $until AND variant = $variant ORDER BY took_ms
 """
 _REACH = """
 SELECT variant, count(DISTINCT item_id)::BIGINT AS items, array_agg(DISTINCT model) AS models
@@ -37,8 +50,9 @@ FROM (SELECT variant, model, unnest(items) AS item_id FROM answers WHERE role = 
 GROUP BY variant
 """
 _SHADOWS = """
-SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms, list(overlap) AS overlaps,
-    list(rank_correlation) FILTER (rank_correlation IS NOT NULL) AS correlations
+SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms,
+    list(overlap ORDER BY recommendation_id) AS overlaps,
+    list(rank_correlation ORDER BY recommendation_id) FILTER (rank_correlation IS NOT NULL) AS correlations
 FROM answers WHERE role = 'shadow' AND "at" <= $until GROUP BY variant
 """
 # One row per user: how many lists they asked for, and how many of those could not be made.
@@ -131,12 +145,12 @@ class ExperimentFigures(BaseModel):
 
     Attributes:
         since: From when on answers count: the start, the last growth of a canary, or the last promotion, which changed
-            the control; or since when the log has them all.
+            the control; or since when the log, and what is kept of it for longer, have them all.
         until: When these figures were computed, or what ended it: it was stopped, a rollback overruled it, or its one
             bundle went into service.
         dropped: Records that the prediction log had to leave out in this time, of all answers.
-        lost: Whether answers that would count are gone, as they were too old or too many for the log: there is no test
-            then, since nobody knows any more which list of a user was the first.
+        lost: Whether answers that would count are gone, from the log and from what is kept of it for longer: there is
+            no test then, since nobody knows any more which list of a user was the first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -173,11 +187,12 @@ def compute_figures(
     now = now or datetime.now(UTC)
     since, until = window_of(experiment, standing, now)
     window_s = settings.click_window_s
-    with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment.name) as (
+    with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment) as (
         tables,
         dropped,
     ):
-        lost = log_lost_until(log)
+        gone = log_lost(log)
+        lost = gone.kept.get(name_of(experiment), gone.until)
         is_lost = lost is not None and lost > since
         if lost is not None and is_lost:
             since = min(lost, until)
@@ -217,7 +232,7 @@ def _variants(
     closed: datetime,
     n_items: Callable[[str], int | None],
 ) -> list[VariantFigures]:
-    rows = tables.execute(_ANSWERS, {"until": until, "closed": closed}).fetchnumpy()
+    rows = tables.execute(_UNITS, {"until": until, "closed": closed}).fetchnumpy()
     reach, failed = _reach(tables, "shown", until, n_items), _failures(tables, "shown", until)
     found = []
     for name, share in shares_of(experiment).items():
@@ -225,23 +240,27 @@ def _variants(
         if not mine.any():
             found.append(VariantFigures(variant=name, share=share, **failed.get(name, {})))
             continue
-        shown, clicked = rows["n_shown"][mine].astype(float), rows["n_clicked"][mine].astype(float)
-        _, unit = np.unique(rows["unit_id"][mine].astype(str), return_inverse=True)
-        over = np.asarray(rows["is_closed"][mine], dtype=bool)
-        took = np.sort(rows["took_ms"][mine].astype(float))
-        alone = np.sort(rows["took_ms"][mine & np.asarray(rows["is_alone"], dtype=bool)].astype(float))
+        units = {column: values[mine].astype(float) for column, values in rows.items() if column != "variant"}
+        over = units["closed"] > 0
+        clicked, shown, hits, lists = (
+            units[column][over] for column in ("closed_clicked", "closed_shown", "closed_hits", "closed")
+        )
+        unit = np.arange(len(lists))
+        times = tables.execute(_TIMES, {"until": until, "variant": name}).fetchnumpy()
+        took = times["took_ms"].astype(float)
+        alone = took[np.asarray(times["is_alone"], dtype=bool)]
         models, coverage = reach.get(name, ((), None))
         found.append(
             VariantFigures(
                 variant=name,
                 share=share,
                 models=models,
-                answers=len(shown),
-                users=int(unit.max()) + 1,
-                impressions=int(shown.sum()),
-                clicks=int(clicked.sum()),
-                ctr=ratio(clicked[over], shown[over], unit[over]),
-                hit_rate=ratio(np.asarray(clicked[over] > 0, dtype=float), np.ones(int(over.sum())), unit[over]),
+                answers=int(units["answers"].sum()),
+                users=int(mine.sum()),
+                impressions=int(units["shown"].sum()),
+                clicks=int(units["clicked"].sum()),
+                ctr=ratio(clicked, shown, unit),
+                hit_rate=ratio(hits, lists, unit),
                 latency_p50_ms=quantile(took, 0.50),
                 latency_p99_ms=quantile(took, 0.99),
                 alone=len(alone),
@@ -284,8 +303,8 @@ def _untested(experiment: Experiment, lost: datetime) -> tuple[VariantTest, ...]
     control, *others = shares_of(experiment)
     note = (
         f"No test: answers up to {lost.isoformat(timespec='seconds')} are gone from the prediction log, and users' "
-        "first lists with them. Give it more room (serving.predictions.days and max_bytes), and start another "
-        "experiment."
+        "first lists with them. Give what is kept of it for experiments more room "
+        "(serving.predictions.experiments_max_bytes), and start another experiment."
     )
     return tuple(VariantTest(variant=name, control=control, users=0, note=note) for name in others)
 

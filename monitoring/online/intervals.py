@@ -38,8 +38,8 @@ def ratio(top: np.ndarray, bottom: np.ndarray, unit: np.ndarray) -> Interval | N
     number is reduced as Student's t has it. So it never ends beyond 0 or 1, nor has no width.
 
     Args:
-        top, bottom: One per answer, top at most bottom. Shape (n,).
-        unit: The number of the user of each answer. Shape (n,), int.
+        top, bottom: One per answer, or sums of a user, top at most bottom. Shape (n,).
+        unit: The number of the user of each. Shape (n,), int.
     Source: Korn & Graubard 1998 for the effective number; Dean & Pagano 2015 for Wilson's interval of it.
     """
     from scipy.stats import t

@@ -19,7 +19,7 @@ from core.logs.events import EventLog
 from core.settings.monitoring import ExperimentSettings
 from monitoring.online.intervals import Interval
 from monitoring.online.sequential import MIN_USERS
-from monitoring.online.shown import log_lost_until, open_shown
+from monitoring.online.shown import log_lost, open_shown
 from monitoring.online.window import moment_of
 from recommender.metrics.off_policy import Estimate, effective_sample_size, estimate, importance_weights
 
@@ -142,7 +142,7 @@ def estimate_shadow(
     found = []
     since = moment_of(experiment.started_at)
     with open_shown(log, events, settings.clicks, window_s, since=since) as (tables, _):
-        lost = log_lost_until(log)
+        lost = log_lost(log).until
         gone = None if lost is None or lost <= since else lost.isoformat(timespec="seconds")
         for variant in experiment.variants:
             asked = {"experiment": experiment.name, "variant": variant.name, "closed": closed}

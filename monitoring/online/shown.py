@@ -12,58 +12,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import SommelierError
+from core.experiments import Experiment
 from core.logs.events import EventLog
-from core.logs.predictions import lost_until, segments_of
+from core.logs.pruning import Lost, read_lost, segments_of
+from monitoring.online.columns import COLUMNS, MEMORY, OF_EXPERIMENT, lines_of
+from monitoring.online.kept import kept_files
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _TRIES = 5
-_COLUMNS = {
-    "recommendation_id": "VARCHAR",
-    "at": "TIMESTAMPTZ",
-    "endpoint": "VARCHAR",
-    "model": "VARCHAR",
-    "items": "VARCHAR[]",
-    "scores": "DOUBLE[]",
-    "parts": "VARCHAR[]",
-    "propensities": "DOUBLE[]",
-    "user_id": "VARCHAR",
-    "visitor_id": "VARCHAR",
-    "experiment": "VARCHAR",
-    "variant": "VARCHAR",
-    "unit": "VARCHAR",
-    "role": "VARCHAR",
-    "k": "BIGINT",
-    "seed": "BIGINT",
-    "seed_given": "BOOLEAN",
-    "cold_start": "BOOLEAN",
-    "degraded": "VARCHAR[]",
-    "took_ms": "DOUBLE",
-    "together": "BIGINT",
-    "overlap": "DOUBLE",
-    "rank_correlation": "DOUBLE",
-    "request_id": "VARCHAR",
-    "dropped": "BIGINT",
-}
-# What figures of an experiment need not read.
-_BESIDE = {
-    "endpoint",
-    "scores",
-    "parts",
-    "propensities",
-    "k",
-    "seed",
-    "seed_given",
-    "cold_start",
-    "degraded",
-    "request_id",
-}
-_OF_EXPERIMENT = {name: kind for name, kind in _COLUMNS.items() if name not in _BESIDE}
-_MEMORY = "512MB"  # of the tables; what does not fit lies in a folder for the time
 # Both filter while they read: the log has far more than fits into the memory of a service.
 _ANSWERS = """
 CREATE TEMP TABLE answers AS
@@ -126,7 +87,7 @@ def open_shown(
     window_s: float,
     *,
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC),
-    experiment: str | None = None,
+    experiment: Experiment | None = None,
 ) -> Iterator[tuple[DuckDBPyConnection, int]]:
     """A connection with three tables, and how many records were dropped meanwhile.
 
@@ -141,7 +102,8 @@ def open_shown(
         clicks: Kinds of event that count.
         window_s: An event counts for an answer that is at most so old, seconds.
         since: No earlier answer.
-        experiment: Only answers of this experiment, without what its figures do not need, as scores and propensities.
+        experiment: Only answers of this experiment, without what its figures do not need, as scores and propensities;
+            also those that are kept for longer than the log goes back.
     Raises:
         PredictionLogError: the log cannot be read.
         EventLogError: the event log cannot be read.
@@ -150,11 +112,10 @@ def open_shown(
 
     with (
         TemporaryDirectory(prefix="shown-", ignore_cleanup_errors=True) as spilled,
-        duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": spilled}) as connection,
+        duckdb.connect(config={"threads": 1, "memory_limit": MEMORY, "temp_directory": spilled}) as connection,
     ):
         connection.execute("SET TimeZone = 'UTC'")
-        asked = {"since": since, "experiment": experiment}
-        _read(connection, folder, _ANSWERS, asked)
+        _read(connection, folder, _ANSWERS, since, experiment)
         dropped = connection.execute(_DROPS).fetchall()[0][0]
         connection.execute("DELETE FROM answers WHERE recommendation_id IS NULL")
         connection.execute("ALTER TABLE answers DROP COLUMN dropped")
@@ -163,13 +124,13 @@ def open_shown(
         if experiment is None or not connection.execute(_UNNAMED_ONES).fetchall():
             connection.execute("CREATE TEMP VIEW elsewhere AS SELECT * EXCLUDE (position) FROM shown LIMIT 0")
         else:
-            _read(connection, folder, _ELSEWHERE, asked)
+            _read(connection, folder, _ELSEWHERE, since, experiment)
         connection.execute(_CLICKED, {"window_us": round(window_s * 1e6)})
         yield connection, int(dropped)
 
 
-def log_lost_until(folder: Path) -> datetime | None:
-    """Up to when the log may have lost answers; None where it has all that were written. Asked after it was read.
+def log_lost(folder: Path) -> Lost:
+    """Up to when the log may have lost answers, and what is kept of them. Asked after it was read.
 
     Args:
         folder: Of the prediction log.
@@ -177,7 +138,7 @@ def log_lost_until(folder: Path) -> datetime | None:
         PredictionLogError: what is written down of it cannot be read.
     """
     try:
-        return lost_until(folder)
+        return read_lost(folder)
     except (OSError, ValueError) as error:
         raise PredictionLogError(
             "Cannot tell how far back the prediction log goes",
@@ -188,18 +149,29 @@ def log_lost_until(folder: Path) -> datetime | None:
         ) from error
 
 
-def _read(connection: DuckDBPyConnection, folder: Path, statement: str, asked: dict[str, Any]) -> None:
-    """Make a table of the log's `{lines}`."""
+def _read(
+    connection: DuckDBPyConnection, folder: Path, statement: str, since: datetime, experiment: Experiment | None
+) -> None:
+    """Make a table of the log's `{lines}`, and of what is kept of it for an experiment."""
     import duckdb
 
     fault: Exception | None = None
     for _ in range(_TRIES):
         try:
-            # A segment holds no answer that is later than its last write.
-            since = asked["since"].timestamp()
-            files = [str(one) for one in segments_of(folder) if one.stat().st_mtime >= since]
-            given = {**asked, "files": files} if files else asked
-            connection.execute(statement.format(lines=_lines(asked["experiment"], bool(files))), given)
+            # Segments first: what goes between the two is kept by then. One that is still there is read itself.
+            segments = segments_of(folder)
+            there = {segment.stem for segment in segments}
+            kept = [] if experiment is None else kept_files(folder, experiment)
+            kept = [one for one in kept if one.stem not in there]
+            # None holds an answer that is later than its last write.
+            read = {
+                name: [str(one) for one in found if one.stat().st_mtime >= since.timestamp()]
+                for name, found in (("files", segments), ("kept", kept))
+            }
+            columns = COLUMNS if experiment is None else OF_EXPERIMENT
+            lines = lines_of(columns, are_there=bool(read["files"]), are_kept=bool(read["kept"]))
+            given = {"since": since, "experiment": None if experiment is None else experiment.name}
+            connection.execute(statement.format(lines=lines), given | {name: one for name, one in read.items() if one})
             return
         except (FileNotFoundError, duckdb.IOException) as error:  # a segment was too old, and went meanwhile
             fault = error
@@ -213,13 +185,6 @@ def _read(connection: DuckDBPyConnection, folder: Path, statement: str, asked: d
         where=str(folder),
         do="Move the file that is named away",
     ) from fault
-
-
-def _lines(experiment: str | None, are_there: bool) -> str:
-    columns = _COLUMNS if experiment is None else _OF_EXPERIMENT
-    if are_there:
-        return f"read_json($files, format = 'newline_delimited', ignore_errors = true, columns = {columns!r})"
-    return f"(SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} LIMIT 0)"
 
 
 def _add_reactions(connection: DuckDBPyConnection, events: EventLog, clicks: Collection[str], since: datetime) -> None:

@@ -19,6 +19,7 @@ from core.stages import Stage, Timed, stage, timed_stages
 from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
+from monitoring.online.kept import ExperimentKeeper
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo, LoadedVariant, VariantInfo
 from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
@@ -105,6 +106,13 @@ class ExperimentDesk:
                 flush_s=predictions.flush_s,
                 is_forgotten=is_forgotten,
                 count=counts.predictions,
+                keeper=ExperimentKeeper(
+                    layout.predictions,
+                    layout.model_name,
+                    max_bytes=predictions.experiments_max_bytes,
+                    days=predictions.days,
+                    window_s=self._settings.click_window_s,
+                ),
             )
         self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow)
         self._figures = FiguresCache(self._compute, self._settings.figures_s)

@@ -11,6 +11,9 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
 from core.logs.predictions import EXPORTED
@@ -107,6 +110,11 @@ def _write_records(layout: Layout) -> None:
     lines = [json.dumps({**shown, **who}) for who in ({"user_id": PERSON}, {"visitor_id": PERSON}, {"user_id": "u"})]
     (layout.predictions / "one.jsonl").write_text("\n".join(lines) + "\n")
     export_predictions(layout.predictions, EventLog(layout.events), layout.predictions / EXPORTED, ("click",), 60.0)
+    kept = layout.predictions / "kept" / "try.20260101T000000000000" / "zero.parquet"
+    kept.parent.mkdir(parents=True)
+    (layout.predictions / ".pruning.lock").touch()
+    people: dict[str, list[str | None]] = {"user_id": [PERSON, None, "u"], "visitor_id": [None, PERSON, None]}
+    pq.write_table(pa.table({**people, "items": [["a"]] * 3}), kept)
     (work / "logs" / "service.log").write_text(f"flood of {PERSON}\nflood of u\n")
     (work / "prefect" / "results" / "one").write_text(json.dumps({"result": json.dumps({"user": PERSON})}))
     (work / "prefect" / "results" / "two").write_text(json.dumps({"result": json.dumps({"user": "u"})}))

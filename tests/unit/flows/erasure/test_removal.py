@@ -63,7 +63,13 @@ def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout)
     before = find(PERSON, work)
     places = {
         *(f"shop/{name}" for name in ("raw", "clean", "training", "feast", "readmitted", "reports", "monitoring")),
-        *("shop/events.sqlite", "shop/predictions/one", "shop/predictions/exported", "shop/outcome.json"),
+        *(
+            "shop/events.sqlite",
+            "shop/predictions/one",
+            "shop/predictions/exported",
+            "shop/predictions/kept",
+            "shop/outcome.json",
+        ),
         *("prefect/results", "prefect/prefect.db", "logs"),
     }
     assert {place for place in places if any(one.startswith(place) for one in before)} == places
@@ -74,7 +80,8 @@ def test_every_place_loses_the_person_and_the_others_keep_theirs(layout: Layout)
     assert receipt.search is not None
     assert receipt.search.left == ()
     assert receipt.removed == {
-        "event log": 1, "prediction log": 2, "exports": 4, "overrides": 1, "online store": 3, "readmitted rows": 1,
+        "event log": 1, "prediction log": 2, "answers kept": 2, "exports": 4, "overrides": 1,
+        "online store": 3, "readmitted rows": 1,
         "offline events": 3, "offline reviews": 1, "offline users": 1, "raw": 1, "clean": 1,
         "training": 1, "components": 1, "candidates": 2, "reports": 1,
         "monitoring": 1, "outcome.json": 1, "Prefect results": 1, "Prefect database": 1, "logs": 1,

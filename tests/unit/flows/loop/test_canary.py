@@ -141,7 +141,7 @@ def test_one_whose_first_answers_are_gone_from_the_log_waits_and_says_why(shop):
     decided = follow_newest(shop.layout, RULES, FIGURES, datetime.now(UTC) + LATER)
     assert (decided.action, decided.rule) == ("hold", "untested")
     assert "are gone from the prediction log" in decided.reason
-    assert "serving.predictions.days and max_bytes" in decided.reason
+    assert "serving.predictions.experiments_max_bytes" in decided.reason
 
 
 def test_what_is_worse_is_withdrawn_and_neither_judged_nor_learned_again(shop, tmp_path):

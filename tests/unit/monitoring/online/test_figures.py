@@ -14,7 +14,8 @@ import pytest
 
 from core.experiments import CHAMPION, BundlePlace, Experiment, Variant
 from core.logs.events import EventLog, Interaction
-from core.logs.predictions import Prediction, prune_segments
+from core.logs.predictions import Prediction
+from core.logs.pruning import prune_segments
 from core.promotions import Change, Standing
 from core.settings.monitoring import ExperimentSettings
 from monitoring.online.figures import ExperimentFigures, compute_figures

@@ -10,14 +10,19 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from core.experiments import Experiment
 from core.logs.events import EventLog, Interaction
 from core.logs.predictions import EXPORTED, Prediction, PredictionLog
-from monitoring.online.export import erase_exported, export_predictions
+from monitoring.online.erasure import erase_exported
+from monitoring.online.export import export_predictions
 from monitoring.online.shown import open_shown
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLICKS = ("click", "purchase")
 WINDOW_S = 600.0
+TRIED = Experiment.model_validate(
+    {"name": "try", "kind": "split", "variants": (), "started_at": NOON.isoformat(), "generation": 1}
+)
 
 
 def answer(name: str, minutes: float = 0.0, **more: Any) -> Prediction:
@@ -85,7 +90,8 @@ def test_an_event_without_a_name_counts_for_no_experiment_whose_list_was_not_the
     log.append([event(1, "a", 3), event(2, "b", 3), event(3, "c", 3), event(4, "c", 6), event(5, "a", 4, of="r1")])
     found = {}
     for one in ("try", "another", None):
-        with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment=one) as (connection, _):
+        asked = None if one is None else TRIED.model_copy(update={"name": one})
+        with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment=asked) as (connection, _):
             rows = connection.execute(
                 "SELECT recommendation_id, item_id, reacted_at FROM clicked ORDER BY ALL"
             ).fetchall()
@@ -98,7 +104,7 @@ def test_an_event_without_a_name_counts_for_no_experiment_whose_list_was_not_the
 def test_of_an_experiment_little_is_held_and_its_memory_is_bounded(tmp_path: Path) -> None:
     write(tmp_path / "predictions", answer("r1", experiment="try"), answer("r2", experiment="another"))
     log = EventLog(tmp_path / "events.sqlite")
-    with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment="try") as (connection, _):
+    with open_shown(tmp_path / "predictions", log, CLICKS, WINDOW_S, experiment=TRIED) as (connection, _):
         held = {row[0] for row in connection.execute("DESCRIBE answers").fetchall()}
         assert not held & {"scores", "parts", "propensities", "dropped", "request_id"}
         assert connection.execute("SELECT recommendation_id FROM answers").fetchall() == [("r1",)]

@@ -107,7 +107,7 @@ class Desk:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.layout = Layout(folder, "tiny")
-        model_folder(MODEL).mkdir(parents=True)
+        model_folder(MODEL).mkdir(parents=True, exist_ok=True)
         change = {"at": "2026-03-01T12:00:00+00:00", "action": "promoted", "version": "v1", "digest": "v1"}
         write_json(model_folder(MODEL) / RECORD, {"changes": [change]})
         self.counts = Counts()
