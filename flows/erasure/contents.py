@@ -100,8 +100,8 @@ def tables_of(connection: sqlite3.Connection) -> list[tuple[str, list[str]]]:
 def mentions_sql(column: str, person: Person) -> str:
     """SQL over a row: this column names the person. What does not hold the letters of the id is passed over quickly."""
     name = identifier(column)
-    quick = " OR ".join(f"instr({name}, x'{one.encode().hex()}') > 0" for one in person.spellings)
-    quick_text = " OR ".join(f"instr({name}, CAST(x'{one.encode().hex()}' AS TEXT)) > 0" for one in person.spellings)
+    quick = " OR ".join(f"instr({name}, x'{one.encode().hex()}') > 0" for one in person.hints)
+    quick_text = " OR ".join(f"instr({name}, CAST(x'{one.encode().hex()}' AS TEXT)) > 0" for one in person.hints)
     label = literal(column)
     return f"(CASE typeof({name}) WHEN 'blob' THEN {quick} ELSE {quick_text} END AND names({name}, {label}))"
 
@@ -149,7 +149,7 @@ def _in_json(content: bytes, person: Person) -> bool:
 
 def _in_bytes(path: Path, person: Person) -> bool:
     """Read in pieces that overlap by more than an id is long."""
-    overlap = 2 * max(len(one.encode()) for one in person.spellings) + 64
+    overlap = 2 * person.most_bytes
     with path.open("rb") as file:
         kept = b""
         while piece := file.read(_CHUNK):
@@ -190,7 +190,7 @@ def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 def _in_strings(values: pa.Array, field: str, person: Person) -> bool:
     if field == USER_ID and pc.any(pc.equal(values, person.id)).as_py():
         return True
-    for one in person.spellings:
+    for one in person.hints:
         held = values.filter(pc.fill_null(pc.match_substring(values, one), False))
         if any(in_cell(text, field, person) for text in pc.unique(held).to_pylist()):
             return True

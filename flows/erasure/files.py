@@ -124,7 +124,7 @@ def redact_sqlite(path: Path, person: Person) -> int:
 
 def blot_log(path: Path, person: Person) -> int:
     """Blot the id out of a log that a process may be appending to: nothing moves, and nothing is cut off."""
-    overlap = 2 * max(len(one.encode()) for one in person.spellings) + 64
+    overlap = 2 * person.most_bytes
     changed = 0
     with path.open("r+b") as file:
         start = 0

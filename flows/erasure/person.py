@@ -6,21 +6,22 @@ only where a field's name says so; a longer one wherever it stands alone.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import cached_property
-from html import escape
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import regex
 
 from core.events import canonical_id
-from core.languages import as_a_word
+from flows.erasure.escapes import alone, escaped, hints
 
 FORGOTTEN = "forgotten"  # stands where the id stood
 _MIN_CHARS, _MIN_DIGITS = 5, 8
+_ANY_BYTES = ("utf-8", "surrogateescape")
+# A quotation mark in any escaping, and the name of a field before a short id.
+_QUOTE = r"(?:\\*[\"']{1,2}|&(?:amp;)*(?:quot|apos|#34|#39|#x27);|\\+u002[27]|%(?:25)*2[27])?"
+_FIELD = rf"(?i:users?(?:[_ ]?ids?)?){_QUOTE}\s*(?:[=:/ ]|%(?:25)*(?i:3a|3d|2f|20))\s*{_QUOTE}"
 _USER_FIELD = re.compile(r"user|customer|reviewer|visitor|person|member", re.IGNORECASE)
 
 
@@ -41,24 +42,24 @@ class Person:
         return len(self.id) >= (_MIN_DIGITS if self.id.isdecimal() else _MIN_CHARS)
 
     @cached_property
-    def spellings(self) -> tuple[str, ...]:
-        """The id as text holds it: plain, and escaped for JSON (twice too), HTML, URLs and Python."""
-        plain = dict.fromkeys((self.id, self._given))
-        found: dict[str, None] = {}
-        for one in plain:
-            for text in (one, _json(one), _json(one, ascii_only=False)):
-                found |= dict.fromkeys((text, _json(text), escape(text), escape(text, quote=False)))
-            found |= dict.fromkeys((quote(one, safe=""), quote(one), quote_plus(one), repr(one)[1:-1]))
+    def hints(self) -> tuple[str, ...]:
+        """Strings one of which stands wherever the id does, however text is escaped."""
+        return hints(self._written)
+
+    @cached_property
+    def most_bytes(self) -> int:
+        """More bytes than the id takes in any escaping, with the name of a field before it."""
+        return 64 + 32 * max(len(one.encode()) for one in self._written)
+
+    @cached_property
+    def _written(self) -> tuple[str, ...]:
         # The longest first: a pattern takes the first that fits.
-        return tuple(sorted(filter(None, found), key=len, reverse=True))
+        return tuple(sorted(filter(None, {self.id, self._given}), key=lambda one: (-len(one), one)))
 
     @cached_property
     def _pattern(self) -> regex.Pattern[str]:
-        return regex.compile(_named("|".join(map(as_a_word, self.spellings)), self.is_distinct), regex.V1)
-
-    @cached_property
-    def _bytes_pattern(self) -> re.Pattern[bytes]:
-        return re.compile(_named(_among_bytes(self.spellings), self.is_distinct).encode())
+        words = f"(?P<id>{'|'.join(map(escaped, self._written))})"
+        return regex.compile(words if self.is_distinct else _FIELD + words, regex.V1)
 
     def is_value(self, value: Any) -> bool:
         """Whether a value is the id, however it is written."""
@@ -66,26 +67,28 @@ class Person:
 
     def in_text(self, text: str) -> bool:
         """Whether text names the person."""
-        return any(one in text for one in self.spellings) and self._pattern.search(text) is not None
+        return any(one in text for one in self.hints) and any(True for _ in alone(self._pattern, text))
 
     def in_bytes(self, content: bytes) -> bool:
         """Whether bytes, text or not, name the person."""
-        return any(one.encode() in content for one in self.spellings) and (
-            self._bytes_pattern.search(content) is not None
-        )
+        return any(one.encode() in content for one in self.hints) and self.in_text(_as_text(content))
 
     def redact(self, text: str) -> str:
         """The text with another word in the id's place."""
-        return self._pattern.sub(lambda found: found[0].replace(_longest(found[0], self.spellings), FORGOTTEN), text)
+        return self._replaced(text, lambda _: FORGOTTEN)
 
     def blot(self, content: bytes) -> bytes:
         """Bytes of the same length, in which the id is blotted out."""
+        if not any(one.encode() in content for one in self.hints):
+            return content
+        return _as_bytes(self._replaced(_as_text(content), lambda found: "*" * len(_as_bytes(found))))
 
-        def blotted(found: re.Match[bytes]) -> bytes:
-            inside = _longest(found[0].decode(errors="replace"), self.spellings).encode()
-            return found[0].replace(inside, b"*" * len(inside))
-
-        return self._bytes_pattern.sub(blotted, content)
+    def _replaced(self, text: str, instead: Callable[[str], str]) -> str:
+        pieces, done = [], 0
+        for start, end in alone(self._pattern, text):
+            pieces += [text[done:start], instead(text[start:end])]
+            done = end
+        return "".join((*pieces, text[done:]))
 
     def in_json(self, value: Any, field: str = "") -> bool:
         """Whether parsed JSON names the person, in a key, a value, or a word of one.
@@ -113,24 +116,10 @@ class Person:
         return self.is_value(value) and (self.is_distinct or bool(_USER_FIELD.search(field)))
 
 
-def _json(text: str, *, ascii_only: bool = True) -> str:
-    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+def _as_text(content: bytes) -> str:
+    """Bytes as text, from which they can be made again; those that are none are no letters."""
+    return content.decode(*_ANY_BYTES)
 
 
-def _among_bytes(spellings: Iterable[str]) -> str:
-    """A pattern of the id with no letter or digit of ASCII beside it: of others, bytes do not say what they are."""
-    return "|".join(
-        (r"(?<![^\W_])" if one[0].isalnum() else "") + re.escape(one) + (r"(?![^\W_])" if one[-1].isalnum() else "")
-        for one in spellings
-    )
-
-
-def _named(words: str, is_distinct: bool) -> str:
-    """A pattern of the id as a word; of a short one, behind the name of a field."""
-    if is_distinct:
-        return words
-    return rf"(?i:users?(?:[_ ]?ids?)?)\\*[\"']?\s*[=:/ ]\s*\\*[\"']?(?:{words})"
-
-
-def _longest(text: str, spellings: Iterable[str]) -> str:
-    return next(one for one in spellings if one in text)
+def _as_bytes(text: str) -> bytes:
+    return text.encode(*_ANY_BYTES)

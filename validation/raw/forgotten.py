@@ -6,8 +6,12 @@ out there already, by the id as every table reads it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from html import unescape
+from urllib.parse import unquote, unquote_plus
 
 import duckdb
 import numpy as np
@@ -22,7 +26,7 @@ from validation.reading.dialect import Dialect
 from validation.reading.values import id_sql, mapped_sql, text_sql
 
 _ROWS = "rows_of_part"
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'')
+_QUOTED = tuple(map(re.compile, (r'"((?:[^"\\]|\\.)*)"', r'"((?:[^"]|"")*)"', r"'([^']*)'")))
 _SEPARATORS = (",", ";", "\t", "|", None)  # None: any white space
 _BETWEEN = re.compile(r"[\s,;|:=\"'{}\[\]()]+")
 _EDGES = " \t\r\n\"'{}[]"
@@ -91,17 +95,33 @@ class ForgottenRows:
 
 def names_forgotten(text: str, tombstones: Tombstones) -> bool:
     """Whether a row that could not be read as columns holds the id of somebody forgotten, as one of its values."""
-    return any(tombstones.holds(value) for value in dict.fromkeys(_values(text)) if value)
+    values = dict.fromkeys(value for value in _values(text) if value)
+    return any(tombstones.holds(one) for value in values for one in dict.fromkeys(_readings(value)) if one)
 
 
 def _values(text: str) -> Iterator[str]:
     """All that may be a value of a line, whatever parts them: none of it has to be one."""
-    for plain, single in _QUOTED.findall(text):
-        yield plain or single
+    for quoted in _QUOTED:
+        yield from quoted.findall(text)
     for separator in _SEPARATORS:
         for value in text.split(separator):
             yield value.strip(_EDGES)
     yield from _BETWEEN.split(text)
+
+
+def _readings(value: str) -> Iterator[str]:
+    """What a value may be written for: as it is, and as JSON, CSV, HTML and a link escape it."""
+    yield value
+    if '""' in value:
+        yield value.replace('""', '"')
+    if "&" in value:
+        yield unescape(value)
+    if "%" in value or "+" in value:
+        yield unquote(value)
+        yield unquote_plus(value)
+    if "\\" in value:
+        with suppress(ValueError):  # no string of JSON
+            yield str(json.loads(f'"{value}"'))
 
 
 def holds_forgotten(path: str, tables: Mapping[TableName, TableMapping], forms: SourceForms, of: Tombstones) -> bool:
