@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.drift_power.bundle import RULE, Bundle, ask
-from benchmarks.drift_power.drifts import DRIFTS, SEEN_BY_EMBEDDINGS, STALE_BUNDLE, WITHIN, Injected
+from benchmarks.drift_power.drifts import DRIFTS, STALE_BUNDLE, TOLD_BY_NO_COLUMN, WITHIN, Injected
 from benchmarks.harness.options import command
 from benchmarks.harness.tables import print_table
 from benchmarks.harness.timing import peak_gib, timed
@@ -72,11 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--first-seed", type=int, default=0, help="the seeds count up from here (default: 0)")
     parser.add_argument(
-        "--drifts", nargs="*", choices=[*DRIFTS, *SEEN_BY_EMBEDDINGS], metavar="NAME",
+        "--drifts", nargs="*", choices=[*DRIFTS, *TOLD_BY_NO_COLUMN], metavar="NAME",
         help="only these drifts, by the names of the table; with no name only quiet weeks (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--embeddings", action="store_true", help="watch embeddings too, and inject the drifts that only they see"
+        "--embeddings", action="store_true", help="watch embeddings too, and inject drifts that no column tells"
     )
     parser.add_argument("--users", type=int, default=6000, help="users of a shop (default: 6000)")
     parser.add_argument("--weeks", type=int, default=5, help="quiet weeks of each shop (default: 5)")
@@ -85,10 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.report:
         _time_report()
         return
-    known = DRIFTS | (SEEN_BY_EMBEDDINGS if chosen.embeddings else {})
+    known = DRIFTS | (TOLD_BY_NO_COLUMN if chosen.embeddings else {})
     drifts = list(known) if chosen.drifts is None else chosen.drifts
     if not known.keys() >= set(drifts):
-        parser.error(f"{', '.join(SEEN_BY_EMBEDDINGS)}: with --embeddings alone")
+        parser.error(f"{', '.join(TOLD_BY_NO_COLUMN)}: with --embeddings alone")
     encoder = None
     if chosen.embeddings:
         from benchmarks.drift_power.embeddings import Encoder, Shop
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     quiet: list[bool] = []
     peer_quiet: list[bool] = []
     found: dict[str, list[Found]] = {name: [] for name in drifts}
-    without: dict[str, list[Found]] = {name: [] for name in drifts if name in SEEN_BY_EMBEDDINGS}
+    without: dict[str, list[Found]] = {name: [] for name in drifts if name in TOLD_BY_NO_COLUMN}
     peer_found: dict[str, list[bool]] = {name: [] for name in drifts}
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
         with tempfile.TemporaryDirectory() as name:

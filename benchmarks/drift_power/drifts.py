@@ -135,7 +135,7 @@ def _parcels() -> str:
 
 
 # With `--embeddings` alone.
-SEEN_BY_EMBEDDINGS: dict[str, Injected] = {
+TOLD_BY_NO_COLUMN: dict[str, Injected] = {
     "taste within categories": Injected({"interactions": _prefer()}, ("embeddings.items.", "embeddings.users.")),
     "reviews of parcels": Injected({"feedback": _parcels()}, ("embeddings.texts.",)),
 }

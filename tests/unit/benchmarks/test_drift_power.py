@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from benchmarks.drift_power.__main__ import _inject, _shop
-from benchmarks.drift_power.drifts import SEEN_BY_EMBEDDINGS, WITHIN
+from benchmarks.drift_power.drifts import TOLD_BY_NO_COLUMN, WITHIN
 from core.sql import literal
 from simulation.shop.log import CLOSES_AT
 
@@ -32,7 +32,7 @@ def _ask(query: str, **folders: Path) -> list[tuple[object, ...]]:
 
 
 def test_taste_moves_to_other_items_of_the_same_category_and_not_before(clean: Path, tmp_path: Path) -> None:
-    changed = _inject(clean, tmp_path / "changed", SEEN_BY_EMBEDDINGS["taste within categories"])
+    changed = _inject(clean, tmp_path / "changed", TOLD_BY_NO_COLUMN["taste within categories"])
     rows = _ask(
         f"""SELECT a.timestamp >= {BEGAN_AT} AS is_late, count(*), avg(CAST(a.item_id <> b.item_id AS INTEGER)),
             bool_and(ia.category = ib.category), any_value((SELECT count(*) FROM a_interactions))
@@ -49,7 +49,7 @@ def test_taste_moves_to_other_items_of_the_same_category_and_not_before(clean: P
 
 
 def test_reviews_turn_to_parcels_at_hardly_less_length_and_none_is_another(clean: Path, tmp_path: Path) -> None:
-    changed = _inject(clean, tmp_path / "changed", SEEN_BY_EMBEDDINGS["reviews of parcels"])
+    changed = _inject(clean, tmp_path / "changed", TOLD_BY_NO_COLUMN["reviews of parcels"])
     rows = _ask(
         f"""SELECT a.timestamp >= {BEGAN_AT} AS is_late, avg(CAST(a.text <> b.text AS INTEGER)),
             bool_and(length(a.text) <= length(b.text)), avg(length(a.text)) / avg(length(b.text)),
