@@ -31,6 +31,7 @@ from serving.experiments.named import choose_named, loaded_variants
 from serving.experiments.plan import Choice, Followed, Shadow, choose
 from serving.experiments.records import canonical, failure_of, prediction_of
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
+from serving.experiments.shared_figures import SharedFigures
 from serving.processes.loading import Loader
 from serving.together import each_or_error
 from serving.watcher import Loaded, Promoted
@@ -115,7 +116,9 @@ class ExperimentDesk:
                 ),
             )
         self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow)
-        self._figures = FiguresCache(self._compute, self._settings.figures_s)
+        self._figures = FiguresCache(
+            SharedFigures(layout.predictions, self._settings, self._compute).compute, self._settings.figures_s
+        )
 
     def start(self) -> None:
         """Begin to record."""

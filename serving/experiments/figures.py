@@ -17,11 +17,11 @@ class FiguresCache:
     """Keeps the figures of experiments; whoever asks gets what there is, and has it made anew if it is old.
 
     Args:
-        compute: Computes those of one experiment; may take seconds.
+        compute: Computes those of some experiments, in their order; may take seconds.
         keep_s: How old they may become.
     """
 
-    def __init__(self, compute: Callable[[Experiment], ExperimentFigures], keep_s: float) -> None:
+    def __init__(self, compute: Callable[[Sequence[Experiment]], list[ExperimentFigures]], keep_s: float) -> None:
         self._compute, self._keep_s = compute, keep_s
         self._figures: dict[tuple[str, str], ExperimentFigures] = {}
         self._problem = ""
@@ -60,7 +60,7 @@ class FiguresCache:
 
     def _run(self, experiments: list[Experiment], keys: frozenset[tuple[str, str]]) -> None:
         try:
-            self._figures = {_key(one): self._compute(one) for one in experiments}
+            self._figures = dict(zip(map(_key, experiments), self._compute(experiments), strict=True))
             self._problem = ""
         except Exception as error:
             if not self._problem:
