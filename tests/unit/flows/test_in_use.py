@@ -84,7 +84,7 @@ def test_what_a_step_makes_and_what_it_is_given_is_used(layout):
             prune(layout)
             found.extend([made.folder.exists(), given.folder.exists()])
 
-    with prefect_test_harness(server_startup_timeout=None):
+    with prefect_test_harness(server_startup_timeout=120):
         run(PipelineParams(shop="vineyard"))
     assert found == [True] * 4
     assert not given.folder.exists()
