@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import regex
@@ -75,10 +76,11 @@ _HOST = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[^/?#]*", re.I)
 # Signs of a sentence in full width, whose plain forms a link may have; in a host they are disguise, or a dot.
 _FULL_WIDTH_END = re.compile(r"[\u3001\u3002\uff01\uff08\uff09\uff0c\uff1b\uff61\uff64]|\uff1f(?![\w-]+[=\uff1d])")
 _UNCASED_RUN = re.compile(f"{SIGN}+")
+_MOST_RUNS = 16  # a link that is personal by what stands behind more of them is taken as a whole
 _PERSONAL_LINK = re.compile(
-    r"^[a-z][a-z0-9+.-]*://[^/?#\s]*[^/?#\s:@]+@"  # a user name, perhaps with a password
-    r"|[?&#;](?:[\w-]*(?:token|secret|passw(?:or)?d|pwd|auth|session(?:id)?|sid|signature|sig|api[_-]?key|code"
-    r"|user(?:name|_?id)?|e?-?mail|account|invite)[\w-]*)="
+    r"^[a-z][a-z0-9+.-]*://[^/?#\s]*?[^/?#\s:@]@"  # a user name, perhaps with a password
+    r"|[?&#;](?=[\w-]+=)[\w-]*?(?:token|secret|passw(?:or)?d|pwd|auth|session(?:id)?|sid|signature|sig|api[_-]?key|code"
+    r"|user(?:name|_?id)?|e?-?mail|account|invite)"
     r"|[?&/=][^\s?&/=]+(?:@|%40)[\w-]+\."
     r"|^(?:[a-z]+://)?(?:[\w-]+\.)*(?:facebook|instagram|twitter|tiktok|snapchat|vk|pinterest|threads|xing)\.(?:com"
     r"|net)/(?!(?:p|reel|watch|pages|groups|marketplace|hashtag|explore|share|search|pin)/?\b)[\w.@-]{3,}/?$"
@@ -192,7 +194,8 @@ def _personal_end(plain: Normalised, match: re.Match[str]) -> int | None:
     host = _HOST.match(match.string, start, end)
     if sign := _FULL_WIDTH_END.search(plain.written, host.end() if host else start, end):
         end = sign.start()
-    ends = [place for run in _UNCASED_RUN.finditer(plain.text, start, end) for place in run.span()]
+    runs = islice(_UNCASED_RUN.finditer(plain.text, start, end), _MOST_RUNS)
+    ends = [place for run in runs for place in run.span()]
     for place in (*ends, end):
         link = match.string[start:place].rstrip(".,;:!?)]}")
         is_cut = link.endswith("=") and place < end  # a value that begins with such letters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from core.settings.validation import PERSONAL_DATA, CleaningSettings, PersonalData
@@ -259,3 +261,14 @@ def test_two_kinds_in_one_place_are_one_mark() -> None:
 def test_marks_that_stand_in_a_text_already_stay() -> None:
     text = "my name is <PERSON>, call <PHONE> or 212-555-0187"
     assert MASK.apply(text)[0] == "my name is <PERSON>, call <PHONE> or <PHONE>"
+
+
+def test_a_link_that_breaks_off_ever_again_takes_no_longer() -> None:
+    text = " ".join(["https://" + "a谢" * 900] * 10)
+    began = time.process_time()
+    assert MASK.find(text) == []
+    assert time.process_time() - began < 30  # a tenth of a second; minutes where each break is looked at for each start
+
+
+def test_a_link_that_is_personal_behind_many_breaks_is_masked_as_a_whole() -> None:
+    assert MASK.apply("看https://x.com/" + "a谢" * 40 + "?token=ab12 ok")[0] == "看<URL> ok"
