@@ -70,7 +70,9 @@ def mask_attributes(text: str, mask: PersonalDataMask, *, of_person: bool) -> tu
     for value in _values(text):
         masked, found = _masked(value, mask, of_person)
         if found:
-            pieces += [text[done : value.start], json.dumps(masked, ensure_ascii=False)]
+            # Half a character, which UTF-8 cannot hold, stays escaped.
+            written = json.dumps(masked, ensure_ascii=False).encode(errors="backslashreplace").decode()
+            pieces += [text[done : value.start], written]
             done, bits = value.end, bits | found
     return "".join((*pieces, text[done:])), bits
 

@@ -286,7 +286,8 @@ def _read_table(path: Path, table: TableName, rules: Collection[str]) -> list[Qu
 def _read_line(line: str, where: str) -> QuarantinedRow:
     try:
         read = json.loads(line)
-    except json.JSONDecodeError as error:
+        json.dumps(read, ensure_ascii=False).encode()  # half a character, which JSON may escape, cannot be written
+    except ValueError as error:
         raise _bad(f"line={line[:80]!r}", f"a JSON object, but {error}", where) from error
     if not isinstance(read, dict):
         raise _bad(f"line={line[:80]!r}", "a JSON object", where)

@@ -120,8 +120,10 @@ def _readings(value: str) -> Iterator[str]:
         yield unquote(value)
         yield unquote_plus(value)
     if "\\" in value:
-        with suppress(ValueError):  # no string of JSON
-            yield str(json.loads(f'"{value}"'))
+        with suppress(ValueError):  # no string of JSON, or one with half a character, which no id has
+            read = str(json.loads(f'"{value}"'))
+            read.encode()
+            yield read
 
 
 def holds_forgotten(path: str, tables: Mapping[TableName, TableMapping], forms: SourceForms, of: Tombstones) -> bool:

@@ -67,6 +67,13 @@ def test_what_nothing_is_found_in_stays_byte_by_byte() -> None:
     assert found == 1
 
 
+def test_half_a_character_beside_what_is_masked_stays_escaped() -> None:
+    inner = json.dumps({"note": "\ud83d jo@x.com"})
+    for given, masked in (("jo@x.com \ud83d", "<EMAIL> \ud83d"), (inner, inner.replace("jo@x.com", "<EMAIL>"))):
+        text, _ = mask_attributes(json.dumps({"bio": given}), MASK, of_person=True)
+        assert json.loads(text.encode()) == {"bio": masked}
+
+
 def test_json_within_a_text_stays_json() -> None:
     inner = json.dumps({"mail": ["jo@x.com"], "phone": 2125550187, "weight": 5})
     masked = _masked({"contact": inner, "note": "{call} 212-555-0187"})

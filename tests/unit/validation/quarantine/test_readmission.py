@@ -193,6 +193,10 @@ GOOD_LINE: dict[str, Any] = {"table": "items", "rules": [], "position": "items.j
     [
         ("{oops", r"line='\{oops', expected a JSON object.*\(rows.jsonl:2\)"),
         ("[1]", "expected a JSON object"),
+        (
+            {**GOOD_LINE, "values": {"item_id": "i9 \ud83d"}},
+            r"line='.*expected a JSON object, but .*surrogates not allowed",
+        ),
         ({**GOOD_LINE, "table": "shops"}, "table='shops', expected one of users, items"),
         ({**GOOD_LINE, "values": {"item": "i9"}}, r"column='item', expected one of item_id, .*\(rows.jsonl:2\)"),
         ({**GOOD_LINE, "values": "i9"}, "values='i9'"),

@@ -134,6 +134,16 @@ def test_forgetting_and_lifting_make_new_keys(tmp_path: Path) -> None:
     assert seen[0] == source_fingerprint(source)
 
 
+def test_half_an_escaped_emoji_in_a_line_stops_no_ingest(tmp_path: Path) -> None:
+    lines = [b"user_id,item_id,event,timestamp", b'u1,"so nice \\ud83d"', f'{PERSON},"so nice \\ud83d"'.encode()]
+    write(tmp_path / "in" / "interactions.csv", b"\n".join(lines) + b"\n")
+    bury(tmp_path / "forgotten.json", PERSON)
+    raw = ingest(TablesSource(path=tmp_path / "in"), tmp_path / "raw", forgotten=tmp_path / "forgotten.json")
+    assert sum(raw.forgotten.values()) == 1
+    assert raw.rows["interactions"] == 1
+    assert not find(PERSON, raw.folder)
+
+
 def test_an_id_that_the_settings_map_is_told_as_it_stands_and_as_it_is_read(tmp_path: Path) -> None:
     rows = [{**row, "user_id": user} for row, user in zip(events(4), ["old", "u1", "new", "u2"], strict=True)]
     write(tmp_path / "in" / "interactions.csv", csv_bytes(rows))
@@ -165,6 +175,9 @@ def test_a_short_id_takes_no_other_rows_along(tmp_path: Path) -> None:
         ("x,person-178500,y", False),
         ("xperson-17850", False),
         ("", False),
+        ('x,"\\ud83d"', False),
+        ('x,"nice \\ud83d","person-17850"', True),
+        ('x,"nice \\ud83d","person\\u002d17850"', True),
     ],
 )
 def test_a_row_that_cannot_be_read_is_theirs_if_one_of_its_values_is_the_id(text, is_named, tmp_path: Path) -> None:
