@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from flows.erasure.person import Person
 _PARQUET, _SQLITE, _ZIP, _GZIP, _ZSTD = b"PAR1", b"SQLite format 3\0", b"PK\x03\x04", b"\x1f\x8b", b"(\xb5/\xfd"
 _BUSY_TIMEOUT_S = 60.0
 _NUMPY = b"\x93NUMPY"
-_CHUNK = 1 << 24
+PIECE_BYTES = 1 << 24
 _KINDS = (
     (_PARQUET, "parquet"),
     (_SQLITE, "sqlite"),
@@ -45,13 +45,17 @@ def kind_of(path: Path) -> str:
     return "json" if path.suffix == ".json" else "other"
 
 
-def names(path: Path, person: Person) -> bool:
-    """Whether a file names the person."""
+def names(path: Path, person: Person, piece_bytes: int = PIECE_BYTES) -> bool:
+    """Whether a file names the person.
+
+    Args:
+        piece_bytes: How much is held at a time of a file whose bytes are searched.
+    """
     match kind_of(path):
         case "parquet":
             return _in_parquet(path, person)
         case "sqlite":
-            return any(found for _, found in count_rows(path, person)) or _in_bytes(path, person)
+            return any(found for _, found in count_rows(path, person)) or _in_bytes(path, person, piece_bytes)
         case "json":
             return _in_json(path.read_bytes(), person)
         case "zip":
@@ -66,7 +70,25 @@ def names(path: Path, person: Person) -> bool:
             with pa.input_stream(str(path), compression="zstd") as file:
                 return person.in_bytes(file.read())
         case _:
-            return _in_bytes(path, person)
+            return _in_bytes(path, person, piece_bytes)
+
+
+def pieces(file: BinaryIO, person: Person, piece_bytes: int = PIECE_BYTES) -> Iterator[tuple[int, bytes, bool, bool]]:
+    """A file in pieces that overlap so far that every id stands in one with all that tells whether it is alone.
+
+    Args:
+        piece_bytes: How long they are; at least six times as long as the id may be.
+    Yields:
+        Where a piece begins, its bytes, and whether it is the first and the last one.
+    """
+    size, start = max(piece_bytes, 6 * person.most_bytes), 0
+    is_last = False
+    while not is_last:
+        file.seek(start)
+        piece = file.read(size)
+        is_last = len(piece) < size
+        yield start, piece, start == 0, is_last
+        start += size - 4 * person.most_bytes
 
 
 def count_rows(path: Path, person: Person) -> Iterator[tuple[str, int]]:
@@ -147,16 +169,12 @@ def _in_json(content: bytes, person: Person) -> bool:
         return person.in_bytes(content)
 
 
-def _in_bytes(path: Path, person: Person) -> bool:
-    """Read in pieces that overlap by more than an id is long."""
-    overlap = 2 * person.most_bytes
+def _in_bytes(path: Path, person: Person, piece_bytes: int) -> bool:
     with path.open("rb") as file:
-        kept = b""
-        while piece := file.read(_CHUNK):
-            if person.in_bytes(kept + piece):
-                return True
-            kept = (kept + piece)[-overlap:]
-    return False
+        return any(
+            person.in_bytes(piece, is_first=is_first, is_last=is_last)
+            for _, piece, is_first, is_last in pieces(file, person, piece_bytes)
+        )
 
 
 def _in_parquet(path: Path, person: Person) -> bool:

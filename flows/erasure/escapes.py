@@ -45,16 +45,18 @@ def hints(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hint for text in texts for hint in _hints(text)))
 
 
-def alone(pattern: regex.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+def alone(pattern: regex.Pattern[str], text: str, within: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
     """Where a pattern finds what is no part of a longer word, from left to right.
 
     Args:
         pattern: Its group `id` is what has to stand alone.
+        within: Which part of the text it has to stand in, as begin and end; anywhere without it.
     """
+    first, last = within or (0, len(text))
     place = 0
     while found := pattern.search(text, place):
         start, end = found.span("id")
-        if _begins(text, start, end) and _ends(text, start, end):
+        if start >= first and end <= last and _begins(text, start, end) and _ends(text, start, end):
             yield start, end
             place = end
         else:
@@ -146,7 +148,7 @@ def _first(text: str, start: int, end: int) -> str:
 def _last(text: str, start: int, end: int) -> str:
     """The last letter, digit or sign of an id, without its marks; empty for a sign, beside which anything may stand."""
     while end > start:
-        char, end = _char_before(text[:end] if end < start + _SEEN else text, end)
+        char, end = _char_before(text, end)
         if not _MARK.match(char):
             return char if _OF_WORD.match(char) else ""
     return ""
@@ -170,5 +172,6 @@ def _decoded(found: regex.Match[str], at: int) -> str:
         plain = unescape(f"&{entity};")
         return plain if len(plain) == 1 else ""
     written = regex.sub("%(?:25)+", "%", found["percent"])
-    decoded = unquote(written, errors="replace")
-    return "" if "\ufffd" in decoded else decoded[at]
+    # Another character of them may be cut where the looking ends.
+    char = unquote(written, errors="replace")[at]
+    return "" if char == "\ufffd" else char

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,13 +15,21 @@ from core.logs.wal import scrub
 from core.sql import identifier, literal
 from core.storage import UNFINISHED, atomic_file, sync_folder, whole_folders
 from core.tombstones import Tombstones
-from flows.erasure.contents import kind_of, mentions_sql, names, open_sqlite, parse_json, tables_of
+from flows.erasure.contents import (
+    PIECE_BYTES,
+    kind_of,
+    mentions_sql,
+    names,
+    open_sqlite,
+    parse_json,
+    pieces,
+    tables_of,
+)
 from flows.erasure.person import FORGOTTEN, Person
 from validation.raw.forgotten import holds_forgotten
 from validation.sources.ingest import read_note
 
 _BUSY_TIMEOUT_S = 60.0
-_LOG_PIECE = 1 << 24
 
 
 def holds_person(raw: Path, person: Person, tombstones: Tombstones) -> bool:
@@ -94,10 +102,7 @@ def redact(path: Path, person: Person) -> int:
     except UnicodeDecodeError:
         return 0
     parsed = parse_json(text) if kind == "json" else None
-    if parsed is not None:
-        new = json.dumps(person.redact_json(parsed), indent=2, ensure_ascii=False) + "\n"
-    else:
-        new = person.redact(text)
+    new = person.redact(text) if parsed is None else _as_json(person.redact_json(parsed), indent=2) + "\n"
     with atomic_file(path) as temporary:
         temporary.write_text(new, encoding="utf-8")
     return 1
@@ -122,26 +127,27 @@ def redact_sqlite(path: Path, person: Person) -> int:
     return changed
 
 
-def blot_log(path: Path, person: Person) -> int:
-    """Blot the id out of a log that a process may be appending to: nothing moves, and nothing is cut off."""
-    overlap = 2 * person.most_bytes
+def blot_log(path: Path, person: Person, piece_bytes: int = PIECE_BYTES) -> int:
+    """Blot the id out of a log that a process may be appending to: nothing moves, and nothing is cut off.
+
+    Args:
+        piece_bytes: How much of it is held at a time.
+    Returns:
+        1 where the log named the person, else 0.
+    """
     changed = 0
     with path.open("r+b") as file:
-        start = 0
-        while piece := _read_at(file.seek, file.read, start):
-            if (new := person.blot(piece)) != piece:
+        for start, piece, is_first, is_last in pieces(file, person, piece_bytes):
+            if (new := person.blot(piece, is_first=is_first, is_last=is_last)) != piece:
                 file.seek(start)
                 file.write(new)
                 changed = 1
-            if len(piece) < _LOG_PIECE:
-                break
-            start += _LOG_PIECE - overlap
     return changed
 
 
-def _read_at(seek: Callable[[int], int], read: Callable[[int], bytes], start: int) -> bytes:
-    seek(start)
-    return read(_LOG_PIECE)
+def _as_json(value: Any, indent: int | None = None) -> str:
+    """JSON with every letter as it is; half a character, which UTF-8 cannot hold, stays escaped."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def _redacted(value: Any, column: str, person: Person) -> Any:
@@ -151,5 +157,5 @@ def _redacted(value: Any, column: str, person: Person) -> Any:
         return value
     parsed = parse_json(value)
     if parsed is not None:
-        return json.dumps(person.redact_json(parsed, column), ensure_ascii=False)
+        return _as_json(person.redact_json(parsed, column))
     return FORGOTTEN if person.is_value(value) else person.redact(value)

@@ -69,23 +69,46 @@ class Person:
         """Whether text names the person."""
         return any(one in text for one in self.hints) and any(True for _ in alone(self._pattern, text))
 
-    def in_bytes(self, content: bytes) -> bool:
-        """Whether bytes, text or not, name the person."""
-        return any(one.encode() in content for one in self.hints) and self.in_text(_as_text(content))
+    def in_bytes(self, content: bytes, *, is_first: bool = True, is_last: bool = True) -> bool:
+        """Whether bytes, text or not, name the person.
+
+        Args:
+            content: Whole, or a piece of a longer one: see `blot`.
+        """
+        if not any(one.encode() in content for one in self.hints):
+            return False
+        within = self._within(content, is_first=is_first, is_last=is_last)
+        return any(True for _ in alone(self._pattern, _as_text(content), within))
 
     def redact(self, text: str) -> str:
         """The text with another word in the id's place."""
         return self._replaced(text, lambda _: FORGOTTEN)
 
-    def blot(self, content: bytes) -> bytes:
-        """Bytes of the same length, in which the id is blotted out."""
+    def blot(self, content: bytes, *, is_first: bool = True, is_last: bool = True) -> bytes:
+        """Bytes of the same length, in which the id is blotted out.
+
+        Args:
+            content: Whole, or a piece of a longer one. What stands within `most_bytes` of where a piece was cut may go
+                on beyond, so it is left to the piece that shows it whole: neighbours overlap by four times that.
+            is_first: It begins where the whole begins.
+            is_last: It ends where the whole ends.
+        """
         if not any(one.encode() in content for one in self.hints):
             return content
-        return _as_bytes(self._replaced(_as_text(content), lambda found: "*" * len(_as_bytes(found))))
+        within = self._within(content, is_first=is_first, is_last=is_last)
+        return _as_bytes(self._replaced(_as_text(content), lambda found: "*" * len(_as_bytes(found)), within))
 
-    def _replaced(self, text: str, instead: Callable[[str], str]) -> str:
+    def _within(self, content: bytes, *, is_first: bool, is_last: bool) -> tuple[int, int] | None:
+        """Between which characters an id is told from the beginning or end of another one."""
+        if is_first and is_last:
+            return None
+        first = 0 if is_first else len(_as_text(content[: self.most_bytes]))
+        last = len(content) if is_last else len(_as_text(content[: -self.most_bytes]))
+        return first, last
+
+    def _replaced(self, text: str, instead: Callable[[str], str], within: tuple[int, int] | None = None) -> str:
         pieces, done = [], 0
-        for start, end in alone(self._pattern, text):
+        for start, end in alone(self._pattern, text, within):
             pieces += [text[done:start], instead(text[start:end])]
             done = end
         return "".join((*pieces, text[done:]))

@@ -118,19 +118,32 @@ def test_records_are_written_without_the_id(tmp_path):
     assert redact(tmp_path / "outcome.json", PERSON) == 0
 
 
-def test_a_log_that_is_being_written_loses_the_id_and_nothing_moves(tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.erasure.files._LOG_PIECE", 1000)
+def test_a_log_that_is_being_written_loses_the_id_and_nothing_moves(tmp_path):
     lines = [f"line {n} of {ID if n % 7 == 0 else 'u1'}" for n in range(400)]
     path = tmp_path / "service.log"
     with path.open("a") as writer:
         writer.write("\n".join(lines) + "\n")
         writer.flush()
         size = path.stat().st_size
-        assert blot_log(path, PERSON) == 1
+        assert blot_log(path, PERSON, piece_bytes=1000) == 1
         assert path.stat().st_size == size
         writer.write("after\n")
     kept = path.read_text().splitlines()
     assert kept == [*(line.replace(ID, "*" * len(ID)) for line in lines), "after"]
+
+
+def test_half_a_character_stays_where_the_id_goes(tmp_path):
+    told = {"user": ID, "text": "so \ud83d"}
+    (tmp_path / "outcome.json").write_text(json.dumps(told))
+    assert redact(tmp_path / "outcome.json", PERSON) == 1
+    assert json.loads((tmp_path / "outcome.json").read_text()) == told | {"user": FORGOTTEN}
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection, connection:
+        connection.execute("CREATE TABLE runs (parameters TEXT)")
+        connection.execute("INSERT INTO runs VALUES (?)", (json.dumps(told),))
+    assert redact_sqlite(tmp_path / "a.db", PERSON) == 1
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        ((kept,),) = connection.execute("SELECT parameters FROM runs")
+    assert json.loads(kept) == told | {"user": FORGOTTEN}
 
 
 def test_a_folder_that_is_removed_in_part_has_no_name_of_a_result(tmp_path, monkeypatch):
