@@ -3,12 +3,14 @@
 Listed are the languages that have stop words here, and Thai: what a telephone, a messenger or a call is called, and the
 few short words that may stand between that and the number ("me at", "number is"). Anything else between them breaks the
 tie: "手机号是" names a number, "手机型号" (a model) does not. A word for a number alone names none, since orders and
-parts have numbers too.
+parts have numbers too. Words that say much else besides ("ring", "reach", "line") count where a person or a number is
+next to them.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import regex
 
@@ -18,12 +20,13 @@ _NEAR = 60  # characters beside a number that are looked at
 # Words of letters with case, by language: those that name a number, and those that may stand between.
 _WITH_CASE = {
     "english": (
-        r"call(?:ed)?|dial(?:led)?|ring|rang|(?:tele)?phone|tel|text(?:ed)?|sms|whatsapp|wechat|viber|mobile|cell|fax"
-        r"|contact|reach",
+        r"call(?:ed)?|dial(?:led)?|(?:tele)?phone|tel|text(?:ed)?|sms|whatsapp|wechat|viber|mobile|cell|fax|contact"
+        r"|(?:ring|rang|reach)(?=\W{1,3}(?:me|us|him|her|my|our)(?!\w))",
         "at|by|him|her|is|it|me|my|no|nr|number|on|our|phone|the|them|under|us|via|was|your",
     ),
     "german": (
-        r"(?:telefon|handy|mobil|festnetz)(?:nummer|nr)?|telefonisch|mobiltelefon|anrufen|ruf(?:t|en|e)?|erreich\w*",
+        r"(?:telefon|handy|mobil|festnetz)(?:nummer|nr)?|telefonisch|mobiltelefon|anrufen|ruf(?:t|en|e)?"
+        r"|erreich\w*(?=(?:\W{1,3}sie)?\W{1,3}(?:mich|uns|ihn|unter)(?!\w))",
         "unter|an|auf|mich|ihn|sie|uns|ist|nummer|nr|die|der|den|meine|mein|unsere|lautet|am|bitte|mobil|oder|per",
     ),
     "french": (
@@ -31,7 +34,7 @@ _WITH_CASE = {
         "au|moi|le|la|les|nous|est|numéro|numero|num|n°|mon|ma|notre|me|m|sur|à|lui|par|du|de",
     ),
     "spanish": (
-        r"tel[ée]fono\w*|tfno|m[óo]vil|celular|ll[áa]m[ae]\w*|llamar\w*|contact\w*|marca[rd]?|marque",
+        r"tel[ée]fono\w*|tfno|m[óo]vil|celular|ll[áa]m[ae]\w*|llamar\w*|contact\w*|marca[rd]",
         "a|al|me|nos|número|numero|núm|mi|es|el|por|en|nº|n|nuestro|su|de",
     ),
     "italian": (
@@ -39,17 +42,18 @@ _WITH_CASE = {
         "al|mi|ci|numero|num|è|il|mio|nostro|lo|n|a|su|per|di",
     ),
     "portuguese": (
-        r"telefone\w*|telem[óo]vel|celular|ligu?e\w*|ligar|chame|contat\w*|contact\w*|zap",
+        r"telefone\w*|telem[óo]vel|celular|liguem?|ligar|chame|contat\w*|contact\w*|zap",
         "para|pro|o|me|número|numero|nº|meu|é|no|nosso|pelo|a|ao|de|mim",
     ),
-    "catalan": (r"tel[èe]fon|mòbil|truc\w+|truqu\w+", "al|a|m|em|número|el|meu|és|nostre|per"),
-    "romanian": (r"telefon\w*|mobil|suna[țţt]i?\w*|sun[ăa]\w*|apela[țţt]i", "la|mă|ma|ne|numărul|numarul|este|nr|meu"),
+    "catalan": (r"tel[èe]fon|mòbil|truca(?:'m|r|u|me)?|truqu\w+", "al|a|m|em|número|el|meu|és|nostre|per"),
+    "romanian": (r"telefon\w*|mobil|suna[țţt]i|sun[ăa]|apela[țţt]i", "la|mă|ma|ne|numărul|numarul|este|nr|meu"),
     "dutch": (
-        r"telefoon\w*|mobiel|gsm|bel(?:len|t)?|bereikbaar|bereiken",
+        r"telefoon\w*|mobiel|gsm(?=\W{1,3}(?:nummer|nr)(?!\w))|bel(?:len)?"
+        r"|bereik\w+(?=\W{1,3}(?:me|mij|ons|op|via|onder)(?!\w))",
         "op|me|mij|ons|nummer|is|mijn|naar|nr|via|het|onder|te|dan",
     ),
     "danish, norwegian, swedish": (
-        r"telefon\w*|tlf|mobil\w*|ring(?:e|a)?|h[åa]ndtelefon",
+        r"telefon\w*|tlf|mobil\w*|ring[ea]?(?=\W{1,3}(?:til|till|meg|mig|mej|os|oss|på)(?!\w))|h[åa]ndtelefon",
         "på|meg|mig|mej|os|oss|til|till|nummer|er|är|min|mitt|mit|nr",
     ),
     "finnish": (r"puhelin\w*|puh|soit\w+|matkapuhelin\w*", "numeroon|numero|on|minulle|meille|p|nro"),
@@ -63,7 +67,7 @@ _WITH_CASE = {
         "pod|na|do|mnie|nas|numer|numerem|nr|to|mój|moj|jest|proszę",
     ),
     "turkish": (
-        r"telefon\w*|cep|gsm|arayın|arayabilirsiniz",
+        r"telefon\w*|cep|gsm(?=\W{1,3}(?:no|numara\w*)(?!\w))|arayın|arayabilirsiniz",
         r"no|numara\w*|numaram|numaramız|benim|bana|beni|bizi|telefonu",
     ),
     "indonesian, malay": (
@@ -80,7 +84,7 @@ _WITH_CASE = {
         "по|на|мне|мені|ми|нам|номер|номеру|номером|мой|мій|моят|это|це|е|за|его|її|наш|под|се",
     ),
     "greek": (r"τηλ|τηλέφων\w*|κινητό|κινητου|καλέστε|φαξ", "στο|μου|με|είναι|αριθμός|μας|το"),
-    "of chinese, in letters": (r"qq|wx|vx|weixin|line|kakao\w*", "id|号|號"),
+    "of chinese, in letters": (r"qq|wx|vx|weixin|line(?=\W{0,3}(?:id|号|號))|kakao\w*", "id|号|號"),
 }
 # The same of letters without case, which need no space between words.
 _WITHOUT_CASE = {
@@ -127,10 +131,25 @@ JOINED_BEFORE = (
 JOINED_BEHIND = ("whatsapp", "wechat", "weixin", "wx", "vx", "qq", "viber", "zalo", "line")
 _YEAR = r"(?:19|20)\d\d"
 _DATE = regex.compile(rf"(?:{_YEAR}([-./])\d\d?\1\d\d?|\d\d?([-./])\d\d?\2{_YEAR})(?: \d\d?)?")
+_COMPACT_DATE = regex.compile(rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_YEARS = regex.compile(rf"{_YEAR}(?:(?: ?[-/] ?| ){_YEAR})+")
+# Thousands in groups. Where three digits stand first, only with an end of zeros: "612.345.678" may be a number.
+_AMOUNT = regex.compile(r"[1-9]\d?(?:\.\d{3})+|[1-9]\d\d(?:\.\d{3}){0,3}\.000")
+_ROUND = 100  # what the numbers of a range or a scale are multiples of
+_SERIES = regex.compile(r"(?:0|[1-9]\d{2,5})(?: ?([-/]) ?[1-9]\d{2,5})(?: ?\1 ?[1-9]\d{2,5}){0,4}")
+_CURRENCY_BEFORE = regex.compile(r"\p{Sc}\s?\Z")
+_CURRENCY_BEHIND = regex.compile(
+    r"\s?(?:\p{Sc}(?!\s?\d)|元(?![旦月])|[円圆圓块塊]|원(?![하장])|บาท|रुपय|रुपए|રૂપિયા"
+    r"|(?:đ|đồng|vn[dđ]|rupiah|rp|idr|ringgit|ft|forint|руб\w{0,4}|грн|гривень|лв|kč|zł|złotych|kr|kroner|kronor"
+    r"|tl|lira|eur|euros?|usd|dollars?|dólares|ريال|درهم|دينار|جنيه|تومان|ریال|שקל|שקלים)(?!\w))",
+    regex.IGNORECASE,
+)
 
 
 def names_telephone(text: str, start: int, end: int) -> bool:
-    """Whether the words beside a number say that it is a telephone's.
+    """Whether the words beside a number say that it is a telephone's, and nothing that it is another.
+
+    Another are amounts, years, days and what `is_quantity` tells: a telephone has a price and a date too.
 
     >>> text = "我的手机号码是13812345678"
     >>> names_telephone(text, 7, len(text)), names_telephone("手机型号12345678", 4, 12)
@@ -139,8 +158,34 @@ def names_telephone(text: str, start: int, end: int) -> bool:
     Args:
         start, end: Where the number stands in the text.
     """
+    number = text[start:end]
+    if _AMOUNT.fullmatch(number) or _COMPACT_DATE.fullmatch(number) or is_quantity(text, start, end):
+        return False
     before, behind = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
     return _before().search(before) is not None or _behind().match(behind) is not None
+
+
+def is_quantity(text: str, start: int, end: int) -> bool:
+    """Whether a number is a sum of money, years, or a range or scale of rising round numbers.
+
+    >>> text = "手机2000-3000元"
+    >>> is_quantity(text, 2, 11), is_quantity("mobile 1999-2005", 7, 16), is_quantity("call 555-1234", 5, 13)
+    (True, True, False)
+
+    Args:
+        start, end: Where the number stands in the text.
+    """
+    number = text[start:end]
+    if _YEARS.fullmatch(number):
+        return True
+    # No sum begins with a zero or a country code.
+    before, behind = text[max(0, start - 2) : start], text[end : end + _NEAR]
+    if number.startswith(tuple("123456789")) and (_CURRENCY_BEFORE.search(before) or _CURRENCY_BEHIND.match(behind)):
+        return True
+    if not _SERIES.fullmatch(number):
+        return False
+    parts = [int(part) for part in regex.findall(r"\d+", number)]
+    return not any(part % _ROUND for part in parts) and all(one < next_one for one, next_one in pairwise(parts))
 
 
 def is_date(number: str) -> bool:

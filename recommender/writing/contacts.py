@@ -7,7 +7,7 @@ import re
 import regex
 
 from core.languages import CASED, UNCASED, goes_beyond_latin
-from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, names_telephone
+from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, is_quantity, names_telephone
 from recommender.metrics.texts import pieces
 
 # The marks of the data gate, which training texts have in the same places.
@@ -50,13 +50,15 @@ _NATIONAL_DIGITS = 9  # of a number of a country, at least
 # From one year to another, and thousands in groups, of which no three stand first: those may be a number.
 _YEAR = r"(?:19|20)\d\d"
 _NUMBERS = re.compile(rf"{_YEAR} ?- ?{_YEAR}|[1-9]\d?(?:\.\d{{3}})+")
-# What also says before a number that it is one to call, with a few short words between them: a written text has numbers
-# of no orders.
-_NUMBER_WORD = re.compile(
-    r"\b(?:number|(?:his|her|its|my|our|their|your) no)"
+# What says before a number that it is one to call even where it has the form of an amount, with a few short words
+# between them. "Number" alone does too: a written text has numbers of no orders.
+_CALLED = re.compile(
+    r"\b(?:call(?:ed)?|dial(?:led)?|(?:tele)?phone|tel|text(?:ed)?|sms|whatsapp|mobile|cell|fax|contact"
+    r"|(?:ring|rang|reach)(?=\W{1,3}(?:me|us|him|her|my|our)\b)|number|(?:his|her|its|my|our|their|your) no)"
     r"(?:\W{1,3}(?:at|by|him|her|is|it|me|my|no|nr|number|on|our|phone|the|them|under|us|via|was|your)\b){0,4}\W{0,3}\Z",
     re.IGNORECASE,
 )
+_NEAR = 60  # characters before a number in which it is said
 # What may be part of a contact. What stands beside its ends is part of none, whatever follows.
 _PERHAPS = re.compile(r"(?:https?://|www\.)\S+|\d(?:[ ().-]{0,2}\d)+", re.IGNORECASE)
 
@@ -92,10 +94,10 @@ def settled(text: str) -> str:
 
 def _phone(found: re.Match[str] | regex.Match[str]) -> str:
     """Not every run of digits is a number to call: see `_NUMBERS` and the comments."""
-    text = found.group()
-    if is_date(text):
+    text, span = found.group(), found.span()
+    if is_date(text) or is_quantity(found.string, *span):
         return text
-    is_called = names_telephone(found.string, *found.span()) or _NUMBER_WORD.search(found.string, 0, found.start())
+    is_called = names_telephone(found.string, *span) or _CALLED.search(found.string, max(0, span[0] - _NEAR), span[0])
     if _NUMBERS.fullmatch(text) and not is_called:
         return text
     if is_called or text.startswith(("+", "0", "(")):

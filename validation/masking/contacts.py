@@ -11,7 +11,7 @@ from typing import Any
 import regex
 
 from core.languages import UNCASED
-from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, names_telephone
+from core.words.telephones import JOINED_BEFORE, JOINED_BEHIND, is_date, is_quantity, names_telephone
 from validation.masking.marks import Span
 from validation.masking.normalisation import SIGN, Normalised
 from validation.masking.suspects import WORDS
@@ -235,7 +235,7 @@ def _is_telephone(plain: Normalised, match: re.Match[str], regions: Sequence[str
 
     number, before = match["number"], plain.text[max(0, match.start() - _BEFORE) : match.start()]
     digits = sum(char.isdigit() for char in number)
-    if is_date(number):
+    if is_date(number) or is_quantity(plain.spelled, *match.span()):
         return False
     if digits <= _MAX_NATIONAL and names_telephone(plain.spelled, *match.span()):
         return True

@@ -159,6 +159,13 @@ def test_letters_without_case_part_what_stands_between_them(text: str, masked: s
         ("전화번호는 555-1234", "전화번호는 <PHONE>"),
         ("010-1234-5678로 전화 주세요", "<PHONE>로 전화 주세요"),
         ("звоните по номеру 5551234", "звоните по номеру <PHONE>"),
+        ("zadzwoń pod 512.345.678", "zadzwoń pod <PHONE>"),
+        ("erreichen Sie mich unter 5551234", "erreichen Sie mich unter <PHONE>"),
+        ("reach me at 5551234", "reach me at <PHONE>"),
+        ("ring til nr. 5551234", "ring til nr. <PHONE>"),
+        ("LINE ID: 5551234", "LINE ID: <PHONE>"),
+        ("bel 5551234", "bel <PHONE>"),
+        ("truca'm al 5551234", "truca'm al <PHONE>"),
     ],
 )
 @pytest.mark.parametrize("regions", [(), ("US",), CleaningSettings().regions])
@@ -176,10 +183,35 @@ def test_words_of_any_language_name_a_number(text: str, masked: str, regions: tu
         "订单号12345678",
         "โทรทัศน์12345678",
         "휴대폰 케이스 12345678",
+        "điện thoại 5.000.000 đồng",
+        "휴대폰 1200000원",
+        "手机2000-3000元",
+        "スマホは10000-20000円",
+        "Handphone 2.500.000 rupiah",
+        "телефон 1250000 руб.",
+        "มือถือ 1250000 บาท",
+        "买了手机，20240115 到货",
+        "mobile 1999-2005",
+        "GSM 900/1800/1900",
+        "reach 1000000 clicks",
+        "bereiken 1000000 klanten",
+        "product line 2015-2016",
+        "the line: 12345678",
+        "dial 0-100-200-300",
+        "Ring 2012/2013",
+        "Saw ring nr. 1234567",
+        "Ringe Nr. 1234567",
+        "erreicht 1.250.000 Umdrehungen",
+        "marque 20150187",
+        "la marca 1234567",
+        "belt 754-04060",
+        "Tonka truck 1234567",
+        "Trucks 2012-2014",
     ],
 )
-def test_numbers_of_things_to_call_with_stay(text: str) -> None:
-    assert MASK.apply(text) == (text, 0)
+@pytest.mark.parametrize("regions", [(), CleaningSettings().regions])
+def test_numbers_of_things_to_call_with_stay(text: str, regions: tuple[str, ...]) -> None:
+    assert PersonalDataMask(("phone",), regions).apply(text) == (text, 0)
 
 
 def test_a_thai_word_names_a_number_that_follows_without_a_space() -> None:
