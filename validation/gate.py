@@ -26,6 +26,7 @@ from validation.expectations.suites import (
     build_suite,
     load_great_expectations,
     open_context,
+    run_name,
     run_suite,
     unmet_rules,
 )
@@ -84,7 +85,7 @@ def validate(
         summary = _write(connection, verdicts, note, target, page, read_originals(raw).read_at)
         if context_folder is not None:
             tables = {table: _run_of(connection, verdicts[table], rules, summary, now) for table in TABLE_NAMES}
-            keep_run(context_folder, target, f"{raw.name}-{target.name}", now, tables)
+            keep_run(context_folder, target, run_name(f"{raw.name}-{target.name}"), now, tables)
         return summary
 
 
@@ -129,7 +130,7 @@ def _check_table(
     result = None
     if scan.rows_in:
         suite = build_suite(scan.table, scan.rules, table_rules)
-        result = run_suite(context, suite, scan, table_rules, note.fingerprint)
+        result = run_suite(context, suite, scan, table_rules, run_name(note.fingerprint))
     unmet = {*unmet_rules(result, "warn"), *unmet_rules(result, "table")} if result is not None else set()
     return TableVerdict(scan, table_rules, summarise(scan, unmet), result)
 

@@ -105,7 +105,7 @@ def test_somebody_with_great_expectations_alone_runs_the_checkpoint(shop: Path, 
 
 
 def test_the_history_tells_of_the_sources_rows_without_showing_them(shop: Path) -> None:
-    (path,) = (shop / RESULTS / "scanned_interactions" / "r-b").rglob("*.json")
+    (path,) = (shop / RESULTS / "scanned_interactions" / "data-r-b").rglob("*.json")
     result = json.loads(path.read_text(encoding="utf-8"))
     counts = {
         one["expectation_config"]["meta"]["rule"]: one["result"].get("unexpected_count") for one in result["results"]

@@ -88,6 +88,15 @@ def build_expectation(rule: Rule, kind: type[Any]) -> Any:
     return kind(column=rule.column, **arguments, **label_expectation(rule.name, rule.severity, rule.why))
 
 
+def run_name(key: str) -> str:
+    """Names a run by a key of data.
+
+    Great Expectations reads a time out of each name that could be one. A key of digits may be too large for any, and
+    then it draws no page of the run.
+    """
+    return f"data-{key}"
+
+
 def run_suite(
     context: Any, suite: gx.ExpectationSuite, scan: Scan, table_rules: Sequence[TableRule], run: str
 ) -> ExpectationSuiteValidationResult:

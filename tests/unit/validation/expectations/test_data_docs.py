@@ -16,6 +16,7 @@ from validation.sources.ingest import ingest
 ASSET = re.compile(r"<(?:link|script|img|source|iframe)\b[^>]*(?:src|href)\s*=\s*[\"']([^\"']*)", re.IGNORECASE)
 LONG = "endless" * 1000
 BAD = '<script>alert("x")</script>'
+DIGITS = "4863106599512164"  # a fingerprint that Great Expectations takes for a time beyond all years
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,15 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bad = {**events(1)[0], "event_id": "bad", "event": BAD}
     rows = [*events(8), bad, {**bad, "event_id": "long", "event": LONG}]
     write(folder / "in" / "interactions.jsonl", json_lines(*rows))
-    ingest(TablesSource(path=folder / "in"), folder / "raw")
+    note = ingest(TablesSource(path=folder / "in"), folder / "raw")
+    _rename(folder / "raw", note.fingerprint)
     settings = ValidationSettings(min_interactions=1, max_quarantined_share=1)
     return validate(folder / "raw", folder / "clean", settings, folder / "docs").docs.parent
+
+
+def _rename(raw: Path, fingerprint: str) -> None:
+    (noted,) = (file for file in raw.glob("*.json") if fingerprint in file.read_text())
+    noted.write_text(noted.read_text().replace(fingerprint, DIGITS))
 
 
 def test_no_page_loads_anything_from_elsewhere_and_every_asset_is_there(docs: Path) -> None:
