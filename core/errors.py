@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 
 class SommelierError(Exception):
     """An error that a user can act on.
@@ -40,3 +42,21 @@ class WrongUsage(SettingsError):
 
 class NotRunning(SommelierError):
     """What is asked for needs a part of the platform that does not run."""
+
+
+def as_exception(error: BaseException) -> Exception:
+    """Whatever was raised, for a thread that goes on: a panic of a library that is written in Rust is no `Exception`.
+
+    Returns:
+        The error itself where it is an `Exception`, else a RuntimeError with its type and words, caused by it.
+    Raises:
+        KeyboardInterrupt, SystemExit: in the main thread, where they end the process.
+    """
+    if isinstance(error, Exception):
+        return error
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    found = RuntimeError(f"{type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from core.errors import as_exception
 from core.logs.requests import answering, current_request_id
 
 logger = logging.getLogger(__name__)
@@ -118,12 +119,13 @@ class Batcher:
         if over:
             _deliver(over)
         for group in groups.values():
-            self._count(len(group))
             with answering(one.request_id for one in group):
                 try:
+                    self._count(len(group))
                     answered = list(zip(group, group[0].answer([one.request for one in group]), strict=True))
-                except Exception as error:
-                    answered = [(one, error) for one in group]
+                except BaseException as error:  # whatever it is, those behind it wait for this thread
+                    failed = as_exception(error)
+                    answered = [(one, failed) for one in group]
             _deliver(answered)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from core.errors import as_exception
+
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
@@ -15,8 +17,8 @@ def each_or_error(answer: Callable[[Asked], Answered], requests: Sequence[Asked]
     for request in requests:
         try:
             found.append(answer(request))
-        except Exception as error:
-            found.append(error)
+        except BaseException as error:
+            found.append(as_exception(error))
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 
 from core.experiments import ExperimentError, Experiments, read_experiments
 from core.promotions import read_standing
+from serving.processes.chores import Chores
 from serving.processes.loading import Loader, Wishes
 
 logger = logging.getLogger(__name__)
@@ -148,6 +149,8 @@ class Watcher(Generic[T]):
         self._problem: str | None = None
         self._promoted: str | None = None
         self._failures: dict[str, _Failure] = {}
+        # Whatever breaks a check off: who followed no more would serve on what was taken back.
+        self._checks = Chores(lambda _: on_failure())
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -224,7 +227,7 @@ class Watcher(Generic[T]):
             self._loader.wait(self._poll_s)
             if self._stopping.is_set():
                 return
-            self.poll()
+            self._checks.run({"follow the model store": self.poll})
 
     def _follow(self, promoted: Sequence[Promoted]) -> None:
         """Have the first of these in service that can be loaded; one that failed a moment ago is not tried again, nor

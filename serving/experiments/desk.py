@@ -9,6 +9,7 @@ from functools import partial
 from random import random
 from typing import Any, Protocol, TypeVar
 
+from core.errors import as_exception
 from core.experiments import CHAMPION, Experiment
 from core.layout import Layout
 from core.logs.events import EventLog
@@ -391,8 +392,8 @@ class ExperimentDesk:
         try:
             # Its own list, not one of chance: off-policy estimates ask whether what was shown agrees with it.
             answer = engine.recommend(request.model_copy(update={"exploration": None}))
-        except Exception as error:
-            self.failed(beside, request, error, given.endpoint, time.perf_counter() - started)
+        except BaseException as error:
+            self.failed(beside, request, as_exception(error), given.endpoint, time.perf_counter() - started)
             raise
         seconds = time.perf_counter() - started
         items = [item.item_id for item in answer.items]
@@ -416,8 +417,8 @@ def _answers_of(engine: Engine, requests: Sequence[RecommendRequest]) -> Sequenc
     """What a bundle answers to each; where it fails as a whole, those whom another bundle answers do not fail too."""
     try:
         return engine.recommend_all(requests)
-    except Exception as error:
-        return [error] * len(requests)
+    except BaseException as error:
+        return [as_exception(error)] * len(requests)
 
 
 def _has_failed(answer: Recommendations | Exception) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from core.errors import as_exception
 from core.experiments import Experiment
 from monitoring.online.figures import ExperimentFigures
 
@@ -47,10 +48,15 @@ class FiguresCache:
             at_work = self._at_work is not None and self._at_work.is_alive()
             if at_work or not (is_old or keys - self._known) or not experiments:
                 return
-            self._at_work = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, args=(list(experiments), keys), name="experiment-figures", daemon=True
             )
-            self._at_work.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # where the system gives no more threads; who looks next tries it again
+                self._note(error)
+            else:
+                self._at_work = thread
 
     def wait(self, timeout_s: float) -> None:
         """Wait for what is being computed."""
@@ -62,11 +68,14 @@ class FiguresCache:
         try:
             self._figures = dict(zip(map(_key, experiments), self._compute(experiments), strict=True))
             self._problem = ""
-        except Exception as error:
-            if not self._problem:
-                logger.exception("The figures of experiments cannot be computed")
-            self._problem = f"The figures cannot be computed: {error}"
+        except BaseException as error:  # whatever it is, who looks is told
+            self._note(as_exception(error))
         self._known, self._computed_at = keys, time.monotonic()
+
+    def _note(self, error: Exception) -> None:
+        if not self._problem:
+            logger.error("The figures of experiments cannot be computed", exc_info=error)
+        self._problem = f"The figures cannot be computed: {error}"
 
 
 def _key(experiment: Experiment) -> tuple[str, str]:

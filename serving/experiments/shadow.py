@@ -45,11 +45,20 @@ class ShadowQueue:
         except Full:
             self._count("dropped")
             return False
-        if self._thread is None:
-            # The first task is rare: most services have no shadow.
-            self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-            self._thread.start()
+        finally:
+            if self._thread is None:
+                self._begin()
         return True
+
+    def _begin(self) -> None:
+        # With the first task, which is rare: most services have no shadow.
+        thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # where the system gives no more threads; the next task tries it again
+            self._complain("No thread for shadows can be started")
+        else:
+            self._thread = thread
 
     def close(self) -> None:
         """End the thread; what waits is left out."""
@@ -81,11 +90,15 @@ class ShadowQueue:
             task()
             self._count("compared")
             self._failing = False
-        except Exception:
-            self._count("failed")
-            if not self._failing:
-                logger.exception("A shadow cannot answer; what is shown does not depend on it")
-            self._failing = True
+        except BaseException:  # whatever it is, the next task needs this thread
+            self._complain("A shadow cannot answer")
+            with suppress(Exception):  # a figure that cannot be kept
+                self._count("failed")
+
+    def _complain(self, of: str) -> None:
+        if not self._failing:
+            logger.exception("%s; what is shown does not depend on it", of)
+        self._failing = True
 
 
 def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float:

@@ -170,8 +170,16 @@ class KeptOrders:
                 is_ours = name not in self._renewing
                 self._renewing.add(name)
             if is_ours:
-                threading.Thread(target=self._renew, args=(name, count, is_whole), name="orders", daemon=True).start()
+                self._renew_behind(name, count, is_whole)
         return found
+
+    def _renew_behind(self, name: Hashable, count: Callable[[], np.ndarray], is_whole: Callable[[], bool]) -> None:
+        try:
+            threading.Thread(target=self._renew, args=(name, count, is_whole), name="orders", daemon=True).start()
+        except RuntimeError:  # where the system gives no more threads; the next request tries it again
+            with self._lock:
+                self._renewing.discard(name)
+            logger.exception("The order by %s could not be made again", name)
 
     def _make(self, name: Hashable, count: Callable[[], np.ndarray], is_whole: Callable[[], bool]) -> FixedOrder:
         started = time.monotonic()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from core.errors import as_exception
+
 logger = logging.getLogger(__name__)
 
 _AGAIN_S = 3600.0  # after which a failure that goes on is logged once more
@@ -33,8 +35,8 @@ class Chores:
         for name, do in chores.items():
             try:
                 do()
-            except Exception as error:
-                self._note(name, error)
+            except BaseException as error:
+                self._note(name, as_exception(error))
             else:
                 if self._problems.pop(name, None) is not None:
                     logger.warning("This is done again at each check of the model store: %s", name)

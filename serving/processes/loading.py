@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from core.errors import as_exception
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -114,8 +116,8 @@ class Loader(Generic[T]):
             self._loads.remove(found)
         try:
             self._finish(ended.result())
-        except Exception as error:
-            return _failed(error, ended.seconds)
+        except BaseException as error:
+            return _failed(as_exception(error), ended.seconds)
         return ended
 
     def keep(self, whose: Wishes[T], asked: Collection[str]) -> None:
@@ -149,8 +151,8 @@ class Loader(Generic[T]):
         started = time.perf_counter()
         try:
             loaded = load()
-        except Exception as error:
-            return self._end(one, _failed(error, time.perf_counter() - started))
+        except BaseException as error:  # whatever it is, the next load needs the place
+            return self._end(one, _failed(as_exception(error), time.perf_counter() - started))
         return self._end(one, Ended(lambda: loaded, time.perf_counter() - started))
 
     def _end(self, one: _Load[T], ended: Ended[T]) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from core.errors import as_exception
 from core.logs.requests import answering, current_request_id
 from recommender.writing.decoding import Decoding, WritingStopped
 from recommender.writing.length import Kept
@@ -201,9 +202,9 @@ def _have_written(begun: Sequence[Job], max_batch: int) -> None:
             _write(begun, max_batch)
         else:
             _stream(first, first.take)
-    except Exception as error:
+    except BaseException as error:  # whatever it is, those who wait are told, and others wait for this thread
         if not others:
-            _fail(first, error)
+            _fail(first, as_exception(error))
             return
         logger.exception("A batch of texts failed; they are written one by one")
         for job in begun:

@@ -1,8 +1,9 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.errors import SettingsError, SommelierError
+from core.errors import SettingsError, SommelierError, as_exception
 from recommender.errors import BundleError, OtherSchemaVersion, RecommenderError, TrainingDataError
 
 
@@ -23,3 +24,18 @@ def test_errors_survive_pickling():
     assert type(again) is BundleError
     assert str(again) == str(error)
     assert again.where == "here"
+
+
+def test_whatever_was_raised_is_an_exception_for_who_goes_on_but_not_what_ends_the_process():
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    error, panic = ValueError("no"), Panic("index out of bounds")
+    assert as_exception(error) is error
+    found = as_exception(panic)
+    assert (type(found), str(found), found.__cause__) == (RuntimeError, "Panic: index out of bounds", panic)
+    for end in (KeyboardInterrupt(), SystemExit(1)):
+        with pytest.raises(type(end)):
+            as_exception(end)
+        with ThreadPoolExecutor(1) as elsewhere:  # no signal comes there
+            assert str(elsewhere.submit(as_exception, end).result()) == f"{type(end).__name__}: {end}"

@@ -82,6 +82,22 @@ def test_whatever_an_answer_is_everybody_gets_one(answers: list[Any]) -> None:
     run(steps)
 
 
+def test_whatever_a_library_raises_those_who_wait_are_told_and_others_are_answered() -> None:
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    def fail(_: Sequence[int]) -> list[Any]:
+        raise Panic("index out of bounds")
+
+    async def steps(batcher: Batcher, engine: Engine) -> None:
+        engine.may_answer.set()
+        with pytest.raises(RuntimeError, match=r"^Panic: index out of bounds$"):
+            await batcher.answer("a", fail, 2, 10.0)
+        assert await ask(batcher, engine, 2) == 4
+
+    run(steps)
+
+
 def test_groups_are_answered_apart() -> None:
     async def steps(batcher: Batcher, engine: Engine) -> None:
         engine.may_answer.set()

@@ -275,6 +275,35 @@ def test_what_follows_a_swap_or_the_letting_go_or_a_poll_cannot_stop_it(store: S
     assert watcher.loaded is None
 
 
+def test_the_thread_goes_on_after_whatever_a_library_raises(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    def fail() -> None:
+        if store.loads == ["m:1"]:
+            failed.append(1)
+            if len(failed) == 3:
+                store.newest = "m:2"
+            raise Panic("no")
+
+    failed: list[int] = []
+    counted: list[int] = []
+    swapped = threading.Event()
+    watcher = watch(
+        store,
+        poll_s=0.01,
+        on_poll=fail,
+        on_failure=lambda: counted.append(1),
+        on_swap=lambda loaded: swapped.set() if loaded.model == "m:2" else None,
+    )
+    watcher.start()
+    store.newest = "m:1"
+    assert swapped.wait(20)
+    watcher.stop()
+    assert len(failed) == len(counted) == 3
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["Panic: no"]
+
+
 def test_the_thread_follows_and_stops(store: Store) -> None:
     swapped = threading.Event()
     watcher = watch(store, poll_s=0.01, on_swap=lambda _: swapped.set())

@@ -25,7 +25,7 @@ CLIENTS_FAULT = BadRequest("Cannot recommend", got="k=0", expected="at least 1",
 class Failing(FakeEngine):
     """Fails for some users; or, without any, whatever it is asked."""
 
-    error: Exception = NOT_FINITE
+    error: BaseException = NOT_FINITE
 
     def __init__(self, model: str, *users: str) -> None:
         super().__init__(model, "c", "a", "x")
@@ -91,6 +91,16 @@ def test_where_the_bundle_in_service_fails_too_the_failure_is_told(desk: Desk) -
     (failed,) = desk.records()
     assert (failed["experiment"], failed["variant"], failed["role"]) == ("try", "new", "failed")
     assert desk.counts.found["try", "new", "failed"] == 1
+
+
+def test_whatever_a_variant_raises_the_bundle_in_service_answers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    monkeypatch.setattr(Failing, "error", Panic("index out of bounds"))
+    begin(desk, Failing("m:v2"))
+    assert desk.ask(user_id="u1").model == CHAMPION.model
+    assert [record["failure"] for record in desk.records()] == ["RuntimeError", ""]
 
 
 def test_what_is_only_looked_at_fails_for_nobody(desk: Desk) -> None:

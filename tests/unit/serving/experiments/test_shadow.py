@@ -28,6 +28,49 @@ def test_tasks_run_and_one_that_fails_does_not_end_the_thread() -> None:
     assert (done, counts) == ([1, 2], {"compared": 2, "failed": 1})
 
 
+class Panic(BaseException):
+    """As of a library that is written in Rust."""
+
+
+def test_whatever_a_task_raises_the_next_one_runs(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise Panic("no")
+
+    counts: Counter[str] = Counter()
+    queue = ShadowQueue(10, lambda outcome: counts.update([outcome]))
+    for task in (fail, lambda: None):
+        assert queue.submit(task)
+    assert queue.wait(10)
+    queue.close()
+    assert counts == {"compared": 1, "failed": 1}
+    assert [record.message for record in caplog.records] == [
+        "A shadow cannot answer; what is shown does not depend on it"
+    ]
+
+
+def test_where_the_system_gives_no_thread_no_answer_fails_and_the_next_task_tries_it_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[int] = []
+    queue = ShadowQueue(2, lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert [queue.submit(lambda: done.append(1)) for _ in range(3)] == [True, True, False]
+        queue.close()  # has nothing to end
+    assert [record.message.partition(";")[0] for record in caplog.records] == ["No thread for shadows can be started"]
+    queue = ShadowQueue(2, lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert [queue.submit(lambda: done.append(1)) for _ in range(2)] == [True, True]
+    assert not queue.submit(lambda: done.append(1))  # too many wait, and go on from here
+    assert queue.wait(10)
+    queue.close()
+    assert done == [1, 1]
+
+
 def test_what_does_not_fit_is_dropped_and_closing_does_not_wait_for_it() -> None:
     counts: Counter[str] = Counter()
     queue = ShadowQueue(1, lambda outcome: counts.update([outcome]))

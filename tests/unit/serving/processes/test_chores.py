@@ -40,3 +40,21 @@ def test_another_kind_of_failure_and_the_end_of_it_are_logged_at_once(caplog: py
         done.run({"push": lambda kind=kind: (_ for _ in ()).throw(kind("no"))})
     done.run({"push": lambda: None})
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "WARNING"]
+
+
+def test_whatever_one_raises_the_others_are_done_and_who_ends_the_process_is_heard() -> None:
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    def fail() -> None:
+        raise errors[0]
+
+    errors: list[BaseException] = [Panic("no")]
+    counted: list[str] = []
+    pushed: list[int] = []
+    work = {"look": fail, "push": lambda: pushed.append(1)}
+    Chores(counted.append).run(work)
+    assert (counted, pushed) == (["look"], [1])
+    errors[0] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        Chores(counted.append).run(work)

@@ -342,6 +342,44 @@ def test_where_the_system_gives_no_thread_the_load_has_failed() -> None:
         ended.result()
 
 
+class Panic(BaseException):
+    """As of a library that is written in Rust."""
+
+
+@pytest.mark.parametrize("error", [Panic("index out of bounds"), SystemExit("no such GPU")])
+def test_whatever_a_load_raises_it_has_failed_and_the_next_one_begins(error: BaseException) -> None:
+    def break_down() -> str:
+        raise error
+
+    loader: Loader[str] = Loader()
+
+    def ended(whose: Wishes[str], load: Callable[[], str]) -> str:
+        told = whose.ask("m:1", load)
+        if told is None:
+            loader.wait(WAIT_S)
+            told = whose.ask("m:1", load)
+        assert told is not None
+        return told.result()
+
+    for serves in (True, False):
+        wishes = Wishes(loader, serves=serves)
+        with pytest.raises(RuntimeError, match=f"^{type(error).__name__}: {error}$") as failed:
+            ended(wishes, break_down)
+        assert failed.value.__cause__ is error
+        assert not loader.is_loading
+        assert ended(wishes, lambda: "M:1") == "M:1"
+
+
+def test_whatever_finishing_raises_the_load_has_failed() -> None:
+    def finish(_: str) -> None:
+        raise Panic("no")
+
+    ended = Wishes(Loader[str](finish, start=lambda run: run()), serves=True).ask("m:1", lambda: "M:1")
+    assert ended is not None
+    with pytest.raises(RuntimeError, match=r"^Panic: no$"):
+        ended.result()
+
+
 def test_memory_is_settled_when_nothing_is_loaded_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     settled: list[int] = []
     monkeypatch.setattr(beginning, "settle_memory", lambda: settled.append(1))

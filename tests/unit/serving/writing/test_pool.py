@@ -171,14 +171,23 @@ def test_a_reader_who_hangs_up_stops_the_stream(pool: WritingPool, writer: SlowW
     assert (writer.n_stopped, len(writer.batches), len(said)) == (1, 1, 2)
 
 
+class Panic(BaseException):
+    """As of a library that is written in Rust."""
+
+
+@pytest.mark.parametrize(("error", "told"), [(ValueError, ValueError), (Panic, RuntimeError)])
 def test_an_error_of_the_writer_reaches_who_waits_and_the_thread_lives_on(
-    pool: WritingPool, writer: SlowWriter, monkeypatch: pytest.MonkeyPatch
+    pool: WritingPool,
+    writer: SlowWriter,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    told: type[Exception],
 ) -> None:
     def fail(*_: object, **__: object) -> list[str]:
-        raise ValueError("out of words")
+        raise error("out of words")
 
     monkeypatch.setattr(writer, "write", fail)
-    with pytest.raises(ValueError, match="out of words"):
+    with pytest.raises(told, match="out of words"):
         pool.submit(writer, [text("tea")], LONG_S).done.result(WAIT_S)
     monkeypatch.undo()
     writer.released.set()
