@@ -150,6 +150,7 @@ class PredictionLog:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._pruning: threading.Thread | None = None
+        self._cannot_prune = False
 
     def start(self) -> None:
         """Begin to write."""
@@ -174,9 +175,10 @@ class PredictionLog:
         """Write what waits, and end the threads."""
         self._closing.set()
         self._queue.put(None)
-        for thread in (self._thread, self._pruning):
-            if thread is not None:
-                thread.join(timeout=_CLOSE_S)
+        if self._thread is not None:
+            self._thread.join(timeout=_CLOSE_S)
+        if self._pruning is not None:  # the last one, which that thread began at its end
+            self._pruning.join(timeout=_CLOSE_S)
 
     def _run(self) -> None:
         ends = False
@@ -222,7 +224,7 @@ class PredictionLog:
                     lines.append(to_json({"dropped": dropped, "at": datetime.now(UTC).isoformat()}))
                 if lines:
                     self._append(b"\n".join(lines) + b"\n")
-        except Exception:
+        except BaseException:  # whatever it is, the next batch needs this thread
             self._restore_drops(dropped)
             self._drop(len(batch))
             if not self._wait_s:
@@ -235,7 +237,7 @@ class PredictionLog:
             self._wait_s = 0.0
         for outcome, number in (("written", len(kept)), ("forgotten", len(batch) - len(kept))):
             if number:
-                self._count(outcome, number)  # type: ignore[arg-type]
+                self._tell(outcome, number)  # type: ignore[arg-type]
 
     def _append(self, content: bytes) -> None:
         self._end_segment_of_yesterday()
@@ -275,15 +277,22 @@ class PredictionLog:
         self._tidied = time.monotonic()
         self._end_segment_of_yesterday()
         # Beside the writing: to take from segments what is needed of them may take seconds.
-        self._pruning = threading.Thread(
+        pruning = threading.Thread(
             target=self._prune, args=(self._segment,), name="prediction-log-pruning", daemon=True
         )
-        self._pruning.start()
+        try:
+            pruning.start()
+        except RuntimeError:  # where the system gives no more threads; it is tried again with the next tidying
+            if not self._cannot_prune:
+                logger.exception("Old segments of the prediction log are not removed for now")
+            self._cannot_prune = True
+        else:
+            self._pruning, self._cannot_prune = pruning, False
 
     def _prune(self, writing: Path | None) -> None:
         try:
             prune_segments(self.folder, self._max_bytes - self._segment_bytes, self._days, writing, self._keeper)
-        except Exception:
+        except BaseException:
             logger.exception("Old segments of the prediction log cannot be removed")
 
     def _end_segment_of_yesterday(self) -> None:
@@ -296,11 +305,15 @@ class PredictionLog:
     def _drop(self, number: int) -> None:
         self._restore_drops(number)
         if number:
-            self._count("dropped", number)
+            self._tell("dropped", number)
 
     def _restore_drops(self, number: int) -> None:
         with self._drops:
             self._dropped += number
+
+    def _tell(self, outcome: Outcome, number: int) -> None:
+        with suppress(Exception):  # a figure that cannot be kept, as of a full disk, stops no log
+            self._count(outcome, number)
 
     def _take_drops(self) -> int:
         with self._drops:

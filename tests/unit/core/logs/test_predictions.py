@@ -238,6 +238,80 @@ def test_what_is_kept_of_segments_is_taken_beside_the_writing(tmp_path: Path) ->
     assert read_lost(tmp_path).kept == {"try": datetime(2026, 3, 1, tzinfo=UTC)}
 
 
+def test_closing_waits_for_what_the_last_records_have_removed(tmp_path: Path) -> None:
+    closed = threading.Event()
+    was_waited_for: list[bool] = []
+
+    class Slow:
+        def keep(self, segments: Sequence[Path], lost: Lost) -> Mapping[str, datetime]:
+            was_waited_for.append(not closed.wait(0.2))
+            return lost.kept
+
+        def tidy(self, kept: Mapping[str, datetime]) -> None: ...
+
+    log = PredictionLog(tmp_path, max_bytes=16, days=30.0, max_waiting=9, flush_s=0.0, keeper=Slow())
+    log.add(prediction(1))  # is a segment of its own, and goes
+    log.close()  # before it has begun: it ends with its first batch
+    log.start()
+    log.close()
+    closed.set()
+    assert was_waited_for == [True, True]
+
+
+def test_where_the_system_gives_no_thread_records_are_written_and_old_ones_go_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, refused, may_start = threading.Thread.start, list[str](), threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "prediction-log-pruning" and not may_start.is_set():
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    old = tmp_path / "0.jsonl"
+    old.write_text("{}\n")
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with opened(tmp_path, max_bytes=160) as log:  # each record is a segment of its own
+        for number in range(4):
+            if number == 3:
+                assert old.exists()
+                may_start.set()
+            log.add(prediction(number))
+            assert log.flush(10)
+            written = ids(tmp_path)
+            assert number == 3 or written[-1] == f"r{number}"
+    assert not old.exists()
+    assert len(refused) > 2
+    said = [record.message for record in caplog.records]
+    assert said == ["Old segments of the prediction log are not removed for now"]
+
+
+def test_whatever_a_library_or_a_count_raises_later_records_are_written(
+    tmp_path: Path, no_wait: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Panic(BaseException):
+        """As of a library that is written in Rust."""
+
+    def fail(user_id: str) -> bool:
+        if user_id == "bad":
+            raise Panic("no")
+        return False
+
+    def refuse(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with opened(tmp_path, is_forgotten=fail, count=refuse) as log:
+        for number, user_id in enumerate(("bad", "good", "good")):
+            log.add(prediction(number, user_id=user_id))
+            assert log.flush(10)
+    assert ids(tmp_path) == ["r1", "r2"]
+    assert [record.message for record in caplog.records][:1] == [
+        "Cannot write the prediction log; answers are given all the same, and not recorded"
+    ]
+
+
 def test_what_is_written_after_a_clock_that_was_ahead_stays(tmp_path: Path) -> None:
     with opened(tmp_path, max_bytes=32_000) as log:
         for number in range(400):
