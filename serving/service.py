@@ -39,7 +39,7 @@ from serving.api.options import ListOptions
 from serving.api.recommend import Recommendations
 from serving.api.score import Scores
 from serving.batching import Batcher
-from serving.beginning import EngineMaker, Settling, check_model_store, settle_memory
+from serving.beginning import EngineMaker, Settling, check_model_store
 from serving.bento.stack import stand_before
 from serving.changes import ChangeDesk
 from serving.engine import Engine
@@ -166,7 +166,8 @@ class Sommelier:
         self._experiments.start()
         with told_to_stop() as is_told:
             self._watcher.start(is_told)
-        settle_memory()
+        self._memory.ask()
+        self._memory.run()
 
     @bentoml.on_shutdown
     def end(self) -> None:

@@ -318,6 +318,25 @@ def test_the_encoder_is_warm_before_a_swap_and_warms_beside_requests_where_nothi
     wait_for(lambda: warmed[2:] == [("m:3", True)])
 
 
+@pytest.mark.parametrize("is_loading", [True, False])
+def test_a_start_settles_memory_but_not_while_a_bundle_of_an_experiment_is_loaded(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, memory: None, is_loading: bool
+) -> None:
+    settled: list[int] = []
+    monkeypatch.setattr(beginning, "settle_memory", lambda: settled.append(1))
+    begun: list[str] = []
+    shell._experiments = SimpleNamespace(start=lambda: begun.append("to record"))
+    shell._watcher = SimpleNamespace(start=lambda _: begun.append("to follow"))
+    loads = [is_loading]
+    shell._memory = Settling(lambda: loads[0])
+    shell.begin()
+    assert (begun, gc.get_freeze_count()) == (["to record", "to follow"], 0)
+    assert settled == ([] if is_loading else [1])
+    loads[0] = False
+    shell._memory.run()  # as after each check of the model store
+    assert settled == [1]
+
+
 def test_what_is_loaded_leaves_the_collectors_rounds(memory: None) -> None:
     settle_memory()
     assert gc.get_freeze_count() > 0
