@@ -70,6 +70,7 @@ class Prediction:
         user_id, visitor_id: Who asked, if they said so.
         experiment: That decided which bundle answers; empty where none did.
         variant: Of the experiment; that of the bundle in service has a name of its own.
+        instead_of: In whose place the bundle in service answered, experiment/variant, as that one failed; else empty.
         unit: What the variant was decided by.
         k: How many items were asked for.
         seed: Of what was drawn; None where nothing was.
@@ -96,6 +97,7 @@ class Prediction:
     visitor_id: str | None = None
     experiment: str = ""
     variant: str = ""
+    instead_of: str = ""
     unit: Unit = "request"
     role: Role = "shown"
     k: int = 0

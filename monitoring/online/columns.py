@@ -19,6 +19,7 @@ COLUMNS = {
     "visitor_id": "VARCHAR",
     "experiment": "VARCHAR",
     "variant": "VARCHAR",
+    "instead_of": "VARCHAR",
     "unit": "VARCHAR",
     "role": "VARCHAR",
     "k": "BIGINT",
@@ -58,12 +59,14 @@ def lines_of(columns: Mapping[str, str], are_there: bool = True, are_kept: bool 
         are_there, are_kept: Whether there are files of the kind.
     """
     found, names = [], ", ".join(map(identifier, columns))
+    nothing = f"SELECT {', '.join(f'NULL::{kind} AS {identifier(name)}' for name, kind in columns.items())} WHERE FALSE"
     if are_there:
         read = "read_json($files, format = 'newline_delimited', ignore_errors = true"
         found.append(f"SELECT {names} FROM {read}, columns = {dict(columns)!r})")
     if are_kept:
-        found.append(f"SELECT {names} FROM read_parquet($kept)")
+        # What was kept before a column was there has none of it.
+        whole = f"SELECT * FROM read_parquet($kept, union_by_name = true) UNION ALL BY NAME {nothing}"
+        found.append(f"SELECT {names} FROM ({whole})")
     if not found:
-        nothing = [f"NULL::{kind} AS {identifier(name)}" for name, kind in columns.items()]
-        found.append(f"SELECT {', '.join(nothing)} LIMIT 0")
+        found.append(nothing)
     return f"({' UNION ALL '.join(found)})"

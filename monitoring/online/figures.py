@@ -61,17 +61,24 @@ SELECT variant, count(*) FILTER (role = 'failed') AS n_failed, count(*) AS n_ask
 FROM answers WHERE role IN ($role, 'failed') AND "at" <= $until
 GROUP BY variant, coalesce(who, recommendation_id)
 """
-# One row per user: what their first lists brought. The order is that in which users are known to the end.
+# One row per user: what the lists brought that they asked for first. The order is that in which users are known to the
+# end. They count for the variant that they were drawn for, whatever answered: where it failed, the list in its place is
+# what they got, or none. Else those whom it fails would be left out of its users, and of nobody else's.
 _USERS = """
-WITH first AS (SELECT who, min("at") AS first_at FROM answers WHERE role = 'shown' AND unit <> 'request' GROUP BY who),
+WITH asked AS (
+    SELECT who, variant, role, "at", recommendation_id FROM answers
+    WHERE role IN ('shown', 'failed', 'instead') AND unit <> 'request'
+),
+first AS (SELECT who, min("at") AS first_at FROM asked GROUP BY who),
 hits AS (
-    SELECT a.who, f.first_at, a."at", a.variant, a.recommendation_id, count(c.item_id) > 0 AS is_hit
-    FROM answers a JOIN first f USING (who) LEFT JOIN clicked c USING (recommendation_id)
-    WHERE a.role = 'shown' AND a."at" <= f.first_at + to_microseconds($observe_us)
+    SELECT a.who, f.first_at, a."at", a.variant, a.role, a.recommendation_id, count(c.item_id) > 0 AS is_hit
+    FROM asked a JOIN first f USING (who) LEFT JOIN clicked c USING (recommendation_id)
+    WHERE a."at" <= f.first_at + to_microseconds($observe_us)
     GROUP BY ALL
 )
-SELECT arg_min(variant, "at") AS variant, avg(is_hit::INT) AS value FROM hits
-WHERE first_at + to_microseconds($closed_us) <= $until
+SELECT arg_min(variant, "at") AS variant, count(*) FILTER (is_hit) / (count(*) FILTER (role = 'shown')
+    + greatest(count(*) FILTER (role = 'failed'), count(*) FILTER (role = 'instead'))) AS value
+FROM hits WHERE first_at + to_microseconds($closed_us) <= $until
 GROUP BY who, first_at ORDER BY first_at, who
 """
 
@@ -120,9 +127,12 @@ class VariantFigures(BaseModel):
 class VariantTest(BaseModel):
     """A variant against the control, by users' hit rates. It may be looked at any time.
 
+    Users count for the variant that they were drawn for, by all lists that they asked for (intention to treat): one
+    that it failed to make has the clicks of the list that the bundle in service made in its place, or none.
+
     Attributes:
         users: Who are known to the end: their time of observation is over.
-        control_hit_rate: Mean of the hit rates of those of them whom the control answered; None where there are none.
+        control_hit_rate: Mean of the hit rates of those of them who were drawn for the control; None where none were.
         difference: Variant less control, with a confidence sequence: it holds the true one at all looks together,
             with the chance `level` says. None before there are enough users.
         p_value: Always valid: the smallest so far. Below 1 - level the variants differ.

@@ -25,20 +25,26 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _TRIES = 5
+# Of no experiment's own: the bundle in service answered in the place of a variant of this one, which failed.
+_IS_INSTEAD = "coalesce(starts_with(instead_of, $experiment || '/'), FALSE)"
 # Both filter while they read: the log has far more than fits into the memory of a service.
-_ANSWERS = """
+_ANSWERS = f"""
 CREATE TEMP TABLE answers AS
-SELECT *, coalesce(user_id, visitor_id) AS who FROM {lines}
+SELECT * EXCLUDE (instead_of) REPLACE (
+        CASE WHEN {_IS_INSTEAD} THEN 'instead' ELSE role END AS role,
+        CASE WHEN {_IS_INSTEAD} THEN split_part(instead_of, '/', 2) ELSE variant END AS variant
+    ), coalesce(user_id, visitor_id) AS who
+FROM {{lines}}
 WHERE "at" >= $since AND (dropped IS NOT NULL
-    OR (recommendation_id IS NOT NULL AND ($experiment IS NULL OR experiment = $experiment)))
+    OR (recommendation_id IS NOT NULL AND ($experiment IS NULL OR experiment = $experiment OR {_IS_INSTEAD})))
 """
-_ELSEWHERE = """
+_ELSEWHERE = f"""
 CREATE TEMP TABLE elsewhere AS
 WITH awaited AS (SELECT DISTINCT user_id AS who, item_id FROM reactions WHERE recommendation_id IS NULL),
 lists AS (
-    SELECT recommendation_id, "at", coalesce(user_id, visitor_id) AS who, items FROM {lines}
+    SELECT recommendation_id, "at", coalesce(user_id, visitor_id) AS who, items FROM {{lines}}
     WHERE role = 'shown' AND recommendation_id IS NOT NULL AND "at" >= $since
-        AND experiment IS DISTINCT FROM $experiment
+        AND experiment IS DISTINCT FROM $experiment AND NOT {_IS_INSTEAD}
 ),
 theirs AS (SELECT recommendation_id, "at", who, unnest(items) AS item_id FROM lists SEMI JOIN awaited USING (who))
 SELECT * FROM theirs
@@ -50,7 +56,7 @@ SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers
 _SHOWN = """
 CREATE TEMP VIEW shown AS
 SELECT recommendation_id, "at", who, generate_subscripts(items, 1) AS position, unnest(items) AS item_id
-FROM answers WHERE role = 'shown'
+FROM answers WHERE role IN ('shown', 'instead')
 """
 _UNNAMED_ONES = "SELECT 1 FROM reactions WHERE recommendation_id IS NULL LIMIT 1"
 _NAMED = """
@@ -91,7 +97,8 @@ def open_shown(
 ) -> Iterator[tuple[DuckDBPyConnection, int]]:
     """A connection with three tables, and how many records were dropped meanwhile.
 
-    - `answers`: one row per record of the prediction log; `who` asked.
+    - `answers`: one row per record of the prediction log; `who` asked. Of an experiment also lists of the bundle in
+      service in the place of a variant that failed: their `role` is `instead`, their `variant` that one.
     - `shown`: one row per item that somebody was shown; its `position` counts from 1.
     - `clicked`: which of those were clicked: `recommendation_id`, `item_id`, the first `event`, `reacted_at`. An event
       that names no answer belongs to the last list that showed the item, also where that is of no experiment.

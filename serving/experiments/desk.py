@@ -345,7 +345,7 @@ class ExperimentDesk:
             found |= self._answer_by({place: choices[place] for place in places}, requests, champion, endpoint)
         # Whoever names a variant asks to see that one.
         instead = {
-            place: Choice(champion, "", CHAMPION, choice.unit)
+            place: Choice(champion, "", CHAMPION, choice.unit, f"{choice.experiment}/{choice.variant}")
             for place, choice in choices.items()
             if choice.engine is not champion and requests[place].variant is None and _has_failed(found[place])
         }

@@ -87,12 +87,14 @@ class Choice(Generic[T]):
     Attributes:
         experiment: Empty where none decided.
         unit: What decided it.
+        instead_of: What was to answer, experiment/variant, and failed; empty where nothing did.
     """
 
     engine: T
     experiment: str
     variant: str
     unit: Unit
+    instead_of: str = ""
 
 
 def choose(plan: Plan[T], champion: T, user_id: str | None, visitor_id: str | None) -> Choice[T]:

@@ -30,6 +30,7 @@ def prediction_of(
         visitor_id=canonical(request.visitor_id),
         experiment=choice.experiment,
         variant=choice.variant,
+        instead_of=choice.instead_of,
         unit=choice.unit,
         role="preview" if request.is_preview else "shown",
         k=request.k,

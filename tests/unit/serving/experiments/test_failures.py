@@ -79,6 +79,7 @@ def test_the_bundle_in_service_answers_where_a_variant_fails_and_nothing_of_that
     failed, instead = desk.records()
     assert (failed["role"], failed["experiment"]) == ("failed", "try")
     assert (instead["role"], instead["experiment"], instead["variant"]) == ("shown", "", "champion")
+    assert (failed["instead_of"], instead["instead_of"]) == ("", "try/new")
     assert (instead["recommendation_id"], instead["model"]) == (answer.recommendation_id, CHAMPION.model)
     assert desk.counts.found["try", "new"] == 0
     assert [passed[:2] for passed in desk.counts.passed] == [("", "champion")]
