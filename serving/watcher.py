@@ -192,7 +192,8 @@ class Watcher(Generic[T]):
             else:
                 self._follow(promoted)
             self._wishes.end_check()
-            if self._awaited is None:  # what is to answer in its place may be on its way
+            # What is to answer in its place may be on its way.
+            if self._awaited is None or not self._wishes.has_begun(self._awaited):
                 self._let_go(erased)
         try:
             self._on_poll()

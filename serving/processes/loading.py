@@ -19,7 +19,7 @@ from core.errors import as_exception
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_AT_ONCE = 2
+_AT_ONCE = 2  # loads of what is to serve
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class Ended(Generic[T]):
     Attributes:
         result: What was loaded; raises what the load failed with.
         seconds: That it took.
+        has_failed: Whether `result` raises.
     """
 
     result: Callable[[], T]
     seconds: float
+    has_failed: bool = False
 
 
 class _Load(Generic[T]):
@@ -45,9 +47,10 @@ class _Load(Generic[T]):
 
 
 class Loader(Generic[T]):
-    """Has one bundle loaded at a time. A second load begins only for what is to serve everybody, and only beside one
-    that is wished no more: a rollback does not wait for what it takes back, and there is never more than one bundle
-    beyond the one that is being loaded.
+    """Has bundles loaded. What is to serve everybody waits for no load of what is to be tried, nor for one of its own
+    that is wished no more: a rollback does not wait for what it takes back. Only behind two of those does it wait. A
+    load of the same bundle that is to be tried is taken over. What is to be tried is loaded one at a time, and begins
+    while nothing else is loaded.
 
     Args:
         finish: Called with what was loaded right before it is handed out, by whoever asks; may raise as a load may.
@@ -64,7 +67,6 @@ class Loader(Generic[T]):
         self._finish, self._on_vain, self._start = finish, on_vain, start or _in_thread
         self._lock = threading.Lock()
         self._loads: list[_Load[T]] = []
-        self._server_waits = False  # for a load to end, so that its own can begin
         self._is_closed = False
         self._news = threading.Event()
 
@@ -93,12 +95,10 @@ class Loader(Generic[T]):
                 return None
             if whose.serves:
                 self._let_go(lambda one: one.whose is whose and one.model != model)
-                self._server_waits = False
-            found = next((one for one in self._loads if one.whose is whose and one.model == model), None)
+            found = self._found(whose, model)
             is_new = found is None
             if found is None:
                 if not self._may_begin(whose):
-                    self._server_waits |= whose.serves
                     return None
                 found = _Load(whose, model)
                 self._loads.append(found)
@@ -124,8 +124,21 @@ class Loader(Generic[T]):
         """Wish no more, of what these wished, all but some."""
         with self._lock:
             self._let_go(lambda one: one.whose is whose and one.model not in asked)
-            if whose.serves and not asked:
-                self._server_waits = False
+
+    def has_begun(self, whose: Wishes[T], model: str) -> bool:
+        """As of `Wishes`, whose load it is."""
+        with self._lock:
+            return any(one.whose is whose and one.model == model for one in self._loads)
+
+    def _found(self, whose: Wishes[T], model: str) -> _Load[T] | None:
+        own = next((one for one in self._loads if one.model == model and one.whose is whose), None)
+        if own is not None or not whose.serves:
+            return own
+        for one in self._loads:
+            if one.model == model and (one.ended is None or not one.ended.has_failed):
+                one.whose = whose  # it is further than another would be, and one is enough in memory
+                return one
+        return None
 
     def _let_go(self, is_superseded: Callable[[_Load[T]], bool]) -> None:
         """Wish some no more. What was loaded of them goes now; what goes on keeps its place until its end."""
@@ -135,10 +148,10 @@ class Loader(Generic[T]):
         self._loads = [one for one in self._loads if one.is_wished or one.ended is None]
 
     def _may_begin(self, whose: Wishes[T]) -> bool:
-        if whose.serves:
-            return len(self._loads) < _AT_ONCE and not any(one.is_wished for one in self._loads)
-        # The second place stays free for a rollback.
-        return not self._loads and not self._server_waits
+        if not whose.serves:
+            return not self._loads
+        own = [one for one in self._loads if one.whose is whose]
+        return len(own) < _AT_ONCE and not any(one.is_wished for one in own)
 
     def _run(self, one: _Load[T], load: Callable[[], T]) -> None:
         # What was loaded in vain is free when `_carry_out` has returned, and not before.
@@ -188,6 +201,10 @@ class Wishes(Generic[T]):
         self._asked.add(model)
         return self._loader.ask(self, model, load)
 
+    def has_begun(self, model: str) -> bool:
+        """Whether a load of it that was asked for goes on, or has ended and nobody has heard of it yet."""
+        return self._loader.has_begun(self, model)
+
     def end_check(self) -> None:
         """Wish nothing any more that was not asked for since the last time."""
         asked, self._asked = self._asked, set()
@@ -198,7 +215,7 @@ def _failed(error: Exception, seconds: float) -> Ended[T]:
     def fail() -> T:
         raise error
 
-    return Ended(fail, seconds)
+    return Ended(fail, seconds, has_failed=True)
 
 
 def _in_thread(run: Callable[[], None]) -> None:

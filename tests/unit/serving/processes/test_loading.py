@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from serving.beginning import Settling
 from serving.processes.loading import Loader, Wishes
 from serving.watcher import Promoted, Watcher
 from tests.unit.serving.processes.slow_loads import WAIT_S, SlowLoads
-
-
-@pytest.fixture
-def loads() -> Iterator[SlowLoads]:
-    made = SlowLoads()
-    yield made
-    made.let_all_go()
 
 
 @pytest.fixture
@@ -204,6 +196,22 @@ def test_what_learned_from_somebody_forgotten_answers_until_the_load_of_its_succ
     assert followed.poll("m:2") == (None if broken else "m:2")
 
 
+def test_what_learned_from_somebody_forgotten_does_not_wait_for_a_load_that_cannot_begin(
+    loads: SlowLoads, followed: Followed
+) -> None:
+    for model in ("m:2", "m:3"):
+        assert followed.poll(model) == "m:1"
+    loads.wait_until_begun("m:1", "m:2", "m:3")
+    followed.erased.add("m:1")
+    assert followed.poll("m:3") == "m:1"
+    assert followed.poll("m:4") is None  # both places are taken, by what was taken back
+    loads.end("m:2")
+    followed.poll("m:4")
+    loads.wait_until_begun("m:1", "m:2", "m:3", "m:4")
+    loads.end("m:4")
+    assert followed.poll("m:4") == "m:4"
+
+
 def test_what_is_in_memory_for_an_experiment_serves_at_once(loads: SlowLoads, followed: Followed) -> None:
     followed.poll("m:2", "m:1")
     loads.wait_until_begun("m:1", "m:2")
@@ -253,52 +261,6 @@ def test_it_stops_without_waiting_for_a_load_and_what_ends_then_is_let_go(loads:
     loads.end("m:2")
     assert followed.poll("m:3", "m:1") == "m:1"
     assert (loads.begun, loads.in_vain) == (["m:1", "m:2"], 1)
-
-
-def test_experiments_are_loaded_one_after_the_other_and_what_serves_goes_first(loads: SlowLoads) -> None:
-    serving, tried = Wishes(loads.loader, serves=True), Wishes(loads.loader, serves=False)
-
-    def ask(whose: Wishes[str], model: str) -> str | None:
-        ended = whose.ask(model, partial(loads.load, Promoted(model, Path("/nowhere"))))
-        return None if ended is None else ended.result()
-
-    assert [ask(tried, model) for model in ("m:8", "m:9")] == [None, None]
-    tried.end_check()
-    loads.wait_until_begun("m:8")
-    assert ask(serving, "m:2") is None  # promoted, while the experiment is as wished as before
-    serving.end_check()
-    loads.end("m:8")
-    assert [ask(tried, model) for model in ("m:8", "m:9")] == ["M:8", None]
-    tried.end_check()
-    assert loads.begun == ["m:8"]
-    assert ask(serving, "m:2") is None
-    loads.wait_until_begun("m:8", "m:2")
-    serving.end_check()
-    assert ask(tried, "m:9") is None
-    loads.end("m:2")
-    assert ask(serving, "m:2") == "M:2"
-    serving.end_check()
-    assert ask(tried, "m:9") is None
-    loads.wait_until_begun("m:8", "m:2", "m:9")
-    tried.end_check()
-    tried.end_check()  # a rollback overrules it
-    assert ask(serving, "m:1") is None
-    loads.wait_until_begun("m:8", "m:2", "m:9", "m:1")
-    assert ask(tried, "m:7") is None
-    assert loads.most == 2
-
-
-def test_a_wish_that_is_taken_back_while_it_waits_holds_nobody_up(loads: SlowLoads) -> None:
-    serving, tried = Wishes(loads.loader, serves=True), Wishes(loads.loader, serves=False)
-    load = {model: partial(loads.load, Promoted(model, Path("/nowhere"))) for model in ("m:2", "m:8", "m:9")}
-    assert tried.ask("m:8", load["m:8"]) is None
-    assert serving.ask("m:2", load["m:2"]) is None
-    serving.end_check()
-    serving.end_check()
-    loads.end("m:8")
-    assert tried.ask("m:8", load["m:8"]) is not None
-    assert tried.ask("m:9", load["m:9"]) is None
-    loads.wait_until_begun("m:8", "m:9")
 
 
 def test_what_is_loaded_is_finished_by_who_asks_for_it_and_where_that_fails_the_load_did() -> None:
