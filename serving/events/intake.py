@@ -17,6 +17,7 @@ from core.tombstones import IsForgotten, nobody
 logger = logging.getLogger(__name__)
 
 _PAGE_EVENTS = 1000
+_MOST_EVENTS = 5000  # that one call pushes, about: whoever calls has something else to do
 _LOCK_WAIT_S = 2.0
 
 
@@ -73,7 +74,7 @@ class EventIntake:
         """Push what the log holds beyond the mark; True when nothing is left to push.
 
         One thread pushes at a time, so the store gets events in the log's order. A thread that finds another at work
-        for long leaves its events to that one, which goes on until nothing is left.
+        for long leaves its events to that one. A long backlog, as of a store that was away, is left to later calls.
         """
         sink = self._sink
         if sink is None or self._breaker.wait_s > 0 or not self._lock.acquire(timeout=_LOCK_WAIT_S):
@@ -82,6 +83,7 @@ class EventIntake:
             # Asked under the lock: the push that this one waited for may have failed.
             if not self._breaker.allows():
                 return False
+            n_pushed = 0
             while page := list(islice(self._log.read(after=self._log.pushed()), _PAGE_EVENTS)):
                 # Logs of earlier releases hold events that the data gate refuses: they never reach the features.
                 kept = [
@@ -91,8 +93,11 @@ class EventIntake:
                 ]
                 sink.push([event for _, event in kept], [sequence for sequence, _ in kept])
                 self._log.mark_pushed(page[-1][0])
+                n_pushed += len(page)
+                if n_pushed >= _MOST_EVENTS:
+                    break
             self._breaker.succeeded()
-            return True
+            return not page
         except Exception as error:
             # The events are safe in the log: the client must not send them again because the store is away.
             if self._breaker.failed(str(error)):

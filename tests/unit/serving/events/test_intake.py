@@ -101,6 +101,22 @@ def test_a_long_backlog_is_pushed_in_pages(log: EventLog, sink: Sink, monkeypatc
     assert sink.pushed == [*"abcdefgh"]
 
 
+def test_a_long_backlog_keeps_no_caller_for_all_of_it(
+    log: EventLog, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.events.intake._PAGE_EVENTS", 2)
+    monkeypatch.setattr("serving.events.intake._MOST_EVENTS", 3)
+    log.append(batch(*"abcdefgh"))
+    intake = EventIntake(log)
+    intake.connect(sink)
+    assert not intake.push_pending()
+    assert sink.pushed == [*"abcd"]
+    assert intake.accept(batch("i")) == Receipt(accepted=1, duplicates=0, pushed=False)
+    assert sink.pushed == [*"abcdefgh"]
+    assert intake.push_pending() is True
+    assert sink.pushed == [*"abcdefghi"]
+
+
 def test_a_log_that_cannot_be_written_accepts_nothing(tmp_path: Path, sink: Sink) -> None:
     path = tmp_path / "events.sqlite"
     path.write_text("not a database, and long enough to be read as one" * 50)
