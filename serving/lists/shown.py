@@ -64,15 +64,15 @@ class LiveCatalogue:
         Returns:
             Whether anything of this catalogue changed.
         """
-        known = self._said
-        if generation != self.generation:
-            self.version, self.generation, known = 0, generation, {}
+        is_other = generation != self.generation
+        known, version = ({}, 0) if is_other else (self._said, self.version)
         relevant: dict[str, Override] = {}
         for one in changes:
-            self.version = max(self.version, one.version)
+            version = max(version, one.version)
             if one.id in self._own.ids:
                 relevant[one.id] = one
-        if not relevant and known is self._said:
+        if not relevant and not is_other:
+            self.version = version
             return False
         said = {**known, **relevant}
         hidden = np.zeros(len(self._own), dtype=bool)
@@ -81,6 +81,8 @@ class LiveCatalogue:
         shown = Catalogue(_with_values(self._own, said), self._own.ids)
         # References are assigned whole: a request has the state before or the one after.
         self._said, self.now = said, ShownCatalogue(shown, self._model, hidden if hidden.any() else None)
+        # Last: what could not be made is made with the next changes, or when it is asked for again.
+        self.version, self.generation = version, generation
         return True
 
 

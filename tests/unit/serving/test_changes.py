@@ -49,6 +49,24 @@ def test_an_item_is_changed_on_the_disk_and_shown_at_the_next_poll(desk: ChangeD
     assert other.recommend(request).items[0].item_id == "i10"
 
 
+def test_what_could_not_be_shown_is_tried_again_at_the_next_poll(
+    desk: ChangeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    engine = make()
+    request = RecommendRequest(user_id="known", k=1)
+    desk.delete_item("i11", engine)
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.lists.shown.Catalogue", fail)
+        with pytest.raises(MemoryError):
+            desk.bring_up(engine.live)
+    assert engine.recommend(request).items[0].item_id == "i11"
+    desk.bring_up(engine.live)
+    assert engine.recommend(request).items[0].item_id == "i10"
+
+
 def test_what_is_left_out_stays_and_null_is_taken_back(desk: ChangeDesk) -> None:
     desk.change_item("x", item(title="A kettle", price=3.0, available=False), None)
     said = desk.change_item("x", item(price=None, attributes={"colour": "red"}), None)
