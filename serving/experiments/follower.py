@@ -98,7 +98,8 @@ class Follower(Generic[T]):
             self._record = read_experiments(self._layout.model_name)
         except Exception as error:
             self._record = Experiments()
-            self._adopt(Plan(problem=f"the experiments cannot be followed: {error}"), set())
+            # Nothing of it answers, and it is there as soon as the record can be read again.
+            self._adopt(Plan(problem=f"the experiments cannot be followed: {error}"), set(self._loaded))
             return
         if champion is None:
             self._adopt(Plan(states=tuple(Followed(one.name, "starting") for one in self._record.running)), set())

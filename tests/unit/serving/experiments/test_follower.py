@@ -248,7 +248,7 @@ def test_a_damaged_record_leaves_the_bundle_in_service_and_says_why(store: Store
     store.begin()
     follower.follow(CHAMPION)
     file = model_folder(MODEL) / RECORD
-    whole = file.read_text()
+    whole, loads = file.read_text(), [*store.loads]
     file.write_text(whole[:-30])
     follower.follow(CHAMPION)
     assert follower.plan.split is None
@@ -257,6 +257,7 @@ def test_a_damaged_record_leaves_the_bundle_in_service_and_says_why(store: Store
     file.write_text(json.dumps(json.loads(whole)))
     follower.follow(CHAMPION)
     assert states(follower) == {"try": "running"}
+    assert store.loads == loads  # what is in memory stays there meanwhile
 
 
 def test_before_the_first_bundle_nothing_is_loaded(store: Store) -> None:
