@@ -137,7 +137,7 @@ def _plan(step: StepContext, fingerprint: str, training: Output[TrainingSummary]
         if origin.judged is None or origin.served is None:
             return Plan(reason=origin.why_not)
         judged, served = (_whole(folder) for folder in (origin.judged, origin.served))
-        why_not = _unfit(step, judged, served, training) or _other_encoder(step, origin.judged)
+        why_not = _unfit(step, judged, served, training) or _other_encoder(step, origin.judged, origin.served)
     except BundleError as error:
         return Plan(reason=f"the weights cannot be read ({error.got}, expected {error.expected})")
     if why_not:
@@ -241,12 +241,16 @@ def _nothing_new(judged: Manifest, training: Output[TrainingSummary]) -> str:
     return ""
 
 
-def _other_encoder(step: StepContext, judged: Path) -> str:
-    from recommender.retrieval.text.embedding import encodes_alike
+def _other_encoder(step: StepContext, *bundles: Path) -> str:
+    from recommender.retrieval.text.embedding import is_made_by
 
-    if encodes_alike(judged / "vectors", step.recipe.encoder, step.progress, step.device):
+    encoder = step.recipe.encoder
+    if all(is_made_by(bundle / "vectors", encoder, step.device) for bundle in bundles):
         return ""
-    return f"recipe.encoder.model={step.recipe.encoder.model} is another model than it was"
+    return (
+        f"recipe.encoder.model={encoder.model} is not known to be the model, with the arithmetic, that made the "
+        "vectors in service"
+    )
 
 
 def _output(folder: Path, manifest: Manifest, replay_share: float) -> Output[Start]:

@@ -66,13 +66,7 @@ class TextEncoder:
                 model = AutoModel.from_pretrained(source).to(device)
             check_loaded(source, model.state_dict())
         except (OSError, ValueError) as error:
-            raise EncoderError(
-                "Cannot load text encoder",
-                got=f"recipe.encoder.model={settings.model}",
-                expected=f"'{PACKAGED_MODEL}', or a folder or name of a Hugging Face encoder that is at hand",
-                where=str(error).splitlines()[0].rstrip("."),
-                do="Give a local folder, or let the hub be reached (HF_HUB_OFFLINE=0)",
-            ) from error
+            raise not_at_hand(settings, error) from error
         progress(f"text encoder {settings.model}: {reason}")
         return cls(model, tokenizer, settings.max_tokens, settings.batch_size, dtype)
 
@@ -157,6 +151,17 @@ class TextEncoder:
         is_even = min(len(ids) for ids in tokens) == longest
         mask = {} if is_even else {"attention_mask": real.long()}
         return self.model(input_ids=padded, **mask).last_hidden_state.float(), real
+
+
+def not_at_hand(settings: EncoderSettings, error: Exception) -> EncoderError:
+    """The error that the encoder of these settings is not to be had, for what transformers said of it."""
+    return EncoderError(
+        "Cannot load text encoder",
+        got=f"recipe.encoder.model={settings.model}",
+        expected=f"'{PACKAGED_MODEL}', or a folder or name of a Hugging Face encoder that is at hand",
+        where=next(iter(str(error).splitlines()), type(error).__name__).rstrip("."),
+        do="Give a local folder, or let the hub be reached (HF_HUB_OFFLINE=0)",
+    )
 
 
 def model_source(name: str) -> str:

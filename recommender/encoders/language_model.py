@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,10 +18,12 @@ from recommender.encoders.embedded_model import (
     find_converted,
     find_weights,
 )
-from recommender.encoders.encoder import names_path
+from recommender.encoders.encoder import PACKAGED_MODEL, model_source, names_path
 from recommender.fitting.pretrained import MAKING_A_MODEL
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
+
+_SETTLED_S = 2.0  # since its last change, for a file's times to tell the next one
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def load_language_model(
         source = _source(name)
         # Read first: only then is a name of the hub sure to be in its cache.
         model, tokenizer = read_language_model(source, name, dtype)
-        found = _digest(source)
+        found = source_digest(source)
     return LanguageModel(model.to(device), tokenizer, name, found)
 
 
@@ -125,22 +129,71 @@ def read_outline(name: str) -> tuple[Any, Any] | None:
 
 
 def language_model_digest(name: str) -> str:
-    """Digest of what a name stands for on this machine, without loading it: of the embedded weights, or of a folder's
-    files; empty for a name in the hub, for a folder that does not exist, and without the embedded weights.
+    """Digest of what a name stands for on this machine, without loading it: of the embedded weights, or of the files of
+    a folder or of the packaged text encoder; empty for a name in the hub, for a folder that does not exist, and without
+    the embedded weights.
     """
     if name == EMBEDDED_MODEL:
         try:
             return find_weights().digest
         except LanguageModelError:
             return ""  # for whoever loads it to say
-    folder = Path(name).expanduser()
+    folder = Path(model_source(name) if name == PACKAGED_MODEL else name).expanduser()
     return folder_digest(folder) if folder.is_dir() else ""
 
 
 def folder_digest(folder: Path) -> str:
-    """Digest of the names and bytes of a folder's files: 16 hexadecimal digits."""
+    """Digest of the names and bytes of a folder's files: 16 hexadecimal digits.
+
+    Files are read once by a process as long as nothing in the folder changes.
+    """
+    folder = folder.resolve()
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of([(str(file.relative_to(folder)), file_digest(file)) for file in files])
+    changes = tuple(_Change.of(file, folder) for file in files)
+    # What changes twice within a tick of the file system's clock looks the same both times.
+    if any(time.time() - one.seconds < _SETTLED_S for one in changes):
+        return _read_digest(folder, changes)
+    return _digest_once(folder, changes)
+
+
+def source_digest(source: str) -> str:
+    """Digest of a folder's files; of a name in the hub the commit that lies in its cache.
+
+    Raises:
+        OSError: the hub has to be asked, and cannot be.
+    """
+    if Path(source).is_dir():
+        return folder_digest(Path(source))
+    from transformers.utils import cached_file
+
+    # The hub's cache keeps a model's files in a folder that has the commit's name.
+    return Path(cached_file(source, "config.json")).parent.name
+
+
+class _Change(NamedTuple):
+    """When a file of a folder was changed last, as far as the file system says it."""
+
+    name: str
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, file: Path, folder: Path) -> _Change:
+        stat = file.stat()
+        return cls(str(file.relative_to(folder)), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+    @property
+    def seconds(self) -> float:
+        return self.changed_ns / 1e9
+
+
+def _read_digest(folder: Path, changes: tuple[_Change, ...]) -> str:
+    return digest_of([(one.name, file_digest(folder / one.name)) for one in changes])
+
+
+_digest_once = lru_cache(maxsize=8)(_read_digest)
 
 
 def _embedded(models: Path | None, progress: Progress, digest: str) -> tuple[Path, str]:
@@ -165,15 +218,6 @@ def _source(name: str) -> str:
     if names_path(name):
         raise _not_at_hand(name, "there is no such folder")
     return name
-
-
-def _digest(source: str) -> str:
-    if Path(source).is_dir():
-        return folder_digest(Path(source))
-    from transformers.utils import cached_file
-
-    # The hub's cache keeps a model's files in a folder that has the commit's name.
-    return Path(cached_file(source, "config.json")).parent.name
 
 
 def _not_at_hand(name: str, reason: str) -> LanguageModelError:

@@ -11,11 +11,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from core.settings.models import EncoderSettings
-from core.storage import file_digest
-from recommender.encoders.encoder import TextEncoder
+from core.storage import file_digest, write_json
+from recommender.encoders.encoder import EncoderError, TextEncoder
+from recommender.encoders.origin import MadeBy, encoder_digest
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
+from recommender.errors import BundleError
 from recommender.fitting.component import loading, read_config
 from recommender.fitting.device import choose_dtype
 from recommender.fitting.summary import Progress
@@ -23,6 +26,7 @@ from recommender.fitting.tensors import read_tensors, save_tensors
 
 SETTINGS_FILE = "encoder.json"
 WEIGHTS_FILE = "encoder.safetensors"
+_MADE_BY = "made_by"
 _IN_MEMORY: WeakValueDictionary[str, TextEncoder] = WeakValueDictionary()
 _LOADING = threading.Lock()
 
@@ -96,9 +100,41 @@ def read_encoder_settings(vectors: Path) -> EncoderSettings:
     """Of the encoder that made the vectors of a component.
 
     Raises:
-        BundleError: the file is missing or damaged.
+        BundleError: the file is missing or damaged, or another version's: it has settings that this one does not know.
     """
-    return EncoderSettings.model_validate(read_config(vectors / SETTINGS_FILE))
+    return _read(vectors)[0]
+
+
+def read_made_by(vectors: Path) -> MadeBy | None:
+    """Who made the vectors of a component; None where that was not recorded yet.
+
+    Raises:
+        BundleError: the file is missing or damaged, or another version's.
+    """
+    return _read(vectors)[1]
+
+
+def write_encoder(folder: Path, settings: EncoderSettings, by: MadeBy) -> None:
+    """Write the settings of the encoder, and who made the vectors, into a folder that exists."""
+    write_json(folder / SETTINGS_FILE, {**settings.model_dump(mode="json"), _MADE_BY: by.model_dump(mode="json")})
+
+
+def _read(vectors: Path) -> tuple[EncoderSettings, MadeBy | None]:
+    file = vectors / SETTINGS_FILE
+    tree = read_config(file)
+    try:
+        by = tree.pop(_MADE_BY, None) if isinstance(tree, dict) else None
+        return EncoderSettings.model_validate(tree), None if by is None else MadeBy.model_validate(by)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            "Cannot load text encoder",
+            got=f"{name or 'settings'}={first.get('input')!r}",
+            expected=f"settings that this version knows: {first['msg']}",
+            where=str(file),
+            do="Another version wrote it: go back to that one, or train a new one: make run",
+        ) from error
 
 
 def original_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> Callable[[Sequence[str]], np.ndarray]:
@@ -108,13 +144,21 @@ def original_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> 
         From texts to vectors of length 1, zeros for an empty one, shape (n, D), float32.
     Raises:
         BundleError: the settings are missing or damaged.
-        EncoderError: when it is called, the pretrained model is not at hand.
+        EncoderError: when it is called, the pretrained model is not at hand, or has other files than made the vectors.
     """
-    settings = read_encoder_settings(vectors)
+    settings, by = _read(vectors)
     loaded: list[TextEncoder] = []
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         if not loaded:
+            if by is not None and by.digest != (now := encoder_digest(settings)):
+                raise EncoderError(
+                    "Cannot embed texts beside the vectors of a bundle",
+                    got=f"recipe.encoder.model={settings.model}, whose files are {now}",
+                    expected=f"{by.digest}, which made them",
+                    where=str(vectors),
+                    do="Put the files back, or train a new bundle: make run",
+                )
             loaded.append(TextEncoder.load(settings, progress, device))
         return loaded[0].encode(list(texts), progress)
 

@@ -9,27 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from core.settings.models import EncoderSettings, ModalitySettings
-from core.storage import atomic_folder, write_json
+from core.storage import atomic_folder
 from recommender.encoders.encoder import TextEncoder
 from recommender.encoders.fine_tuning import Choice, fine_tune_again, fine_tune_encoder
 from recommender.encoders.head import fine_tune_head, fine_tune_head_again
 from recommender.encoders.modality import read_modality
-from recommender.encoders.weights import SETTINGS_FILE, read_encoder_settings, save_weights
+from recommender.encoders.origin import MadeBy, made_by
+from recommender.encoders.weights import read_encoder_settings, read_made_by, save_weights, write_encoder
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
+from recommender.errors import BundleError
 from recommender.fitting.component import SUMMARY
 from recommender.fitting.context import FitContext
 from recommender.fitting.determinism import deterministic
-from recommender.fitting.summary import FitSummary, Progress
+from recommender.fitting.summary import FitSummary
 from recommender.inputs.catalogue import Catalogue
 from recommender.inputs.item_vectors import ItemVectors, padded
 from recommender.metrics.ranking import metric_key
 from recommender.retrieval.text.ranker import TextRanker
 
 NO_MODALITY = ModalitySettings()
-# Of a bundle's texts so many are encoded again, to see whether the encoder is the one that it was.
-N_PROBED = 8
-# Mean cosine from which the vectors of those are the same but for rounding, which is much where texts are nearly equal.
-ALIKE = 0.9
 
 
 def embed_catalogue(
@@ -39,6 +37,7 @@ def embed_catalogue(
 
     Where `fit.start` is given, texts that have not changed since that bundle keep their vectors, and its whitening
     stays; what is fine-tuned on the sequences is fine-tuned from the pretrained encoder all the same.
+    Vectors are kept only where the encoder's files, its arithmetic and the kind of device are those that made them.
     Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not;
     and where all texts are those that it encoded, their vectors stay.
 
@@ -47,7 +46,7 @@ def embed_catalogue(
         target: The component's folder.
         modality: Vectors of another kind, which stand beside the text's.
     Raises:
-        BundleError: the vectors to start from cannot be read.
+        BundleError: the vectors to start from cannot be read, or another encoder made them.
         TrainingDataError: the catalogue or the modality is missing or damaged, or there is nothing to fine-tune on.
         EncoderError: the encoder cannot be loaded.
     """
@@ -60,7 +59,8 @@ def embed_catalogue(
         other = read_modality(modality.path, modality.column, catalogue.ids, fit.progress)
     with deterministic(fit.seed, fit.threads):
         has_text = np.array([bool(text.strip()) for text in texts])
-        rows, whitening = _encode(fit, catalogue, has_text, encoder)
+        by = made_by(encoder, fit.device)
+        rows, whitening = _encode(fit, catalogue, has_text, encoder, by)
         vectors = ItemVectors.from_rows(catalogue, rows)
         choice = None if encoder.fine_tune == "none" else _fine_tune(fit, vectors, whitening, encoder)
         if choice is not None:
@@ -70,70 +70,77 @@ def embed_catalogue(
     with atomic_folder(target) as folder:
         vectors.save(folder)
         whitening.save(folder / WHITENING_FILE)
-        write_json(folder / SETTINGS_FILE, encoder.model_dump(mode="json"))
+        write_encoder(folder, encoder, by)
         if choice is not None or fit.start is not None:
             _record(folder, target, choice, fit, time.monotonic() - started)
     fit.progress(f"embedded {int(has_text.sum())} of {len(texts)} items in {time.monotonic() - started:.1f} s")
     return vectors
 
 
-def encodes_alike(vectors: Path, settings: EncoderSettings, progress: Progress, device: str = "cpu") -> bool:
-    """Whether the encoder as it is now gives the vectors that a bundle has, by some of its texts.
+def is_made_by(vectors: Path, settings: EncoderSettings, device: str = "cpu") -> bool:
+    """Whether the encoder as it is here and now is what made a component's vectors; False where that is not recorded.
 
-    Args:
-        vectors: The bundle's `vectors` component.
     Raises:
-        BundleError: it cannot be read.
-        EncoderError: the encoder cannot be loaded.
+        BundleError: the component cannot be read.
+        EncoderError: the encoder is not at hand.
     """
-    before, whitening = _before(vectors)
-    places = [place for place, text in enumerate(before.catalogue.texts) if text.strip()][:N_PROBED]
-    encoder = TextEncoder.load(settings, progress, device)
-    raw = encoder.encode([before.catalogue.texts[place] for place in places], progress)
-    if raw.shape[1] != len(whitening.mean):
-        return False
-    # Not as they are whitened, where the smallest directions, which rounding moves most, count as much as any.
-    was, now = whitening.undo(before.text[1:].numpy()[places]), raw - whitening.mean
-    cosines = (was * now).sum(axis=1) / np.maximum(np.linalg.norm(now, axis=1), 1e-12)
-    return bool(cosines.mean() > ALIKE)
+    by = read_made_by(vectors)
+    return by is not None and by == made_by(settings, device)
 
 
 def _encode(
-    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings
+    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings, by: MadeBy
 ) -> tuple[np.ndarray, Whitening]:
     """The texts' whitened vectors, zeros where there are no words, and the whitening. Shape (n_items, d)."""
     if fit.start is not None:
-        return _encode_new(fit, catalogue, has_text, settings)
-    if has_text.any() and (found := _as_held(fit, catalogue, settings)) is not None:
+        return _encode_new(fit, catalogue, has_text, settings, by)
+    if has_text.any() and (found := _as_held(fit, catalogue, settings, by)) is not None:
         return found
     raw = TextEncoder.load(settings, fit.progress, fit.device).encode(catalogue.texts, fit.progress)
     whitening = Whitening.fit(raw[has_text])
     return np.where(has_text[:, None], whitening.apply(raw), np.float32(0)), whitening
 
 
-def _as_held(fit: FitContext, catalogue: Catalogue, settings: EncoderSettings) -> tuple[np.ndarray, Whitening] | None:
+def _as_held(
+    fit: FitContext, catalogue: Catalogue, settings: EncoderSettings, by: MadeBy
+) -> tuple[np.ndarray, Whitening] | None:
     """What a held fit made of these very texts, which is what the same encoder would make of them again; None where
     nothing is held, a text or the encoder is another one, or it took its whitening from a bundle that it started from.
     """
-    if fit.held is None or read_encoder_settings(fit.held) != settings:
+    if fit.held is None:
+        return None
+    try:
+        if read_encoder_settings(fit.held) != settings or read_made_by(fit.held) != by:
+            return None
+    except BundleError as error:
+        fit.progress(f"all texts are encoded: of those that were encoded it cannot be told by whom. {error}")
         return None
     if (fit.held / SUMMARY).exists() and FitSummary.read(fit.held).work is not None:
         return None
     before, whitening = _before(fit.held)
-    if before.catalogue.texts != catalogue.texts or not encodes_alike(fit.held, settings, fit.progress, fit.device):
+    if before.catalogue.texts != catalogue.texts:
         return None
     fit.progress(f"{len(catalogue.texts)} texts are those of the bundle that was judged, and keep their vectors")
     return before.text[1:].numpy(), whitening
 
 
 def _encode_new(
-    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings
+    fit: FitContext, catalogue: Catalogue, has_text: np.ndarray, settings: EncoderSettings, by: MadeBy
 ) -> tuple[np.ndarray, Whitening]:
     """The same where the fit starts from the weights of a bundle: texts that it has keep their vectors, and its
     whitening stays, as those weights read vectors that are whitened so.
     """
     assert fit.start is not None
-    before, whitening = _before(fit.start.bundle / "vectors")
+    vectors = fit.start.bundle / "vectors"
+    if (was := read_made_by(vectors)) != by:
+        raise BundleError(
+            "Cannot start from vectors",
+            got=f"made by {'an encoder that is not recorded' if was is None else _said(was)}",
+            expected=_said(by),
+            where=str(vectors),
+            do="Fit from nothing: recipe.warm_start.enabled=false",
+        )
+    before, whitening = _before(vectors)
     rows = dict(zip(before.catalogue.texts, before.text[1:].numpy(), strict=True))
     new = [text for text in dict.fromkeys(catalogue.texts) if text.strip() and text not in rows]
     fit.work("texts", new=len(new), replayed=0, full=int(has_text.sum()))
@@ -143,6 +150,10 @@ def _encode_new(
     nothing = np.zeros(whitening.projection.shape[1], dtype=np.float32)
     taken = [rows[text] if has else nothing for text, has in zip(catalogue.texts, has_text, strict=True)]
     return np.stack(taken), whitening
+
+
+def _said(by: MadeBy) -> str:
+    return f"{by.digest[:16]} in {by.dtype} on {by.device}"
 
 
 def _before(vectors: Path) -> tuple[ItemVectors, Whitening]:

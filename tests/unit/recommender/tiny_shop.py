@@ -114,3 +114,16 @@ def save_tiny_encoder(folder: Path) -> Path:
         )
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+def move_weights(folder: Path, by: float) -> None:
+    """Change every weight of an encoder's folder by up to this share of itself, as another training of it would."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder)
+    drawn = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1 + by * (2 * torch.rand(weight.shape, generator=drawn) - 1))
+    model.save_pretrained(folder)

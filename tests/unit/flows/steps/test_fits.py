@@ -1,9 +1,11 @@
 """What decides a fit beside its settings: the files of a model that the settings name."""
 
-from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
+from core.settings.models import EncoderSettings, LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import file_digest
 from flows.steps.fits import model_digest
+from recommender.encoders import language_model
 from recommender.encoders.embedded_model import find_weights
+from recommender.encoders.origin import encoder_digest
 
 
 def test_a_model_that_changes_in_its_folder_is_another_input(tmp_path):
@@ -22,7 +24,16 @@ def test_the_embedded_language_model_is_known_by_its_weights():
     assert digest == file_digest(find_weights().file)
 
 
-def test_a_packaged_model_a_name_and_none_have_no_files_of_their_own(tmp_path):
+def test_the_packaged_text_encoder_is_known_by_its_files_which_are_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(language_model, "file_digest", lambda file: read.append(file.name) or file_digest(file))
+    language_model._digest_once.cache_clear()
+    digest = model_digest(EncoderSettings())
+    assert digest == model_digest(EncoderSettings()) == encoder_digest(EncoderSettings()) != ""
+    assert read.count("model.safetensors") == 1
+
+
+def test_a_small_model_a_name_and_none_have_no_files_of_their_own(tmp_path):
     assert model_digest(SmallWriterSettings()) == ""
     assert model_digest(LanguageModelWriterSettings(model="someone/model")) == ""
     assert model_digest(LanguageModelWriterSettings(model=str(tmp_path / "absent"))) == ""

@@ -2,20 +2,38 @@
 
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from core.settings.models import EncoderSettings
-from recommender.encoders.encoder import TextEncoder
+from core.storage import write_json
+from recommender.encoders.encoder import EncoderError, TextEncoder
+from recommender.encoders.weights import (
+    SETTINGS_FILE,
+    encode_texts,
+    load_encoder,
+    original_encoder,
+    read_encoder_settings,
+)
 from recommender.encoders.whitening import WHITENING_FILE, Whitening
+from recommender.errors import BundleError
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.fitting.warm_start import WarmStart
 from recommender.inputs.item_vectors import ItemVectors
-from recommender.retrieval.text.embedding import embed_catalogue, encodes_alike
-from tests.unit.recommender.tiny_shop import N_ITEMS, catalogue_row, item, save_tiny_encoder, write, write_training_set
+from recommender.retrieval.text.embedding import embed_catalogue, is_made_by
+from tests.unit.recommender.tiny_shop import (
+    N_ITEMS,
+    catalogue_row,
+    item,
+    move_weights,
+    save_tiny_encoder,
+    write,
+    write_training_set,
+)
 
 
 @pytest.fixture
@@ -52,15 +70,40 @@ def test_only_new_texts_are_encoded_and_all_vectors_lie_in_the_space_of_before(t
     assert (work.unit, work.new, work.full) == ("texts", 2, N_ITEMS + 1)
 
 
-def test_an_encoder_that_is_another_one_by_now_is_told_apart(tmp_path, encoder):
-    training = write_training_set(tmp_path / "old")
-    embed_catalogue(FitContext(training), tmp_path / "vectors", encoder)
-    assert encodes_alike(tmp_path / "vectors", encoder, lambda _: None)
-    from transformers import AutoModel
+def test_an_encoder_that_is_another_one_by_now_is_told_apart_and_nothing_is_put_beside_its_vectors(tmp_path, encoder):
+    training, bundle = write_training_set(tmp_path / "old"), tmp_path / "bundle"
+    embed_catalogue(FitContext(training), bundle / "vectors", encoder)
+    assert is_made_by(bundle / "vectors", encoder)
+    assert not is_made_by(bundle / "vectors", encoder.model_copy(update={"precision": "bfloat16"}))
+    move_weights(Path(encoder.model), by=0.05)
+    assert not is_made_by(bundle / "vectors", encoder)
+    fit = FitContext(training, start=WarmStart(bundle, "parent", datetime(2026, 1, 1, tzinfo=UTC)))
+    with pytest.raises(BundleError, match=r"made by \w{16} in float32 on cpu, expected \w{16} in float32 on cpu"):
+        embed_catalogue(fit, tmp_path / "vectors", encoder)
 
-    model = AutoModel.from_pretrained(encoder.model)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
-    model.save_pretrained(encoder.model)
-    assert not encodes_alike(tmp_path / "vectors", encoder, lambda _: None)
+
+def test_a_bundle_that_does_not_say_who_made_its_vectors_is_served_and_not_started_from(tmp_path, encoder):
+    training, vectors = write_training_set(tmp_path / "old"), tmp_path / "vectors"
+    embed_catalogue(FitContext(training), vectors, encoder)
+    write_json(vectors / SETTINGS_FILE, encoder.model_dump(mode="json"))
+    assert not is_made_by(vectors, encoder)
+    assert load_encoder(vectors, lambda _: None).encode(["tea"], lambda _: None).any()
+    assert encode_texts(vectors, ["tea"], lambda _: None).any()
+
+
+def test_settings_of_another_version_are_said_with_what_to_do(tmp_path, encoder):
+    write_json(tmp_path / SETTINGS_FILE, {**encoder.model_dump(mode="json"), "pooling": "last"})
+    with pytest.raises(BundleError, match=r"pooling='last', expected settings that this version knows.*make run"):
+        read_encoder_settings(tmp_path)
+    write_json(tmp_path / SETTINGS_FILE, ["minilm"])
+    with pytest.raises(BundleError, match=r"minilm.*make run"):
+        read_encoder_settings(tmp_path)
+
+
+def test_texts_are_not_embedded_by_other_files_than_made_the_vectors_beside_them(tmp_path, encoder):
+    vectors = tmp_path / "vectors"
+    embed_catalogue(FitContext(write_training_set(tmp_path / "old")), vectors, encoder)
+    assert original_encoder(vectors, lambda _: None)(["tea"]).any()
+    move_weights(Path(encoder.model), by=0.05)
+    with pytest.raises(EncoderError, match=r"whose files are \w{16}, expected \w{16}, which made them.*make run"):
+        original_encoder(vectors, lambda _: None)(["tea"])
