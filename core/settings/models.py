@@ -325,8 +325,8 @@ class LanguageModelWriterSettings(Frozen):
     minutes: float | None = Field(
         5.0,
         gt=0,
-        description="Training takes so long at most. How many steps that is depends on the machine: two fits are equal "
-        "only where max_steps ends them. Empty: no limit.",
+        description="Training takes so long at most, and measuring before and after a tenth of it each. How many steps "
+        "that is depends on the machine: two fits are equal only where max_steps ends them. Empty: no limit.",
     )
     max_steps: int = Field(2000, ge=1, description="Steps at most.")
     max_epochs: int = Field(

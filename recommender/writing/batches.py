@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from recommender.encoders.text_states import computes_texts_alone, text_states
 from recommender.fitting.device import moved
 from recommender.fitting.finiteness import finite_loss
-from recommender.inputs.batching import by_length, shuffled_by_length
+from recommender.inputs.batching import shuffled_by_length
 from recommender.metrics.texts import pieces
 from recommender.writing.examples import WritingExample
 from recommender.writing.writer import FeedbackWriter
@@ -24,7 +24,9 @@ from recommender.writing.writer import FeedbackWriter
 IGNORED = -100
 # Lengths are rounded up to a multiple: the CPU prepares and keeps kernels of their own for every shape it meets.
 LENGTH_STEP = 16
+# Of texts that are only measured, side by side at most: scores of tokens, tokens with their prompts, and texts.
 MAX_SCORES = 24_000_000
+MAX_PLACES = 8_192
 MAX_TEXTS = 32
 
 
@@ -116,12 +118,28 @@ def shuffled_batches(rows: Sequence[Tokens], size: int, padding: int, order: tor
 
 def text_loss(model: Any, batch: Batch) -> Tensor:
     """Sum of the cross-entropies of the texts' tokens; prompts are read, never counted."""
+    scores, targets = _predict(model, batch)
+    return F.cross_entropy(scores, targets, ignore_index=IGNORED, reduction="sum")
+
+
+def text_losses(model: Any, batch: Batch) -> Tensor:
+    """The same of each text. Shape (B,), float64."""
+    scores, targets = _predict(model, batch)
+    losses = F.cross_entropy(scores, targets, ignore_index=IGNORED, reduction="none").double()
+    rows = torch.arange(len(batch.targets), device=losses.device)[:, None].expand_as(batch.targets)
+    # Either every place of the texts is predicted, or every token that counts.
+    own = rows.flatten() if len(losses) == rows.numel() else rows[batch.targets != IGNORED]
+    return losses.new_zeros(len(batch.targets)).index_add_(0, own, losses)
+
+
+def _predict(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Scores of texts' tokens, row by row, shape (N, V), float32, and the tokens, shape (N,)."""
     n_text = batch.targets.shape[1]
     if computes_texts_alone(model):
         # Each token is predicted from the place before it.
         asked = batch.targets != IGNORED
         states = text_states(model, batch.tokens[:, :-1], batch.real[:, :-1], asked)
-        return F.cross_entropy(model.lm_head(states).float(), batch.targets[asked], reduction="sum")
+        return model.lm_head(states).float(), batch.targets[asked]
     takes = inspect.signature(model.forward).parameters
     extra: dict[str, Any] = {"use_cache": False}
     if "position_ids" in takes:
@@ -129,7 +147,7 @@ def text_loss(model: Any, batch: Batch) -> Tensor:
     if "logits_to_keep" in takes:
         extra["logits_to_keep"] = n_text + 1
     logits = model(input_ids=batch.tokens, attention_mask=batch.real, **extra).logits[:, -n_text - 1 : -1]  # (B, T, V)
-    return F.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    return logits.float().flatten(0, 1), batch.targets.flatten()
 
 
 @dataclass(frozen=True)
@@ -146,6 +164,15 @@ class Likelihood:
     n_tokens: int
     n_bytes: int
 
+    @classmethod
+    def together(cls, of_texts: Sequence[Likelihood]) -> Likelihood:
+        """Of texts that were measured one by one."""
+        return cls(
+            math.fsum(one.nats for one in of_texts),
+            sum(one.n_tokens for one in of_texts),
+            sum(one.n_bytes for one in of_texts),
+        )
+
     @property
     def perplexity(self) -> float:
         """exp(nats / token). Only comparable between models of one tokenizer."""
@@ -157,25 +184,57 @@ class Likelihood:
         return self.nats / math.log(2) / self.n_bytes
 
 
+def likelihoods(writer: FeedbackWriter, examples: Sequence[WritingExample]) -> list[Likelihood]:
+    """Of each text, in the arithmetic of the model's weights. They are cut as in training.
+
+    Raises:
+        NotFinite: a text's likelihood is no number.
+    """
+    rows = [tokenize(example, writer) for example in examples]
+    nats = [0.0] * len(rows)
+    with torch.inference_mode():
+        for places in side_by_side(rows, int(writer.model.config.vocab_size)):
+            batch = moved(collate([rows[place] for place in places], writer.end), writer.model.device)
+            for place, loss in zip(places, text_losses(writer.model, batch).tolist(), strict=True):
+                nats[place] = loss
+    finite_loss("feedback writer", sum(nats), "the perplexity of texts")
+    return [Likelihood(loss, len(row.text), row.n_bytes) for loss, row in zip(nats, rows, strict=True)]
+
+
+def side_by_side(rows: Sequence[Tokens], n_scores: int) -> Iterator[list[int]]:
+    """Places of rows that are measured in one batch: of about equal length, as many as there is room for.
+
+    Args:
+        n_scores: Of a token: the size of the vocabulary.
+    """
+
+    def size_of(place: int) -> tuple[int, int]:
+        return _rounded(len(rows[place].text)), _rounded(len(rows[place].prompt))
+
+    batch: list[int] = []
+    n_text = n_prompt = 0
+    for place in sorted(range(len(rows)), key=size_of):
+        own_text, own_prompt = size_of(place)
+        text, prompt, n_rows = max(n_text, own_text), max(n_prompt, own_prompt), len(batch) + 1
+        n_tokens = n_rows * (text + prompt)
+        if batch and (n_rows * text * n_scores > MAX_SCORES or n_tokens > MAX_PLACES or n_rows > MAX_TEXTS):
+            yield batch
+            batch, text, prompt = [], own_text, own_prompt
+        batch.append(place)
+        n_text, n_prompt = text, prompt
+    if batch:
+        yield batch
+
+
 def likelihood(writer: FeedbackWriter, examples: Sequence[WritingExample]) -> Likelihood:
-    """Of texts, in the arithmetic of the model's weights. They are cut as in training.
+    """Of all texts together.
 
     Args:
         examples: At least one.
     Raises:
         NotFinite: a text's likelihood is no number.
     """
-    rows = [tokenize(example, writer) for example in examples]
-    # As many texts at a time as their scores have room, of every token of the vocabulary.
-    size = max(1, MAX_SCORES // (writer.max_tokens * int(writer.model.config.vocab_size)))
-    nats, n_tokens = 0.0, 0
-    with torch.inference_mode():
-        for places in by_length([len(row.text) for row in rows], min(size, MAX_TEXTS)):
-            batch = moved(collate([rows[place] for place in places], writer.end), writer.model.device)
-            nats += float(text_loss(writer.model, batch))
-            n_tokens += batch.n_targets
-    finite_loss("feedback writer", nats, "the perplexity of texts")
-    return Likelihood(nats, n_tokens, sum(row.n_bytes for row in rows))
+    return Likelihood.together(likelihoods(writer, examples))
 
 
 def perplexity(writer: FeedbackWriter, examples: Sequence[WritingExample]) -> float:

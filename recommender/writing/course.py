@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from recommender.fitting.schedule import rate_share
@@ -114,6 +115,10 @@ class Meter:
             self.loss = self.n_losses = 0.0
 
 
+def _nothing() -> None:
+    """Nothing was kept."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a training came to.
@@ -123,6 +128,7 @@ class Trained:
         n_shown: Different texts that were read.
         shown_by: What said that it should be no more.
         shown: The examples that copying is bounded from, at least those that were read.
+        forget: Takes away what a killed fit would go on from; to be called once what was learned is saved.
     """
 
     epochs: int
@@ -130,3 +136,4 @@ class Trained:
     n_shown: int
     shown_by: str
     shown: tuple[int, ...]
+    forget: Callable[[], None] = _nothing

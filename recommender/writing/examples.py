@@ -176,3 +176,9 @@ def sample(examples: list[WritingExample], n: int) -> list[WritingExample]:
         return examples
     places = np.random.default_rng(SAMPLE_SEED).choice(len(examples), size=n, replace=False)
     return [examples[place] for place in sorted(places)]
+
+
+def sample_by_lot(examples: list[WritingExample], n: int) -> list[WritingExample]:
+    """The same ones as `sample` takes, in an order by lot: the first of them are a sample too."""
+    taken = sample(examples, n)
+    return [taken[place] for place in np.random.default_rng(SAMPLE_SEED).permutation(len(taken))]

@@ -71,7 +71,7 @@ def train_language_writer(
     """Run the steps, as many as the settings or the time allow; as many as the held fit took where there is one.
 
     Args:
-        target: The component's folder; the checkpoint lies beside it until training ends.
+        target: The component's folder; the checkpoint lies beside it until `Trained.forget` is called.
         writer: Of `new_language_writer`.
         augmentation: How prompts are perturbed, once: what the frozen layers make of a text is kept.
     Raises:
@@ -95,10 +95,10 @@ def train_language_writer(
         f"{len(run.lower)} frozen layers"
     )
     run.train(checkpoint, None if held is not None or settings.minutes is None else 60 * settings.minutes)
-    checkpoint.clear()
     n_read = course.n_steps * run.n_packs
     shown = tuple(row for number in run.order(0)[:n_read] for row in packs[number].rows)
-    return Trained(math.ceil(n_read / len(packs)), course, len(shown), "writer.max_steps or writer.minutes", shown)
+    shown_by = "writer.max_steps or writer.minutes"
+    return Trained(math.ceil(n_read / len(packs)), course, len(shown), shown_by, shown, checkpoint.clear)
 
 
 class _Run:
@@ -157,7 +157,8 @@ class _Run:
             self.spent_s = spent_before + now - started
             if budget_s is not None:
                 self.course.spend(self.step, self.spent_s / budget_s)
-            if now - saved > CHECKPOINT_EVERY_S and self.step < self.course.n_steps:
+            # The last step always: what comes then, measuring and saving, may be cut short too.
+            if now - saved > CHECKPOINT_EVERY_S or self.step >= self.course.n_steps:
                 self._keep(checkpoint)
                 saved = now
 

@@ -14,12 +14,12 @@ from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
 from recommender.inputs.augmentation import AS_THEY_ARE
 from recommender.inputs.catalogue import Catalogue
-from recommender.writing.batches import Likelihood, likelihood
+from recommender.writing.batches import Likelihood, likelihoods
 from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import (
     WritingExample,
     read_reviews,
-    sample,
+    sample_by_lot,
     training_examples,
     with_low_ratings,
 )
@@ -29,6 +29,9 @@ from recommender.writing.small_model import new_small_writer, train_small_writer
 from recommender.writing.writer import FeedbackWriter
 
 MIN_TRAIN_REVIEWS = 100
+# Of the time that training may take, for measuring perplexity before it, and the same again after it.
+MEASURED_SHARE = 0.1
+MEASURED_AT_ONCE = 8
 # Beyond this share of the sentences more is taken for names than can be.
 MANY_LOST = 0.2
 
@@ -41,8 +44,9 @@ def fit_writer(
 ) -> FitSummary | None:
     """Train on the reviews before the cut-off and write the component; no later review is trained on.
 
-    Perplexity before and after is measured on samples of the validation and the test window. Where `fit.held` is given,
-    the course is as it came out there, and nothing is looked at or measured.
+    Perplexity before and after is measured on the same samples of the validation and the test window: reviews by lot,
+    at most `FeedbackWriter.n_measured`, and no more than a tenth of `settings.minutes` before and after has room for.
+    Where `fit.held` is given, the course is as it came out there, and nothing is looked at or measured.
 
     Args:
         target: The component's folder, written atomically.
@@ -74,9 +78,9 @@ def fit_writer(
             writer.decodes_in = settings.decoding_weights
         writer.guidance = settings.guidance
         writer.model.to(fit.device)
-        samples = {split: sample(reviews, writer.n_measured) for split, reviews in later.items() if reviews}
-        before = _measure(writer, samples)
-        writer.perplexity_before = {split: one.perplexity for split, one in before.items()}
+        samples = {split: sample_by_lot(reviews, writer.n_measured) for split, reviews in later.items() if reviews}
+        limit_s = None if settings.minutes is None else 60 * MEASURED_SHARE * settings.minutes
+        found_before = _measure(writer, samples, limit_s)
         if isinstance(settings, SmallWriterSettings):
             validation = samples.get("validation", [])
             trained = train_small_writer(fit, writer, examples, validation, settings, augmentation)
@@ -94,12 +98,20 @@ def fit_writer(
             size = writer.runs.n_bytes / 1e6
             fit.progress(f"feedback writer: copies are told by {len(writer.runs):,} runs of words, {size:.1f} MB")
         fit.cap("texts that the writer is shown", trained.n_shown, len(examples), trained.shown_by)
-        after = _measure(writer, samples)
+        found = _measure(writer, {split: samples[split][: len(own)] for split, own in found_before.items()}, limit_s)
+        for split, own in found.items():
+            what = f"reviews of the {split} window that the writer is measured on"
+            fit.cap(what, len(own), len(samples[split]), "a tenth of writer.minutes")
+        after = {split: Likelihood.together(own) for split, own in found.items()}
+        before = {split: Likelihood.together(found_before[split][: len(own)]) for split, own in found.items()}
+        writer.measured_on = {split: len(own) for split, own in found.items()}
+        writer.perplexity_before = {split: one.perplexity for split, one in before.items()}
+        counts = {f"{split}_reviews_measured": float(n) for split, n in writer.measured_on.items()}
         summary = FitSummary(
             folder=target,
             epochs=trained.epochs,
             best_epoch=trained.epochs,
-            metrics=_figures(after) | _figures(before, "_before"),
+            metrics=_figures(after) | _figures(before, "_before") | counts,
             seconds=time.monotonic() - started,
             choices=trained.course.as_taken,
             caps=tuple(fit.caps),
@@ -107,8 +119,11 @@ def fit_writer(
         with atomic_folder(target) as folder:
             writer.save(folder)
             summary.write(folder)
+        trained.forget()
     figures = ", ".join(
-        f"{split} perplexity {before[split].perplexity:.1f} -> {after[split].perplexity:.1f}" for split in after
+        f"{split} perplexity {before[split].perplexity:.1f} -> {after[split].perplexity:.1f} of "
+        f"{len(found[split]):,} of {len(later[split]):,} reviews"
+        for split in after
     )
     fit.progress(f"feedback writer: {figures or 'no later reviews to measure on'}, {summary.seconds:.1f} s")
     return summary
@@ -134,9 +149,27 @@ def _reviews_to_learn(training: Path, catalogue: Catalogue, progress: Progress =
 
 
 def _measure(
-    writer: FeedbackWriter, samples: Mapping[schema.Split, Sequence[WritingExample]]
-) -> dict[schema.Split, Likelihood]:
-    return {split: likelihood(writer, rows) for split, rows in samples.items()}
+    writer: FeedbackWriter, samples: Mapping[schema.Split, Sequence[WritingExample]], limit_s: float | None
+) -> dict[schema.Split, list[Likelihood]]:
+    """How well the first texts of each sample are expected, in the samples' order.
+
+    Args:
+        samples: In an order by lot, so that the first of them are a sample too.
+        limit_s: What all of it may take, each sample an equal share; eight texts of each are measured however long they
+            take. None: all texts are.
+    """
+    if limit_s is None:
+        return {split: likelihoods(writer, rows) for split, rows in samples.items()}
+    found: dict[schema.Split, list[Likelihood]] = {}
+    for split, rows in samples.items():
+        own, started = found.setdefault(split, []), time.monotonic()
+        while len(own) < len(rows):
+            # What the next texts would end with, if they take as long as those before them.
+            share = (len(own) + MEASURED_AT_ONCE) / len(own) if own else 0.0
+            if (time.monotonic() - started) * share > limit_s / len(samples):
+                break
+            own += likelihoods(writer, rows[len(own) : len(own) + MEASURED_AT_ONCE])
+    return found
 
 
 def _figures(found: Mapping[schema.Split, Likelihood], suffix: str = "") -> dict[str, float]:

@@ -101,6 +101,9 @@ class FeedbackWriter:
         runs: What it was shown, so that it copies none of that; None where copying is not bounded.
         guidance: How far texts of low ratings are pushed from praise; 0: not at all. Each costs as two. Beams are not
             guided.
+    Attributes:
+        measured_on: Of how many reviews of a window perplexity was measured in training, before and after: the first
+            of `sample_by_lot`. Empty where it was not measured.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -126,6 +129,7 @@ class FeedbackWriter:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
+        self.measured_on: dict[str, int] = {}
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
         self.adapter, self.runs, self.guidance = adapter, runs, guidance
         self.prompts = Prompts(tokenizer, style, max_tokens)
@@ -146,7 +150,8 @@ class FeedbackWriter:
 
     @property
     def n_measured(self) -> int:
-        """Reviews of a window that perplexity is measured on: one that was pretrained is large, and takes its time."""
+        """Reviews of a window that perplexity is measured on at most: one that was pretrained is large, and takes its
+        time."""
         return 256 if self.prompts.style == "marked" else 32
 
     @property
@@ -311,7 +316,7 @@ class FeedbackWriter:
             BundleError: a weight is NaN or infinite.
         """
         config: dict[str, Any] = {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before}
-        config |= {"guidance": self.guidance, "decoding_weights": self.decodes_in}
+        config |= {"measured_on": self.measured_on, "guidance": self.guidance, "decoding_weights": self.decodes_in}
         if self.adapter is None:
             check_before_saving("feedback writer", self.model.state_dict())
             self.model.save_pretrained(folder)
@@ -346,5 +351,6 @@ class FeedbackWriter:
             style, before = config.get("style", "marked"), config["perplexity_before"]
             guidance = config.get("guidance", 0.0)
             writer = cls(model.to(device), tokenizer, config["max_tokens"], before, style, None, runs, guidance)
+            writer.measured_on = config.get("measured_on", {})
             writer.prepare(config.get("decoding_weights", "full"), progress)
             return writer

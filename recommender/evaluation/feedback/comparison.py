@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommender.metrics.significance import bootstrap_intervals
-from recommender.writing.batches import likelihood
+from recommender.writing.batches import likelihoods
 from recommender.writing.examples import WritingExample
 from recommender.writing.writer import FeedbackWriter
 
@@ -51,7 +51,7 @@ def compare_writers(
 
 def _shares(writer: FeedbackWriter, reviews: Sequence[WritingExample]) -> np.ndarray:
     """Each review's bits by the bytes of an average one: their mean is the bits per byte of all. Shape (n,)."""
-    found = [likelihood(writer, [review]) for review in reviews]
+    found = likelihoods(writer, reviews)
     n_bytes = np.array([one.n_bytes for one in found], dtype=np.float64)
     bits = np.array([one.bits_per_byte for one in found]) * n_bytes
     return np.asarray(bits / n_bytes.mean())

@@ -18,7 +18,7 @@ from recommender.fitting.summary import Progress
 from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.texts import shorten
 from recommender.writing.batches import likelihood
-from recommender.writing.examples import WritingExample, read_reviews, sample
+from recommender.writing.examples import WritingExample, read_reviews, sample_by_lot
 from recommender.writing.writer import FeedbackWriter
 
 WINDOWS: tuple[schema.Split, ...] = ("train", "validation", "test")
@@ -69,9 +69,10 @@ def evaluate_writer(
         seed: Of which reviews these are, and of what is written.
     Returns:
         `{"n_reviews": n, "n_there": …, "n_rated": …, "perplexity": …, "bits_per_byte": …, "perplexity_before": …}`
-        and the measures of `Judges.judge`; the same measures of each of `baselines`; `samples`, texts beside the real
-        ones, with the ids of users who wrote these. `{"n_reviews": 0}` where the window has no reviews.
-        `perplexity_before` is None for a window that was not measured in training.
+        and `n_expected`, of how many reviews the latter are; the measures of `Judges.judge`; the same measures of each
+        of `baselines`; `samples`, texts beside the real ones, with the ids of users who wrote these.
+        `{"n_reviews": 0}` where the window has no reviews. `perplexity_before` is None for a window that was not
+        measured in training.
     Raises:
         TrainingDataError: the reviews cannot be read.
         UnknownItem: a review is of an item that the catalogue does not list.
@@ -81,11 +82,14 @@ def evaluate_writer(
         return {"n_reviews": 0}
     drawn = trial.sample
     written = Written.of(writes(writer, seed), drawn)
-    expected = likelihood(writer, sample(list(trial.there), writer.n_measured))
+    # Those of which perplexity was measured in training, so that the figures compare.
+    real = sample_by_lot(list(trial.there), writer.n_measured)[: writer.measured_on.get(split)]
+    expected = likelihood(writer, real)
     return {
         "n_reviews": len(drawn.reviews),
         "n_there": drawn.n_there,
         "n_rated": drawn.n_rated,
+        "n_expected": len(real),
         "perplexity": expected.perplexity,
         "bits_per_byte": expected.bits_per_byte,
         "perplexity_before": writer.perplexity_before.get(split),

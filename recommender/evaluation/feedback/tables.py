@@ -16,12 +16,17 @@ def feedback_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = {WRITER: found, **found["baselines"]}
     of = f"{found['n_reviews']:,} of {found['n_there']:,} reviews of the {metrics.get('split', 'test')} window"
     notes = {
-        "Feedback text: likeness to the real reviews": f"{of}, written anew.",
+        "Feedback text: likeness to the real reviews": f"{of}, written anew{_expected(found)}.",
         "Feedback text: what it says": f"Of the same texts; agreement of texts for each rating from 1 to 5, asked for "
         f"{found['n_rated']:,} of the reviews.",
     }
     tables = zip(notes.items(), (LIKENESS, CONTENT), strict=True)
     return [_table(title, note, measures, rows) for (title, note), measures in tables]
+
+
+def _expected(found: Mapping[str, Any]) -> str:
+    n_expected = found.get("n_expected")
+    return "" if n_expected is None else f"; bits per byte and perplexity are of {n_expected:,}"
 
 
 def feedback_samples(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -20,9 +20,10 @@ from recommender.errors import BundleError, NotFinite
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.writing import language_training
+from recommender.writing import training as fitting
 from recommender.writing.batches import likelihood
 from recommender.writing.decoding import Decoding, WriterError
-from recommender.writing.examples import read_reviews, sample
+from recommender.writing.examples import WritingExample, read_reviews, sample, sample_by_lot
 from recommender.writing.training import fit_writer
 from recommender.writing.writer import FeedbackWriter
 from tests.unit.recommender.encoders.test_embedded_model import install
@@ -195,6 +196,84 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(
     assert not (tmp_path / "killed.checkpoint").exists()
 
 
+@pytest.mark.parametrize("minutes", [None, 0.2])
+def test_a_fit_that_is_killed_before_it_is_saved_has_nothing_to_learn_again(
+    training: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float | None
+) -> None:
+    a_second_passes_with_every_look(monkeypatch)
+    monkeypatch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    settings = settings_of(llama, max_steps=16, minutes=minutes)
+    fit(training, tmp_path / "undisturbed", settings)
+    measure, lines = fitting.likelihoods, list[str]()
+
+    def killed_after_training(*arguments: Any) -> Any:
+        if any(": loss " in line for line in lines):
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(fitting, "likelihoods", killed_after_training)
+    with pytest.raises(KeyboardInterrupt):
+        fit(training, tmp_path / "writer", settings, progress=lines.append)
+    assert not (tmp_path / "writer").exists()
+    monkeypatch.setattr(fitting, "likelihoods", measure)
+    lines.clear()
+    summary = fit(training, tmp_path / "writer", settings, progress=lines.append)
+    assert f"went on from step {summary.choices['n_steps']}, kept" in "".join(lines)
+    assert not [line for line in lines if ": loss " in line], "no step is taken anew"
+    assert not (tmp_path / "writer.checkpoint").exists()
+    names = ("adapter.safetensors", "writer.json")
+    again, undisturbed = ([file_digest(tmp_path / end / name) for name in names] for end in ("writer", "undisturbed"))
+    assert again == undisturbed
+
+
+def test_measuring_ends_with_its_share_of_the_time_and_says_on_how_much(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = write_reviews(tmp_path / "shop", n_train=120, n_later=80)
+    now = [0.0]
+    measured: list[list[WritingExample]] = []
+    # A text takes half a second before training; after it the machine is busy, and each takes three quarters.
+    measure, took = fitting.likelihoods, {"s": 0.5}
+
+    def slowly(writer: FeedbackWriter, examples: list[WritingExample]) -> Any:
+        measured.append(list(examples))
+        now[0] += took["s"] * len(examples)
+        return measure(writer, examples)
+
+    def progress(line: str) -> None:
+        if "frozen layers" in line:
+            took["s"] = 0.75
+        lines.append(line)
+
+    lines: list[str] = []
+    monkeypatch.setattr(fitting, "likelihoods", slowly)
+    for module in (fitting, language_training):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    # Six seconds a window and 32 reviews of each: room for 24 of 12 s before (4 min), and for 16 after.
+    summary = fit(training, tmp_path / "writer", settings_of(llama, minutes=4.0), progress=progress)
+    assert [len(texts) for texts in measured] == [8] * 10
+    assert [summary.metrics[f"{split}_reviews_measured"] for split in ("validation", "test")] == [16, 16]
+    said = [cap.sentence() for cap in summary.caps if "measured" in cap.what]
+    rule = "window that the writer is measured on: 16 of 32, by a tenth of writer.minutes"
+    assert said == [f"reviews of the {split} {rule}" for split in ("validation", "test")]
+    assert "of 16 of 40 reviews, test perplexity" in lines[-1]
+    # Both figures are of the same texts, which are those that the report measures again.
+    writer = FeedbackWriter.load(tmp_path / "writer")
+    assert writer.measured_on == {"validation": 16, "test": 16}
+    of_test = sample_by_lot(read_reviews(training, "test", catalogue_of(training)), writer.n_measured)[:16]
+    assert [*measured[-2], *measured[-1]] == of_test == [*measured[3], *measured[4]]
+    assert likelihood(writer, of_test).perplexity == pytest.approx(summary.metrics["test_perplexity"], rel=1e-2)
+
+
+def test_without_a_limit_of_time_the_whole_sample_is_measured(
+    training: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_second_passes_with_every_look(monkeypatch, fitting)
+    summary = fit(training, tmp_path / "writer", settings_of(llama))
+    assert [summary.metrics[f"{split}_reviews_measured"] for split in ("validation", "test")] == [10, 10]
+    assert not [cap for cap in summary.caps if "measured" in cap.what]
+
+
 def test_a_checkpoint_of_other_settings_is_not_taken_up(
     training: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,10 +290,10 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(
     assert not [line for line in lines if "went on" in line]
 
 
-def a_second_passes_with_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_second_passes_with_every_look(monkeypatch: pytest.MonkeyPatch, module: Any = language_training) -> None:
     clock = itertools.count()
     fake = SimpleNamespace(monotonic=lambda: float(next(clock)))
-    monkeypatch.setattr(language_training, "time", fake)
+    monkeypatch.setattr(module, "time", fake)
 
 
 def test_training_ends_with_its_time_and_says_after_how_many_steps(

@@ -372,12 +372,12 @@ def test_batches_hold_every_row_once(writer: FeedbackWriter) -> None:
 
 
 def test_saved_and_loaded_it_writes_the_same(writer: FeedbackWriter, tmp_path: Path) -> None:
-    writer.perplexity_before = {"test": 12.5}
+    writer.perplexity_before, writer.measured_on = {"test": 12.5}, {"test": 8}
     writer.save(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "config.json", "writer.json"} <= names
     loaded = FeedbackWriter.load(tmp_path)
-    assert loaded.perplexity_before == {"test": 12.5}
+    assert (loaded.perplexity_before, loaded.measured_on) == ({"test": 12.5}, {"test": 8})
     assert loaded.write(REQUESTS, seed=3, decoding=Decoding(12)) == writer.write(
         REQUESTS, seed=3, decoding=Decoding(12)
     )

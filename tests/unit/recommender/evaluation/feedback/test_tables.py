@@ -18,6 +18,7 @@ METRICS: dict[str, Any] = {
         "n_reviews": 64,
         "n_there": 1032,
         "n_rated": 16,
+        "n_expected": 24,
         "perplexity": 65.5,
         "bits_per_byte": 1.2345,
         **FIGURES,
@@ -46,6 +47,7 @@ def test_writer_and_baselines_stand_in_one_table_of_likeness_and_one_of_what_is_
     ], "real reviews are not compared with themselves"
     assert [row["served"] for row in content["rows"]] == [True, False, False, False]
     assert cells(likeness, "feedback writer")["bits per byte"]["text"] == "1.234"
+    assert "bits per byte and perplexity are of 24" in likeness["note"]
     assert cells(likeness, "feedback writer")["BLEU-4"]["text"] == "1.2"
     assert cells(likeness, "most frequent sentence")["perplexity"]["text"] == "–"
     stated = cells(content, "feedback writer")["statement precision"]
